@@ -1,0 +1,1 @@
+"""Runs trials on workers, here or on a Ray cluster. It knows no music and no Optuna."""

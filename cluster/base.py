@@ -1,0 +1,128 @@
+"""The contract between those who know what to try and those who know where to run it.
+
+A `Trials` decides, a `Runner` drives it, the work function runs in a worker and knows one call:
+`report`. Nothing here knows music, Optuna or Ray.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+
+class ClusterError(Exception):
+    """Something about the workers or the cluster that the person at the keyboard can mend.
+
+    Its text says what, got, allowed, and what to type next.
+    """
+
+
+class Decision(Enum):
+    """What a trial should do after a report."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+class End(Enum):
+    """How a trial ended: by itself, because it was told to stop, or by a failure."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one trial takes: CPU cores, and GPUs or a fraction of one."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.cpus <= 0 or self.gpus < 0:
+            raise ClusterError(
+                f"a trial needs cpus > 0 and gpus >= 0, but got cpus={self.cpus}, gpus={self.gpus}"
+            )
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One trial to run: its number in the ledger and what the work function needs to know.
+
+    `payload` is plain, picklable data; a worker gets it as it is.
+    """
+
+    trial_id: int
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, what its work function returned, and why it failed where it did.
+
+    `value` is None for a failed trial. `reason` is one line; `traceback` is the worker's own.
+    """
+
+    end: End
+    value: Any = None
+    reason: str = ""
+    traceback: str = ""
+
+
+class Report(Protocol):
+    """The one call that training code knows."""
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> Decision:
+        """Tells how far the trial is; on `Decision.STOP` the work function returns at once.
+
+        Args:
+            step: how many epochs are done, counted from 1.
+            metrics: finite or not, by name.
+        """
+        ...
+
+
+Work = Callable[[TrialSpec, Report], Any]
+"""A trial's work: runs in a worker, reports after each step, returns a picklable value."""
+
+
+class Trials(Protocol):
+    """The mind and the memory: what to try next, what to stop, what became of it.
+
+    A runner calls it from one thread of the driver.
+    """
+
+    def ask(self, n: int) -> list[TrialSpec]:
+        """Up to `n` new trials; an empty list means: none now.
+
+        A worker may later train several trials of one shape at once, so this asks for `n`.
+        """
+        ...
+
+    def done(self) -> bool:
+        """Whether nothing will be asked any more, however the running trials end."""
+        ...
+
+    def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
+        """What a running trial said, and whether it shall go on."""
+        ...
+
+    def tell(self, trial_id: int, outcome: Outcome) -> None:
+        """How a trial ended. Called exactly once for each trial that was asked."""
+        ...
+
+
+class Runner(Protocol):
+    """The muscle: runs what `trials` asks for until it is done and every trial is told."""
+
+    def run(self, trials: Trials, work: Work) -> None:
+        """Returns when `trials.done()` and no trial is running any more.
+
+        A trial that raises is told as FAILED and the run goes on. `KeyboardInterrupt` ends the
+        run at once; trials that were running are not told.
+
+        Raises:
+            ClusterError: the workers cannot be started or are gone for good.
+        """
+        ...

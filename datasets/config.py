@@ -1,0 +1,78 @@
+"""Frozen, checked configs, and the one place that turns a person's YAML into them.
+
+Every config of the house (dataset, feature set, architecture, training, sweep) is a dataclass made
+by `@config`: types and bounds are checked when it is made, unknown fields are refused.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast, dataclass_transform
+
+import pydantic
+import pydantic.dataclasses
+
+from datasets.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
+def config(cls: type[T]) -> type[T]:
+    """A frozen dataclass whose types and bounds are checked when it is made.
+
+    Bounds are written in the type: `n_mels: Annotated[int, Field(ge=8, le=256)] = 96`. A string
+    literal under a field is its help text.
+    """
+    settings = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    return cast(type[T], pydantic.dataclasses.dataclass(frozen=True, config=settings)(cls))
+
+
+def read(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """Makes a config of class `cls` from plain values, as they come out of a YAML file.
+
+    Args:
+        cls: a class made by `@config`.
+        values: field name -> value, nested for configs within configs.
+        where: what the values belong to, in the user's words: "sweep.yaml", "dataset 'folder'".
+
+    Raises:
+        UserError: lists every unknown field, missing field, wrong type and value out of bounds.
+    """
+    try:
+        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        problems = [_problem(cls, detail) for detail in error.errors(include_url=False)]
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise UserError("\n  ".join([f"{where}: {count}", *problems])) from None
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config as plain values that JSON and YAML can hold; `read` takes them back."""
+    return dict(pydantic.TypeAdapter(type(config)).dump_python(config, mode="json"))
+
+
+def _problem(cls: type[Any], detail: Any) -> str:
+    path = [str(part) for part in detail["loc"]]
+    name = ".".join(path)
+    if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        allowed = _fields_at(cls, path[:-1])
+        near = difflib.get_close_matches(path[-1], allowed, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"{name}: unknown key; {hint}allowed here: {', '.join(allowed)}"
+    if detail["type"] in ("missing", "missing_argument"):
+        return f"{name}: is missing; give it, or --{name} VALUE"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = "" if isinstance(detail["input"], Mapping) else f", but got {detail['input']!r}"
+    return f"{name}: {message}{got}" if name else f"{message}"
+
+
+def _fields_at(cls: type[Any], path: list[str]) -> list[str]:
+    """The field names of the config that stands at `path` below `cls`."""
+    for part in path:
+        found = {f.name: f.type for f in dataclasses.fields(cls)}.get(part)
+        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+            return []
+        cls = found
+    return [f.name for f in dataclasses.fields(cls)]

@@ -1,0 +1,1 @@
+"""Features in, a trained classifier out: architectures, the LightningModule, training at speed."""

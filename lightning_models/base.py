@@ -1,0 +1,54 @@
+"""What a file in `lightning_models/architectures` offers, and how its search space is written.
+
+An architecture's space says what may be searched; `search.space` narrows it and joins it with the
+training space of `lightning_models.module`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from optuna.distributions import BaseDistribution
+
+Space = Mapping[str, BaseDistribution]
+"""A name of a field of a config -> the Optuna distribution of its values."""
+
+
+class Network(Protocol):
+    """What `build` returns: an `nn.Module` with two views of the same forward pass."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` (batch, n_bins, n_frames) -> logits (batch, n_classes)."""
+        ...
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """The vector before the last layer: `x` (batch, n_bins, n_frames) -> (batch, width)."""
+        ...
+
+
+class Architecture(Protocol):
+    """One architecture.
+
+    `FEATURES` names the feature sets that it can eat, one at a time. `SPACE` maps fields of the
+    frozen `Config` to distributions. `DEFAULTS` are known-good points that are tried first; their
+    keys are names of `SPACE`, or `train.<name>` for the training space; what they leave out takes
+    the default of the config.
+    """
+
+    FEATURES: tuple[str, ...]
+    Config: type[Any]
+    SPACE: Space
+    DEFAULTS: tuple[Mapping[str, Any], ...]
+
+    def build(self, config: Any, input_shape: tuple[int, int], n_classes: int) -> torch.nn.Module:
+        """A freshly initialised `Network`.
+
+        Args:
+            config: this architecture's `Config`.
+            input_shape: (n_bins, n_frames) of a training crop. Longer inputs must work too.
+            n_classes: how many logits.
+
+        Raises:
+            UserError: the input is too small for this network.
+        """
+        ...

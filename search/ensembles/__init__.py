@@ -1,0 +1,1 @@
+"""One file, one ensemble: `fit(proba, labels, groups, seed) -> weights` and `predict`."""
