@@ -1,0 +1,47 @@
+from typing import Annotated
+
+import pytest
+from pydantic import Field, ValidationError
+
+from datasets.config import config, plain, read
+from datasets.errors import UserError, unknown
+
+
+@config
+class Budget:
+    trials: Annotated[int, Field(ge=1)] = 8
+
+
+@config
+class Sweep:
+    name: str
+    budget: Budget = Budget()
+
+
+def test_all_problems_are_listed_at_once_with_the_nearest_key() -> None:
+    with pytest.raises(UserError) as caught:
+        read(Sweep, {"budget": {"trials": 0, "trails": 3}, "nmae": "x"}, where="my.yaml")
+    text = str(caught.value)
+    assert text.startswith("my.yaml: 4 problems")
+    assert "budget.trials: input should be greater than or equal to 1, but got 0" in text
+    assert "budget.trails: unknown key; did you mean 'trials'? allowed here: trials" in text
+    assert "nmae: unknown key; did you mean 'name'?" in text
+    assert "name: is missing" in text
+
+
+def test_plain_values_read_back_as_the_same_config() -> None:
+    made = Sweep("x", Budget(3))
+    assert read(Sweep, plain(made), where="here") == made
+
+
+def test_bounds_hold_in_code_as_in_yaml() -> None:
+    with pytest.raises(ValidationError):
+        Budget(trials=0)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    error = unknown("architecture", "crn", ["cnn", "crnn", "recurrent"])
+    assert (
+        str(error)
+        == "unknown architecture 'crn'; did you mean 'crnn'? choose from: cnn, crnn, recurrent"
+    )
