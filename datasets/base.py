@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from datasets.errors import UserError
@@ -19,11 +20,28 @@ recording); `split` ("train", "valid", "test") and `fold` (0, 1, ...) are offici
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file that `chorale data fetch` can get; `file_name` is its name below the root folder.
+
+    Where `unpack_to` is given, it is a zip or tar: its folder `inside` (all of it where empty)
+    becomes the folder `unpack_to` below root. `part` is the word that chooses it ("small"); a
+    download without one is always fetched, and of the parts the first unless another is named.
+    """
+
+    url: str
+    file_name: str
+    unpack_to: str = ""
+    inside: str = ""
+    part: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetInfo:
     """What a person should know of a dataset before using it.
 
     `labels` is empty where they depend on the data, `n_tracks` is None likewise. `checksums` maps a
-    file name to its SHA-256.
+    file name to its SHA-256, or to `sha1:` and that where nothing better was published.
+    `how_to_get` says what to do where there are no `downloads`: a login, a licence to sign.
     """
 
     name: str
@@ -35,6 +53,8 @@ class DatasetInfo:
     n_tracks: int | None = None
     size: str = ""
     checksums: Mapping[str, str] = field(default_factory=dict)
+    downloads: tuple[Download, ...] = ()
+    how_to_get: str = ""
 
 
 class Dataset(Protocol):
@@ -49,6 +69,21 @@ class Dataset(Protocol):
         Raises:
             UserError: what `config` names is not there or is not this dataset.
         """
+        ...
+
+
+class FeatureSet(Protocol):
+    """What a file in `datasets/features` offers: `VERSION`, a frozen `Config`, and `extract`.
+
+    `VERSION` is raised when `extract` gives other numbers. A config says at which `sample_rate` it
+    wants the waveform, how many values a frame has (`n_bins`), and `frame_rate_hz`.
+    """
+
+    VERSION: int
+    Config: type[Any]
+
+    def extract(self, waveform: np.ndarray, config: Any) -> np.ndarray:
+        """`waveform` float32 `(n_samples,)` -> float32 `(n_bins, n_frames)` or `(n_bins,)`."""
         ...
 
 

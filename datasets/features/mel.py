@@ -1,0 +1,45 @@
+"""Log-mel spectrograms: what convolutional networks for audio eat.
+
+The feature cache calls `extract` once for each track.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from datasets.config import config as config_class
+from datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
+
+VERSION = 1
+
+
+@config_class
+class Config(MelConfig):
+    """A mel spectrogram and how many bands it has."""
+
+    n_mels: Annotated[int, Field(ge=2, le=512)] = 96
+    """mel bands"""
+
+    @property
+    def n_bins(self) -> int:
+        """Values in a frame."""
+        return self.n_mels
+
+
+def extract(waveform: Floats, config: Config) -> Floats:
+    """The level of each mel band over time, in dB, at most 80 dB below the loudest.
+
+    Args:
+        waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
+        config: frames and bands.
+
+    Returns:
+        float32 `(n_mels, n_frames)`.
+
+    Raises:
+        ValueError: `waveform` is empty.
+
+    Source: McFee et al., "librosa: Audio and Music Signal Analysis in Python", 2015,
+    https://doi.org/10.25080/Majora-7b98e3ed-003 (`power_to_db(melspectrogram(...))`).
+    """
+    return power_to_db(mel_spectrogram(waveform, config))

@@ -1,0 +1,55 @@
+"""Mel-frequency cepstral coefficients: the spectrum's shape in a few numbers a frame.
+
+The feature cache calls `extract` once for each track.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import scipy.fft
+from pydantic import Field
+
+from datasets.config import config as config_class
+from datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
+
+VERSION = 1
+
+
+@config_class
+class Config(MelConfig):
+    """A mel spectrogram and how many cepstral coefficients are kept of it."""
+
+    n_mfcc: Annotated[int, Field(ge=1, le=512)] = 20
+    """coefficients, the first of them the overall level"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_mfcc > self.n_mels:
+            raise ValueError(f"n_mfcc must be at most {self.n_mels=}, but got {self.n_mfcc=}")
+
+    @property
+    def n_bins(self) -> int:
+        """Values in a frame."""
+        return self.n_mfcc
+
+
+def extract(waveform: Floats, config: Config) -> Floats:
+    """The first coefficients of the cosine transform of the mel bands' levels.
+
+    Args:
+        waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
+        config: frames, bands and coefficients.
+
+    Returns:
+        float32 `(n_mfcc, n_frames)`.
+
+    Raises:
+        ValueError: `waveform` is empty.
+
+    Source: Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word
+    recognition in continuously spoken sentences", 1980, https://doi.org/10.1109/TASSP.1980.1163420;
+    as `librosa.feature.mfcc` does it (McFee et al., 2015).
+    """
+    level = power_to_db(mel_spectrogram(waveform, config)).T  # (n_frames, n_mels)
+    cepstrum = scipy.fft.dct(level, type=2, norm="ortho", axis=1)
+    return np.ascontiguousarray(cepstrum[:, : config.n_mfcc]).T

@@ -1,0 +1,198 @@
+"""Mel spectrograms, fast: the signal processing that several feature sets are made of.
+
+The files of `datasets/features` call it and never each other. It gives what librosa gives with its
+defaults (certified in the tests) at several times its speed and without its import.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from pydantic import Field
+
+from datasets.config import config
+
+Floats = npt.NDArray[np.float32]
+
+AMIN = 1e-10  # the smallest power that has a level
+TOP_DB = 80.0  # quieter than this below the loudest is cut off
+
+_BLOCK_SAMPLES = 2**17  # 64 frames of 2048: they and their spectrum stay in a core's cache
+_BAND_FILTERS = 12  # mel filters that are applied by one matrix product
+
+
+@config
+class MelConfig:
+    """How a waveform becomes a mel spectrogram; frames are centred, the window is Hann's."""
+
+    sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = 22_050
+    """Hz; audio at another rate is resampled to it"""
+    n_fft: Annotated[int, Field(ge=64, le=16_384)] = 2048
+    """samples of one window"""
+    hop_length: Annotated[int, Field(ge=16, le=16_384)] = 512
+    """samples from one frame to the next"""
+    n_mels: Annotated[int, Field(ge=2, le=512)] = 128
+    """mel bands"""
+    f_min: Annotated[float, Field(ge=0)] = 0.0
+    """Hz; the lower edge of the lowest band"""
+    f_max: Annotated[float, Field(gt=0)] | None = None
+    """Hz; the upper edge of the highest band; default: half the sample rate"""
+
+    def __post_init__(self) -> None:
+        if self.hop_length > self.n_fft:
+            raise ValueError(
+                f"hop_length must be at most n_fft={self.n_fft}, or samples between two windows "
+                f"are lost, but got hop_length={self.hop_length}"
+            )
+        if not self.f_min < self.top_hz <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_min < f_max <= sample_rate / 2 must hold, but got f_min={self.f_min}, "
+                f"f_max={self.f_max}, sample_rate={self.sample_rate}"
+            )
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames a second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def top_hz(self) -> float:
+        """The upper edge of the highest band."""
+        return self.sample_rate / 2 if self.f_max is None else self.f_max
+
+
+def mel_spectrogram(waveform: Floats, config: MelConfig) -> Floats:
+    """The power in each mel band over time.
+
+    Args:
+        waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
+        config: how to cut it into frames and bands.
+
+    Returns:
+        float32 `(n_mels, n_frames)`, `n_frames = 1 + n_samples // hop_length` for an even `n_fft`.
+
+    Raises:
+        ValueError: `waveform` is empty or has another shape.
+
+    Source: McFee et al., "librosa: Audio and Music Signal Analysis in Python", 2015,
+    https://doi.org/10.25080/Majora-7b98e3ed-003 (`librosa.feature.melspectrogram`).
+    """
+    if waveform.ndim != 1 or len(waveform) == 0:
+        raise ValueError(f"waveform must be (n_samples,) and not empty, but got {waveform.shape=}")
+    n_padded = len(waveform) + 2 * (config.n_fft // 2)
+    n_frames = 1 + (n_padded - config.n_fft) // config.hop_length
+    mel = np.empty((n_frames, config.n_mels), np.float32)
+    bands = _bands(config)
+    for start, power in _power_blocks(waveform, n_frames, config):
+        block = mel[start : start + len(power)]
+        for band in bands:
+            np.matmul(power[:, band.bins], band.weights, out=block[:, band.mels])
+    return mel.T
+
+
+def power_to_db(power: Floats) -> Floats:
+    """Level in dB relative to 1.0, cut off at -100 dB and at 80 dB below the loudest.
+
+    Source: McFee et al., 2015 (`librosa.power_to_db` with its defaults).
+    """
+    level = np.maximum(power, np.float32(AMIN))
+    np.log10(level, out=level)
+    level *= np.float32(10)
+    np.maximum(level, level.max() - np.float32(TOP_DB), out=level)
+    return level
+
+
+def mel_filters(config: MelConfig) -> Floats:
+    """Triangles on Slaney's mel scale, each of area 1: float32 `(n_mels, 1 + n_fft // 2)`.
+
+    Source: Slaney, "Auditory Toolbox", 1998,
+    https://engineering.purdue.edu/~malcolm/interval/1998-010/.
+    """
+    low, high = _hz_to_mel(np.array([config.f_min, config.top_hz]))
+    edges_hz = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
+    bins_hz = np.arange(1 + config.n_fft // 2) * (config.sample_rate / config.n_fft)
+    above_hz = bins_hz - edges_hz[:, None]  # (n_mels + 2, n_bins)
+    widths = np.diff(edges_hz)[:, None]
+    rising, falling = above_hz[:-2] / widths[:-1], -above_hz[2:] / widths[1:]
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    areas = (edges_hz[2:] - edges_hz[:-2])[:, None] / 2
+    return np.asarray(triangles / areas, dtype=np.float32)
+
+
+class _Band(NamedTuple):
+    """Neighbouring mel filters and the few bins of the spectrum that they look at."""
+
+    mels: slice
+    bins: slice
+    weights: Floats  # (n_bins, n_mels) of this band
+
+
+@lru_cache(maxsize=8)
+def _bands(config: MelConfig) -> tuple[_Band, ...]:
+    """The filter bank without most of its zeros: six times faster than one dense product."""
+    filters = mel_filters(config)
+    bands = []
+    for first in range(0, config.n_mels, _BAND_FILTERS):
+        rows = filters[first : first + _BAND_FILTERS]
+        used = np.flatnonzero(rows.any(axis=0))
+        bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        weights = np.ascontiguousarray(rows[:, bins].T)
+        bands.append(_Band(slice(first, first + len(rows)), bins, weights))
+    return tuple(bands)
+
+
+@lru_cache(maxsize=8)
+def _hann(n_fft: int) -> Floats:
+    phase = 2 * np.pi * np.arange(n_fft) / n_fft
+    return np.asarray(0.5 - 0.5 * np.cos(phase), dtype=np.float32)
+
+
+def _power_blocks(
+    waveform: Floats, n_frames: int, config: MelConfig
+) -> Iterator[tuple[int, Floats]]:
+    """Power spectra block by block: (first frame, `(n_block, 1 + n_fft // 2)`).
+
+    The array is used again for the next block. All memory that is touched is a block's, as fresh
+    pages cost as much time here as a third of the transforms.
+    """
+    n_fft, window = config.n_fft, _hann(config.n_fft)
+    n_block = max(1, min(n_frames, _BLOCK_SAMPLES // n_fft))
+    windowed = np.empty((n_block, n_fft), np.float32)
+    power = np.empty((n_block, 1 + n_fft // 2), np.float32)
+    for start in range(0, n_frames, n_block):
+        n = min(n_block, n_frames - start)
+        np.multiply(_frames(waveform, start, n, config), window, out=windowed[:n])
+        spectrum = scipy.fft.rfft(windowed[:n], axis=1, overwrite_x=True)
+        parts = spectrum.view(np.float32)  # real and imaginary parts in turn
+        np.square(parts, out=parts)
+        np.add(parts[:, 0::2], parts[:, 1::2], out=power[:n])
+        yield start, power[:n]
+
+
+def _frames(waveform: Floats, start: int, n: int, config: MelConfig) -> Floats:
+    """Frames `start` to `start + n` as `(n, n_fft)`, a view; silence surrounds the waveform."""
+    first = start * config.hop_length - config.n_fft // 2
+    last = first + (n - 1) * config.hop_length + config.n_fft
+    span = waveform[max(first, 0) : last]
+    if first < 0 or last > len(waveform):
+        span = np.pad(span, (max(-first, 0), max(last - len(waveform), 0)))
+    return sliding_window_view(span, config.n_fft)[:: config.hop_length]
+
+
+_LINEAR_HZ = 200 / 3  # Hz a mel below the knee
+_KNEE_HZ, _KNEE_MEL = 1000.0, 15.0
+_LOG_STEP = np.log(6.4) / 27  # of one mel above the knee
+
+
+def _hz_to_mel(hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    above = _KNEE_MEL + np.log(np.maximum(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
+    return np.where(hz < _KNEE_HZ, hz / _LINEAR_HZ, above)
+
+
+def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    above = _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _KNEE_MEL) - _KNEE_MEL))
+    return np.where(mel < _KNEE_MEL, mel * _LINEAR_HZ, above)

@@ -1,0 +1,164 @@
+"""Mel spectrograms from wav files: our rate beside librosa's, in one run. Prints a table.
+
+    python tests/benchmarks/bench_mel.py [--clips 64] [--rounds 3]
+
+Every worker has one thread, as Chorale's workers have. "extract" decodes a file and computes its
+features; "build" is what a sweep does: it also checks the hash, writes chunks and joins them.
+Clips a second depend on what else the machine does; processor time a clip does so less.
+"""
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from datasets import audio
+from datasets.base import track_table
+from datasets.cache import build as build_store
+from datasets.features import mel
+
+CLIP_S = 30.0
+CONFIG = mel.Config()
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+Work = Callable[[ProcessPoolExecutor, Sequence[str]], list[float]]
+"""Does all clips in a pool; gives processor seconds of each clip, where it knows them."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The best of several rounds."""
+
+    wall_s: float  # of all clips
+    cpu_s: float | None  # of one clip
+    peak_mb: float  # of the hungriest worker
+
+
+def one_by_librosa(path: str) -> float:
+    import librosa
+
+    began_s = time.process_time()
+    waveform, rate = librosa.load(path, sr=CONFIG.sample_rate)
+    power = librosa.feature.melspectrogram(y=waveform, sr=rate, n_mels=CONFIG.n_mels)
+    librosa.power_to_db(power)
+    return time.process_time() - began_s
+
+
+def one_by_chorale(path: str) -> float:
+    began_s = time.process_time()
+    waveform, _ = audio.load(path, sample_rate=CONFIG.sample_rate)
+    mel.extract(waveform, CONFIG)
+    return time.process_time() - began_s
+
+
+def all_by_librosa(pool: ProcessPoolExecutor, paths: Sequence[str]) -> list[float]:
+    return list(pool.map(one_by_librosa, paths))
+
+
+def all_by_chorale(pool: ProcessPoolExecutor, paths: Sequence[str]) -> list[float]:
+    return list(pool.map(one_by_chorale, paths))
+
+
+def build(pool: ProcessPoolExecutor, paths: Sequence[str]) -> list[float]:
+    rows = [{"track_id": path, "path": path, "label": "x", "group": path} for path in paths]
+    tracks = track_table(rows).assign(duration_s=CLIP_S)
+    tracks["content"] = [content(path) for path in tracks["path"]]
+    with tempfile.TemporaryDirectory() as root:
+        build_store(tracks, "mel", CONFIG, root=Path(root), run=pool.map)
+    return []
+
+
+CONTENDERS: dict[str, tuple[Work, Callable[[str], float]]] = {
+    "librosa extract": (all_by_librosa, one_by_librosa),
+    "chorale extract": (all_by_chorale, one_by_chorale),
+    "chorale build": (build, one_by_chorale),
+}
+
+
+@cache
+def content(path: str) -> str:
+    """What the audit tells the cache; worked out before the clock starts."""
+    return audio.content_hash(path)
+
+
+def peak_mb(_: int) -> float:
+    """The most memory this process ever held. (`ru_maxrss` would count its parent's, too.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    time.sleep(0.05)  # so that every worker gets one of these calls
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def measure(name: str, paths: Sequence[str], *, n_processes: int) -> Measured:
+    """One round in fresh processes that have warmed up."""
+    work, warm = CONTENDERS[name]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_processes, mp_context=spawn) as pool:
+        list(pool.map(warm, list(paths[:2]) * n_processes))
+        began_s = time.perf_counter()
+        cpu_s = work(pool, paths)
+        wall_s = time.perf_counter() - began_s
+        peak = max(pool.map(peak_mb, range(2 * n_processes)))
+    return Measured(wall_s, sorted(cpu_s)[len(cpu_s) // 2] if cpu_s else None, peak)
+
+
+def best_of(rounds: Sequence[Measured]) -> Measured:
+    cpu_s = [measured.cpu_s for measured in rounds if measured.cpu_s is not None]
+    return Measured(
+        min(measured.wall_s for measured in rounds),
+        min(cpu_s) if cpu_s else None,
+        max(measured.peak_mb for measured in rounds),
+    )
+
+
+def write_clips(folder: Path, n: int) -> list[str]:
+    rng = np.random.default_rng(0)
+    n_samples = int(CLIP_S * CONFIG.sample_rate)
+    for i in range(n):
+        phase = np.cumsum(rng.standard_normal(n_samples))
+        samples = 0.5 * np.sin(0.1 * phase)  # a wandering tone: every band hears something
+        soundfile.write(folder / f"{i:03}.wav", samples, CONFIG.sample_rate)
+    return [str(path) for path in sorted(folder.glob("*.wav"))]
+
+
+def show(best: dict[str, Measured], n_clips: int, n_processes: int) -> None:
+    base = best["librosa extract"]
+    for name, got in best.items():
+        rate = f"{n_clips / got.wall_s:8.1f} {base.wall_s / got.wall_s:9.2f}"
+        cpu = f"{'-':>11} {'-':>9}"
+        if got.cpu_s is not None and base.cpu_s is not None:
+            cpu = f"{1e3 * got.cpu_s:11.2f} {base.cpu_s / got.cpu_s:9.2f}"
+        print(f"{name:16} {n_processes:9} {rate} {cpu} {got.peak_mb:9.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Mel spectrograms: our rate beside librosa's")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # the workers inherit it
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_clips(Path(folder), asked.clips)
+        for path in paths:
+            content(path)
+        print(f"{len(paths)} clips of {CLIP_S:g} s, {CONFIG.sample_rate} Hz, {CONFIG.n_mels} mels")
+        print(f"{'':16} processes  clips/s x librosa CPU ms/clip x librosa MB/worker")
+        for n_processes in (1, 2):
+            rounds: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
+            for _ in range(asked.rounds):  # in turns, so that a busy machine hurts all alike
+                for name, done in rounds.items():
+                    done.append(measure(name, paths, n_processes=n_processes))
+            best = {name: best_of(done) for name, done in rounds.items()}
+            show(best, len(paths), n_processes)
+
+
+if __name__ == "__main__":
+    main()

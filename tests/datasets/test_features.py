@@ -1,0 +1,177 @@
+"""The contract of every feature set, and the proof that mel and mfcc are what librosa gives."""
+
+import warnings
+from typing import Any, cast
+
+import librosa
+import numpy as np
+import pytest
+from librosa.filters import mel as librosa_filters
+from pydantic import ValidationError
+
+from datasets import features, plugins
+from datasets.base import FeatureSet
+from datasets.config import plain, read
+from datasets.features import mel, mfcc
+from datasets.spectrum import MelConfig, mel_filters
+
+
+def load(name: str) -> FeatureSet:
+    return cast(FeatureSet, plugins.load(features, name, kind="feature set"))
+
+
+def signal(kind: str, sample_rate: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    n = sample_rate
+    time_s = np.arange(n) / sample_rate
+    waveforms = {
+        "noise": 0.3 * rng.standard_normal(n),
+        "tones": 0.4 * np.sin(2 * np.pi * 440 * time_s) + 0.1 * np.sin(2 * np.pi * 3001 * time_s),
+        "quiet": 1e-5 * rng.standard_normal(n),
+        "loud tone with an offset": 0.2 + 0.8 * np.sin(2 * np.pi * 97 * time_s),
+        "short": 0.3 * rng.standard_normal(300),
+        "one sample": np.array([0.5]),
+        "silence": np.zeros(n),
+        "impulse": np.eye(1, n, n // 3)[0],
+        "fade": rng.standard_normal(n) * np.exp(-20 * time_s),
+    }
+    return np.asarray(waveforms[kind], dtype=np.float32)
+
+
+SIGNALS = (
+    "noise",
+    "tones",
+    "quiet",
+    "loud tone with an offset",
+    "short",
+    "one sample",
+    "silence",
+    "impulse",
+    "fade",
+)
+SHAPES: tuple[dict[str, Any], ...] = (
+    {},
+    {"sample_rate": 16_000, "n_fft": 1024, "hop_length": 160, "n_mels": 64},
+    {"sample_rate": 8_000, "n_fft": 512, "hop_length": 128, "n_mels": 40},
+    {"sample_rate": 44_100, "hop_length": 1024, "f_min": 20.0, "f_max": 16_000.0, "n_mels": 128},
+    {"sample_rate": 32_000, "n_fft": 800, "hop_length": 320, "n_mels": 64, "f_min": 50.0},
+    {"sample_rate": 22_050, "n_fft": 401, "hop_length": 401, "n_mels": 20},
+)
+
+
+def by_librosa(waveform: np.ndarray, config: MelConfig) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of waveforms shorter than a window
+        power = librosa.feature.melspectrogram(
+            y=waveform,
+            sr=config.sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            n_mels=config.n_mels,
+            fmin=config.f_min,
+            fmax=config.f_max,
+        )
+    return np.asarray(librosa.power_to_db(power))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_mel_is_librosas_within_a_hundredth_of_a_db(kind: str, shape: dict[str, Any]) -> None:
+    config = mel.Config(**shape)
+    waveform = signal(kind, config.sample_rate)
+    np.testing.assert_allclose(
+        mel.extract(waveform, config), by_librosa(waveform, config), atol=0.01, rtol=0
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_mfcc_is_librosas_within_a_hundredth_of_a_db(kind: str, shape: dict[str, Any]) -> None:
+    config = mfcc.Config(**shape)
+    waveform = signal(kind, config.sample_rate)
+    expected = librosa.feature.mfcc(S=by_librosa(waveform, config), n_mfcc=config.n_mfcc)
+    np.testing.assert_allclose(mfcc.extract(waveform, config), expected, atol=0.01, rtol=0)
+
+
+def test_mfcc_has_librosas_own_defaults() -> None:
+    waveform = signal("noise", 22_050)
+    expected = librosa.feature.mfcc(y=waveform, sr=22_050)
+    np.testing.assert_allclose(mfcc.extract(waveform, mfcc.Config()), expected, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_mel_filters_are_librosas(shape: dict[str, Any]) -> None:
+    config = mel.Config(**shape)
+    expected = librosa_filters(
+        sr=config.sample_rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_mels,
+        fmin=config.f_min,
+        fmax=config.f_max,
+    )
+    np.testing.assert_allclose(mel_filters(config), expected, atol=1e-8, rtol=1e-5)
+
+
+def test_filters_too_narrow_for_any_bin_give_the_lowest_level() -> None:
+    config = mel.Config(n_fft=64, hop_length=64, n_mels=128)
+    waveform = signal("noise", 22_050)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = by_librosa(waveform, config)
+    np.testing.assert_allclose(mel.extract(waveform, config), expected, atol=0.01, rtol=0)
+
+
+# -- the contract of every feature set ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", plugins.names(features))
+def test_features_have_the_promised_shape_and_are_finite(name: str) -> None:
+    feature_set = load(name)
+    config = feature_set.Config()
+    waveform = signal("noise", config.sample_rate)
+    values = feature_set.extract(waveform, config)
+    n_frames = 1 + round((len(waveform) / config.sample_rate) * config.frame_rate_hz - 0.5)
+    assert values.dtype == np.float32
+    assert values.shape in ((config.n_bins, n_frames), (config.n_bins,))
+    assert np.isfinite(values).all()
+    assert np.ptp(values) > 0
+    assert isinstance(feature_set.VERSION, int)
+
+
+@pytest.mark.parametrize("name", plugins.names(features))
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_features_are_finite_whatever_the_sound(name: str, kind: str) -> None:
+    feature_set = load(name)
+    config = feature_set.Config()
+    waveform = signal(kind, config.sample_rate)
+    before = waveform.copy()
+    first = feature_set.extract(waveform, config)
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, feature_set.extract(waveform, config))
+    np.testing.assert_array_equal(waveform, before)
+
+
+@pytest.mark.parametrize("name", plugins.names(features))
+def test_a_config_survives_json(name: str) -> None:
+    config = load(name).Config()
+    assert read(load(name).Config, plain(config), where="here") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"hop_length": 4096}, "hop_length must be at most n_fft=2048"),
+        ({"f_max": 12_000.0}, "f_max=12000.0"),
+        ({"f_min": 500.0, "f_max": 400.0}, "f_min < f_max"),
+        ({"n_mels": 1}, "greater than or equal to 2"),
+        ({"n_mfcc": 41, "n_mels": 40}, "n_mfcc must be at most"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        mfcc.Config(**values)
+
+
+def test_an_empty_waveform_is_refused() -> None:
+    with pytest.raises(ValueError, match="not empty"):
+        mel.extract(np.zeros(0, np.float32), mel.Config())
