@@ -45,6 +45,29 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def publish(folder: Path, final: Path) -> None:
+    """Gives a finished folder its final name at once, after syncing the files that it holds.
+
+    Raises:
+        OSError: `final` exists already, or is on another file system.
+    """
+    for path in folder.iterdir():
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+    _sync_folder(folder)
+    rename_synced(folder, final)
+
+
+def rename_synced(path: Path, final: Path) -> None:
+    """Gives a file or folder whose content is synced already its final name, for good.
+
+    Raises:
+        OSError: `final` is a folder that holds something, or is on another file system.
+    """
+    path.rename(final)
+    _sync_folder(final.parent)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -27,3 +27,14 @@ def unknown(kind: str, got: str, allowed: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return UserError(f"unknown {kind} '{got}'; {hint}choose from: {', '.join(names)}")
+
+
+SHOWN = 5
+"""How many examples an error names before it only counts."""
+
+
+def shown(items: Iterable[str], *, between: str = ", ") -> str:
+    """The first few of `items`, and how many more there are."""
+    every = list(items)
+    more = [f"and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
+    return between.join([*every[:SHOWN], *more])

@@ -1,0 +1,94 @@
+"""Extracts the features of a chunk of files into one file of its own: the unit of a build.
+
+`datasets.cache` plans the chunks and joins them; a worker process runs `extract_chunk`.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from datasets import audio, features, plugins
+from datasets.atomic import atomic
+from datasets.base import FeatureSet
+from datasets.config import plain
+from datasets.errors import UserError
+
+
+def digest(value: Any) -> str:
+    """A short hash of plain data, the same in every process: 128 bits as hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what comes out of a given file: the same recipe, the same features."""
+
+    feature: str
+    config: Any
+
+    @property  # not cached: a module cannot be pickled
+    def extractor(self) -> FeatureSet:
+        """The feature set's file.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        return cast(FeatureSet, plugins.load(features, self.feature, kind="feature set"))
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with the feature set, its version, its config and how audio is decoded."""
+        versions = [self.extractor.VERSION, audio.VERSION]
+        return digest([self.feature, versions, plain(self.config)])
+
+
+class Source(NamedTuple):
+    """One file to extract, and the SHA-256 that the audit saw."""
+
+    path: str
+    content: str
+
+
+def extract_chunk(sources: Sequence[Source], *, recipe: Recipe, folder: Path) -> int:
+    """Extracts `sources` into one new file in `folder`; returns how many they were.
+
+    Raises:
+        UserError: a file has changed or can no longer be decoded.
+    """
+    extract = recipe.extractor.extract
+    frames = []
+    for source in sources:
+        values = extract(_waveform(source, recipe), recipe.config)
+        # a feature set that describes a whole track by one vector gives one frame
+        frames.append(np.asarray(values, np.float32).reshape(recipe.config.n_bins, -1).T)
+    contents = [source.content for source in sources]
+    with atomic(folder / f"{digest(contents)}.npz") as path:
+        np.savez(
+            path,
+            frames=np.concatenate(frames),
+            lengths=np.array([len(f) for f in frames], np.int64),
+            contents=np.array(contents, dtype="S64"),
+        )
+    return len(sources)
+
+
+def _waveform(source: Source, recipe: Recipe) -> npt.NDArray[np.float32]:
+    try:
+        if audio.content_hash(source.path) != source.content:
+            raise UserError(
+                f"{source.path} has changed since it was audited; "
+                f"run the same command again when nothing writes to it"
+            )
+        return audio.load(source.path, sample_rate=recipe.config.sample_rate)[0]
+    except audio.AudioError as error:
+        raise UserError(
+            f"feature '{recipe.feature}': cannot read {error}, though the audit could; "
+            f"run the same command again, or remove the file"
+        ) from None
