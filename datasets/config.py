@@ -39,12 +39,30 @@ def read(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     Raises:
         UserError: lists every unknown field, missing field, wrong type and value out of bounds.
     """
+    made, problems = check(cls, values)
+    if made is None:
+        raise listed(problems, where=where)
+    return made
+
+
+def check(
+    cls: type[T], values: Mapping[str, Any], *, prefix: str = ""
+) -> tuple[T | None, list[str]]:
+    """Like `read`, but gives the problems back, so that those of several configs can be joined.
+
+    `prefix` is put before each key: "dataset." for what stands under `dataset:` in a file.
+    """
     try:
-        return pydantic.TypeAdapter(cls).validate_python(dict(values))
+        return pydantic.TypeAdapter(cls).validate_python(dict(values)), []
     except pydantic.ValidationError as error:
-        problems = [_problem(cls, detail) for detail in error.errors(include_url=False)]
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError("\n  ".join([f"{where}: {count}", *problems])) from None
+        details = error.errors(include_url=False)
+        return None, [_problem(cls, detail, prefix) for detail in details]
+
+
+def listed(problems: list[str], *, where: str) -> UserError:
+    """One error that lists all `problems` of `where`, a line each."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return UserError("\n  ".join([f"{where}: {count}", *problems]))
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -52,9 +70,9 @@ def plain(config: Any) -> dict[str, Any]:
     return dict(pydantic.TypeAdapter(type(config)).dump_python(config, mode="json"))
 
 
-def _problem(cls: type[Any], detail: Any) -> str:
+def _problem(cls: type[Any], detail: Any, prefix: str) -> str:
     path = [str(part) for part in detail["loc"]]
-    name = ".".join(path)
+    name = (prefix + ".".join(path)).rstrip(".")
     if detail["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         allowed = _fields_at(cls, path[:-1])
         near = difflib.get_close_matches(path[-1], allowed, n=1, cutoff=0.5)
