@@ -1,0 +1,120 @@
+"""ESC-50: 2,000 recordings of 5 s of environmental sounds in 50 classes.
+
+Gives the track table with the official folds, and the source recording as group. Layout:
+
+    audio/{FOLD}-{CLIP}-{TAKE}-{TARGET}.wav   44,100 Hz, mono
+    meta/esc50.csv                            filename,fold,target,category,esc10,src_file,take
+
+Traps: several clips are cut from one recording on Freesound (`src_file`), all of them in one fold;
+some recordings were band-limited by their authors, which can tell a class by itself.
+"""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.base import DatasetInfo, existing_folder, track_table
+from datasets.config import config
+from datasets.csv_table import find_table, read_columns
+from datasets.errors import UserError, shown
+
+# fmt: off
+CATEGORIES = (
+    "dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow",
+    "rain", "sea_waves", "crackling_fire", "crickets", "chirping_birds", "water_drops", "wind",
+    "pouring_water", "toilet_flush", "thunderstorm", "crying_baby", "sneezing", "clapping",
+    "breathing", "coughing", "footsteps", "laughing", "brushing_teeth", "snoring",
+    "drinking_sipping", "door_wood_knock", "mouse_click", "keyboard_typing", "door_wood_creaks",
+    "can_opening", "washing_machine", "vacuum_cleaner", "clock_alarm", "clock_tick",
+    "glass_breaking", "helicopter", "chainsaw", "siren", "car_horn", "engine", "train",
+    "church_bells", "airplane", "fireworks", "hand_saw",
+)
+# fmt: on
+"""In the order of `target`, 0 to 49."""
+
+INFO = DatasetInfo(
+    name="esc50",
+    title="ESC-50: environmental sounds of 5 s in 50 classes, with five official folds",
+    licence="CC BY-NC 3.0; the ESC-10 subset CC BY 3.0",
+    citation=(
+        "K. J. Piczak: ESC: Dataset for Environmental Sound Classification, ACM Multimedia, 2015, "
+        "doi:10.1145/2733373.2806390"
+    ),
+    homepage="https://github.com/karolpiczak/ESC-50",
+    labels=tuple(sorted(CATEGORIES)),
+    n_tracks=2000,
+    size="600 MB, zipped",
+)
+
+SUBFOLDERS = ("", "ESC-50-master", "ESC-50")
+"""Where `audio` and `meta` lie below `root`: in it, in the unpacked zip, in a clone."""
+COLUMNS = ("filename", "fold", "category", "esc10", "src_file")
+
+_log = logging.getLogger("chorale")
+
+
+@config
+class Config:
+    """Where the recordings are, and whether to take all 50 classes."""
+
+    root: str
+    """folder that holds audio and meta, or the one around it"""
+    esc10: bool = False
+    """only the 400 recordings of the ten classes of ESC-10"""
+
+
+def tracks(config: Config) -> pd.DataFrame:
+    """A row for each recording: its class, its official fold (0 to 4), its source as group.
+
+    Files that are missing are left out and counted.
+
+    Raises:
+        UserError: the recordings or their table are not there, or the table is damaged.
+    """
+    root = existing_folder(config.root, dataset=INFO.name)
+    places = [f"{name}/meta/esc50.csv".lstrip("/") for name in SUBFOLDERS]
+    meta = find_table(config.root, places, dataset=INFO.name)
+    table = read_columns(meta, dataset=INFO.name, text=COLUMNS)
+    _refuse_odd(meta, table)
+    if config.esc10:
+        table = table.loc[table["esc10"].str.lower() == "true"]
+    audio = meta.parent.parent / "audio"
+    there = {path.name for path in audio.glob("*")}
+    is_there = table["filename"].isin(there)
+    if not is_there.any():
+        raise UserError(
+            f"dataset 'esc50': not one of the {len(table)} recordings that '{meta}' names is in "
+            f"'{audio}', such as {shown(table['filename'].head(1))}; give the folder that holds "
+            f"audio and meta with --dataset.root FOLDER, but got '{root}'"
+        )
+    if not is_there.all():
+        _log.warning(
+            "esc50: %d of %d recordings are not in %s: %s",
+            int((~is_there).sum()),
+            len(table),
+            audio,
+            shown(table.loc[~is_there, "filename"]),
+        )
+    return track_table(
+        {
+            "track_id": Path(name).stem,
+            "path": str(audio / name),
+            "label": category,
+            "group": f"source-{source}",
+            "fold": int(fold) - 1,
+        }
+        for name, fold, category, _, source in table.loc[is_there].itertuples(index=False)
+    )
+
+
+def _refuse_odd(meta: Path, table: pd.DataFrame) -> None:
+    """Each row needs a fold from 1 to 5, a class, a source, and to know if it is of ESC-10."""
+    odd = ~table["fold"].isin(list("12345")) | (table["category"] == "") | (table["src_file"] == "")
+    odd |= ~table["esc10"].str.lower().isin(["true", "false"])
+    if odd.any():
+        raise UserError(
+            f"dataset 'esc50': '{meta}' has {int(odd.sum())} rows with a fold that is not 1 to 5, "
+            f"an esc10 that is not True or False, or no category or src_file: "
+            f"{shown(repr(name) for name in table.loc[odd, 'filename'])}; get a whole copy of it"
+        )

@@ -1,0 +1,180 @@
+"""FMA's feature table: 518 numbers that librosa says of each whole track.
+
+Gives the track table with the artist as group, and the features as `stats518`. Layout:
+
+    fma_metadata/tracks.csv      106,574 rows under a header of two lines
+    fma_metadata/features.csv    106,574 rows of 518 numbers under a header of three lines
+
+Traps: only 49,598 tracks have a top genre, in 16 genres; the others are left out and counted. The
+numbers are of the whole tracks, so the clips that are cut wrong are good here; and all of them but
+those of cqt and mel were computed as if each track had 22,050 samples a second.
+"""
+
+import io
+import logging
+from collections.abc import Container, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from datasets import fma_metadata
+from datasets.base import DatasetInfo
+from datasets.config import config
+from datasets.csv_table import LOG, QUIET, find_table, parse, read_header, refuse_missing
+from datasets.errors import UserError, shown
+from datasets.fma_metadata import Subset, track_id
+from datasets.stats_names import STATS518
+
+INFO = DatasetInfo(
+    name="fma_features",
+    title="Free Music Archive: 518 statistics of each track, 16 genres",
+    licence="CC BY 4.0",
+    citation=fma_metadata.CITATION,
+    homepage=fma_metadata.HOMEPAGE,
+    labels=fma_metadata.GENRES,
+    n_tracks=fma_metadata.N_TRACKS,
+    size="342 MiB zipped, 1.2 GB as CSV",
+)
+
+CHUNK_LINES = 2000  # 18 MB of text
+
+
+@config
+class Config:
+    """Where the tables are, and how many of their tracks to take."""
+
+    root: str
+    """folder that holds fma_metadata, or that folder itself"""
+    subset: Subset = "medium"
+    """small: 8,000 tracks of 8 genres; medium: 25,000 of 16, for which figures are published;
+    large or full: all that have a top genre"""
+
+
+def tracks(config: Config) -> pd.DataFrame:
+    """A row for each track with a top genre: its artist as group, the official split.
+
+    Rows of the feature table that lack a number are left out and counted.
+
+    Raises:
+        UserError: one of the tables is not there, lacks a column or is damaged.
+    """
+    table, metadata = _Table.open(config), _metadata(config, log=LOG)
+    numbers = [number for number, _ in table.lines(set(metadata.index))]
+    return fma_metadata.make_tracks(_found(metadata, numbers, table.path, log=LOG))
+
+
+def features(config: Config) -> dict[str, pd.DataFrame]:
+    """`stats518`: the 518 columns of `STATS518`, indexed by `track_id`, one row for each track.
+
+    Raises:
+        UserError: as `tracks` does, and where a cell is no finite number.
+    """
+    table, metadata = _Table.open(config), _metadata(config, log=QUIET)
+    place = {number: row for row, number in enumerate(metadata.index)}
+    values = np.empty((len(metadata), len(STATS518)))
+    numbers: list[int] = []
+    lines = table.lines(place)
+    while chunk := list(islice(lines, CHUNK_LINES)):
+        values[[place[number] for number, _ in chunk]] = table.parse([line for _, line in chunk])
+        numbers += [number for number, _ in chunk]
+    found = _found(metadata, numbers, table.path, log=QUIET)
+    if len(found) < len(metadata):
+        values = values[metadata.index.isin(found.index)]
+    ids = pd.Index([track_id(number) for number in found.index], name="track_id", dtype="str")
+    return {"stats518": pd.DataFrame(values, index=ids, columns=list(STATS518))}
+
+
+def _metadata(config: Config, *, log: logging.Logger) -> pd.DataFrame:
+    return fma_metadata.read_metadata(config.root, subset=config.subset, dataset=INFO.name, log=log)
+
+
+def _found(
+    metadata: pd.DataFrame, numbers: list[int], path: Path, *, log: logging.Logger
+) -> pd.DataFrame:
+    """The rows of `metadata` whose track numbers were found in the feature table, once each."""
+    found = pd.Index(numbers, dtype="int64")
+    twice = found[found.duplicated()]
+    if len(twice):
+        raise UserError(
+            f"dataset 'fma_features': '{path}' has tracks twice: {shown(map(str, twice))}; "
+            f"get a whole copy of it"
+        )
+    missing = metadata.index.difference(found)
+    if len(missing) == len(metadata):
+        raise UserError(
+            f"dataset 'fma_features': '{path}' has no whole row of any of the {len(metadata)} "
+            f"tracks that were asked for; get a whole copy of it"
+        )
+    if len(missing):
+        log.warning(
+            "fma_features: left out %d of %d tracks, whose row is missing or lacks numbers: %s",
+            len(missing),
+            len(metadata),
+            shown(track_id(number) for number in missing),
+        )
+    return metadata.drop(missing)
+
+
+class _Table:
+    """The feature table, read line by line: most of its gigabyte is of tracks without a genre."""
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path = path
+        self.n_columns = len(header)
+        self.column = {name: header.index(name) for name in STATS518}
+
+    @classmethod
+    def open(cls, config: Config) -> "_Table":
+        """The table below `config.root`, when its header has all 518 columns."""
+        places = ("fma_metadata/features.csv", "features.csv")
+        path = find_table(config.root, places, dataset=INFO.name)
+        lines = read_header(path, dataset=INFO.name, n_lines=3)
+        header = [
+            f"{feature}_{statistic}_{row.zfill(2)}"
+            for feature, statistic, row in zip(*lines, strict=False)
+        ]
+        refuse_missing(path, header, STATS518, dataset=INFO.name)
+        return cls(path, header)
+
+    def lines(self, wanted: Container[int]) -> Iterator[tuple[int, bytes]]:
+        """Track number and line of each row of those wanted that has a number in every cell."""
+        with self.path.open("rb") as opened:
+            for line in opened:
+                first = line[: line.find(b",")]
+                if first.isdigit() and int(first) in wanted and self._is_complete(line.rstrip()):
+                    yield int(first), line
+
+    def _is_complete(self, line: bytes) -> bool:
+        if line.count(b",") != self.n_columns - 1 or b",," in line or line.endswith(b","):
+            return False
+        return not (b"n" in line or b"N" in line) or b"nan" not in line.lower()
+
+    def parse(self, lines: Sequence[bytes]) -> npt.NDArray[np.float64]:
+        """The numbers of whole lines: `(n_lines, 518)`, in the order of `STATS518`."""
+        text = b"".join(lines)
+        try:
+            # about twice as fast as `parse`, which can say where a word stands among the numbers
+            cells = pd.read_csv(io.BytesIO(text), header=None, dtype="float64", na_filter=False)
+        except ValueError:
+            places = {0: "number"} | {place: name for name, place in self.column.items()}
+            parse(
+                text,
+                self.path,
+                places=places,
+                text=["number"],
+                row_name="number",
+                dataset=INFO.name,
+            )
+            raise
+        values = cells.to_numpy()[:, [self.column[name] for name in STATS518]]
+        finite = np.isfinite(values)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise UserError(
+                f"dataset 'fma_features': '{self.path}' has {values[row, column]} for "
+                f"'{STATS518[column]}' of track {int(cells.iloc[row, 0])}; remove this row"
+            )
+        return np.asarray(values, dtype=np.float64)

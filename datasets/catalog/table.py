@@ -1,0 +1,216 @@
+"""Anybody's own table of numbers: a CSV or Parquet file with a label in each row.
+
+Gives the track table, and the features as `table`. Layout: one row a track, or several with one id,
+which are the segments of one track in their order; a column with the label, maybe others with id,
+group and split; every other column is a feature.
+
+Traps: a column that says the label in other words is a feature like any other here, so name it in
+`drop`; a saved row number is one such where the rows are sorted by label, so columns without a name
+are left out.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from datasets.base import DatasetInfo, track_table
+from datasets.config import config
+from datasets.csv_table import LOG, QUIET, read_columns, read_header, refuse_missing
+from datasets.errors import UserError, shown
+from datasets.manifest import SPLITS
+from datasets.parquet_table import is_parquet, load, text_and_numbers
+
+INFO = DatasetInfo(
+    name="table",
+    title="A CSV or Parquet table of numbers with a label column",
+    licence="that of your own data",
+    citation="your own data",
+    homepage="your own data",
+)
+
+MEND = (
+    "mend them (a number has a decimal point, not a comma), leave them empty, or leave the column "
+    "out with --dataset.drop '[COLUMN, ...]'"
+)
+
+
+@config
+class Config:
+    """Where the table is, and what its columns are."""
+
+    root: str
+    """the CSV or Parquet file"""
+    label: str = "label"
+    """column with the class"""
+    id: str | None = None
+    """column that names the track; rows with the same name are segments of one track; without it
+    each row is a track"""
+    group: str | None = None
+    """column with what must not be on two sides of a split; without it each track is its own"""
+    split: str | None = None
+    """column with the official split: train, valid or test"""
+    drop: tuple[str, ...] = ()
+    """columns that are no features"""
+    max_nan_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """rows that lack a number or a label are left out; a larger share of them stops the sweep"""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What is named -> its column, for those that are."""
+        every = {"label": self.label, "id": self.id, "group": self.group, "split": self.split}
+        return {what: column for what, column in every.items() if column is not None}
+
+    def __post_init__(self) -> None:
+        every = [*self.named.values(), *self.drop]
+        twice = sorted({name for name in every if every.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"label, id, group, split and drop must name different columns, but {twice} "
+                f"is named twice"
+            )
+
+
+def tracks(config: Config) -> pd.DataFrame:
+    """A row for each track: its id (else its row's number), label, group and split.
+
+    Raises:
+        UserError: the file is not there or no table, a column is missing, is there twice or is no
+            numbers, a number is infinite, too many rows lack one, or one track's rows disagree.
+    """
+    about, _ = _read(config, log=LOG)
+    columns = ["track_id", "label", "group", "split"]
+    rows = about.drop_duplicates("track_id")[columns].itertuples(index=False, name=None)
+    return track_table(dict(zip(columns, row, strict=True)) for row in rows)
+
+
+def features(config: Config) -> dict[str, pd.DataFrame]:
+    """`table`: every column that is neither named nor dropped, in the file's order.
+
+    Indexed by `track_id`, a row for each of a track's segments.
+
+    Raises:
+        UserError: as `tracks` does.
+    """
+    about, numbers = _read(config, log=QUIET)
+    numbers.index = pd.Index(about["track_id"])
+    return {"table": numbers.sort_index(kind="stable")}
+
+
+def _read(config: Config, *, log: logging.Logger) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What each usable row says of its track, and its numbers."""
+    path = Path(config.root).expanduser()
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise UserError(
+            f"dataset 'table': '{path}' {what}; give a CSV or Parquet file with --dataset.root FILE"
+        )
+    text = list(config.named.values())
+    if is_parquet(path):
+        table = load(path, dataset=INFO.name, named=[*text, *config.drop])
+        _refuse_missing(path, list(table.columns), config)
+        table = table.drop(columns=list(config.drop))
+        table = text_and_numbers(table, path, text=text, dataset=INFO.name, mend=MEND)
+    else:
+        table = _read_csv(path, config, log=log)
+    numbers = table.drop(columns=text)
+    if numbers.columns.empty:
+        raise UserError(
+            f"dataset 'table': '{path}' has no feature: all of its columns are named as something "
+            f"else, or dropped; give a table with numbers, or drop less"
+        )
+    infinite = np.isinf(numbers.to_numpy())
+    if infinite.any():
+        where = zip(numbers.columns, infinite.T, strict=True)
+        bad = [f"'{name}' in row {cells.argmax() + 1}" for name, cells in where if cells.any()]
+        raise UserError(f"dataset 'table': '{path}' has infinite numbers: {shown(bad)}; {MEND}")
+    lacks = (numbers.isna().any(axis=1) | (table[config.label] == "")).to_numpy(dtype=bool)
+    _refuse_gaps(path, numbers, lacks, config)
+    if n_lacking := int(lacks.sum()):
+        log.warning(
+            "table: left out %d of %d rows: no label, or a number missing", n_lacking, len(lacks)
+        )
+    return _about(path, table.loc[~lacks], config), numbers.loc[~lacks]
+
+
+def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> pd.DataFrame:
+    header = read_header(path, dataset=INFO.name)[0]
+    text = list(config.named.values())
+    _refuse_missing(path, header, config)
+    if "" in header:
+        log.warning("table: left out a column without a name, as a saved row number has")
+    numbers = [name for name in header if name not in ("", *text, *config.drop)]
+    return read_columns(path, dataset=INFO.name, text=text, numbers=numbers, mend=MEND)
+
+
+def _refuse_missing(path: Path, header: list[str], config: Config) -> None:
+    mend = "Name the right columns with --dataset.label, id, group, split and drop"
+    wanted = [*config.named.values(), *config.drop]
+    refuse_missing(path, header, wanted, dataset=INFO.name, mend=mend)
+
+
+def _refuse_gaps(
+    path: Path, numbers: pd.DataFrame, lacks: npt.NDArray[np.bool_], config: Config
+) -> None:
+    n_lacking, n_rows = int(lacks.sum()), len(lacks)
+    if n_rows and n_lacking / n_rows <= config.max_nan_share and n_lacking < n_rows:
+        return
+    if not n_rows:
+        raise UserError(f"dataset 'table': '{path}' has no rows below its header; fill it")
+    gaps = numbers.isna().mean().sort_values(ascending=False)
+    worst = [f"'{name}' ({share:.0%})" for name, share in gaps.items() if share > 0]
+    raise UserError(
+        f"dataset 'table': {n_lacking} of the {n_rows} rows of '{path}' lack a number or a label, "
+        f"and at most {config.max_nan_share:.0%} may; columns with most gaps: "
+        f"{shown(worst) or 'only the label'}; leave such columns out with --dataset.drop, fill "
+        f"them, or raise --dataset.max_nan_share"
+    )
+
+
+def _about(path: Path, table: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """`track_id`, `label`, `group` and `split` of each row."""
+    rows = pd.Series([f"row-{row + 1:07d}" for row in table.index], table.index, dtype="str")
+    about = pd.DataFrame({"track_id": table[config.id] if config.id else rows})
+    about["label"] = table[config.label]
+    about["group"] = about["track_id"]
+    if config.group is not None:
+        about["group"] = table[config.group].where(table[config.group] != "", about["track_id"])
+    about["split"] = table[config.split] if config.split else None
+    _refuse_nameless(path, about, config)
+    _refuse_other_splits(path, about, config)
+    _refuse_torn_tracks(path, about)
+    return about
+
+
+def _refuse_nameless(path: Path, about: pd.DataFrame, config: Config) -> None:
+    n_nameless = int((about["track_id"] == "").sum())
+    if n_nameless:
+        raise UserError(
+            f"dataset 'table': {n_nameless} rows of '{path}' have nothing in the column "
+            f"'{config.id}', which names their track; fill it, or do without --dataset.id"
+        )
+
+
+def _refuse_other_splits(path: Path, about: pd.DataFrame, config: Config) -> None:
+    other = about.loc[~about["split"].isin(SPLITS), "split"].unique()
+    if config.split is not None and len(other):
+        raise UserError(
+            f"dataset 'table': the column '{config.split}' of '{path}' has "
+            f"{shown(repr(cell) for cell in other)}; each row must have one of {', '.join(SPLITS)}"
+        )
+
+
+def _refuse_torn_tracks(path: Path, about: pd.DataFrame) -> None:
+    """The rows of one track are of one label, group and split."""
+    n_kinds = about.groupby("track_id")[["label", "group", "split"]].nunique(dropna=False)
+    torn = n_kinds.loc[(n_kinds > 1).any(axis=1)]
+    if len(torn):
+        what = ", ".join(str(column) for column in torn if (torn[column] > 1).any())
+        raise UserError(
+            f"dataset 'table': {len(torn)} tracks of '{path}' have rows that differ in their "
+            f"{what}: {shown(map(str, torn.index))}; correct them, or do without --dataset.id"
+        )

@@ -1,0 +1,263 @@
+"""Reads the columns that somebody names out of a CSV file, whatever the file's order of them.
+
+The datasets that come with a table read it here; what is wrong with a file is said in one text.
+"""
+
+import csv
+import difflib
+import io
+import itertools
+import logging
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.base import existing_folder
+from datasets.errors import UserError, shown
+
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>")
+"""What stands for "no number" in a column of numbers; in a column of text it stands for itself."""
+
+MEND = "mend them (a number has a decimal point, not a comma), or leave them empty"
+GET_WHOLE = "Get a whole copy of it, with its header and commas between the columns"
+
+LOG = logging.getLogger("chorale")
+QUIET = logging.Logger("quiet", logging.CRITICAL + 1)
+"""Given where a table is read a second time, so that nothing is said twice."""
+
+_HEADER_CHARACTERS = 2**22  # far more than the widest table's first lines
+_OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+def find_table(root: str, places: Sequence[str], *, dataset: str) -> Path:
+    """The table: `root` itself where it is a file, else the first of `places` below it.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(root).expanduser()
+    if path.is_file():
+        return path
+    folder = existing_folder(root, dataset=dataset)
+    for place in places:
+        if (folder / place).is_file():
+            return folder / place
+    raise UserError(
+        f"dataset '{dataset}': there is no {' or '.join(places)} in '{folder}'; give the folder "
+        f"that holds it with --dataset.root FOLDER"
+    )
+
+
+def read_header(path: Path, *, dataset: str, n_lines: int = 1) -> list[list[str]]:
+    """The cells of the first `n_lines` lines, without the spaces around them.
+
+    Raises:
+        UserError: the file has fewer lines, or is no CSV in UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as opened:
+            text = opened.read(_HEADER_CHARACTERS)
+        if text.startswith("version https://git-lfs"):
+            raise UserError(
+                f"dataset '{dataset}': '{path}' is only a pointer to the file in Git LFS; "
+                f"type git lfs pull in its folder"
+            )
+        lines = list(itertools.islice(csv.reader(io.StringIO(text, newline="")), n_lines))
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise _unreadable(path, error, dataset=dataset) from None
+    if len(lines) < n_lines or not lines[0]:
+        raise UserError(
+            f"dataset '{dataset}': '{path}' has no header of {n_lines} lines; get a whole copy"
+        )
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+def read_columns(
+    path: Path,
+    *,
+    dataset: str,
+    text: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    row_name: str | None = None,
+    mend: str = MEND,
+) -> pd.DataFrame:
+    """The columns `text` (str, "" where empty) and then `numbers` (float64, NaN where missing).
+
+    A byte order mark, Windows line ends, other columns and any order of columns are fine.
+
+    Args:
+        path: the file.
+        dataset: whose table it is, in the user's words.
+        text: names of columns, as they stand in the first line.
+        numbers: likewise.
+        row_name: which column of text names a row in an error, instead of its number.
+        mend: what to do where a cell is no number.
+
+    Raises:
+        UserError: a column is missing or there twice, a cell is no number, or it is no CSV.
+    """
+    header = read_header(path, dataset=dataset)[0]
+    refuse_missing(path, header, [*text, *numbers], dataset=dataset)
+    wanted = {header.index(name): name for name in (*text, *numbers)}
+    # the others are read too, since a row with too many cells shows only then
+    others = {i: f"\0{i}" for i in range(len(header)) if i not in wanted}
+    table = parse(
+        path,
+        path,
+        places=wanted | others,
+        text=[*text, *others.values()],
+        n_skipped=1,
+        dataset=dataset,
+        row_name=row_name,
+        mend=mend,
+    )
+    return table[[*text, *numbers]]
+
+
+def parse(
+    source: Path | bytes,
+    path: Path,
+    *,
+    places: Mapping[int, str],
+    text: Sequence[str],
+    dataset: str,
+    n_skipped: int = 0,
+    row_name: str | None = None,
+    mend: str = MEND,
+) -> pd.DataFrame:
+    """Columns by their places: those of `text` as str, the others as float64.
+
+    Where all places from 0 on are given, a row with more cells than those is refused.
+
+    Args:
+        source: the file, or some whole lines of it.
+        path: the file's name, for errors.
+        places: 0, 1, ... from the left -> the column's name.
+        text: names of the columns that are text.
+        dataset: whose table it is, in the user's words.
+        n_skipped: how many lines at the top are header.
+        row_name: which column of text names a row in an error, instead of its number.
+        mend: what to do where a cell is no number.
+
+    Raises:
+        UserError: a cell is no number, or it is no CSV.
+    """
+    names = [places[place] for place in sorted(places)]
+    numbers = [name for name in names if name not in text]
+    whole = sorted(places) == list(range(len(places)))
+
+    def read(kind: str) -> pd.DataFrame:
+        return pd.read_csv(
+            source if isinstance(source, Path) else io.BytesIO(source),
+            header=None,
+            skiprows=n_skipped,
+            names=names,
+            usecols=None if whole else sorted(places),
+            index_col=False,
+            dtype={name: "str" if name in text else kind for name in names},
+            keep_default_na=False,
+            na_values={name: list(MISSING) for name in numbers},
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+        )
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            try:
+                table = read("float64")
+            except UnicodeDecodeError:
+                raise
+            except ValueError:  # a cell that is no number, but pandas does not say which
+                cells = read("str")
+                rows = None if row_name is None else cells[row_name]
+                refuse_words(cells[numbers], path, rows=rows, dataset=dataset, mend=mend)
+                raise
+    except (
+        UnicodeDecodeError,
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        pd.errors.EmptyDataError,
+        OSError,
+    ) as error:
+        raise _unreadable(path, error, dataset=dataset) from None
+    for name in text:
+        table[name] = table[name].fillna("").str.strip()
+    return table
+
+
+def refuse_missing(
+    path: Path, got: Sequence[str], wanted: Iterable[str], *, dataset: str, mend: str = GET_WHOLE
+) -> None:
+    """Each of the columns `wanted` must be among those that the file has, once.
+
+    `mend` says what to do where one is not.
+
+    Raises:
+        UserError: lists what is missing with the nearest names, and what is there.
+    """
+    wanted = list(wanted)
+    twice = [f"'{name}'" for name in wanted if list(got).count(name) > 1]
+    if twice:
+        raise UserError(
+            f"dataset '{dataset}': '{path}' has two columns of the name {shown(twice)}; "
+            f"remove or rename one of them"
+        )
+    missing = [name for name in wanted if name not in got]
+    if not missing:
+        return
+    named = [f"'{name}'{_nearest(name, got, wanted)}" for name in missing]
+    count = "the column" if len(missing) == 1 else f"{len(missing)} columns:"
+    raise UserError(
+        f"dataset '{dataset}': '{path}' lacks {count} {shown(named)}; it has {len(got)}: "
+        f"{shown(repr(name) for name in got)}. {_other_delimiter(got) or mend}"
+    )
+
+
+def refuse_words(
+    cells: pd.DataFrame,
+    path: Path,
+    *,
+    dataset: str,
+    rows: "pd.Series[str] | None" = None,
+    mend: str = MEND,
+) -> None:
+    """Each of the cells, which are text, must be a number or missing; `rows` names their rows.
+
+    Raises:
+        UserError: names the first cell in each column that is none.
+    """
+    bad = []
+    for name in cells:
+        word = cells[name].notna() & pd.to_numeric(cells[name], errors="coerce").isna()
+        if word.any():
+            row = int(word.to_numpy().argmax())
+            where = f"in row {row + 1}" if rows is None else f"at '{rows.iloc[row]}'"
+            bad.append(f"'{name}' has '{cells[name].iloc[row]}' {where}")
+    if bad:
+        raise UserError(
+            f"dataset '{dataset}': '{path}' has cells that are no numbers: {shown(bad)}; {mend}"
+        )
+
+
+def _nearest(name: str, got: Sequence[str], wanted: Sequence[str]) -> str:
+    free = [other for other in got if other not in wanted]
+    near = difflib.get_close_matches(name, free, n=1, cutoff=0.6)
+    return f" (nearest: '{near[0]}')" if near else ""
+
+
+def _other_delimiter(got: Sequence[str]) -> str:
+    marks = [mark for mark in _OTHER_DELIMITERS if len(got) == 1 and mark in got[0]]
+    if not marks:
+        return ""
+    return f"Its columns are separated by {_OTHER_DELIMITERS[marks[0]]}: save it with commas"
+
+
+def _unreadable(path: Path, error: Exception, *, dataset: str) -> UserError:
+    why = " ".join(str(error).split())
+    return UserError(
+        f"dataset '{dataset}': '{path}' cannot be read as a CSV file in UTF-8 ({why}); "
+        f"get a whole copy of it, or save it again as 'CSV UTF-8' with commas"
+    )

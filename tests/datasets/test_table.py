@@ -1,0 +1,211 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from datasets.catalog import table
+from datasets.catalog.table import Config
+from datasets.errors import UserError
+
+ROWS = pd.DataFrame(
+    {
+        "song": ["b", "a", "a", "c"],
+        "genre": ["rock", "jazz", "jazz", "rock"],
+        "artist": ["x", "y", "y", ""],
+        "part": ["train", "test", "test", "valid"],
+        "tempo": [120.0, 90.5, 91.0, 100.0],
+        "loud": [True, False, False, True],
+        "year": [1990, 1950, 1950, 2001],
+    }
+)
+NAMED: dict[str, Any] = {"label": "genre", "id": "song", "group": "artist", "split": "part"}
+KINDS = pytest.mark.parametrize("kind", ["csv", "parquet"])
+
+
+def saved(folder: Path, rows: pd.DataFrame = ROWS, kind: str = "csv", **options: Any) -> str:
+    path = folder / f"t.{kind}"
+    if kind == "csv":
+        rows.to_csv(path, **{"index": False, **options})
+    else:
+        pytest.importorskip("pyarrow")
+        rows.to_parquet(path, **options)
+    return str(path)
+
+
+def refusal(config: Config) -> str:
+    with pytest.raises(UserError) as caught:
+        table.tracks(config)
+    return str(caught.value)
+
+
+@KINDS
+def test_named_columns_make_the_track_table(tmp_path: Path, kind: str) -> None:
+    config = Config(saved(tmp_path, kind=kind), **NAMED)
+    tracks = table.tracks(config)
+    assert tracks["track_id"].tolist() == ["a", "b", "c"]
+    assert tracks["label"].tolist() == ["jazz", "rock", "rock"]
+    assert tracks["group"].tolist() == ["y", "x", "c"]
+    assert tracks["split"].tolist() == ["test", "train", "valid"]
+    assert tracks["path"].isna().all()
+
+
+@KINDS
+def test_every_other_column_is_a_feature_in_the_files_order(tmp_path: Path, kind: str) -> None:
+    config = Config(saved(tmp_path, kind=kind), **NAMED, drop=("year",))
+    frame = table.features(config)["table"]
+    assert frame.columns.tolist() == ["tempo", "loud"]
+    assert frame.index.tolist() == ["a", "a", "b", "c"]
+    assert frame.index.name == "track_id"
+    assert frame.dtypes.tolist() == [np.float64] * 2
+    assert frame.to_numpy().tolist() == [[90.5, 0], [91, 0], [120, 1], [100, 1]]
+
+
+def test_without_an_id_each_row_is_a_track_of_its_own(tmp_path: Path) -> None:
+    config = Config(saved(tmp_path), label="genre", drop=("song", "artist", "part"))
+    tracks = table.tracks(config)
+    assert tracks["track_id"].tolist() == [f"row-{row:07d}" for row in (1, 2, 3, 4)]
+    assert tracks["group"].tolist() == tracks["track_id"].tolist()
+    assert tracks["split"].isna().all()
+    assert table.features(config)["table"]["tempo"].tolist() == ROWS["tempo"].tolist()
+
+
+@KINDS
+def test_columns_that_are_no_numbers_are_listed_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    text = refusal(Config(saved(tmp_path, kind=kind), label="genre"))
+    assert "'song' has 'b' in row 1, 'artist' has 'x' in row 1, 'part' has 'train' in row 1" in text
+    assert "'tempo'" not in text
+    assert "--dataset.drop" in text
+
+
+@KINDS
+@pytest.mark.parametrize("gap", ["number", "label"])
+def test_rows_that_lack_something_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, gap: str
+) -> None:
+    rows = ROWS.copy()
+    rows.loc[3, "tempo" if gap == "number" else "genre"] = None
+    config = Config(saved(tmp_path, rows, kind), **NAMED, max_nan_share=0.3)
+    assert table.tracks(config)["track_id"].tolist() == ["a", "b"]
+    assert "left out 1 of 4 rows: no label, or a number missing" in caplog.text
+    caplog.clear()
+    assert table.features(config)["table"].index.tolist() == ["a", "a", "b"]
+    assert not caplog.text
+
+
+def test_too_many_gaps_stop_with_the_worst_columns(tmp_path: Path) -> None:
+    rows = ROWS.assign(tempo=[1.0, np.nan, np.nan, 2.0], year=[1.0, 2.0, 3.0, np.nan])
+    text = refusal(Config(saved(tmp_path, rows), **NAMED))
+    assert "3 of the 4 rows" in text
+    assert "at most 10%" in text
+    assert "'tempo' (50%), 'year' (25%)" in text
+
+
+@KINDS
+def test_infinite_numbers_are_refused(tmp_path: Path, kind: str) -> None:
+    rows = ROWS.assign(tempo=[1.0, 2.0, -np.inf, 3.0])
+    text = refusal(Config(saved(tmp_path, rows, kind), **NAMED))
+    assert "infinite numbers: 'tempo' in row 3" in text
+
+
+def test_a_saved_row_number_is_no_feature(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = Config(saved(tmp_path, index=True), **NAMED)
+    assert table.features(config)["table"].columns.tolist() == ["tempo", "loud", "year"]
+    table.tracks(config)
+    assert "left out a column without a name" in caplog.text
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_parquet_index_is_used_only_where_it_is_named(tmp_path: Path, named: bool) -> None:
+    rows = ROWS.set_index("song")
+    options = NAMED if named else {name: value for name, value in NAMED.items() if name != "id"}
+    config = Config(saved(tmp_path, rows, "parquet"), **options)
+    first = table.tracks(config)["track_id"].iloc[0]
+    assert first == ("a" if named else "row-0000001")
+    assert table.features(config)["table"].columns.tolist() == ["tempo", "loud", "year"]
+
+
+def test_whole_numbers_as_labels_read_alike_from_both_kinds(tmp_path: Path) -> None:
+    rows = ROWS.assign(genre=[1, 0, 0, 1], artist=[7.0, 8.0, 8.0, np.nan])
+    made = [table.tracks(Config(saved(tmp_path, rows, k), **NAMED)) for k in ("csv", "parquet")]
+    assert made[1]["label"].tolist() == ["0", "1", "1"]
+    assert made[1]["group"].tolist() == ["8", "7", "c"]
+    assert made[0]["label"].tolist() == made[1]["label"].tolist()
+
+
+def test_numbers_kept_as_text_in_parquet_are_listed(tmp_path: Path) -> None:
+    rows = ROWS.assign(year=ROWS["year"].astype("str"))
+    assert "numbers as text in the columns 'year'" in refusal(
+        Config(saved(tmp_path, rows, "parquet"), **NAMED)
+    )
+
+
+@KINDS
+def test_a_missing_column_is_said_with_the_option_that_names_it(tmp_path: Path, kind: str) -> None:
+    text = refusal(Config(saved(tmp_path, kind=kind), label="genres"))
+    assert "lacks the column 'genres' (nearest: 'genre')" in text
+    assert "--dataset.label" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "words"),
+    [
+        ("genre", ["rock", "jazz", "rock", "rock"], "differ in their label: a"),
+        ("artist", ["x", "y", "z", "w"], "differ in their group: a"),
+        ("part", ["train", "test", "valid", "valid"], "differ in their split: a"),
+        ("part", ["training", "test", "test", "valid"], "has 'training'; each row must have one"),
+        ("part", ["", "test", "test", "valid"], "has ''; each row must have one"),
+        ("song", ["b", "a", "a", ""], "1 rows of"),
+    ],
+)
+def test_rows_that_disagree_are_refused(
+    tmp_path: Path, column: str, cells: list[str], words: str
+) -> None:
+    assert words in refusal(Config(saved(tmp_path, ROWS.assign(**{column: cells})), **NAMED))
+
+
+def test_a_row_with_too_many_cells_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("label,x\nrock,1\njazz,2,3\n")
+    assert "Expected 2 fields in line 3, saw 3" in refusal(Config(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("label,x\n", "no rows below its header"),
+        ("label\nrock\n", "has no feature"),
+        ("label;x\nrock;1\n", "separated by semicolons"),
+        ("label,x,x\nrock,1,2\n", "two columns of the name 'x'"),
+        ("label,x,y\n,1,\n", "1 of the 1 rows"),
+        ("PAR1 and nothing more", "no Parquet file that can be read"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    assert words in refusal(Config(str(path)))
+
+
+@pytest.mark.parametrize("place", ["", "gone.csv"])
+def test_no_file_is_a_users_mistake(tmp_path: Path, place: str) -> None:
+    assert "--dataset.root FILE" in refusal(Config(str(tmp_path / place)))
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path, kind="parquet")
+
+    def absent(*args: object, **options: object) -> None:
+        raise ImportError("no pyarrow")
+
+    monkeypatch.setattr(pd, "read_parquet", absent)
+    assert "pip install pyarrow" in refusal(Config(path, **NAMED))
+
+
+def test_one_column_cannot_be_two_things() -> None:
+    with pytest.raises(ValidationError, match="must name different columns"):
+        Config("t.csv", label="genre", group="genre")
