@@ -1,0 +1,68 @@
+"""Scores of probabilities against labels: pure functions of two arrays.
+
+Training reports them after each epoch; the search compares trials and ensembles by them.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Proba = NDArray[np.floating]
+Labels = NDArray[np.integer]
+
+N_BINS = 15
+"""Equal-width confidence bins of the calibration error, as in its source."""
+
+
+def accuracy(proba: Proba, labels: Labels) -> float:
+    """The share of rows whose most probable class is the true one.
+
+    Args:
+        proba: (n, n_classes), rows sum to 1.
+        labels: (n,), class indices.
+    """
+    return float(np.mean(proba.argmax(axis=1) == labels))
+
+
+def confusion_matrix(proba: Proba, labels: Labels) -> NDArray[np.int64]:
+    """(n_classes, n_classes) counts; row = true class, column = most probable class."""
+    n_classes = proba.shape[1]
+    cells = labels.astype(np.int64) * n_classes + proba.argmax(axis=1)
+    counts = np.bincount(cells, minlength=n_classes * n_classes)
+    return counts.reshape(n_classes, n_classes)
+
+
+def macro_f1(proba: Proba, labels: Labels) -> float:
+    """The mean F1 of the classes that occur among the labels or the predictions.
+
+    A class that occurs on one side only counts with 0, one that occurs on neither not at all.
+    """
+    counts = confusion_matrix(proba, labels)
+    found = counts.sum(axis=0) + counts.sum(axis=1)
+    occurs = found > 0
+    return float(np.mean(2 * np.diag(counts)[occurs] / found[occurs]))
+
+
+def log_loss(proba: Proba, labels: Labels) -> float:
+    """The mean of -log(probability of the true class), in nats.
+
+    Probabilities are kept one rounding step away from 0 and 1, so that one sure mistake costs
+    much but not infinitely much. NaN stays NaN.
+    """
+    step = np.finfo(proba.dtype).eps
+    true = proba[np.arange(len(labels)), labels]
+    return float(-np.mean(np.log(np.clip(true, step, 1 - step).astype(np.float64))))
+
+
+def expected_calibration_error(proba: Proba, labels: Labels) -> float:
+    """How far confidence and accuracy lie apart: the mean of their distance, bin by bin.
+
+    Rows are sorted into `N_BINS` equal-width bins of (0, 1] by their highest probability; each bin
+    counts by its share of the rows. 0 is perfect, 1 the worst.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+    """
+    confidence = proba.max(axis=1).astype(np.float64)
+    right = proba.argmax(axis=1) == labels
+    bins = np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=N_BINS)
+    return float(np.abs(gaps).sum() / len(labels))

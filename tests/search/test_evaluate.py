@@ -1,0 +1,141 @@
+import json
+
+import numpy as np
+import pytest
+
+from datasets.errors import UserError
+from lightning_models import metrics
+from search.base import Labels, Proba
+from search.evaluate import paired_difference, score
+
+
+def rows(right: list[bool], *, sure: float = 0.8) -> tuple[Proba, Labels]:
+    """Two classes; row i is right or wrong as asked."""
+    labels = np.arange(len(right)) % 2
+    said = np.where(right, labels, 1 - labels)
+    proba = np.full((len(right), 2), 1 - sure)
+    proba[np.arange(len(right)), said] = sure
+    return proba, labels
+
+
+def test_scores_are_those_of_the_metrics() -> None:
+    proba, labels = rows([True] * 7 + [False] * 3)
+    found = score(proba, labels, np.arange(10))
+    assert found.accuracy == 0.7
+    assert found.macro_f1 == metrics.macro_f1(proba, labels)
+    assert found.log_loss == metrics.log_loss(proba, labels)
+    assert found.ece == metrics.expected_calibration_error(proba, labels)
+    assert (found.n, found.n_groups) == (10, 10)
+
+
+def test_the_interval_of_independent_tracks_is_the_binomial_one() -> None:
+    proba, labels = rows([True] * 320 + [False] * 80)
+    low, high = score(proba, labels, np.arange(400), n_boot=20_000).ci95
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 400)
+    assert low == pytest.approx(0.8 - half, abs=0.004)
+    assert high == pytest.approx(0.8 + half, abs=0.004)
+
+
+def test_the_interval_is_wider_where_the_tracks_of_a_group_are_alike() -> None:
+    right = ([True] * 10 + [False] * 10) * 20
+    proba, labels = rows(right)
+    by_group = score(proba, labels, np.arange(400) // 10).ci95
+    by_track = score(proba, labels, np.arange(400)).ci95
+    assert by_group[1] - by_group[0] > 2.5 * (by_track[1] - by_track[0])
+
+
+def test_the_interval_weighs_groups_by_their_tracks() -> None:
+    proba, labels = rows([True] * 99 + [False])
+    groups = np.array([0] * 99 + [1])
+    low, high = score(proba, labels, groups).ci95
+    assert (low, high) == (0, 1)
+    proba, labels = rows(([True] * 9 + [False]) * 10)
+    groups = np.array([2 * (i // 10) + (i % 10 == 9) for i in range(100)])
+    assert score(proba, labels, groups).ci95[0] > 0.7
+
+
+def test_the_interval_covers_what_is_true_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = []
+    for seed in range(150):
+        skill = rng.beta(6, 4, 40)
+        right = (rng.random((40, 5)) < skill[:, None]).ravel()
+        proba, labels = rows(right.tolist())
+        low, high = score(proba, labels, np.arange(200) // 5, seed=seed, n_boot=400).ci95
+        inside.append(low <= 0.6 <= high)
+    assert 0.88 <= np.mean(inside) <= 0.99
+
+
+def test_one_group_says_nothing_of_others() -> None:
+    proba, labels = rows([True] * 9 + [False])
+    found = score(proba, labels, np.zeros(10))
+    assert found.ci95 == (0, 1)
+    assert paired_difference(proba, proba, labels, np.zeros(10)) == (0, (-1, 1))
+
+
+@pytest.mark.parametrize(("n_groups", "few"), [(9, True), (10, False)])
+def test_few_groups_are_flagged(n_groups: int, few: bool) -> None:
+    proba, labels = rows([True, False] * 20)
+    assert score(proba, labels, np.arange(40) % n_groups).few_groups is few
+
+
+def test_scores_are_json_without_nan() -> None:
+    proba, labels = rows([False] * 4, sure=1.0)
+    found = score(proba, labels, np.array(list("aabb"))).as_dict()
+    text = json.dumps(found, allow_nan=False)
+    assert json.loads(text)["ci95"] == [0, 0]
+    assert json.loads(text)["few_groups"] is True
+    assert set(found) == {
+        "accuracy", "macro_f1", "log_loss", "ece", "n", "n_groups", "ci95", "few_groups",
+    }  # fmt: skip
+
+
+def test_the_seed_and_nothing_else_decides_the_draws() -> None:
+    rng = np.random.default_rng(3)
+    proba, labels = rows((rng.random(60) < 0.7).tolist())
+    groups = np.array([f"g{i * i % 23}" for i in range(60)])
+    first = score(proba, labels, groups, seed=1)
+    order = rng.permutation(60)
+    assert score(proba[order], labels[order], groups[order], seed=1).ci95 == first.ci95
+    assert score(proba, labels, groups, seed=2).ci95 != first.ci95
+
+
+def test_draws_come_in_blocks_for_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    proba, labels = rows([True, True, False] * 100)
+    groups = np.arange(300)
+    whole = score(proba, labels, groups).ci95
+    monkeypatch.setattr("search.evaluate.DRAWS_AT_ONCE", 7_000)
+    assert score(proba, labels, groups).ci95 == whole
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_apart() -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.random(300) < 0.6
+    a, labels = rows((easy | (np.arange(300) % 10 == 0)).tolist())
+    b, _ = rows(easy.tolist())
+    groups = np.arange(300) // 5
+    difference, (low, high) = paired_difference(a, b, labels, groups)
+    assert difference == pytest.approx(metrics.accuracy(a, labels) - metrics.accuracy(b, labels))
+    assert 0 < low < difference < high
+    one = score(a, labels, groups).ci95
+    assert high - low < 0.7 * (one[1] - one[0])
+    mirrored, (other_low, other_high) = paired_difference(b, a, labels, groups)
+    assert (mirrored, other_low, other_high) == pytest.approx((-difference, -high, -low))
+
+
+@pytest.mark.parametrize("what", ["nan", "empty", "labels", "groups"])
+def test_what_cannot_be_scored_is_refused(what: str) -> None:
+    proba, labels = rows([True] * 6)
+    groups = np.arange(6)
+    if what == "nan":
+        proba[0, 0] = np.nan
+    elif what == "empty":
+        proba, labels, groups = proba[:0], labels[:0], groups[:0]
+    elif what == "labels":
+        labels = labels[:5]
+    else:
+        groups = groups[:5]
+    with pytest.raises(UserError):
+        score(proba, labels, groups)
+    with pytest.raises(UserError):
+        paired_difference(proba, proba, labels, groups)
