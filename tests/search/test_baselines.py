@@ -1,0 +1,201 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from datasets.cache import FeatureStore
+from datasets.split import Split
+from lightning_models.metrics import accuracy, log_loss
+from search import baselines
+from search.baselines import Baseline, run_baselines, statistics
+
+N_BINS, N_CLASSES, N_FOLDS = 3, 3, 3
+N_PER_CLASS = 24
+
+
+def make_store(folder: Path, tracks: list[np.ndarray]) -> FeatureStore:
+    """A store as `datasets.cache` gives it; the tracks are named t0, t1, ..."""
+    names = [f"t{i}" for i in range(len(tracks))]
+    content = {"track_ids": names, "contents": names}
+    (folder / "tracks.json").write_text(json.dumps(content))
+    return FeatureStore(
+        folder=folder,
+        feature="mfcc",
+        recipe_key="",
+        frame_rate_hz=100.0,
+        n_bins=tracks[0].shape[1],
+        frames=np.concatenate(tracks).astype(np.float32),
+        offsets=np.cumsum([0, *map(len, tracks)]),
+    )
+
+
+def music(rng: np.random.Generator, labels: np.ndarray) -> list[np.ndarray]:
+    """Tracks whose class is in their mean (0), their spread (1), or how they begin and end (2)."""
+    tracks = []
+    for label in labels:
+        frames = rng.normal(size=(int(rng.integers(20, 40)), N_BINS))
+        if label == 0:
+            frames[:, 0] += 1.5
+        elif label == 1:
+            frames[:, 1] *= 3
+        else:
+            frames[:, 2] += np.linspace(-3, 3, len(frames))
+        tracks.append(frames + rng.normal(size=N_BINS) * 0.5)
+    return tracks
+
+
+def make_split(n: int) -> Split:
+    """Every fourth track is for the test, the others in three folds."""
+    test = tuple(f"t{i}" for i in range(0, n, 4))
+    rest = [i for i in range(n) if i % 4]
+    return Split(test, {f"t{i}": i % 4 - 1 for i in rest}, "", N_FOLDS, 0)
+
+
+def last_of_each_grid() -> dict[str, dict[str, tuple[Any, ...]]]:
+    return {
+        name: {parameter: values[-1:] for parameter, values in grid.items()}
+        for name, grid in baselines.GRIDS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[FeatureStore, np.ndarray, Split, dict[str, Baseline]]:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(N_CLASSES), N_PER_CLASS)[rng.permutation(N_CLASSES * N_PER_CLASS)]
+    store = make_store(tmp_path_factory.mktemp("store"), music(rng, labels))
+    split = make_split(len(labels))
+    made = run_baselines(store, labels=labels, split=split)
+    return store, labels, split, {one.name: one for one in made}
+
+
+def test_statistics_are_those_of_each_bin_over_time(tmp_path: Path) -> None:
+    frames = np.array([[0.0, 5.0], [3.0, 5.0], [6.0, 5.0], [9.0, 8.0], [0.0, 8.0], [0.0, 8.0]])
+    store = make_store(tmp_path, [np.ones((4, 2)), frames])
+    found = statistics(store, np.array([1, 0])).reshape(2, 7, 2)
+    steps = np.diff(frames, axis=0)
+    thirds = [frames[:2].mean(0), frames[2:4].mean(0), frames[4:].mean(0)]
+    expected = [frames.mean(0), frames.std(0), steps.mean(0), steps.std(0), *thirds]
+    np.testing.assert_allclose(found[0], expected)
+    np.testing.assert_allclose(found[1], [[1, 1], [0, 0], [0, 0], [0, 0], [1, 1], [1, 1], [1, 1]])
+
+
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_a_track_of_hardly_any_frames_has_finite_statistics(tmp_path: Path, n_frames: int) -> None:
+    store = make_store(tmp_path, [np.arange(2.0 * n_frames).reshape(n_frames, 2)])
+    found = statistics(store, np.array([0])).reshape(7, 2)
+    assert np.isfinite(found).all()
+    assert found[4].tolist() == [0, 1]
+    assert found[6].tolist() == store.frames[-1].tolist()
+
+
+def test_wide_features_are_read_as_cepstra(tmp_path: Path) -> None:
+    level = np.full((5, 128), 7.0)
+    found = statistics(make_store(tmp_path, [level]), np.array([0])).reshape(7, 20)
+    assert found[0, 0] == pytest.approx(7 * np.sqrt(128))
+    np.testing.assert_allclose(found[0, 1:], 0, atol=1e-9)
+
+
+def test_each_baseline_says_something_of_all_rows(fitted: Any) -> None:
+    _, _, split, made = fitted
+    assert list(made) == list(baselines.GRIDS)
+    for one in made.values():
+        assert one.oof_proba.shape == (len(split.development_ids), N_CLASSES)
+        assert one.test_proba.shape == (len(split.test_ids), N_CLASSES)
+        for proba in (one.oof_proba, one.test_proba):
+            assert proba.dtype == np.float32
+            assert (proba >= 0).all()
+            np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+        json.dumps(dict(one.params), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", list(baselines.GRIDS))
+def test_baselines_learn_what_there_is_to_learn(fitted: Any, name: str) -> None:
+    store, labels, split, made = fitted
+    truth = labels[store.rows(split.test_ids)]
+    assert accuracy(made[name].test_proba, truth) > 0.75
+    assert log_loss(made[name].test_proba, truth) < 0.8
+
+
+def test_the_svms_accuracy_is_that_of_its_own_decision(fitted: Any) -> None:
+    store, labels, split, made = fitted
+    params = made["svm"].params
+    n_columns = baselines.BLOCKS[params["statistics"]] * N_BINS
+    x = statistics(store, np.arange(len(labels)))[:, :n_columns]
+    development, test = store.rows(split.development_ids), store.rows(split.test_ids)
+    svm = make_pipeline(
+        StandardScaler(),
+        SVC(C=params["C"], gamma=params["gamma_times_columns"] / n_columns, break_ties=True),
+    ).fit(x[development], labels[development])
+    assert made["svm"].test_proba.argmax(axis=1).tolist() == svm.predict(x[test]).tolist()
+
+
+def test_the_test_rows_have_no_part_in_what_is_chosen_and_fitted(
+    fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, labels, split, made = fitted
+    shuffled = labels.copy()
+    test = store.rows(split.test_ids)
+    shuffled[test] = (labels[test] + 1) % N_CLASSES
+    quick = {name: baselines.GRIDS[name] for name in ("logistic_regression", "svm")}
+    monkeypatch.setattr(baselines, "GRIDS", quick)
+    for one in run_baselines(store, labels=shuffled, split=split):
+        assert one.params == made[one.name].params
+        np.testing.assert_array_equal(one.oof_proba, made[one.name].oof_proba)
+        np.testing.assert_array_equal(one.test_proba, made[one.name].test_proba)
+
+
+@pytest.mark.parametrize("name", list(baselines.GRIDS))
+def test_out_of_fold_rows_were_not_learnt_by_heart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.tile([0, 1, 2], 48)
+    store = make_store(tmp_path, [rng.normal(size=(8, N_BINS)) for _ in labels])
+    split = make_split(len(labels))
+    rows = store.rows(split.development_ids)
+    monkeypatch.setattr(baselines, "GRIDS", {name: last_of_each_grid()[name]})
+    (one,) = run_baselines(store, labels=labels, split=split)
+    assert accuracy(one.oof_proba, labels[rows]) < 0.5
+
+
+@pytest.mark.parametrize("gammas", [(0.3, 1e6), (1e6, 0.3)])
+def test_parameters_are_those_that_do_best_out_of_fold(
+    fitted: Any, monkeypatch: pytest.MonkeyPatch, gammas: tuple[float, float]
+) -> None:
+    store, labels, split, _ = fitted
+    grid = {"statistics": ("thirds",), "gamma_times_columns": gammas, "C": (1.0,)}
+    monkeypatch.setattr(baselines, "GRIDS", {"svm": grid})
+    (one,) = run_baselines(store, labels=labels, split=split)
+    assert one.params["gamma_times_columns"] == 0.3
+
+
+def test_a_class_that_a_fold_was_not_trained_on_gets_the_lowest_probability(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.array([0, 1] * 8 + [2] * 4)
+    store = make_store(tmp_path, music(np.random.default_rng(0), labels))
+    fold_of = {f"t{i}": 1 if i >= 16 else i // 2 % 2 for i in range(1, 20)}
+    split = Split(("t0",), fold_of, "", 2, 0)
+    monkeypatch.setattr(baselines, "GRIDS", last_of_each_grid())
+    for one in run_baselines(store, labels=labels, split=split):
+        held_out = one.oof_proba[[fold == 1 for fold in fold_of.values()]]
+        assert (held_out[:, 2] <= held_out.min(axis=1)).all()
+
+
+def test_two_classes_work_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "GRIDS", last_of_each_grid())
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 8)
+    store = make_store(tmp_path, music(rng, labels))
+    split = make_split(len(labels))
+    truth = labels[store.rows(split.test_ids)]
+    for one in run_baselines(store, labels=labels, split=split):
+        assert one.test_proba.shape[1] == 2
+        assert accuracy(one.test_proba, truth) > 0.75
