@@ -1,0 +1,89 @@
+"""The prediction bank: what each trained model said, by track, tied to the split it was made on.
+
+Ensembles and scores read the bank and never a model. Rows are aligned by track id and the split's
+hash; a mismatch is refused, never re-ordered.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from datasets.atomic import atomic
+from datasets.errors import UserError
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a model said of some tracks.
+
+    `proba` is float32 (n_tracks, n_classes), `embeddings` float32 (n_tracks, width) or None, both
+    in the order of `track_ids`.
+    """
+
+    track_ids: tuple[str, ...]
+    proba: np.ndarray
+    embeddings: np.ndarray | None = None
+
+
+def write(path: Path, parts: Mapping[str, Part], *, split: str) -> None:
+    """Writes named parts ("valid", "test", ...) of one model; `split` is the split's hash.
+
+    Raises:
+        ValueError: rows that do not match the tracks, or probabilities that are none.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    for name, part in parts.items():
+        _check(name, part)
+        tensors[f"{name}.proba"] = np.ascontiguousarray(part.proba, dtype=np.float32)
+        if part.embeddings is not None:
+            tensors[f"{name}.embeddings"] = np.ascontiguousarray(part.embeddings, np.float32)
+    tracks = {name: _digest(part.track_ids) for name, part in parts.items()}
+    card = {"split": split, "tracks": json.dumps(tracks)}
+    with atomic(path) as temporary:
+        safetensors.numpy.save_file(tensors, temporary, metadata=card)
+
+
+def read(path: Path, expected: Mapping[str, Sequence[str]], *, split: str) -> dict[str, Part]:
+    """Reads the parts named in `expected` (name -> the track ids that it must be about, in order).
+
+    Raises:
+        UserError: the file is missing or damaged, is of another split, or is about other tracks.
+    """
+    parts = {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            card = file.metadata() or {}
+            if card.get("split") != split:
+                raise UserError(f"{path} belongs to another split; it is not used")
+            tracks = json.loads(card["tracks"])
+            for name, ids in expected.items():
+                if tracks.get(name) != _digest(ids):
+                    raise UserError(f"{path}: '{name}' is about other tracks; it is not used")
+                wide = f"{name}.embeddings"
+                embeddings = file.get_tensor(wide) if wide in file.keys() else None  # noqa: SIM118
+                parts[name] = Part(tuple(ids), file.get_tensor(f"{name}.proba"), embeddings)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the sweep again with --resume") from None
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and --resume") from None
+    return parts
+
+
+def _check(name: str, part: Part) -> None:
+    shape = part.proba.shape
+    if len(shape) != 2 or shape[0] != len(part.track_ids):
+        raise ValueError(f"'{name}': {shape=} does not fit {len(part.track_ids)} tracks")
+    if not np.isfinite(part.proba).all() or np.abs(part.proba.sum(1) - 1).max(initial=0) > 1e-3:
+        raise ValueError(f"'{name}': rows are no probabilities (each should sum to 1)")
+    if part.embeddings is not None and len(part.embeddings) != shape[0]:
+        raise ValueError(f"'{name}': {len(part.embeddings)} embeddings for {shape[0]} tracks")
+
+
+def _digest(track_ids: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(track_ids).encode()).hexdigest()

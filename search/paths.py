@@ -1,0 +1,104 @@
+"""The only file that spells file names: where everything that a sweep leaves behind lies.
+
+Every other file asks here, so a layout can change in one place.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The folder of all studies: `runs/` unless told otherwise."""
+
+    root: Path
+
+    @property
+    def ledger_url(self) -> str:
+        """The default ledger, an SQLite file beside the studies."""
+        return f"sqlite:///{self.root / 'chorale.db'}"
+
+    @property
+    def cache(self) -> Path:
+        """Features and audit findings, shared by all studies."""
+        return self.root / "cache"
+
+    def study(self, name: str) -> "StudyPaths":
+        """The files of one study."""
+        return StudyPaths(self.root / name)
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """The files of one study."""
+
+    root: Path
+
+    @property
+    def sweep_yaml(self) -> Path:
+        """The resolved config that the study was started with."""
+        return self.root / "sweep.yaml"
+
+    @property
+    def split_json(self) -> Path:
+        """The locked test set and the folds."""
+        return self.root / "split.json"
+
+    @property
+    def problems_csv(self) -> Path:
+        """The tracks that the audit quarantined, and why."""
+        return self.root / "quarantine.csv"
+
+    @property
+    def leaderboard_csv(self) -> Path:
+        """One line a trial, best first."""
+        return self.root / "leaderboard.csv"
+
+    @property
+    def report_json(self) -> Path:
+        """What was found and how sure that is, for scripts."""
+        return self.root / "report.json"
+
+    @property
+    def baselines(self) -> Path:
+        """The baselines' predictions, so that a resumed sweep fits none again."""
+        return self.root / "baselines.safetensors"
+
+    def ensemble(self, kind: str) -> Path:
+        """The members and weights of one kind of ensemble."""
+        return self.root / "ensembles" / f"{kind}.json"
+
+    def trial(self, number: int) -> "TrialPaths":
+        """The files of one trial of the search."""
+        return TrialPaths(self.root / "trials" / f"{number:04d}")
+
+    def finalist(self, number: int, *, fold: int, seed: int) -> "TrialPaths":
+        """The files of one retraining of trial `number`."""
+        return TrialPaths(self.root / "finalists" / f"{number:04d}" / f"fold-{fold}-seed-{seed}")
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """The files of one training run. TensorBoard's events lie in `root` itself."""
+
+    root: Path
+
+    @property
+    def config_yaml(self) -> Path:
+        """What was trained."""
+        return self.root / "config.yaml"
+
+    @property
+    def metrics_csv(self) -> Path:
+        """One line an epoch."""
+        return self.root / "metrics.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """What the model said of its validation (and test) rows."""
+        return self.root / "predictions.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """A folder: the weights and their card."""
+        return self.root / "weights"
