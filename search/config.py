@@ -1,0 +1,154 @@
+"""SweepConfig: everything a sweep can be told, composed of the configs beside the code they set.
+
+`load` reads a file with the command line's overrides; `search.resolve` looks up what it names.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from datasets.config import config, plain, read
+from datasets.split import SplitConfig
+from search import yaml_file
+from search.paths import Runs, StudyPaths
+
+
+@config
+class Audit:
+    """Which tracks are fit for use."""
+
+    min_duration_s: Annotated[float, Field(ge=0)] = 0.1
+    """shorter tracks are quarantined"""
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """the sweep stops where more than this share of the tracks is bad"""
+
+
+@config
+class Search:
+    """How the study looks for good trials."""
+
+    sampler: Literal["tpe", "random"] = "tpe"
+    """what proposes the next trial"""
+    pruner: Literal["successive_halving", "none"] = "successive_halving"
+    """what stops a trial that is not worth its budget"""
+    objective: Literal["accuracy", "macro_f1"] = "accuracy"
+    """what is made as large as possible, on the validation tracks"""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """of the sampler, the networks and the batches"""
+
+
+@config
+class Budget:
+    """What the search may spend; whichever limit comes first ends it."""
+
+    trials: Annotated[int, Field(ge=1)] = 64
+    """how many trials, pruned and failed ones counted in"""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """wall time, with the time that the finalists will need set aside"""
+    max_epochs: Annotated[int, Field(ge=1)] = 60
+    """of one trial"""
+
+
+@config
+class Finalists:
+    """The best trials, retrained on every fold."""
+
+    configs: Annotated[int, Field(ge=1)] = 6
+    """how many"""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """into how many group-disjoint folds the development tracks are cut"""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """how often each is retrained on each fold"""
+
+
+@config
+class Ensemble:
+    """How the finalists are combined."""
+
+    kinds: tuple[str, ...] = ("soft_vote",)
+    """which ensembles are fitted, on out-of-fold rows"""
+    kind: str = "soft_vote"
+    """which one the headline is about; fixed beforehand, never chosen by the test set"""
+    members: Annotated[int, Field(ge=1)] = 8
+    """at most so many finalists"""
+
+
+@config
+class Cluster:
+    """Where trials run."""
+
+    address: str = "local"
+    """local: a private Ray on this machine; none: no Ray, one trial at a time; auto or
+    host:port: a Ray cluster that runs"""
+    trials_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """auto: as many as there are cores, or GPU fractions"""
+    cpus_per_trial: Annotated[int, Field(ge=1)] = 1
+    """cores, and threads, of one trial"""
+    gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """auto: a whole GPU where the cluster has one, else none"""
+
+
+def _mel() -> dict[str, dict[str, Any] | None]:
+    return {"mel": None}
+
+
+@config
+class SweepConfig:
+    """A whole sweep. Everything but `dataset` has a good default."""
+
+    dataset: dict[str, Any]
+    """name: which dataset, and that dataset's own keys (root, ...)"""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "sweep"
+    """of the study; its folder is RUNS/NAME. Default: the file's name"""
+    architectures: tuple[str, ...] | None = None
+    """which are searched; default: all that can eat the features"""
+    features: dict[str, dict[str, Any] | None] = Field(default_factory=_mel)
+    """feature set -> its own keys"""
+    audit: Audit = Audit()
+    split: SplitConfig = SplitConfig()
+    space: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """narrows what may be searched: architecture (or train) -> parameter -> one value,
+    {choice: [...]}, or {float | log_float | int | log_int: [low, high]}"""
+    train: dict[str, Any] = Field(default_factory=dict)
+    """training settings that are fixed: crop_s, patience, ...; one that stands here is not
+    searched"""
+    search: Search = Search()
+    budget: Budget = Budget()
+    finalists: Finalists = Finalists()
+    ensemble: Ensemble = Ensemble()
+    cluster: Cluster = Cluster()
+    runs: str = "runs"
+    """the folder of all studies"""
+    store: str | None = None
+    """the ledger's database URL; default: an SQLite file in `runs`"""
+
+    @property
+    def paths(self) -> StudyPaths:
+        """The study's files."""
+        return Runs(Path(self.runs)).study(self.name)
+
+    @property
+    def ledger_url(self) -> str:
+        """The database that holds the ledger."""
+        return self.store or Runs(Path(self.runs)).ledger_url
+
+
+def load(file: str, dotted: Mapping[str, Any]) -> SweepConfig:
+    """Reads a sweep file (or a shipped sweep by its name) with the command line's overrides.
+
+    Raises:
+        UserError: there is no such file, it is not YAML, or it has problems; all are listed.
+    """
+    path = yaml_file.find(file)
+    values = yaml_file.merge(yaml_file.read_yaml(path), dict(dotted))
+    values.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem))
+    return read(SweepConfig, values, where=str(path))
+
+
+def to_yaml(config: SweepConfig) -> str:
+    """The whole config with every default written out; `load` reads it back."""
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,97 @@
+"""A sweep's config with everything that it names looked up and checked: dataset, features, space.
+
+All that can be checked without looking at the data is checked here, and listed at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from datasets import catalog, plugins
+from datasets import features as feature_files
+from datasets.config import check, listed
+from datasets.errors import UserError, unknown
+from lightning_models.module import TrainConfig
+from search import ensembles as ensemble_files
+from search.config import SweepConfig
+from search.space import Candidate, SearchSpace, load_architecture, make_space
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a sweep's names stand for."""
+
+    sweep: SweepConfig
+    dataset: ModuleType
+    dataset_config: Any
+    features: Mapping[str, Any]
+    """feature set -> its config"""
+    space: SearchSpace
+
+    def architecture_config(self, candidate: Candidate) -> Any:
+        """The candidate's values as its architecture's `Config`."""
+        return load_architecture(candidate.architecture).Config(**candidate.config)
+
+    def train_config(self, candidate: Candidate) -> TrainConfig:
+        """The candidate's training values, joined with the sweep's fixed ones."""
+        fixed = {**self.sweep.train, "max_epochs": self.sweep.budget.max_epochs}
+        return TrainConfig(**{**fixed, **candidate.train})
+
+
+def resolve(sweep: SweepConfig, *, where: str) -> Resolved:
+    """Looks up everything that `sweep` names.
+
+    Raises:
+        UserError: lists every unknown name and every bad value, before anything is read or run.
+    """
+    problems: list[str] = []
+    dataset, dataset_config = _dataset(sweep.dataset, problems)
+    features = _features(sweep.features, problems)
+    _, bad_train = check(TrainConfig, sweep.train, prefix="train.")
+    problems += bad_train
+    if "max_epochs" in sweep.train:
+        problems.append("train.max_epochs: is set by budget.max_epochs; remove it here")
+    space, bad_space = make_space(
+        sweep.architectures, tuple(sweep.features), sweep.space, fixed=sweep.train
+    )
+    problems += bad_space
+    for kind in {*sweep.ensemble.kinds, sweep.ensemble.kind}:
+        if kind not in (known := plugins.names(ensemble_files)):
+            problems.append(f"ensemble: {unknown('ensemble', kind, known)}")
+    if problems or dataset is None or space is None:
+        raise listed(problems, where=where)
+    return Resolved(sweep, dataset, dataset_config, features, space)
+
+
+def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType | None, Any]:
+    options = dict(values)
+    name = options.pop("name", None)
+    known = plugins.names(catalog)
+    if name is None:
+        problems.append(f"dataset.name: is missing; choose from: {', '.join(known)}")
+        return None, None
+    try:
+        module = plugins.load(catalog, str(name), kind="dataset")
+    except UserError as error:
+        problems.append(f"dataset.name: {error}")
+        return None, None
+    made, bad = check(module.Config, options, prefix="dataset.")
+    problems += bad
+    return module, made
+
+
+def _features(wanted: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    if not wanted:
+        known = ", ".join(plugins.names(feature_files))
+        problems.append(f"features: is empty; name at least one of: {known}")
+    configs = {}
+    for name, values in wanted.items():
+        try:
+            module = plugins.load(feature_files, name, kind="feature set")
+        except UserError as error:
+            problems.append(f"features: {error}")
+            continue
+        configs[name], bad = check(module.Config, values or {}, prefix=f"features.{name}.")
+        problems += bad
+    return configs
