@@ -1,0 +1,119 @@
+"""The second stage: the best distinct trials, retrained on every fold, as trials of their own.
+
+Each retraining keeps its last weights and is scored on rows that chose nothing in it, so that the
+out-of-fold predictions, on which ensembles are fitted, are honest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.base import Decision, End, Outcome, TrialSpec
+from search.listener import Listener, Started
+from search.store import Ledger, Row
+from search.trial import TrialPlan, TrialResult
+
+STAGE = "finalists"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One retraining of trial `number`: the fold that it does not see, and its seed."""
+
+    number: int
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"trial {self.number} fold {self.fold}" + (f" seed {self.seed}" if self.seed else "")
+
+    @property
+    def key(self) -> str:
+        """The ledger's key."""
+        return f"{self.number}/{self.fold}/{self.seed}"
+
+
+def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
+    """The numbers of at most `n` finished trials, best first, no two with the same parameters.
+
+    Every architecture sends its best trial before any sends its second, as far as `n` allows:
+    an ensemble lives on members that err differently.
+    """
+    ranked = sorted(
+        (row for row in rows.values() if row.state == "COMPLETE"),
+        key=lambda row: (-row.facts["metrics"][objective], int(row.key)),
+    )
+    distinct: dict[str, Row] = {}
+    for row in ranked:
+        distinct.setdefault(repr(sorted(row.facts["params"].items())), row)
+    firsts: dict[str, Row] = {}
+    for row in distinct.values():
+        firsts.setdefault(row.facts["architecture"], row)
+    chosen = list(firsts.values())[:n]
+    chosen += [row for row in distinct.values() if row not in chosen][: n - len(chosen)]
+    order = {row.key: rank for rank, row in enumerate(ranked)}
+    return [int(row.key) for row in sorted(chosen, key=lambda row: order[row.key])]
+
+
+@dataclass(frozen=True)
+class Finals:
+    """What the second stage is told.
+
+    `plan` makes a retraining of a job, `keep` puts its predictions into the bank, `facts` says
+    what trial a number stands for.
+    """
+
+    study: str
+    jobs: Sequence[Job]
+    plan: Callable[[Job], TrialPlan]
+    keep: Callable[[Job, TrialResult], None]
+    facts: Callable[[int], Mapping[str, Any]]
+
+
+class FinalistTrials:
+    """`Trials` over a fixed list of jobs; those that the ledger has finished are not run again."""
+
+    def __init__(self, finals: Finals, ledger: Ledger, listener: Listener) -> None:
+        """Leaves out what is finished; what failed is tried again."""
+        self._finals = finals
+        self._ledger = ledger
+        self._listener = listener
+        finished = {
+            key for key, row in ledger.rows(finals.study, STAGE).items() if row.state == "COMPLETE"
+        }
+        self._jobs = dict(enumerate(finals.jobs))
+        self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
+
+    def ask(self, n: int) -> list[TrialSpec]:
+        """The next jobs that no run has finished."""
+        now, self._waiting = self._waiting[:n], self._waiting[n:]
+        specs = []
+        for i in now:
+            job = self._jobs[i]
+            specs.append(TrialSpec(i, {"plan": self._finals.plan(job)}))
+            facts = self._finals.facts(job.number)
+            self._listener.started(Started(i, job.name, facts["architecture"], {}))
+        return specs
+
+    def done(self) -> bool:
+        """Whether every job has been asked."""
+        return not self._waiting
+
+    def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
+        """Nothing stops a finalist."""
+        self._listener.reported(trial_id, step, metrics)
+        return Decision.CONTINUE
+
+    def tell(self, trial_id: int, outcome: Outcome) -> None:
+        """Commits how a retraining ended: bank first, then the row."""
+        job = self._jobs[trial_id]
+        if outcome.end is End.FAILED:
+            row = Row(job.key, "FAIL", outcome.reason, {"traceback": outcome.traceback})
+        else:
+            result: TrialResult = outcome.value
+            self._finals.keep(job, result)
+            row = Row(job.key, "COMPLETE", facts=result.facts())
+        self._ledger.record(self._finals.study, STAGE, row)
+        self._listener.ended(trial_id, row)

@@ -1,0 +1,90 @@
+"""Turns a candidate into a training run: which rows train, which validate, where it is kept."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets.config import plain
+from search.finalists import Job
+from search.paths import StudyPaths
+from search.prepare import Prepared
+from search.resolve import Resolved
+from search.space import Candidate
+from search.trial import TrialPlan
+
+SEARCH_FOLD = 0
+"""The search trains on all folds but this one, and validates on it."""
+
+
+def plan_trial(
+    resolved: Resolved, prepared: Prepared, candidate: Candidate, number: int
+) -> TrialPlan:
+    """A trial of the search: validated on one fold, the weights of its best epoch kept."""
+    return _plan(
+        resolved,
+        prepared,
+        candidate,
+        fold=SEARCH_FOLD,
+        extra_ids=(),
+        seed=_seed(resolved, number),
+        keep_best=True,
+        folder=paths_of(resolved).trial(number).root,
+    )
+
+
+def plan_finalist(
+    resolved: Resolved, prepared: Prepared, candidate: Candidate, job: Job
+) -> TrialPlan:
+    """A finalist's retraining: its last weights kept, so that its fold chooses nothing in it."""
+    return _plan(
+        resolved,
+        prepared,
+        candidate,
+        fold=job.fold,
+        extra_ids=prepared.split.test_ids,
+        seed=_seed(resolved, job.number, job.fold, job.seed),
+        keep_best=False,
+        folder=paths_of(resolved).finalist(job.number, fold=job.fold, seed=job.seed).root,
+    )
+
+
+def paths_of(resolved: Resolved) -> StudyPaths:
+    """The study's files."""
+    return resolved.sweep.paths
+
+
+def _plan(
+    resolved: Resolved,
+    prepared: Prepared,
+    candidate: Candidate,
+    *,
+    fold: int,
+    extra_ids: Sequence[str],
+    seed: int,
+    keep_best: bool,
+    folder: object,
+) -> TrialPlan:
+    split = prepared.split
+    return TrialPlan(
+        architecture=candidate.architecture,
+        config=plain(resolved.architecture_config(candidate)),
+        features=candidate.features,
+        features_config=plain(resolved.features[candidate.features]),
+        train=plain(resolved.train_config(candidate)),
+        store=str(prepared.stores[candidate.features].resolve()),
+        labels=prepared.labels,
+        class_names=prepared.class_names,
+        train_rows=prepared.rows(split.train_ids(fold)),
+        valid_rows=prepared.rows(split.valid_ids(fold)),
+        extra_rows=prepared.rows(extra_ids),
+        seed=seed,
+        keep="best" if keep_best else "last",
+        objective=resolved.sweep.search.objective,
+        folder=str(folder),
+    )
+
+
+def _seed(resolved: Resolved, *key: int) -> int:
+    """A seed of its own for every training run, the same on every machine."""
+    entropy = [resolved.sweep.search.seed, *key]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,0 +1,235 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from cluster.base import Decision, Report, Trials, TrialSpec
+from cluster.local import LocalRunner
+from search.config import Budget, Search
+from search.listener import Listeners
+from search.space import make_space
+from search.store import Ledger
+from search.study import STAGE, Study, StudyTrials
+from search.trial import TrialResult
+
+SILENT = Listeners(())
+
+
+def _result(accuracy: float) -> TrialResult:
+    return TrialResult(
+        metrics={"accuracy": accuracy, "macro_f1": accuracy, "log_loss": 1.0},
+        epoch=1,
+        n_parameters=10,
+        train_s=0.1,
+        wall_s=0.2,
+        valid_proba=np.full((2, 2), 0.5, np.float32),
+    )
+
+
+def _study(**changes: Any) -> Study:
+    space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
+    assert space is not None, problems
+    told: dict[str, Any] = {
+        "name": "s",
+        "space": space,
+        "search": Search(sampler="random"),
+        "budget": Budget(trials=6),
+        "plan": lambda candidate, number: None,
+        "keep": lambda number, result: None,
+        "time_left_s": lambda: math.inf,
+    }
+    return Study(**{**told, **changes})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path / 'chorale.db'}")
+
+
+def _run(study: Study, ledger: Ledger, work: Callable[[TrialSpec, Report], Any]) -> StudyTrials:
+    trials = StudyTrials(study, ledger, SILENT)
+    LocalRunner().run(trials, work)
+    trials.finish()
+    return trials
+
+
+def _states(ledger: Ledger) -> list[TrialState]:
+    study = optuna.load_study(study_name="s", storage=ledger.optuna)
+    return [trial.state for trial in study.trials if trial.state != TrialState.WAITING]
+
+
+def _good(spec: TrialSpec, report: Report) -> TrialResult:
+    for epoch in range(1, 4):
+        report(epoch, {"accuracy": 0.1 * epoch + 0.01 * spec.trial_id})
+    return _result(0.3 + 0.01 * spec.trial_id)
+
+
+def test_the_number_of_trials_is_exactly_the_budget(ledger: Ledger) -> None:
+    _run(_study(search=Search(sampler="random", pruner="none")), ledger, _good)
+    assert _states(ledger) == [TrialState.COMPLETE] * 6
+    rows = ledger.rows("s", STAGE)
+    assert sorted(rows) == ["0", "1", "2", "3", "4", "5"]
+    assert rows["5"].facts["metrics"]["accuracy"] == pytest.approx(0.35)
+
+
+def test_the_defaults_of_every_architecture_come_first(ledger: Ledger) -> None:
+    study = _study()
+    _run(study, ledger, _good)
+    rows = ledger.rows("s", STAGE)
+    for number, point in enumerate(study.space.defaults()[:6]):
+        params = rows[str(number)].facts["params"]
+        assert params["architecture"] == point["architecture"]
+
+
+def test_a_hopeless_trial_is_pruned_with_all_its_values(ledger: Ledger) -> None:
+    decisions: dict[int, list[Decision]] = {}
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        value = 0.9 - 0.1 * spec.trial_id
+        for epoch in range(1, 9):
+            decisions.setdefault(spec.trial_id, []).append(report(epoch, {"accuracy": value}))
+            if decisions[spec.trial_id][-1] is Decision.STOP:
+                break
+        return _result(value)
+
+    _run(_study(), ledger, work)
+    study = optuna.load_study(study_name="s", storage=ledger.optuna)
+    pruned = [t for t in study.trials if t.state == TrialState.PRUNED]
+    assert pruned
+    for trial in pruned:
+        assert len(trial.intermediate_values) == len(decisions[trial.number]) < 8
+        assert ledger.rows("s", STAGE)[str(trial.number)].state == "PRUNED"
+
+
+def test_nan_fails_a_trial_with_its_reason(ledger: Ledger) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        assert report(1, {"accuracy": math.nan}) is Decision.STOP
+        return _result(math.nan)
+
+    _run(_study(budget=Budget(trials=1)), ledger, work)
+    assert _states(ledger) == [TrialState.FAIL]
+    assert ledger.rows("s", STAGE)["0"].reason == "accuracy is nan"
+
+
+def test_an_exception_fails_a_trial_with_its_traceback_and_the_rest_goes_on(
+    ledger: Ledger,
+) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        if spec.trial_id == 1:
+            raise RuntimeError("no luck")
+        return _result(0.5)
+
+    _run(_study(budget=Budget(trials=3)), ledger, work)
+    assert _states(ledger) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    row = ledger.rows("s", STAGE)["1"]
+    assert row.reason == "RuntimeError: no luck"
+    assert "in work" in row.facts["traceback"]
+
+
+def test_the_bank_has_a_trials_predictions_before_the_ledger_has_the_trial(
+    ledger: Ledger,
+) -> None:
+    def keep(number: int, result: TrialResult) -> None:
+        assert str(number) not in ledger.rows("s", STAGE)
+        assert _states(ledger)[number] == TrialState.RUNNING
+        kept.append(number)
+
+    kept: list[int] = []
+    _run(_study(keep=keep, budget=Budget(trials=2)), ledger, _good)
+    assert kept == [0, 1]
+
+
+def _interrupted_at(n: int) -> Callable[[TrialSpec, Report], TrialResult]:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        report(1, {"accuracy": 0.2})
+        if spec.trial_id == n:
+            raise KeyboardInterrupt
+        return _result(0.5)
+
+    return work
+
+
+def test_an_interrupted_study_keeps_its_trials_and_runs_the_rest_of_its_budget(
+    ledger: Ledger,
+) -> None:
+    study = _study(search=Search(sampler="random", pruner="none"))
+    with pytest.raises(KeyboardInterrupt):
+        _run(study, ledger, _interrupted_at(2))
+    before = ledger.rows("s", STAGE)
+    params = optuna.load_study(study_name="s", storage=ledger.optuna).trials[2].params
+    assert sorted(before) == ["0", "1"]
+    assert _states(ledger)[2] == TrialState.RUNNING
+
+    seen: list[int] = []
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        seen.append(spec.trial_id)
+        return _good(spec, report)
+
+    _run(study, ledger, work)
+    assert seen == [2, 3, 4, 5]
+    assert _states(ledger) == [TrialState.COMPLETE] * 6
+    after = ledger.rows("s", STAGE)
+    assert {key: after[key] for key in before} == before
+    assert after["2"].facts["params"] == params
+
+
+def test_a_trial_that_was_recorded_just_before_a_crash_is_not_run_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = _study(budget=Budget(trials=2))
+
+    def crash(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "tell", crash)
+        with pytest.raises(KeyboardInterrupt):
+            _run(study, ledger, _good)
+    assert _states(ledger) == [TrialState.RUNNING]
+
+    seen: list[int] = []
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        seen.append(spec.trial_id)
+        return _good(spec, report)
+
+    _run(study, ledger, work)
+    assert seen == [1]
+    assert _states(ledger) == [TrialState.COMPLETE] * 2
+    trials = optuna.load_study(study_name="s", storage=ledger.optuna).trials
+    assert trials[0].value == pytest.approx(0.3)
+
+
+def test_a_trial_that_nobody_has_time_for_does_not_stay_running(ledger: Ledger) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(_study(), ledger, _interrupted_at(1))
+    _run(_study(time_left_s=lambda: 0.0), ledger, _good)
+    assert _states(ledger) == [TrialState.COMPLETE, TrialState.FAIL]
+    assert "interrupted" in ledger.rows("s", STAGE)["1"].reason
+
+
+def test_when_time_is_up_running_trials_stop_and_none_is_asked(ledger: Ledger) -> None:
+    left_s = [100.0]
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        left_s[0] = 0.0
+        assert report(1, {"accuracy": 0.5}) is Decision.STOP
+        return _result(0.5)
+
+    _run(_study(time_left_s=lambda: left_s[0]), ledger, work)
+    assert _states(ledger) == [TrialState.PRUNED]
+    assert ledger.rows("s", STAGE)["0"].reason == "out of time"
+
+
+def test_a_study_fits_the_protocol(ledger: Ledger) -> None:
+    trials: Trials = StudyTrials(_study(), ledger, SILENT)
+    assert not trials.done()
+    assert len(trials.ask(4)) == 4
+    assert len(trials.ask(4)) == 2
+    assert trials.done()
