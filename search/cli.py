@@ -1,0 +1,75 @@
+"""The command line: a table of commands. Nothing heavy is imported before a command is chosen."""
+
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+INTERRUPTED = 130
+"""The exit code of a command that was ended by Ctrl-C or SIGTERM."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: a line of help, and what runs it; `run` gets the words that follow its name."""
+
+    help: str
+    run: Callable[[Sequence[str]], int]
+
+
+def _sweep(words: Sequence[str]) -> int:
+    from search.commands.sweep import run
+
+    return run(words)
+
+
+COMMANDS: Mapping[str, Command] = {
+    "sweep": Command("search, ensemble and score on a dataset; without a file, the demo", _sweep),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; gives the exit code: 0, 1 for a user's mistake, 130 when interrupted."""
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"chorale {version('chorale')}")
+        return 0
+    command = COMMANDS.get(words[0])
+    if command is None:
+        print(f"chorale: unknown command '{words[0]}'\n\n{_help()}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupt)
+    from cluster.base import ClusterError
+    from datasets.errors import UserError
+
+    try:
+        return command.run(words[1:])
+    except (UserError, ClusterError) as error:
+        print(f"chorale {words[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"chorale {words[0]}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends a command like Ctrl-C does: what is finished is kept."""
+    raise KeyboardInterrupt
+
+
+def _help() -> str:
+    lines = [
+        "Chorale: hyperparameter search for audio classifiers, with honest scores.",
+        "",
+        "usage: chorale COMMAND ...   (chorale COMMAND --help says more)",
+        "",
+    ]
+    lines += [f"  {name:<12} {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""The help of `chorale sweep`, made from the configs themselves, so it is never out of date."""
+
+import dataclasses
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from datasets import catalog, plugins
+from datasets import features as feature_files
+from lightning_models import architectures as architecture_files
+from search import yaml_file
+from search.config import SweepConfig
+
+HEAD = """\
+usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume]
+
+Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep; without it the demo
+on the built-in synthetic corpus runs. Each key of the file can be given on the command line.
+--resume goes on with an interrupted sweep.
+"""
+
+
+def sweep_help() -> str:
+    """Usage, what there is to choose from, and every key with its default."""
+    choices = {
+        "shipped sweeps": sorted(p.stem for p in yaml_file.SHIPPED.glob("*.yaml")),
+        "datasets": plugins.names(catalog),
+        "feature sets": plugins.names(feature_files),
+        "architectures": plugins.names(architecture_files),
+    }
+    lines = [HEAD]
+    lines += [f"{name + ':':<16} {', '.join(known)}" for name, known in choices.items()]
+    lines += ["", "keys:"]
+    for key, default, text in _keys(SweepConfig, ""):
+        lines.append(f"  --{key} ({default})" if default else f"  --{key}")
+        lines.append(f"      {' '.join(text.split())}")
+    return "\n".join(lines)
+
+
+def _keys(cls: type[Any], prefix: str) -> list[tuple[str, str, str]]:
+    """(key, default, help) of each field of a config and of the configs in it."""
+    texts = _texts(cls)
+    found = []
+    for field in dataclasses.fields(cls):
+        name = prefix + field.name
+        if dataclasses.is_dataclass(field.default):
+            found += _keys(type(field.default), name + ".")
+            continue
+        found.append((name, _shown(field), texts.get(field.name, "")))
+    return found
+
+
+def _texts(cls: type[Any]) -> dict[str, str]:
+    schema = TypeAdapter(cls).json_schema()
+    return {
+        name: entry.get("description", "") for name, entry in schema.get("properties", {}).items()
+    }
+
+
+def _shown(field: Any) -> str:
+    default = getattr(field.default, "default", field.default)
+    if default is dataclasses.MISSING or type(default).__name__ == "PydanticUndefinedType":
+        return ""
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -1,0 +1,125 @@
+"""The first stages of a sweep: tracks, audit, features, locked test set and folds.
+
+What comes out is all that the later stages know of the data.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from datasets import cache
+from datasets.atomic import write_text
+from datasets.audit import audit
+from datasets.chunks import ChunkMap
+from datasets.config import plain
+from datasets.split import Split, make_split
+from search.paths import Runs
+from search.progress import Progress
+from search.resolve import Resolved
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Audited tracks with their features and folds.
+
+    Row i of `tracks`, of `labels` (int64, an index into `class_names`) and of every feature store
+    is the same track. `stores` maps a feature set to its folder.
+    """
+
+    tracks: pd.DataFrame
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    split: Split
+    stores: Mapping[str, Path]
+    problems: pd.DataFrame
+
+    def rows(self, track_ids: Iterable[str]) -> np.ndarray:
+        """Where the tracks stand, int64, in the order asked for."""
+        index = pd.Index(self.tracks["track_id"])
+        return np.asarray(index.get_indexer(pd.Index(list(track_ids))), dtype=np.int64)
+
+    def groups(self, rows: np.ndarray) -> np.ndarray:
+        """The group of each row."""
+        return np.asarray(self.tracks["group"].to_numpy(dtype=str)[rows])
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a track, its audio, its label or its group does."""
+        columns = self.tracks[["track_id", "content", "label", "group"]]
+        text = json.dumps(columns.to_numpy(dtype=str).tolist())
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
+    """Reads, audits, extracts and splits.
+
+    Raises:
+        UserError: the data is not there, is too bad, or cannot be split as asked.
+    """
+    sweep = resolved.sweep
+    cache_root = Runs(Path(sweep.runs)).cache
+    tracks = resolved.dataset.tracks(resolved.dataset_config)
+    name = resolved.dataset.INFO.name
+    progress.stage("tracks", f"{name}: {len(tracks)} tracks")
+    # What cannot be split is said before anything is decoded, and again of what the audit leaves.
+    n_folds = sweep.finalists.folds
+    make_split(tracks, sweep.split, n_folds=n_folds)
+    found = audit(
+        tracks,
+        min_duration_s=sweep.audit.min_duration_s,
+        max_bad_share=sweep.audit.max_bad_share,
+        cache_root=cache_root,
+        run=progress.watch(run, "listening"),
+    )
+    if len(found.problems):
+        write_text(sweep.paths.problems_csv, found.problems.to_csv(index=False))
+    progress.stage("audit", _audited(found.tracks, found.problems, sweep.paths.problems_csv))
+    split = make_split(found.tracks, sweep.split, n_folds=n_folds)
+    stores = {}
+    for feature, config in resolved.features.items():
+        watched = progress.watch(run, feature)
+        store = cache.build(found.tracks, feature, config, root=cache_root, run=watched)
+        stores[feature] = store.folder
+        n_frames = int(store.offsets[-1])
+        progress.stage("features", f"{feature}: {n_frames} frames of {store.n_bins} bins")
+    sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
+    progress.stage(
+        "split",
+        f"{len(split.test_ids)} tracks locked away for the test, "
+        f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {sweep.split.by}",
+    )
+    names = tuple(sorted(found.tracks["label"].unique()))
+    labels = found.tracks["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
+    return Prepared(found.tracks, names, labels, split, stores, found.problems)
+
+
+def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
+    """What must not change while a study goes on; its budget may."""
+    sweep = resolved.sweep
+    space = {
+        owner: {name: repr(distribution) for name, distribution in sorted(parameters.items())}
+        for owner, parameters in sorted(resolved.space.spaces.items())
+    }
+    return {
+        "dataset": prepared.fingerprint,
+        "split": prepared.split.hash,
+        "features": {name: plain(config) for name, config in resolved.features.items()},
+        "space": space,
+        "search": plain(sweep.search),
+        "train": dict(sweep.train),
+        "number of epochs": sweep.budget.max_epochs,
+    }
+
+
+def _audited(tracks: pd.DataFrame, problems: pd.DataFrame, csv: Path) -> str:
+    said = f"{len(tracks)} good, {tracks['duration_s'].sum() / 3600:.2f} h of audio"
+    if not len(problems):
+        return said
+    counts = ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())
+    return f"{said}; {len(problems)} quarantined ({counts}), see {csv}"

@@ -1,0 +1,219 @@
+"""What a sweep leaves for people and scripts: leaderboard.csv, report.json, and a table to read.
+
+`report.json` is a contract; its keys are listed in `write`.
+"""
+
+import json
+import math
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from datasets.atomic import write_json, write_text
+from datasets.errors import UserError
+from search import finalists, study
+from search.judge import SINGLE, Judged
+from search.paths import StudyPaths
+from search.prepare import Prepared
+from search.resolve import Resolved
+from search.store import Ledger, Row
+
+PACKAGES = ("chorale", "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
+STATES = ("COMPLETE", "PRUNED", "FAIL")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall time of a sweep in seconds, and what each of its training runs took."""
+
+    wall_s: float
+    cpus_per_trial: float
+    gpus_per_trial: float
+    trials_at_once: int
+
+
+def write(
+    resolved: Resolved, prepared: Prepared, ledger: Ledger, judged: Judged, cost: Cost
+) -> dict[str, Any]:
+    """Writes `leaderboard.csv` and `report.json`; gives what stands in the latter.
+
+    Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, optimism,
+    test_looks, cost, versions, seed.
+    """
+    sweep = resolved.sweep
+    rows = ledger.rows(sweep.name, study.STAGE)
+    finals = ledger.rows(sweep.name, finalists.STAGE)
+    table = leaderboard(rows, finals, objective=sweep.search.objective)
+    write_text(sweep.paths.leaderboard_csv, table.to_csv(index=False))
+    single, ensemble = judged.ensembles[SINGLE], judged.ensembles[sweep.ensemble.kind]
+    found = {
+        "study": sweep.name,
+        "dataset": {
+            "name": resolved.dataset.INFO.name,
+            "fingerprint": prepared.fingerprint,
+            "n_tracks": len(prepared.tracks),
+            "n_quarantined": len(prepared.problems),
+            "n_groups": int(prepared.tracks["group"].nunique()),
+            "labels": list(prepared.class_names),
+        },
+        "split": {
+            "protocol": prepared.split.protocol,
+            "hash": prepared.split.hash,
+            "n_development": len(prepared.split.development_ids),
+            "n_test": len(prepared.split.test_ids),
+            "n_folds": prepared.split.n_folds,
+        },
+        "trials": _counts(rows),
+        "best_single": single,
+        "ensemble": ensemble,
+        "ensembles": judged.ensembles,
+        "baselines": judged.baselines,
+        "optimism": {
+            name: one["validation"]["accuracy"] - one["test"]["accuracy"]
+            for name, one in {"best_single": single, "ensemble": ensemble}.items()
+        },
+        "test_looks": judged.test_looks,
+        "cost": _costs([*rows.values(), *finals.values()], len(rows), cost),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "seed": sweep.search.seed,
+    }
+    write_json(sweep.paths.report_json, found)
+    return found
+
+
+def read(paths: StudyPaths) -> dict[str, Any]:
+    """The report that an earlier sitting wrote.
+
+    Raises:
+        UserError: it is gone or damaged.
+    """
+    try:
+        found: dict[str, Any] = json.loads(paths.report_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the report of this finished study cannot be read ({error}); restore "
+            f"{paths.report_json}, or raise --budget.trials to make a new one"
+        ) from None
+    return found
+
+
+def leaderboard(
+    rows: Mapping[str, Row], finals: Mapping[str, Row], *, objective: str
+) -> pd.DataFrame:
+    """One row a trial: finished ones first, best first; a finalist has its mean over folds too."""
+    folds: dict[str, list[float]] = {}
+    for key, row in finals.items():
+        if row.state == "COMPLETE":
+            folds.setdefault(key.split("/")[0], []).append(row.facts["metrics"]["accuracy"])
+    lines = []
+    for key, row in rows.items():
+        facts = row.facts
+        line = {
+            "trial": int(key),
+            "state": row.state,
+            "architecture": facts.get("architecture"),
+            "features": facts.get("features"),
+            **{f"validation_{k}": v for k, v in facts.get("metrics", {}).items()},
+            "folds_accuracy": sum(folds[key]) / len(folds[key]) if key in folds else None,
+            **{k: facts.get(k) for k in ("n_parameters", "epoch", "train_s", "elapsed_s")},
+            "reason": row.reason,
+            **facts.get("params", {}),
+        }
+        lines.append(line)
+    table = pd.DataFrame(lines)
+    value = table.get(f"validation_{objective}", pd.Series(math.nan, index=table.index))
+    order = pd.DataFrame(
+        {"state": table["state"].map(STATES.index), "value": -value, "trial": table["trial"]}
+    ).sort_values(["state", "value", "trial"], na_position="last")
+    return table.loc[order.index].reset_index(drop=True)
+
+
+def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
+    """The end of a sweep on the terminal: who scored what, and the one sentence that counts."""
+    table = Table(title=f"study {found['study']}", title_justify="left")
+    for name in ("", "validation", "out of fold", "test", "95 % interval", "macro-F1", "members"):
+        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
+    for kind, one in found["ensembles"].items():
+        style = "bold" if kind == found["ensemble"]["kind"] else ""
+        members = ", ".join(map(str, one["members"]))
+        table.add_row(kind, _percent(one["validation"]), *_scored(one), members, style=style)
+    table.add_section()
+    for name, one in found["baselines"].items():
+        table.add_row(name, "", *_scored(one), "", style="dim")
+    console.print(table)
+    console.print(headline(found), highlight=False)
+    console.print(f"Everything is in {folder}; look inside: tensorboard --logdir {folder}")
+
+
+def headline(found: Mapping[str, Any]) -> str:
+    """What was found and how sure that is, in a few plain sentences."""
+    ensemble, single = found["ensemble"], found["best_single"]
+    low, high = ensemble["test"]["ci95"]
+    rivals = {name: one["test"]["accuracy"] for name, one in found["baselines"].items()}
+    best = max(rivals, key=lambda name: rivals[name])
+    looks = found["test_looks"]
+    test = ensemble["test"]
+    said = (
+        f"The {ensemble['kind']} ensemble of {len(ensemble['members'])} names "
+        f"{test['accuracy']:.1%} of {test['n']} locked-away tracks rightly "
+        f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
+        f"{single['test']['accuracy']:.1%}, the best baseline ({best}) {rivals[best]:.1%}. "
+        f"The search believed {ensemble['validation']['accuracy']:.1%}. "
+        f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
+    )
+    n_groups = ensemble["test"]["n_groups"]
+    if ensemble["test"]["few_groups"]:
+        said += f" Its {n_groups} groups are few: the true interval is wider."
+    return said
+
+
+def _scored(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    low, high = one["test"]["ci95"]
+    interval = f"{low:.1%} - {high:.1%}"
+    return (
+        _percent(one["out_of_fold"]),
+        _percent(one["test"]),
+        interval,
+        f"{one['test']['macro_f1']:.3f}",
+    )
+
+
+def _percent(scores: Mapping[str, Any]) -> str:
+    return f"{scores['accuracy']:.1%}"
+
+
+def _counts(rows: Mapping[str, Row]) -> dict[str, Any]:
+    states = Counter(row.state for row in rows.values())
+    each: dict[str, Counter[str]] = {}
+    for row in rows.values():
+        each.setdefault(row.facts.get("architecture", "unknown"), Counter())[row.state] += 1
+    return {
+        "complete": states["COMPLETE"],
+        "pruned": states["PRUNED"],
+        "failed": states["FAIL"],
+        "per_architecture": {
+            name: {"complete": c["COMPLETE"], "pruned": c["PRUNED"], "failed": c["FAIL"]}
+            for name, c in sorted(each.items())
+        },
+    }
+
+
+def _costs(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
+    busy_s = sum(row.facts.get("elapsed_s", row.facts.get("wall_s", 0.0)) for row in rows)
+    return {
+        "wall_s": cost.wall_s,
+        "core_s": busy_s * cost.cpus_per_trial,
+        "gpu_s": busy_s * cost.gpus_per_trial,
+        "trials_per_hour": n_trials / cost.wall_s * 3600,
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}

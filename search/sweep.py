@@ -1,0 +1,291 @@
+"""One whole sweep, from a folder of audio to a report, stage after stage.
+
+Each stage leaves what it made on disk or in the ledger, so an interrupted sweep goes on where it
+stopped.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from datasets.atomic import write_json, write_text
+from datasets.cache import FeatureStore
+from datasets.errors import UserError
+from search import bank, finalists, report, study
+from search.bank import Part
+from search.baselines import Baseline, run_baselines
+from search.combine import read_member
+from search.config import SweepConfig, to_yaml
+from search.finalists import FinalistTrials, Finals, Job
+from search.judge import judge
+from search.listener import Listeners
+from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
+from search.prepare import Prepared, fingerprint, prepare
+from search.progress import Progress, TrialsDisplay, states
+from search.resolve import Resolved, resolve
+from search.space import Candidate
+from search.store import Ledger, Row
+from search.study import Study, StudyTrials
+from search.tensorboard import HParamsWriter
+from search.trial import TrialResult, run_trial
+from search.workers import Workers, workers
+
+
+def run_sweep(sweep: SweepConfig, *, where: str, resume: bool, console: Console) -> dict[str, Any]:
+    """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
+
+    Args:
+        sweep: what to do.
+        where: the file that it came from, for messages.
+        resume: go on with the study of that name instead of starting it.
+        console: where progress is told.
+
+    Raises:
+        UserError, ClusterError: what the user can mend.
+        KeyboardInterrupt: interrupted; the study can be resumed.
+    """
+    resolved = resolve(sweep, where=where)
+    ledger = Ledger(sweep.ledger_url)
+    try:
+        was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
+        with workers(sweep.cluster) as crew:
+            progress = Progress(console)
+            prepared = prepare(resolved, progress, crew.map)
+            _take(ledger, sweep.name, fingerprint(resolved, prepared), resume=resume)
+            sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete)
+            state = "interrupted"
+            try:
+                done = sitting.run()
+                state = "complete"
+            finally:
+                ledger.leave(sweep.name, state, spent_s=sitting.elapsed_s())
+            return done
+    finally:
+        ledger.close()
+
+
+def _state(ledger: Ledger, name: str, *, resume: bool) -> str | None:
+    """The study's state; refuses at once what would else be refused after long preparation."""
+    state = ledger.state(name)
+    if resume and state is None:
+        known = ", ".join(ledger.studies()) or "none yet"
+        raise UserError(
+            f"there is no study '{name}' to resume (there are: {known}); "
+            f"start it without --resume, or name another with --name"
+        )
+    if not resume and state is not None:
+        raise UserError(
+            f"study '{name}' exists already ({state}); continue it with --resume, "
+            f"or start another with --name {name}-2"
+        )
+    return state
+
+
+def _take(ledger: Ledger, name: str, unchanging: Mapping[str, Any], *, resume: bool) -> None:
+    if resume:
+        ledger.reopen(name, unchanging)
+    else:
+        ledger.create(name, unchanging)
+
+
+@dataclass
+class _Sitting:
+    """One sitting of a sweep: what its stages share."""
+
+    resolved: Resolved
+    prepared: Prepared
+    ledger: Ledger
+    crew: Workers
+    progress: Progress
+    was_complete: bool
+    began: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.sweep = self.resolved.sweep
+        self.paths = self.sweep.paths
+        self._spent_before_s = self.ledger.spent_s(self.sweep.name)
+
+    def elapsed_s(self) -> float:
+        """Wall time of this sitting, in seconds."""
+        return time.perf_counter() - self.began
+
+    def run(self) -> dict[str, Any]:
+        """All stages after the data's."""
+        write_text(self.paths.sweep_yaml, to_yaml(self.sweep))
+        write_json(self.paths.split_json, self.prepared.split.to_json())
+        n_before = self._n_ended()
+        self._search()
+        jobs = self._finals()
+        if self.was_complete and self._n_ended() == n_before:
+            self.progress.stage("report", "nothing new was trained, so nothing is looked at again")
+            return report.read(self.paths)
+        members = [
+            read_member(self.paths, self.prepared.split, number, fold_jobs)
+            for number, fold_jobs in self._finished(jobs).items()
+        ]
+        baselines = self._baselines()
+        judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
+        return report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
+
+    def _search(self) -> None:
+        """Stage one: the study."""
+        sweep = self.sweep
+        n_before = len(self.ledger.rows(sweep.name, study.STAGE))
+        told = Study(
+            name=sweep.name,
+            space=self.resolved.space,
+            search=sweep.search,
+            budget=sweep.budget,
+            plan=lambda candidate, number: plan_trial(
+                self.resolved, self.prepared, candidate, number
+            ),
+            keep=self._keep_trial,
+            time_left_s=self._search_time_left_s,
+        )
+        with self._display("trial", sweep.budget.trials, n_before=n_before) as display:
+            hparams = HParamsWriter(lambda number: self.paths.trial(number).root)
+            trials = StudyTrials(told, self.ledger, Listeners((display, hparams)))
+            self.crew.runner.run(trials, run_trial)
+            trials.finish()
+        rows = self.ledger.rows(sweep.name, study.STAGE)
+        self.progress.stage("search", states(rows))
+        if not any(row.state == "COMPLETE" for row in rows.values()):
+            raise UserError(_nothing_finished(rows))
+
+    def _finals(self) -> list[Job]:
+        """Stage two: the finalists on every fold; gives all their jobs."""
+        sweep = self.sweep
+        rows = self.ledger.rows(sweep.name, study.STAGE)
+        n = sweep.finalists.configs
+        numbers = finalists.choose(rows, n=n, objective=sweep.search.objective)
+        jobs = [
+            Job(number, fold, seed)
+            for number in numbers
+            for fold in range(sweep.finalists.folds)
+            for seed in range(sweep.finalists.seeds)
+        ]
+        told = Finals(
+            study=sweep.name,
+            jobs=jobs,
+            plan=lambda job: plan_finalist(
+                self.resolved, self.prepared, _candidate(rows[str(job.number)]), job
+            ),
+            keep=self._keep_finalist,
+            facts=lambda number: rows[str(number)].facts,
+        )
+        n_before = sum(
+            row.state == "COMPLETE"
+            for row in self.ledger.rows(sweep.name, finalists.STAGE).values()
+        )
+        with self._display("final", len(jobs), n_before=n_before) as display:
+            trials = FinalistTrials(told, self.ledger, display)
+            self.crew.runner.run(trials, run_trial)
+        self.progress.stage(
+            "finalists", f"trials {', '.join(map(str, numbers))} on {sweep.finalists.folds} folds"
+        )
+        return jobs
+
+    def _n_ended(self) -> int:
+        stages = (study.STAGE, finalists.STAGE)
+        return sum(len(self.ledger.rows(self.sweep.name, stage)) for stage in stages)
+
+    def _finished(self, jobs: list[Job]) -> dict[int, list[Job]]:
+        """Trial number -> its jobs, of the finalists whose every job came to its end."""
+        rows = self.ledger.rows(self.sweep.name, finalists.STAGE)
+        by_number: dict[int, list[Job]] = {}
+        for job in jobs:
+            by_number.setdefault(job.number, []).append(job)
+        whole = {
+            number: mine
+            for number, mine in by_number.items()
+            if all(rows[job.key].state == "COMPLETE" for job in mine)
+        }
+        for number in by_number.keys() - whole.keys():
+            reason = next(rows[j.key].reason for j in by_number[number] if rows[j.key].reason)
+            self.progress.stage("finalists", f"trial {number} is left out: {reason}")
+        if not whole:
+            reasons = "; ".join(sorted({row.reason for row in rows.values()}))
+            raise UserError(f"no finalist came to its end: {reasons}; mend it and --resume")
+        return whole
+
+    def _baselines(self) -> list[Baseline]:
+        """What needs no network: the bar that every trial should clear."""
+        prepared, split = self.prepared, self.prepared.split
+        store = FeatureStore.open(
+            prepared.stores["mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))]
+        )
+        made = run_baselines(
+            store,
+            labels=prepared.labels,
+            split=split,
+            seed=self.sweep.search.seed,
+        )
+        self.progress.stage("baselines", ", ".join(b.name for b in made))
+        return made
+
+    def _cost(self) -> report.Cost:
+        return report.Cost(
+            wall_s=self._spent_before_s + self.elapsed_s(),
+            cpus_per_trial=self.crew.resources.cpus,
+            gpus_per_trial=self.crew.resources.gpus,
+            trials_at_once=self.crew.trials_at_once,
+        )
+
+    def _keep_trial(self, number: int, result: TrialResult) -> None:
+        split = self.prepared.split
+        valid = Part(split.valid_ids(SEARCH_FOLD), result.valid_proba)
+        bank.write(self.paths.trial(number).predictions, {"valid": valid}, split=split.hash)
+
+    def _keep_finalist(self, job: Job, result: TrialResult) -> None:
+        split = self.prepared.split
+        if result.extra_proba is None:
+            raise ValueError(f"finalist {job.key} brought no test predictions")
+        parts = {
+            "valid": Part(split.valid_ids(job.fold), result.valid_proba, result.valid_embeddings),
+            "test": Part(split.test_ids, result.extra_proba, result.extra_embeddings),
+        }
+        path = self.paths.finalist(job.number, fold=job.fold, seed=job.seed).predictions
+        bank.write(path, parts, split=split.hash)
+
+    def _display(self, what: str, n: int, *, n_before: int) -> TrialsDisplay:
+        return TrialsDisplay(
+            self.progress.console,
+            what,
+            n,
+            objective=self.sweep.search.objective,
+            n_before=n_before,
+        )
+
+    def _search_time_left_s(self) -> float:
+        """What is left of the budget's minutes, the finalists' time set aside."""
+        sweep = self.sweep
+        if sweep.budget.minutes is None:
+            return float("inf")
+        rows = self.ledger.rows(sweep.name, study.STAGE).values()
+        whole = [row.facts["elapsed_s"] for row in rows if row.state == "COMPLETE"]
+        n_jobs = sweep.finalists.configs * sweep.finalists.folds * sweep.finalists.seeds
+        mean_s = sum(whole) / len(whole) if whole else 0.0
+        finals_s = n_jobs * mean_s / self.crew.trials_at_once
+        return sweep.budget.minutes * 60 - self._spent_before_s - self.elapsed_s() - finals_s
+
+
+def _candidate(row: Row) -> Candidate:
+    names = ("architecture", "features", "config", "train")
+    return Candidate(**{name: row.facts[name] for name in names})
+
+
+def _nothing_finished(rows: Mapping[str, Row]) -> str:
+    reasons = [row.reason for row in rows.values() if row.state == "FAIL"]
+    if reasons:
+        most = max(set(reasons), key=reasons.count)
+        return (
+            f"none of {len(rows)} trials came to its end; most often ({reasons.count(most)}): "
+            f"{most}; mend that, then start again with another --name"
+        )
+    return (
+        f"none of {len(rows)} trials came to its end within the budget; raise --budget.minutes or "
+        f"--budget.trials and --resume"
+    )

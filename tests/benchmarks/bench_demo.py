@@ -1,0 +1,84 @@
+"""What the README's first command costs: wall time, memory of all processes, overhead a trial.
+
+    python tests/benchmarks/bench_demo.py [--key.sub value ...]
+
+Runs the demo sweep in a folder of its own, in a process of its own, and prints a table.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from search.paths import Runs
+from search.store import Ledger
+
+SAMPLE_S = 0.5
+
+
+class MemoryWatch(threading.Thread):
+    """Samples the memory of a process and all below it; shared pages count once (PSS)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_mb = 0.0
+        self.peak_rss_mb = 0.0
+        self._process = psutil.Process(pid)
+
+    def run(self) -> None:
+        while self._process.is_running():
+            pss = rss = 0
+            try:
+                for process in [self._process, *self._process.children(recursive=True)]:
+                    try:
+                        info = process.memory_full_info()
+                    except (psutil.NoSuchProcess, psutil.AccessDenied):
+                        continue
+                    pss, rss = pss + info.pss, rss + info.rss
+            except psutil.NoSuchProcess:
+                return
+            self.peak_mb = max(self.peak_mb, pss / 2**20)
+            self.peak_rss_mb = max(self.peak_rss_mb, rss / 2**20)
+            time.sleep(SAMPLE_S)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "search", "sweep", *sys.argv[1:]]
+        command += ["--runs", f"{folder}/runs", "--dataset.root", f"{folder}/synthetic"]
+        began = time.perf_counter()
+        process = subprocess.Popen(command)
+        watch = MemoryWatch(process.pid)
+        watch.start()
+        if process.wait() != 0:
+            return process.returncode
+        wall_s = time.perf_counter() - began
+        [report] = Path(folder).glob("runs/*/report.json")
+        found = json.loads(report.read_text())
+        ledger = Ledger(Runs(Path(folder) / "runs").ledger_url)
+        rows = ledger.rows(found["study"], "search").values()
+        warm = [row for row in rows if "train_s" in row.facts][2:]
+        beyond = sorted(row.facts["elapsed_s"] - row.facts["train_s"] for row in warm)
+        single, ensemble = found["best_single"]["test"], found["ensemble"]["test"]
+        table = {
+            "wall time, s": f"{wall_s:.0f}",
+            "trials": f"{sum(found['trials'][s] for s in ('complete', 'pruned', 'failed'))}",
+            "peak memory of all processes (PSS), MB": f"{watch.peak_mb:.0f}",
+            "  the same as a sum of RSS, MB": f"{watch.peak_rss_mb:.0f}",
+            "warm trial beyond its training steps, s, median": f"{beyond[len(beyond) // 2]:.2f}",
+            "  the worst": f"{beyond[-1]:.2f}",
+            "best single, test": f"{single['accuracy']:.3f} {single['ci95']}",
+            "ensemble, test": f"{ensemble['accuracy']:.3f} {ensemble['ci95']}",
+        }
+        width = max(map(len, table))
+        print("\n".join(f"{name:<{width}}  {value}" for name, value in table.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

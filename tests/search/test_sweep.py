@@ -1,0 +1,143 @@
+"""A whole sweep on a tiny corpus, as a user runs it, in this process and on Ray."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from search.cli import main
+
+NONE = ["--cluster.address", "none"]
+
+
+def _report(tmp_path: Path, name: str = "tiny") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "runs" / name / "report.json").read_text())
+    return found
+
+
+def _check_contract(found: dict[str, Any]) -> None:
+    assert found["study"] == "tiny"
+    assert found["dataset"]["n_tracks"] == 60
+    assert found["dataset"]["n_groups"] == 5
+    assert found["dataset"]["labels"] == ["high", "low", "mid"]
+    counts = found["trials"]
+    assert counts["complete"] + counts["pruned"] + counts["failed"] == 4
+    assert counts["failed"] == 0
+    assert set(counts["per_architecture"]) == {"cnn", "recurrent"}
+    for one in (found["best_single"], found["ensemble"]):
+        assert {"kind", "members", "params", "validation", "out_of_fold", "test"} <= one.keys()
+        for part in ("validation", "out_of_fold", "test"):
+            scores = one[part]
+            assert {"accuracy", "macro_f1", "log_loss", "ece", "n", "ci95"} <= scores.keys()
+            low, high = scores["ci95"]
+            assert 0 <= low <= scores["accuracy"] <= high <= 1
+    assert found["ensemble"]["kind"] == "soft_vote"
+    assert len(found["best_single"]["members"]) == 1
+    assert {"logistic_regression", "svm"} <= found["baselines"].keys()
+    single = found["best_single"]
+    assert found["optimism"]["best_single"] == pytest.approx(
+        single["validation"]["accuracy"] - single["test"]["accuracy"]
+    )
+    assert found["test_looks"] == 1
+    assert {"wall_s", "core_s", "gpu_s", "trials_per_hour"} <= found["cost"].keys()
+    assert all(math.isfinite(value) for value in found["cost"].values())
+    assert {"torch", "ray", "optuna", "python", "chorale"} <= found["versions"].keys()
+
+
+def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", *tiny, *NONE]) == 0
+    found = _report(tmp_path)
+    _check_contract(found)
+    # Tones of three heights are easy: a pipeline that cannot learn them is broken.
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+    study = tmp_path / "runs" / "tiny"
+    table = pd.read_csv(study / "leaderboard.csv")
+    assert sorted(table["trial"]) == [0, 1, 2, 3]
+    assert table["state"].iloc[0] == "COMPLETE"
+    for number in range(4):
+        trial = study / "trials" / f"{number:04d}"
+        assert {p.name for p in trial.iterdir()} >= {"config.yaml", "metrics.csv"}
+        assert list(trial.glob("events.out.tfevents*"))
+    assert list((study / "finalists").glob("*/fold-*/weights/*.safetensors"))
+    said = capsys.readouterr().out
+    assert "soft_vote" in said
+    assert "looked at once" in said
+    assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "temporary files were left"
+
+    # The same study a second time is refused; resumed, it has nothing left to do.
+    assert main(["sweep", *tiny, *NONE]) == 1
+    assert "study 'tiny' exists already (complete)" in capsys.readouterr().err
+    assert main(["sweep", *tiny, *NONE, "--resume"]) == 0
+    again = _report(tmp_path)
+    assert again["test_looks"] == 1, "nothing was trained, so nothing was looked at"
+    assert again == found
+
+    # A larger budget goes on where it stopped; features and audit are not computed again.
+    capsys.readouterr()
+    assert main(["sweep", *tiny, *NONE, "--resume", "--budget.trials", "5"]) == 0
+    longer = _report(tmp_path)
+    assert sum(longer["trials"][state] for state in ("complete", "pruned", "failed")) == 5
+    assert longer["test_looks"] == 2
+    assert longer["split"]["hash"] == found["split"]["hash"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_same_sweep_runs_on_ray_tune(tiny: list[str], tmp_path: Path) -> None:
+    assert main(["sweep", *tiny, "--cluster.address", "local"]) == 0
+    found = _report(tmp_path)
+    _check_contract(found)
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+
+
+def test_resuming_with_another_space_is_refused(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--budget.trials", "1", "--budget.max_epochs", "1", "--finalists.configs", "1"]
+    assert main(["sweep", *tiny, *NONE, *small]) == 0
+    assert main(["sweep", *tiny, *NONE, *small, "--resume", "--space.cnn.n_layers", "3"]) == 1
+    assert "was started with another space" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dataset.root", "/no/such/folder"], "does not exist"),
+        (["--architectures", "[cnnn]"], "did you mean 'cnn'?"),
+        (["--budget.trails", "3"], "budget.trails: unknown key; did you mean 'trials'?"),
+        (["--budget.trials", "many"], "budget.trials: "),
+        (["--finalists.folds", "9"], "--finalists.folds 4"),
+        (["--features.mell", "{}"], "did you mean 'mel'?"),
+        (["--ensemble.kind", "best_singel"], "did you mean 'best_single'?"),
+        (["--dataset.group", "(nobody)"], "group"),
+        (["--train.max_epochs", "3"], "budget.max_epochs"),
+        (["--store", "nonsense"], "cannot be opened"),
+    ],
+)
+def test_a_users_mistake_is_one_clear_message_before_anything_is_trained(
+    tiny: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    assert main(["sweep", *tiny, *NONE, *words]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "runs" / "tiny" / "trials").exists()
+
+
+def test_all_problems_of_a_file_are_told_at_once(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--budget.trails", "3", "--split.test", "2", "--search.sampler", "magic"]
+    assert main(["sweep", *tiny, *words]) == 1
+    error = capsys.readouterr().err
+    assert "3 problems" in error
+    assert all(key in error for key in ("budget.trails", "split.test", "search.sampler"))
