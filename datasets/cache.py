@@ -32,7 +32,7 @@ from datasets.config import plain
 from datasets.errors import UserError
 from datasets.extraction import Recipe, Source, digest, extract_chunk
 
-_FORMAT = 1
+STORE_FORMAT = 1
 _CHUNK_DURATION_S = 1800.0  # 40 MB of mel frames: what a worker and the joining hold at most
 
 
@@ -65,7 +65,7 @@ class FeatureStore:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             frames = np.load(folder / "frames.npy", mmap_mode="r").view(np.ndarray)
             offsets = np.load(folder / "offsets.npy", mmap_mode="r").view(np.ndarray)
-            if (manifest["format"], offsets[-1]) != (_FORMAT, len(frames)):
+            if (manifest["format"], offsets[-1]) != (STORE_FORMAT, len(frames)):
                 raise ValueError("its parts do not fit together")
             return cls(
                 folder=folder,
@@ -189,7 +189,7 @@ def build(
 def _manifest(recipe: Recipe) -> dict[str, Any]:
     config = recipe.config
     return {
-        "format": _FORMAT,
+        "format": STORE_FORMAT,
         "feature": recipe.feature,
         "version": recipe.extractor.VERSION,
         "config": plain(config),
