@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from datasets.base import track_table
+from datasets.base import Download, track_table
 from datasets.csv_table import LOG, find_table, parse, read_header, refuse_missing
 from datasets.errors import UserError, shown
 
@@ -38,6 +38,15 @@ CITATION = (
     "ISMIR, 2017, arXiv:1612.01840"
 )
 HOMEPAGE = "https://github.com/mdeff/fma"
+FILES = "https://os.unil.cloud.switch.ch/fma"
+"""Where the archives are. Their SHA-1 sums are those of 2017-05-09 in the README at `HOMEPAGE`."""
+DOWNLOAD = Download(
+    f"{FILES}/fma_metadata.zip",
+    "fma_metadata.zip",
+    unpack_to="fma_metadata",
+    inside="fma_metadata",
+)
+CHECKSUMS = {"fma_metadata.zip": "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733"}
 
 Subset = Literal["small", "medium", "large", "full"]
 """Each holds those before it; `large` and `full` are the same tracks, as clips and as a whole."""

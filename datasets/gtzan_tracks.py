@@ -50,6 +50,11 @@ CITATION = (
     "J. Larsen, IEEE Transactions on Multimedia 17(11), 2015, arXiv:1507.04761"
 )
 LICENCE = "none stated; excerpts of commercial recordings, for research only"
+HOW_TO_GET = (
+    "Kaggle asks for a login: log in at https://www.kaggle.com/datasets/andradaolteanu/"
+    "gtzan-dataset-music-genre-classification, download the archive, unpack it, and give its "
+    "folder with --dataset.root FOLDER"
+)
 
 Protocol = Literal["fault_filtered", "all"]
 """Which tracks: `fault_filtered` is the published split of 930 tracks (443 to train on, 197 to

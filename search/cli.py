@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
@@ -19,15 +20,23 @@ class Command:
     run: Callable[[Sequence[str]], int]
 
 
-def _sweep(words: Sequence[str]) -> int:
-    from search.commands.sweep import run
+def _in(file: str) -> Callable[[Sequence[str]], int]:
+    """The `run` of a file in `search/commands`, imported when it is called."""
 
-    return run(words)
+    def run(words: Sequence[str]) -> int:
+        return int(import_module(f"search.commands.{file}").run(words))
+
+    return run
 
 
 COMMANDS: Mapping[str, Command] = {
-    "sweep": Command("search, ensemble and score on a dataset; without a file, the demo", _sweep),
+    "sweep": Command(
+        "search, ensemble and score on a dataset; without a file, the demo", _in("sweep")
+    ),
+    "data list": Command("the datasets that Chorale can read", _in("data_list")),
+    "data fetch": Command("download a dataset", _in("data_fetch")),
 }
+"""What can be typed after `chorale`: one word, or two."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -41,21 +50,22 @@ def main(words: Sequence[str] | None = None) -> int:
 
         print(f"chorale {version('chorale')}")
         return 0
-    command = COMMANDS.get(words[0])
+    name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
+    command = COMMANDS.get(name)
     if command is None:
-        print(f"chorale: unknown command '{words[0]}'\n\n{_help()}", file=sys.stderr)
+        print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     from cluster.base import ClusterError
     from datasets.errors import UserError
 
     try:
-        return command.run(words[1:])
+        return command.run(words[len(name.split()) :])
     except (UserError, ClusterError) as error:
-        print(f"chorale {words[0]}: {error}", file=sys.stderr)
+        print(f"chorale {name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"chorale {words[0]}: interrupted", file=sys.stderr)
+        print(f"chorale {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
 
 

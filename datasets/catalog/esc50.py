@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.base import DatasetInfo, existing_folder, track_table
+from datasets.base import DatasetInfo, Download, existing_folder, track_table
 from datasets.config import config
 from datasets.csv_table import find_table, read_columns
 from datasets.errors import UserError, shown
@@ -45,6 +45,15 @@ INFO = DatasetInfo(
     labels=tuple(sorted(CATEGORIES)),
     n_tracks=2000,
     size="600 MB, zipped",
+    # the address that its README gives: the newest state, of which there can be no checksum
+    downloads=(
+        Download(
+            "https://github.com/karoldvl/ESC-50/archive/master.zip",
+            "ESC-50-master.zip",
+            unpack_to="ESC-50-master",
+            inside="ESC-50-master",
+        ),
+    ),
 )
 
 SUBFOLDERS = ("", "ESC-50-master", "ESC-50")

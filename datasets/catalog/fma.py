@@ -17,9 +17,12 @@ from typing import Literal
 import pandas as pd
 
 from datasets import fma_metadata
-from datasets.base import DatasetInfo, existing_folder
+from datasets.base import DatasetInfo, Download, existing_folder
 from datasets.config import config
 from datasets.errors import UserError, shown
+
+Subset = Literal["small", "medium", "large"]
+SUBSETS: tuple[Subset, ...] = ("small", "medium", "large")
 
 INFO = DatasetInfo(
     name="fma",
@@ -30,10 +33,26 @@ INFO = DatasetInfo(
     labels=fma_metadata.GENRES,
     n_tracks=fma_metadata.N_TRACKS,
     size="small 7.2 GiB (8,000), medium 22 GiB (25,000), large 93 GiB; metadata 342 MiB",
+    checksums=fma_metadata.CHECKSUMS
+    | {
+        "fma_small.zip": "sha1:ade154f733639d52e35e32f5593efe5be76c6d70",
+        "fma_medium.zip": "sha1:c67b69ea232021025fca9231fc1c7c1a063ab50b",
+        "fma_large.zip": "sha1:497109f4dd721066b5ce5e5f250ec604dc78939e",
+    },
+    downloads=(
+        fma_metadata.DOWNLOAD,
+        *(
+            Download(
+                f"{fma_metadata.FILES}/fma_{subset}.zip",
+                f"fma_{subset}.zip",
+                unpack_to=f"fma_{subset}",
+                inside=f"fma_{subset}",
+                part=subset,
+            )
+            for subset in SUBSETS
+        ),
+    ),
 )
-
-Subset = Literal["small", "medium", "large"]
-SUBSETS: tuple[Subset, ...] = ("small", "medium", "large")
 
 NO_AUDIO = frozenset(
     {1486, 5574, 65753, 80391, 98558, 98559, 98560, 98571, 99134, 105247, 108925}

@@ -37,6 +37,8 @@ INFO = DatasetInfo(
     labels=fma_metadata.GENRES,
     n_tracks=fma_metadata.N_TRACKS,
     size="342 MiB zipped, 1.2 GB as CSV",
+    checksums=fma_metadata.CHECKSUMS,
+    downloads=(fma_metadata.DOWNLOAD,),
 )
 
 CHUNK_LINES = 2000  # 18 MB of text

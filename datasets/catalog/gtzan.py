@@ -33,6 +33,7 @@ INFO = DatasetInfo(
     labels=GENRES,
     n_tracks=gtzan_tracks.N_TRACKS,
     size="1.2 GB, zipped",
+    how_to_get=gtzan_tracks.HOW_TO_GET,
 )
 
 FILE_NAME = re.compile(r"(?P<genre>[a-z]+)\.(?P<number>[0-9]{5})\.(?i:au|wav)")

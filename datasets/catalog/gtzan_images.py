@@ -33,6 +33,7 @@ INFO = DatasetInfo(
     labels=GENRES,
     n_tracks=gtzan_tracks.N_TRACKS - 1,
     size="1.2 GB with the audio, in one archive",
+    how_to_get=gtzan_tracks.HOW_TO_GET,
 )
 
 FILE_NAME = re.compile(r"(?P<genre>[a-z]+)(?P<number>[0-9]{5})\.(?i:png)")

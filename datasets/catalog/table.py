@@ -31,6 +31,7 @@ INFO = DatasetInfo(
     licence="that of your own data",
     citation="your own data",
     homepage="your own data",
+    how_to_get="it is your own table: give its file with --dataset.root FILE",
 )
 
 MEND = (
