@@ -1,0 +1,184 @@
+"""Anybody's own audio: one folder a label, or a manifest CSV that says what is where.
+
+Gives the track table that everything downstream reads; no audio is opened here.
+"""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.base import DatasetInfo, existing_folder, track_table
+from datasets.config import config
+from datasets.errors import UserError, shown
+from datasets.manifest import find_manifest, read_manifest
+
+INFO = DatasetInfo(
+    name="folder",
+    title="A folder of labelled audio files, or a manifest CSV",
+    licence="that of your own data",
+    citation="your own data",
+    homepage="your own data",
+    how_to_get="it is your own audio: give its folder with --dataset.root FOLDER",
+)
+
+_log = logging.getLogger(__name__)
+
+
+@config
+class Config:
+    """Where the audio is, and what its labels and groups are."""
+
+    root: str
+    """folder with one sub-folder a label; with a manifest: what its paths are relative to"""
+    manifest: str | None = None
+    """CSV file with the columns path,label[,group][,split]; below root, or as it stands"""
+    group: str | None = None
+    """regular expression on a track's path below root; its first group, or the one named `group`,
+    is what must not be on two sides of a split; without it each track is its own group"""
+    extensions: tuple[str, ...] = ("wav", "flac", "ogg", "mp3", "au")
+    """endings of the files that are audio, in small or capital letters"""
+
+
+def tracks(config: Config) -> pd.DataFrame:
+    """The tracks below `root`, or those that the manifest names (see `TRACK_COLUMNS`).
+
+    `track_id` is the path relative to `root`. A group found by the regular expression goes before
+    one in the manifest; a track of which neither says anything is its own group. Hidden files and
+    folders are skipped, AppleDouble files (`._*`) with them.
+
+    Raises:
+        UserError: a folder, file or column is missing, nothing is found, there is one label only,
+            the regular expression does not fit every track, or a group is in two splits.
+    """
+    root = existing_folder(config.root, dataset=INFO.name)
+    if config.manifest is None:
+        rows = _scan(root, config.extensions)
+    else:
+        rows = read_manifest(find_manifest(root, config.manifest), root=root)
+    if config.group is not None:
+        groups = _matched_groups(config.group, [str(row["track_id"]) for row in rows])
+        rows = [{**row, "group": group} for row, group in zip(rows, groups, strict=True)]
+    table = track_table(rows)
+    labels = table["label"].unique()
+    if len(labels) == 1:
+        raise UserError(
+            f"dataset 'folder': all {len(table)} tracks have the one label '{labels[0]}'; a "
+            f"classifier needs two or more. {_layout(root, config.extensions)}"
+        )
+    _refuse_groups_in_two_splits(table)
+    return table
+
+
+def _layout(root: Path, extensions: tuple[str, ...]) -> str:
+    return (
+        f"Expected: {root}/LABEL/.../FILE with one of the endings {', '.join(extensions)}; "
+        f"or name a CSV with the columns path,label by --dataset.manifest FILE"
+    )
+
+
+def _scan(root: Path, extensions: tuple[str, ...]) -> list[dict[str, str | None]]:
+    """A row for each audio file below a label's folder."""
+    endings = tuple("." + ending.lower().lstrip(".") for ending in extensions)
+    names = [name for name in _file_names(root) if name.lower().endswith(endings)]
+    loose = [name for name in names if "/" not in name]
+    if len(names) == len(loose):
+        hint = f" ({len(loose)} lie directly in it, where they have no label)" if loose else ""
+        raise UserError(
+            f"dataset 'folder': no audio in any label's folder below '{root}'{hint}. "
+            f"{_layout(root, extensions)}"
+        )
+    if loose:
+        _log.warning("skipped %d files directly in %s: they have no label", len(loose), root)
+    return [
+        {
+            "track_id": name,
+            "path": str(root / name),
+            "label": name.split("/", 1)[0],
+            "group": name,
+        }
+        for name in names
+        if "/" in name
+    ]
+
+
+def _file_names(root: Path) -> list[str]:
+    """POSIX paths below `root` of all files that are not hidden, sorted.
+
+    Each folder is read once: under its own name where it has one below `root`, otherwise under
+    the first link that leads to it. So links that form a loop end, and a link beside a folder
+    cannot take its files over.
+    """
+    seen: set[tuple[int, int]] = set()
+    found: list[str] = []
+    pending = [root]
+    while pending:
+        for folder, folders, names in os.walk(pending.pop(0), onerror=_refuse_unreadable):
+            here = Path(folder)
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            below = sorted(name for name in folders if not name.startswith("."))
+            pending += [here / name for name in below if (here / name).is_symlink()]
+            folders[:] = [name for name in below if not (here / name).is_symlink()]
+            visible = [here / name for name in names if not name.startswith(".")]
+            found += [path.relative_to(root).as_posix() for path in visible if path.is_file()]
+    for name in found:
+        _refuse_undecodable(name)
+    return sorted(found)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise UserError(
+        f"dataset 'folder': '{error.filename}' cannot be read ({error.strerror}); "
+        f"change its permissions, or give another --dataset.root FOLDER"
+    )
+
+
+def _refuse_undecodable(name: str) -> None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(
+            f"dataset 'folder': the file name {name!r} is not valid UTF-8, so it cannot be a "
+            f"track's id; rename the file"
+        ) from None
+
+
+def _matched_groups(pattern: str, names: list[str]) -> list[str]:
+    """The group that the regular expression finds in each of the names."""
+    ask = "correct it with --dataset.group REGEX"
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"dataset 'folder': group '{pattern}' is no regular expression: {error}; {ask}"
+        ) from None
+    if not regex.groups:
+        raise UserError(
+            f"dataset 'folder': group '{pattern}' has no ( ) around the part that is the group; "
+            f"an example name is '{names[0]}'; {ask}"
+        )
+    key: str | int = "group" if "group" in regex.groupindex else 1
+    found = [match.group(key) if (match := regex.search(name)) else None for name in names]
+    unmatched = [name for name, group in zip(names, found, strict=True) if not group]
+    if unmatched:
+        raise UserError(
+            f"dataset 'folder': group '{pattern}' finds no group in {len(unmatched)} of "
+            f"{len(names)} names, such as '{unmatched[0]}'; it must fit every one; {ask}"
+        )
+    return [group for group in found if group]
+
+
+def _refuse_groups_in_two_splits(table: pd.DataFrame) -> None:
+    splits = table.dropna(subset=["split"]).groupby("group")["split"].unique()
+    double = [f"'{group}' ({', '.join(sorted(of))})" for group, of in splits.items() if len(of) > 1]
+    if double:
+        raise UserError(
+            f"dataset 'folder': groups in more than one split ({len(double)}): {shown(double)}; "
+            f"the test set would not be honest; give each group one split in the manifest"
+        )
