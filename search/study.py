@@ -22,7 +22,7 @@ from search.trial import TrialPlan, TrialResult
 
 STAGE = "search"
 HALVING = 3
-"""Successive halving lets one of so many trials go on at each of its two rungs."""
+"""Successive halving lets one of so many trials go on at its rung."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class StudyTrials:
             # A trial that runs again after an interruption says its first epochs twice.
             warnings.filterwarnings("ignore", message=".*step.*already reported")
             trial.report(value, step)
+        if step >= self._study.budget.max_epochs:
+            return Decision.CONTINUE  # it is over by itself: there is nothing left to save
         if trial.should_prune() or self._study.time_left_s() <= 0:
             return Decision.STOP
         return Decision.CONTINUE
@@ -197,6 +199,7 @@ def _sampler(search: Search) -> optuna.samplers.BaseSampler:
 def _pruner(search: Search, budget: Budget) -> optuna.pruners.BasePruner:
     if search.pruner == "none":
         return optuna.pruners.NopPruner()
-    # Judged after a ninth and after a third of the epochs; a third of the trials may go on.
-    first = math.ceil(budget.max_epochs / HALVING**2)
+    # Judged once, after a third of the epochs: earlier, a one-cycle schedule has hardly begun, and
+    # the trials that end best would be the first to go.
+    first = math.ceil(budget.max_epochs / HALVING)
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=HALVING)

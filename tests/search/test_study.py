@@ -38,7 +38,7 @@ def _study(**changes: Any) -> Study:
         "name": "s",
         "space": space,
         "search": Search(sampler="random"),
-        "budget": Budget(trials=6),
+        "budget": Budget(trials=6, max_epochs=8),
         "plan": lambda candidate, number: None,
         "keep": lambda number, result: None,
         "time_left_s": lambda: math.inf,
@@ -104,6 +104,19 @@ def test_a_hopeless_trial_is_pruned_with_all_its_values(ledger: Ledger) -> None:
     for trial in pruned:
         assert len(trial.intermediate_values) == len(decisions[trial.number]) < 8
         assert ledger.rows("s", STAGE)[str(trial.number)].state == "PRUNED"
+
+
+def test_a_trial_in_its_last_epoch_is_never_pruned(ledger: Ledger) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        value = 0.9 - 0.1 * spec.trial_id
+        for epoch in range(1, 4):
+            # falls behind after the rung, so that only the last report could prune it
+            late = value if spec.trial_id == 0 or epoch == 3 else 0.95
+            assert report(epoch, {"accuracy": late}) is Decision.CONTINUE
+        return _result(value)
+
+    _run(_study(budget=Budget(trials=4, max_epochs=3)), ledger, work)
+    assert _states(ledger) == [TrialState.COMPLETE] * 4
 
 
 def test_nan_fails_a_trial_with_its_reason(ledger: Ledger) -> None:
