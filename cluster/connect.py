@@ -1,0 +1,213 @@
+"""Starts a private Ray on this machine, or joins a cluster that runs, and lets go of it again.
+
+Everything else in `cluster` that needs Ray runs inside `connect`.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.ray_logging import stdout_deduplicator
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+from cluster.base import ClusterError, Resources
+from cluster.environment import environment, threads
+
+LOCAL = "local"
+"""The address that starts a private Ray."""
+
+MAX_TEMP_DIR_LENGTH = 30
+"""A Unix socket's path has at most 107 characters; "/ray-xxxxxxxx" takes 13 of them, Ray's
+"/session_<time>_<pid>" 43 and "/sockets/plasma_store" 21."""
+
+PROBE_TIMEOUT_S = 5.0
+"""How long a cluster may take to accept a connection."""
+
+LOSSES = re.compile("A worker died|has been marked dead|Raylet is terminated")
+"""What Ray prints to stdout at any log level; the trials that were lost tell it themselves."""
+
+MIB = 2**20
+
+
+@contextmanager
+def connect(
+    address: str = LOCAL,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    temp_dir: Path | None = None,
+    object_store_mib: int = 256,
+    preload: Sequence[str] = (),
+    working_dir: Path | None = None,
+) -> Iterator[Resources]:
+    """Connects this process to Ray while the block runs; gives what the cluster has.
+
+    Args:
+        address: "local" starts a private Ray and stops it again; "auto" joins the one that runs on
+            this machine or that a Ray job belongs to; HOST:PORT joins that one.
+        num_cpus: how many CPUs a private Ray may use; all of them if None.
+        num_gpus: how many GPUs a private Ray may use; all of them if None.
+        temp_dir: where a private Ray keeps sockets and logs while it runs; must be a short path.
+        object_store_mib: shared memory of a private Ray, in MiB. A trial's value goes through it.
+        preload: modules that the workers of a private Ray import as soon as they start, so that the
+            first trials find it done; while they do, this process goes on.
+        working_dir: code that the workers of a joined cluster lack; Ray sends it to them.
+
+    Raises:
+        ClusterError: Ray cannot be started, or there is no cluster at `address`.
+    """
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"a sweep is driven from inside the cluster, but got {address=}; send it there: "
+            f"ray job submit --working-dir . -- python -m search sweep --cluster.address auto"
+        )
+    if address != LOCAL:
+        _check_port(address)
+        runtime_env = {"working_dir": str(working_dir)} if working_dir else None
+        with _session(address, variables={}, runtime_env=runtime_env):
+            yield cluster_size()
+        return
+    with (
+        _private_folder(temp_dir) as folder,
+        _session(
+            LOCAL,
+            variables=_private_environment(preload),
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            object_store_memory=object_store_mib * MIB,
+            include_dashboard=False,
+            _temp_dir=folder,
+        ),
+    ):
+        yield cluster_size()
+
+
+def cluster_size() -> Resources:
+    """The CPUs and GPUs of all nodes of the connected cluster that are alive."""
+    sizes = nodes()
+    if not sizes:
+        raise ClusterError("the cluster has no node with a CPU; look at it with: ray status")
+    return Resources(sum(node.cpus for node in sizes), sum(node.gpus for node in sizes))
+
+
+def nodes() -> list[Resources]:
+    """What each node of the connected cluster has, of those that are alive and have a CPU."""
+    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Resources(r["CPU"], r.get("GPU", 0.0)) for r in found if r.get("CPU")]
+
+
+def n_slots(trial: Resources) -> int:
+    """How many trials of this size the nodes have room for at once."""
+    return sum(_n_slots(trial, node) for node in nodes())
+
+
+def _n_slots(trial: Resources, node: Resources) -> int:
+    by_cpus = int(node.cpus / trial.cpus + 1e-9)
+    if not trial.gpus:
+        return by_cpus
+    # A trial's share must lie on one GPU: two trials of 0.4 fit on it, and no third one on two.
+    per_gpu = int(1 / trial.gpus + 1e-9)
+    by_gpus = int(node.gpus) * per_gpu if per_gpu else int(node.gpus / trial.gpus + 1e-9)
+    return min(by_cpus, by_gpus)
+
+
+@contextmanager
+def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> Iterator[None]:
+    """Connects while the block runs; processes that Ray starts inherit `variables`."""
+    if ray.is_initialized():
+        raise ClusterError("this process is connected to Ray already; connect once, at the outside")
+    before, stdout_deduplicator.skip_re = stdout_deduplicator.skip_re, LOSSES
+    try:
+        with environment(variables):
+            _read_authentication()
+            _init(address, options)
+        yield
+    finally:
+        ray.shutdown()
+        _read_authentication()
+        stdout_deduplicator.skip_re = before
+
+
+def _init(address: str, options: Mapping[str, Any]) -> None:
+    try:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        if address != LOCAL:
+            raise _no_cluster(address, error) from error
+        raise ClusterError(
+            f"Ray could not be started on this machine ({_first_line(error)}); "
+            f"do without it, one trial at a time: --cluster.address none"
+        ) from error
+
+
+def _check_port(address: str) -> None:
+    """Ray itself waits for minutes before it says that nothing listens."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"no Ray cluster answers at address={address!r}; start one with: ray start --head, or use "
+        f"a private one with: --cluster.address local, or, if it asks for a token, first: "
+        f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE ({_first_line(error)})"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _private_environment(preload: Sequence[str]) -> dict[str, str]:
+    """What the processes of a private Ray inherit: one thread, the code, and a token.
+
+    Ray listens on all network interfaces, so a token that nobody else knows keeps others out.
+    """
+    variables = {
+        **threads(1),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_preload_python_modules": ",".join(["cluster.worker", *preload]),
+    }
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").exists():
+        path = [str(checkout), os.environ.get("PYTHONPATH", "")]
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    return variables
+
+
+def _read_authentication() -> None:
+    """Ray reads mode and token once in the life of a process, the mode even at its import."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _private_folder(temp_dir: Path | None) -> Iterator[str]:
+    """A new folder below `temp_dir` or the system's, removed with all that Ray wrote to it."""
+    candidates = [temp_dir] if temp_dir else [Path(tempfile.gettempdir()), Path("/tmp")]
+    short = [path for path in candidates if len(str(path.absolute())) <= MAX_TEMP_DIR_LENGTH]
+    if not short:
+        raise ClusterError(
+            f"Ray's sockets need a temporary folder whose path has at most {MAX_TEMP_DIR_LENGTH} "
+            f"characters, but got temp_dir={str(candidates[0])!r}; "
+            f"give a shorter one, such as /tmp"
+        )
+    folder = tempfile.mkdtemp(dir=short[0].absolute(), prefix="ray-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

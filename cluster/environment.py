@@ -1,0 +1,30 @@
+"""Environment variables that processes are started with: how many threads they compute with.
+
+Everything in `cluster` that starts processes sets them through here.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def threads(n: int) -> dict[str, str]:
+    """The variables that hold a process to `n` threads, if set before it imports NumPy or torch."""
+    return dict.fromkeys(THREAD_VARIABLES, str(n))
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for the time of the block; processes started in it inherit them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

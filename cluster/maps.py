@@ -1,0 +1,144 @@
+"""`map` over many processes, for feature extraction and the like: on this machine or on Ray.
+
+Both maps are lazy and keep the order. Code that has chunks to work on takes a `Map` and does not
+know where it runs; the builtin `map` is one, too.
+"""
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from cluster.base import ClusterError, Resources
+from cluster.environment import environment, threads
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AHEAD = 2
+"""How many items are on their way for each worker: one in work, one waiting."""
+
+
+class Map(Protocol):
+    """Calls a function on each item and yields the results in order, as the builtin `map` does."""
+
+    def __call__(self, fn: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        """Yields `fn(item)` for each item; raises what `fn` raised when it is that item's turn."""
+        ...
+
+
+@contextmanager
+def process_map(n_workers: int) -> Iterator[Map]:
+    """A map over `n_workers` processes with one thread each; with one worker, the builtin `map`.
+
+    Function, items and results must be picklable. Items are taken as results are: at most `AHEAD`
+    for each worker are on their way. An exception in the block stops the processes at once.
+
+    Raises:
+        ClusterError: `n_workers` is below 1, or, in the map: a process died.
+    """
+    if n_workers < 1:
+        raise ClusterError(f"n_workers must be 1 or more, but got {n_workers=}")
+    if n_workers == 1:
+        yield map
+        return
+    # Spawned and not forked: a fork copies the locks of torch's and OpenMP's threads as they are.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(n_workers, context, _ignore_interrupts)
+
+    def mapped(fn: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        def begin(item: T) -> Callable[[], R]:
+            with environment(threads(1)):  # the pool starts a process when it needs one, here
+                return pool.submit(fn, item).result
+
+        try:
+            yield from _in_order(begin, items, n_workers * AHEAD)
+        except BrokenProcessPool as error:
+            raise ClusterError(
+                f"a worker process died, most likely because memory ran out; "
+                f"use fewer processes than {n_workers=}"
+            ) from error
+
+    try:
+        yield mapped
+    except BaseException:
+        _stop_at_once(pool)
+        raise
+    pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def ray_map() -> Iterator[Map]:
+    """A map over tasks of one CPU each on the cluster that this process is connected to.
+
+    Function, items and results must be picklable. Items are taken as results are: at most `AHEAD`
+    for each CPU are on their way. Leaving the block cancels what still runs.
+
+    Raises:
+        ClusterError: in the map: an item's worker died, as often as it was tried.
+    """
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    from cluster.connect import n_slots
+
+    running: set[Any] = set()
+
+    def finish(reference: Any) -> Any:
+        try:
+            return ray.get(reference)
+        except RayTaskError as error:
+            raise error.cause from error
+        except RayError as error:
+            raise ClusterError(
+                f"a worker died at each attempt, most likely because memory ran out; "
+                f"use nodes with more memory for each CPU (Ray says: {type(error).__name__})"
+            ) from error
+        finally:
+            running.discard(reference)
+
+    def mapped(fn: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        # Ray takes plain functions only, and a `functools.partial` is none
+        task = ray.remote(num_cpus=1)(lambda item: fn(item))
+
+        def begin(item: T) -> Callable[[], R]:
+            reference = task.remote(item)
+            running.add(reference)
+            return lambda: finish(reference)
+
+        yield from _in_order(begin, items, n_slots(Resources()) * AHEAD)
+
+    try:
+        yield mapped
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def _in_order(
+    begin: Callable[[T], Callable[[], R]], items: Iterable[T], n_ahead: int
+) -> Iterator[R]:
+    """Begins items `n_ahead` of the one whose result is waited for; `begin` gives the waiting."""
+    waiting: deque[Callable[[], R]] = deque()
+    for item in items:
+        waiting.append(begin(item))
+        if len(waiting) >= n_ahead:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; it is for the one that the person started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stop_at_once(pool: ProcessPoolExecutor) -> None:
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()

@@ -1,0 +1,294 @@
+"""Runs trials on the workers of a Ray cluster, with Ray Tune as the muscle.
+
+Tune places and reuses worker processes and notices when they die; what to try, what to stop and
+what is remembered is the business of `Trials`. Tune's own state is thrown away.
+"""
+
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import cloudpickle, tune
+from ray.exceptions import RayError
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Experiment
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher, SearchGenerator
+
+from cluster.base import ClusterError, Decision, End, Outcome, Resources, Trials, TrialSpec, Work
+from cluster.connect import n_slots, nodes
+from cluster.local import failure
+from cluster.worker import MESSAGE, TRIAL, Ended, Said, Sealed, Worker
+
+MAX_FAILED_STARTS = 3
+"""So many workers in a row that fail to start end the run."""
+
+ROOM_CHECK_S = 10.0
+"""How often the nodes are counted."""
+
+ROOM_PATIENCE_S = 300.0
+"""How long there may be no node for a trial, all of them lost, before the run is given up."""
+
+
+class TuneRunner:
+    """A `Runner` on the Ray cluster that this process is connected to (see `cluster.connect`).
+
+    Args:
+        resources: what one trial takes. Its process uses as many threads as it has whole CPUs.
+        max_concurrent: how many trials run at once at most; fewer where the nodes have less room.
+        storage: an existing folder; Tune's scratch files lie in it while the run lasts.
+        elastic: the cluster starts nodes on demand: a trial that fits nowhere waits for one.
+    """
+
+    def __init__(
+        self, resources: Resources, *, max_concurrent: int, storage: Path, elastic: bool = False
+    ) -> None:
+        if max_concurrent < 1:
+            raise ClusterError(f"max_concurrent must be 1 or more, but got {max_concurrent=}")
+        self._resources = resources
+        self._max_concurrent = max_concurrent
+        self._storage = storage
+        self._elastic = elastic
+
+    def run(self, trials: Trials, work: Work) -> None:
+        """Runs what `trials` asks for until it is done and every trial is told.
+
+        A trial that raises, or whose process dies, is told as FAILED and the run goes on.
+
+        Raises:
+            ClusterError: a trial fits on no node, or workers cannot be started.
+            KeyboardInterrupt: at once; the workers are killed, running trials are not told.
+            Exception: whatever `trials` itself raised; running trials are not told.
+        """
+        if trials.done():
+            return
+        bridge = _Bridge(trials, n_at_once=self._n_at_once())
+        if not bridge.n_at_once:
+            raise self._no_room()
+        with _quiet(), tempfile.TemporaryDirectory(dir=self._storage, prefix=".tune-") as scratch:
+            controller = self._controller(bridge, work, scratch)
+            try:
+                self._drive(controller, bridge)
+            finally:
+                controller.kill_workers()
+
+    def _controller(self, bridge: "_Bridge", work: Work, scratch: str) -> "_Controller":
+        n_threads = max(1, int(self._resources.cpus))
+        bundle = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
+        experiment = Experiment(
+            "trials",
+            tune.with_parameters(Worker, work=cloudpickle.dumps(work), n_threads=n_threads),
+            resources_per_trial=tune.PlacementGroupFactory([bundle]),
+            num_samples=sys.maxsize,
+            storage_path=str(Path(scratch).absolute()),
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        )
+        search = SearchGenerator(_Searcher(bridge))
+        controller = _Controller(
+            bridge,
+            search_alg=search,
+            scheduler=_Scheduler(bridge),
+            storage=experiment.storage,
+            reuse_actors=True,
+        )
+        search.add_configurations([experiment])
+        controller.update_max_pending_trials(self._max_concurrent)
+        return controller
+
+    def _drive(self, controller: "_Controller", bridge: "_Bridge") -> None:
+        counted = had_room = time.monotonic()
+        while not controller.is_finished():
+            try:
+                controller.step()
+            except RuntimeError as error:
+                if isinstance(error.__cause__, RayError):  # Tune's way to say: beyond repair
+                    raise _gone(error.__cause__) from error
+                raise
+            if bridge.error is not None:
+                raise bridge.error
+            now = time.monotonic()
+            if now - counted > ROOM_CHECK_S:
+                counted, n_at_once = now, self._n_at_once()
+                if n_at_once:
+                    had_room, bridge.n_at_once = now, n_at_once
+                elif now - had_room > ROOM_PATIENCE_S:
+                    raise self._no_room()
+
+    def _n_at_once(self) -> int:
+        """How many trials may run at once on the nodes that are alive; 0 where none fits."""
+        if self._elastic:
+            return self._max_concurrent
+        return min(self._max_concurrent, n_slots(self._resources))
+
+    def _no_room(self) -> ClusterError:
+        sizes = [f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes()]
+        return ClusterError(
+            f"a trial needs {self._resources.cpus:g} CPUs and {self._resources.gpus:g} GPUs on one "
+            f"node, but the cluster has: {'; '.join(sizes) or 'no node that is alive'}; "
+            f"let a trial take less (--cluster.cpus_per_trial 1 --cluster.gpus_per_trial 0), or "
+            f"join a larger cluster (--cluster.address HOST:PORT)"
+        )
+
+
+class _Bridge:
+    """What searcher and scheduler share: the trials, and which of them runs under which Tune id."""
+
+    def __init__(self, trials: Trials, *, n_at_once: int) -> None:
+        self.n_at_once = n_at_once
+        self.error: Exception | None = None
+        """Tune would log an error raised in a callback and go on; kept here, it ends the run."""
+        self._trials = trials
+        self._running: dict[str, TrialSpec] = {}
+        self._nothing_now = False
+        self._n_failed_starts = 0
+
+    def is_done(self) -> bool:
+        return self._trials.done()
+
+    def ask(self, tune_id: str) -> TrialSpec | None:
+        """The next trial; None while there is no place or nothing to try."""
+        if self._nothing_now or len(self._running) >= self.n_at_once:
+            return None
+        specs = self._trials.ask(1)
+        if not specs:
+            self._nothing_now = bool(self._running)  # until one of them has ended
+            return None
+        self._running[tune_id] = specs[0]
+        return specs[0]
+
+    def report(self, tune_id: str, said: Said) -> Decision:
+        self._n_failed_starts = 0
+        try:
+            return self._trials.report(self._running[tune_id].trial_id, said.step, said.metrics)
+        except Exception as error:
+            self.error = error
+            return Decision.STOP
+
+    def end(self, tune_id: str, ended: Ended) -> None:
+        self._n_failed_starts = 0
+        try:
+            outcome: Outcome = cloudpickle.loads(ended.outcome)
+        except Exception as error:  # its value is of a type that this process does not know
+            outcome = failure(error)
+        self._tell(tune_id, outcome)
+
+    def lose(self, tune_id: str, error: BaseException) -> None:
+        """Tells that a trial's process is gone, unless the trial had ended before."""
+        if tune_id not in self._running:
+            return
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+        if getattr(error, "actor_init_failed", False):
+            reason = f"worker lost: it could not start: {lines[-1]}"
+            self._n_failed_starts += 1
+        else:
+            causes = [line for line in lines if "dead because" in line]
+            cause = (causes or lines or [type(error).__name__])[0]
+            reason = f"worker lost: {cause.partition('. ')[0].removesuffix('.')}"
+        self._tell(tune_id, Outcome(End.FAILED, None, reason, str(error)))
+        if self._n_failed_starts >= MAX_FAILED_STARTS and self.error is None:
+            self.error = ClusterError(
+                f"{self._n_failed_starts} workers in a row could not start; {reason}; "
+                f"see whether it works in this process: --cluster.address none"
+            )
+
+    def _tell(self, tune_id: str, outcome: Outcome) -> None:
+        self._nothing_now = False
+        try:
+            self._trials.tell(self._running.pop(tune_id).trial_id, outcome)
+        except Exception as error:
+            self.error = error
+
+
+class _Searcher(Searcher):  # type: ignore[misc]
+    """Asks the bridge whenever Tune has room for another trial."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._bridge.is_done():
+            return Searcher.FINISHED
+        spec = self._bridge.ask(trial_id)
+        return None if spec is None else {TRIAL: Sealed(spec)}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The scheduler has told it already."""
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """Passes on what workers say. It never lets Tune stop a trial: that would lose its value."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        super().__init__()
+        self._bridge = bridge
+
+    def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        message = result[MESSAGE].take()
+        if isinstance(message, Ended):
+            self._bridge.end(trial.trial_id, message)
+        elif self._bridge.report(trial.trial_id, message) is Decision.STOP:
+            # Arrives before the next step, which is what lets the work function's report return.
+            trial.temporary_state.ray_actor.stop_work.remote()
+        return str(self.CONTINUE)
+
+    def on_trial_complete(self, _controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self._bridge.end(trial.trial_id, result[MESSAGE].take())
+
+
+class _Classes:
+    """Makes actor classes as Tune's own cache does, but without an environment of their own.
+
+    So workers start in the processes that Ray holds ready, a second sooner.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[type, Any] = {}
+
+    def get(self, trainable: type) -> Any:
+        return self._made.setdefault(trainable, ray.remote(trainable))
+
+
+class _Controller(TuneController):  # type: ignore[misc]
+    """Tune's event loop, without its snapshots on disk."""
+
+    def __init__(self, bridge: _Bridge, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._bridge = bridge
+        self._class_cache = _Classes()
+
+    def checkpoint(self, force: bool = False, wait: bool = False) -> None:
+        """Nothing: the ledger is the memory."""
+
+    def kill_workers(self) -> None:
+        """Ends all at once; one in the middle of an epoch or of its start would not hear a word."""
+        self._actor_manager.cleanup()
+
+    def _trial_task_failure(self, trial: Any, exception: BaseException) -> None:
+        self._bridge.lose(trial.trial_id, exception)
+        super()._trial_task_failure(trial, exception)
+
+
+def _gone(error: RayError) -> ClusterError:
+    return ClusterError(
+        f"the cluster lost what a trial had to say ({type(error).__name__}); "
+        f"go on with what is left of the budget: chorale sweep --resume"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences Tune's log: what went wrong with a trial is in its outcome."""
+    logger = logging.getLogger("ray.tune")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,163 @@
+"""What runs in a worker process of Ray Tune: the work function, in a thread of its own.
+
+`cluster.tune` sends trials in and gets reports and outcomes out; in between stands Tune, which
+would print, flatten, copy and store whatever it can look into, so all of it travels sealed.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from ray import cloudpickle, tune
+
+from cluster.base import Decision, End, Outcome, TrialSpec, Work
+from cluster.environment import threads
+from cluster.local import failure
+
+TRIAL = "trial"
+"""The one key of a Tune trial's config: the sealed `TrialSpec`."""
+
+MESSAGE = "message"
+"""The one key of a Tune result that is ours: a sealed `Said` or `Ended`."""
+
+SPOILING_TYPES = frozenset({"MemoryError", "OutOfMemoryError", "AcceleratorError"})
+SPOILING_TEXTS = (
+    "CUDA error",
+    "CUDA out of memory",
+    "CUBLAS_STATUS",
+    "CUDNN_STATUS",
+    "cuDNN error",
+    "DefaultCPUAllocator: can't allocate memory",
+)
+
+
+class Sealed:
+    """Carries something through Tune unseen, and gives it away once, so that Tune keeps nothing."""
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+
+    def __deepcopy__(self, memo: object) -> "Sealed":
+        return self
+
+    def take(self) -> Any:
+        """What is inside; afterwards nothing is."""
+        content, self._content = self._content, None
+        return content
+
+
+@dataclass(frozen=True)
+class Said:
+    """A report on its way to the driver."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a trial on its way to the driver: its pickled `Outcome`, and whether the process
+    should not be used again.
+    """
+
+    outcome: bytes
+    spoilt: bool
+
+
+class Worker(tune.Trainable):  # type: ignore[misc]
+    """A Tune trainable whose step ends at the next report of the work function.
+
+    The work function runs in one thread that lives as long as the process, so that its per-thread
+    caches serve all trials. Between a report and the next step it waits for the driver's decision.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # A relative path means the same to the work function wherever it runs.
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        os.environ["PL_DISABLE_FORK"] = "1"
+        super().__init__(*args, **kwargs)
+
+    def setup(self, config: dict[str, Any], *, work: bytes, n_threads: int) -> None:
+        """Starts the thread, then the first trial.
+
+        `work` comes pickled: unpickling it imports torch, after the number of threads is set.
+        """
+        _use_threads(n_threads)
+        self._specs: SimpleQueue[TrialSpec] = SimpleQueue()
+        self._messages: SimpleQueue[Said | Ended] = SimpleQueue()
+        self._decisions: SimpleQueue[Decision] = SimpleQueue()
+        threading.Thread(target=self._serve, args=(cloudpickle.loads(work),), daemon=True).start()
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Starts the next trial in the same process."""
+        self.config: dict[str, Any] = {}  # Tune would send it back with each result
+        self._decision = Decision.CONTINUE
+        self._last: Said | Ended | None = None
+        self._specs.put(new_config[TRIAL].take())
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Lets the work function go on to its next report or its end, and says which it was."""
+        if isinstance(self._last, Ended):
+            raise RuntimeError("this process had an error that it may not recover from")
+        if self._last is not None:
+            self._decisions.put(self._decision)
+        self._last = self._messages.get()
+        # After an error that spoils the process Tune is not told that the trial is done: it asks
+        # for one more step, which raises, and that makes it throw the process away.
+        done = isinstance(self._last, Ended) and not self._last.spoilt
+        return {MESSAGE: Sealed(self._last), "done": done}
+
+    def stop_work(self) -> None:
+        """Makes the report that is waiting return STOP.
+
+        The driver calls it before the next step; the calls of one driver arrive in order.
+        """
+        self._decision = Decision.STOP
+
+    def _serve(self, work: Work) -> None:
+        while True:
+            self._messages.put(self._attempt(work, self._specs.get()))
+
+    def _attempt(self, work: Work, spec: TrialSpec) -> Ended:
+        decision = Decision.CONTINUE
+
+        def report(step: int, metrics: Mapping[str, float]) -> Decision:
+            nonlocal decision
+            if decision is Decision.CONTINUE:
+                self._messages.put(Said(step, dict(metrics)))
+                decision = self._decisions.get()
+            return decision
+
+        try:
+            value = work(spec, report)
+            end = End.STOPPED if decision is Decision.STOP else End.FINISHED
+            return Ended(cloudpickle.dumps(Outcome(end, value)), spoilt=False)
+        except BaseException as error:  # whatever it is, the driver waits for an answer
+            return Ended(cloudpickle.dumps(failure(error)), spoilt=spoils(error))
+
+
+def spoils(error: BaseException | None) -> bool:
+    """Whether a process that met `error` may not recover: CUDA errors and running out of memory.
+
+    Told by the names of types and by text, as torch is not imported here.
+    """
+    while error is not None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if names & SPOILING_TYPES or any(text in str(error) for text in SPOILING_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _use_threads(n_threads: int) -> None:
+    """Sets how many threads this process computes with, be torch imported already or not."""
+    os.environ.update(threads(n_threads))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(n_threads)

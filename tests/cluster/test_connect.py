@@ -1,0 +1,96 @@
+"""What `connect` says and does without starting Ray, and once with it."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import connect
+from cluster.base import ClusterError, Resources
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://head:10001", "ray job submit"),
+        ("127.0.0.1:1", "no Ray cluster answers at address='127.0.0.1:1'; start one with"),
+        ("no.such.host.invalid:6379", "no Ray cluster answers"),
+    ],
+)
+def test_an_address_where_no_cluster_answers_is_refused_with_what_to_type(
+    address: str, message: str
+) -> None:
+    with pytest.raises(ClusterError, match=message), connect.connect(address):
+        pass
+
+
+def test_a_temporary_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    with pytest.raises(ClusterError, match="at most 30 characters"), connect.connect(temp_dir=long):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("trial", "nodes", "n_slots"),
+    [
+        (Resources(1), [Resources(2), Resources(3)], 5),
+        (Resources(2), [Resources(3), Resources(3)], 2),
+        (Resources(0.1), [Resources(1)], 10),
+        (Resources(1, 1), [Resources(8, 2), Resources(1, 4)], 3),
+        (Resources(1, 0.4), [Resources(8, 2)], 4),
+        (Resources(1, 2), [Resources(8, 3)], 1),
+        (Resources(1, 1), [Resources(8)], 0),
+        (Resources(1), [], 0),
+    ],
+)
+def test_trials_are_counted_node_by_node_and_gpu_by_gpu(
+    monkeypatch: pytest.MonkeyPatch, trial: Resources, nodes: list[Resources], n_slots: int
+) -> None:
+    monkeypatch.setattr(connect, "nodes", lambda: nodes)
+    assert connect.n_slots(trial) == n_slots
+
+
+@pytest.mark.ray
+def test_the_processes_of_a_private_ray_have_one_thread_a_token_and_the_code(
+    private_ray: None,
+) -> None:
+    import ray
+
+    names = ("OMP_NUM_THREADS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "PYTHONPATH")
+    look = ray.remote(lambda: [os.environ[name] for name in names])
+    n_threads, mode, token, path = ray.get(look.remote())
+    assert (n_threads, mode, len(token)) == ("1", "token", 64)
+    assert path.startswith(str(Path(connect.__file__).parents[1]))
+    assert os.environ.get("RAY_AUTH_TOKEN") != token
+    assert connect.cluster_size() == Resources(2, 0)
+
+
+@pytest.mark.ray
+def test_a_process_connects_once(private_ray: None) -> None:
+    with pytest.raises(ClusterError, match="connected to Ray already"), connect.connect():
+        pass
+
+
+def test_a_failed_connection_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    used: list[Path] = []
+
+    def init(**options: Any) -> None:
+        used.append(Path(options["_temp_dir"]))
+        assert used[0].exists()
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        raise ConnectionError("no memory left\nand more")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 60)))
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr(connect, "_read_authentication", lambda: None)
+    with pytest.raises(ClusterError, match=r"\(no memory left\); do without"), connect.connect():
+        pass
+    assert not used[0].exists()
+    assert "OMP_NUM_THREADS" not in os.environ
