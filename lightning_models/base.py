@@ -15,7 +15,12 @@ Space = Mapping[str, BaseDistribution]
 
 
 class Network(Protocol):
-    """What `build` returns: an `nn.Module` with two views of the same forward pass."""
+    """What `build` returns: an `nn.Module` with two views of the same forward pass.
+
+    `head` is the last layer, and `forward(x)` equals `head(embed(x))`: one pass gives both.
+    """
+
+    head: torch.nn.Module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`x` (batch, n_bins, n_frames) -> logits (batch, n_classes)."""

@@ -1,0 +1,171 @@
+"""A plain convolutional network: report C's, and what grows from it.
+
+Source: report C, "Music genre classification system": three convolutions of 32 filters, 3x3, with
+batch norm, L2 and 3x3 max pooling of stride 2, a dense layer, softmax, on MFCC of segments.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import Field
+from torch import Tensor, nn
+
+from datasets.config import config
+from lightning_models.base import Space
+
+FEATURES = ("mel", "mfcc")
+
+
+@config
+class Config:
+    """The shape of the network."""
+
+    n_layers: Annotated[int, Field(ge=1, le=6)] = 3
+    """Convolutions, each with a pooling that halves bins and frames."""
+    width: Annotated[int, Field(ge=4, le=256)] = 32
+    """Filters of the first convolution."""
+    growth: Annotated[float, Field(ge=1, le=2)] = 1.0
+    """How many times as many filters each further convolution has."""
+    kernel: Literal[3, 5] = 3
+    """Edge of the filters."""
+    pooling: Literal["flatten", "mean", "max", "mean_max"] = "mean_max"
+    """How the frames that are left become one vector; flatten keeps their order, as published."""
+    dense: Annotated[int, Field(ge=8, le=1024)] = 64
+    """Width of the dense layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """The share of values that training drops before the dense layer and after it."""
+
+
+SPACE: Space = {
+    "n_layers": IntDistribution(2, 5),
+    "width": IntDistribution(16, 64, step=16),
+    "growth": CategoricalDistribution((1.0, 1.5)),
+    "kernel": CategoricalDistribution((3, 5)),
+    "pooling": CategoricalDistribution(("flatten", "mean", "max", "mean_max")),
+    "dense": IntDistribution(32, 256, log=True),
+    "dropout": FloatDistribution(0.0, 0.6),
+}
+
+DEFAULTS = (
+    {  # as published
+        "n_layers": 3,
+        "width": 32,
+        "growth": 1.0,
+        "kernel": 3,
+        "pooling": "flatten",
+        "dense": 64,
+        "dropout": 0.3,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-2,
+        "train.schedule": "constant",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+        "train.n_masks": 0,
+        "train.center": False,
+    },
+    {  # the same for little data: time is pooled, labels and crops are blended
+        "n_layers": 3,
+        "width": 32,
+        "growth": 1.0,
+        "kernel": 3,
+        "pooling": "mean_max",
+        "dense": 64,
+        "dropout": 0.3,
+        "train.optimizer": "adamw",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-3,
+        "train.schedule": "one_cycle",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.3,
+        "train.label_smoothing": 0.1,
+        "train.n_masks": 0,
+        "train.center": True,
+    },
+    {  # deeper, with masks against knowing recordings by heart
+        "n_layers": 4,
+        "width": 32,
+        "growth": 1.5,
+        "kernel": 3,
+        "pooling": "mean_max",
+        "dense": 64,
+        "dropout": 0.4,
+        "train.optimizer": "adamw",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-3,
+        "train.schedule": "one_cycle",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.3,
+        "train.label_smoothing": 0.1,
+        "train.n_masks": 2,
+        "train.bin_mask": 0.2,
+        "train.frame_mask": 0.2,
+        "train.center": False,
+    },
+)
+
+
+class Cnn(nn.Module):
+    """Convolution, max pooling, ReLU, batch norm, some times over; then frames are pooled."""
+
+    def __init__(self, config: Config, input_shape: tuple[int, int], n_classes: int) -> None:
+        """See `build`."""
+        super().__init__()
+        n_bins, n_frames = input_shape
+        blocks: list[nn.Module] = []
+        channels = 1
+        for i in range(config.n_layers):
+            width = round(config.width * config.growth**i)
+            blocks += [
+                nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2),
+                nn.MaxPool2d(3, stride=2, padding=1),
+                nn.ReLU(inplace=True),  # after pooling: the same, on a quarter of the values
+                nn.BatchNorm2d(width),
+            ]
+            channels, n_bins, n_frames = width, -(-n_bins // 2), -(-n_frames // 2)
+        self.body = nn.Sequential(*blocks)
+        self.pooling = config.pooling
+        self.n_frames = n_frames  # left of a training crop, for flatten
+        n_steps = {"flatten": n_frames, "mean_max": 2}.get(config.pooling, 1)
+        self.dense = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(channels * n_bins * n_steps, config.dense),
+            nn.ReLU(inplace=True),
+            nn.Dropout(config.dropout),
+        )
+        self.head = nn.Linear(config.dense, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, n_bins, n_frames) -> logits (batch, n_classes)."""
+        logits: Tensor = self.head(self.embed(x))
+        return logits
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        # frames come contiguous, so this order costs no copy
+        x = self.body(x.transpose(1, 2).unsqueeze(1))  # (batch, channels, n_frames, n_bins)
+        embedding: Tensor = self.dense(self._pool(x).flatten(1))
+        return embedding
+
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.pooling == "mean":
+            return x.mean(dim=2)
+        if self.pooling == "max":
+            return x.amax(dim=2)
+        if self.pooling == "mean_max":
+            return torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
+        return nn.functional.adaptive_avg_pool2d(x, (self.n_frames, x.shape[3]))
+
+
+def build(config: Config, input_shape: tuple[int, int], n_classes: int) -> nn.Module:
+    """A freshly initialised `Cnn` (see `lightning_models.base.Architecture.build`).
+
+    Its pools round up, so that no input is too small for it.
+    """
+    return Cnn(config, input_shape, n_classes)

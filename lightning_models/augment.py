@@ -1,0 +1,58 @@
+"""Changes to a batch that leave its classes as they are, made on the batch's own device.
+
+`GenreClassifier` applies them to standardised training crops only; evaluation never sees them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def mixup(x: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+    """Blends each crop with another one of its batch.
+
+    Batches are shuffled already, so "another one" is the one `shift` places further on.
+
+    Args:
+        x: (batch, n_bins, n_frames).
+        alpha: of the Beta(alpha, alpha) that the shares come from; greater than 0.
+        rng: where the shares come from.
+
+    Returns:
+        The blended batch; the share (batch,) that each crop keeps of itself, at least one half;
+        and the shift: the other share belongs to `labels.roll(shift)`.
+
+    Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
+    """
+    drawn = rng.beta(alpha, alpha, size=len(x)).astype(np.float32)
+    keep = torch.from_numpy(np.maximum(drawn, 1 - drawn)).to(x.device)
+    shift = 1
+    other = x.roll(shift, dims=0)
+    return torch.lerp(other, x, keep.view(-1, 1, 1)), keep, shift
+
+
+def spec_augment(
+    x: Tensor, *, n_masks: int, shares: Sequence[float], rng: np.random.Generator
+) -> Tensor:
+    """Hides random bands of bins and random stretches of frames of each crop behind the mean.
+
+    Args:
+        x: (batch, n_bins, n_frames), standardised, so that the mean is 0.
+        n_masks: how many bands, and how many stretches, for each crop.
+        shares: the greatest share (0 to 1) of the bins that a band covers, and of the frames that
+            a stretch covers.
+        rng: where widths and places come from.
+
+    Source: Park et al. 2019, "SpecAugment", arXiv:1904.08779 (without time warping).
+    """
+    for dim, share in zip((1, 2), shares, strict=True):
+        size = x.shape[dim]
+        width = rng.uniform(0, share * size, (len(x), n_masks, 1))
+        start = rng.uniform(0, 1, (len(x), n_masks, 1)) * (size - width)
+        place = np.arange(size)
+        hidden = ((place >= start) & (place < start + width)).any(axis=1)  # (batch, size)
+        mask = torch.from_numpy(hidden).to(x.device)
+        x = x.masked_fill(mask.unsqueeze(2 if dim == 1 else 1), 0.0)
+    return x

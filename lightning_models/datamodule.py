@@ -1,0 +1,176 @@
+"""One fold of a feature store: which tracks to train on, which to validate on, what they are like.
+
+It is made from the feature cache and a split; `batches` cuts it into crops.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datasets.errors import UserError
+
+Rows = NDArray[np.int64]
+Statistics = tuple[Tensor, Tensor]
+
+STATISTICS_FRAMES = 250_000
+"""About how many frames mean and standard deviation are taken from; more change nothing."""
+
+GPU_SHARE = 0.5
+"""The share of a GPU's free memory that frames may fill before they stay in main memory."""
+
+
+class Frames(Protocol):
+    """The frames of all tracks, one track after the other, as the feature store keeps them."""
+
+    @property
+    def frames(self) -> NDArray[np.float32]:
+        """(total_frames, n_bins)."""
+        ...
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """(n_tracks + 1,): track `i` is `frames[offsets[i]:offsets[i + 1]]`."""
+        ...
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames a second."""
+        ...
+
+    @property
+    def n_bins(self) -> int:
+        """Values a frame."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryFrames:
+    """Frames that lie in no store: of a track that somebody wants a label for, or of a test."""
+
+    frames: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    frame_rate_hz: float
+
+    @classmethod
+    def of(cls, tracks: Sequence[NDArray[np.float32]], *, frame_rate_hz: float) -> "MemoryFrames":
+        """Joins features of tracks as feature sets give them: (n_bins, n_frames) each."""
+        offsets = np.cumsum([0, *(track.shape[1] for track in tracks)], dtype=np.int64)
+        frames = np.ascontiguousarray(np.concatenate(tracks, axis=1).T, dtype=np.float32)
+        return cls(frames, offsets, frame_rate_hz)
+
+    @property
+    def n_bins(self) -> int:
+        """Values a frame."""
+        return int(self.frames.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """The tracks of a store, ready to be cut into crops. That is all that prediction needs."""
+
+    store: Frames
+    _resident: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_tracks,), in frames."""
+        return self.store.offsets[1:] - self.store.offsets[:-1]
+
+    @cached_property
+    def track_means(self) -> Tensor:
+        """The mean of each bin of each track: (n_tracks, n_bins)."""
+        sums = np.add.reduceat(self.store.frames, self.store.offsets[:-1], axis=0)
+        return torch.from_numpy(sums / self.lengths[:, None].astype(np.float32))
+
+    def frames_for(self, device: torch.device) -> Tensor:
+        """All frames (total_frames, n_bins): on the GPU where they fit, else in place, uncopied."""
+        if device not in self._resident:
+            self._resident[device] = _as_tensor(self.store.frames, device)
+        return self._resident[device]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldData(Tracks):
+    """One fold of one data set.
+
+    `train_rows` and `valid_rows` are rows of `store` (track numbers), `labels` (n_tracks,) the
+    class index of every track of the store. Rows in neither, as of the test set, are not looked at.
+    """
+
+    train_rows: Rows
+    valid_rows: Rows
+    labels: NDArray[np.int64]
+    n_classes: int
+    _statistics: dict[bool, Statistics] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for kind, rows in (("training", self.train_rows), ("validation", self.valid_rows)):
+            if not len(rows):
+                raise UserError(f"a fold has no {kind} tracks; give more tracks or fewer folds")
+        used = self.labels[np.concatenate([self.train_rows, self.valid_rows])]
+        if used.min() < 0 or used.max() >= self.n_classes:
+            raise UserError(
+                f"labels must lie in 0..{self.n_classes - 1} for n_classes={self.n_classes}, "
+                f"but got {used.min()}..{used.max()}; make the class list and the labels from the "
+                f"same track table"
+            )
+
+    def statistics(self, *, center: bool) -> Statistics:
+        """Mean and standard deviation (n_bins,) of the frames of the training rows alone.
+
+        Where there are many, of evenly spread ones. A bin that never changes gets the deviation 1.
+
+        Args:
+            center: whether each track's own mean is taken off first.
+        """
+        if center not in self._statistics:
+            self._statistics[center] = self._measure(center=center)
+        return self._statistics[center]
+
+    def _measure(self, *, center: bool) -> Statistics:
+        n_frames = int(self.lengths[self.train_rows].sum())
+        every = max(1, n_frames // STATISTICS_FRAMES)
+        begin, end = self.store.offsets[:-1], self.store.offsets[1:]
+        total, squares, count = np.zeros(self.store.n_bins), np.zeros(self.store.n_bins), 0
+        for row in np.sort(self.train_rows)[::every]:
+            track = self.store.frames[begin[row] : end[row]].astype(np.float64)
+            if center:
+                track -= track.mean(axis=0)
+            total += track.sum(axis=0)
+            squares += np.einsum("ij,ij->j", track, track)
+            count += len(track)
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        std[std < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
+        return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std.astype(np.float32))
+
+    def crop_frames(self, crop_s: float) -> int:
+        """How many frames a crop of `crop_s` seconds has: no more than the longest training track.
+
+        Raises:
+            UserError: not even one.
+        """
+        wanted = round(crop_s * self.store.frame_rate_hz)
+        if wanted < 1:
+            raise UserError(
+                f"crop_s={crop_s} is shorter than one frame "
+                f"({1 / self.store.frame_rate_hz:.4f} s); give a longer train.crop_s"
+            )
+        return int(min(wanted, self.lengths[self.train_rows].max()))
+
+
+def _as_tensor(frames: NDArray[np.float32], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # the map is read-only: torch warns of what nobody does here, writing to it
+        warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
+        shared = torch.from_numpy(np.asarray(frames))
+    if device.type == "cuda" and frames.nbytes < GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return shared.to(device)
+    return shared

@@ -1,0 +1,261 @@
+"""What our training does a second beside PyTorch's and Lightning's defaults. Prints a table.
+
+    python tests/benchmarks/bench_training.py [--steps 24] [--processes 2]
+
+Every arm trains in as many processes at once as a sweep has workers; samples/s are their sum, from
+training steps alone, after a fit that warms the process up. `cnn` eats 64 x 128 crops, `recurrent`
+20 x 128; batches of 64. The default arms train the same LightningModule: PyTorch's threads,
+allocator and layout, float32, a DataLoader, Lightning's logger, checkpoints and the rest switched
+on. The last lines are the fixed costs of a fit, of a tiny network that is trained for one step.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+BATCH = 64
+N_FRAMES = 128
+N_CLASSES = 10
+
+LSTM = {"cell": "lstm"}
+GRU = {"cell": "gru"}
+ARMS: dict[str, dict[str, Any]] = {
+    "cnn, defaults": {"architecture": "cnn", "config": {}, "ours": False},
+    "cnn, ours in float32": {"architecture": "cnn", "config": {}, "bf16": False},
+    "cnn, ours": {"architecture": "cnn", "config": {}},
+    "lstm, defaults": {"architecture": "recurrent", "config": LSTM, "ours": False},
+    "lstm, ours in float32": {"architecture": "recurrent", "config": LSTM, "bf16": False},
+    "lstm, ours": {"architecture": "recurrent", "config": LSTM},
+    "gru, defaults": {"architecture": "recurrent", "config": GRU, "ours": False},
+    "gru, ours": {"architecture": "recurrent", "config": GRU},
+}
+
+
+def fold(*, n_bins: int, n_tracks: int, n_frames: int) -> Any:
+    """Noise in the shape of a fold; the last quarter is for validation."""
+    from lightning_models.datamodule import FoldData, MemoryFrames
+
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((n_tracks * n_frames, n_bins)).astype(np.float32)
+    offsets = np.arange(n_tracks + 1) * n_frames
+    rows = np.arange(n_tracks)
+    cut = n_tracks * 3 // 4
+    return FoldData(
+        store=MemoryFrames(frames, offsets, frame_rate_hz=100.0),
+        train_rows=rows[:cut],
+        valid_rows=rows[cut:],
+        labels=rows % N_CLASSES,
+        n_classes=N_CLASSES,
+    )
+
+
+def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
+    """Runs one arm in this process."""
+    import torch
+
+    from datasets import plugins
+    from lightning_models import architectures, speed
+
+    ours = arm.get("ours", True)
+    if ours:
+        speed.prepare()
+    if not arm.get("bf16", True) or not ours:
+        vars(speed)["precision"] = lambda kind: torch.float32
+    n_bins = 20 if arm["architecture"] == "recurrent" else 64
+    plugin = plugins.load(architectures, arm["architecture"], kind="architecture")
+    run = _ours if ours else _defaults
+    data = fold(n_bins=n_bins, n_tracks=4 * BATCH * 4 // 3, n_frames=N_FRAMES)  # 4 steps an epoch
+    config = plugin.Config(**arm["config"])
+    run(arm["architecture"], config, data, 1)
+    seconds = run(arm["architecture"], config, data, steps // 4)
+    return steps // 4 * 4 * BATCH / seconds
+
+
+def _ours(architecture: str, config: Any, data: Any, epochs: int) -> float:
+    from lightning_models.fit import train
+    from lightning_models.module import TrainConfig
+
+    settings = TrainConfig(max_epochs=epochs, batch_size=BATCH, crop_s=N_FRAMES / 100)
+    return train(
+        architecture=architecture,
+        config=config,
+        train_config=settings,
+        data=data,
+        seed=0,
+        keep="best",
+        on_epoch=lambda epoch, scores: False,
+        log_dir=None,
+    ).train_s
+
+
+def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
+    import pytorch_lightning as pl
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from lightning_models.batches import CropSource
+    from lightning_models.module import GenreClassifier, TrainConfig
+
+    class Clock(pl.Callback):
+        seconds = 0.0
+        started = 0.0
+
+        def on_train_epoch_start(self, *_: object) -> None:
+            self.started = time.perf_counter()
+
+        def on_train_epoch_end(self, *_: object) -> None:
+            self.seconds += time.perf_counter() - self.started
+
+    module = GenreClassifier(
+        architecture=architecture,
+        config=config,
+        train_config=TrainConfig(clip_norm=None),
+        input_shape=(data.store.n_bins, N_FRAMES),
+        n_classes=N_CLASSES,
+        statistics=data.statistics(center=False),
+    )
+    module.network.to(memory_format=torch.contiguous_format)
+    module.configure_optimizers = lambda: torch.optim.AdamW(module.parameters())  # type: ignore[method-assign]
+    rows = torch.from_numpy(data.train_rows)
+    source = CropSource(
+        data,
+        n_frames=N_FRAMES,
+        pad=torch.zeros(data.store.n_bins),
+        center=False,
+        device=torch.device("cpu"),
+    )
+    x = source.gather(rows, torch.zeros_like(rows)).contiguous()
+    loader = DataLoader(
+        TensorDataset(x, torch.from_numpy(data.labels)[rows]), batch_size=BATCH, shuffle=True
+    )
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_epochs=epochs, accelerator="cpu", default_root_dir=folder, callbacks=[clock]
+        )
+        trainer.fit(module, loader)
+    return clock.seconds
+
+
+def fixed_costs() -> dict[str, float]:
+    """Milliseconds of a fit of a tiny network, and what they are made of."""
+    from lightning_models import speed
+
+    speed.prepare()
+
+    import torch
+
+    from lightning_models.architectures import cnn
+    from lightning_models.batches import TrainBatches
+    from lightning_models.fit import predict, train
+    from lightning_models.module import GenreClassifier, TrainConfig
+
+    data = fold(n_bins=16, n_tracks=8, n_frames=20)
+    config = cnn.Config(n_layers=2, width=4, dense=8)
+
+    def fit(epochs: int) -> Any:
+        return train(
+            architecture="cnn",
+            config=config,
+            train_config=TrainConfig(max_epochs=epochs, crop_s=0.2),
+            data=data,
+            seed=0,
+            keep="best",
+            on_epoch=lambda epoch, scores: False,
+            log_dir=None,
+        )
+
+    def build() -> GenreClassifier:
+        return GenreClassifier(
+            architecture="cnn",
+            config=config,
+            train_config=TrainConfig(),
+            input_shape=(16, 20),
+            n_classes=N_CLASSES,
+            statistics=data.statistics(center=False),
+        )
+
+    module = build().train()
+    optimizer = module.configure_optimizers()
+    batches = TrainBatches(data, n_frames=20, batch_size=32, seed=0)
+
+    def bare_epoch() -> None:
+        for batch in batches:
+            optimizer.zero_grad()
+            module.training_step(batch).backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+            optimizer.step()
+        predict(module, data, data.valid_rows)
+
+    one, eleven = _median_ms(lambda: fit(1)), _median_ms(lambda: fit(11), times=9)
+    bare, built = _median_ms(bare_epoch), _median_ms(build)
+    return {
+        "a fit of 1 epoch of 1 step": one,
+        "  of it step and validation, bare": bare,
+        "  of it building the network": built,
+        "  the rest: the fixed cost of a fit": one - bare - built,
+        "a further epoch, beyond step and validation": (eleven - one) / 10 - bare,
+    }
+
+
+def _median_ms(work: Callable[[], Any], *, times: int = 30) -> float:
+    work()
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds)
+
+
+def in_processes(n: int, *arguments: str) -> list[Any]:
+    """Runs this file `n` times at once; the last line each prints is its answer."""
+    command = [sys.executable, __file__, *arguments]
+    made = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(n)
+    ]
+    answers = []
+    for process in made:
+        out, err = process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(err)
+        answers.append(json.loads(out.splitlines()[-1]))
+    return answers
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--arm", choices=[*ARMS, "fixed"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm == "fixed":
+        print(json.dumps(fixed_costs()))
+        return 0
+    if options.arm:
+        print(json.dumps(samples_a_second(ARMS[options.arm], steps=options.steps)))
+        return 0
+    print(f"{'arm':<24} {'samples/s':>10} {'x defaults':>10}   ({options.processes} processes)")
+    defaults: dict[str, float] = {}
+    for name in ARMS:
+        arguments = ("--arm", name, "--steps", str(options.steps))
+        rate = sum(in_processes(options.processes, *arguments))
+        base = defaults.setdefault(name.split(",")[0], rate)
+        print(f"{name:<24} {rate:>10.0f} {rate / base:>10.1f}", flush=True)
+    print()
+    for name, cost_ms in in_processes(1, "--arm", "fixed")[0].items():
+        print(f"{name:<46} {cost_ms:>6.2f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+import math
+from typing import Any
+
+import pytest
+import torch
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from datasets.errors import UserError
+from lightning_models.architectures import cnn
+from lightning_models.module import (
+    ONLY_WITH,
+    TRAIN_SPACE,
+    Diverged,
+    GenreClassifier,
+    Schedule,
+    TrainConfig,
+    lr_factor,
+)
+
+
+def classifier(**settings: Any) -> GenreClassifier:
+    torch.manual_seed(0)
+    return GenreClassifier(
+        architecture="cnn",
+        config=cnn.Config(n_layers=2, width=8, dense=8, dropout=0.0),
+        train_config=TrainConfig(**settings),
+        input_shape=(16, 20),
+        n_classes=3,
+    )
+
+
+def test_the_training_space_names_fields_and_both_ends_are_allowed() -> None:
+    for name, distribution in TRAIN_SPACE.items():
+        if isinstance(distribution, FloatDistribution | IntDistribution):
+            values = [distribution.low, distribution.high]
+        else:
+            values = list(distribution.choices)  # type: ignore[attr-defined]
+        for value in values:
+            settings: dict[str, Any] = {name: value}
+            assert getattr(TrainConfig(**settings), name) == value
+
+
+def test_conditions_name_parameters_and_values_of_the_space() -> None:
+    for name, (other, values) in ONLY_WITH.items():
+        assert name in TRAIN_SPACE
+        distribution = TRAIN_SPACE[other]
+        assert all(distribution._contains(distribution.to_internal_repr(v)) for v in values)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_the_learning_rate_starts_low_reaches_its_height_once_and_stays_positive(
+    schedule: Schedule,
+) -> None:
+    factors = [lr_factor(i, n_steps=200, schedule=schedule) for i in range(200)]
+    assert factors[0] <= 0.1
+    assert max(factors) == 1.0
+    assert min(factors) > 0
+    rise = factors[: factors.index(1.0) + 1]
+    fall = factors[factors.index(1.0) :]
+    assert rise == sorted(rise)
+    assert fall == sorted(fall, reverse=True)
+    assert fall[-1] == 1.0 if schedule == "constant" else fall[-1] < 0.01
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_even_the_shortest_training_has_a_learning_rate(schedule: Schedule, n_steps: int) -> None:
+    factors = [lr_factor(i, n_steps=n_steps, schedule=schedule) for i in range(n_steps)]
+    assert all(0 < factor <= 1 for factor in factors)
+    assert max(factors) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"optimizer": "adam", "lr": 0.002}, (torch.optim.Adam, 0.002)),
+        ({"optimizer": "adamw", "lr": 0.002}, (torch.optim.AdamW, 0.002)),
+        ({"optimizer": "sgd", "sgd_lr": 0.05}, (torch.optim.SGD, 0.05)),
+    ],
+)
+def test_the_optimizer_is_the_one_asked_for(settings: Any, expected: Any) -> None:
+    optimizer = classifier(**settings).configure_optimizers()
+    assert (type(optimizer), optimizer.defaults["lr"]) == expected
+
+
+def test_sgd_uses_nesterov_only_with_momentum() -> None:
+    assert classifier(optimizer="sgd").configure_optimizers().defaults["nesterov"] is True
+    without = classifier(optimizer="sgd", momentum=0.0).configure_optimizers()
+    assert without.defaults["nesterov"] is False
+
+
+def test_weight_decay_leaves_biases_and_norms_alone() -> None:
+    decayed, others = classifier(weight_decay=0.01).configure_optimizers().param_groups
+    assert decayed["weight_decay"] == 0.01
+    assert others["weight_decay"] == 0.0
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in others["params"]} == {1}
+
+
+def test_features_are_standardised_before_the_network() -> None:
+    mean, std = torch.linspace(-50, 10, 16), torch.linspace(0.5, 8, 16)
+    plain = classifier().eval()
+    module = classifier().eval()
+    module.mean.copy_(mean.view(-1, 1))
+    module.std.copy_(std.view(-1, 1))
+    x = torch.randn(4, 16, 20)
+    raw = x * std.view(-1, 1) + mean.view(-1, 1)
+    torch.testing.assert_close(module(raw), plain(x), atol=2e-2, rtol=2e-2)  # bf16
+    assert not torch.allclose(module(x), plain(x), atol=2e-2, rtol=2e-2)
+
+
+def test_judging_gives_the_logits_of_forward_in_float32() -> None:
+    module, x = classifier().eval(), torch.randn(4, 16, 20)
+    logits, embedding = module.judge(x)
+    assert torch.equal(logits, module(x))
+    assert (logits.dtype, embedding.dtype) == (torch.float32, torch.float32)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"label_smoothing": 0.1},
+        {"mixup_alpha": 0.4, "label_smoothing": 0.1},
+        {"n_masks": 2},
+        {"mixup_alpha": 0.4, "n_masks": 1},
+    ],
+)
+def test_a_training_step_gives_a_finite_loss_and_gradients(settings: Any) -> None:
+    module = classifier(**settings)
+    loss = module.training_step((torch.randn(6, 16, 20), torch.arange(6) % 3))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_mixup_weighs_both_labels_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = classifier(mixup_alpha=0.4).eval()
+    x, labels = torch.randn(3, 16, 20), torch.tensor([0, 1, 2])
+    keep = torch.tensor([0.9, 0.6, 0.5])
+    monkeypatch.setattr("lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
+    loss = module.training_step((x, labels))
+    log_proba = module(x).log_softmax(dim=1)
+    own, other = log_proba[range(3), [0, 1, 2]], log_proba[range(3), [2, 0, 1]]
+    torch.testing.assert_close(loss, -(keep * own + (1 - keep) * other).mean())
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_called_diverged(bad: float) -> None:
+    module = classifier()
+    module._losses.extend([torch.tensor(1.0), torch.tensor(bad)])
+    with pytest.raises(Diverged, match=f"diverged: loss is {bad} at epoch 1"):
+        module.epoch_loss()
+
+
+def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown architecture 'cmn'; did you mean 'cnn'"):
+        GenreClassifier(
+            architecture="cmn",
+            config=None,
+            train_config=TrainConfig(),
+            input_shape=(8, 8),
+            n_classes=2,
+        )

@@ -1,0 +1,53 @@
+import logging
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lightning_models import speed
+
+
+def test_bf16_is_used_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(**able: bool) -> torch.dtype:
+        speed.precision.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+        return speed.precision("cpu")
+
+    assert asked(avx512_f=True, avx512_bf16=True) == torch.bfloat16
+    assert asked(amx_bf16=True) == torch.bfloat16
+    assert asked(avx512_f=True, avx512_bf16=False) == torch.float32
+    assert asked() == torch.float32
+    speed.precision.cache_clear()
+
+
+def test_prepare_sets_threads_and_allocator_and_can_be_called_again() -> None:
+    code = (
+        "from lightning_models import speed; import torch; speed.prepare(1); speed.prepare(1);"
+        "print(torch.get_num_threads(), (torch.tensor([1e-40]) * 1.0).item(), speed.keep_memory())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    has_glibc = platform.libc_ver()[0] == "glibc"
+    assert said.stdout.split() == ["1", "0.0", str(has_glibc)]
+    assert said.stderr == ""
+
+
+def test_lightning_is_quiet() -> None:
+    speed.quieten_lightning()
+    assert logging.getLogger("pytorch_lightning.utilities.rank_zero").level == logging.ERROR
+
+
+def test_callbacks_that_a_package_offers_are_still_found() -> None:
+    made = [["one"], ["two"]]
+    offers = iter([*made, []])
+    look_up = speed.once_empty(lambda group: next(offers))
+    assert [look_up("g"), look_up("g"), look_up("g"), look_up("g")] == [*made, [], []]
+
+
+def test_seeding_torch_is_what_dropout_draws_from() -> None:
+    with torch.random.fork_rng(devices=[]):
+        speed.seed_torch(3, torch.device("cpu"))
+        first = torch.rand(4)
+        speed.seed_torch(3, torch.device("cpu"))
+        assert torch.equal(torch.rand(4), first)
