@@ -1,0 +1,122 @@
+"""The artists: people with habits, drawn once from a seed, whose tracks sound alike.
+
+Instruments, kit, desk, room and loudness are drawn around what is usual in the genre and overlap
+with other genres, while rhythm and harmony keep to its rules: the sound alone tells the artist
+rather than the genre. `piece` writes music for an artist, `mixdown` plays it as they sound.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.synthesis import percussion
+from datasets.synthesis.effects import Equaliser
+from datasets.synthesis.grooves import Genre, Groove, Mix
+from datasets.synthesis.timbres import ROLES, TIMBRES, Timbre, variant
+
+STRENGTH = 0.35
+"""How far artists differ from what is usual, in everything that makes their sound."""
+BORROWING = 0.08
+"""Chance that a part is played on an instrument from anywhere, not from the genre's own."""
+HABIT = 0.5
+"""Chance that a track follows the artist's favourite where there is a choice."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """How an artist's records are mixed."""
+
+    levels_db: Mapping[str, float]
+    equaliser: Equaliser
+    room_s: float
+    room_damping: float
+    wet: float
+    compression: float
+    saturation: float
+    noise_db: float
+    """Level of the hiss; a part at its loudest is about 0 dB."""
+    loudness_db: float
+    """Mean power of the finished track, relative to full scale."""
+
+
+@dataclass(frozen=True)
+class Artist:
+    """One artist of a genre and everything that is typical of their records."""
+
+    genre: Genre
+    groove: Groove
+    tempo_bpm: float
+    tempo_spread: float
+    swing: float
+    looseness_s: float
+    """How far notes fall beside the beat (standard deviation)."""
+    registers: Mapping[str, float]
+    """Part -> the MIDI note around which it plays."""
+    timbres: Mapping[str, Timbre]
+    """Part -> instrument; a part that is not here is not played."""
+    kit: Mapping[str, percussion.Drum]
+    drums: bool
+    desk: Desk
+    favourites: Mapping[str, float]
+    """What is chosen from -> the favourite's place in the list, from 0 to 1."""
+
+    def choice(self, what: str, n_options: int, rng: np.random.Generator) -> int:
+        """Chooses one of `n_options`: mostly the favourite, now and then any."""
+        if rng.uniform() < HABIT:
+            return min(n_options - 1, int(self.favourites[what] * n_options))
+        return int(rng.integers(n_options))
+
+
+def draw(genre: Genre, rng: np.random.Generator) -> Artist:
+    """A new artist of `genre`."""
+    groove = genre.grooves[int(rng.integers(len(genre.grooves)))]
+    low, high = genre.tempo_bpm
+    playing = [r for r in ("bass", "chords", "lead") if rng.uniform() >= genre.missing.get(r, 0.0)]
+    choices = ("groove", "scale", "progression", "drums", "bass", "chords", "lead")
+    return Artist(
+        genre=genre,
+        groove=groove,
+        tempo_bpm=rng.uniform(low, high),
+        tempo_spread=rng.uniform(0.02, 0.09),
+        swing=rng.uniform(0, 1),
+        looseness_s=rng.uniform(0.001, 0.016),
+        registers={
+            "bass": rng.uniform(33, 43),
+            "chords": rng.uniform(50, 67),
+            "lead": rng.uniform(62, 79),
+        },
+        timbres={role: _instrument(genre, role, rng) for role in playing},
+        kit=percussion.kit(STRENGTH, rng),
+        drums=bool(rng.uniform() >= genre.missing.get("drums", 0.0)),
+        desk=_desk(genre.mix, rng),
+        favourites={choice: rng.uniform() for choice in choices},
+    )
+
+
+def _instrument(genre: Genre, role: str, rng: np.random.Generator) -> Timbre:
+    names = ROLES[role] if rng.uniform() < BORROWING else genre.timbres[role]
+    return variant(TIMBRES[names[int(rng.integers(len(names)))]], STRENGTH, rng)
+
+
+def _desk(usual: Mix, rng: np.random.Generator) -> Desk:
+    def off(spread: float) -> float:
+        return float(STRENGTH * rng.uniform(-spread, spread))
+
+    bumps = tuple((120 * 2 ** float(rng.uniform(0, 6)), off(8), 0.8 + off(0.4)) for _ in range(4))
+    return Desk(
+        levels_db={part: level + off(5) for part, level in usual.levels_db.items()},
+        equaliser=Equaliser(
+            tilt_db=usual.tilt_db + off(2.5),
+            bumps=bumps,
+            low_cut_hz=50 * 2 ** off(1.2),
+            high_cut_hz=7000 * 2 ** off(0.9),
+        ),
+        room_s=usual.room_s * 2 ** off(1.2),
+        room_damping=0.4 + off(0.35),
+        wet=usual.wet * 2 ** off(1.5),
+        compression=max(0.0, usual.compression + off(0.3)),
+        saturation=max(0.0, usual.saturation + off(2)),
+        noise_db=-65 + off(15),
+        loudness_db=usual.loudness_db + off(6),
+    )

@@ -1,0 +1,76 @@
+"""What happens to a sound after it was played: tone control, distortion, room, compression.
+
+`mixdown` sends the parts through these, the artist's desk says how much of each.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import lfilter
+
+from datasets.synthesis.voices import SAMPLE_RATE, Signal
+
+
+@dataclass(frozen=True)
+class Equaliser:
+    """A tone control: a slope, a few bumps, and both ends cut by 12 dB an octave."""
+
+    tilt_db: float
+    """Change for each octave above 700 Hz."""
+    bumps: tuple[tuple[float, float, float], ...]
+    """Each a centre in Hz, a gain in dB and a width in octaves."""
+    low_cut_hz: float
+    high_cut_hz: float
+
+    def gain(self, hz: Signal) -> Signal:
+        """The factor for each of the frequencies `hz`, (n_bins,)."""
+        octave = np.log2(np.maximum(hz, 20.0) / 700)
+        gain_db = self.tilt_db * octave
+        for centre_hz, bump_db, width in self.bumps:
+            distance = (octave - np.log2(centre_hz / 700)) / width
+            gain_db = gain_db + bump_db * np.exp(-0.5 * distance**2)
+        low = 1 + (self.low_cut_hz / np.maximum(hz, 1.0)) ** 4
+        high = 1 + (hz / self.high_cut_hz) ** 4
+        gain: Signal = 10 ** (gain_db / 20) / np.sqrt(low * high)
+        return gain
+
+
+def room(decay_s: float, damping: float, rng: np.random.Generator) -> Signal:
+    """The impulse response of a room: noise that dies away by 60 dB in `decay_s`.
+
+    `damping`, 0 to 1, says how much duller than the direct sound it is. Its energy is 1.
+    """
+    n_samples = int(decay_s * SAMPLE_RATE)
+    time_s = np.arange(n_samples) / SAMPLE_RATE
+    noise = rng.standard_normal(n_samples) * np.exp(-6.9 * time_s / decay_s)
+    noise[: int(0.008 * SAMPLE_RATE)] = 0.0
+    dull = lfilter([1 - damping], [1, -damping], noise)
+    return np.asarray(dull / np.sqrt(np.sum(dull**2)), dtype=np.float64)
+
+
+def colour(signal: Signal, *, impulse: Signal, wet: float, equaliser: Equaliser) -> Signal:
+    """Room and tone control in one pass through the Fourier domain; as long as `signal`."""
+    size = next_fast_len(signal.size + impulse.size, real=True)
+    spectrum = rfft(signal, size) * (1 + wet * rfft(impulse, size))
+    hz = np.arange(spectrum.size) * (SAMPLE_RATE / size)
+    return np.asarray(irfft(spectrum * equaliser.gain(hz), size)[: signal.size], dtype=np.float64)
+
+
+def drive(signal: Signal, amount: float) -> Signal:
+    """Soft clipping; 0 leaves the signal as it is, 40 is fuzz. Keeps the peak."""
+    peak = np.abs(signal).max()
+    if not amount or not peak:
+        return signal
+    clipped: Signal = np.tanh(amount * signal / peak) / np.tanh(amount) * peak
+    return clipped
+
+
+def compress(signal: Signal, amount: float, *, time_s: float = 0.05) -> Signal:
+    """Evens out the level: 0 changes nothing, 1 makes every moment equally loud."""
+    keep = np.exp(-1 / (time_s * SAMPLE_RATE))
+    power = lfilter([1 - keep], [1, -keep], signal**2)
+    reference = np.sqrt(np.mean(signal**2)) + 1e-9
+    level = np.sqrt(np.maximum(power, 0.0)) + 0.05 * reference
+    evened: Signal = signal * (reference / level) ** amount
+    return evened

@@ -1,0 +1,84 @@
+"""Plays a score with an artist's instruments and mixes it on their desk.
+
+The last station of the composer: from here on a track is only samples.
+"""
+
+import numpy as np
+from scipy.signal import butter, sosfilt
+
+from datasets.synthesis import effects, percussion, scales, voices
+from datasets.synthesis.artists import Artist, Desk
+from datasets.synthesis.parts import Note
+from datasets.synthesis.piece import LEAD_IN_S, Score
+from datasets.synthesis.voices import SAMPLE_RATE, Signal
+
+PEAK = 0.95
+"""No sample of a finished track is further from zero."""
+_LENGTHS_S = 0.03
+"""Notes whose lengths differ by less are played alike, which saves most of the work."""
+
+
+def mix(artist: Artist, score: Score, clip_s: float, rng: np.random.Generator) -> Signal:
+    """The finished excerpt, (clip_s * SAMPLE_RATE,), from -PEAK to PEAK."""
+    n_lead_in = int(LEAD_IN_S * SAMPLE_RATE)
+    n_samples = n_lead_in + round(clip_s * SAMPLE_RATE)
+    total = np.zeros(n_samples)
+    for part in ("drums", "bass", "chords", "lead"):
+        notes = [note for note in score.notes if note.part == part]
+        if not notes:
+            continue
+        bus = _bus(artist, score, notes, n_samples=n_samples, rng=rng)
+        if part in artist.timbres:
+            bus = effects.drive(bus, artist.timbres[part].drive)
+        peak = np.abs(bus).max()
+        if peak > 0:
+            total += bus / peak * 10 ** (artist.desk.levels_db[part] / 20)
+    return _master(artist.desk, total, n_lead_in, rng)
+
+
+def _bus(
+    artist: Artist,
+    score: Score,
+    notes: list[Note],
+    *,
+    n_samples: int,
+    rng: np.random.Generator,
+) -> Signal:
+    """All notes of one part, added up; the lead-in comes first."""
+    bus = np.zeros(n_samples)
+    played: dict[tuple[str, float, int, float], Signal] = {}
+    for note in notes:
+        start_s = score.clock.seconds(note.beat)
+        length_s = score.clock.seconds(note.beat + note.length) - start_s
+        late_s = note.late_s + artist.looseness_s * rng.normal()
+        at = int((start_s - score.start_s + LEAD_IN_S + late_s) * SAMPLE_RATE)
+        if not 0 <= at < n_samples:
+            continue
+        steps = 0 if note.drum else max(1, round(length_s / _LENGTHS_S))
+        key = (note.drum, note.pitch, steps, round(note.bend, 1))
+        if key not in played:
+            played[key] = _sound(artist, note, length_s=steps * _LENGTHS_S, rng=rng)
+        sound = played[key][: n_samples - at]
+        bus[at : at + sound.size] += note.velocity**1.5 * sound
+    return bus
+
+
+def _sound(artist: Artist, note: Note, *, length_s: float, rng: np.random.Generator) -> Signal:
+    if note.drum:
+        return percussion.strike(artist.kit[note.drum], rng)
+    hz = scales.frequency_hz(note.pitch)
+    return voices.play(artist.timbres[note.part], hz, length_s, bend=note.bend, rng=rng)
+
+
+def _master(desk: Desk, total: Signal, n_lead_in: int, rng: np.random.Generator) -> Signal:
+    impulse = effects.room(desk.room_s, desk.room_damping, rng)
+    sound = effects.compress(total, desk.compression)
+    sound = effects.drive(sound, desk.saturation)
+    sound += 10 ** (desk.noise_db / 20) * rng.standard_normal(sound.size)
+    sound = effects.colour(sound, impulse=impulse, wet=desk.wet, equaliser=desk.equaliser)
+    # a constant offset or rumble would cost loudness and be heard by no one
+    rumble = butter(1, 20, "high", fs=SAMPLE_RATE, output="sos")
+    sound = np.asarray(sosfilt(rumble, sound))[n_lead_in:]
+    sound *= 10 ** (desk.loudness_db / 20) / np.sqrt(np.mean(sound**2))
+    limited: Signal = PEAK * np.tanh(sound / PEAK)
+    return limited

@@ -1,0 +1,101 @@
+"""Writes a piece for an artist and cuts out the excerpt that a track holds.
+
+A piece has sections in which parts come and go; the excerpt starts anywhere, also within a bar.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.synthesis import parts, scales
+from datasets.synthesis.artists import Artist
+from datasets.synthesis.grooves import Groove
+from datasets.synthesis.parts import Bar, Note
+from datasets.synthesis.rhythm import Clock
+
+SECTION_BARS = 8
+SECTIONS = (
+    frozenset({"drums", "bass", "chords"}),
+    frozenset({"drums", "bass", "chords", "lead"}),
+    frozenset({"drums", "bass", "chords", "lead"}),
+    frozenset({"bass", "chords", "lead"}),
+    frozenset({"drums", "bass", "lead", "chords"}),
+    frozenset({"drums", "bass", "chords", "lead"}),
+)
+"""Intro, verse, chorus, break, verse, chorus: which parts play."""
+LEAD_IN_S = 4.0
+"""Notes that began this long before the excerpt may still sound in it."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The notes of one excerpt and the clock that says when they sound."""
+
+    notes: tuple[Note, ...]
+    clock: Clock
+    start_s: float
+    """Where in the piece the excerpt starts."""
+
+
+def write(artist: Artist, clip_s: float, rng: np.random.Generator) -> Score:
+    """A new piece by `artist`, reduced to the notes that sound in a random excerpt of `clip_s`."""
+    genre = artist.genre
+    groove = artist.groove
+    if rng.uniform() > 0.75:
+        groove = genre.grooves[int(rng.integers(len(genre.grooves)))]
+    low, high = groove.swing
+    tempo = artist.tempo_bpm * rng.normal(1, artist.tempo_spread)
+    clock = Clock(
+        tempo_bpm=float(np.clip(tempo, genre.tempo_bpm[0] * 0.93, genre.tempo_bpm[1] * 1.07)),
+        swing=low + (high - low) * artist.swing,
+        pair=groove.pair,
+        rubato=genre.rubato * rng.uniform(0.3, 1),
+    )
+    bar_s = groove.beats * 60 / clock.tempo_bpm
+    n_bars = max(len(SECTIONS) * SECTION_BARS, int(2 * clip_s / bar_s) + 4)
+    start_s = rng.uniform(0, n_bars * bar_s - clip_s - 2 * bar_s)
+    first = max(0, int((start_s - LEAD_IN_S) / bar_s) - 1)
+    last = min(n_bars, int((start_s + clip_s) / bar_s) + 2)
+    notes = _bars(artist, groove, range(first, last), rng)
+    return Score(tuple(notes), clock, start_s)
+
+
+def _bars(artist: Artist, groove: Groove, bars: range, rng: np.random.Generator) -> list[Note]:
+    genre = artist.genre
+    key = int(rng.integers(12))
+
+    def favourite(what: str, n_options: int) -> int:
+        return artist.choice(what, n_options, rng)
+
+    scale = scales.SCALES[genre.scales[favourite("scale", len(genre.scales))]]
+    text = genre.progressions[favourite("progression", len(genre.progressions))]
+    progression = scales.progression(text)
+    drums = groove.drums[favourite("drums", len(groove.drums))]
+    bass = groove.bass[favourite("bass", len(groove.bass))]
+    chords = groove.chords[favourite("chords", len(groove.chords))]
+    rhythms = [groove.lead[favourite("lead", len(groove.lead))] for _ in range(2)]
+    rests = rng.uniform(size=4) < genre.lead_rests
+    registers = artist.registers
+    ladder = scales.ladder(scale, key=key, centre=registers["lead"], reach=11)
+    tune = parts.melody(ladder, leaps=genre.leaps, slides=genre.slides, rng=rng)
+    notes: list[Note] = []
+    for number in bars:
+        bar = Bar(
+            start=float(number * groove.beats),
+            beats=groove.beats,
+            key=key,
+            chords=progression[number % len(progression)],
+            following=progression[(number + 1) % len(progression)][0],
+        )
+        playing = SECTIONS[number // SECTION_BARS % len(SECTIONS)] & artist.timbres.keys()
+        if artist.drums and "drums" in SECTIONS[number // SECTION_BARS % len(SECTIONS)]:
+            fill = number % SECTION_BARS == SECTION_BARS - 1 and "snare" in drums
+            notes += parts.drums(bar, drums, fill=fill, rng=rng)
+        if "bass" in playing:
+            notes += parts.bass(bar, bass, centre=registers["bass"], rng=rng)
+        if "chords" in playing:
+            notes += parts.chords(bar, chords, centre=registers["chords"], rng=rng)
+        if "lead" in playing and not rests[number % 4]:
+            place = 11 * (number % 2)
+            notes += tune.play(bar, rhythms[number % 2], place=place, rng=rng)
+    return notes
