@@ -13,6 +13,7 @@ import numpy as np
 from datasets.atomic import write_json
 from search.baselines import Baseline
 from search.combine import Member, fit, score_rows
+from search.evaluate import paired_difference
 from search.prepare import Prepared
 from search.resolve import Resolved
 from search.store import Ledger
@@ -26,11 +27,14 @@ class Judged:
 
     `ensembles` maps a kind to `kind`, `members` (trial numbers), `params`, and the scores
     `validation`, `out_of_fold` and `test`; `baselines` a name to `params`, `out_of_fold`, `test`.
+    `gains` says by how much the headline ensemble's test accuracy is above that of each rival
+    (`difference` and `ci95`, paired over the same tracks and groups).
     `test_looks` is how often this test set has been looked at by now.
     """
 
     ensembles: dict[str, dict[str, Any]]
     baselines: dict[str, dict[str, Any]]
+    gains: dict[str, dict[str, Any]]
     test_looks: int
 
 
@@ -75,7 +79,17 @@ def judge(
         }
         for baseline in baselines
     }
-    return Judged(ensembles, scored, looks)
+    rivals = {SINGLE: fitted[SINGLE].test} | {b.name: b.test_proba for b in baselines}
+    ours = fitted[sweep.ensemble.kind].test
+    gains = {name: _gain(ours, theirs, prepared, seed=seed) for name, theirs in rivals.items()}
+    return Judged(ensembles, scored, gains, looks)
+
+
+def _gain(ours: np.ndarray, theirs: np.ndarray, prepared: Prepared, *, seed: int) -> dict[str, Any]:
+    rows = prepared.rows(prepared.split.test_ids)
+    labels, groups = prepared.labels[rows], prepared.groups(rows)
+    difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
+    return {"difference": difference, "ci95": list(ci95)}
 
 
 def _best(members: Sequence[Member], prepared: Prepared, *, n: int) -> list[Member]:

@@ -44,8 +44,8 @@ def write(
 ) -> dict[str, Any]:
     """Writes `leaderboard.csv` and `report.json`; gives what stands in the latter.
 
-    Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, optimism,
-    test_looks, cost, versions, seed.
+    Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
+    optimism, test_looks, cost, versions, seed.
     """
     sweep = resolved.sweep
     rows = ledger.rows(sweep.name, study.STAGE)
@@ -75,6 +75,7 @@ def write(
         "ensemble": ensemble,
         "ensembles": judged.ensembles,
         "baselines": judged.baselines,
+        "gains": judged.gains,
         "optimism": {
             name: one["validation"]["accuracy"] - one["test"]["accuracy"]
             for name, one in {"best_single": single, "ensemble": ensemble}.items()
@@ -122,7 +123,10 @@ def leaderboard(
             "features": facts.get("features"),
             **{f"validation_{k}": v for k, v in facts.get("metrics", {}).items()},
             "folds_accuracy": sum(folds[key]) / len(folds[key]) if key in folds else None,
-            **{k: facts.get(k) for k in ("n_parameters", "epoch", "train_s", "elapsed_s")},
+            **{
+                k: facts.get(k)
+                for k in ("n_parameters", "epoch", "train_s", "valid_s", "elapsed_s")
+            },
             "reason": row.reason,
             **facts.get("params", {}),
         }
@@ -138,15 +142,25 @@ def leaderboard(
 def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
     """The end of a sweep on the terminal: who scored what, and the one sentence that counts."""
     table = Table(title=f"study {found['study']}", title_justify="left")
-    for name in ("", "validation", "out of fold", "test", "95 % interval", "macro-F1", "members"):
+    for name in (
+        "",
+        "validation",
+        "out of fold",
+        "test",
+        "95 % interval",
+        "macro-F1",
+        "members",
+        "lead of the ensemble",
+    ):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for kind, one in found["ensembles"].items():
         style = "bold" if kind == found["ensemble"]["kind"] else ""
         members = ", ".join(map(str, one["members"]))
-        table.add_row(kind, _percent(one["validation"]), *_scored(one), members, style=style)
+        gain = _gain(found, kind)
+        table.add_row(kind, _percent(one["validation"]), *_scored(one), members, gain, style=style)
     table.add_section()
     for name, one in found["baselines"].items():
-        table.add_row(name, "", *_scored(one), "", style="dim")
+        table.add_row(name, "", *_scored(one), "", _gain(found, name), style="dim")
     console.print(table)
     console.print(headline(found), highlight=False)
     console.print(f"Everything is in {folder}; look inside: tensorboard --logdir {folder}")
@@ -183,6 +197,15 @@ def _scored(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
         interval,
         f"{one['test']['macro_f1']:.3f}",
     )
+
+
+def _gain(found: Mapping[str, Any], name: str) -> str:
+    """By how many points the headline ensemble is better, with the interval of that."""
+    gain = found["gains"].get(name)
+    if gain is None or name == found["ensemble"]["kind"]:
+        return ""
+    low, high = (100 * end for end in gain["ci95"])
+    return f"{100 * gain['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _percent(scores: Mapping[str, Any]) -> str:
