@@ -14,6 +14,10 @@ from torch import Tensor
 
 from lightning_models.datamodule import FoldData, Rows, Tracks
 
+NEGLIGIBLE = 0.05
+"""The share of a window that may stay unjudged rather than cost a track one window more: a clip
+twice as long as a window has a frame or two more than two windows."""
+
 
 class CropSource:
     """Gathers crops of equal length from ragged frames."""
@@ -131,8 +135,8 @@ class Windows:
 def windows(lengths: NDArray[np.int64], rows: Rows, *, n_frames: int, n_windows: int) -> Windows:
     """Evenly spaced windows that cover each track from its first frame to its last.
 
-    A track gets as many as it takes to leave no gap, at most `n_windows`; one shorter than a
-    window stands in the middle of it.
+    A track gets as many as it takes to leave no gap worth the name, at most `n_windows`; one
+    shorter than a window stands in the middle of it.
 
     Args:
         lengths: (n_tracks,), in frames.
@@ -141,7 +145,8 @@ def windows(lengths: NDArray[np.int64], rows: Rows, *, n_frames: int, n_windows:
         n_windows: the most windows for one track.
     """
     slack = lengths[rows] - n_frames
-    counts = np.clip(-(-lengths[rows] // n_frames), 1, n_windows)
+    wanted = np.ceil(lengths[rows] / n_frames - NEGLIGIBLE).astype(np.int64)
+    counts = np.clip(wanted, 1, n_windows)
     track = np.repeat(np.arange(len(rows)), counts)
     nth = np.arange(len(track)) - np.repeat(np.cumsum(counts) - counts, counts)
     last = counts[track] - 1

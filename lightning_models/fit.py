@@ -34,7 +34,7 @@ class Trained:
 
     `epoch` (counted from 1), `metrics` and `proba` (n_valid, n_classes) are those of the weights
     that were kept; `stopped` says that `on_epoch` ended the training; `train_s` are the seconds
-    spent in training steps, without validation.
+    spent in training steps, `valid_s` those spent in judging the validation rows.
     """
 
     module: GenreClassifier
@@ -44,6 +44,7 @@ class Trained:
     proba: NDArray[np.float32]
     n_parameters: int
     train_s: float
+    valid_s: float
 
 
 def train(
@@ -128,6 +129,7 @@ def train(
         proba=watch.kept.proba,
         n_parameters=sum(p.numel() for p in module.parameters()),
         train_s=watch.train_s,
+        valid_s=watch.valid_s,
     )
 
 

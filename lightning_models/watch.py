@@ -60,6 +60,7 @@ class Watch(pl.Callback):
         self.stopped = False
         self.interrupted = False
         self.train_s = 0.0
+        self.valid_s = 0.0
         self._started_s = 0.0
 
     def on_train_epoch_start(self, *_: object) -> None:
@@ -71,10 +72,12 @@ class Watch(pl.Callback):
             raise TypeError(f"a GenreClassifier is watched, but got {type(module).__name__}")
         self.epoch = epoch = trainer.current_epoch + 1
         loss = module.epoch_loss()  # waits for the GPU, so that the clock is right
-        self.train_s += time.perf_counter() - self._started_s
+        trained_s = time.perf_counter()
+        self.train_s += trained_s - self._started_s
         rows = self.data.valid_rows
         proba = predict(module, self.data, rows).proba
         scores = self._scores(proba, epoch)
+        self.valid_s += time.perf_counter() - trained_s
         if self.logger is not None:
             lr = trainer.optimizers[0].param_groups[0]["lr"]
             valid = {f"valid/{'loss' if k == 'log_loss' else k}": v for k, v in scores.items()}

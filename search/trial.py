@@ -48,13 +48,14 @@ class TrialResult:
 
     `valid_proba` is float32 (n_valid, n_classes) of the weights kept, `extra_proba` likewise for
     the extra rows, and the embeddings (n, width) where extra rows were asked for. `train_s` is
-    time inside training steps, `wall_s` the whole run, both in seconds.
+    time inside training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds.
     """
 
     metrics: Mapping[str, float]
     epoch: int
     n_parameters: int
     train_s: float
+    valid_s: float
     wall_s: float
     valid_proba: np.ndarray
     valid_embeddings: np.ndarray | None = None
@@ -63,7 +64,7 @@ class TrialResult:
 
     def facts(self) -> dict[str, Any]:
         """What the ledger keeps of it, JSON-ready."""
-        names = ("epoch", "n_parameters", "train_s", "wall_s")
+        names = ("epoch", "n_parameters", "train_s", "valid_s", "wall_s")
         return {"metrics": dict(self.metrics), **{name: getattr(self, name) for name in names}}
 
 
@@ -127,6 +128,7 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         epoch=trained.epoch,
         n_parameters=trained.n_parameters,
         train_s=trained.train_s,
+        valid_s=trained.valid_s,
         wall_s=time.perf_counter() - started,
         valid_proba=trained.proba,
         valid_embeddings=valid_embeddings,

@@ -51,7 +51,7 @@ def test_numbers_are_not_compared_as_text() -> None:
 
 def _result() -> TrialResult:
     proba = np.full((2, 2), 0.5, np.float32)
-    return TrialResult({"accuracy": 0.5}, 3, 10, 0.1, 0.2, proba, proba, proba, proba)
+    return TrialResult({"accuracy": 0.5}, 3, 10, 0.1, 0.05, 0.2, proba, proba, proba, proba)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def _result(accuracy: float) -> TrialResult:
         epoch=1,
         n_parameters=10,
         train_s=0.1,
+        valid_s=0.05,
         wall_s=0.2,
         valid_proba=np.full((2, 2), 0.5, np.float32),
     )
