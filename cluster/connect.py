@@ -139,7 +139,7 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
 def _init(address: str, options: Mapping[str, Any]) -> None:
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # when a node does not start in time, Ray raises no other type
         if address != LOCAL:
             raise _no_cluster(address, error) from error
         raise ClusterError(

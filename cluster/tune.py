@@ -148,13 +148,15 @@ class _Bridge:
         self._nothing_now = False
         self._n_failed_starts = 0
 
+    def has_place(self) -> bool:
+        """Whether it makes sense to ask for a trial now; this is looked at ten times a second."""
+        return len(self._running) < self.n_at_once and not self._nothing_now
+
     def is_done(self) -> bool:
         return self._trials.done()
 
     def ask(self, tune_id: str) -> TrialSpec | None:
-        """The next trial; None while there is no place or nothing to try."""
-        if self._nothing_now or len(self._running) >= self.n_at_once:
-            return None
+        """The next trial; None where there is none now."""
         specs = self._trials.ask(1)
         if not specs:
             self._nothing_now = bool(self._running)  # until one of them has ended
@@ -213,6 +215,8 @@ class _Searcher(Searcher):  # type: ignore[misc]
         self._bridge = bridge
 
     def suggest(self, trial_id: str) -> Any:
+        if not self._bridge.has_place():
+            return None
         if self._bridge.is_done():
             return Searcher.FINISHED
         spec = self._bridge.ask(trial_id)

@@ -141,7 +141,7 @@ def meet(spec: TrialSpec, report: Report) -> bool:
     """Waits until the other trial is there too."""
     folder = Path(spec.payload["folder"])
     (folder / str(spec.trial_id)).touch()
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 150
     while len(list(folder.iterdir())) < 2 and time.monotonic() < give_up:
         time.sleep(0.02)
     return len(list(folder.iterdir())) == 2
