@@ -18,6 +18,7 @@ from datasets import audio
 from datasets.chunks import ChunkMap as ChunkMap
 from datasets.chunks import in_chunks
 from datasets.errors import UserError
+from datasets.faults import clipped_share, warned
 from datasets.findings import Finding, Findings, Stamp
 
 R = TypeVar("R")
@@ -33,11 +34,13 @@ class Audit:
     """What is left to work with, and what was set aside.
 
     `tracks` are the good ones, with `duration_s` measured and a further column `content`, the
-    SHA-256 of the file. `problems` has the columns track_id, path, problem, detail.
+    SHA-256 of the file. `problems` has the columns track_id, path, problem, detail, and so has
+    `warnings`, which are about tracks that are used nevertheless.
     """
 
     tracks: pd.DataFrame
     problems: pd.DataFrame
+    warnings: pd.DataFrame
 
 
 def audit(
@@ -60,6 +63,20 @@ def audit(
     Raises:
         UserError: there are no tracks, too many are bad, or fewer than two labels are left.
     """
+    found = survey(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
+    _refuse_bad_share(found.problems, len(tracks), max_bad_share)
+    _refuse_one_label(tracks, found.tracks, found.problems)
+    return found
+
+
+def survey(
+    tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap = map
+) -> Audit:
+    """Like `audit`, but goes on however much is bad.
+
+    Raises:
+        UserError: there are no tracks.
+    """
     if tracks.empty:
         raise UserError("audit: the dataset has no tracks; check --dataset.root")
     with Findings.kept(cache_root / "audit.json") as known:
@@ -74,14 +91,14 @@ def audit(
         problem=[finding.problem for finding in judged if finding.problem],
         detail=[finding.detail for finding in judged if finding.problem],
     )
-    _refuse_bad_share(problems, len(tracks), max_bad_share)
-    _refuse_one_label(tracks, measured[~bad], problems)
-    return Audit(measured[~bad].reset_index(drop=True), problems.reset_index(drop=True))
+    good = measured[~bad].reset_index(drop=True)
+    return Audit(good, problems.reset_index(drop=True), warned(tracks, judged))
 
 
 def examine(path: str) -> Finding:
     """Decodes one file and says what is wrong with its sound, if anything is."""
     try:
+        content_format = audio.inspect(path).format
         waveform, sample_rate = audio.load(path)
     except audio.AudioError as error:
         return Finding(0.0, error.problem, error.detail)
@@ -93,7 +110,8 @@ def examine(path: str) -> Finding:
     mean = float(waveform.mean(dtype=np.float64))
     if max(high - mean, mean - low) < SILENCE:
         return Finding(duration_s, "DC only", f"every sample is about {mean:.4f}")
-    return Finding(duration_s)
+    clipped = clipped_share(waveform)
+    return Finding(duration_s, clipped_share=clipped, format=content_format)
 
 
 def _listen(paths: Sequence[str], known: Findings, run: ChunkMap) -> list[tuple[str, Finding]]:

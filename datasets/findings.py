@@ -15,17 +15,23 @@ from datasets.atomic import write_json
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in ns: another stamp, perhaps another content."""
 
-_FORMAT = 1  # raise it when the audit, or `audio.load`, judges the same file in another way
+_FORMAT = 2  # raise it when the audit, or `audio.load`, judges the same file in another way
 _SAVE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What listening to one file found; `problem` is empty where nothing is wrong."""
+    """What listening to one file found; `problem` is empty where nothing is wrong.
+
+    `clipped_share` (0 to 1) of the samples are in flat tops; `format` is the content's, in
+    libsndfile's words, and empty where the file is not even decoded.
+    """
 
     duration_s: float
     problem: str = ""
     detail: str = ""
+    clipped_share: float = 0.0
+    format: str = ""
 
 
 class Findings:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field
 
 from datasets.config import config, plain, read
+from datasets.leaks import Kind
 from datasets.split import SplitConfig
 from search import yaml_file
 from search.paths import Runs, StudyPaths
@@ -25,6 +26,12 @@ class Audit:
     """shorter tracks are quarantined"""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """the sweep stops where more than this share of the tracks is bad"""
+    fingerprint: bool = True
+    """look for the same recording in several files, re-encoded, renamed or cut"""
+    accept: tuple[Kind, ...] = ()
+    """leaks that do not stop the sweep: duplicates (one recording on two sides of the split),
+    labels (one recording under two labels), groups (one group on two sides), few_groups (a class
+    whose tracks are all of one group); the last two are accepted where split.by is track"""
 
 
 @config
@@ -143,10 +150,19 @@ def load(file: str, dotted: Mapping[str, Any]) -> SweepConfig:
     Raises:
         UserError: there is no such file, it is not YAML, or it has problems; all are listed.
     """
+    return read(SweepConfig, read_values(file, dotted), where=file)
+
+
+def read_values(file: str, dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a sweep file with overrides, named after the file; not yet checked.
+
+    Raises:
+        UserError: there is no such file, or it is not YAML.
+    """
     path = yaml_file.find(file)
     values = yaml_file.merge(yaml_file.read_yaml(path), dict(dotted))
     values.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem))
-    return read(SweepConfig, values, where=str(path))
+    return values
 
 
 def to_yaml(config: SweepConfig) -> str:

@@ -46,7 +46,7 @@ class StudyPaths:
 
     @property
     def problems_csv(self) -> Path:
-        """The tracks that the audit quarantined, and why."""
+        """All that the audit found wrong with the tracks: what is quarantined, doubled, or leaks."""
         return self.root / "quarantine.csv"
 
     @property

@@ -5,7 +5,7 @@ What comes out is all that the later stages know of the data.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datasets import cache
+from datasets import cache, faults, leaks
 from datasets.atomic import write_text
-from datasets.audit import audit
+from datasets.audit import Audit, audit
 from datasets.chunks import ChunkMap
 from datasets.config import plain
+from datasets.duplicates import COLUMNS, duplicates
 from datasets.split import Split, make_split
+from search.config import SweepConfig
 from search.paths import Runs
 from search.progress import Progress
 from search.resolve import Resolved
@@ -60,7 +62,7 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     """Reads, audits, extracts and splits.
 
     Raises:
-        UserError: the data is not there, is too bad, or cannot be split as asked.
+        UserError: the data is not there, is too bad, cannot be split as asked, or leaks.
     """
     sweep = resolved.sweep
     cache_root = Runs(Path(sweep.runs)).cache
@@ -77,14 +79,21 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
         cache_root=cache_root,
         run=progress.watch(run, "listening"),
     )
-    if len(found.problems):
-        write_text(sweep.paths.problems_csv, found.problems.to_csv(index=False))
-    progress.stage("audit", _audited(found.tracks, found.problems, sweep.paths.problems_csv))
-    split = make_split(found.tracks, sweep.split, n_folds=n_folds)
+    pairs = same_recordings(sweep, found.tracks, progress, run)
+    joined = leaks.join_groups(found.tracks, pairs, sweep.split)
+    csv = sweep.paths.problems_csv
+    n_wrong = _write_wrong(csv, tracks, found, pairs)
+    progress.stage("audit", _audited(found, pairs, joined) + (f"; see {csv}" if n_wrong else ""))
+    split = make_split(joined, sweep.split, n_folds=n_folds)
+    leaking = leaks.find(joined, split, pairs)
+    accepted = leaks.accepted(sweep.audit.accept, sweep.split)
+    if leaking:
+        _write_wrong(csv, tracks, found, pairs, leaking, accepted)
+    leaks.refuse(leaking, accepted)
     stores = {}
     for feature, config in resolved.features.items():
         watched = progress.watch(run, feature)
-        store = cache.build(found.tracks, feature, config, root=cache_root, run=watched)
+        store = cache.build(joined, feature, config, root=cache_root, run=watched)
         stores[feature] = store.folder
         n_frames = int(store.offsets[-1])
         progress.stage("features", f"{feature}: {n_frames} frames of {store.n_bins} bins")
@@ -94,9 +103,23 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
         f"{len(split.test_ids)} tracks locked away for the test, "
         f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {sweep.split.by}",
     )
-    names = tuple(sorted(found.tracks["label"].unique()))
-    labels = found.tracks["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
-    return Prepared(found.tracks, names, labels, split, stores, found.problems)
+    names = tuple(sorted(joined["label"].unique()))
+    labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
+    return Prepared(joined, names, labels, split, stores, found.problems)
+
+
+def same_recordings(
+    sweep: SweepConfig, tracks: pd.DataFrame, progress: Progress, run: ChunkMap
+) -> pd.DataFrame:
+    """The pairs of audited tracks that are one recording; none where nobody wants them looked for.
+
+    See `datasets.duplicates.duplicates` for the columns.
+    """
+    if not sweep.audit.fingerprint:
+        return pd.DataFrame(columns=list(COLUMNS))
+    cache_root = Runs(Path(sweep.runs)).cache
+    watched = progress.watch(run, "fingerprinting")
+    return duplicates(tracks, cache_root=cache_root, run=watched)
 
 
 def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
@@ -117,9 +140,41 @@ def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _audited(tracks: pd.DataFrame, problems: pd.DataFrame, csv: Path) -> str:
-    said = f"{len(tracks)} good, {tracks['duration_s'].sum() / 3600:.2f} h of audio"
-    if not len(problems):
-        return said
-    counts = ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())
-    return f"{said}; {len(problems)} quarantined ({counts}), see {csv}"
+def _write_wrong(
+    csv: Path,
+    tracks: pd.DataFrame,
+    found: Audit,
+    pairs: pd.DataFrame,
+    leaking: Sequence[leaks.Leak] = (),
+    accepted: Collection[str] = (),
+) -> int:
+    """Writes the table of all that is wrong, if anything is; gives its number of rows."""
+    wrong = faults.table(
+        tracks,
+        problems=found.problems,
+        warnings=found.warnings,
+        duplicates=pairs,
+        leaks=leaking,
+        accepted=accepted,
+    )
+    if len(wrong):
+        write_text(csv, wrong.to_csv(index=False))
+    return len(wrong)
+
+
+def _audited(found: Audit, pairs: pd.DataFrame, joined: pd.DataFrame) -> str:
+    """The audit in one line."""
+    said = [f"{len(joined)} good, {joined['duration_s'].sum() / 3600:.2f} h of audio"]
+    if len(found.warnings):
+        said.append(f"warnings of {_counted(found.warnings)}")
+    if len(pairs):
+        n_joined = found.tracks["group"].nunique() - joined["group"].nunique()
+        also = f" (groups joined to keep them on one side: {n_joined})" if n_joined else ""
+        said.append(f"duplicates: {len(pairs)}{also}")
+    if len(found.problems):
+        said.append(f"{len(found.problems)} quarantined ({_counted(found.problems)})")
+    return "; ".join(said)
+
+
+def _counted(problems: pd.DataFrame) -> str:
+    return ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())
