@@ -1,0 +1,61 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from datasets import audio
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz_audio.py"
+
+
+@pytest.fixture
+def fuzz(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fuzz_audio", SCRIPT)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "fuzz_audio", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mutated_files_kill_hang_and_fool_nothing() -> None:
+    """In a process of its own, since decoders may write to the terminal or die."""
+    words = [sys.executable, str(SCRIPT), "--files", "400", "--seed", "1", "--processes", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "400 files" in done.stdout
+    assert "accepted\n" in done.stdout  # else the mutations would reach the header only
+
+
+def test_mutations_are_the_same_for_the_same_seed_and_differ_otherwise(fuzz: ModuleType) -> None:
+    assert [fuzz.mutated(3, i) for i in range(6)] == [fuzz.mutated(3, i) for i in range(6)]
+    assert fuzz.mutated(3, 0)[1] != fuzz.mutated(4, 0)[1]
+    assert [fuzz.mutated(3, i)[0] for i in range(6)] == list(fuzz.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "said"),
+    [
+        (np.array([0.0, np.nan], np.float32), 8_000, "NaN"),
+        (np.zeros(10**6, np.float32), 8_000, "the header says"),
+        (np.ones(10, np.float32), 3, "sample rate 3"),
+    ],
+)
+def test_the_benchmark_would_notice_what_is_wrongly_accepted(
+    fuzz: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    samples: np.ndarray,
+    rate: int,
+    said: str,
+) -> None:
+    path = tmp_path / "t.wav"
+    path.write_bytes(fuzz.original("wav", 0))
+    assert fuzz.try_one(path) == ("accepted", "")
+    monkeypatch.setattr(audio, "load", lambda _: (samples, rate))
+    assert said in fuzz.try_one(path)[1]
