@@ -35,6 +35,11 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),
+    "data check": Command(
+        "all that is wrong with a sweep's tracks, and what its split lets through",
+        _in("data_check"),
+    ),
+    "data leak": Command("what a careless split would have claimed", _in("data_leak")),
 }
 """What can be typed after `chorale`: one word, or two."""
 

@@ -16,20 +16,20 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
 
     from search import report, yaml_file
-    from search.config import load
+    from search.resolve import resolve_file
     from search.sweep import run_sweep
 
     rest = [word for word in words if word != "--resume"]
     file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT
-    sweep = load(file, yaml_file.overrides(rest))
-    # A log file has no width of its own; 80 columns would break the lines of a leaderboard.
+    resolved = resolve_file(file, yaml_file.overrides(rest))
+    # A log file has no width of its own; 80 columns would cut the table at the end.
     width = None if sys.stdout.isatty() else 120
     console = Console(width=width, highlight=False)
     try:
-        found = run_sweep(sweep, where=file, resume="--resume" in words, console=console)
+        found = run_sweep(resolved, resume="--resume" in words, console=console)
     except KeyboardInterrupt:
         again = " ".join(["chorale sweep", *(w for w in words if w != "--resume"), "--resume"])
         console.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
         raise
-    report.show(found, console, folder=str(sweep.paths.root))
+    report.show(found, console, folder=str(resolved.sweep.paths.root))
     return 0

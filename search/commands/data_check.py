@@ -1,0 +1,119 @@
+"""`chorale data check SWEEP.yaml [--key value] [--csv FILE]`: all that is wrong with the data."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from search.config import SweepConfig
+
+HELP = """\
+usage: chorale data check SWEEP.yaml [--key value ...] [--csv FILE]
+
+Listens to every track of a sweep's dataset and lists all that is wrong with it, by path and reason,
+without training anything: files that are broken, silent, too short, clipped or misnamed, the same
+recording in several files or under two labels, and what its split would let through. SWEEP.yaml is
+a sweep file, or the name of a shipped one. Exits with 0 where nothing is wrong, else with 1.
+
+  --key value   sets a key of the sweep file, such as --dataset.root FOLDER
+  --csv FILE    also writes the table there
+"""
+
+COLOURS = {"stops the sweep": "red", "quarantined": "yellow"}
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    from rich.console import Console
+
+    from datasets.atomic import write_text
+    from search import yaml_file
+    from search.commands.sweep_words import take_file
+    from search.config import load
+
+    file, rest = take_file(words, command="data check")
+    dotted = yaml_file.overrides(rest)
+    csv = dotted.pop("csv", None)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    found = check(load(file, dotted), where=file, console=console)
+    if csv is not None:
+        write_text(Path(str(csv)), found.to_csv(index=False))
+    return 1 if len(found) else 0
+
+
+def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFrame":
+    """Looks at the data of a sweep, shows all that is wrong, and gives it as `faults.table` does.
+
+    Raises:
+        UserError, ClusterError: the data is not there, or the sweep file has problems.
+    """
+    from datasets import faults, leaks
+    from datasets.audit import survey
+    from datasets.errors import UserError
+    from datasets.split import make_split
+    from search.paths import Runs
+    from search.prepare import same_recordings
+    from search.progress import Progress
+    from search.resolve import resolve
+    from search.workers import workers
+
+    resolved = resolve(sweep, where=where)
+    tracks = resolved.dataset.tracks(resolved.dataset_config)
+    progress = Progress(console)
+    progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
+    with workers(sweep.cluster) as crew, crew.mapping() as run:
+        heard = survey(
+            tracks,
+            min_duration_s=sweep.audit.min_duration_s,
+            cache_root=Runs(Path(sweep.runs)).cache,
+            run=progress.watch(run, "listening"),
+        )
+        pairs = same_recordings(sweep, heard.tracks, progress, run)
+    joined = leaks.join_groups(heard.tracks, pairs, sweep.split)
+    leaking, unsplit = [], ""
+    try:
+        split = make_split(joined, sweep.split, n_folds=sweep.finalists.folds)
+        leaking = leaks.find(joined, split, pairs)
+    except UserError as error:
+        unsplit = str(error)
+    found = faults.table(
+        tracks,
+        problems=heard.problems,
+        warnings=heard.warnings,
+        duplicates=pairs,
+        leaks=leaking,
+        accepted=leaks.accepted(sweep.audit.accept, sweep.split),
+    )
+    if unsplit:
+        found.loc[len(found)] = ["", "(all)", faults.LEAKS, "no split", unsplit]
+    _show(found, n_tracks=len(tracks), n_good=len(heard.tracks), console=console)
+    return found
+
+
+def _show(found: "pd.DataFrame", *, n_tracks: int, n_good: int, console: "Console") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    if found.empty:
+        console.print(f"Nothing is wrong with the {n_tracks} tracks.")
+        return
+    table = Table("path", "problem", "what becomes of it", "detail")
+    for row in found.to_dict("records"):
+        place = row["path"] if isinstance(row["path"], str) else row["track_id"]
+        cells = (place, row["problem"], row["outcome"], row["detail"])
+        style = COLOURS.get(str(row["outcome"]))
+        table.add_row(*(escape(str(cell)) for cell in cells), style=style)
+    console.print(table)
+    for (problem, outcome), n in Counter(
+        zip(found["problem"], found["outcome"], strict=True)
+    ).items():
+        console.print(f"{n:6}  {problem} ({outcome})")
+    console.print(f"{n_good} of {n_tracks} tracks are fit for use.")

@@ -1,0 +1,103 @@
+"""`chorale data leak SWEEP.yaml [--key value]`: what a careless split would have claimed."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.config import SweepConfig
+    from search.protocols import Claims
+
+HELP = """\
+usage: chorale data leak SWEEP.yaml [--key value ...]
+
+Scores one quick classifier three times on the same segments of a sweep's tracks: with segments
+shuffled, so that a track is on both sides; with tracks shuffled, so that an artist is; and with
+groups disjoint. The difference is what a careless split would have claimed. SWEEP.yaml is a sweep
+file, or the name of a shipped one; its locked test set is not looked at.
+
+  --key value   sets a key of the sweep file, such as --dataset.root FOLDER
+"""
+
+BAR = 40
+"""Characters of a bar that stands for 100 %."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    from rich.console import Console
+
+    from search import yaml_file
+    from search.commands.sweep_words import take_file
+    from search.config import load
+
+    file, rest = take_file(words, command="data leak")
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    found = leak(load(file, yaml_file.overrides(rest)), where=file, console=console)
+    for line in lines(found):
+        console.print(line, markup=False, soft_wrap=True)
+    return 0
+
+
+def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
+    """What each protocol says of the development tracks of a sweep.
+
+    Raises:
+        UserError, ClusterError: the data is not there, or cannot be split by groups.
+    """
+    import dataclasses
+    from typing import cast
+
+    import numpy as np
+    from rich.console import Console
+
+    from datasets.cache import FeatureStore
+    from datasets.leaks import KINDS
+    from search.prepare import prepare
+    from search.progress import Progress
+    from search.protocols import claims
+    from search.resolve import resolve
+    from search.workers import workers
+
+    # leaks are what is looked for here, so they stop nothing
+    tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=KINDS))
+    resolved = resolve(tolerant, where=where)
+    with workers(sweep.cluster) as crew, crew.mapping() as run:
+        prepared = prepare(resolved, Progress(cast(Console, console)), run)
+    name = "mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))
+    rows = prepared.rows(prepared.split.development_ids)
+    return claims(
+        FeatureStore.open(prepared.stores[name]),
+        rows,
+        labels=prepared.labels[rows],
+        groups=np.asarray(prepared.groups(rows)),
+        seed=sweep.split.seed,
+    )
+
+
+def lines(found: "Claims") -> list[str]:
+    """The table as text, with a bar for each protocol, and what it comes to in one sentence."""
+    made = [
+        f"{found.n_segments} segments of {found.segment_s:.2g} s, of {found.n_tracks} tracks in "
+        f"{found.n_groups} groups, {found.n_folds} folds; logistic regression; "
+        f"chance is {found.chance:.1%}",
+        "",
+    ]
+    for claim in found.claims:
+        bar = "█" * round(claim.accuracy * BAR)
+        low, high = claim.ci95
+        made.append(f"{claim.protocol:<18} {claim.accuracy:6.1%}  {low:6.1%} to {high:6.1%}  {bar}")
+    careless, honest = found.claims[0], found.claims[-1]
+    points = 100 * (careless.accuracy - honest.accuracy)
+    made += [
+        "",
+        f"With {careless.protocol} one would have claimed {careless.accuracy:.1%}; on groups that "
+        f"were never heard the same classifier is worth {honest.accuracy:.1%}, "
+        f"{abs(points):.1f} points {'less' if points >= 0 else 'more'}.",
+    ]
+    if honest.few_groups:
+        made.append(f"There are only {found.n_groups} groups: the intervals are too narrow.")
+    return made
