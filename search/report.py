@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -141,7 +142,7 @@ def leaderboard(
 
 def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
     """The end of a sweep on the terminal: who scored what, and the one sentence that counts."""
-    table = Table(title=f"study {found['study']}", title_justify="left")
+    table = Table(title=f"study {found['study']}", title_justify="left", box=box.SIMPLE_HEAD)
     for name in (
         "",
         "validation",
@@ -150,7 +151,7 @@ def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
         "95 % interval",
         "macro-F1",
         "members",
-        "lead of the ensemble",
+        "ensemble's lead",
     ):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for kind, one in found["ensembles"].items():
@@ -184,7 +185,8 @@ def headline(found: Mapping[str, Any]) -> str:
     )
     n_groups = ensemble["test"]["n_groups"]
     if ensemble["test"]["few_groups"]:
-        said += f" Its {n_groups} groups are few: the true interval is wider."
+        groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"
+        said += f" Its {groups} few: the true interval is wider."
     return said
 
 
@@ -205,7 +207,7 @@ def _gain(found: Mapping[str, Any], name: str) -> str:
     if gain is None or name == found["ensemble"]["kind"]:
         return ""
     low, high = (100 * end for end in gain["ci95"])
-    return f"{100 * gain['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{100 * gain['difference']:+.1f} ({low:+.0f} to {high:+.0f})"
 
 
 def _percent(scores: Mapping[str, Any]) -> str:

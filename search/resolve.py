@@ -14,7 +14,7 @@ from datasets.config import check, listed
 from datasets.errors import UserError, unknown
 from lightning_models.module import TrainConfig
 from search import ensembles as ensemble_files
-from search.config import SweepConfig
+from search.config import SweepConfig, read_values
 from search.space import Candidate, SearchSpace, load_architecture, make_space
 
 
@@ -39,12 +39,39 @@ class Resolved:
         return TrainConfig(**{**fixed, **candidate.train})
 
 
+def resolve_file(file: str, dotted: Mapping[str, Any]) -> Resolved:
+    """Reads a sweep file (or a shipped sweep by its name) with overrides, and looks up its names.
+
+    Raises:
+        UserError: there is no such file, or it has problems; all of them are listed, those of the
+            file's own keys and those of what its names stand for.
+    """
+    values = read_values(file, dotted)
+    sweep, problems = check(SweepConfig, values)
+    if sweep is not None:
+        return resolve(sweep, where=file)
+    bad = {problem.split(":")[0].split(".")[0] for problem in problems}
+    rest = {key: value for key, value in values.items() if key not in bad}
+    partly, _ = check(SweepConfig, {"dataset": {}, **rest})
+    if partly is not None:
+        _, more = _looked_up(partly)
+        problems += [problem for problem in more if problem.split(".")[0] not in bad]
+    raise listed(problems, where=file)
+
+
 def resolve(sweep: SweepConfig, *, where: str) -> Resolved:
     """Looks up everything that `sweep` names.
 
     Raises:
         UserError: lists every unknown name and every bad value, before anything is read or run.
     """
+    resolved, problems = _looked_up(sweep)
+    if resolved is None:
+        raise listed(problems, where=where)
+    return resolved
+
+
+def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
     problems: list[str] = []
     dataset, dataset_config = _dataset(sweep.dataset, problems)
     features = _features(sweep.features, problems)
@@ -60,8 +87,8 @@ def resolve(sweep: SweepConfig, *, where: str) -> Resolved:
         if kind not in (known := plugins.names(ensemble_files)):
             problems.append(f"ensemble: {unknown('ensemble', kind, known)}")
     if problems or dataset is None or space is None:
-        raise listed(problems, where=where)
-    return Resolved(sweep, dataset, dataset_config, features, space)
+        return None, problems
+    return Resolved(sweep, dataset, dataset_config, features, space), []
 
 
 def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType | None, Any]:

@@ -186,9 +186,15 @@ def make_space(
 def _narrow_all(
     declared: dict[str, dict[str, BaseDistribution]], owner: str, parameters: Any
 ) -> list[str]:
-    """Narrows `declared[owner]` in place; gives the problems back."""
+    """Narrows `declared[owner]` in place; gives the problems back.
+
+    The space of an architecture that this sweep leaves out is checked, too, and not used.
+    """
+    known = plugins.names(architecture_files)
     if owner not in declared:
-        return [f"space: {unknown('architecture', owner, declared)}"]
+        if owner not in known:
+            return [f"space: {unknown('architecture', owner, [*known, TRAIN])}"]
+        declared = {owner: dict(load_architecture(owner).SPACE)}
     if not isinstance(parameters, Mapping):
         return [f"space.{owner}: should map parameters to ranges, but got {parameters!r}"]
     problems = []

@@ -18,14 +18,14 @@ from search import bank, finalists, report, study
 from search.bank import Part
 from search.baselines import Baseline, run_baselines
 from search.combine import read_member
-from search.config import SweepConfig, to_yaml
+from search.config import to_yaml
 from search.finalists import FinalistTrials, Finals, Job
 from search.judge import judge
 from search.listener import Listeners
 from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
 from search.prepare import Prepared, fingerprint, prepare
 from search.progress import Progress, TrialsDisplay, states
-from search.resolve import Resolved, resolve
+from search.resolve import Resolved
 from search.space import Candidate
 from search.store import Ledger, Row
 from search.study import Study, StudyTrials
@@ -34,12 +34,11 @@ from search.trial import TrialResult, run_trial
 from search.workers import Workers, workers
 
 
-def run_sweep(sweep: SweepConfig, *, where: str, resume: bool, console: Console) -> dict[str, Any]:
+def run_sweep(resolved: Resolved, *, resume: bool, console: Console) -> dict[str, Any]:
     """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
 
     Args:
-        sweep: what to do.
-        where: the file that it came from, for messages.
+        resolved: what to do.
         resume: go on with the study of that name instead of starting it.
         console: where progress is told.
 
@@ -47,13 +46,14 @@ def run_sweep(sweep: SweepConfig, *, where: str, resume: bool, console: Console)
         UserError, ClusterError: what the user can mend.
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
-    resolved = resolve(sweep, where=where)
+    sweep = resolved.sweep
     ledger = Ledger(sweep.ledger_url)
     try:
         was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
         with workers(sweep.cluster) as crew:
             progress = Progress(console)
-            prepared = prepare(resolved, progress, crew.map)
+            with crew.mapping() as run:
+                prepared = prepare(resolved, progress, run)
             _take(ledger, sweep.name, fingerprint(resolved, prepared), resume=resume)
             sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete)
             state = "interrupted"

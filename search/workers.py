@@ -1,9 +1,10 @@
 """Chooses who trains: a private Ray, a Ray cluster that runs, or this very process."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cluster.base import Resources, Runner
@@ -21,11 +22,12 @@ PRELOADED = ("search.trial", "lightning_models.fit")
 class Workers:
     """Those who train, and how many trials they train at once with which resources each.
 
-    `map` is like the builtin one, ordered and lazy, over the same workers: for extraction.
+    `mapping` gives, for the time of a block, a map like the builtin one, ordered and lazy, over as
+    many processes: for extraction.
     """
 
     runner: Runner
-    map: ChunkMap
+    mapping: Callable[[], AbstractContextManager[ChunkMap]]
     trials_at_once: int
     resources: Resources
 
@@ -41,23 +43,26 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         from cluster.local import LocalRunner
 
         resources = Resources(cpus=cluster.cpus_per_trial)
-        yield Workers(LocalRunner(), map, trials_at_once=1, resources=resources)
+        alone: Callable[[], AbstractContextManager[ChunkMap]] = lambda: nullcontext(map)  # noqa: E731
+        yield Workers(LocalRunner(), alone, trials_at_once=1, resources=resources)
         return
     # Imported here, so that a sweep without Ray does not wait for it.
-    from cluster.connect import connect, n_slots
-    from cluster.maps import ray_map
+    from cluster.connect import LOCAL, connect, n_slots
+    from cluster.maps import process_map, ray_map
     from cluster.tune import TuneRunner
 
     with (
         connect(cluster.address, preload=PRELOADED) as size,
-        ray_map() as mapped,
         tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
     ):
         resources = Resources(cluster.cpus_per_trial, _gpus(cluster, size))
         wanted = cluster.trials_at_once
         at_once = max(1, n_slots(resources)) if wanted == "auto" else wanted
         runner = TuneRunner(resources, max_concurrent=at_once, storage=Path(scratch))
-        yield Workers(runner, mapped, at_once, resources)
+        # A task would use up the worker processes that have PyTorch loaded and wait for trials.
+        local = cluster.address == LOCAL
+        mapping = partial(process_map, max(1, int(size.cpus))) if local else ray_map
+        yield Workers(runner, mapping, at_once, resources)
 
 
 def _gpus(cluster: Cluster, size: Resources) -> float:

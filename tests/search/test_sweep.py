@@ -141,3 +141,14 @@ def test_all_problems_of_a_file_are_told_at_once(
     error = capsys.readouterr().err
     assert "3 problems" in error
     assert all(key in error for key in ("budget.trails", "split.test", "search.sampler"))
+
+
+def test_problems_of_keys_and_of_what_they_name_are_told_together(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--budget.trails", "3", "--dataset.rooot", "x", "--architectures", "[cnnn]"]
+    assert main(["sweep", *tiny, *words, "--features.mel.n_mel", "8"]) == 1
+    error = capsys.readouterr().err
+    assert "4 problems" in error
+    for hint in ("'trials'", "'root'", "'cnn'", "'n_mels'"):
+        assert f"did you mean {hint}?" in error
