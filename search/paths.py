@@ -46,7 +46,7 @@ class StudyPaths:
 
     @property
     def problems_csv(self) -> Path:
-        """All that the audit found wrong with the tracks: what is quarantined, doubled, or leaks."""
+        """All that the audit found wrong: which tracks are quarantined, doubled, or leak."""
         return self.root / "quarantine.csv"
 
     @property
