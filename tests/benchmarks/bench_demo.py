@@ -66,13 +66,14 @@ def main() -> int:
         beyond = sorted(
             row.facts["elapsed_s"] - row.facts["train_s"] - row.facts["valid_s"] for row in warm
         )
+        median = beyond[len(beyond) // 2]
         single, ensemble = found["best_single"]["test"], found["ensemble"]["test"]
         table = {
             "wall time, s": f"{wall_s:.0f}",
             "trials": f"{sum(found['trials'][s] for s in ('complete', 'pruned', 'failed'))}",
             "peak memory of all processes (PSS), MB": f"{watch.peak_mb:.0f}",
             "  the same as a sum of RSS, MB": f"{watch.peak_rss_mb:.0f}",
-            "warm trial beyond its training and validation, s, median": f"{beyond[len(beyond) // 2]:.2f}",
+            "warm trial beyond its training and validation, s, median": f"{median:.2f}",
             "  the worst": f"{beyond[-1]:.2f}",
             "best single, test": f"{single['accuracy']:.3f} {single['ci95']}",
             "ensemble, test": f"{ensemble['accuracy']:.3f} {ensemble['ci95']}",
