@@ -59,11 +59,6 @@ class StudyPaths:
         """What was found and how sure that is, for scripts."""
         return self.root / "report.json"
 
-    @property
-    def baselines(self) -> Path:
-        """The baselines' predictions, so that a resumed sweep fits none again."""
-        return self.root / "baselines.safetensors"
-
     def ensemble(self, kind: str) -> Path:
         """The members and weights of one kind of ensemble."""
         return self.root / "ensembles" / f"{kind}.json"

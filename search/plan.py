@@ -6,7 +6,6 @@ import numpy as np
 
 from datasets.config import plain
 from search.finalists import Job
-from search.paths import StudyPaths
 from search.prepare import Prepared
 from search.resolve import Resolved
 from search.space import Candidate
@@ -28,7 +27,7 @@ def plan_trial(
         extra_ids=(),
         seed=_seed(resolved, number),
         keep_best=True,
-        folder=paths_of(resolved).trial(number).root,
+        folder=resolved.sweep.paths.trial(number).root,
     )
 
 
@@ -44,13 +43,8 @@ def plan_finalist(
         extra_ids=prepared.split.test_ids,
         seed=_seed(resolved, job.number, job.fold, job.seed),
         keep_best=False,
-        folder=paths_of(resolved).finalist(job.number, fold=job.fold, seed=job.seed).root,
+        folder=resolved.sweep.paths.finalist(job.number, fold=job.fold, seed=job.seed).root,
     )
-
-
-def paths_of(resolved: Resolved) -> StudyPaths:
-    """The study's files."""
-    return resolved.sweep.paths
 
 
 def _plan(

@@ -103,6 +103,11 @@ def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType
     except UserError as error:
         problems.append(f"dataset.name: {error}")
         return None, None
+    if hasattr(module, "features") or hasattr(module, "load"):
+        problems.append(
+            f"dataset.name: '{name}' brings ready-made features, which no architecture eats yet; "
+            f"take one that brings audio: chorale data list"
+        )
     made, bad = check(module.Config, options, prefix="dataset.")
     problems += bad
     return module, made

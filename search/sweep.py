@@ -164,7 +164,7 @@ class _Sitting:
         jobs = [
             Job(number, fold, seed)
             for number in numbers
-            for fold in range(sweep.finalists.folds)
+            for fold in range(self.prepared.split.n_folds)
             for seed in range(sweep.finalists.seeds)
         ]
         told = Finals(
@@ -184,7 +184,8 @@ class _Sitting:
             trials = FinalistTrials(told, self.ledger, display)
             self.crew.runner.run(trials, run_trial)
         self.progress.stage(
-            "finalists", f"trials {', '.join(map(str, numbers))} on {sweep.finalists.folds} folds"
+            "finalists",
+            f"trials {', '.join(map(str, numbers))} on {self.prepared.split.n_folds} folds",
         )
         return jobs
 
@@ -266,7 +267,7 @@ class _Sitting:
             return float("inf")
         rows = self.ledger.rows(sweep.name, study.STAGE).values()
         whole = [row.facts["elapsed_s"] for row in rows if row.state == "COMPLETE"]
-        n_jobs = sweep.finalists.configs * sweep.finalists.folds * sweep.finalists.seeds
+        n_jobs = sweep.finalists.configs * self.prepared.split.n_folds * sweep.finalists.seeds
         mean_s = sum(whole) / len(whole) if whole else 0.0
         finals_s = n_jobs * mean_s / self.crew.trials_at_once
         return sweep.budget.minutes * 60 - self._spent_before_s - self.elapsed_s() - finals_s
