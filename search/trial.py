@@ -74,17 +74,25 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
     Raises:
         lightning_models.module.Diverged: the loss is no longer finite.
     """
+    # Imported here, in the worker: a process that only plans trials does not wait for it.
+    from lightning_models import speed
+
+    speed.prepare()
+    try:
+        return _train(spec.payload["plan"], report)
+    finally:
+        speed.give_memory_back()
+
+
+def _train(plan: TrialPlan, report: Report) -> TrialResult:
     started = time.perf_counter()
-    # Imported here, in the worker: the driver never needs to load PyTorch.
     from datasets.cache import FeatureStore
-    from lightning_models import checkpoint, speed
+    from lightning_models import checkpoint
     from lightning_models.datamodule import FoldData
     from lightning_models.fit import predict, train
     from lightning_models.module import TrainConfig
     from search.space import load_architecture
 
-    plan: TrialPlan = spec.payload["plan"]
-    speed.prepare()
     paths = TrialPaths(Path(plan.folder))
     write_text(paths.config_yaml, yaml.safe_dump(_described(plan), sort_keys=False))
     data = FoldData(

@@ -51,3 +51,16 @@ def test_seeding_torch_is_what_dropout_draws_from() -> None:
         first = torch.rand(4)
         speed.seed_torch(3, torch.device("cpu"))
         assert torch.equal(torch.rand(4), first)
+
+
+def test_memory_that_was_kept_is_given_back() -> None:
+    code = (
+        "import torch, psutil; from lightning_models import speed; speed.prepare();"
+        "rss = lambda: psutil.Process().memory_info().rss / 2**20;"
+        "before = rss(); x = [torch.ones(2**20) for _ in range(64)]; del x; kept = rss();"
+        "speed.give_memory_back(); print(kept - before, rss() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept_mb, left_mb = map(float, done.stdout.split())
+    assert kept_mb > 200
+    assert left_mb < 100
