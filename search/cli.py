@@ -1,12 +1,11 @@
 """The command line: a table of commands. Nothing heavy is imported before a command is chosen."""
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from types import FrameType
-from typing import NoReturn
+
+from search import interrupts
 
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C or SIGTERM."""
@@ -60,12 +59,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if command is None:
         print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.listen()
     from cluster.base import ClusterError
     from datasets.errors import UserError
 
     try:
-        return command.run(words[len(name.split()) :])
+        return _run(command, words[len(name.split()) :])
     except (UserError, ClusterError) as error:
         print(f"chorale {name}: {error}", file=sys.stderr)
         return 1
@@ -74,9 +73,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends a command like Ctrl-C does: what is finished is kept."""
-    raise KeyboardInterrupt
+def _run(command: Command, words: Sequence[str]) -> int:
+    """Runs a command; what it raises after a signal is that signal's doing."""
+    try:
+        return command.run(words)
+    except (Exception, SystemExit) as error:
+        if not interrupts.received():
+            raise
+        raise KeyboardInterrupt from error
 
 
 def _help() -> str:

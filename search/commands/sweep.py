@@ -15,7 +15,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     from rich.console import Console
 
-    from search import report, yaml_file
+    from search import interrupts, report, yaml_file
     from search.resolve import resolve_file
     from search.sweep import run_sweep
 
@@ -27,7 +27,9 @@ def run(words: Sequence[str]) -> int:
     console = Console(width=width, highlight=False)
     try:
         found = run_sweep(resolved, resume="--resume" in words, console=console)
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if not (isinstance(error, KeyboardInterrupt) or interrupts.received()):
+            raise
         again = " ".join(["chorale sweep", *(w for w in words if w != "--resume"), "--resume"])
         console.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
         raise

@@ -1,9 +1,12 @@
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
-from search.cli import COMMANDS, main
+from datasets.errors import UserError
+from search.cli import COMMANDS, Command, main
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,6 +23,27 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), UserError("wrong"), SystemExit(1)])
+def test_whatever_a_signal_makes_a_command_raise_counts_as_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def run(words: Sequence[str]) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise error from None
+        return 0
+
+    handlers = [(s, signal.getsignal(s)) for s in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr("search.cli.COMMANDS", {"sweep": Command("", run)})
+    try:
+        assert main(["sweep"]) == 130
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_an_interrupted_sweep_keeps_its_trials_and_goes_on(
     kept = _finished(tmp_path)
     assert 2 <= len(kept) < 6, out + err
     if kind != signal.SIGKILL:
-        assert process.returncode == 130
+        assert process.returncode == 130, out + err
         assert "--resume" in out
         assert "Traceback" not in err
 
