@@ -76,7 +76,8 @@ class FeatureSet(Protocol):
     """What a file in `datasets/features` offers: `VERSION`, a frozen `Config`, and `extract`.
 
     `VERSION` is raised when `extract` gives other numbers. A config says at which `sample_rate` it
-    wants the waveform, how many values a frame has (`n_bins`), and `frame_rate_hz`.
+    wants the waveform, how many values a frame has (`n_bins`), `frame_rate_hz` (0 where a track is
+    described as a whole), and, where there is more than one, their `n_channels`.
     """
 
     VERSION: int

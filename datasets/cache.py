@@ -32,7 +32,7 @@ from datasets.config import plain
 from datasets.errors import UserError
 from datasets.extraction import Recipe, Source, digest, extract_chunk
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 _CHUNK_DURATION_S = 1800.0  # 40 MB of mel frames: what a worker and the joining hold at most
 
 
@@ -42,7 +42,8 @@ class FeatureStore:
 
     Track `i` has the frames `frames[offsets[i]:offsets[i + 1]]`. `frames` is float32
     `(n_frames of all tracks, n_bins)`, read-only and shared between processes; `offsets` is int64
-    `(n_tracks + 1,)`.
+    `(n_tracks + 1,)`. A frame's `n_bins` values are those of `n_channels` channels one after the
+    other. `frame_rate_hz` is 0 where frames do not follow one another in time: the rows of a table.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class FeatureStore:
     n_bins: int
     frames: npt.NDArray[np.float32]
     offsets: npt.NDArray[np.int64]
+    n_channels: int = 1
 
     @classmethod
     def open(cls, folder: Path) -> "FeatureStore":
@@ -73,6 +75,7 @@ class FeatureStore:
                 recipe_key=manifest["recipe_key"],
                 frame_rate_hz=manifest["frame_rate_hz"],
                 n_bins=manifest["n_bins"],
+                n_channels=manifest["n_channels"],
                 frames=frames,
                 offsets=offsets,
             )
@@ -166,7 +169,7 @@ def build(
     """
     recipe = Recipe(feature, config)
     track_ids, contents = tracks["track_id"].tolist(), tracks["content"].tolist()
-    folder = root / f"{feature}-{digest([recipe.key, track_ids, contents])}"
+    folder = root / f"{feature}-{digest([STORE_FORMAT, recipe.key, track_ids, contents])}"
     if folder.exists():
         return FeatureStore.open(folder)
     with _alone(root / f".{feature}-{recipe.key}.work") as work:
@@ -196,6 +199,7 @@ def _manifest(recipe: Recipe) -> dict[str, Any]:
         "recipe_key": recipe.key,
         "frame_rate_hz": config.frame_rate_hz,
         "n_bins": config.n_bins,
+        "n_channels": getattr(config, "n_channels", 1),
     }
 
 

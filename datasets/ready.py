@@ -20,8 +20,8 @@ from datasets.cache import STORE_FORMAT, FeatureStore
 from datasets.errors import UserError
 from datasets.extraction import digest
 
-FRAME_RATE_HZ = 1.0
-"""A table has no clock: a "second" of a ready feature set is one of its rows."""
+FRAME_RATE_HZ = 0.0
+"""A table has no clock: its rows are segments in no order."""
 
 
 def contents(tracks: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
@@ -59,7 +59,7 @@ def build_ready(
     columns = [str(column) for column in frame.columns]
     key = digest(["ready", feature, columns])
     track_ids, hashes = tracks["track_id"].tolist(), tracks["content"].tolist()
-    folder = root / f"{feature}-{digest([key, track_ids, hashes])}"
+    folder = root / f"{feature}-{digest([STORE_FORMAT, key, track_ids, hashes])}"
     if folder.exists():
         return FeatureStore.open(folder)
     values, offsets = _in_order(tracks, frame)
@@ -76,6 +76,7 @@ def build_ready(
             "recipe_key": key,
             "frame_rate_hz": FRAME_RATE_HZ,
             "n_bins": len(columns),
+            "n_channels": 1,
         }
         write_json(made / "manifest.json", manifest)
         publish(made, folder)

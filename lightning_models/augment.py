@@ -16,7 +16,7 @@ def mixup(x: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor,
     Batches are shuffled already, so "another one" is the one `shift` places further on.
 
     Args:
-        x: (batch, n_bins, n_frames).
+        x: (batch, n_channels, n_bins, n_frames).
         alpha: of the Beta(alpha, alpha) that the shares come from; greater than 0.
         rng: where the shares come from.
 
@@ -30,7 +30,7 @@ def mixup(x: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor,
     keep = torch.from_numpy(np.maximum(drawn, 1 - drawn)).to(x.device)
     shift = 1
     other = x.roll(shift, dims=0)
-    return torch.lerp(other, x, keep.view(-1, 1, 1)), keep, shift
+    return torch.lerp(other, x, keep.view(-1, 1, 1, 1)), keep, shift
 
 
 def spec_augment(
@@ -39,7 +39,7 @@ def spec_augment(
     """Hides random bands of bins and random stretches of frames of each crop behind the mean.
 
     Args:
-        x: (batch, n_bins, n_frames), standardised, so that the mean is 0.
+        x: (batch, n_channels, n_bins, n_frames), standardised, so that the mean is 0.
         n_masks: how many bands, and how many stretches, for each crop.
         shares: the greatest share (0 to 1) of the bins that a band covers, and of the frames that
             a stretch covers.
@@ -47,12 +47,12 @@ def spec_augment(
 
     Source: Park et al. 2019, "SpecAugment", arXiv:1904.08779 (without time warping).
     """
-    for dim, share in zip((1, 2), shares, strict=True):
+    for dim, share in zip((2, 3), shares, strict=True):
         size = x.shape[dim]
         width = rng.uniform(0, share * size, (len(x), n_masks, 1))
         start = rng.uniform(0, 1, (len(x), n_masks, 1)) * (size - width)
         place = np.arange(size)
         hidden = ((place >= start) & (place < start + width)).any(axis=1)  # (batch, size)
         mask = torch.from_numpy(hidden).to(x.device)
-        x = x.masked_fill(mask.unsqueeze(2 if dim == 1 else 1), 0.0)
+        x = x.masked_fill(mask.unsqueeze(1).unsqueeze(5 - dim), 0.0)
     return x

@@ -10,6 +10,10 @@ from typing import Any, Protocol
 import torch
 from optuna.distributions import BaseDistribution
 
+InputShape = tuple[int, int, int]
+"""(n_channels, n_bins, n_frames) of what a network is given, but for the batch: a spectrogram has
+one channel, a picture one to four; a table has one frame, whose bins are its columns."""
+
 Space = Mapping[str, BaseDistribution]
 """A name of a field of a config -> the Optuna distribution of its values."""
 
@@ -23,11 +27,11 @@ class Network(Protocol):
     head: torch.nn.Module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` (batch, n_bins, n_frames) -> logits (batch, n_classes)."""
+        """`x` (batch, n_channels, n_bins, n_frames) -> logits (batch, n_classes)."""
         ...
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """The vector before the last layer: `x` (batch, n_bins, n_frames) -> (batch, width)."""
+        """The vector before the last layer: `x` as for `forward` -> (batch, width)."""
         ...
 
 
@@ -45,12 +49,12 @@ class Architecture(Protocol):
     SPACE: Space
     DEFAULTS: tuple[Mapping[str, Any], ...]
 
-    def build(self, config: Any, input_shape: tuple[int, int], n_classes: int) -> torch.nn.Module:
+    def build(self, config: Any, input_shape: InputShape, n_classes: int) -> torch.nn.Module:
         """A freshly initialised `Network`.
 
         Args:
             config: this architecture's `Config`.
-            input_shape: (n_bins, n_frames) of a training crop. Longer inputs must work too.
+            input_shape: of a training crop. Inputs with more frames must work too.
             n_classes: how many logits.
 
         Raises:

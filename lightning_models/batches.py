@@ -30,7 +30,8 @@ class CropSource:
         Args:
             data: the tracks.
             n_frames: of a crop.
-            pad: (n_bins,), the frame that stands before a track's first and after its last.
+            pad: (n_channels * n_bins,), the frame that stands before a track's first and after
+                its last.
             center: whether each track's own mean is taken off.
             device: where crops are wanted.
         """
@@ -42,6 +43,7 @@ class CropSource:
         self._lengths = torch.from_numpy(data.lengths)
         self._steps = torch.arange(n_frames, device=self._home)
         self._pad = pad.to(self._home)
+        self._n_channels = data.store.n_channels
         self._means = data.track_means if center else None
 
     def gather(self, rows: Tensor, starts: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ class CropSource:
             starts: (batch,) int64.
 
         Returns:
-            (batch, n_bins, n_frames): a view of (batch, n_frames, n_bins), frames contiguous.
+            (batch, n_channels, n_bins, n_frames): a view, in memory frame lies after frame.
         """
         lengths = self._lengths[rows]
         padded = bool(((starts < 0) | (starts + self.n_frames > lengths)).any())
@@ -67,7 +69,8 @@ class CropSource:
             x -= self._means[rows].to(self._home).unsqueeze(1)
         if padded:
             x = torch.where(inside.unsqueeze(2), x, self._pad)
-        return x.to(self.device).transpose(1, 2)
+        x = x.view(*place.shape, self._n_channels, -1)  # (batch, n_frames, n_channels, n_bins)
+        return x.to(self.device).permute(0, 2, 3, 1)
 
 
 class TrainBatches:

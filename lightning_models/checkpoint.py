@@ -22,7 +22,8 @@ from datasets.atomic import atomic, write_json
 from datasets.config import config, plain, read
 from datasets.errors import UserError
 from lightning_models import architectures
-from lightning_models.module import GenreClassifier, TrainConfig
+from lightning_models.module import GenreClassifier
+from lightning_models.train_config import TrainConfig
 
 CARD = "card.json"
 
@@ -34,7 +35,7 @@ class _Network:
     architecture: str
     config: dict[str, Any]
     train: dict[str, Any]
-    input_shape: tuple[int, int]
+    input_shape: tuple[int, int, int]
     n_classes: int
     labels: tuple[str, ...]
     weights: str

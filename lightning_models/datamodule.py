@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.errors import UserError
+from lightning_models.base import InputShape
 
 Rows = NDArray[np.int64]
 Statistics = tuple[Tensor, Tensor]
@@ -41,12 +42,17 @@ class Frames(Protocol):
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames a second."""
+        """Frames a second; 0 where frames do not follow one another in time, as a table's rows."""
         ...
 
     @property
     def n_bins(self) -> int:
-        """Values a frame."""
+        """Values a frame, of all channels: those of the first, then those of the second, ..."""
+        ...
+
+    @property
+    def n_channels(self) -> int:
+        """Into how many equal parts the values of a frame fall; spectrograms have one."""
         ...
 
 
@@ -57,13 +63,16 @@ class MemoryFrames:
     frames: NDArray[np.float32]
     offsets: NDArray[np.int64]
     frame_rate_hz: float
+    n_channels: int = 1
 
     @classmethod
-    def of(cls, tracks: Sequence[NDArray[np.float32]], *, frame_rate_hz: float) -> "MemoryFrames":
+    def of(
+        cls, tracks: Sequence[NDArray[np.float32]], *, frame_rate_hz: float, n_channels: int = 1
+    ) -> "MemoryFrames":
         """Joins features of tracks as feature sets give them: (n_bins, n_frames) each."""
         offsets = np.cumsum([0, *(track.shape[1] for track in tracks)], dtype=np.int64)
         frames = np.ascontiguousarray(np.concatenate(tracks, axis=1).T, dtype=np.float32)
-        return cls(frames, offsets, frame_rate_hz)
+        return cls(frames, offsets, frame_rate_hz, n_channels)
 
     @property
     def n_bins(self) -> int:
@@ -82,6 +91,11 @@ class Tracks:
     def lengths(self) -> NDArray[np.int64]:
         """(n_tracks,), in frames."""
         return self.store.offsets[1:] - self.store.offsets[:-1]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether frames are rows of a table, each of which describes its track by itself."""
+        return self.store.frame_rate_hz == 0
 
     @cached_property
     def track_means(self) -> Tensor:
@@ -151,19 +165,24 @@ class FoldData(Tracks):
         std[std < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
         return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std.astype(np.float32))
 
-    def crop_frames(self, crop_s: float) -> int:
-        """How many frames a crop of `crop_s` seconds has: no more than the longest training track.
+    def input_shape(self, crop_s: float) -> InputShape:
+        """The shape of a crop of `crop_s` seconds: no longer than the longest training track.
+
+        What has no time axis is taken frame by frame, whatever `crop_s` says.
 
         Raises:
-            UserError: not even one.
+            UserError: not even one frame lasts that short a time.
         """
-        wanted = round(crop_s * self.store.frame_rate_hz)
+        rate_hz = self.store.frame_rate_hz
+        wanted = round(crop_s * rate_hz) if rate_hz else 1
         if wanted < 1:
             raise UserError(
                 f"crop_s={crop_s} is shorter than one frame "
-                f"({1 / self.store.frame_rate_hz:.4f} s); give a longer train.crop_s"
+                f"({1 / rate_hz:.4f} s); give a longer train.crop_s"
             )
-        return int(min(wanted, self.lengths[self.train_rows].max()))
+        n_channels = self.store.n_channels
+        n_frames = int(min(wanted, self.lengths[self.train_rows].max()))
+        return n_channels, self.store.n_bins // n_channels, n_frames
 
 
 def _as_tensor(frames: NDArray[np.float32], device: torch.device) -> Tensor:

@@ -21,8 +21,9 @@ from datasets.errors import unknown
 from lightning_models import speed
 from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
-from lightning_models.module import GenreClassifier, TrainConfig
+from lightning_models.module import GenreClassifier
 from lightning_models.predict import Prediction, predict
+from lightning_models.train_config import TrainConfig
 from lightning_models.watch import OBJECTIVES, OnEpoch, Watch
 
 __all__ = ["Prediction", "Trained", "predict", "train"]
@@ -84,21 +85,20 @@ def train(
         raise unknown("objective", objective, OBJECTIVES)
     speed.quieten_lightning()
     device = speed.device()
-    n_frames = data.crop_frames(train_config.crop_s)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         speed.seed_torch(seed, device)
         module = GenreClassifier(
             architecture=architecture,
             config=config,
             train_config=train_config,
-            input_shape=(data.store.n_bins, n_frames),
+            input_shape=data.input_shape(train_config.crop_s),
             n_classes=data.n_classes,
             statistics=data.statistics(center=train_config.center),
             seed=seed,
         )
         batches = TrainBatches(
             data,
-            n_frames=n_frames,
+            n_frames=module.input_shape[2],
             batch_size=train_config.batch_size,
             seed=seed,
             crops_per_track=train_config.crops_per_track,

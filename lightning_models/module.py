@@ -1,28 +1,22 @@
 """One LightningModule for every architecture: standardise, augment, train, judge.
 
-`fit.train` drives it; its training space stands beside it, and `search.space` joins that with the
-architecture's own.
+`fit.train` drives it, by a `train_config.TrainConfig`.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import Field
 from torch import Tensor
 
 from datasets import plugins
-from datasets.config import config
 from lightning_models import architectures, speed
 from lightning_models.augment import mixup, spec_augment
-from lightning_models.base import Space
-
-Schedule = Literal["constant", "cosine", "one_cycle"]
+from lightning_models.base import InputShape
+from lightning_models.train_config import Schedule, TrainConfig
 
 WARM_UP = 0.05
 """The share of all steps in which a constant or cosine learning rate rises to its full height."""
@@ -36,76 +30,6 @@ CYCLE_START = 1 / 25
 
 class Diverged(Exception):  # noqa: N818 - it is what happened to a trial
     """The training ran away: a loss is no longer a finite number. The text says which and when."""
-
-
-@config
-class TrainConfig:
-    """How a network is trained, whatever the network."""
-
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
-    """The rule of the steps: sgd has Nesterov's momentum; adam's weight decay is plain L2."""
-    lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    """Learning rate of adam and adamw."""
-    sgd_lr: Annotated[float, Field(gt=0, le=10)] = 0.03
-    """Learning rate of sgd."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of sgd; 0 for none."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-3
-    """Pull of the weights to zero; biases and norms are left alone."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of a label that is spread over all classes."""
-    mixup_alpha: Annotated[float, Field(ge=0, le=4)] = 0.0
-    """How evenly mixup blends two crops; 0 for no mixup."""
-    n_masks: Annotated[int, Field(ge=0, le=4)] = 0
-    """How many bands of bins and stretches of frames SpecAugment hides; 0 for none."""
-    bin_mask: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """The greatest share of the bins that one band hides."""
-    frame_mask: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """The greatest share of the frames that one stretch hides."""
-    batch_size: Annotated[int, Field(ge=2, le=4096)] = 32
-    """Crops a step."""
-    schedule: Schedule = "one_cycle"
-    """The course of the learning rate over all epochs."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
-    """Longer gradients are shortened to this norm; null for as they are."""
-    max_epochs: Annotated[int, Field(ge=1)] = 30
-    """Passes over the training tracks."""
-    patience: Annotated[int, Field(ge=1)] | None = None
-    """Epochs without a better one after which a training ends early; null for never."""
-    center: bool = False
-    """Whether each track's own mean of each bin, its loudness and colour, is taken off first."""
-    crop_s: Annotated[float, Field(gt=0)] = 3.0
-    """Seconds of a training crop, and of a window that is judged."""
-    crops_per_track: Annotated[int, Field(ge=1)] = 1
-    """Crops taken from each track in each epoch."""
-    n_windows: Annotated[int, Field(ge=1)] = 8
-    """The most windows that a track is judged by."""
-
-
-TRAIN_SPACE: Space = {
-    "optimizer": CategoricalDistribution(("adam", "adamw", "sgd")),
-    "lr": FloatDistribution(1e-4, 3e-3, log=True),
-    "sgd_lr": FloatDistribution(1e-2, 1e-1, log=True),
-    "momentum": FloatDistribution(0.8, 0.98),
-    "weight_decay": FloatDistribution(1e-5, 5e-2, log=True),
-    "label_smoothing": FloatDistribution(0.0, 0.2, step=0.05),
-    "mixup_alpha": FloatDistribution(0.0, 0.5, step=0.1),
-    "n_masks": IntDistribution(0, 2),
-    "bin_mask": FloatDistribution(0.05, 0.35),
-    "frame_mask": FloatDistribution(0.05, 0.25),
-    "batch_size": CategoricalDistribution((16, 32, 64, 128)),
-    "schedule": CategoricalDistribution(("constant", "cosine", "one_cycle")),
-    "center": CategoricalDistribution((False, True)),
-}
-
-ONLY_WITH: Mapping[str, tuple[str, tuple[Any, ...]]] = {
-    "lr": ("optimizer", ("adam", "adamw")),
-    "sgd_lr": ("optimizer", ("sgd",)),
-    "momentum": ("optimizer", ("sgd",)),
-    "bin_mask": ("n_masks", (1, 2)),
-    "frame_mask": ("n_masks", (1, 2)),
-}
-"""A parameter of `TRAIN_SPACE` -> another one, and the values of it under which it exists."""
 
 
 def lr_factor(step: int, *, n_steps: int, schedule: Schedule) -> float:
@@ -131,8 +55,8 @@ def lr_factor(step: int, *, n_steps: int, schedule: Schedule) -> float:
 class GenreClassifier(pl.LightningModule):
     """An architecture's network between standardisation and a loss.
 
-    It takes features as they are, of shape (batch, n_bins, n_frames): mean and deviation of the
-    training rows are buffers of it, so that they are saved and loaded with its weights.
+    It takes features as they are, of shape (batch, n_channels, n_bins, n_frames): mean and
+    deviation of the training rows are buffers, so that they are saved and loaded with its weights.
     """
 
     mean: Tensor
@@ -144,7 +68,7 @@ class GenreClassifier(pl.LightningModule):
         architecture: str,
         config: Any,
         train_config: TrainConfig,
-        input_shape: tuple[int, int],
+        input_shape: InputShape,
         n_classes: int,
         statistics: tuple[Tensor, Tensor] | None = None,
         seed: int = 0,
@@ -155,10 +79,10 @@ class GenreClassifier(pl.LightningModule):
             architecture: a file name in `lightning_models.architectures`.
             config: that architecture's `Config`.
             train_config: how it will be, or was, trained.
-            input_shape: (n_bins, n_frames) of a training crop.
+            input_shape: (n_channels, n_bins, n_frames) of a training crop.
             n_classes: how many logits.
-            statistics: mean and deviation (n_bins,) of the training rows; none when they are
-                about to be loaded.
+            statistics: mean and deviation (n_channels * n_bins,) of the training rows; none when
+                they are about to be loaded.
             seed: of the augmentation.
 
         Raises:
@@ -171,9 +95,11 @@ class GenreClassifier(pl.LightningModule):
         self.input_shape = input_shape
         self.n_classes = n_classes
         self.seed = seed
-        mean, std = statistics or (torch.zeros(input_shape[0]), torch.ones(input_shape[0]))
-        self.register_buffer("mean", mean.view(-1, 1).clone())
-        self.register_buffer("std", std.view(-1, 1).clone())
+        n_channels, n_bins, _ = input_shape
+        size = n_channels * n_bins
+        mean, std = statistics or (torch.zeros(size), torch.ones(size))
+        self.register_buffer("mean", mean.view(n_channels, n_bins, 1).clone())
+        self.register_buffer("std", std.view(n_channels, n_bins, 1).clone())
         plugin = plugins.load(architectures, architecture, kind="architecture")
         network = plugin.build(config, input_shape, n_classes)
         # convolutions are twice as fast with channels last; nothing else has four dimensions
@@ -183,11 +109,11 @@ class GenreClassifier(pl.LightningModule):
         self._n_steps = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (batch, n_bins, n_frames) -> logits (batch, n_classes), float32."""
+        """Features (batch, n_channels, n_bins, n_frames) -> logits (batch, n_classes), float32."""
         return self.judge(x)[0]
 
     def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, n_bins, n_frames) -> logits and embedding.
+        """Features (batch, n_channels, n_bins, n_frames) -> logits and embedding.
 
         Both, (batch, n_classes) and (batch, width), are float32 and come from one pass.
         """
@@ -197,7 +123,7 @@ class GenreClassifier(pl.LightningModule):
         return logits.float(), embedding.float()
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The loss of one batch: features (batch, n_bins, n_frames), labels (batch,)."""
+        """The loss of a batch: features (batch, n_channels, n_bins, n_frames), labels (batch,)."""
         x, labels = batch
         settings = self.train_config
         x = (x - self.mean) / self.std

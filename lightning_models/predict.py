@@ -39,9 +39,10 @@ def predict(module: GenreClassifier, data: Tracks, rows: Rows) -> Prediction:
         rows: rows of the store.
     """
     device = module.device
-    n_frames = module.input_shape[1]
+    n_frames = module.input_shape[2]
     settings = module.train_config
-    seen = windows(data.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows)
+    n_windows = int(data.lengths.max()) if data.is_table else settings.n_windows
+    seen = windows(data.lengths, rows, n_frames=n_frames, n_windows=n_windows)
     mean = module.mean.flatten()
     source = CropSource(data, n_frames=n_frames, pad=mean, center=settings.center, device=device)
     size = WINDOWS_AT_ONCE.get(device.type, 64)

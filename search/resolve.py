@@ -12,7 +12,7 @@ from datasets import catalog, plugins
 from datasets import features as feature_files
 from datasets.config import check, listed
 from datasets.errors import UserError, unknown
-from lightning_models.module import TrainConfig
+from lightning_models.train_config import TrainConfig
 from search import ensembles as ensemble_files
 from search.config import SweepConfig, read_values
 from search.space import Candidate, SearchSpace, load_architecture, make_space

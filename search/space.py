@@ -19,7 +19,7 @@ from optuna.trial import BaseTrial
 from datasets import plugins
 from datasets.errors import UserError, unknown
 from lightning_models import architectures as architecture_files
-from lightning_models.module import ONLY_WITH, TRAIN_SPACE, TrainConfig
+from lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
 
 KINDS = ("float", "log_float", "int", "log_int", "choice")
 TRAIN = "train"
@@ -68,12 +68,19 @@ class SearchSpace:
         }
         train: dict[str, Any] = {}
         for name, distribution in _parents_first(self.spaces[TRAIN]):
-            if name in ONLY_WITH:
-                parent, values = ONLY_WITH[name]
-                if train.get(parent, self.fixed.get(parent)) not in values:
-                    continue
+            if not self._exists(name, features, train):
+                continue
             train[name] = draw(trial, f"{TRAIN}.{name}", distribution)
         return Candidate(architecture, features, config, train)
+
+    def _exists(self, name: str, features: str, train: Mapping[str, Any]) -> bool:
+        """Whether a training parameter means something for these features and earlier values."""
+        if features not in ONLY_FOR.get(name, (features,)):
+            return False
+        if name not in ONLY_WITH:
+            return True
+        parent, values = ONLY_WITH[name]
+        return train.get(parent, self.fixed.get(parent)) in values
 
     def defaults(self) -> list[dict[str, Any]]:
         """The architectures' known-good points, the first of each before the second of any.

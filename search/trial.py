@@ -90,7 +90,7 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
     from lightning_models import checkpoint
     from lightning_models.datamodule import FoldData
     from lightning_models.fit import predict, train
-    from lightning_models.module import TrainConfig
+    from lightning_models.train_config import TrainConfig
     from search.space import load_architecture
 
     paths = TrialPaths(Path(plan.folder))

@@ -29,8 +29,8 @@ class Config:
 
     @property
     def frame_rate_hz(self) -> float:
-        """One: a track has a single frame, whatever its length."""
-        return 1.0
+        """None: a track has a single frame, whatever its length."""
+        return 0.0
 
     @property
     def n_bins(self) -> int:

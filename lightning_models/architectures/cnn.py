@@ -6,7 +6,6 @@ batch norm, L2 and 3x3 max pooling of stride 2, a dense layer, softmax, on MFCC 
 
 from typing import Annotated, Literal
 
-import torch
 from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -16,9 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
-from lightning_models.base import Space
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import Classifier, dense, pool_frames
 
-FEATURES = ("mel", "mfcc")
+FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
 
 
 @config
@@ -111,15 +111,14 @@ DEFAULTS = (
 )
 
 
-class Cnn(nn.Module):
+class Cnn(Classifier):
     """Convolution, max pooling, ReLU, batch norm, some times over; then frames are pooled."""
 
-    def __init__(self, config: Config, input_shape: tuple[int, int], n_classes: int) -> None:
+    def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
-        n_bins, n_frames = input_shape
+        channels, n_bins, n_frames = input_shape
         blocks: list[nn.Module] = []
-        channels = 1
         for i in range(config.n_layers):
             width = round(config.width * config.growth**i)
             blocks += [
@@ -133,37 +132,24 @@ class Cnn(nn.Module):
         self.pooling = config.pooling
         self.n_frames = n_frames  # left of a training crop, for flatten
         n_steps = {"flatten": n_frames, "mean_max": 2}.get(config.pooling, 1)
-        self.dense = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(channels * n_bins * n_steps, config.dense),
-            nn.ReLU(inplace=True),
-            nn.Dropout(config.dropout),
-        )
+        n_pooled = channels * n_bins * n_steps
+        self.dense = dense(n_pooled, config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, n_bins, n_frames) -> logits (batch, n_classes)."""
-        logits: Tensor = self.head(self.embed(x))
-        return logits
-
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
         # frames come contiguous, so this order costs no copy
-        x = self.body(x.transpose(1, 2).unsqueeze(1))  # (batch, channels, n_frames, n_bins)
+        x = self.body(x.transpose(2, 3))  # (batch, width, n_frames, n_bins)
         embedding: Tensor = self.dense(self._pool(x).flatten(1))
         return embedding
 
     def _pool(self, x: Tensor) -> Tensor:
-        if self.pooling == "mean":
-            return x.mean(dim=2)
-        if self.pooling == "max":
-            return x.amax(dim=2)
-        if self.pooling == "mean_max":
-            return torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1)
-        return nn.functional.adaptive_avg_pool2d(x, (self.n_frames, x.shape[3]))
+        if self.pooling == "flatten":
+            return nn.functional.adaptive_avg_pool2d(x, (self.n_frames, x.shape[3]))
+        return pool_frames(x, kind=self.pooling, dim=2)
 
 
-def build(config: Config, input_shape: tuple[int, int], n_classes: int) -> nn.Module:
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Cnn` (see `lightning_models.base.Architecture.build`).
 
     Its pools round up, so that no input is too small for it.

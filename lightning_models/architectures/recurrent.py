@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.config import config
-from lightning_models.base import Space
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import Classifier, dense, pool_frames
 
-FEATURES = ("mfcc", "mel")
+FEATURES = ("mfcc", "mel", "stft", "encoder")
 
 
 @config
@@ -97,7 +98,7 @@ DEFAULTS = (
 )
 
 
-class Recurrent(nn.Module):
+class Recurrent(Classifier):
     """Recurrent layers over (averaged) frames; their steps are pooled; a dense layer."""
 
     def __init__(self, config: Config, n_bins: int, n_classes: int) -> None:
@@ -116,21 +117,12 @@ class Recurrent(nn.Module):
         )
         width = config.width * (2 if config.bidirectional else 1)
         self.attention = nn.Linear(width, 1) if config.pooling == "attention" else None
-        self.dense = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(width, config.dense),
-            nn.ReLU(inplace=True),
-            nn.Dropout(config.dropout),
-        )
+        self.dense = dense(width, config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, n_bins, n_frames) -> logits (batch, n_classes)."""
-        logits: Tensor = self.head(self.embed(x))
-        return logits
-
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        x = x.flatten(1, 2)
         if self.stride > 1:
             x = F.avg_pool1d(x, self.stride, ceil_mode=True)
         steps = self._read(x.transpose(1, 2))  # (batch, n_steps, width)
@@ -147,10 +139,8 @@ class Recurrent(nn.Module):
         return read
 
     def _pool(self, steps: Tensor) -> Tensor:
-        if self.pooling == "mean":
-            return steps.mean(dim=1)
-        if self.pooling == "max":
-            return steps.amax(dim=1)
+        if self.pooling in ("mean", "max"):
+            return pool_frames(steps, kind=self.pooling, dim=1)
         if self.attention is not None:
             share = self.attention(steps).softmax(dim=1)  # (batch, n_steps, 1)
             read: Tensor = (share * steps).sum(dim=1)
@@ -161,6 +151,6 @@ class Recurrent(nn.Module):
         return torch.cat([steps[:, -1, :half], steps[:, 0, half:]], dim=1)
 
 
-def build(config: Config, input_shape: tuple[int, int], n_classes: int) -> nn.Module:
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Recurrent` (see `lightning_models.base.Architecture.build`)."""
-    return Recurrent(config, input_shape[0], n_classes)
+    return Recurrent(config, input_shape[0] * input_shape[1], n_classes)

@@ -81,7 +81,7 @@ def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
 
 def _ours(architecture: str, config: Any, data: Any, epochs: int) -> float:
     from lightning_models.fit import train
-    from lightning_models.module import TrainConfig
+    from lightning_models.train_config import TrainConfig
 
     settings = TrainConfig(max_epochs=epochs, batch_size=BATCH, crop_s=N_FRAMES / 100)
     return train(
@@ -102,7 +102,8 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
     from torch.utils.data import DataLoader, TensorDataset
 
     from lightning_models.batches import CropSource
-    from lightning_models.module import GenreClassifier, TrainConfig
+    from lightning_models.module import GenreClassifier
+    from lightning_models.train_config import TrainConfig
 
     class Clock(pl.Callback):
         seconds = 0.0
@@ -118,7 +119,7 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
         architecture=architecture,
         config=config,
         train_config=TrainConfig(clip_norm=None),
-        input_shape=(data.store.n_bins, N_FRAMES),
+        input_shape=(1, data.store.n_bins, N_FRAMES),
         n_classes=N_CLASSES,
         statistics=data.statistics(center=False),
     )
@@ -156,7 +157,8 @@ def fixed_costs() -> dict[str, float]:
     from lightning_models.architectures import cnn
     from lightning_models.batches import TrainBatches
     from lightning_models.fit import predict, train
-    from lightning_models.module import GenreClassifier, TrainConfig
+    from lightning_models.module import GenreClassifier
+    from lightning_models.train_config import TrainConfig
 
     data = fold(n_bins=16, n_tracks=8, n_frames=20)
     config = cnn.Config(n_layers=2, width=4, dense=8)
@@ -178,7 +180,7 @@ def fixed_costs() -> dict[str, float]:
             architecture="cnn",
             config=config,
             train_config=TrainConfig(),
-            input_shape=(16, 20),
+            input_shape=(1, 16, 20),
             n_classes=N_CLASSES,
             statistics=data.statistics(center=False),
         )

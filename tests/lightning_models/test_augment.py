@@ -6,28 +6,28 @@ from lightning_models.augment import mixup, spec_augment
 
 
 def test_mixup_blends_each_crop_with_the_one_whose_label_it_names() -> None:
-    x = torch.arange(6.0).view(6, 1, 1).expand(6, 2, 3).contiguous()
+    x = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 2, 3).contiguous()
     blended, keep, shift = mixup(x, alpha=0.5, rng=np.random.default_rng(0))
     numbers = torch.arange(6.0)
     expected = keep * numbers + (1 - keep) * numbers.roll(shift)
-    torch.testing.assert_close(blended[:, 0, 0], expected)
+    torch.testing.assert_close(blended[:, 0, 0, 0], expected)
     assert keep.min() >= 0.5
     assert keep.max() <= 1.0
 
 
 def test_mixup_of_the_same_seed_is_the_same() -> None:
-    x = torch.randn(8, 3, 5)
+    x = torch.randn(8, 1, 3, 5)
     first, second = (mixup(x, alpha=0.3, rng=np.random.default_rng(4))[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize(("shares", "dim"), [((0.5, 0.0), 1), ((0.0, 0.5), 2)])
+@pytest.mark.parametrize(("shares", "dim"), [((0.5, 0.0), 2), ((0.0, 0.5), 3)])
 def test_spec_augment_hides_whole_bands_or_stretches_within_its_share(
     shares: tuple[float, float], dim: int
 ) -> None:
-    x = torch.ones(64, 20, 30)
+    x = torch.ones(64, 2, 20, 30)
     masked = spec_augment(x, n_masks=1, shares=shares, rng=np.random.default_rng(0))
-    hidden = (masked == 0).float().mean(dim=3 - dim)  # (batch, size): 0 or 1 all along
+    hidden = (masked == 0).float().mean(dim=(1, 5 - dim))  # (batch, size): 0 or 1 all along
     assert set(hidden.flatten().tolist()) == {0.0, 1.0}
     assert hidden.mean(dim=1).max() <= 0.5 + 1 / hidden.shape[1]
     assert 0.15 < hidden.mean() < 0.35
@@ -35,7 +35,7 @@ def test_spec_augment_hides_whole_bands_or_stretches_within_its_share(
 
 
 def test_spec_augment_with_no_share_hides_nothing() -> None:
-    x = torch.randn(4, 10, 10)
+    x = torch.randn(4, 1, 10, 10)
     assert torch.equal(
         spec_augment(x, n_masks=2, shares=(0.0, 0.0), rng=np.random.default_rng(0)), x
     )

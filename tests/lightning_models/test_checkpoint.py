@@ -8,7 +8,8 @@ import torch
 from datasets.errors import UserError
 from lightning_models.architectures import cnn
 from lightning_models.checkpoint import load, save
-from lightning_models.module import GenreClassifier, TrainConfig
+from lightning_models.module import GenreClassifier
+from lightning_models.train_config import TrainConfig
 
 LABELS = ["blues", "disco", "rock"]
 
@@ -19,7 +20,7 @@ def classifier(seed: int = 0) -> GenreClassifier:
         architecture="cnn",
         config=cnn.Config(n_layers=2, width=4, dense=8),
         train_config=TrainConfig(lr=0.002, crop_s=1.5),
-        input_shape=(8, 12),
+        input_shape=(1, 8, 12),
         n_classes=3,
         statistics=(torch.arange(8.0), torch.arange(1.0, 9.0)),
     ).eval()
@@ -38,7 +39,7 @@ def change(folder: Path, **values: Any) -> None:
 
 def test_a_module_comes_back_with_all_that_it_needs(folder: Path) -> None:
     module, card = load(folder)
-    x = torch.randn(2, 8, 12)
+    x = torch.randn(2, 1, 8, 12)
     assert torch.equal(module(x), classifier()(x))
     assert torch.equal(module.mean, classifier().mean)
     assert (module.train_config, module.config) == (
@@ -52,7 +53,7 @@ def test_a_module_comes_back_with_all_that_it_needs(folder: Path) -> None:
 
 def test_saving_again_replaces_and_leaves_one_file_of_weights(folder: Path) -> None:
     save(folder, classifier(seed=1), {"labels": LABELS})
-    x = torch.randn(2, 8, 12)
+    x = torch.randn(2, 1, 8, 12)
     assert torch.equal(load(folder)[0](x), classifier(seed=1)(x))
     assert len(list(folder.iterdir())) == 2
 
@@ -66,7 +67,7 @@ def test_a_save_that_breaks_off_leaves_the_old_checkpoint(
     monkeypatch.setattr("lightning_models.checkpoint.write_json", full)
     with pytest.raises(OSError, match="no space"):
         save(folder, classifier(seed=1), {"labels": LABELS})
-    x = torch.randn(2, 8, 12)
+    x = torch.randn(2, 1, 8, 12)
     assert torch.equal(load(folder)[0](x), classifier()(x))
 
 
@@ -94,7 +95,7 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
             r"network.head.bias of shape \(4,\), but .* holds \(3,\)",
         ),
         ({"n_classes": 4}, "says n_classes=4, but has 3 labels"),
-        ({"input_shape": [16, 12]}, r"mean of shape \(16, 1\), but .* holds \(8, 1\)"),
+        ({"input_shape": [1, 16, 12]}, r"mean of shape \(1, 16, 1\), but .* holds \(1, 8, 1\)"),
         ({"architecture": "cmn"}, "unknown architecture 'cmn'; did you mean 'cnn'"),
         ({"config": {"n_layers": 99}}, "config: 1 problem"),
         ({"weights": "../elsewhere.safetensors"}, "names weights outside its folder"),

@@ -66,18 +66,35 @@ def crops(*, n_frames: int, center: bool = False) -> CropSource:
 
 def test_centred_crops_lose_their_tracks_loudness() -> None:
     x = crops(n_frames=50, center=True).gather(torch.tensor([3]), torch.tensor([0]))
-    torch.testing.assert_close(x.mean(dim=2), torch.zeros(1, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.mean(dim=3), torch.zeros(1, 1, 3), atol=1e-5, rtol=0)
 
 
 def test_a_crop_holds_consecutive_frames_of_its_track() -> None:
     x = crops(n_frames=5).gather(torch.tensor([3, 0]), torch.tensor([40, 7]))
-    assert x.shape == (2, 3, 5)
-    assert x[:, 0].tolist() == [[3.0] * 5, [0.0] * 5]
-    assert x[:, 1].tolist() == [[40.0, 41, 42, 43, 44], [7.0, 8, 9, 10, 11]]
+    assert x.shape == (2, 1, 3, 5)
+    assert x[:, 0, 0].tolist() == [[3.0] * 5, [0.0] * 5]
+    assert x[:, 0, 1].tolist() == [[40.0, 41, 42, 43, 44], [7.0, 8, 9, 10, 11]]
+
+
+def test_channels_of_a_frame_stand_side_by_side() -> None:
+    track = np.arange(12, dtype=np.float32).reshape(6, 2)  # two channels of three bins, two frames
+    frames = MemoryFrames.of([track, track], frame_rate_hz=1.0, n_channels=2)
+    data = FoldData(frames, np.array([0]), np.array([1]), np.array([0, 0]), 1)
+    assert data.input_shape(2.0) == (2, 3, 2)
+    source = CropSource(data, n_frames=2, pad=torch.zeros(6), center=False, device=CPU)
+    x = source.gather(torch.tensor([0]), torch.tensor([0]))
+    assert torch.equal(x[0], torch.from_numpy(track).view(2, 3, 2))
+
+
+def test_a_table_is_taken_row_by_row() -> None:
+    frames = MemoryFrames.of([np.ones((4, n), np.float32) for n in (9, 1)], frame_rate_hz=0.0)
+    data = FoldData(frames, np.array([0]), np.array([1]), np.array([0, 0]), 1)
+    assert data.is_table
+    assert data.input_shape(30.0) == (1, 4, 1)
 
 
 def test_a_short_track_is_padded_with_the_training_mean() -> None:
-    x = crops(n_frames=8).gather(torch.tensor([1]), torch.tensor([-3]))[0]  # it has 4 frames
+    x = crops(n_frames=8).gather(torch.tensor([1]), torch.tensor([-3]))[0, 0]  # it has 4 frames
     mean = fold().statistics(center=False)[0]
     assert x[1, 3:7].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert torch.equal(x[:, :3], mean.unsqueeze(1).expand(3, 3))
@@ -88,7 +105,7 @@ def test_training_crops_stay_within_their_tracks_and_keep_their_labels() -> None
     data = fold()
     pad = data.statistics(center=False)[0][0]
     for x, labels in TrainBatches(data, n_frames=12, batch_size=3, seed=0, crops_per_track=5):
-        track = x[:, 0]
+        track = x[:, 0, 0]
         for row, label in zip(track, labels, strict=True):
             (origin,) = set(row[row != pad].tolist())  # one track, and nothing of the next
             assert label == data.labels[int(origin)]
@@ -128,7 +145,7 @@ def test_all_batches_have_one_size(n_tracks: int, batch_size: int, expected: lis
 
 def test_an_epoch_sees_every_track_before_any_twice() -> None:
     seen = torch.cat(
-        [x[:, 0, 0] for x, _ in TrainBatches(fold(), n_frames=4, batch_size=2, seed=3)]
+        [x[:, 0, 0, 0] for x, _ in TrainBatches(fold(), n_frames=4, batch_size=2, seed=3)]
     )
     assert sorted(seen.tolist()) == [0.0, 1.0, 2.0, 3.0]
 
@@ -153,13 +170,13 @@ def test_a_track_shorter_than_a_window_stands_in_its_middle() -> None:
 
 
 def test_crops_are_no_longer_than_the_longest_training_track() -> None:
-    assert fold().crop_frames(1.2) == 12
-    assert fold().crop_frames(60.0) == 50
+    assert fold().input_shape(1.2) == (1, 3, 12)
+    assert fold().input_shape(60.0) == (1, 3, 50)
 
 
 def test_a_crop_shorter_than_a_frame_is_refused() -> None:
     with pytest.raises(UserError, match=r"crop_s=0.01 is shorter than one frame \(0.1000 s\)"):
-        fold().crop_frames(0.01)
+        fold().input_shape(0.01)
 
 
 def test_labels_beyond_the_class_list_are_refused() -> None:

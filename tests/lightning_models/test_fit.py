@@ -16,7 +16,8 @@ from lightning_models import metrics
 from lightning_models.architectures import cnn
 from lightning_models.datamodule import FoldData, MemoryFrames, Tracks
 from lightning_models.fit import Trained, predict, train
-from lightning_models.module import Diverged, TrainConfig
+from lightning_models.module import Diverged
+from lightning_models.train_config import TrainConfig
 
 N_BINS, N_CLASSES = 12, 3
 
@@ -253,7 +254,7 @@ def test_an_unknown_objective_is_refused() -> None:
 
 
 def test_crops_of_a_single_frame_can_be_learnt_from() -> None:
-    assert fit(train={"crop_s": 0.05, "max_epochs": 1}).module.input_shape == (N_BINS, 1)
+    assert fit(train={"crop_s": 0.05, "max_epochs": 1}).module.input_shape == (1, N_BINS, 1)
 
 
 def test_predictions_stand_in_the_order_of_the_rows_and_average_windows() -> None:
@@ -269,7 +270,7 @@ def test_predictions_stand_in_the_order_of_the_rows_and_average_windows() -> Non
     track = torch.from_numpy(data.store.frames[begin:end].T.copy())
     assert 20 < track.shape[1] <= 40  # two windows, at the beginning and at the end
     with torch.inference_mode():
-        both = module(torch.stack([track[:, :20], track[:, -20:]])).softmax(dim=1)
+        both = module(torch.stack([track[:, :20], track[:, -20:]]).unsqueeze(1)).softmax(dim=1)
     np.testing.assert_allclose(forward.proba[0], both.mean(dim=0), atol=1e-5)
 
 

@@ -7,15 +7,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 from datasets.errors import UserError
 from lightning_models.architectures import cnn
-from lightning_models.module import (
-    ONLY_WITH,
-    TRAIN_SPACE,
-    Diverged,
-    GenreClassifier,
-    Schedule,
-    TrainConfig,
-    lr_factor,
-)
+from lightning_models.module import Diverged, GenreClassifier, lr_factor
+from lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, Schedule, TrainConfig
 
 
 def classifier(**settings: Any) -> GenreClassifier:
@@ -24,7 +17,7 @@ def classifier(**settings: Any) -> GenreClassifier:
         architecture="cnn",
         config=cnn.Config(n_layers=2, width=8, dense=8, dropout=0.0),
         train_config=TrainConfig(**settings),
-        input_shape=(16, 20),
+        input_shape=(1, 16, 20),
         n_classes=3,
     )
 
@@ -101,16 +94,16 @@ def test_features_are_standardised_before_the_network() -> None:
     mean, std = torch.linspace(-50, 10, 16), torch.linspace(0.5, 8, 16)
     plain = classifier().eval()
     module = classifier().eval()
-    module.mean.copy_(mean.view(-1, 1))
-    module.std.copy_(std.view(-1, 1))
-    x = torch.randn(4, 16, 20)
-    raw = x * std.view(-1, 1) + mean.view(-1, 1)
+    module.mean.copy_(mean.view(1, -1, 1))
+    module.std.copy_(std.view(1, -1, 1))
+    x = torch.randn(4, 1, 16, 20)
+    raw = x * std.view(1, -1, 1) + mean.view(1, -1, 1)
     torch.testing.assert_close(module(raw), plain(x), atol=2e-2, rtol=2e-2)  # bf16
     assert not torch.allclose(module(x), plain(x), atol=2e-2, rtol=2e-2)
 
 
 def test_judging_gives_the_logits_of_forward_in_float32() -> None:
-    module, x = classifier().eval(), torch.randn(4, 16, 20)
+    module, x = classifier().eval(), torch.randn(4, 1, 16, 20)
     logits, embedding = module.judge(x)
     assert torch.equal(logits, module(x))
     assert (logits.dtype, embedding.dtype) == (torch.float32, torch.float32)
@@ -128,7 +121,7 @@ def test_judging_gives_the_logits_of_forward_in_float32() -> None:
 )
 def test_a_training_step_gives_a_finite_loss_and_gradients(settings: Any) -> None:
     module = classifier(**settings)
-    loss = module.training_step((torch.randn(6, 16, 20), torch.arange(6) % 3))
+    loss = module.training_step((torch.randn(6, 1, 16, 20), torch.arange(6) % 3))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
@@ -136,7 +129,7 @@ def test_a_training_step_gives_a_finite_loss_and_gradients(settings: Any) -> Non
 
 def test_mixup_weighs_both_labels_by_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     module = classifier(mixup_alpha=0.4).eval()
-    x, labels = torch.randn(3, 16, 20), torch.tensor([0, 1, 2])
+    x, labels = torch.randn(3, 1, 16, 20), torch.tensor([0, 1, 2])
     keep = torch.tensor([0.9, 0.6, 0.5])
     monkeypatch.setattr("lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
     loss = module.training_step((x, labels))
@@ -159,6 +152,6 @@ def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
             architecture="cmn",
             config=None,
             train_config=TrainConfig(),
-            input_shape=(8, 8),
+            input_shape=(1, 8, 8),
             n_classes=2,
         )

@@ -5,7 +5,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from datasets.config import read
-from lightning_models.module import TRAIN_SPACE, TrainConfig
+from lightning_models.train_config import TRAIN_SPACE, TrainConfig
 from search.space import SearchSpace, contains, describe, load_architecture, make_space, narrow
 
 LR = FloatDistribution(1e-4, 1e-2, log=True)
