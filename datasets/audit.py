@@ -64,9 +64,18 @@ def audit(
         UserError: there are no tracks, too many are bad, or fewer than two labels are left.
     """
     found = survey(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
+    refuse(found, tracks, max_bad_share=max_bad_share)
+    return found
+
+
+def refuse(found: Audit, tracks: pd.DataFrame, *, max_bad_share: float) -> None:
+    """Stops where too little is left of `tracks`.
+
+    Raises:
+        UserError: too many are bad, or fewer than two labels are left.
+    """
     _refuse_bad_share(found.problems, len(tracks), max_bad_share)
     _refuse_one_label(tracks, found.tracks, found.problems)
-    return found
 
 
 def survey(

@@ -42,6 +42,7 @@ class DatasetInfo:
     `labels` is empty where they depend on the data, `n_tracks` is None likewise. `checksums` maps a
     file name to its SHA-256, or to `sha1:` and that where nothing better was published.
     `how_to_get` says what to do where there are no `downloads`: a login, a licence to sign.
+    `features` names what it brings ready-made; a dataset without any brings audio.
     """
 
     name: str
@@ -55,10 +56,17 @@ class DatasetInfo:
     checksums: Mapping[str, str] = field(default_factory=dict)
     downloads: tuple[Download, ...] = ()
     how_to_get: str = ""
+    features: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
-    """What a file in `datasets/catalog` offers: `INFO`, a frozen `Config`, and `tracks`."""
+    """What a file in `datasets/catalog` offers: `INFO`, a frozen `Config`, and `tracks`.
+
+    One that brings ready-made features also offers either `features(config)`, which gives for each
+    of `INFO.features` a frame with a row for each segment, indexed by `track_id`; or, for pictures,
+    `load(path, config)`, which gives one as float32 `(n_channels, height, width)`, and
+    `DURATION_S`, the seconds that a picture shows.
+    """
 
     INFO: DatasetInfo
     Config: type[Any]

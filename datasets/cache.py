@@ -28,9 +28,8 @@ from datasets.assembly import (
 )
 from datasets.atomic import publish, write_json
 from datasets.chunks import ChunkMap, in_chunks
-from datasets.config import plain
 from datasets.errors import UserError
-from datasets.extraction import Recipe, Source, digest, extract_chunk
+from datasets.extraction import AnyRecipe, Recipe, Source, digest, extract_chunk
 
 STORE_FORMAT = 2
 _CHUNK_DURATION_S = 1800.0  # 40 MB of mel frames: what a worker and the joining hold at most
@@ -167,12 +166,23 @@ def build(
     Raises:
         UserError: no such feature set, or a file that the audit could read has become unreadable.
     """
-    recipe = Recipe(feature, config)
+    return build_store(tracks, Recipe(feature, config), root=root, run=run, on_chunk=on_chunk)
+
+
+def build_store(
+    tracks: pd.DataFrame,
+    recipe: AnyRecipe,
+    *,
+    root: Path,
+    run: ChunkMap = map,
+    on_chunk: Callable[[int, int], None] | None = None,
+) -> FeatureStore:
+    """Like `build`, by any recipe."""
     track_ids, contents = tracks["track_id"].tolist(), tracks["content"].tolist()
-    folder = root / f"{feature}-{digest([STORE_FORMAT, recipe.key, track_ids, contents])}"
+    folder = root / f"{recipe.feature}-{digest([STORE_FORMAT, recipe.key, track_ids, contents])}"
     if folder.exists():
         return FeatureStore.open(folder)
-    with _alone(root / f".{feature}-{recipe.key}.work") as work:
+    with _alone(root / f".{recipe.feature}-{recipe.key}.work") as work:
         if folder.exists():  # another process was building it while this one waited
             return FeatureStore.open(folder)
         known = pieces_in(work) | _pieces_of_stores(root, recipe, set(contents))
@@ -181,7 +191,7 @@ def build(
         made = work / "store"
         shutil.rmtree(made, ignore_errors=True)  # of a build that was interrupted
         made.mkdir()
-        write_arrays(made, [pieces[content] for content in contents], config.n_bins)
+        write_arrays(made, [pieces[content] for content in contents], recipe.n_bins)
         write_json(made / "tracks.json", {"track_ids": track_ids, "contents": contents})
         write_json(made / "manifest.json", _manifest(recipe))
         publish(made, folder)
@@ -189,21 +199,17 @@ def build(
     return FeatureStore.open(folder)
 
 
-def _manifest(recipe: Recipe) -> dict[str, Any]:
-    config = recipe.config
+def _manifest(recipe: AnyRecipe) -> dict[str, Any]:
     return {
         "format": STORE_FORMAT,
         "feature": recipe.feature,
-        "version": recipe.extractor.VERSION,
-        "config": plain(config),
         "recipe_key": recipe.key,
-        "frame_rate_hz": config.frame_rate_hz,
-        "n_bins": config.n_bins,
-        "n_channels": getattr(config, "n_channels", 1),
+        "n_bins": recipe.n_bins,
+        **recipe.manifest(),
     }
 
 
-def _pieces_of_stores(root: Path, recipe: Recipe, wanted: set[str]) -> dict[str, Piece]:
+def _pieces_of_stores(root: Path, recipe: AnyRecipe, wanted: set[str]) -> dict[str, Piece]:
     """What the stores of the same recipe hold of the contents that are `wanted`."""
     pieces: dict[str, Piece] = {}
     for manifest in sorted(root.glob(f"{recipe.feature}-*/manifest.json")):
@@ -218,7 +224,7 @@ def _pieces_of_stores(root: Path, recipe: Recipe, wanted: set[str]) -> dict[str,
 
 def _extract(
     tracks: pd.DataFrame,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     work: Path,
     run: ChunkMap,
     on_chunk: Callable[[int, int], None] | None,

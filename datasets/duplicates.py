@@ -70,10 +70,7 @@ def duplicates(tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap = map) -
     Industrial-Strength Audio Search Algorithm", ISMIR,
     https://www.ee.columbia.edu/~dpwe/papers/Wang03-shazam.pdf.
     """
-    rows: list[tuple[str, str, str, float, float]] = []
-    for _, same in tracks.groupby("content", sort=False):
-        ids, durations_s = same["track_id"].tolist(), same["duration_s"].tolist()
-        rows += [(ids[0], other, SAME_BYTES, durations_s[0], 0.0) for other in ids[1:]]
+    rows = same_content(tracks)
     once = tracks.drop_duplicates("content")
     prints = fingerprints(once, cache_root=cache_root, run=run)
     ids = once["track_id"].tolist()
@@ -81,6 +78,17 @@ def duplicates(tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap = map) -
         overlap_s, offset_s = round(found.n_same * HOP_S, 2), round(found.offset * HOP_S, 2)
         rows.append((ids[a], ids[b], SAME_RECORDING, overlap_s, offset_s))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def same_content(
+    tracks: pd.DataFrame, *, kind: str = SAME_BYTES
+) -> list[tuple[str, str, str, float, float]]:
+    """The pairs of tracks whose `content` is the same, as rows of what `duplicates` gives."""
+    rows = []
+    for _, same in tracks.groupby("content", sort=False):
+        ids, durations_s = same["track_id"].tolist(), same["duration_s"].tolist()
+        rows += [(ids[0], other, kind, durations_s[0], 0.0) for other in ids[1:]]
+    return rows
 
 
 def matches(prints: Sequence[Bits]) -> list[tuple[int, int, _Match]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,60 @@ class Recipe:
         versions = [self.extractor.VERSION, audio.VERSION]
         return digest([self.feature, versions, plain(self.config)])
 
+    @property
+    def n_bins(self) -> int:
+        """Values in a frame."""
+        return int(self.config.n_bins)
+
+    def manifest(self) -> dict[str, Any]:
+        """What a store says of itself."""
+        return {
+            "version": self.extractor.VERSION,
+            "config": plain(self.config),
+            "frame_rate_hz": self.config.frame_rate_hz,
+            "n_channels": getattr(self.config, "n_channels", 1),
+        }
+
+    def frames(self, source: "Source") -> npt.NDArray[np.float32]:
+        """What is extracted from one file: `(n_frames, n_bins)`.
+
+        Raises:
+            UserError: it has changed or can no longer be decoded.
+        """
+        values = self.extractor.extract(_waveform(source, self), self.config)
+        # a feature set that describes a whole track by one vector gives one frame
+        return np.asarray(values, np.float32).reshape(self.n_bins, -1).T
+
+
+class AnyRecipe(Protocol):
+    """What a build needs to know of how files become frames: `Recipe`, or one for other files.
+
+    `key` changes with all that decides what comes out of a given file.
+    """
+
+    @property
+    def feature(self) -> str:
+        """The feature set's name."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def n_bins(self) -> int:
+        """Values in a frame."""
+        ...
+
+    def manifest(self) -> dict[str, Any]:
+        """What a store says of itself: at least `frame_rate_hz` and `n_channels`."""
+        ...
+
+    def frames(self, source: "Source") -> npt.NDArray[np.float32]:
+        """What comes out of one file: `(n_frames, n_bins)`."""
+        ...
+
 
 class Source(NamedTuple):
     """One file to extract, and the SHA-256 that the audit saw."""
@@ -56,18 +110,13 @@ class Source(NamedTuple):
     content: str
 
 
-def extract_chunk(sources: Sequence[Source], *, recipe: Recipe, folder: Path) -> int:
+def extract_chunk(sources: Sequence[Source], *, recipe: AnyRecipe, folder: Path) -> int:
     """Extracts `sources` into one new file in `folder`; returns how many they were.
 
     Raises:
         UserError: a file has changed or can no longer be decoded.
     """
-    extract = recipe.extractor.extract
-    frames = []
-    for source in sources:
-        values = extract(_waveform(source, recipe), recipe.config)
-        # a feature set that describes a whole track by one vector gives one frame
-        frames.append(np.asarray(values, np.float32).reshape(recipe.config.n_bins, -1).T)
+    frames = [recipe.frames(source) for source in sources]
     contents = [source.content for source in sources]
     with atomic(folder / f"{digest(contents)}.npz") as path:
         np.savez(

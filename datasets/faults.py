@@ -116,7 +116,9 @@ def table(
         rows += [(id_, path, outcome, *said) for id_, path, *said in zip(*columns, strict=True)]
     for pair in duplicates.itertuples():
         if not {pair.track_id, pair.other_id} <= leaking:  # else it has been said
-            detail = f"{pair.kind} as '{pair.track_id}', {pair.overlap_s:.1f} s of it"
+            overlap_s = float(str(pair.overlap_s))  # unknown where nothing was listened to
+            much = "" if np.isnan(overlap_s) else f", {overlap_s:.1f} s of it"
+            detail = f"{pair.kind} as '{pair.track_id}'{much}"
             rows.append((pair.other_id, paths.get(pair.other_id), JOINED, "duplicate", detail))
     made = pd.DataFrame(rows, columns=list(COLUMNS))
     order = [LEAKS, ACCEPTED, QUARANTINED, WARNED, JOINED]

@@ -7,6 +7,7 @@ extracted features trains on these.
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pandas as pd
 
 from datasets.assembly import Frames, Piece, write_arrays
 from datasets.atomic import publish, write_json
+from datasets.audit import Audit
 from datasets.cache import STORE_FORMAT, FeatureStore
 from datasets.errors import UserError
 from datasets.extraction import digest
@@ -40,6 +42,24 @@ def contents(tracks: pd.DataFrame, frame: pd.DataFrame) -> pd.Series:
         for start, stop in pairwise(offsets)
     ]
     return pd.Series(hashes, index=tracks.index, dtype="str")
+
+
+def survey(tracks: pd.DataFrame, frames: Mapping[str, pd.DataFrame]) -> Audit:
+    """What the audit says of ready features: that all tracks are good, and what their content is.
+
+    Args:
+        tracks: a track table.
+        frames: feature set -> a row for each segment, indexed by `track_id`.
+
+    Raises:
+        UserError: there are no tracks, or one of them has no row.
+    """
+    if tracks.empty:
+        raise UserError("audit: the dataset has no tracks; check --dataset.root")
+    hashes = [contents(tracks, frame) for _, frame in sorted(frames.items())]
+    joined = hashes[0] if len(hashes) == 1 else pd.Series(map(digest, zip(*hashes, strict=True)))
+    nothing = pd.DataFrame(columns=["track_id", "path", "problem", "detail"])
+    return Audit(tracks.assign(content=joined.to_numpy(dtype=str)), nothing, nothing)
 
 
 def build_ready(

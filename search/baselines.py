@@ -28,6 +28,8 @@ Ints = NDArray[np.int64]
 
 BLOCKS = {"mean_std": 2, "differences": 4, "thirds": 7}
 """How many of the blocks of `statistics`, n_bins columns each, a classifier reads."""
+TABLE = "table"
+"""What it reads of a table, whose columns are statistics already: all of them."""
 
 GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "logistic_regression": {
@@ -83,6 +85,7 @@ def statistics(store: FeatureStore, rows: Ints) -> Floats:
 
     For each bin the mean and the standard deviation over time, then both of the difference from
     one frame to the next (0 for a track of one frame), then the means of the track's three thirds.
+    Of a table (n, n_bins): the mean of a track's rows.
 
     Args:
         store: cached features.
@@ -91,6 +94,8 @@ def statistics(store: FeatureStore, rows: Ints) -> Floats:
     Source: after Tzanetakis and Cook 2002, "Musical Genre Classification of Audio Signals",
     doi:10.1109/TSA.2002.800560.
     """
+    if not store.frame_rate_hz:
+        return _of_table(store, rows)
     is_wide = store.n_bins > MAX_BINS
     found = np.zeros((len(rows), BLOCKS["thirds"], N_CEPSTRA if is_wide else store.n_bins))
     for i, row in enumerate(rows):
@@ -105,6 +110,13 @@ def statistics(store: FeatureStore, rows: Ints) -> Floats:
         edges = np.linspace(0, len(frames), 4).astype(int)
         found[i, 4:] = [frames[a : max(b, a + 1)].mean(axis=0) for a, b in pairwise(edges)]
     return found.reshape(len(rows), -1)
+
+
+def _of_table(store: FeatureStore, rows: Ints) -> Floats:
+    """The mean of a track's rows, and nothing else: they follow one another in no order."""
+    begin, end = store.offsets[rows], store.offsets[rows + 1]
+    means = [store.frames[a:b].mean(axis=0) for a, b in zip(begin, end, strict=True)]
+    return np.asarray(means, np.float64)
 
 
 def run_baselines(
@@ -126,6 +138,7 @@ def run_baselines(
         UserError: a track of the split is not in the store.
     """
     development, test = store.rows(split.development_ids), store.rows(split.test_ids)
+    is_table = not store.frame_rate_hz
     rows = Rows(
         statistics(store, development),
         labels[development],
@@ -133,7 +146,20 @@ def run_baselines(
         statistics(store, test),
         n_classes=int(labels.max()) + 1,
     )
-    return [_best(name, rows, seed=seed) for name in GRIDS]
+    return [_best(name, grid, rows, seed=seed) for name, grid in grids(is_table=is_table).items()]
+
+
+def grids(*, is_table: bool) -> dict[str, list[dict[str, Any]]]:
+    """Classifier -> all combinations of its parameters; a table has but one kind of statistics."""
+    made: dict[str, list[dict[str, Any]]] = {}
+    for name, choices in GRIDS.items():
+        if is_table and name == "svm_thirds":
+            continue
+        chosen = {**choices, "statistics": (TABLE,)} if is_table else choices
+        made[name] = [
+            dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())
+        ]
+    return made
 
 
 @dataclass(frozen=True)
@@ -146,16 +172,16 @@ class Rows:
     x_test: Floats
     n_classes: int
 
-    def read(self, n_blocks: int) -> "Rows":
+    def read(self, what: str) -> "Rows":
         """The same tracks with the first blocks of statistics only."""
-        n_columns = self.x.shape[1] * n_blocks // BLOCKS["thirds"]
+        if what == TABLE:
+            return self
+        n_columns = self.x.shape[1] * BLOCKS[what] // BLOCKS["thirds"]
         return replace(self, x=self.x[:, :n_columns], x_test=self.x_test[:, :n_columns])
 
 
-def _best(name: str, rows: Rows, *, seed: int) -> Baseline:
+def _best(name: str, grid: list[dict[str, Any]], rows: Rows, *, seed: int) -> Baseline:
     """The grid's best, refitted on all development rows."""
-    names = tuple(GRIDS[name])
-    grid = [dict(zip(names, chosen, strict=True)) for chosen in product(*GRIDS[name].values())]
     # a few tracks cannot have more neighbours than there are tracks
     n_least = len(rows.y) - int(np.bincount(rows.fold).max())
     grid = [params for params in grid if params.get("k", 1) <= n_least]
@@ -163,7 +189,7 @@ def _best(name: str, rows: Rows, *, seed: int) -> Baseline:
     right = [float(np.mean(out.argmax(axis=1) == rows.y)) for out in outs]
     best = int(np.argmax(right))
     out, params = outs[best], grid[best]
-    read = rows.read(BLOCKS[params["statistics"]])
+    read = rows.read(params["statistics"])
     model = _model(name, params, n_columns=read.x.shape[1], seed=seed).fit(read.x, read.y)
     test = _class_scores(model, read.x_test, n_classes=rows.n_classes)
     temperature = _temperature(out, rows.y)
@@ -192,7 +218,7 @@ def _model(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -
 
 def _out_of_fold(name: str, params: Mapping[str, Any], rows: Rows, *, seed: int) -> Floats:
     """Class scores (n, n_classes) of each row by a model that was trained on the other folds."""
-    rows = rows.read(BLOCKS[params["statistics"]])
+    rows = rows.read(params["statistics"])
     scores = np.zeros((len(rows.y), rows.n_classes))
     for held_out in np.unique(rows.fold):
         valid = rows.fold == held_out

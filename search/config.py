@@ -99,10 +99,6 @@ class Cluster:
     """auto: a whole GPU where the cluster has one, else none"""
 
 
-def _mel() -> dict[str, dict[str, Any] | None]:
-    return {"mel": None}
-
-
 @config
 class SweepConfig:
     """A whole sweep. Everything but `dataset` has a good default."""
@@ -113,8 +109,8 @@ class SweepConfig:
     """of the study; its folder is RUNS/NAME. Default: the file's name"""
     architectures: tuple[str, ...] | None = None
     """which are searched; default: all that can eat the features"""
-    features: dict[str, dict[str, Any] | None] = Field(default_factory=_mel)
-    """feature set -> its own keys"""
+    features: dict[str, dict[str, Any] | None] | None = None
+    """feature set -> its own keys; default: mel, or what the dataset brings ready-made"""
     audit: Audit = Audit()
     split: SplitConfig = SplitConfig()
     space: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datasets import cache, faults, leaks
+from datasets import faults, leaks
 from datasets.atomic import write_text
-from datasets.audit import Audit, audit
+from datasets.audit import Audit, refuse
+from datasets.cache import FeatureStore
 from datasets.chunks import ChunkMap
 from datasets.config import plain
-from datasets.duplicates import COLUMNS, duplicates
+from datasets.duplicates import COLUMNS
+from datasets.source import Source, source_of
 from datasets.split import Split, make_split
 from search.config import SweepConfig
 from search.paths import Runs
@@ -66,20 +68,14 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     """
     sweep = resolved.sweep
     cache_root = Runs(Path(sweep.runs)).cache
-    tracks = resolved.dataset.tracks(resolved.dataset_config)
-    name = resolved.dataset.INFO.name
-    progress.stage("tracks", f"{name}: {len(tracks)} tracks")
+    tracks = read_tracks(resolved, progress)
     # What cannot be split is said before anything is decoded, and again of what the audit leaves.
     n_folds = sweep.finalists.folds
     make_split(tracks, sweep.split, n_folds=n_folds)
-    found = audit(
-        tracks,
-        min_duration_s=sweep.audit.min_duration_s,
-        max_bad_share=sweep.audit.max_bad_share,
-        cache_root=cache_root,
-        run=progress.watch(run, "listening"),
-    )
-    pairs = same_recordings(sweep, found.tracks, progress, run)
+    source = source_of(resolved.dataset, resolved.dataset_config)
+    found = survey(source, tracks, sweep, progress, run)
+    refuse(found, tracks, max_bad_share=sweep.audit.max_bad_share)
+    pairs = same_recordings(source, found.tracks, sweep, progress, run)
     joined = leaks.join_groups(found.tracks, pairs, sweep.split)
     csv = sweep.paths.problems_csv
     n_wrong = _write_wrong(csv, tracks, found, pairs)
@@ -93,10 +89,9 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     stores = {}
     for feature, config in resolved.features.items():
         watched = progress.watch(run, feature)
-        store = cache.build(joined, feature, config, root=cache_root, run=watched)
+        store = source.build(joined, feature, config, root=cache_root, run=watched)
         stores[feature] = store.folder
-        n_frames = int(store.offsets[-1])
-        progress.stage("features", f"{feature}: {n_frames} frames of {store.n_bins} bins")
+        progress.stage("features", f"{feature}: {_sized(store)}")
     sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
     progress.stage(
         "split",
@@ -108,8 +103,31 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     return Prepared(joined, names, labels, split, stores, found.problems)
 
 
+def read_tracks(resolved: Resolved, progress: Progress) -> pd.DataFrame:
+    """The track table of the sweep's dataset.
+
+    Raises:
+        UserError: the dataset is not there.
+    """
+    tracks: pd.DataFrame = resolved.dataset.tracks(resolved.dataset_config)
+    progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
+    return tracks
+
+
+def survey(
+    source: Source, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
+) -> Audit:
+    """Which tracks can be used, however many are bad."""
+    return source.survey(
+        tracks,
+        min_duration_s=sweep.audit.min_duration_s,
+        cache_root=Runs(Path(sweep.runs)).cache,
+        run=progress.watch(run, "listening"),
+    )
+
+
 def same_recordings(
-    sweep: SweepConfig, tracks: pd.DataFrame, progress: Progress, run: ChunkMap
+    source: Source, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
 ) -> pd.DataFrame:
     """The pairs of audited tracks that are one recording; none where nobody wants them looked for.
 
@@ -117,9 +135,11 @@ def same_recordings(
     """
     if not sweep.audit.fingerprint:
         return pd.DataFrame(columns=list(COLUMNS))
-    cache_root = Runs(Path(sweep.runs)).cache
-    watched = progress.watch(run, "fingerprinting")
-    return duplicates(tracks, cache_root=cache_root, run=watched)
+    return source.duplicates(
+        tracks,
+        cache_root=Runs(Path(sweep.runs)).cache,
+        run=progress.watch(run, "fingerprinting"),
+    )
 
 
 def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
@@ -164,7 +184,8 @@ def _write_wrong(
 
 def _audited(found: Audit, pairs: pd.DataFrame, joined: pd.DataFrame) -> str:
     """The audit in one line."""
-    said = [f"{len(joined)} good, {joined['duration_s'].sum() / 3600:.2f} h of audio"]
+    hours = joined["duration_s"].sum() / 3600
+    said = [f"{len(joined)} good" + (f", {hours:.2f} h of audio" if hours else "")]
     if len(found.warnings):
         said.append(f"warnings of {_counted(found.warnings)}")
     if len(pairs):
@@ -174,6 +195,14 @@ def _audited(found: Audit, pairs: pd.DataFrame, joined: pd.DataFrame) -> str:
     if len(found.problems):
         said.append(f"{len(found.problems)} quarantined ({_counted(found.problems)})")
     return "; ".join(said)
+
+
+def _sized(store: FeatureStore) -> str:
+    n_frames = int(store.offsets[-1])
+    if not store.frame_rate_hz:
+        return f"{n_frames} rows of {store.n_bins} numbers"
+    channels = f" in {store.n_channels} channels" if store.n_channels > 1 else ""
+    return f"{n_frames} frames of {store.n_bins // store.n_channels} bins{channels}"
 
 
 def _counted(problems: pd.DataFrame) -> str:

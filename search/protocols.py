@@ -52,6 +52,7 @@ class Claims:
     n_groups: int
     n_folds: int
     segment_s: float
+    """0 where segments are the rows of a table"""
     chance: float
     """accuracy of always naming the most frequent class"""
 
@@ -132,12 +133,14 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
     is_segment = np.ones(len(cut.offsets), dtype=bool)
     is_segment[np.cumsum([len(of_track) for of_track in edges]) - 1] = False
     x = statistics(cut, np.flatnonzero(is_segment))
+    if store.frame_rate_hz:
+        x = x[:, : x.shape[1] * BLOCKS["differences"] // BLOCKS["thirds"]]
     return Segments(
-        x[:, : x.shape[1] * BLOCKS["differences"] // BLOCKS["thirds"]],
+        x,
         label=np.repeat(labels[keep], per_track[keep]),
         track=np.repeat(keep, per_track[keep]),
         group=np.repeat(group[keep], per_track[keep]),
-        segment_s=n_frames / store.frame_rate_hz,
+        segment_s=n_frames / store.frame_rate_hz if store.frame_rate_hz else 0.0,
     )
 
 

@@ -74,13 +74,13 @@ def resolve(sweep: SweepConfig, *, where: str) -> Resolved:
 def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
     problems: list[str] = []
     dataset, dataset_config = _dataset(sweep.dataset, problems)
-    features = _features(sweep.features, problems)
+    features = _features(sweep.features, dataset, problems)
     _, bad_train = check(TrainConfig, sweep.train, prefix="train.")
     problems += bad_train
     if "max_epochs" in sweep.train:
         problems.append("train.max_epochs: is set by budget.max_epochs; remove it here")
     space, bad_space = make_space(
-        sweep.architectures, tuple(sweep.features), sweep.space, fixed=sweep.train
+        sweep.architectures, tuple(features), sweep.space, fixed=sweep.train
     )
     problems += bad_space
     for kind in {*sweep.ensemble.kinds, sweep.ensemble.kind}:
@@ -103,22 +103,35 @@ def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType
     except UserError as error:
         problems.append(f"dataset.name: {error}")
         return None, None
-    if hasattr(module, "features") or hasattr(module, "load"):
-        problems.append(
-            f"dataset.name: '{name}' brings ready-made features, which no architecture eats yet; "
-            f"take one that brings audio: chorale data list"
-        )
     made, bad = check(module.Config, options, prefix="dataset.")
     problems += bad
     return module, made
 
 
-def _features(wanted: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+def _features(
+    wanted: Mapping[str, Any] | None, dataset: ModuleType | None, problems: list[str]
+) -> dict[str, Any]:
+    """Feature set -> its config, which is empty where the dataset brings it ready-made."""
+    ready = () if dataset is None else dataset.INFO.features
+    if wanted is None:
+        wanted = dict.fromkeys(ready or ("mel",))
     if not wanted:
-        known = ", ".join(plugins.names(feature_files))
+        known = ", ".join(ready or plugins.names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")
-    configs = {}
+    configs: dict[str, Any] = {}
     for name, values in wanted.items():
+        if ready:
+            if name not in ready:
+                problems.append(
+                    f"features.{name}: this dataset brings no audio to compute it from, but "
+                    f"{' and '.join(ready)} ready-made; leave `features` out"
+                )
+            elif values:
+                problems.append(
+                    f"features.{name}: is ready-made and has no settings; leave them out"
+                )
+            configs[name] = {}
+            continue
         try:
             module = plugins.load(feature_files, name, kind="feature set")
         except UserError as error:

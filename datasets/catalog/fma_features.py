@@ -39,6 +39,7 @@ INFO = DatasetInfo(
     size="342 MiB zipped, 1.2 GB as CSV",
     checksums=fma_metadata.CHECKSUMS,
     downloads=(fma_metadata.DOWNLOAD,),
+    features=("stats518",),
 )
 
 CHUNK_LINES = 2000  # 18 MB of text

@@ -40,6 +40,7 @@ INFO = DatasetInfo(
     n_tracks=gtzan_tracks.N_TRACKS,
     size="1 MB (30s) and 11 MB (3s), in an archive of 1.2 GB",
     how_to_get=gtzan_tracks.HOW_TO_GET,
+    features=("stats57",),
 )
 
 FILE_NAME = re.compile(r"(?P<track>[a-z]+\.[0-9]{5})(?:\.(?P<segment>[0-9]+))?\.(?i:wav|au)")

@@ -34,10 +34,13 @@ INFO = DatasetInfo(
     n_tracks=gtzan_tracks.N_TRACKS - 1,
     size="1.2 GB with the audio, in one archive",
     how_to_get=gtzan_tracks.HOW_TO_GET,
+    features=("spectrogram_image",),
 )
 
 FILE_NAME = re.compile(r"(?P<genre>[a-z]+)(?P<number>[0-9]{5})\.(?i:png)")
 SUBFOLDERS = ("images_original", "Data/images_original", "")
+DURATION_S = 30.0
+"""Of the clip that a picture shows."""
 MAX_SIDE = 4096
 """Pixels; the published pictures have 432 x 288, and a small file can claim millions."""
 MODES = ("RGBA", "RGB", "LA", "L", "P", "1")

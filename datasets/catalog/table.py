@@ -32,6 +32,7 @@ INFO = DatasetInfo(
     citation="your own data",
     homepage="your own data",
     how_to_get="it is your own table: give its file with --dataset.root FILE",
+    features=("table",),
 )
 
 MEND = (

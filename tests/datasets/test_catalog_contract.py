@@ -250,3 +250,11 @@ def test_ready_features_are_a_row_or_more_of_numbers_for_each_track(
         assert frame.columns.is_unique
         assert set(map(str, frame.dtypes)) == {"float64"}
         assert np.isfinite(frame.to_numpy()).all()
+
+
+def test_it_brings_the_features_that_it_names(dataset: ModuleType, options: Options) -> None:
+    brings = hasattr(dataset, "features") or hasattr(dataset, "load")
+    assert bool(dataset.INFO.features) == brings
+    if hasattr(dataset, "features"):
+        config = read(dataset.Config, options, where="the contract suite")
+        assert tuple(dataset.features(config)) == dataset.INFO.features

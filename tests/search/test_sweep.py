@@ -117,7 +117,7 @@ def test_resuming_with_another_space_is_refused(
         (["--dataset.group", "(nobody)"], "group"),
         (["--train.max_epochs", "3"], "budget.max_epochs"),
         (["--store", "nonsense"], "cannot be opened"),
-        (["--dataset", "{name: table, root: x.csv}"], "no architecture eats yet"),
+        (["--dataset", "{name: table, root: x.csv}"], "brings no audio to compute it from"),
     ],
 )
 def test_a_users_mistake_is_one_clear_message_before_anything_is_trained(
