@@ -5,12 +5,14 @@ know where it runs; the builtin `map` is one, too.
 """
 
 import multiprocessing
+import reprlib
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cluster.base import ClusterError, Resources
@@ -56,7 +58,7 @@ def process_map(n_workers: int) -> Iterator[Map]:
                 return pool.submit(fn, item).result
 
         try:
-            yield from _in_order(begin, items, n_workers * AHEAD)
+            yield from _in_order(begin, items, lambda: n_workers * AHEAD)
         except BrokenProcessPool as error:
             raise ClusterError(
                 f"a worker process died, most likely because memory ran out; "
@@ -76,10 +78,13 @@ def ray_map() -> Iterator[Map]:
     """A map over tasks of one CPU each on the cluster that this process is connected to.
 
     Function, items and results must be picklable. Items are taken as results are: at most `AHEAD`
-    for each CPU are on their way. Leaving the block cancels what still runs.
+    for each CPU that the cluster has at that moment are on their way. A relative path means the
+    same file in a worker as here. What a node was at when it died is done again by another one.
+    Leaving the block cancels what still runs.
 
     Raises:
-        ClusterError: in the map: an item's worker died, as often as it was tried.
+        ClusterError: in the map: an item's worker died, as often as it was tried, or a node lacks
+            a folder that this process has.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -88,29 +93,36 @@ def ray_map() -> Iterator[Map]:
 
     running: set[Any] = set()
 
-    def finish(reference: Any) -> Any:
+    def finish(reference: Any, item: Any) -> Any:
         try:
             return ray.get(reference)
         except RayTaskError as error:
-            raise error.cause from error
+            raise _of_one_node(error.cause) or error.cause from error
         except RayError as error:
             raise ClusterError(
                 f"a worker died at each attempt, most likely because memory ran out; "
-                f"use nodes with more memory for each CPU (Ray says: {type(error).__name__})"
+                f"use nodes with more memory for each CPU (Ray says: {type(error).__name__}; "
+                f"its work was {reprlib.repr(item)})"
             ) from error
         finally:
             running.discard(reference)
 
     def mapped(fn: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
+        here = Path.cwd()
+
+        def work(item: T) -> R:
+            with _inside(here):
+                return fn(item)
+
         # Ray takes plain functions only, and a `functools.partial` is none
-        task = ray.remote(num_cpus=1)(lambda item: fn(item))
+        task = ray.remote(num_cpus=1)(work)
 
         def begin(item: T) -> Callable[[], R]:
             reference = task.remote(item)
             running.add(reference)
-            return lambda: finish(reference)
+            return lambda: finish(reference, item)
 
-        yield from _in_order(begin, items, n_slots(Resources()) * AHEAD)
+        yield from _in_order(begin, items, lambda: n_slots(Resources()) * AHEAD)
 
     try:
         yield mapped
@@ -120,16 +132,38 @@ def ray_map() -> Iterator[Map]:
 
 
 def _in_order(
-    begin: Callable[[T], Callable[[], R]], items: Iterable[T], n_ahead: int
+    begin: Callable[[T], Callable[[], R]], items: Iterable[T], n_ahead: Callable[[], int]
 ) -> Iterator[R]:
-    """Begins items `n_ahead` of the one whose result is waited for; `begin` gives the waiting."""
+    """Begins items `n_ahead` of the one whose result is waited for; `begin` gives the waiting.
+
+    `n_ahead` is asked each time: nodes come and go.
+    """
     waiting: deque[Callable[[], R]] = deque()
     for item in items:
         waiting.append(begin(item))
-        if len(waiting) >= n_ahead:
+        while waiting and len(waiting) >= n_ahead():
             yield waiting.popleft()()
     while waiting:
         yield waiting.popleft()()
+
+
+def _inside(folder: Path) -> AbstractContextManager[None]:
+    """A worker's own folder is another than the driver's; a node may lack the driver's."""
+    return chdir(folder) if folder.is_dir() else nullcontext()
+
+
+def _of_one_node(cause: BaseException) -> ClusterError | None:
+    """What is wrong where a worker misses a folder that is there for this process."""
+    if not isinstance(cause, FileNotFoundError) or not isinstance(cause.filename, str):
+        return None
+    folder = Path(cause.filename).absolute().parent
+    if not folder.is_dir():
+        return None
+    return ClusterError(
+        f"a node of the cluster does not see '{cause.filename}', though '{folder}' is there for "
+        f"the process that drives it; keep data and results in a folder that all nodes share under "
+        f"one path, and give that path whole, from its first '/' on"
+    )
 
 
 def _ignore_interrupts() -> None:

@@ -21,6 +21,14 @@ def private_ray(request: pytest.FixtureRequest) -> None:
         opened.enter_context(connect(num_cpus=N_CPUS))
 
 
+@pytest.fixture(scope="module")
+def no_private_ray(request: pytest.FixtureRequest) -> None:
+    """Disconnects this process, for tests that bring a cluster; the next module connects again."""
+    if OPENED in request.session.stash:
+        request.session.stash[OPENED].close()
+        del request.session.stash[OPENED]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Disconnects after the last test of this folder."""
