@@ -1,4 +1,4 @@
-"""`chorale data check SWEEP.yaml [--key value] [--csv FILE]`: all that is wrong with the data."""
+"""`chorale data check NAME [--key value] [--csv FILE]`: all that is wrong with the data."""
 
 import sys
 from collections import Counter
@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from search.config import SweepConfig
 
 HELP = """\
-usage: chorale data check SWEEP.yaml [--key value ...] [--csv FILE]
+usage: chorale data check NAME [--key value ...] [--csv FILE]
 
-Listens to every track of a sweep's dataset and lists all that is wrong with it, by path and reason,
-without training anything: files that are broken, silent, too short, clipped or misnamed, the same
-recording in several files or under two labels, and what its split would let through. SWEEP.yaml is
-a sweep file, or the name of a shipped one. Exits with 0 where nothing is wrong, else with 1.
+Listens to every track of a dataset and lists all that is wrong with it, by path and reason, without
+training anything: files that are broken, silent, too short, clipped or misnamed, the same recording
+in several files or under two labels, and what its split would let through. NAME is a dataset, a
+sweep file, or a shipped sweep. Exits with 0 where nothing is wrong, else with 1.
+Datasets: chorale data list
 
-  --key value   sets a key of the sweep file, such as --dataset.root FOLDER
+  --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3)
   --csv FILE    also writes the table there
+
+  chorale data check fsdd --root fsdd.zip
 """
 
 COLOURS = {"stops the sweep": "red", "quarantined": "yellow"}
@@ -35,15 +38,12 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
 
     from datasets.atomic import write_text
-    from search import yaml_file
-    from search.commands.sweep_words import take_file
-    from search.config import load
+    from search.commands.sweep_words import named_sweep
 
-    file, rest = take_file(words, command="data check")
-    dotted = yaml_file.overrides(rest)
-    csv = dotted.pop("csv", None)
+    named = named_sweep(words, command="data check", own=["csv"])
+    csv = named.own.get("csv")
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    found = check(load(file, dotted), where=file, console=console)
+    found = check(named.sweep, where=named.where, console=console)
     if csv is not None:
         write_text(Path(str(csv)), found.to_csv(index=False))
     return 1 if len(found) else 0
@@ -56,27 +56,21 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
         UserError, ClusterError: the data is not there, or the sweep file has problems.
     """
     from datasets import faults, leaks
-    from datasets.audit import survey
     from datasets.errors import UserError
+    from datasets.source import source_of
     from datasets.split import make_split
-    from search.paths import Runs
-    from search.prepare import same_recordings
+    from search.prepare import read_tracks, same_recordings, survey
     from search.progress import Progress
     from search.resolve import resolve
     from search.workers import workers
 
     resolved = resolve(sweep, where=where)
-    tracks = resolved.dataset.tracks(resolved.dataset_config)
     progress = Progress(console)
-    progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
+    tracks = read_tracks(resolved, progress)
+    source = source_of(resolved.dataset, resolved.dataset_config)
     with workers(sweep.cluster) as crew, crew.mapping() as run:
-        heard = survey(
-            tracks,
-            min_duration_s=sweep.audit.min_duration_s,
-            cache_root=Runs(Path(sweep.runs)).cache,
-            run=progress.watch(run, "listening"),
-        )
-        pairs = same_recordings(sweep, heard.tracks, progress, run)
+        heard = survey(source, tracks, sweep, progress, run)
+        pairs = same_recordings(source, heard.tracks, sweep, progress, run)
     joined = leaks.join_groups(heard.tracks, pairs, sweep.split)
     leaking, unsplit = [], ""
     try:

@@ -1,4 +1,4 @@
-"""`chorale data leak SWEEP.yaml [--key value]`: what a careless split would have claimed."""
+"""`chorale data leak NAME [--key value]`: what a careless split would have claimed."""
 
 import sys
 from collections.abc import Sequence
@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from search.protocols import Claims
 
 HELP = """\
-usage: chorale data leak SWEEP.yaml [--key value ...]
+usage: chorale data leak NAME [--key value ...]
 
-Scores one quick classifier three times on the same segments of a sweep's tracks: with segments
+Scores one quick classifier three times on the same segments of a dataset's tracks: with segments
 shuffled, so that a track is on both sides; with tracks shuffled, so that an artist is; and with
-groups disjoint. The difference is what a careless split would have claimed. SWEEP.yaml is a sweep
-file, or the name of a shipped one; its locked test set is not looked at.
+groups disjoint. The difference is what a careless split would have claimed. NAME is a dataset, a
+sweep file, or a shipped sweep; the locked test set is not looked at. Datasets: chorale data list
 
-  --key value   sets a key of the sweep file, such as --dataset.root FOLDER
+  --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3,
+                --features.mel.n_mels 64); without a sweep file the features are MFCCs
+
+  chorale data leak synthetic
+  chorale data leak fsdd --root fsdd.zip
 """
 
 BAR = 40
@@ -30,13 +34,11 @@ def run(words: Sequence[str]) -> int:
         return 0
     from rich.console import Console
 
-    from search import yaml_file
-    from search.commands.sweep_words import take_file
-    from search.config import load
+    from search.commands.sweep_words import named_sweep
 
-    file, rest = take_file(words, command="data leak")
+    named = named_sweep(words, command="data leak", feature="mfcc")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    found = leak(load(file, yaml_file.overrides(rest)), where=file, console=console)
+    found = leak(named.sweep, where=named.where, console=console)
     for line in lines(found):
         console.print(line, markup=False, soft_wrap=True)
     return 0

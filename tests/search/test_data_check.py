@@ -139,10 +139,22 @@ def test_more_bad_tracks_than_a_sweep_allows_are_still_all_listed(
     assert "no split" in set(found["problem"])
 
 
+def test_a_dataset_is_enough(
+    audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
+    words = ["folder", "--root", str(audio), "--group", "(artist..)", "--cluster.address", "none"]
+    words += ["--runs", str(tmp_path / "runs"), "--finalists.folds", "2"]
+    assert data_check.run([*words, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert pd.read_csv(tmp_path / "out.csv")["problem"].tolist() == ["silent"]
+    assert "20 of 21 tracks are fit for use." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "expected a sweep file.*got none; type: chorale data check SWEEP.yaml"),
+        (["folder"], "dataset 'folder' needs root .*; type: chorale data check folder --root ROOT"),
+        ([], "expected a sweep file.*got none; type: chorale data check NAME"),
         (["--csv", "x"], "got '--csv'"),
         (["nothing.yaml"], "there is no sweep file 'nothing.yaml'"),
     ],

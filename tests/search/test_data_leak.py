@@ -5,8 +5,9 @@ import pytest
 
 from datasets.cache import FeatureStore
 from datasets.errors import UserError
-from search import protocols
+from search import protocols, yaml_file
 from search.commands import data_leak
+from search.commands.sweep_words import Named, named_sweep
 from search.protocols import claims
 
 N_BINS = 36
@@ -118,9 +119,93 @@ def test_the_command_shows_three_bars_and_a_sentence(
     assert "of 48 tracks in 4 groups" in said  # without the locked test set
 
 
+def test_a_dataset_is_enough_and_its_features_are_mfcc(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["synthetic", "--root", str(tmp_path / "audio"), "--runs", str(tmp_path / "runs")]
+    words += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "1.5"]
+    words += ["--cluster.address", "none", "--finalists.folds", "2"]
+    assert data_leak.run(words) == 0
+    said = capsys.readouterr().out
+    assert "synthetic: 60 tracks" in said
+    assert "mfcc: " in said
+    assert "mel: " not in said
+    assert "With segments shuffled one would have claimed" in said
+
+
+def named(*words: str, feature: str = "mfcc") -> Named:
+    return named_sweep(words, command="data leak", feature=feature)
+
+
+@pytest.mark.parametrize("key", ["--root", "--dataset.root"])
+def test_a_key_of_the_dataset_may_be_short(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("dataset: {name: gtzan, root: elsewhere}")
+    for name in ("gtzan", "fsdd", str(file)):
+        assert named(name, key, "here.zip").sweep.dataset["root"] == "here.zip"
+    assert named("gtzan", key, "x", "--dataset.protocol", "all").sweep.dataset == {
+        "name": "gtzan",
+        "root": "x",
+        "protocol": "all",
+    }
+
+
+def test_keys_that_dataset_and_sweep_share_are_the_sweeps() -> None:
+    assert named("table", "--root", "x.csv", "--split.test", "0.3").sweep.split.test == 0.3
+
+
+def test_a_shipped_sweep_of_the_same_dataset_goes_before_it() -> None:
+    assert named("fsdd").sweep.split.test_groups == ("theo", "nicolas")
+
+
+def test_a_shipped_sweep_of_another_dataset_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "esc50.yaml").write_text("dataset: {name: synthetic}")
+    monkeypatch.setattr(yaml_file, "SHIPPED", tmp_path)
+    found = named("esc50", "--root", "x")
+    assert found.sweep.dataset == {"name": "esc50", "root": "x"}
+    assert found.where == "dataset 'esc50'"
+
+
+def test_the_features_that_are_named_are_taken_instead() -> None:
+    assert named("gtzan", "--root", "x").sweep.features == {"mfcc": None}
+    told = named("gtzan", "--root", "x", "--features.mel.n_mels", "40")
+    assert told.sweep.features == {"mel": {"n_mels": 40}}
+
+
+def test_a_dataset_that_lacks_a_key_says_what_to_type() -> None:
+    with pytest.raises(UserError) as caught:
+        named("gtzan")
+    assert str(caught.value) == (
+        "dataset 'gtzan' needs root (folder that holds genres_original or genres, or that folder "
+        "itself); type: chorale data leak gtzan --root ROOT"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"),
+    [
+        ("gtzn", "'gtzan' or"),
+        ("fsddd", "'fsdd'?"),
+        ("dmeo", "'demo'?"),
+        ("runs/synthetik.yaml", "'synthetic'?"),
+    ],
+)
+def test_an_unknown_name_is_one_line_with_the_nearest(name: str, offered: str) -> None:
+    with pytest.raises(UserError) as caught:
+        named(name)
+    said = str(caught.value)
+    assert said.startswith(f"there is no sweep file '{name}', and no sweep or dataset of that name")
+    assert f"did you mean {offered}" in said
+    assert "\n" not in said
+    assert "shipped sweeps: demo, fsdd" in said
+    assert "gtzan_features" in said
+
+
 @pytest.mark.parametrize("words", [[], ["--runs", "x"]])
 def test_the_command_needs_a_sweep(words: list[str]) -> None:
-    with pytest.raises(UserError, match=r"type: chorale data leak SWEEP\.yaml"):
+    with pytest.raises(UserError, match="type: chorale data leak NAME"):
         data_leak.run(words)
 
 
