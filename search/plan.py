@@ -1,6 +1,7 @@
 """Turns a candidate into a training run: which rows train, which validate, where it is kept."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def _plan(
     extra_ids: Sequence[str],
     seed: int,
     keep_best: bool,
-    folder: object,
+    folder: Path,
 ) -> TrialPlan:
     split = prepared.split
     return TrialPlan(
@@ -74,7 +75,7 @@ def _plan(
         seed=seed,
         keep="best" if keep_best else "last",
         objective=resolved.sweep.search.objective,
-        folder=str(folder),
+        folder=str(folder.absolute()),  # a worker may run in a folder of its own
     )
 
 
