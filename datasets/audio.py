@@ -204,7 +204,8 @@ def _decode(path: str | Path, sound: Any, header: AudioHeader) -> npt.NDArray[np
             break
         mono = waveform[n_done : n_done + len(got)]
         _mix_down(got, scale, out=mono)
-        _refuse_absurd(path, mono, start_s=n_done / header.sample_rate)
+        if not narrow:  # 16 bits cannot hold anything absurd
+            _refuse_absurd(path, mono, start_s=n_done / header.sample_rate)
         n_done += len(got)
     if n_done == 0:
         raise AudioError(path, "undecodable", f"none of its {header.n_frames} samples")
@@ -214,7 +215,8 @@ def _decode(path: str | Path, sound: Any, header: AudioHeader) -> npt.NDArray[np
 def _mix_down(block: npt.NDArray[Any], scale: np.float32, *, out: npt.NDArray[np.float32]) -> None:
     """The scaled sum of the channels; summed by column, as numpy is slow over a short last axis."""
     with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(block[:, 0], scale, out=out)
+        out[:] = block[:, 0]  # by itself: a product that also converts goes through a buffer
+        out *= scale
         for channel in range(1, block.shape[1]):
             out += block[:, channel] * scale
 

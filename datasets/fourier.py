@@ -1,11 +1,11 @@
 """Mel power straight from the waveform, compiled: the fast path of `datasets.spectrum`.
 
-Window, Fourier transform, power and filters are one loop over two frames at a time, which stay in
-a core's innermost cache; an array for each step between would cost more than the step.
+A block of frames is transformed at once, each frame in a lane of its own: whatever is done to one
+sample is done to that sample of all frames by one instruction, and nothing is ever shuffled between
+lanes. A block's arrays stay in a core's second cache, and what a step works on in its first.
 
-Source: the transform is Stockham's (Cochran et al., "What is the fast Fourier transform?", 1967,
-https://doi.org/10.1109/TAU.1967.1161899) in two halves that run along the vector registers (Bailey,
-"FFTs in external or hierarchical memory", 1990, https://doi.org/10.1007/BF00162341).
+Source: the transform goes in two halves: Bailey, "FFTs in external or hierarchical memory", 1990,
+https://doi.org/10.1007/BF00162341.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from datasets.butterflies import LANES, get, order, put, transform
 from datasets.compiled import compiled, inlined
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
+_AT_ONCE = 4  # bins that a filter weighs in one step
+_LINE = 16  # samples that memory gives in one piece
+
 
 class Filters(NamedTuple):
-    """A filter bank without its zeros: filter `i` weighs `length_of[i]` bins from `first[i]` on."""
+    """A filter bank without its zeros: filter `i` weighs `length_of[i]` bins from `first[i]` on.
+
+    Lengths are multiples of four, so the last bins may lie past the spectrum's end; they weigh 0.
+    """
 
     first: Integers
     length_of: Integers
@@ -33,25 +40,36 @@ class Filters(NamedTuple):
         """Takes the zeros out of `(n_filters, n_bins)`."""
         used = [np.flatnonzero(row) for row in dense]
         first = np.array([u[0] if len(u) else 0 for u in used], np.int64)
-        length_of = np.array([u[-1] + 1 - u[0] if len(u) else 0 for u in used], np.int64)
-        spans = [row[a : a + n] for row, a, n in zip(dense, first, length_of, strict=True)]
-        return cls(first, length_of, np.concatenate(spans))
+        spans = [u[-1] + 1 - u[0] if len(u) else 0 for u in used]
+        length_of = np.array([-(-span // _AT_ONCE) * _AT_ONCE for span in spans], np.int64)
+        padded = np.pad(dense, ((0, 0), (0, _AT_ONCE)))
+        weights = [row[a : a + n] for row, a, n in zip(padded, first, length_of, strict=True)]
+        return cls(first, length_of, np.concatenate(weights))
+
+
+class _Tables(NamedTuple):
+    """What a transform of one length needs to know; of complex numbers all real parts first."""
+
+    turns1: Floats  # the roots of one, of the first half's length
+    turns2: Floats
+    twist: Floats  # (2, length1, length2): the turns in between the halves
+    where: Integers  # of each bin in a block's spectra
 
 
 def filtered_power(
-    samples: Floats, window: Floats, *, hop_length: int, filters: Filters, out: Floats
+    waveform: Floats, window: Floats, *, hop_length: int, filters: Filters, out: Floats
 ) -> None:
-    """The power spectrum of each frame, summed by filters.
+    """The power spectrum of each frame, summed by filters; silence surrounds the waveform.
 
     Args:
-        samples: float32 `(at least (n_frames - 1) * hop_length + n_fft,)`, contiguous.
-        window: float32 `(n_fft,)`; `n_fft` is a power of two, 64 or more.
-        hop_length: samples from one frame to the next.
+        waveform: float32 `(n_samples,)`, contiguous. Frame `i` is centred on `i * hop_length`.
+        window: float32 `(n_fft,)`; `n_fft` is a power of two from 256 to 4096.
+        hop_length: samples from one frame to the next, 16 or more.
         filters: over the `1 + n_fft // 2` bins.
         out: where it goes, float32 `(n_frames, n_filters)`, contiguous.
     """
-    turns, twist = _roots(len(window))
-    _kernel(len(window))(samples, hop_length, window, turns, twist, *filters, out)
+    n = len(window)
+    _kernel(n)(waveform, hop_length, LANES, window, *_tables(n), *filters, out)
 
 
 def _halves(n: int) -> tuple[int, int]:
@@ -60,148 +78,184 @@ def _halves(n: int) -> tuple[int, int]:
     return first, n // first
 
 
+def _stride(n: int) -> int:
+    """Floats from one row of a block's spectra to the next; a power of two would miss the cache."""
+    return (2 * _halves(n)[1] + 1) * LANES
+
+
 @lru_cache(maxsize=8)
-def _roots(n: int) -> tuple[Floats, Floats]:
-    """The `n` roots of one, and their products in between the halves; all real parts first."""
-    first, second = _halves(n)
-    steps = (np.arange(n), np.outer(np.arange(first), np.arange(second)).ravel())
-    roots = [np.exp(-2j * np.pi * step / n) for step in steps]
-    turns, twist = (np.concatenate([r.real, r.imag]).astype(np.float32) for r in roots)
-    return turns, twist
+def _tables(n: int) -> _Tables:
+    length1, length2 = _halves(n)
+    order1, order2 = order(length1), order(length2)
+    twist = np.empty((length1, length2), np.complex128)
+    twist[order1] = _turns(np.outer(np.arange(length1), np.arange(length2)), n)
+    k = np.arange(n)
+    where = order1[k % length1] * _stride(n) + order2[k // length1] * LANES
+    parts = (_turns(np.arange(length1), length1), _turns(np.arange(length2), length2), twist)
+    turns1, turns2, twist_parts = (
+        np.stack([part.real, part.imag]).astype(np.float32).ravel() for part in parts
+    )
+    return _Tables(turns1, turns2, twist_parts, where)
+
+
+def _turns(steps: Integers, n: int) -> npt.NDArray[np.complex128]:
+    return np.asarray(np.exp(-2j * np.pi * steps / n))
 
 
 @lru_cache(maxsize=8)
 def _kernel(n: int) -> Callable[..., None]:
     """The loop for frames of `n` samples, and for this length alone: only constants are fast."""
     length1, length2 = _halves(n)
+    stride, n_bins = _stride(n), n // 2 + 1
 
     def kernel(
-        samples: Floats,
+        waveform: Floats,
         hop_length: int,
+        lanes: int,  # always `LANES`; but loops over a constant few are unrolled, not vectorised
         window: Floats,
-        turns: Floats,
+        turns1: Floats,
+        turns2: Floats,
         twist: Floats,
+        where: Integers,
         first: Integers,
         length_of: Integers,
         weights: Floats,
         out: Floats,
     ) -> None:
-        x, y = np.empty(2 * n, np.float32), np.empty(2 * n, np.float32)
-        power = np.empty(n + 2, np.float32)
-        for i in range(0, len(out), 2):
-            j = min(i + 1, len(out) - 1)  # an odd last frame goes with itself
-            _load(samples[i * hop_length :], samples[j * hop_length :], window, x, n)
-            x, y = _transform_columns(x, y, n, length1, turns)
-            _transpose(x, y, n, length1, twist)
-            y, x = _transform_columns(y, x, n, length2, turns)
-            _part(y, power, n)
-            _filter(power, n, first, length_of, weights, out[i], out[j])
+        n_hops = 2 * LANES + (n - 1) // hop_length  # that a block's frames touch
+        hops = np.empty((hop_length, n_hops), np.float32)
+        span = np.empty(n_hops * hop_length, np.float32)
+        x = np.empty(2 * length1 * LANES, np.float32)
+        spectra = np.empty(length1 * stride, np.float32)
+        power = np.zeros((n_bins + _AT_ONCE) * 2 * LANES, np.float32)
+        bands = np.empty((len(first), 2 * LANES), np.float32)
+        at = np.array([j % hop_length * n_hops + j // hop_length for j in range(n)])
+        for i in range(0, len(out), 2 * LANES):
+            _cut(waveform, i * hop_length - n // 2, span)
+            _turn(span, hops)
+            for column in range(length2):
+                _load(hops.ravel(), at, window, column, x, length1, length2, lanes)
+                transform(x, length1, turns1, lanes)
+                _twist(x, twist, column, spectra, length1, length2, stride, lanes)
+            for row in range(length1):
+                transform(spectra[row * stride :], length2, turns2, lanes)
+            _part(spectra, where, power, n, length2 * LANES, lanes)
+            _filter(power, first, length_of, weights, bands, lanes)
+            for lane in range(min(2 * LANES, len(out) - i)):
+                frame = out[i + lane]
+                for band in range(len(first)):
+                    frame[band] = bands[band, lane]
 
     return compiled(kernel)
 
 
-# What follows is inlined into the kernel, where `n` and all distances that it gives are constants.
-# A complex array is one of twice the length, the real parts first.
+# What follows is inlined into the kernel, where lengths and all distances they give are constants.
+# An array of complex numbers holds, for each of them, the values of all lanes, real parts first.
 
 
 @inlined
-def _load(a: Floats, b: Floats, window: Floats, x: Floats, n: int) -> None:
-    """Two real frames become the real and the imaginary part of one."""
-    for i in range(n):
-        x[i] = a[i] * window[i]
-        x[i + n] = b[i] * window[i]
+def _cut(waveform: Floats, start: int, span: Floats) -> None:
+    """Copies what a block needs; `start` may lie before the waveform, and its end after it."""
+    before = max(-start, 0)
+    samples, inside = waveform[max(start, 0) : max(start + len(span), 0)], span[before:]
+    span[:before] = 0
+    for i in range(len(samples)):
+        inside[i] = samples[i]
+    inside[len(samples) :] = 0
 
 
 @inlined
-def _transform_columns(
-    x: Floats, y: Floats, n: int, length: int, turns: Floats
-) -> tuple[Floats, Floats]:
-    """Transforms `x` as `(length, n // length)` along its first axis: (result, what is spare)."""
-    done, rest = 1, length
-    while rest > 2:
-        rest //= 4
-    if rest == 2:  # an odd power of two begins with a step of two rows
-        for q in range(n // 2):
-            y[q] = x[q] + x[q + n // 2]
-            y[q + n] = x[q + n] + x[q + n // 2 + n]
-            y[q + n // 2] = x[q] - x[q + n // 2]
-            y[q + n // 2 + n] = x[q + n] - x[q + n // 2 + n]
-        x, y, done = y, x, 2
-    while done < length:
-        for p in range(done):
-            _radix4(x, y, n, n // (4 * done), p, turns)
-        x, y, done = y, x, 4 * done
-    return x, y
+def _turn(span: Floats, hops: Floats) -> None:
+    """Each hop becomes a column.
+
+    So the same sample of frames that follow one another lies side by side, for all frames at once.
+    """
+    hop_length, n_hops = hops.shape
+    for line in range(0, hop_length, _LINE):
+        top = min(line, hop_length - _LINE)
+        rows = hops[top : top + _LINE]
+        for hop in range(n_hops):
+            samples = span[hop * hop_length + top :]
+            for i in range(_LINE):
+                rows[i, hop] = samples[i]
 
 
 @inlined
-def _radix4(x: Floats, y: Floats, n: int, size: int, p: int, turns: Floats) -> None:
-    """Four neighbouring rows of `size` become one row in each quarter of `y`."""
-    step, quarter = p * size, n // 4
-    c1, c2, c3 = turns[step], turns[2 * step], turns[3 * step]
-    s1, s2, s3 = turns[step + n], turns[2 * step + n], turns[3 * step + n]
-    x0, x1 = x[4 * p * size :], x[(4 * p + 1) * size :]
-    x2, x3 = x[(4 * p + 2) * size :], x[(4 * p + 3) * size :]
-    z = y[p * size :]
-    for q in range(size):
-        tr, ti = x1[q] * c1 - x1[q + n] * s1, x1[q] * s1 + x1[q + n] * c1
-        ur, ui = x2[q] * c2 - x2[q + n] * s2, x2[q] * s2 + x2[q + n] * c2
-        vr, vi = x3[q] * c3 - x3[q + n] * s3, x3[q] * s3 + x3[q + n] * c3
-        ar, ai, br, bi = x0[q] + ur, x0[q + n] + ui, x0[q] - ur, x0[q + n] - ui
-        cr, ci, dr, di = tr + vr, ti + vi, tr - vr, ti - vi
-        z[q] = ar + cr
-        z[q + n] = ai + ci
-        z[q + quarter] = br + di
-        z[q + quarter + n] = bi - dr
-        z[q + 2 * quarter] = ar - cr
-        z[q + 2 * quarter + n] = ai - ci
-        z[q + 3 * quarter] = br - di
-        z[q + 3 * quarter + n] = bi + dr
+def _load(
+    hops: Floats,
+    at: Integers,
+    window: Floats,
+    column: int,
+    x: Floats,
+    length1: int,
+    length2: int,
+    lanes: int,
+) -> None:
+    """Every `length2`-th sample of all frames; two real frames become one complex one."""
+    imaginary = length1 * LANES
+    for row in range(length1):
+        j = row * length2 + column
+        weight, frames, to = window[j], hops[at[j] :], x[row * LANES :]
+        for i in range(lanes):
+            to[i] = frames[i] * weight
+            to[i + imaginary] = frames[i + LANES] * weight
 
 
 @inlined
-def _transpose(x: Floats, y: Floats, n: int, rows: int, twist: Floats) -> None:
-    """The turned transpose of `x` as `(rows, n // rows)`."""
-    columns = n // rows
-    width = min(16, columns)  # as many columns as the cache takes beside all rows
-    for left in range(0, columns, width):
-        for row in range(rows):
-            at = row * columns + left
-            source, turn, target = x[at:], twist[at:], y[left * rows + row :]
-            for i in range(width):
-                target[i * rows] = source[i] * turn[i] - source[i + n] * turn[i + n]
-                target[i * rows + n] = source[i] * turn[i + n] + source[i + n] * turn[i]
+def _twist(
+    x: Floats,
+    twist: Floats,
+    column: int,
+    spectra: Floats,
+    length1: int,
+    length2: int,
+    stride: int,
+    lanes: int,
+) -> None:
+    """Column `column` of the spectra becomes `x`, turned."""
+    n = length1 * length2
+    from_imaginary, to_imaginary = length1 * LANES, length2 * LANES
+    for row in range(length1):
+        j = row * length2 + column
+        turn, z, to = get(twist, j, n), x[row * LANES :], spectra[row * stride + column * LANES :]
+        for i in range(lanes):
+            put(to, i, to_imaginary, get(z, i, from_imaginary) * turn)
 
 
 @inlined
-def _part(z: Floats, power: Floats, n: int) -> None:
+def _part(
+    spectra: Floats, where: Integers, power: Floats, n: int, imaginary: int, lanes: int
+) -> None:
     """The power of both frames: of sum and difference of each bin and its mirror image."""
-    quarter, n_bins = np.float32(0.25), n // 2 + 1
-    power[0], power[n_bins] = z[0] * z[0], z[n] * z[n]
-    for k in range(1, n_bins):
-        ar, ai = z[k] + z[n - k], z[n + k] - z[2 * n - k]
-        br, bi = z[n + k] + z[2 * n - k], z[n - k] - z[k]
-        power[k] = quarter * (ar * ar + ai * ai)
-        power[k + n_bins] = quarter * (br * br + bi * bi)
+    quarter = np.float32(0.25)
+    for k in range(n // 2 + 1):
+        u, v, to = spectra[where[k] :], spectra[where[(n - k) % n] :], power[k * 2 * LANES :]
+        u_imaginary, v_imaginary = u[imaginary:], v[imaginary:]
+        for i in range(lanes):
+            ar, ai = u[i] + v[i], u_imaginary[i] - v_imaginary[i]
+            br, bi = u_imaginary[i] + v_imaginary[i], v[i] - u[i]
+            to[i] = quarter * (ar * ar + ai * ai)
+            to[i + LANES] = quarter * (br * br + bi * bi)
 
 
 @inlined
 def _filter(
     power: Floats,
-    n: int,
     first: Integers,
     length_of: Integers,
     weights: Floats,
-    out1: Floats,
-    out2: Floats,
+    bands: Floats,
+    lanes: int,
 ) -> None:
-    """The weighted sums of both frames' power."""
-    begin, n_bins = 0, n // 2 + 1
-    for f in range(len(first)):
-        bins, weight = power[first[f] :], weights[begin:]
-        sum1, sum2 = np.float32(0), np.float32(0)
-        for k in range(length_of[f]):
-            sum1 += bins[k] * weight[k]
-            sum2 += bins[k + n_bins] * weight[k]
-        out1[f], out2[f] = sum1, sum2
-        begin += length_of[f]
+    """The weighted sums of all frames' power."""
+    begin, w = 0, 2 * LANES
+    for band in range(len(first)):
+        sums = bands[band]
+        for i in range(2 * lanes):
+            sums[i] = 0
+        for k in range(0, length_of[band], _AT_ONCE):
+            p, w0, w1 = power[(first[band] + k) * w :], weights[begin + k], weights[begin + k + 1]
+            w2, w3 = weights[begin + k + 2], weights[begin + k + 3]
+            for i in range(2 * lanes):
+                sums[i] += (p[i] * w0 + p[i + w] * w1) + (p[i + 2 * w] * w2 + p[i + 3 * w] * w3)
+        begin += length_of[band]

@@ -6,7 +6,6 @@ defaults (certified in the tests) at several times its speed and without its imp
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -26,6 +25,7 @@ Spectrum = npt.NDArray[np.complex64]
 AMIN = 1e-10  # the smallest power that has a level
 TOP_DB = 80.0  # quieter than this below the loudest is cut off
 
+_COMPILED_N_FFT = (256, 512, 1024, 2048, 4096)  # what `datasets.fourier` can transform
 _BLOCK_SAMPLES = 2**17  # 64 frames of 2048: they and their spectrum stay in a core's cache
 
 
@@ -87,8 +87,7 @@ def mel_spectrogram(waveform: Floats, config: MelConfig) -> Floats:
     """
     n_frames = frame_count(waveform, config.n_fft, config.hop_length)
     mel = np.empty((n_frames, config.n_mels), np.float32)
-    n_fft = config.n_fft
-    if n_fft >= 64 and n_fft & (n_fft - 1) == 0:  # what the compiled transform can do
+    if config.n_fft in _COMPILED_N_FFT:
         _fill_compiled(mel, waveform, config)
     else:
         _fill_by_blocks(mel, waveform, config)
@@ -143,8 +142,7 @@ def mel_filters(config: MelConfig) -> Floats:
     Source: Slaney, "Auditory Toolbox", 1998,
     https://engineering.purdue.edu/~malcolm/interval/1998-010/.
     """
-    low, high = _hz_to_mel(np.array([config.f_min, config.top_hz]))
-    edges_hz = _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
+    edges_hz = mel_edges_hz(config)
     bins_hz = np.arange(1 + config.n_fft // 2) * (config.sample_rate / config.n_fft)
     above_hz = bins_hz - edges_hz[:, None]  # (n_mels + 2, n_bins)
     widths = np.diff(edges_hz)[:, None]
@@ -152,6 +150,12 @@ def mel_filters(config: MelConfig) -> Floats:
     triangles = np.maximum(0, np.minimum(rising, falling))
     areas = (edges_hz[2:] - edges_hz[:-2])[:, None] / 2
     return np.asarray(triangles / areas, dtype=np.float32)
+
+
+def mel_edges_hz(config: MelConfig) -> npt.NDArray[np.float64]:
+    """`(n_mels + 2,)`: band `i` rises from edge `i`, peaks at the next, has fallen at the third."""
+    low, high = _hz_to_mel(np.array([config.f_min, config.top_hz]))
+    return _mel_to_hz(np.linspace(low, high, config.n_mels + 2))
 
 
 @lru_cache(maxsize=8)
@@ -162,24 +166,16 @@ def hann(n_fft: int) -> Floats:
 
 
 def _fill_compiled(mel: Floats, waveform: Floats, config: MelConfig) -> None:
-    """Fills `(n_frames, n_mels)`; only frames that reach over an end need a copy with silence."""
+    """Fills `(n_frames, n_mels)` for the usual powers of two, with the compiled transform."""
     from datasets import fourier  # imports numba
 
-    n_fft, hop_length, filters = config.n_fft, config.hop_length, _filters(config)
-    n_frames = len(mel)
-    inside = min(n_frames, -(-(n_fft // 2) // hop_length))  # the first that begins in the waveform
-    n_inside = 1 + (len(waveform) - n_fft + n_fft // 2) // hop_length
-    ends = (0, inside, max(inside, min(n_frames, n_inside)), n_frames)
-    for start, stop in pairwise(ends):
-        if start < stop:
-            span = _span(waveform, start, stop - start, n_fft=n_fft, hop_length=hop_length)
-            fourier.filtered_power(
-                np.ascontiguousarray(span, np.float32),
-                hann(n_fft),
-                hop_length=hop_length,
-                filters=filters,
-                out=mel[start:stop],
-            )
+    fourier.filtered_power(
+        np.ascontiguousarray(waveform, np.float32),
+        hann(config.n_fft),
+        hop_length=config.hop_length,
+        filters=_filters(config),
+        out=mel,
+    )
 
 
 def _fill_by_blocks(mel: Floats, waveform: Floats, config: MelConfig) -> None:

@@ -1,10 +1,11 @@
 """Mel spectrograms from wav files: our rate beside librosa's, in one run. Prints a table.
 
-    python tests/benchmarks/bench_mel.py [--clips 64] [--rounds 3]
+    python tests/benchmarks/bench_mel.py [--clips 64] [--rounds 5] [--processes 1 2]
 
 Every worker has one thread, as Chorale's workers have. "extract" decodes a file and computes its
 features; "build" is what a sweep does: it also checks the hash, writes chunks and joins them.
-Clips a second depend on what else the machine does; processor time a clip does so less.
+All figures are medians of rounds, and each round compares what ran in it. Clips a second depend on
+what else the machine does; processor time a clip does so less.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from math import isnan, nan
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import soundfile
@@ -36,10 +39,10 @@ Work = Callable[[ProcessPoolExecutor, Sequence[str]], list[float]]
 
 @dataclass(frozen=True)
 class Measured:
-    """The best of several rounds."""
+    """One round of one contender."""
 
     wall_s: float  # of all clips
-    cpu_s: float | None  # of one clip
+    cpu_s: float  # of one clip, the median; NaN where it is not known
     peak_mb: float  # of the hungriest worker
 
 
@@ -107,16 +110,7 @@ def measure(name: str, paths: Sequence[str], *, n_processes: int) -> Measured:
         cpu_s = work(pool, paths)
         wall_s = time.perf_counter() - began_s
         peak = max(pool.map(peak_mb, range(2 * n_processes)))
-    return Measured(wall_s, sorted(cpu_s)[len(cpu_s) // 2] if cpu_s else None, peak)
-
-
-def best_of(rounds: Sequence[Measured]) -> Measured:
-    cpu_s = [measured.cpu_s for measured in rounds if measured.cpu_s is not None]
-    return Measured(
-        min(measured.wall_s for measured in rounds),
-        min(cpu_s) if cpu_s else None,
-        max(measured.peak_mb for measured in rounds),
-    )
+    return Measured(wall_s, median(cpu_s) if cpu_s else nan, peak)
 
 
 def write_clips(folder: Path, n: int) -> list[str]:
@@ -129,20 +123,24 @@ def write_clips(folder: Path, n: int) -> list[str]:
     return [str(path) for path in sorted(folder.glob("*.wav"))]
 
 
-def show(best: dict[str, Measured], n_clips: int, n_processes: int) -> None:
-    base = best["librosa extract"]
-    for name, got in best.items():
-        rate = f"{n_clips / got.wall_s:8.1f} {base.wall_s / got.wall_s:9.2f}"
-        cpu = f"{'-':>11} {'-':>9}"
-        if got.cpu_s is not None and base.cpu_s is not None:
-            cpu = f"{1e3 * got.cpu_s:11.2f} {base.cpu_s / got.cpu_s:9.2f}"
-        print(f"{name:16} {n_processes:9} {rate} {cpu} {got.peak_mb:9.0f}")
+def show(rounds: dict[str, list[Measured]], n_clips: int, n_processes: int) -> None:
+    base = rounds["librosa extract"]
+    for name, got in rounds.items():
+        pairs = list(zip(base, got, strict=True))
+        rate = median(n_clips / one.wall_s for one in got)
+        faster = median(one.wall_s / other.wall_s for one, other in pairs)
+        cpu_ms = 1e3 * median(one.cpu_s for one in got)
+        cheaper = median(one.cpu_s / other.cpu_s for one, other in pairs)
+        cpu = f"{'-':>11} {'-':>9}" if isnan(cpu_ms) else f"{cpu_ms:11.2f} {cheaper:9.2f}"
+        peak = max(one.peak_mb for one in got)
+        print(f"{name:16} {n_processes:9} {rate:8.1f} {faster:9.2f} {cpu} {peak:9.0f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Mel spectrograms: our rate beside librosa's")
     parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     asked = parser.parse_args()
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # the workers inherit it
     with tempfile.TemporaryDirectory() as folder:
@@ -151,13 +149,12 @@ def main() -> None:
             content(path)
         print(f"{len(paths)} clips of {CLIP_S:g} s, {CONFIG.sample_rate} Hz, {CONFIG.n_mels} mels")
         print(f"{'':16} processes  clips/s x librosa CPU ms/clip x librosa MB/worker")
-        for n_processes in (1, 2):
+        for n_processes in asked.processes:
             rounds: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
             for _ in range(asked.rounds):  # in turns, so that a busy machine hurts all alike
                 for name, done in rounds.items():
                     done.append(measure(name, paths, n_processes=n_processes))
-            best = {name: best_of(done) for name, done in rounds.items()}
-            show(best, len(paths), n_processes)
+            show(rounds, len(paths), n_processes)
 
 
 if __name__ == "__main__":

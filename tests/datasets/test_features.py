@@ -124,13 +124,23 @@ def test_filters_too_narrow_for_any_bin_give_the_lowest_level() -> None:
     np.testing.assert_allclose(mel.extract(waveform, config), expected, atol=0.01, rtol=0)
 
 
-@pytest.mark.parametrize("n_fft", [64, 128, 401, 4096])
+@pytest.mark.parametrize("n_fft", [64, 128, 256, 401, 4096])
 def test_every_length_of_frames_gives_librosas_mel_bands(n_fft: int) -> None:
     config = mel.Config(n_fft=n_fft, hop_length=50, n_mels=8)
     waveform = signal("noise", config.sample_rate)[:5003]
     np.testing.assert_allclose(
         mel.extract(waveform, config), by_librosa(waveform, config), atol=0.01, rtol=0
     )
+
+
+def test_a_sample_is_heard_by_the_frames_that_hold_it_and_by_no_other() -> None:
+    config = mel.Config(n_fft=256, hop_length=50, n_mels=8)
+    waveform = signal("noise", config.sample_rate)[:5003]
+    other = waveform.copy()
+    other[2500] += 1
+    change = np.abs(mel.extract(other, config) - mel.extract(waveform, config)).max(axis=0)
+    centre = 50 * np.arange(len(change))
+    np.testing.assert_array_equal(change > 0.001, np.abs(centre - 2500) < 128)
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(1024, 512), (400, 160), (2048, 300)])
