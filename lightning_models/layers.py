@@ -3,8 +3,14 @@
 Architectures do not import one another; what they share stands here.
 """
 
+import math
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lightning_models.base import InputShape
 
 
 class Classifier(nn.Module):
@@ -53,3 +59,74 @@ def pool_frames(x: Tensor, *, kind: str, dim: int) -> Tensor:
     if kind == "mean_max":
         return torch.cat([x.mean(dim=dim), x.amax(dim=dim)], dim=1)
     raise ValueError(f"kind must be mean, max or mean_max, but got {kind=}")
+
+
+def conv_norm(
+    n_in: int,
+    n_out: int,
+    kernel: int | tuple[int, int],
+    *,
+    stride: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    activation: Callable[[], nn.Module] | None = nn.ReLU,
+) -> nn.Sequential:
+    """A convolution, batch norm, activation: (batch, n_in, h, w) -> (batch, n_out, h, w).
+
+    The kernel's edges are odd. Zeros around the input keep its size; a stride divides it and rounds
+    up, so that no input is too small.
+    """
+    edges = (kernel, kernel) if isinstance(kernel, int) else kernel
+    gaps = (dilation, dilation) if isinstance(dilation, int) else dilation
+    padding = (gaps[0] * (edges[0] // 2), gaps[1] * (edges[1] // 2))
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, edges, stride, padding, gaps, groups, bias=False),
+        nn.BatchNorm2d(n_out),
+        *([activation()] if activation else []),
+    )
+
+
+class AttentionPool(nn.Module):
+    """One vector for all steps: their mean, weighted by what one learned question finds in each.
+
+    Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473 (attention).
+    """
+
+    def __init__(self, width: int) -> None:
+        """For steps of `width` values."""
+        super().__init__()
+        self.question = nn.Linear(width, 1)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """(batch, n_steps, width) -> (batch, width)."""
+        share: Tensor = self.question(steps).softmax(dim=1)  # (batch, n_steps, 1)
+        return (share * steps).sum(dim=1)
+
+
+def to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
+    """What a longer input leaves, averaged to what a training crop leaves.
+
+    Args:
+        x: (batch, width, n_rows, n_columns).
+        grid: (n_rows, n_columns) of a training crop.
+    """
+    return x if x.shape[2:] == grid else F.adaptive_avg_pool2d(x, grid)
+
+
+CLIP = 3.0
+"""The value, in standard deviations, that a clipped column comes near to and never reaches."""
+
+
+def soft_clip(x: Tensor) -> Tensor:
+    """Standardised columns whose outliers are pulled in: (batch, n_columns), all within `CLIP`.
+
+    Statistics such as variance and kurtosis have long tails, and an unseen artist lies in them.
+
+    Source: Holzmueller, Grinsztajn and Steinwart 2024, arXiv:2407.04491.
+    """
+    return x / (1 + (x / CLIP).square()).sqrt()
+
+
+def n_values(input_shape: InputShape) -> int:
+    """How many values an input has; of a table's row, its columns."""
+    return math.prod(input_shape)

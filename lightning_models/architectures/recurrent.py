@@ -1,7 +1,10 @@
 """A recurrent network over frames: report B's two LSTM layers, and what grows from it.
 
 Source: report B, "NN & DL music genre classification": two LSTM layers on MFCC, a dense layer
-with ReLU, dropout, softmax. Cho et al. 2014, arXiv:1406.1078 (GRU).
+with ReLU, dropout, softmax. Report A, "Deep Learning major project": LSTM(1292, 64),
+LSTM(64, 64), Linear(64, 64), dropout 0.3, Linear(64, 10) on mel pictures of 30 s, whose 1,292
+frames are the values of a step, and whose bins are the steps. Cho et al. 2014, arXiv:1406.1078
+(GRU).
 """
 
 from typing import Annotated, Literal
@@ -18,9 +21,9 @@ from torch.nn import functional as F
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
-from lightning_models.layers import Classifier, dense, pool_frames
+from lightning_models.layers import Classifier, dense, pool_frames, to_grid
 
-FEATURES = ("mfcc", "mel", "stft", "encoder")
+FEATURES = ("mfcc", "mel", "stft", "spectrogram_image", "encoder")
 
 
 @config
@@ -29,6 +32,8 @@ class Config:
 
     cell: Literal["lstm", "gru"] = "lstm"
     """The recurrent unit."""
+    steps: Literal["frames", "bins"] = "frames"
+    """What follows one another: frames, or bins, as if the spectrogram lay on its side."""
     n_layers: Annotated[int, Field(ge=1, le=4)] = 2
     """Recurrent layers, one on the other."""
     bidirectional: bool = False
@@ -36,7 +41,7 @@ class Config:
     width: Annotated[int, Field(ge=8, le=512)] = 64
     """Values of a layer's state, for each direction."""
     stride: Annotated[int, Field(ge=1, le=16)] = 1
-    """Neighbouring frames that are averaged into one step; as many times faster."""
+    """Neighbouring steps that are averaged into one; as many times faster."""
     pooling: Literal["last", "mean", "max", "attention"] = "last"
     """How the steps become one vector."""
     dense: Annotated[int, Field(ge=8, le=1024)] = 64
@@ -47,6 +52,7 @@ class Config:
 
 SPACE: Space = {
     "cell": CategoricalDistribution(("lstm", "gru")),
+    "steps": CategoricalDistribution(("frames", "bins")),
     "n_layers": IntDistribution(1, 3),
     "bidirectional": CategoricalDistribution((False, True)),
     "width": IntDistribution(32, 128, step=32),
@@ -57,8 +63,9 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # as published
+    {  # as published by B
         "cell": "lstm",
+        "steps": "frames",
         "n_layers": 2,
         "bidirectional": False,
         "width": 64,
@@ -78,6 +85,7 @@ DEFAULTS = (
     },
     {  # for little data: both directions, every second frame, the steps that matter
         "cell": "gru",
+        "steps": "frames",
         "n_layers": 2,
         "bidirectional": True,
         "width": 64,
@@ -95,20 +103,44 @@ DEFAULTS = (
         "train.n_masks": 0,
         "train.center": True,
     },
+    {  # A's layers, on their side as published: LSTM(1292, 64) on crops of 30 s; it dropped values
+        # after the dense layer only
+        "cell": "lstm",
+        "steps": "bins",
+        "n_layers": 2,
+        "bidirectional": False,
+        "width": 64,
+        "stride": 1,
+        "pooling": "last",
+        "dense": 64,
+        "dropout": 0.3,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 64,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+        "train.n_masks": 0,
+        "train.center": False,
+    },
 )
 
 
 class Recurrent(Classifier):
-    """Recurrent layers over (averaged) frames; their steps are pooled; a dense layer."""
+    """Recurrent layers over (averaged) frames or bins; their steps are pooled; a dense layer."""
 
-    def __init__(self, config: Config, n_bins: int, n_classes: int) -> None:
+    def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
+        n_channels, n_bins, n_frames = input_shape
+        # bins have as many values as a training crop has frames
+        self.n_frames = n_frames if config.steps == "bins" else None
         self.stride = config.stride
         self.pooling = config.pooling
         unit = nn.LSTM if config.cell == "lstm" else nn.GRU
         self.layers = unit(
-            n_bins,
+            n_channels * (self.n_frames or n_bins),
             config.width,
             config.n_layers,
             batch_first=True,
@@ -122,7 +154,10 @@ class Recurrent(Classifier):
 
     def embed(self, x: Tensor) -> Tensor:
         """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
-        x = x.flatten(1, 2)
+        if self.n_frames:
+            x = x.transpose(2, 3)
+            x = to_grid(x, (self.n_frames, x.shape[3]))
+        x = x.flatten(1, 2)  # (batch, values of a step, n_steps)
         if self.stride > 1:
             x = F.avg_pool1d(x, self.stride, ceil_mode=True)
         steps = self._read(x.transpose(1, 2))  # (batch, n_steps, width)
@@ -153,4 +188,4 @@ class Recurrent(Classifier):
 
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Recurrent` (see `lightning_models.base.Architecture.build`)."""
-    return Recurrent(config, input_shape[0] * input_shape[1], n_classes)
+    return Recurrent(config, input_shape, n_classes)

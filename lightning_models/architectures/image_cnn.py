@@ -1,0 +1,148 @@
+"""A small convolutional network that sees a spectrogram as a grey picture: report B's.
+
+Source: report B, "NN & DL music genre classification": two convolutions on grey spectrogram
+pictures of GTZAN, batches of 4, 10 epochs; filters, pools and the dense layer are not published.
+"""
+
+from typing import Annotated, Literal
+
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import Field
+from torch import Tensor, nn
+
+from datasets.config import config
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import Classifier, dense, pool_frames, to_grid
+
+FEATURES = ("spectrogram_image", "mel")
+
+COLOURS = 3
+"""Channels of a picture that are colours; a fourth one says what is opaque."""
+
+
+@config
+class Config:
+    """The shape of the network."""
+
+    grey: bool = True
+    """Whether the colours of a picture are averaged."""
+    width: Annotated[int, Field(ge=4, le=256)] = 32
+    """Filters of the first convolution; the second has twice as many."""
+    kernel: Literal[3, 5] = 3
+    """Edge of the filters."""
+    pool: Annotated[int, Field(ge=2, le=8)] = 4
+    """Edge of the squares of which the greatest value is kept, after each convolution."""
+    pooling: Literal["flatten", "mean", "max", "mean_max"] = "flatten"
+    """How the frames that are left become one vector; flatten keeps their order, as published."""
+    batch_norm: bool = False
+    """Whether each convolution is normalised."""
+    dense: Annotated[int, Field(ge=8, le=1024)] = 64
+    """Width of the dense layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """The share of values that training drops before the dense layer and after it."""
+
+
+SPACE: Space = {
+    "grey": CategoricalDistribution((True, False)),
+    "width": IntDistribution(8, 48, step=8),
+    "kernel": CategoricalDistribution((3, 5)),
+    "pool": IntDistribution(3, 5),
+    "pooling": CategoricalDistribution(("flatten", "mean", "max", "mean_max")),
+    "batch_norm": CategoricalDistribution((False, True)),
+    "dense": IntDistribution(32, 256, log=True),
+    "dropout": FloatDistribution(0.0, 0.6),
+}
+
+DEFAULTS = (
+    {  # as published, as far as it is; of the batches that are searched, 16 is nearest to 4
+        "grey": True,
+        "width": 32,
+        "kernel": 3,
+        "pool": 4,
+        "pooling": "flatten",
+        "batch_norm": False,
+        "dense": 64,
+        "dropout": 0.3,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 16,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+        "train.n_masks": 0,
+        "train.center": False,
+    },
+    {  # for little data: normalised, time is pooled, pictures and labels are blended
+        "grey": True,
+        "width": 32,
+        "kernel": 5,
+        "pool": 3,
+        "pooling": "mean_max",
+        "batch_norm": True,
+        "dense": 64,
+        "dropout": 0.4,
+        "train.optimizer": "adamw",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-3,
+        "train.schedule": "one_cycle",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.3,
+        "train.label_smoothing": 0.1,
+        "train.n_masks": 0,
+        "train.center": True,
+    },
+)
+
+
+class ImageCnn(Classifier):
+    """Convolution, pooling, ReLU, batch norm, twice; then frames are pooled; a dense layer."""
+
+    def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
+        """See `build`."""
+        super().__init__()
+        channels, n_bins, n_frames = input_shape
+        self.grey = config.grey
+        channels = 1 if config.grey else channels
+        blocks: list[nn.Module] = []
+        for width in (config.width, 2 * config.width):
+            blocks += [
+                nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2),
+                nn.MaxPool2d(config.pool, ceil_mode=True),
+                nn.ReLU(inplace=True),  # after pooling: the same, on fewer values
+            ]
+            if config.batch_norm:
+                blocks.append(nn.BatchNorm2d(width))
+            channels = width
+            n_bins, n_frames = -(-n_bins // config.pool), -(-n_frames // config.pool)
+        self.body = nn.Sequential(*blocks)
+        self.pooling = config.pooling
+        self.grid = (n_frames, n_bins)  # left of a training crop, for flatten
+        n_steps = {"flatten": n_frames, "mean_max": 2}.get(config.pooling, 1)
+        self.dense = dense(channels * n_bins * n_steps, config.dense, dropout=config.dropout)
+        self.head = nn.Linear(config.dense, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        if self.grey:
+            x = x[:, :COLOURS].mean(dim=1, keepdim=True)
+        # frames come contiguous, so this order costs no copy
+        x = self.body(x.transpose(2, 3))  # (batch, width, n_frames, n_bins)
+        if self.pooling == "flatten":
+            x = to_grid(x, self.grid)
+        else:
+            x = pool_frames(x, kind=self.pooling, dim=2)
+        embedding: Tensor = self.dense(x.flatten(1))
+        return embedding
+
+
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
+    """A freshly initialised `ImageCnn` (see `lightning_models.base.Architecture.build`).
+
+    Its pools round up, so that no picture is too small for it.
+    """
+    return ImageCnn(config, input_shape, n_classes)

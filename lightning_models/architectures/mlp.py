@@ -1,0 +1,130 @@
+"""A multilayer perceptron on a table's columns: report E's two, and what grows from them.
+
+Source: report E, "Genre recognition": MLPs of 3 and of 4 hidden layers on 518 features of FMA.
+"""
+
+from typing import Annotated, Literal
+
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import Field
+from torch import Tensor, nn
+
+from datasets.config import config
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import Classifier, n_values, soft_clip
+
+FEATURES = ("stats518", "stats57", "table")
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+}
+
+
+@config
+class Config:
+    """The shape of the network."""
+
+    n_layers: Annotated[int, Field(ge=1, le=4)] = 3
+    """Hidden layers."""
+    width: Annotated[int, Field(ge=8, le=2048)] = 256
+    """Width of the first hidden layer."""
+    shrink: Annotated[float, Field(ge=0.25, le=1)] = 0.5
+    """How many times as wide as the one before each further hidden layer is."""
+    batch_norm: bool = False
+    """Whether each hidden layer is normalised before its activation."""
+    activation: Literal["relu", "gelu", "silu", "elu"] = "relu"
+    """What bends the values of a hidden layer."""
+    clip: bool = False
+    """Whether outliers of a column are pulled in."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """The share of values that training drops after each hidden layer."""
+
+
+SPACE: Space = {
+    "n_layers": IntDistribution(1, 4),
+    "width": IntDistribution(32, 512, log=True),
+    "shrink": CategoricalDistribution((0.5, 1.0)),
+    "batch_norm": CategoricalDistribution((False, True)),
+    "activation": CategoricalDistribution(("relu", "gelu", "silu", "elu")),
+    "clip": CategoricalDistribution((False, True)),
+    "dropout": FloatDistribution(0.0, 0.6),
+}
+
+_PUBLISHED = {
+    "shrink": 0.5,
+    "batch_norm": False,
+    "activation": "relu",
+    "clip": False,
+    "dropout": 0.3,
+    "train.optimizer": "adam",
+    "train.lr": 1e-3,
+    "train.weight_decay": 1e-5,
+    "train.schedule": "constant",
+    "train.batch_size": 32,
+    "train.mixup_alpha": 0.0,
+    "train.label_smoothing": 0.0,
+}
+"""What is published is the number of layers; the rest is the usual."""
+
+DEFAULTS = (
+    {"n_layers": 3, "width": 256, **_PUBLISHED},  # 256, 128, 64
+    {"n_layers": 4, "width": 512, **_PUBLISHED},  # 512, 256, 128, 64
+    {  # for little data: normalised, outliers pulled in, rows and labels blended
+        "n_layers": 2,
+        "width": 256,
+        "shrink": 1.0,
+        "batch_norm": True,
+        "activation": "silu",
+        "clip": True,
+        "dropout": 0.4,
+        "train.optimizer": "adamw",
+        "train.lr": 2e-3,
+        "train.weight_decay": 1e-2,
+        "train.schedule": "one_cycle",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.2,
+        "train.label_smoothing": 0.1,
+    },
+)
+
+
+class Mlp(Classifier):
+    """Linear layer, batch norm, activation, dropout, some times over."""
+
+    def __init__(self, config: Config, n_columns: int, n_classes: int) -> None:
+        """See `build`."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = n_columns
+        for i in range(config.n_layers):
+            n_in, width = width, max(2, round(config.width * config.shrink**i))
+            layers.append(nn.Linear(n_in, width))
+            if config.batch_norm:
+                layers.append(nn.BatchNorm1d(width))
+            layers += [ACTIVATIONS[config.activation](), nn.Dropout(config.dropout)]
+        self.clip = config.clip
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(width, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, 1, n_columns, 1) -> the last hidden layer (batch, width of it)."""
+        x = x.flatten(1)
+        if self.clip:
+            x = soft_clip(x)
+        embedding: Tensor = self.body(x)
+        return embedding
+
+
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
+    """A freshly initialised `Mlp` (see `lightning_models.base.Architecture.build`).
+
+    No row is too narrow for it.
+    """
+    return Mlp(config, n_values(input_shape), n_classes)

@@ -1,0 +1,86 @@
+"""Softmax regression: one linear layer on a table's columns, the least that can be trained.
+
+It says what the columns are worth by themselves; what is deeper must beat it. Its embedding is the
+row itself.
+
+Source: report E, "Genre recognition": softmax regression on 518 features of FMA. Wager, Wang and
+Liang 2013, arXiv:1307.1493 (dropping columns is a penalty on the weights that fits their scale).
+"""
+
+from typing import Annotated
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from pydantic import Field
+from torch import Tensor, nn
+
+from datasets.config import config
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import Classifier, n_values, soft_clip
+
+FEATURES = ("stats518", "stats57", "table")
+
+
+@config
+class Config:
+    """The shape of the network."""
+
+    clip: bool = False
+    """Whether outliers of a column are pulled in."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of columns that training drops from a row."""
+
+
+SPACE: Space = {
+    "clip": CategoricalDistribution((False, True)),
+    "dropout": FloatDistribution(0.0, 0.5),
+}
+
+DEFAULTS = (
+    {  # the layer as published; how it was trained was not
+        "clip": False,
+        "dropout": 0.0,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+    },
+    {  # for little data: outliers pulled in, smaller weights, softer labels
+        "clip": True,
+        "dropout": 0.2,
+        "train.optimizer": "adamw",
+        "train.lr": 3e-3,
+        "train.weight_decay": 1e-2,
+        "train.schedule": "one_cycle",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.1,
+    },
+)
+
+
+class SoftmaxRegression(Classifier):
+    """A linear layer."""
+
+    def __init__(self, config: Config, n_columns: int, n_classes: int) -> None:
+        """See `build`."""
+        super().__init__()
+        self.clip = config.clip
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(n_columns, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, 1, n_columns, 1) -> the rows themselves, or clipped (batch, n_columns)."""
+        x = x.flatten(1)
+        embedding: Tensor = self.dropout(soft_clip(x) if self.clip else x)
+        return embedding
+
+
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
+    """A freshly initialised `SoftmaxRegression` (see `lightning_models.base.Architecture.build`).
+
+    No row is too narrow for it.
+    """
+    return SoftmaxRegression(config, n_values(input_shape), n_classes)
