@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from datasets import features, plugins
 from datasets.assembly import (
     Piece,
     chunk_files,
@@ -28,8 +29,10 @@ from datasets.assembly import (
 )
 from datasets.atomic import publish, write_json
 from datasets.chunks import ChunkMap, in_chunks
+from datasets.config import read
 from datasets.errors import UserError
 from datasets.extraction import AnyRecipe, Recipe, Source, digest, extract_chunk
+from datasets.scale import Scale
 
 STORE_FORMAT = 2
 _CHUNK_DURATION_S = 1800.0  # 40 MB of mel frames: what a worker and the joining hold at most
@@ -116,6 +119,25 @@ class FeatureStore:
                 f"run the sweep again, so that features are made for them"
             )
         return np.array([index[track_id] for track_id in wanted], dtype=np.int64)
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """What the values of a frame are, where they were made by a feature set that can say it.
+
+        Raises:
+            UserError: the store is damaged, or no longer fits its feature set.
+        """
+        try:
+            manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, error) from None
+        if "config" not in manifest:  # pictures and tables that came ready-made
+            return None
+        made_by = plugins.load(features, self.feature, kind="feature set")
+        if not hasattr(made_by, "scale"):
+            return None
+        config = read(made_by.Config, manifest["config"], where=f"the store '{self.folder}'")
+        return cast(Scale, made_by.scale(config))
 
     @cached_property
     def _tracks(self) -> dict[str, list[str]]:

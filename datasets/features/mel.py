@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from datasets.config import config as config_class
+from datasets.scale import Scale, mel_scale
 from datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
@@ -43,3 +44,8 @@ def extract(waveform: Floats, config: Config) -> Floats:
     https://doi.org/10.25080/Majora-7b98e3ed-003 (`power_to_db(melspectrogram(...))`).
     """
     return power_to_db(mel_spectrogram(waveform, config))
+
+
+def scale(config: Config) -> Scale:
+    """What its bins are."""
+    return mel_scale(config)

@@ -10,6 +10,7 @@ import scipy.fft
 from pydantic import Field
 
 from datasets.config import config as config_class
+from datasets.scale import Scale, mel_scale
 from datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
@@ -53,3 +54,8 @@ def extract(waveform: Floats, config: Config) -> Floats:
     level = power_to_db(mel_spectrogram(waveform, config)).T  # (n_frames, n_mels)
     cepstrum = scipy.fft.dct(level, type=2, norm="ortho", axis=1)
     return np.ascontiguousarray(cepstrum[:, : config.n_mfcc]).T
+
+
+def scale(config: Config) -> Scale:
+    """What its bins are."""
+    return mel_scale(config, n_coefficients=config.n_mfcc)

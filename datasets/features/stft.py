@@ -3,12 +3,14 @@
 The feature cache calls `extract` once for each track.
 """
 
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from datasets.config import config as config_class
+from datasets.scale import Scale, linear_scale
 from datasets.spectrum import Floats, frame_count, power_to_db, spectra
 
 VERSION = 1
@@ -60,9 +62,23 @@ def extract(waveform: Floats, config: Config) -> Floats:
     transform", 1977, https://doi.org/10.1109/TASSP.1977.1162950; as librosa does it
     (`amplitude_to_db(abs(stft(...)))`, McFee et al., 2015).
     """
+    return power_to_db(power_spectrogram(waveform, config).T).T
+
+
+def power_spectrogram(waveform: Floats, config: Config) -> Floats:
+    """The power in each bin over time, float32 `(1 + n_fft // 2, n_frames)`.
+
+    Raises:
+        ValueError: `waveform` is empty.
+    """
     n_frames = frame_count(waveform, config.n_fft, config.hop_length)
     power = np.empty((n_frames, config.n_bins), np.float32)
     sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "n_frames": n_frames}
     for start, spectrum in spectra(waveform, **sizes):
         np.square(np.abs(spectrum), out=power[start : start + len(spectrum)])
-    return power_to_db(power).T
+    return power.T
+
+
+def scale(config: Config) -> Scale:
+    """What its bins are."""
+    return linear_scale(config, partial(power_spectrogram, config=config))

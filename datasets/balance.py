@@ -1,0 +1,107 @@
+"""What makes up for rare classes: weights for the loss, an even draw, synthetic rows (SMOTE).
+
+Pure functions of what they are given; `lightning_models` gives them the training rows of a fold
+and nothing else.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+NEIGHBOURS = 5
+"""A synthetic row lies between a row and one of so many that are nearest to it."""
+
+
+def class_weights(labels: Ints, n_classes: int) -> Floats:
+    """How much a row of each class counts, so that all classes count the same.
+
+    The mean over the rows is 1. A class without rows gets 0: no row of it can be weighed, and
+    label smoothing is not to pull towards it.
+
+    Args:
+        labels: (n_rows,), the class index of each row.
+        n_classes: how many classes there are.
+
+    Returns:
+        (n_classes,).
+
+    Source: King and Zeng 2001, "Logistic Regression in Rare Events Data",
+    https://doi.org/10.1093/oxfordjournals.pan.a004868.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    present = counts > 0
+    weights = np.zeros(n_classes, np.float32)
+    weights[present] = len(labels) / (present.sum() * counts[present])
+    return weights
+
+
+def balanced_order(labels: Ints, *, n: int, rng: np.random.Generator) -> Ints:
+    """Draws `n` rows, of each class that there is as many as of any other (or one more).
+
+    Every row of a class comes before any of it comes twice.
+
+    Args:
+        labels: (n_rows,), the class index of each row.
+        n: how many are drawn.
+        rng: where the order comes from.
+
+    Returns:
+        (n,), row numbers in random order.
+    """
+    present = rng.permutation(np.unique(labels))  # the first ones get what is left over
+    shares = n // len(present) + (np.arange(len(present)) < n % len(present))
+    drawn = []
+    for label, share in zip(present, shares, strict=True):
+        rows = np.flatnonzero(labels == label)
+        rounds = np.tile(rows, (-(-int(share) // len(rows)), 1))
+        drawn.append(rng.permuted(rounds, axis=1).ravel()[:share])
+    return rng.permutation(np.concatenate(drawn))
+
+
+def smote(x: Floats, labels: Ints, seed: int) -> tuple[Floats, Ints]:
+    """Makes new rows for each class but the largest, until all are as large.
+
+    A new row lies between a row and one of its nearest neighbours of the same class, which are
+    sought in columns that are standardised by all rows of `x`. A class of few rows has fewer
+    neighbours; a class of one row has none, and that row is repeated.
+
+    Args:
+        x: (n_rows, n_columns), finite: the rows of a training fold and no others.
+        labels: (n_rows,), the class index of each row.
+        seed: of the choice of rows, neighbours and places.
+
+    Returns:
+        the new rows (n_new, n_columns) and their labels (n_new,).
+
+    Source: Chawla et al. 2002, "SMOTE: Synthetic Minority Over-sampling Technique",
+    https://doi.org/10.1613/jair.953; by imbalanced-learn (Lemaître et al. 2017).
+    """
+    from imblearn.over_sampling import SMOTE
+
+    counts = np.bincount(labels)
+    n_largest = int(counts.max())
+    rare = [int(c) for c in np.flatnonzero(counts) if counts[c] < n_largest]
+    new_x, new_labels = [x[:0]], [labels[:0]]
+    z, mean, std = _standardised(x)
+    for n_neighbours in sorted({min(NEIGHBOURS, int(counts[c]) - 1) for c in rare}):
+        wanted = {c: n_largest for c in rare if min(NEIGHBOURS, counts[c] - 1) == n_neighbours}
+        if n_neighbours:
+            sampler = SMOTE(sampling_strategy=wanted, k_neighbors=n_neighbours, random_state=seed)
+            all_z, all_labels = sampler.fit_resample(z, labels)
+            new_x.append(all_z[len(z) :] * std + mean)
+            new_labels.append(all_labels[len(z) :])
+        else:
+            alone = np.repeat([int(np.flatnonzero(labels == c)[0]) for c in wanted], n_largest - 1)
+            new_x.append(x[alone])
+            new_labels.append(labels[alone])
+    return np.concatenate(new_x), np.concatenate(new_labels)
+
+
+def _standardised(x: Floats) -> tuple[Floats, Floats, Floats]:
+    """`x` with columns of mean 0 and deviation 1, and what these were; constant ones stay so."""
+    mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    std[std < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
+    mean, std = mean.astype(np.float32), std.astype(np.float32)
+    return (x - mean) / std, mean, std
