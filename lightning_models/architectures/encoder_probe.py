@@ -1,0 +1,123 @@
+"""A small classifier on what a frozen, pretrained encoder said of each frame.
+
+The encoder's frames are a feature set, computed once and cached; what is trained here is only how
+they are pooled and read, which takes seconds.
+
+Source: Alain and Bengio 2017, "Understanding intermediate layers using linear classifier probes",
+arXiv:1610.01644; Turian et al. 2022, "HEAR: holistic evaluation of audio representations",
+arXiv:2203.03022 (mean over frames, a shallow network); Snyder et al. 2018, "X-vectors",
+doi:10.1109/ICASSP.2018.8461375 (mean and deviation over frames).
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from pydantic import Field
+from torch import Tensor, nn
+
+from datasets.config import config
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import AttentionPool, Classifier
+
+FEATURES = ("encoder",)
+
+EPSILON = 1e-5
+"""Added to a variance before its root is taken, whose slope at zero is infinite."""
+
+
+@config
+class Config:
+    """The shape of the network."""
+
+    pooling: Literal["mean", "mean_std", "attention"] = "mean"
+    """How the frames become one vector; mean_std also says how much they vary."""
+    batch_norm: bool = True
+    """Whether each value of that vector is brought to mean 0 and deviation 1."""
+    hidden: Annotated[int, Field(ge=0, le=2048)] = 0
+    """Width of a hidden layer; 0 for none, a linear probe."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """The share of values that training drops before the hidden and before the last layer."""
+
+
+SPACE: Space = {
+    "pooling": CategoricalDistribution(("mean", "mean_std", "attention")),
+    "batch_norm": CategoricalDistribution((True, False)),
+    "hidden": CategoricalDistribution((0, 128, 256, 512)),
+    "dropout": FloatDistribution(0.0, 0.6),
+}
+
+DEFAULTS = (
+    {  # a linear probe
+        "pooling": "mean",
+        "batch_norm": True,
+        "hidden": 0,
+        "dropout": 0.2,
+        "train.optimizer": "adamw",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-2,
+        "train.schedule": "cosine",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.1,
+        "train.n_masks": 0,
+        "train.center": False,
+    },
+    {  # a shallow network that also hears how a track changes
+        "pooling": "mean_std",
+        "batch_norm": True,
+        "hidden": 256,
+        "dropout": 0.4,
+        "train.optimizer": "adamw",
+        "train.lr": 5e-4,
+        "train.weight_decay": 1e-2,
+        "train.schedule": "cosine",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.3,
+        "train.label_smoothing": 0.1,
+        "train.n_masks": 0,
+        "train.center": False,
+    },
+)
+
+
+class EncoderProbe(Classifier):
+    """Frames are pooled; the vector is normed; a hidden layer or none; the last layer."""
+
+    def __init__(self, config: Config, n_bins: int, n_classes: int) -> None:
+        """See `build`."""
+        super().__init__()
+        self.pooling = config.pooling
+        self.attention = AttentionPool(n_bins) if config.pooling == "attention" else None
+        width = n_bins * (2 if config.pooling == "mean_std" else 1)
+        layers: list[nn.Module] = []
+        if config.batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(nn.Dropout(config.dropout))
+        if config.hidden:
+            layers += [nn.Linear(width, config.hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(config.hidden or width, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, n_channels, n_bins, n_frames) -> (batch, hidden), or the pooled frames."""
+        embedding: Tensor = self.body(self._pool(x.flatten(1, 2)))
+        return embedding
+
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            pooled: Tensor = self.attention(x.transpose(1, 2))
+            return pooled
+        mean = x.mean(dim=2)
+        if self.pooling == "mean":
+            return mean
+        deviation = (x.var(dim=2, correction=0) + EPSILON).sqrt()
+        return torch.cat([mean, deviation], dim=1)
+
+
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
+    """A freshly initialised `EncoderProbe` (see `lightning_models.base.Architecture.build`).
+
+    One frame is enough for it.
+    """
+    return EncoderProbe(config, input_shape[0] * input_shape[1], n_classes)
