@@ -63,26 +63,6 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # as published by B
-        "cell": "lstm",
-        "steps": "frames",
-        "n_layers": 2,
-        "bidirectional": False,
-        "width": 64,
-        "stride": 1,
-        "pooling": "last",
-        "dense": 64,
-        "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
-    },
     {  # for little data: both directions, every second frame, the steps that matter
         "cell": "gru",
         "steps": "frames",
@@ -102,6 +82,26 @@ DEFAULTS = (
         "train.label_smoothing": 0.1,
         "train.n_masks": 0,
         "train.center": True,
+    },
+    {  # as published by B
+        "cell": "lstm",
+        "steps": "frames",
+        "n_layers": 2,
+        "bidirectional": False,
+        "width": 64,
+        "stride": 1,
+        "pooling": "last",
+        "dense": 64,
+        "dropout": 0.3,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+        "train.n_masks": 0,
+        "train.center": False,
     },
     {  # A's layers, on their side as published: LSTM(1292, 64) on crops of 30 s; it dropped values
         # after the dense layer only

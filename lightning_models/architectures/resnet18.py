@@ -54,20 +54,6 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # the layers as published; how they were trained was not
-        "frozen": 0,
-        "lr_decay": 1.0,
-        "dropout": 0.0,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
-    },
     {  # for little data: what is general is kept, crops and labels are blended
         "frozen": 1,
         "lr_decay": 0.6,
@@ -82,6 +68,20 @@ DEFAULTS = (
         "train.n_masks": 1,
         "train.bin_mask": 0.15,
         "train.frame_mask": 0.15,
+        "train.center": False,
+    },
+    {  # the layers as published; how they were trained was not
+        "frozen": 0,
+        "lr_decay": 1.0,
+        "dropout": 0.0,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+        "train.n_masks": 0,
         "train.center": False,
     },
 )

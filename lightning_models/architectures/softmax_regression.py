@@ -36,17 +36,6 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # the layer as published; how it was trained was not
-        "clip": False,
-        "dropout": 0.0,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-    },
     {  # for little data: outliers pulled in, smaller weights, softer labels
         "clip": True,
         "dropout": 0.2,
@@ -57,6 +46,17 @@ DEFAULTS = (
         "train.batch_size": 32,
         "train.mixup_alpha": 0.0,
         "train.label_smoothing": 0.1,
+    },
+    {  # the layer as published; how it was trained was not
+        "clip": False,
+        "dropout": 0.0,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
     },
 )
 

@@ -50,23 +50,23 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 @pytest.mark.parametrize(
     ("name", "i", "shape", "n_classes", "n_parameters"),
     [
-        ("softmax_regression", 0, (1, 518, 1), 16, 518 * 16 + 16),
-        ("mlp", 0, (1, 518, 1), 16, 519 * 256 + 257 * 128 + 129 * 64 + 65 * 16),
-        ("mlp", 1, (1, 518, 1), 16, 519 * 512 + 513 * 256 + 257 * 128 + 129 * 64 + 65 * 16),
-        ("conv1d", 0, (1, 518, 1), 16, 2_122_800),  # the report's own figure
-        ("feature_cnn", 0, (1, 57, 1), 10, 128 + 6_208 + (64 * 15 + 1) * 64 + 65 * 10),
-        ("image_cnn", 0, (4, 288, 432), 10, 320 + 18_496 + (64 * 18 * 27 + 1) * 64 + 65 * 10),
-        ("cnn", 0, (1, 13, 130), 10, 320 + 2 * 9_248 + 3 * 64 + (32 * 2 * 17 + 1) * 64 + 65 * 10),
+        ("softmax_regression", 1, (1, 518, 1), 16, 518 * 16 + 16),
+        ("mlp", 1, (1, 518, 1), 16, 519 * 256 + 257 * 128 + 129 * 64 + 65 * 16),
+        ("mlp", 2, (1, 518, 1), 16, 519 * 512 + 513 * 256 + 257 * 128 + 129 * 64 + 65 * 16),
+        ("conv1d", 1, (1, 518, 1), 16, 2_122_800),  # the report's own figure
+        ("feature_cnn", 1, (1, 57, 1), 10, 128 + 6_208 + (64 * 15 + 1) * 64 + 65 * 10),
+        ("image_cnn", 1, (4, 288, 432), 10, 320 + 18_496 + (64 * 18 * 27 + 1) * 64 + 65 * 10),
+        ("cnn", 2, (1, 13, 130), 10, 320 + 2 * 9_248 + 3 * 64 + (32 * 2 * 17 + 1) * 64 + 65 * 10),
         (
             "convnet",
-            0,
+            1,
             (1, 513, 1249),
             10,
             640 + 73_856 + 295_168 + 1_180_160 + 77_825 * 1024 + 1025 * 256 + 257 * 10,
         ),
-        ("resnet18", 0, (3, 224, 224), 1000, 11_689_512),  # torchvision's own figure
-        ("resnet18", 0, (1, 128, 1292), 10, 11_689_512 - 2 * 49 * 64 - 990 * 513),
-        ("recurrent", 0, (1, 13, 130), 10, 256 * (13 + 66 + 64 + 66) + 65 * 64 + 65 * 10),
+        ("resnet18", 1, (3, 224, 224), 1000, 11_689_512),  # torchvision's own figure
+        ("resnet18", 1, (1, 128, 1292), 10, 11_689_512 - 2 * 49 * 64 - 990 * 513),
+        ("recurrent", 1, (1, 13, 130), 10, 256 * (13 + 66 + 64 + 66) + 65 * 64 + 65 * 10),
         ("recurrent", 2, (1, 128, 1292), 10, 256 * (1292 + 66 + 64 + 66) + 65 * 64 + 65 * 10),
     ],
 )
@@ -77,7 +77,7 @@ def test_published_layers_have_as_many_parameters_as_they_should(
 
 
 def test_conv1d_flattens_518_features_to_as_many_values_as_published() -> None:
-    built = weightless("conv1d", 0, (1, 518, 1), 16)
+    built = weightless("conv1d", 1, (1, 518, 1), 16)
     linear = [m for m in built.modules() if isinstance(m, nn.Linear)]
     assert [m.in_features for m in linear] == [16_128, 128, 64, 32]
     assert linear[-1].out_features == 16
@@ -88,7 +88,7 @@ def test_conv1d_flattens_518_features_to_as_many_values_as_published() -> None:
     [(513, 1249), (512, 1216), (575, 1279), (128, 4864), (257, 2432), (64, 9728)],
 )
 def test_convnet_begins_its_dense_layers_as_wide_as_published(n_bins: int, n_frames: int) -> None:
-    built = weightless("convnet", 0, (1, n_bins, n_frames), 10)
+    built = weightless("convnet", 1, (1, n_bins, n_frames), 10)
     linear = [m for m in built.modules() if isinstance(m, nn.Linear)]
     assert [m.in_features for m in linear] == [77_824, 1024, 256]
 
