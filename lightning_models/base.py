@@ -22,6 +22,10 @@ class Network(Protocol):
     """What `build` returns: an `nn.Module` with two views of the same forward pass.
 
     `head` is the last layer, and `forward(x)` equals `head(embed(x))`: one pass gives both.
+
+    It may offer `lr_scales`, a mapping from prefixes of parameter names to factors of the learning
+    rate; parameters that need no gradient are not trained. It may offer `auxiliary`, prefixes of
+    the parameters that only training needs (a decoder's) and `forward` does not touch.
     """
 
     head: torch.nn.Module
@@ -39,9 +43,15 @@ class Architecture(Protocol):
     """One architecture.
 
     `FEATURES` names the feature sets that it can eat, one at a time. `SPACE` maps fields of the
-    frozen `Config` to distributions. `DEFAULTS` are known-good points that are tried first; their
-    keys are names of `SPACE`, or `train.<name>` for the training space; what they leave out takes
-    the default of the config.
+    frozen `Config` to distributions. `DEFAULTS` are known-good points that are tried first: the
+    best for little data, then published ones. Their keys are names of `SPACE`, or `train.<name>`
+    for the training space; what they leave out takes the default of the config. A network that can
+    start from pretrained weights has them named by the field `weights`; "none" builds the same one
+    without them, as checkpoints are loaded.
+
+    An architecture with a training of its own also has a function `module_class()` that gives its
+    LightningModule, a subclass of `lightning_models.module.GenreClassifier`. It imports it when it
+    is called: who only plans trials does not wait for Lightning.
     """
 
     FEATURES: tuple[str, ...]

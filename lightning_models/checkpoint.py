@@ -22,7 +22,8 @@ from datasets.atomic import atomic, write_json
 from datasets.config import config, plain, read
 from datasets.errors import UserError
 from lightning_models import architectures
-from lightning_models.module import GenreClassifier
+from lightning_models.module import GenreClassifier, classifier_class
+from lightning_models.pretrained import NO_WEIGHTS
 from lightning_models.train_config import TrainConfig
 
 CARD = "card.json"
@@ -101,10 +102,11 @@ def load(folder: Path) -> tuple[GenreClassifier, dict[str, Any]]:
         )
     weights = _read_weights(folder, known.weights, known.sha256)
     plugin = plugins.load(architectures, known.architecture, kind="architecture")
+    config = read(plugin.Config, known.config, where=f"{where}: config")
     with torch.random.fork_rng(devices=[]):
-        module = GenreClassifier(
+        module = classifier_class(known.architecture)(
             architecture=known.architecture,
-            config=read(plugin.Config, known.config, where=f"{where}: config"),
+            config=_without_files(config),
             train_config=read(TrainConfig, known.train, where=f"{where}: train"),
             input_shape=known.input_shape,
             n_classes=known.n_classes,
@@ -119,7 +121,15 @@ def load(folder: Path) -> tuple[GenreClassifier, dict[str, Any]]:
                 f"{found.get(name)}",
             )
     module.load_state_dict(weights)
+    module.config = config
     return module.eval(), card
+
+
+def _without_files(config: Any) -> Any:
+    """The config of the same network that starts from no pretrained weights: ours follow."""
+    if not hasattr(config, "weights"):
+        return config
+    return dataclasses.replace(config, weights=NO_WEIGHTS)
 
 
 def _versions() -> dict[str, str]:

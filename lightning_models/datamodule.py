@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datasets import balance
 from datasets.errors import UserError
+from datasets.scale import Scale
 from lightning_models.base import InputShape
 
 Rows = NDArray[np.int64]
@@ -55,6 +57,11 @@ class Frames(Protocol):
         """Into how many equal parts the values of a frame fall; spectrograms have one."""
         ...
 
+    @property
+    def scale(self) -> Scale | None:
+        """What the values of a frame are, where they are levels of bands or come from such."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryFrames:
@@ -64,15 +71,21 @@ class MemoryFrames:
     offsets: NDArray[np.int64]
     frame_rate_hz: float
     n_channels: int = 1
+    scale: Scale | None = None
 
     @classmethod
     def of(
-        cls, tracks: Sequence[NDArray[np.float32]], *, frame_rate_hz: float, n_channels: int = 1
+        cls,
+        tracks: Sequence[NDArray[np.float32]],
+        *,
+        frame_rate_hz: float,
+        n_channels: int = 1,
+        scale: Scale | None = None,
     ) -> "MemoryFrames":
         """Joins features of tracks as feature sets give them: (n_bins, n_frames) each."""
         offsets = np.cumsum([0, *(track.shape[1] for track in tracks)], dtype=np.int64)
         frames = np.ascontiguousarray(np.concatenate(tracks, axis=1).T, dtype=np.float32)
-        return cls(frames, offsets, frame_rate_hz, n_channels)
+        return cls(frames, offsets, frame_rate_hz, n_channels, scale)
 
     @property
     def n_bins(self) -> int:
@@ -147,6 +160,16 @@ class FoldData(Tracks):
         if center not in self._statistics:
             self._statistics[center] = self._measure(center=center)
         return self._statistics[center]
+
+    def class_weights(self) -> NDArray[np.float32]:
+        """How much each class counts in a loss, (n_classes,), by the training rows alone.
+
+        The mean over what an epoch sees is 1: over tracks, or over all rows of a table.
+        """
+        labels = self.labels[self.train_rows]
+        if self.is_table:
+            labels = np.repeat(labels, self.lengths[self.train_rows])
+        return balance.class_weights(labels, self.n_classes)
 
     def _measure(self, *, center: bool) -> Statistics:
         n_frames = int(self.lengths[self.train_rows].sum())

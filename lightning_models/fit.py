@@ -5,7 +5,8 @@
 
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,17 +14,18 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from datasets.errors import unknown
-from lightning_models import speed
+from lightning_models import metrics, speed
 from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
-from lightning_models.module import GenreClassifier
+from lightning_models.module import GenreClassifier, classifier_class
 from lightning_models.predict import Prediction, predict
+from lightning_models.resume import Resumer, described
 from lightning_models.train_config import TrainConfig
+from lightning_models.trainer import LeanTrainer
 from lightning_models.watch import OBJECTIVES, OnEpoch, Watch
 
 __all__ = ["Prediction", "Trained", "predict", "train"]
@@ -33,8 +35,10 @@ __all__ = ["Prediction", "Trained", "predict", "train"]
 class Trained:
     """A trained network.
 
-    `epoch` (counted from 1), `metrics` and `proba` (n_valid, n_classes) are those of the weights
-    that were kept; `stopped` says that `on_epoch` ended the training; `train_s` are the seconds
+    `epoch` (counted from 1), `metrics`, `proba` (n_valid, n_classes) and `per_class` (n_classes,),
+    the accuracy of each class (NaN where no row has it), are those of the weights that were kept;
+    `history` has a row for each epoch, those before a resume too; `resumed_after` is how many of
+    them those are. `stopped` says that `on_epoch` ended the training; `train_s` are the seconds
     spent in training steps, `valid_s` those spent in judging the validation rows.
     """
 
@@ -42,10 +46,13 @@ class Trained:
     epoch: int
     stopped: bool
     metrics: Mapping[str, float]
+    per_class: NDArray[np.float64]
+    history: Sequence[Mapping[str, float]]
     proba: NDArray[np.float32]
     n_parameters: int
     train_s: float
     valid_s: float
+    resumed_after: int
 
 
 def train(
@@ -59,11 +66,14 @@ def train(
     objective: str = "accuracy",
     on_epoch: OnEpoch,
     log_dir: Path | None,
+    resume_from: Path | None = None,
+    save_to: Path | None = None,
+    save_every: int | None = None,
 ) -> Trained:
     """Trains a network on the training rows of a fold and judges it on the validation rows.
 
-    The same arguments give the same weights, to the bit, on one thread of a processor. Torch's
-    global generator is left as it was.
+    The same arguments give the same weights, to the bit, on one thread of a processor, also where
+    a training was broken off and resumed. Torch's global generator is left as it was.
 
     Args:
         architecture: a file name in `lightning_models.architectures`.
@@ -72,14 +82,21 @@ def train(
         data: the fold.
         seed: of weights, order, crops, dropout and augmentation.
         keep: the weights of the epoch with the best objective (ties: lower log loss), or those
-            of the last epoch; the latter also switches early stopping off.
+            of the last epoch; the latter also switches early stopping off, and lets a plateau go
+            by the training loss.
         objective: one of `OBJECTIVES`.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch, but not again for those before a resume.
         log_dir: where TensorBoard scalars go; none for nowhere.
+        resume_from: the folder of a saved state to go on from; one that holds none means from the
+            beginning.
+        save_to: the folder for the state, whole at any time; none for no saving. It may be the
+            same, and stays when the training is over (see `resume.discard`).
+        save_every: epochs from one save to the next; none for every `resume.SAVE_S` seconds.
 
     Raises:
-        Diverged: a loss is not finite.
-        UserError: unknown architecture or objective, or crops too small for the architecture.
+        Diverged: a loss is not finite, or has exploded.
+        UserError: unknown architecture or objective, crops too small for the architecture, or a
+            state that is damaged or belongs to another training.
     """
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
@@ -87,7 +104,7 @@ def train(
     device = speed.device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         speed.seed_torch(seed, device)
-        module = GenreClassifier(
+        module = classifier_class(architecture)(
             architecture=architecture,
             config=config,
             train_config=train_config,
@@ -96,63 +113,81 @@ def train(
             statistics=data.statistics(center=train_config.center),
             seed=seed,
         )
+        if train_config.balance == "class_weights":
+            module.class_weights = torch.from_numpy(data.class_weights())
         batches = TrainBatches(
-            data,
-            n_frames=module.input_shape[2],
-            batch_size=train_config.batch_size,
-            seed=seed,
-            crops_per_track=train_config.crops_per_track,
-            center=train_config.center,
-            device=device,
+            data, train_config, n_frames=module.input_shape[2], seed=seed, device=device
         )
-        logger = None
-        if log_dir is not None:
-            logger = TensorBoardLogger(
-                log_dir, name="", version="", default_hp_metric=False, flush_secs=5
+        with _logger(log_dir) as logger:
+            watch = Watch(
+                data, batches, keep=keep, objective=objective, on_epoch=on_epoch, logger=logger
             )
-        watch = Watch(data, keep=keep, objective=objective, on_epoch=on_epoch, logger=logger)
-        try:
-            _run(module, batches, watch, device)
-        finally:
-            if logger is not None:
-                logger.experiment.close()
-    if watch.kept.epoch < watch.epoch:
-        module.load_state_dict(watch.kept.weights)
-    if device.type != "cpu":
-        module.to(device)  # Lightning has moved it to the processor
+            callbacks: list[pl.Callback] = [watch]
+            epochs_done = 0
+            if resume_from is not None or save_to is not None:
+                resumer = Resumer(
+                    watch,
+                    described(module, data, keep=keep, objective=objective),
+                    resume_from=resume_from,
+                    save_to=save_to,
+                    save_every=save_every,
+                )
+                callbacks.append(resumer)
+                epochs_done = resumer.epochs_done
+            _run(module, batches, callbacks, device)
+    kept = watch.kept
+    if kept.weights and (kept.epoch < watch.epoch or module.average is not None):
+        module.load_state_dict(kept.weights)
+    module.average = None
     module.eval()
     return Trained(
         module=module,
-        epoch=watch.kept.epoch,
+        epoch=kept.epoch,
         stopped=watch.stopped,
-        metrics=watch.kept.metrics,
-        proba=watch.kept.proba,
+        metrics=kept.metrics,
+        per_class=metrics.per_class(kept.proba, data.labels[data.valid_rows]),
+        history=watch.history,
+        proba=kept.proba,
         n_parameters=sum(p.numel() for p in module.parameters()),
         train_s=watch.train_s,
         valid_s=watch.valid_s,
+        resumed_after=epochs_done,
     )
 
 
+@contextmanager
+def _logger(log_dir: Path | None) -> Iterator[TensorBoardLogger | None]:
+    """A writer of TensorBoard scalars that is closed after the block."""
+    if log_dir is None:
+        yield None
+        return
+    logger = TensorBoardLogger(log_dir, name="", version="", default_hp_metric=False, flush_secs=5)
+    try:
+        yield logger
+    finally:
+        logger.experiment.close()
+
+
 def _run(
-    module: GenreClassifier, batches: TrainBatches, watch: Watch, device: torch.device
+    module: GenreClassifier,
+    batches: TrainBatches,
+    callbacks: Sequence[pl.Callback],
+    device: torch.device,
 ) -> None:
-    """One fit by a Trainer that has everything superfluous switched off."""
+    """One fit, with Ctrl-C as it should be."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
+        trainer = LeanTrainer(
+            device=device,
             max_epochs=module.train_config.max_epochs,
-            gradient_clip_val=module.train_config.clip_norm,
-            callbacks=[watch],
-            plugins=[LightningEnvironment()],  # not Slurm's: it would take over signals
-            barebones=True,
+            clip_norm=module.train_config.clip_norm,
+            callbacks=callbacks,
         )
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, batches)
-        except SystemExit:
-            if not watch.interrupted:
+        except SystemExit as left:
+            if not isinstance(left.__context__, KeyboardInterrupt):
                 raise
             # Lightning turns Ctrl-C into an exit and leaves it ignored; here it stays Ctrl-C
             signal.signal(signal.SIGINT, handler)

@@ -31,6 +31,15 @@ def confusion_matrix(proba: Proba, labels: Labels) -> NDArray[np.int64]:
     return counts.reshape(n_classes, n_classes)
 
 
+def per_class(proba: Proba, labels: Labels) -> NDArray[np.float64]:
+    """(n_classes,): the share of each class's rows that are found; NaN for a class without rows."""
+    counts = confusion_matrix(proba, labels)
+    rows = counts.sum(axis=1)
+    found = np.full(len(rows), np.nan)
+    np.divide(np.diag(counts), rows, out=found, where=rows > 0)
+    return found
+
+
 def macro_f1(proba: Proba, labels: Labels) -> float:
     """The mean F1 of the classes that occur among the labels or the predictions.
 

@@ -1,55 +1,33 @@
 """One LightningModule for every architecture: standardise, augment, train, judge.
 
-`fit.train` drives it, by a `train_config.TrainConfig`.
+`fit.train` drives it, by a `train_config.TrainConfig`; `watch` looks on after each epoch.
 """
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets import plugins
-from lightning_models import architectures, speed
+from lightning_models import architectures, optimizers, speed
 from lightning_models.augment import mixup, spec_augment
+from lightning_models.average import Average
 from lightning_models.base import InputShape
-from lightning_models.train_config import Schedule, TrainConfig
+from lightning_models.schedule import Plateau, lr_factor
+from lightning_models.train_config import TrainConfig
 
-WARM_UP = 0.05
-"""The share of all steps in which a constant or cosine learning rate rises to its full height."""
-
-RISE = 0.3
-"""The share of all steps in which a one-cycle learning rate rises."""
-
-CYCLE_START = 1 / 25
-"""Where a one-cycle learning rate starts, as a share of its height (Smith and Topin 2019)."""
+Blend = tuple[Tensor, Tensor]
+"""What mixup blended in: the other labels (batch,), and the share (batch,) that each crop kept."""
 
 
 class Diverged(Exception):  # noqa: N818 - it is what happened to a trial
-    """The training ran away: a loss is no longer a finite number. The text says which and when."""
-
-
-def lr_factor(step: int, *, n_steps: int, schedule: Schedule) -> float:
-    """The learning rate of one step as a share of its full height.
-
-    Args:
-        step: counted from 0.
-        n_steps: of the whole training.
-        schedule: constant and cosine start with a short warm-up.
-
-    Source: Loshchilov and Hutter 2017, arXiv:1608.03983 (cosine); Smith and Topin 2019,
-    arXiv:1708.07120 (one-cycle).
-    """
-    rise = max(1, round(n_steps * (RISE if schedule == "one_cycle" else WARM_UP)))
-    if step < rise:
-        low = CYCLE_START if schedule == "one_cycle" else 0.0
-        return 1.0 - (1.0 - low) * (rise - step - 1) / rise
-    if schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (n_steps - rise + 1)))
+    """The training ran away: a loss is not finite, or huge. The text says which and when."""
 
 
 class GenreClassifier(pl.LightningModule):
@@ -57,6 +35,9 @@ class GenreClassifier(pl.LightningModule):
 
     It takes features as they are, of shape (batch, n_channels, n_bins, n_frames): mean and
     deviation of the training rows are buffers, so that they are saved and loaded with its weights.
+
+    `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
+    over the training rows is 1. `average` and `plateau` exist while they are asked for.
     """
 
     mean: Tensor
@@ -104,9 +85,19 @@ class GenreClassifier(pl.LightningModule):
         network = plugin.build(config, input_shape, n_classes)
         # convolutions are twice as fast with channels last; nothing else has four dimensions
         self.network = network.to(memory_format=torch.channels_last)
+        heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
+        self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
+        self.class_weights: Tensor | None = None
+        self.average: Average | None = None
+        self.plateau = Plateau.of(train_config.max_epochs)
         self._rng = np.random.default_rng(seed)
         self._losses: list[Tensor] = []
         self._n_steps = 1
+
+    @property
+    def first_epoch_that_counts(self) -> int:
+        """The first epoch (counted from 1) that trains what is judged: patience waits for it."""
+        return 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, n_channels, n_bins, n_frames) -> logits (batch, n_classes), float32."""
@@ -117,7 +108,7 @@ class GenreClassifier(pl.LightningModule):
 
         Both, (batch, n_classes) and (batch, width), are float32 and come from one pass.
         """
-        with self._autocast():
+        with self.autocast():
             embedding = self.network.embed((x - self.mean) / self.std)
             logits = self.network.head(embedding)
         return logits.float(), embedding.float()
@@ -130,22 +121,53 @@ class GenreClassifier(pl.LightningModule):
         if settings.n_masks:
             shares = (settings.bin_mask, settings.frame_mask)
             x = spec_augment(x, n_masks=settings.n_masks, shares=shares, rng=self._rng)
+        blend: Blend | None = None
         if settings.mixup_alpha:
             x, keep, shift = mixup(x, alpha=settings.mixup_alpha, rng=self._rng)
-        with self._autocast():
-            logits = self.network(x)
-        logits = logits.float()
-        smoothing = settings.label_smoothing
-        if settings.mixup_alpha:
-            own = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-            other = F.cross_entropy(
-                logits, labels.roll(shift), label_smoothing=smoothing, reduction="none"
-            )
-            loss = torch.lerp(other, own, keep).mean()
-        else:
-            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            blend = labels.roll(shift), keep
+        loss = self.loss(x, labels, blend)
         self._losses.append(loss.detach())
         return loss
+
+    def loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
+        """What a step minimises; a subclass may minimise something else.
+
+        Args:
+            x: (batch, n_channels, n_bins, n_frames), standardised and augmented.
+            labels: (batch,).
+            blend: what mixup did to `x`, if it did.
+        """
+        with self.autocast():
+            logits = self.network(x)
+        return self.classification_loss(logits.float(), labels, blend)
+
+    def classification_loss(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
+        """Cross-entropy with smoothed, weighted and blended labels: the mean over the batch.
+
+        A class's weight goes with its share of the label, be that by smoothing or by mixup.
+        """
+        own = self._cross_entropy(logits, labels)
+        if blend is not None:
+            others, keep = blend
+            own = torch.lerp(self._cross_entropy(logits, others), own, keep)
+        return own.mean()
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(
+            logits,
+            labels,
+            weight=self.class_weights,
+            label_smoothing=self.train_config.label_smoothing,
+            reduction="none",  # the mean that torch takes would undo the weights, batch by batch
+        )
+
+    def start(self, n_steps: int) -> None:
+        """Makes ready for a training of so many steps; the weights are where they will stay."""
+        self._n_steps = n_steps
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(self.device)
+        if self.train_config.ema_decay:
+            self.average = Average(self.network, self.train_config.ema_decay)
 
     def on_train_epoch_start(self) -> None:
         """Seeds dropout and augmentation by seed and epoch alone, so that resuming is exact."""
@@ -166,37 +188,49 @@ class GenreClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer of the training config; `on_before_optimizer_step` moves its rate."""
-        settings = self.train_config
-        decayed = [p for p in self.parameters() if p.ndim >= 2]
-        others = [p for p in self.parameters() if p.ndim < 2]  # biases and norms
-        groups = [
-            {"params": decayed, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
-        if settings.optimizer == "sgd":
-            momentum = settings.momentum
-            return torch.optim.SGD(
-                groups, settings.sgd_lr, momentum=momentum, nesterov=momentum > 0, fused=True
-            )
-        rule = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-        return rule(groups, settings.lr, fused=True)
-
-    def on_train_start(self) -> None:
-        """Learns how many steps there will be."""
-        self._n_steps = int(self.trainer.estimated_stepping_batches)
+        return optimizers.build(self.network, self.train_config)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Sets the learning rate of this step, which depends on its number alone."""
+        """Sets the learning rate of this step: by its number, and a plateau's factor."""
         settings = self.train_config
-        height = settings.sgd_lr if settings.optimizer == "sgd" else settings.lr
-        factor = lr_factor(
-            self.trainer.global_step, n_steps=self._n_steps, schedule=settings.schedule
+        factor = self.plateau.factor * lr_factor(
+            self.trainer.global_step,
+            n_steps=self._n_steps,
+            schedule=settings.schedule,
+            warm_up=settings.warm_up,
         )
-        for group in optimizer.param_groups:
-            group["lr"] = height * factor
+        optimizers.set_lr(optimizer, optimizers.full_lr(settings) * factor)
 
-    def _autocast(self) -> torch.autocast:
+    def on_train_batch_end(self, *_: object) -> None:
+        """Takes the step's weights into their running average, where there is one."""
+        if self.average is not None:
+            self.average.update()
+
+    @contextmanager
+    def as_judged(self) -> Iterator[None]:
+        """Within the block the module has the weights that count: averaged ones, if asked for."""
+        if self.average is None:
+            yield
+        else:
+            with self.average.shown():
+                yield
+
+    def autocast(self) -> torch.autocast:
+        """The precision that is fastest here (see `speed.precision`)."""
         kind = self.device.type
-        dtype = speed.precision(kind)
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+        # on a processor, dense layers alone take longer to be converted than to be multiplied
+        able = self._is_heavy or kind != "cpu"
+        enabled = able and speed.precision(kind) == torch.bfloat16
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)
+
+
+def classifier_class(architecture: str) -> type[GenreClassifier]:
+    """The LightningModule of an architecture: its own where it offers one.
+
+    Raises:
+        UserError: no such architecture.
+    """
+    plugin = plugins.load(architectures, architecture, kind="architecture")
+    module_class: Callable[[], type[GenreClassifier]] | None
+    module_class = getattr(plugin, "module_class", None)
+    return GenreClassifier if module_class is None else module_class()

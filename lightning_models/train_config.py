@@ -58,7 +58,7 @@ class TrainConfig:
     frame_mask: Annotated[float, Field(ge=0, le=1)] = 0.15
     """The greatest share of the frames that one stretch hides."""
     noise: bool = False
-    """Whether half of all crops get white noise."""
+    """Whether half of all crops get white noise; that of mfcc is some dB softer than it says."""
     noise_snr_db: Annotated[float, Field(ge=-10, le=80)] = 20.0
     """The lowest ratio of signal to noise in dB; each noisy crop has one up to 20 dB higher."""
     gain_db: Annotated[float, Field(ge=0, le=40)] = 0.0
@@ -80,7 +80,7 @@ class TrainConfig:
     crop_s: Annotated[float, Field(gt=0)] = 3.0
     """Seconds of a training crop, and of a window that is judged."""
     crops_per_track: Annotated[int, Field(ge=1)] = 1
-    """Crops taken from each track in each epoch."""
+    """Crops taken from each track in each epoch; of a table, each row is taken once."""
     n_windows: Annotated[int, Field(ge=1)] = 8
     """The most windows that a track is judged by."""
 

@@ -1,6 +1,6 @@
 """What happens after each epoch of a training: validate, keep the best weights, log, stop.
 
-`fit.train` hangs it into Lightning's Trainer and reads off it what was kept.
+`fit.train` hangs it into Lightning's Trainer and reads off it what was kept; `resume` saves it.
 """
 
 import math
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from lightning_models import metrics
+from lightning_models import metrics, optimizers
+from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
 from lightning_models.module import Diverged, GenreClassifier
 from lightning_models.predict import predict
@@ -26,10 +27,28 @@ OnEpoch = Callable[[int, Mapping[str, float]], bool]
 OBJECTIVES: Mapping[str, float] = {"accuracy": 1.0, "macro_f1": 1.0, "log_loss": -1.0}
 """What the best epoch may be chosen by, and the sign that makes more of it better."""
 
+EXPLODED = 20.0
+"""A loss this many times that of the first epoch has exploded, if it is also `FAR_OFF`."""
+
+FAR_OFF = 10.0
+"""So many times the loss of guessing, ln(n_classes): surer of the wrong classes than any network
+is that still learns. Both have to hold: a first epoch may be lucky, or wild and then calm down."""
+
+
+def exploded(loss: float, *, first: float, n_classes: int) -> bool:
+    """Whether a training ran away: an epoch's mean loss is far above the first epoch's, and absurd.
+
+    Args:
+        loss: of the epoch.
+        first: that of the first epoch.
+        n_classes: gives the loss of guessing.
+    """
+    return loss > EXPLODED * first and loss > FAR_OFF * math.log(n_classes)
+
 
 @dataclass(eq=False)
 class Kept:
-    """The epoch whose weights are kept."""
+    """The epoch whose weights are kept; `weights` are empty where the last ones will do."""
 
     epoch: int = 0
     score: tuple[float, float] = (-math.inf, -math.inf)
@@ -39,11 +58,15 @@ class Kept:
 
 
 class Watch(pl.Callback):
-    """Validates after each epoch, keeps the best weights, logs, and stops when told to."""
+    """Validates after each epoch, keeps the best weights, logs, and stops when told to.
+
+    `history` has a row for each epoch: its number, training loss, learning rate and metrics.
+    """
 
     def __init__(
         self,
         data: FoldData,
+        batches: TrainBatches,
         *,
         keep: Literal["best", "last"],
         objective: str,
@@ -51,20 +74,26 @@ class Watch(pl.Callback):
         logger: TensorBoardLogger | None,
     ) -> None:
         self.data = data
+        self.batches = batches
         self.keep = keep
         self.objective = objective
         self.on_epoch = on_epoch
         self.logger = logger
         self.kept = Kept()
         self.epoch = 0
+        self.history: list[dict[str, float]] = []
         self.stopped = False
-        self.interrupted = False
         self.train_s = 0.0
         self.valid_s = 0.0
         self._started_s = 0.0
 
-    def on_train_epoch_start(self, *_: object) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, GenreClassifier):
+            pl_module.start(n_steps=len(self.batches) * (trainer.max_epochs or 1))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: object) -> None:
         self._started_s = time.perf_counter()
+        self.batches.epoch = trainer.current_epoch  # its order and crops depend on this alone
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = pl_module
@@ -72,24 +101,28 @@ class Watch(pl.Callback):
             raise TypeError(f"a GenreClassifier is watched, but got {type(module).__name__}")
         self.epoch = epoch = trainer.current_epoch + 1
         loss = module.epoch_loss()  # waits for the GPU, so that the clock is right
+        first = self.history[0]["train_loss"] if self.history else loss
+        if exploded(loss, first=first, n_classes=self.data.n_classes):
+            raise Diverged(
+                f"diverged: loss exploded to {loss:.3g} at epoch {epoch}; it was {first:.3g} at "
+                f"epoch 1"
+            )
         trained_s = time.perf_counter()
         self.train_s += trained_s - self._started_s
-        rows = self.data.valid_rows
-        proba = predict(module, self.data, rows).proba
-        scores = self._scores(proba, epoch)
+        with module.as_judged():
+            proba = predict(module, self.data, self.data.valid_rows).proba
+            scores = self._scores(proba, epoch)
+            self._choose(module, epoch, scores, proba)
         self.valid_s += time.perf_counter() - trained_s
-        if self.logger is not None:
-            lr = trainer.optimizers[0].param_groups[0]["lr"]
-            valid = {f"valid/{'loss' if k == 'log_loss' else k}": v for k, v in scores.items()}
-            self.logger.log_metrics({"train/loss": loss, **valid, "lr": lr}, step=epoch)
-        self._choose(module, epoch, scores, proba)
+        lr = optimizers.lr_of(trainer.optimizers[0])
+        if module.train_config.schedule == "plateau":
+            # where the last weights are kept, validation rows must leave no trace in them
+            module.plateau.see(scores["log_loss"] if self.keep == "best" else loss)
+        self._note(epoch, loss, lr, scores)
         self.stopped = self.on_epoch(epoch, scores)
         patience = module.train_config.patience
-        tired = patience is not None and epoch - self.kept.epoch >= patience
-        trainer.should_stop = self.stopped or tired
-
-    def on_exception(self, *args: object) -> None:
-        self.interrupted = isinstance(args[-1], KeyboardInterrupt)
+        since = epoch - max(self.kept.epoch, module.first_epoch_that_counts - 1)
+        trainer.should_stop = self.stopped or (patience is not None and since >= patience)
 
     def _scores(self, proba: NDArray[np.float32], epoch: int) -> dict[str, float]:
         labels = self.data.labels[self.data.valid_rows]
@@ -110,8 +143,15 @@ class Watch(pl.Callback):
         proba: NDArray[np.float32],
     ) -> None:
         score = (OBJECTIVES[self.objective] * scores[self.objective], -scores["log_loss"])
-        if self.keep == "last":
-            self.kept = Kept(epoch, score, scores, proba)
-        elif score > self.kept.score:
+        if self.keep == "best" and score <= self.kept.score:
+            return
+        weights: dict[str, Tensor] = {}
+        if self.keep == "best" or module.average is not None:
             weights = {name: value.clone() for name, value in module.state_dict().items()}
-            self.kept = Kept(epoch, score, scores, proba, weights)
+        self.kept = Kept(epoch, score, scores, proba, weights)
+
+    def _note(self, epoch: int, loss: float, lr: float, scores: Mapping[str, float]) -> None:
+        self.history.append({"epoch": epoch, "train_loss": loss, "lr": lr, **scores})
+        if self.logger is not None:
+            valid = {f"valid/{'loss' if k == 'log_loss' else k}": v for k, v in scores.items()}
+            self.logger.log_metrics({"train/loss": loss, **valid, "lr": lr}, step=epoch)

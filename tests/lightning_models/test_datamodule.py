@@ -8,6 +8,7 @@ import torch
 from datasets.errors import UserError
 from lightning_models.batches import CropSource, TrainBatches, windows
 from lightning_models.datamodule import FoldData, MemoryFrames
+from lightning_models.train_config import TrainConfig
 
 CPU = torch.device("cpu")
 LENGTHS = (30, 4, 17, 50, 10, 23)
@@ -104,7 +105,8 @@ def test_a_short_track_is_padded_with_the_training_mean() -> None:
 def test_training_crops_stay_within_their_tracks_and_keep_their_labels() -> None:
     data = fold()
     pad = data.statistics(center=False)[0][0]
-    for x, labels in TrainBatches(data, n_frames=12, batch_size=3, seed=0, crops_per_track=5):
+    settings = TrainConfig(batch_size=3, crops_per_track=5)
+    for x, labels in TrainBatches(data, settings, n_frames=12, seed=0):
         track = x[:, 0, 0]
         for row, label in zip(track, labels, strict=True):
             (origin,) = set(row[row != pad].tolist())  # one track, and nothing of the next
@@ -113,14 +115,14 @@ def test_training_crops_stay_within_their_tracks_and_keep_their_labels() -> None
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
     def epochs(seed: int) -> list[torch.Tensor]:
-        batches = TrainBatches(fold(), n_frames=6, batch_size=4, seed=seed)
+        batches = TrainBatches(fold(), TrainConfig(batch_size=4), n_frames=6, seed=seed)
         return [x for _ in range(2) for x, _ in batches]
 
     first, again, other = epochs(1), epochs(1), epochs(2)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first[0], other[0])
-    resumed = TrainBatches(fold(), n_frames=6, batch_size=4, seed=1)
+    resumed = TrainBatches(fold(), TrainConfig(batch_size=4), n_frames=6, seed=1)
     resumed.epoch = 1
     assert torch.equal(next(iter(resumed))[0], first[1])
 
@@ -138,15 +140,14 @@ def test_all_batches_have_one_size(n_tracks: int, batch_size: int, expected: lis
         labels=np.zeros(n_tracks + 1, np.int64),
         n_classes=1,
     )
-    batches = TrainBatches(data, n_frames=5, batch_size=batch_size, seed=0)
+    batches = TrainBatches(data, TrainConfig(batch_size=batch_size), n_frames=5, seed=0)
     assert [len(x) for x, _ in batches] == expected
     assert len(batches) == len(expected)
 
 
 def test_an_epoch_sees_every_track_before_any_twice() -> None:
-    seen = torch.cat(
-        [x[:, 0, 0, 0] for x, _ in TrainBatches(fold(), n_frames=4, batch_size=2, seed=3)]
-    )
+    batches = TrainBatches(fold(), TrainConfig(batch_size=2), n_frames=4, seed=3)
+    seen = torch.cat([x[:, 0, 0, 0] for x, _ in batches])
     assert sorted(seen.tolist()) == [0.0, 1.0, 2.0, 3.0]
 
 

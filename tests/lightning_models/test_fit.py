@@ -16,7 +16,6 @@ from lightning_models import metrics
 from lightning_models.architectures import cnn
 from lightning_models.datamodule import FoldData, MemoryFrames, Tracks
 from lightning_models.fit import Trained, predict, train
-from lightning_models.module import Diverged
 from lightning_models.train_config import TrainConfig
 
 N_BINS, N_CLASSES = 12, 3
@@ -39,13 +38,6 @@ def fold(*, n: int = 60, noise: float = 1.0, seed: int = 0) -> FoldData:
         labels=labels,
         n_classes=N_CLASSES,
     )
-
-
-def hopeless() -> FoldData:
-    """Labels are drawn at random: soon only the training loss falls."""
-    data = fold()
-    noise = np.random.default_rng(0).integers(0, N_CLASSES, len(data.labels))
-    return FoldData(data.store, data.train_rows, data.valid_rows, noise, N_CLASSES)
 
 
 def fit(data: FoldData | None = None, **changes: Any) -> Trained:
@@ -133,44 +125,6 @@ def test_an_epochs_randomness_depends_on_seed_and_epoch_alone() -> None:
     assert all(map(torch.equal, weights(plain), weights(disturbed)))
 
 
-def test_keep_best_takes_the_best_epoch_and_breaks_ties_by_log_loss() -> None:
-    seen = Seen()
-    trained = fit(on_epoch=seen, train={"max_epochs": 12})
-    best = max(seen.scores, key=lambda s: (s["accuracy"], -s["log_loss"]))
-    assert trained.metrics == best
-    assert sum(s["accuracy"] == best["accuracy"] for s in seen.scores) > 1  # there was a tie
-
-
-def test_the_objective_decides_which_epoch_is_best() -> None:
-    seen = Seen()
-    settings = {"max_epochs": 9, "lr": 0.02}
-    trained = fit(fold(noise=2.5), objective="log_loss", on_epoch=seen, train=settings)
-    assert trained.metrics["log_loss"] == min(s["log_loss"] for s in seen.scores)
-
-
-def test_the_weights_of_the_best_epoch_are_the_ones_given_back() -> None:
-    data = hopeless()
-    trained = fit(data, objective="log_loss", train={"max_epochs": 12})
-    assert trained.epoch < 12
-    again = predict(trained.module, data, data.valid_rows).proba
-    np.testing.assert_array_equal(again, trained.proba)
-
-
-def test_keep_last_takes_the_last_epoch_and_does_not_stop_early() -> None:
-    seen = Seen()
-    settings = {"patience": 1, "lr": 1e-7, "max_epochs": 5}
-    trained = fit(keep="last", on_epoch=seen, train=settings)
-    assert trained.epoch == len(seen) == 5
-    assert trained.metrics == seen.scores[-1]
-
-
-def test_patience_ends_a_training_that_gets_no_better() -> None:
-    seen = Seen()
-    trained = fit(hopeless(), on_epoch=seen, train={"patience": 2, "max_epochs": 40})
-    assert len(seen) == trained.epoch + 2 < 40
-    assert not trained.stopped
-
-
 def test_on_epoch_ends_the_training_at_once() -> None:
     seen: list[int] = []
 
@@ -184,21 +138,6 @@ def test_on_epoch_ends_the_training_at_once() -> None:
     assert trained.epoch in seen
 
 
-def test_a_training_that_runs_away_ends_with_its_reason() -> None:
-    data = fold()
-    data.store.frames[5] = np.nan
-    with pytest.raises(Diverged, match="diverged: loss is nan at epoch 1"):
-        fit(data)
-
-
-def test_a_poisoned_validation_track_is_noticed_and_leaves_no_trace_in_the_weights() -> None:
-    clean, poisoned = fold(), fold()
-    poisoned.store.frames[poisoned.store.offsets[poisoned.valid_rows[0]] :] = 1e4
-    first, second = (fit(d, keep="last", train={"max_epochs": 2}) for d in (clean, poisoned))
-    assert all(map(torch.equal, weights(first), weights(second)))
-    assert first.metrics["log_loss"] != second.metrics["log_loss"]
-
-
 def test_ctrl_c_stays_ctrl_c() -> None:
     before = signal.getsignal(signal.SIGINT)
 
@@ -208,6 +147,20 @@ def test_ctrl_c_stays_ctrl_c() -> None:
     with pytest.raises(KeyboardInterrupt):
         fit(on_epoch=interrupt)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_signals_belong_to_whoever_runs_the_training(name: str) -> None:
+    wanted = getattr(signal, name)
+    before, during = signal.getsignal(wanted), []
+
+    def look(epoch: int, scores: Mapping[str, float]) -> bool:
+        during.append(signal.getsignal(wanted))
+        return True
+
+    fit(on_epoch=look)
+    assert during == [before]
+    assert signal.getsignal(wanted) is before
 
 
 def test_an_error_in_on_epoch_comes_through_unchanged() -> None:

@@ -36,6 +36,14 @@ def test_a_class_on_neither_side_does_not_lower_macro_f1() -> None:
     assert metrics.macro_f1(proba, np.array([0, 1])) == 1.0
 
 
+def test_each_class_has_its_own_accuracy_and_one_without_rows_has_none() -> None:
+    proba, labels = case(0)
+    said = proba.argmax(1)
+    found = metrics.per_class(proba, labels)
+    assert np.isnan(found[6])
+    np.testing.assert_allclose(found[:6], [np.mean(said[labels == c] == c) for c in range(6)])
+
+
 def test_one_sure_mistake_costs_much_but_not_infinitely_much() -> None:
     proba = np.array([[1.0, 0.0]], dtype=np.float32)
     assert metrics.log_loss(proba, np.array([1])) == pytest.approx(-np.log(2.0**-23))

@@ -5,10 +5,12 @@ import pytest
 import torch
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from datasets import plugins
 from datasets.errors import UserError
+from lightning_models import architectures
 from lightning_models.architectures import cnn
-from lightning_models.module import Diverged, GenreClassifier, lr_factor
-from lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, Schedule, TrainConfig
+from lightning_models.module import Diverged, GenreClassifier, classifier_class
+from lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
 
 
 def classifier(**settings: Any) -> GenreClassifier:
@@ -38,56 +40,6 @@ def test_conditions_name_parameters_and_values_of_the_space() -> None:
         assert name in TRAIN_SPACE
         distribution = TRAIN_SPACE[other]
         assert all(distribution._contains(distribution.to_internal_repr(v)) for v in values)
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
-def test_the_learning_rate_starts_low_reaches_its_height_once_and_stays_positive(
-    schedule: Schedule,
-) -> None:
-    factors = [lr_factor(i, n_steps=200, schedule=schedule) for i in range(200)]
-    assert factors[0] <= 0.1
-    assert max(factors) == 1.0
-    assert min(factors) > 0
-    rise = factors[: factors.index(1.0) + 1]
-    fall = factors[factors.index(1.0) :]
-    assert rise == sorted(rise)
-    assert fall == sorted(fall, reverse=True)
-    assert fall[-1] == 1.0 if schedule == "constant" else fall[-1] < 0.01
-
-
-@pytest.mark.parametrize("n_steps", [1, 2, 3])
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
-def test_even_the_shortest_training_has_a_learning_rate(schedule: Schedule, n_steps: int) -> None:
-    factors = [lr_factor(i, n_steps=n_steps, schedule=schedule) for i in range(n_steps)]
-    assert all(0 < factor <= 1 for factor in factors)
-    assert max(factors) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"optimizer": "adam", "lr": 0.002}, (torch.optim.Adam, 0.002)),
-        ({"optimizer": "adamw", "lr": 0.002}, (torch.optim.AdamW, 0.002)),
-        ({"optimizer": "sgd", "sgd_lr": 0.05}, (torch.optim.SGD, 0.05)),
-    ],
-)
-def test_the_optimizer_is_the_one_asked_for(settings: Any, expected: Any) -> None:
-    optimizer = classifier(**settings).configure_optimizers()
-    assert (type(optimizer), optimizer.defaults["lr"]) == expected
-
-
-def test_sgd_uses_nesterov_only_with_momentum() -> None:
-    assert classifier(optimizer="sgd").configure_optimizers().defaults["nesterov"] is True
-    without = classifier(optimizer="sgd", momentum=0.0).configure_optimizers()
-    assert without.defaults["nesterov"] is False
-
-
-def test_weight_decay_leaves_biases_and_norms_alone() -> None:
-    decayed, others = classifier(weight_decay=0.01).configure_optimizers().param_groups
-    assert decayed["weight_decay"] == 0.01
-    assert others["weight_decay"] == 0.0
-    assert {p.ndim for p in decayed["params"]} == {2, 4}
-    assert {p.ndim for p in others["params"]} == {1}
 
 
 def test_features_are_standardised_before_the_network() -> None:
@@ -138,12 +90,59 @@ def test_mixup_weighs_both_labels_by_their_shares(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(loss, -(keep * own + (1 - keep) * other).mean())
 
 
+def test_class_weights_go_with_each_class_share_of_a_smoothed_and_blended_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = classifier(mixup_alpha=0.4, label_smoothing=0.3).eval()
+    module.class_weights = weights = torch.tensor([0.5, 1.0, 3.0])
+    x, labels = torch.randn(3, 1, 16, 20), torch.tensor([0, 1, 2])
+    keep = torch.tensor([0.9, 0.6, 0.5])
+    monkeypatch.setattr("lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
+    loss = module.training_step((x, labels))
+    own, other = torch.eye(3), torch.eye(3)[[2, 0, 1]]
+    blended = keep[:, None] * own + (1 - keep[:, None]) * other
+    target = 0.7 * blended + 0.3 / 3
+    expected = -(target * weights * module(x).log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize(("architecture", "lowered"), [("cnn", True), ("mlp", False)])
+def test_on_a_processor_dense_layers_alone_stay_in_float32(
+    architecture: str, lowered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lightning_models.speed.precision", lambda kind: torch.bfloat16)
+    module = GenreClassifier(
+        architecture=architecture,
+        config=plugins.load(architectures, architecture, kind="architecture").Config(),
+        train_config=TrainConfig(),
+        input_shape=(1, 16, 20) if architecture == "cnn" else (1, 16, 1),
+        n_classes=3,
+    )
+    if module.device.type == "cpu":
+        with module.autocast():
+            assert torch.is_autocast_enabled("cpu") is lowered
+
+
+def test_class_weights_are_no_part_of_what_is_saved() -> None:
+    module = classifier()
+    before = set(module.state_dict())
+    module.class_weights = torch.ones(3)
+    assert set(module.state_dict()) == before
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_is_called_diverged(bad: float) -> None:
     module = classifier()
     module._losses.extend([torch.tensor(1.0), torch.tensor(bad)])
     with pytest.raises(Diverged, match=f"diverged: loss is {bad} at epoch 1"):
         module.epoch_loss()
+
+
+def test_an_architecture_has_the_common_module_unless_it_offers_its_own() -> None:
+    assert classifier_class("cnn") is GenreClassifier
+    own = classifier_class("autoencoder_cnn")
+    assert issubclass(own, GenreClassifier)
+    assert own is not GenreClassifier
 
 
 def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:

@@ -38,6 +38,23 @@ def test_lightning_is_quiet() -> None:
     assert logging.getLogger("pytorch_lightning.utilities.rank_zero").level == logging.ERROR
 
 
+@pytest.mark.parametrize("gpus", [False, True])
+def test_that_there_is_no_gpu_is_remembered_and_nothing_else(
+    gpus: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "_cached_device_count", None)
+    monkeypatch.setattr(speed, "_may_have_gpu", lambda: gpus)
+    speed.remember_no_gpu()
+    assert torch.cuda._cached_device_count == (None if gpus else 0)
+
+
+def test_a_gpu_that_is_hidden_for_now_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # the driver is there
+    assert speed._may_have_gpu()
+
+
 def test_callbacks_that_a_package_offers_are_still_found() -> None:
     made = [["one"], ["two"]]
     offers = iter([*made, []])

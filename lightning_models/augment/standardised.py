@@ -1,6 +1,6 @@
-"""Changes to a batch that leave its classes as they are, made on the batch's own device.
+"""Changes to a batch of standardised crops, made on the batch's own device: mixup and SpecAugment.
 
-`GenreClassifier` applies them to standardised training crops only; evaluation never sees them.
+`GenreClassifier` applies them to training crops only.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,188 @@
+"""An undercomplete convolutional autoencoder, and a convolutional classifier on its latent.
+
+Source: report A, "Deep Learning major project": an encoder of 4-16-32-64-128 channels (3x3, stride
+2, ReLU) on RGBA pictures of mel spectrograms with a mirrored transposed decoder, and a CNN on the
+latent. Masci et al. 2011, "Stacked Convolutional Auto-Encoders", doi:10.1007/978-3-642-21735-7_7.
+"""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import Field
+from torch import Tensor, nn
+
+from datasets.config import config
+from lightning_models.base import InputShape, Space
+from lightning_models.layers import Classifier, dense, pool_frames
+
+if TYPE_CHECKING:
+    from lightning_models.module import GenreClassifier
+
+FEATURES = ("spectrogram_image", "mel", "mfcc", "stft")
+
+
+@config
+class Config:
+    """The shape of the network, and when it learns to reconstruct what it sees."""
+
+    n_layers: Annotated[int, Field(ge=1, le=5)] = 4
+    """Convolutions of the encoder, each of which halves bins and frames and doubles channels."""
+    width: Annotated[int, Field(ge=4, le=64)] = 16
+    """Filters of the encoder's first convolution."""
+    mode: Literal["first", "jointly"] = "jointly"
+    """Whether reconstruction is learnt before the classes or along with them."""
+    pretrain: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """The share of the epochs for reconstruction alone, where it comes first."""
+    freeze: bool = False
+    """Whether the encoder stays as it is when the classes are learnt after it."""
+    weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """What the error of reconstruction counts in the loss, where both are learnt jointly."""
+    n_convolutions: Annotated[int, Field(ge=1, le=3)] = 2
+    """Convolutions of the classifier on the latent."""
+    filters: Annotated[int, Field(ge=8, le=256)] = 64
+    """Filters of each of them."""
+    dense: Annotated[int, Field(ge=8, le=1024)] = 64
+    """Width of the dense layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """The share of values that training drops before the dense layer and after it."""
+
+
+SPACE: Space = {
+    "n_layers": IntDistribution(2, 4),
+    "width": IntDistribution(8, 32, step=8),
+    "mode": CategoricalDistribution(("first", "jointly")),
+    "pretrain": CategoricalDistribution((0.2, 0.35, 0.5)),
+    "freeze": CategoricalDistribution((False, True)),
+    "weight": FloatDistribution(0.03, 10.0, log=True),
+    "n_convolutions": IntDistribution(1, 3),
+    "filters": IntDistribution(32, 96, step=32),
+    "dense": IntDistribution(32, 256, log=True),
+    "dropout": FloatDistribution(0.0, 0.6),
+}
+
+DEFAULTS = (
+    {  # for little data: reconstruction keeps the encoder from knowing tracks by heart
+        "n_layers": 4,
+        "width": 16,
+        "mode": "jointly",
+        "weight": 0.3,
+        "n_convolutions": 2,
+        "filters": 64,
+        "dense": 64,
+        "dropout": 0.4,
+        "train.optimizer": "adamw",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-3,
+        "train.schedule": "one_cycle",
+        "train.batch_size": 32,
+        "train.mixup_alpha": 0.3,
+        "train.label_smoothing": 0.1,
+        "train.n_masks": 0,
+        "train.center": True,
+    },
+    {  # the published encoder and decoder, trained first, and left alone afterwards
+        "n_layers": 4,
+        "width": 16,
+        "mode": "first",
+        "pretrain": 0.5,
+        "freeze": True,
+        "n_convolutions": 2,
+        "filters": 64,
+        "dense": 64,
+        "dropout": 0.3,
+        "train.optimizer": "adam",
+        "train.lr": 1e-3,
+        "train.weight_decay": 1e-5,
+        "train.schedule": "constant",
+        "train.batch_size": 64,
+        "train.mixup_alpha": 0.0,
+        "train.label_smoothing": 0.0,
+        "train.n_masks": 0,
+        "train.center": False,
+    },
+)
+
+
+class AutoencoderCnn(Classifier):
+    """Strided convolutions to a latent; from there a decoder back, and a classifier on.
+
+    `lightning_models.reconstruction` trains both. Prediction has no use for the decoder.
+    """
+
+    auxiliary = ("decoder",)
+
+    def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
+        """See `build`."""
+        super().__init__()
+        n_channels, n_bins, _ = input_shape
+        widths = [n_channels, *(config.width * 2**i for i in range(config.n_layers))]
+        steps = list(pairwise(widths))
+        self.encoder = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in steps)
+        self.decoder = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, 3, stride=2, padding=1) for a, b in reversed(steps)
+        )
+        blocks: list[nn.Module] = []
+        channels, n_bins = widths[-1], -(-n_bins // 2**config.n_layers)
+        for _ in range(config.n_convolutions):
+            blocks += [
+                nn.Conv2d(channels, config.filters, 3, padding=1),
+                nn.ReLU(inplace=True),
+                nn.BatchNorm2d(config.filters),
+            ]
+            channels = config.filters
+        self.classifier = nn.Sequential(*blocks)
+        self.dense = dense(2 * channels * n_bins, config.dense, dropout=config.dropout)
+        self.head = nn.Linear(config.dense, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        return self._embed_latent(self._encode(x)[0])
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What the decoder makes of the latent: the shape of `x`."""
+        latent, sizes = self._encode(x)
+        return self._decode(latent, sizes)
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (batch, n_classes) and the reconstruction of `x`, from one latent."""
+        latent, sizes = self._encode(x)
+        logits: Tensor = self.head(self._embed_latent(latent))
+        return logits, self._decode(latent, sizes)
+
+    def _encode(self, x: Tensor) -> tuple[Tensor, list[list[int]]]:
+        """The latent (batch, channels, n_frames, n_bins), and the sizes on the way to it."""
+        x = x.transpose(2, 3)  # frames come contiguous, so this order costs no copy
+        sizes = []
+        for layer in self.encoder:
+            sizes.append(list(x.shape[2:]))
+            x = layer(x).relu()
+        return x, sizes
+
+    def _decode(self, latent: Tensor, sizes: list[list[int]]) -> Tensor:
+        x = latent
+        for i, layer in enumerate(self.decoder):
+            if i:
+                x = x.relu()  # not after the last: what is standardised is negative, too
+            x = layer(x, output_size=sizes[-1 - i])  # odd sizes have to be told
+        return x.transpose(2, 3)
+
+    def _embed_latent(self, latent: Tensor) -> Tensor:
+        pooled = pool_frames(self.classifier(latent), kind="mean_max", dim=2)
+        embedding: Tensor = self.dense(pooled.flatten(1))
+        return embedding
+
+
+def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
+    """A freshly initialised `AutoencoderCnn` (see `lightning_models.base.Architecture.build`).
+
+    Its convolutions round up, so that no input is too small for it.
+    """
+    return AutoencoderCnn(config, input_shape, n_classes)
+
+
+def module_class() -> type["GenreClassifier"]:
+    """How it is trained (see `lightning_models.base.Architecture`)."""
+    from lightning_models.reconstruction import Reconstructing
+
+    return Reconstructing
