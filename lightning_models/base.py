@@ -49,6 +49,10 @@ class Architecture(Protocol):
     start from pretrained weights has them named by the field `weights`; "none" builds the same one
     without them, as checkpoints are loaded.
 
+    One that a processor trains too slowly says `HEAVY = True`: a sweep searches it only where it
+    names it. One whose config may name files has a function `check(config)` that raises UserError
+    where they cannot be used; it is asked before anything is trained.
+
     An architecture with a training of its own also has a function `module_class()` that gives its
     LightningModule, a subclass of `lightning_models.module.GenreClassifier`. It imports it when it
     is called: who only plans trials does not wait for Lightning.

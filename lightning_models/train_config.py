@@ -14,7 +14,7 @@ from lightning_models.base import Space
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
-Balance = Literal["off", "class_weights", "sampling"]
+Balance = Literal["none", "class_weights", "sampling"]
 
 
 @config
@@ -45,7 +45,7 @@ class TrainConfig:
     """Judged and kept is a running average of the weights that decays so; 0 for the last ones."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of a label that is spread over all classes."""
-    balance: Balance = "off"
+    balance: Balance = "none"
     """What makes up for rare classes: their weight in the loss, or drawing all equally often."""
     synthetic: bool = False
     """Whether sampling fills up a rare class of a table with new rows between old ones (SMOTE)."""
@@ -98,7 +98,7 @@ TRAIN_SPACE: Space = {
     "clip_norm": CategoricalDistribution((None, 1.0, 5.0)),
     "ema_decay": CategoricalDistribution((0.0, 0.9, 0.99)),
     "label_smoothing": FloatDistribution(0.0, 0.2, step=0.05),
-    "balance": CategoricalDistribution(("off", "class_weights", "sampling")),
+    "balance": CategoricalDistribution(("none", "class_weights", "sampling")),
     "synthetic": CategoricalDistribution((False, True)),
     "mixup_alpha": FloatDistribution(0.0, 0.5, step=0.1),
     "n_masks": IntDistribution(0, 2),

@@ -32,6 +32,10 @@ COMMANDS: Mapping[str, Command] = {
     "sweep": Command(
         "search, ensemble and score on a dataset; without a file, the demo", _in("sweep")
     ),
+    "status": Command("how far a study is, also while it runs", _in("status")),
+    "list": Command("all studies", _in("list")),
+    "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
+    "resume": Command("go on with an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),
     "data check": Command(

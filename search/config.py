@@ -38,12 +38,18 @@ class Audit:
 class Search:
     """How the study looks for good trials."""
 
-    sampler: Literal["tpe", "random"] = "tpe"
-    """what proposes the next trial"""
-    pruner: Literal["successive_halving", "none"] = "successive_halving"
+    sampler: Literal["tpe", "random", "qmc", "grid", "gp", "nsga2"] = "tpe"
+    """what proposes trials, after known-good and quasi-random ones: tpe or gp (models of what did
+    well), nsga2 (children of good trials), random, qmc (quasi-random throughout); grid: every
+    point of the space once, and nothing else"""
+    pruner: Literal["successive_halving", "hyperband", "median", "none"] = "successive_halving"
     """what stops a trial that is not worth its budget"""
     objective: Literal["accuracy", "macro_f1"] = "accuracy"
     """what is made as large as possible, on the validation tracks"""
+    second: Literal["none", "latency_ms", "n_parameters"] = "none"
+    """what is made as small as possible besides; trials are pruned by `objective` alone"""
+    warm_start: Literal["none", "auto"] | tuple[str, ...] = "none"
+    """try the best trials of earlier studies on the same data first; auto: of all in the store"""
     seed: Annotated[int, Field(ge=0)] = 0
     """of the sampler, the networks and the batches"""
 
@@ -56,6 +62,12 @@ class Budget:
     """how many trials, pruned and failed ones counted in"""
     minutes: Annotated[float, Field(gt=0)] | None = None
     """wall time, with the time that the finalists will need set aside"""
+    core_hours: Annotated[float, Field(gt=0)] | None = None
+    """hours of all trials, each times its CPU cores; the finalists' hours set aside"""
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """hours of all trials, each times its GPUs; the finalists' hours set aside"""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """end after so many finished trials in a row that did not help the ensemble; null: never"""
     max_epochs: Annotated[int, Field(ge=1)] = 60
     """of one trial"""
 
@@ -127,12 +139,23 @@ class SweepConfig:
     runs: str = "runs"
     """the folder of all studies"""
     store: str | None = None
-    """the ledger's database URL; default: an SQLite file in `runs`"""
+    """the ledger's database URL; default: an SQLite file in `runs`; for a team
+    postgresql+psycopg://USER@HOST/DATABASE, its password in ~/.pgpass or PGPASSWORD"""
 
     @property
     def paths(self) -> StudyPaths:
         """The study's files."""
         return Runs(Path(self.runs)).study(self.name)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is said of the study besides its trials, JSON-ready."""
+        return {
+            "dataset": self.dataset.get("name"),
+            "objective": self.search.objective,
+            "second": self.search.second,
+            "budget": plain(self.budget),
+        }
 
     @property
     def ledger_url(self) -> str:

@@ -4,6 +4,7 @@ Each retraining keeps its last weights and is scored on rows that chose nothing 
 out-of-fold predictions, on which ensembles are fitted, are honest.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from search.store import Ledger, Row
 from search.trial import TrialPlan, TrialResult
 
 STAGE = "finalists"
+
+NEAR = 0.75
+"""An architecture is far behind where its best trial reaches less than this share of the best."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,11 @@ class Job:
 
 
 def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
-    """The numbers of at most `n` finished trials, best first, no two with the same parameters.
+    """The numbers of at most `n` finished trials, best first, no two with the same configuration.
 
-    Every architecture sends its best trial before any sends its second, as far as `n` allows:
-    an ensemble lives on members that err differently.
+    Every architecture sends its best trial before any sends its second, as far as `n` allows: an
+    ensemble lives on members that err differently. An architecture that is far behind the best
+    one waits until the others have sent theirs.
     """
     ranked = sorted(
         (row for row in rows.values() if row.state == "COMPLETE"),
@@ -47,14 +52,22 @@ def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
     )
     distinct: dict[str, Row] = {}
     for row in ranked:
-        distinct.setdefault(repr(sorted(row.facts["params"].items())), row)
+        distinct.setdefault(_configuration(row), row)
     firsts: dict[str, Row] = {}
     for row in distinct.values():
         firsts.setdefault(row.facts["architecture"], row)
-    chosen = list(firsts.values())[:n]
+    enough = NEAR * ranked[0].facts["metrics"][objective] if ranked else 0.0
+    near = [row for row in firsts.values() if row.facts["metrics"][objective] >= enough]
+    chosen = near[:n]
     chosen += [row for row in distinct.values() if row not in chosen][: n - len(chosen)]
     order = {row.key: rank for rank, row in enumerate(ranked)}
     return [int(row.key) for row in sorted(chosen, key=lambda row: order[row.key])]
+
+
+def _configuration(row: Row) -> str:
+    """What two trials share that differ in nothing that counts: numbers to two digits."""
+    params = sorted(row.facts["params"].items())
+    return repr([(k, f"{v:.1e}" if isinstance(v, float) else v) for k, v in params])
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class FinalistTrials:
         }
         self._jobs = dict(enumerate(finals.jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
+        self._began: dict[int, float] = {}
 
     def ask(self, n: int) -> list[TrialSpec]:
         """The next jobs that no run has finished."""
@@ -92,6 +106,7 @@ class FinalistTrials:
         specs = []
         for i in now:
             job = self._jobs[i]
+            self._began[i] = time.perf_counter()
             specs.append(TrialSpec(i, {"plan": self._finals.plan(job)}))
             facts = self._finals.facts(job.number)
             self._listener.started(Started(i, job.name, facts["architecture"], {}))
@@ -109,11 +124,13 @@ class FinalistTrials:
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits how a retraining ended: bank first, then the row."""
         job = self._jobs[trial_id]
+        elapsed = {"elapsed_s": time.perf_counter() - self._began.pop(trial_id)}
         if outcome.end is End.FAILED:
-            row = Row(job.key, "FAIL", outcome.reason, {"traceback": outcome.traceback})
+            facts = {"traceback": outcome.traceback, **elapsed}
+            row = Row(job.key, "FAIL", outcome.reason, facts)
         else:
             result: TrialResult = outcome.value
             self._finals.keep(job, result)
-            row = Row(job.key, "COMPLETE", facts=result.facts())
+            row = Row(job.key, "COMPLETE", facts={**result.facts(), **elapsed})
         self._ledger.record(self._finals.study, STAGE, row)
         self._listener.ended(trial_id, row)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.store import Row
+from search.ledger.reader import Row
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ class Runs:
     @property
     def ledger_url(self) -> str:
         """The default ledger, an SQLite file beside the studies."""
-        return f"sqlite:///{self.root / 'chorale.db'}"
+        from sqlalchemy import URL
+
+        # made and not pasted: a folder's name may hold what means something in a URL
+        return URL.create("sqlite", database=str(self.root / "chorale.db")).render_as_string()
 
     @property
     def cache(self) -> Path:
@@ -87,6 +90,11 @@ class TrialPaths:
     def metrics_csv(self) -> Path:
         """One line an epoch."""
         return self.root / "metrics.csv"
+
+    @property
+    def state(self) -> Path:
+        """A folder: where a training stands that was broken off; empty when it is over."""
+        return self.root / "state"
 
     @property
     def predictions(self) -> Path:

@@ -75,6 +75,7 @@ def _plan(
         seed=seed,
         keep="best" if keep_best else "last",
         objective=resolved.sweep.search.objective,
+        measure_latency=resolved.sweep.search.second == "latency_ms",
         folder=str(folder.absolute()),  # a worker may run in a folder of its own
     )
 

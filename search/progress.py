@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from datasets.chunks import ChunkMap
+from search.ledger.reader import Row
 from search.listener import Started
-from search.store import Row
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -75,9 +75,20 @@ class TrialsDisplay:
     """A listener that shows one stage of training runs."""
 
     def __init__(
-        self, console: Console, what: str, n: int, *, objective: str, n_before: int = 0
+        self,
+        console: Console,
+        what: str,
+        n: int,
+        *,
+        objective: str,
+        n_before: int = 0,
+        forecast_s: Callable[[], float | None] | None = None,
     ) -> None:
-        """`n` runs will be made in all, of which `n_before` ended in an earlier sitting."""
+        """`n` runs will be made in all, of which `n_before` ended in an earlier sitting.
+
+        `forecast_s` says in how many seconds all will be over; without it, the pace so far does.
+        """
+        self._forecast_s = forecast_s or self._pace_s
         self._console, self._what, self._n, self._objective = console, what, n, objective
         self._running: dict[int, Started] = {}
         self._latest: dict[int, tuple[int, float]] = {}
@@ -132,10 +143,16 @@ class TrialsDisplay:
         parts.append(f"{len(self._running)} running")
         if self._best:
             parts.append(f"best {self._best[0]:.3f} ({self._best[1]})")
-        if (fresh := n_ended - self._n_before) > 0:
-            left_s = (time.perf_counter() - self._began) / fresh * (self._n - n_ended)
+        if (left_s := self._forecast_s()) is not None:
             parts.append(f"about {duration(left_s)} left")
         return ", ".join(parts)
+
+    def _pace_s(self) -> float | None:
+        n_ended = sum(self._ended.values())
+        fresh = n_ended - self._n_before
+        if fresh <= 0:
+            return None
+        return (time.perf_counter() - self._began) / fresh * (self._n - n_ended)
 
     def _redraw(self) -> None:
         if not self._console.is_terminal:

@@ -4,7 +4,6 @@
 """
 
 import json
-import math
 import platform
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -21,13 +19,13 @@ from datasets.atomic import write_json, write_text
 from datasets.errors import UserError
 from search import finalists, study
 from search.judge import SINGLE, Judged
+from search.leaderboard import leaderboard, to_csv
 from search.paths import StudyPaths
 from search.prepare import Prepared
 from search.resolve import Resolved
 from search.store import Ledger, Row
 
 PACKAGES = ("chorale", "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
-STATES = ("COMPLETE", "PRUNED", "FAIL")
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ def write(
     sweep = resolved.sweep
     rows = ledger.rows(sweep.name, study.STAGE)
     finals = ledger.rows(sweep.name, finalists.STAGE)
-    table = leaderboard(rows, finals, objective=sweep.search.objective)
-    write_text(sweep.paths.leaderboard_csv, table.to_csv(index=False))
+    lines = leaderboard(rows, finals, objective=sweep.search.objective, second=sweep.search.second)
+    write_text(sweep.paths.leaderboard_csv, to_csv(lines))
     single, ensemble = judged.ensembles[SINGLE], judged.ensembles[sweep.ensemble.kind]
     found = {
         "study": sweep.name,
@@ -104,40 +102,6 @@ def read(paths: StudyPaths) -> dict[str, Any]:
             f"{paths.report_json}, or raise --budget.trials to make a new one"
         ) from None
     return found
-
-
-def leaderboard(
-    rows: Mapping[str, Row], finals: Mapping[str, Row], *, objective: str
-) -> pd.DataFrame:
-    """One row a trial: finished ones first, best first; a finalist has its mean over folds too."""
-    folds: dict[str, list[float]] = {}
-    for key, row in finals.items():
-        if row.state == "COMPLETE":
-            folds.setdefault(key.split("/")[0], []).append(row.facts["metrics"]["accuracy"])
-    lines = []
-    for key, row in rows.items():
-        facts = row.facts
-        line = {
-            "trial": int(key),
-            "state": row.state,
-            "architecture": facts.get("architecture"),
-            "features": facts.get("features"),
-            **{f"validation_{k}": v for k, v in facts.get("metrics", {}).items()},
-            "folds_accuracy": sum(folds[key]) / len(folds[key]) if key in folds else None,
-            **{
-                k: facts.get(k)
-                for k in ("n_parameters", "epoch", "train_s", "valid_s", "elapsed_s")
-            },
-            "reason": row.reason,
-            **facts.get("params", {}),
-        }
-        lines.append(line)
-    table = pd.DataFrame(lines)
-    value = table.get(f"validation_{objective}", pd.Series(math.nan, index=table.index))
-    order = pd.DataFrame(
-        {"state": table["state"].map(STATES.index), "value": -value, "trial": table["trial"]}
-    ).sort_values(["state", "value", "trial"], na_position="last")
-    return table.loc[order.index].reset_index(drop=True)
 
 
 def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:

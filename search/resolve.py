@@ -14,6 +14,7 @@ from datasets.config import check, listed
 from datasets.errors import UserError, unknown
 from lightning_models.train_config import TrainConfig
 from search import ensembles as ensemble_files
+from search import grid
 from search.config import SweepConfig, read_values
 from search.space import Candidate, SearchSpace, load_architecture, make_space
 
@@ -83,6 +84,8 @@ def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
         sweep.architectures, tuple(features), sweep.space, fixed=sweep.train
     )
     problems += bad_space
+    if space is not None and sweep.search.sampler == "grid":
+        problems += grid.problems(space)
     for kind in {*sweep.ensemble.kinds, sweep.ensemble.kind}:
         if kind not in (known := plugins.names(ensemble_files)):
             problems.append(f"ensemble: {unknown('ensemble', kind, known)}")

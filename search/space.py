@@ -4,7 +4,8 @@
 parameters that need another's value (`train.momentum` needs `train.optimizer: sgd`).
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,16 @@ from optuna.distributions import (
 from optuna.trial import BaseTrial
 
 from datasets import plugins
+from datasets.config import read
 from datasets.errors import UserError, unknown
 from lightning_models import architectures as architecture_files
 from lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
+from search.narrowing import contains, narrow
 
-KINDS = ("float", "log_float", "int", "log_int", "choice")
+Pick = Callable[[str, BaseDistribution], Any]
+"""Gives the value of a parameter by its full name: `cnn.width`, `train.lr`."""
+
+ARCHITECTURE = "architecture"
 TRAIN = "train"
 
 
@@ -57,21 +63,42 @@ class SearchSpace:
 
         A trial that has its values already (a stored one) gives the same candidate again.
         """
-        architecture = str(trial.suggest_categorical("architecture", self.architectures))
+        return self.candidate(lambda name, distribution: draw(trial, name, distribution))
+
+    def candidate(self, pick: Pick) -> Candidate:
+        """The candidate that `pick` makes, asked once for each parameter that exists, in order."""
+        architecture = str(pick(ARCHITECTURE, CategoricalDistribution(self.architectures)))
         eats = self.features[architecture]
         features = eats[0]
         if len(eats) > 1:
-            features = str(trial.suggest_categorical(f"{architecture}.features", eats))
+            features = str(pick(f"{architecture}.features", CategoricalDistribution(eats)))
         config = {
-            name: draw(trial, f"{architecture}.{name}", distribution)
+            name: pick(f"{architecture}.{name}", distribution)
             for name, distribution in self.spaces[architecture].items()
         }
         train: dict[str, Any] = {}
         for name, distribution in _parents_first(self.spaces[TRAIN]):
-            if not self._exists(name, features, train):
-                continue
-            train[name] = draw(trial, f"{TRAIN}.{name}", distribution)
+            if self._exists(name, features, train):
+                train[name] = pick(f"{TRAIN}.{name}", distribution)
         return Candidate(architecture, features, config, train)
+
+    def flat(self, architecture: str) -> dict[str, BaseDistribution]:
+        """Every parameter that can exist under `architecture`, by its full name."""
+        eats = self.features[architecture]
+        found: dict[str, BaseDistribution] = {}
+        if len(eats) > 1:
+            found[f"{architecture}.features"] = CategoricalDistribution(eats)
+        for name, distribution in self.spaces[architecture].items():
+            found[f"{architecture}.{name}"] = distribution
+        for name, distribution in _parents_first(self.spaces[TRAIN]):
+            if any(features in ONLY_FOR.get(name, eats) for features in eats):
+                found[f"{TRAIN}.{name}"] = distribution
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        """Every parameter of the space by its full name, in alphabetical order."""
+        every = {ARCHITECTURE}.union(*(self.flat(a) for a in self.architectures))
+        return tuple(sorted(every))
 
     def _exists(self, name: str, features: str, train: Mapping[str, Any]) -> bool:
         """Whether a training parameter means something for these features and earlier values."""
@@ -150,6 +177,12 @@ def load_architecture(name: str) -> Any:
     return plugins.load(architecture_files, name, kind="architecture")
 
 
+def light_architectures() -> list[str]:
+    """The names of all architectures that are searched where a sweep names none."""
+    names = plugins.names(architecture_files)
+    return [name for name in names if not getattr(load_architecture(name), "HEAVY", False)]
+
+
 def make_space(
     architectures: Sequence[str] | None,
     features: Sequence[str],
@@ -160,7 +193,7 @@ def make_space(
     """Joins and narrows the spaces; gives the problems back where there are any.
 
     Args:
-        architectures: names, or None for all that can eat one of `features`.
+        architectures: names, or None for all light ones that can eat one of `features`.
         features: the feature sets of this sweep.
         narrowing: architecture name or "train" -> parameter -> `{kind: [low, high]}`,
             `{choice: [...]}`, or one fixed value.
@@ -168,7 +201,9 @@ def make_space(
     """
     problems: list[str] = []
     eats: dict[str, tuple[str, ...]] = {}
-    for name in architectures or plugins.names(architecture_files):
+    if architectures is not None and not architectures:
+        problems.append("architectures: is empty; name at least one, or leave it out for all")
+    for name in light_architectures() if architectures is None else architectures:
         try:
             able = load_architecture(name).FEATURES
         except UserError as error:
@@ -182,10 +217,17 @@ def make_space(
                 f"{', '.join(features)}; add --features.{able[0]} '{{}}'"
             )
     if not eats and not problems:
-        problems.append(f"architectures: none eats {', '.join(features)}")
+        what = ", ".join(features) or "nothing, which is all that `features` names"
+        problems.append(f"architectures: none eats {what}")
     declared = {name: dict(load_architecture(name).SPACE) for name in eats}
     declared[TRAIN] = {k: v for k, v in TRAIN_SPACE.items() if k not in fixed}
     for owner, parameters in narrowing.items():
+        if owner == TRAIN and isinstance(parameters, Mapping):
+            both = [name for name in parameters if name in fixed]
+            problems += [
+                f"space.train.{n}: is fixed by train.{n}; remove one of them" for n in both
+            ]
+            parameters = {n: wanted for n, wanted in parameters.items() if n not in both}
         problems += _narrow_all(declared, owner, parameters)
     return (None if problems else SearchSpace(eats, declared, fixed)), problems
 
@@ -207,62 +249,42 @@ def _narrow_all(
     problems = []
     for name, wanted in parameters.items():
         where = f"space.{owner}.{name}"
-        if name not in declared[owner]:
-            problems.append(f"{where}: {unknown('parameter', name, declared[owner])}")
-            continue
         try:
-            declared[owner][name] = narrow(declared[owner][name], wanted)
-        except ValueError as error:
+            if name in declared[owner]:
+                declared[owner][name] = narrow(declared[owner][name], wanted)
+            elif owner != TRAIN and name in _settings(owner):
+                declared[owner][name] = _settled(owner, name, wanted)
+            else:
+                raise unknown("parameter", name, declared[owner])
+        except (ValueError, UserError) as error:
             problems.append(f"{where}: {error}")
     return problems
 
 
-def narrow(declared: BaseDistribution, wanted: Any) -> BaseDistribution:
-    """The distribution that the YAML's `wanted` makes of what the architecture `declared`.
+def _settings(architecture: str) -> list[str]:
+    return [field.name for field in dataclasses.fields(load_architecture(architecture).Config)]
+
+
+def _settled(architecture: str, name: str, wanted: Any) -> BaseDistribution:
+    """The values that a sweep gives a field that is not searched by itself, such as `weights`.
 
     Raises:
-        ValueError: a kind that does not exist, bounds the wrong way round, wider than declared.
+        UserError: the architecture does not take one of them.
+        ValueError: a range, where only values are known to be right.
     """
-    if not isinstance(wanted, Mapping):
-        wanted = {"choice": [wanted]}
-    if len(wanted) != 1 or next(iter(wanted)) not in KINDS:
-        raise ValueError(f"should be one of {', '.join(KINDS)}, but got {dict(wanted)!r}")
-    kind, values = next(iter(wanted.items()))
+    values = wanted.get("choice") if isinstance(wanted, Mapping) else [wanted]
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
-        raise ValueError(f"'{kind}' needs a list, but got {values!r}")
+        raise ValueError(f"should be one value, or {{choice: [...]}}, but got {wanted!r}")
+    module = load_architecture(architecture)
     for value in values:
-        if not contains(declared, value):
-            raise ValueError(f"{value!r} is outside what is declared: {describe(declared)}")
-    if kind == "choice":
-        return CategoricalDistribution(tuple(values))
-    if isinstance(declared, CategoricalDistribution):
-        raise ValueError(f"'{kind}' does not fit a choice: {describe(declared)}")
-    if len(values) != 2 or values[0] > values[1]:
-        raise ValueError(f"'{kind}' needs [low, high] with low <= high, but got {list(values)!r}")
-    low, high = values
-    if kind.endswith("int"):
-        return IntDistribution(int(low), int(high), log=kind == "log_int")
-    if isinstance(declared, IntDistribution):
-        raise ValueError(f"'{kind}' does not fit whole numbers: {describe(declared)}")
-    return FloatDistribution(float(low), float(high), log=kind == "log_float")
+        config = read(module.Config, {name: value}, where=f"architecture '{architecture}'")
+        if hasattr(module, "check"):
+            module.check(config)
+    return CategoricalDistribution(tuple(values))
 
 
-def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether `value` can be drawn from `distribution`."""
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(distribution, IntDistribution) and value != int(value):
-        return False
-    return bool(distribution.low <= value <= distribution.high)  # type: ignore[attr-defined]
-
-
-def describe(distribution: BaseDistribution) -> str:
-    """A distribution in the words of the sweep file: `log_float: [0.0001, 0.003]`."""
-    if isinstance(distribution, CategoricalDistribution):
-        return f"choice: {list(distribution.choices)}"
-    whole = isinstance(distribution, IntDistribution)
-    log = "log_" if distribution.log else ""  # type: ignore[attr-defined]
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    return f"{log}{'int' if whole else 'float'}: [{low}, {high}]"
+def default_of(name: str) -> Any:
+    """The value that a config has by itself, by the parameter's full name: `cnn.width`."""
+    owner, _, parameter = name.partition(".")
+    config = TrainConfig() if owner == TRAIN else load_architecture(owner).Config()
+    return getattr(config, parameter)

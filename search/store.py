@@ -1,221 +1,256 @@
 """The ledger: Optuna's tables and our own in one database. What is not in it did not happen.
 
-Only the driver writes, one short transaction for each fact. SQLite by default, any database that
-SQLAlchemy and Optuna know by URL.
+Only the driver writes. A trial counts when `record` has returned: it is on the disk then, whatever
+happens to this process or to its machine's power. SQLite by default, PostgreSQL for teams.
 """
 
 import json
-import os
-import socket
-import sqlite3
+import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import optuna
 import sqlalchemy as sa
 
 from datasets.errors import UserError
+from search.ledger import tables
+from search.ledger.database import FAILURES, Database, LedgerError
+from search.ledger.hold import Hold, refuse_changed, refuse_held, seat, study_row
+from search.ledger.reader import LedgerReader, Row, StudyInfo, newer, sitting_s
+from search.ledger.trials import TrialsStorage
 
-_metadata = sa.MetaData()
+__all__ = ["Ledger", "LedgerError", "Row", "StudyInfo"]
 
-_studies = sa.Table(
-    "chorale_studies",
-    _metadata,
-    sa.Column("name", sa.String(255), primary_key=True),
-    sa.Column("state", sa.String(20), nullable=False),  # "running", "interrupted", "complete"
-    sa.Column("fingerprint", sa.Text, nullable=False),  # JSON: what must not change under a study
-    sa.Column("holder", sa.String(255)),  # who runs it now: host:pid
-    sa.Column("created_utc", sa.String(40), nullable=False),
-    sa.Column("spent_s", sa.Float, nullable=False),  # wall time of all its runs so far
-)
-_trials = sa.Table(
-    "chorale_trials",
-    _metadata,
-    sa.Column("study", sa.String(255), primary_key=True),
-    sa.Column("stage", sa.String(20), primary_key=True),  # "search" or "finalists"
-    sa.Column("key", sa.String(60), primary_key=True),  # the number; "number/fold/seed"
-    sa.Column("state", sa.String(20), nullable=False),  # "COMPLETE", "PRUNED", "FAIL"
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("facts", sa.Text, nullable=False),  # JSON: architecture, metrics, costs
-)
-_looks = sa.Table(
-    "chorale_looks",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("study", sa.String(255), nullable=False),
-    sa.Column("split", sa.String(64), nullable=False),
-    sa.Column("looked_utc", sa.String(40), nullable=False),
-)
+NAME_LENGTH = 255
+RACES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses between attempts to make tables that another process makes just now, in seconds."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One finished training run, as the ledger keeps it. `facts` is JSON-ready."""
+class Ledger(LedgerReader):
+    """One database that holds any number of studies, open for the process that runs one of them.
 
-    key: str
-    state: str
-    reason: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Ledger:
-    """One database that holds any number of studies."""
+    `optuna` is the storage of Optuna's trials. After `create` or `reopen` this process holds the
+    study until `leave`: whatever it writes is refused once another process has taken the study.
+    """
 
     def __init__(self, url: str) -> None:
         """Opens the ledger, making its tables where they are missing.
 
         Raises:
-            UserError: the URL is none, or the database cannot be reached or written.
+            LedgerError: the URL is none, the database cannot be reached or written, or a newer
+                Chorale made it.
         """
-        self.url = url
-        try:
-            parsed = sa.make_url(url)
-            if parsed.get_backend_name() == "sqlite" and parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = sa.create_engine(parsed)
-            _metadata.create_all(self.engine)
-            self.optuna = optuna.storages.RDBStorage(url)
-        except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, OSError) as error:
-            cause = str(error).splitlines()[0]
-            raise UserError(
-                f"the ledger '{url}' cannot be opened: {cause}; "
-                f"give a database that can be written with --store sqlite:///FOLDER/chorale.db"
-            ) from None
+        self._database = Database(url)
+        self._hold = Hold(self._database)
+        self._known: dict[tuple[str, str], dict[str, Row]] = {}
+        self.optuna = self._open()
 
     def close(self) -> None:
-        """Lets go of the database."""
-        self.optuna.engine.dispose()
-        self.engine.dispose()
+        """Lets go of the database. A study that is still held counts as interrupted."""
+        self._hold.let_go()
+        self.optuna.close()
+        super().close()
 
-    def studies(self) -> list[str]:
-        """The names of all studies."""
-        with self.engine.connect() as c:
-            return sorted(c.execute(sa.select(_studies.c.name)).scalars())
-
-    def state(self, study: str) -> str | None:
-        """Its state, "running", "interrupted" or "complete"; None where there is no such study."""
-        row = self._study(study)
-        return None if row is None else str(row.state)
-
-    def create(self, study: str, fingerprint: Mapping[str, Any]) -> None:
-        """Opens a new study, held by this process.
+    def create(
+        self, study: str, fingerprint: Mapping[str, Any], *, about: Mapping[str, Any] | None = None
+    ) -> None:
+        """Opens a new study, held by this process; `about` is what people will ask of it.
 
         Raises:
-            UserError: a study of that name exists.
+            UserError: a study of that name exists, or the name is too long.
         """
-        row = self._study(study)
-        if row is not None:
+        if len(study) > NAME_LENGTH:
             raise UserError(
-                f"study '{study}' exists already ({row.state}); continue it with --resume, or start"
+                f"a study's name has {NAME_LENGTH} characters at most, but this one has "
+                f"{len(study)}; give a shorter --name"
+            )
+        sitting = uuid.uuid4().hex
+
+        def work(c: sa.Connection) -> str | None:
+            row = study_row(c, study)
+            if row is not None:  # ours where the answer to a first attempt was lost
+                return None if row.sitting == sitting else str(row.state)
+            values = seat(self._database, c, sitting, about) | {
+                "name": study,
+                "fingerprint": json.dumps(fingerprint, sort_keys=True),
+                "created_utc": _now(),
+                "spent_s": 0.0,
+            }
+            c.execute(tables.studies.insert().values(**values))
+            return None
+
+        try:
+            state = self._database.write(work)
+        except LedgerError as error:
+            if not isinstance(error.__cause__, sa.exc.IntegrityError):
+                raise
+            state = "running"  # another process was faster by a moment
+        if state is not None:
+            raise UserError(
+                f"study '{study}' exists already ({state}); continue it with --resume, or start"
                 f" another with --name {study}-2"
             )
-        with self.engine.begin() as c:
-            c.execute(
-                _studies.insert().values(
-                    name=study,
-                    state="running",
-                    fingerprint=json.dumps(fingerprint, sort_keys=True),
-                    holder=_me(),
-                    created_utc=_now(),
-                    spent_s=0.0,
-                )
-            )
+        self._known = {}
+        self._hold.take(study, sitting)
 
-    def reopen(self, study: str, fingerprint: Mapping[str, Any]) -> None:
-        """Takes up a study that exists.
+    def reopen(
+        self,
+        study: str,
+        fingerprint: Mapping[str, Any],
+        *,
+        about: Mapping[str, Any] | None = None,
+        take_over: bool = False,
+    ) -> None:
+        """Takes up a study that exists; with `take_over` even from a holder that seems alive.
 
         Raises:
             UserError: there is none, another process holds it, or what it was started with
                 (dataset, split, space, seed) is not what it would be continued with.
         """
+        sitting = uuid.uuid4().hex
+
+        def work(c: sa.Connection) -> None:
+            row = study_row(c, study, lock=not self._database.is_sqlite)
+            if row is None:
+                raise UserError(f"there is no study '{study}' to resume; start it without --resume")
+            if row.sitting == sitting:
+                return
+            now_s = self._database.now_s(c)
+            if not take_over:
+                refuse_held(row, now_s)
+            refuse_changed(study, json.loads(row.fingerprint), fingerprint)
+            values = seat(self._database, c, sitting, about)
+            spent_s = row.spent_s + sitting_s(row, now_s)  # that of a holder who died counts, too
+            where = tables.studies.c.name == study
+            c.execute(tables.studies.update().where(where).values(**values, spent_s=spent_s))
+
+        self._database.write(work)
+        self._known = {}
+        self._hold.take(study, sitting)
+
+    def refuse_held(self, study: str) -> None:
+        """Refuses, before long preparations, what `reopen` would refuse after them.
+
+        Raises:
+            UserError: another process holds the study.
+        """
         row = self._study(study)
-        if row is None:
-            raise UserError(f"there is no study '{study}' to resume; start it without --resume")
-        if row.state == "running" and _alive(row.holder) and row.holder != _me():
-            raise UserError(
-                f"study '{study}' is being run by {row.holder}; wait for it, or end that process"
-            )
-        before = json.loads(row.fingerprint)
-        now = json.loads(json.dumps(fingerprint))
-        if changed := sorted(k for k in {*before, *now} if before.get(k) != now.get(k)):
-            raise UserError(
-                f"study '{study}' was started with another {', another '.join(changed)}; undo the "
-                f"change to resume it, or start a new study with --name {study}-2"
-            )
-        self._update(study, state="running", holder=_me())
+        if row is not None:
+            refuse_held(row, self._database.read(self._database.now_s))
 
     def leave(self, study: str, state: str, *, spent_s: float) -> None:
-        """Lets go of a study; `spent_s` is the wall time of this run."""
-        total = self.spent_s(study) + spent_s
-        self._update(study, state=state, holder=None, spent_s=total)
+        """Lets go of a study; `spent_s` is the wall time of this sitting.
 
-    def spent_s(self, study: str) -> float:
-        """Wall time of all earlier runs of the study."""
-        row = self._study(study)
-        return 0.0 if row is None else float(row.spent_s)
+        Raises:
+            LedgerError: it cannot be written, or another process has taken the study over.
+        """
 
-    def record(self, study: str, stage: str, row: Row) -> None:
-        """Writes how a training run ended; a second time replaces the first."""
-        where = (_trials.c.study == study, _trials.c.stage == stage, _trials.c.key == row.key)
-        with self.engine.begin() as c:
-            c.execute(_trials.delete().where(*where))
+        def work(c: sa.Connection) -> None:
+            self.optuna.flush_into(c)
+            row = study_row(c, study)
+            if row is None or (row.holder is None and row.sitting == self._hold.sitting):
+                return  # left already, but the answer was lost
+            values = {"state": state, "holder": None, "spent_s": row.spent_s + spent_s}
             c.execute(
-                _trials.insert().values(
-                    study=study,
-                    stage=stage,
-                    key=row.key,
-                    state=row.state,
-                    reason=row.reason,
-                    facts=json.dumps(dict(row.facts)),
-                )
+                tables.studies.update().where(tables.studies.c.name == study).values(**values)
             )
 
+        self._database.write(work)
+        self.optuna.flushed()
+        self._hold.let_go()
+
+    def flush(self) -> None:
+        """Writes what has been asked and reported since the last time.
+
+        Raises:
+            LedgerError: it cannot be written, or another process has taken the study over.
+        """
+        self.optuna.flush()
+
+    def record(self, study: str, stage: str, row: Row) -> None:
+        """Writes how a training run ended; a second time replaces the first.
+
+        Raises:
+            LedgerError: it cannot be written, or another process has taken the study over.
+        """
+        said = {
+            "study": study,
+            "stage": stage,
+            "key": row.key,
+            "state": row.state,
+            "reason": _printable(row.reason),
+            "facts": json.dumps(dict(row.facts)),
+        }
+
+        def work(c: sa.Connection) -> None:
+            self.optuna.flush_into(c)
+            keys = ("study", "stage", "key")
+            c.execute(tables.replacing(tables.trials, c.dialect.name, keys, tuple(said)), said)
+
+        self._database.write(work)
+        self.optuna.flushed()
+        if (known := self._known.get((study, stage))) is not None:
+            known[row.key] = Row(row.key, row.state, said["reason"], json.loads(said["facts"]))
+
     def rows(self, study: str, stage: str) -> dict[str, Row]:
-        """Every recorded run of a stage, by its key."""
-        query = sa.select(_trials).where(_trials.c.study == study, _trials.c.stage == stage)
-        with self.engine.connect() as c:
-            return {
-                r.key: Row(r.key, r.state, r.reason, json.loads(r.facts)) for r in c.execute(query)
-            }
+        """Every recorded run of a stage, by its key; of a held study, without asking again."""
+        if study != self._hold.study:
+            return super().rows(study, stage)
+        if (study, stage) not in self._known:
+            self._known[study, stage] = super().rows(study, stage)
+        return dict(self._known[study, stage])
 
     def look(self, study: str, split: str) -> int:
         """Counts one look at a locked test set; gives how often it has been looked at by now."""
-        with self.engine.begin() as c:
-            c.execute(_looks.insert().values(study=study, split=split, looked_utc=_now()))
-            query = sa.select(sa.func.count()).where(_looks.c.split == split)
+
+        def work(c: sa.Connection) -> int:
+            self._hold.guard(c)
+            c.execute(tables.looks.insert().values(study=study, split=split, looked_utc=_now()))
+            query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
             return int(c.execute(query).scalar_one())
 
-    def _study(self, study: str) -> Any:
-        with self.engine.connect() as c:
-            return c.execute(sa.select(_studies).where(_studies.c.name == study)).first()
+        return self._database.write(work)
 
-    def _update(self, study: str, **values: Any) -> None:
-        with self.engine.begin() as c:
-            c.execute(_studies.update().where(_studies.c.name == study).values(**values))
+    def _open(self) -> TrialsStorage:
+        try:
+            if self._database.path is not None:
+                self._database.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._made()
+        except tables.NewerSchemaError as error:
+            raise newer(self._database, error) from error
+        except FAILURES as error:
+            raise self._database.error("opened", error) from error
+        except RuntimeError as error:  # Optuna's word for tables of another version of its own
+            raise LedgerError(
+                f"the ledger '{self._database.shown}' cannot be opened: its trials were written by "
+                f"another Optuna ({' '.join(str(error).split())}); install that one, or give "
+                f"another --store sqlite:///FOLDER/chorale.db"
+            ) from error
+
+    def _made(self) -> TrialsStorage:
+        """All tables are there after this, whoever else makes them at the same moment."""
+        for pause_s in (*RACES_S, None):
+            try:
+                self._database.write(tables.prepare, verb="opened")
+                return TrialsStorage(self._database, self._hold.guard)
+            except (LedgerError, *FAILURES) as error:
+                if pause_s is None or not _raced(error):
+                    raise
+                time.sleep(pause_s)
+        raise RuntimeError("unreachable: the last attempt returns or raises")
+
+
+def _raced(error: BaseException) -> bool:
+    """Whether another process made the same tables at the same moment."""
+    cause = error.__cause__ if isinstance(error, LedgerError) else error
+    return isinstance(cause, sa.exc.IntegrityError) or "already exists" in str(cause)
+
+
+def _printable(text: str) -> str:
+    """`text` as every database takes it: no NUL, nothing that UTF-8 cannot say."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _me() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _alive(holder: str | None) -> bool:
-    """Whether the process that holds a study still runs; on another machine we must believe so."""
-    if not holder:
-        return False
-    host, _, pid = holder.rpartition(":")
-    if host != socket.gethostname():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

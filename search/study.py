@@ -1,28 +1,39 @@
 """The search stage: an Optuna study behind the Trials protocol of `cluster.base`.
 
-Optuna proposes and prunes and remembers; a runner trains. What a trial said is in the bank before
-the ledger says that the trial is over, so a committed trial always has its predictions.
+`search.proposals` proposes, `search.pruner` prunes, the ledger remembers; a runner trains. What a
+trial said is in the bank before the ledger says that the trial is over, so a committed trial always
+has its predictions.
 """
 
 import math
-import time
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cluster.base import Decision, End, Outcome, TrialSpec
+from cluster.base import Decision, Outcome, TrialSpec
+from search.budget import Meter
 from search.config import Budget, Search
 from search.listener import Listener, Started
+from search.opening import Opening, grid_opening, make_opening
+from search.pareto import second_value
+from search.patience import EnsembleWatch
+from search.proposals import Proposals
+from search.pruner import make_pruner
 from search.space import Candidate, SearchSpace
 from search.store import Ledger, Row
 from search.trial import TrialPlan, TrialResult
+from search.verdict import facts_of, row_of, verdict
+from search.warm_start import WarmStart
 
 STAGE = "search"
-HALVING = 3
-"""Successive halving lets one of so many trials go on at its rung."""
+OPENING = "chorale:opening"
+"""The attribute of the Optuna study that keeps how it opens."""
+
+ALIKE = 5
+"""So many first trials that all fail in the same way end the search."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +41,31 @@ class Study:
     """What the search stage is told: the space, the budget, and how to plan and keep a trial.
 
     `plan` turns a candidate and its trial number into a training run; `keep` puts its predictions
-    into the bank. `time_left_s` says how long the search may still go on, in seconds.
+    into the bank. `meter` knows the budget and what is left of it. `warm` is asked once, when the
+    study is new; `watch`, where there is one, ends a search whose ensemble no longer improves.
     """
 
     name: str
     space: SearchSpace
     search: Search
-    budget: Budget
+    meter: Meter
     plan: Callable[[Candidate, int], TrialPlan]
     keep: Callable[[int, TrialResult], None]
-    time_left_s: Callable[[], float]
+    warm: Callable[[], WarmStart] = WarmStart
+    watch: EnsembleWatch | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The limits."""
+        return self.meter.budget
+
+
+@dataclass
+class _Running:
+    trial: optuna.Trial
+    candidate: Candidate
+    known: dict[int, float] = field(default_factory=dict)
+    """what it reported before an interruption, by step"""
 
 
 class StudyTrials:
@@ -47,39 +73,76 @@ class StudyTrials:
 
     def __init__(self, study: Study, ledger: Ledger, listener: Listener) -> None:
         """Opens or makes the Optuna study; trials that were running are asked again first."""
-        self._study = study
-        self._ledger = ledger
-        self._listener = listener
-        self._optuna = _optuna_study(study, ledger)
-        self._running: dict[int, optuna.Trial] = {}
-        self._candidates: dict[int, Candidate] = {}
-        self._began: dict[int, float] = {}
-        self._settle()
+        self._study, self._ledger, self._listener = study, ledger, listener
+        self._optuna = _open(study, ledger)
+        self._opening = _opening(study, self._optuna)
+        if self._opening.whole:
+            study.meter.n_trials = min(study.budget.trials, len(self._opening.points))
+        self._optuna.pruner = make_pruner(
+            study.search.pruner,
+            max_epochs=study.budget.max_epochs,
+            hurdle=self._opening.hurdle,
+            n_exempt=self._opening.n_warm,
+        )
+        self._running: dict[int, _Running] = {}
+        self._failures: list[str] | None = []
+        rows = ledger.rows(study.name, STAGE)
+        self._settle(rows)
+        study.meter.restore(rows.values())
+        self._proposals = Proposals(study.space, study.search, self._opening)
+        for trial in self._frozen():
+            row = rows.get(str(trial.number))
+            second = None if row is None else second_value(row, study.search.second)
+            self._proposals.restore(trial, second)
         self._again = [t.number for t in self._frozen() if t.state == TrialState.RUNNING]
-        self._n_made = sum(t.state != TrialState.WAITING for t in self._frozen())
-        if not self._frozen():
-            for point in study.space.defaults():
-                self._optuna.enqueue_trial(point)
+        self._n_made = len(self._frozen())
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know before the first trial: what was left out, and why."""
+        found = [*self._opening.left_out, *self._study.meter.notes()]
+        n, trials = len(self._opening.points), self._study.budget.trials
+        if self._opening.whole and n > trials:
+            found.append(f"grid: {trials} of {n} points are tried; --budget.trials {n} tries all")
+        return found
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """The trials that were asked and have not ended."""
+        return (*self._running, *self._again)
 
     def ask(self, n: int) -> list[TrialSpec]:
         """Up to `n` trials: first those that an interruption left running, then new ones."""
         specs: list[TrialSpec] = []
-        while len(specs) < n and not self._exhausted():
-            trial = self._again_or_new()
-            candidate = self._study.space.suggest(trial)
-            self._running[trial.number] = trial
-            self._candidates[trial.number] = candidate
-            self._began[trial.number] = time.perf_counter()
-            plan = self._study.plan(candidate, trial.number)
-            specs.append(TrialSpec(trial.number, {"plan": plan}))
+        while len(specs) < n and not self.done():
+            running = self._again_or_new()
+            number, candidate = running.trial.number, running.candidate
+            self._running[number] = running
+            self._study.meter.start(number)
+            specs.append(TrialSpec(number, {"plan": self._study.plan(candidate, number)}))
+            params = running.trial.params
             self._listener.started(
-                Started(trial.number, f"trial {trial.number}", candidate.architecture, trial.params)
+                Started(number, f"trial {number}", candidate.architecture, params)
             )
+        # Before anything is trained: what a trial leaves in its folder must belong to its number.
+        self._ledger.flush()
         return specs
 
     def done(self) -> bool:
-        """Whether the budget is used up."""
-        return self._exhausted()
+        """Whether the budget is used up, or going on makes no sense."""
+        return self.ended_by() is not None
+
+    def ended_by(self) -> str | None:
+        """What ends the search, in the words of the sweep file; None while it goes on."""
+        if (limit := self._study.meter.spent_limit()) is not None:
+            return limit
+        if self._study.watch is not None and self._study.watch.exhausted:
+            return "budget.patience"
+        if self._failures is not None and len(self._failures) >= ALIKE:
+            return f"the first {ALIKE} trials, which all failed in the same way"
+        if not self._again and self._n_made >= self._study.meter.n_trials:
+            return "the grid, all of which is tried" if self._opening.whole else "budget.trials"
+        return None
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
         """Keeps the epoch's value and asks the pruner."""
@@ -87,119 +150,114 @@ class StudyTrials:
         self._listener.reported(trial_id, step, metrics)
         if not math.isfinite(value):
             return Decision.STOP
-        trial = self._running[trial_id]
-        with warnings.catch_warnings():
-            # A trial that runs again after an interruption says its first epochs twice.
-            warnings.filterwarnings("ignore", message=".*step.*already reported")
-            trial.report(value, step)
+        running = self._running[trial_id]
+        if step not in running.known:  # a trial that runs again says its first epochs twice
+            running.trial.report(value, step)
         if step >= self._study.budget.max_epochs:
             return Decision.CONTINUE  # it is over by itself: there is nothing left to save
-        if trial.should_prune() or self._study.time_left_s() <= 0:
+        if self._study.meter.time_left_s() <= 0:
+            return Decision.STOP
+        # What it said before the interruption was judged then, but for the last word.
+        if step >= max(running.known, default=0) and running.trial.should_prune():
             return Decision.STOP
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits how the trial ended: bank, then our row, then Optuna's state."""
-        trial = self._running.pop(trial_id)
-        state, reason, value = self._verdict(outcome)
+        running, search = self._running.pop(trial_id), self._study.search
+        late = self._study.meter.time_left_s() <= 0
+        state, reason = verdict(outcome, objective=search.objective, late=late)
         result: TrialResult | None = outcome.value
         if result is not None and state != TrialState.FAIL:
             self._study.keep(trial_id, result)
-        row = self._row(trial, state, reason, outcome)
+        facts = {
+            **facts_of(running.candidate, running.trial.params),
+            "origin": self._opening.origin(trial_id, search.sampler),
+            "elapsed_s": self._study.meter.end(trial_id, state.name),
+        }
+        row = row_of(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, STAGE, row)
-        # A pruned trial's value is its last report, which Optuna takes by itself.
-        values = value if state == TrialState.COMPLETE else None
-        self._optuna.tell(trial, values, state=state)
+        ended = self._end(running.trial, row)
+        self._proposals.end(ended, second_value(row, search.second))
+        self._watch(trial_id, row, result)
         self._listener.ended(trial_id, row)
 
     def finish(self) -> None:
         """Ends the search: no trial stays RUNNING that nobody will run again."""
         for number in self._again:
             reason = "interrupted, and no time was left to run it again"
-            self._ledger.record(self._study.name, STAGE, Row(str(number), "FAIL", reason))
+            params = self._frozen()[number].params
+            facts = facts_of(self._study.space.candidate(_from(params)), params)
+            self._ledger.record(self._study.name, STAGE, Row(str(number), "FAIL", reason, facts))
             self._optuna.tell(number, state=TrialState.FAIL)
         self._again = []
 
-    def _settle(self) -> None:
+    def _settle(self, rows: Mapping[str, Row]) -> None:
         """Tells Optuna of trials that were recorded just before a crash: they are not run again."""
-        rows = self._ledger.rows(self._study.name, STAGE)
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             if row is not None and trial.state == TrialState.RUNNING:
-                complete = row.state == "COMPLETE"
-                value = row.facts["metrics"][self._study.search.objective] if complete else None
-                self._optuna.tell(trial.number, value, state=TrialState[row.state])
+                self._end(trial.number, row)
 
-    def _verdict(self, outcome: Outcome) -> tuple[TrialState, str, float | None]:
-        if outcome.end is End.FAILED:
-            return TrialState.FAIL, outcome.reason, None
-        value = float(outcome.value.metrics[self._study.search.objective])
-        if not math.isfinite(value):
-            return TrialState.FAIL, f"{self._study.search.objective} is {value}", None
-        if outcome.end is End.STOPPED:
-            late = self._study.time_left_s() <= 0
-            return TrialState.PRUNED, "out of time" if late else "pruned", None
-        return TrialState.COMPLETE, "", value
+    def _end(self, trial: optuna.Trial | int, row: Row) -> FrozenTrial:
+        """Tells Optuna how a trial ended; a pruned one's value is its last report."""
+        complete = row.state == "COMPLETE"
+        value = float(row.facts["metrics"][self._study.search.objective]) if complete else None
+        return self._optuna.tell(trial, value, state=TrialState[row.state])
 
-    def _row(self, trial: optuna.Trial, state: TrialState, reason: str, outcome: Outcome) -> Row:
-        candidate = self._candidates.pop(trial.number)
-        facts = {
-            "architecture": candidate.architecture,
-            "features": candidate.features,
-            "config": dict(candidate.config),
-            "train": dict(candidate.train),
-            "params": trial.params,
-            "elapsed_s": time.perf_counter() - self._began.pop(trial.number),
-        }
-        if outcome.traceback:
-            facts["traceback"] = outcome.traceback
-        if outcome.value is not None and state != TrialState.FAIL:
-            facts |= outcome.value.facts()
-        return Row(str(trial.number), state.name, reason, facts)
+    def _watch(self, number: int, row: Row, result: TrialResult | None) -> None:
+        """Whether the ensemble still improves, and whether all trials fail alike."""
+        if row.state != "FAIL":
+            self._failures = None
+            if self._study.watch is not None:
+                complete = row.state == "COMPLETE" and result is not None
+                self._study.watch.add(number, result.valid_proba if complete and result else None)
+        elif self._failures is not None:
+            alike = all(reason == row.reason for reason in self._failures)
+            self._failures = [*self._failures, row.reason] if alike else None
 
-    def _exhausted(self) -> bool:
-        if self._study.time_left_s() <= 0:
-            return True
-        return not self._again and self._n_made >= self._study.budget.trials
-
-    def _again_or_new(self) -> optuna.Trial:
+    def _again_or_new(self) -> _Running:
         if self._again:
-            number = self._again.pop(0)
-            stored = next(t for t in self._frozen() if t.number == number)
-            return optuna.Trial(self._optuna, stored._trial_id)
-        self._n_made += 1
-        return self._optuna.ask()
+            stored = self._frozen()[self._again.pop(0)]
+            known = dict(stored.intermediate_values)
+        else:
+            params, distributions = self._proposals.propose()
+            self._optuna.add_trial(
+                create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
+            )
+            self._n_made += 1
+            stored, known = self._frozen()[-1], {}
+        candidate = self._study.space.candidate(_from(stored.params))
+        return _Running(optuna.Trial(self._optuna, stored._trial_id), candidate, known)
 
     def _frozen(self) -> list[FrozenTrial]:
         return self._optuna.get_trials(deepcopy=False)
 
 
-def _optuna_study(study: Study, ledger: Ledger) -> optuna.Study:
+def _open(study: Study, ledger: Ledger) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=study.name,
         storage=ledger.optuna,
         direction="maximize",
-        sampler=_sampler(study.search),
-        pruner=_pruner(study.search, study.budget),
+        sampler=optuna.samplers.RandomSampler(seed=study.search.seed),  # never asked
         load_if_exists=True,
     )
 
 
-def _sampler(search: Search) -> optuna.samplers.BaseSampler:
-    if search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=search.seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=search.seed, multivariate=True, group=True, constant_liar=True
-        )
+def _opening(study: Study, kept: optuna.Study) -> Opening:
+    """How the study opens: worked out when it is new, then read from what it keeps."""
+    if study.search.sampler == "grid":
+        return grid_opening(study.space, seed=study.search.seed)
+    if OPENING in kept.user_attrs:
+        return Opening.from_json(kept.user_attrs[OPENING])
+    warm = study.warm()
+    opening = make_opening(
+        study.space, study.search, n_trials=study.budget.trials, warm=warm.points
+    ).saying(warm.left_out)
+    kept.set_user_attr(OPENING, opening.to_json())
+    return opening
 
 
-def _pruner(search: Search, budget: Budget) -> optuna.pruners.BasePruner:
-    if search.pruner == "none":
-        return optuna.pruners.NopPruner()
-    # Judged once, after a third of the epochs: earlier, a one-cycle schedule has hardly begun, and
-    # the trials that end best would be the first to go.
-    first = math.ceil(budget.max_epochs / HALVING)
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=HALVING)
+def _from(params: Mapping[str, Any]) -> Callable[..., Any]:
+    return lambda name, _: params[name]

@@ -4,6 +4,7 @@ Each stage leaves what it made on disk or in the ledger, so an interrupted sweep
 stopped.
 """
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from rich.console import Console
 from datasets.atomic import write_json, write_text
 from datasets.cache import FeatureStore
 from datasets.errors import UserError
-from search import bank, finalists, report, study
+from search import bank, finalists, report, study, warm_start
 from search.bank import Part
 from search.baselines import Baseline, run_baselines
 from search.combine import read_member
@@ -27,19 +28,23 @@ from search.prepare import Prepared, fingerprint, prepare
 from search.progress import Progress, TrialsDisplay, states
 from search.resolve import Resolved
 from search.space import Candidate
-from search.store import Ledger, Row
+from search.stage import make_meter, make_warm, make_watch
+from search.store import Ledger, LedgerError, Row
 from search.study import Study, StudyTrials
 from search.tensorboard import HParamsWriter
 from search.trial import TrialResult, run_trial
 from search.workers import Workers, workers
 
 
-def run_sweep(resolved: Resolved, *, resume: bool, console: Console) -> dict[str, Any]:
+def run_sweep(
+    resolved: Resolved, *, resume: bool, console: Console, take_over: bool = False
+) -> dict[str, Any]:
     """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
 
     Args:
         resolved: what to do.
         resume: go on with the study of that name instead of starting it.
+        take_over: resume it even if another process seems to run it.
         console: where progress is told.
 
     Raises:
@@ -50,18 +55,28 @@ def run_sweep(resolved: Resolved, *, resume: bool, console: Console) -> dict[str
     ledger = Ledger(sweep.ledger_url)
     try:
         was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
+        if not take_over:
+            ledger.refuse_held(sweep.name)
+        if not resume:  # what it names is refused before long preparations
+            warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
         with workers(sweep.cluster) as crew:
             progress = Progress(console)
             with crew.mapping() as run:
                 prepared = prepare(resolved, progress, run)
-            _take(ledger, sweep.name, fingerprint(resolved, prepared), resume=resume)
+            unchanging, about = fingerprint(resolved, prepared), sweep.about
+            if resume:
+                ledger.reopen(sweep.name, unchanging, about=about, take_over=take_over)
+            else:
+                ledger.create(sweep.name, unchanging, about=about)
             sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete)
-            state = "interrupted"
             try:
                 done = sitting.run()
-                state = "complete"
-            finally:
-                ledger.leave(sweep.name, state, spent_s=sitting.elapsed_s())
+            except BaseException:
+                # Told is what ended the sweep, and not that the ledger cannot be told of it either.
+                with contextlib.suppress(LedgerError):
+                    ledger.leave(sweep.name, "interrupted", spent_s=sitting.elapsed_s())
+                raise
+            ledger.leave(sweep.name, "complete", spent_s=sitting.elapsed_s())
             return done
     finally:
         ledger.close()
@@ -82,13 +97,6 @@ def _state(ledger: Ledger, name: str, *, resume: bool) -> str | None:
             f"or start another with --name {name}-2"
         )
     return state
-
-
-def _take(ledger: Ledger, name: str, unchanging: Mapping[str, Any], *, resume: bool) -> None:
-    if resume:
-        ledger.reopen(name, unchanging)
-    else:
-        ledger.create(name, unchanging)
 
 
 @dataclass
@@ -134,22 +142,31 @@ class _Sitting:
         """Stage one: the study."""
         sweep = self.sweep
         n_before = len(self.ledger.rows(sweep.name, study.STAGE))
+        meter = make_meter(self.resolved, self.prepared, self.crew, wall_s=self._wall_s)
         told = Study(
             name=sweep.name,
             space=self.resolved.space,
             search=sweep.search,
-            budget=sweep.budget,
+            meter=meter,
             plan=lambda candidate, number: plan_trial(
                 self.resolved, self.prepared, candidate, number
             ),
             keep=self._keep_trial,
-            time_left_s=self._search_time_left_s,
+            warm=lambda: make_warm(self.resolved, self.prepared, self.ledger),
+            watch=make_watch(self.resolved, self.prepared, self.ledger),
         )
-        with self._display("trial", sweep.budget.trials, n_before=n_before) as display:
-            hparams = HParamsWriter(lambda number: self.paths.trial(number).root)
-            trials = StudyTrials(told, self.ledger, Listeners((display, hparams)))
+        display = self._display(
+            "trial", meter.n_trials, n_before=n_before, forecast_s=meter.forecast_s
+        )
+        hparams = HParamsWriter(lambda number: self.paths.trial(number).root)
+        trials = StudyTrials(told, self.ledger, Listeners((display, hparams)))
+        for note in trials.notes:
+            self.progress.stage("search", note)
+        with display:
             self.crew.runner.run(trials, run_trial)
-            trials.finish()
+        if trials.ended_by() not in (None, "budget.trials"):
+            self.progress.stage("search", f"ended by {trials.ended_by()}")
+        trials.finish()
         rows = self.ledger.rows(sweep.name, study.STAGE)
         self.progress.stage("search", states(rows))
         if not any(row.state == "COMPLETE" for row in rows.values()):
@@ -251,26 +268,12 @@ class _Sitting:
         path = self.paths.finalist(job.number, fold=job.fold, seed=job.seed).predictions
         bank.write(path, parts, split=split.hash)
 
-    def _display(self, what: str, n: int, *, n_before: int) -> TrialsDisplay:
-        return TrialsDisplay(
-            self.progress.console,
-            what,
-            n,
-            objective=self.sweep.search.objective,
-            n_before=n_before,
-        )
+    def _display(self, what: str, n: int, **more: Any) -> TrialsDisplay:
+        objective = self.sweep.search.objective
+        return TrialsDisplay(self.progress.console, what, n, objective=objective, **more)
 
-    def _search_time_left_s(self) -> float:
-        """What is left of the budget's minutes, the finalists' time set aside."""
-        sweep = self.sweep
-        if sweep.budget.minutes is None:
-            return float("inf")
-        rows = self.ledger.rows(sweep.name, study.STAGE).values()
-        whole = [row.facts["elapsed_s"] for row in rows if row.state == "COMPLETE"]
-        n_jobs = sweep.finalists.configs * self.prepared.split.n_folds * sweep.finalists.seeds
-        mean_s = sum(whole) / len(whole) if whole else 0.0
-        finals_s = n_jobs * mean_s / self.crew.trials_at_once
-        return sweep.budget.minutes * 60 - self._spent_before_s - self.elapsed_s() - finals_s
+    def _wall_s(self) -> float:
+        return self._spent_before_s + self.elapsed_s()
 
 
 def _candidate(row: Row) -> Candidate:

@@ -3,11 +3,13 @@
 It runs in a worker. All it knows comes in the spec; all that it found goes back as its value.
 """
 
+import math
+import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
@@ -15,6 +17,13 @@ import yaml
 from cluster.base import Decision, Report, TrialSpec
 from datasets.atomic import write_text
 from search.paths import TrialPaths
+
+if TYPE_CHECKING:
+    from lightning_models.datamodule import FoldData
+    from lightning_models.module import GenreClassifier
+
+N_PREDICTIONS = 7
+"""So often a track is predicted to say how long that takes."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class TrialPlan:
     keep: Literal["best", "last"]
     objective: str
     folder: str
+    measure_latency: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,11 @@ class TrialResult:
     """What one training run found.
 
     `valid_proba` is float32 (n_valid, n_classes) of the weights kept, `extra_proba` likewise for
-    the extra rows, and the embeddings (n, width) where extra rows were asked for. `train_s` is
-    time inside training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds.
+    the extra rows, and the embeddings (n, width) where extra rows were asked for. `per_class` is
+    the accuracy of each class, None where no validation row has it. `train_s` is time inside
+    training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
+    that of one track's prediction, where it was asked for. `resumed_after` says how many epochs
+    an earlier, broken-off run of the same trial had done.
     """
 
     metrics: Mapping[str, float]
@@ -58,14 +71,20 @@ class TrialResult:
     valid_s: float
     wall_s: float
     valid_proba: np.ndarray
+    per_class: Mapping[str, float | None] = field(default_factory=dict)
+    resumed_after: int = 0
+    latency_ms: float | None = None
     valid_embeddings: np.ndarray | None = None
     extra_proba: np.ndarray | None = None
     extra_embeddings: np.ndarray | None = None
 
     def facts(self) -> dict[str, Any]:
         """What the ledger keeps of it, JSON-ready."""
-        names = ("epoch", "n_parameters", "train_s", "valid_s", "wall_s")
-        return {"metrics": dict(self.metrics), **{name: getattr(self, name) for name in names}}
+        names = ("epoch", "n_parameters", "train_s", "valid_s", "wall_s", "resumed_after")
+        facts = {name: getattr(self, name) for name in names}
+        if self.latency_ms is not None:
+            facts["latency_ms"] = self.latency_ms
+        return {"metrics": dict(self.metrics), "per_class": dict(self.per_class), **facts}
 
 
 def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
@@ -87,7 +106,7 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
 def _train(plan: TrialPlan, report: Report) -> TrialResult:
     started = time.perf_counter()
     from datasets.cache import FeatureStore
-    from lightning_models import checkpoint
+    from lightning_models import checkpoint, resume
     from lightning_models.datamodule import FoldData
     from lightning_models.fit import predict, train
     from lightning_models.train_config import TrainConfig
@@ -102,12 +121,6 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         labels=plan.labels,
         n_classes=len(plan.class_names),
     )
-    history: list[dict[str, float]] = []
-
-    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> bool:
-        history.append({"epoch": epoch, **metrics})
-        return report(epoch, metrics) is Decision.STOP
-
     trained = train(
         architecture=plan.architecture,
         config=load_architecture(plan.architecture).Config(**plan.config),
@@ -116,10 +129,12 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         seed=plan.seed,
         keep=plan.keep,
         objective=plan.objective,
-        on_epoch=on_epoch,
+        on_epoch=lambda epoch, metrics: report(epoch, metrics) is Decision.STOP,
         log_dir=paths.root,
+        resume_from=paths.state,
+        save_to=paths.state,
     )
-    write_text(paths.metrics_csv, _csv(history))
+    write_text(paths.metrics_csv, _csv(trained.history))
     valid_embeddings = extra_proba = extra_embeddings = None
     if len(plan.extra_rows):
         valid_embeddings = predict(trained.module, data, plan.valid_rows).embeddings
@@ -131,18 +146,36 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
             "features_config": dict(plan.features_config),
         }
         checkpoint.save(paths.weights, trained.module, card)
+    resume.discard(paths.state)
+    accuracies = zip(plan.class_names, trained.per_class.tolist(), strict=True)
     return TrialResult(
         metrics=trained.metrics,
+        per_class={name: None if math.isnan(value) else value for name, value in accuracies},
         epoch=trained.epoch,
         n_parameters=trained.n_parameters,
         train_s=trained.train_s,
         valid_s=trained.valid_s,
         wall_s=time.perf_counter() - started,
         valid_proba=trained.proba,
+        resumed_after=trained.resumed_after,
+        latency_ms=_latency_ms(trained.module, data) if plan.measure_latency else None,
         valid_embeddings=valid_embeddings,
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,
     )
+
+
+def _latency_ms(module: "GenreClassifier", data: "FoldData") -> float:
+    """The median time of one prediction: of the longest validation track, on this worker."""
+    from lightning_models.fit import predict
+
+    longest = data.valid_rows[[int(np.argmax(data.lengths[data.valid_rows]))]]
+    times_s = []
+    for _ in range(N_PREDICTIONS):
+        started = time.perf_counter()
+        predict(module, data, longest)
+        times_s.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times_s)
 
 
 def _described(plan: TrialPlan) -> dict[str, Any]:
@@ -151,7 +184,7 @@ def _described(plan: TrialPlan) -> dict[str, Any]:
     return {k: dict(v) if isinstance(v, Mapping) else v for k, v in described.items()}
 
 
-def _csv(history: list[dict[str, float]]) -> str:
+def _csv(history: Sequence[Mapping[str, float]]) -> str:
     if not history:
         return ""
     lines = [",".join(history[0])]

@@ -62,7 +62,7 @@ DEFAULTS = (
         "train.lr": 1e-3,
         "train.weight_decay": 1e-2,
         "train.schedule": "one_cycle",
-        "train.balance": "off",
+        "train.balance": "none",
         "train.batch_size": 32,
         "train.mixup_alpha": 0.2,
         "train.label_smoothing": 0.1,

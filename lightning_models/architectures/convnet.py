@@ -22,6 +22,7 @@ from lightning_models.base import InputShape, Space
 from lightning_models.layers import Classifier, pool_frames, to_grid
 
 FEATURES = ("mel", "stft", "mfcc", "spectrogram_image")
+HEAVY = True
 
 POOLS = (2, 2, 4, 4)
 """Edge of the squares of which the greatest value is kept, after each convolution."""

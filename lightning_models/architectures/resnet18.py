@@ -20,6 +20,7 @@ from lightning_models.layers import Classifier
 from lightning_models.pretrained import NO_WEIGHTS, load_into, tensors
 
 FEATURES = ("mel", "spectrogram_image", "stft", "mfcc")
+HEAVY = True
 
 IMAGENET = "resnet18-f37072fd.pth"
 """The file of torchvision's ImageNet weights, as torch's cache names it."""
@@ -130,6 +131,16 @@ class Resnet18(Classifier):
         """(batch, n_channels, n_bins, n_frames) -> what is before the last layer (batch, 512)."""
         embedding: Tensor = self.dropout(self.body(x))
         return embedding
+
+
+def check(config: Config) -> None:
+    """Looks whether `config.weights` can be had.
+
+    Raises:
+        UserError: they cannot.
+    """
+    if config.weights != NO_WEIGHTS:
+        tensors(config.weights, {"imagenet": (IMAGENET, FETCH)})
 
 
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:

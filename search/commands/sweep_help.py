@@ -12,11 +12,12 @@ from search import yaml_file
 from search.config import SweepConfig
 
 HEAD = """\
-usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume]
+usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume [--take-over]]
 
 Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep; without it the demo
 on the built-in synthetic corpus runs. Each key of the file can be given on the command line.
---resume goes on with an interrupted sweep.
+--resume goes on with an interrupted sweep; with --take-over even where another process seems to run
+it. `chorale resume STUDY` does so without the file.
 """
 
 

@@ -247,7 +247,7 @@ def test_synthetic_rows_are_refused_where_they_mean_nothing(
         epoch(data, **SMOTE, **settings)
 
 
-@pytest.mark.parametrize("balance", ["off", "class_weights"])
+@pytest.mark.parametrize("balance", ["none", "class_weights"])
 def test_without_sampling_there_are_no_synthetic_rows(balance: str) -> None:
     data = table()
     plain, _ = epoch(data)

@@ -196,7 +196,7 @@ def test_class_weights_make_up_for_a_rare_class(weighted: bool) -> None:
     data = fold(n=90, noise=4.0)
     few = [r for r in data.train_rows if data.labels[r] != 0 or r % 9 == 0]
     rare = FoldData(data.store, np.array(few), data.valid_rows, data.labels, N_CLASSES)
-    settings = {"balance": "class_weights" if weighted else "off", "max_epochs": 12}
+    settings = {"balance": "class_weights" if weighted else "none", "max_epochs": 12}
     said = [fit(rare, seed=seed, train=settings).proba.argmax(axis=1) for seed in (0, 1)]
     share = float(np.mean(np.concatenate(said) == 0))
     assert share > 0.2 if weighted else share < 0.2

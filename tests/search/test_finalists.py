@@ -28,10 +28,22 @@ def _rows(*rows: Row) -> dict[str, Row]:
 
 
 def test_every_architecture_sends_its_best_before_any_sends_its_second() -> None:
-    rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.8, "cnn"), _row(2, 0.5, "recurrent"))
+    rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.8, "cnn"), _row(2, 0.7, "recurrent"))
     assert choose(rows, n=2, objective="accuracy") == [0, 2]
     assert choose(rows, n=3, objective="accuracy") == [0, 1, 2]
     assert choose(rows, n=1, objective="accuracy") == [0]
+
+
+def test_an_architecture_far_behind_waits_until_the_others_have_sent_theirs() -> None:
+    rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.8, "cnn"), _row(2, 0.3, "recurrent"))
+    assert choose(rows, n=2, objective="accuracy") == [0, 1]
+    assert choose(rows, n=3, objective="accuracy") == [0, 1, 2]
+    assert choose({}, n=3, objective="accuracy") == []
+
+
+def test_numbers_that_differ_in_the_third_digit_make_no_other_configuration() -> None:
+    rows = _rows(_row(0, 0.901, "cnn"), _row(1, 0.9, "cnn"), _row(2, 0.8, "cnn"))
+    assert choose(rows, n=2, objective="accuracy") == [0, 2]
 
 
 def test_no_two_finalists_have_the_same_parameters() -> None:
@@ -51,7 +63,18 @@ def test_numbers_are_not_compared_as_text() -> None:
 
 def _result() -> TrialResult:
     proba = np.full((2, 2), 0.5, np.float32)
-    return TrialResult({"accuracy": 0.5}, 3, 10, 0.1, 0.05, 0.2, proba, proba, proba, proba)
+    return TrialResult(
+        {"accuracy": 0.5},
+        3,
+        10,
+        0.1,
+        0.05,
+        0.2,
+        proba,
+        valid_embeddings=proba,
+        extra_proba=proba,
+        extra_embeddings=proba,
+    )
 
 
 @pytest.fixture

@@ -51,3 +51,14 @@ def test_a_terminal_shows_what_is_running() -> None:
     said = _log(terminal=True)
     assert "trial 1: cnn, epoch 1" in said
     assert "trial 2: recurrent, epoch 0" in said
+
+
+def test_the_end_is_forecast_by_whoever_knows_the_budget() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=120, color_system=None)
+    with TrialsDisplay(
+        console, "trial", 4, objective="accuracy", forecast_s=lambda: 200.0
+    ) as display:
+        display.started(Started(1, "trial 1", "cnn", {}))
+        display.ended(1, Row("1", "COMPLETE", "", {"metrics": {"accuracy": 0.5}}))
+    assert "about 3 min 20 s left" in out.getvalue()

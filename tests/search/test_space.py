@@ -1,12 +1,22 @@
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
 
+from datasets import plugins
 from datasets.config import read
+from lightning_models import architectures as architecture_files
 from lightning_models.train_config import TRAIN_SPACE, TrainConfig
-from search.space import SearchSpace, contains, describe, load_architecture, make_space, narrow
+from search.config import Search
+from search.narrowing import contains, describe, narrow
+from search.opening import make_opening
+from search.proposals import Proposals
+from search.space import SearchSpace, load_architecture, make_space
 
 LR = FloatDistribution(1e-4, 1e-2, log=True)
 LAYERS = IntDistribution(2, 5)
@@ -25,6 +35,7 @@ CELL = CategoricalDistribution(("lstm", "gru"))
         (LAYERS, 4, CategoricalDistribution((4,))),
         (CELL, {"choice": ["gru"]}, CategoricalDistribution(("gru",))),
         (CELL, "gru", CategoricalDistribution(("gru",))),
+        (IntDistribution(16, 64, step=16), {"int": [32, 64]}, IntDistribution(32, 64, step=16)),
     ],
 )
 def test_five_kinds_narrow_a_space(declared: Any, wanted: Any, made: Any) -> None:
@@ -37,7 +48,7 @@ def test_five_kinds_narrow_a_space(declared: Any, wanted: Any, made: Any) -> Non
         (LR, {"log_float": [1e-5, 1e-3]}, r"1e-05 is outside .* log_float: \[0.0001, 0.01\]"),
         (LR, {"log_float": [1e-3, 5e-4]}, "low <= high"),
         (LR, {"log_float": [1e-3]}, "low <= high"),
-        (LR, {"log": [1e-3, 1e-2]}, "should be one of float, log_float"),
+        (LR, {"log": [1e-3, 1e-2]}, "should be one value or one of float, log_float"),
         (LR, {"log_float": 3}, "needs a list"),
         (LR, {"choice": []}, "needs a list"),
         (LAYERS, {"int": [2, 9]}, r"9 is outside .* int: \[2, 5\]"),
@@ -46,6 +57,9 @@ def test_five_kinds_narrow_a_space(declared: Any, wanted: Any, made: Any) -> Non
         (CELL, {"choice": ["rnn"]}, r"'rnn' is outside .* choice: \['lstm', 'gru'\]"),
         (CELL, {"int": [1, 2]}, "outside"),
         (LAYERS, True, "True is outside"),
+        (IntDistribution(16, 64, step=16), {"int": [16, 40]}, "in steps of 16"),
+        (LAYERS, {"choice": [2, 2]}, "names 2 twice"),
+        (FloatDistribution(0.0, 1.0), {"log_float": [0.0, 1.0]}, "low > 0"),
     ],
 )
 def test_a_narrowing_that_does_not_fit_says_what_is_declared(
@@ -137,6 +151,7 @@ def test_a_default_outside_the_narrowed_space_is_left_to_the_sampler() -> None:
         (None, ["mel"], {"train": {"lr": {"log_float": [1e-9, 1]}}}, "space.train.lr: 1e-09 is"),
         (None, ["mel"], {"train": 3}, "space.train: should map"),
         (None, [], {}, "none eats"),
+        ([], ["mel"], {}, "architectures: is empty"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -147,12 +162,52 @@ def test_what_does_not_fit_is_named(
     assert any(said in problem for problem in problems), problems
 
 
-def test_lr_layers_dropout_and_optimizer_are_always_searched() -> None:
-    space = _space()
-    assert {"lr", "optimizer"} <= TRAIN_SPACE.keys()
-    for name in space.architectures:
-        assert "dropout" in space.spaces[name]
-        assert any("layers" in parameter for parameter in space.spaces[name])
+ALWAYS = ("n_layers", "n_blocks", "depth", "dropout")
+
+
+@pytest.mark.parametrize("name", plugins.names(architecture_files))
+def test_lr_layers_dropout_and_optimizer_are_always_searched(name: str) -> None:
+    module = load_architecture(name)
+    has = {field.name for field in dataclasses.fields(module.Config)}
+    assert has.intersection(ALWAYS) <= module.SPACE.keys()
+    assert "dropout" in has
+    space = _space(architectures=[name], features=list(module.FEATURES))
+    seen = space.flat(name).keys()
+    assert {"train.lr", "train.sgd_lr", "train.optimizer", f"{name}.dropout"} <= seen
+
+
+def test_what_the_yaml_fixes_is_not_searched() -> None:
+    flat = _space(architectures=["cnn"], lr=1e-3, narrowing={"cnn": {"dropout": 0.3}}).flat("cnn")
+    assert "train.lr" not in flat
+    assert flat["cnn.dropout"].single()
+
+
+def _taken_from(params: dict[str, Any], asked: list[str]) -> Any:
+    def pick(name: str, _: Any) -> Any:
+        asked.append(name)
+        return params[name]
+
+    return pick
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp", "nsga2"])
+@pytest.mark.parametrize("second", ["none", "latency_ms"])
+def test_every_sampler_proposes_points_of_the_space(sampler: Any, second: Any) -> None:
+    space = _space(features=["mel"])
+    search = Search(sampler=sampler, second=second)
+    proposals = Proposals(space, search, make_opening(space, search, n_trials=12))
+    for number in range(15):
+        params, distributions = proposals.propose()
+        asked: list[str] = []
+        candidate = space.candidate(_taken_from(params, asked))
+        assert set(asked) == params.keys()
+        assert candidate.architecture == params["architecture"]
+        state = TrialState.PRUNED if number % 3 == 2 else TrialState.COMPLETE
+        trial = create_trial(
+            state=state, params=params, distributions=distributions, value=number / 15
+        )
+        trial.number = number
+        proposals.end(trial, 1.0 + number)
 
 
 def test_every_training_distribution_fits_its_config() -> None:
@@ -165,3 +220,30 @@ def test_every_training_distribution_fits_its_config() -> None:
             assert contains(distribution, end)
             assert getattr(read(TrainConfig, {name: end}, where=name), name) == end
         assert describe(distribution)
+
+
+def test_a_file_of_weights_can_be_given_and_is_looked_for_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    from safetensors.torch import save_file
+
+    file = tmp_path / "weights.safetensors"
+    save_file({"conv1.weight": torch.zeros(1)}, file)
+    names = ["resnet18"]
+    space, problems = make_space(names, ["mel"], {"resnet18": {"weights": str(file)}}, fixed={})
+    assert not problems
+    assert space is not None
+    assert space.spaces["resnet18"]["weights"].choices == (str(file),)  # type: ignore[attr-defined]
+    _, problems = make_space(names, ["mel"], {"resnet18": {"weights": "gone.pth"}}, fixed={})
+    assert len(problems) == 1
+    assert problems[0].startswith("space.resnet18.weights: weights='gone.pth': there is no file")
+
+
+def test_heavy_architectures_are_searched_only_where_they_are_named() -> None:
+    every, _ = make_space(None, ["mel"], {}, fixed={})
+    named, _ = make_space(["resnet18"], ["mel"], {}, fixed={})
+    assert every is not None
+    assert named is not None
+    assert "resnet18" not in every.architectures
+    assert "cnn" in every.architectures
+    assert named.architectures == ("resnet18",)

@@ -10,12 +10,16 @@ from optuna.trial import TrialState
 
 from cluster.base import Decision, Report, Trials, TrialSpec
 from cluster.local import LocalRunner
+from search.budget import Meter
 from search.config import Budget, Search
 from search.listener import Listeners
+from search.opening import WarmPoint
+from search.patience import EnsembleWatch
 from search.space import make_space
 from search.store import Ledger
 from search.study import STAGE, Study, StudyTrials
 from search.trial import TrialResult
+from search.warm_start import WarmStart
 
 SILENT = Listeners(())
 
@@ -35,14 +39,14 @@ def _result(accuracy: float) -> TrialResult:
 def _study(**changes: Any) -> Study:
     space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
     assert space is not None, problems
+    budget = changes.pop("budget", Budget(trials=6, max_epochs=8))
     told: dict[str, Any] = {
         "name": "s",
         "space": space,
         "search": Search(sampler="random"),
-        "budget": Budget(trials=6, max_epochs=8),
+        "meter": Meter(budget, wall_s=changes.pop("wall_s", lambda: 0.0)),
         "plan": lambda candidate, number: None,
         "keep": lambda number, result: None,
-        "time_left_s": lambda: math.inf,
     }
     return Study(**{**told, **changes})
 
@@ -78,11 +82,11 @@ def test_the_number_of_trials_is_exactly_the_budget(ledger: Ledger) -> None:
     assert rows["5"].facts["metrics"]["accuracy"] == pytest.approx(0.35)
 
 
-def test_the_defaults_of_every_architecture_come_first(ledger: Ledger) -> None:
+def test_the_defaults_come_first_in_half_of_the_budget(ledger: Ledger) -> None:
     study = _study()
     _run(study, ledger, _good)
     rows = ledger.rows("s", STAGE)
-    for number, point in enumerate(study.space.defaults()[:6]):
+    for number, point in enumerate(study.space.defaults()[:3]):
         params = rows[str(number)].facts["params"]
         assert params["architecture"] == point["architecture"]
 
@@ -223,20 +227,20 @@ def test_a_trial_that_was_recorded_just_before_a_crash_is_not_run_again(
 def test_a_trial_that_nobody_has_time_for_does_not_stay_running(ledger: Ledger) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run(_study(), ledger, _interrupted_at(1))
-    _run(_study(time_left_s=lambda: 0.0), ledger, _good)
+    _run(_study(budget=Budget(minutes=1), wall_s=lambda: 60.0), ledger, _good)
     assert _states(ledger) == [TrialState.COMPLETE, TrialState.FAIL]
     assert "interrupted" in ledger.rows("s", STAGE)["1"].reason
 
 
 def test_when_time_is_up_running_trials_stop_and_none_is_asked(ledger: Ledger) -> None:
-    left_s = [100.0]
+    wall_s = [0.0]
 
     def work(spec: TrialSpec, report: Report) -> TrialResult:
-        left_s[0] = 0.0
+        wall_s[0] = 60.0
         assert report(1, {"accuracy": 0.5}) is Decision.STOP
         return _result(0.5)
 
-    _run(_study(time_left_s=lambda: left_s[0]), ledger, work)
+    _run(_study(budget=Budget(minutes=1), wall_s=lambda: wall_s[0]), ledger, work)
     assert _states(ledger) == [TrialState.PRUNED]
     assert ledger.rows("s", STAGE)["0"].reason == "out of time"
 
@@ -247,3 +251,79 @@ def test_a_study_fits_the_protocol(ledger: Ledger) -> None:
     assert len(trials.ask(4)) == 4
     assert len(trials.ask(4)) == 2
     assert trials.done()
+
+
+def test_a_search_whose_ensemble_stands_still_ends(ledger: Ledger) -> None:
+    watch = EnsembleWatch(np.zeros(2, np.int64), patience=3)
+    trials = _run(_study(watch=watch, budget=Budget(trials=20)), ledger, lambda s, r: _result(0.5))
+    assert trials.ended_by() == "budget.patience"
+    assert len(_states(ledger)) == 4
+
+
+def test_a_search_whose_first_trials_all_fail_alike_ends(ledger: Ledger) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        raise RuntimeError("no such file")
+
+    study = _study(budget=Budget(trials=20))
+    trials = _run(study, ledger, work)
+    assert "failed in the same way" in str(trials.ended_by())
+    assert _states(ledger) == [TrialState.FAIL] * 5
+    # What was wrong is mended: the rest of the budget is run.
+    trials = _run(_study(budget=Budget(trials=7)), ledger, _good)
+    assert trials.ended_by() == "budget.trials"
+    assert _states(ledger) == [TrialState.FAIL] * 5 + [TrialState.COMPLETE] * 2
+
+
+def test_where_each_trial_comes_from_is_kept(ledger: Ledger) -> None:
+    _run(_study(search=Search(pruner="none"), budget=Budget(trials=20)), ledger, _good)
+    rows = ledger.rows("s", STAGE)
+    origins = [rows[str(number)].facts["origin"] for number in range(20)]
+    assert origins == ["default"] * 6 + ["quasi-random"] * 5 + ["tpe"] * 9
+
+
+def test_the_opening_stays_when_the_budget_grows(ledger: Ledger) -> None:
+    _run(_study(budget=Budget(trials=4)), ledger, _good)
+    _run(_study(budget=Budget(trials=8)), ledger, _good)
+    rows = ledger.rows("s", STAGE)
+    assert [rows[str(n)].facts["origin"] for n in (0, 1)] == ["default"] * 2
+    assert "default" not in [rows[str(n)].facts["origin"] for n in range(2, 8)]
+
+
+def test_a_second_objective_neither_prunes_nor_stands_in_the_way_of_pruning(
+    ledger: Ledger,
+) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        value = 0.9 - 0.1 * spec.trial_id
+        for epoch in range(1, 9):
+            if report(epoch, {"accuracy": value}) is Decision.STOP:
+                break
+        return _result(value)
+
+    _run(_study(search=Search(second="n_parameters")), ledger, work)
+    assert {TrialState.COMPLETE, TrialState.PRUNED} == set(_states(ledger))
+
+
+def test_points_of_earlier_studies_come_first_and_set_the_hurdle(ledger: Ledger) -> None:
+    point = _study().space.defaults()[0] | {"train.lr": 0.0025, "train.optimizer": "adam"}
+    asked = []
+
+    def warm() -> WarmStart:
+        asked.append(1)
+        return WarmStart((WarmPoint(point, "old/3", 0.95),), ("old/4: no",))
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        for epoch in range(1, 4):
+            if report(epoch, {"accuracy": 0.5 - 0.01 * spec.trial_id}) is Decision.STOP:
+                break
+        return _result(0.5)
+
+    study = _study(warm=warm)
+    trials = _run(study, ledger, work)
+    rows = ledger.rows("s", STAGE)
+    assert rows["0"].facts["params"]["train.lr"] == 0.0025
+    assert rows["0"].facts["origin"] == "warm start from old/3"
+    assert rows["0"].state == "COMPLETE", "a known-good point is not held against itself"
+    assert {rows[str(n)].state for n in range(1, 6)} == {"PRUNED"}, "none reached the hurdle"
+    assert "old/4: no" in trials.notes
+    StudyTrials(study, ledger, SILENT)
+    assert asked == [1], "a resumed study keeps its opening"

@@ -104,6 +104,23 @@ def test_resuming_with_another_space_is_refused(
     assert "was started with another space" in capsys.readouterr().err
 
 
+def test_a_second_study_starts_from_the_first_and_ends_by_patience(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--finalists.configs", "1", "--search.pruner", "none"]
+    assert main(["sweep", *tiny, *NONE, *small, "--budget.max_epochs", "2"]) == 0
+    capsys.readouterr()
+    words = ["--name", "tiny-2", "--search.warm_start", "auto", "--budget.trials", "10"]
+    words += ["--budget.patience", "1", "--search.second", "n_parameters", "--budget.core_hours"]
+    assert main(["sweep", *tiny, *NONE, *small, *words, "1", "--architectures", "[cnn]"]) == 0
+    said = capsys.readouterr().out
+    assert "recurrent is not searched now" in said
+    assert "ended by budget.patience" in said
+    assert _report(tmp_path, "tiny-2")["trials"]["complete"] < 10
+    table = pd.read_csv(tmp_path / "runs" / "tiny-2" / "leaderboard.csv")
+    assert len(table) < 10
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -117,6 +134,8 @@ def test_resuming_with_another_space_is_refused(
         (["--dataset.group", "(nobody)"], "group"),
         (["--train.max_epochs", "3"], "budget.max_epochs"),
         (["--store", "nonsense"], "cannot be opened"),
+        (["--search.warm_start", "[nobody]"], "unknown study 'nobody'"),
+        (["--architectures", "[]"], "name at least one"),
         (["--dataset", "{name: table, root: x.csv}"], "brings no audio to compute it from"),
     ],
 )

@@ -1,0 +1,119 @@
+"""`chorale leaderboard STUDY [--top N] [--csv FILE]`: the trials of a study, best first."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.commands.study_words import about, console, study_words
+
+if TYPE_CHECKING:
+    from search.leaderboard import Line
+
+HELP = """\
+usage: chorale leaderboard STUDY [--top N] [--csv FILE] [--runs FOLDER] [--store URL]
+
+Shows the trials of a study, best first, also while it runs. Where the study has a second objective,
+the trials that no other beats in both are marked with *.
+
+  --top N        only the N best
+  --csv FILE     every column and parameter as CSV, to a file, or with - to the terminal
+  --runs FOLDER  the folder of all studies (runs)
+  --store URL    the ledger, where it is not in that folder
+"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    from datasets.atomic import write_text
+    from search.leaderboard import leaderboard, to_csv
+
+    given = study_words(words, options=["top", "csv"])
+    top = _number(given.options.get("top"))
+    name = given.named("leaderboard")
+    ledger = given.open()
+    try:
+        info = ledger.study(name)
+        told = about(info, given.runs.study(name))
+        rows, finals = ledger.rows(name, "search"), ledger.rows(name, "finalists")
+        n_running = ledger.n_running(name)
+    finally:
+        ledger.close()
+    objective, second = told.get("objective") or "accuracy", told.get("second") or "none"
+    lines = leaderboard(rows, finals, objective=objective, second=second)[:top]
+    csv = given.options.get("csv")
+    if csv == "-":
+        sys.stdout.write(to_csv(lines))
+        return 0
+    if csv is not None:
+        write_text(Path(csv).expanduser(), to_csv(lines))
+    _show(lines, objective, second)
+    if n_running:
+        console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} not over yet.")
+    return 0
+
+
+def _number(text: str | None) -> int | None:
+    from datasets.errors import UserError
+
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--top should be a whole number of 1 or more, but got '{text}'")
+    return int(text)
+
+
+def _show(lines: Sequence["Line"], objective: str, second: str) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from search.progress import COLOURS, WORDS
+
+    if not lines:
+        console().print("No trial is over yet.")
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    columns = ["trial", "state", "architecture", "features", objective, "folds", "epochs", "s"]
+    if second != "none":
+        columns.insert(5, second)
+    for column in columns:
+        left = column in ("state", "architecture", "features")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    table.add_column("parameters, or why it failed")
+    for line in lines:
+        state = f"[{COLOURS[line['state']]}]{WORDS[line['state']]}[/]"
+        cells = [f"{'*' if line.get('front') else ''}{line['trial']}", state]
+        cells += [escape(str(line[key] or "")) for key in ("architecture", "features")]
+        cells += [_text(line.get(f"validation_{objective}"), 3)]
+        cells += [_text(line.get(second, line.get(f"validation_{second}")), 3)] * (second != "none")
+        cells += [_text(line["folds_accuracy"], 3), _text(line["epoch"], 0)]
+        cells += [_text(line["elapsed_s"], 1)]
+        said = line["reason"] if line["state"] == "FAIL" else _params(line)
+        table.add_row(*cells, Text(said, no_wrap=True, overflow="ellipsis"))
+    console().print(table)
+    if second != "none":
+        console().print(f"* no other trial beats it in both {objective} and {second}")
+
+
+def _params(line: Mapping[str, Any]) -> str:
+    """What follows the column `reason`: the parameters, short."""
+    names = list(line)
+    owner = f"{line['architecture']}."
+    return " ".join(
+        f"{name.removeprefix(owner)}={_text(line[name], 4)}"
+        for name in names[names.index("reason") + 1 :]
+        if name not in ("architecture", "features")
+    )
+
+
+def _text(value: Any, digits: int) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.{digits}f}" if digits < 4 else f"{value:.3g}"
+    return str(value)

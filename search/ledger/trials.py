@@ -1,0 +1,236 @@
+"""Optuna's trials: read once, kept in memory, written to Optuna's own tables in batches.
+
+Only the process that holds a study writes it, so what it remembers is what the database says.
+Optuna's own storage asks the database anew for every suggestion and commits every parameter.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from search.ledger import trial_rows
+from search.ledger.database import FAILURES, Database
+from search.ledger.trial_rows import Change
+
+GUARD_S = 1.0
+"""How often, at most, the writing of a report asks whether this process still holds its study."""
+
+
+class TrialsStorage(InMemoryStorage):
+    """An Optuna storage over the ledger's database, for one process that holds its studies.
+
+    What is suggested one by one waits for `flush`, the trial's first report or its end, and is then
+    written whole. A trial that is added whole, a report, a verdict and an end are written at once.
+    """
+
+    def __init__(self, database: Database, guard: Callable[[sa.Connection], None]) -> None:
+        """Makes Optuna's tables where they are missing.
+
+        `guard` is called inside each transaction and raises where this process must not write.
+
+        Raises:
+            RuntimeError: the tables are of an Optuna that this one does not fit.
+            SQLAlchemyError: they cannot be made.
+        """
+        super().__init__()
+        self._database = database
+        self._guard = guard
+        # Optuna fills {SCHEMA_VERSION} in, so that braces in a folder's name would be taken for it
+        url = database.url.render_as_string(hide_password=False)
+        url = url.replace("{", "{{").replace("}", "}}")
+        database.write(trial_rows.make_tables, verb="opened")  # all at once, which is quicker
+        self._rdb = RDBStorage(url, engine_kwargs=database.options(durable=False))
+        self._study_rows: dict[int, int] = {}
+        self._trial_rows: dict[int, int] = {}
+        self._pending: dict[int, Change] = {}
+        self._in_doubt = False
+        self._guarded_s = -math.inf
+
+    def close(self) -> None:
+        """Lets go of the database; what waits is not written."""
+        self._rdb.remove_session()
+        self._rdb.engine.dispose()
+
+    def flush(self) -> None:
+        """Writes what waits, in one transaction.
+
+        Raises:
+            LedgerError: it could not be written; it waits on.
+        """
+        if self._pending:
+            self._database.write(self._flush_quickly, durable=False)
+            self.flushed()
+
+    def flush_into(self, c: sa.Connection) -> None:
+        """Writes what waits as a part of the transaction of `c`; `flushed` follows its commit."""
+        self._guard(c)
+        self._guarded_s = time.monotonic()
+        self._write(c)
+
+    def flushed(self) -> None:
+        """What `flush_into` wrote is committed."""
+        self._pending.clear()
+        self._in_doubt = False
+
+    # What Optuna calls.
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        with self._told():
+            row = self._rdb.create_new_study(directions, study_name)
+            name = self._rdb.get_study_name_from_id(row)
+        return self._remember(name, row)
+
+    def delete_study(self, study_id: int) -> None:
+        self._check_study_id(study_id)
+        self.flush()
+        with self._told():
+            self._rdb.delete_study(self._study_rows[study_id])
+        super().delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_user_attr(study_id, key, value)
+        with self._told():
+            self._rdb.set_study_user_attr(self._study_rows[study_id], key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_system_attr(study_id, key, value)
+        with self._told():
+            self._rdb.set_study_system_attr(self._study_rows[study_id], key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        if study_name not in self._study_name_to_id:
+            with self._told():
+                row = self._rdb.get_study_id_from_name(study_name)
+            return self._remember(study_name, row)
+        return super().get_study_id_from_name(study_name)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        with self._told():
+            names = [study.study_name for study in self._rdb.get_all_studies()]
+        for name in names:
+            self.get_study_id_from_name(name)
+        return super().get_all_studies()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        trial_id = super().create_new_trial(study_id, template_trial)
+        change = self._pending[trial_id] = Change(state=True)
+        if template_trial is not None:
+            trial = self._get_trial(trial_id)
+            change.params = dict(trial.distributions)
+            change.reports = dict(trial.intermediate_values)
+            change.user, change.system = dict(trial.user_attrs), dict(trial.system_attrs)
+            if trial.state != TrialState.WAITING:
+                self.flush()
+        return trial_id
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        self._change(trial_id).params[param_name] = distribution
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        done = super().set_trial_state_values(trial_id, state, values)
+        if done:
+            self._change(trial_id).state = True
+            if state.is_finished():
+                self.flush()
+        return done
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self._change(trial_id).reports[step] = intermediate_value
+        self.flush()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_user_attr(trial_id, key, value)
+        self._change(trial_id).user[key] = value
+        self._flush_if_judged(trial_id)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_system_attr(trial_id, key, value)
+        self._change(trial_id).system[key] = value
+        self._flush_if_judged(trial_id)
+
+    def _flush_quickly(self, c: sa.Connection) -> None:
+        if time.monotonic() - self._guarded_s < GUARD_S:
+            self._write(c)
+        else:
+            self.flush_into(c)
+
+    def _write(self, c: sa.Connection) -> None:
+        in_doubt, self._in_doubt = self._in_doubt, True
+        rows: trial_rows.Rows = {}
+        for trial_id, change in self._pending.items():
+            row = self._trial_row(c, trial_id, change, in_doubt=in_doubt)
+            trial_rows.collect(rows, row, self._get_trial(trial_id), change)
+        trial_rows.upsert(c, rows)
+
+    def _flush_if_judged(self, trial_id: int) -> None:
+        """A pruner's verdict on a trial that has reported must not be forgotten."""
+        if self._get_trial(trial_id).intermediate_values:
+            self.flush()
+
+    def _change(self, trial_id: int) -> Change:
+        return self._pending.setdefault(trial_id, Change())
+
+    def _remember(self, name: str, row: int) -> int:
+        """Reads a study of the database into memory; gives its number here."""
+        with self._told():
+            directions = self._rdb.get_study_directions(row)
+            user, system = (
+                self._rdb.get_study_user_attrs(row),
+                self._rdb.get_study_system_attrs(row),
+            )
+            trials = self._rdb.get_all_trials(row, deepcopy=False)
+        study_id = super().create_new_study(directions, name)
+        study = self._studies[study_id]
+        study.user_attrs, study.system_attrs = user, system
+        for trial in trials:
+            self._trial_rows[super().create_new_trial(study_id, trial)] = trial._trial_id
+            study.param_distribution.update(trial.distributions)
+        self._study_rows[study_id] = row
+        return study_id
+
+    def _trial_row(self, c: sa.Connection, trial_id: int, change: Change, *, in_doubt: bool) -> int:
+        """The trial's number in the database; its row is made or brought up to date."""
+        trial = self._get_trial(trial_id)
+        study_row = self._study_rows[self._trial_id_to_study_id_and_number[trial_id][0]]
+        row = self._trial_rows.get(trial_id)
+        if in_doubt:  # whether an earlier attempt made it was never answered
+            row = trial_rows.find(c, study_row, trial.number)
+        if row is None:
+            row = trial_rows.make(c, study_row, trial)
+        elif change.state:
+            trial_rows.update(c, row, trial)
+        self._trial_rows[trial_id] = row
+        return row
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns what Optuna's own storage raises into a `LedgerError`."""
+        try:
+            yield
+        except (StorageInternalError, *FAILURES) as error:
+            cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+            raise self._database.error("written", cause or error) from error

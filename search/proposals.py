@@ -1,0 +1,67 @@
+"""Proposes trials: Optuna's samplers on a copy of the study that is kept in memory.
+
+The ledger's study has one objective, so that Optuna can prune and report in it; the copy has the
+second one, too, where the sweep names it. A trial reaches the ledger whole, with all its values.
+"""
+
+import math
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.config import Search
+from search.opening import Opening
+from search.sampler import NumberedSampler
+from search.space import SearchSpace
+
+
+class Proposals:
+    """The copy: trials stand in it under the same numbers as in the ledger's study."""
+
+    def __init__(self, space: SearchSpace, search: Search, opening: Opening) -> None:
+        self._space = space
+        self._two = search.second != "none"
+        self._study = optuna.create_study(
+            directions=["maximize", "minimize"] if self._two else ["maximize"],
+            sampler=NumberedSampler(space, search, opening),
+        )
+
+    def propose(self) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """The next trial's values, and what each was drawn from, by full parameter names."""
+        trial = self._study.ask()
+        self._space.suggest(trial)
+        return trial.params, trial.distributions
+
+    def restore(self, trial: FrozenTrial, second: float | None) -> None:
+        """Takes in a trial of an earlier sitting; they come in the order of their numbers."""
+        self._study.add_trial(self._copy(trial, second))
+
+    def end(self, trial: FrozenTrial, second: float | None) -> None:
+        """Takes in how a trial of this sitting ended."""
+        copy = self._copy(trial, second)
+        # Not `Study.tell`, which takes a pruned trial's value from nowhere but its reports.
+        storage, study_id = self._study._storage, self._study._study_id
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        for step, value in copy.intermediate_values.items():
+            storage.set_trial_intermediate_value(trial_id, step, value)
+        storage.set_trial_state_values(trial_id, copy.state, copy.values)
+
+    def _copy(self, trial: FrozenTrial, second: float | None) -> FrozenTrial:
+        state, values = trial.state, trial.values
+        if self._two and state in (TrialState.COMPLETE, TrialState.PRUNED):
+            # Optuna has no pruned trials of two objectives: they count with what they reached.
+            # Both measures are ratios, so it is their logarithm that is even.
+            state = TrialState.COMPLETE
+            if values is None or second is None:
+                state, values = TrialState.FAIL, None
+            else:
+                values = [values[0], math.log(max(second, 1e-12))]
+        return create_trial(
+            state=state,
+            params=trial.params,
+            distributions=trial.distributions,
+            values=values,
+            intermediate_values=dict(trial.intermediate_values),
+        )

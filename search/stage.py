@@ -1,0 +1,89 @@
+"""What the search stage of a sweep is told: its meter, its watch, and what earlier studies teach.
+
+Joins what `search.sweep` holds to what `search.study` asks for.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import optuna
+
+from search import bank, grid, warm_start
+from search.budget import Meter
+from search.patience import EnsembleWatch
+from search.plan import SEARCH_FOLD
+from search.prepare import Prepared, fingerprint
+from search.pruner import rung
+from search.resolve import Resolved
+from search.store import Ledger
+from search.study import STAGE
+from search.warm_start import Earlier, WarmStart
+from search.workers import Workers
+
+
+def make_meter(
+    resolved: Resolved, prepared: Prepared, crew: Workers, *, wall_s: Callable[[], float]
+) -> Meter:
+    """The meter of the sweep's budget, the finalists' share set aside."""
+    sweep, finals = resolved.sweep, resolved.sweep.finalists
+    meter = Meter(
+        sweep.budget,
+        resources=crew.resources,
+        n_at_once=crew.trials_at_once,
+        n_finals=finals.configs * prepared.split.n_folds * finals.seeds,
+        wall_s=wall_s,
+    )
+    if sweep.search.sampler == "grid":
+        n_points = len(grid.points(resolved.space, seed=sweep.search.seed))
+        meter.n_trials = min(meter.n_trials, n_points)
+    return meter
+
+
+def make_watch(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> EnsembleWatch | None:
+    """The watch over the ensemble, earlier sittings counted in; None where it is not wanted."""
+    sweep, split = resolved.sweep, prepared.split
+    if sweep.budget.patience is None:
+        return None
+    ids = split.valid_ids(SEARCH_FOLD)
+    watch = EnsembleWatch(prepared.labels[prepared.rows(ids)], patience=sweep.budget.patience)
+
+    def read(number: int) -> np.ndarray:
+        parts = bank.read(sweep.paths.trial(number).predictions, {"valid": ids}, split=split.hash)
+        return parts["valid"].proba
+
+    watch.restore(ledger.rows(sweep.name, STAGE).values(), read)
+    return watch
+
+
+def make_warm(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> WarmStart:
+    """What the earlier studies that the sweep names teach it.
+
+    Raises:
+        UserError: it names a study that the ledger does not know.
+    """
+    sweep = resolved.sweep
+    names = warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
+    earlier = [_earlier(ledger, name, sweep.search.objective) for name in names]
+    return warm_start.warm_start(
+        resolved.space,
+        fingerprint(resolved, prepared),
+        earlier,
+        objective=sweep.search.objective,
+    )
+
+
+def _earlier(ledger: Ledger, name: str, objective: str) -> Earlier:
+    told = ledger.fingerprint(name)
+    at = rung(int(told.get("number of epochs", 1)))
+    same_objective = told.get("search", {}).get("objective") == objective
+    try:
+        study = optuna.load_study(study_name=name, storage=ledger.optuna)
+        trials = study.get_trials(deepcopy=False)
+    except KeyError:  # it never came to its first trial
+        trials = []
+    values = {
+        trial.number: trial.intermediate_values[at]
+        for trial in trials
+        if same_objective and at in trial.intermediate_values
+    }
+    return Earlier(name, told, ledger.rows(name, STAGE), values)

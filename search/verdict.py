@@ -1,0 +1,49 @@
+"""How a training run of the search ended: its state, the reason, and the row of the ledger."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import TrialState
+
+from cluster.base import End, Outcome
+from search.space import Candidate
+from search.store import Row
+
+
+def verdict(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialState, str]:
+    """The state of a trial that ended so, and why it is no COMPLETE one.
+
+    `late` says that time was up: a trial that was told to stop was not pruned for its value then.
+    """
+    if outcome.end is End.FAILED:
+        return TrialState.FAIL, outcome.reason
+    value = float(outcome.value.metrics[objective])
+    if not math.isfinite(value):
+        return TrialState.FAIL, f"{objective} is {value}"
+    if outcome.end is End.STOPPED:
+        return TrialState.PRUNED, "out of time" if late else "pruned"
+    return TrialState.COMPLETE, ""
+
+
+def facts_of(candidate: Candidate, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ledger keeps of what was tried, JSON-ready."""
+    return {
+        "architecture": candidate.architecture,
+        "features": candidate.features,
+        "config": dict(candidate.config),
+        "train": dict(candidate.train),
+        "params": dict(params),
+    }
+
+
+def row_of(
+    number: int, state: TrialState, reason: str, facts: Mapping[str, Any], outcome: Outcome
+) -> Row:
+    """The ledger's row: `facts`, and what the outcome adds to them."""
+    known = dict(facts)
+    if outcome.traceback:
+        known["traceback"] = outcome.traceback
+    if outcome.value is not None and state != TrialState.FAIL:
+        known |= outcome.value.facts()
+    return Row(str(number), state.name, reason, known)
