@@ -1,5 +1,6 @@
 """The command line: a table of commands. Nothing heavy is imported before a command is chosen."""
 
+import errno
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from search import interrupts
 
 INTERRUPTED = 130
 """The exit code of a command that was ended by Ctrl-C or SIGTERM."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of the place that is written to: a full disk, a quota, a limit, a read-only one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except (UserError, ClusterError) as error:
         print(f"chorale {name}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"chorale {name}: {_no_room(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"chorale {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -85,6 +94,14 @@ def _run(command: Command, words: Sequence[str]) -> int:
         if not interrupts.received():
             raise
         raise KeyboardInterrupt from error
+
+
+def _no_room(error: OSError) -> str:
+    where = f" '{error.filename}'" if error.filename else ""
+    return (
+        f"cannot write{where}: {error.strerror}; what was finished is kept: make room, or let the "
+        f"folder be written, and go on (sweeps: chorale resume STUDY)"
+    )
 
 
 def _help() -> str:

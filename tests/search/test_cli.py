@@ -1,3 +1,4 @@
+import errno
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def test_whatever_a_signal_makes_a_command_raise_counts_as_an_interruption(
         return 0
 
     handlers = [(s, signal.getsignal(s)) for s in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("search.cli.COMMANDS", {"sweep": Command("", run)})
+    monkeypatch.setattr("search.COMMANDS", {"sweep": Command("", run)})
     try:
         assert main(["sweep"]) == 130
     finally:
@@ -60,3 +61,25 @@ def test_the_sweeps_help_has_every_key_with_its_text(capsys: pytest.CaptureFixtu
     keys = [i for i, line in enumerate(lines) if line.startswith("  --")]
     assert len(keys) > 20
     assert all(lines[i + 1].strip() for i in keys), "a key without a text"
+
+
+def test_a_full_disk_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(words: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/demo/report.json")
+
+    monkeypatch.setitem(COMMANDS, "list", Command("", full))
+    assert main(["list"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "cannot write 'runs/demo/report.json': No space left on device" in said[0]
+
+
+def test_an_error_of_reading_is_not_taken_for_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(words: object) -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "x")
+
+    monkeypatch.setitem(COMMANDS, "list", Command("", gone))
+    with pytest.raises(FileNotFoundError):
+        main(["list"])

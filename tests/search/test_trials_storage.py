@@ -138,6 +138,7 @@ def test_recording_a_trial_writes_all_that_was_waiting(ledger: Ledger) -> None:
     _suggest(trial)
     ledger.record("s", "search", Row("0", "COMPLETE"))
     assert _stored(ledger)[0].params == trial.params
+    assert not ledger.optuna._pending, "what is written once is not written again"
 
 
 def test_another_process_goes_on_with_the_same_trials(ledger: Ledger, tmp_path: Path) -> None:
