@@ -38,7 +38,7 @@ def test_whatever_a_signal_makes_a_command_raise_counts_as_an_interruption(
         return 0
 
     handlers = [(s, signal.getsignal(s)) for s in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("search.COMMANDS", {"sweep": Command("", run)})
+    monkeypatch.setattr("search.cli.COMMANDS", {"sweep": Command("", run)})
     try:
         assert main(["sweep"]) == 130
     finally:
