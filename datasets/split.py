@@ -42,6 +42,8 @@ class SplitConfig:
     """share of the tracks that is locked away, unless an official test set or test_groups say so"""
     test_groups: tuple[str, ...] = ()
     """groups that are locked away, by name"""
+    test_fold: Annotated[int, Field(ge=0)] | None = None
+    """an official fold (0, 1, ...) that is locked away; the others stay folds"""
     seed: Annotated[int, Field(ge=0)] = 0
     """of the draw"""
 
@@ -130,7 +132,7 @@ def make_split(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5)
     """Divides a track table into a locked test set and `n_folds` folds of all other tracks.
 
     An official test set (`split` is "test") is taken as it is, and so are official folds, whatever
-    `n_folds` says; `test_groups` are locked away by name; what is left to draw is drawn with the
+    `n_folds` says; `test_groups` are locked away by name, `test_fold` by its number; what is left to draw is drawn with the
     seed, every class in every part in about the same share. The order of the table's rows does not
     matter.
 
@@ -196,6 +198,8 @@ def _test_set(
                 f"test, or none of them"
             )
         return official, "official"
+    if config.test_fold is not None:
+        return _official_fold(table["fold"], config), f"official fold {config.test_fold}"
     if config.test_groups:
         return _named(table["group"], config.test_groups), "named"
     refuse_few_groups(classes, y, g, n_needed=n_needed, n_test=1, by=config.by)
@@ -217,6 +221,22 @@ def _test_set(
             n_needed,
         )
     return drawn, f"by {config.by}"
+
+
+def _official_fold(fold: "pd.Series[int]", config: SplitConfig) -> NDArray[np.bool_]:
+    if config.test_groups:
+        raise UserError(
+            f"split.test_fold={config.test_fold} and split.test_groups "
+            f"({shown(config.test_groups)}) both say what is locked away; remove one of them"
+        )
+    numbers = sorted(fold.dropna().unique())
+    if config.test_fold not in numbers:
+        there = f"official folds {shown(map(str, numbers))}" if numbers else "no official folds"
+        raise UserError(
+            f"split.test_fold={config.test_fold} is not there: the dataset has {there}; "
+            f"take one of them, or leave split.test_fold out"
+        )
+    return (fold == config.test_fold).fillna(False).to_numpy(dtype=bool)
 
 
 def _named(group: "pd.Series[str]", wanted: tuple[str, ...]) -> NDArray[np.bool_]:

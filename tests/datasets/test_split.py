@@ -237,6 +237,36 @@ def test_official_folds_are_taken_as_they_are_whatever_is_asked() -> None:
     assert split.protocol == "test named, folds official"
 
 
+def test_an_official_fold_can_be_locked_away_and_the_others_stay_folds() -> None:
+    tracks = speakers(5)
+    tracks["fold"] = pd.Series([int(name[-1]) for name in tracks["group"]], dtype="Int64")
+    numbers = sorted(tracks["fold"].unique())
+    split = make_split(tracks, SplitConfig(test_fold=numbers[2]))
+    assert column(tracks, "group", split.test_ids) == {
+        name for name in tracks["group"] if int(name[-1]) == numbers[2]
+    }
+    assert split.n_folds == 4
+    assert split.protocol == f"test official fold {numbers[2]}, folds official"
+
+
+@pytest.mark.parametrize(
+    ("folds", "options", "said"),
+    [
+        (True, {"test_fold": 9}, "the dataset has official folds"),
+        (False, {"test_fold": 0}, "the dataset has no official folds"),
+        (True, {"test_fold": 1, "test_groups": ("s1",)}, "both say what is locked away"),
+    ],
+)
+def test_a_test_fold_that_cannot_be_is_refused(
+    folds: bool, options: dict[str, Any], said: str
+) -> None:
+    tracks = speakers(5)
+    if folds:
+        tracks["fold"] = pd.Series([int(name[-1]) for name in tracks["group"]], dtype="Int64")
+    with pytest.raises(UserError, match=said):
+        make_split(tracks, SplitConfig(**options))
+
+
 def test_a_split_comes_back_from_json_and_other_processes() -> None:
     split = make_split(speakers(), SplitConfig(), n_folds=4)
     assert Split.from_json(json.loads(json.dumps(split.to_json()))) == split
