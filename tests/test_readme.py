@@ -3,7 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 import datasets
+from datasets import features, plugins
+from lightning_models import architectures
+from search.cli import COMMANDS
+from search.yaml_file import SHIPPED
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,6 +36,21 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        plugins.names(architectures),
+        plugins.names(features),
+        sorted(path.stem for path in SHIPPED.glob("*.yaml")),
+        [f"chorale {name}" for name in COMMANDS],
+    ],
+    ids=["architectures", "features", "sweeps", "commands"],
+)
+def test_the_readme_names_all_that_there_is(names: list[str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in names if not re.search(rf"`{name}[` ]", readme)] == []
 
 
 def test_datasets_is_ours_and_not_hugging_faces() -> None:
