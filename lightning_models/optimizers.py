@@ -35,14 +35,24 @@ def build(network: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
     lr = full_lr(settings)
     match settings.optimizer:
         case "sgd":
-            momentum = settings.momentum
-            return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+            return _sgd(groups, lr, momentum=settings.momentum)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr, alpha=settings.rms_decay, foreach=True)
         case "adam":
             return torch.optim.Adam(groups, lr, betas=(0.9, settings.beta2), fused=True)
         case "adamw":
             return torch.optim.AdamW(groups, lr, betas=(0.9, settings.beta2), fused=True)
+
+
+def _sgd(groups: list[dict[str, Any]], lr: float, *, momentum: float) -> torch.optim.SGD:
+    """With momentum from the first step on: the fused rule fails where a parameter that had no
+    gradient so far, as in a pretraining, gets its first one beside others that have momentum.
+    """
+    made = torch.optim.SGD(groups, lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    if momentum:
+        for parameter in _parameters(made):
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return made
 
 
 def full_lr(settings: TrainConfig) -> float:

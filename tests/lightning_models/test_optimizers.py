@@ -122,3 +122,26 @@ def test_an_optimizer_that_was_restored_goes_on_to_the_bit(values: Any) -> None:
         step(net, made, seed)
         step(other, again, seed)
     assert all(map(torch.equal, net.state_dict().values(), other.state_dict().values()))
+
+
+@pytest.mark.parametrize("values", RULES, ids=str)
+def test_a_parameter_may_get_its_first_gradient_later_than_others(values: Any) -> None:
+    net = Net()
+    optimizer = optimizers.build(net, settings(**values))
+    x = torch.randn(4, 2, 6, 6)
+    net.stem(x).square().mean().backward()
+    optimizer.step()
+    before = net.head.weight.detach().clone()
+    step(net, optimizer, seed=0)
+    assert not torch.equal(net.head.weight, before)
+
+
+def test_momentum_that_is_there_from_the_start_changes_nothing() -> None:
+    ours, theirs = Net(), Net()
+    optimizer = optimizers.build(ours, settings(optimizer="sgd", sgd_lr=0.1, weight_decay=0.0))
+    plain = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9, nesterov=True)
+    for seed in range(3):
+        step(ours, optimizer, seed=seed)
+        step(theirs, plain, seed=seed)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
