@@ -32,6 +32,22 @@ class End(Enum):
     FAILED = "failed"
 
 
+class Failure(Enum):
+    """Why a trial failed, as far as it matters to whoever may try it again.
+
+    After OUT_OF_MEMORY, LOST and STALLED its process is gone or is not used again.
+    """
+
+    RAISED = "raised"
+    """its work function raised: trying again would only raise again"""
+    OUT_OF_MEMORY = "out of memory"
+    """of the machine or of a GPU"""
+    LOST = "worker lost"
+    """its process or its node is gone"""
+    STALLED = "stalled"
+    """it reported nothing for too long, so its process was ended"""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What one trial takes: CPU cores, and GPUs or a fraction of one."""
@@ -62,12 +78,14 @@ class Outcome:
     """How a trial ended, what its work function returned, and why it failed where it did.
 
     `value` is None for a failed trial. `reason` is one line; `traceback` is the worker's own.
+    `failure` is None unless the trial failed.
     """
 
     end: End
     value: Any = None
     reason: str = ""
     traceback: str = ""
+    failure: Failure | None = None
 
 
 class Report(Protocol):
@@ -94,14 +112,15 @@ class Trials(Protocol):
     """
 
     def ask(self, n: int) -> list[TrialSpec]:
-        """Up to `n` new trials; an empty list means: none now.
+        """Up to `n` trials; an empty list means: none now.
 
+        One that has failed may be given again, under its number, in the hope of another end.
         A worker may later train several trials of one shape at once, so this asks for `n`.
         """
         ...
 
     def done(self) -> bool:
-        """Whether nothing will be asked any more, however the running trials end."""
+        """Whether nothing will be given any more, however the running trials end."""
         ...
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
@@ -109,7 +128,7 @@ class Trials(Protocol):
         ...
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """How a trial ended. Called exactly once for each trial that was asked."""
+        """How a trial ended. Called exactly once for each time that it was given."""
         ...
 
 

@@ -6,10 +6,10 @@ needs no Ray.
 
 import bdb
 import time
-import traceback
 from collections.abc import Mapping
 
 from cluster.base import Decision, End, Outcome, Trials, TrialSpec, Work
+from cluster.failures import failure
 
 PATIENCE_S = 0.1
 """How long to wait before asking again, where nothing runs, nothing is to be tried now, and yet the
@@ -17,7 +17,10 @@ trials are not done."""
 
 
 class LocalRunner:
-    """A `Runner` without workers: a breakpoint in the work function stops right there."""
+    """A `Runner` without workers: a breakpoint in the work function stops right there.
+
+    So there is none to lose, none that stalls, and no fresh process after one ran out of memory.
+    """
 
     def run(self, trials: Trials, work: Work) -> None:
         """Runs what `trials` asks for, one trial at a time, until it is done.
@@ -35,14 +38,6 @@ class LocalRunner:
                 trials.tell(spec.trial_id, _Attempt(trials, spec).run(work))
             if not specs:
                 time.sleep(PATIENCE_S)
-
-
-def failure(error: BaseException) -> Outcome:
-    """The outcome of a trial whose work raised `error`: a reason of one line, and the traceback."""
-    name = type(error).__name__
-    lines = str(error).strip().splitlines()
-    reason = f"{name}: {lines[0]}" if lines else name
-    return Outcome(End.FAILED, None, reason, "".join(traceback.format_exception(error)))
 
 
 class _Attempt:

@@ -17,17 +17,14 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayError
 from ray.tune.execution.tune_controller import TuneController
-from ray.tune.experiment import Experiment
+from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
-from cluster.base import ClusterError, Decision, End, Outcome, Resources, Trials, TrialSpec, Work
+from cluster.base import ClusterError, Decision, Resources, Trials, Work
+from cluster.bridge import Bridge
 from cluster.connect import n_slots, nodes
-from cluster.local import failure
-from cluster.worker import MESSAGE, TRIAL, Ended, Said, Sealed, Worker
-
-MAX_FAILED_STARTS = 3
-"""So many workers in a row that fail to start end the run."""
+from cluster.worker import MESSAGE, TRIAL, Ended, Sealed, Worker
 
 ROOM_CHECK_S = 10.0
 """How often the nodes are counted."""
@@ -44,10 +41,17 @@ class TuneRunner:
         max_concurrent: how many trials run at once at most; fewer where the nodes have less room.
         storage: an existing folder; Tune's scratch files lie in it while the run lasts.
         elastic: the cluster starts nodes on demand: a trial that fits nowhere waits for one.
+        stall_s: a trial that reports nothing for so many seconds is ended; never if None.
     """
 
     def __init__(
-        self, resources: Resources, *, max_concurrent: int, storage: Path, elastic: bool = False
+        self,
+        resources: Resources,
+        *,
+        max_concurrent: int,
+        storage: Path,
+        elastic: bool = False,
+        stall_s: float | None = None,
     ) -> None:
         if max_concurrent < 1:
             raise ClusterError(f"max_concurrent must be 1 or more, but got {max_concurrent=}")
@@ -55,11 +59,12 @@ class TuneRunner:
         self._max_concurrent = max_concurrent
         self._storage = storage
         self._elastic = elastic
+        self._stall_s = stall_s
 
     def run(self, trials: Trials, work: Work) -> None:
         """Runs what `trials` asks for until it is done and every trial is told.
 
-        A trial that raises, or whose process dies, is told as FAILED and the run goes on.
+        A trial that raises, stalls, or whose process dies, is told as FAILED and the run goes on.
 
         Raises:
             ClusterError: a trial fits on no node, or workers cannot be started.
@@ -68,7 +73,7 @@ class TuneRunner:
         """
         if trials.done():
             return
-        bridge = _Bridge(trials, n_at_once=self._n_at_once())
+        bridge = Bridge(trials, n_at_once=self._n_at_once())
         if not bridge.n_at_once:
             raise self._no_room()
         with _quiet(), tempfile.TemporaryDirectory(dir=self._storage, prefix=".tune-") as scratch:
@@ -78,7 +83,7 @@ class TuneRunner:
             finally:
                 controller.kill_workers()
 
-    def _controller(self, bridge: "_Bridge", work: Work, scratch: str) -> "_Controller":
+    def _controller(self, bridge: Bridge, work: Work, scratch: str) -> "_Controller":
         n_threads = max(1, int(self._resources.cpus))
         bundle = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
         experiment = Experiment(
@@ -101,7 +106,7 @@ class TuneRunner:
         controller.update_max_pending_trials(self._max_concurrent)
         return controller
 
-    def _drive(self, controller: "_Controller", bridge: "_Bridge") -> None:
+    def _drive(self, controller: "_Controller", bridge: Bridge) -> None:
         counted = had_room = time.monotonic()
         while not controller.is_finished():
             try:
@@ -113,6 +118,8 @@ class TuneRunner:
             if bridge.error is not None:
                 raise bridge.error
             now = time.monotonic()
+            if self._stall_s is not None:
+                controller.end_stalled(self._stall_s)
             if now - counted > ROOM_CHECK_S:
                 counted, n_at_once = now, self._n_at_once()
                 if n_at_once:
@@ -136,81 +143,10 @@ class TuneRunner:
         )
 
 
-class _Bridge:
-    """What searcher and scheduler share: the trials, and which of them runs under which Tune id."""
-
-    def __init__(self, trials: Trials, *, n_at_once: int) -> None:
-        self.n_at_once = n_at_once
-        self.error: Exception | None = None
-        """Tune would log an error raised in a callback and go on; kept here, it ends the run."""
-        self._trials = trials
-        self._running: dict[str, TrialSpec] = {}
-        self._nothing_now = False
-        self._n_failed_starts = 0
-
-    def has_place(self) -> bool:
-        """Whether it makes sense to ask for a trial now; this is looked at ten times a second."""
-        return len(self._running) < self.n_at_once and not self._nothing_now
-
-    def is_done(self) -> bool:
-        return self._trials.done()
-
-    def ask(self, tune_id: str) -> TrialSpec | None:
-        """The next trial; None where there is none now."""
-        specs = self._trials.ask(1)
-        if not specs:
-            self._nothing_now = bool(self._running)  # until one of them has ended
-            return None
-        self._running[tune_id] = specs[0]
-        return specs[0]
-
-    def report(self, tune_id: str, said: Said) -> Decision:
-        self._n_failed_starts = 0
-        try:
-            return self._trials.report(self._running[tune_id].trial_id, said.step, said.metrics)
-        except Exception as error:
-            self.error = error
-            return Decision.STOP
-
-    def end(self, tune_id: str, ended: Ended) -> None:
-        self._n_failed_starts = 0
-        try:
-            outcome: Outcome = cloudpickle.loads(ended.outcome)
-        except Exception as error:  # its value is of a type that this process does not know
-            outcome = failure(error)
-        self._tell(tune_id, outcome)
-
-    def lose(self, tune_id: str, error: BaseException) -> None:
-        """Tells that a trial's process is gone, unless the trial had ended before."""
-        if tune_id not in self._running:
-            return
-        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-        if getattr(error, "actor_init_failed", False):
-            reason = f"worker lost: it could not start: {lines[-1]}"
-            self._n_failed_starts += 1
-        else:
-            causes = [line for line in lines if "dead because" in line]
-            cause = (causes or lines or [type(error).__name__])[0]
-            reason = f"worker lost: {cause.partition('. ')[0].removesuffix('.')}"
-        self._tell(tune_id, Outcome(End.FAILED, None, reason, str(error)))
-        if self._n_failed_starts >= MAX_FAILED_STARTS and self.error is None:
-            self.error = ClusterError(
-                f"{self._n_failed_starts} workers in a row could not start; {reason}; "
-                f"see whether it works in this process: --cluster.address none"
-            )
-
-    def _tell(self, tune_id: str, outcome: Outcome) -> None:
-        self._nothing_now = False
-        try:
-            self._trials.tell(self._running.pop(tune_id).trial_id, outcome)
-        except Exception as error:
-            self.error = error
-
-
 class _Searcher(Searcher):  # type: ignore[misc]
     """Asks the bridge whenever Tune has room for another trial."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
 
@@ -229,7 +165,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
 class _Scheduler(FIFOScheduler):  # type: ignore[misc]
     """Passes on what workers say. It never lets Tune stop a trial: that would lose its value."""
 
-    def __init__(self, bridge: _Bridge) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
 
@@ -262,13 +198,22 @@ class _Classes:
 class _Controller(TuneController):  # type: ignore[misc]
     """Tune's event loop, without its snapshots on disk."""
 
-    def __init__(self, bridge: _Bridge, **kwargs: Any) -> None:
+    def __init__(self, bridge: Bridge, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._bridge = bridge
         self._class_cache = _Classes()
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Nothing: the ledger is the memory."""
+
+    def end_stalled(self, stall_s: float) -> None:
+        """Kills the processes of trials that were silent for so long; Tune then loses them."""
+        for trial in self.get_live_trials():
+            actor = trial.temporary_state.ray_actor
+            if trial.status != Trial.RUNNING or actor is None:
+                self._bridge.hear(trial.trial_id)
+            elif self._bridge.stalls(trial.trial_id, stall_s):
+                ray.kill(actor)
 
     def kill_workers(self) -> None:
         """Ends all at once; one in the middle of an epoch or of its start would not hear a word."""

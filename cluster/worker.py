@@ -16,23 +16,13 @@ from ray import cloudpickle, tune
 
 from cluster.base import Decision, End, Outcome, TrialSpec, Work
 from cluster.environment import threads
-from cluster.local import failure
+from cluster.failures import failure, spoils
 
 TRIAL = "trial"
 """The one key of a Tune trial's config: the sealed `TrialSpec`."""
 
 MESSAGE = "message"
 """The one key of a Tune result that is ours: a sealed `Said` or `Ended`."""
-
-SPOILING_TYPES = frozenset({"MemoryError", "OutOfMemoryError", "AcceleratorError"})
-SPOILING_TEXTS = (
-    "CUDA error",
-    "CUDA out of memory",
-    "CUBLAS_STATUS",
-    "CUDNN_STATUS",
-    "cuDNN error",
-    "DefaultCPUAllocator: can't allocate memory",
-)
 
 
 class Sealed:
@@ -140,19 +130,6 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             return Ended(cloudpickle.dumps(Outcome(end, value)), spoilt=False)
         except BaseException as error:  # whatever it is, the driver waits for an answer
             return Ended(cloudpickle.dumps(failure(error)), spoilt=spoils(error))
-
-
-def spoils(error: BaseException | None) -> bool:
-    """Whether a process that met `error` may not recover: CUDA errors and running out of memory.
-
-    Told by the names of types and by text, as torch is not imported here.
-    """
-    while error is not None:
-        names = {kind.__name__ for kind in type(error).__mro__}
-        if names & SPOILING_TYPES or any(text in str(error) for text in SPOILING_TEXTS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _use_threads(n_threads: int) -> None:

@@ -14,10 +14,15 @@ from typing import Any
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Gives a temporary path to write to; at the end of the block it becomes `path`.
 
     If the block raises, the temporary file is removed and whatever was at `path` stays.
+
+    Args:
+        path: the file's final name.
+        durable: whether it is there at the end, even if the power fails then. A file that is not
+            may be missing after that, or the old one, but never half: it costs one sync, not two.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -29,14 +34,15 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, wholly or not at all."""
-    with atomic(path) as temporary:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes `text` as UTF-8, wholly or not at all; for `durable` see `atomic`."""
+    with atomic(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -69,6 +69,7 @@ def train(
     resume_from: Path | None = None,
     save_to: Path | None = None,
     save_every: int | None = None,
+    n_slices: int = 1,
 ) -> Trained:
     """Trains a network on the training rows of a fold and judges it on the validation rows.
 
@@ -92,6 +93,9 @@ def train(
         save_to: the folder for the state, whole at any time; none for no saving. It may be the
             same, and stays when the training is over (see `resume.discard`).
         save_every: epochs from one save to the next; none for every `resume.SAVE_S` seconds.
+        n_slices: gradients of a batch are summed over so many parts of it, one after the other, so
+            that less memory is needed. Steps are the same but for what batch norm sees; more than
+            one part give other bits.
 
     Raises:
         Diverged: a loss is not finite, or has exploded.
@@ -115,6 +119,7 @@ def train(
         )
         if train_config.balance == "class_weights":
             module.class_weights = torch.from_numpy(data.class_weights())
+        module.n_slices = n_slices
         batches = TrainBatches(
             data, train_config, n_frames=module.input_shape[2], seed=seed, device=device
         )

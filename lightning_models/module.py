@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets import plugins
-from lightning_models import architectures, optimizers, speed
+from lightning_models import architectures, convolutions, optimizers, speed
 from lightning_models.augment import mixup, spec_augment
 from lightning_models.average import Average
 from lightning_models.base import InputShape
@@ -38,6 +38,7 @@ class GenreClassifier(pl.LightningModule):
 
     `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
     over the training rows is 1. `average` and `plateau` exist while they are asked for.
+    `n_slices`, if set before training, is in how many parts a step takes its batch.
     """
 
     mean: Tensor
@@ -85,9 +86,11 @@ class GenreClassifier(pl.LightningModule):
         network = plugin.build(config, input_shape, n_classes)
         # convolutions are twice as fast with channels last; nothing else has four dimensions
         self.network = network.to(memory_format=torch.channels_last)
+        convolutions.mend(self.network)
         heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
         self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
         self.class_weights: Tensor | None = None
+        self.n_slices = 1
         self.average: Average | None = None
         self.plateau = Plateau.of(train_config.max_epochs)
         self._rng = np.random.default_rng(seed)
@@ -125,9 +128,34 @@ class GenreClassifier(pl.LightningModule):
         if settings.mixup_alpha:
             x, keep, shift = mixup(x, alpha=settings.mixup_alpha, rng=self._rng)
             blend = labels.roll(shift), keep
+        if self.n_slices > 1:
+            return self._sliced_loss(x, labels, blend)
         loss = self.loss(x, labels, blend)
         self._losses.append(loss.detach())
         return loss
+
+    def _sliced_loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
+        """Adds up the gradients of all slices but the last, whose part of the loss it returns."""
+        self.network.zero_grad()
+        n_slices = max(1, min(self.n_slices, len(x) // 2))  # batch norm needs two rows
+        losses: list[Tensor] = []
+        for part in np.array_split(np.arange(len(x)), n_slices):
+            if losses:
+                torch.autograd.backward(losses[-1])  # before the next slice needs the memory
+                losses[-1] = losses[-1].detach()
+            rows = slice(part[0], part[-1] + 1)
+            blended = (blend[0][rows], blend[1][rows]) if blend is not None else None
+            share = len(part) / len(x)
+            losses.append(self.loss(x[rows], labels[rows], blended) * share)
+        self._losses.append(torch.stack([loss.detach() for loss in losses]).sum())
+        return losses[-1]
+
+    def optimizer_zero_grad(
+        self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Lightning calls it between a step's loss and its gradient; slices have added some."""
+        if self.n_slices == 1:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
         """What a step minimises; a subclass may minimise something else.

@@ -88,12 +88,15 @@ class Finalists:
 class Ensemble:
     """How the finalists are combined."""
 
-    kinds: tuple[str, ...] = ("soft_vote",)
-    """which ensembles are fitted, on out-of-fold rows"""
-    kind: str = "soft_vote"
-    """which one the headline is about; fixed beforehand, never chosen by the test set"""
+    kinds: tuple[str, ...] = ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
+    """which ensembles are fitted, on out-of-fold rows; soft_vote always is"""
+    kind: str = "auto"
+    """which one the headline is about; auto: soft_vote, unless another of `kinds` is better by
+    more than a standard error on held-out groups; never chosen by the test set"""
     members: Annotated[int, Field(ge=1)] = 8
     """at most so many finalists"""
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """how often a set of classes, given instead of a guess, shall hold the true one"""
 
 
 @config
@@ -109,6 +112,9 @@ class Cluster:
     """cores, and threads, of one trial"""
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
     """auto: a whole GPU where the cluster has one, else none"""
+    stall_minutes: Annotated[float, Field(gt=0)] | None = 30.0
+    """a trial that finishes no epoch for so long is ended, and tried again from its last state, up
+    to three times; null: never"""
 
 
 @config

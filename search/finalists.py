@@ -11,8 +11,11 @@ from typing import Any
 
 from cluster.base import Decision, End, Outcome, TrialSpec
 from search.listener import Listener, Started
+from search.paths import TrialPaths
+from search.retries import Retries
 from search.store import Ledger, Row
-from search.trial import TrialPlan, TrialResult
+from search.trial import TrialPlan, TrialResult, forget_state
+from search.verdict import failure_of, keep_traceback
 
 STAGE = "finalists"
 
@@ -75,7 +78,7 @@ class Finals:
     """What the second stage is told.
 
     `plan` makes a retraining of a job, `keep` puts its predictions into the bank, `facts` says
-    what trial a number stands for.
+    what trial a number stands for, `files` where a job's files lie, if it leaves any.
     """
 
     study: str
@@ -83,6 +86,7 @@ class Finals:
     plan: Callable[[Job], TrialPlan]
     keep: Callable[[Job, TrialResult], None]
     facts: Callable[[int], Mapping[str, Any]]
+    files: Callable[[Job], TrialPaths] | None = None
 
 
 class FinalistTrials:
@@ -98,7 +102,11 @@ class FinalistTrials:
         }
         self._jobs = dict(enumerate(finals.jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
+        for job in finals.jobs:  # whose state a crash has left behind
+            if job.key in finished and finals.files is not None:
+                forget_state(finals.files(job))
         self._began: dict[int, float] = {}
+        self._retries = Retries()
 
     def ask(self, n: int) -> list[TrialSpec]:
         """The next jobs that no run has finished."""
@@ -107,14 +115,15 @@ class FinalistTrials:
         for i in now:
             job = self._jobs[i]
             self._began[i] = time.perf_counter()
-            specs.append(TrialSpec(i, {"plan": self._finals.plan(job)}))
+            plan = self._retries.plan(i, self._finals.plan(job))
+            specs.append(TrialSpec(i, {"plan": plan}))
             facts = self._finals.facts(job.number)
             self._listener.started(Started(i, job.name, facts["architecture"], {}))
         return specs
 
     def done(self) -> bool:
-        """Whether every job has been asked."""
-        return not self._waiting
+        """Whether every job has ended: one that runs may be lost, and tried again."""
+        return not self._waiting and not self._began
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
         """Nothing stops a finalist."""
@@ -123,14 +132,22 @@ class FinalistTrials:
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits how a retraining ended: bank first, then the row."""
-        job = self._jobs[trial_id]
-        elapsed = {"elapsed_s": time.perf_counter() - self._began.pop(trial_id)}
+        job, began = self._jobs[trial_id], self._began.pop(trial_id)
+        if self._retries.again(trial_id, outcome):
+            self._waiting.insert(0, trial_id)
+            return
+        facts = {"elapsed_s": time.perf_counter() - began, **self._retries.facts(trial_id)}
+        files = None if self._finals.files is None else self._finals.files(job)
         if outcome.end is End.FAILED:
-            facts = {"traceback": outcome.traceback, **elapsed}
+            if files is not None:
+                facts |= keep_traceback(files.error, outcome)
+            facts |= {"traceback": outcome.traceback, "failure": failure_of(outcome)}
             row = Row(job.key, "FAIL", outcome.reason, facts)
         else:
             result: TrialResult = outcome.value
             self._finals.keep(job, result)
-            row = Row(job.key, "COMPLETE", facts={**result.facts(), **elapsed})
+            row = Row(job.key, "COMPLETE", facts={**result.facts(), **facts})
         self._ledger.record(self._finals.study, STAGE, row)
+        if files is not None:
+            forget_state(files)
         self._listener.ended(trial_id, row)

@@ -62,9 +62,22 @@ class StudyPaths:
         """What was found and how sure that is, for scripts."""
         return self.root / "report.json"
 
+    @property
+    def truth_json(self) -> Path:
+        """The label and the group of each track."""
+        return self.root / "truth.json"
+
     def ensemble(self, kind: str) -> Path:
-        """The members and weights of one kind of ensemble."""
+        """The members, weights and scores of one kind of ensemble."""
         return self.root / "ensembles" / f"{kind}.json"
+
+    def ensemble_model(self, kind: str) -> Path:
+        """All that one kind of ensemble needs to predict."""
+        return self.root / "ensembles" / f"{kind}.safetensors"
+
+    def baseline(self, name: str) -> Path:
+        """What one baseline said."""
+        return self.root / "baselines" / f"{name}.safetensors"
 
     def trial(self, number: int) -> "TrialPaths":
         """The files of one trial of the search."""
@@ -93,8 +106,13 @@ class TrialPaths:
 
     @property
     def state(self) -> Path:
-        """A folder: where a training stands that was broken off; empty when it is over."""
+        """A folder: where a training stands that was broken off; gone when it is committed."""
         return self.root / "state"
+
+    @property
+    def error(self) -> Path:
+        """What the worker said when it failed: its traceback."""
+        return self.root / "error.txt"
 
     @property
     def predictions(self) -> Path:

@@ -19,13 +19,15 @@ from search.config import Budget, Search
 from search.listener import Listener, Started
 from search.opening import Opening, grid_opening, make_opening
 from search.pareto import second_value
+from search.paths import TrialPaths
 from search.patience import EnsembleWatch
 from search.proposals import Proposals
 from search.pruner import make_pruner
+from search.retries import Retries
 from search.space import Candidate, SearchSpace
 from search.store import Ledger, Row
-from search.trial import TrialPlan, TrialResult
-from search.verdict import facts_of, row_of, verdict
+from search.trial import TrialPlan, TrialResult, forget_state
+from search.verdict import facts_of, keep_traceback, row_of, verdict
 from search.warm_start import WarmStart
 
 STAGE = "search"
@@ -43,6 +45,7 @@ class Study:
     `plan` turns a candidate and its trial number into a training run; `keep` puts its predictions
     into the bank. `meter` knows the budget and what is left of it. `warm` is asked once, when the
     study is new; `watch`, where there is one, ends a search whose ensemble no longer improves.
+    `files` says where a trial's files lie, if it leaves any.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Study:
     keep: Callable[[int, TrialResult], None]
     warm: Callable[[], WarmStart] = WarmStart
     watch: EnsembleWatch | None = None
+    files: Callable[[int], TrialPaths] | None = None
 
     @property
     def budget(self) -> Budget:
@@ -85,6 +89,7 @@ class StudyTrials:
             n_exempt=self._opening.n_warm,
         )
         self._running: dict[int, _Running] = {}
+        self._retries = Retries()
         self._failures: list[str] | None = []
         rows = ledger.rows(study.name, STAGE)
         self._settle(rows)
@@ -114,12 +119,13 @@ class StudyTrials:
     def ask(self, n: int) -> list[TrialSpec]:
         """Up to `n` trials: first those that an interruption left running, then new ones."""
         specs: list[TrialSpec] = []
-        while len(specs) < n and not self.done():
+        while len(specs) < n and self.ended_by() is None:
             running = self._again_or_new()
             number, candidate = running.trial.number, running.candidate
             self._running[number] = running
             self._study.meter.start(number)
-            specs.append(TrialSpec(number, {"plan": self._study.plan(candidate, number)}))
+            plan = self._retries.plan(number, self._study.plan(candidate, number))
+            specs.append(TrialSpec(number, {"plan": plan}))
             params = running.trial.params
             self._listener.started(
                 Started(number, f"trial {number}", candidate.architecture, params)
@@ -129,19 +135,28 @@ class StudyTrials:
         return specs
 
     def done(self) -> bool:
-        """Whether the budget is used up, or going on makes no sense."""
-        return self.ended_by() is not None
+        """Whether the budget is used up, or going on makes no sense.
+
+        While time is left a running trial may be lost, and tried again.
+        """
+        return self.ended_by() is not None and not (self._running and self._stopped_by() is None)
 
     def ended_by(self) -> str | None:
-        """What ends the search, in the words of the sweep file; None while it goes on."""
+        """What ends the search, in the words of the sweep file; None while there are trials."""
+        if (stopped := self._stopped_by()) is not None:
+            return stopped
+        if not self._again and self._n_made >= self._study.meter.n_trials:
+            return "the grid, all of which is tried" if self._opening.whole else "budget.trials"
+        return None
+
+    def _stopped_by(self) -> str | None:
+        """What ends the search before all its trials are made."""
         if (limit := self._study.meter.spent_limit()) is not None:
             return limit
         if self._study.watch is not None and self._study.watch.exhausted:
             return "budget.patience"
         if self._failures is not None and len(self._failures) >= ALIKE:
             return f"the first {ALIKE} trials, which all failed in the same way"
-        if not self._again and self._n_made >= self._study.meter.n_trials:
-            return "the grid, all of which is tried" if self._opening.whole else "budget.trials"
         return None
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
@@ -163,8 +178,14 @@ class StudyTrials:
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """Commits how the trial ended: bank, then our row, then Optuna's state."""
+        """Commits how the trial ended: bank, then our row, then Optuna's state.
+
+        One that shall be tried again stays as it is, RUNNING, and is asked next.
+        """
         running, search = self._running.pop(trial_id), self._study.search
+        if self._stopped_by() is None and self._retries.again(trial_id, outcome):
+            self._again.append(trial_id)
+            return
         late = self._study.meter.time_left_s() <= 0
         state, reason = verdict(outcome, objective=search.objective, late=late)
         result: TrialResult | None = outcome.value
@@ -174,7 +195,10 @@ class StudyTrials:
             **facts_of(running.candidate, running.trial.params),
             "origin": self._opening.origin(trial_id, search.sampler),
             "elapsed_s": self._study.meter.end(trial_id, state.name),
+            **self._retries.facts(trial_id),
         }
+        if self._study.files is not None and state == TrialState.FAIL:
+            facts |= keep_traceback(self._study.files(trial_id).error, outcome)
         row = row_of(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, STAGE, row)
         ended = self._end(running.trial, row)
@@ -201,6 +225,8 @@ class StudyTrials:
 
     def _end(self, trial: optuna.Trial | int, row: Row) -> FrozenTrial:
         """Tells Optuna how a trial ended; a pruned one's value is its last report."""
+        if self._study.files is not None:
+            forget_state(self._study.files(int(row.key)))
         complete = row.state == "COMPLETE"
         value = float(row.facts["metrics"][self._study.search.objective]) if complete else None
         return self._optuna.tell(trial, value, state=TrialState[row.state])

@@ -23,6 +23,7 @@ from search.config import to_yaml
 from search.finalists import FinalistTrials, Finals, Job
 from search.judge import judge
 from search.listener import Listeners
+from search.paths import TrialPaths
 from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
 from search.prepare import Prepared, fingerprint, prepare
 from search.progress import Progress, TrialsDisplay, states
@@ -154,6 +155,7 @@ class _Sitting:
             keep=self._keep_trial,
             warm=lambda: make_warm(self.resolved, self.prepared, self.ledger),
             watch=make_watch(self.resolved, self.prepared, self.ledger),
+            files=self.paths.trial,
         )
         display = self._display(
             "trial", meter.n_trials, n_before=n_before, forecast_s=meter.forecast_s
@@ -192,6 +194,7 @@ class _Sitting:
             ),
             keep=self._keep_finalist,
             facts=lambda number: rows[str(number)].facts,
+            files=self._files,
         )
         n_before = sum(
             row.state == "COMPLETE"
@@ -265,8 +268,10 @@ class _Sitting:
             "valid": Part(split.valid_ids(job.fold), result.valid_proba, result.valid_embeddings),
             "test": Part(split.test_ids, result.extra_proba, result.extra_embeddings),
         }
-        path = self.paths.finalist(job.number, fold=job.fold, seed=job.seed).predictions
-        bank.write(path, parts, split=split.hash)
+        bank.write(self._files(job).predictions, parts, split=split.hash)
+
+    def _files(self, job: Job) -> TrialPaths:
+        return self.paths.finalist(job.number, fold=job.fold, seed=job.seed)
 
     def _display(self, what: str, n: int, **more: Any) -> TrialsDisplay:
         objective = self.sweep.search.objective

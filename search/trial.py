@@ -3,7 +3,9 @@
 It runs in a worker. All it knows comes in the spec; all that it found goes back as its value.
 """
 
+import functools
 import math
+import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +34,7 @@ class TrialPlan:
 
     `labels` is int64 (n_tracks,) over the rows of the feature store in `store`; `train_rows`,
     `valid_rows` and `extra_rows` (scored after training, never looked at during it) index it.
+    `n_slices` is into how many parts each batch is cut, so that it fits into memory.
     """
 
     architecture: str
@@ -50,6 +53,7 @@ class TrialPlan:
     objective: str
     folder: str
     measure_latency: bool = False
+    n_slices: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,22 +109,16 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
 
 def _train(plan: TrialPlan, report: Report) -> TrialResult:
     started = time.perf_counter()
-    from datasets.cache import FeatureStore
-    from lightning_models import checkpoint, resume
-    from lightning_models.datamodule import FoldData
+    from lightning_models import checkpoint
     from lightning_models.fit import predict, train
     from lightning_models.train_config import TrainConfig
     from search.space import load_architecture
 
     paths = TrialPaths(Path(plan.folder))
-    write_text(paths.config_yaml, yaml.safe_dump(_described(plan), sort_keys=False))
-    data = FoldData(
-        store=FeatureStore.open(Path(plan.store)),
-        train_rows=plan.train_rows,
-        valid_rows=plan.valid_rows,
-        labels=plan.labels,
-        n_classes=len(plan.class_names),
-    )
+    # Not durable by themselves: the bank, which is written later, syncs the same folder.
+    described = yaml.safe_dump(_described(plan), sort_keys=False)
+    write_text(paths.config_yaml, described, durable=False)
+    data = _fold(plan)
     trained = train(
         architecture=plan.architecture,
         config=load_architecture(plan.architecture).Config(**plan.config),
@@ -133,8 +131,9 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         log_dir=paths.root,
         resume_from=paths.state,
         save_to=paths.state,
+        n_slices=plan.n_slices,
     )
-    write_text(paths.metrics_csv, _csv(trained.history))
+    write_text(paths.metrics_csv, _csv(trained.history), durable=False)
     valid_embeddings = extra_proba = extra_embeddings = None
     if len(plan.extra_rows):
         valid_embeddings = predict(trained.module, data, plan.valid_rows).embeddings
@@ -146,7 +145,6 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
             "features_config": dict(plan.features_config),
         }
         checkpoint.save(paths.weights, trained.module, card)
-    resume.discard(paths.state)
     accuracies = zip(plan.class_names, trained.per_class.tolist(), strict=True)
     return TrialResult(
         metrics=trained.metrics,
@@ -163,6 +161,38 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,
     )
+
+
+def _fold(plan: TrialPlan) -> "FoldData":
+    """The plan's fold. A worker's trials share one, so that its statistics are taken once."""
+    rows = (plan.labels, plan.train_rows, plan.valid_rows)
+    values = (np.asarray(part, dtype=np.int64).tobytes() for part in rows)
+    return _opened(plan.store, len(plan.class_names), *values)
+
+
+@functools.lru_cache(maxsize=1)  # of a GPU's memory, the frames of two folds might take too much
+def _opened(store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes) -> "FoldData":
+    """A fold of a feature store, by values that can be compared; a store never changes."""
+    from datasets.cache import FeatureStore
+    from lightning_models.datamodule import FoldData
+
+    numbers = [np.frombuffer(part, dtype=np.int64).copy() for part in (labels, train, valid)]
+    return FoldData(
+        store=FeatureStore.open(Path(store)),
+        train_rows=numbers[1],
+        valid_rows=numbers[2],
+        labels=numbers[0],
+        n_classes=n_classes,
+    )
+
+
+def forget_state(paths: TrialPaths) -> None:
+    """Removes the state that a run left behind: it is committed, so nobody goes on with it.
+
+    The driver does it and not the worker: were it to die before it heard of the end, a run without
+    a state would begin anew.
+    """
+    shutil.rmtree(paths.state, ignore_errors=True)
 
 
 def _latency_ms(module: "GenreClassifier", data: "FoldData") -> float:

@@ -58,7 +58,13 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         resources = Resources(cluster.cpus_per_trial, _gpus(cluster, size))
         wanted = cluster.trials_at_once
         at_once = max(1, n_slots(resources)) if wanted == "auto" else wanted
-        runner = TuneRunner(resources, max_concurrent=at_once, storage=Path(scratch))
+        stall = cluster.stall_minutes
+        runner = TuneRunner(
+            resources,
+            max_concurrent=at_once,
+            storage=Path(scratch),
+            stall_s=None if stall is None else 60 * stall,
+        )
         # A task would use up the worker processes that have PyTorch loaded and wait for trials.
         local = cluster.address == LOCAL
         mapping = partial(process_map, max(1, int(size.cpus))) if local else ray_map

@@ -1,6 +1,8 @@
 """What `connect` says and does without starting Ray, and once with it."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -94,3 +96,17 @@ def test_a_failed_connection_leaves_nothing_behind(
         pass
     assert not used[0].exists()
     assert "OMP_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.ray
+def test_who_listens_for_signals_hears_them_also_while_connected() -> None:
+    """In a process of its own: Ray's own handler would end it."""
+    code = """
+import os, signal
+from cluster.connect import connect
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+with connect(num_cpus=1):
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

@@ -258,6 +258,7 @@ def test_a_node_that_dies_costs_the_chunk_it_was_at_and_nothing_else(
     assert files(made) == files(cache.build(tracks, "mfcc", CONFIG, root=tmp_path / "one"))
     assert told == [(n, N_TRACKS) for n in range(1, N_TRACKS + 1)]
     begun, ended = nodes_in(book, "begun"), nodes_in(book, "ended")
-    assert len(ended[doomed_id]) == 1
-    assert sum(map(len, ended.values())) == N_TRACKS
-    assert sum(map(len, begun.values())) == N_TRACKS + 1
+    # done again is what it was at, and what it had ended if its result was still on its way
+    again = sum(map(len, begun.values())) - N_TRACKS
+    assert 1 <= again <= len(begun[doomed_id]) == 2
+    assert sum(map(len, ended.values())) == N_TRACKS + again - 1

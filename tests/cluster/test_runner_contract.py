@@ -18,6 +18,7 @@ from cluster.base import (
     ClusterError,
     Decision,
     End,
+    Failure,
     Outcome,
     Report,
     Resources,
@@ -86,6 +87,13 @@ def not_listen(spec: TrialSpec, report: Report) -> str:
     return " ".join(report(step, {"stop_me": 1.0}).value for step in (1, 2, 3))
 
 
+def exhaust(spec: TrialSpec, report: Report) -> None:
+    try:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    except RuntimeError as error:
+        raise ValueError("no batch") from error
+
+
 def diverge(spec: TrialSpec, report: Report) -> float:
     report(1, {"loss": math.nan, "norm": math.inf})
     return math.nan
@@ -131,6 +139,34 @@ def die(spec: TrialSpec, report: Report) -> None:
     os._exit(1)
 
 
+def _first_time(spec: TrialSpec) -> bool:
+    marker = Path(spec.payload["folder"]) / f"tried-{spec.trial_id}"
+    if marker.exists():
+        return False
+    marker.touch()
+    return True
+
+
+def fail_once(spec: TrialSpec, report: Report) -> int:
+    if _first_time(spec):
+        raise ValueError("no luck")
+    return os.getpid()
+
+
+def die_once(spec: TrialSpec, report: Report) -> int:
+    report(1, {})
+    if _first_time(spec):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def hang_once(spec: TrialSpec, report: Report) -> int:
+    report(1, {})
+    if _first_time(spec):
+        time.sleep(300)
+    return os.getpid()
+
+
 def n_threads(spec: TrialSpec, report: Report) -> int:
     import torch
 
@@ -148,7 +184,18 @@ def meet(spec: TrialSpec, report: Report) -> bool:
 
 
 DOERS: tuple[Work, ...] = (train, be_stopped, not_listen, diverge, fail, leave, predict, echo, pid)
-DOERS += (swallow, report_and_sleep, run_out_of_memory, die, n_threads, meet)
+DOERS += (
+    exhaust,
+    fail_once,
+    hang_once,
+    die_once,
+    swallow,
+    report_and_sleep,
+    run_out_of_memory,
+    die,
+    n_threads,
+    meet,
+)
 BY_NAME = {doer.__name__: doer for doer in DOERS}
 
 
@@ -168,16 +215,21 @@ def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return tune_runner(tmp_path_factory.mktemp("tune"))
 
 
-def tune_runner(storage: Path, *, max_concurrent: int = 2, cpus: float = 1.0) -> Runner:
+def tune_runner(
+    storage: Path, *, max_concurrent: int = 2, cpus: float = 1.0, stall_s: float | None = None
+) -> Runner:
     from ray import cloudpickle
 
     from cluster.tune import TuneRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
-    return TuneRunner(Resources(cpus), max_concurrent=max_concurrent, storage=storage)
+    return TuneRunner(
+        Resources(cpus), max_concurrent=max_concurrent, storage=storage, stall_s=stall_s
+    )
 
 
 KINDS = ["train", "be_stopped", "not_listen", "diverge", "fail", "leave", "predict"]
+KINDS += ["run_out_of_memory", "exhaust"]
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +270,47 @@ def test_a_failure_has_one_line_of_reason_and_the_workers_traceback(
     outcome = sweep.outcome(KINDS.index(kind))
     assert outcome.reason == reason
     assert f"in {kind}" in outcome.traceback
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [
+        ("train", None),
+        ("be_stopped", None),
+        ("fail", Failure.RAISED),
+        ("leave", Failure.RAISED),
+        ("run_out_of_memory", Failure.OUT_OF_MEMORY),
+        ("exhaust", Failure.OUT_OF_MEMORY),
+    ],
+)
+def test_a_failure_has_its_kind(sweep: Script, kind: str, failure: Failure | None) -> None:
+    assert sweep.outcome(KINDS.index(kind)).failure is failure
+
+
+class Stubborn(Script):
+    """Gives a trial that failed again, under its number; only then is all done."""
+
+    def done(self) -> bool:
+        return not self.left and len(self.told) == len(self.asked)
+
+    def tell(self, trial_id: int, outcome: Outcome) -> None:
+        if outcome.end is End.FAILED:
+            spec = TrialSpec(trial_id, {**self.payloads[trial_id], "again": True})
+            self.left.insert(0, spec)
+        super().tell(trial_id, outcome)
+
+    def __init__(self, *payloads: Payload) -> None:
+        super().__init__(*payloads)
+        self.payloads = payloads
+
+
+def test_a_trial_that_failed_last_of_all_is_run_again_under_its_number(
+    runner: Runner, tmp_path: Path
+) -> None:
+    script = Stubborn({"do": "train"}, {"do": "fail_once", "folder": str(tmp_path)})
+    runner.run(script, work)
+    assert [(n, o.end) for n, o in script.told if n == 1] == [(1, End.FAILED), (1, End.FINISHED)]
+    assert sorted(script.asked) == [0, 1, 1]
 
 
 def test_reports_arrive_in_order_and_end_with_the_stop(sweep: Script) -> None:
@@ -401,6 +494,31 @@ def test_a_worker_that_dies_is_told_and_replaced(processes: Script) -> None:
 
 
 @pytest.mark.ray
+def test_the_kind_of_failure_of_a_process_is_told(processes: Script) -> None:
+    assert processes.outcome(4).failure is Failure.OUT_OF_MEMORY
+    assert processes.outcome(6).failure is Failure.LOST
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("kind", "failure", "reason"),
+    [
+        ("die_once", Failure.LOST, "worker lost: "),
+        ("hang_once", Failure.STALLED, "stalled: no report for 0.05 minutes"),
+    ],
+)
+def test_a_trial_whose_process_dies_or_hangs_is_run_again_in_another_one(
+    private_ray: None, tmp_path: Path, kind: str, failure: Failure, reason: str
+) -> None:
+    script = Stubborn({"do": kind, "folder": str(tmp_path)}, {"do": "train"})
+    tune_runner(tmp_path, stall_s=3.0).run(script, work)
+    lost, done = [outcome for number, outcome in script.told if number == 0]
+    assert (lost.end, lost.failure, done.end) == (End.FAILED, failure, End.FINISHED)
+    assert lost.reason.startswith(reason)
+    assert script.outcome(1).end is End.FINISHED
+
+
+@pytest.mark.ray
 def test_each_of_them_is_told_once(processes: Script) -> None:
     assert [number for number, _ in processes.told] == list(range(len(PROCESSES)))
 
@@ -446,7 +564,7 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 def test_workers_that_cannot_start_end_the_run(
     private_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.tune.MAX_FAILED_STARTS", 2)
+    monkeypatch.setattr("cluster.bridge.MAX_FAILED_STARTS", 2)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
         tune_runner(tmp_path).run(script, Unloadable())

@@ -3,7 +3,8 @@ import copy
 import numpy as np
 import pytest
 
-from cluster.worker import Sealed, spoils
+from cluster.failures import spoils
+from cluster.worker import Sealed
 
 
 class OutOfMemoryError(RuntimeError):

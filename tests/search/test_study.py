@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from cluster.base import Decision, Report, Trials, TrialSpec
+from cluster.base import Decision, End, Outcome, Report, Trials, TrialSpec
 from cluster.local import LocalRunner
 from search.budget import Meter
 from search.config import Budget, Search
@@ -249,7 +249,11 @@ def test_a_study_fits_the_protocol(ledger: Ledger) -> None:
     trials: Trials = StudyTrials(_study(), ledger, SILENT)
     assert not trials.done()
     assert len(trials.ask(4)) == 4
-    assert len(trials.ask(4)) == 2
+    assert [len(trials.ask(4)), trials.ask(4)] == [2, []]
+    assert not trials.done(), "each of them may be lost, and run again"
+    for number in range(6):
+        assert not trials.done()
+        trials.tell(number, Outcome(End.FINISHED, _result(0.5)))
     assert trials.done()
 
 

@@ -1,0 +1,111 @@
+"""Between Ray Tune and `Trials`: which trial runs as which of Tune's, and what is said of it.
+
+Searcher, scheduler and controller of `cluster.tune` share one.
+"""
+
+import time
+
+from ray import cloudpickle
+
+from cluster.base import ClusterError, Decision, End, Failure, Outcome, Trials, TrialSpec
+from cluster.failures import failure, ran_out_of_memory
+from cluster.worker import Ended, Said
+
+MAX_FAILED_STARTS = 3
+"""So many workers in a row that fail to start end the run."""
+
+
+class Bridge:
+    """What searcher and scheduler share: the trials, and which of them runs under which Tune id."""
+
+    def __init__(self, trials: Trials, *, n_at_once: int) -> None:
+        self.n_at_once = n_at_once
+        self.error: Exception | None = None
+        """Tune would log an error raised in a callback and go on; kept here, it ends the run."""
+        self._trials = trials
+        self._running: dict[str, TrialSpec] = {}
+        self._heard_s: dict[str, float] = {}
+        self._stalled: dict[str, str] = {}
+        self._nothing_now = False
+        self._n_failed_starts = 0
+
+    def has_place(self) -> bool:
+        """Whether it makes sense to ask for a trial now; this is looked at ten times a second."""
+        return len(self._running) < self.n_at_once and not self._nothing_now
+
+    def is_done(self) -> bool:
+        return self._trials.done()
+
+    def ask(self, tune_id: str) -> TrialSpec | None:
+        """The next trial; None where there is none now."""
+        specs = self._trials.ask(1)
+        if not specs:
+            self._nothing_now = bool(self._running)  # until one of them has ended
+            return None
+        self._running[tune_id] = specs[0]
+        self.hear(tune_id)
+        return specs[0]
+
+    def hear(self, tune_id: str) -> None:
+        """A trial gives a sign of life, or waits for a place and cannot give one."""
+        if tune_id in self._running:
+            self._heard_s[tune_id] = time.monotonic()
+
+    def stalls(self, tune_id: str, stall_s: float) -> bool:
+        """Whether a trial has been silent for so long; said once, as it will be lost then."""
+        if tune_id not in self._running or tune_id in self._stalled:
+            return False
+        if time.monotonic() - self._heard_s[tune_id] < stall_s:
+            return False
+        self._stalled[tune_id] = f"stalled: no report for {stall_s / 60:g} minutes"
+        return True
+
+    def report(self, tune_id: str, said: Said) -> Decision:
+        self._n_failed_starts = 0
+        self.hear(tune_id)
+        try:
+            return self._trials.report(self._running[tune_id].trial_id, said.step, said.metrics)
+        except Exception as error:
+            self.error = error
+            return Decision.STOP
+
+    def end(self, tune_id: str, ended: Ended) -> None:
+        self._n_failed_starts = 0
+        try:
+            outcome: Outcome = cloudpickle.loads(ended.outcome)
+        except Exception as error:  # its value is of a type that this process does not know
+            outcome = failure(error)
+        self._tell(tune_id, outcome)
+
+    def lose(self, tune_id: str, error: BaseException) -> None:
+        """Tells that a trial's process is gone, unless the trial had ended before."""
+        if tune_id not in self._running:
+            return
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+        kind = Failure.LOST
+        if tune_id in self._stalled:
+            kind, reason = Failure.STALLED, self._stalled[tune_id]
+        elif getattr(error, "actor_init_failed", False):
+            reason = f"worker lost: it could not start: {lines[-1]}"
+            self._n_failed_starts += 1
+        else:
+            if ran_out_of_memory(error):  # Ray ended it, before the machine would have
+                kind = Failure.OUT_OF_MEMORY
+            causes = [line for line in lines if "dead because" in line]
+            cause = (causes or lines or [type(error).__name__])[0]
+            reason = f"{kind.value}: {cause.partition('. ')[0].removesuffix('.')}"
+        self._tell(tune_id, Outcome(End.FAILED, None, reason, str(error), kind))
+        if self._n_failed_starts >= MAX_FAILED_STARTS and self.error is None:
+            self.error = ClusterError(
+                f"{self._n_failed_starts} workers in a row could not start; {reason}; "
+                f"see whether it works in this process: --cluster.address none"
+            )
+
+    def _tell(self, tune_id: str, outcome: Outcome) -> None:
+        self._nothing_now = False
+        del self._heard_s[tune_id]
+        self._stalled.pop(tune_id, None)
+        try:
+            self._trials.tell(self._running.pop(tune_id).trial_id, outcome)
+        except Exception as error:
+            self.error = error

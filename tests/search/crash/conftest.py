@@ -1,0 +1,59 @@
+"""One driver, one corpus and one uninterrupted sweep for all tests of this folder."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+def _load(name: str) -> ModuleType:
+    """A file of this folder as a module: it is also the script of a process of its own."""
+    path = Path(__file__).parent / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"crash_{name}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = sys.modules[f"crash_{name}"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Known where this folder is named on the command line."""
+    parser.addoption("--all-crashes", action="store_true", help="every point, by both signals")
+
+
+@pytest.fixture(scope="session")
+def cases() -> ModuleType:
+    return _load("cases")
+
+
+@pytest.fixture(scope="session")
+def script() -> ModuleType:
+    return _load("driver")
+
+
+@pytest.fixture(scope="session")
+def driver(cases: ModuleType) -> Iterator[Any]:
+    with cases.Driver() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def crash_corpus(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("crash") / "corpus"
+    script.make_corpus(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def whole(driver: Any, cases: ModuleType, script: ModuleType, crash_corpus: Path) -> Any:
+    """The same sweep, never interrupted."""
+    place = cases.Place(crash_corpus.parent / "whole", crash_corpus)
+    place.set_up(script.write_sweep, cache=None)
+    assert driver.run(place.command(), log=place.log) == 0, place.log.read_text()
+    assert cases.problems(place) == []
+    return place

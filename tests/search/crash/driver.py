@@ -1,0 +1,185 @@
+"""Runs tiny sweeps that die. A script, driven line by line by `cases.Driver`. No test.
+
+It imports everything once and forks a process for each sweep, which saves ten seconds a case.
+With words it runs one sweep in this very process, as Ray needs it: `driver.py CASE_AS_JSON`.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+SAMPLE_RATE = 8000
+
+SWEEP = """
+dataset: {{name: folder, root: {corpus}, group: '(artist.)'}}
+features:
+  mel: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 16}}
+architectures: [cnn]
+space:
+  cnn: {{n_layers: 2, width: 16, pooling: mean_max, dropout: 0.1}}
+  train: {{optimizer: adamw, n_masks: 0, mixup_alpha: 0.0, center: false, batch_size: 16}}
+train: {{crop_s: 0.2, crops_per_track: 4}}
+search: {{pruner: none}}
+budget: {{trials: 3, max_epochs: 3}}
+finalists: {{configs: 1, folds: 2}}
+cluster: {{address: none}}
+runs: {runs}
+"""
+
+
+def make_corpus(root: Path) -> None:
+    """Three labels x 4 groups x 3 tracks of 0.3 s, tones whose height is the label's."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(int(0.3 * SAMPLE_RATE)) / SAMPLE_RATE
+    for pitch, label in enumerate(("low", "mid", "high")):
+        (root / label).mkdir(parents=True)
+        for group in range(4):
+            for take in range(3):
+                tone_hz = 300 * 2**pitch * rng.uniform(0.9, 1.1)
+                wave = 0.3 * np.sin(2 * np.pi * tone_hz * time_s)
+                wave += 0.05 * rng.standard_normal(len(time_s))
+                name = f"{label}-artist{group}-{take}.wav"
+                soundfile.write(root / label / name, wave.astype(np.float32), SAMPLE_RATE)
+
+
+def write_sweep(file: Path, *, corpus: Path, runs: Path) -> None:
+    """The sweep file of one case."""
+    file.write_text(SWEEP.format(corpus=corpus, runs=runs))
+
+
+def dying_work(case: dict[str, Any]) -> Any:
+    """The work function, in a worker that says who it is, and may kill itself once, at an epoch."""
+    folder, die_at, sign = case["folder"], case.get("die_at"), case.get("signal", 0)
+
+    def work(spec: Any, report: Any) -> Any:
+        import os
+        from pathlib import Path
+
+        from lightning_models import resume
+        from search.trial import run_trial
+
+        resume.SAVE_S = 0.0
+
+        worker = Path(folder) / f"worker-{os.getpid()}"
+        worker.touch()
+
+        def dying(step: int, metrics: Any) -> Any:
+            decision = report(step, metrics)
+            if step == die_at:
+                try:
+                    (Path(folder) / "died").touch(exist_ok=False)
+                except FileExistsError:
+                    return decision
+                os.kill(os.getpid(), sign)
+            return decision
+
+        try:
+            return run_trial(spec, dying)
+        finally:
+            worker.unlink()
+
+    return work
+
+
+def prepare() -> None:
+    """Imports what a sweep needs; each epoch is saved, and one baseline is enough."""
+    import lightning_models.checkpoint
+    import lightning_models.fit
+    import lightning_models.resume
+    import search.baselines
+    import search.commands.resume
+    import search.commands.sweep
+    import search.sweep
+
+    lightning_models.resume.SAVE_S = 0.0
+    grids = search.baselines.GRIDS
+    vars(search.baselines)["GRIDS"] = {"logistic_regression": grids["logistic_regression"]}
+
+
+def run(case: dict[str, Any]) -> int:
+    """Runs the command of a case; gives its exit code."""
+    from search.cli import main
+
+    if case.get("point"):
+        from points import POINTS, install  # type: ignore[import-not-found]
+
+        install(POINTS[case["point"]], case["signal"])
+    if "folder" in case:
+        import search.sweep
+
+        vars(search.sweep)["run_trial"] = dying_work(case)
+    if "acks" in case:
+        acknowledge(case["acks"])
+    return main(case["words"])
+
+
+def acknowledge(file: str) -> None:
+    """Notes in `file` each run that the ledger has acknowledged, whatever then happens."""
+    from search.store import Ledger
+
+    original = Ledger.record
+
+    def record(self: Ledger, study: str, stage: str, row: Any) -> None:
+        original(self, study, stage, row)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(handle, f"{stage} {row.key}\n".encode())
+        os.close(handle)
+
+    Ledger.record = record  # type: ignore[method-assign]
+
+
+def child(case: dict[str, Any]) -> None:
+    """A forked process; it never returns."""
+    log = os.open(case["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    code = 99
+    try:
+        code = run(case)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def wait(pid: int, case: dict[str, Any]) -> int:
+    """Waits for a forked process, and kills it when its time has come; as subprocess says it."""
+    kill_at = time.monotonic() + case.get("after_s", float("inf"))
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= kill_at:
+            os.kill(pid, case["signal"])
+            kill_at = float("inf")
+        time.sleep(0.005)
+
+
+def serve() -> None:
+    """Answers each case with the exit code of its process."""
+    for line in sys.stdin:
+        case = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            child(case)
+        print(json.dumps(wait(pid, case)), flush=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare()
+    if len(sys.argv) > 1:
+        sys.exit(run(json.loads(sys.argv[1])))
+    serve()
