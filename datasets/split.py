@@ -132,9 +132,9 @@ def make_split(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5)
     """Divides a track table into a locked test set and `n_folds` folds of all other tracks.
 
     An official test set (`split` is "test") is taken as it is, and so are official folds, whatever
-    `n_folds` says; `test_groups` are locked away by name, `test_fold` by its number; what is left to draw is drawn with the
-    seed, every class in every part in about the same share. The order of the table's rows does not
-    matter.
+    `n_folds` says; `test_groups` are locked away by name, `test_fold` by its number; what is left
+    to draw is drawn with the seed, every class in every part in about the same share. The order of
+    the table's rows does not matter.
 
     Raises:
         UserError: there is one class only, a class has too few groups, a test group is unknown,
