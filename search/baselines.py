@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -48,12 +48,15 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     },
     "knn": {"statistics": ("mean_std", "differences", "thirds"), "k": (31, 15, 7, 3, 1)},
     "random_forest": {"statistics": ("thirds",), "n_trees": (100,)},
+    "gradient_boosting": {"statistics": ("thirds",), "n_rounds": (40,)},
 }
 """Classifier -> parameter -> values, simpler models first.
 
 Source: Cox 1958, "The Regression Analysis of Binary Sequences"; Cortes and Vapnik 1995,
 "Support-Vector Networks"; Cover and Hart 1967, "Nearest Neighbor Pattern Classification";
-Breiman 2001, "Random Forests"; all as in scikit-learn (Pedregosa et al. 2011).
+Breiman 2001, "Random Forests"; Friedman 2001, "Greedy Function Approximation: A Gradient Boosting
+Machine", on histograms as in Ke et al. 2017, "LightGBM"; all as in scikit-learn
+(Pedregosa et al. 2011).
 """
 
 MAX_BINS = 40
@@ -132,7 +135,7 @@ def run_baselines(
         store: features whose statistics are read.
         labels: the class index of each row of `store`.
         split: the folds and the test set.
-        seed: of the forest.
+        seed: of the forest and of the boosted trees.
 
     Raises:
         UserError: a track of the split is not in the store.
@@ -205,6 +208,12 @@ def _model(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -
     """A classifier that is not fitted yet."""
     if name == "random_forest":
         return RandomForestClassifier(params["n_trees"], random_state=seed)
+    if name == "gradient_boosting":
+        # small trees of few columns each: hundreds of tracks, as many columns
+        return HistGradientBoostingClassifier(
+            max_iter=params["n_rounds"], learning_rate=0.15, max_depth=3, max_features=0.2,
+            min_samples_leaf=10, early_stopping=False, random_state=seed,
+        )  # fmt: skip
     classifier: Any
     if name == "logistic_regression":
         classifier = LogisticRegression(C=params["C"], max_iter=2000)

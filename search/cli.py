@@ -39,6 +39,9 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command("how far a study is, also while it runs", _in("status")),
     "list": Command("all studies", _in("list")),
     "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
+    "ensemble": Command(
+        "make the ensembles of a study again, from the bank and without training", _in("ensemble")
+    ),
     "resume": Command("go on with an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),

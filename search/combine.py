@@ -1,9 +1,9 @@
 """Finalists' predictions -> members -> ensembles fitted on out-of-fold rows.
 
-Reads the bank, never a model.
+Reads the bank, never a network.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,13 @@ from datasets import plugins
 from datasets.split import Split
 from search import bank
 from search import ensembles as ensemble_files
+from search.base import Model, Said, View
+from search.cross_fit import CrossFitted, cross_fit
 from search.evaluate import score
 from search.finalists import Job
 from search.paths import StudyPaths
-from search.prepare import Prepared
+from search.plan import SEARCH_FOLD
+from search.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -25,27 +28,48 @@ class Member:
 
     `validation` (n_valid, n_classes) is what its search trial said of fold 0, `out_of_fold`
     (n_development, n_classes) what its fold models said of rows that they had not seen, `test`
-    (n_test, n_classes) the mean of its fold models.
+    (n_test, n_classes) the mean of its fold models. `seen_out_of_fold` holds embeddings
+    (n_development, width), one array a seed, `seen_test` (n_test, width), one a retraining, the
+    folds of a seed one after another; both are empty where the bank has none.
     """
 
     number: int
     validation: np.ndarray
     out_of_fold: np.ndarray
     test: np.ndarray
+    architecture: str = ""
+    seen_out_of_fold: tuple[np.ndarray, ...] = ()
+    seen_test: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One ensemble: its weights over all members, and what it says with them."""
+    """One kind of ensemble, and what it says.
+
+    `members` are the numbers of all members in the model's order. `out_of_fold` and `validation`
+    are said by models that had not seen a row's group (`nested` says how), or by the model itself
+    where there is but one group; `fitted` is what the model says of the rows it was fitted on.
+    """
 
     kind: str
-    weights: Mapping[int, float]
+    members: tuple[int, ...]
+    model: Model
+    nested: CrossFitted | None
     validation: np.ndarray
     out_of_fold: np.ndarray
+    fitted: np.ndarray
     test: np.ndarray
 
+    @property
+    def weights(self) -> dict[int, float]:
+        """Trial number -> how much it counts; only those that do."""
+        each = zip(self.members, self.model.weights, strict=True)
+        return {number: float(weight) for number, weight in each if weight > 0}
 
-def read_member(paths: StudyPaths, split: Split, number: int, jobs: Sequence[Job]) -> Member:
+
+def read_member(
+    paths: StudyPaths, split: Split, number: int, jobs: Sequence[Job], *, architecture: str = ""
+) -> Member:
     """Joins the predictions of all retrainings of one finalist.
 
     Raises:
@@ -53,50 +77,102 @@ def read_member(paths: StudyPaths, split: Split, number: int, jobs: Sequence[Job
     """
     position = {track: i for i, track in enumerate(split.development_ids)}
     search_part = bank.read(
-        paths.trial(number).predictions, {"valid": split.valid_ids(0)}, split=split.hash
+        paths.trial(number).predictions, {"valid": split.valid_ids(SEARCH_FOLD)}, split=split.hash
     )
     n_classes = search_part["valid"].proba.shape[1]
     out_of_fold = np.zeros((len(position), n_classes), np.float32)
     test = np.zeros((len(split.test_ids), n_classes), np.float32)
-    n_seeds = len({job.seed for job in jobs})
-    for job in jobs:
+    seeds = sorted({job.seed for job in jobs})
+    seen: dict[int, np.ndarray] = {}
+    seen_test = []
+    for job in sorted(jobs, key=lambda job: (job.seed, job.fold)):
         valid_ids = split.valid_ids(job.fold)
         parts = bank.read(
             paths.finalist(number, fold=job.fold, seed=job.seed).predictions,
             {"valid": valid_ids, "test": split.test_ids},
             split=split.hash,
         )
-        out_of_fold[[position[track] for track in valid_ids]] += parts["valid"].proba / n_seeds
+        rows = [position[track] for track in valid_ids]
+        out_of_fold[rows] += parts["valid"].proba / len(seeds)
         test += parts["test"].proba / len(jobs)
-    return Member(number, search_part["valid"].proba, out_of_fold, test)
+        mine, theirs = parts["valid"].embeddings, parts["test"].embeddings
+        if mine is not None and theirs is not None:
+            whole = seen.setdefault(job.seed, np.zeros((len(position), mine.shape[1]), np.float32))
+            whole[rows] = mine
+            seen_test.append(theirs)
+    has_all = len(seen_test) == len(jobs)
+    return Member(
+        number,
+        search_part["valid"].proba,
+        out_of_fold,
+        test,
+        architecture,
+        tuple(seen[seed] for seed in seeds) if has_all else (),
+        tuple(seen_test) if has_all else (),
+    )
 
 
-def fit(kind: str, members: Sequence[Member], prepared: Prepared, *, seed: int) -> Fitted:
-    """Fits one kind of ensemble on the out-of-fold rows of `members`."""
+def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fitted:
+    """Fits one kind of ensemble on the out-of-fold rows of `members`, and again for each cut.
+
+    Raises:
+        UserError: there is no such kind, or what the members said cannot be combined.
+    """
     module: Any = plugins.load(ensemble_files, kind, kind="ensemble")
-    rows = prepared.rows(prepared.split.development_ids)
-    weights = module.fit(
-        np.stack([m.out_of_fold for m in members]),
-        prepared.labels[rows],
-        prepared.groups(rows),
-        seed,
-    )
+    split = truth.split
+    ids = split.development_ids
+    labels, groups = truth.labels(ids), truth.groups(ids)
+    kinds = tuple(m.architecture for m in members)
+    said = Said(np.stack([m.out_of_fold for m in members]), kinds, _views(members, split))
+    tests = Said(np.stack([m.test for m in members]), kinds, _test_views(members, split))
+    believed = Said(np.stack([m.validation for m in members]), kinds)
 
-    def say(parts: list[np.ndarray]) -> np.ndarray:
-        return np.asarray(module.predict(weights, np.stack(parts)))
-
-    return Fitted(
-        kind,
-        {m.number: float(w) for m, w in zip(members, weights, strict=True)},
-        say([m.validation for m in members]),
-        say([m.out_of_fold for m in members]),
-        say([m.test for m in members]),
-    )
+    model = module.fit(said, labels, groups, seed)
+    fitted = module.predict(model, said)
+    nested = cross_fit(module, said, labels, groups, seed=seed)
+    if nested is None:
+        out_of_fold, validation = fitted, module.predict(model, believed)
+    else:
+        out_of_fold = nested.proba
+        at = {track: i for i, track in enumerate(ids)}
+        cuts = nested.cuts[[at[track] for track in split.valid_ids(SEARCH_FOLD)]]
+        validation = np.zeros(believed.proba.shape[1:])
+        for number, one in enumerate(nested.models):
+            if (rows := cuts == number).any():
+                validation[rows] = module.predict(one, believed.tracks(rows))
+    numbers = tuple(m.number for m in members)
+    test = module.predict(model, tests)
+    return Fitted(kind, numbers, model, nested, validation, out_of_fold, fitted, test)
 
 
 def score_rows(
-    proba: np.ndarray, track_ids: Sequence[str], prepared: Prepared, *, seed: int
+    proba: np.ndarray, track_ids: Sequence[str], truth: Truth, *, seed: int
 ) -> dict[str, Any]:
     """The JSON-ready scores of `proba` (n, n_classes) on the tracks that it is about."""
-    rows = prepared.rows(track_ids)
-    return score(proba, prepared.labels[rows], prepared.groups(rows), seed=seed).as_dict()
+    labels, groups = truth.labels(track_ids), truth.groups(track_ids)
+    return score(proba, labels, groups, seed=seed).as_dict()
+
+
+def _views(members: Sequence[Member], split: Split) -> tuple[View, ...]:
+    """One view a seed: each development track in the space of the network that held it out."""
+    fold = np.array([split.fold_of[track] for track in split.development_ids])
+    n_seeds = max(len(m.seen_out_of_fold) for m in members)
+    return tuple(
+        View(
+            seed * split.n_folds + fold,
+            tuple(m.seen_out_of_fold[seed] if m.seen_out_of_fold else None for m in members),
+        )
+        for seed in range(n_seeds)
+    )
+
+
+def _test_views(members: Sequence[Member], split: Split) -> tuple[View, ...]:
+    """One view a network; its number is the one that `_views` gives its space."""
+    n_networks = max(len(m.seen_test) for m in members)
+    return tuple(
+        View(
+            np.full(len(split.test_ids), space),
+            tuple(m.seen_test[space] if m.seen_test else None for m in members),
+        )
+        for space in range(n_networks)
+    )

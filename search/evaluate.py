@@ -4,11 +4,14 @@ The tracks of one group (artist, speaker) are alike, so intervals come from draw
 tracks. `search.combine` scores members, ensembles and baselines here.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
 from lightning_models import metrics
 from search.base import Groups, Labels, Proba, check_rows
@@ -104,29 +107,128 @@ def paired_difference(
     return float(gain.mean()), interval
 
 
+def compare(
+    said: Mapping[str, Proba], labels: Labels, groups: Groups, *, seed: int = 0, n_boot: int = 2000
+) -> list[dict[str, Any]]:
+    """Every two of `said`: `difference` and `ci95` of their accuracies, and McNemar's test.
+
+    Each is `first`, `second`, `difference` (first minus second), `ci95` as in `paired_difference`,
+    and what `mcnemar` gives. JSON-ready.
+
+    Args:
+        said: name -> (n, n_classes) probabilities of the same tracks.
+        labels: (n,) class indices.
+        groups: (n,) what is drawn.
+        seed: of the draws, which are the same for all.
+        n_boot: how many draws.
+
+    Raises:
+        UserError: as `score`.
+    """
+    for proba in said.values():
+        check_rows(proba, labels, groups, n_dims=2)
+    pairs = list(combinations(said, 2))
+    if not pairs:
+        return []
+    right = {name: (proba.argmax(axis=1) == labels) for name, proba in said.items()}
+    gains = np.stack([right[a] * 1.0 - right[b] for a, b in pairs], axis=1)
+    intervals = _intervals(gains, groups, seed=seed, n_boot=n_boot, bounds=(-1.0, 1.0))
+    return [
+        {
+            "first": a,
+            "second": b,
+            "difference": float(gains[:, i].mean()),
+            "ci95": list(intervals[i]),
+            **mcnemar(said[a], said[b], labels),
+        }
+        for i, (a, b) in enumerate(pairs)
+    ]
+
+
+def mcnemar(proba_a: Proba, proba_b: Proba, labels: Labels) -> dict[str, Any]:
+    """Whether one is right more often where only one of them is: exact, two-sided.
+
+    `only_first` and `only_second` count the tracks that only one names rightly, `mcnemar_p` is how
+    likely so uneven counts are if both are equally good. It takes tracks for independent, which
+    those of one group are not: where groups are large, trust the paired interval.
+
+    Source: McNemar 1947, doi:10.1007/BF02295996; the exact form as in Dietterich 1998,
+    "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms",
+    doi:10.1162/089976698300017197.
+    """
+    right_a, right_b = (proba.argmax(axis=1) == labels for proba in (proba_a, proba_b))
+    first, second = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
+    p = min(1.0, 2 * float(bdtr(min(first, second), first + second, 0.5)))
+    return {"only_first": first, "only_second": second, "mcnemar_p": p}
+
+
+def per_class(proba: Proba, labels: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Of each class by its name: `n`, `precision`, `recall` and `f1`, JSON-ready.
+
+    What cannot be said (the recall of a class without tracks, the precision of one that is never
+    named) is None; f1 is None for a class that is neither.
+    """
+    counts = metrics.confusion_matrix(proba, labels)
+    found = {}
+    for i, name in enumerate(names):
+        hits, n, said = int(counts[i, i]), int(counts[i].sum()), int(counts[:, i].sum())
+        found[name] = {
+            "n": n,
+            "precision": hits / said if said else None,
+            "recall": hits / n if n else None,
+            "f1": 2 * hits / (n + said) if n + said else None,
+        }
+    return found
+
+
+def optimism(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """By how much too high the accuracy was believed to be: `validation` and `out_of_fold`.
+
+    Args:
+        scored: "validation", "out_of_fold" and "test", each with its `accuracy`.
+    """
+    truth = scored["test"]["accuracy"]
+    return {part: scored[part]["accuracy"] - truth for part in ("validation", "out_of_fold")}
+
+
+def share_interval(
+    values: NDArray[Any], groups: Groups, *, seed: int = 0, n_boot: int = 2000
+) -> Interval:
+    """The 95 % interval, by drawing groups, of the mean of `values` (n,) that are 0 or 1."""
+    return _interval(values.astype(np.float64), groups, seed=seed, n_boot=n_boot, bounds=(0.0, 1.0))
+
+
 def _interval(
     values: NDArray[np.float64], groups: Groups, *, seed: int, n_boot: int, bounds: Interval
 ) -> Interval:
-    """Percentile bootstrap over groups of the mean of `values` (n,).
+    """`_intervals` of `values` (n,)."""
+    return _intervals(values[:, None], groups, seed=seed, n_boot=n_boot, bounds=bounds)[0]
 
-    One group says nothing of others, so then it is all of `bounds`.
+
+def _intervals(
+    values: NDArray[np.float64], groups: Groups, *, seed: int, n_boot: int, bounds: Interval
+) -> list[Interval]:
+    """Percentile bootstrap over groups of the mean of each column of `values` (n, n_columns).
+
+    All columns share the draws. One group says nothing of others, so then it is all of `bounds`.
 
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 and 13,
     doi:10.1201/9780429246593; whole groups as in Field and Welsh 2007, "Bootstrapping clustered
     data", doi:10.1111/j.1467-9868.2007.00593.x.
     """
     _, member_of = np.unique(groups, return_inverse=True)
-    sums, sizes = np.bincount(member_of, weights=values), np.bincount(member_of)
+    sizes = np.bincount(member_of)
     n_groups = len(sizes)
     if n_groups == 1:
-        return bounds
+        return [bounds] * values.shape[1]
+    sums = np.stack([np.bincount(member_of, weights=column) for column in values.T], axis=1)
     rng = np.random.default_rng(seed)
     means = []
     for start in range(0, n_boot, step := max(1, DRAWS_AT_ONCE // n_groups)):
         draws = min(step, n_boot - start)
         # how often each group is drawn: (draws, n_groups)
         times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
-        means.append((times @ sums) / (times @ sizes))
+        means.append((times @ sums) / (times @ sizes)[:, None])
     tail = (100 - LEVEL_PERCENT) / 2
-    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
-    return float(low), float(high)
+    ends = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
+    return [(float(low), float(high)) for low, high in ends.T]

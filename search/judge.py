@@ -1,22 +1,29 @@
 """The last stage: ensembles on out-of-fold rows, then one look at the test set.
 
-All ensembles are fitted before the test set is opened; which of them the headline is about was
-said in the sweep file.
+All ensembles are fitted, and the one that the headline is about is chosen, before the test set is
+opened. `search.commands.ensemble` does the same again from the bank alone.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from datasets.atomic import write_json
+from search import bank
 from search.baselines import Baseline
-from search.combine import Member, fit, score_rows
-from search.evaluate import paired_difference
+from search.calibration import calibrate, honest_temperature
+from search.combine import Fitted, Member, fit, score_rows
+from search.config import SweepConfig
+from search.conformal import covers, fit_conformal
+from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
+from search.fitted_file import write_model
 from search.prepare import Prepared
 from search.resolve import Resolved
+from search.selection import AUTO, SIMPLE, Choice, Nested, choose
 from search.store import Ledger
+from search.truth import Truth, truth_of, write_truth
 
 SINGLE = "best_single"
 
@@ -25,17 +32,37 @@ SINGLE = "best_single"
 class Judged:
     """What the end of a sweep found, JSON-ready: each ensemble's and baseline's scores.
 
-    `ensembles` maps a kind to `kind`, `members` (trial numbers), `params`, and the scores
-    `validation`, `out_of_fold` and `test`; `baselines` a name to `params`, `out_of_fold`, `test`.
-    `gains` says by how much the headline ensemble's test accuracy is above that of each rival
-    (`difference` and `ci95`, paired over the same tracks and groups).
-    `test_looks` is how often this test set has been looked at by now.
+    `kind` is the ensemble that the headline is about. `ensembles` maps a kind to `kind`, `members`
+    (trial numbers), `params`, the scores `validation`, `out_of_fold` and `test`, and its
+    `optimism`; `baselines` a name to `params`, `out_of_fold`, `test`. `gains` says by how much the
+    headline ensemble's test accuracy is above that of each rival (`difference` and `ci95`, paired
+    over the same tracks and groups). `test_looks` is how often this test set has been looked at by
+    now. `more` holds what stands in the report besides: see `more_of`.
     """
 
     ensembles: dict[str, dict[str, Any]]
     baselines: dict[str, dict[str, Any]]
     gains: dict[str, dict[str, Any]]
     test_looks: int
+    kind: str
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def as_report(self) -> dict[str, Any]:
+        """The keys of `report.json` that the bank decides."""
+        single, ensemble = self.ensembles[SINGLE], self.ensembles[self.kind]
+        return {
+            "best_single": single,
+            "ensemble": ensemble,
+            "ensembles": self.ensembles,
+            "baselines": self.baselines,
+            "gains": self.gains,
+            "optimism": {
+                "best_single": single["optimism"]["validation"],
+                "ensemble": ensemble["optimism"]["validation"],
+            },
+            "test_looks": self.test_looks,
+            **self.more,
+        }
 
 
 def judge(
@@ -45,55 +72,151 @@ def judge(
     members: Sequence[Member],
     baselines: Sequence[Baseline],
 ) -> Judged:
+    """Keeps what is true and what the baselines say with the study, then `judge_bank`."""
+    sweep, split = resolved.sweep, prepared.split
+    truth = truth_of(prepared)
+    write_truth(sweep.paths, truth)
+    for baseline in baselines:
+        parts = {
+            "out_of_fold": bank.Part(split.development_ids, baseline.oof_proba),
+            "test": bank.Part(split.test_ids, baseline.test_proba),
+        }
+        bank.write(sweep.paths.baseline(baseline.name), parts, split=split.hash)
+    return judge_bank(sweep, truth, ledger, members, baselines)
+
+
+def judge_bank(
+    sweep: SweepConfig,
+    truth: Truth,
+    ledger: Ledger,
+    members: Sequence[Member],
+    baselines: Sequence[Baseline],
+) -> Judged:
     """Fits every ensemble of the sweep, looks at the test set once, and counts the look.
 
     Of the members only the best `ensemble.members` out of fold are combined. Writes
-    `ensembles/<kind>.json`.
+    `ensembles/<kind>.json` and `ensembles/<kind>.safetensors`.
     """
-    sweep, split = resolved.sweep, prepared.split
-    seed = sweep.search.seed
-    chosen = _best(members, prepared, n=sweep.ensemble.members)
-    kinds = dict.fromkeys([SINGLE, sweep.ensemble.kind, *sweep.ensemble.kinds])
-    fitted = {kind: fit(kind, chosen, prepared, seed=seed) for kind in kinds}
+    split, seed = truth.split, sweep.search.seed
+    rows = ledger.rows(sweep.name, "search")
+    chosen = [_named(member, rows) for member in _best(members, truth, n=sweep.ensemble.members)]
+    fixed = () if sweep.ensemble.kind == AUTO else (sweep.ensemble.kind,)
+    kinds = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds])
+    fitted = {kind: fit(kind, chosen, truth, seed=seed) for kind in kinds}
+    choice = _choose(sweep.ensemble.kind, fitted, truth)
 
     looks = ledger.look(sweep.name, split.hash)
     ensembles = {}
     for kind, one in fitted.items():
-        weights = {number: weight for number, weight in one.weights.items() if weight > 0}
-        ensembles[kind] = {
-            "kind": kind,
-            "members": list(weights),
-            "params": {"weights": {str(number): weight for number, weight in weights.items()}},
-            "validation": score_rows(one.validation, split.valid_ids(0), prepared, seed=seed),
-            "out_of_fold": score_rows(one.out_of_fold, split.development_ids, prepared, seed=seed),
-            "test": score_rows(one.test, split.test_ids, prepared, seed=seed),
-        }
+        ensembles[kind] = _scored(one, truth, seed=seed)
         write_json(sweep.paths.ensemble(kind), ensembles[kind])
+        path = sweep.paths.ensemble_model(kind)
+        write_model(path, one.model, kind=kind, members=one.members)
     scored = {
         baseline.name: {
             "params": baseline.params,
-            "out_of_fold": score_rows(
-                baseline.oof_proba, split.development_ids, prepared, seed=seed
-            ),
-            "test": score_rows(baseline.test_proba, split.test_ids, prepared, seed=seed),
+            "out_of_fold": score_rows(baseline.oof_proba, split.development_ids, truth, seed=seed),
+            "test": score_rows(baseline.test_proba, split.test_ids, truth, seed=seed),
         }
         for baseline in baselines
     }
-    rivals = {SINGLE: fitted[SINGLE].test} | {b.name: b.test_proba for b in baselines}
-    ours = fitted[sweep.ensemble.kind].test
-    gains = {name: _gain(ours, theirs, prepared, seed=seed) for name, theirs in rivals.items()}
-    return Judged(ensembles, scored, gains, looks)
+    on_test = {kind: one.test for kind, one in fitted.items()}
+    rivals = {SINGLE: on_test[SINGLE]} | {b.name: b.test_proba for b in baselines}
+    labels, groups = truth.labels(split.test_ids), truth.groups(split.test_ids)
+    gains = {}
+    for name, theirs in rivals.items():
+        ours = on_test[choice.kind]
+        difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
+        gains[name] = {"difference": difference, "ci95": list(ci95)}
+    more = more_of(fitted[choice.kind], truth, coverage=sweep.ensemble.coverage, seed=seed)
+    more["selection"] = choice.as_dict()
+    more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
+    return Judged(ensembles, scored, gains, looks, choice.kind, more)
 
 
-def _gain(ours: np.ndarray, theirs: np.ndarray, prepared: Prepared, *, seed: int) -> dict[str, Any]:
-    rows = prepared.rows(prepared.split.test_ids)
-    labels, groups = prepared.labels[rows], prepared.groups(rows)
-    difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
-    return {"difference": difference, "ci95": list(ci95)}
+def more_of(one: Fitted, truth: Truth, *, coverage: float, seed: int) -> dict[str, Any]:
+    """Keys of the report about the headline ensemble: calibration, conformal, per_class.
+
+    `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
+    calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
+    the sets of the calibrated ensemble do.
+    """
+    split = truth.split
+    labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
+    cuts = np.zeros(len(labels), np.int64) if one.nested is None else one.nested.cuts
+    at, after = honest_temperature(one.out_of_fold, labels, cuts)
+    test = calibrate(one.test, at)
+
+    def sureness(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
+        found = score_rows(proba, track_ids, truth, seed=seed)
+        return {name: found[name] for name in ("log_loss", "ece")}
+
+    ids, test_ids = split.development_ids, split.test_ids
+    true, of_group = truth.labels(test_ids), truth.groups(test_ids)
+    fitted = fit_conformal(after, labels, groups, coverage=coverage)
+    sets = fitted.sets(test)
+    hits = covers(sets, true)
+    sizes = sets.sum(axis=1)
+    return {
+        "calibration": {
+            "temperature": at,
+            "out_of_fold": {
+                "before": sureness(one.out_of_fold, ids),
+                "after": sureness(after, ids),
+            },
+            "test": {"before": sureness(one.test, test_ids), "after": sureness(test, test_ids)},
+        },
+        "conformal": {
+            "wanted": coverage,
+            "coverage": float(hits.mean()),
+            "ci95": list(share_interval(hits, of_group, seed=seed)),
+            "mean_size": float(sizes.mean()),
+            "single": float(np.mean(sizes == 1)),
+            "least_proba": fitted.least_proba,
+            "by_group": fitted.by_group,
+        },
+        "per_class": per_class(one.test, true, truth.class_names),
+    }
 
 
-def _best(members: Sequence[Member], prepared: Prepared, *, n: int) -> list[Member]:
-    labels = prepared.labels[prepared.rows(prepared.split.development_ids)]
+def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
+    """The headline's kind; figures are told also where the user named it."""
+    ids = truth.split.development_ids
+    if fitted[SIMPLE].nested is None:
+        kind = SIMPLE if wanted == AUTO else wanted
+        return Choice(kind, f"{kind}: with one group nothing can be held out to choose by", {})
+    nested = {kind: Nested(one.out_of_fold, one.fitted) for kind, one in fitted.items()}
+    choice = choose(nested, truth.labels(ids), truth.groups(ids))
+    if wanted == AUTO:
+        return choice
+    return replace(choice, kind=wanted, reason=f"{wanted}: named beforehand by ensemble.kind")
+
+
+def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
+    split = truth.split
+    weights = {str(number): weight for number, weight in one.weights.items()}
+    parts = {
+        "validation": score_rows(one.validation, split.valid_ids(0), truth, seed=seed),
+        "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth, seed=seed),
+        "test": score_rows(one.test, split.test_ids, truth, seed=seed),
+    }
+    return {
+        "kind": one.kind,
+        "members": [int(number) for number in weights],
+        "params": {"weights": weights, **one.model.facts},
+        **parts,
+        "optimism": optimism(parts),
+    }
+
+
+def _named(member: Member, rows: Mapping[str, Any]) -> Member:
+    """With its architecture, where the ledger knows it."""
+    row = rows.get(str(member.number))
+    return replace(member, architecture=row.facts.get("architecture", "")) if row else member
+
+
+def _best(members: Sequence[Member], truth: Truth, *, n: int) -> list[Member]:
+    labels = truth.labels(truth.split.development_ids)
 
     def accuracy(member: Member) -> float:
         return float(np.mean(member.out_of_fold.argmax(1) == labels))

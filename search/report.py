@@ -6,7 +6,7 @@
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -18,12 +18,15 @@ from rich.table import Table
 from datasets.atomic import write_json, write_text
 from datasets.errors import UserError
 from search import finalists, study
-from search.judge import SINGLE, Judged
+from search.judge import Judged
 from search.leaderboard import leaderboard, to_csv
 from search.paths import StudyPaths
 from search.prepare import Prepared
 from search.resolve import Resolved
 from search.store import Ledger, Row
+
+MOST_MEMBERS = 8
+"""So many of an ensemble's members are named on the terminal."""
 
 PACKAGES = ("chorale", "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
 
@@ -44,14 +47,14 @@ def write(
     """Writes `leaderboard.csv` and `report.json`; gives what stands in the latter.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
-    optimism, test_looks, cost, versions, seed.
+    optimism, test_looks, selection, calibration, conformal, per_class, comparisons, cost, versions,
+    seed.
     """
     sweep = resolved.sweep
     rows = ledger.rows(sweep.name, study.STAGE)
     finals = ledger.rows(sweep.name, finalists.STAGE)
     lines = leaderboard(rows, finals, objective=sweep.search.objective, second=sweep.search.second)
     write_text(sweep.paths.leaderboard_csv, to_csv(lines))
-    single, ensemble = judged.ensembles[SINGLE], judged.ensembles[sweep.ensemble.kind]
     found = {
         "study": sweep.name,
         "dataset": {
@@ -70,16 +73,7 @@ def write(
             "n_folds": prepared.split.n_folds,
         },
         "trials": _counts(rows),
-        "best_single": single,
-        "ensemble": ensemble,
-        "ensembles": judged.ensembles,
-        "baselines": judged.baselines,
-        "gains": judged.gains,
-        "optimism": {
-            name: one["validation"]["accuracy"] - one["test"]["accuracy"]
-            for name, one in {"best_single": single, "ensemble": ensemble}.items()
-        },
-        "test_looks": judged.test_looks,
+        **judged.as_report(),
         "cost": _costs([*rows.values(), *finals.values()], len(rows), cost),
         "versions": {"python": platform.python_version(), **_versions()},
         "seed": sweep.search.seed,
@@ -120,7 +114,7 @@ def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
     for kind, one in found["ensembles"].items():
         style = "bold" if kind == found["ensemble"]["kind"] else ""
-        members = ", ".join(map(str, one["members"]))
+        members = _few(one["members"])
         gain = _gain(found, kind)
         table.add_row(kind, _percent(one["validation"]), *_scored(one), members, gain, style=style)
     table.add_section()
@@ -136,14 +130,15 @@ def headline(found: Mapping[str, Any]) -> str:
     ensemble, single = found["ensemble"], found["best_single"]
     low, high = ensemble["test"]["ci95"]
     rivals = {name: one["test"]["accuracy"] for name, one in found["baselines"].items()}
-    best = max(rivals, key=lambda name: rivals[name])
+    best = max(rivals, key=lambda name: rivals[name]) if rivals else None
+    beside = "" if best is None else f", the best baseline ({best}) {rivals[best]:.1%}"
     looks = found["test_looks"]
     test = ensemble["test"]
     said = (
         f"The {ensemble['kind']} ensemble of {len(ensemble['members'])} names "
         f"{test['accuracy']:.1%} of {test['n']} locked-away tracks rightly "
         f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
-        f"{single['test']['accuracy']:.1%}, the best baseline ({best}) {rivals[best]:.1%}. "
+        f"{single['test']['accuracy']:.1%}{beside}. "
         f"The search believed {ensemble['validation']['accuracy']:.1%}. "
         f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
     )
@@ -152,6 +147,13 @@ def headline(found: Mapping[str, Any]) -> str:
         groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"
         said += f" Its {groups} few: the true interval is wider."
     return said
+
+
+def _few(members: Sequence[int]) -> str:
+    """The members' numbers, as many as a table has room for."""
+    shown = ", ".join(map(str, members[:MOST_MEMBERS]))
+    more = len(members) - MOST_MEMBERS
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _scored(one: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -15,7 +15,8 @@ from datasets.errors import UserError, unknown
 from lightning_models.train_config import TrainConfig
 from search import ensembles as ensemble_files
 from search import grid
-from search.config import SweepConfig, read_values
+from search.config import Ensemble, SweepConfig, read_values
+from search.selection import AUTO
 from search.space import Candidate, SearchSpace, load_architecture, make_space
 
 
@@ -86,12 +87,18 @@ def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
     problems += bad_space
     if space is not None and sweep.search.sampler == "grid":
         problems += grid.problems(space)
-    for kind in {*sweep.ensemble.kinds, sweep.ensemble.kind}:
-        if kind not in (known := plugins.names(ensemble_files)):
-            problems.append(f"ensemble: {unknown('ensemble', kind, known)}")
+    problems += ensemble_problems(sweep.ensemble)
     if problems or dataset is None or space is None:
         return None, problems
     return Resolved(sweep, dataset, dataset_config, features, space), []
+
+
+def ensemble_problems(wanted: Ensemble) -> list[str]:
+    """What is wrong with the names of ensembles."""
+    known = plugins.names(ensemble_files)
+    kinds = dict.fromkeys([*wanted.kinds, *({wanted.kind} - {AUTO})])
+    bad = [kind for kind in kinds if kind not in known]
+    return [f"ensemble: {unknown('ensemble', kind, known)}" for kind in bad]
 
 
 def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType | None, Any]:

@@ -7,25 +7,25 @@ Statistical Predictions", doi:10.1111/j.2517-6161.1974.tb00994.x.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lightning_models.metrics import accuracy, log_loss
-from search.base import Groups, Labels, Proba, Weights, check_rows, weighted_mean
+from search.base import Floats, Groups, Labels, Model, Said, check_rows, weighted_mean
 
 
-def fit(proba: Proba, labels: Labels, groups: Groups, seed: int) -> Weights:  # noqa: ARG001
+def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001
     """All weight to the member with the highest out-of-fold accuracy, ties by log loss.
 
     `groups` and `seed` are not needed. See `search.base.Ensemble`.
     """
+    proba = said.proba
     check_rows(proba, labels, groups, n_dims=3)
     losses = [log_loss(one, labels) for one in proba]
     best = max(range(len(proba)), key=lambda m: (accuracy(proba[m], labels), -losses[m]))
     weights = np.zeros(len(proba))
     weights[best] = 1.0
-    return weights
+    return Model(weights)
 
 
-def predict(weights: Weights, proba: Proba) -> NDArray[np.float64]:
+def predict(model: Model, said: Said) -> Floats:
     """What the chosen member says. See `search.base.Ensemble`."""
-    return weighted_mean(weights, proba)
+    return weighted_mean(model.weights, said.proba)

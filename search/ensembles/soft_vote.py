@@ -7,13 +7,12 @@ Source: Kittler et al. 1998, "On Combining Classifiers" (the sum rule), doi:10.1
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lightning_models.metrics import accuracy, log_loss
-from search.base import Groups, Labels, Proba, Weights, check_rows, weighted_mean
+from search.base import Floats, Groups, Labels, Model, Proba, Said, check_rows, weighted_mean
 
 
-def fit(proba: Proba, labels: Labels, groups: Groups, seed: int) -> Weights:  # noqa: ARG001
+def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001
     """The same weight to each of the top k members, none to the others.
 
     Members are ranked by out-of-fold accuracy, then log loss; k is the one whose mean has the
@@ -21,9 +20,11 @@ def fit(proba: Proba, labels: Labels, groups: Groups, seed: int) -> Weights:  # 
     more members varies less on new tracks, and nothing speaks against it. `groups` and `seed` are
     not needed. See `search.base.Ensemble`.
     """
+    proba = said.proba
     check_rows(proba, labels, groups, n_dims=3)
     n_members = len(proba)
-    ranked = sorted(range(n_members), key=lambda member: _score(proba[member], labels))
+    own = [_score(one, labels) for one in proba]
+    ranked = sorted(range(n_members), key=own.__getitem__)
     total = np.zeros(proba.shape[1:])
     scores = []
     for k, member in enumerate(ranked, start=1):
@@ -32,12 +33,12 @@ def fit(proba: Proba, labels: Labels, groups: Groups, seed: int) -> Weights:  # 
     best_k = -min(scores)[1]
     weights = np.zeros(n_members)
     weights[ranked[:best_k]] = 1.0 / best_k
-    return weights
+    return Model(weights, facts={"k": best_k})
 
 
-def predict(weights: Weights, proba: Proba) -> NDArray[np.float64]:
+def predict(model: Model, said: Said) -> Floats:
     """The mean of the chosen members. See `search.base.Ensemble`."""
-    return weighted_mean(weights, proba)
+    return weighted_mean(model.weights, said.proba)
 
 
 def _score(proba: Proba, labels: Labels) -> tuple[float, float]:

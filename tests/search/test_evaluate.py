@@ -2,11 +2,21 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_fscore_support
 
 from datasets.errors import UserError
 from lightning_models import metrics
 from search.base import Labels, Proba
-from search.evaluate import paired_difference, score
+from search.evaluate import (
+    compare,
+    mcnemar,
+    optimism,
+    paired_difference,
+    per_class,
+    score,
+    share_interval,
+)
 
 
 def rows(right: list[bool], *, sure: float = 0.8) -> tuple[Proba, Labels]:
@@ -139,3 +149,67 @@ def test_what_cannot_be_scored_is_refused(what: str) -> None:
         score(proba, labels, groups)
     with pytest.raises(UserError):
         paired_difference(proba, proba, labels, groups)
+
+
+def test_mcnemars_test_is_the_exact_binomial_one() -> None:
+    rng = np.random.default_rng(0)
+    a, labels = rows((rng.random(80) < 0.8).tolist())
+    b, _ = rows((rng.random(80) < 0.6).tolist())
+    found = mcnemar(a, b, labels)
+    right_a, right_b = (p.argmax(axis=1) == labels for p in (a, b))
+    first, second = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
+    assert (found["only_first"], found["only_second"]) == (first, second)
+    known = binomtest(first, first + second, 0.5).pvalue
+    assert found["mcnemar_p"] == pytest.approx(known)
+    assert mcnemar(b, a, labels)["mcnemar_p"] == pytest.approx(known)
+    assert mcnemar(a, a, labels)["mcnemar_p"] == 1
+
+
+def test_comparing_all_says_of_each_two_what_comparing_two_does() -> None:
+    rng = np.random.default_rng(0)
+    said = {}
+    for name, skill in (("a", 0.8), ("b", 0.6), ("c", 0.7)):
+        said[name], labels = rows((rng.random(90) < skill).tolist())
+    groups = np.arange(90) // 3
+    found = compare(said, labels, groups, seed=4)
+    assert [(one["first"], one["second"]) for one in found] == [("a", "b"), ("a", "c"), ("b", "c")]
+    for one in found:
+        pair = said[one["first"]], said[one["second"]]
+        difference, ci95 = paired_difference(*pair, labels, groups, seed=4)
+        assert one["difference"] == pytest.approx(difference)
+        assert one["ci95"] == pytest.approx(ci95)
+        assert one["mcnemar_p"] == mcnemar(*pair, labels)["mcnemar_p"]
+    json.dumps(found, allow_nan=False)
+    assert compare({"a": said["a"]}, labels, groups) == []
+
+
+def test_per_class_figures_are_sklearns() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 100)
+    proba = rng.dirichlet(np.ones(4), size=100)
+    found = per_class(proba, labels, ["a", "b", "c", "d"])
+    known = precision_recall_fscore_support(labels, proba.argmax(axis=1))
+    for i, one in enumerate(found.values()):
+        said = (one["precision"], one["recall"], one["f1"], one["n"])
+        assert said == pytest.approx([column[i] for column in known])
+
+
+def test_what_cannot_be_said_of_a_class_is_none() -> None:
+    proba = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
+    found = per_class(proba, np.array([0, 0]), ["a", "b", "c"])
+    assert found["a"] == {"n": 2, "precision": 1, "recall": 0.5, "f1": pytest.approx(2 / 3)}
+    assert found["b"] == {"n": 0, "precision": 0, "recall": None, "f1": 0}
+    assert found["c"] == {"n": 0, "precision": None, "recall": None, "f1": None}
+
+
+def test_optimism_is_what_was_believed_minus_what_is_true() -> None:
+    scored = {"validation": {"accuracy": 0.9}, "out_of_fold": {"accuracy": 0.7}}
+    found = optimism({**scored, "test": {"accuracy": 0.75}})
+    assert found == pytest.approx({"validation": 0.15, "out_of_fold": -0.05})
+
+
+def test_the_interval_of_a_share_is_that_of_the_accuracy() -> None:
+    proba, labels = rows([True] * 30 + [False] * 10)
+    groups = np.arange(40) // 2
+    right = proba.argmax(axis=1) == labels
+    assert share_interval(right, groups, seed=3) == score(proba, labels, groups, seed=3).ci95

@@ -57,7 +57,9 @@ def test_a_table_is_swept_whatever_balances_its_classes(
     )
     assert found["dataset"]["n_tracks"] == 36
     assert found["ensemble"]["test"]["accuracy"] > 0.8
-    assert set(found["baselines"]) == {"logistic_regression", "svm", "knn", "random_forest"}
+    assert set(found["baselines"]) == {
+        "logistic_regression", "svm", "knn", "random_forest", "gradient_boosting",
+    }  # fmt: skip
     kept = json.loads((tmp_path / "runs/ready/split.json").read_text())
     assert "synthetic" not in json.dumps(kept)
 

@@ -1,0 +1,73 @@
+"""Makes an ensemble as sure as it is right: one temperature, learnt on out-of-fold rows.
+
+A mean of several networks is mostly too timid, a single one too sure; the order of the classes, and
+so the accuracy, stays. `search.judge` reports scores before and after.
+
+Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from lightning_models.metrics import log_loss
+from search.base import Floats, Labels, Proba
+from search.cross_fit import held_out
+
+SMALLEST = 1e-9
+"""What logarithms are taken of at least."""
+
+LOG_BOUNDS = (-3.0, 3.0)
+"""Of the logarithm of the temperature: 0.05 to 20."""
+
+
+def temperature(proba: Proba, labels: Labels) -> float:
+    """The temperature at which `proba` (n, n_classes) has the lowest log loss on `labels` (n,).
+
+    Below 1 makes surer, above 1 more timid. A few rows that are all right would ask for 0, and are
+    stopped at a bound.
+    """
+    logs = _logs(proba)
+
+    def loss(log_temperature: float) -> float:
+        log_p = log_softmax(logs / np.exp(log_temperature), axis=1)
+        return -float(log_p[np.arange(len(labels)), labels].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=LOG_BOUNDS, method="bounded").x))
+
+
+def calibrate(proba: Proba, at: float) -> Floats:
+    """`proba` (n, n_classes) at another temperature; rows sum to 1."""
+    return np.asarray(softmax(_logs(proba) / at, axis=1))
+
+
+def cross_calibrate(proba: Proba, labels: Labels, cuts: NDArray[np.int64]) -> Floats:
+    """`proba` (n, n_classes), each cut at the temperature of all others: honest for a report.
+
+    With a single cut it is that of its own rows.
+    """
+    if cuts.max() == 0:
+        return calibrate(proba, temperature(proba, labels))
+    found = np.zeros(proba.shape)
+    for out in held_out(cuts):
+        found[out] = calibrate(proba[out], temperature(proba[~out], labels[~out]))
+    return found
+
+
+def honest_temperature(
+    proba: Proba, labels: Labels, cuts: NDArray[np.int64]
+) -> tuple[float, Floats]:
+    """The temperature to use, and the rows as `cross_calibrate` says them.
+
+    Where a temperature that was learnt on some groups makes others worse, which happens with few
+    groups, it is 1 and the rows stay as they are.
+    """
+    after = cross_calibrate(proba, labels, cuts)
+    if log_loss(after, labels) < log_loss(proba, labels):
+        return temperature(proba, labels), after
+    return 1.0, np.asarray(proba, np.float64)
+
+
+def _logs(proba: Proba) -> Floats:
+    return np.asarray(np.log(np.maximum(proba, SMALLEST, dtype=np.float64)))

@@ -1,0 +1,184 @@
+"""`chorale ensemble STUDY [--members N] [--kinds A,B]`: ensembles anew, without training."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from search.commands.study_words import StudyWords, console, study_words
+
+if TYPE_CHECKING:
+    from search.baselines import Baseline
+    from search.combine import Member
+    from search.config import SweepConfig
+    from search.store import Ledger
+    from search.truth import Truth
+
+HELP = """\
+usage: chorale ensemble STUDY [--members N] [--kinds A,B,...] [--kind KIND] [--coverage SHARE]
+                        [--runs FOLDER] [--store URL]
+
+Makes the ensembles of a finished study again, from what its finalists said and without training
+anything, and writes them and the report anew. It looks at the locked test set once more, and the
+report counts that look.
+
+  --members N       combine at most N finalists, the best out of fold
+  --kinds A,B,...   which ensembles: soft_vote, weighted_vote, greedy, stacking, fusion, hard_vote
+  --kind KIND       which one the headline is about; auto chooses on held-out groups
+  --coverage SHARE  how often a set of classes shall hold the true one: 0.9
+  --runs FOLDER     the folder of all studies (runs)
+  --store URL       the ledger, where it is not in that folder
+"""
+KEYS = ("members", "kinds", "kind", "coverage")
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    given = study_words(words, options=KEYS)
+    name = given.named("ensemble")
+    from search.store import Ledger
+
+    sweep = _sweep(given, name)
+    report = _report(sweep)
+    ledger = Ledger(sweep.ledger_url)
+    try:
+        ledger.refuse_held(name)
+        found = rebuild(sweep, ledger, report)
+    finally:
+        ledger.close()
+    from search.report import show
+
+    show(found, console(), folder=str(sweep.paths.root))
+    console().print(found["selection"]["reason"])
+    return 0
+
+
+def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -> dict[str, Any]:
+    """Fits, looks, and writes `report.json`; gives what stands in it.
+
+    Args:
+        sweep: the study's config, with what was asked for on the command line.
+        ledger: knows its finalists, and counts the look.
+        report: what `report.json` said until now.
+
+    Raises:
+        UserError: no finalist came to its end, or the bank is damaged.
+    """
+    from datasets.atomic import write_json
+    from search.judge import judge_bank
+
+    truth = _truth(sweep)
+    members = _members(sweep, truth, ledger)
+    baselines = _baselines(sweep, truth, report["baselines"])
+    judged = judge_bank(sweep, truth, ledger, members, baselines)
+    found = {**report, **judged.as_report()}
+    # of a study whose baselines were not kept, their scores stand as they were
+    found["baselines"] = {**report["baselines"], **judged.baselines}
+    write_json(sweep.paths.report_json, found)
+    return found
+
+
+def _sweep(given: StudyWords, name: str) -> "SweepConfig":
+    from datasets.config import listed
+    from datasets.errors import UserError
+    from search import config, yaml_file
+    from search.resolve import ensemble_problems
+
+    file = given.runs.study(name).sweep_yaml
+    if not file.is_file():
+        raise UserError(
+            f"there is no study '{name}' in '{given.runs.root}' ('{file}' is missing); chorale "
+            f"list shows them all, --runs FOLDER looks elsewhere"
+        )
+    asked = {key: given.options[key] for key in KEYS if key in given.options}
+    if "kinds" in asked:
+        kinds = ", ".join(kind for kind in asked["kinds"].split(",") if kind.strip())
+        asked["kinds"] = f"[{kinds}]"
+    values = yaml_file.overrides([f"--ensemble.{key}={value}" for key, value in asked.items()])
+    values |= {"name": name, "runs": str(given.runs.root)}
+    if "store" in given.options:
+        values["store"] = given.options["store"]
+    sweep = config.load(str(file), values)
+    if problems := ensemble_problems(sweep.ensemble):
+        raise listed(problems, where=f"chorale ensemble {name}")
+    return sweep
+
+
+def _report(sweep: "SweepConfig") -> dict[str, Any]:
+    from datasets.errors import UserError
+
+    try:
+        found: dict[str, Any] = json.loads(sweep.paths.report_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"study '{sweep.name}' has no report yet that could be made anew ({error}); end it "
+            f"first: chorale resume {sweep.name}"
+        ) from None
+    return found
+
+
+def _truth(sweep: "SweepConfig") -> "Truth":
+    """What the study keeps; of a study that keeps none, from its dataset."""
+    from search.truth import read_truth, truth_of, write_truth
+
+    if (kept := read_truth(sweep.paths)) is not None:
+        return kept
+    from dataclasses import replace
+
+    from datasets.errors import UserError
+    from search.prepare import prepare
+    from search.progress import Progress
+    from search.resolve import resolve
+    from search.workers import workers
+
+    resolved = resolve(sweep, where=str(sweep.paths.sweep_yaml))
+    with workers(replace(sweep.cluster, address="none")) as crew, crew.mapping() as run:
+        truth = truth_of(prepare(resolved, Progress(console()), run))
+    kept_hash = json.loads(sweep.paths.split_json.read_text(encoding="utf-8"))["hash"]
+    if truth.split.hash != kept_hash:
+        raise UserError(
+            f"the dataset is not what study '{sweep.name}' was run on: it is split in another way; "
+            f"bring the old one back, or start another study with --name {sweep.name}-2"
+        )
+    write_truth(sweep.paths, truth)
+    return truth
+
+
+def _members(sweep: "SweepConfig", truth: "Truth", ledger: "Ledger") -> "list[Member]":
+    """Every finalist that was trained on every fold."""
+    from datasets.errors import UserError
+    from search.combine import read_member
+    from search.finalists import STAGE, Job
+
+    jobs: dict[int, list[Job]] = {}
+    for key, row in ledger.rows(sweep.name, STAGE).items():
+        number, fold, seed = map(int, key.split("/"))
+        if row.state == "COMPLETE" and seed < sweep.finalists.seeds:
+            jobs.setdefault(number, []).append(Job(number, fold, seed))
+    n = truth.split.n_folds * sweep.finalists.seeds
+    whole = {number: mine for number, mine in sorted(jobs.items()) if len(mine) == n}
+    if not whole:
+        raise UserError(
+            f"no finalist of study '{sweep.name}' came to its end; go on with it: chorale resume "
+            f"{sweep.name}"
+        )
+    return [read_member(sweep.paths, truth.split, number, mine) for number, mine in whole.items()]
+
+
+def _baselines(sweep: "SweepConfig", truth: "Truth", known: Mapping[str, Any]) -> "list[Baseline]":
+    """Those whose predictions the study keeps."""
+    from search import bank
+    from search.baselines import Baseline
+
+    split = truth.split
+    expected = {"out_of_fold": split.development_ids, "test": split.test_ids}
+    found = []
+    for name, one in known.items():
+        path = sweep.paths.baseline(name)
+        if path.is_file():
+            parts = bank.read(path, expected, split=split.hash)
+            said = (parts["out_of_fold"].proba, parts["test"].proba)
+            found.append(Baseline(name, one["params"], *said))
+    return found

@@ -1,0 +1,48 @@
+"""Fitted ensembles on disk: JSON for what people read, safetensors for arrays. No pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from datasets.atomic import atomic
+from datasets.errors import UserError
+from search.base import Model
+
+
+def write_model(path: Path, model: Model, *, kind: str, members: tuple[int, ...]) -> None:
+    """Writes all that `predict` needs; `members` are trial numbers in the model's order."""
+    tensors = {f"array.{name}": np.ascontiguousarray(a) for name, a in model.arrays.items()}
+    tensors["weights"] = np.ascontiguousarray(model.weights)
+    card = {
+        "kind": kind,
+        "members": json.dumps(list(members)),
+        "facts": json.dumps(dict(model.facts), allow_nan=False),
+    }
+    with atomic(path) as temporary:
+        safetensors.numpy.save_file(tensors, temporary, metadata=card)
+
+
+def read_model(path: Path) -> tuple[str, tuple[int, ...], Model]:
+    """The kind, the members and the model that `write_model` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            card = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts: dict[str, Any] = json.loads(card["facts"])
+        members = tuple(int(number) for number in json.loads(card["members"]))
+        arrays = {k.removeprefix("array."): v for k, v in tensors.items() if k != "weights"}
+        return card["kind"], members, Model(tensors["weights"], arrays, facts)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; make it again with: chorale ensemble STUDY") from None
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); make it again with: chorale ensemble STUDY"
+        ) from None

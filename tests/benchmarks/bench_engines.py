@@ -1,0 +1,295 @@
+"""Chorale beside Ray Tune with Lightning and a plain Optuna loop: same data, space and epochs.
+
+    python -m tests.benchmarks.bench_engines [--architecture mlp|cnn] [--trials 64] [--epochs 12]
+        [--seeds 0 1 2] [--arms chorale "ray, tuned" ...] [--target 0.8] [--cores 2]
+
+Each arm runs in a process of its own (Ray as a private one), one after the other, arms taking turns
+seed by seed. All train the same `nn.Module` on the same rows, search the same space, try the same
+known-good points first, then what their sampler proposes (TPE), and go on past a third of the
+epochs with the best third of the trials. What differs is the engine:
+
+chorale         the search stage of `chorale sweep`: ledger, bank, TensorBoard and all
+ray, default    Tuner, OptunaSearch, ASHA, Lightning's Trainer, TuneReportCheckpointCallback
+ray, tuned      actors reused, one thread, data put once, no checkpoints, Lightning's and Tune's
+                loggers off, batches indexed instead of collated, as many trials at once as cores
+optuna, default study.optimize in one process with PyTorch's threads, Trainer and DataLoader as
+                they come
+optuna, tuned   one forked process for each core, one thread each, journal storage, extras off
+
+Trials an hour count the search alone, and, in the second column, with the start of the process, its
+imports and Ray. A trial's overhead is the time from the end of the trial before on the same slot to
+its own end, less its training and validation. In Chorale that is what its `Watch` times, in
+Lightning from `on_train_epoch_start` to `on_validation_end`, the loggers and bars in between
+counted as training, so not as overhead. The first trial of each slot, with its imports, stands in a
+column of its own. Memory is the highest PSS of the whole process tree. Time to target counts from
+the search's begin to the first epoch of that validation accuracy. Goals, on 2 cores: at most 0.1 s
+of overhead, at least 3 times (mlp), 2 times (cnn) the tuned Ray arm's trials an hour.
+"""
+
+import argparse
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from rich.console import Console
+
+from search.config import SweepConfig
+from search.plan import SEARCH_FOLD
+from search.prepare import prepare
+from search.progress import Progress
+from search.resolve import resolve
+from tests.benchmarks.engines.events import Events, Figures, figures, mean, median
+from tests.benchmarks.engines.task import FEATURES, NARROWED, Rows, Task
+
+PACKAGE = "tests.benchmarks.engines"
+ARMS: Mapping[str, tuple[str, ...]] = {
+    "chorale": ("arm_chorale",),
+    "ray, tuned": ("arm_ray", "tuned"),
+    "optuna, tuned": ("arm_optuna", "tuned"),
+    "ray, default": ("arm_ray", "default"),
+    "optuna, default": ("arm_optuna", "default"),
+}
+TARGETS = {"mlp": 0.80, "cnn": 0.70}
+SAMPLE_S = 1.0
+LIMIT_S = 3600.0
+N_COLUMNS, N_CLASSES, N_ROWS = 57, 10, 1250
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class MemoryWatch(threading.Thread):
+    """Samples the memory of a process and all below it; shared pages count once (PSS)."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_mb = 0.0
+        self._process = psutil.Process(pid)
+
+    def run(self) -> None:
+        try:
+            while self._process.is_running():
+                below = self._process.children(recursive=True)
+                pss = sum(map(_pss, [self._process, *below]))
+                self.peak_mb = max(self.peak_mb, pss / 2**20)
+                time.sleep(SAMPLE_S)
+        except psutil.NoSuchProcess:
+            return
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+
+
+def table(path: Path) -> None:
+    """Writes a made-up table: classes of three clusters each, bent into 57 columns, with noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(N_ROWS) % N_CLASSES
+    centres = rng.normal(scale=1.6, size=(N_CLASSES, 3, 8))
+    latent = centres[labels, rng.integers(3, size=N_ROWS)] + rng.normal(size=(N_ROWS, 8))
+    bent = np.tanh(latent @ rng.normal(scale=0.5, size=(8, 32)))
+    values = bent @ rng.normal(size=(32, N_COLUMNS)) + rng.normal(size=(N_ROWS, N_COLUMNS))
+    made = pd.DataFrame(values, columns=[f"c{i}" for i in range(N_COLUMNS)])
+    made.insert(0, "label", [f"class-{label}" for label in labels])
+    made.to_csv(path, index=False, float_format="%.5f")
+
+
+def prepare_data(architecture: str, folder: Path) -> tuple[str, str]:
+    """Features and split, as a sweep makes them; gives the feature store and the file of rows."""
+    if architecture == "mlp":
+        table(folder / "table.csv")
+        dataset: dict[str, Any] = {"name": "table", "root": str(folder / "table.csv")}
+    else:
+        root = str(folder / "synthetic")
+        dataset = {"name": "synthetic", "root": root, "n_tracks": 400, "clip_s": 3.0}
+    features = FEATURES[architecture]
+    sweep = SweepConfig(
+        dataset=dataset,
+        architectures=(architecture,),
+        features={features: {"n_mels": 64} if features == "mel" else None},
+        space=dict(NARROWED[architecture]),
+        runs=str(folder / "runs"),
+    )
+    resolved = resolve(sweep, where="the benchmark")
+    prepared = prepare(resolved, Progress(Console(quiet=True)), map)
+    rows = Rows(
+        labels=prepared.labels,
+        train=prepared.rows(prepared.split.train_ids(SEARCH_FOLD)),
+        valid=prepared.rows(prepared.split.valid_ids(SEARCH_FOLD)),
+        class_names=prepared.class_names,
+    )
+    rows.write(folder / "rows.npz")
+    print(f"{len(rows.train)} training and {len(rows.valid)} validation rows of {features}")
+    return str(prepared.stores[features].resolve()), str(folder / "rows.npz")
+
+
+def environment() -> dict[str, str]:
+    """What an arm inherits: nothing that sets its threads, no GPU, and a Ray that strangers do not
+    reach.
+    """
+    kept = {k: v for k, v in os.environ.items() if k not in THREADS}
+    root = str(Path(__file__).resolve().parents[2])
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
+        "CUDA_VISIBLE_DEVICES": "",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def run(arm: str, task: Task, *, target: float) -> Figures:
+    """Runs one arm to its end.
+
+    Raises:
+        RuntimeError: it failed; the text is what it said last.
+    """
+    folder = Path(task.folder)
+    task.write(folder / "task.json")
+    file, *more = ARMS[arm]
+    command = [sys.executable, "-m", f"{PACKAGE}.{file}", str(folder / "task.json"), *more]
+    said = folder / "said.txt"
+    with said.open("w") as output:
+        spawned_s = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            cwd=folder,
+            start_new_session=True,
+        )
+        watch = MemoryWatch(process.pid)
+        watch.start()
+        try:
+            code = process.wait(LIMIT_S)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)  # its own session: nobody else's processes
+            process.wait(30)
+            raise
+    try:
+        if code:
+            raise RuntimeError(f"it ended with {code}")
+        return figures(
+            Events(str(folder / "events.jsonl")),
+            spawned_s=spawned_s,
+            target=target,
+            memory_mb=watch.peak_mb,
+            trials=task.trials,
+        )
+    except RuntimeError as error:
+        raise RuntimeError(f"{arm}: {error}; it said:\n{said.read_text()[-4000:]}") from None
+
+
+def main() -> int:
+    given = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the arm ends, too
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
+    found: dict[str, list[Figures]] = {arm: [] for arm in given.arms}
+    with tempfile.TemporaryDirectory() as scratch:
+        store, rows = prepare_data(given.architecture, Path(scratch))
+        print(
+            f"{given.architecture}: {given.trials} trials of at most {given.epochs} epochs, "
+            f"{given.cores} cores, seeds {given.seeds}, target {given.target}\n{HEAD}",
+            flush=True,
+        )
+        for seed in given.seeds:
+            for arm in given.arms:
+                folder = tempfile.mkdtemp(dir=scratch)
+                ray = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # its sockets' paths are short
+                try:
+                    task = Task(
+                        architecture=given.architecture,
+                        trials=given.trials,
+                        epochs=given.epochs,
+                        seed=seed,
+                        cores=given.cores,
+                        store=store,
+                        rows=rows,
+                        folder=folder,
+                        ray=ray,
+                    )
+                    done = run(arm, task, target=given.target)
+                finally:
+                    shutil.rmtree(ray, ignore_errors=True)
+                found[arm].append(done)
+                print(line(f"{arm}, seed {seed}", [done]), flush=True)
+    print()
+    for arm, each in found.items():
+        print(line(f"{arm}, all", each))
+    _print_ratios(found)
+    return 0
+
+
+HEAD = (
+    f"{'arm':<24}{'epochs':>7}{'start':>7}{'search':>8}{'trials/h':>10}{'w. start':>9}"
+    f"{'overhead s: mean':>18}{'median':>8}{'cold':>7}{'ms an epoch':>12}{'PSS MB':>8}"
+    f"{'best':>7}{'to target':>11}"
+)
+
+
+def line(name: str, each: Sequence[Figures]) -> str:
+    """One line of the table: means over seeds, of times to target the median and how many did."""
+    warm = [value for one in each for value in one.overhead_s]
+    cold = [value for one in each for value in one.cold_s]
+    hits = [one.to_target_s for one in each if one.to_target_s is not None]
+    reached = f"{median(hits):.1f}" if hits else "never"
+    if len(each) > 1:
+        reached += f" ({len(hits)}/{len(each)})"
+    epoch_ms = 1000 * sum(one.steps_s for one in each) / sum(one.epochs for one in each)
+    return (
+        f"{name:<24}{mean([one.epochs for one in each]):>7.0f}"
+        f"{mean([one.start_s for one in each]):>7.1f}{mean([one.search_s for one in each]):>8.1f}"
+        f"{mean([one.per_hour for one in each]):>10.0f}"
+        f"{mean([one.per_hour_with_start for one in each]):>9.0f}"
+        f"{mean(warm):>18.3f}{median(warm):>8.3f}{mean(cold):>7.2f}{epoch_ms:>12.1f}"
+        f"{max(one.memory_mb for one in each):>8.0f}{mean([one.best for one in each]):>7.3f}"
+        f"{reached:>11}"
+    )
+
+
+def _print_ratios(found: Mapping[str, Sequence[Figures]]) -> None:
+    """How many times another arm's trials an hour Chorale makes."""
+    ours = found.get("chorale")
+    if not ours:
+        return
+    for arm, each in found.items():
+        if arm != "chorale":
+            search = mean([one.per_hour for one in ours]) / mean([one.per_hour for one in each])
+            whole = mean([one.per_hour_with_start for one in ours]) / mean(
+                [one.per_hour_with_start for one in each]
+            )
+            print(f"chorale / {arm:<16} {search:>6.2f} times, with the start {whole:.2f} times")
+
+
+def _options() -> argparse.Namespace:
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    words.add_argument("--architecture", choices=list(NARROWED), default="mlp")
+    words.add_argument("--trials", type=int, default=64)
+    words.add_argument("--epochs", type=int, default=12)
+    words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    words.add_argument("--arms", choices=list(ARMS), nargs="+", default=list(ARMS))
+    words.add_argument("--target", type=float, help="validation accuracy; 0.80 of mlp, 0.70 of cnn")
+    words.add_argument("--cores", type=int, default=2)
+    given = words.parse_args()
+    if given.target is None:
+        given.target = TARGETS[given.architecture]
+    return given
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""How long ensembles take, and `chorale ensemble` on a bank that no network had to be trained for.
+
+    python tests/benchmarks/bench_ensembles.py [--members 100] [--tracks 1000] [--classes 10]
+
+The bank holds members whose skill and mistakes differ, with embeddings of each fold's network in
+axes of their own. Seconds, one process; cross-fitting makes six fits of each kind.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from datasets import plugins
+from datasets.atomic import write_json, write_text
+from datasets.split import Split
+from search import bank, ensembles
+from search.bank import Part
+from search.cli import main
+from search.combine import fit, read_member
+from search.config import Ensemble, SweepConfig, to_yaml
+from search.finalists import Job
+from search.paths import Runs
+from search.store import Ledger, Row
+from search.truth import Truth, read_truth, write_truth
+
+N_FOLDS = 5
+WIDTH = 64
+ARCHITECTURES = ("cnn", "crnn", "recurrent", "mobilenet")
+
+
+def make_study(
+    runs: Path,
+    *,
+    n_members: int,
+    n_tracks: int,
+    n_classes: int,
+    width: int = WIDTH,
+    skill: float = 1.0,
+    name: str = "banked",
+    ensemble: dict[str, Any] | None = None,
+) -> SweepConfig:
+    """A finished study without audio or networks: ledger, split, bank and a report to renew.
+
+    A fifth of the tracks, in groups of four, is locked away.
+    """
+    rng = np.random.default_rng(0)
+    ids = [f"t{i:05d}" for i in range(n_tracks)]
+    group = np.arange(n_tracks) // 4
+    labels = (group % n_classes).astype(np.int64)
+    block = group // n_classes  # one group of each class
+    is_test = block % 5 == 4
+    fold = (block - block // 5) % N_FOLDS
+    split = Split(
+        tuple(i for i, out in zip(ids, is_test, strict=True) if out),
+        {i: int(f) for i, f, out in zip(ids, fold, is_test, strict=True) if not out},
+        "made up", N_FOLDS, 0,
+    )  # fmt: skip
+    sweep = SweepConfig(
+        dataset={"name": "folder", "root": "nowhere"}, name=name, runs=str(runs),
+        ensemble=Ensemble(members=n_members, **(ensemble or {})),
+    )  # fmt: skip
+    paths = Runs(runs).study(name)
+    label_of = dict(zip(ids, map(int, labels), strict=True))
+    group_of = {i: f"g{g}" for i, g in zip(ids, group, strict=True)}
+    names = tuple(f"genre{c}" for c in range(n_classes))
+    write_truth(paths, Truth(names, split, label_of, group_of))
+    write_json(paths.split_json, split.to_json())
+    write_text(paths.sweep_yaml, to_yaml(sweep))
+    write_json(paths.report_json, {"study": name, "baselines": {}, "seed": 0})
+    at = {track: i for i, track in enumerate(ids)}
+    hard = rng.normal(size=(n_tracks, n_classes))  # what all members find misleading
+    ledger = Ledger(sweep.ledger_url)
+    ledger.create(name, {})
+    for number in range(n_members):
+        own = rng.normal(size=(n_tracks, n_classes)) + hard
+        own += skill * rng.uniform(0.7, 1.3) * 2 * np.eye(n_classes)[labels]
+        proba = np.exp(own) / np.exp(own).sum(axis=1, keepdims=True)
+        facts = {"architecture": ARCHITECTURES[number % len(ARCHITECTURES)]}
+        ledger.record(name, "search", Row(str(number), "COMPLETE", facts=facts))
+        valid = Part(split.valid_ids(0), proba[[at[i] for i in split.valid_ids(0)]])
+        bank.write(paths.trial(number).predictions, {"valid": valid}, split=split.hash)
+        for one in range(N_FOLDS):
+            seen = np.tanh(own @ rng.normal(size=(n_classes, width))).astype(np.float32)
+            parts = {}
+            for part, track_ids in (("valid", split.valid_ids(one)), ("test", split.test_ids)):
+                rows = [at[i] for i in track_ids]
+                parts[part] = Part(track_ids, proba[rows], seen[rows])
+            where = paths.finalist(number, fold=one, seed=0).predictions
+            bank.write(where, parts, split=split.hash)
+            ledger.record(name, "finalists", Row(f"{number}/{one}/0", "COMPLETE"))
+    ledger.leave(name, "complete", spent_s=0.0)
+    ledger.close()
+    return sweep
+
+
+def bench() -> None:
+    """Prints the table."""
+    words = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("members", 100), ("tracks", 1000), ("classes", 10)):
+        words.add_argument(f"--{name}", type=int, default=default)
+    given = words.parse_args()
+    sizes = {f"n_{name}": value for name, value in vars(given).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        # so many tracks that so many are for development
+        sizes["n_tracks"] = sizes["n_tracks"] * 5 // 4
+        sweep = make_study(Path(folder), **sizes)
+        truth = read_truth(sweep.paths)
+        if truth is None:
+            raise RuntimeError("the study keeps no truth")
+        began = time.perf_counter()
+        jobs = {n: [Job(n, f, 0) for f in range(N_FOLDS)] for n in range(given.members)}
+        members = [read_member(sweep.paths, truth.split, n, mine) for n, mine in jobs.items()]
+        table = Table(title=f"{given.members} members x {given.tracks} tracks x {given.classes}")
+        for column in ("kind", "fit and cross-fit, s", "held-out accuracy", "fitted", "test"):
+            table.add_column(column, justify="left" if column == "kind" else "right")
+        table.add_row("(reading the bank)", f"{time.perf_counter() - began:.2f}", "", "", "")
+        labels = truth.labels(truth.split.development_ids)
+        true = truth.labels(truth.split.test_ids)
+        for kind in plugins.names(ensembles):
+            began = time.perf_counter()
+            one = fit(kind, members, truth, seed=0)
+            took_s = time.perf_counter() - began
+            said = ((one.out_of_fold, labels), (one.fitted, labels), (one.test, true))
+            right = [f"{np.mean(p.argmax(axis=1) == y):.1%}" for p, y in said]
+            table.add_row(kind, f"{took_s:.2f}", *right)
+        Console(width=100).print(table)
+        for kinds in ("soft_vote,weighted_vote,greedy,stacking", "fusion"):
+            began = time.perf_counter()
+            code = main(["ensemble", sweep.name, "--runs", folder, "--kinds", kinds])
+            took_s = time.perf_counter() - began
+            found = json.loads(sweep.paths.report_json.read_text())
+            print(f"chorale ensemble --kinds {kinds}: {took_s:.1f} s, exit code {code}, chose "
+                  f"{found['ensemble']['kind']}, look {found['test_looks']}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    bench()

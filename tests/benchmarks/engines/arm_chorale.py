@@ -1,0 +1,117 @@
+"""The search stage of `chorale sweep`: the ledger's study, run by Tune on a private Ray.
+
+python -m tests.benchmarks.engines.arm_chorale TASK.json
+"""
+
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from cluster.base import Decision, Report, TrialSpec
+from datasets.config import plain
+from lightning_models.train_config import TrainConfig
+from search import bank
+from search.bank import Part
+from search.budget import Meter
+from search.config import Budget, Cluster, Search
+from search.listener import Listeners
+from search.paths import StudyPaths
+from search.progress import TrialsDisplay
+from search.space import Candidate, load_architecture
+from search.store import Ledger
+from search.study import Study, StudyTrials
+from search.tensorboard import HParamsWriter
+from search.trial import TrialPlan, TrialResult, run_trial
+from search.workers import workers
+from tests.benchmarks.engines.events import Events
+from tests.benchmarks.engines.task import FIXED, Rows, Task
+
+SPLIT = "benchmark"
+
+
+def told(spec: TrialSpec, report: Report, *, events: Events) -> TrialResult:
+    """`run_trial`, which also tells when it began, what each epoch brought, and when it ended."""
+    events.tell(spec.trial_id, "begin")
+
+    def reporting(step: int, metrics: dict[str, float]) -> Decision:
+        events.tell(spec.trial_id, "epoch", accuracy=metrics["accuracy"])
+        return report(step, metrics)
+
+    result = run_trial(spec, reporting)  # type: ignore[arg-type]
+    events.tell(spec.trial_id, "end", steps_s=result.train_s + result.valid_s)
+    return result
+
+
+def main() -> None:
+    task = Task.read(sys.argv[1])
+    events = Events(f"{task.folder}/events.jsonl")
+    rows = Rows.read(task.rows)
+    paths = StudyPaths(Path(task.folder) / "study")
+    valid_ids = tuple(map(str, rows.valid.tolist()))
+
+    def plan(candidate: Candidate, number: int) -> TrialPlan:
+        architecture = load_architecture(candidate.architecture)
+        train = {**FIXED, "max_epochs": task.epochs, **candidate.train}
+        return TrialPlan(
+            architecture=candidate.architecture,
+            config=plain(architecture.Config(**candidate.config)),
+            features=candidate.features,
+            features_config={},
+            train=plain(TrainConfig(**train)),
+            store=task.store,
+            labels=rows.labels,
+            class_names=rows.class_names,
+            train_rows=rows.train,
+            valid_rows=rows.valid,
+            extra_rows=rows.valid[:0],
+            seed=1000 * task.seed + number,
+            keep="best",
+            objective="accuracy",
+            folder=str(paths.trial(number).root),
+        )
+
+    def keep(number: int, result: TrialResult) -> None:
+        part = Part(valid_ids, result.valid_proba)
+        bank.write(paths.trial(number).predictions, {"valid": part}, split=SPLIT)
+
+    ledger = Ledger(f"sqlite:///{task.folder}/chorale.db")
+    ledger.create(SPLIT, {})
+    with workers(Cluster(trials_at_once=task.cores)) as crew:
+        began = time.perf_counter()
+        meter = Meter(
+            Budget(trials=task.trials, max_epochs=task.epochs),
+            resources=crew.resources,
+            n_at_once=crew.trials_at_once,
+            wall_s=lambda: time.perf_counter() - began,
+        )
+        study = Study(
+            name=SPLIT,
+            space=task.space(),
+            search=Search(seed=task.seed),
+            meter=meter,
+            plan=plan,
+            keep=keep,
+            files=paths.trial,
+        )
+        events.tell("search", "begin")
+        console = Console(stderr=True)
+        display = TrialsDisplay(
+            console, "trial", task.trials, objective="accuracy", forecast_s=meter.forecast_s
+        )
+        hparams = HParamsWriter(lambda number: paths.trial(number).root)
+        trials = StudyTrials(study, ledger, Listeners((display, hparams)))
+        with display:
+            crew.runner.run(trials, partial(told, events=events))
+        trials.finish()
+        events.tell("search", "end")
+    ledger.leave(SPLIT, "complete", spent_s=1.0)
+    ledger.close()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    main()

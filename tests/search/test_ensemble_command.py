@@ -1,0 +1,207 @@
+"""`chorale ensemble`: everything after the finalists again, from the bank alone."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.cli import main
+from search.combine import fit, read_member
+from search.config import SweepConfig
+from search.finalists import Job
+from search.fitted_file import read_model
+from search.paths import StudyPaths
+from search.truth import Truth, read_truth
+
+BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SweepConfig:
+    """A finished study of five members, 160 tracks and four classes, without audio or networks."""
+    spec = importlib.util.spec_from_file_location("bench_ensembles", BENCH)
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    runs = tmp_path_factory.mktemp("runs")
+    study: SweepConfig = bench.make_study(
+        runs, n_members=5, n_tracks=160, n_classes=4, width=8, ensemble={"kinds": ("soft_vote",)}
+    )
+    return study
+
+
+@pytest.fixture
+def banked(made: SweepConfig, tmp_path: Path) -> StudyPaths:
+    """A copy that a test may change."""
+    shutil.copytree(made.runs, tmp_path / "runs")
+    return StudyPaths(tmp_path / "runs" / made.name)
+
+
+def run(paths: StudyPaths, *words: str) -> int:
+    return main(["ensemble", paths.root.name, "--runs", str(paths.root.parent), *words])
+
+
+def report(paths: StudyPaths) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(paths.report_json.read_text())
+    return found
+
+
+def members_of(paths: StudyPaths) -> tuple[list[Any], Truth]:
+    truth = read_truth(paths)
+    assert truth is not None
+    jobs = {n: [Job(n, fold, 0) for fold in range(5)] for n in range(5)}
+    return [read_member(paths, truth.split, n, mine) for n, mine in jobs.items()], truth
+
+
+def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = "soft_vote,weighted_vote,greedy,stacking,fusion,hard_vote"
+    assert run(banked, "--kinds", kinds) == 0
+    found = report(banked)
+    assert set(found["ensembles"]) == {"best_single", *kinds.split(",")}
+    assert found["test_looks"] == 1
+    assert found["seed"] == 0, "what the bank does not decide stays"
+    assert found["ensemble"] == found["ensembles"][found["selection"]["kind"]]
+    for kind, one in found["ensembles"].items():
+        assert {"members", "params", "validation", "out_of_fold", "test"} <= one.keys()
+        assert one["optimism"]["out_of_fold"] == pytest.approx(
+            one["out_of_fold"]["accuracy"] - one["test"]["accuracy"]
+        )
+        assert json.loads(banked.ensemble(kind).read_text()) == one
+        assert read_model(banked.ensemble_model(kind))[0] == kind
+    assert found["conformal"]["wanted"] == 0.9
+    low, high = found["conformal"]["ci95"]
+    assert low <= found["conformal"]["coverage"] <= high
+    assert 1 <= found["conformal"]["mean_size"] <= 4
+    assert found["calibration"]["temperature"] > 0
+    assert sum(one["n"] for one in found["per_class"].values()) == found["ensemble"]["test"]["n"]
+    assert len(found["comparisons"]) == 21
+    assert found["selection"]["reason"] in capsys.readouterr().out.replace("\n", " ")
+    assert run(banked) == 0
+    assert report(banked)["test_looks"] == 2
+
+
+def test_fewer_members_are_the_best_out_of_fold(banked: StudyPaths) -> None:
+    assert run(banked, "--members", "2", "--kind", "soft_vote", "--coverage", "0.8") == 0
+    members, truth = members_of(banked)
+    labels = truth.labels(truth.split.development_ids)
+    right = {m.number: np.mean(m.out_of_fold.argmax(axis=1) == labels) for m in members}
+    best = sorted(right, key=lambda n: -right[n])[:2]
+    found = report(banked)
+    assert set(found["ensemble"]["members"]) <= set(best)
+    assert found["selection"]["reason"] == "soft_vote: named beforehand by ensemble.kind"
+    assert found["conformal"]["wanted"] == 0.8
+
+
+def test_the_test_set_has_no_part_in_what_is_fitted_and_chosen(banked: StudyPaths) -> None:
+    kinds = ["--kinds", "soft_vote,greedy,stacking,fusion"]
+    assert run(banked, *kinds) == 0
+    before = report(banked)
+    content = json.loads(banked.truth_json.read_text())
+    split = json.loads(banked.split_json.read_text())
+    for track in split["test_ids"]:
+        content["tracks"][track][0] = (content["tracks"][track][0] + 1) % 4
+    banked.truth_json.write_text(json.dumps(content))
+    assert run(banked, *kinds) == 0
+    after = report(banked)
+    assert after["selection"] == before["selection"]
+    assert after["conformal"]["least_proba"] == before["conformal"]["least_proba"]
+    for kind, one in before["ensembles"].items():
+        for part in ("members", "params", "validation", "out_of_fold"):
+            assert after["ensembles"][kind][part] == one[part]
+        assert after["ensembles"][kind]["test"] != one["test"]
+
+
+@pytest.mark.parametrize("kind", ["soft_vote", "stacking", "fusion"])
+def test_out_of_fold_rows_are_said_by_models_that_did_not_see_them(
+    banked: StudyPaths, kind: str
+) -> None:
+    members, truth = members_of(banked)
+    one = fit(kind, members, truth, seed=0)
+    assert one.nested is not None
+    ids = list(truth.split.development_ids)
+    valid = [ids.index(track) for track in truth.split.valid_ids(0)]
+    # the finalists of this bank say of fold 0 what the search trial did
+    if kind != "fusion":  # which has embeddings of the finalists only
+        np.testing.assert_allclose(one.validation, one.out_of_fold[valid], atol=1e-6)
+    groups = truth.groups(ids)
+    for at in range(5):
+        out = one.nested.cuts == at
+        assert out.any()
+        assert not set(groups[out]) & set(groups[~out])
+
+
+def test_one_finalist_is_enough(banked: StudyPaths) -> None:
+    assert run(banked, "--members", "1", "--kinds", "weighted_vote,greedy,stacking,fusion") == 0
+    assert report(banked)["best_single"]["test"] == report(banked)["ensembles"]["greedy"]["test"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--kinds", "soft_vot"], "did you mean 'soft_vote'"),
+        (["--members", "0"], "ensemble.members"),
+        (["--coverage", "1.5"], "ensemble.coverage"),
+        (["--folds", "3"], "--folds"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    banked: StudyPaths, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(banked, *words) == 1
+    assert said in capsys.readouterr().err
+    assert "test_looks" not in report(banked)
+
+
+def test_a_leaked_row_and_a_missing_bank_are_refused(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = json.loads(banked.split_json.read_text())
+    moved = next(iter(split["fold_of"]))
+    split["fold_of"][moved] = (split["fold_of"][moved] + 1) % 5
+    whole = banked.split_json.read_text()
+    banked.split_json.write_text(json.dumps(split))
+    assert run(banked) == 1
+    assert "changed by hand" in capsys.readouterr().err
+    banked.split_json.write_text(whole)
+    banked.finalist(3, fold=2, seed=0).predictions.unlink()
+    assert run(banked) == 1
+    assert "is missing" in capsys.readouterr().err
+    assert "test_looks" not in report(banked)
+
+
+def test_an_unknown_or_unfinished_study_says_what_to_type(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ensemble", "none", "--runs", str(banked.root.parent)]) == 1
+    assert "chorale list" in capsys.readouterr().err
+    banked.report_json.unlink()
+    assert run(banked) == 1
+    assert "chorale resume banked" in capsys.readouterr().err
+
+
+def test_the_bank_alone_says_what_the_sweep_said(tiny: list[str], tmp_path: Path) -> None:
+    small = ["--budget.trials", "2", "--budget.max_epochs", "2", "--search.pruner", "none"]
+    assert main(["sweep", *tiny, *small, "--cluster.address", "none"]) == 0
+    paths = StudyPaths(tmp_path / "runs" / "tiny")
+    before = report(paths)
+    assert run(paths) == 0
+    after = report(paths)
+    assert after.pop("test_looks") == before.pop("test_looks") + 1
+    assert after == before
+
+    # a study of an older version kept neither: the dataset says what is true
+    paths.truth_json.unlink()
+    shutil.rmtree(paths.baseline("svm").parent)
+    assert run(paths) == 0
+    again = report(paths)
+    assert again["baselines"] == before["baselines"]
+    for kept in ("ensembles", "selection", "conformal", "calibration"):
+        assert again[kept] == before[kept]
+    assert paths.truth_json.is_file()
