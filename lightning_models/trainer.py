@@ -1,10 +1,13 @@
 """Lightning's Trainer without what one small network on one device does not need.
 
 `fit` drives every training with it. It spares a fit about a millisecond of the four or so that the
-full one costs beyond the steps, and leaves signals and the module where they are.
+full one costs beyond the steps, and every step another one; and it leaves signals and the module
+where they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -52,6 +55,10 @@ class LeanTrainer(pl.Trainer):
             barebones=True,
         )
 
+        # a step as it is, without the sixty hooks and wrappers around it
+        epoch_loop: Any = self.fit_loop.epoch_loop
+        epoch_loop.advance, epoch_loop.on_advance_end = partial(_step, self), _nothing
+
         # signals belong to whoever runs the training; it also saves asking for each of the 64
         connector = self._signal_connector
         vars(connector)["register_signal_handlers"] = vars(connector)["teardown"] = _nothing
@@ -61,5 +68,32 @@ class LeanTrainer(pl.Trainer):
         self.fit_loop.run()
 
 
-def _nothing() -> None:
+def _step(trainer: LeanTrainer, batches: Iterator[Any]) -> None:
+    """One step of the training, in Lightning's order; it keeps Lightning's counters.
+
+    Raises:
+        StopIteration: there is no batch left.
+    """
+    batch = next(batches)[0]
+    loop = trainer.fit_loop.epoch_loop
+    loop.batch_progress.is_last_batch = bool(getattr(batches, "done", False))
+    loop.batch_progress.increment_ready()
+    loop.batch_progress.increment_started()
+    module, optimizer = trainer.lightning_module, trainer.optimizers[0]
+    loss: Any = module.training_step(batch)
+    module.optimizer_zero_grad(trainer.current_epoch, loop.batch_idx, optimizer)
+    torch.autograd.backward(loss)
+    module.on_before_optimizer_step(optimizer)
+    if trainer.gradient_clip_val:
+        torch.nn.utils.clip_grad_norm_(module.parameters(), trainer.gradient_clip_val)
+    optimizer.step()
+    steps = loop.automatic_optimization.optim_progress.optimizer.step
+    steps.increment_ready()
+    steps.increment_completed()
+    loop.batch_progress.increment_processed()
+    module.on_train_batch_end(loss, batch, loop.batch_idx)
+    loop.batch_progress.increment_completed()
+
+
+def _nothing(*_: object) -> None:
     """In the place of a method of Lightning that is not wanted."""
