@@ -89,6 +89,10 @@ class GenreClassifier(pl.LightningModule):
         convolutions.mend(self.network)
         heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
         self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
+        # a plain function: a compiled module would be a second owner of the weights
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        if train_config.compile:
+            self._compiled = torch.compile(self.network.forward)
         self.class_weights: Tensor | None = None
         self.n_slices = 1
         self.average: Average | None = None
@@ -166,7 +170,7 @@ class GenreClassifier(pl.LightningModule):
             blend: what mixup did to `x`, if it did.
         """
         with self.autocast():
-            logits = self.network(x)
+            logits = (self._compiled or self.network)(x)
         return self.classification_loss(logits.float(), labels, blend)
 
     def classification_loss(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:

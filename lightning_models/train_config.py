@@ -75,6 +75,9 @@ class TrainConfig:
     """Passes over the training tracks."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a better one after which a training ends early; null for never."""
+    compile: bool = False
+    """Whether steps run compiled by torch.compile: for long trainings on a GPU, where the half
+    minute that it takes is won back; nothing searches it."""
     center: bool = False
     """Whether each track's own mean of each bin, its loudness and colour, is taken off first."""
     crop_s: Annotated[float, Field(gt=0)] = 3.0

@@ -154,3 +154,24 @@ def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
             input_shape=(1, 8, 8),
             n_classes=2,
         )
+
+
+def test_compiled_steps_train_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Any] = []
+    real = torch.compile
+
+    def light(forward: Any) -> Any:  # without generating code, which takes half a minute
+        compiled.append(forward)
+        return real(forward, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", light)
+    plain, fast = classifier().train(), classifier(compile=True).train()
+    assert len(compiled) == 1
+    assert fast.state_dict().keys() == plain.state_dict().keys()
+    batch = torch.randn(6, 1, 16, 20), torch.arange(6) % 3
+    for module in (plain, fast):
+        torch.autograd.backward(module.training_step(batch))
+    for a, b in zip(plain.parameters(), fast.parameters(), strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        torch.testing.assert_close(a.grad, b.grad, rtol=2e-2, atol=2e-3)
