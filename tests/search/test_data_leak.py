@@ -169,12 +169,15 @@ def test_a_shipped_sweep_of_another_dataset_does_not(
 
 
 def test_the_features_that_are_named_are_taken_instead() -> None:
-    assert named("gtzan", "--root", "x").sweep.features == {"mfcc": None}
-    told = named("gtzan", "--root", "x", "--features.mel.n_mels", "40")
+    assert named("folder", "--root", "x").sweep.features == {"mfcc": None}
+    told = named("folder", "--root", "x", "--features.mel.n_mels", "40")
     assert told.sweep.features == {"mel": {"n_mels": 40}}
 
 
-def test_a_dataset_that_lacks_a_key_says_what_to_type() -> None:
+def test_a_dataset_that_lacks_a_key_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_file, "SHIPPED", tmp_path)  # whose sweep would say where it is
     with pytest.raises(UserError) as caught:
         named("gtzan")
     assert str(caught.value) == (
@@ -199,7 +202,8 @@ def test_an_unknown_name_is_one_line_with_the_nearest(name: str, offered: str) -
     assert said.startswith(f"there is no sweep file '{name}', and no sweep or dataset of that name")
     assert f"did you mean {offered}" in said
     assert "\n" not in said
-    assert "shipped sweeps: demo, fsdd" in said
+    shipped = sorted(path.stem for path in yaml_file.SHIPPED.glob("*.yaml"))
+    assert f"shipped sweeps: {', '.join(shipped)};" in said
     assert "gtzan_features" in said
 
 
