@@ -239,10 +239,11 @@ def test_a_node_that_dies_costs_the_chunk_it_was_at_and_nothing_else(
 
     def kill() -> None:
         while len(nodes_in(book, "begun").get(doomed_id, ())) < 2:
-            time.sleep(0.05)
+            if over.wait(0.05):
+                return
         cluster.remove_node(doomed, allow_graceful=False)
 
-    work, told = noted(book, before), []
+    work, told, over = noted(book, before), [], threading.Event()
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with ray_map() as mapped:
@@ -254,7 +255,10 @@ def test_a_node_that_dies_costs_the_chunk_it_was_at_and_nothing_else(
             run=through(work, mapped),
             on_chunk=lambda n_done, n: told.append((n_done, n)),
         )
+    over.set()
     killer.join(PATIENCE_S)
+    if len(nodes_in(book, "begun").get(doomed_id, ())) < 2:
+        pytest.skip("the others were done before the node got the chunk that it should die at")
     assert files(made) == files(cache.build(tracks, "mfcc", CONFIG, root=tmp_path / "one"))
     assert told == [(n, N_TRACKS) for n in range(1, N_TRACKS + 1)]
     begun, ended = nodes_in(book, "begun"), nodes_in(book, "ended")
