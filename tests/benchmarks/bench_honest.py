@@ -100,12 +100,13 @@ def show(found: Mapping[Sweep, Mapping[str, Any]]) -> None:
         print(f"\n{name}: means over {len(reports)} sweeps, in points, 95 % interval")
         for kind in (*KINDS, "chosen"):
             ones = [r["ensemble"] if kind == "chosen" else r["ensembles"][kind] for r in reports]
-            tests = [one["test"]["accuracy"] for one in ones]
-            singles = [r["best_single"]["test"]["accuracy"] for r in reports]
-            leads = [test - single for test, single in zip(tests, singles, strict=True)]
-            gaps = [one["test"]["accuracy"] - one["out_of_fold"]["accuracy"] for one in ones]
+            right = [float(one["test"]["accuracy"]) for one in ones]
+            singles = [float(r["best_single"]["test"]["accuracy"]) for r in reports]
+            leads = [test - single for test, single in zip(right, singles, strict=True)]
+            told = [float(one["out_of_fold"]["accuracy"]) for one in ones]
+            gaps = [test - before for test, before in zip(right, told, strict=True)]
             print(
-                f"  {kind:<14} test {interval(tests):<22} above best single "
+                f"  {kind:<14} test {interval(right):<22} above best single "
                 f"{interval(leads):<22} test - out of fold {interval(gaps)}"
             )
         covered = [r["conformal"]["coverage"] for r in reports]
