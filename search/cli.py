@@ -42,6 +42,8 @@ COMMANDS: Mapping[str, Command] = {
     "ensemble": Command(
         "make the ensembles of a study again, from the bank and without training", _in("ensemble")
     ),
+    "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
+    "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
     "resume": Command("go on with an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),

@@ -67,6 +67,11 @@ class StudyPaths:
         """The label and the group of each track."""
         return self.root / "truth.json"
 
+    @property
+    def bundle(self) -> "BundlePaths":
+        """The study's ensemble as prediction needs it, made when it is first asked for."""
+        return BundlePaths(self.root / "bundle")
+
     def ensemble(self, kind: str) -> Path:
         """The members, weights and scores of one kind of ensemble."""
         return self.root / "ensembles" / f"{kind}.json"
@@ -123,3 +128,35 @@ class TrialPaths:
     def weights(self) -> Path:
         """A folder: the weights and their card."""
         return self.root / "weights"
+
+
+@dataclass(frozen=True)
+class BundlePaths:
+    """The files of a bundle: one folder with everything that prediction needs."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What is in it and how it goes together, with the hash of every other file."""
+        return self.root / "bundle.json"
+
+    @property
+    def card(self) -> Path:
+        """The model card, for people."""
+        return self.root / "README.md"
+
+    @property
+    def ensemble(self) -> Path:
+        """The fitted ensemble."""
+        return self.root / "ensemble.safetensors"
+
+    @property
+    def networks(self) -> Path:
+        """The folder of the networks, one folder each."""
+        return self.root / "networks"
+
+    @property
+    def encoders(self) -> Path:
+        """The folder of frozen encoders, where the networks hear through one."""
+        return self.root / "encoders"

@@ -40,8 +40,8 @@ def run(words: Sequence[str]) -> int:
     name = given.named("ensemble")
     from search.store import Ledger
 
-    sweep = _sweep(given, name)
-    report = _report(sweep)
+    sweep = sweep_of(given, name)
+    report = report_of(sweep)
     ledger = Ledger(sweep.ledger_url)
     try:
         ledger.refuse_held(name)
@@ -69,7 +69,7 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
     from datasets.atomic import write_json
     from search.judge import judge_bank
 
-    truth = _truth(sweep)
+    truth = truth_of_study(sweep)
     members = _members(sweep, truth, ledger)
     baselines = _baselines(sweep, truth, report["baselines"])
     judged = judge_bank(sweep, truth, ledger, members, baselines)
@@ -80,7 +80,7 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
     return found
 
 
-def _sweep(given: StudyWords, name: str) -> "SweepConfig":
+def sweep_of(given: StudyWords, name: str) -> "SweepConfig":
     from datasets.config import listed
     from datasets.errors import UserError
     from search import config, yaml_file
@@ -106,7 +106,7 @@ def _sweep(given: StudyWords, name: str) -> "SweepConfig":
     return sweep
 
 
-def _report(sweep: "SweepConfig") -> dict[str, Any]:
+def report_of(sweep: "SweepConfig") -> dict[str, Any]:
     from datasets.errors import UserError
 
     try:
@@ -119,7 +119,7 @@ def _report(sweep: "SweepConfig") -> dict[str, Any]:
     return found
 
 
-def _truth(sweep: "SweepConfig") -> "Truth":
+def truth_of_study(sweep: "SweepConfig") -> "Truth":
     """What the study keeps; of a study that keeps none, from its dataset."""
     from search.truth import read_truth, truth_of, write_truth
 

@@ -63,29 +63,40 @@ def study_words(
     Raises:
         UserError: an option that there is not or that lacks its value, or a second name.
     """
-    known = ("runs", "store", *options)
-    studies: list[str] = []
+    studies, given, seen = split_words(words, options=("runs", "store", *options), flags=flags)
+    if len(studies) > 1:
+        raise UserError(f"expected the name of one study, but got {' '.join(studies)}")
+    return StudyWords(studies[0] if studies else None, given, seen)
+
+
+def split_words(
+    words: Sequence[str], *, options: Collection[str], flags: Collection[str] = ()
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """Plain words, options with their values, and flags.
+
+    Raises:
+        UserError: an option that there is not or that lacks its value.
+    """
+    names: list[str] = []
     given: dict[str, str] = {}
     rest, seen = list(words), []
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
-            studies.append(word)
+            names.append(word)
             continue
         name, equals, value = word[2:].partition("=")
         if name in flags and not equals:
             seen.append(name)
-        elif name not in known:
-            raise unknown("option", word, [f"--{one}" for one in (*known, *flags)])
+        elif name not in options:
+            raise unknown("option", word, [f"--{one}" for one in (*options, *flags)])
         else:
             if not equals:
                 if not rest or rest[0].startswith("--"):
                     raise UserError(f"--{name} needs a value: --{name} {name.upper()}")
                 value = rest.pop(0)
             given[name] = value
-    if len(studies) > 1:
-        raise UserError(f"expected the name of one study, but got {' '.join(studies)}")
-    return StudyWords(studies[0] if studies else None, given, seen)
+    return names, given, seen
 
 
 def about(info: "StudyInfo", paths: StudyPaths) -> Mapping[str, Any]:

@@ -1,0 +1,45 @@
+"""How much the members of an ensemble disagree about a track: what tells that it is like no other.
+
+Source: the mutual information of Houlsby et al. 2011, "Bayesian Active Learning for Classification
+and Preference Learning", arXiv:1112.5745, of ensembles as in Lakshminarayanan, Pritzel and Blundell
+2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
+arXiv:1612.01474.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from search.base import Floats, Proba
+
+USUAL = 0.99
+"""Of so large a share of development tracks nothing is said; the others are strange, too."""
+
+
+def disagreement(proba: Proba) -> Floats:
+    """The entropy of the members' mean less the mean of their entropies, in nats.
+
+    0 where all members say the same, and with a single member; at most the logarithm of their
+    number.
+
+    Args:
+        proba: (n_members, n_tracks, n_classes), said by networks that were trained on the same
+            tracks.
+
+    Returns:
+        (n_tracks,).
+    """
+    together = entr(proba.mean(axis=0, dtype=np.float64)).sum(axis=1)
+    alone = entr(proba.astype(np.float64)).sum(axis=2).mean(axis=0)
+    return np.asarray(np.maximum(together - alone, 0.0))
+
+
+def usual_limit(out_of_fold: Proba) -> float:
+    """What hardly any development track exceeds.
+
+    Args:
+        out_of_fold: (n_members, n_tracks, n_classes), each row of a network that did not train on
+            it.
+    """
+    found: NDArray[np.float64] = disagreement(out_of_fold)
+    return float(np.quantile(found, USUAL, method="higher"))

@@ -1,0 +1,222 @@
+"""Packs the ensemble of a finished study into a bundle, from what its finalists left behind.
+
+Nothing is trained or scored here; what the bundle claims stands in the study's report.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets import catalog, plugins
+from datasets.atomic import atomic, rename_synced, write_json, write_text
+from datasets.errors import UserError
+from search import fitted_file
+from search.base import Model
+from search.champion.bundle import VERSION, Bundle, Network, damaged, file_digest
+from search.champion.card import model_card
+from search.champion.disagreement import usual_limit
+from search.combine import read_member
+from search.config import SweepConfig
+from search.finalists import Job
+from search.paths import BundlePaths
+from search.report import headline
+from search.truth import Truth
+
+ENCODER = "encoder"
+"""The feature set that needs a file of its own."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What goes into a bundle: a report as its study wrote it, and the fitted ensemble."""
+
+    sweep: SweepConfig
+    truth: Truth
+    report: Mapping[str, Any]
+    model: Model
+    members: tuple[int, ...]
+    architectures: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Which ensemble."""
+        return str(self.report["ensemble"]["kind"])
+
+    def jobs(self, number: int) -> list[Job]:
+        """The retrainings of a member, in the order of the ensemble's views."""
+        folds, seeds = range(self.truth.split.n_folds), range(self.sweep.finalists.seeds)
+        return [Job(number, fold, seed) for seed in seeds for fold in folds]
+
+
+def collect(
+    sweep: SweepConfig, truth: Truth, report: Mapping[str, Any], kinds_of: Mapping[int, str]
+) -> Packed:
+    """Reads the headline ensemble of a study.
+
+    Args:
+        sweep: the study's config.
+        truth: of its tracks.
+        report: its report.
+        kinds_of: trial number -> architecture.
+
+    Raises:
+        UserError: the study has no audio features, or its ensemble is missing or damaged.
+    """
+    dataset = plugins.load(catalog, str(sweep.dataset.get("name")), kind="dataset")
+    if dataset.INFO.features:
+        raise UserError(
+            f"study '{sweep.name}' learnt from ready-made {', '.join(dataset.INFO.features)} of "
+            f"dataset '{dataset.INFO.name}', which no recording can be turned into; export a study "
+            f"on recordings (the features stats57 and stats518 describe them by the same numbers)"
+        )
+    kind = report["ensemble"]["kind"]
+    _, members, model = fitted_file.read_model(sweep.paths.ensemble_model(kind))
+    if not model.arrays:  # a weighted mean: who has no weight need not come along
+        used = np.flatnonzero(model.weights)
+        members = tuple(members[i] for i in used)
+        model = replace(model, weights=model.weights[used])
+    architectures = tuple(kinds_of.get(number, "") for number in members)
+    return Packed(sweep, truth, report, model, members, architectures)
+
+
+def pack(packed: Packed, destination: Path) -> Bundle:
+    """Writes the bundle; it appears under its name when it is whole.
+
+    A bundle that is there already is replaced.
+
+    Raises:
+        UserError: `destination` holds something else, or a network of the study is missing.
+    """
+    final = Path(destination)
+    _refuse_other(final)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    try:
+        _fill(BundlePaths(scratch), packed)
+        scratch.chmod(0o755)
+        if final.exists():
+            aside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+            final.rename(aside / final.name)
+            rename_synced(scratch, final)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            rename_synced(scratch, final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Bundle.open(final)
+
+
+def _fill(paths: BundlePaths, packed: Packed) -> None:
+    report = packed.report
+    networks, features = _copy_networks(paths, packed)
+    names = tuple(map(str, packed.members))
+    fitted_file.write_model(paths.ensemble, packed.model, kind=packed.kind, members=packed.members)
+    write_text(paths.card, model_card(report, licence=_licence(packed)))
+    manifest = {
+        "version": VERSION,
+        "study": packed.sweep.name,
+        "labels": list(packed.truth.class_names),
+        "kind": packed.kind,
+        "members": list(names),
+        "architectures": list(packed.architectures),
+        "networks": [asdict(network) for network in networks],
+        "features": features,
+        "temperature": report["calibration"]["temperature"],
+        "coverage": report["conformal"]["wanted"],
+        "least_proba": report["conformal"]["least_proba"],
+        "most_disagreement": _most_disagreement(packed),
+        "about": {
+            "headline": headline(report),
+            "dataset": {**report["dataset"], "licence": _licence(packed)},
+            "split": report["split"],
+            "out_of_fold": report["ensemble"]["out_of_fold"],
+            "test": report["ensemble"]["test"],
+            "test_looks": report["test_looks"],
+            "versions": report["versions"],
+        },
+        "files": {
+            path.relative_to(paths.root).as_posix(): file_digest(path)
+            for path in sorted(paths.root.rglob("*"))
+            if path.is_file()
+        },
+    }
+    write_json(paths.manifest, manifest)
+
+
+def _copy_networks(
+    paths: BundlePaths, packed: Packed
+) -> tuple[list[Network], dict[str, dict[str, Any]]]:
+    """Every network, and the config of each feature set that they eat."""
+    networks, features = [], {}
+    for at, number in enumerate(packed.members):
+        for space, job in enumerate(packed.jobs(number)):
+            source = packed.sweep.paths.finalist(number, fold=job.fold, seed=job.seed).weights
+            folder = paths.networks / f"{number:04d}-fold-{job.fold}-seed-{job.seed}"
+            card = _copied(source, folder, study=packed.sweep.name)
+            name = card["features"]
+            if name not in features:
+                features[name] = _with_encoder(name, card["features_config"], paths)
+            networks.append(Network(folder.relative_to(paths.root).as_posix(), at, space, name))
+    return networks, features
+
+
+def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
+    """Copies a checkpoint, and gives its card."""
+    try:
+        for path in sorted(source.iterdir()):
+            if not path.name.startswith("."):
+                _copy(path, folder / path.name)
+        return dict(json.loads((folder / "card.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"a network of study '{study}' is missing or damaged: '{source}' ({error}); train it "
+            f"again: delete that folder's parent and chorale resume {study}"
+        ) from None
+
+
+def _with_encoder(name: str, config: Mapping[str, Any], paths: BundlePaths) -> dict[str, Any]:
+    """A feature set's config; a file that it names comes along, and is named by its place here."""
+    if name != ENCODER or not config.get("path"):
+        return dict(config)
+    source = Path(config["path"]).expanduser()
+    try:
+        _copy(source, paths.encoders / source.name)
+    except OSError as error:
+        raise UserError(f"the encoder '{source}' cannot be read ({error}); bring it back") from None
+    place = (paths.encoders / source.name).relative_to(paths.root).as_posix()
+    return {**config, "path": place}
+
+
+def _copy(source: Path, final: Path) -> None:
+    with atomic(final) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _most_disagreement(packed: Packed) -> float:
+    """Among members out of fold; with a single member there is nobody to disagree."""
+    split = packed.truth.split
+    said = [
+        read_member(packed.sweep.paths, split, number, packed.jobs(number)).out_of_fold
+        for number in packed.members
+    ]
+    return usual_limit(np.stack(said))
+
+
+def _licence(packed: Packed) -> str:
+    dataset = plugins.load(catalog, str(packed.sweep.dataset["name"]), kind="dataset")
+    return str(dataset.INFO.licence)
+
+
+def _refuse_other(final: Path) -> None:
+    if not final.exists() or (final / BundlePaths(final).manifest.name).is_file():
+        return
+    if final.is_dir() and not any(final.iterdir()):
+        final.rmdir()
+        return
+    raise damaged(final, "something else is there already; give another place with --to FOLDER")

@@ -1,0 +1,78 @@
+"""`chorale export STUDY --to FOLDER`: the study's ensemble as a folder that predicts by itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.commands.study_words import StudyWords, console, study_words
+
+if TYPE_CHECKING:
+    from search.champion.bundle import Bundle
+
+HELP = """\
+usage: chorale export STUDY [--to FOLDER] [--runs FOLDER] [--store URL]
+
+Packs the ensemble of a finished study into one folder with everything that prediction needs:
+networks, ensemble, calibration, labels, a model card. No pickle is in it, every file is hashed, and
+it needs neither the study nor the ledger any more.
+
+  --to FOLDER    where to; a bundle that is there is replaced (RUNS/STUDY/bundle)
+  --runs FOLDER  the folder of all studies (runs)
+  --store URL    the ledger, where it is not in that folder
+"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    given = study_words(words, options=["to"])
+    name = given.named("export")
+    to = given.options.get("to")
+    bundle = export(given, name, None if to is None else Path(to).expanduser())
+    size_mb = sum(f.stat().st_size for f in bundle.paths.root.rglob("*") if f.is_file()) / 1e6
+    manifest = bundle.manifest
+    console().print(
+        f"{bundle.paths.root}: {manifest.kind} of {len(manifest.members)} trials, "
+        f"{len(manifest.networks)} networks, {size_mb:.1f} MB, {bundle.digest[:12]}\n"
+        f"try it: chorale predict FILE --bundle {bundle.paths.root}"
+    )
+    return 0
+
+
+def packed(given: StudyWords, name: str) -> "Bundle":
+    """The bundle in the study's own folder; packed anew where its report has changed since.
+
+    Raises:
+        UserError: as `export`.
+    """
+    from search.champion.bundle import Bundle
+
+    paths = given.runs.study(name)
+    manifest, report = paths.bundle.manifest, paths.report_json
+    both = manifest.is_file() and report.is_file()
+    if both and manifest.stat().st_mtime_ns > report.stat().st_mtime_ns:
+        return Bundle.open(paths.bundle.root)
+    return export(given, name, None)
+
+
+def export(given: StudyWords, name: str, to: Path | None) -> "Bundle":
+    """Packs study `name`; by default into its own folder.
+
+    Raises:
+        UserError: there is no such study, it is not finished, or parts of it are missing.
+    """
+    from search.champion.pack import collect, pack
+    from search.commands.ensemble import report_of, sweep_of, truth_of_study
+
+    sweep = sweep_of(given, name)
+    report = report_of(sweep)
+    ledger = given.open()
+    try:
+        rows = ledger.rows(name, "search")
+    finally:
+        ledger.close()
+    kinds = {int(key): row.facts.get("architecture", "") for key, row in rows.items()}
+    packed = collect(sweep, truth_of_study(sweep), report, kinds)
+    return pack(packed, sweep.paths.bundle.root if to is None else to)

@@ -1,0 +1,218 @@
+"""A study's ensemble as a bundle: it says what the study said, by itself, or it is refused."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets.errors import UserError
+from search import config
+from search.calibration import calibrate
+from search.champion.bundle import Bundle
+from search.champion.disagreement import disagreement
+from search.champion.predictor import Predictor
+from search.cli import main
+from search.combine import fit, read_member
+from search.finalists import Job
+from search.report import read
+from search.truth import read_truth
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
+    """The runs folder of a finished study called `s`."""
+    root = tmp_path_factory.mktemp("bundle")
+    sweep = root / "s.yaml"
+    sweep.write_text(
+        f"""
+dataset: {{name: folder, root: {corpus}, group: '(artist.)'}}
+features:
+  mel: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 24}}
+  mfcc: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 24, n_mfcc: 12}}
+architectures: [cnn, recurrent]
+space:
+  cnn: {{n_layers: 2, width: 16, pooling: mean_max, dropout: 0.1}}
+  train: {{optimizer: adamw, lr: 0.003, center: false}}
+train: {{crop_s: 0.4, batch_size: 16}}
+budget: {{trials: 4, max_epochs: 4}}
+finalists: {{configs: 2, folds: 2}}
+ensemble: {{kind: fusion}}
+runs: {root / "runs"}
+"""
+    )
+    assert main(["sweep", str(sweep), "--cluster.address", "none"]) == 0
+    return root / "runs"
+
+
+@pytest.fixture(scope="module")
+def bundle(study: Path) -> Path:
+    to = study.parent / "bundle"
+    assert main(["export", "s", "--runs", str(study), "--to", str(to)]) == 0
+    return to
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle: Path) -> Predictor:
+    return Predictor(Bundle.open(bundle))
+
+
+def test_a_bundle_says_of_the_test_tracks_what_the_study_said(
+    study: Path, corpus: Path, predictor: Predictor
+) -> None:
+    sweep = config.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    truth = read_truth(sweep.paths)
+    assert truth is not None
+    report = read(sweep.paths)
+    members = [
+        read_member(
+            sweep.paths,
+            truth.split,
+            number,
+            [Job(number, fold, 0) for fold in range(2)],
+            architecture=kind,
+        )
+        for number, kind in zip(
+            report["ensemble"]["members"], predictor.bundle.manifest.architectures, strict=True
+        )
+    ]
+    said = fit("fusion", members, truth, seed=0).test
+    expected = calibrate(said, report["calibration"]["temperature"])
+    found = np.stack([predictor.of_file(corpus / f"{t}").proba for t in truth.split.test_ids])
+    assert len(members) == 2
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_a_bundle_outlives_its_study(study: Path, bundle: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(bundle, moved)
+    opened = Bundle.open(moved)
+    assert opened.digest == Bundle.open(bundle).digest
+    assert not any(str(study) in f.read_text() for f in moved.rglob("*.json"))
+    assert (moved / "README.md").read_text().startswith("# s\n")
+
+
+def test_exporting_twice_gives_the_same_bundle(study: Path, bundle: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # the second time it is replaced
+        assert main(["export", "s", "--runs", str(study), "--to", str(tmp_path / "b")]) == 0
+    assert Bundle.open(tmp_path / "b").digest == Bundle.open(bundle).digest
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("which", ["ensemble.safetensors", "networks", "README.md"])
+def test_a_flipped_bit_is_refused(bundle: Path, tmp_path: Path, which: str) -> None:
+    broken = tmp_path / "b"
+    shutil.copytree(bundle, broken)
+    path = broken / which
+    if path.is_dir():
+        path = next(path.rglob("weights-*"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not the file that the manifest was written for"):
+        Bundle.open(broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 2}, "version=2, but this Chorale reads 1"),
+        ({"files": {"../../etc/passwd": "0"}}, "a file outside of it"),
+        ({"files": {"gone.json": "0"}}, "'gone.json' is missing"),
+        ({"labels": 3}, "labels"),
+    ],
+)
+def test_a_manifest_that_cannot_be_right_is_refused(
+    bundle: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    broken = tmp_path / "b"
+    shutil.copytree(bundle, broken)
+    manifest = json.loads((broken / "bundle.json").read_text()) | change
+    (broken / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=said):
+        Bundle.open(broken)
+
+
+def test_export_does_not_overwrite_what_is_no_bundle(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    assert main(["export", "s", "--runs", str(study), "--to", str(tmp_path)]) == 1
+    assert "something else is there already" in capsys.readouterr().err
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_predict_names_a_folder_and_leaves_out_what_is_no_audio(
+    bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(corpus / "low" / "low-artist0-0.wav", tmp_path / "a.wav")
+    (tmp_path / "b.wav").write_bytes(b"")
+    assert main(["predict", str(tmp_path), "--bundle", str(bundle), "--json"]) == 1
+    out, err = capsys.readouterr()
+    good, bad = map(json.loads, out.splitlines())
+    assert sum(good["proba"].values()) == pytest.approx(1, abs=1e-5)
+    assert good["label"] == good["top"][0]["label"]
+    assert good["label"] in good["set"]
+    assert bad["error"] == "empty"
+    assert "b.wav" in err
+    assert "1 of 2 cannot be read" in err
+
+
+def test_a_timeline_covers_the_recording(
+    bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [corpus / "low" / "low-artist0-0.wav", corpus / "high" / "high-artist0-0.wav"]
+    waves = [soundfile.read(part)[0] for part in parts for _ in range(3)]
+    soundfile.write(tmp_path / "both.wav", np.concatenate(waves), 8000)
+    words = ["predict", str(tmp_path / "both.wav"), "--bundle", str(bundle), "--csv"]
+    assert main([*words, "--timeline", "--segment", "0.6"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    edges = [(float(row["start_s"]), float(row["end_s"])) for row in rows]
+    assert edges[0][0] == 0
+    assert edges[-1][1] == pytest.approx(3.6)
+    assert [end for _, end in edges[:-1]] == [start for start, _ in edges[1:]]
+    assert len(rows) == 6
+
+
+def test_a_stereo_file_of_another_rate_is_the_same_recording(
+    predictor: Predictor, corpus: Path, tmp_path: Path
+) -> None:
+    wave, rate = soundfile.read(corpus / "mid" / "mid-artist1-0.wav")
+    time_s = np.arange(len(wave)) / rate
+    doubled = np.interp(np.arange(0, time_s[-1], 1 / 16000), time_s, wave)
+    soundfile.write(tmp_path / "s.wav", np.stack([doubled, doubled], axis=1), 16000)
+    mono = predictor.of_file(corpus / "mid" / "mid-artist1-0.wav")
+    stereo = predictor.of_file(tmp_path / "s.wav")
+    assert stereo.best == mono.best
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "expected a FILE"),
+        (["x.wav"], "--bundle FOLDER or --study STUDY"),
+        (["x.wav", "--bundle", "nowhere"], "there is no bundle"),
+        (["x.wav", "--bundle", "b", "--top", "0"], "--top expected a whole number"),
+        (["x.wav", "--bundle", "b", "--timeline", "--segment", "nan"], "--segment expected"),
+        (["x.wav", "--bundle", "b", "--json", "--csv"], "got both"),
+    ],
+)
+def test_what_is_mistyped_is_told_in_one_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *words]) == 1
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_members_that_agree_do_not_disagree_and_those_that_do_by_at_most_their_number() -> None:
+    same = np.full((3, 1, 4), 0.25)
+    apart = np.eye(3)[:, None, :]
+    assert disagreement(same) == pytest.approx(0)
+    assert disagreement(apart) == pytest.approx(np.log(3))
