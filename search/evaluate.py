@@ -216,11 +216,24 @@ def _intervals(
     doi:10.1201/9780429246593; whole groups as in Field and Welsh 2007, "Bootstrapping clustered
     data", doi:10.1111/j.1467-9868.2007.00593.x.
     """
+    if len(np.unique(groups)) == 1:
+        return [bounds] * values.shape[1]
+    tail = (100 - LEVEL_PERCENT) / 2
+    means = group_draws(values, groups, seed=seed, n_boot=n_boot)
+    ends = np.percentile(means, [tail, 100 - tail], axis=0)
+    return [(float(low), float(high)) for low, high in ends.T]
+
+
+def group_draws(
+    values: NDArray[np.float64], groups: Groups, *, seed: int, n_boot: int
+) -> NDArray[np.float64]:
+    """The means of `values` (n, n_columns) where groups are drawn anew: (n_boot, n_columns).
+
+    As many groups as there are, with replacement, each with all its rows.
+    """
     _, member_of = np.unique(groups, return_inverse=True)
     sizes = np.bincount(member_of)
     n_groups = len(sizes)
-    if n_groups == 1:
-        return [bounds] * values.shape[1]
     sums = np.stack([np.bincount(member_of, weights=column) for column in values.T], axis=1)
     rng = np.random.default_rng(seed)
     means = []
@@ -229,6 +242,4 @@ def _intervals(
         # how often each group is drawn: (draws, n_groups)
         times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)
         means.append((times @ sums) / (times @ sizes)[:, None])
-    tail = (100 - LEVEL_PERCENT) / 2
-    ends = np.percentile(np.concatenate(means), [tail, 100 - tail], axis=0)
-    return [(float(low), float(high)) for low, high in ends.T]
+    return np.concatenate(means)
