@@ -30,6 +30,10 @@ class Runs:
         """The files of one study."""
         return StudyPaths(self.root / name)
 
+    def champion(self, name: str) -> "ChampionPaths":
+        """The bundles that have been champion under a name."""
+        return ChampionPaths(self.root / "champions" / name)
+
 
 @dataclass(frozen=True)
 class StudyPaths:
@@ -160,3 +164,24 @@ class BundlePaths:
     def encoders(self) -> Path:
         """The folder of frozen encoders, where the networks hear through one."""
         return self.root / "encoders"
+
+
+@dataclass(frozen=True)
+class ChampionPaths:
+    """The files of a champion: its bundles, and which of them is in use."""
+
+    root: Path
+
+    @property
+    def pointer(self) -> Path:
+        """Which bundle is in use, and which were before: the one truth."""
+        return self.root / "champion.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by who changes the pointer."""
+        return self.root / "lock"
+
+    def bundle(self, digest: str) -> BundlePaths:
+        """The bundle of that content."""
+        return BundlePaths(self.root / "bundles" / digest)
