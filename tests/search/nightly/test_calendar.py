@@ -1,0 +1,108 @@
+"""Exactly one run a night, over years of clocks that change, outages and impatient callers."""
+
+import random
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from search.nightly.calendar import Due, Schedule, due
+
+ZONES = (
+    "Europe/Madrid",
+    "America/New_York",
+    "Australia/Lord_Howe",  # by half an hour
+    "Africa/Casablanca",  # twice a year for Ramadan
+    "Pacific/Apia",  # one of them had no 30 December
+)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("at", ["02:30", "00:00"])
+def test_ten_years_of_nights_are_each_run_once(zone: str, at: str) -> None:
+    """Called every half an hour or so, with 50 outages of up to 4 days and 100 double calls."""
+    schedule = Schedule(at=at, until="06:00", zone=zone)
+    rng = random.Random(zone + at)
+    now = datetime(2007, 1, 1, 12, tzinfo=UTC)
+    end = datetime(2017, 1, 1, 12, tzinfo=UTC)
+    first = due(schedule, now, None).night
+    assert first is not None
+    last = first
+    outages = sorted(now + (end - now) * rng.random() for _ in range(50))
+    doubles = sorted(now + (end - now) * rng.random() for _ in range(100))
+    runs: Counter[date] = Counter()
+    missed: Counter[date] = Counter()
+    while now < end:
+        now += timedelta(minutes=rng.choice((20, 30, 40)))
+        if outages and now >= outages[0]:
+            outages.pop(0)
+            now += timedelta(hours=rng.uniform(1, 96))
+        calls = 1
+        if doubles and now >= doubles[0]:
+            doubles.pop(0)
+            calls = 2
+        for _ in range(calls):
+            found = due(schedule, now, last)
+            missed.update(found.missed)
+            if found.night is not None:
+                assert schedule.begin(found.night) <= now < schedule.end(found.night) + 5 * ONE_DAY
+                runs[found.night] += 1
+                last = found.night
+    every = {first + timedelta(days=i) for i in range(1, (last - first).days + 1)}
+    assert set(runs.values()) == set(missed.values()) == {1}
+    assert runs.keys() | missed.keys() == every
+    assert not runs.keys() & missed.keys()
+    assert 20 < len(missed) < 150
+
+
+ONE_DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("night", "begins"),
+    [
+        (date(2026, 3, 28), datetime(2026, 3, 28, 1, 30, tzinfo=UTC)),
+        (date(2026, 3, 29), datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),  # there is no 2:30
+        (date(2026, 10, 25), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),  # there are two
+        (date(2026, 10, 26), datetime(2026, 10, 26, 1, 30, tzinfo=UTC)),
+    ],
+)
+def test_nights_in_which_the_clocks_change_begin_once(night: date, begins: datetime) -> None:
+    schedule = Schedule(at="02:30", zone="Europe/Madrid")
+    assert schedule.begin(night) == begins
+    assert due(schedule, begins - MINUTE, night - ONE_DAY) == Due(None)
+    assert due(schedule, begins, night - ONE_DAY) == Due(night)
+    for hours in range(1, 24):  # the second 2:30 is no second night
+        assert due(schedule, begins + timedelta(hours=hours) - MINUTE, night) == Due(None)
+
+
+def test_after_an_outage_the_latest_night_is_run_and_the_others_are_noted() -> None:
+    schedule = Schedule(at="23:00", until="05:00", zone="America/New_York")
+    now = datetime(2026, 7, 10, 12, tzinfo=ZoneInfo("America/New_York"))
+    found = due(schedule, now, date(2026, 7, 5))
+    assert found == Due(date(2026, 7, 9), tuple(date(2026, 7, d) for d in (6, 7, 8)))
+
+
+def test_a_night_ends_after_it_begins_also_on_the_next_day() -> None:
+    late = Schedule(at="23:00", until="05:00", zone="UTC")
+    assert late.end(date(2026, 1, 1)) == datetime(2026, 1, 2, 5, tzinfo=UTC)
+    gap = Schedule(at="02:10", until="03:05", zone="Europe/Madrid")
+    for day in range(365):
+        night = date(2026, 1, 1) + day * ONE_DAY
+        assert gap.begin(night) < gap.end(night)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({"zone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"), ({"at": "25:00"}, "at")],
+)
+def test_a_clock_that_there_is_not_is_refused(values: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Schedule(**values)
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a zone"):
+        due(Schedule(), datetime(2026, 1, 1), None)
