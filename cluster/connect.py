@@ -7,10 +7,8 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 
 from cluster.base import ClusterError, Resources
 from cluster.environment import environment, threads
+from cluster.starting import interruptible
 
 LOCAL = "local"
 """The address that starts a private Ray."""
@@ -128,7 +127,7 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
         raise ClusterError("this process is connected to Ray already; connect once, at the outside")
     before, stdout_deduplicator.skip_re = stdout_deduplicator.skip_re, LOSSES
     try:
-        with environment(variables), _signals_kept():
+        with environment(variables), interruptible():
             _read_authentication()
             _init(address, options)
         yield
@@ -136,20 +135,6 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
         ray.shutdown()
         _read_authentication()
         stdout_deduplicator.skip_re = before
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Gives SIGINT and SIGTERM back to whoever handled them before the block.
-
-    Ray's core takes SIGTERM, prints a stack and aborts: nobody could leave anything in order.
-    """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in before.items():
-            if callable(handler):
-                signal.signal(number, handler)
 
 
 def _init(address: str, options: Mapping[str, Any]) -> None:

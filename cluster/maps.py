@@ -5,8 +5,10 @@ know where it runs; the builtin `map` is one, too.
 """
 
 import multiprocessing
+import os
 import reprlib
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -50,7 +52,7 @@ def process_map(n_workers: int) -> Iterator[Map]:
         return
     # Spawned and not forked: a fork copies the locks of torch's and OpenMP's threads as they are.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n_workers, context, _ignore_interrupts)
+    pool = ProcessPoolExecutor(n_workers, context, _serve_parent)
 
     def mapped(fn: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
         def begin(item: T) -> Callable[[], R]:
@@ -166,9 +168,20 @@ def _of_one_node(cause: BaseException) -> ClusterError | None:
     )
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; it is for the one that the person started."""
+def _serve_parent() -> None:
+    """Leaves Ctrl-C, which reaches every process of a terminal, to the one that the person started.
+
+    Ends with that one, even if it is killed: nobody else would tell.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _stop_at_once(pool: ProcessPoolExecutor) -> None:

@@ -3,10 +3,10 @@
 The last step of `datasets.cache.build`. It streams: no more than one chunk is in memory.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,18 +63,32 @@ def write_arrays(folder: Path, pieces: Sequence[Piece], n_bins: int) -> int:
     """Writes `frames.npy` and `offsets.npy` of a store; returns how many frames there are."""
     lengths = [piece.stop - piece.start for piece in pieces]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    np.save(folder / "offsets.npy", offsets)
-    header = {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
-        "fortran_order": False,
-        "shape": (int(offsets[-1]), n_bins),
-    }
+    _write(folder / "offsets.npy", offsets.dtype, offsets.shape, [offsets])
     # written as a stream: the pages of a memory map would count as memory of this process
-    with (folder / "frames.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for frames in _read(pieces):
-            file.write(np.ascontiguousarray(frames, dtype=np.float32).data)
+    streamed = (np.ascontiguousarray(frames, dtype=np.float32) for frames in _read(pieces))
+    shape = (int(offsets[-1]), n_bins)
+    _write(folder / "frames.npy", np.dtype(np.float32), shape, streamed)
     return int(offsets[-1])
+
+
+def _write(
+    path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], parts: Iterable[npt.NDArray[Any]]
+) -> None:
+    """Writes contiguous parts as one `.npy`; NumPy's own writing does not say that a disk is full.
+
+    Raises:
+        OSError: it cannot be written, and names the file.
+    """
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    try:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                file.write(part.data)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _read(pieces: Sequence[Piece]) -> Iterator[Frames]:

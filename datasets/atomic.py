@@ -25,13 +25,17 @@ def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
             may be missing after that, or the old one, but never half: it costs one sync, not two.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    with _named(path):
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        with _named(path):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         if durable:
@@ -72,6 +76,21 @@ def rename_synced(path: Path, final: Path) -> None:
     """
     path.rename(final)
     _sync_folder(final.parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names the file in an error of the disk, which does not say which one was written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (not error.filename or _is_temporary(error, path)):
+            error.filename = str(path)
+        raise
+
+
+def _is_temporary(error: OSError, path: Path) -> bool:
+    return Path(os.fsdecode(error.filename)).name.startswith(f".{path.name}.")
 
 
 def _umask() -> int:

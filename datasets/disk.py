@@ -1,12 +1,39 @@
-"""Room on a disk: how much there is, and sizes as people say them.
+"""Room on a disk: how much there is, sizes as people say them, and what to do where there is none.
 
 Downloading and unpacking ask here before they start, so that a full disk is met early.
 """
 
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of the place that is written to: a full disk, a quota, a limit, a read-only one."""
+
+
+class NoRoomError(UserError):
+    """What must be written cannot be; its text says where and why."""
+
+
+def no_room(error: OSError) -> str:
+    """What could not be written, and why: "cannot write 'runs/x': No space left on device"."""
+    where = f" '{error.filename}'" if error.filename else ""
+    return f"cannot write{where}: {error.strerror}"
+
+
+@contextmanager
+def unless_full(what: str, left_out: list[str]) -> Iterator[None]:
+    """For a write that nothing depends on: where there is no room, `left_out` says so instead."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        left_out.append(f"{what} ({error.strerror})")
 
 
 def size_text(n_bytes: float) -> str:

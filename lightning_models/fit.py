@@ -15,12 +15,12 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from datasets.errors import unknown
 from lightning_models import metrics, speed
 from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
+from lightning_models.events import EventFile
 from lightning_models.module import GenreClassifier, classifier_class
 from lightning_models.predict import Prediction, predict
 from lightning_models.resume import Resumer, described
@@ -39,7 +39,8 @@ class Trained:
     the accuracy of each class (NaN where no row has it), are those of the weights that were kept;
     `history` has a row for each epoch, those before a resume too; `resumed_after` is how many of
     them those are. `stopped` says that `on_epoch` ended the training; `train_s` are the seconds
-    spent in training steps, `valid_s` those spent in judging the validation rows.
+    spent in training steps, `valid_s` those spent in judging the validation rows. `left_out` says
+    what was not written for want of room: curves, or a state to resume from.
     """
 
     module: GenreClassifier
@@ -53,6 +54,7 @@ class Trained:
     train_s: float
     valid_s: float
     resumed_after: int
+    left_out: Sequence[str] = ()
 
 
 def train(
@@ -123,9 +125,9 @@ def train(
         batches = TrainBatches(
             data, train_config, n_frames=module.input_shape[2], seed=seed, device=device
         )
-        with _logger(log_dir) as logger:
+        with _curves(log_dir) as curves:
             watch = Watch(
-                data, batches, keep=keep, objective=objective, on_epoch=on_epoch, logger=logger
+                data, batches, keep=keep, objective=objective, on_epoch=on_epoch, curves=curves
             )
             callbacks: list[pl.Callback] = [watch]
             epochs_done = 0
@@ -157,20 +159,21 @@ def train(
         train_s=watch.train_s,
         valid_s=watch.valid_s,
         resumed_after=epochs_done,
+        left_out=watch.left_out,
     )
 
 
 @contextmanager
-def _logger(log_dir: Path | None) -> Iterator[TensorBoardLogger | None]:
+def _curves(log_dir: Path | None) -> Iterator[EventFile | None]:
     """A writer of TensorBoard scalars that is closed after the block."""
     if log_dir is None:
         yield None
         return
-    logger = TensorBoardLogger(log_dir, name="", version="", default_hp_metric=False, flush_secs=5)
+    curves = EventFile(log_dir)
     try:
-        yield logger
+        yield curves
     finally:
-        logger.experiment.close()
+        curves.close()
 
 
 def _run(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from datasets.atomic import atomic, write_json
 from datasets.config import plain
+from datasets.disk import unless_full
 from datasets.errors import UserError, shown
 from lightning_models import optimizers
 from lightning_models.datamodule import FoldData
@@ -160,7 +161,9 @@ class Resumer(pl.Callback):
         now = time.perf_counter()
         due = now - self._saved_s >= SAVE_S if not self.save_every else epoch % self.save_every == 0
         if due and isinstance(pl_module, GenreClassifier):
-            save(self.save_to, _capture(self.made_for, trainer, pl_module, self.watch))
+            # The one that was saved before stays whole, so all it costs is some epochs more.
+            with unless_full(f"the state after epoch {epoch}", self.watch.left_out):
+                save(self.save_to, _capture(self.made_for, trainer, pl_module, self.watch))
             self._saved_s = time.perf_counter()
 
 

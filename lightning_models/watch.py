@@ -12,12 +12,13 @@ from typing import Literal
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
+from datasets.disk import unless_full
 from lightning_models import metrics, optimizers
 from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
+from lightning_models.events import EventFile
 from lightning_models.module import Diverged, GenreClassifier
 from lightning_models.predict import predict
 
@@ -71,14 +72,16 @@ class Watch(pl.Callback):
         keep: Literal["best", "last"],
         objective: str,
         on_epoch: OnEpoch,
-        logger: TensorBoardLogger | None,
+        curves: EventFile | None,
     ) -> None:
         self.data = data
         self.batches = batches
         self.keep = keep
         self.objective = objective
         self.on_epoch = on_epoch
-        self.logger = logger
+        self.curves = curves
+        self.left_out: list[str] = []
+        """what could not be written for want of room, and is missed by nobody but people"""
         self.kept = Kept()
         self.epoch = 0
         self.history: list[dict[str, float]] = []
@@ -152,6 +155,11 @@ class Watch(pl.Callback):
 
     def _note(self, epoch: int, loss: float, lr: float, scores: Mapping[str, float]) -> None:
         self.history.append({"epoch": epoch, "train_loss": loss, "lr": lr, **scores})
-        if self.logger is not None:
-            valid = {f"valid/{'loss' if k == 'log_loss' else k}": v for k, v in scores.items()}
-            self.logger.log_metrics({"train/loss": loss, **valid, "lr": lr}, step=epoch)
+        if self.curves is None:
+            return
+        valid = {f"valid/{'loss' if k == 'log_loss' else k}": v for k, v in scores.items()}
+        n_before = len(self.left_out)
+        with unless_full("TensorBoard's curves", self.left_out):
+            self.curves.scalars({"train/loss": loss, **valid, "lr": lr}, step=epoch)
+        if len(self.left_out) > n_before:
+            self.curves = None  # a curve with a gap looks whole

@@ -45,8 +45,9 @@ def write(path: Path, parts: Mapping[str, Part], *, split: str) -> None:
             tensors[f"{name}.embeddings"] = np.ascontiguousarray(part.embeddings, np.float32)
     tracks = {name: _digest(part.track_ids) for name, part in parts.items()}
     card = {"split": split, "tracks": json.dumps(tracks)}
+    data = safetensors.numpy.save(tensors, metadata=card)  # its own writing hides a full disk
     with atomic(path) as temporary:
-        safetensors.numpy.save_file(tensors, temporary, metadata=card)
+        temporary.write_bytes(data)
 
 
 def read(path: Path, expected: Mapping[str, Sequence[str]], *, split: str) -> dict[str, Part]:

@@ -1,6 +1,5 @@
 """The command line: a table of commands. Nothing heavy is imported before a command is chosen."""
 
-import errno
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +7,11 @@ from importlib import import_module
 
 from search import interrupts
 
-INTERRUPTED = 130
-"""The exit code of a command that was ended by Ctrl-C or SIGTERM."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Errors of the place that is written to: a full disk, a quota, a limit, a read-only one."""
+MAKE_ROOM = (
+    "what was finished is kept: make room, or let the folder be written, and go on (sweeps: "
+    "chorale resume STUDY)"
+)
+"""What to do about a full disk."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if command is None:
         print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
-    interrupts.listen()
+    interrupts.listen(lambda: f"chorale {name}: {interrupts.CUT_SHORT}\n")
     from cluster.base import ClusterError
+    from datasets.disk import NO_ROOM, no_room
     from datasets.errors import UserError
 
     try:
@@ -84,11 +84,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        print(f"chorale {name}: {_no_room(error)}", file=sys.stderr)
+        print(f"chorale {name}: {no_room(error)}; {MAKE_ROOM}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"chorale {name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return interrupts.INTERRUPTED
+    finally:
+        interrupts.over()
 
 
 def _run(command: Command, words: Sequence[str]) -> int:
@@ -99,14 +101,6 @@ def _run(command: Command, words: Sequence[str]) -> int:
         if not interrupts.received():
             raise
         raise KeyboardInterrupt from error
-
-
-def _no_room(error: OSError) -> str:
-    where = f" '{error.filename}'" if error.filename else ""
-    return (
-        f"cannot write{where}: {error.strerror}; what was finished is kept: make room, or let the "
-        f"folder be written, and go on (sweeps: chorale resume STUDY)"
-    )
 
 
 def _help() -> str:

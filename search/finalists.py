@@ -15,7 +15,7 @@ from search.paths import TrialPaths
 from search.retries import Retries
 from search.store import Ledger, Row
 from search.trial import TrialPlan, TrialResult, forget_state
-from search.verdict import failure_of, keep_traceback
+from search.verdict import failure_of, keep_traceback, refuse_no_room
 
 STAGE = "finalists"
 
@@ -132,6 +132,7 @@ class FinalistTrials:
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits how a retraining ended: bank first, then the row."""
+        refuse_no_room(self._jobs[trial_id].name, outcome)
         job, began = self._jobs[trial_id], self._began.pop(trial_id)
         if self._retries.again(trial_id, outcome):
             self._waiting.insert(0, trial_id)

@@ -22,8 +22,9 @@ def write_model(path: Path, model: Model, *, kind: str, members: tuple[int, ...]
         "members": json.dumps(list(members)),
         "facts": json.dumps(dict(model.facts), allow_nan=False),
     }
+    data = safetensors.numpy.save(tensors, metadata=card)  # its own writing hides a full disk
     with atomic(path) as temporary:
-        safetensors.numpy.save_file(tensors, temporary, metadata=card)
+        temporary.write_bytes(data)
 
 
 def read_model(path: Path) -> tuple[str, tuple[int, ...], Model]:

@@ -1,21 +1,53 @@
-"""Ctrl-C and SIGTERM: both raise KeyboardInterrupt, and are remembered.
+"""Ctrl-C and SIGTERM: both raise KeyboardInterrupt, are remembered, and are obeyed within seconds.
 
 Libraries in between turn a KeyboardInterrupt into errors of their own (Lightning into an exit);
-who asks `received` knows what an error after it really was.
+who asks `received` knows what an error after it really was. Python drops one that is raised in a
+finaliser, so it is raised again until somebody lets it through. While what was begun is left in
+order a second signal changes nothing; where that takes too long the process ends as it stands,
+which loses nothing: the ledger and every file are whole at any moment.
 """
 
+import contextlib
+import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+
+AGAIN_S = 2.0
+"""After so many seconds a signal that nobody obeys is raised again."""
+LIMIT_S = 10.0
+"""So long a process may take to leave everything in order."""
+CUT_SHORT = (
+    f"interrupted, and ended after {LIMIT_S:.0f} s as it stood; every finished trial is kept"
+)
+"""What is said then."""
+INTERRUPTED = 130
+"""The exit code of a command that was ended by a signal."""
 
 _received: list[int] = []
+_listening = threading.Event()
+_last_words: Callable[[], str] = lambda: ""  # noqa: E731
 
 
-def listen() -> None:
-    """From now on both signals raise KeyboardInterrupt in the main thread, and are remembered."""
+def listen(last_words: Callable[[], str] | None = None) -> None:
+    """From now on both signals raise KeyboardInterrupt in the main thread, and are remembered.
+
+    `last_words` is what stderr is told where the process has to end as it stands.
+    """
+    global _last_words
     _received.clear()
+    _listening.set()
+    _last_words = last_words or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+
+
+def over() -> None:
+    """The command has ended: nobody is waited for any more."""
+    _listening.clear()
 
 
 def received() -> bool:
@@ -23,6 +55,31 @@ def received() -> bool:
     return bool(_received)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
-    raise KeyboardInterrupt
+    if len(_received) == 1:
+        threading.Thread(target=_insist, args=(number,), daemon=True).start()
+    if not _is_obeyed(sys.exc_info()[1]):
+        raise KeyboardInterrupt
+
+
+def _is_obeyed(error: BaseException | None) -> bool:
+    """Whether the main thread is on its way out, which is told by what it is handling now."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _insist(number: int) -> None:
+    """Raises the signal again and again, and in the end does without anybody's help."""
+    limit_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < limit_s:
+        time.sleep(AGAIN_S)
+        if not _listening.is_set():
+            return
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it
+        os.write(sys.stderr.fileno(), _last_words().encode())
+    os._exit(INTERRUPTED)

@@ -27,7 +27,7 @@ from search.retries import Retries
 from search.space import Candidate, SearchSpace
 from search.store import Ledger, Row
 from search.trial import TrialPlan, TrialResult, forget_state
-from search.verdict import facts_of, keep_traceback, row_of, verdict
+from search.verdict import facts_of, keep_traceback, refuse_no_room, row_of, verdict
 from search.warm_start import WarmStart
 
 STAGE = "search"
@@ -182,6 +182,7 @@ class StudyTrials:
 
         One that shall be tried again stays as it is, RUNNING, and is asked next.
         """
+        refuse_no_room(f"trial {trial_id}", outcome)
         running, search = self._running.pop(trial_id), self._study.search
         if self._stopped_by() is None and self._retries.again(trial_id, outcome):
             self._again.append(trial_id)

@@ -6,7 +6,7 @@ stopped.
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,6 +166,7 @@ class _Sitting:
             self.progress.stage("search", note)
         with display:
             self.crew.runner.run(trials, run_trial)
+        self._say_left_out("the search", hparams.left_out)
         if trials.ended_by() not in (None, "budget.trials"):
             self.progress.stage("search", f"ended by {trials.ended_by()}")
         trials.finish()
@@ -259,6 +260,7 @@ class _Sitting:
         split = self.prepared.split
         valid = Part(split.valid_ids(SEARCH_FOLD), result.valid_proba)
         bank.write(self.paths.trial(number).predictions, {"valid": valid}, split=split.hash)
+        self._say_left_out(f"trial {number}", result.left_out)
 
     def _keep_finalist(self, job: Job, result: TrialResult) -> None:
         split = self.prepared.split
@@ -269,6 +271,11 @@ class _Sitting:
             "test": Part(split.test_ids, result.extra_proba, result.extra_embeddings),
         }
         bank.write(self._files(job).predictions, parts, split=split.hash)
+        self._say_left_out(job.name, result.left_out)
+
+    def _say_left_out(self, name: str, what: Sequence[str]) -> None:
+        if what:
+            self.progress.stage("disk full", f"{name} goes on without: {'; '.join(what)}")
 
     def _files(self, job: Job) -> TrialPaths:
         return self.paths.finalist(job.number, fold=job.fold, seed=job.seed)

@@ -5,10 +5,11 @@ are written here, by the driver, because only it hears how every trial ended, fa
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.disk import unless_full
 from search.ledger.reader import Row
 from search.listener import Started
 
@@ -16,11 +17,15 @@ STATUS = {"COMPLETE": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "FAIL": "STA
 
 
 class HParamsWriter:
-    """A listener that writes one event file for each trial, into the trial's own folder."""
+    """A listener that writes one event file for each trial, into the trial's own folder.
 
-    def __init__(self, folder_of: Any) -> None:
+    `left_out` says what was not written for want of room.
+    """
+
+    def __init__(self, folder_of: Callable[[int], Path]) -> None:
         """`folder_of` maps a trial's number to its folder."""
         self._folder_of = folder_of
+        self.left_out: list[str] = []
         self._started: dict[int, tuple[Started, float]] = {}
 
     def started(self, trial: Started) -> None:
@@ -35,9 +40,9 @@ class HParamsWriter:
         trial, began = self._started.pop(trial_id)
         params = {**trial.params, "state": row.state}
         metrics = {f"final/{k}": float(v) for k, v in row.facts.get("metrics", {}).items()}
-        write_hparams(
-            self._folder_of(trial_id), params, metrics, status=STATUS[row.state], began=began
-        )
+        folder, status = self._folder_of(trial_id), STATUS[row.state]
+        with unless_full(f"trial {trial_id} in TensorBoard's HParams tab", self.left_out):
+            write_hparams(folder, params, metrics, status=status, began=began)
 
 
 def write_hparams(
@@ -63,7 +68,8 @@ def write_hparams(
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    from lightning_models.events import EventFile
 
     start = plugin_data_pb2.SessionStartInfo(group_name=folder.name, start_time_secs=began)
     for name, value in params.items():
@@ -83,12 +89,16 @@ def write_hparams(
         ),
         (metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)),
     ]
-    writer = EventFileWriter(str(folder), filename_suffix=".hparams")
+    events = []
     for tag, content in pairs:
         summary = Summary()
         summary.value.add(tag=tag, metadata=metadata.create_summary_metadata(content))
-        writer.add_event(Event(summary=summary, wall_time=time.time()))
+        events.append(Event(summary=summary, wall_time=time.time()))
     for tag, number in metrics.items():
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=number)])
-        writer.add_event(Event(summary=summary, wall_time=time.time(), step=0))
-    writer.close()
+        events.append(Event(summary=summary, wall_time=time.time(), step=0))
+    file = EventFile(folder, suffix=".hparams")
+    try:
+        file.write(events)
+    finally:
+        file.close()

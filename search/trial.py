@@ -18,6 +18,7 @@ import yaml
 
 from cluster.base import Decision, Report, TrialSpec
 from datasets.atomic import write_text
+from datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
 from search.paths import TrialPaths
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class TrialResult:
     the accuracy of each class, None where no validation row has it. `train_s` is time inside
     training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
     that of one track's prediction, where it was asked for. `resumed_after` says how many epochs
-    an earlier, broken-off run of the same trial had done.
+    an earlier, broken-off run of the same trial had done. `left_out` says what nothing depends on
+    and was not written for want of room.
     """
 
     metrics: Mapping[str, float]
@@ -81,6 +83,7 @@ class TrialResult:
     valid_embeddings: np.ndarray | None = None
     extra_proba: np.ndarray | None = None
     extra_embeddings: np.ndarray | None = None
+    left_out: Sequence[str] = ()
 
     def facts(self) -> dict[str, Any]:
         """What the ledger keeps of it, JSON-ready."""
@@ -88,6 +91,8 @@ class TrialResult:
         facts = {name: getattr(self, name) for name in names}
         if self.latency_ms is not None:
             facts["latency_ms"] = self.latency_ms
+        if self.left_out:
+            facts["left_out"] = list(self.left_out)
         return {"metrics": dict(self.metrics), "per_class": dict(self.per_class), **facts}
 
 
@@ -96,6 +101,7 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
 
     Raises:
         lightning_models.module.Diverged: the loss is no longer finite.
+        NoRoomError: there is no room for what it must leave.
     """
     # Imported here, in the worker: a process that only plans trials does not wait for it.
     from lightning_models import speed
@@ -103,6 +109,10 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
     speed.prepare()
     try:
         return _train(spec.payload["plan"], report)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise NoRoomError(no_room(error)) from error
     finally:
         speed.give_memory_back()
 
@@ -115,9 +125,11 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
     from search.space import load_architecture
 
     paths = TrialPaths(Path(plan.folder))
+    left_out: list[str] = []
     # Not durable by themselves: the bank, which is written later, syncs the same folder.
     described = yaml.safe_dump(_described(plan), sort_keys=False)
-    write_text(paths.config_yaml, described, durable=False)
+    with unless_full(paths.config_yaml.name, left_out):
+        write_text(paths.config_yaml, described, durable=False)
     data = _fold(plan)
     trained = train(
         architecture=plan.architecture,
@@ -133,7 +145,8 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         save_to=paths.state,
         n_slices=plan.n_slices,
     )
-    write_text(paths.metrics_csv, _csv(trained.history), durable=False)
+    with unless_full(paths.metrics_csv.name, left_out):
+        write_text(paths.metrics_csv, _csv(trained.history), durable=False)
     valid_embeddings = extra_proba = extra_embeddings = None
     if len(plan.extra_rows):
         valid_embeddings = predict(trained.module, data, plan.valid_rows).embeddings
@@ -160,6 +173,7 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         valid_embeddings=valid_embeddings,
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,
+        left_out=[*left_out, *trained.left_out],
     )
 
 

@@ -9,11 +9,31 @@ from optuna.trial import TrialState
 
 from cluster.base import End, Failure, Outcome
 from datasets.atomic import write_text
+from datasets.disk import NoRoomError, unless_full
+from datasets.errors import UserError
 from search.space import Candidate
 from search.store import Row
 
 DIVERGED = "Diverged: "
 """How the reason begins where `lightning_models.module.Diverged` ended a training."""
+
+NO_ROOM = f"{NoRoomError.__name__}: "
+"""How the reason begins where a full disk ended a run."""
+
+
+def refuse_no_room(name: str, outcome: Outcome) -> None:
+    """Ends the sweep where a run met a full disk, which is no failure of what was tried.
+
+    It stays a run that has not ended, and goes on with the sweep.
+
+    Raises:
+        UserError: it did; says what to do.
+    """
+    if outcome.reason.startswith(NO_ROOM):
+        raise UserError(
+            f"{name} {outcome.reason.removeprefix(NO_ROOM)}; what was finished is kept, and it "
+            f"will be run again: make room, then go on with: chorale resume STUDY"
+        )
 
 
 def verdict(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialState, str]:
@@ -42,8 +62,10 @@ def keep_traceback(path: Path, outcome: Outcome) -> dict[str, Any]:
     """Writes what a failed run's worker said into `path`; gives where that is, for the ledger."""
     if not outcome.traceback:
         return {}
-    write_text(path, outcome.traceback)
-    return {"log": str(path)}
+    left_out: list[str] = []  # the ledger keeps the traceback, too
+    with unless_full(path.name, left_out):
+        write_text(path, outcome.traceback)
+    return {} if left_out else {"log": str(path)}
 
 
 def facts_of(candidate: Candidate, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ NAME = "s"
 N_TRIALS, N_JOBS = 3, 2
 """Of `driver.SWEEP`."""
 
-TIMING = ("elapsed_s", "train_s", "valid_s", "wall_s", "resumed_after", "n_lost")
-"""What differs from run to run."""
+TIMING = ("elapsed_s", "train_s", "valid_s", "wall_s", "resumed_after", "n_lost", "left_out")
+"""What differs from run to run, or with the room on the disk."""
 
 
 class Row(NamedTuple):

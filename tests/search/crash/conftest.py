@@ -32,6 +32,11 @@ def cases() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def disks() -> ModuleType:
+    return _load("disks")
+
+
+@pytest.fixture(scope="session")
 def script() -> ModuleType:
     return _load("driver")
 

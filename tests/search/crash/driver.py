@@ -6,6 +6,7 @@ With words it runs one sweep in this very process, as Ray needs it: `driver.py C
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -114,6 +115,12 @@ def run(case: dict[str, Any]) -> int:
         from points import POINTS, install  # type: ignore[import-not-found]
 
         install(POINTS[case["point"]], case["signal"])
+    if "full" in case:
+        from full import Full, install  # type: ignore[import-not-found]
+
+        install(Full(**case["full"]))
+    if "longest" in case:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (case["longest"], resource.RLIM_INFINITY))
     if "folder" in case:
         import search.sweep
 

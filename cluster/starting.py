@@ -1,0 +1,72 @@
+"""Starts Ray as something that Ctrl-C and SIGTERM can end at once, and that then leaves nothing.
+
+Ray takes SIGTERM over while it starts: its node would first wait half a minute for work to drain,
+and its core prints a stack and aborts. `cluster.connect` starts it in here.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Whoever handled SIGINT and SIGTERM before the block handles them in it and after it.
+
+    Where the block raises, what it has started is ended.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def give_back() -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if callable(handler):
+                    signal.signal(number, handler)
+
+    made: list[Any] = []
+
+    class Node(ray._private.node.Node):  # type: ignore[misc]
+        """Ray's own, which nobody could get at before all its processes have started."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            made.append(self)
+            super().__init__(*args, **kwargs)
+
+    def core(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return _core_worker(*args, **kwargs)
+        finally:
+            give_back()  # now, and not when all is connected
+
+    _core_worker = ray._raylet.CoreWorker
+    try:
+        with (
+            _put(ray._private.utils, "set_sigterm_handler", lambda _: None),
+            _put(ray._private.node, "Node", Node),
+            _put(ray._raylet, "CoreWorker", core),
+        ):
+            yield
+    except BaseException:
+        for node in made:
+            # An interrupt may have come before a node knew of its first process.
+            with contextlib.suppress(AttributeError):
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
+        raise
+    finally:
+        give_back()
+
+
+@contextmanager
+def _put(module: Any, name: str, value: Any) -> Iterator[None]:
+    """`value` in the place of what the module has under that name."""
+    original = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)
