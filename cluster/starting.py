@@ -1,7 +1,8 @@
 """Starts Ray as something that Ctrl-C and SIGTERM can end at once, and that then leaves nothing.
 
-Ray takes SIGTERM over while it starts: its node would first wait half a minute for work to drain,
-and its core prints a stack and aborts. `cluster.connect` starts it in here.
+Ray takes SIGTERM over while it starts: its driver would exit with a code of its own and no word, a
+node may first wait half a minute for work to drain, its core prints a stack and aborts.
+`cluster.connect` starts it in here.
 """
 
 import contextlib

@@ -28,7 +28,7 @@ INTERRUPTED = 130
 """The exit code of a command that was ended by a signal."""
 
 _received: list[int] = []
-_listening = threading.Event()
+_over = threading.Event()
 _last_words: Callable[[], str] = lambda: ""  # noqa: E731
 
 
@@ -37,9 +37,9 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
 
     `last_words` is what stderr is told where the process has to end as it stands.
     """
-    global _last_words
+    global _last_words, _over
     _received.clear()
-    _listening.set()
+    _over = threading.Event()
     _last_words = last_words or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -47,7 +47,7 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
 
 def over() -> None:
     """The command has ended: nobody is waited for any more."""
-    _listening.clear()
+    _over.set()
 
 
 def received() -> bool:
@@ -58,7 +58,7 @@ def received() -> bool:
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
     if len(_received) == 1:
-        threading.Thread(target=_insist, args=(number,), daemon=True).start()
+        threading.Thread(target=_insist, args=(number, _over), daemon=True).start()
     if not _is_obeyed(sys.exc_info()[1]):
         raise KeyboardInterrupt
 
@@ -72,12 +72,11 @@ def _is_obeyed(error: BaseException | None) -> bool:
     return False
 
 
-def _insist(number: int) -> None:
+def _insist(number: int, over: threading.Event) -> None:
     """Raises the signal again and again, and in the end does without anybody's help."""
     limit_s = time.monotonic() + LIMIT_S
     while time.monotonic() < limit_s:
-        time.sleep(AGAIN_S)
-        if not _listening.is_set():
+        if over.wait(AGAIN_S):
             return
         signal.pthread_kill(threading.main_thread().ident or 0, number)
     with contextlib.suppress(OSError, ValueError):  # nobody reads it

@@ -25,8 +25,9 @@ import numpy as np
 import psutil
 
 CRASH = Path(__file__).parents[1] / "search" / "crash"
-WORDS = ["--cluster.address", "local", "--budget.trials", "4", "--budget.max_epochs", "6"]
-TIMEOUT_S = 300.0
+N_TRIALS = 3
+WORDS = ["--cluster.address", "local", "--budget.trials", str(N_TRIALS)]
+TIMEOUT_S = 600.0
 COMMAND = """
 import faulthandler, signal, sys
 faulthandler.register(signal.SIGUSR1)
@@ -116,7 +117,7 @@ class Stops:
     def finish(self, place: Any) -> None:
         """Goes on to the end, and looks whether all is there."""
         code = self._start(place).wait(timeout=TIMEOUT_S)
-        wrong = [f"exit code {code}"] if code else self.cases.problems(place, n_trials=4)
+        wrong = [f"exit code {code}"] if code else self.cases.problems(place, n_trials=N_TRIALS)
         self.wrong += [f"{one}; see {place.log}" for one in wrong]
 
     def place(self, number: int) -> Any:

@@ -1,0 +1,62 @@
+"""SIGTERM while Ray starts: it ends at once, in order, and nothing is left."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CONNECT = """
+import signal, sys, time
+from cluster.connect import connect
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, interrupt)
+print("ready", flush=True)
+try:
+    with connect(num_cpus=1):
+        print("connected", flush=True)
+        time.sleep(100)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.exit(130)
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where a private Ray keeps its sockets: a short path."""
+    made = Path(tempfile.mkdtemp(prefix="st-", dir="/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.ray
+def test_sigterm_while_ray_starts_ends_it_in_order(folder: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", CONNECT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    if process.stdout is None:
+        raise RuntimeError("no pipe")
+    assert process.stdout.readline() == "ready\n"
+    give_up = time.monotonic() + 60
+    while not list(folder.glob("ray-*/session_*/logs/gcs_server*")) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)  # its first process is there, but not all of them
+    said = process.communicate(timeout=60)[0]
+    assert (process.returncode, said) == (130, "interrupted\n")
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,83 @@
+"""Signals are obeyed once, raised again where they are dropped, and in the end done without."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from search import interrupts
+
+
+@pytest.fixture
+def _listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(interrupts, "AGAIN_S", 0.05)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.listen()
+    yield
+    interrupts.over()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_listening")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_an_interrupt_and_is_remembered(number: signal.Signals) -> None:
+    assert not interrupts.received()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    interrupts.over()
+    assert interrupts.received()
+
+
+@pytest.mark.usefixtures("_listening")
+def test_a_second_signal_does_not_break_into_leaving_in_order() -> None:
+    left: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            left.append("in order")
+    interrupts.over()
+    assert left == ["in order"]
+
+
+@pytest.mark.usefixtures("_listening")
+def test_a_signal_that_was_dropped_is_raised_again() -> None:
+    original, dropped = interrupts._interrupt, []
+
+    def drop(number: int, frame: FrameType | None) -> None:
+        try:
+            original(number, frame)
+        except KeyboardInterrupt:
+            if dropped:
+                raise
+            dropped.append(number)  # as a finaliser does it
+
+    signal.signal(signal.SIGTERM, drop)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+        signal.sigtimedwait([], 10)
+    interrupts.over()
+    assert dropped == [signal.SIGTERM]
+
+
+STUBBORN = """
+import signal, sys, time
+from search import interrupts
+interrupts.AGAIN_S = interrupts.LIMIT_S = 0.1
+interrupts.listen(lambda: "cut short")
+try:
+    signal.raise_signal(signal.SIGTERM)
+finally:
+    time.sleep(100)
+"""
+
+
+def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
+    done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True,
+                          check=False, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stderr) == (interrupts.INTERRUPTED, "cut short")
