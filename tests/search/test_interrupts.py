@@ -35,12 +35,16 @@ def test_a_signal_is_an_interrupt_and_is_remembered(number: signal.Signals) -> N
 @pytest.mark.usefixtures("_listening")
 def test_a_second_signal_does_not_break_into_leaving_in_order() -> None:
     left: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
+
+    def work() -> None:
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
             signal.raise_signal(signal.SIGINT)
             left.append("in order")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     interrupts.over()
     assert left == ["in order"]
 
@@ -57,10 +61,13 @@ def test_a_signal_that_was_dropped_is_raised_again() -> None:
                 raise
             dropped.append(number)  # as a finaliser does it
 
-    signal.signal(signal.SIGTERM, drop)
-    with pytest.raises(KeyboardInterrupt):
+    def work() -> None:
         signal.raise_signal(signal.SIGTERM)
         signal.sigtimedwait([], 10)
+
+    signal.signal(signal.SIGTERM, drop)
+    with pytest.raises(KeyboardInterrupt):
+        work()
     interrupts.over()
     assert dropped == [signal.SIGTERM]
 

@@ -32,6 +32,11 @@ def cases() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def nodes() -> ModuleType:
+    return _load("nodes")
+
+
+@pytest.fixture(scope="session")
 def disks() -> ModuleType:
     return _load("disks")
 

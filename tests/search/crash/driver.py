@@ -59,11 +59,16 @@ def write_sweep(file: Path, *, corpus: Path, runs: Path) -> None:
 
 
 def dying_work(case: dict[str, Any]) -> Any:
-    """The work function, in a worker that says who it is, and may kill itself once, at an epoch."""
+    """The work function, in a worker that says who it is, and may kill itself once, at an epoch.
+
+    Where `nodes` are given, the processes of nodes of Ray, it kills the one that it runs on.
+    """
     folder, die_at, sign = case["folder"], case.get("die_at"), case.get("signal", 0)
+    stage, nodes = case.get("die_in", ""), case.get("nodes")
 
     def work(spec: Any, report: Any) -> Any:
         import os
+        import time
         from pathlib import Path
 
         from lightning_models import resume
@@ -76,12 +81,15 @@ def dying_work(case: dict[str, Any]) -> Any:
 
         def dying(step: int, metrics: Any) -> Any:
             decision = report(step, metrics)
-            if step == die_at:
+            if step == die_at and stage in spec.payload["plan"].folder:
                 try:
                     (Path(folder) / "died").touch(exist_ok=False)
                 except FileExistsError:
                     return decision
-                os.kill(os.getpid(), sign)
+                if nodes is not None and os.getppid() not in nodes:
+                    raise RuntimeError(f"{os.getppid()} is none of {nodes}")
+                os.kill(os.getpid() if nodes is None else os.getppid(), sign)
+                time.sleep(1 if nodes else 0)  # what it runs goes with a node, a moment later
             return decision
 
         try:
@@ -114,7 +122,8 @@ def run(case: dict[str, Any]) -> int:
     if case.get("point"):
         from points import POINTS, install  # type: ignore[import-not-found]
 
-        install(POINTS[case["point"]], case["signal"])
+        victim = case["nodes"][0] if "nodes" in case else os.getpid()
+        install(POINTS[case["point"]], case["signal"], victim)
     if "full" in case:
         from full import Full, install  # type: ignore[import-not-found]
 

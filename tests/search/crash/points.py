@@ -91,11 +91,11 @@ POINTS: Mapping[str, Point] = {
 }
 
 
-def install(point: Point, sign: int) -> None:
-    """From now on this process kills itself by signal `sign` at `point`."""
+def install(point: Point, sign: int, victim: int) -> None:
+    """From now on this process kills process `victim`, itself or another, at `point`."""
 
     def die() -> None:
-        os.kill(os.getpid(), sign)
+        os.kill(victim, sign)
 
     _wrap(point, _Nth(point.k, die))
 
