@@ -17,16 +17,22 @@ import sqlalchemy as sa
 
 from datasets.errors import UserError
 from search.ledger.file_systems import is_local
+from search.ledger.places import cause_at
 
 T = TypeVar("T")
 
 BUSY_S = 30.0
 """How long SQLite waits for another process that writes; `?timeout=1` in the URL changes it."""
+CONNECT_S = 10
+"""How long a PostgreSQL server may take to answer; `?connect_timeout=30` in the URL changes it."""
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Pauses between attempts where a PostgreSQL server that was there is gone, in seconds."""
 FAILURES = (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 HINTS = {
+    "is a folder": "name a file in it",
+    "not a folder": "name another",
+    "cannot be written": "make it writable",
     "full": "make room on its disk",
     "space left": "make room on its disk",
     "readonly": "make the file and its folder writable",
@@ -38,6 +44,8 @@ HINTS = {
     "i/o error": "its disk is full or failing; make room or mend it",
     "authentication failed": "mind the user and the password (PGPASSWORD or ~/.pgpass)",
     "refused": "start the server, or mind the host and port",
+    "timeout expired": "the server does not answer; mind the host and port",
+    "does not exist": "make it (createdb), or mind its name",
 }
 
 _log = logging.getLogger(__name__)
@@ -117,7 +125,8 @@ class Database:
     def options(self, *, durable: bool) -> dict[str, Any]:
         """What SQLAlchemy has to know to make an engine of this database."""
         if not self.is_sqlite:
-            return {"pool_pre_ping": True}
+            patience = {} if "connect_timeout" in self.url.query else {"connect_timeout": CONNECT_S}
+            return {"pool_pre_ping": True, "connect_args": patience}
         path = Path(str(self.url.database))
         wal = is_local(path)
         return {
@@ -132,7 +141,7 @@ class Database:
 
     def error(self, verb: str, error: BaseException) -> LedgerError:
         """What a person is told of a failure: "cannot be written: disk is full; make room ..."."""
-        cause = _cause(error)
+        cause = cause_at(self.path, _cause(error))
         found = (hint for words, hint in HINTS.items() if words in cause.lower())
         said = next(found, "mend that")
         if verb == "opened":
@@ -181,7 +190,8 @@ class Database:
 
     def _reader(self) -> sa.Engine:
         if not self.is_sqlite:
-            return sa.create_engine(self.url, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
+            options = self.options(durable=False)
+            return sa.create_engine(self.url, isolation_level="AUTOCOMMIT", **options)
         path = Path(str(self.url.database)).absolute()
         return sa.create_engine(
             "sqlite://",

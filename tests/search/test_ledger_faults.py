@@ -1,6 +1,7 @@
 """What a ledger says when it cannot be opened, read or written: one line, and nothing is lost."""
 
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -38,7 +39,10 @@ def _line(error: BaseException) -> str:
         ("sqlite://", "an SQLite ledger needs a file"),
         ("sqlite:///x.db?timeout=soon", "soon"),
         ("mysql://h/d", "."),
-        ("postgresql+psycopg://u:secret@127.0.0.1:1/d", "refused"),
+        ("sqlite:///{here}", "is a folder, and not a file; name a file in it"),
+        ("sqlite:///{file}/x.db", "is a file, and not a folder; name another"),
+        ("postgresql+psycopg://u:secret@127.0.0.1:1/d", "refused; start the server"),
+        ("postgresql+psycopg://u:secret@127.0.0.1:{silent}/d?connect_timeout=2", "does not answer"),
     ],
 )
 def test_a_bad_database_is_one_clear_line(
@@ -47,10 +51,14 @@ def test_a_bad_database_is_one_clear_line(
     if "psycopg" in url:
         pytest.importorskip("psycopg")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        LedgerError, match=rf"the ledger '.*' cannot be opened: .*{cause}"
-    ) as caught:
-        Ledger(url)
+    file = tmp_path / "file"
+    file.touch()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = url.format(here=tmp_path, file=file, silent=port)
+        told = rf"the ledger '.*' cannot be opened: .*{cause}"
+        with pytest.raises(LedgerError, match=told) as caught:
+            Ledger(url)
     assert "--store" in _line(caught.value)
     assert "secret" not in str(caught.value)
 

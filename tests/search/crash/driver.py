@@ -124,6 +124,8 @@ def run(case: dict[str, Any]) -> int:
 
         victim = case["nodes"][0] if "nodes" in case else os.getpid()
         install(POINTS[case["point"]], case["signal"], victim)
+    if "nodes" in case:
+        stay_on_loopback()
     if "full" in case:
         from full import Full, install  # type: ignore[import-not-found]
 
@@ -137,6 +139,14 @@ def run(case: dict[str, Any]) -> int:
     if "acks" in case:
         acknowledge(case["acks"])
     return main(case["words"])
+
+
+def stay_on_loopback() -> None:
+    """Ray would look for a cluster of this machine at its address in the network."""
+    import ray.util
+
+    for module in (ray._private.services, ray.util):
+        vars(module)["get_node_ip_address"] = lambda *_: "127.0.0.1"
 
 
 def acknowledge(file: str) -> None:

@@ -31,6 +31,7 @@ DRIVERS = (
     "finalist's row written",
 )
 """Points of the driver at which one of the two nodes dies, whatever runs on it."""
+TIMEOUT_S = 300
 ORDINARY = (("mid-training", signal.SIGKILL),)
 
 
@@ -50,6 +51,7 @@ def two_nodes(nodes: ModuleType) -> Iterator[Any]:
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(2 * TIMEOUT_S)
 def test_a_sweep_goes_on_on_the_other_node(
     cases: ModuleType,
     script: ModuleType,
@@ -65,7 +67,11 @@ def test_a_sweep_goes_on_on_the_other_node(
     case: dict[str, Any] = {"folder": str(place.root), "acks": str(place.acks), "signal": int(sign)}
     case |= WORKERS.get(point, {"point": point}) | {"nodes": two_nodes.raylets}
     process = cases.Driver.run_alone(place.command(), log=place.log, **case)
-    assert process.wait(timeout=250) == 0, place.log.read_text()
+    try:
+        code = process.wait(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+    assert code == 0, place.log.read_text()
     assert two_nodes.dead() == 1, "no node was killed"
     said = place.log.read_text()
     assert "Traceback" not in said
