@@ -43,6 +43,7 @@ HINTS = {
     "malformed": "it is damaged; restore a copy",
     "i/o error": "its disk is full or failing; make room or mend it",
     "authentication failed": "mind the user and the password (PGPASSWORD or ~/.pgpass)",
+    "no password": "give it (PGPASSWORD or ~/.pgpass)",
     "refused": "start the server, or mind the host and port",
     "timeout expired": "the server does not answer; mind the host and port",
     "does not exist": "make it (createdb), or mind its name",
