@@ -32,6 +32,9 @@ MAX_TEMP_DIR_LENGTH = 30
 PROBE_TIMEOUT_S = 5.0
 """How long a cluster may take to accept a connection."""
 
+TOO_BUSY = "timed out during startup"
+"""What Ray says where its processes took longer than half a minute to start."""
+
 LOSSES = re.compile("A worker died|has been marked dead|Raylet is terminated")
 """What Ray prints to stdout at any log level; the trials that were lost tell it themselves."""
 
@@ -127,7 +130,7 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
         raise ClusterError("this process is connected to Ray already; connect once, at the outside")
     before, stdout_deduplicator.skip_re = stdout_deduplicator.skip_re, LOSSES
     try:
-        with environment(variables), interruptible():
+        with environment(variables):
             _read_authentication()
             _init(address, options)
         yield
@@ -137,10 +140,15 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
         stdout_deduplicator.skip_re = before
 
 
-def _init(address: str, options: Mapping[str, Any]) -> None:
+def _init(address: str, options: Mapping[str, Any], *, n_attempts: int = 2) -> None:
     try:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
+        with interruptible():
+            ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
     except Exception as error:  # when a node does not start in time, Ray raises no other type
+        if address == LOCAL and n_attempts > 1 and TOO_BUSY in str(error):
+            ray.shutdown()
+            _init(address, options, n_attempts=n_attempts - 1)
+            return
         if address != LOCAL:
             raise _no_cluster(address, error) from error
         raise ClusterError(

@@ -98,6 +98,23 @@ def test_a_failed_connection_leaves_nothing_behind(
     assert "OMP_NUM_THREADS" not in os.environ
 
 
+def test_a_ray_that_a_busy_machine_did_not_start_in_time_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def init(**options: Any) -> None:
+        tried.append(options["address"])
+        raise Exception("The current node timed out during startup. This could happen.")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with pytest.raises(ClusterError, match="timed out during startup"), connect.connect():
+        pass
+    assert tried == [connect.LOCAL] * 2
+
+
 @pytest.mark.ray
 def test_who_listens_for_signals_hears_them_also_while_connected() -> None:
     """In a process of its own: Ray's own handler would end it."""

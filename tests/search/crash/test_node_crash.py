@@ -31,7 +31,7 @@ DRIVERS = (
     "finalist's row written",
 )
 """Points of the driver at which one of the two nodes dies, whatever runs on it."""
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 ORDINARY = (("mid-training", signal.SIGKILL),)
 
 
