@@ -55,9 +55,9 @@ def run_sweep(
     sweep = resolved.sweep
     ledger = Ledger(sweep.ledger_url)
     try:
-        was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
-        if not take_over:
+        if not take_over:  # first, as it names who runs it
             ledger.refuse_held(sweep.name)
+        was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
         if not resume:  # what it names is refused before long preparations
             warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
         with workers(sweep.cluster) as crew:

@@ -14,9 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from datasets.errors import UserError
+from search.cli import main
 from search.ledger import heartbeat, holder
 from search.ledger.database import LedgerError
 from search.ledger.holder import STALE_S, Holder
+from search.paths import Runs
 from search.store import Ledger, Row
 
 HERE = socket.gethostname()
@@ -76,6 +78,25 @@ def test_a_study_that_another_process_runs_is_refused_until_it_dies(
     ledger.refuse_held("a")
     ledger.reopen("a", {})
     assert ledger.study("a").holder == f"{HERE}:{os.getpid()}"
+
+
+@needs_proc
+@pytest.mark.parametrize("words", [[], ["--resume"]])
+def test_the_same_sweep_a_second_time_names_who_runs_it(
+    tiny: list[str],
+    tmp_path: Path,
+    other: subprocess.Popen[bytes],
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    ledger = Ledger(Runs(tmp_path / "runs").ledger_url)
+    ledger.create("tiny", {})
+    identity = holder._identity(other.pid)
+    _seat(ledger, holder=f"{HERE}:{other.pid}", holder_process=identity)
+    ledger.close()
+    assert main(["sweep", *tiny, *words]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"study 'tiny' is being run by {HERE}:{other.pid} (last sign of life" in said
 
 
 @needs_proc
