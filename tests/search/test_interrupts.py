@@ -51,7 +51,8 @@ def test_a_second_signal_does_not_break_into_leaving_in_order() -> None:
 
 @pytest.mark.usefixtures("_listening")
 def test_a_signal_that_was_dropped_is_raised_again() -> None:
-    original, dropped = interrupts._interrupt, []
+    original = interrupts._interrupt
+    dropped: list[int] = []
 
     def drop(number: int, frame: FrameType | None) -> None:
         try:
