@@ -17,6 +17,10 @@ class ClusterError(Exception):
     """
 
 
+class WorkerLost(ClusterError):  # noqa: N818 - it is what happened to a trial
+    """A process that a trial needs is gone; the trial may be tried again."""
+
+
 class Decision(Enum):
     """What a trial should do after a report."""
 
@@ -50,12 +54,26 @@ class Failure(Enum):
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes: CPU cores, and GPUs or a fraction of one."""
+    """What one trial takes: CPU cores, and GPUs or a fraction of one.
+
+    They are shared evenly by `workers` processes that train together, each with one GPU at most.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
+    workers: int = 1
+
+    @property
+    def each(self) -> "Resources":
+        """What one of the processes takes."""
+        return Resources(self.cpus / self.workers, self.gpus / self.workers)
 
     def __post_init__(self) -> None:
+        if self.workers < 1 or (self.workers > 1 and self.gpus > self.workers):
+            raise ClusterError(
+                f"a trial needs 1 worker or more, one for each GPU, but got "
+                f"workers={self.workers}, gpus={self.gpus}"
+            )
         if self.cpus <= 0 or self.gpus < 0:
             raise ClusterError(
                 f"a trial needs cpus > 0 and gpus >= 0, but got cpus={self.cpus}, gpus={self.gpus}"
@@ -63,14 +81,28 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The processes that do the work of one trial together: this one is `rank`, from 0, of `size`.
+
+    Where there are several, whoever started them has joined them into torch's process group. Each
+    runs the same work function and reports the same steps; what the first one says is passed on,
+    what was decided is told to all, and the value of the first one counts.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+
+@dataclass(frozen=True)
 class TrialSpec:
     """One trial to run: its number in the ledger and what the work function needs to know.
 
-    `payload` is plain, picklable data; a worker gets it as it is.
+    `payload` is plain, picklable data; a worker gets it as it is. `group` is set by the runner.
     """
 
     trial_id: int
     payload: Mapping[str, Any] = field(default_factory=dict)
+    group: Group = Group()
 
 
 @dataclass(frozen=True)

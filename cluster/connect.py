@@ -109,8 +109,11 @@ def nodes() -> list[Resources]:
 
 
 def n_slots(trial: Resources) -> int:
-    """How many trials of this size the nodes have room for at once."""
-    return sum(_n_slots(trial, node) for node in nodes())
+    """How many trials of this size the nodes have room for at once.
+
+    The processes of one trial may lie on several nodes.
+    """
+    return sum(_n_slots(trial.each, node) for node in nodes()) // trial.workers
 
 
 def _n_slots(trial: Resources, node: Resources) -> int:

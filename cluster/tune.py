@@ -8,7 +8,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from cluster.base import ClusterError, Decision, Resources, Trials, Work
 from cluster.bridge import Bridge
 from cluster.connect import n_slots, nodes
+from cluster.train import DRIVER, Together
 from cluster.worker import MESSAGE, TRIAL, Ended, Sealed, Worker
 
 ROOM_CHECK_S = 10.0
@@ -85,11 +86,13 @@ class TuneRunner:
 
     def _controller(self, bridge: Bridge, work: Work, scratch: str) -> "_Controller":
         n_threads = max(1, int(self._resources.cpus))
-        bundle = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
+        bundle: Mapping[str, float] = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
+        if self._resources.workers > 1:
+            work, bundle = Together(work, self._resources), DRIVER
         experiment = Experiment(
             "trials",
             tune.with_parameters(Worker, work=cloudpickle.dumps(work), n_threads=n_threads),
-            resources_per_trial=tune.PlacementGroupFactory([bundle]),
+            resources_per_trial=tune.PlacementGroupFactory([dict(bundle)]),
             num_samples=sys.maxsize,
             storage_path=str(Path(scratch).absolute()),
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -135,9 +138,11 @@ class TuneRunner:
 
     def _no_room(self) -> ClusterError:
         sizes = [f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes()]
+        each, n = self._resources.each, self._resources.workers
+        where = "on one node" if n == 1 else f"for each of its {n} workers"
         return ClusterError(
-            f"a trial needs {self._resources.cpus:g} CPUs and {self._resources.gpus:g} GPUs on one "
-            f"node, but the cluster has: {'; '.join(sizes) or 'no node that is alive'}; "
+            f"a trial needs {each.cpus:g} CPUs and {each.gpus:g} GPUs {where}, "
+            f"but the cluster has: {'; '.join(sizes) or 'no node that is alive'}; "
             f"let a trial take less (--cluster.cpus_per_trial 1 --cluster.gpus_per_trial 0), or "
             f"join a larger cluster (--cluster.address HOST:PORT)"
         )

@@ -76,7 +76,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
         `work` comes pickled: unpickling it imports torch, after the number of threads is set.
         """
-        _use_threads(n_threads)
+        use_threads(n_threads)
         self._specs: SimpleQueue[TrialSpec] = SimpleQueue()
         self._messages: SimpleQueue[Said | Ended] = SimpleQueue()
         self._decisions: SimpleQueue[Decision] = SimpleQueue()
@@ -132,7 +132,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             return Ended(cloudpickle.dumps(failure(error)), spoilt=spoils(error))
 
 
-def _use_threads(n_threads: int) -> None:
+def use_threads(n_threads: int) -> None:
     """Sets how many threads this process computes with, be torch imported already or not."""
     os.environ.update(threads(n_threads))
     torch = sys.modules.get("torch")

@@ -16,13 +16,14 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from datasets.errors import unknown
-from lightning_models import metrics, speed
+from datasets.errors import UserError, unknown
+from lightning_models import metrics, shared_norms, speed
 from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
 from lightning_models.events import EventFile
 from lightning_models.module import GenreClassifier, classifier_class
 from lightning_models.predict import Prediction, predict
+from lightning_models.ranks import ALONE, Ranks
 from lightning_models.resume import Resumer, described
 from lightning_models.train_config import TrainConfig
 from lightning_models.trainer import LeanTrainer
@@ -72,6 +73,7 @@ def train(
     save_to: Path | None = None,
     save_every: int | None = None,
     n_slices: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Trains a network on the training rows of a fold and judges it on the validation rows.
 
@@ -98,11 +100,14 @@ def train(
         n_slices: gradients of a batch are summed over so many parts of it, one after the other, so
             that less memory is needed. Steps are the same but for what batch norm sees; more than
             one part give other bits.
+        ranks: which of the processes that train this network together this one is. Each calls with
+            the same arguments and is given the same result, that of one process but for the order
+            of sums and for which values dropout drops; the first one alone writes files.
 
     Raises:
         Diverged: a loss is not finite, or has exploded.
-        UserError: unknown architecture or objective, crops too small for the architecture, or a
-            state that is damaged or belongs to another training.
+        UserError: unknown architecture or objective, crops too small for the architecture, a
+            state that is damaged or belongs to another training, or more processes than rows.
     """
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
@@ -122,10 +127,18 @@ def train(
         if train_config.balance == "class_weights":
             module.class_weights = torch.from_numpy(data.class_weights())
         module.n_slices = n_slices
+        if ranks.size > 1:
+            module.ranks = ranks
+            shared_norms.share(module.network, ranks)
         batches = TrainBatches(
             data, train_config, n_frames=module.input_shape[2], seed=seed, device=device
         )
-        with _curves(log_dir) as curves:
+        if batches.batch_size < ranks.size:
+            raise UserError(
+                f"a batch of {batches.batch_size} crops cannot be shared by {ranks.size} "
+                f"processes; use fewer of them, or a larger train.batch_size"
+            )
+        with _curves(log_dir if ranks.is_first else None) as curves:
             watch = Watch(
                 data, batches, keep=keep, objective=objective, on_epoch=on_epoch, curves=curves
             )
@@ -138,6 +151,7 @@ def train(
                     resume_from=resume_from,
                     save_to=save_to,
                     save_every=save_every,
+                    ranks=ranks,
                 )
                 callbacks.append(resumer)
                 epochs_done = resumer.epochs_done
@@ -146,6 +160,7 @@ def train(
     if kept.weights and (kept.epoch < watch.epoch or module.average is not None):
         module.load_state_dict(kept.weights)
     module.average = None
+    module.ranks = ALONE
     module.eval()
     return Trained(
         module=module,

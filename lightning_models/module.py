@@ -19,6 +19,7 @@ from lightning_models import architectures, convolutions, optimizers, speed
 from lightning_models.augment import mixup, spec_augment
 from lightning_models.average import Average
 from lightning_models.base import InputShape
+from lightning_models.ranks import ALONE
 from lightning_models.schedule import Plateau, lr_factor
 from lightning_models.train_config import TrainConfig
 
@@ -38,7 +39,8 @@ class GenreClassifier(pl.LightningModule):
 
     `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
     over the training rows is 1. `average` and `plateau` exist while they are asked for.
-    `n_slices`, if set before training, is in how many parts a step takes its batch.
+    `n_slices`, if set before training, is in how many parts a step takes its batch; `ranks` which
+    process of how many it trains in.
     """
 
     mean: Tensor
@@ -95,6 +97,7 @@ class GenreClassifier(pl.LightningModule):
             self._compiled = torch.compile(self.network.forward)
         self.class_weights: Tensor | None = None
         self.n_slices = 1
+        self.ranks = ALONE
         self.average: Average | None = None
         self.plateau = Plateau.of(train_config.max_epochs)
         self._rng = np.random.default_rng(seed)
@@ -132,18 +135,23 @@ class GenreClassifier(pl.LightningModule):
         if settings.mixup_alpha:
             x, keep, shift = mixup(x, alpha=settings.mixup_alpha, rng=self._rng)
             blend = labels.roll(shift), keep
-        if self.n_slices > 1:
-            return self._sliced_loss(x, labels, blend)
+        if self.n_slices > 1 or self.ranks.size > 1:
+            return self._partial_loss(x, labels, blend)
         loss = self.loss(x, labels, blend)
         self._losses.append(loss.detach())
         return loss
 
-    def _sliced_loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
-        """Adds up the gradients of all slices but the last, whose part of the loss it returns."""
+    def _partial_loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
+        """The loss of this process's rows, slice by slice, as their share of the whole batch's.
+
+        Adds up the gradients of all slices but the last, whose part of the loss it returns.
+        """
         self.network.zero_grad()
-        n_slices = max(1, min(self.n_slices, len(x) // 2))  # batch norm needs two rows
+        # batch norm needs two rows; as many slices in each process, so that they stay in step
+        n_slices = max(1, min(self.n_slices, len(x) // self.ranks.size // 2))
+        mine = np.arange(len(x))[self.ranks.share(len(x))]
         losses: list[Tensor] = []
-        for part in np.array_split(np.arange(len(x)), n_slices):
+        for part in np.array_split(mine, n_slices):
             if losses:
                 torch.autograd.backward(losses[-1])  # before the next slice needs the memory
                 losses[-1] = losses[-1].detach()
@@ -158,7 +166,7 @@ class GenreClassifier(pl.LightningModule):
         self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
     ) -> None:
         """Lightning calls it between a step's loss and its gradient; slices have added some."""
-        if self.n_slices == 1:
+        if self.n_slices == 1 and self.ranks.size == 1:
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
@@ -205,7 +213,8 @@ class GenreClassifier(pl.LightningModule):
         """Seeds dropout and augmentation by seed and epoch alone, so that resuming is exact."""
         self._losses.clear()
         self._rng = np.random.default_rng([self.seed, self.current_epoch, 1])
-        speed.seed_torch(int(self._rng.integers(2**63)), self.device)
+        seed = int(self._rng.integers(2**63))
+        speed.seed_torch((seed + self.ranks.rank) % 2**63, self.device)  # each drops its own
 
     def epoch_loss(self) -> float:
         """The mean training loss of this epoch.
@@ -213,7 +222,7 @@ class GenreClassifier(pl.LightningModule):
         Raises:
             Diverged: it is not finite.
         """
-        loss = float(torch.stack(self._losses).mean())
+        loss = float(self.ranks.sum(torch.stack(self._losses).mean()))
         if not math.isfinite(loss):
             raise Diverged(f"diverged: loss is {loss} at epoch {self.current_epoch + 1}")
         return loss

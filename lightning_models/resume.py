@@ -22,9 +22,10 @@ from datasets.atomic import atomic, write_json
 from datasets.config import plain
 from datasets.disk import unless_full
 from datasets.errors import UserError, shown
-from lightning_models import optimizers
+from lightning_models import optimizers, speed
 from lightning_models.datamodule import FoldData
 from lightning_models.module import GenreClassifier
+from lightning_models.ranks import ALONE, Ranks
 from lightning_models.watch import Kept, Watch
 
 NUMBERS = "state.json"
@@ -130,18 +131,20 @@ class Resumer(pl.Callback):
         resume_from: Path | None,
         save_to: Path | None,
         save_every: int | None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """See `fit.train`.
+        """See `fit.train`; of several processes the first one reads and writes.
 
         Raises:
             UserError: the state is damaged, or that of another training.
         """
         self.watch = watch
         self.made_for = made_for
-        self.save_to = save_to
+        self.save_to = save_to if ranks.is_first else None
         self.save_every = save_every
         self._saved_s = time.perf_counter()
-        self._state = None if resume_from is None else load(resume_from)
+        found = load(resume_from) if resume_from is not None and ranks.is_first else None
+        self._state: State | None = ranks.from_first(found, device=speed.device())
         if self._state is not None and resume_from is not None:
             _refuse_another(self._state.made_for, made_for, resume_from)
 

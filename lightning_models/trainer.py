@@ -79,10 +79,12 @@ def _step(trainer: LeanTrainer, batches: Iterator[Any]) -> None:
     loop.batch_progress.is_last_batch = bool(getattr(batches, "done", False))
     loop.batch_progress.increment_ready()
     loop.batch_progress.increment_started()
-    module, optimizer = trainer.lightning_module, trainer.optimizers[0]
+    module: Any = trainer.lightning_module
+    optimizer = trainer.optimizers[0]
     loss: Any = module.training_step(batch)
     module.optimizer_zero_grad(trainer.current_epoch, loop.batch_idx, optimizer)
     torch.autograd.backward(loss)
+    module.ranks.sum_gradients(module.parameters())
     module.on_before_optimizer_step(optimizer)
     if trainer.gradient_clip_val:
         torch.nn.utils.clip_grad_norm_(module.parameters(), trainer.gradient_clip_val)

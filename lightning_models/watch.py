@@ -113,7 +113,7 @@ class Watch(pl.Callback):
         trained_s = time.perf_counter()
         self.train_s += trained_s - self._started_s
         with module.as_judged():
-            proba = predict(module, self.data, self.data.valid_rows).proba
+            proba = self._judged(module)
             scores = self._scores(proba, epoch)
             self._choose(module, epoch, scores, proba)
         self.valid_s += time.perf_counter() - trained_s
@@ -126,6 +126,15 @@ class Watch(pl.Callback):
         patience = module.train_config.patience
         since = epoch - max(self.kept.epoch, module.first_epoch_that_counts - 1)
         trainer.should_stop = self.stopped or (patience is not None and since >= patience)
+
+    def _judged(self, module: GenreClassifier) -> NDArray[np.float32]:
+        """What the network says of the validation rows, of which each process asks for a share."""
+        rows, ranks = self.data.valid_rows, module.ranks
+        mine = rows[ranks.share(len(rows))]
+        proba = np.empty((0, module.n_classes), np.float32)
+        if len(mine):
+            proba = predict(module, self.data, mine).proba
+        return ranks.gather(proba, len(rows), device=module.device)
 
     def _scores(self, proba: NDArray[np.float32], epoch: int) -> dict[str, float]:
         labels = self.data.labels[self.data.valid_rows]

@@ -109,9 +109,13 @@ class Cluster:
     trials_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """auto: as many as there are cores, or GPU fractions"""
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
-    """cores, and threads, of one trial"""
+    """cores, and threads, of one trial; where several processes train it, of each"""
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """auto: a whole GPU where the cluster has one, else none"""
+    """a part of one, or several, on which a trial is then trained together; auto: a whole GPU where
+    the cluster has one, else none"""
+    workers_per_trial: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """how many processes train one trial together, each a share of every batch; auto: one for each
+    of its GPUs; a number is for processors"""
     stall_minutes: Annotated[float, Field(gt=0)] | None = 30.0
     """a trial that finishes no epoch for so long is ended, and tried again from its last state, up
     to three times; null: never"""

@@ -24,6 +24,7 @@ from search.paths import TrialPaths
 if TYPE_CHECKING:
     from lightning_models.datamodule import FoldData
     from lightning_models.module import GenreClassifier
+    from lightning_models.ranks import Ranks
 
 N_PREDICTIONS = 7
 """So often a track is predicted to say how long that takes."""
@@ -99,16 +100,20 @@ class TrialResult:
 def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
     """Trains what `spec.payload["plan"]` describes, reporting after each epoch.
 
+    Of several processes that do it together the first one alone writes files and scores the extra
+    rows.
+
     Raises:
         lightning_models.module.Diverged: the loss is no longer finite.
         NoRoomError: there is no room for what it must leave.
     """
     # Imported here, in the worker: a process that only plans trials does not wait for it.
     from lightning_models import speed
+    from lightning_models.ranks import Ranks
 
     speed.prepare()
     try:
-        return _train(spec.payload["plan"], report)
+        return _train(spec.payload["plan"], report, Ranks(spec.group.rank, spec.group.size))
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -117,7 +122,7 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         speed.give_memory_back()
 
 
-def _train(plan: TrialPlan, report: Report) -> TrialResult:
+def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
     started = time.perf_counter()
     from lightning_models import checkpoint
     from lightning_models.fit import predict, train
@@ -127,9 +132,10 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
     paths = TrialPaths(Path(plan.folder))
     left_out: list[str] = []
     # Not durable by themselves: the bank, which is written later, syncs the same folder.
-    described = yaml.safe_dump(_described(plan), sort_keys=False)
-    with unless_full(paths.config_yaml.name, left_out):
-        write_text(paths.config_yaml, described, durable=False)
+    if ranks.is_first:
+        described = yaml.safe_dump(_described(plan), sort_keys=False)
+        with unless_full(paths.config_yaml.name, left_out):
+            write_text(paths.config_yaml, described, durable=False)
     data = _fold(plan)
     trained = train(
         architecture=plan.architecture,
@@ -144,11 +150,13 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         resume_from=paths.state,
         save_to=paths.state,
         n_slices=plan.n_slices,
+        ranks=ranks,
     )
-    with unless_full(paths.metrics_csv.name, left_out):
-        write_text(paths.metrics_csv, _csv(trained.history), durable=False)
+    if ranks.is_first:
+        with unless_full(paths.metrics_csv.name, left_out):
+            write_text(paths.metrics_csv, _csv(trained.history), durable=False)
     valid_embeddings = extra_proba = extra_embeddings = None
-    if len(plan.extra_rows):
+    if len(plan.extra_rows) and ranks.is_first:
         valid_embeddings = predict(trained.module, data, plan.valid_rows).embeddings
         extra = predict(trained.module, data, plan.extra_rows)
         extra_proba, extra_embeddings = extra.proba, extra.embeddings
@@ -158,6 +166,7 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
             "features_config": dict(plan.features_config),
         }
         checkpoint.save(paths.weights, trained.module, card)
+    measure_latency = plan.measure_latency and ranks.is_first
     accuracies = zip(plan.class_names, trained.per_class.tolist(), strict=True)
     return TrialResult(
         metrics=trained.metrics,
@@ -169,7 +178,7 @@ def _train(plan: TrialPlan, report: Report) -> TrialResult:
         wall_s=time.perf_counter() - started,
         valid_proba=trained.proba,
         resumed_after=trained.resumed_after,
-        latency_ms=_latency_ms(trained.module, data) if plan.measure_latency else None,
+        latency_ms=_latency_ms(trained.module, data) if measure_latency else None,
         valid_embeddings=valid_embeddings,
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,

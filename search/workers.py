@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cluster.base import Resources, Runner
+from cluster.base import ClusterError, Resources, Runner
 from datasets.chunks import ChunkMap
 from search.config import Cluster
 
@@ -42,6 +42,7 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
     if cluster.address == IN_PROCESS:
         from cluster.local import LocalRunner
 
+        _refuse_several(cluster)
         resources = Resources(cpus=cluster.cpus_per_trial)
         alone: Callable[[], AbstractContextManager[ChunkMap]] = lambda: nullcontext(map)  # noqa: E731
         yield Workers(LocalRunner(), alone, trials_at_once=1, resources=resources)
@@ -55,7 +56,7 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         connect(cluster.address, preload=PRELOADED) as size,
         tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
     ):
-        resources = Resources(cluster.cpus_per_trial, _gpus(cluster, size))
+        resources = trial_resources(cluster, size)
         wanted = cluster.trials_at_once
         at_once = max(1, n_slots(resources)) if wanted == "auto" else wanted
         stall = cluster.stall_minutes
@@ -69,6 +70,41 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         local = cluster.address == LOCAL
         mapping = partial(process_map, max(1, int(size.cpus))) if local else ray_map
         yield Workers(runner, mapping, at_once, resources)
+
+
+def trial_resources(cluster: Cluster, size: Resources) -> Resources:
+    """What one trial takes, and in how many processes, on a cluster of that size.
+
+    Raises:
+        ClusterError: the numbers do not go together.
+    """
+    gpus = _gpus(cluster, size)
+    if gpus > 1 and gpus != int(gpus):
+        raise ClusterError(
+            f"a trial takes a part of one GPU or several whole ones, but got "
+            f"cluster.gpus_per_trial={gpus:g}; write {int(gpus)} or {int(gpus) + 1}"
+        )
+    for_gpus = max(1, int(gpus))
+    wanted = for_gpus if cluster.workers_per_trial == "auto" else cluster.workers_per_trial
+    if gpus and wanted != for_gpus:
+        raise ClusterError(
+            f"each GPU of a trial has one process, but got cluster.workers_per_trial={wanted} and "
+            f"cluster.gpus_per_trial={gpus:g}; leave workers_per_trial out, or write {for_gpus}"
+        )
+    return Resources(cluster.cpus_per_trial * wanted, gpus, wanted)
+
+
+def _refuse_several(cluster: Cluster) -> None:
+    several = [
+        f"cluster.{name}={value}"
+        for name in ("workers_per_trial", "gpus_per_trial")
+        if (value := getattr(cluster, name)) != "auto" and value > 1
+    ]
+    if several:
+        raise ClusterError(
+            f"without Ray one process trains each trial, but got {', '.join(several)}; use "
+            f"--cluster.address local, or leave it out"
+        )
 
 
 def _gpus(cluster: Cluster, size: Resources) -> float:
