@@ -97,11 +97,14 @@ class Group:
 class TrialSpec:
     """One trial to run: its number in the ledger and what the work function needs to know.
 
-    `payload` is plain, picklable data; a worker gets it as it is. `group` is set by the runner.
+    `payload` is plain, picklable data; a worker gets it as it is. `resources` is what this trial
+    takes where that is not what all take; as many workers and CPUs as all. `group` is set by the
+    runner.
     """
 
     trial_id: int
     payload: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources | None = None
     group: Group = Group()
 
 

@@ -7,7 +7,16 @@ import time
 
 from ray import cloudpickle
 
-from cluster.base import ClusterError, Decision, End, Failure, Outcome, Trials, TrialSpec
+from cluster.base import (
+    ClusterError,
+    Decision,
+    End,
+    Failure,
+    Outcome,
+    Resources,
+    Trials,
+    TrialSpec,
+)
 from cluster.failures import failure, ran_out_of_memory
 from cluster.worker import Ended, Said
 
@@ -20,6 +29,11 @@ class Bridge:
 
     def __init__(self, trials: Trials, *, n_at_once: int) -> None:
         self.n_at_once = n_at_once
+        self.n_waiting = 0
+        """how many trials have no place yet"""
+        self.n_may_wait = n_at_once
+        self.sizes: set[Resources] = set()
+        """what trials took that said so themselves"""
         self.error: Exception | None = None
         """Tune would log an error raised in a callback and go on; kept here, it ends the run."""
         self._trials = trials
@@ -31,6 +45,8 @@ class Bridge:
 
     def has_place(self) -> bool:
         """Whether it makes sense to ask for a trial now; this is looked at ten times a second."""
+        if self.sizes and self.n_waiting >= self.n_may_wait:
+            return False  # whether one more has room is seen when these have found theirs
         return len(self._running) < self.n_at_once and not self._nothing_now
 
     def is_done(self) -> bool:
@@ -43,8 +59,15 @@ class Bridge:
             self._nothing_now = bool(self._running)  # until one of them has ended
             return None
         self._running[tune_id] = specs[0]
+        self.n_waiting += 1
+        if specs[0].resources is not None:
+            self.sizes.add(specs[0].resources)
         self.hear(tune_id)
         return specs[0]
+
+    def resources(self, tune_id: str) -> Resources | None:
+        """What a trial takes, where it said so itself."""
+        return self._running[tune_id].resources
 
     def hear(self, tune_id: str) -> None:
         """A trial gives a sign of life, or waits for a place and cannot give one."""

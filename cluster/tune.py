@@ -5,10 +5,11 @@ what is remembered is the business of `Trials`. Tune's own state is thrown away.
 """
 
 import logging
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,10 @@ class TuneRunner:
     Args:
         resources: what one trial takes. Its process uses as many threads as it has whole CPUs.
         max_concurrent: how many trials run at once at most; fewer where the nodes have less room.
+            None: as many as there is room for, also on nodes that join later.
         storage: an existing folder; Tune's scratch files lie in it while the run lasts.
-        elastic: the cluster starts nodes on demand: a trial that fits nowhere waits for one.
+        elastic: the cluster starts nodes on demand: `max_concurrent` trials are asked for, and
+            those that fit nowhere wait for a node.
         stall_s: a trial that reports nothing for so many seconds is ended; never if None.
     """
 
@@ -49,13 +52,18 @@ class TuneRunner:
         self,
         resources: Resources,
         *,
-        max_concurrent: int,
+        max_concurrent: int | None,
         storage: Path,
         elastic: bool = False,
         stall_s: float | None = None,
     ) -> None:
-        if max_concurrent < 1:
+        if max_concurrent is not None and max_concurrent < 1:
             raise ClusterError(f"max_concurrent must be 1 or more, but got {max_concurrent=}")
+        if elastic and max_concurrent is None:
+            raise ClusterError(
+                "a cluster that starts nodes on demand has to be told how many trials to run at "
+                "once; give a number: --cluster.trials_at_once 8"
+            )
         self._resources = resources
         self._max_concurrent = max_concurrent
         self._storage = storage
@@ -85,14 +93,13 @@ class TuneRunner:
                 controller.kill_workers()
 
     def _controller(self, bridge: Bridge, work: Work, scratch: str) -> "_Controller":
-        n_threads = max(1, int(self._resources.cpus))
-        bundle: Mapping[str, float] = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
+        n_threads = max(1, int(self._resources.each.cpus))
         if self._resources.workers > 1:
-            work, bundle = Together(work, self._resources), DRIVER
+            work = Together(work, self._resources)
         experiment = Experiment(
             "trials",
             tune.with_parameters(Worker, work=cloudpickle.dumps(work), n_threads=n_threads),
-            resources_per_trial=tune.PlacementGroupFactory([dict(bundle)]),
+            resources_per_trial=_request(self._resources),
             num_samples=sys.maxsize,
             storage_path=str(Path(scratch).absolute()),
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -100,17 +107,19 @@ class TuneRunner:
         search = SearchGenerator(_Searcher(bridge))
         controller = _Controller(
             bridge,
+            resources=self._resources,
             search_alg=search,
             scheduler=_Scheduler(bridge),
             storage=experiment.storage,
             reuse_actors=True,
         )
         search.add_configurations([experiment])
-        controller.update_max_pending_trials(self._max_concurrent)
+        controller.update_max_pending_trials(bridge.n_at_once)
         return controller
 
     def _drive(self, controller: "_Controller", bridge: Bridge) -> None:
         counted = had_room = time.monotonic()
+        sizes: set[Resources] = set()
         while not controller.is_finished():
             try:
                 controller.step()
@@ -120,21 +129,30 @@ class TuneRunner:
                 raise
             if bridge.error is not None:
                 raise bridge.error
-            now = time.monotonic()
+            now, bridge.n_waiting = time.monotonic(), controller.n_waiting
+            if bridge.sizes - sizes:  # there may be room for more than was thought
+                sizes, counted = set(bridge.sizes), -math.inf
             if self._stall_s is not None:
                 controller.end_stalled(self._stall_s)
             if now - counted > ROOM_CHECK_S:
-                counted, n_at_once = now, self._n_at_once()
+                counted, n_at_once = now, self._n_at_once(sizes)
                 if n_at_once:
                     had_room, bridge.n_at_once = now, n_at_once
+                    bridge.n_may_wait = max(1, self._n_at_once())
+                    controller.update_max_pending_trials(n_at_once)
                 elif now - had_room > ROOM_PATIENCE_S:
                     raise self._no_room()
 
-    def _n_at_once(self) -> int:
-        """How many trials may run at once on the nodes that are alive; 0 where none fits."""
-        if self._elastic:
-            return self._max_concurrent
-        return min(self._max_concurrent, n_slots(self._resources))
+    def _n_at_once(self, sizes: Collection[Resources] = ()) -> int:
+        """How many trials may run at once on the nodes that are alive; 0 where none fits.
+
+        Where some take other resources, at most: those that need more find no place at once.
+        """
+        wanted = self._max_concurrent
+        if wanted is not None and self._elastic:
+            return wanted
+        n = max(n_slots(size) for size in (self._resources, *sizes))
+        return n if wanted is None else min(wanted, n)
 
     def _no_room(self) -> ClusterError:
         sizes = [f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in nodes()]
@@ -203,10 +221,26 @@ class _Classes:
 class _Controller(TuneController):  # type: ignore[misc]
     """Tune's event loop, without its snapshots on disk."""
 
-    def __init__(self, bridge: Bridge, **kwargs: Any) -> None:
+    def __init__(self, bridge: Bridge, *, resources: Resources, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._bridge = bridge
+        self._resources = resources
         self._class_cache = _Classes()
+
+    @property
+    def n_waiting(self) -> int:
+        """How many trials have no place yet."""
+        return len(self._pending_trials)
+
+    def add_trial(self, trial: Trial) -> None:
+        """Takes a trial in, with the resources that it asks for itself, if it does.
+
+        Tune uses a process again for trials that ask for the same.
+        """
+        resources = self._bridge.resources(trial.trial_id)
+        if resources is not None and resources != self._resources:
+            trial._default_placement_group_factory = _request(resources)
+        super().add_trial(trial)
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Nothing: the ledger is the memory."""
@@ -227,6 +261,12 @@ class _Controller(TuneController):  # type: ignore[misc]
     def _trial_task_failure(self, trial: Any, exception: BaseException) -> None:
         self._bridge.lose(trial.trial_id, exception)
         super()._trial_task_failure(trial, exception)
+
+
+def _request(resources: Resources) -> tune.PlacementGroupFactory:
+    """What Tune shall set aside; for processes that train together it is Ray Train's business."""
+    bundle: Mapping[str, float] = {"CPU": resources.cpus, "GPU": resources.gpus}
+    return tune.PlacementGroupFactory([dict(DRIVER if resources.workers > 1 else bundle)])
 
 
 def _gone(error: RayError) -> ClusterError:

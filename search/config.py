@@ -107,12 +107,16 @@ class Cluster:
     """local: a private Ray on this machine; none: no Ray, one trial at a time; auto or
     host:port: a Ray cluster that runs"""
     trials_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """auto: as many as there are cores, or GPU fractions"""
+    """auto: as many as there are cores, or GPU fractions, also on nodes that join later"""
+    autoscaling: bool = False
+    """whether the cluster starts nodes on demand: `trials_at_once`, then a number, are asked for,
+    and those that fit nowhere yet wait for a node"""
     cpus_per_trial: Annotated[int, Field(ge=1)] = 1
     """cores, and threads, of one trial; where several processes train it, of each"""
     gpus_per_trial: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """a part of one, or several, on which a trial is then trained together; auto: a whole GPU where
-    the cluster has one, else none"""
+    """a part of one, or several, on which a trial is then trained together; auto: where the cluster
+    has GPUs, a whole one for the first trial of a kind, then as much as such were measured to need,
+    and none for tables of features"""
     workers_per_trial: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """how many processes train one trial together, each a share of every batch; auto: one for each
     of its GPUs; a number is for processors"""

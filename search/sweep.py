@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from cluster.base import Trials
 from datasets.atomic import write_json, write_text
 from datasets.cache import FeatureStore
 from datasets.errors import UserError
@@ -28,6 +29,7 @@ from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
 from search.prepare import Prepared, fingerprint, prepare
 from search.progress import Progress, TrialsDisplay, states
 from search.resolve import Resolved
+from search.sizing import Sized, learnt
 from search.space import Candidate
 from search.stage import make_meter, make_warm, make_watch
 from search.store import Ledger, LedgerError, Row
@@ -165,7 +167,7 @@ class _Sitting:
         for note in trials.notes:
             self.progress.stage("search", note)
         with display:
-            self.crew.runner.run(trials, run_trial)
+            self.crew.runner.run(self._sized(trials), run_trial)
         self._say_left_out("the search", hparams.left_out)
         if trials.ended_by() not in (None, "budget.trials"):
             self.progress.stage("search", f"ended by {trials.ended_by()}")
@@ -203,12 +205,19 @@ class _Sitting:
         )
         with self._display("final", len(jobs), n_before=n_before) as display:
             trials = FinalistTrials(told, self.ledger, display)
-            self.crew.runner.run(trials, run_trial)
+            self.crew.runner.run(self._sized(trials), run_trial)
         self.progress.stage(
             "finalists",
             f"trials {', '.join(map(str, numbers))} on {self.prepared.split.n_folds} folds",
         )
         return jobs
+
+    def _sized(self, trials: Trials) -> Trials:
+        """With what each trial takes, by what those that ended were measured to need."""
+        if not self.crew.sized:
+            return trials
+        rows = self.ledger.rows(self.sweep.name, study.STAGE)
+        return Sized(trials, self.crew.resources, learnt(rows.values()))
 
     def _n_ended(self) -> int:
         stages = (study.STAGE, finalists.STAGE)

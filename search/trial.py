@@ -9,7 +9,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from cluster.base import Decision, Report, TrialSpec
+from cluster.packing import CONTEXT_BYTES
 from datasets.atomic import write_text
 from datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
 from search.paths import TrialPaths
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 N_PREDICTIONS = 7
 """So often a track is predicted to say how long that takes."""
+
+
+MEMORY = ("peak_bytes", "device_bytes")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class TrialResult:
     training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
     that of one track's prediction, where it was asked for. `resumed_after` says how many epochs
     an earlier, broken-off run of the same trial had done. `left_out` says what nothing depends on
-    and was not written for want of room.
+    and was not written for want of room. `peak_bytes` is the most memory that was held: of a GPU of
+    `device_bytes`, or, where that is None, resident in the whole process.
     """
 
     metrics: Mapping[str, float]
@@ -81,6 +86,8 @@ class TrialResult:
     per_class: Mapping[str, float | None] = field(default_factory=dict)
     resumed_after: int = 0
     latency_ms: float | None = None
+    peak_bytes: int | None = None
+    device_bytes: int | None = None
     valid_embeddings: np.ndarray | None = None
     extra_proba: np.ndarray | None = None
     extra_embeddings: np.ndarray | None = None
@@ -90,8 +97,8 @@ class TrialResult:
         """What the ledger keeps of it, JSON-ready."""
         names = ("epoch", "n_parameters", "train_s", "valid_s", "wall_s", "resumed_after")
         facts = {name: getattr(self, name) for name in names}
-        if self.latency_ms is not None:
-            facts["latency_ms"] = self.latency_ms
+        known = {name: getattr(self, name) for name in ("latency_ms", *MEMORY)}
+        facts |= {name: value for name, value in known.items() if value is not None}
         if self.left_out:
             facts["left_out"] = list(self.left_out)
         return {"metrics": dict(self.metrics), "per_class": dict(self.per_class), **facts}
@@ -108,12 +115,18 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         NoRoomError: there is no room for what it must leave.
     """
     # Imported here, in the worker: a process that only plans trials does not wait for it.
-    from lightning_models import speed
+    from lightning_models import memory, speed
     from lightning_models.ranks import Ranks
 
     speed.prepare()
+    device = speed.device()
+    if spec.resources is not None:
+        memory.limit(spec.resources.gpus, device, beside_bytes=CONTEXT_BYTES)
+    memory.reset(device)
     try:
-        return _train(spec.payload["plan"], report, Ranks(spec.group.rank, spec.group.size))
+        found = _train(spec.payload["plan"], report, Ranks(spec.group.rank, spec.group.size))
+        held = memory.measured(device)
+        return found if held is None else replace(found, **vars(held))
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -22,6 +22,7 @@ PRELOADED = ("search.trial", "lightning_models.fit")
 class Workers:
     """Those who train, and how many trials they train at once with which resources each.
 
+    `sized` says that a trial may take less of a GPU than `resources`, by what it needs.
     `mapping` gives, for the time of a block, a map like the builtin one, ordered and lazy, over as
     many processes: for extraction.
     """
@@ -30,6 +31,7 @@ class Workers:
     mapping: Callable[[], AbstractContextManager[ChunkMap]]
     trials_at_once: int
     resources: Resources
+    sized: bool = False
 
 
 @contextmanager
@@ -62,14 +64,16 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         stall = cluster.stall_minutes
         runner = TuneRunner(
             resources,
-            max_concurrent=at_once,
+            max_concurrent=None if wanted == "auto" else wanted,
             storage=Path(scratch),
+            elastic=cluster.autoscaling,
             stall_s=None if stall is None else 60 * stall,
         )
         # A task would use up the worker processes that have PyTorch loaded and wait for trials.
         local = cluster.address == LOCAL
         mapping = partial(process_map, max(1, int(size.cpus))) if local else ray_map
-        yield Workers(runner, mapping, at_once, resources)
+        sized = cluster.gpus_per_trial == "auto" and resources.gpus == 1
+        yield Workers(runner, mapping, at_once, resources, sized)
 
 
 def trial_resources(cluster: Cluster, size: Resources) -> Resources:

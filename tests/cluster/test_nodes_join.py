@@ -1,0 +1,98 @@
+"""Nodes that join while trials run are put to use; all of them are on this machine."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.base import ClusterError, Decision, Outcome, Report, Resources, TrialSpec
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
+MOST_TRIALS = 400
+"""So many are tried before a node that is not used is given up."""
+
+
+def where(spec: TrialSpec, report: Report) -> tuple[str, str]:
+    """The node, and the GPU, that the trial runs on."""
+    import ray
+
+    time.sleep(0.3)
+    node: str = ray.get_runtime_context().get_node_id()
+    return node, os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+class Endless:
+    """Trials until as many nodes as are wanted have run some of them; calls `first` at the first
+    one's end.
+    """
+
+    def __init__(self, n_nodes: int, *, first: Callable[[], Any] = lambda: None) -> None:
+        self.n_nodes = n_nodes
+        self.first = first
+        self.n_asked = 0
+        self.values: list[tuple[str, str]] = []
+
+    def done(self) -> bool:
+        return len({node for node, _ in self.values}) >= self.n_nodes or self.n_asked > MOST_TRIALS
+
+    def ask(self, n: int) -> list[TrialSpec]:
+        self.n_asked += 1
+        return [TrialSpec(self.n_asked)]
+
+    def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
+        return Decision.CONTINUE
+
+    def tell(self, trial_id: int, outcome: Outcome) -> None:
+        assert outcome.value is not None, outcome.reason
+        self.values.append(outcome.value)
+        if len(self.values) == 1:
+            self.first()
+
+
+@pytest.fixture(scope="module")
+def cluster(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
+    """One node of one CPU, at first."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
+    with pytest.MonkeyPatch.context() as patch, own_cluster(num_cpus=1) as made:
+        patch.setattr("cluster.tune.ROOM_CHECK_S", 0.5)
+        yield made
+
+
+def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Path) -> None:
+    from cluster.tune import TuneRunner
+
+    trials = Endless(2, first=lambda: cluster.add_node(**NODE, num_cpus=1))
+    TuneRunner(Resources(), max_concurrent=None, storage=tmp_path).run(trials, where)
+    assert len({node for node, _ in trials.values}) == 2
+
+
+def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_demand(
+    cluster: Any, tmp_path: Path
+) -> None:
+    from cluster.tune import TuneRunner
+
+    trials, wanted = Endless(1), Resources(gpus=1)
+    with pytest.raises(ClusterError, match=r"1 CPUs and 1 GPUs on one node, but"):
+        TuneRunner(wanted, max_concurrent=1, storage=tmp_path).run(trials, where)
+    join = threading.Timer(1.0, cluster.add_node, kwargs={**NODE, "num_cpus": 1, "num_gpus": 1})
+    join.start()
+    TuneRunner(wanted, max_concurrent=1, storage=tmp_path, elastic=True).run(trials, where)
+    join.join()
+    assert [gpu for _, gpu in trials.values] == ["0"]
+
+
+def test_one_that_starts_nodes_on_demand_is_told_how_many_trials_are_wanted(tmp_path: Path) -> None:
+    from cluster.tune import TuneRunner
+
+    with pytest.raises(ClusterError, match=r"--cluster\.trials_at_once 8"):
+        TuneRunner(Resources(), max_concurrent=None, storage=tmp_path, elastic=True)
