@@ -98,14 +98,22 @@ class TrialSpec:
     """One trial to run: its number in the ledger and what the work function needs to know.
 
     `payload` is plain, picklable data; a worker gets it as it is. `resources` is what this trial
-    takes where that is not what all take; as many workers and CPUs as all. `group` is set by the
-    runner.
+    takes where that is not what all take; as many workers and CPUs as all. `reads` are folders that
+    never change, `writes` those that the work leaves files in; it asks `path` where they are on its
+    node. `group` and `moved` are set by the runner.
     """
 
     trial_id: int
     payload: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources | None = None
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     group: Group = Group()
+    moved: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, path: str) -> str:
+        """Where one of `reads` or `writes` is for this process."""
+        return self.moved.get(path, path)
 
 
 @dataclass(frozen=True)

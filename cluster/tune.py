@@ -25,6 +25,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from cluster.base import ClusterError, Decision, Resources, Trials, Work
 from cluster.bridge import Bridge
 from cluster.connect import n_slots, nodes
+from cluster.folders import Carried, Shared
 from cluster.train import DRIVER, Together
 from cluster.worker import MESSAGE, TRIAL, Ended, Sealed, Worker
 
@@ -46,6 +47,7 @@ class TuneRunner:
         elastic: the cluster starts nodes on demand: `max_concurrent` trials are asked for, and
             those that fit nowhere wait for a node.
         stall_s: a trial that reports nothing for so many seconds is ended; never if None.
+        folder: what trials read and write lies in it; None where all nodes see it for sure.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class TuneRunner:
         storage: Path,
         elastic: bool = False,
         stall_s: float | None = None,
+        folder: Shared | None = None,
     ) -> None:
         if max_concurrent is not None and max_concurrent < 1:
             raise ClusterError(f"max_concurrent must be 1 or more, but got {max_concurrent=}")
@@ -69,6 +72,7 @@ class TuneRunner:
         self._storage = storage
         self._elastic = elastic
         self._stall_s = stall_s
+        self._folder = folder
 
     def run(self, trials: Trials, work: Work) -> None:
         """Runs what `trials` asks for until it is done and every trial is told.
@@ -94,6 +98,8 @@ class TuneRunner:
 
     def _controller(self, bridge: Bridge, work: Work, scratch: str) -> "_Controller":
         n_threads = max(1, int(self._resources.each.cpus))
+        if self._folder is not None:
+            work = Carried(work, self._folder)
         if self._resources.workers > 1:
             work = Together(work, self._resources)
         experiment = Experiment(

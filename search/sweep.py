@@ -25,6 +25,7 @@ from search.finalists import FinalistTrials, Finals, Job
 from search.judge import judge
 from search.listener import Listeners
 from search.paths import TrialPaths
+from search.placing import Placed
 from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
 from search.prepare import Prepared, fingerprint, prepare
 from search.progress import Progress, TrialsDisplay, states
@@ -62,7 +63,7 @@ def run_sweep(
         was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
         if not resume:  # what it names is refused before long preparations
             warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
-        with workers(sweep.cluster) as crew:
+        with workers(sweep.cluster, runs=sweep.runs) as crew:
             progress = Progress(console)
             with crew.mapping() as run:
                 prepared = prepare(resolved, progress, run)
@@ -167,7 +168,7 @@ class _Sitting:
         for note in trials.notes:
             self.progress.stage("search", note)
         with display:
-            self.crew.runner.run(self._sized(trials), run_trial)
+            self.crew.runner.run(self._placed(trials), run_trial)
         self._say_left_out("the search", hparams.left_out)
         if trials.ended_by() not in (None, "budget.trials"):
             self.progress.stage("search", f"ended by {trials.ended_by()}")
@@ -205,15 +206,16 @@ class _Sitting:
         )
         with self._display("final", len(jobs), n_before=n_before) as display:
             trials = FinalistTrials(told, self.ledger, display)
-            self.crew.runner.run(self._sized(trials), run_trial)
+            self.crew.runner.run(self._placed(trials), run_trial)
         self.progress.stage(
             "finalists",
             f"trials {', '.join(map(str, numbers))} on {self.prepared.split.n_folds} folds",
         )
         return jobs
 
-    def _sized(self, trials: Trials) -> Trials:
-        """With what each trial takes, by what those that ended were measured to need."""
+    def _placed(self, trials: Trials) -> Trials:
+        """With where each one's files are, and what it takes by what such were measured to need."""
+        trials = Placed(trials)
         if not self.crew.sized:
             return trials
         rows = self.ledger.rows(self.sweep.name, study.STAGE)

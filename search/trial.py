@@ -124,7 +124,9 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         memory.limit(spec.resources.gpus, device, beside_bytes=CONTEXT_BYTES)
     memory.reset(device)
     try:
-        found = _train(spec.payload["plan"], report, Ranks(spec.group.rank, spec.group.size))
+        plan: TrialPlan = spec.payload["plan"]
+        here = replace(plan, store=spec.path(plan.store), folder=spec.path(plan.folder))
+        found = _train(here, report, Ranks(spec.group.rank, spec.group.size))
         held = memory.measured(device)
         return found if held is None else replace(found, **vars(held))
     except OSError as error:

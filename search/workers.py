@@ -1,5 +1,6 @@
 """Chooses who trains: a private Ray, a Ray cluster that runs, or this very process."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -35,8 +36,10 @@ class Workers:
 
 
 @contextmanager
-def workers(cluster: Cluster) -> Iterator[Workers]:
+def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
     """Starts or joins them; at the end of the block they are let go.
+
+    Trials read and write in `runs`, which the nodes of a joined cluster may see or not.
 
     Raises:
         ClusterError: they cannot be had.
@@ -51,12 +54,15 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
         return
     # Imported here, so that a sweep without Ray does not wait for it.
     from cluster.connect import LOCAL, connect, n_slots
+    from cluster.folders import all_nodes_see, shared
     from cluster.maps import process_map, ray_map
     from cluster.tune import TuneRunner
 
+    local = cluster.address == LOCAL
     with (
         connect(cluster.address, preload=PRELOADED) as size,
         tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
+        nullcontext() if local else shared(Path(runs)) as folder,
     ):
         resources = trial_resources(cluster, size)
         wanted = cluster.trials_at_once
@@ -68,10 +74,15 @@ def workers(cluster: Cluster) -> Iterator[Workers]:
             storage=Path(scratch),
             elastic=cluster.autoscaling,
             stall_s=None if stall is None else 60 * stall,
+            folder=folder,
         )
-        # A task would use up the worker processes that have PyTorch loaded and wait for trials.
-        local = cluster.address == LOCAL
-        mapping = partial(process_map, max(1, int(size.cpus))) if local else ray_map
+        if folder is None:
+            # A task would use up the worker processes that have PyTorch loaded and wait for trials.
+            mapping = partial(process_map, max(1, int(size.cpus)))
+        elif all_nodes_see(folder):
+            mapping = ray_map
+        else:  # features are made where the audio is
+            mapping = partial(process_map, os.cpu_count() or 1)
         sized = cluster.gpus_per_trial == "auto" and resources.gpus == 1
         yield Workers(runner, mapping, at_once, resources, sized)
 

@@ -134,7 +134,8 @@ def truth_of_study(sweep: "SweepConfig") -> "Truth":
     from search.workers import workers
 
     resolved = resolve(sweep, where=str(sweep.paths.sweep_yaml))
-    with workers(replace(sweep.cluster, address="none")) as crew, crew.mapping() as run:
+    nowhere = replace(sweep.cluster, address="none")
+    with workers(nowhere, runs=sweep.runs) as crew, crew.mapping() as run:
         truth = truth_of(prepare(resolved, Progress(console()), run))
     kept_hash = json.loads(sweep.paths.split_json.read_text(encoding="utf-8"))["hash"]
     if truth.split.hash != kept_hash:
