@@ -76,6 +76,7 @@ def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
             stall_s=None if stall is None else 60 * stall,
             folder=folder,
         )
+        mapping: Callable[[], AbstractContextManager[ChunkMap]]
         if folder is None:
             # A task would use up the worker processes that have PyTorch loaded and wait for trials.
             mapping = partial(process_map, max(1, int(size.cpus)))
@@ -123,8 +124,9 @@ def _refuse_several(cluster: Cluster) -> None:
 
 
 def _gpus(cluster: Cluster, size: Resources) -> float:
-    """A whole GPU for each trial where there is one, unless told a fraction."""
-    wanted = cluster.gpus_per_trial
-    if wanted == "auto":
-        return 1.0 if size.gpus else 0.0
-    return wanted
+    """A whole GPU for each process of a trial where there are any, unless told otherwise."""
+    if cluster.gpus_per_trial != "auto":
+        return cluster.gpus_per_trial
+    if not size.gpus:
+        return 0.0
+    return 1.0 if cluster.workers_per_trial == "auto" else float(cluster.workers_per_trial)

@@ -1,0 +1,56 @@
+from typing import Any
+
+import pytest
+
+from cluster.base import ClusterError, Resources
+from search.config import Cluster
+from search.workers import trial_resources, workers
+
+PROCESSORS, GPUS = Resources(8), Resources(16, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "size", "taken"),
+    [
+        ({}, PROCESSORS, Resources(1)),
+        ({}, GPUS, Resources(1, 1)),
+        ({"gpus_per_trial": 0.25}, GPUS, Resources(1, 0.25)),
+        ({"gpus_per_trial": 0}, GPUS, Resources(1)),
+        ({"gpus_per_trial": 2}, GPUS, Resources(2, 2, 2)),
+        ({"gpus_per_trial": 2, "cpus_per_trial": 3}, GPUS, Resources(6, 2, 2)),
+        ({"gpus_per_trial": 2, "workers_per_trial": 2}, GPUS, Resources(2, 2, 2)),
+        ({"workers_per_trial": 3}, GPUS, Resources(3, 3, 3)),
+        ({"workers_per_trial": 2, "gpus_per_trial": 0}, GPUS, Resources(2, 0, 2)),
+        ({"workers_per_trial": 2, "cpus_per_trial": 2}, PROCESSORS, Resources(4, 0, 2)),
+    ],
+)
+def test_a_trial_takes_what_it_is_told(
+    said: dict[str, Any], size: Resources, taken: Resources
+) -> None:
+    assert trial_resources(Cluster(**said), size) == taken
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"gpus_per_trial": 1.5}, r"a part of one GPU or several whole ones.*=1\.5; write 1 or 2"),
+        (
+            {"gpus_per_trial": 2, "workers_per_trial": 3},
+            r"workers_per_trial=3 and cluster\.gpus_per_trial=2; .* or write 2",
+        ),
+        ({"gpus_per_trial": 0.5, "workers_per_trial": 2}, r"leave workers_per_trial out"),
+    ],
+)
+def test_numbers_that_do_not_go_together_are_refused(said: dict[str, Any], told: str) -> None:
+    with pytest.raises(ClusterError, match=told):
+        trial_resources(Cluster(**said), GPUS)
+
+
+@pytest.mark.parametrize("said", [{"workers_per_trial": 2}, {"gpus_per_trial": 2}])
+def test_without_ray_a_trial_has_one_process(said: dict[str, Any]) -> None:
+    told = r"without Ray one process trains each trial, but got cluster\..*=2"
+    with (
+        pytest.raises(ClusterError, match=told),
+        workers(Cluster(address="none", **said), runs="runs"),
+    ):
+        pass
