@@ -15,6 +15,12 @@ def threads(n: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(n))
 
 
+def own_threads() -> int:
+    """How many threads this process was told to compute with; 1 where nobody said."""
+    said = os.environ.get(THREAD_VARIABLES[0], "")
+    return int(said) if said.isdecimal() and int(said) else 1
+
+
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Sets variables for the time of the block; processes started in it inherit them."""

@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from cluster.base import Decision, Report, TrialSpec
+from cluster.environment import own_threads
 from cluster.packing import CONTEXT_BYTES
 from datasets.atomic import write_text
 from datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
@@ -118,7 +119,7 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
     from lightning_models import memory, speed
     from lightning_models.ranks import Ranks
 
-    speed.prepare()
+    speed.prepare(own_threads())
     device = speed.device()
     if spec.resources is not None:
         memory.limit(spec.resources.gpus, device, beside_bytes=CONTEXT_BYTES)
