@@ -16,11 +16,17 @@ from typing import Any
 
 import ray
 from ray._private.ray_logging import stdout_deduplicator
-from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray._private.services import (
+    canonicalize_bootstrap_address,
+    canonicalize_bootstrap_address_or_die,
+)
 
+from cluster import tokens
+from cluster.addresses import PROBE_TIMEOUT_S, gcs_asks, is_remote, jobs_url, refuse_open
 from cluster.base import ClusterError, Resources
 from cluster.environment import environment, threads
 from cluster.starting import interruptible
+from cluster.tokens import read_again as _read_authentication
 
 LOCAL = "local"
 """The address that starts a private Ray."""
@@ -29,8 +35,8 @@ MAX_TEMP_DIR_LENGTH = 30
 """A Unix socket's path has at most 107 characters; "/ray-xxxxxxxx" takes 13 of them, Ray's
 "/session_<time>_<pid>" 43 and "/sockets/plasma_store" 21."""
 
-PROBE_TIMEOUT_S = 5.0
-"""How long a cluster may take to accept a connection."""
+AUTO = "auto"
+"""The address that joins the cluster of this machine, or of the Ray job that this process is."""
 
 TOO_BUSY = "timed out during startup"
 """What Ray says where its processes took longer than half a minute to start."""
@@ -51,6 +57,7 @@ def connect(
     object_store_mib: int = 256,
     preload: Sequence[str] = (),
     working_dir: Path | None = None,
+    allow_no_token: bool = False,
 ) -> Iterator[Resources]:
     """Connects this process to Ray while the block runs; gives what the cluster has.
 
@@ -64,19 +71,21 @@ def connect(
         preload: modules that the workers of a private Ray import as soon as they start, so that the
             first trials find it done; while they do, this process goes on.
         working_dir: code that the workers of a joined cluster lack; Ray sends it to them.
+        allow_no_token: join also a cluster that asks nobody for a token and that other machines
+            can reach.
 
     Raises:
-        ClusterError: Ray cannot be started, or there is no cluster at `address`.
+        ClusterError: Ray cannot be started, there is no cluster at `address`, or it is open to all.
     """
-    if address.startswith("ray://"):
+    if is_remote(address):
         raise ClusterError(
-            f"a sweep is driven from inside the cluster, but got {address=}; send it there: "
-            f"ray job submit --working-dir . -- python -m search sweep --cluster.address auto"
+            f"a sweep is driven from inside the cluster, but got {address=}; send it there with: "
+            f"chorale submit SWEEP.yaml --address {jobs_url(address)}"
         )
     if address != LOCAL:
-        _check_port(address)
+        variables = _manners(address, allow_no_token=allow_no_token)
         runtime_env = {"working_dir": str(working_dir)} if working_dir else None
-        with _session(address, variables={}, runtime_env=runtime_env):
+        with _session(address, variables=variables, runtime_env=runtime_env):
             yield cluster_size()
         return
     with (
@@ -160,21 +169,44 @@ def _init(address: str, options: Mapping[str, Any], *, n_attempts: int = 2) -> N
         ) from error
 
 
-def _check_port(address: str) -> None:
-    """Ray itself waits for minutes before it says that nothing listens."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():
-        try:
-            socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S).close()
-        except OSError as error:
-            raise _no_cluster(address, error) from error
+def _manners(address: str, *, allow_no_token: bool) -> dict[str, str]:
+    """What joining a cluster takes: the variable that sends the token, where it asks for one.
+
+    Raises:
+        ClusterError: nobody answers, it is open to all, or its token is not here.
+    """
+    try:
+        host, port = _whereabouts(address)
+        # Ray itself waits for minutes before it says that nothing listens.
+        socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S).close()
+        asks = gcs_asks(host, port)
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, error) from error
+    flag = "--cluster.allow_no_token true"
+    refuse_open(address, host, asks=asks, allow_no_token=allow_no_token, flag=flag)
+    tokens.shut_default()
+    return dict(tokens.ON) if asks else {}
+
+
+def _whereabouts(address: str) -> tuple[str, int]:
+    """The host and port that Ray will go to: of this machine, it takes the address others see.
+
+    Raises:
+        ConnectionError: no cluster runs on this machine.
+        ValueError: the address is none.
+    """
+    if address == AUTO:
+        at = canonicalize_bootstrap_address_or_die(AUTO)
+    else:
+        at = canonicalize_bootstrap_address(address) or ""
+    host, _, port = at.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _no_cluster(address: str, error: Exception) -> ClusterError:
     return ClusterError(
-        f"no Ray cluster answers at address={address!r}; start one with: ray start --head, or use "
-        f"a private one with: --cluster.address local, or, if it asks for a token, first: "
-        f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE ({_first_line(error)})"
+        f"no Ray cluster answers at address={address!r}; start one with: RAY_AUTH_MODE=token ray "
+        f"start --head, or use a private one with: --cluster.address local ({_first_line(error)})"
     )
 
 
@@ -199,12 +231,6 @@ def _private_environment(preload: Sequence[str]) -> dict[str, str]:
         path = [str(checkout), os.environ.get("PYTHONPATH", "")]
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     return variables
-
-
-def _read_authentication() -> None:
-    """Ray reads mode and token once in the life of a process, the mode even at its import."""
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager

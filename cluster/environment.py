@@ -1,11 +1,14 @@
 """Environment variables that processes are started with: how many threads they compute with.
 
-Everything in `cluster` that starts processes sets them through here.
+Everything in `cluster` that starts processes sets them through here, without importing Ray.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What Ray sets for the process that a submitted job runs, and for no other."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -34,3 +37,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def in_job() -> bool:
+    """Whether this process is what a submitted Ray job runs: it belongs to that cluster."""
+    return bool(os.environ.get(JOB_CONFIG))

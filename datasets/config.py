@@ -16,6 +16,9 @@ from datasets.errors import UserError
 
 T = TypeVar("T")
 
+SECRET = "secret"
+"""The type of a validator's error about a value that must not be shown."""
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
 def config(cls: type[T]) -> type[T]:
@@ -82,7 +85,8 @@ def _problem(cls: type[Any], detail: Any, prefix: str) -> str:
         return f"{name}: is missing; give it, or --{name} VALUE"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    got = "" if isinstance(detail["input"], Mapping) else f", but got {detail['input']!r}"
+    hidden = isinstance(detail["input"], Mapping) or detail["type"] == SECRET
+    got = "" if hidden else f", but got {detail['input']!r}"
     return f"{name}: {message}{got}" if name else f"{message}"
 
 

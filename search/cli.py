@@ -1,9 +1,11 @@
 """The command line: a table of commands. Nothing heavy is imported before a command is chosen."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 from search import interrupts
 
@@ -35,6 +37,11 @@ COMMANDS: Mapping[str, Command] = {
     "sweep": Command(
         "search, ensemble and score on a dataset; without a file, the demo", _in("sweep")
     ),
+    "submit": Command("run a sweep on a cluster, as a job", _in("submit")),
+    "jobs list": Command("the jobs on a cluster", _in("jobs_list")),
+    "jobs logs": Command("what a job printed; --follow goes on", _in("jobs_logs")),
+    "jobs stop": Command("stop a job, so that it can go on later", _in("jobs_stop")),
+    "doctor": Command("is all well on this machine, or on every node of a cluster", _in("doctor")),
     "status": Command("how far a study is, also while it runs", _in("status")),
     "list": Command("all studies", _in("list")),
     "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
@@ -62,9 +69,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(_help())
         return 0 if words else 2
     if words[0] == "--version":
-        from importlib.metadata import version
+        from cluster.versions import NAME, version_of
 
-        print(f"chorale {version('chorale')}")
+        print(f"chorale {version_of(NAME)}")
         return 0
     name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
     command = COMMANDS.get(name)
@@ -77,7 +84,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from datasets.errors import UserError
 
     try:
-        return _run(command, words[len(name.split()) :])
+        return _run(command, _settled(words[len(name.split()) :]))
     except (UserError, ClusterError) as error:
         print(f"chorale {name}: {error}", file=sys.stderr)
         return 1
@@ -101,6 +108,21 @@ def _run(command: Command, words: Sequence[str]) -> int:
         if not interrupts.received():
             raise
         raise KeyboardInterrupt from error
+
+
+def _settled(words: Sequence[str]) -> list[str]:
+    """Goes where a job's results are kept; files that the words name stay what they were.
+
+    A job starts in a copy of the code that Ray removes after it, and that each version of the code
+    has of its own.
+    """
+    from cluster.environment import in_job
+
+    if not in_job():
+        return list(words)
+    kept = [str(Path(word).absolute()) if Path(word).is_file() else word for word in words]
+    os.chdir(Path.home())
+    return kept
 
 
 def _help() -> str:

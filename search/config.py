@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from datasets.config import config, plain, read
+from datasets.config import SECRET, config, plain, read
 from datasets.leaks import Kind
 from datasets.split import SplitConfig
 from search import yaml_file
@@ -103,9 +105,12 @@ class Ensemble:
 class Cluster:
     """Where trials run."""
 
-    address: str = "local"
-    """local: a private Ray on this machine; none: no Ray, one trial at a time; auto or
-    host:port: a Ray cluster that runs"""
+    address: str | None = None
+    """local: a private Ray on this machine; none: no Ray, one trial at a time; auto or host:port:
+    a Ray cluster that runs; ray://host:10001 or http://host:8265: as a job there, which is
+    followed; default: the cluster whose job this is, or else local"""
+    allow_no_token: bool = False
+    """use also a cluster that asks nobody for a token and that other machines can reach"""
     trials_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """auto: as many as there are cores, or GPU fractions, also on nodes that join later"""
     autoscaling: bool = False
@@ -123,6 +128,18 @@ class Cluster:
     stall_minutes: Annotated[float, Field(gt=0)] | None = 30.0
     """a trial that finishes no epoch for so long is ended, and tried again from its last state, up
     to three times; null: never"""
+
+
+def _without_password(url: str) -> str:
+    """A config is kept with its study, and travels with a job."""
+    parts = urlsplit(url)
+    if parts.password or "password" in parse_qs(parts.query):
+        raise PydanticCustomError(
+            SECRET,
+            "holds a password, and others can read a sweep's settings; leave it out of the URL and "
+            "put it into ~/.pgpass, or: export PGPASSWORD=...",
+        )
+    return url
 
 
 @config
@@ -152,7 +169,7 @@ class SweepConfig:
     cluster: Cluster = Cluster()
     runs: str = "runs"
     """the folder of all studies"""
-    store: str | None = None
+    store: Annotated[str, AfterValidator(_without_password)] | None = None
     """the ledger's database URL; default: an SQLite file in `runs`; for a team
     postgresql+psycopg://USER@HOST/DATABASE, its password in ~/.pgpass or PGPASSWORD"""
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 WORDS = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
+MARK = "  | "
+"""In a log file it parts how a trial ended from how far all are; `search.follow` reads it."""
 COLOURS = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
@@ -130,7 +132,7 @@ class TrialsDisplay:
             f"{trial.architecture:<12} {said}  [dim]{steps} epochs[/dim]"
         )
         if not self._console.is_terminal:
-            line += f"  [dim]| {self._summary()}[/dim]"
+            line += f"[dim]{MARK}{self._summary()}[/dim]"
         self._console.print(line, highlight=False, soft_wrap=True)
         self._redraw()
 

@@ -8,13 +8,13 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cluster.versions import versions
 from datasets.atomic import write_json, write_text
 from datasets.errors import UserError
 from search import finalists, study
@@ -206,5 +206,5 @@ def _costs(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
     }
 
 
-def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in PACKAGES}
+def _versions() -> dict[str, str | None]:
+    return versions(PACKAGES)

@@ -41,13 +41,13 @@ from search.workers import Workers, workers
 
 
 def run_sweep(
-    resolved: Resolved, *, resume: bool, console: Console, take_over: bool = False
+    resolved: Resolved, *, resume: bool | None, console: Console, take_over: bool = False
 ) -> dict[str, Any]:
     """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
 
     Args:
         resolved: what to do.
-        resume: go on with the study of that name instead of starting it.
+        resume: go on with the study of that name instead of starting it; None: if there is one.
         take_over: resume it even if another process seems to run it.
         console: where progress is told.
 
@@ -60,6 +60,8 @@ def run_sweep(
     try:
         if not take_over:  # first, as it names who runs it
             ledger.refuse_held(sweep.name)
+        if resume is None:
+            resume = ledger.state(sweep.name) is not None
         was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
         if not resume:  # what it names is refused before long preparations
             warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from cluster.base import ClusterError, Resources, Runner
+from cluster.environment import in_job
 from datasets.chunks import ChunkMap
 from search.config import Cluster
 
@@ -53,17 +54,21 @@ def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
         yield Workers(LocalRunner(), alone, trials_at_once=1, resources=resources)
         return
     # Imported here, so that a sweep without Ray does not wait for it.
-    from cluster.connect import LOCAL, connect, n_slots
+    from cluster import doctor
+    from cluster.connect import AUTO, LOCAL, connect, n_slots
     from cluster.folders import all_nodes_see, shared
     from cluster.maps import process_map, ray_map
     from cluster.tune import TuneRunner
 
-    local = cluster.address == LOCAL
+    address = cluster.address or (AUTO if in_job() else LOCAL)
+    local = address == LOCAL
     with (
-        connect(cluster.address, preload=PRELOADED) as size,
+        connect(address, preload=PRELOADED, allow_no_token=cluster.allow_no_token) as size,
         tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
         nullcontext() if local else shared(Path(runs)) as folder,
     ):
+        if not local:
+            doctor.quick()
         resources = trial_resources(cluster, size)
         wanted = cluster.trials_at_once
         at_once = max(1, n_slots(resources)) if wanted == "auto" else wanted

@@ -1,4 +1,4 @@
-"""`chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume [--take-over]]`."""
+"""`chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]`."""
 
 import shlex
 import sys
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from search.resolve import Resolved
 
 DEFAULT = "demo"
-FLAGS = ("--resume", "--take-over")
+FLAGS = ("--resume", "--continue", "--take-over")
 
 
 def run(words: Sequence[str]) -> int:
@@ -19,23 +19,40 @@ def run(words: Sequence[str]) -> int:
 
         print(sweep_help())
         return 0
+    from cluster.addresses import is_remote
+    from cluster.environment import in_job
     from search import yaml_file
     from search.resolve import resolve_file
 
     rest = [word for word in words if word not in FLAGS]
     file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT
     resolved = resolve_file(file, yaml_file.overrides(rest))
-    again = ["chorale", "sweep", *(w for w in words if w not in FLAGS), "--resume"]
+    address = resolved.sweep.cluster.address
+    if is_remote(address):
+        return _send(resolved, str(address), file, rest)
+    kept = [word for word in words if word not in FLAGS]
+    again = shlex.join(["chorale", "sweep", *kept, "--resume"])
     return carry_out(
         resolved,
-        resume="--resume" in words,
+        resume=None if "--continue" in words else "--resume" in words,
         take_over="--take-over" in words,
-        again=shlex.join(again),
+        again="submit the same again" if in_job() else again,
     )
+
+
+def _send(resolved: "Resolved", address: str, file: str, rest: Sequence[str]) -> int:
+    """A sweep is driven from inside its cluster: it is sent there, and followed."""
+    from search.commands.job_words import ALLOW, JobWords
+    from search.commands.submit import send
+
+    flags = [ALLOW] if resolved.sweep.cluster.allow_no_token else []
+    return send(resolved, JobWords(None, address, flags, tuple(rest)), file=file, wait=True)
 
 
 def carry_out(resolved: "Resolved", *, resume: bool, take_over: bool, again: str) -> int:
     """Runs a sweep and shows what it found; gives the exit code. `again` is what goes on with it.
+
+    `resume` is None for a sweep that goes on where it exists, and else begins.
 
     Raises:
         UserError, ClusterError: what the user can mend.

@@ -12,12 +12,13 @@ from search import yaml_file
 from search.config import SweepConfig
 
 HEAD = """\
-usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume [--take-over]]
+usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]
 
 Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep; without it the demo
 on the built-in synthetic corpus runs. Each key of the file can be given on the command line.
 --resume goes on with an interrupted sweep; with --take-over even where another process seems to run
-it. `chorale resume STUDY` does so without the file.
+it. `chorale resume STUDY` does so without the file. --continue goes on with it where it exists, and
+else begins: for jobs that are started again by themselves.
 """
 
 

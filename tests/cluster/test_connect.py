@@ -16,7 +16,7 @@ from cluster.base import ClusterError, Resources
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("ray://head:10001", "ray job submit"),
+        ("ray://head:10001", "chorale submit SWEEP.yaml --address http://head:8265"),
         ("127.0.0.1:1", "no Ray cluster answers at address='127.0.0.1:1'; start one with"),
         ("no.such.host.invalid:6379", "no Ray cluster answers"),
     ],
