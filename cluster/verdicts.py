@@ -98,7 +98,7 @@ def rest(node: str, facts: Facts, *, folder: str, gpus: float) -> list[Check]:
 
 def versions(node: str, facts: Facts, mine: Facts) -> Check:
     """Whether a node runs what the driver runs."""
-    both = {"python": (facts.python, mine.python)}
+    both: dict[str, tuple[str | None, str | None]] = {"python": (facts.python, mine.python)}
     both |= {name: (facts.versions.get(name), here) for name, here in mine.versions.items()}
     other = {name: pair for name, pair in both.items() if pair[0] != pair[1]}
     if not other:

@@ -49,7 +49,7 @@ def _send(resolved: "Resolved", address: str, file: str, rest: Sequence[str]) ->
     return send(resolved, JobWords(None, address, flags, tuple(rest)), file=file, wait=True)
 
 
-def carry_out(resolved: "Resolved", *, resume: bool, take_over: bool, again: str) -> int:
+def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, again: str) -> int:
     """Runs a sweep and shows what it found; gives the exit code. `again` is what goes on with it.
 
     `resume` is None for a sweep that goes on where it exists, and else begins.

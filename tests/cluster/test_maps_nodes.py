@@ -16,6 +16,7 @@ import pytest
 import soundfile
 
 from cluster import connect as connecting
+from cluster import tokens
 from cluster.base import ClusterError
 from cluster.connect import cluster_size, connect
 from cluster.maps import AHEAD, ray_map
@@ -52,7 +53,7 @@ def cluster(no_private_ray: None) -> Iterator[Any]:
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: "127.0.0.1")
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
             patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
-        connecting._read_authentication()
+        tokens.read_again()
         node = {
             "num_cpus": 1,
             "node_ip_address": "127.0.0.1",
@@ -69,7 +70,7 @@ def cluster(no_private_ray: None) -> Iterator[Any]:
         finally:
             made.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-    connecting._read_authentication()
+    tokens.read_again()
 
 
 def add_node(cluster: Any) -> None:

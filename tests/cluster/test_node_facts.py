@@ -1,0 +1,67 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster import node_facts
+from cluster.node_facts import look, shared_file
+
+
+def test_a_machine_says_what_it_has() -> None:
+    facts = look(["numpy", "chorale", "no-such-thing"], "", "", with_torch=False)
+    assert facts.versions["numpy"]
+    assert facts.versions["chorale"]
+    assert facts.versions["no-such-thing"] is None
+    assert facts.memory_free > 0
+    assert facts.disk_free > 0
+    assert facts.began_s <= facts.ended_s
+    assert facts.torch == {}
+
+
+def test_a_shared_folder_is_read_and_written_and_left_as_it_was(tmp_path: Path) -> None:
+    with shared_file(str(tmp_path), "abc") as error:
+        assert error == ""
+        assert look([], str(tmp_path), "abc", with_torch=False).storage_error == ""
+        other = tmp_path / "other"
+        assert look([], str(other), "abc", with_torch=False).storage_error == "is missing"
+        other.mkdir()
+        said = look([], str(other), "abc", with_torch=False).storage_error
+        assert said == "is not the driver's"
+        other.rmdir()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_is_said_to_be_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with shared_file(str(tmp_path), "abc") as error:
+        assert "cannot be written: Permission denied" in error
+
+
+def test_it_runs_on_a_machine_without_chorale(tmp_path: Path) -> None:
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(node_facts)
+    try:
+        sent = cloudpickle.dumps(look)
+    finally:
+        cloudpickle.unregister_pickle_by_value(node_facts)
+    (tmp_path / "sent").write_bytes(sent)
+    code = (
+        "import pickle, sys; sys.modules['cluster'] = None; "
+        "look = pickle.load(open('sent', 'rb')); "
+        "pickle.dump(vars(look(['chorale'], '', '', with_torch=False)), open('said', 'wb'))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    said = pickle.loads((tmp_path / "said").read_bytes())
+    assert said["host"]
+
+
+@pytest.mark.slow
+def test_pytorch_says_whether_its_parts_fit_together() -> None:
+    said = look([], "", "", with_torch=True).torch
+    assert "error" not in said
+    assert isinstance(said["gpus"], list)
