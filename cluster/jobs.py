@@ -36,7 +36,8 @@ TALKATIVE = (
 
 POLL_S = 0.5
 PATIENCE_S = 60.0
-"""How long the job server may be out of reach while a job is followed."""
+"""How long a cluster may take to be ready, and its job server be out of reach while a job is
+followed."""
 BETWEEN = "~"
 STOPPED_CODE = 130
 """The exit code of a job that somebody stopped: as that of an interrupted command."""
@@ -121,18 +122,23 @@ class Jobs:
             "working_dir": str(folder),
             "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
         }
-        try:
-            self._client.submit_job(
-                submission_id=name,
-                entrypoint=shlex.join(words),
-                runtime_env=runtime_env,
-                metadata={STUDY: study},
-            )
-        except Exception as error:  # Ray raises no other type for what its server refused
-            if "already exists" in str(error):  # somebody was faster by a moment
-                raise self._taken(study, name) from error
-            raise _refused(self.url, error) from error
-        return name
+        ends = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                self._client.submit_job(
+                    submission_id=name,
+                    entrypoint=shlex.join(words),
+                    runtime_env=runtime_env,
+                    metadata={STUDY: study},
+                )
+                return name
+            except Exception as error:  # Ray raises no other type for what its server refused
+                if "already exists" in str(error):  # somebody was faster by a moment
+                    raise self._taken(study, name) from error
+                # The server is there sooner than those on the nodes that start the jobs.
+                if "No available agent" not in str(error) or time.monotonic() > ends:
+                    raise _refused(self.url, error) from error
+            time.sleep(POLL_S)
 
     def all(self) -> list[Job]:
         """Every job that was submitted by Chorale, in the order of their starts."""
