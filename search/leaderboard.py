@@ -31,8 +31,9 @@ def leaderboard(
     """
     folds: dict[str, list[float]] = {}
     for key, row in finals.items():
-        if row.state == "COMPLETE":
-            folds.setdefault(key.split("/")[0], []).append(row.facts["metrics"]["accuracy"])
+        accuracy = row.facts.get("metrics", {}).get("accuracy")
+        if row.state == "COMPLETE" and accuracy is not None:
+            folds.setdefault(key.split("/")[0], []).append(accuracy)
     front = set() if second == "none" else _front(rows, objective=objective, second=second)
     ranked = sorted(rows.values(), key=lambda row: _rank(row, objective))
     return [_line(row, folds.get(row.key, []), front, second=second) for row in ranked]

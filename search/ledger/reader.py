@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from datasets.errors import unknown
-from search.ledger import tables
+from search.ledger import optuna_rows, tables
 from search.ledger.database import Database, LedgerError
 from search.ledger.holder import Holder
 
@@ -137,6 +137,19 @@ class LedgerReader:
             return int(c.execute(query, {"name": study}).scalar_one())
 
         return self._database.read(count)
+
+    def reports(self, study: str) -> optuna_rows.Reports:
+        """What each trial of the search reported, by its number: (epoch, objective) in order."""
+        return self._database.read(lambda c: optuna_rows.reports(c, study))
+
+    def distributions(self, study: str) -> dict[str, str]:
+        """The range that each parameter was searched in, as Optuna's JSON."""
+        return self._database.read(lambda c: optuna_rows.distributions(c, study))
+
+    def n_looks(self, split: str) -> int:
+        """How often a locked test set has been looked at by now."""
+        query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
+        return int(self._database.read(lambda c: c.execute(query).scalar_one()))
 
     def _study(self, study: str) -> Any:
         query = sa.select(tables.studies).where(tables.studies.c.name == study)

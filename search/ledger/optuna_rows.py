@@ -1,0 +1,45 @@
+"""What Optuna's own tables say of a study's trials, read without Optuna.
+
+They hold what our rows do not: the objective after each epoch, of failed trials too, and the ranges
+that were searched.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+Reports = dict[int, list[tuple[int, float]]]
+"""Trial number -> (epoch, objective) in order."""
+
+
+def reports(c: sa.Connection, study: str) -> Reports:
+    """The finite values that each trial reported."""
+    found: Reports = {}
+    query = (
+        "select trials.number, v.step, v.intermediate_value from trial_intermediate_values v "
+        "join trials on v.trial_id = trials.trial_id "
+        "join studies on trials.study_id = studies.study_id "
+        "where studies.study_name = :name and v.intermediate_value_type = 'FINITE' "
+        "order by trials.number, v.step"
+    )
+    for number, step, value in _rows(c, "trial_intermediate_values", query, study):
+        found.setdefault(int(number), []).append((int(step), float(value)))
+    return found
+
+
+def distributions(c: sa.Connection, study: str) -> dict[str, str]:
+    """The range of each parameter, as Optuna's JSON."""
+    query = (
+        "select distinct p.param_name, p.distribution_json from trial_params p "
+        "join trials on p.trial_id = trials.trial_id "
+        "join studies on trials.study_id = studies.study_id "
+        "where studies.study_name = :name"
+    )
+    return {str(name): str(text) for name, text in _rows(c, "trial_params", query, study)}
+
+
+def _rows(c: sa.Connection, table: str, query: str, study: str) -> list[Any]:
+    """The answer to a query; none where nobody has made Optuna's tables yet."""
+    if not sa.inspect(c).has_table(table):
+        return []
+    return list(c.execute(sa.text(query), {"name": study}).all())
