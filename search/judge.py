@@ -13,12 +13,12 @@ import numpy as np
 from datasets.atomic import write_json
 from search import bank
 from search.baselines import Baseline
-from search.calibration import calibrate, honest_temperature
 from search.combine import Fitted, Member, fit, score_rows
 from search.config import SweepConfig
 from search.conformal import covers, fit_conformal
 from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from search.fitted_file import write_model
+from search.headline import headline, write_headline
 from search.prepare import Prepared
 from search.resolve import Resolved
 from search.selection import AUTO, SIMPLE, Choice, Nested, choose
@@ -95,7 +95,7 @@ def judge_bank(
     """Fits every ensemble of the sweep, looks at the test set once, and counts the look.
 
     Of the members only the best `ensemble.members` out of fold are combined. Writes
-    `ensembles/<kind>.json` and `ensembles/<kind>.safetensors`.
+    `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and what the headline's ensemble says.
     """
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
@@ -129,6 +129,7 @@ def judge_bank(
         difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
     more = more_of(fitted[choice.kind], truth, coverage=sweep.ensemble.coverage, seed=seed)
+    write_headline(sweep.paths, headline(fitted[choice.kind], truth)[1], truth)
     more["selection"] = choice.as_dict()
     more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
     return Judged(ensembles, scored, gains, looks, choice.kind, more)
@@ -143,9 +144,8 @@ def more_of(one: Fitted, truth: Truth, *, coverage: float, seed: int) -> dict[st
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
-    cuts = np.zeros(len(labels), np.int64) if one.nested is None else one.nested.cuts
-    at, after = honest_temperature(one.out_of_fold, labels, cuts)
-    test = calibrate(one.test, at)
+    at, said = headline(one, truth)
+    after, test = said.calibrated_out_of_fold, said.calibrated_test
 
     def sureness(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
         found = score_rows(proba, track_ids, truth, seed=seed)

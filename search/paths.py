@@ -67,6 +67,21 @@ class StudyPaths:
         return self.root / "report.json"
 
     @property
+    def report_html(self) -> Path:
+        """The same for people: one file that opens in any browser, without a network."""
+        return self.root / "report.html"
+
+    @property
+    def audio_json(self) -> Path:
+        """Where the file of each track lies, if it has one."""
+        return self.root / "audio.json"
+
+    @property
+    def headline(self) -> Path:
+        """What the ensemble that the headline is about said of each track."""
+        return self.root / "headline.safetensors"
+
+    @property
     def truth_json(self) -> Path:
         """The label and the group of each track."""
         return self.root / "truth.json"

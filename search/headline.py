@@ -1,0 +1,69 @@
+"""What the ensemble that the headline is about says of each track, before and after calibration.
+
+It is kept at the look at the test set, so that a page about it needs no second look.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search import bank
+from search.base import Proba
+from search.paths import StudyPaths
+from search.truth import Truth
+
+if TYPE_CHECKING:
+    from search.combine import Fitted
+
+PARTS = ("out_of_fold", "calibrated_out_of_fold", "test", "calibrated_test")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Probabilities (n_development, n_classes) and (n_test, n_classes), in the split's order.
+
+    The calibrated out-of-fold rows are each at a temperature that was learnt on other groups.
+    """
+
+    out_of_fold: Proba
+    calibrated_out_of_fold: Proba
+    test: Proba
+    calibrated_test: Proba
+
+
+def headline(one: "Fitted", truth: Truth) -> tuple[float, Headline]:
+    """The temperature of an ensemble, learnt on out-of-fold rows, and what it says."""
+    # Imported here: who only reads what was kept does not wait for it.
+    from search.calibration import calibrate, honest_temperature
+
+    labels = truth.labels(truth.split.development_ids)
+    cuts = np.zeros(len(labels), np.int64) if one.nested is None else one.nested.cuts
+    at, after = honest_temperature(one.out_of_fold, labels, cuts)
+    return at, Headline(one.out_of_fold, after, one.test, calibrate(one.test, at))
+
+
+def write_headline(paths: StudyPaths, said: Headline, truth: Truth) -> None:
+    """Keeps it with the study."""
+    ids = _ids(truth)
+    parts = {name: bank.Part(tuple(ids[name]), getattr(said, name)) for name in PARTS}
+    bank.write(paths.headline, parts, split=truth.split.hash)
+
+
+def read_headline(paths: StudyPaths, truth: Truth) -> Headline | None:
+    """What `write_headline` kept; None where a study has none, as those of older versions.
+
+    Raises:
+        UserError: the file is damaged or of another split.
+    """
+    if not paths.headline.is_file():
+        return None
+    parts = bank.read(paths.headline, _ids(truth), split=truth.split.hash)
+    return Headline(**{name: part.proba for name, part in parts.items()})
+
+
+def _ids(truth: Truth) -> Mapping[str, tuple[str, ...]]:
+    split = truth.split
+    tests = dict.fromkeys(("test", "calibrated_test"), tuple(split.test_ids))
+    return {name: tests.get(name, tuple(split.development_ids)) for name in PARTS}
