@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "ensemble": Command(
         "make the ensembles of a study again, from the bank and without training", _in("ensemble")
     ),
+    "report": Command("one page about a study, to be read in a browser", _in("report")),
     "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
     "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
     "resume": Command("go on with an interrupted study", _in("resume")),

@@ -1,14 +1,16 @@
-"""What a sweep leaves for people and scripts: leaderboard.csv, report.json, and a table to read.
+"""What a sweep leaves for people and scripts: leaderboard.csv, report.json, report.html, a table.
 
-`report.json` is a contract; its keys are listed in `write`.
+`report.json` is a contract; its keys are listed in `write`. `renew` makes the page again at any
+time, from the ledger, the bank and the study's files.
 """
 
 import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -17,16 +19,27 @@ from rich.table import Table
 from cluster.versions import versions
 from datasets.atomic import write_json, write_text
 from datasets.errors import UserError
-from search import finalists, study
-from search.judge import Judged
+from search.gather.audio import write_audio
+from search.gather.data import Gathered, gather
 from search.leaderboard import leaderboard, to_csv
+from search.ledger.reader import LedgerReader, Row, StudyInfo
+from search.page.page import page
+from search.page.words import unscored
 from search.paths import StudyPaths
-from search.prepare import Prepared
-from search.resolve import Resolved
-from search.store import Ledger, Row
+
+if TYPE_CHECKING:
+    from search.judge import Judged
+    from search.prepare import Prepared
+    from search.resolve import Resolved
+    from search.store import Ledger
 
 MOST_MEMBERS = 8
 """So many of an ensemble's members are named on the terminal."""
+
+READABLE = (
+    "architectures", "importance", "confusion", "reliability", "hardest", "audit", "command",
+)  # fmt: skip
+"""Keys of `report.json` that `renew` tells anew."""
 
 PACKAGES = ("chorale", "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
 
@@ -42,14 +55,21 @@ class Cost:
 
 
 def write(
-    resolved: Resolved, prepared: Prepared, ledger: Ledger, judged: Judged, cost: Cost
+    resolved: "Resolved",
+    prepared: "Prepared",
+    ledger: "Ledger",
+    judged: "Judged",
+    cost: Cost,
 ) -> dict[str, Any]:
-    """Writes `leaderboard.csv` and `report.json`; gives what stands in the latter.
+    """Writes `leaderboard.csv`, `report.json` and `report.html`; gives what stands in the second.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
     optimism, test_looks, selection, calibration, conformal, per_class, comparisons, cost, versions,
-    seed.
+    seed; and those of `readable`.
     """
+    # Imported here: who only reads a report does not wait for what trains.
+    from search import finalists, study
+
     sweep = resolved.sweep
     rows = ledger.rows(sweep.name, study.STAGE)
     finals = ledger.rows(sweep.name, finalists.STAGE)
@@ -79,7 +99,58 @@ def write(
         "seed": sweep.search.seed,
     }
     write_json(sweep.paths.report_json, found)
+    write_audio(sweep.paths.audio_json, prepared.tracks)
+    # The ledger hears of the end only when all is written.
+    info = replace(ledger.study(sweep.name), state="complete")
+    return {**found, **readable(renew(ledger, info, sweep.about, sweep.paths))}
+
+
+def renew(
+    ledger: LedgerReader, info: StudyInfo, about: Mapping[str, Any], paths: StudyPaths
+) -> Gathered:
+    """Writes `report.html` of a study as it is now, without a look at the test set.
+
+    Of a finished study the keys of `readable` are written into `report.json`, too; of one that is
+    not over, or has gone on since, it stays as it is, and so it does where there is none.
+
+    Raises:
+        UserError: `report.json` is damaged.
+    """
+    found = read(paths) if paths.report_json.is_file() else None
+    gathered = gather(ledger, info, about, paths, found=found)
+    if found is not None and info.state == "complete" and not gathered.is_stale:
+        write_json(paths.report_json, {**found, **readable(gathered)})
+    write_text(paths.report_html, page(gathered, headline=first_sentence(gathered)))
+    return gathered
+
+
+def readable(g: Gathered) -> dict[str, Any]:
+    """The keys `READABLE` of `report.json`, told from the ledger, the bank and files, JSON-ready.
+
+    `architectures` (each with n_done, n_pruned, n_failed, best, median, middle half), `importance`
+    (shares that sum to 1, or why_not), `confusion` (counts by "test" and "out-of-fold", rows are
+    true classes), `reliability` (bins before and after the temperature), `hardest` (development
+    tracks that most finalists get wrong), `audit` (findings by problem), `command` (does it again).
+    """
+    told = [asdict(one) for one in g.abilities]
+    for one in told:
+        del one["reached"]
+    found: dict[str, Any] = {
+        "architectures": told,
+        "importance": asdict(g.importance),
+        "hardest": [asdict(one) for one, _ in g.hardest],
+        "audit": dict(Counter(one.get("problem", "") for one in g.problems)),
+        "command": g.command,
+    }
+    if g.errors is not None:
+        found["confusion"] = {name: list(map(list, m)) for name, m in g.errors.counts.items()}
+        found["reliability"] = [asdict(one) for one in g.errors.sureness]
     return found
+
+
+def first_sentence(g: Gathered) -> str:
+    """What the page says first."""
+    return unscored(g) if g.found is None or "ensemble" not in g.found else headline(g.found)
 
 
 def read(paths: StudyPaths) -> dict[str, Any]:
@@ -122,6 +193,9 @@ def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
         table.add_row(name, "", *_scored(one), "", _gain(found, name), style="dim")
     console.print(table)
     console.print(headline(found), highlight=False)
+    page_file = StudyPaths(Path(folder)).report_html
+    if page_file.is_file():
+        console.print(f"Read it in a browser: {page_file}", soft_wrap=True)
     console.print(f"Everything is in {folder}; look inside: tensorboard --logdir {folder}")
 
 
@@ -203,6 +277,9 @@ def _costs(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
         "core_s": busy_s * cost.cpus_per_trial,
         "gpu_s": busy_s * cost.gpus_per_trial,
         "trials_per_hour": n_trials / cost.wall_s * 3600,
+        "cpus_per_trial": cost.cpus_per_trial,
+        "gpus_per_trial": cost.gpus_per_trial,
+        "trials_at_once": cost.trials_at_once,
     }
 
 

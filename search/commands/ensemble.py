@@ -56,7 +56,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -> dict[str, Any]:
-    """Fits, looks, and writes `report.json`; gives what stands in it.
+    """Fits, looks, and writes `report.json` and its page; gives what stands in the former.
 
     Args:
         sweep: the study's config, with what was asked for on the command line.
@@ -68,16 +68,19 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
     """
     from datasets.atomic import write_json
     from search.judge import judge_bank
+    from search.report import READABLE, readable, renew
 
     truth = truth_of_study(sweep)
     members = _members(sweep, truth, ledger)
     baselines = _baselines(sweep, truth, report["baselines"])
     judged = judge_bank(sweep, truth, ledger, members, baselines)
-    found = {**report, **judged.as_report()}
+    kept = {key: value for key, value in report.items() if key not in READABLE}
+    found = {**kept, **judged.as_report()}
     # of a study whose baselines were not kept, their scores stand as they were
     found["baselines"] = {**report["baselines"], **judged.baselines}
     write_json(sweep.paths.report_json, found)
-    return found
+    told = renew(ledger, ledger.study(sweep.name), sweep.about, sweep.paths)
+    return {**found, **readable(told)}
 
 
 def sweep_of(given: StudyWords, name: str) -> "SweepConfig":

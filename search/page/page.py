@@ -1,0 +1,108 @@
+"""Gathered facts -> one self-contained HTML file, with styles, charts and few lines of script."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from search.charts.svg import clean
+from search.gather.data import Gathered
+from search.gather.hardest import MOST as MOST_HARD
+from search.page import numbers, words
+from search.page.drawings import drawings
+from search.progress import WORDS
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+MOST_LINES = 15
+"""Of the leaderboard; the whole of it is folded away."""
+
+MOST_SETTINGS = 4
+"""So many hyperparameters of a trial are seen at once."""
+
+MOST_CLASSES = 24
+"""A table of more is folded away."""
+
+MOST_PROBLEMS = 50
+
+PARTS = (
+    "dataset", "split", "selection", "comparisons", "per_class", "calibration", "conformal",
+    "versions", "seed",
+)  # fmt: skip
+"""What a report may lack."""
+
+SECTIONS = (
+    ("result", "What was found", False),
+    ("ensembles", "Ensembles", True),
+    ("optimism", "Belief and truth", True),
+    ("leaderboard", "Leaderboard", False),
+    ("errors", "Where it errs", True),
+    ("sureness", "How sure it is", True),
+    ("search", "The search", False),
+    ("tracks", "Hardest tracks", False),
+    ("data", "The data", False),
+    ("cost", "Cost", False),
+    ("reproduce", "Do it again", False),
+)
+"""Anchor, name, and whether a study must have been scored to have it."""
+
+
+def page(g: Gathered, *, headline: str) -> str:
+    """The page's HTML; `headline` is its first sentence.
+
+    Everything is escaped but the charts, which escape what they are given. A policy in the page
+    forbids every script but its own, and every network.
+    """
+    scored = g.found is not None and "ensemble" in g.found
+    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    found = {**dict.fromkeys(PARTS), **(g.found or {})}
+    drawn = drawings(g)
+    made = _environment().get_template("page.html").render(
+        g=g,
+        found=found,
+        scored=scored,
+        headline=headline,
+        dateline=words.dateline(g),
+        notes=words.notes(g),
+        tiles=words.tiles(found) if scored else [],
+        members=bool(drawn.members),
+        optimism=words.optimism(found) if scored else "",
+        calibration=words.calibration(found) if found["calibration"] else "",
+        conformal=words.conformal(found) if found["conformal"] else "",
+        importance=words.importance(g),
+        counted=words.counted(g),
+        audited=words.audited(g.problems),
+        costs=words.costs(g),
+        drawings=drawn,
+        parallel_width=drawn.parallel_width,
+        sections=[(anchor, name) for anchor, name, needs in SECTIONS if scored or not needs],
+        any_finalist=any(t.folds_accuracy is not None for t in g.trials),
+        words=WORDS,
+        most_lines=MOST_LINES,
+        most_settings=MOST_SETTINGS,
+        most_classes=MOST_CLASSES,
+        hardest_classes=words.hardest_classes(found["per_class"] or {}),
+        most_hard=MOST_HARD,
+        most_problems=MOST_PROBLEMS,
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        chorale_version=metadata.version("chorale"),
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )  # fmt: skip
+    return clean(made)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    for name in ("pct", "points", "interval", "dec1", "dec3", "short", "whole", "settings"):
+        made.filters[name] = getattr(numbers, name)
+    return made
