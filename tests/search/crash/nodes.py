@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,10 @@ class Nodes:
             if not _runs(pid):
                 self._made.remove_node(self._nodes.pop(pid), allow_graceful=False)
         while len(self._nodes) < 2:
-            node = self._made.add_node(
-                num_cpus=1, node_ip_address=LOOPBACK, object_store_memory=STORE_BYTES
+            node = _started(
+                lambda: self._made.add_node(
+                    num_cpus=1, node_ip_address=LOOPBACK, object_store_memory=STORE_BYTES
+                )
             )
             self._nodes[node.all_processes["raylet"][0].process.pid] = node
         self.raylets = list(self._nodes)
@@ -67,13 +69,23 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
             "object_store_memory": STORE_BYTES,
             "temp_dir": folder,
         }
-        made = Cluster(initialize_head=True, head_node_args=head)
+        made = _started(lambda: Cluster(initialize_head=True, head_node_args=head))
         try:
             yield Nodes(made)
         finally:
             made.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
     connect._read_authentication()
+
+
+def _started(start: Callable[[], Any], *, n_attempts: int = 3) -> Any:
+    """What `start` starts; Ray gives a busy machine half a minute, which may be too little."""
+    try:
+        return start()
+    except Exception as error:  # Ray raises no other type
+        if "timed out during startup" not in str(error) or n_attempts == 1:
+            raise
+        return _started(start, n_attempts=n_attempts - 1)
 
 
 def _runs(pid: int) -> bool:
