@@ -271,16 +271,20 @@ def _counts(rows: Mapping[str, Row]) -> dict[str, Any]:
 
 
 def _costs(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
-    busy_s = sum(row.facts.get("elapsed_s", row.facts.get("wall_s", 0.0)) for row in rows)
+    busy_s = sum(map(_busy_s, rows))
     return {
         "wall_s": cost.wall_s,
         "core_s": busy_s * cost.cpus_per_trial,
-        "gpu_s": busy_s * cost.gpus_per_trial,
+        "gpu_s": sum(_busy_s(row) * row.facts.get("gpus", cost.gpus_per_trial) for row in rows),
         "trials_per_hour": n_trials / cost.wall_s * 3600,
         "cpus_per_trial": cost.cpus_per_trial,
         "gpus_per_trial": cost.gpus_per_trial,
         "trials_at_once": cost.trials_at_once,
     }
+
+
+def _busy_s(row: Row) -> float:
+    return float(row.facts.get("elapsed_s", row.facts.get("wall_s", 0.0)))
 
 
 def _versions() -> dict[str, str | None]:

@@ -32,7 +32,8 @@ N_PREDICTIONS = 7
 """So often a track is predicted to say how long that takes."""
 
 
-MEMORY = ("peak_bytes", "device_bytes")
+MEASURED = ("latency_ms", "peak_bytes", "device_bytes", "gpus")
+"""Facts of a run that not every run has."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class TrialResult:
     that of one track's prediction, where it was asked for. `resumed_after` says how many epochs
     an earlier, broken-off run of the same trial had done. `left_out` says what nothing depends on
     and was not written for want of room. `peak_bytes` is the most memory that was held: of a GPU of
-    `device_bytes`, or, where that is None, resident in the whole process.
+    `device_bytes`, or, where that is None, resident in the whole process. `gpus` is what the run
+    took of them, where that was chosen for it.
     """
 
     metrics: Mapping[str, float]
@@ -89,6 +91,7 @@ class TrialResult:
     latency_ms: float | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None
+    gpus: float | None = None
     valid_embeddings: np.ndarray | None = None
     extra_proba: np.ndarray | None = None
     extra_embeddings: np.ndarray | None = None
@@ -98,7 +101,7 @@ class TrialResult:
         """What the ledger keeps of it, JSON-ready."""
         names = ("epoch", "n_parameters", "train_s", "valid_s", "wall_s", "resumed_after")
         facts = {name: getattr(self, name) for name in names}
-        known = {name: getattr(self, name) for name in ("latency_ms", *MEMORY)}
+        known = {name: getattr(self, name) for name in MEASURED}
         facts |= {name: value for name, value in known.items() if value is not None}
         if self.left_out:
             facts["left_out"] = list(self.left_out)
@@ -129,7 +132,8 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         here = replace(plan, store=spec.path(plan.store), folder=spec.path(plan.folder))
         found = _train(here, report, Ranks(spec.group.rank, spec.group.size))
         held = memory.measured(device)
-        return found if held is None else replace(found, **vars(held))
+        gpus = None if spec.resources is None else spec.resources.gpus
+        return replace(found, gpus=gpus, **({} if held is None else vars(held)))
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
