@@ -1,7 +1,14 @@
+"""Which cluster a sweep joins, and what its trials take of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster import connect as connecting
+from cluster import doctor, folders
 from cluster.base import ClusterError, Resources
 from search.config import Cluster
 from search.workers import trial_resources, workers
@@ -54,3 +61,38 @@ def test_without_ray_a_trial_has_one_process(said: dict[str, Any]) -> None:
         workers(Cluster(address="none", **said), runs="runs"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("config", "in_job", "joined", "looked"),
+    [
+        (Cluster(), False, "local", False),
+        (Cluster(), True, "auto", True),
+        (Cluster(address="local"), True, "local", False),
+        (Cluster(address="head:6379"), False, "head:6379", True),
+    ],
+)
+def test_a_sweep_joins_the_cluster_whose_job_it_is_and_looks_at_it_first(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    config: Cluster,
+    in_job: bool,
+    joined: str,
+    looked: bool,
+) -> None:
+    happened: list[Any] = []
+
+    @contextmanager
+    def connect(address: str, **_: Any) -> Iterator[Resources]:
+        happened.append(address)
+        yield Resources(2)
+
+    monkeypatch.setattr(connecting, "connect", connect)
+    monkeypatch.setattr(connecting, "n_slots", lambda _: 2)
+    monkeypatch.setattr(folders, "shared", lambda _: nullcontext(tmp_path))
+    monkeypatch.setattr(folders, "all_nodes_see", lambda _: True)
+    monkeypatch.setattr(doctor, "quick", lambda: happened.append("looked"))
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}" if in_job else "")
+    with workers(config, runs=str(tmp_path)) as crew:
+        assert crew.trials_at_once == 2
+    assert happened == [joined, *(["looked"] if looked else [])]
