@@ -1,4 +1,5 @@
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from rich.console import Console
 
 from cluster.jobs import Job
 from datasets.errors import UserError
-from search import cli
+from search import cli, interrupts
 from search.commands import submit
 from search.commands.job_words import follow, job_words
 from search.follow import Follower
@@ -116,7 +117,12 @@ def test_a_sweep_at_a_remote_address_is_sent_there_and_followed(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr(submit, "send", lambda *a, **k: sent.append((a, k)) or 5)
+
+    def send(*words: Any, **options: Any) -> int:
+        sent.append((words, options))
+        return 5
+
+    monkeypatch.setattr(submit, "send", send)
     assert cli.main(["sweep", "demo", "--cluster.address", address, "--resume"]) == 5
     [((_, given), options)] = sent
     assert (given.address, options) == (address, {"file": "demo", "wait": True})
@@ -130,10 +136,13 @@ def test_in_a_job_relative_paths_are_below_home_and_named_files_stay(
         folder.mkdir()
     (code / "my.yaml").write_text("")
     got: list[Any] = []
-    monkeypatch.setattr(
-        cli, "COMMANDS", {"sweep": cli.Command("", lambda w: got.append((w, Path.cwd())) or 0)}
-    )
-    monkeypatch.setattr(cli.interrupts, "listen", lambda: None)
+
+    def run(words: Sequence[str]) -> int:
+        got.append((words, Path.cwd()))
+        return 0
+
+    monkeypatch.setattr(cli, "COMMANDS", {"sweep": cli.Command("", run)})
+    monkeypatch.setattr(interrupts, "listen", lambda: None)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(code)
     assert cli.main(["sweep", "my.yaml", "--runs", "runs"]) == 0
