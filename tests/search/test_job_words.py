@@ -152,3 +152,22 @@ def test_in_a_job_relative_paths_are_below_home_and_named_files_stay(
         (["my.yaml", "--runs", "runs"], code),
         ([str(code / "my.yaml"), "--runs", "runs"], home),
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "resume"), [("--continue", None), ("--resume", True), (None, False)]
+)
+def test_a_sweep_begins_goes_on_or_does_what_fits(
+    monkeypatch: pytest.MonkeyPatch, word: str | None, resume: bool | None
+) -> None:
+    from search.commands import sweep
+
+    asked: list[Any] = []
+
+    def carry_out(_: Any, **options: Any) -> int:
+        asked.append(options["resume"])
+        return 0
+
+    monkeypatch.setattr(sweep, "carry_out", carry_out)
+    assert cli.main(["sweep", "demo", *([word] if word else [])]) == 0
+    assert asked == [resume]

@@ -86,8 +86,6 @@ def _start(folder: Path, port: int, token: str) -> "subprocess.Popen[bytes]":
         "RAY_AUTH_TOKEN": token,
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's own word for: stay on loopback
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_agent_register_timeout_ms": "240000",  # a busy machine is too slow for the defaults
-        "RAY_raylet_start_wait_time_s": "240",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),
         "PGPASSWORD": PASSWORD,
@@ -104,7 +102,7 @@ def _start(folder: Path, port: int, token: str) -> "subprocess.Popen[bytes]":
 
 
 def _started(process: "subprocess.Popen[bytes]", folder: Path) -> bool:
-    """Whether it came up: a very busy machine may be too slow for Ray's other patiences."""
+    """Whether it came up: a busy machine may be too slow for what Ray grants its processes."""
     _until(
         lambda: process.poll() is not None or "Ray runtime started" in _log(folder).read_text(),
         "the head says nothing",
