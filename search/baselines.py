@@ -73,7 +73,8 @@ class Baseline:
     """One classifier with the parameters that did best out of fold, and what it says.
 
     `oof_proba` is float32 (n_development, n_classes), in the order of `split.development_ids`,
-    each row by a model that was trained on the other folds; `test_proba` is float32
+    each row by a model that was trained on the other folds, whose parameters and temperature were
+    chosen on the other folds, too: they may differ from `params`. `test_proba` is float32
     (n_test, n_classes), in the order of `split.test_ids`, by one trained on all development rows.
     """
 
@@ -128,8 +129,8 @@ def run_baselines(
     """Fits each classifier of `GRIDS`.
 
     Parameters are chosen by out-of-fold accuracy on the development rows, equal ones by the order
-    of the grid, in which simpler models come first. As the best of a few, the out-of-fold figure
-    is a little too good; the test rows have no part in any choice.
+    of the grid, in which simpler models come first; for what is said of a fold, without that fold,
+    or the best of a few would look a little too good. The test rows have no part in any choice.
 
     Args:
         store: features whose statistics are read.
@@ -188,9 +189,8 @@ def _best(name: str, grid: list[dict[str, Any]], rows: Rows, *, seed: int) -> Ba
     # a few tracks cannot have more neighbours than there are tracks
     n_least = len(rows.y) - int(np.bincount(rows.fold).max())
     grid = [params for params in grid if params.get("k", 1) <= n_least]
-    outs = [_out_of_fold(name, params, rows, seed=seed) for params in grid]
-    right = [float(np.mean(out.argmax(axis=1) == rows.y)) for out in outs]
-    best = int(np.argmax(right))
+    outs = np.stack([_out_of_fold(name, params, rows, seed=seed) for params in grid])
+    best = _choice(outs, rows.y)
     out, params = outs[best], grid[best]
     read = rows.read(params["statistics"])
     model = _model(name, params, n_columns=read.x.shape[1], seed=seed).fit(read.x, read.y)
@@ -199,9 +199,25 @@ def _best(name: str, grid: list[dict[str, Any]], rows: Rows, *, seed: int) -> Ba
     return Baseline(
         name,
         params,
-        softmax(out / temperature, axis=1).astype(np.float32),
+        _held_out(outs, rows).astype(np.float32),
         softmax(test / temperature, axis=1).astype(np.float32),
     )
+
+
+def _choice(outs: Floats, y: Ints) -> int:
+    """Which of the scores (n_params, n, n_classes) name most rows rightly."""
+    return int(np.argmax((outs.argmax(axis=2) == y).mean(axis=1)))
+
+
+def _held_out(outs: Floats, rows: Rows) -> Floats:
+    """Probabilities (n, n_classes) of each fold by what is best on the others."""
+    proba = np.zeros(outs.shape[1:])
+    for fold in np.unique(rows.fold):
+        out = rows.fold == fold
+        scores = outs[_choice(outs[:, ~out], rows.y[~out])]
+        temperature = _temperature(scores[~out], rows.y[~out])
+        proba[out] = softmax(scores[out] / temperature, axis=1)
+    return proba
 
 
 def _model(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:

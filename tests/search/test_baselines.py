@@ -199,3 +199,27 @@ def test_two_classes_work_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for one in run_baselines(store, labels=labels, split=split):
         assert one.test_proba.shape[1] == 2
         assert accuracy(one.test_proba, truth) > 0.75
+
+
+def test_what_is_said_of_a_fold_has_its_parameters_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.tile([0, 1], 32)
+    split = make_split(len(labels))
+    store = make_store(tmp_path, [np.full((2, 1), float(label)) for label in labels])
+    truth = labels[store.rows(split.development_ids)]
+    fold = np.array(list(split.fold_of.values()))
+
+    def canned(name: str, params: Any, rows: Any, *, seed: int) -> np.ndarray:
+        """One is right of fold 0 alone, the other of folds 1 and 2."""
+        right = (fold == 0) if params["C"] == 1.0 else (fold > 0)
+        return np.asarray(3.0 * np.eye(2)[np.where(right, truth, 1 - truth)])
+
+    monkeypatch.setattr(baselines, "_out_of_fold", canned)
+    grid = {"statistics": ("mean_std",), "C": (1.0, 2.0)}
+    monkeypatch.setattr(baselines, "GRIDS", {"logistic_regression": grid})
+    (one,) = run_baselines(store, labels=labels, split=split)
+    assert one.params["C"] == 2.0
+    right = one.oof_proba.argmax(axis=1) == truth
+    # without fold 1, each is right of one fold: the first stays, which is wrong of fold 1
+    assert [float(right[fold == at].mean()) for at in range(3)] == [0.0, 0.0, 0.0]
