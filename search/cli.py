@@ -51,6 +51,10 @@ COMMANDS: Mapping[str, Command] = {
     "report": Command("one page about a study, to be read in a browser", _in("report")),
     "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
     "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
+    "tensorboard": Command(
+        "curves, parameters, pictures and embeddings in a browser", _in("tensorboard")
+    ),
+    "dashboard": Command("the trials in a browser, by optuna-dashboard", _in("dashboard")),
     "resume": Command("go on with an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),

@@ -135,6 +135,17 @@ class Database:
             "poolclass": sa.pool.QueuePool,
         }
 
+    def reading_options(self) -> dict[str, Any]:
+        """`options` of an engine that the database lets write nothing."""
+        if not self.is_sqlite:
+            read_only = {"options": "-c default_transaction_read_only=on"}
+            return {"pool_pre_ping": True, "connect_args": read_only}
+        path = Path(str(self.url.database)).absolute()
+        return {
+            "creator": lambda: _open_to_read(path, self._timeout_s),
+            "poolclass": sa.pool.QueuePool,
+        }
+
     def close(self) -> None:
         """Lets go of all connections."""
         for engine in (self._durable, self._quick, self._reading):
@@ -193,13 +204,8 @@ class Database:
         if not self.is_sqlite:
             options = self.options(durable=False)
             return sa.create_engine(self.url, isolation_level="AUTOCOMMIT", **options)
-        path = Path(str(self.url.database)).absolute()
-        return sa.create_engine(
-            "sqlite://",
-            creator=lambda: _open_to_read(path, self._timeout_s),
-            poolclass=sa.pool.QueuePool,
-            isolation_level="AUTOCOMMIT",
-        )
+        options = self.reading_options()
+        return sa.create_engine("sqlite://", **options, isolation_level="AUTOCOMMIT")
 
 
 def _open_to_write(path: Path, timeout_s: float, *, wal: bool, durable: bool) -> sqlite3.Connection:
