@@ -70,9 +70,9 @@ def read(path: Path, expected: Mapping[str, Sequence[str]], *, split: str) -> di
                 embeddings = file.get_tensor(wide) if wide in file.keys() else None  # noqa: SIM118
                 parts[name] = Part(tuple(ids), file.get_tensor(f"{name}.proba"), embeddings)
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the sweep again with --resume") from None
+        raise UserError(f"{path} is missing; bring it back from a copy") from None
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it and --resume") from None
+        raise UserError(f"{path} is damaged ({error}); bring it back from a copy") from None
     return parts
 
 

@@ -19,6 +19,9 @@ Groups = NDArray[Any]
 Weights = NDArray[np.float64]
 Floats = NDArray[np.float64]
 
+Name = int | str
+"""What a member is called: a finalist by its trial's number, a baseline by its name."""
+
 SUM_TOLERANCE = 0.01
 """How far from 1 the sum of a row may be: more than half precision costs, less than a mistake."""
 

@@ -13,7 +13,7 @@ from datasets import plugins
 from datasets.split import Split
 from search import bank
 from search import ensembles as ensemble_files
-from search.base import Model, Said, View
+from search.base import Model, Name, Said, View
 from search.cross_fit import CrossFitted, cross_fit
 from search.evaluate import score
 from search.finalists import Job
@@ -24,16 +24,17 @@ from search.truth import Truth
 
 @dataclass(frozen=True)
 class Member:
-    """One finalist as the bank knows it, all float32.
+    """One finalist, or one baseline, as the bank knows it, all float32.
 
     `validation` (n_valid, n_classes) is what its search trial said of fold 0, `out_of_fold`
     (n_development, n_classes) what its fold models said of rows that they had not seen, `test`
-    (n_test, n_classes) the mean of its fold models. `seen_out_of_fold` holds embeddings
+    (n_test, n_classes) the mean of its fold models. A baseline had no search trial: what it said of
+    fold 0 out of fold is its validation, too. `seen_out_of_fold` holds embeddings
     (n_development, width), one array a seed, `seen_test` (n_test, width), one a retraining, the
     folds of a seed one after another; both are empty where the bank has none.
     """
 
-    number: int
+    name: Name
     validation: np.ndarray
     out_of_fold: np.ndarray
     test: np.ndarray
@@ -46,13 +47,13 @@ class Member:
 class Fitted:
     """One kind of ensemble, and what it says.
 
-    `members` are the numbers of all members in the model's order. `out_of_fold` and `validation`
+    `members` are the names of all members in the model's order. `out_of_fold` and `validation`
     are said by models that had not seen a row's group (`nested` says how), or by the model itself
     where there is but one group; `fitted` is what the model says of the rows it was fitted on.
     """
 
     kind: str
-    members: tuple[int, ...]
+    members: tuple[Name, ...]
     model: Model
     nested: CrossFitted | None
     validation: np.ndarray
@@ -61,10 +62,10 @@ class Fitted:
     test: np.ndarray
 
     @property
-    def weights(self) -> dict[int, float]:
-        """Trial number -> how much it counts; only those that do."""
+    def weights(self) -> dict[Name, float]:
+        """Member -> how much it counts; only those that do."""
         each = zip(self.members, self.model.weights, strict=True)
-        return {number: float(weight) for number, weight in each if weight > 0}
+        return {name: float(weight) for name, weight in each if weight > 0}
 
 
 def read_member(
@@ -140,9 +141,9 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
         for number, one in enumerate(nested.models):
             if (rows := cuts == number).any():
                 validation[rows] = module.predict(one, believed.tracks(rows))
-    numbers = tuple(m.number for m in members)
+    names = tuple(m.name for m in members)
     test = module.predict(model, tests)
-    return Fitted(kind, numbers, model, nested, validation, out_of_fold, fitted, test)
+    return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test)
 
 
 def score_rows(

@@ -97,6 +97,8 @@ class Ensemble:
     more than a standard error on held-out groups; never chosen by the test set"""
     members: Annotated[int, Field(ge=1)] = 8
     """at most so many finalists"""
+    baselines: Literal["auto", "none"] = "none"
+    """auto: baselines that are about as good out of fold are combined with the finalists"""
     coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """how often a set of classes, given instead of a guess, shall hold the true one"""
 

@@ -10,11 +10,11 @@ import safetensors.numpy
 
 from datasets.atomic import atomic
 from datasets.errors import UserError
-from search.base import Model
+from search.base import Model, Name
 
 
-def write_model(path: Path, model: Model, *, kind: str, members: tuple[int, ...]) -> None:
-    """Writes all that `predict` needs; `members` are trial numbers in the model's order."""
+def write_model(path: Path, model: Model, *, kind: str, members: tuple[Name, ...]) -> None:
+    """Writes all that `predict` needs; `members` are named in the model's order."""
     tensors = {f"array.{name}": np.ascontiguousarray(a) for name, a in model.arrays.items()}
     tensors["weights"] = np.ascontiguousarray(model.weights)
     card = {
@@ -27,7 +27,7 @@ def write_model(path: Path, model: Model, *, kind: str, members: tuple[int, ...]
         temporary.write_bytes(data)
 
 
-def read_model(path: Path) -> tuple[str, tuple[int, ...], Model]:
+def read_model(path: Path) -> tuple[str, tuple[Name, ...], Model]:
     """The kind, the members and the model that `write_model` wrote.
 
     Raises:
@@ -38,7 +38,8 @@ def read_model(path: Path) -> tuple[str, tuple[int, ...], Model]:
             card = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts: dict[str, Any] = json.loads(card["facts"])
-        members = tuple(int(number) for number in json.loads(card["members"]))
+        named = json.loads(card["members"])
+        members = tuple(one if isinstance(one, str) else int(one) for one in named)
         arrays = {k.removeprefix("array."): v for k, v in tensors.items() if k != "weights"}
         return card["kind"], members, Model(tensors["weights"], arrays, facts)
     except FileNotFoundError:

@@ -13,12 +13,14 @@ import numpy as np
 from datasets.atomic import write_json
 from search import bank
 from search.baselines import Baseline
+from search.cautions import cautions
 from search.combine import Fitted, Member, fit, score_rows
 from search.config import SweepConfig
 from search.conformal import covers, fit_conformal
 from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from search.fitted_file import write_model
 from search.headline import headline, write_headline
+from search.pool import admitted, best
 from search.prepare import Prepared
 from search.resolve import Resolved
 from search.selection import AUTO, SIMPLE, Choice, Nested, choose
@@ -33,11 +35,11 @@ class Judged:
     """What the end of a sweep found, JSON-ready: each ensemble's and baseline's scores.
 
     `kind` is the ensemble that the headline is about. `ensembles` maps a kind to `kind`, `members`
-    (trial numbers), `params`, the scores `validation`, `out_of_fold` and `test`, and its
-    `optimism`; `baselines` a name to `params`, `out_of_fold`, `test`. `gains` says by how much the
-    headline ensemble's test accuracy is above that of each rival (`difference` and `ci95`, paired
-    over the same tracks and groups). `test_looks` is how often this test set has been looked at by
-    now. `more` holds what stands in the report besides: see `more_of`.
+    (trials by number, baselines by name), `params`, the scores `validation`, `out_of_fold` and
+    `test`, and its `optimism`; `baselines` a name to `params`, `out_of_fold`, `test`. `gains` says
+    by how much the headline ensemble's test accuracy is above that of each rival (`difference` and
+    `ci95`, paired over the same tracks and groups). `test_looks` is how often this test set has
+    been looked at by now. `more` holds what stands in the report besides: see `more_of`.
     """
 
     ensembles: dict[str, dict[str, Any]]
@@ -94,15 +96,20 @@ def judge_bank(
 ) -> Judged:
     """Fits every ensemble of the sweep, looks at the test set once, and counts the look.
 
-    Of the members only the best `ensemble.members` out of fold are combined. Writes
+    Of the members only the best `ensemble.members` out of fold are combined, and with them the
+    baselines that `search.pool` admits; the best single trial is a trial in any case. Writes
     `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and what the headline's ensemble says.
     """
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
-    chosen = [_named(member, rows) for member in _best(members, truth, n=sweep.ensemble.members)]
+    trials = [_named(member, rows) for member in best(members, truth, n=sweep.ensemble.members)]
+    allies = admitted(trials, baselines, truth) if sweep.ensemble.baselines == AUTO else []
     fixed = () if sweep.ensemble.kind == AUTO else (sweep.ensemble.kind,)
     kinds = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds])
-    fitted = {kind: fit(kind, chosen, truth, seed=seed) for kind in kinds}
+    fitted = {
+        kind: fit(kind, trials if kind == SINGLE else [*trials, *allies], truth, seed=seed)
+        for kind in kinds
+    }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
 
     looks = ledger.look(sweep.name, split.hash)
@@ -130,6 +137,7 @@ def judge_bank(
         gains[name] = {"difference": difference, "ci95": list(ci95)}
     more = more_of(fitted[choice.kind], truth, coverage=sweep.ensemble.coverage, seed=seed)
     write_headline(sweep.paths, headline(fitted[choice.kind], truth)[1], truth)
+    more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()
     more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
     return Judged(ensembles, scored, gains, looks, choice.kind, more)
@@ -194,7 +202,7 @@ def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
 
 def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
     split = truth.split
-    weights = {str(number): weight for number, weight in one.weights.items()}
+    weights = {str(name): weight for name, weight in one.weights.items()}
     parts = {
         "validation": score_rows(one.validation, split.valid_ids(0), truth, seed=seed),
         "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth, seed=seed),
@@ -202,7 +210,7 @@ def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
     }
     return {
         "kind": one.kind,
-        "members": [int(number) for number in weights],
+        "members": list(one.weights),
         "params": {"weights": weights, **one.model.facts},
         **parts,
         "optimism": optimism(parts),
@@ -211,14 +219,5 @@ def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
 
 def _named(member: Member, rows: Mapping[str, Any]) -> Member:
     """With its architecture, where the ledger knows it."""
-    row = rows.get(str(member.number))
+    row = rows.get(str(member.name))
     return replace(member, architecture=row.facts.get("architecture", "")) if row else member
-
-
-def _best(members: Sequence[Member], truth: Truth, *, n: int) -> list[Member]:
-    labels = truth.labels(truth.split.development_ids)
-
-    def accuracy(member: Member) -> float:
-        return float(np.mean(member.out_of_fold.argmax(1) == labels))
-
-    return sorted(members, key=lambda m: (-accuracy(m), m.number))[:n]

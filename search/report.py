@@ -64,8 +64,8 @@ def write(
     """Writes `leaderboard.csv`, `report.json` and `report.html`; gives what stands in the second.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
-    optimism, test_looks, selection, calibration, conformal, per_class, comparisons, cost, versions,
-    seed; and those of `readable`.
+    optimism, test_looks, cautions, selection, calibration, conformal, per_class, comparisons, cost,
+    versions, seed; and those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
     from search import finalists, study
@@ -223,11 +223,14 @@ def headline(found: Mapping[str, Any]) -> str:
     return said
 
 
-def _few(members: Sequence[int]) -> str:
-    """The members' numbers, as many as a table has room for."""
-    shown = ", ".join(map(str, members[:MOST_MEMBERS]))
-    more = len(members) - MOST_MEMBERS
-    return f"{shown} and {more} more" if more > 0 else shown
+def _few(members: Sequence[int | str]) -> str:
+    """The trials' numbers, as many as a table has room for, and how many baselines."""
+    trials = [str(member) for member in members if not isinstance(member, str)]
+    baselines = [member for member in members if isinstance(member, str)]
+    more = len(trials) - MOST_MEMBERS
+    shown = ", ".join(trials[:MOST_MEMBERS]) + (f" and {more} more" if more > 0 else "")
+    also = baselines[0] if len(baselines) == 1 else f"{len(baselines)} baselines"
+    return " + ".join(filter(None, [shown, also if baselines else ""]))
 
 
 def _scored(one: Mapping[str, Any]) -> tuple[str, str, str, str]:

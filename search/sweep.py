@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from cluster.base import Trials
 from datasets.atomic import write_json, write_text
@@ -19,7 +20,6 @@ from datasets.errors import UserError
 from search import bank, finalists, report, study, warm_start
 from search.bank import Part
 from search.baselines import Baseline, run_baselines
-from search.combine import read_member
 from search.config import to_yaml
 from search.finalists import FinalistTrials, Finals, Job
 from search.judge import judge
@@ -27,6 +27,7 @@ from search.listener import Listeners
 from search.paths import TrialPaths
 from search.placing import Placed
 from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
+from search.pool import read_members
 from search.prepare import Prepared, fingerprint, prepare
 from search.progress import Progress, TrialsDisplay, states
 from search.resolve import Resolved
@@ -136,12 +137,14 @@ class _Sitting:
         if self.was_complete and self._n_ended() == n_before:
             self.progress.stage("report", "nothing new was trained, so nothing is looked at again")
             return report.read(self.paths)
-        members = [
-            read_member(self.paths, self.prepared.split, number, fold_jobs)
-            for number, fold_jobs in self._finished(jobs).items()
-        ]
+        finished = self._finished(jobs)
+        members, left_out = read_members(self.paths, self.prepared.split, finished)
+        for line in left_out:
+            self.progress.stage("finalists", escape(line))
         baselines = self._baselines()
         judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
+        for line in judged.more["cautions"]:
+            self.progress.stage("caution", escape(line))
         return report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
 
     def _search(self) -> None:

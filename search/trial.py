@@ -63,6 +63,19 @@ class TrialPlan:
     measure_latency: bool = False
     n_slices: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuses a row that a network would be trained on and scored on.
+
+        Raises:
+            ValueError: there is one.
+        """
+        scored = np.concatenate([self.valid_rows, self.extra_rows])
+        leaked = np.intersect1d(self.train_rows, scored)
+        if len(leaked) or len(np.unique(scored)) < len(scored):
+            raise ValueError(
+                f"{len(leaked)} rows would be trained on and scored on, or scored twice"
+            )
+
 
 @dataclass(frozen=True)
 class TrialResult:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from search.truth import Truth
 
 HELP = """\
-usage: chorale ensemble STUDY [--members N] [--kinds A,B,...] [--kind KIND] [--coverage SHARE]
-                        [--runs FOLDER] [--store URL]
+usage: chorale ensemble STUDY [--members N] [--kinds A,B,...] [--kind KIND] [--baselines auto|none]
+                        [--coverage SHARE] [--runs FOLDER] [--store URL]
 
 Makes the ensembles of a finished study again, from what its finalists said and without training
 anything, and writes them and the report anew. It looks at the locked test set once more, and the
@@ -24,11 +24,12 @@ report counts that look.
   --members N       combine at most N finalists, the best out of fold
   --kinds A,B,...   which ensembles: soft_vote, weighted_vote, greedy, stacking, fusion, hard_vote
   --kind KIND       which one the headline is about; auto chooses on held-out groups
+  --baselines auto  baselines that keep up with the finalists are combined with them; or: none
   --coverage SHARE  how often a set of classes shall hold the true one: 0.9
   --runs FOLDER     the folder of all studies (runs)
   --store URL       the ledger, where it is not in that folder
 """
-KEYS = ("members", "kinds", "kind", "coverage")
+KEYS = ("members", "kinds", "kind", "baselines", "coverage")
 
 
 def run(words: Sequence[str]) -> int:
@@ -64,16 +65,22 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
         report: what `report.json` said until now.
 
     Raises:
-        UserError: no finalist came to its end, or the bank is damaged.
+        UserError: no finalist came to its end, the bank holds none of them, or a group is on two
+            sides of the split.
     """
     from datasets.atomic import write_json
+    from search.cautions import refuse_leaks
     from search.judge import judge_bank
     from search.report import READABLE, readable, renew
 
     truth = truth_of_study(sweep)
-    members = _members(sweep, truth, ledger)
-    baselines = _baselines(sweep, truth, report["baselines"])
+    refuse_leaks(truth, by=sweep.split.by)
+    left_out: list[str] = []
+    members = _members(sweep, truth, ledger, left_out)
+    baselines = _baselines(sweep, truth, report["baselines"], left_out)
     judged = judge_bank(sweep, truth, ledger, members, baselines)
+    for line in [*left_out, *judged.more["cautions"]]:
+        console().print(line, soft_wrap=True, markup=False)
     kept = {key: value for key, value in report.items() if key not in READABLE}
     found = {**kept, **judged.as_report()}
     # of a study whose baselines were not kept, their scores stand as they were
@@ -150,29 +157,42 @@ def truth_of_study(sweep: "SweepConfig") -> "Truth":
     return truth
 
 
-def _members(sweep: "SweepConfig", truth: "Truth", ledger: "Ledger") -> "list[Member]":
-    """Every finalist that was trained on every fold."""
+def _members(
+    sweep: "SweepConfig", truth: "Truth", ledger: "Ledger", left_out: list[str]
+) -> "list[Member]":
+    """Every finalist that was trained on every fold; `left_out` gains a line for each other."""
     from datasets.errors import UserError
-    from search.combine import read_member
     from search.finalists import STAGE, Job
+    from search.pool import read_members
 
     jobs: dict[int, list[Job]] = {}
     for key, row in ledger.rows(sweep.name, STAGE).items():
         number, fold, seed = map(int, key.split("/"))
+        mine = jobs.setdefault(number, [])
         if row.state == "COMPLETE" and seed < sweep.finalists.seeds:
-            jobs.setdefault(number, []).append(Job(number, fold, seed))
+            mine.append(Job(number, fold, seed))
     n = truth.split.n_folds * sweep.finalists.seeds
     whole = {number: mine for number, mine in sorted(jobs.items()) if len(mine) == n}
+    left_out += [
+        f"trial {number} is left out: {len(mine)} of its {n} retrainings came to their end"
+        for number, mine in sorted(jobs.items())
+        if number not in whole
+    ]
     if not whole:
         raise UserError(
             f"no finalist of study '{sweep.name}' came to its end; go on with it: chorale resume "
             f"{sweep.name}"
         )
-    return [read_member(sweep.paths, truth.split, number, mine) for number, mine in whole.items()]
+    members, not_there = read_members(sweep.paths, truth.split, whole)
+    left_out += not_there
+    return members
 
 
-def _baselines(sweep: "SweepConfig", truth: "Truth", known: Mapping[str, Any]) -> "list[Baseline]":
-    """Those whose predictions the study keeps."""
+def _baselines(
+    sweep: "SweepConfig", truth: "Truth", known: Mapping[str, Any], left_out: list[str]
+) -> "list[Baseline]":
+    """Those whose predictions the study keeps; `left_out` gains a line for each that is unfit."""
+    from datasets.errors import UserError
     from search import bank
     from search.baselines import Baseline
 
@@ -181,8 +201,13 @@ def _baselines(sweep: "SweepConfig", truth: "Truth", known: Mapping[str, Any]) -
     found = []
     for name, one in known.items():
         path = sweep.paths.baseline(name)
-        if path.is_file():
+        if not path.is_file():  # as of a study of an older version
+            continue
+        try:
             parts = bank.read(path, expected, split=split.hash)
-            said = (parts["out_of_fold"].proba, parts["test"].proba)
-            found.append(Baseline(name, one["params"], *said))
+        except UserError as error:
+            left_out.append(f"{name} is left out: {error}")
+            continue
+        said = (parts["out_of_fold"].proba, parts["test"].proba)
+        found.append(Baseline(name, one["params"], *said))
     return found

@@ -3,18 +3,21 @@
 import importlib.util
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from search import bank
 from search.cli import main
 from search.combine import fit, read_member
 from search.config import SweepConfig
 from search.finalists import Job
 from search.fitted_file import read_model
 from search.paths import StudyPaths
+from search.store import Ledger, Row
 from search.truth import Truth, read_truth
 
 BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
@@ -91,7 +94,7 @@ def test_fewer_members_are_the_best_out_of_fold(banked: StudyPaths) -> None:
     assert run(banked, "--members", "2", "--kind", "soft_vote", "--coverage", "0.8") == 0
     members, truth = members_of(banked)
     labels = truth.labels(truth.split.development_ids)
-    right = {m.number: np.mean(m.out_of_fold.argmax(axis=1) == labels) for m in members}
+    right = {m.name: np.mean(m.out_of_fold.argmax(axis=1) == labels) for m in members}
     best = sorted(right, key=lambda n: -right[n])[:2]
     found = report(banked)
     assert set(found["ensemble"]["members"]) <= set(best)
@@ -159,9 +162,7 @@ def test_a_mistake_is_one_clear_line(
     assert "test_looks" not in report(banked)
 
 
-def test_a_leaked_row_and_a_missing_bank_are_refused(
-    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_leaked_row_is_refused(banked: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
     split = json.loads(banked.split_json.read_text())
     moved = next(iter(split["fold_of"]))
     split["fold_of"][moved] = (split["fold_of"][moved] + 1) % 5
@@ -169,11 +170,167 @@ def test_a_leaked_row_and_a_missing_bank_are_refused(
     banked.split_json.write_text(json.dumps(split))
     assert run(banked) == 1
     assert "changed by hand" in capsys.readouterr().err
-    banked.split_json.write_text(whole)
-    banked.finalist(3, fold=2, seed=0).predictions.unlink()
+    split = json.loads(whole)
+    split["test_ids"].append(moved)
+    banked.split_json.write_text(json.dumps(split))
     assert run(banked) == 1
-    assert "is missing" in capsys.readouterr().err
+    assert "a track is both in the test set and in a fold" in capsys.readouterr().err
+    banked.split_json.write_text(whole)
+    truth = json.loads(banked.truth_json.read_text())
+    truth["tracks"][moved][1] = truth["tracks"][json.loads(whole)["test_ids"][0]][1]
+    banked.truth_json.write_text(json.dumps(truth))
+    assert run(banked) == 1
+    assert "1 groups are on two sides of the split" in capsys.readouterr().err
     assert "test_looks" not in report(banked)
+
+
+def damage(banked: StudyPaths, number: int, how: str) -> None:
+    """What one finalist said of a fold is gone, or is about something else."""
+    path = banked.finalist(number, fold=2, seed=0).predictions
+    if how == "missing":
+        path.unlink()
+    elif how == "torn":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        (_, truth) = members_of(banked)
+        ids = truth.split.valid_ids(2)
+        ids = ids if how == "of another split" else ids[::-1]
+        proba = np.full((len(ids), 4), 0.25, np.float32)
+        split = "other" if how == "of another split" else truth.split.hash
+        bank.write(path, {"valid": bank.Part(ids, proba)}, split=split)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("missing", "is missing"),
+        ("torn", "is damaged"),
+        ("of another split", "belongs to another split"),
+        ("of other tracks", "is about other tracks"),
+    ],
+)
+def test_a_member_that_does_not_fit_is_left_out_and_named(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str], how: str, said: str
+) -> None:
+    damage(banked, 3, how)
+    assert run(banked, "--kinds", "weighted_vote") == 0
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert "trial 3 is left out" in out
+    assert said in out
+    assert sorted(report(banked)["ensembles"]["weighted_vote"]["members"]) == [0, 1, 2, 4]
+
+
+def test_an_empty_bank_is_one_clear_line(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(banked.root / "finalists")
+    assert run(banked) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "the bank holds none of 5 finalists" in error
+    assert "another --name" in error
+    assert "test_looks" not in report(banked)
+
+
+def test_all_finalists_failed_but_one(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(f"sqlite:///{banked.root.parent / 'chorale.db'}")
+    for number in (0, 1, 3, 4):
+        ledger.record(banked.root.name, "finalists", Row(f"{number}/2/0", "FAIL", "diverged"))
+    ledger.close()
+    assert run(banked, "--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote") == 0
+    out = capsys.readouterr().out
+    assert "trial 0 is left out: 4 of its 5 retrainings came to their end" in out
+    assert "there is one finalist, trial 2" in out
+    found = report(banked)
+    assert found["cautions"] == [line for line in out.splitlines() if "one finalist" in line]
+    assert all(one["members"] == [2] for one in found["ensembles"].values())
+
+
+def relabel(banked: StudyPaths, change: Callable[[int, int], int]) -> None:
+    """Gives each track another label, by its fold (-1: the test) and its label."""
+    split = json.loads(banked.split_json.read_text())
+    content = json.loads(banked.truth_json.read_text())
+    for track, row in content["tracks"].items():
+        row[0] = change(split["fold_of"].get(track, -1), row[0])
+    banked.truth_json.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda fold, y: 0 if y == 3 and fold == 1 else y, "'genre3' has no track in fold 1"),
+        (lambda fold, y: 0 if y == 3 and fold > 0 else y, "'genre3' is in fold 0 alone"),
+        (lambda fold, y: 0 if y == 3 and fold >= 0 else y, "'genre3' has no track but in the test"),
+        (lambda fold, y: 0 if y == 3 and fold < 0 else y, "'genre3' has no test track"),
+    ],
+)
+def test_a_class_that_is_missing_somewhere_is_named_and_the_rest_is_said(
+    banked: StudyPaths,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[int, int], int],
+    said: str,
+) -> None:
+    relabel(banked, change)
+    assert run(banked, "--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote") == 0
+    assert said in capsys.readouterr().out.replace("\n", " ")
+    assert len(report(banked)["cautions"]) == 1
+
+
+def add_baselines(banked: StudyPaths, **skill: float) -> None:
+    """Baselines that say the truth of that share of the tracks, and anything of the others."""
+    (_, truth) = members_of(banked)
+    found = report(banked)
+    rng = np.random.default_rng(0)
+    for name, share in skill.items():
+        parts = {}
+        for part, ids in (
+            ("out_of_fold", truth.split.development_ids),
+            ("test", truth.split.test_ids),
+        ):
+            labels = truth.labels(ids)
+            guess = np.where(rng.random(len(ids)) < share, labels, rng.integers(0, 4, len(ids)))
+            proba = np.full((len(ids), 4), 0.1, np.float32)
+            proba[np.arange(len(ids)), guess] = 0.7
+            parts[part] = bank.Part(ids, proba)
+        bank.write(banked.baseline(name), parts, split=truth.split.hash)
+        found["baselines"][name] = {"params": {}}
+    banked.report_json.write_text(json.dumps(found))
+
+
+def test_baselines_that_keep_up_out_of_fold_become_members_by_name(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_baselines(banked, svm=1.0, knn=0.0)
+    kinds = ["--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote"]
+    assert run(banked, *kinds, "--baselines", "none") == 0
+    without = report(banked)
+    assert all(isinstance(m, int) for one in without["ensembles"].values() for m in one["members"])
+    assert run(banked, *kinds, "--baselines", "auto") == 0
+    found = report(banked)
+    assert found["best_single"] == without["best_single"], "the best trial is a trial"
+    for kind in ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion"):
+        one = found["ensembles"][kind]
+        assert "svm" in one["members"]
+        assert "knn" not in one["members"]
+        assert {str(member) for member in one["members"]} == one["params"]["weights"].keys()
+    weighted = read_model(banked.ensemble_model("weighted_vote"))[1]
+    assert weighted[-1] == "svm"
+    assert sorted(m for m in weighted if isinstance(m, int)) == [0, 1, 2, 3, 4]
+    # it had no search trial: what it said of fold 0 out of fold is its validation
+    assert found["ensembles"]["greedy"]["validation"]["accuracy"] > 0.9
+    assert " + svm" in capsys.readouterr().out
+
+
+def test_a_baseline_that_does_not_fit_the_split_is_left_out(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_baselines(banked, svm=1.0)
+    banked.baseline("svm").write_bytes(b"no")
+    assert run(banked, "--baselines", "auto") == 0
+    assert "svm is left out" in capsys.readouterr().out
+    assert "svm" not in report(banked)["ensemble"]["members"]
 
 
 def test_an_unknown_or_unfinished_study_says_what_to_type(
