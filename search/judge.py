@@ -13,6 +13,7 @@ import numpy as np
 from datasets.atomic import write_json
 from search import bank
 from search.baselines import Baseline
+from search.board import write_board
 from search.cautions import cautions
 from search.combine import Fitted, Member, fit, score_rows
 from search.config import SweepConfig
@@ -98,7 +99,8 @@ def judge_bank(
 
     Of the members only the best `ensemble.members` out of fold are combined, and with them the
     baselines that `search.pool` admits; the best single trial is a trial in any case. Writes
-    `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and what the headline's ensemble says.
+    `ensembles/<kind>.json`, `ensembles/<kind>.safetensors`, what the headline's ensemble says, and
+    what TensorBoard shows.
     """
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
@@ -140,6 +142,7 @@ def judge_bank(
     more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()
     more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
+    write_board(sweep.paths, truth, trials, fitted[choice.kind])
     return Judged(ensembles, scored, gains, looks, choice.kind, more)
 
 

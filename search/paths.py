@@ -5,6 +5,7 @@ Every other file asks here, so a layout can change in one place.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,15 @@ class StudyPaths:
         """What one baseline said."""
         return self.root / "baselines" / f"{name}.safetensors"
 
+    def finalist_board(self, number: int) -> "BoardPaths":
+        """What TensorBoard shows of finalist `number` beside its trainings."""
+        return BoardPaths(self.root / "finalists" / f"{number:04d}")
+
+    @property
+    def ensemble_board(self) -> "BoardPaths":
+        """What TensorBoard shows of the headline's ensemble."""
+        return BoardPaths(self.root / "ensembles")
+
     def trial(self, number: int) -> "TrialPaths":
         """The files of one trial of the search."""
         return TrialPaths(self.root / "trials" / f"{number:04d}")
@@ -200,3 +210,35 @@ class ChampionPaths:
     def bundle(self, digest: str) -> BundlePaths:
         """The bundle of that content."""
         return BundlePaths(self.root / "bundles" / digest)
+
+
+@dataclass(frozen=True)
+class BoardPaths:
+    """Pictures and embeddings for TensorBoard, which looks for files of these names."""
+
+    root: Path
+    PICTURES: ClassVar[str] = ".pictures"
+
+    @property
+    def projector_config(self) -> Path:
+        """What the projector looks for in a run's folder: it names the two files below."""
+        return self.root / "projector_config.pbtxt"
+
+    @property
+    def tensors(self) -> Path:
+        """One line a track: its embedding."""
+        return self.root / "tensors.tsv"
+
+    @property
+    def metadata(self) -> Path:
+        """One line a track: what it is, and what was said of it."""
+        return self.root / "metadata.tsv"
+
+    def events(self, time_ns: int) -> Path:
+        """The pictures, in an event file. A later one has another name, and sorts after it."""
+        s, ns = divmod(time_ns, 10**9)
+        return self.root / f"events.out.tfevents.{s:010d}.{ns:09d}{self.PICTURES}"
+
+    def all_events(self) -> list[Path]:
+        """The event files with pictures that are there."""
+        return sorted(self.root.glob(f"events.out.tfevents.*{self.PICTURES}"))

@@ -2,6 +2,7 @@
 
 The worker writes the scalars of a trial while it runs (Lightning's logger); the hyperparameters
 are written here, by the driver, because only it hears how every trial ended, failed ones too.
+What is shown of finalists is written by `search.board`.
 """
 
 import time

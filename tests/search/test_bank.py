@@ -50,7 +50,7 @@ def test_a_damaged_file_is_refused(path: Path) -> None:
 
 
 def test_a_missing_file_says_what_to_type(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UserError, match="is missing; bring it back from a copy"):
         bank.read(tmp_path / "none.safetensors", {"valid": IDS}, split="s")
 
 

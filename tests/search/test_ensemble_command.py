@@ -327,10 +327,14 @@ def test_a_baseline_that_does_not_fit_the_split_is_left_out(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_baselines(banked, svm=1.0)
+    assert run(banked, "--baselines", "auto") == 0
+    before = report(banked)
+    assert "svm" in before["ensemble"]["members"]
     banked.baseline("svm").write_bytes(b"no")
     assert run(banked, "--baselines", "auto") == 0
     assert "svm is left out" in capsys.readouterr().out
     assert "svm" not in report(banked)["ensemble"]["members"]
+    assert report(banked)["baselines"] == before["baselines"], "its scores stand as they were"
 
 
 def test_an_unknown_or_unfinished_study_says_what_to_type(
