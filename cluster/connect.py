@@ -26,7 +26,6 @@ from cluster.addresses import PROBE_TIMEOUT_S, gcs_asks, is_remote, jobs_url, re
 from cluster.base import ClusterError, Resources
 from cluster.environment import environment, threads
 from cluster.starting import interruptible
-from cluster.tokens import read_again as _read_authentication
 
 LOCAL = "local"
 """The address that starts a private Ray."""
@@ -143,12 +142,12 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
     before, stdout_deduplicator.skip_re = stdout_deduplicator.skip_re, LOSSES
     try:
         with environment(variables):
-            _read_authentication()
+            tokens.read_again()
             _init(address, options)
         yield
     finally:
         ray.shutdown()
-        _read_authentication()
+        tokens.read_again()
         stdout_deduplicator.skip_re = before
 
 

@@ -76,11 +76,19 @@ def collect(
             f"on recordings (the features stats57 and stats518 describe them by the same numbers)"
         )
     kind = report["ensemble"]["kind"]
-    _, members, model = fitted_file.read_model(sweep.paths.ensemble_model(kind))
+    _, named, model = fitted_file.read_model(sweep.paths.ensemble_model(kind))
     if not model.arrays:  # a weighted mean: who has no weight need not come along
         used = np.flatnonzero(model.weights)
-        members = tuple(members[i] for i in used)
+        named = tuple(named[i] for i in used)
         model = replace(model, weights=model.weights[used])
+    members = tuple(name for name in named if isinstance(name, int))
+    if len(members) < len(named):
+        baselines = ", ".join(name for name in named if isinstance(name, str))
+        raise UserError(
+            f"the ensemble of study '{sweep.name}' has baselines as members ({baselines}), which a "
+            f"bundle cannot hold; make it without them: chorale ensemble {sweep.name} --baselines "
+            f"none"
+        )
     architectures = tuple(kinds_of.get(number, "") for number in members)
     return Packed(sweep, truth, report, model, members, architectures)
 

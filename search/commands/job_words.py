@@ -99,8 +99,8 @@ def follow(jobs: "Jobs", name: str) -> int:
 
     from rich.console import Console
 
-    from search.cli import INTERRUPTED
     from search.follow import Follower
+    from search.interrupts import INTERRUPTED
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     try:

@@ -55,6 +55,7 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     from cluster import connect as connecting
+    from cluster import tokens
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +67,7 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: "127.0.0.1")
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
             patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
-        connecting._read_authentication()
+        tokens.read_again()
         made = Cluster(
             initialize_head=True,
             head_node_args={**NODE, "include_dashboard": False, "temp_dir": folder, **head},
@@ -77,7 +78,7 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
         finally:
             made.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-    connecting._read_authentication()
+    tokens.read_again()
 
 
 @pytest.hookimpl(wrapper=True)

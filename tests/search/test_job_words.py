@@ -85,7 +85,7 @@ class _Jobs:
 def test_ctrl_c_lets_go_of_a_job_and_says_how_to_follow_it_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert follow(_Jobs(), "demo") == cli.INTERRUPTED  # type: ignore[arg-type]
+    assert follow(_Jobs(), "demo") == interrupts.INTERRUPTED  # type: ignore[arg-type]
     said = capsys.readouterr().out
     assert "Job demo goes on" in said
     assert "chorale jobs logs demo --address http://head:8265 --follow" in said
@@ -142,7 +142,7 @@ def test_in_a_job_relative_paths_are_below_home_and_named_files_stay(
         return 0
 
     monkeypatch.setattr(cli, "COMMANDS", {"sweep": cli.Command("", run)})
-    monkeypatch.setattr(interrupts, "listen", lambda: None)
+    monkeypatch.setattr(interrupts, "listen", lambda *_: None)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(code)
     assert cli.main(["sweep", "my.yaml", "--runs", "runs"]) == 0

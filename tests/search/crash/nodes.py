@@ -48,7 +48,7 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
     """The cluster while the block runs, with a token and a temporary folder of its own."""
     from ray.cluster_utils import Cluster
 
-    from cluster import connect
+    from cluster import tokens
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
     with pytest.MonkeyPatch.context() as patch:
@@ -61,7 +61,7 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: LOOPBACK)
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
             patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
-        connect._read_authentication()
+        tokens.read_again()
         head = {
             "num_cpus": 0,
             "node_ip_address": LOOPBACK,
@@ -75,7 +75,7 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
         finally:
             made.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-    connect._read_authentication()
+    tokens.read_again()
 
 
 def _started(start: Callable[[], Any], *, n_attempts: int = 3) -> Any:
