@@ -10,8 +10,8 @@ from pathlib import Path
 from search import interrupts
 
 MAKE_ROOM = (
-    "what was finished is kept: make room, or let the folder be written, and go on (sweeps: "
-    "chorale resume STUDY)"
+    "what was finished is kept: make room, or let the folder be written, then type the same again "
+    "or, for a study that has begun: chorale resume STUDY"
 )
 """What to do about a full disk."""
 
