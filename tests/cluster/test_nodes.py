@@ -16,8 +16,8 @@ from cluster.base import ClusterError, Decision, Outcome, Report, Resources, Tri
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-MOST_TRIALS = 400
-"""So many are tried before a node that is not used is given up."""
+PATIENCE_S = 200.0
+"""So long trials are run before a node that is not used is given up."""
 
 
 def where(spec: TrialSpec, report: Report) -> tuple[str, str]:
@@ -38,10 +38,12 @@ class Endless:
         self.n_nodes = n_nodes
         self.first = first
         self.n_asked = 0
+        self.give_up = time.monotonic() + PATIENCE_S
         self.values: list[tuple[str, str]] = []
 
     def done(self) -> bool:
-        return len({node for node, _ in self.values}) >= self.n_nodes or self.n_asked > MOST_TRIALS
+        n_nodes = len({node for node, _ in self.values})
+        return n_nodes >= self.n_nodes or time.monotonic() > self.give_up
 
     def ask(self, n: int) -> list[TrialSpec]:
         self.n_asked += 1
@@ -127,7 +129,7 @@ def test_trials_that_take_parts_share_a_gpu_and_those_that_take_none_run_beside_
 def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Path) -> None:
     from cluster.tune import TuneRunner
 
-    trials = Endless(2, first=lambda: cluster.add_node(**NODE, num_cpus=2))
+    trials = Endless(2, first=lambda: cluster.add_node(wait=False, **NODE, num_cpus=2))
     TuneRunner(Resources(2), max_concurrent=None, storage=tmp_path).run(trials, where)
     assert len({node for node, _ in trials.values}) == 2
 
