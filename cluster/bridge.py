@@ -18,7 +18,7 @@ from cluster.base import (
     TrialSpec,
 )
 from cluster.failures import failure, ran_out_of_memory
-from cluster.worker import Ended, Said
+from cluster.messages import Ended, Said
 
 MAX_FAILED_STARTS = 3
 """So many workers in a row that fail to start end the run."""

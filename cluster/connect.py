@@ -223,7 +223,7 @@ def _private_environment(preload: Sequence[str]) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_preload_python_modules": ",".join(["cluster.worker", *preload]),
+        "RAY_preload_python_modules": ",".join(preload),
     }
     checkout = Path(__file__).resolve().parents[1]
     if (checkout / "pyproject.toml").exists():

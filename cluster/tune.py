@@ -4,6 +4,7 @@ Tune places and reuses worker processes and notices when they die; what to try, 
 what is remembered is the business of `Trials`. Tune's own state is thrown away.
 """
 
+import functools
 import logging
 import math
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import ray
 from ray import cloudpickle, tune
+from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment, Trial
@@ -26,8 +28,10 @@ from cluster.base import ClusterError, Decision, Resources, Trials, Work
 from cluster.bridge import Bridge
 from cluster.connect import n_slots, nodes
 from cluster.folders import Carried, Shared
+from cluster.messages import MESSAGE, TRIAL, Ended, Sealed
+from cluster.relay import Relay
 from cluster.train import DRIVER, Together
-from cluster.worker import MESSAGE, TRIAL, Ended, Sealed, Worker
+from cluster.worker import Worker
 
 ROOM_CHECK_S = 10.0
 """How often the nodes are counted."""
@@ -48,6 +52,8 @@ class TuneRunner:
             those that fit nowhere wait for a node.
         stall_s: a trial that reports nothing for so many seconds is ended; never if None.
         folder: what trials read and write lies in it; None where all nodes see it for sure.
+        forks: the socket of `cluster.forks`, where all workers are on this machine: they train in
+            processes that are forked there. Without it they train themselves.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class TuneRunner:
         elastic: bool = False,
         stall_s: float | None = None,
         folder: Shared | None = None,
+        forks: Path | None = None,
     ) -> None:
         if max_concurrent is not None and max_concurrent < 1:
             raise ClusterError(f"max_concurrent must be 1 or more, but got {max_concurrent=}")
@@ -73,6 +80,7 @@ class TuneRunner:
         self._elastic = elastic
         self._stall_s = stall_s
         self._folder = folder
+        self._forks = forks
 
     def run(self, trials: Trials, work: Work) -> None:
         """Runs what `trials` asks for until it is done and every trial is told.
@@ -97,14 +105,17 @@ class TuneRunner:
                 controller.kill_workers()
 
     def _controller(self, bridge: Bridge, work: Work, scratch: str) -> "_Controller":
-        n_threads = max(1, int(self._resources.each.cpus))
         if self._folder is not None:
             work = Carried(work, self._folder)
         if self._resources.workers > 1:
             work = Together(work, self._resources)
+        n_threads = max(1, int(self._resources.each.cpus))
+        told = {"work": cloudpickle.dumps(work), "n_threads": n_threads}
+        # several processes for a trial are Ray's own, which only one of Ray's can start
+        is_relayed = self._forks is not None and self._resources.workers == 1
         experiment = Experiment(
             "trials",
-            tune.with_parameters(Worker, work=cloudpickle.dumps(work), n_threads=n_threads),
+            tune.with_parameters(Worker, **told),
             resources_per_trial=_request(self._resources),
             num_samples=sys.maxsize,
             storage_path=str(Path(scratch).absolute()),
@@ -116,6 +127,7 @@ class TuneRunner:
             resources=self._resources,
             search_alg=search,
             scheduler=_Scheduler(bridge),
+            relayed={**told, "forks": self._forks} if is_relayed else None,
             storage=experiment.storage,
             reuse_actors=True,
         )
@@ -185,7 +197,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
         if self._bridge.is_done():
             return Searcher.FINISHED
         spec = self._bridge.ask(trial_id)
-        return None if spec is None else {TRIAL: Sealed(spec)}
+        return None if spec is None else {TRIAL: Sealed(cloudpickle.dumps(spec))}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The scheduler has told it already."""
@@ -224,14 +236,48 @@ class _Classes:
         return self._made.setdefault(trainable, ray.remote(trainable))
 
 
+@functools.cache
+def _relay() -> Any:
+    """Ray's class of a `Relay`; each call of `ray.remote` would send it to the cluster anew."""
+    return ray.remote(Relay)
+
+
+class _Relays(RayActorManager):  # type: ignore[misc]
+    """Makes a `Relay` where Tune wants a trainable, and tells it what a `Relay` has to know.
+
+    What Tune would tell it cannot be read without importing Tune.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.told: dict[str, Any] = {}
+
+    def add_actor(self, cls: Any, kwargs: dict[str, Any], *args: Any, **more: Any) -> Any:
+        told = {"trial": kwargs["config"][TRIAL], **self.told}
+        return super().add_actor(_relay(), told, *args, **more)
+
+
 class _Controller(TuneController):  # type: ignore[misc]
     """Tune's event loop, without its snapshots on disk."""
 
-    def __init__(self, bridge: Bridge, *, resources: Resources, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        bridge: Bridge,
+        *,
+        resources: Resources,
+        relayed: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """With `relayed`, what each `Relay` is told, workers are such, else `Worker`."""
         super().__init__(**kwargs)
         self._bridge = bridge
         self._resources = resources
         self._class_cache = _Classes()
+        self._is_relayed = relayed is not None
+        if relayed is not None:
+            manager = self._actor_manager._resource_manager
+            self._actor_manager = _Relays(resource_manager=manager)
+            self._actor_manager.told = relayed
 
     @property
     def n_waiting(self) -> int:
@@ -263,6 +309,21 @@ class _Controller(TuneController):  # type: ignore[misc]
     def kill_workers(self) -> None:
         """Ends all at once; one in the middle of an epoch or of its start would not hear a word."""
         self._actor_manager.cleanup()
+
+    def _schedule_trial_reset(self, trial: Any, new_config: Any, new_experiment_tag: str) -> None:
+        if not self._is_relayed:
+            super()._schedule_trial_reset(trial, new_config, new_experiment_tag)
+            return
+        trial.set_experiment_tag(new_experiment_tag)
+        trial.set_config(new_config)
+        self._resetting_trials.add(trial)
+        self._schedule_trial_task(
+            trial=trial,
+            method_name="reset",
+            args=(new_config[TRIAL],),
+            on_result=self._on_trial_reset,
+            on_error=self._trial_task_failure,
+        )
 
     def _trial_task_failure(self, trial: Any, exception: BaseException) -> None:
         self._bridge.lose(trial.trial_id, exception)

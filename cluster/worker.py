@@ -1,61 +1,22 @@
 """What runs in a worker process of Ray Tune: the work function, in a thread of its own.
 
-`cluster.tune` sends trials in and gets reports and outcomes out; in between stands Tune, which
-would print, flatten, copy and store whatever it can look into, so all of it travels sealed.
+`cluster.tune` sends trials in and gets reports and outcomes out. On one machine `cluster.relay`
+takes its place.
 """
 
 import os
-import sys
+import pickle
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
 from ray import cloudpickle, tune
 
-from cluster.base import Decision, End, Outcome, TrialSpec, Work
-from cluster.environment import threads
-from cluster.failures import failure, spoils
+from cluster.attempt import attempt, use_threads
+from cluster.base import Decision, Work
+from cluster.messages import MESSAGE, TRIAL, Ended, Said, Sealed
 
-TRIAL = "trial"
-"""The one key of a Tune trial's config: the sealed `TrialSpec`."""
-
-MESSAGE = "message"
-"""The one key of a Tune result that is ours: a sealed `Said` or `Ended`."""
-
-
-class Sealed:
-    """Carries something through Tune unseen, and gives it away once, so that Tune keeps nothing."""
-
-    def __init__(self, content: Any) -> None:
-        self._content = content
-
-    def __deepcopy__(self, memo: object) -> "Sealed":
-        return self
-
-    def take(self) -> Any:
-        """What is inside; afterwards nothing is."""
-        content, self._content = self._content, None
-        return content
-
-
-@dataclass(frozen=True)
-class Said:
-    """A report on its way to the driver."""
-
-    step: int
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The end of a trial on its way to the driver: its pickled `Outcome`, and whether the process
-    should not be used again.
-    """
-
-    outcome: bytes
-    spoilt: bool
+__all__ = ["Sealed", "Worker"]
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
@@ -77,7 +38,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         `work` comes pickled: unpickling it imports torch, after the number of threads is set.
         """
         use_threads(n_threads)
-        self._specs: SimpleQueue[TrialSpec] = SimpleQueue()
+        self._specs: SimpleQueue[bytes] = SimpleQueue()
         self._messages: SimpleQueue[Said | Ended] = SimpleQueue()
         self._decisions: SimpleQueue[Decision] = SimpleQueue()
         threading.Thread(target=self._serve, args=(cloudpickle.loads(work),), daemon=True).start()
@@ -112,29 +73,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _serve(self, work: Work) -> None:
         while True:
-            self._messages.put(self._attempt(work, self._specs.get()))
+            self._messages.put(attempt(work, pickle.loads(self._specs.get()), self._ask))
 
-    def _attempt(self, work: Work, spec: TrialSpec) -> Ended:
-        decision = Decision.CONTINUE
-
-        def report(step: int, metrics: Mapping[str, float]) -> Decision:
-            nonlocal decision
-            if decision is Decision.CONTINUE:
-                self._messages.put(Said(step, dict(metrics)))
-                decision = self._decisions.get()
-            return decision
-
-        try:
-            value = work(spec, report)
-            end = End.STOPPED if decision is Decision.STOP else End.FINISHED
-            return Ended(cloudpickle.dumps(Outcome(end, value)), spoilt=False)
-        except BaseException as error:  # whatever it is, the driver waits for an answer
-            return Ended(cloudpickle.dumps(failure(error)), spoilt=spoils(error))
-
-
-def use_threads(n_threads: int) -> None:
-    """Sets how many threads this process computes with, be torch imported already or not."""
-    os.environ.update(threads(n_threads))
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(n_threads)
+    def _ask(self, said: Said) -> Decision:
+        self._messages.put(said)
+        return self._decisions.get()

@@ -17,7 +17,7 @@ IN_PROCESS = "none"
 """The address that needs no Ray: one trial after the other in this process, for pdb."""
 
 PRELOADED = ("search.trial", "lightning_models.fit")
-"""What each worker of a private Ray imports as it starts, while tracks are still being read."""
+"""What workers on this machine need: imported once, while tracks are still being read."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
     from cluster import doctor
     from cluster.connect import AUTO, LOCAL, connect, n_slots
     from cluster.folders import all_nodes_see, shared
+    from cluster.forks import forks
     from cluster.maps import process_map, ray_map
     from cluster.tune import TuneRunner
 
     address = cluster.address or (AUTO if in_job() else LOCAL)
     local = address == LOCAL
+    preload = ("cluster.relay",)
     with (
-        connect(address, preload=PRELOADED, allow_no_token=cluster.allow_no_token) as size,
+        forks(PRELOADED) if local else nullcontext() as socket,
+        connect(address, preload=preload, allow_no_token=cluster.allow_no_token) as size,
         tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
         nullcontext() if local else shared(Path(runs)) as folder,
     ):
@@ -80,6 +83,7 @@ def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
             elastic=cluster.autoscaling,
             stall_s=None if stall is None else 60 * stall,
             folder=folder,
+            forks=socket,
         )
         mapping: Callable[[], AbstractContextManager[ChunkMap]]
         if folder is None:

@@ -1,0 +1,87 @@
+"""A process forked from `cluster.template`: trains one trial after the other for one Ray worker.
+
+The worker (`cluster.relay`) says what to train and passes reports and decisions on.
+"""
+
+import fcntl
+import os
+import pickle
+import select
+import signal
+import socket
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cluster.attempt import attempt, use_threads
+from cluster.base import Decision
+from cluster.messages import Said
+
+MAX_GREETING_BYTES = 2**20
+OOM_SCORE = Path("/proc/self/oom_score_adj")
+"""How readily the kernel ends a process when memory is short."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a child takes over from its worker: the environment, and how soon the kernel ends it.
+
+    With it come the worker's standard output and error, and a socket that nobody writes to.
+    """
+
+    environment: Mapping[str, str]
+    n_threads: int
+    oom_score: str
+
+
+def serve(connection: socket.socket) -> NoReturn:
+    """Serves the worker at the other end of the connection until it is gone; then exits."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        greeting, files, _, _ = socket.recv_fds(connection, MAX_GREETING_BYTES, 3)
+        _take_over(pickle.loads(greeting), *files)
+        _train(Connection(connection.detach()))
+    except (EOFError, OSError):
+        pass  # the worker is gone: nobody is there to be told
+    finally:
+        os._exit(0)
+
+
+def _take_over(greeting: Greeting, output: int, errors: int, life: int) -> None:
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    os.environ.clear()
+    os.environ.update(greeting.environment)
+    OOM_SCORE.write_text(greeting.oom_score)
+    use_threads(greeting.n_threads)
+    # The kernel kills this process when its worker's end is closed, whatever it is doing then.
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]:
+        raise EOFError  # it was closed before
+
+
+F_SETSIG = 10
+"""Linux: which signal a file with O_ASYNC sends (fcntl.h)."""
+
+
+def _train(worker: "Connection[Any, Any]") -> None:
+    """Says None once it knows its work, else why it does not; then trains what it is given."""
+    try:
+        work = pickle.loads(worker.recv_bytes())
+    except Exception:
+        worker.send(traceback.format_exc())
+        return
+    worker.send(None)
+
+    def ask(said: Said) -> Decision:
+        worker.send(said)
+        decision: Decision = worker.recv()
+        return decision
+
+    while True:
+        worker.send(attempt(work, pickle.loads(worker.recv_bytes()), ask))

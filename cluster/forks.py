@@ -1,0 +1,115 @@
+"""Starts the process that workers of this machine are forked from, and gets a worker of it.
+
+The driver holds `forks` open while it runs trials; each Ray worker makes a `Child` for its own.
+"""
+
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from cluster.child import OOM_SCORE, Greeting
+from cluster.environment import threads
+
+START_S = 10.0
+"""How long the process may take until it listens; what it imports it does while others wait."""
+
+MAX_FOLDER_LENGTH = 60
+"""A Unix socket's path has at most 107 characters."""
+
+
+@contextmanager
+def forks(modules: Sequence[str]) -> Iterator[Path | None]:
+    """While the block runs, there is a process that imports `modules` and forks; gives its socket.
+
+    It imports while this process goes on. None on systems other than Linux.
+    """
+    if sys.platform != "linux":
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="forks-", dir=_short()) as folder:
+        path = Path(folder) / "socket"
+        with _errors_of(path).open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cluster.template", path, json.dumps(sys.path), *modules],
+                stdin=subprocess.PIPE,
+                stdout=errors,
+                stderr=errors,
+                env={**os.environ, **threads(1), "PYTHONPATH": os.pathsep.join(sys.path)},
+                start_new_session=True,
+            )
+        try:
+            yield path
+        finally:
+            process.kill()
+            process.communicate()
+
+
+class Child:
+    """A process of its own, forked for this one; it ends when this one does, or drops it."""
+
+    def __init__(self, forks: Path, work: bytes, *, n_threads: int) -> None:
+        """Asks for it and gives it its work, pickled.
+
+        Raises:
+            RuntimeError: it cannot be had, or does not know its work; the text is its traceback.
+        """
+        self._life, theirs = socket.socketpair()  # to be closed by the end of this process
+        with socket.socket(socket.AF_UNIX) as wire, theirs:
+            _connect(wire, forks)
+            greeting = Greeting(dict(os.environ), n_threads, OOM_SCORE.read_text())
+            socket.send_fds(wire, [pickle.dumps(greeting)], [1, 2, theirs.fileno()])
+            self._wire: Connection[Any, Any] = Connection(wire.detach())
+        try:
+            self._wire.send_bytes(work)
+            problem = self.hear()
+        except (EOFError, OSError):
+            problem = _errors_of(forks).read_text() or "the process that workers come from is gone"
+        if problem is not None:
+            raise RuntimeError(problem)
+
+    def train(self, spec: bytes) -> None:
+        """Begins a trial: a pickled `TrialSpec`."""
+        self._wire.send_bytes(spec)
+
+    def say(self, answer: Any) -> None:
+        """Answers what was heard."""
+        self._wire.send(answer)
+
+    def hear(self) -> Any:
+        """Waits for its next word.
+
+        Raises:
+            EOFError, OSError: it is gone.
+        """
+        return self._wire.recv()
+
+
+def _connect(wire: socket.socket, path: Path) -> None:
+    give_up_s = time.monotonic() + START_S
+    while True:
+        try:
+            return wire.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if time.monotonic() > give_up_s:
+                raise RuntimeError(_errors_of(path).read_text() or str(error)) from error
+            time.sleep(0.05)
+
+
+def _errors_of(path: Path) -> Path:
+    """What the process behind a socket printed before it forked anything."""
+    return path.with_name("errors.txt")
+
+
+def _short() -> str:
+    folder = tempfile.gettempdir()
+    return folder if len(folder) <= MAX_FOLDER_LENGTH else "/tmp"
