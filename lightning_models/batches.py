@@ -23,6 +23,11 @@ CHANGES, NOISE = 2, 3
 """Random streams beside the one of an epoch's order and crops, which no augmentation disturbs."""
 
 
+AT_ONCE_BYTES = 2**20
+"""Batches of small crops are gathered together, up to so much, and then cut: a call for each would
+take longer than the gathering."""
+
+
 class CropSource:
     """Gathers crops of equal length from ragged frames."""
 
@@ -48,6 +53,7 @@ class CropSource:
         self._steps = torch.arange(n_frames, device=self.home)
         self._pad = pad.to(self.home)
         self._n_channels = data.store.n_channels
+        self.n_values = data.store.n_bins
         self._means = data.track_means if center else None
 
     def gather(
@@ -191,15 +197,25 @@ class TrainBatches:
             first = _stretched(starts, self._lengths[rows], drawn, n_frames=self.n_frames)
             begins, speeds = torch.from_numpy(first), torch.from_numpy(drawn)
         labels = torch.from_numpy(classes).to(self.source.device)
-        for i in range(0, n_drawn, self.batch_size):
-            part = slice(i, i + self.batch_size)
+        tracks = torch.from_numpy(rows)
+        n_together = self._n_together()
+        for i in range(0, n_drawn, n_together):
+            part = slice(i, min(i + n_together, n_drawn))
             x = self.source.gather(
-                torch.from_numpy(rows[part]),
+                tracks[part],
                 begins[part],
                 speeds=None if speeds is None else speeds[part],
                 change=None if self._sound is None else self._sound.draw(self.batch_size, changes),
             )
-            yield x, labels[part]
+            parts = (torch.split(whole, self.batch_size) for whole in (x, labels[part]))
+            yield from zip(*parts, strict=True)
+
+    def _n_together(self) -> int:
+        """How many crops are gathered at once: one batch, or several small ones."""
+        if self._sound is not None:
+            return self.batch_size  # each batch is changed in its own way
+        crop_bytes = self.n_frames * self.source.n_values * torch.float32.itemsize
+        return self.batch_size * max(1, AT_ONCE_BYTES // (crop_bytes * self.batch_size))
 
 
 def _stretched(

@@ -3,7 +3,7 @@
 `GenreClassifier` builds one for a training, and sets its learning rate before every step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -70,6 +70,68 @@ def lr_of(optimizer: torch.optim.Optimizer) -> float:
     """The learning rate of the last step, of a group with the scale 1."""
     group = optimizer.param_groups[0]
     return float(group["lr"] / group["scale"])
+
+
+def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """A function that moves the weights as `optimizer.step()` does, to the bit, in less time.
+
+    A step of a small network is over sooner than what Optimizer does around it: naming it for a
+    profiler, asking the compiler to look away, gathering the same tensors again. The function
+    keeps what it gathered: make a new one after `restore`.
+    """
+    plain: Callable[[], Any] = optimizer.step
+    rule: Any = type(optimizer).step
+    while hasattr(rule, "__wrapped__"):  # the profiler's wrapper, and the one for gradients of it
+        rule = rule.__wrapped__
+    gathered: list[_Adam] = []
+
+    @torch.no_grad()
+    def step() -> None:
+        if isinstance(optimizer, torch.optim.Adam):
+            if not gathered and all(optimizer.state.get(p) for p in _parameters(optimizer)):
+                gathered.extend(_Adam(optimizer, group) for group in optimizer.param_groups)
+            grads = [[p.grad for p in one.params if p.grad is not None] for one in gathered]
+            whole = zip(gathered, grads, strict=True)
+            if gathered and all(len(some) == len(one.params) for one, some in whole):
+                for one, some in zip(gathered, grads, strict=True):
+                    one.step(some)
+                return
+        rule(optimizer)
+
+    return step if not optimizer.defaults.get("differentiable") else plain
+
+
+class _Adam:
+    """The tensors of one group of a fused Adam or AdamW, in the order that its kernel wants."""
+
+    def __init__(self, optimizer: torch.optim.Adam, group: dict[str, Any]) -> None:
+        self.params: list[Tensor] = group["params"]
+        states = [optimizer.state[parameter] for parameter in self.params]
+        names = ("exp_avg", "exp_avg_sq", "step")
+        self._means, self._squares, self._steps = ([s[n] for s in states] for n in names)
+        self._group = group
+        decoupled = isinstance(optimizer, torch.optim.AdamW)
+        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+
+    def step(self, grads: list[Tensor]) -> None:
+        """What `torch.optim.adam._fused_adam` does for tensors of one device and type."""
+        group = self._group
+        torch._foreach_add_(self._steps, 1)
+        self._kernel(
+            self.params,
+            grads,
+            self._means,
+            self._squares,
+            [],
+            self._steps,
+            amsgrad=False,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_models.batches import CropSource, windows
+from lightning_models.batches import AT_ONCE_BYTES, CropSource, windows
 from lightning_models.datamodule import Rows, Tracks
 from lightning_models.module import GenreClassifier
 
 WINDOWS_AT_ONCE: Mapping[str, int] = {"cpu": 64, "cuda": 1024}
-"""How many windows are judged in one pass, by kind of device."""
+"""How many windows are judged in one pass, by kind of device; more where they are small."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,8 @@ def predict(module: GenreClassifier, data: Tracks, rows: Rows) -> Prediction:
     seen = windows(data.lengths, rows, n_frames=n_frames, n_windows=n_windows)
     mean = module.mean.flatten()
     source = CropSource(data, n_frames=n_frames, pad=mean, center=settings.center, device=device)
-    size = WINDOWS_AT_ONCE.get(device.type, 64)
+    window_bytes = n_frames * data.store.n_bins * torch.float32.itemsize
+    size = max(WINDOWS_AT_ONCE.get(device.type, 64), AT_ONCE_BYTES // window_bytes)
     proba: list[Tensor] = []
     embeddings: list[Tensor] = []
     was_training = module.training

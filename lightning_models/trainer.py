@@ -5,7 +5,7 @@ full one costs beyond the steps, and every step another one; and it leaves signa
 where they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 from pytorch_lightning.strategies import SingleDeviceStrategy
+
+from lightning_models import optimizers
 
 
 class Stay(SingleDeviceStrategy):
@@ -59,9 +61,17 @@ class LeanTrainer(pl.Trainer):
         epoch_loop: Any = self.fit_loop.epoch_loop
         epoch_loop.advance, epoch_loop.on_advance_end = partial(_step, self), _nothing
 
+        self._move: Callable[[], None] | None = None
+
         # signals belong to whoever runs the training; it also saves asking for each of the 64
         connector = self._signal_connector
         vars(connector)["register_signal_handlers"] = vars(connector)["teardown"] = _nothing
+
+    def move(self) -> None:
+        """Moves the weights by their gradients; the optimizer must not be changed afterwards."""
+        if self._move is None:
+            self._move = optimizers.stepper(self.optimizers[0])
+        self._move()
 
     def _run_stage(self) -> None:
         """Straight to the training: no check of a validation loop that is not there."""
@@ -88,7 +98,7 @@ def _step(trainer: LeanTrainer, batches: Iterator[Any]) -> None:
     module.on_before_optimizer_step(optimizer)
     if trainer.gradient_clip_val:
         torch.nn.utils.clip_grad_norm_(module.parameters(), trainer.gradient_clip_val)
-    optimizer.step()
+    trainer.move()
     steps = loop.automatic_optimization.optim_progress.optimizer.step
     steps.increment_ready()
     steps.increment_completed()

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -145,3 +145,23 @@ def test_momentum_that_is_there_from_the_start_changes_nothing() -> None:
         step(theirs, plain, seed=seed)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("values", RULES)
+def test_the_quick_step_moves_the_weights_as_the_optimizer_does_to_the_bit(
+    values: dict[str, Any],
+) -> None:
+    nets = [Net(), Net()]
+    made = [optimizers.build(net, settings(weight_decay=0.01, **values)) for net in nets]
+    steps: list[Callable[[], Any]] = [made[0].step, optimizers.stepper(made[1])]
+    for number in range(5):
+        x = torch.full((4, 2, 5, 5), 0.1 * number)
+        for net, optimizer, step in zip(nets, made, steps, strict=True):
+            optimizer.zero_grad()
+            # a parameter without a gradient is left alone, as those of a pretraining are
+            loss = net(x).square().mean() if number != 2 else net.stem(x).mean()
+            torch.autograd.backward(loss)
+            optimizers.set_lr(optimizer, 0.01 / (1 + number))
+            step()
+    for ours, theirs in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
