@@ -21,7 +21,8 @@ imports and Ray. A trial's overhead is the time from the end of the trial before
 its own end, less its training and validation. In Chorale that is what its `Watch` times, in
 Lightning from `on_train_epoch_start` to `on_validation_end`, the loggers and bars in between
 counted as training, so not as overhead. The first trial of each slot, with its imports, stands in a
-column of its own. Memory is the highest PSS of the whole process tree. Time to target counts from
+column of its own. Memory is the highest PSS of the whole process tree, CPU s its processor seconds
+from start to end, which other programs on the machine hardly change. Time to target counts from
 the search's begin to the first epoch of that validation accuracy. Goals, on 2 cores: at most 0.1 s
 of overhead, at least 3 times (mlp), 2 times (cnn) the tuned Ray arm's trials an hour.
 """
@@ -68,13 +69,22 @@ N_COLUMNS, N_CLASSES, N_ROWS = 57, 10, 1250
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-class MemoryWatch(threading.Thread):
-    """Samples the memory of a process and all below it; shared pages count once (PSS)."""
+class Watch(threading.Thread):
+    """Samples memory and processor time of a process and all below it.
+
+    Of memory, shared pages count once (PSS).
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.peak_mb = 0.0
+        self._cpu_s: dict[int, float] = {}
         self._process = psutil.Process(pid)
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of all of them; of one that is gone, until it was last seen."""
+        return sum(self._cpu_s.values())
 
     def run(self) -> None:
         try:
@@ -82,6 +92,8 @@ class MemoryWatch(threading.Thread):
                 below = self._process.children(recursive=True)
                 pss = sum(map(_pss, [self._process, *below]))
                 self.peak_mb = max(self.peak_mb, pss / 2**20)
+                seen = {one.pid: _cpu_s(one) for one in [self._process, *below]}
+                self._cpu_s |= {pid: cpu_s for pid, cpu_s in seen.items() if cpu_s is not None}
                 time.sleep(SAMPLE_S)
         except psutil.NoSuchProcess:
             return
@@ -92,6 +104,14 @@ def _pss(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
+
+
+def _cpu_s(process: psutil.Process) -> float | None:
+    try:
+        times = process.cpu_times()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return float(times.user + times.system)
 
 
 def table(path: Path) -> None:
@@ -173,7 +193,7 @@ def run(arm: str, task: Task, *, target: float) -> Figures:
             cwd=folder,
             start_new_session=True,
         )
-        watch = MemoryWatch(process.pid)
+        watch = Watch(process.pid)
         watch.start()
         try:
             code = process.wait(LIMIT_S)
@@ -189,6 +209,7 @@ def run(arm: str, task: Task, *, target: float) -> Figures:
             spawned_s=spawned_s,
             target=target,
             memory_mb=watch.peak_mb,
+            cpu_s=watch.cpu_s,
             trials=task.trials,
         )
     except RuntimeError as error:
@@ -237,7 +258,7 @@ def main() -> int:
 
 HEAD = (
     f"{'arm':<24}{'epochs':>7}{'start':>7}{'search':>8}{'trials/h':>10}{'w. start':>9}"
-    f"{'overhead s: mean':>18}{'median':>8}{'cold':>7}{'ms an epoch':>12}{'PSS MB':>8}"
+    f"{'overhead s: mean':>18}{'median':>8}{'cold':>7}{'ms an epoch':>12}{'PSS MB':>8}{'CPU s':>7}"
     f"{'best':>7}{'to target':>11}"
 )
 
@@ -257,7 +278,8 @@ def line(name: str, each: Sequence[Figures]) -> str:
         f"{mean([one.per_hour for one in each]):>10.0f}"
         f"{mean([one.per_hour_with_start for one in each]):>9.0f}"
         f"{mean(warm):>18.3f}{median(warm):>8.3f}{mean(cold):>7.2f}{epoch_ms:>12.1f}"
-        f"{max(one.memory_mb for one in each):>8.0f}{mean([one.best for one in each]):>7.3f}"
+        f"{max(one.memory_mb for one in each):>8.0f}{mean([one.cpu_s for one in each]):>7.1f}"
+        f"{mean([one.best for one in each]):>7.3f}"
         f"{reached:>11}"
     )
 
@@ -273,7 +295,11 @@ def _print_ratios(found: Mapping[str, Sequence[Figures]]) -> None:
             whole = mean([one.per_hour_with_start for one in ours]) / mean(
                 [one.per_hour_with_start for one in each]
             )
-            print(f"chorale / {arm:<16} {search:>6.2f} times, with the start {whole:.2f} times")
+            cpu = mean([one.cpu_s for one in ours]) / mean([one.cpu_s for one in each])
+            print(
+                f"chorale / {arm:<16} {search:>6.2f} times, with the start {whole:.2f} times, "
+                f"in {cpu:.2f} times the processor time"
+            )
 
 
 def _options() -> argparse.Namespace:

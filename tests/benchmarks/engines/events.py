@@ -58,6 +58,7 @@ class Figures:
     best: float
     to_target_s: float | None
     memory_mb: float
+    cpu_s: float
 
     @property
     def per_hour(self) -> float:
@@ -69,7 +70,7 @@ class Figures:
 
 
 def figures(
-    events: Events, *, spawned_s: float, target: float, memory_mb: float, trials: int
+    events: Events, *, spawned_s: float, target: float, memory_mb: float, cpu_s: float, trials: int
 ) -> Figures:
     """Sums up an arm.
 
@@ -98,6 +99,7 @@ def figures(
         best=max(event["accuracy"] for event in reached),
         to_target_s=min(hits) - marks["begin"] if hits else None,
         memory_mb=memory_mb,
+        cpu_s=cpu_s,
     )
 
 
