@@ -253,12 +253,15 @@ class _Relays(RayActorManager):  # type: ignore[misc]
         self.told: dict[str, Any] = {}
 
     def add_actor(self, cls: Any, kwargs: dict[str, Any], *args: Any, **more: Any) -> Any:
+        del cls
         told = {"trial": kwargs["config"][TRIAL], **self.told}
         return super().add_actor(_relay(), told, *args, **more)
 
 
 class _Controller(TuneController):  # type: ignore[misc]
     """Tune's event loop, without its snapshots on disk."""
+
+    _actor_manager: Any
 
     def __init__(
         self,
@@ -275,9 +278,9 @@ class _Controller(TuneController):  # type: ignore[misc]
         self._class_cache = _Classes()
         self._is_relayed = relayed is not None
         if relayed is not None:
-            manager = self._actor_manager._resource_manager
-            self._actor_manager = _Relays(resource_manager=manager)
-            self._actor_manager.told = relayed
+            relays = _Relays(resource_manager=self._actor_manager._resource_manager)
+            relays.told = relayed
+            self._actor_manager = relays
 
     @property
     def n_waiting(self) -> int:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from cluster.base import (
     TrialSpec,
     Work,
 )
+from cluster.forks import forks
 from cluster.local import LocalRunner
 
 Payload = Mapping[str, Any]
@@ -204,7 +205,15 @@ def work(spec: TrialSpec, report: Report) -> Any:
     return BY_NAME[spec.payload["do"]](spec, report)
 
 
-RUNNERS = ["local", pytest.param("tune", marks=pytest.mark.ray)]
+TUNE = [pytest.param(name, marks=pytest.mark.ray) for name in ("tune", "forked")]
+RUNNERS = ["local", *TUNE]
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path | None]:
+    """The process that workers are forked from."""
+    with forks(("numpy",)) as socket:
+        yield socket
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
@@ -212,11 +221,30 @@ def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "local":
         return LocalRunner()
     request.getfixturevalue("private_ray")
-    return tune_runner(tmp_path_factory.mktemp("tune"))
+    return tune_runner(tmp_path_factory.mktemp("tune"), forks=_forks(request))
+
+
+@pytest.fixture(scope="module", params=TUNE)
+def socket(request: pytest.FixtureRequest) -> Path | None:
+    """Where workers are forked, or None where they train themselves."""
+    request.getfixturevalue("private_ray")
+    return _forks(request)
+
+
+def _forks(request: pytest.FixtureRequest) -> Path | None:
+    found: Path | None = None
+    if request.param == "forked":
+        found = request.getfixturevalue("template")
+    return found
 
 
 def tune_runner(
-    storage: Path, *, max_concurrent: int = 2, cpus: float = 1.0, stall_s: float | None = None
+    storage: Path,
+    *,
+    max_concurrent: int = 2,
+    cpus: float = 1.0,
+    stall_s: float | None = None,
+    forks: Path | None = None,
 ) -> Runner:
     from ray import cloudpickle
 
@@ -224,7 +252,11 @@ def tune_runner(
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     return TuneRunner(
-        Resources(cpus), max_concurrent=max_concurrent, storage=storage, stall_s=stall_s
+        Resources(cpus),
+        max_concurrent=max_concurrent,
+        storage=storage,
+        stall_s=stall_s,
+        forks=forks,
     )
 
 
@@ -463,11 +495,11 @@ PROCESSES = ["pid", "n_threads", "fail", "pid", "run_out_of_memory", "pid", "die
 
 
 @pytest.fixture(scope="module")
-def processes(private_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Script:
+def processes(socket: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Script:
     """Trials that tell about their processes, one at a time."""
     script = Script(*({"do": kind} for kind in PROCESSES))
     storage = tmp_path_factory.mktemp("processes")
-    tune_runner(storage, max_concurrent=1).run(script, work)
+    tune_runner(storage, max_concurrent=1, forks=socket).run(script, work)
     assert list(storage.iterdir()) == []
     return script
 
@@ -508,10 +540,10 @@ def test_the_kind_of_failure_of_a_process_is_told(processes: Script) -> None:
     ],
 )
 def test_a_trial_whose_process_dies_or_hangs_is_run_again_in_another_one(
-    private_ray: None, tmp_path: Path, kind: str, failure: Failure, reason: str
+    socket: Path | None, tmp_path: Path, kind: str, failure: Failure, reason: str
 ) -> None:
     script = Stubborn({"do": kind, "folder": str(tmp_path)}, {"do": "train"})
-    tune_runner(tmp_path, stall_s=3.0).run(script, work)
+    tune_runner(tmp_path, stall_s=3.0, forks=socket).run(script, work)
     lost, done = [outcome for number, outcome in script.told if number == 0]
     assert (lost.end, lost.failure, done.end) == (End.FAILED, failure, End.FINISHED)
     assert lost.reason.startswith(reason)
@@ -562,10 +594,10 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 
 @pytest.mark.ray
 def test_workers_that_cannot_start_end_the_run(
-    private_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    socket: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.bridge.MAX_FAILED_STARTS", 2)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
-        tune_runner(tmp_path).run(script, Unloadable())
+        tune_runner(tmp_path, forks=socket).run(script, Unloadable())
     assert len(script.told) < 10
