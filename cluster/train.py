@@ -18,9 +18,9 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayActorError
 
+from cluster.attempt import use_threads
 from cluster.base import Decision, Group, Report, Resources, TrialSpec, Work, WorkerLost
 from cluster.environment import environment
-from cluster.worker import use_threads
 
 SETTINGS = {
     # how often, in seconds, it looks whether the processes live and whether they are done

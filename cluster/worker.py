@@ -16,8 +16,6 @@ from cluster.attempt import attempt, use_threads
 from cluster.base import Decision, Work
 from cluster.messages import MESSAGE, TRIAL, Ended, Said, Sealed
 
-__all__ = ["Sealed", "Worker"]
-
 
 class Worker(tune.Trainable):  # type: ignore[misc]
     """A Tune trainable whose step ends at the next report of the work function.

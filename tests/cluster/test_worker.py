@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cluster.failures import spoils
-from cluster.worker import Sealed
+from cluster.messages import Sealed
 
 
 class OutOfMemoryError(RuntimeError):
