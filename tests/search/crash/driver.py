@@ -68,6 +68,7 @@ def dying_work(case: dict[str, Any]) -> Any:
 
     def work(spec: Any, report: Any) -> Any:
         import os
+        import signal
         import time
         from pathlib import Path
 
@@ -88,8 +89,11 @@ def dying_work(case: dict[str, Any]) -> Any:
                     return decision
                 if nodes is not None and os.getppid() not in nodes:
                     raise RuntimeError(f"{os.getppid()} is none of {nodes}")
-                os.kill(os.getpid() if nodes is None else os.getppid(), sign)
-                time.sleep(1 if nodes else 0)  # what it runs goes with a node, a moment later
+                if nodes is not None:
+                    os.kill(os.getppid(), sign)
+                if nodes is None or sign == signal.SIGKILL:  # with a node goes all that it runs
+                    os.kill(os.getpid(), sign)
+                time.sleep(60 if nodes is not None else 0)  # until a node that was asked to ends it
             return decision
 
         try:
