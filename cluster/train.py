@@ -27,6 +27,8 @@ SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     # of a node that is about to go it is known when its processes are gone, as of any other
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # a trial that waits for a place keeps its turn; else it gives it up each minute and asks anew
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "86400",
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 """Variables that Ray Train reads."""
