@@ -8,7 +8,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +60,12 @@ def write(
     ledger: "Ledger",
     judged: "Judged",
     cost: Cost,
-) -> dict[str, Any]:
-    """Writes `leaderboard.csv`, `report.json` and `report.html`; gives what stands in the second.
+) -> None:
+    """Writes `leaderboard.csv`, `report.json`, and where the audio lies; `renew` adds the page.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
     optimism, test_looks, cautions, selection, calibration, conformal, per_class, comparisons, cost,
-    versions, seed; and those of `readable`.
+    versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
     from search import finalists, study
@@ -100,9 +100,6 @@ def write(
     }
     write_json(sweep.paths.report_json, found)
     write_audio(sweep.paths.audio_json, prepared.tracks)
-    # The ledger hears of the end only when all is written.
-    info = replace(ledger.study(sweep.name), state="complete")
-    return {**found, **readable(renew(ledger, info, sweep.about, sweep.paths))}
 
 
 def renew(

@@ -77,14 +77,16 @@ def run_sweep(
                 ledger.create(sweep.name, unchanging, about=about)
             sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete)
             try:
-                done = sitting.run()
+                sitting.run()
             except BaseException:
                 # Told is what ended the sweep, and not that the ledger cannot be told of it either.
                 with contextlib.suppress(LedgerError):
                     ledger.leave(sweep.name, "interrupted", spent_s=sitting.elapsed_s())
                 raise
             ledger.leave(sweep.name, "complete", spent_s=sitting.elapsed_s())
-            return done
+            # The study is over: whatever happens to its page, nothing is looked at again for it.
+            report.renew(ledger, ledger.study(sweep.name), sweep.about, sweep.paths)
+            return report.read(sweep.paths)
     finally:
         ledger.close()
 
@@ -127,8 +129,8 @@ class _Sitting:
         """Wall time of this sitting, in seconds."""
         return time.perf_counter() - self.began
 
-    def run(self) -> dict[str, Any]:
-        """All stages after the data's."""
+    def run(self) -> None:
+        """All stages after the data's, up to `report.json`."""
         write_text(self.paths.sweep_yaml, to_yaml(self.sweep))
         write_json(self.paths.split_json, self.prepared.split.to_json())
         n_before = self._n_ended()
@@ -136,7 +138,7 @@ class _Sitting:
         jobs = self._finals()
         if self.was_complete and self._n_ended() == n_before:
             self.progress.stage("report", "nothing new was trained, so nothing is looked at again")
-            return report.read(self.paths)
+            return
         finished = self._finished(jobs)
         members, left_out = read_members(self.paths, self.prepared.split, finished)
         for line in left_out:
@@ -145,7 +147,7 @@ class _Sitting:
         judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
         for line in judged.more["cautions"]:
             self.progress.stage("caution", escape(line))
-        return report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
+        report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
 
     def _search(self) -> None:
         """Stage one: the study."""
