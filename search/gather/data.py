@@ -206,7 +206,9 @@ def _why_silent(files: Mapping[str, Path] | None, tracks: Sequence[str]) -> str:
 def _problems(paths: StudyPaths, gaps: dict[str, str]) -> tuple[Mapping[str, str], ...]:
     """What the audit found; it leaves no file where nothing is wrong."""
     if not paths.split_json.is_file():
-        gaps["audit"] = f"What the audit found is not known here: {paths.root} is not the folder."
+        gaps["audit"] = (
+            f"What the audit found is not known here: {paths.root} does not hold the study's files."
+        )
         return ()
     try:
         with paths.problems_csv.open(encoding="utf-8", newline="") as file:

@@ -254,9 +254,13 @@ def _each(g: Gathered) -> dict[str, Markup]:
 
 
 def _varied(trials: Sequence[Trial], names: set[str], shares: Mapping[str, float]) -> list[str]:
-    """The parameters of which there is more than one value, those that matter most first."""
-    varied = [n for n in names if len({repr(t.params.get(n)) for t in trials}) > 1]
-    return sorted(varied, key=lambda n: (-shares.get(n, 0.0), n))
+    """The parameters of which there is more than one value, those that matter most first.
+
+    Where nothing is known of that they stand in the order in which they are drawn.
+    """
+    drawn = [name for name in dict.fromkeys(n for t in trials for n in t.params) if name in names]
+    varied = [n for n in drawn if len({repr(t.params.get(n)) for t in trials}) > 1]
+    return sorted(varied, key=lambda n: -shares.get(n, 0.0))
 
 
 def _cost(g: Gathered) -> Markup | None:

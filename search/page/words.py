@@ -227,7 +227,7 @@ def costs(g: Gathered) -> list[tuple[str, str]]:
         )
         made.append(("trials an hour", f"{cost['trials_per_hour']:.1f}"))
     if busy_s:
-        each = [f"{stage} {duration(seconds)}" for stage, seconds in g.busy_s.items()]
+        each = [f"{stage} {duration(seconds)}" for stage, seconds in g.busy_s.items() if seconds]
         made.append(("inside training runs", f"{duration(busy_s)} ({', '.join(each)})"))
     made.append(("energy", "not measured"))
     return made
