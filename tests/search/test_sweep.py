@@ -67,6 +67,10 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     said = capsys.readouterr().out
     assert "soft_vote" in said
     assert "looked at once" in said
+    page = (study / "report.html").read_text()
+    assert f"Read it in a browser: {study / 'report.html'}" in said
+    assert "<audio" in page or not found["hardest"], "the corpus lies on this machine"
+    assert {"confusion", "reliability", "architectures", "command"} <= found.keys()
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "temporary files were left"
 
     # The same study a second time is refused; resumed, it has nothing left to do.
