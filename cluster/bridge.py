@@ -85,6 +85,8 @@ class Bridge:
 
     def report(self, tune_id: str, said: Said) -> Decision:
         self._n_failed_starts = 0
+        if tune_id not in self._running:
+            return Decision.STOP  # its process was lost, and this was still on its way
         self.hear(tune_id)
         try:
             return self._trials.report(self._running[tune_id].trial_id, said.step, said.metrics)

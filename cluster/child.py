@@ -1,6 +1,7 @@
 """A process forked from `cluster.template`: trains one trial after the other for one Ray worker.
 
-The worker (`cluster.relay`) says what to train and passes reports and decisions on.
+The worker (`cluster.relay`) says what to train and is told how it ended; the driver
+(`cluster.ear`) is told each report.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import socket
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,21 +30,24 @@ OOM_SCORE = Path("/proc/self/oom_score_adj")
 class Greeting:
     """What a child takes over from its worker: the environment, and how soon the kernel ends it.
 
-    With it come the worker's standard output and error, and a socket that nobody writes to.
+    `driver` is the socket of who decides. With it come the worker's standard output and error, and
+    a socket that nobody writes to.
     """
 
     environment: Mapping[str, str]
     n_threads: int
     oom_score: str
+    driver: str
 
 
 def serve(connection: socket.socket) -> NoReturn:
     """Serves the worker at the other end of the connection until it is gone; then exits."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        greeting, files, _, _ = socket.recv_fds(connection, MAX_GREETING_BYTES, 3)
-        _take_over(pickle.loads(greeting), *files)
-        _train(Connection(connection.detach()))
+        data, files, _, _ = socket.recv_fds(connection, MAX_GREETING_BYTES, 3)
+        greeting: Greeting = pickle.loads(data)
+        _take_over(greeting, *files)
+        _train(Connection(connection.detach()), greeting.driver)
     except (EOFError, OSError):
         pass  # the worker is gone: nobody is there to be told
     finally:
@@ -69,7 +73,7 @@ F_SETSIG = 10
 """Linux: which signal a file with O_ASYNC sends (fcntl.h)."""
 
 
-def _train(worker: "Connection[Any, Any]") -> None:
+def _train(worker: "Connection[Any, Any]", driver_at: str) -> None:
     """Says None once it knows its work, else why it does not; then trains what it is given."""
     try:
         work = pickle.loads(worker.recv_bytes())
@@ -77,11 +81,18 @@ def _train(worker: "Connection[Any, Any]") -> None:
         worker.send(traceback.format_exc())
         return
     worker.send(None)
-
-    def ask(said: Said) -> Decision:
-        worker.send(said)
-        decision: Decision = worker.recv()
-        return decision
-
+    driver = Client(driver_at, "AF_UNIX")
     while True:
-        worker.send(attempt(work, pickle.loads(worker.recv_bytes()), ask))
+        name, spec = pickle.loads(worker.recv_bytes())
+
+        def ask(said: Said, name: str = name) -> Decision:
+            try:
+                driver.send((name, said))
+                decision: Decision = driver.recv()
+            except (EOFError, OSError):
+                os._exit(1)  # nobody is there who would want to know the rest
+            return decision
+
+        ended = attempt(work, spec, ask)
+        worker.send(ended)
+        driver.send((name, None))

@@ -57,8 +57,8 @@ def forks(modules: Sequence[str]) -> Iterator[Path | None]:
 class Child:
     """A process of its own, forked for this one; it ends when this one does, or drops it."""
 
-    def __init__(self, forks: Path, work: bytes, *, n_threads: int) -> None:
-        """Asks for it and gives it its work, pickled.
+    def __init__(self, forks: Path, work: bytes, *, n_threads: int, driver: Path) -> None:
+        """Asks for it and gives it its work, pickled; it reports to the socket of the `driver`.
 
         Raises:
             RuntimeError: it cannot be had, or does not know its work; the text is its traceback.
@@ -66,7 +66,7 @@ class Child:
         self._life, theirs = socket.socketpair()  # to be closed by the end of this process
         with socket.socket(socket.AF_UNIX) as wire, theirs:
             _connect(wire, forks)
-            greeting = Greeting(dict(os.environ), n_threads, OOM_SCORE.read_text())
+            greeting = Greeting(dict(os.environ), n_threads, OOM_SCORE.read_text(), str(driver))
             socket.send_fds(wire, [pickle.dumps(greeting)], [1, 2, theirs.fileno()])
             self._wire: Connection[Any, Any] = Connection(wire.detach())
         try:
@@ -77,13 +77,9 @@ class Child:
         if problem is not None:
             raise RuntimeError(problem)
 
-    def train(self, spec: bytes) -> None:
-        """Begins a trial: a pickled `TrialSpec`."""
-        self._wire.send_bytes(spec)
-
-    def say(self, answer: Any) -> None:
-        """Answers what was heard."""
-        self._wire.send(answer)
+    def train(self, trial: bytes) -> None:
+        """Begins a trial: pickled, Tune's name of it and a `TrialSpec`."""
+        self._wire.send_bytes(trial)
 
     def hear(self) -> Any:
         """Waits for its next word.

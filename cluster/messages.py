@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TRIAL = "trial"
-"""The one key of a Tune trial's config: the sealed `TrialSpec`, pickled."""
+"""The one key of a Tune trial's config: sealed and pickled, Tune's name of it and a `TrialSpec`."""
 
 MESSAGE = "message"
 """The one key of a Tune result that is ours: a sealed `Said` or `Ended`."""

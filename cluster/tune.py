@@ -4,12 +4,12 @@ Tune places and reuses worker processes and notices when they die; what to try, 
 what is remembered is the business of `Trials`. Tune's own state is thrown away.
 """
 
-import functools
 import logging
 import math
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Any
 
 import ray
 from ray import cloudpickle, tune
-from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment, Trial
@@ -27,9 +26,10 @@ from ray.tune.search import Searcher, SearchGenerator
 from cluster.base import ClusterError, Decision, Resources, Trials, Work
 from cluster.bridge import Bridge
 from cluster.connect import n_slots, nodes
+from cluster.ear import Ear
 from cluster.folders import Carried, Shared
 from cluster.messages import MESSAGE, TRIAL, Ended, Sealed
-from cluster.relay import Relay
+from cluster.relays import Relays
 from cluster.train import DRIVER, Together
 from cluster.worker import Worker
 
@@ -97,22 +97,41 @@ class TuneRunner:
         bridge = Bridge(trials, n_at_once=self._n_at_once())
         if not bridge.n_at_once:
             raise self._no_room()
-        with _quiet(), tempfile.TemporaryDirectory(dir=self._storage, prefix=".tune-") as scratch:
-            controller = self._controller(bridge, work, scratch)
+        with (
+            _quiet(),
+            tempfile.TemporaryDirectory(dir=self._storage, prefix=".tune-") as scratch,
+            self._listening() as ear,
+        ):
+            controller = self._controller(bridge, work, scratch, ear)
             try:
                 self._drive(controller, bridge)
             finally:
                 controller.kill_workers()
 
-    def _controller(self, bridge: Bridge, work: Work, scratch: str) -> "_Controller":
+    @contextmanager
+    def _listening(self) -> Iterator[Ear | None]:
+        """An ear for those who train in forked processes.
+
+        Several processes for one trial are Ray's own, which only another of Ray's can start.
+        """
+        if self._forks is None or self._resources.workers > 1:
+            yield None
+            return
+        ear = Ear(self._forks.with_name(uuid.uuid4().hex[:8]))
+        try:
+            yield ear
+        finally:
+            ear.close()
+
+    def _controller(
+        self, bridge: Bridge, work: Work, scratch: str, ear: Ear | None
+    ) -> "_Controller":
         if self._folder is not None:
             work = Carried(work, self._folder)
         if self._resources.workers > 1:
             work = Together(work, self._resources)
         n_threads = max(1, int(self._resources.each.cpus))
         told = {"work": cloudpickle.dumps(work), "n_threads": n_threads}
-        # several processes for a trial are Ray's own, which only one of Ray's can start
-        is_relayed = self._forks is not None and self._resources.workers == 1
         experiment = Experiment(
             "trials",
             tune.with_parameters(Worker, **told),
@@ -127,7 +146,8 @@ class TuneRunner:
             resources=self._resources,
             search_alg=search,
             scheduler=_Scheduler(bridge),
-            relayed={**told, "forks": self._forks} if is_relayed else None,
+            ear=ear,
+            relayed={**told, "forks": self._forks},
             storage=experiment.storage,
             reuse_actors=True,
         )
@@ -197,7 +217,7 @@ class _Searcher(Searcher):  # type: ignore[misc]
         if self._bridge.is_done():
             return Searcher.FINISHED
         spec = self._bridge.ask(trial_id)
-        return None if spec is None else {TRIAL: Sealed(cloudpickle.dumps(spec))}
+        return None if spec is None else {TRIAL: Sealed(cloudpickle.dumps((trial_id, spec)))}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The scheduler has told it already."""
@@ -236,28 +256,6 @@ class _Classes:
         return self._made.setdefault(trainable, ray.remote(trainable))
 
 
-@functools.cache
-def _relay() -> Any:
-    """Ray's class of a `Relay`; each call of `ray.remote` would send it to the cluster anew."""
-    return ray.remote(Relay)
-
-
-class _Relays(RayActorManager):  # type: ignore[misc]
-    """Makes a `Relay` where Tune wants a trainable, and tells it what a `Relay` has to know.
-
-    What Tune would tell it cannot be read without importing Tune.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.told: dict[str, Any] = {}
-
-    def add_actor(self, cls: Any, kwargs: dict[str, Any], *args: Any, **more: Any) -> Any:
-        del cls
-        told = {"trial": kwargs["config"][TRIAL], **self.told}
-        return super().add_actor(_relay(), told, *args, **more)
-
-
 class _Controller(TuneController):  # type: ignore[misc]
     """Tune's event loop, without its snapshots on disk."""
 
@@ -268,18 +266,20 @@ class _Controller(TuneController):  # type: ignore[misc]
         bridge: Bridge,
         *,
         resources: Resources,
-        relayed: dict[str, Any] | None = None,
+        ear: Ear | None,
+        relayed: Mapping[str, Any],
         **kwargs: Any,
     ) -> None:
-        """With `relayed`, what each `Relay` is told, workers are such, else `Worker`."""
+        """With an ear, workers are a `Relay` each, told what `relayed` says; else a `Worker`."""
         super().__init__(**kwargs)
         self._bridge = bridge
         self._resources = resources
         self._class_cache = _Classes()
-        self._is_relayed = relayed is not None
-        if relayed is not None:
-            relays = _Relays(resource_manager=self._actor_manager._resource_manager)
-            relays.told = relayed
+        self._is_relayed = ear is not None
+        if ear is not None:
+            relays = Relays(resource_manager=self._actor_manager._resource_manager)
+            relays.bridge, relays.ear = bridge, ear
+            relays.told = {**relayed, "driver": ear.path}
             self._actor_manager = relays
 
     @property

@@ -71,7 +71,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _serve(self, work: Work) -> None:
         while True:
-            self._messages.put(attempt(work, pickle.loads(self._specs.get()), self._ask))
+            _, spec = pickle.loads(self._specs.get())
+            self._messages.put(attempt(work, spec, self._ask))
 
     def _ask(self, said: Said) -> Decision:
         self._messages.put(said)

@@ -1,0 +1,63 @@
+"""Hears what children on this machine report and answers them, with no Ray in between.
+
+A report through Ray costs several processes some milliseconds of work, more than an epoch of a
+small network. `cluster.tune` listens; beginnings, ends and losses still come through Tune.
+"""
+
+import socket
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from cluster.base import Decision
+from cluster.messages import Said
+
+Answer = Callable[[str, Said], Decision]
+"""Takes Tune's name of a trial and what the trial said."""
+
+
+class Ear:
+    """A socket that children connect to, each for all its trials."""
+
+    def __init__(self, path: Path) -> None:
+        """Listens from now on."""
+        self.path = path
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind(str(path))
+        self._door.listen(64)
+        self._lines: list[Connection[Any, Any]] = []
+
+    def listen(self, answer: Answer, timeout_s: float) -> bool:
+        """Answers reports for so long at most; stops early when a trial or a child has ended.
+
+        Returns:
+            Whether one has, so that Ray is about to tell more.
+        """
+        ended = False
+        for ready in wait([self._door, *self._lines], timeout_s):
+            if ready is self._door:
+                self._lines.append(Connection(self._door.accept()[0].detach()))
+            elif isinstance(ready, Connection):
+                ended |= not self._answered(ready, answer)
+        return ended
+
+    def close(self) -> None:
+        """Hangs up."""
+        for line in self._lines:
+            line.close()
+        self._door.close()
+        self.path.unlink(missing_ok=True)
+
+    def _answered(self, line: "Connection[Any, Any]", answer: Answer) -> bool:
+        """Whether it was a report, and not the end of a trial or of the child."""
+        try:
+            name, said = line.recv()
+            if said is None:
+                return False
+            line.send(answer(name, said))
+            return True
+        except (EOFError, ConnectionError):
+            self._lines.remove(line)
+            line.close()
+            return False
