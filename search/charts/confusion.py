@@ -11,6 +11,9 @@ LEAST, MOST = 11, 46
 
 ROOM_FOR_A_NUMBER = 17
 
+LEAST_WIDTH = 340
+"""Of the drawing: that of a few classes is not blown up."""
+
 
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str) -> Markup:
     """Draws (n_classes, n_classes) counts; a row is a true class, a column what was said.
@@ -55,7 +58,7 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str
         title=f"Confusion matrix of {n_tracks} {key} tracks",
         desc=f"{right} of {n_tracks} are on the diagonal. " + _worst(counts, names),
         height=top + edge + 4,
-        width=left + edge + 4,
+        width=max(left + edge + 4, LEAST_WIDTH),
     )
 
 

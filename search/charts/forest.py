@@ -41,8 +41,8 @@ def forest(rows: Sequence[Estimate]) -> Markup:
     bottom = heights[-1] + ROW * 0.7
     marks = [svg.line(x(at), TOP - 8, x(at), bottom) for at in svg.ticks(*ends)]
     marks += [
-        svg.text(x(at), bottom + 13, svg.percent(at), anchor="middle", fill=svg.MUTED)
-        for at in svg.ticks(*ends)
+        svg.text(x(at), bottom + 13, said, anchor="middle", fill=svg.MUTED)
+        for at, said in zip(svg.ticks(*ends), svg.percents(svg.ticks(*ends)), strict=True)
     ]
     heads = [("accuracy", right + 16), ("95 % interval", right + 78)]
     heads += [("chosen one's lead", right + 178)] if has_leads else []

@@ -31,8 +31,8 @@ def side_by_side(rows: Sequence[Believed]) -> Markup:
     bottom = TOP + ROW * (len(rows) - 0.3)
     marks = [svg.line(x(at), TOP - 14, x(at), bottom) for at in svg.ticks(*ends)]
     marks += [
-        svg.text(x(at), bottom + 13, svg.percent(at), anchor="middle", fill=svg.MUTED)
-        for at in svg.ticks(*ends)
+        svg.text(x(at), bottom + 13, said, anchor="middle", fill=svg.MUTED)
+        for at, said in zip(svg.ticks(*ends), svg.percents(svg.ticks(*ends)), strict=True)
     ]
     marks.append(_legend(left))
     marks.append(

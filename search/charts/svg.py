@@ -141,7 +141,7 @@ def around(
 ) -> tuple[float, float]:
     """Ends of an axis that holds all values with some air, within `floor` and `ceiling`."""
     low, high = min(values), max(values)
-    air = max((high - low) * 0.06, 0.01)
+    air = max((high - low) * 0.06, 0.02)
     return max(low - air, floor), min(high + air, ceiling)
 
 
@@ -157,6 +157,12 @@ def shortened(said: object, most: int = 26) -> str:
 def breadth(words: Sequence[str], *, size: float = SIZE) -> float:
     """About how wide the widest of `words` is, in pixels; nobody knows the reader's fonts."""
     return max((len(word) for word in words), default=0) * size * 0.56
+
+
+def percents(values: Sequence[float]) -> list[str]:
+    """Ticks as percentages, all with as many digits as the least round one needs."""
+    digits = next((n for n in (0, 1) if all(abs(round(v, n + 2) - v) < 1e-9 for v in values)), 2)
+    return [percent(value, digits) for value in values]
 
 
 def percent(value: float, digits: int = 0) -> str:

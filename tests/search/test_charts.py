@@ -151,6 +151,11 @@ def test_a_logarithmic_scale_is_even_in_powers() -> None:
     )
 
 
+def test_percentages_of_a_short_axis_are_told_apart() -> None:
+    assert svg.percents([0.5, 0.6]) == ["50%", "60%"]
+    assert svg.percents([0.985, 0.99, 0.995]) == ["98.5%", "99.0%", "99.5%"]
+
+
 def test_long_names_lose_their_middle() -> None:
     assert svg.shortened("a" * 10 + "b" * 10, 9) == "aaaa…bbbb"
     assert svg.shortened("short", 9) == "short"
