@@ -29,8 +29,8 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str
     shown = [svg.shortened(name, 18) for name in names]
     side = min(max(520 / n, LEAST), MOST)
     size = svg.SIZE if side >= 16 else max(side - 2.0, 8.5)
-    margin = svg.breadth(shown, size=size) + 12
-    left, top = margin + 18, margin + 18
+    margin = svg.breadth(shown, size=size) * 1.08 + 12
+    left, top = margin + 24, margin + 24
     marks = [
         svg.text(left + n * side / 2, 8, "what was said", anchor="middle", fill=svg.MUTED),
         svg.text(

@@ -20,7 +20,7 @@ from search.charts.side_by_side import Believed, side_by_side
 from search.gather.data import Gathered
 from search.gather.errors import Sureness
 from search.gather.trials import Trial
-from search.page.numbers import hours, points
+from search.page.numbers import hours, points, short
 from search.progress import duration
 
 MOST_AXES = 7
@@ -116,8 +116,8 @@ def _compared(found: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
         if (one["first"], one["second"]) == (chosen, name):
             return {"difference": one["difference"], "ci95": one["ci95"]}
         if (one["first"], one["second"]) == (name, chosen):
-            low, high = one["ci95"]
-            return {"difference": -one["difference"], "ci95": [-high, -low]}
+            low, high = one["ci95"]  # taken from 0, which has no sign then
+            return {"difference": 0 - one["difference"], "ci95": [0 - high, 0 - low]}
     return None
 
 
@@ -173,7 +173,7 @@ def _pareto(g: Gathered) -> Markup | None:
     if g.second == "none":
         return None
     pairs = [
-        Pair(t.number, t.value, t.second, t.front, f"{_called(t)}, {g.second} {t.second:,.4g}")
+        Pair(t.number, t.value, t.second, t.front, f"{_called(t)}, {g.second} {short(t.second)}")
         for t in g.trials
         if t.done and t.value is not None and t.second is not None and t.second > 0
     ]

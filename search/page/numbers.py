@@ -32,8 +32,10 @@ def dec3(value: float | None) -> str:
 
 
 def short(value: float | None) -> str:
-    """Four digits."""
-    return DASH if value is None else f"{value:,.4g}"
+    """Four digits, or all of a large number."""
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def whole(value: float | None) -> str:

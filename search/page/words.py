@@ -60,6 +60,11 @@ def notes(g: Gathered) -> list[str]:
             f"This test set has been looked at {looks} times. Who chose anything between two looks "
             f"has fitted a little on it, and its figures flatter a little."
         )
+    if (rival := _better_baseline(found)) is not None:
+        said.append(
+            f"The baseline {rival} does at least as well on the same test tracks: here the search "
+            f"has found nothing that is worth its cost, or had too little of a budget."
+        )
     if (
         over := found["ensemble"].get("optimism", {}).get("out_of_fold")
     ) is not None and over > 0.1:
@@ -103,11 +108,22 @@ def tiles(found: Facts) -> list[Tile]:
     return made
 
 
+def _better_baseline(found: Facts) -> str | None:
+    """The best baseline, where the chosen ensemble does not beat it."""
+    rivals = {name: one["test"]["accuracy"] for name, one in found["baselines"].items()}
+    best: str | None = max(rivals, key=lambda name: rivals[name], default=None)
+    if best is None or rivals[best] < found["ensemble"]["test"]["accuracy"]:
+        return None
+    return best
+
+
 def _lead(found: Facts, name: str) -> str:
     gain = found.get("gains", {}).get(name)
     if gain is None:
         return ""
     low, high = gain["ci95"]
+    if low == high == 0:
+        return "no lead at all"
     sure = "" if low > 0 or high < 0 else ", which may be chance"
     return f"lead {points(gain['difference'])} ({points(low)} to {points(high)}){sure}"
 

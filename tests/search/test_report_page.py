@@ -490,3 +490,14 @@ def test_a_browser_opens_the_page_without_a_complaint(
 
 def _browse(words: list[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=240)
+
+
+def test_a_baseline_that_does_as_well_is_told(study: StudyPaths) -> None:
+    found = json.loads(study.report_json.read_text())
+    ours = found["ensemble"]
+    ours["test"]["accuracy"] = 0.5
+    scores = {"out_of_fold": ours["out_of_fold"], "test": {**ours["test"], "accuracy": 0.75}}
+    g = dataclasses.replace(_gathered(study), found={**found, "baselines": {"svm": scores}})
+    assert "The baseline svm does at least as well" in read(page(g, headline="x")).text
+    g = dataclasses.replace(g, found={**found, "baselines": {}})
+    assert "does at least as well" not in read(page(g, headline="x")).text
