@@ -300,6 +300,10 @@ class _Controller(TuneController):  # type: ignore[misc]
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Nothing: the ledger is the memory."""
 
+    def _maybe_update_trial_queue(self) -> None:
+        if self._bridge.has_place():  # else Tune would copy whole experiments, to be told: none now
+            super()._maybe_update_trial_queue()
+
     def end_stalled(self, stall_s: float) -> None:
         """Kills the processes of trials that were silent for so long; Tune then loses them."""
         for trial in self.get_live_trials():
