@@ -69,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; gives the exit code: 0, 1 for a user's mistake, 130 when interrupted."""
+    is_process = words is None
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ("-h", "--help"):
         print(_help())
@@ -102,7 +103,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"chorale {name}: interrupted", file=sys.stderr)
         return interrupts.INTERRUPTED
     finally:
-        interrupts.over()
+        (interrupts.leave if is_process else interrupts.over)()
 
 
 def _run(command: Command, words: Sequence[str]) -> int:

@@ -28,6 +28,7 @@ INTERRUPTED = 130
 """The exit code of a command that was ended by a signal."""
 
 _received: list[int] = []
+_leaving = threading.Event()
 _over = threading.Event()
 _last_words: Callable[[], str] = lambda: ""  # noqa: E731
 
@@ -39,6 +40,7 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
     """
     global _last_words, _over
     _received.clear()
+    _leaving.clear()
     _over = threading.Event()
     _last_words = last_words or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
@@ -46,8 +48,16 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
 
 
 def over() -> None:
-    """The command has ended: nobody is waited for any more."""
+    """The command has ended, and the process goes on: nobody is waited for any more."""
     _over.set()
+
+
+def leave() -> None:
+    """The command has ended, and the process will: signals are not raised any more.
+
+    If there was one, `LIMIT_S` holds for what the interpreter and libraries do at its end, too.
+    """
+    _leaving.set()
 
 
 def received() -> bool:
@@ -59,7 +69,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
     if len(_received) == 1:
         threading.Thread(target=_insist, args=(number, _over), daemon=True).start()
-    if not _is_obeyed(sys.exc_info()[1]):
+    if not (_leaving.is_set() or _is_obeyed(sys.exc_info()[1])):
         raise KeyboardInterrupt
 
 

@@ -85,6 +85,28 @@ finally:
 """
 
 
+STUBBORN_AT_EXIT = """
+import atexit, signal, sys, time
+from search import cli, interrupts
+interrupts.AGAIN_S = interrupts.LIMIT_S = 0.2
+atexit.register(time.sleep, 100)
+
+def run(words):
+    signal.raise_signal(signal.SIGTERM)
+
+cli.COMMANDS = {"wait": cli.Command("", run)}
+sys.argv = ["chorale", "wait"]
+sys.exit(cli.main())
+"""
+
+
+def test_neither_can_its_end_take_longer() -> None:
+    done = subprocess.run([sys.executable, "-c", STUBBORN_AT_EXIT], capture_output=True, text=True,
+                          check=False, timeout=60)  # fmt: skip
+    assert done.returncode == interrupts.INTERRUPTED
+    assert done.stderr == f"chorale wait: interrupted\nchorale wait: {interrupts.CUT_SHORT}\n"
+
+
 def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
     done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True,
                           check=False, timeout=60)  # fmt: skip
