@@ -23,8 +23,9 @@ NAME = "s"
 N_TRIALS, N_JOBS = 3, 2
 """Of `driver.SWEEP`."""
 
-TIMING = ("elapsed_s", "train_s", "valid_s", "wall_s", "resumed_after", "n_lost", "left_out")
-"""What differs from run to run, or with the room on the disk."""
+TIMING = ("elapsed_s", "train_s", "valid_s", "wall_s", "resumed_after", "n_lost")
+ROOM = ("left_out", "peak_bytes")
+"""What differs from run to run, or with the room on the disk and in memory."""
 
 
 class Row(NamedTuple):
@@ -37,7 +38,10 @@ class Row(NamedTuple):
     def same(self) -> dict[str, Any]:
         """What the same seed gives again."""
         known = json.loads(self.facts)
-        return {"state": self.state, **{k: v for k, v in known.items() if k not in TIMING}}
+        return {
+            "state": self.state,
+            **{k: v for k, v in known.items() if k not in (*TIMING, *ROOM)},
+        }
 
 
 def environment() -> dict[str, str]:
