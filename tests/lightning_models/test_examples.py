@@ -215,9 +215,10 @@ def test_training_with_synthetic_rows_leaves_validation_and_test_as_they_are() -
         np.testing.assert_array_equal(now, before)
     assert first.proba.shape == (len(valid), N_CLASSES)
     # each probability is the mean over its own track's real rows, and over nothing else
+    # to the bit for the same rows; beside other rows a processor rounds otherwise
+    np.testing.assert_array_equal(predict(first.module, clean, valid).proba, first.proba)
     test = np.arange(21, 24)
     said = predict(first.module, clean, np.concatenate([valid, test])).proba
-    np.testing.assert_array_equal(said[:3], first.proba)
     for row, proba in zip([*valid, *test], said, strict=True):
         own = torch.from_numpy(rows_of(clean, np.array([row])))
         with torch.inference_mode():
