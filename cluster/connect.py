@@ -25,7 +25,7 @@ from cluster import tokens
 from cluster.addresses import PROBE_TIMEOUT_S, gcs_asks, is_remote, jobs_url, refuse_open
 from cluster.base import ClusterError, Resources
 from cluster.environment import environment, threads
-from cluster.starting import interruptible
+from cluster.starting import interruptible, shut_down
 
 LOCAL = "local"
 """The address that starts a private Ray."""
@@ -146,7 +146,7 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
             _init(address, options)
         yield
     finally:
-        ray.shutdown()
+        shut_down()
         tokens.read_again()
         stdout_deduplicator.skip_re = before
 

@@ -8,7 +8,7 @@ node may first wait half a minute for work to drain, its core prints a stack and
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,14 +21,7 @@ def interruptible() -> Iterator[None]:
 
     Where the block raises, what it has started is ended.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def give_back() -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                if callable(handler):
-                    signal.signal(number, handler)
-
+    give_back = _handlers()
     made: list[Any] = []
 
     class Node(ray._private.node.Node):  # type: ignore[misc]
@@ -60,6 +53,51 @@ def interruptible() -> Iterator[None]:
         raise
     finally:
         give_back()
+
+
+def shut_down() -> None:
+    """Lets go of Ray; SIGINT and SIGTERM stay with whoever handles them.
+
+    Ray's core leaves them to the system when it ends: a second SIGTERM would then end this process
+    before it has ended what it started.
+    """
+    give_back = _handlers()
+    worker = ray._private.worker.global_worker
+    if hasattr(worker, "core_worker"):
+        worker.core_worker = _Core(worker.core_worker, give_back)
+    try:
+        ray.shutdown()
+    finally:
+        give_back()
+
+
+class _Core:
+    """Ray's core for the time of its end."""
+
+    def __init__(self, core: Any, give_back: Callable[[], None]) -> None:
+        self._core, self._give_back = core, give_back
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def shutdown_driver(self) -> None:
+        try:
+            self._core.shutdown_driver()
+        finally:
+            self._give_back()
+
+
+def _handlers() -> Callable[[], None]:
+    """Gives SIGINT and SIGTERM back to whoever handles them now, whenever it is called."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def give_back() -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if callable(handler):
+                    signal.signal(number, handler)
+
+    return give_back
 
 
 @contextmanager

@@ -7,6 +7,7 @@ order a second signal changes nothing; where that takes too long the process end
 which loses nothing: the ledger and every file are whole at any moment.
 """
 
+import _thread
 import contextlib
 import os
 import signal
@@ -88,7 +89,8 @@ def _insist(number: int, over: threading.Event) -> None:
     while time.monotonic() < limit_s:
         if over.wait(AGAIN_S):
             return
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
+        # Not a true signal: Ray's core, as it ends, leaves those to the system for a moment.
+        _thread.interrupt_main(number)
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
         os.write(sys.stderr.fileno(), _last_words().encode())
     os._exit(INTERRUPTED)
