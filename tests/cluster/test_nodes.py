@@ -126,6 +126,7 @@ def test_trials_that_take_parts_share_a_gpu_and_those_that_take_none_run_beside_
     assert [trials.values[i][1] for i in range(5)] == ["0", "0", "", "0", "0"]
 
 
+@pytest.mark.heavy
 def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Path) -> None:
     from cluster.tune import TuneRunner
 
@@ -134,6 +135,7 @@ def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Pa
     assert len({node for node, _ in trials.values}) == 2
 
 
+@pytest.mark.heavy
 def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_demand(
     cluster: Any, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from cluster.base import (
     TrialSpec,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.timeout(300)]
 
 PAIR = Resources(cpus=2, workers=2)
 

@@ -21,7 +21,7 @@ import requests
 from cluster.jobs import Jobs
 from search.cli import main
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PASSWORD = f"planted-{secrets.token_hex(8)}"
 LONG = ["--search.pruner", "none", "--budget.trials", "6"]

@@ -22,7 +22,7 @@ from datasets.features import mfcc
 from search.retries import Retries
 from search.trial import TrialPlan, run_trial
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 
 N_TRACKS, N_EPOCHS = 30, 6
 RATE = 8000

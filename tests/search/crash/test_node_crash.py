@@ -51,6 +51,7 @@ def two_nodes(nodes: ModuleType) -> Iterator[Any]:
 
 
 @pytest.mark.ray
+@pytest.mark.heavy
 @pytest.mark.timeout(2 * TIMEOUT_S)
 def test_a_sweep_goes_on_on_the_other_node(
     cases: ModuleType,
