@@ -91,7 +91,7 @@ def test_a_failed_connection_leaves_nothing_behind(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
-    monkeypatch.setattr(connect, "_read_authentication", lambda: None)
+    monkeypatch.setattr("cluster.tokens.read_again", lambda: None)
     with pytest.raises(ClusterError, match=r"\(no memory left\); do without"), connect.connect():
         pass
     assert not used[0].exists()
