@@ -90,7 +90,7 @@ def _insist(number: int, over: threading.Event) -> None:
         if over.wait(AGAIN_S):
             return
         # Not a true signal: Ray's core, as it ends, leaves those to the system for a moment.
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
         os.write(sys.stderr.fileno(), _last_words().encode())
     os._exit(INTERRUPTED)
