@@ -21,21 +21,28 @@ class Relay:
     def __init__(
         self, trial: Sealed, *, work: bytes, n_threads: int, forks: Path, driver: Path
     ) -> None:
-        """Gets a child, then starts the first trial."""
+        """Gets a child and keeps the first trial for it."""
         self._child = Child(forks, work, n_threads=n_threads, driver=driver)
         self.reset(trial)
 
     def reset(self, trial: Sealed) -> bool:
-        """Starts the next trial in the same child."""
+        """Keeps the next trial for the same child.
+
+        It does not begin yet: Tune may still give it to another process, which comes free first,
+        and then it would be trained, and heard, twice.
+        """
         self._ended: Ended | None = None
-        self._child.train(trial.take())
+        self._trial: bytes | None = trial.take()
         return True
 
     def train(self) -> dict[str, Any]:
-        """Waits for the end of the trial and says what it was."""
+        """Begins the trial, waits for its end and says what it was."""
         if self._ended is not None:
             raise RuntimeError("this process had an error that it may not recover from")
         try:
+            if self._trial is not None:
+                self._child.train(self._trial)
+                self._trial = None
             self._ended = ended = self._child.hear()
         except (EOFError, OSError):
             os._exit(1)  # the child is gone: so the worker is lost, as far as Ray is concerned
