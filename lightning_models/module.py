@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets import plugins
-from lightning_models import architectures, convolutions, optimizers, speed
+from lightning_models import architectures, convolutions, dropout, optimizers, speed
 from lightning_models.augment import mixup, spec_augment
 from lightning_models.average import Average
 from lightning_models.base import InputShape
@@ -89,6 +89,7 @@ class GenreClassifier(pl.LightningModule):
         # convolutions are twice as fast with channels last; nothing else has four dimensions
         self.network = network.to(memory_format=torch.channels_last)
         convolutions.mend(self.network)
+        dropout.mend(self.network)
         heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
         self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
         # a plain function: a compiled module would be a second owner of the weights
@@ -189,6 +190,9 @@ class GenreClassifier(pl.LightningModule):
 
         A class's weight goes with its share of the label, be that by smoothing or by mixup.
         """
+        if blend is None and self.class_weights is None:  # the same, in one call
+            smoothing = self.train_config.label_smoothing
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
         own = self._cross_entropy(logits, labels)
         if blend is not None:
             others, keep = blend

@@ -94,7 +94,8 @@ def _step(trainer: LeanTrainer, batches: Iterator[Any]) -> None:
     loss: Any = module.training_step(batch)
     module.optimizer_zero_grad(trainer.current_epoch, loop.batch_idx, optimizer)
     torch.autograd.backward(loss)
-    module.ranks.sum_gradients(module.parameters())
+    if module.ranks.size > 1:
+        module.ranks.sum_gradients(module.parameters())
     module.on_before_optimizer_step(optimizer)
     if trainer.gradient_clip_val:
         torch.nn.utils.clip_grad_norm_(module.parameters(), trainer.gradient_clip_val)

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch import nn
+
+from lightning_models.dropout import SMALL, QuickDropout, mend
+
+P = 0.3
+N = 400_000
+
+
+def dropped(p: float, x: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
+    torch.manual_seed(seed)
+    out: torch.Tensor = QuickDropout(p)(x)
+    return out
+
+
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.9])
+def test_so_many_are_dropped_and_the_mean_stays(p: float) -> None:
+    out = dropped(p, torch.ones(N))
+    gone = float((out == 0).float().mean())
+    assert abs(gone - p) < 5 * (p * (1 - p) / N) ** 0.5 + 1 / 2**16
+    kept = out[out != 0]
+    assert torch.all(kept == kept[0])
+    assert float(kept[0]) == pytest.approx(1 / (1 - p), rel=2e-4)
+
+
+def test_whether_one_is_dropped_says_nothing_of_its_neighbours() -> None:
+    gone = (dropped(P, torch.ones(N)) == 0).double() - P
+    for distance in (1, 2, 3, 4, 5, 8, 64):  # four values come from one draw
+        together = float((gone[distance:] * gone[:-distance]).mean())
+        assert abs(together) < 5 * P * (1 - P) / N**0.5
+
+
+def test_the_gradient_passes_where_the_value_did() -> None:
+    x = torch.randn(64, 128, requires_grad=True)
+    out = dropped(P, x)
+    out.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad == 0, out == 0)
+    assert torch.equal(out, x.detach() * x.grad)
+
+
+@pytest.mark.parametrize("n", [SMALL - 1, SMALL, SMALL + 1, SMALL + 2, SMALL + 3])
+def test_a_seed_drops_the_same_values_whatever_their_number(n: int) -> None:
+    x = torch.randn(n)
+    assert torch.equal(dropped(P, x, seed=3), dropped(P, x, seed=3))
+    assert not torch.equal(dropped(P, x, seed=3), dropped(P, x, seed=4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_type_and_the_shape_stay(dtype: torch.dtype) -> None:
+    x = torch.randn(8, 16, 64, dtype=dtype)
+    out = dropped(P, x)
+    assert (out.dtype, out.shape) == (x.dtype, x.shape)
+
+
+def test_nothing_and_all_can_be_dropped_and_judging_drops_nothing() -> None:
+    x = torch.randn(SMALL)
+    assert torch.equal(dropped(0.0, x), x)
+    assert not dropped(1.0, x).any()
+    judging = QuickDropout(P).eval()
+    assert torch.equal(judging(x), x)
+
+
+def test_only_plain_dropout_is_mended() -> None:
+    network = nn.Sequential(nn.Dropout(P), nn.Dropout2d(P), nn.Dropout(P, inplace=True))
+    mend(network)
+    assert [type(module) for module in network] == [QuickDropout, nn.Dropout2d, nn.Dropout]
