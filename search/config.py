@@ -5,7 +5,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +16,7 @@ from datasets.config import SECRET, config, plain, read
 from datasets.leaks import Kind
 from datasets.split import SplitConfig
 from search import yaml_file
+from search.bucket import folder_of
 from search.paths import Runs, StudyPaths
 
 
@@ -170,7 +170,8 @@ class SweepConfig:
     ensemble: Ensemble = Ensemble()
     cluster: Cluster = Cluster()
     runs: str = "runs"
-    """the folder of all studies"""
+    """the folder of all studies; or a bucket, s3://BUCKET/FOLDER or gs://..., which is kept up to
+    date while a sweep works in a copy on its machine"""
     store: Annotated[str, AfterValidator(_without_password)] | None = None
     """the ledger's database URL; default: an SQLite file in `runs`; for a team
     postgresql+psycopg://USER@HOST/DATABASE, its password in ~/.pgpass or PGPASSWORD"""
@@ -178,7 +179,12 @@ class SweepConfig:
     @property
     def paths(self) -> StudyPaths:
         """The study's files."""
-        return Runs(Path(self.runs)).study(self.name)
+        return self.runs_folder.study(self.name)
+
+    @property
+    def runs_folder(self) -> Runs:
+        """The folder of all studies on this machine."""
+        return Runs(folder_of(self.runs))
 
     @property
     def about(self) -> dict[str, Any]:
@@ -193,7 +199,7 @@ class SweepConfig:
     @property
     def ledger_url(self) -> str:
         """The database that holds the ledger."""
-        return self.store or Runs(Path(self.runs)).ledger_url
+        return self.store or self.runs_folder.ledger_url
 
 
 def load(file: str, dotted: Mapping[str, Any]) -> SweepConfig:

@@ -20,7 +20,22 @@ class Runs:
         from sqlalchemy import URL
 
         # made and not pasted: a folder's name may hold what means something in a URL
-        return URL.create("sqlite", database=str(self.root / "chorale.db")).render_as_string()
+        return URL.create("sqlite", database=str(self.ledger)).render_as_string()
+
+    @property
+    def ledger(self) -> Path:
+        """That file."""
+        return self.root / "chorale.db"
+
+    @property
+    def writer(self) -> Path:
+        """Who carries this folder to a bucket, and when that was last done."""
+        return self.root / "writer.json"
+
+    @property
+    def arrived(self) -> Path:
+        """Which state of each file of a bucket this folder has."""
+        return self.root / "arrived.json"
 
     @property
     def cache(self) -> Path:

@@ -23,7 +23,6 @@ from datasets.duplicates import COLUMNS
 from datasets.source import Source, source_of
 from datasets.split import Split, make_split
 from search.config import SweepConfig
-from search.paths import Runs
 from search.progress import Progress
 from search.resolve import Resolved
 
@@ -67,7 +66,7 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
         UserError: the data is not there, is too bad, cannot be split as asked, or leaks.
     """
     sweep = resolved.sweep
-    cache_root = Runs(Path(sweep.runs)).cache
+    cache_root = sweep.runs_folder.cache
     tracks = read_tracks(resolved, progress)
     # What cannot be split is said before anything is decoded, and again of what the audit leaves.
     n_folds = sweep.finalists.folds
@@ -121,7 +120,7 @@ def survey(
     return source.survey(
         tracks,
         min_duration_s=sweep.audit.min_duration_s,
-        cache_root=Runs(Path(sweep.runs)).cache,
+        cache_root=sweep.runs_folder.cache,
         run=progress.watch(run, "listening"),
     )
 
@@ -137,7 +136,7 @@ def same_recordings(
         return pd.DataFrame(columns=list(COLUMNS))
     return source.duplicates(
         tracks,
-        cache_root=Runs(Path(sweep.runs)).cache,
+        cache_root=sweep.runs_folder.cache,
         run=progress.watch(run, "fingerprinting"),
     )
 

@@ -20,6 +20,7 @@ from datasets.errors import UserError
 from search import bank, finalists, report, study, warm_start
 from search.bank import Part
 from search.baselines import Baseline, run_baselines
+from search.bucket import carried
 from search.config import to_yaml
 from search.finalists import FinalistTrials, Finals, Job
 from search.judge import judge
@@ -56,6 +57,14 @@ def run_sweep(
         UserError, ClusterError: what the user can mend.
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
+    sweep, progress = resolved.sweep, Progress(console)
+    with carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said))):
+        return _run(resolved, progress, resume=resume, take_over=take_over)
+
+
+def _run(
+    resolved: Resolved, progress: Progress, *, resume: bool | None, take_over: bool
+) -> dict[str, Any]:
     sweep = resolved.sweep
     ledger = Ledger(sweep.ledger_url)
     try:
@@ -66,8 +75,7 @@ def run_sweep(
         was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
         if not resume:  # what it names is refused before long preparations
             warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
-        with workers(sweep.cluster, runs=sweep.runs) as crew:
-            progress = Progress(console)
+        with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew:
             with crew.mapping() as run:
                 prepared = prepare(resolved, progress, run)
             unchanging, about = fingerprint(resolved, prepared), sweep.about

@@ -37,7 +37,7 @@ class Workers:
 
 
 @contextmanager
-def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
+def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
     """Starts or joins them; at the end of the block they are let go.
 
     Trials read and write in `runs`, which the nodes of a joined cluster may see or not.
@@ -68,7 +68,7 @@ def workers(cluster: Cluster, *, runs: str) -> Iterator[Workers]:
         forks(PRELOADED) if local else nullcontext() as socket,
         connect(address, preload=preload, allow_no_token=cluster.allow_no_token) as size,
         tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
-        nullcontext() if local else shared(Path(runs)) as folder,
+        nullcontext() if local else shared(runs) as folder,
     ):
         if not local:
             doctor.quick()

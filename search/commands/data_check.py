@@ -68,7 +68,7 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     progress = Progress(console)
     tracks = read_tracks(resolved, progress)
     source = source_of(resolved.dataset, resolved.dataset_config)
-    with workers(sweep.cluster, runs=sweep.runs) as crew, crew.mapping() as run:
+    with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew, crew.mapping() as run:
         heard = survey(source, tracks, sweep, progress, run)
         pairs = same_recordings(source, heard.tracks, sweep, progress, run)
     joined = leaks.join_groups(heard.tracks, pairs, sweep.split)

@@ -67,7 +67,7 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
     # leaks are what is looked for here, so they stop nothing
     tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=KINDS))
     resolved = resolve(tolerant, where=where)
-    with workers(sweep.cluster, runs=sweep.runs) as crew, crew.mapping() as run:
+    with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew, crew.mapping() as run:
         prepared = prepare(resolved, Progress(cast(Console, console)), run)
     name = "mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))
     rows = prepared.rows(prepared.split.development_ids)

@@ -39,16 +39,18 @@ def run(words: Sequence[str]) -> int:
         return 0
     given = study_words(words, options=KEYS)
     name = given.named("ensemble")
+    from search.bucket import carried
     from search.store import Ledger
 
     sweep = sweep_of(given, name)
     report = report_of(sweep)
-    ledger = Ledger(sweep.ledger_url)
-    try:
-        ledger.refuse_held(name)
-        found = rebuild(sweep, ledger, report)
-    finally:
-        ledger.close()
+    with carried(sweep.runs, name, tell=print):
+        ledger = Ledger(sweep.ledger_url)
+        try:
+            ledger.refuse_held(name)
+            found = rebuild(sweep, ledger, report)
+        finally:
+            ledger.close()
     from search.report import show
 
     show(found, console(), folder=str(sweep.paths.root))
@@ -107,7 +109,7 @@ def sweep_of(given: StudyWords, name: str) -> "SweepConfig":
         kinds = ", ".join(kind for kind in asked["kinds"].split(",") if kind.strip())
         asked["kinds"] = f"[{kinds}]"
     values = yaml_file.overrides([f"--ensemble.{key}={value}" for key, value in asked.items()])
-    values |= {"name": name, "runs": str(given.runs.root)}
+    values |= {"name": name, "runs": given.runs_given}
     if "store" in given.options:
         values["store"] = given.options["store"]
     sweep = config.load(str(file), values)
@@ -145,7 +147,7 @@ def truth_of_study(sweep: "SweepConfig") -> "Truth":
 
     resolved = resolve(sweep, where=str(sweep.paths.sweep_yaml))
     nowhere = replace(sweep.cluster, address="none")
-    with workers(nowhere, runs=sweep.runs) as crew, crew.mapping() as run:
+    with workers(nowhere, runs=sweep.runs_folder.root) as crew, crew.mapping() as run:
         truth = truth_of(prepare(resolved, Progress(console()), run))
     kept_hash = json.loads(sweep.paths.split_json.read_text(encoding="utf-8"))["hash"]
     if truth.split.hash != kept_hash:

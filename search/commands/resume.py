@@ -38,7 +38,7 @@ def run(words: Sequence[str]) -> int:
     from search.resolve import resolve_file
 
     overrides = yaml_file.overrides([f"--{key}={given.options[key]}" for key in dotted])
-    overrides |= {"name": name, "runs": str(given.runs.root)}
+    overrides |= {"name": name, "runs": given.runs_given}
     if "store" in given.options:
         overrides["store"] = given.options["store"]
     resolved = resolve_file(str(given.runs.study(name).sweep_yaml), overrides)

@@ -6,7 +6,7 @@ They answer at once, for they read the ledger alone and import neither torch nor
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from datasets.errors import UserError, unknown
@@ -27,9 +27,22 @@ class StudyWords:
     flags: Collection[str]
 
     @property
+    def runs_given(self) -> str:
+        """The folder or bucket of all studies, as it was typed."""
+        return self.options.get("runs", "runs")
+
+    @cached_property
     def runs(self) -> Runs:
-        """The folder of all studies."""
-        return Runs(Path(self.options.get("runs", "runs")).expanduser())
+        """The folder of all studies; of a bucket, this machine's copy with what is asked about.
+
+        Raises:
+            UserError: the bucket cannot be read.
+        """
+        from search.bucket import Bucket, folder_of, is_bucket
+
+        if is_bucket(self.runs_given):
+            Bucket(self.runs_given).fetch(self.study)
+        return Runs(folder_of(self.runs_given))
 
     def open(self) -> "LedgerReader":
         """The ledger.

@@ -58,7 +58,7 @@ def test_without_ray_a_trial_has_one_process(said: dict[str, Any]) -> None:
     told = r"without Ray one process trains each trial, but got cluster\..*=2"
     with (
         pytest.raises(ClusterError, match=told),
-        workers(Cluster(address="none", **said), runs="runs"),
+        workers(Cluster(address="none", **said), runs=Path("runs")),
     ):
         pass
 
@@ -93,6 +93,6 @@ def test_a_sweep_joins_the_cluster_whose_job_it_is_and_looks_at_it_first(
     monkeypatch.setattr(folders, "all_nodes_see", lambda _: True)
     monkeypatch.setattr(doctor, "quick", lambda: happened.append("looked"))
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}" if in_job else "")
-    with workers(config, runs=str(tmp_path)) as crew:
+    with workers(config, runs=tmp_path) as crew:
         assert crew.trials_at_once == 2
     assert happened == [joined, *(["looked"] if looked else [])]

@@ -80,7 +80,7 @@ def main() -> None:
 
     ledger = Ledger(f"sqlite:///{task.folder}/chorale.db")
     ledger.create(SPLIT, {})
-    with workers(Cluster(trials_at_once=task.cores), runs="runs") as crew:
+    with workers(Cluster(trials_at_once=task.cores), runs=Path("runs")) as crew:
         began = time.perf_counter()
         meter = Meter(
             Budget(trials=task.trials, max_epochs=task.epochs),

@@ -1,0 +1,282 @@
+"""A bucket as the folder of all studies: `runs: s3://team/chorale`, worked on in a copy.
+
+Whoever runs a sweep works in a folder of its own machine, and `Bucket.kept` carries what changed to
+the bucket, so that another machine can look at the study, or go on with it when this one is gone.
+Features stay where the audio is.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets.atomic import write_json
+from datasets.errors import UserError
+from search.ledger.holder import Holder
+from search.paths import Runs
+
+URL = re.compile(r"^[a-z][a-z0-9+]*://")
+EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
+"""Protocol -> which extra of Chorale brings what speaks it."""
+
+CARRY_S = 30.0
+"""How often what changed is carried to the bucket while a sweep runs."""
+
+SILENT_S = 4 * CARRY_S
+"""A writer that was not heard of for so long is gone."""
+
+STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "size")
+"""By what file systems tell whether a file is another than it was."""
+
+
+def is_bucket(runs: str) -> bool:
+    """Whether it is a URL, and not a folder."""
+    return bool(URL.match(runs))
+
+
+def folder_of(runs: str) -> Path:
+    """The folder that `runs` means: itself, or this machine's copy of a bucket."""
+    if not is_bucket(runs):
+        return Path(runs).expanduser()
+    url = runs.rstrip("/")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", url)[-40:].strip("-")
+    return home / "chorale" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+@contextmanager
+def carried(runs: str, study: str, *, tell: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, what `study` makes is carried to the bucket `runs`, if it is one.
+
+    `tell` hears of a bucket that cannot be reached for a while.
+
+    Raises:
+        UserError: it cannot be used, or another machine writes to it.
+    """
+    if not is_bucket(runs):
+        yield
+        return
+    bucket = Bucket(runs)
+    bucket.fetch(study)
+    with bucket.kept(study, tell=tell):
+        yield
+
+
+@dataclass
+class Bucket:
+    """One bucket and this machine's copy of it."""
+
+    url: str
+    _files: Any = field(init=False, repr=False)
+    _root: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Opens it.
+
+        Raises:
+            UserError: nothing here speaks its protocol, or it cannot be reached.
+        """
+        import fsspec
+
+        protocol = self.url.split("://")[0]
+        try:
+            self._files, root = fsspec.core.url_to_fs(self.url.rstrip("/"))
+        except ImportError:
+            how = (
+                f"pip install 'chorale[{EXTRAS[protocol]}]'" if protocol in EXTRAS else "see fsspec"
+            )
+            raise UserError(f"'{self.url}': nothing here reads {protocol}://; {how}") from None
+        except ValueError as error:
+            raise UserError(f"'{self.url}' is no place that can be read: {error}") from None
+        self._root = str(root).rstrip("/")
+
+    @property
+    def copy(self) -> Runs:
+        """What this machine has of it."""
+        return Runs(folder_of(self.url))
+
+    def fetch(self, study: str | None) -> None:
+        """Brings the ledger, and a study's files, to this machine where they are newer there.
+
+        What a sweep on this machine is writing just now is left as it is.
+
+        Raises:
+            UserError: the bucket cannot be read.
+        """
+        if self._is_written_here():
+            return
+        known = self._known()
+        with self._told():
+            found = self._found("", deep=False)
+            if study is not None:
+                found |= self._found(study, deep=True)
+            for name, stamp in found.items():
+                here = self.copy.root / name
+                if known.get(name) == stamp and here.is_file():
+                    continue
+                here.parent.mkdir(parents=True, exist_ok=True)
+                arriving = here.with_name(f".{here.name}.arriving")
+                self._files.get_file(f"{self._root}/{name}", str(arriving))
+                arriving.replace(here)
+                known[name] = stamp
+        write_json(self.copy.arrived, known)
+
+    @contextmanager
+    def kept(self, study: str, *, tell: Callable[[str], None]) -> Iterator[None]:
+        """While the block runs, and at its end, what changes here is carried to the bucket.
+
+        A bucket that cannot be reached for a while is told and tried again; the search goes on.
+
+        Raises:
+            UserError: another machine writes there, or, at the end, the bucket cannot be written.
+        """
+        self._refuse_another()
+        over = threading.Event()
+        sent: dict[str, tuple[int, int]] = {}
+
+        def carry() -> None:
+            while not over.wait(CARRY_S):
+                try:
+                    self._carry(study, sent)
+                except UserError as error:
+                    tell(f"{error}; it is tried again every {CARRY_S:.0f} s")
+
+        self.copy.writer.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.copy.writer, {"who": Holder.me().name, "at_s": time.time()})
+        self._carry(study, sent)  # a bucket that cannot be written is told before anything trains
+        thread = threading.Thread(target=carry, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self._carry(study, sent)
+            with self._told(), contextlib.suppress(FileNotFoundError):
+                self._files.rm_file(f"{self._root}/{self.copy.writer.name}")
+            self.copy.writer.unlink(missing_ok=True)
+            found = self._found("", deep=False) | self._found(study, deep=True)
+            write_json(self.copy.arrived, self._known() | found)
+
+    def _carry(self, study: str, sent: dict[str, tuple[int, int]]) -> None:
+        """The ledger is copied first and sent last: whatever it says is done is there by then."""
+        snapshot = self._snapshot()
+        root = self.copy.root
+        now = {}
+        for path in self.copy.study(study).root.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and not path.name.startswith("."):
+                    seen = path.stat()
+                    now[path.relative_to(root).as_posix()] = (seen.st_mtime_ns, seen.st_size)
+        with self._told():
+            for name, stamp in sorted(now.items(), key=lambda item: item[1]):
+                if sent.get(name) != stamp:
+                    with contextlib.suppress(FileNotFoundError):  # gone since
+                        self._send(root / name, name)
+                        sent[name] = stamp
+            if snapshot is not None:
+                self._send(snapshot, self.copy.ledger.name)
+                snapshot.unlink()
+            for name in sent.keys() - now.keys():
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.rm_file(f"{self._root}/{name}")
+                del sent[name]
+            write_json(self.copy.writer, {"who": Holder.me().name, "at_s": time.time()})
+            self._send(self.copy.writer, self.copy.writer.name)
+
+    def _send(self, file: Path, name: str) -> None:
+        self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(file), f"{self._root}/{name}")
+
+    def _snapshot(self) -> Path | None:
+        """A whole copy of the ledger, where it is a file."""
+        if not self.copy.ledger.is_file():
+            return None
+        copied = self.copy.ledger.with_name(f".{self.copy.ledger.name}.sent")
+        copied.unlink(missing_ok=True)
+        with (
+            contextlib.closing(sqlite3.connect(self.copy.ledger)) as live,
+            contextlib.closing(sqlite3.connect(copied)) as copy,
+        ):
+            live.backup(copy)
+        return copied
+
+    def _refuse_another(self) -> None:
+        """Two machines that write one ledger file would lose each other's trials."""
+        writer = self._writer()
+        if writer is None or writer["who"] == Holder.me().name:
+            return
+        age_s = time.time() - float(writer["at_s"])
+        if age_s < SILENT_S:
+            raise UserError(
+                f"{writer['who']} is writing to '{self.url}' (last seen {age_s:.0f} s ago); wait "
+                f"for it, or give each its own runs (studies may share a ledger nevertheless: store: "
+                f"postgresql+psycopg://...)"
+            )
+
+    def _writer(self) -> dict[str, Any] | None:
+        with self._told():
+            try:
+                said: dict[str, Any] = json.loads(
+                    self._files.cat_file(f"{self._root}/{self.copy.writer.name}")
+                )
+            except FileNotFoundError:
+                return None
+        return said
+
+    def _is_written_here(self) -> bool:
+        try:
+            said = json.loads(self.copy.writer.read_text())
+        except (OSError, ValueError):
+            return False
+        return time.time() - float(said["at_s"]) < SILENT_S
+
+    def _known(self) -> dict[str, str]:
+        try:
+            known: dict[str, str] = json.loads(self.copy.arrived.read_text())
+        except (OSError, ValueError):
+            return {}
+        return known
+
+    def _found(self, below: str, *, deep: bool) -> dict[str, str]:
+        """Name -> stamp of the files in the bucket's folder."""
+        place = f"{self._root}/{below}".rstrip("/")
+        try:
+            self._files.invalidate_cache()
+            found = self._files.find(place, maxdepth=None if deep else 1, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {
+            name.removeprefix(f"{self._root}/"): json.dumps(
+                [info.get(key) for key in STAMPS], default=str
+            )
+            for name, info in found.items()
+            if not name.endswith(f"/{self.copy.writer.name}")
+        }
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What a file system raises, in a line.
+
+        Raises:
+            UserError: the bucket cannot be reached, read or written.
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # each protocol has errors of its own
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(
+                f"the bucket '{self.url}' cannot be used ({said[0]}); see that it exists and that "
+                f"this machine may read and write it; what was made is in '{self.copy.root}'"
+            ) from error
