@@ -219,8 +219,8 @@ class Bucket:
         if age_s < SILENT_S:
             raise UserError(
                 f"{writer['who']} is writing to '{self.url}' (last seen {age_s:.0f} s ago); wait "
-                f"for it, or give each its own runs (studies may share a ledger nevertheless: store: "
-                f"postgresql+psycopg://...)"
+                f"for it, or give each its own runs (they may share a ledger nevertheless: "
+                f"store: postgresql+psycopg://...)"
             )
 
     def _writer(self) -> dict[str, Any] | None:
