@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from datasets.atomic import write_json
+from lightning_models.metrics import accuracy
 from search import bank
 from search.baselines import Baseline
 from search.board import write_board
@@ -20,7 +21,8 @@ from search.config import SweepConfig
 from search.conformal import covers, fit_conformal
 from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from search.fitted_file import write_model
-from search.headline import headline, write_headline
+from search.foretell import foretell
+from search.headline import Headline, headline, write_headline
 from search.pool import admitted, best
 from search.prepare import Prepared
 from search.resolve import Resolved
@@ -113,6 +115,14 @@ def judge_bank(
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
+    at, said = headline(fitted[choice.kind], truth)
+    foretold = foretell(
+        accuracy(said.out_of_fold, truth.labels(split.development_ids)),
+        [member.out_of_fold for member in trials],
+        truth.labels(split.development_ids),
+        n_folds=split.n_folds,
+        seed=seed,
+    )
 
     looks = ledger.look(sweep.name, split.hash)
     ensembles = {}
@@ -137,8 +147,9 @@ def judge_bank(
         ours = on_test[choice.kind]
         difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
-    more = more_of(fitted[choice.kind], truth, coverage=sweep.ensemble.coverage, seed=seed)
-    write_headline(sweep.paths, headline(fitted[choice.kind], truth)[1], truth)
+    more = more_of(at, said, truth, coverage=sweep.ensemble.coverage, seed=seed)
+    more["foretold"] = foretold.as_dict()
+    write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()
     more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
@@ -146,8 +157,10 @@ def judge_bank(
     return Judged(ensembles, scored, gains, looks, choice.kind, more)
 
 
-def more_of(one: Fitted, truth: Truth, *, coverage: float, seed: int) -> dict[str, Any]:
-    """Keys of the report about the headline ensemble: calibration, conformal, per_class.
+def more_of(
+    at: float, said: Headline, truth: Truth, *, coverage: float, seed: int
+) -> dict[str, Any]:
+    """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
 
     `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
     calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
@@ -155,7 +168,6 @@ def more_of(one: Fitted, truth: Truth, *, coverage: float, seed: int) -> dict[st
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
-    at, said = headline(one, truth)
     after, test = said.calibrated_out_of_fold, said.calibrated_test
 
     def sureness(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
@@ -172,10 +184,10 @@ def more_of(one: Fitted, truth: Truth, *, coverage: float, seed: int) -> dict[st
         "calibration": {
             "temperature": at,
             "out_of_fold": {
-                "before": sureness(one.out_of_fold, ids),
+                "before": sureness(said.out_of_fold, ids),
                 "after": sureness(after, ids),
             },
-            "test": {"before": sureness(one.test, test_ids), "after": sureness(test, test_ids)},
+            "test": {"before": sureness(said.test, test_ids), "after": sureness(test, test_ids)},
         },
         "conformal": {
             "wanted": coverage,
@@ -186,7 +198,7 @@ def more_of(one: Fitted, truth: Truth, *, coverage: float, seed: int) -> dict[st
             "least_proba": fitted.least_proba,
             "by_group": fitted.by_group,
         },
-        "per_class": per_class(one.test, true, truth.class_names),
+        "per_class": per_class(said.test, true, truth.class_names),
     }
 
 

@@ -64,8 +64,8 @@ def write(
     """Writes `leaderboard.csv`, `report.json`, and where the audio lies; `renew` adds the page.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
-    optimism, test_looks, cautions, selection, calibration, conformal, per_class, comparisons, cost,
-    versions, seed; `renew` adds those of `readable`.
+    optimism, test_looks, cautions, selection, calibration, conformal, per_class, foretold,
+    comparisons, cost, versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
     from search import finalists, study
@@ -210,7 +210,8 @@ def headline(found: Mapping[str, Any]) -> str:
         f"{test['accuracy']:.1%} of {test['n']} locked-away tracks rightly "
         f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
         f"{single['test']['accuracy']:.1%}{beside}. "
-        f"The search believed {ensemble['validation']['accuracy']:.1%}. "
+        f"The search believed {ensemble['validation']['accuracy']:.1%}"
+        f"{_foretold(found.get('foretold'))}. "
         f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
     )
     n_groups = ensemble["test"]["n_groups"]
@@ -218,6 +219,11 @@ def headline(found: Mapping[str, Any]) -> str:
         groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"
         said += f" Its {groups} few: the true interval is wider."
     return said
+
+
+def _foretold(told: Mapping[str, Any] | None) -> str:
+    """Of a study of an older version nothing was foretold."""
+    return "" if told is None else f", out-of-fold rows foretold {told['accuracy']:.1%}"
 
 
 def _few(members: Sequence[int | str]) -> str:

@@ -142,6 +142,12 @@ def optimism(found: Facts) -> str:
             )
         ]
         said = f"Of the chosen ensemble, {' and '.join(parts)}. "
+    if told := found.get("foretold"):
+        said += (
+            f"For the mean of its {told['n_folds']} networks a member, {told['accuracy']:.1%} were "
+            f"foretold before the test set was opened: {told['out_of_fold']:.1%} out of fold, and "
+            f"{100 * told['gain']:.1f} points that averaging brings. "
+        )
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"
         said += f"The test set has been looked at {times}; the ledger counts."

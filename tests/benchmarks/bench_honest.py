@@ -105,9 +105,14 @@ def show(found: Mapping[Sweep, Mapping[str, Any]]) -> None:
             leads = [test - single for test, single in zip(right, singles, strict=True)]
             told = [float(one["out_of_fold"]["accuracy"]) for one in ones]
             gaps = [test - before for test, before in zip(right, told, strict=True)]
+            beside = f"test - out of fold {interval(gaps)}"
+            if kind == "chosen":
+                foretold = [float(r["foretold"]["accuracy"]) for r in reports]
+                beside += ", test - foretold "
+                beside += interval([a - b for a, b in zip(right, foretold, strict=True)])
             print(
                 f"  {kind:<14} test {interval(right):<22} above best single "
-                f"{interval(leads):<22} test - out of fold {interval(gaps)}"
+                f"{interval(leads):<22} {beside}"
             )
         covered = [r["conformal"]["coverage"] for r in reports]
         print(f"  sets of the chosen one hold the true class: {interval(covered)}")
