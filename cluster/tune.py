@@ -317,6 +317,17 @@ class _Controller(TuneController):  # type: ignore[misc]
         """Ends all at once; one in the middle of an epoch or of its start would not hear a word."""
         self._actor_manager.cleanup()
 
+    def _maybe_reuse_cached_actor(self, trial: Trial) -> bool:
+        """Leaves a free process to another trial where this one's own has a place and starts.
+
+        Tune would end the one that starts; where trials are shorter than a start, no second
+        process would ever come up, be it on this node or on one that joins.
+        """
+        own = None if trial in self._resetting_trials else self._trial_to_actor.get(trial)
+        if own is not None and self._actor_manager.is_actor_started(own):
+            return False
+        return bool(super()._maybe_reuse_cached_actor(trial))
+
     def _schedule_trial_reset(self, trial: Any, new_config: Any, new_experiment_tag: str) -> None:
         if not self._is_relayed:
             super()._schedule_trial_reset(trial, new_config, new_experiment_tag)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, stdtrit
 
 from lightning_models import metrics
 from search.base import Groups, Labels, Proba, check_rows
 
 FEW_GROUPS = 10
-"""With fewer groups, a percentile interval is too narrow to be taken at its word."""
+"""With fewer groups a percentile interval is too narrow, so Student's t has a say in it."""
 
 LEVEL_PERCENT = 95.0
 DRAWS_AT_ONCE = 1_000_000
@@ -44,7 +44,7 @@ class Scores:
 
     @property
     def few_groups(self) -> bool:
-        """Whether there are so few groups that `ci95` is narrower than it should be."""
+        """Whether there are so few groups that `ci95` is wide whatever the tracks say."""
         return self.n_groups < FEW_GROUPS
 
     def as_dict(self) -> dict[str, Any]:
@@ -210,18 +210,39 @@ def _intervals(
 ) -> list[Interval]:
     """Percentile bootstrap over groups of the mean of each column of `values` (n, n_columns).
 
-    All columns share the draws. One group says nothing of others, so then it is all of `bounds`.
+    All columns share the draws. One group says nothing of others, so then it is all of `bounds`; a
+    few say little, and draws of them do not show how little: then the interval also takes in that
+    of Student's t, with a degree of freedom less than there are groups, within `bounds`.
 
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 and 13,
     doi:10.1201/9780429246593; whole groups as in Field and Welsh 2007, "Bootstrapping clustered
-    data", doi:10.1111/j.1467-9868.2007.00593.x.
+    data", doi:10.1111/j.1467-9868.2007.00593.x; few groups after Cameron, Gelbach and Miller 2008,
+    "Bootstrap-Based Improvements for Inference with Clustered Errors", doi:10.1162/rest.90.3.414.
     """
-    if len(np.unique(groups)) == 1:
+    n_groups = len(np.unique(groups))
+    if n_groups == 1:
         return [bounds] * values.shape[1]
     tail = (100 - LEVEL_PERCENT) / 2
     means = group_draws(values, groups, seed=seed, n_boot=n_boot)
-    ends = np.percentile(means, [tail, 100 - tail], axis=0)
-    return [(float(low), float(high)) for low, high in ends.T]
+    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    if n_groups < FEW_GROUPS:
+        mean, half = values.mean(axis=0), _half_width(values, groups, tail_percent=tail)
+        low = np.minimum(low, np.maximum(mean - half, bounds[0]))
+        high = np.maximum(high, np.minimum(mean + half, bounds[1]))
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def _half_width(
+    values: NDArray[np.float64], groups: Groups, *, tail_percent: float
+) -> NDArray[np.float64]:
+    """Of the t interval of each column's mean, from how far whole groups lie off it."""
+    _, member_of = np.unique(groups, return_inverse=True)
+    off = values - values.mean(axis=0)
+    sums = np.stack([np.bincount(member_of, weights=column) for column in off.T], axis=1)
+    n_groups = len(sums)
+    error = np.sqrt(n_groups / (n_groups - 1) * (sums**2).sum(axis=0)) / len(values)
+    quantile = stdtrit(n_groups - 1, 1 - tail_percent / 100)
+    return np.asarray(quantile * error)
 
 
 def group_draws(

@@ -8,13 +8,16 @@ differ as much as those that differ in their configuration.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from lightning_models.metrics import Labels, Proba, accuracy
+
+Score = Callable[[Proba], float]
+"""Of probabilities (n, n_classes), the higher the better."""
 
 MOST_SUBSETS = 40
 """Of a size; those that a seed draws where there are more."""
@@ -51,14 +54,20 @@ def foretell(
         n_folds: how many networks a member has.
         seed: of the subsets that are looked at.
     """
-    return Foretold(chosen, averaging(members, labels, seed=seed) * (1 - 1 / n_folds), n_folds)
+    gain = over_folds(members, lambda proba: accuracy(proba, labels), n_folds=n_folds, seed=seed)
+    return Foretold(chosen, gain, n_folds)
 
 
-def averaging(members: Sequence[Proba], labels: Labels, *, seed: int) -> float:
+def over_folds(members: Sequence[Proba], score: Score, *, n_folds: int, seed: int) -> float:
+    """What the mean over so many folds' networks adds to a score of one network a member."""
+    return averaging(members, score, seed=seed) * (1 - 1 / n_folds)
+
+
+def averaging(members: Sequence[Proba], score: Score, *, seed: int) -> float:
     """By how much the mean of endlessly many networks would beat one: at least 0.
 
-    The accuracy of the mean of m of them, over subsets of the members, is fitted by a straight line
-    in 1/m. For a squared error of networks that are alike that is exact; of accuracy it is what is
+    The score of the mean of m of them, over subsets of the members, is fitted by a straight line in
+    1/m. For a squared error of networks that are alike that is exact; of accuracy it is what is
     seen, and too little where networks differ wildly.
 
     Source: Krogh and Vedelsby 1995, "Neural Network Ensembles, Cross Validation, and Active
@@ -74,7 +83,7 @@ def averaging(members: Sequence[Proba], labels: Labels, *, seed: int) -> float:
         if len(subsets) > MOST_SUBSETS:
             drawn = rng.choice(len(subsets), MOST_SUBSETS, replace=False)
             subsets = [subsets[i] for i in sorted(drawn)]
-        each = [accuracy(np.mean([members[i] for i in one], axis=0), labels) for one in subsets]
+        each = [score(np.mean([members[i] for i in one], axis=0)) for one in subsets]
         means.append(float(np.mean(each)))
     slope = np.polyfit(1 / np.arange(1, n + 1), means, 1)[0]
     return max(0.0, float(-slope))

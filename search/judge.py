@@ -15,13 +15,14 @@ from lightning_models.metrics import accuracy
 from search import bank
 from search.baselines import Baseline
 from search.board import write_board
+from search.calibration import calibrate
 from search.cautions import cautions
 from search.combine import Fitted, Member, fit, score_rows
 from search.config import SweepConfig
 from search.conformal import covers, fit_conformal
 from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from search.fitted_file import write_model
-from search.foretell import foretell
+from search.foretell import foretell, over_folds
 from search.headline import Headline, headline, write_headline
 from search.pool import admitted, best
 from search.prepare import Prepared
@@ -147,7 +148,7 @@ def judge_bank(
         ours = on_test[choice.kind]
         difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
-    more = more_of(at, said, truth, coverage=sweep.ensemble.coverage, seed=seed)
+    more = more_of(at, said, truth, trials, coverage=sweep.ensemble.coverage, seed=seed)
     more["foretold"] = foretold.as_dict()
     write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
@@ -158,13 +159,20 @@ def judge_bank(
 
 
 def more_of(
-    at: float, said: Headline, truth: Truth, *, coverage: float, seed: int
+    at: float,
+    said: Headline,
+    truth: Truth,
+    members: Sequence[Member],
+    *,
+    coverage: float,
+    seed: int,
 ) -> dict[str, Any]:
     """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
 
     `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
     calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
-    the sets of the calibrated ensemble do.
+    the sets of the calibrated ensemble do: out of fold they hold the true class less often than
+    was `wanted`, by what the mean over folds is foretold to add (`foretold_gain`).
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
@@ -176,7 +184,14 @@ def more_of(
 
     ids, test_ids = split.development_ids, split.test_ids
     true, of_group = truth.labels(test_ids), truth.groups(test_ids)
-    fitted = fit_conformal(after, labels, groups, coverage=coverage)
+    cautious = fit_conformal(after, labels, groups, coverage=coverage)
+    gain = over_folds(
+        [member.out_of_fold for member in members],
+        lambda proba: float(covers(cautious.sets(calibrate(proba, at)), labels).mean()),
+        n_folds=split.n_folds,
+        seed=seed,
+    )
+    fitted = fit_conformal(after, labels, groups, coverage=max(0.0, coverage - gain))
     sets = fitted.sets(test)
     hits = covers(sets, true)
     sizes = sets.sum(axis=1)
@@ -191,6 +206,7 @@ def more_of(
         },
         "conformal": {
             "wanted": coverage,
+            "foretold_gain": gain,
             "coverage": float(hits.mean()),
             "ci95": list(share_interval(hits, of_group, seed=seed)),
             "mean_size": float(sizes.mean()),

@@ -217,7 +217,7 @@ def headline(found: Mapping[str, Any]) -> str:
     n_groups = ensemble["test"]["n_groups"]
     if ensemble["test"]["few_groups"]:
         groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"
-        said += f" Its {groups} few: the true interval is wider."
+        said += f" Its {groups} few, which makes the interval wide."
     return said
 
 

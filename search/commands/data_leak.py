@@ -101,5 +101,5 @@ def lines(found: "Claims") -> list[str]:
         f"{abs(points):.1f} points {'less' if points >= 0 else 'more'}.",
     ]
     if honest.few_groups:
-        made.append(f"There are only {found.n_groups} groups: the intervals are too narrow.")
+        made.append(f"There are only {found.n_groups} groups: that makes the intervals wide.")
     return made

@@ -76,6 +76,22 @@ def test_the_interval_covers_what_is_true_as_often_as_it_says() -> None:
     assert 0.88 <= np.mean(inside) <= 0.99
 
 
+@pytest.mark.parametrize("n_groups", [2, 3, 6])
+def test_the_interval_of_a_few_groups_is_as_wide_as_they_are_few(n_groups: int) -> None:
+    rng = np.random.default_rng(n_groups)
+    inside, by_draws = [], []
+    for seed in range(300):
+        skill = rng.beta(12, 8, n_groups)
+        right = rng.random((n_groups, 50)) < skill[:, None]
+        groups = np.repeat(np.arange(n_groups), 50)
+        low, high = share_interval(right.ravel(), groups, seed=seed, n_boot=100)
+        inside.append(low <= 0.6 <= high)
+        drawn = rng.choice(right.mean(axis=1), (100, n_groups)).mean(axis=1)
+        by_draws.append(np.percentile(drawn, 2.5) <= 0.6 <= np.percentile(drawn, 97.5))
+    assert np.mean(inside) >= 0.93
+    assert np.mean(by_draws) < 0.92  # which is why draws alone would not do
+
+
 def test_one_group_says_nothing_of_others() -> None:
     proba, labels = rows([True] * 9 + [False])
     found = score(proba, labels, np.zeros(10))

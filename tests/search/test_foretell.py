@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -18,20 +20,26 @@ def said(n_members: int, *, common: float, own: float, seed: int = 0) -> tuple[l
     return proba, labels
 
 
+def scored(proba: Proba, labels: Labels) -> float:
+    return float((proba.argmax(axis=1) == labels).mean())
+
+
 def right(members: list[Proba], labels: Labels) -> float:
-    return float((np.mean(members, axis=0).argmax(axis=1) == labels).mean())
+    return scored(np.mean(members, axis=0), labels)
 
 
 def test_members_that_err_alike_gain_nothing() -> None:
     members, labels = said(5, common=1.0, own=0.0)
-    assert averaging(members, labels, seed=0) == pytest.approx(0.0, abs=1e-12)
+    assert averaging(members, partial(scored, labels=labels), seed=0) == pytest.approx(
+        0.0, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("own", [0.3, 0.6])
 def test_what_many_reach_is_foretold_from_a_few(own: float) -> None:
     every, labels = said(40, common=0.6, own=own)
     one = np.mean([right([member], labels) for member in every])
-    gain = averaging(every[:4], labels, seed=0)
+    gain = averaging(every[:4], partial(scored, labels=labels), seed=0)
     assert one + gain == pytest.approx(right(every, labels), abs=0.02)
 
 
@@ -39,7 +47,7 @@ def test_what_many_reach_is_foretold_from_a_few(own: float) -> None:
 def test_of_members_that_differ_wildly_less_is_foretold_than_comes(own: float) -> None:
     every, labels = said(40, common=0.6, own=own)
     one = np.mean([right([member], labels) for member in every])
-    foretold = one + averaging(every[:4], labels, seed=0)
+    foretold = one + averaging(every[:4], partial(scored, labels=labels), seed=0)
     assert right(every[:4], labels) < foretold < right(every, labels)
 
 
@@ -61,5 +69,5 @@ def test_neither_the_order_of_members_nor_that_of_tracks_matters() -> None:
     members, labels = said(4, common=0.5, own=0.5)
     order = np.random.default_rng(1).permutation(N)
     turned = [member[order] for member in members[::-1]]
-    there = averaging(turned, labels[order], seed=0)
-    assert there == pytest.approx(averaging(members, labels, seed=0))
+    there = averaging(turned, partial(scored, labels=labels[order]), seed=0)
+    assert there == pytest.approx(averaging(members, partial(scored, labels=labels), seed=0))
