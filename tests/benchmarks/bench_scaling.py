@@ -16,6 +16,7 @@ Takes some minutes; prints tables and judges nothing.
 
 import argparse
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,9 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 
+from cluster import tokens
 from cluster.base import Decision, Outcome, Report, Resources, Trials, TrialSpec
 from cluster.connect import connect
 from cluster.tune import TuneRunner
@@ -39,6 +42,7 @@ from search.trial import TrialResult
 
 MINUTE_S = 60.0
 MIB = 2**20
+LOOPBACK = "127.0.0.1"
 
 
 class Count:
@@ -119,8 +123,24 @@ def cluster_of(n_nodes: int) -> Iterator[None]:
     """Connects to that many nodes of one CPU each, on loopback, that nobody else sees."""
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * MIB}
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+    node = {
+        "num_cpus": 1,
+        "include_dashboard": False,
+        "object_store_memory": 80 * MIB,
+        "node_ip_address": LOOPBACK,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        for name in ("ray._private.services", "ray.util"):  # else it leaves loopback by itself
+            patch.setattr(f"{name}.get_node_ip_address", lambda *_: LOOPBACK)
+        for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
+            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
+        tokens.read_again()
         made = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
         try:
             for _ in range(n_nodes - 1):
@@ -184,13 +204,14 @@ def overhead(n_trials: int, n_workers: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--trials", type=int, default=500, help="0: leave the driver out")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--nodes", type=int, default=2, help="0: leave the efficiency out")
     asked = parser.parse_args()
     print(f"load of this machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    overhead(asked.trials, asked.workers)
+    if asked.trials:
+        overhead(asked.trials, asked.workers)
     efficiency(asked.nodes, asked.seconds)
 
 

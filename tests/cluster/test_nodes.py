@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -31,12 +30,19 @@ def where(spec: TrialSpec, report: Report) -> tuple[str, str]:
 
 class Endless:
     """Trials until as many nodes as are wanted have run some of them; calls `first` at the first
-    one's end.
+    one's end, `begun` when the first one is asked for.
     """
 
-    def __init__(self, n_nodes: int, *, first: Callable[[], Any] = lambda: None) -> None:
+    def __init__(
+        self,
+        n_nodes: int,
+        *,
+        first: Callable[[], Any] = lambda: None,
+        begun: Callable[[], Any] = lambda: None,
+    ) -> None:
         self.n_nodes = n_nodes
         self.first = first
+        self.begun = begun
         self.n_asked = 0
         self.give_up = time.monotonic() + PATIENCE_S
         self.values: list[tuple[str, str]] = []
@@ -47,6 +53,8 @@ class Endless:
 
     def ask(self, n: int) -> list[TrialSpec]:
         self.n_asked += 1
+        if self.n_asked == 1:
+            self.begun()
         return [TrialSpec(self.n_asked)]
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
@@ -141,13 +149,14 @@ def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_d
 ) -> None:
     from cluster.tune import TuneRunner
 
-    trials, wanted = Endless(1), Resources(cpus=4, gpus=1)
+    def join() -> None:
+        cluster.add_node(**NODE, num_cpus=4, num_gpus=1, wait=False)
+
+    trials, wanted = Endless(1, begun=join), Resources(cpus=4, gpus=1)
     with pytest.raises(ClusterError, match=r"4 CPUs and 1 GPUs on one node, but"):
         TuneRunner(wanted, max_concurrent=1, storage=tmp_path).run(trials, where)
-    join = threading.Timer(1.0, cluster.add_node, kwargs={**NODE, "num_cpus": 4, "num_gpus": 1})
-    join.start()
     TuneRunner(wanted, max_concurrent=1, storage=tmp_path, elastic=True).run(trials, where)
-    join.join()
+    assert trials.n_asked == 1
     assert [gpu for _, gpu in trials.values] == ["0"]
 
 
