@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
-from optuna.distributions import BaseDistribution
+
+from lightning_models.distributions import Distribution
 
 InputShape = tuple[int, int, int]
 """(n_channels, n_bins, n_frames) of what a network is given, but for the batch: a spectrogram has
 one channel, a picture one to four; a table has one frame, whose bins are its columns."""
 
-Space = Mapping[str, BaseDistribution]
-"""A name of a field of a config -> the Optuna distribution of its values."""
+Space = Mapping[str, Distribution]
+"""A name of a field of a config -> the distribution of its values."""
 
 
 class Network(Protocol):

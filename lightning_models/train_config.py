@@ -6,11 +6,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import Field
 
 from datasets.config import config
 from lightning_models.base import Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]

@@ -22,6 +22,7 @@ from datasets.config import read
 from datasets.errors import UserError, unknown
 from lightning_models import architectures as architecture_files
 from lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
+from search.distributions import optuna_space
 from search.narrowing import contains, narrow
 
 Pick = Callable[[str, BaseDistribution], Any]
@@ -219,8 +220,8 @@ def make_space(
     if not eats and not problems:
         what = ", ".join(features) or "nothing, which is all that `features` names"
         problems.append(f"architectures: none eats {what}")
-    declared = {name: dict(load_architecture(name).SPACE) for name in eats}
-    declared[TRAIN] = {k: v for k, v in TRAIN_SPACE.items() if k not in fixed}
+    declared = {name: optuna_space(load_architecture(name).SPACE) for name in eats}
+    declared[TRAIN] = optuna_space({k: v for k, v in TRAIN_SPACE.items() if k not in fixed})
     for owner, parameters in narrowing.items():
         if owner == TRAIN and isinstance(parameters, Mapping):
             both = [name for name in parameters if name in fixed]
@@ -243,7 +244,7 @@ def _narrow_all(
     if owner not in declared:
         if owner not in known:
             return [f"space: {unknown('architecture', owner, [*known, TRAIN])}"]
-        declared = {owner: dict(load_architecture(owner).SPACE)}
+        declared = {owner: optuna_space(load_architecture(owner).SPACE)}
     if not isinstance(parameters, Mapping):
         return [f"space.{owner}: should map parameters to ranges, but got {parameters!r}"]
     problems = []

@@ -8,12 +8,16 @@ latent. Masci et al. 2011, "Stacked Convolutional Auto-Encoders", doi:10.1007/97
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, dense, pool_frames
 
 if TYPE_CHECKING:

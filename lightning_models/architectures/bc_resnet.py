@@ -7,12 +7,12 @@ and Hwang 2021, "SubSpectral normalization for neural audio data processing", ar
 
 from typing import Annotated, Literal
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import CategoricalDistribution, FloatDistribution
 from lightning_models.layers import Classifier, conv_norm
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")

@@ -6,16 +6,16 @@ batch norm, L2 and 3x3 max pooling of stride 2, a dense layer, softmax, on MFCC 
 
 from typing import Annotated, Literal
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, dense, pool_frames
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")

@@ -9,16 +9,16 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch.nn.functional as F
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, n_values, soft_clip
 
 FEATURES = ("stats518", "stats57", "table")

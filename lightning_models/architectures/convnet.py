@@ -9,16 +9,16 @@ arXiv:1502.01852 (first weights that keep a signal's strength through many ReLUs
 
 from typing import Annotated, Literal
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, pool_frames, to_grid
 
 FEATURES = ("mel", "stft", "mfcc", "spectrogram_image")

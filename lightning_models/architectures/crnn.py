@@ -8,16 +8,16 @@ GRU layers of 32 units, whose last state is classified; on 29 s of 96 mel bins.
 from typing import Annotated, Literal
 
 import torch
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import AttentionPool, Classifier, conv_norm, pool_frames
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")

@@ -12,12 +12,12 @@ doi:10.1109/ICASSP.2018.8461375 (mean and deviation over frames).
 from typing import Annotated, Literal
 
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import CategoricalDistribution, FloatDistribution
 from lightning_models.layers import AttentionPool, Classifier
 
 FEATURES = ("encoder",)

@@ -8,16 +8,16 @@ a dense layer turns the columns into a sequence in which neighbours belong toget
 
 from typing import Annotated, Literal
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, dense, n_values, soft_clip
 
 FEATURES = ("stats57", "stats518", "table")

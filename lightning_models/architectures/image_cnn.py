@@ -6,16 +6,16 @@ pictures of GTZAN, batches of 4, 10 epochs; filters, pools and the dense layer a
 
 from typing import Annotated, Literal
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, dense, pool_frames, to_grid
 
 FEATURES = ("spectrogram_image", "mel")

@@ -5,16 +5,16 @@ Source: report E, "Genre recognition": MLPs of 3 and of 4 hidden layers on 518 f
 
 from typing import Annotated, Literal
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, n_values, soft_clip
 
 FEATURES = ("stats518", "stats57", "table")

@@ -8,12 +8,12 @@ distillation", arXiv:2211.04772 (for sound, at widths from 0.4 on; EfficientAT).
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import CategoricalDistribution, FloatDistribution
 from lightning_models.layers import Classifier, conv_norm, pool_frames
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")

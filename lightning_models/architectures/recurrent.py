@@ -10,17 +10,17 @@ frames are the values of a step, and whose bins are the steps. Cho et al. 2014, 
 from typing import Annotated, Literal
 
 import torch
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, dense, pool_frames, to_grid
 
 FEATURES = ("mfcc", "mel", "stft", "spectrogram_image", "encoder")

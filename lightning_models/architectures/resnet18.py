@@ -10,12 +10,12 @@ arXiv:1512.03385. Howard and Ruder 2018, arXiv:1801.06146 (lower rates for earli
 from typing import Annotated
 
 import torchvision
-from optuna.distributions import FloatDistribution, IntDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import FloatDistribution, IntDistribution
 from lightning_models.layers import Classifier
 from lightning_models.pretrained import NO_WEIGHTS, load_into, tensors
 

@@ -8,16 +8,16 @@ bins, global max pooling, a dense layer; or the same with residual blocks that s
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, conv_norm, pool_frames
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")

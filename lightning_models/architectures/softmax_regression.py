@@ -9,12 +9,12 @@ Liang 2013, arXiv:1307.1493 (dropping columns is a penalty on the weights that f
 
 from typing import Annotated
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import CategoricalDistribution, FloatDistribution
 from lightning_models.layers import Classifier, n_values, soft_clip
 
 FEATURES = ("stats518", "stats57", "table")

@@ -12,17 +12,17 @@ arXiv:1603.09382.
 from typing import Annotated, Literal
 
 import torch
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.config import config
 from lightning_models.base import InputShape, Space
+from lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from lightning_models.layers import Classifier, conv_norm
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")

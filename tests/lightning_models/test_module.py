@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 import torch
-from optuna.distributions import FloatDistribution, IntDistribution
 
 from datasets import plugins
 from datasets.errors import UserError
 from lightning_models import architectures
 from lightning_models.architectures import cnn
+from lightning_models.distributions import CategoricalDistribution
 from lightning_models.module import Diverged, GenreClassifier, classifier_class
 from lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
 
@@ -26,10 +26,11 @@ def classifier(**settings: Any) -> GenreClassifier:
 
 def test_the_training_space_names_fields_and_both_ends_are_allowed() -> None:
     for name, distribution in TRAIN_SPACE.items():
-        if isinstance(distribution, FloatDistribution | IntDistribution):
-            values = [distribution.low, distribution.high]
+        values: list[Any]
+        if isinstance(distribution, CategoricalDistribution):
+            values = list(distribution.choices)
         else:
-            values = list(distribution.choices)  # type: ignore[attr-defined]
+            values = [distribution.low, distribution.high]
         for value in values:
             settings: dict[str, Any] = {name: value}
             assert getattr(TrainConfig(**settings), name) == value
@@ -39,7 +40,7 @@ def test_conditions_name_parameters_and_values_of_the_space() -> None:
     for name, (other, values) in ONLY_WITH.items():
         assert name in TRAIN_SPACE
         distribution = TRAIN_SPACE[other]
-        assert all(distribution._contains(distribution.to_internal_repr(v)) for v in values)
+        assert all(distribution.contains(value) for value in values)
 
 
 def test_features_are_standardised_before_the_network() -> None:

@@ -13,6 +13,7 @@ from datasets.config import read
 from lightning_models import architectures as architecture_files
 from lightning_models.train_config import TRAIN_SPACE, TrainConfig
 from search.config import Search
+from search.distributions import optuna_space
 from search.narrowing import contains, describe, narrow
 from search.opening import make_opening
 from search.proposals import Proposals
@@ -211,7 +212,7 @@ def test_every_sampler_proposes_points_of_the_space(sampler: Any, second: Any) -
 
 
 def test_every_training_distribution_fits_its_config() -> None:
-    for name, distribution in TRAIN_SPACE.items():
+    for name, distribution in optuna_space(TRAIN_SPACE).items():
         if isinstance(distribution, CategoricalDistribution):
             ends = list(distribution.choices)
         else:
