@@ -4,8 +4,6 @@ Nothing is trained or scored here; what the bundle claims stands in the study's 
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from datasets import catalog, plugins
-from datasets.atomic import atomic, rename_synced, write_json, write_text
+from datasets import catalog, features, plugins
+from datasets.atomic import write_text
+from datasets.config import read
 from datasets.errors import UserError
 from search import fitted_file
 from search.base import Model
-from search.champion.bundle import VERSION, Bundle, Network, damaged, file_digest
+from search.champion.bundle import Bundle, Network
 from search.champion.card import model_card
 from search.champion.disagreement import usual_limit
+from search.champion.writing import copy_file, write_bundle, write_manifest
 from search.combine import read_member
 from search.config import SweepConfig
 from search.finalists import Job
@@ -101,40 +101,23 @@ def pack(packed: Packed, destination: Path) -> Bundle:
     Raises:
         UserError: `destination` holds something else, or a network of the study is missing.
     """
-    final = Path(destination)
-    _refuse_other(final)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
-    try:
-        _fill(BundlePaths(scratch), packed)
-        scratch.chmod(0o755)
-        if final.exists():
-            aside = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
-            final.rename(aside / final.name)
-            rename_synced(scratch, final)
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            rename_synced(scratch, final)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Bundle.open(final)
+    return write_bundle(destination, lambda paths: _fill(paths, packed))
 
 
 def _fill(paths: BundlePaths, packed: Packed) -> None:
     report = packed.report
-    networks, features = _copy_networks(paths, packed)
+    networks, configs = _copy_networks(paths, packed)
     names = tuple(map(str, packed.members))
     fitted_file.write_model(paths.ensemble, packed.model, kind=packed.kind, members=packed.members)
     write_text(paths.card, model_card(report, licence=_licence(packed)))
     manifest = {
-        "version": VERSION,
         "study": packed.sweep.name,
         "labels": list(packed.truth.class_names),
         "kind": packed.kind,
         "members": list(names),
         "architectures": list(packed.architectures),
         "networks": [asdict(network) for network in networks],
-        "features": features,
+        "features": configs,
         "temperature": report["calibration"]["temperature"],
         "coverage": report["conformal"]["wanted"],
         "least_proba": report["conformal"]["least_proba"],
@@ -148,30 +131,25 @@ def _fill(paths: BundlePaths, packed: Packed) -> None:
             "test_looks": report["test_looks"],
             "versions": report["versions"],
         },
-        "files": {
-            path.relative_to(paths.root).as_posix(): file_digest(path)
-            for path in sorted(paths.root.rglob("*"))
-            if path.is_file()
-        },
     }
-    write_json(paths.manifest, manifest)
+    write_manifest(paths, manifest)
 
 
 def _copy_networks(
     paths: BundlePaths, packed: Packed
 ) -> tuple[list[Network], dict[str, dict[str, Any]]]:
     """Every network, and the config of each feature set that they eat."""
-    networks, features = [], {}
+    networks, configs = [], {}
     for at, number in enumerate(packed.members):
         for space, job in enumerate(packed.jobs(number)):
             source = packed.sweep.paths.finalist(number, fold=job.fold, seed=job.seed).weights
             folder = paths.networks / f"{number:04d}-fold-{job.fold}-seed-{job.seed}"
             card = _copied(source, folder, study=packed.sweep.name)
             name = card["features"]
-            if name not in features:
-                features[name] = _with_encoder(name, card["features_config"], paths)
+            if name not in configs:
+                configs[name] = _with_encoder(name, card["features_config"], paths)
             networks.append(Network(folder.relative_to(paths.root).as_posix(), at, space, name))
-    return networks, features
+    return networks, configs
 
 
 def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
@@ -179,7 +157,7 @@ def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
     try:
         for path in sorted(source.iterdir()):
             if not path.name.startswith("."):
-                _copy(path, folder / path.name)
+                copy_file(path, folder / path.name)
         return dict(json.loads((folder / "card.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(
@@ -190,20 +168,17 @@ def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
 
 def _with_encoder(name: str, config: Mapping[str, Any], paths: BundlePaths) -> dict[str, Any]:
     """A feature set's config; a file that it names comes along, and is named by its place here."""
-    if name != ENCODER or not config.get("path"):
+    if name != ENCODER:
         return dict(config)
-    source = Path(config["path"]).expanduser()
+    plugin = plugins.load(features, name, kind="feature set")
+    # also the weights of a pipeline, which lie where torchaudio keeps them
+    source = read(plugin.Config, config, where="the study's encoder").file
     try:
-        _copy(source, paths.encoders / source.name)
+        copy_file(source, paths.encoders / source.name)
     except OSError as error:
         raise UserError(f"the encoder '{source}' cannot be read ({error}); bring it back") from None
     place = (paths.encoders / source.name).relative_to(paths.root).as_posix()
     return {**config, "path": place}
-
-
-def _copy(source: Path, final: Path) -> None:
-    with atomic(final) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 def _most_disagreement(packed: Packed) -> float:
@@ -219,12 +194,3 @@ def _most_disagreement(packed: Packed) -> float:
 def _licence(packed: Packed) -> str:
     dataset = plugins.load(catalog, str(packed.sweep.dataset["name"]), kind="dataset")
     return str(dataset.INFO.licence)
-
-
-def _refuse_other(final: Path) -> None:
-    if not final.exists() or (final / BundlePaths(final).manifest.name).is_file():
-        return
-    if final.is_dir() and not any(final.iterdir()):
-        final.rmdir()
-        return
-    raise damaged(final, "something else is there already; give another place with --to FOLDER")

@@ -1,22 +1,30 @@
-"""`chorale export STUDY --to FOLDER`: the study's ensemble as a folder that predicts by itself."""
+"""`chorale export STUDY|CHAMPION --to FOLDER`: an ensemble as a folder that predicts by itself."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.errors import UserError
 from search.commands.study_words import StudyWords, console, study_words
+from search.paths import Runs
 
 if TYPE_CHECKING:
     from search.champion.bundle import Bundle
+    from search.champion.shelf import Shelf
+
+CHAMPIONS = "champions"
+"""Before a champion's name, where a study has the same."""
 
 HELP = """\
-usage: chorale export STUDY [--to FOLDER] [--runs FOLDER] [--store URL]
+usage: chorale export STUDY|CHAMPION [--to FOLDER] [--runs FOLDER] [--store URL]
 
 Packs the ensemble of a finished study into one folder with everything that prediction needs:
 networks, ensemble, calibration, labels, a model card. No pickle is in it, every file is hashed, and
-it needs neither the study nor the ledger any more.
+it needs neither the study nor the ledger any more. Of a champion, the bundle that is in use now is
+copied; where a study has the same name, type champions/NAME.
 
-  --to FOLDER    where to; a bundle that is there is replaced (RUNS/STUDY/bundle)
+  --to FOLDER    where to; a bundle that is there is replaced (RUNS/STUDY/bundle; a champion's
+                 has no such place)
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
 """
@@ -29,8 +37,9 @@ def run(words: Sequence[str]) -> int:
         return 0
     given = study_words(words, options=["to"])
     name = given.named("export")
-    to = given.options.get("to")
-    bundle = export(given, name, None if to is None else Path(to).expanduser())
+    to = Path(given.options["to"]).expanduser() if "to" in given.options else None
+    shelf = champion_of(given.runs, name)
+    bundle = export(given, name, to) if shelf is None else export_champion(shelf, name, to)
     size_mb = sum(f.stat().st_size for f in bundle.paths.root.rglob("*") if f.is_file()) / 1e6
     manifest = bundle.manifest
     console().print(
@@ -39,6 +48,49 @@ def run(words: Sequence[str]) -> int:
         f"try it: chorale predict FILE --bundle {bundle.paths.root}"
     )
     return 0
+
+
+def champion_of(runs: Runs, name: str) -> "Shelf | None":
+    """The champions called `name`, or champions/NAME; None where a study is meant."""
+    from search.champion.shelf import Shelf
+
+    plain = name.removeprefix(f"{CHAMPIONS}/")
+    paths = runs.champion(plain)
+    if plain == name and (not paths.pointer.is_file() or runs.study(name).report_json.is_file()):
+        return None
+    return Shelf(paths)
+
+
+def export_champion(shelf: "Shelf", name: str, to: Path | None) -> "Bundle":
+    """Copies the bundle of the champion in use.
+
+    Raises:
+        UserError: there is none, it is damaged, or it is not said where to.
+    """
+    from search.champion.writing import copy_bundle
+
+    bundle = current(shelf, name)
+    if to is None:
+        raise UserError(
+            f"expected where the champion's bundle is copied to; type: chorale export {name} "
+            f"--to FOLDER"
+        )
+    return copy_bundle(bundle, to)
+
+
+def current(shelf: "Shelf", name: str) -> "Bundle":
+    """The champion in use.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    bundle = shelf.current()
+    if bundle is None:
+        raise UserError(
+            f"there is no champion '{name.removeprefix(f'{CHAMPIONS}/')}' in "
+            f"'{shelf.paths.root}'; promote a study: chorale champion promote STUDY"
+        )
+    return bundle
 
 
 def packed(given: StudyWords, name: str) -> "Bundle":

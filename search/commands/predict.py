@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from search.commands.predict_lines import Writer
 
 HELP = """\
-usage: chorale predict FILE|FOLDER|- ... (--bundle FOLDER | --study STUDY) [--top N]
-                       [--timeline [--segment SECONDS]] [--json | --csv]
+usage: chorale predict FILE|FOLDER|- ... (--bundle FOLDER | --study STUDY | --champion NAME)
+                       [--top N] [--timeline [--segment SECONDS]] [--json | --csv]
 
 Says what each recording is: the most probable classes with calibrated probabilities, the set of
 classes that holds the true one as often as the bundle promises, and, where the networks disagree
@@ -29,6 +29,7 @@ read is told and left out; then the exit code is 1.
 
   --bundle FOLDER    what `chorale export` made
   --study STUDY      a finished study; its ensemble is packed when it is first asked for
+  --champion NAME    the champion of that name
   --top N            so many classes are named: 3
   --timeline         also what each segment of a recording is
   --segment SECONDS  how long a segment is: 3
@@ -37,7 +38,7 @@ read is told and left out; then the exit code is 1.
   --runs FOLDER      the folder of all studies (runs)
   --store URL        the ledger, where it is not in that folder
 """
-OPTIONS = ("bundle", "study", "top", "segment", "runs", "store")
+OPTIONS = ("bundle", "study", "champion", "top", "segment", "runs", "store")
 FLAGS = ("timeline", "json", "csv")
 STDIN = "-"
 AUDIO = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".au", ".aif", ".aiff"})
@@ -149,16 +150,22 @@ def _bundle(options: Mapping[str, str]) -> "Bundle":
     from datasets.errors import UserError
     from search.champion.bundle import Bundle
 
-    if ("bundle" in options) == ("study" in options):
+    named = [name for name in ("bundle", "study", "champion") if name in options]
+    if len(named) != 1:
         raise UserError(
-            "expected --bundle FOLDER or --study STUDY, one of them (chorale list shows all "
-            "studies; chorale export STUDY makes a bundle)"
+            "expected --bundle FOLDER, --study STUDY or --champion NAME, one of them (chorale "
+            "list shows all studies; chorale export STUDY makes a bundle)"
         )
-    if "bundle" in options:
+    if named == ["bundle"]:
         return Bundle.open(Path(options["bundle"]).expanduser())
-    from search.commands.export import packed
+    from search.commands import export
 
-    return packed(StudyWords(options["study"], dict(options), ()), options["study"])
+    if named == ["study"]:
+        return export.packed(StudyWords(options["study"], dict(options), ()), options["study"])
+    from search.champion.shelf import Shelf
+
+    name = options["champion"]
+    return export.current(Shelf(StudyWords(None, dict(options), ()).runs.champion(name)), name)
 
 
 def _whole(value: str, name: str) -> int:

@@ -195,7 +195,7 @@ def test_a_stereo_file_of_another_rate_is_the_same_recording(
     ("words", "said"),
     [
         ([], "expected a FILE"),
-        (["x.wav"], "--bundle FOLDER or --study STUDY"),
+        (["x.wav"], "--bundle FOLDER, --study STUDY or --champion NAME"),
         (["x.wav", "--bundle", "nowhere"], "there is no bundle"),
         (["x.wav", "--bundle", "b", "--top", "0"], "--top expected a whole number"),
         (["x.wav", "--bundle", "b", "--timeline", "--segment", "nan"], "--segment expected"),
