@@ -17,9 +17,11 @@ from search.calibration import calibrate
 from search.champion.bundle import Bundle
 from search.champion.disagreement import disagreement
 from search.champion.predictor import Predictor
+from search.champion.shelf import Shelf
 from search.cli import main
 from search.combine import fit, read_member
 from search.finalists import Job
+from search.paths import Runs
 from search.report import read
 from search.truth import read_truth
 
@@ -102,6 +104,29 @@ def test_exporting_twice_gives_the_same_bundle(study: Path, bundle: Path, tmp_pa
         assert main(["export", "s", "--runs", str(study), "--to", str(tmp_path / "b")]) == 0
     assert Bundle.open(tmp_path / "b").digest == Bundle.open(bundle).digest
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_champion_is_exported_and_asked_by_its_name(
+    study: Path, bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = Runs(tmp_path / "runs")
+    words = ["--runs", str(runs.root)]
+    opened = Bundle.open(bundle)
+    for name in ("best", "s"):
+        Shelf(runs.champion(name)).promote(opened, expected=None, reason="it is the first")
+    assert main(["export", "best", "--to", str(tmp_path / "b"), *words]) == 0
+    assert main(["export", "champions/s", "--to", str(tmp_path / "c"), *words]) == 0
+    assert Bundle.open(tmp_path / "b").digest == opened.digest
+    assert Bundle.open(tmp_path / "c").digest == opened.digest
+    capsys.readouterr()
+    clip = str(corpus / "low" / "low-artist0-0.wav")
+    assert main(["predict", clip, "--champion", "best", "--json", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] in opened.manifest.labels
+    for typed in (["export", "best"], ["predict", clip, "--champion", "nobody"]):
+        assert main([*typed, *words]) == 1
+    err = capsys.readouterr().err.splitlines()
+    assert "chorale export best --to FOLDER" in err[0]
+    assert "there is no champion 'nobody'" in err[1]
 
 
 @pytest.mark.parametrize("which", ["ensemble.safetensors", "networks", "README.md"])
