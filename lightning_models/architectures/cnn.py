@@ -145,6 +145,8 @@ class Cnn(Classifier):
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.pooling == "flatten":
+            if x.shape[2] == self.n_frames:
+                return x
             return nn.functional.adaptive_avg_pool2d(x, (self.n_frames, x.shape[3]))
         return pool_frames(x, kind=self.pooling, dim=2)
 

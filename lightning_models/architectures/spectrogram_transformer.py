@@ -281,9 +281,11 @@ class SpectrogramTransformer(Classifier):
 
     def _hide(self, tokens: Tensor) -> Tensor:
         """In training, a random choice of patches, another for each crop, in any order."""
+        if not self.training:
+            return tokens
         batch, n_patches, width = tokens.shape
         n_kept = max(1, round(n_patches * (1 - self.patch_dropout)))
-        if not self.training or n_kept == n_patches:
+        if n_kept == n_patches:
             return tokens
         order = torch.rand(batch, n_patches, device=tokens.device).argsort(dim=1)
         return tokens.gather(1, order[:, :n_kept, None].expand(-1, -1, width))
