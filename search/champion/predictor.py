@@ -4,7 +4,7 @@ It needs neither Ray nor a ledger. `chorale predict` and whoever serves a bundle
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lightning_models.datamodule import MemoryFrames, Tracks
 from lightning_models.module import GenreClassifier
 from lightning_models.predict import predict
 from search import ensembles, fitted_file
-from search.base import Said, View
+from search.base import Model, Said, View
 from search.calibration import calibrate
 from search.champion.bundle import Bundle, Network, damaged
 from search.champion.disagreement import disagreement
@@ -86,6 +86,15 @@ class _Ear:
         )
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a loaded bundle is made of: its networks, its feature sets' configs, its ensemble."""
+
+    networks: list[tuple[Network, GenreClassifier]]
+    configs: Mapping[str, Any]
+    model: Model
+
+
 class Predictor:
     """A bundle, loaded and ready."""
 
@@ -116,6 +125,12 @@ class Predictor:
             raise damaged(root, "its ensemble combines other members")
         self._ensemble: Any = plugins.load(ensembles, manifest.kind, kind="ensemble")
         self._sets = Conformal(manifest.coverage, manifest.least_proba, by_group=False)
+
+    @property
+    def parts(self) -> Parts:
+        """What it is made of, for who makes something else of it."""
+        configs = {name: ear.config for name, ear in self._ears.items()}
+        return Parts(self._networks, configs, self._model)
 
     def of_file(self, path: str | Path) -> Guess:
         """What a file is.

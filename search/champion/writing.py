@@ -1,7 +1,6 @@
 """Writes bundles: whole under their final name, or not at all.
 
-`search.champion.pack` fills one from a study, `chorale export` copies a champion's,
-`search.champion.compress` makes small ones.
+`search.champion.pack` fills one from a study, `chorale export` copies a champion's.
 """
 
 import shutil

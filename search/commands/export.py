@@ -16,7 +16,7 @@ CHAMPIONS = "champions"
 """Before a champion's name, where a study has the same."""
 
 HELP = """\
-usage: chorale export STUDY|CHAMPION [--to FOLDER] [--runs FOLDER] [--store URL]
+usage: chorale export STUDY|CHAMPION [--to FOLDER] [--onnx FILE] [--runs FOLDER] [--store URL]
 
 Packs the ensemble of a finished study into one folder with everything that prediction needs:
 networks, ensemble, calibration, labels, a model card. No pickle is in it, every file is hashed, and
@@ -25,6 +25,8 @@ copied; where a study has the same name, type champions/NAME.
 
   --to FOLDER    where to; a bundle that is there is replaced (RUNS/STUDY/bundle; a champion's
                  has no such place)
+  --onnx FILE    also all of it as one ONNX graph, from a mono waveform at the rate that is told to
+                 the probabilities; needs pip install 'chorale[onnx]'
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
 """
@@ -35,7 +37,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    given = study_words(words, options=["to"])
+    given = study_words(words, options=["to", "onnx"])
     name = given.named("export")
     to = Path(given.options["to"]).expanduser() if "to" in given.options else None
     shelf = champion_of(given.runs, name)
@@ -47,7 +49,20 @@ def run(words: Sequence[str]) -> int:
         f"{len(manifest.networks)} networks, {size_mb:.1f} MB, {bundle.digest[:12]}\n"
         f"try it: chorale predict FILE --bundle {bundle.paths.root}"
     )
+    if "onnx" in given.options:
+        _export_onnx(bundle, Path(given.options["onnx"]).expanduser())
     return 0
+
+
+def _export_onnx(bundle: "Bundle", to: Path) -> None:
+    from search.champion.onnx_file import export_onnx, whole_of
+    from search.champion.predictor import Predictor
+
+    whole = whole_of(Predictor(bundle))
+    export_onnx(whole, to)
+    console().print(
+        f"{to}: waveform at {whole.sample_rate} Hz -> proba, each; {to.stat().st_size / 1e6:.1f} MB"
+    )
 
 
 def champion_of(runs: Runs, name: str) -> "Shelf | None":

@@ -63,7 +63,7 @@ def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small frozen encoder, as TorchScript."""
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("encoder") / "ears.pt"
-    torch.jit.save(torch.jit.script(Encoder()), file)  # type: ignore[no-untyped-call]
+    torch.jit.save(torch.jit.script(Encoder()), file)
     return file
 
 

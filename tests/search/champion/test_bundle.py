@@ -129,6 +129,18 @@ def test_a_champion_is_exported_and_asked_by_its_name(
     assert "there is no champion 'nobody'" in err[1]
 
 
+def test_what_cannot_be_a_graph_is_told_in_one_line(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed (pip install '.[onnx]')")
+    words = ["export", "s", "--runs", str(study), "--to", str(tmp_path / "b")]
+    assert main([*words, "--onnx", str(tmp_path / "s.onnx")]) == 1
+    err = capsys.readouterr().err
+    assert "ensemble 'fusion': it is computed with numpy alone" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "s.onnx").exists()
+
+
 @pytest.mark.parametrize("which", ["ensemble.safetensors", "networks", "README.md"])
 def test_a_flipped_bit_is_refused(bundle: Path, tmp_path: Path, which: str) -> None:
     broken = tmp_path / "b"

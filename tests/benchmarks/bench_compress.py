@@ -1,0 +1,81 @@
+"""Latency of a bundle's prediction of a 30-s clip on one thread, by PyTorch and as an ONNX graph.
+
+    python tests/benchmarks/bench_compress.py BUNDLE [--rounds 30]
+
+Features are included, decoding is not. Beside the time that passed stands the processor's time,
+which other work on the machine does not lengthen as much. In one run, on one thread.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from search.champion.bundle import Bundle
+from search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
+from search.champion.predictor import Predictor
+
+CLIP_S = 30.0
+
+
+def clip(sample_rate: int) -> np.ndarray:
+    """Noise and a gliding tone."""
+    rng = np.random.default_rng(0)
+    n = round(CLIP_S * sample_rate)
+    tone = 0.2 * np.sin(np.cumsum(np.linspace(0.02, 0.6, n)))
+    return (tone + 0.05 * rng.standard_normal(n)).astype(np.float32)
+
+
+def times_ms(ask: Callable[[], object], rounds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wall and processor time of each round, after three that warm up."""
+    wall, processor = [], []
+    for i in range(rounds + 3):
+        began, worked = time.perf_counter(), time.process_time()
+        ask()
+        if i >= 3:
+            wall.append(1e3 * (time.perf_counter() - began))
+            processor.append(1e3 * (time.process_time() - worked))
+    return np.array(wall), np.array(processor)
+
+
+def main() -> None:
+    """Prints the table."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("bundle", type=Path)
+    words.add_argument("--rounds", type=int, default=30)
+    given = words.parse_args()
+    torch.set_num_threads(1)
+    predictor = Predictor(Bundle.open(given.bundle))
+    whole = whole_of(predictor)
+    wave = clip(whole.sample_rate)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "whole.onnx"
+        export_onnx(whole, path)
+        graph = OnnxGraph.open(path)
+        sizes_mb = {
+            "PyTorch": sum(f.stat().st_size for f in given.bundle.rglob("*") if f.is_file()) / 1e6,
+            "ONNX": path.stat().st_size / 1e6,
+        }
+        asks: dict[str, Callable[[], object]] = {
+            "PyTorch": lambda: predictor.of_waveform(wave, whole.sample_rate),
+            "ONNX": lambda: graph.run(wave),
+        }
+        print(f"{len(predictor.parts.networks)} networks, {CLIP_S:.0f} s at {whole.sample_rate} Hz")
+        print("| variant | p50 ms | p99 ms | p50 ms of processor | MB |")
+        print("|---|---|---|---|---|")
+        for name, ask in asks.items():
+            wall, processor = times_ms(ask, given.rounds)
+            print(
+                f"| {name} | {np.median(wall):.1f} | {np.percentile(wall, 99):.1f} "
+                f"| {np.median(processor):.1f} | {sizes_mb[name]:.2f} |"
+            )
+        said = predictor.of_waveform(wave, whole.sample_rate).proba
+        print(f"furthest apart: {np.abs(said - graph.run(wave)[0]).max():.1e}")
+
+
+if __name__ == "__main__":
+    main()
