@@ -16,7 +16,8 @@ CHAMPIONS = "champions"
 """Before a champion's name, where a study has the same."""
 
 HELP = """\
-usage: chorale export STUDY|CHAMPION [--to FOLDER] [--onnx FILE] [--runs FOLDER] [--store URL]
+usage: chorale export STUDY|CHAMPION [--to FOLDER] [--onnx FILE [--int8]] [--runs FOLDER]
+                      [--store URL]
 
 Packs the ensemble of a finished study into one folder with everything that prediction needs:
 networks, ensemble, calibration, labels, a model card. No pickle is in it, every file is hashed, and
@@ -27,6 +28,7 @@ copied; where a study has the same name, type champions/NAME.
                  has no such place)
   --onnx FILE    also all of it as one ONNX graph, from a mono waveform at the rate that is told to
                  the probabilities; needs pip install 'chorale[onnx]'
+  --int8         the graph's dense layers with 8 bits a weight, which changes what it says a little
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
 """
@@ -37,8 +39,10 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    given = study_words(words, options=["to", "onnx"])
+    given = study_words(words, options=["to", "onnx"], flags=["int8"])
     name = given.named("export")
+    if "int8" in given.flags and "onnx" not in given.options:
+        raise UserError("--int8 is about the ONNX graph, but none is asked for; add --onnx FILE")
     to = Path(given.options["to"]).expanduser() if "to" in given.options else None
     shelf = champion_of(given.runs, name)
     bundle = export(given, name, to) if shelf is None else export_champion(shelf, name, to)
@@ -50,16 +54,21 @@ def run(words: Sequence[str]) -> int:
         f"try it: chorale predict FILE --bundle {bundle.paths.root}"
     )
     if "onnx" in given.options:
-        _export_onnx(bundle, Path(given.options["onnx"]).expanduser())
+        graph = Path(given.options["onnx"]).expanduser()
+        _export_onnx(bundle, graph, small="int8" in given.flags)
     return 0
 
 
-def _export_onnx(bundle: "Bundle", to: Path) -> None:
+def _export_onnx(bundle: "Bundle", to: Path, *, small: bool) -> None:
     from search.champion.onnx_file import export_onnx, whole_of
     from search.champion.predictor import Predictor
 
     whole = whole_of(Predictor(bundle))
     export_onnx(whole, to)
+    if small:
+        from search.champion.quantise import quantise
+
+        quantise(to, to)
     console().print(
         f"{to}: waveform at {whole.sample_rate} Hz -> proba, each; {to.stat().st_size / 1e6:.1f} MB"
     )

@@ -19,6 +19,7 @@ pytest.importorskip("onnx", reason="onnx is not installed (pip install '.[onnx]'
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install '.[onnx]')")
 
 from search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
+from search.champion.quantise import quantise
 
 RATE = 8_000
 LENGTHS_S = (0.05, 0.9, 2.03, 5.5, 13.0)
@@ -129,3 +130,22 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match="export the bundle again"):
         OnnxGraph.open(tmp_path / "x.onnx")
+
+
+def test_eight_bits_say_nearly_the_same_and_hear_as_before(
+    make_bundle: Any, tmp_path: Path
+) -> None:
+    import onnx
+
+    bundle = make_bundle(tmp_path / "b", [("cnn", "mel", {"dense": 256}, {})])
+    whole, small = tmp_path / "whole.onnx", tmp_path / "small.onnx"
+    export_onnx(whole_of(Predictor(Bundle.open(bundle))), whole)
+    quantise(whole, small)
+    assert small.stat().st_size < whole.stat().st_size
+    kinds = {one.name: one.data_type for one in onnx.load(str(small)).graph.initializer}
+    assert kinds["ears.mel.power.second"] == onnx.TensorProto.FLOAT
+    assert onnx.TensorProto.INT8 in kinds.values()
+    waves = [clip(3.0, seed) for seed in range(5)]
+    expected = [OnnxGraph.open(whole).run(wave)[0] for wave in waves]
+    found = [OnnxGraph.open(small).run(wave)[0] for wave in waves]
+    assert np.abs(np.array(found) - np.array(expected)).max() < 0.05
