@@ -1,4 +1,4 @@
-"""Latency of a bundle's prediction of a 30-s clip on one thread, by PyTorch and as an ONNX graph.
+"""Latency of a bundle's prediction of a 30-s clip on one thread, by PyTorch and as ONNX graphs.
 
     python tests/benchmarks/bench_compress.py BUNDLE [--rounds 30]
 
@@ -18,6 +18,7 @@ import torch
 from search.champion.bundle import Bundle
 from search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
 from search.champion.predictor import Predictor
+from search.champion.quantise import quantise
 
 CLIP_S = 30.0
 
@@ -55,14 +56,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "whole.onnx"
         export_onnx(whole, path)
-        graph = OnnxGraph.open(path)
+        quantise(path, small := Path(folder) / "small.onnx")
+        graph, eight = OnnxGraph.open(path), OnnxGraph.open(small)
         sizes_mb = {
             "PyTorch": sum(f.stat().st_size for f in given.bundle.rglob("*") if f.is_file()) / 1e6,
             "ONNX": path.stat().st_size / 1e6,
+            "ONNX, 8 bits": small.stat().st_size / 1e6,
         }
         asks: dict[str, Callable[[], object]] = {
             "PyTorch": lambda: predictor.of_waveform(wave, whole.sample_rate),
             "ONNX": lambda: graph.run(wave),
+            "ONNX, 8 bits": lambda: eight.run(wave),
         }
         print(f"{len(predictor.parts.networks)} networks, {CLIP_S:.0f} s at {whole.sample_rate} Hz")
         print("| variant | p50 ms | p99 ms | p50 ms of processor | MB |")
