@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,6 +149,12 @@ class LedgerReader:
     def n_looks(self, split: str) -> int:
         """How often a locked test set has been looked at by now."""
         query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
+        return int(self._database.read(lambda c: c.execute(query).scalar_one()))
+
+    def n_looks_of(self, studies: Collection[str]) -> int:
+        """How often these studies have looked at their locked test sets by now."""
+        of_them = tables.looks.c.study.in_(list(studies))
+        query = sa.select(sa.func.count()).select_from(tables.looks).where(of_them)
         return int(self._database.read(lambda c: c.execute(query).scalar_one()))
 
     def _study(self, study: str) -> Any:
