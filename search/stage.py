@@ -4,12 +4,14 @@ Joins what `search.sweep` holds to what `search.study` asks for.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
 
 from search import bank, grid, warm_start
 from search.budget import Meter
+from search.combine import Member
 from search.patience import EnsembleWatch
 from search.plan import SEARCH_FOLD
 from search.prepare import Prepared, fingerprint
@@ -63,7 +65,7 @@ def make_warm(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> WarmSta
     """
     sweep = resolved.sweep
     names = warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
-    earlier = [_earlier(ledger, name, sweep.search.objective) for name in names]
+    earlier = [earlier_study(ledger, name, sweep.search.objective) for name in names]
     return warm_start.warm_start(
         resolved.space,
         fingerprint(resolved, prepared),
@@ -72,7 +74,8 @@ def make_warm(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> WarmSta
     )
 
 
-def _earlier(ledger: Ledger, name: str, objective: str) -> Earlier:
+def earlier_study(ledger: Ledger, name: str, objective: str) -> Earlier:
+    """What the ledger knows of a study that another may learn from."""
     told = ledger.fingerprint(name)
     at = rung(int(told.get("number of epochs", 1)))
     same_objective = told.get("search", {}).get("objective") == objective
@@ -87,3 +90,15 @@ def _earlier(ledger: Ledger, name: str, objective: str) -> Earlier:
         if same_objective and at in trial.intermediate_values
     }
     return Earlier(name, told, ledger.rows(name, STAGE), values)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What earlier studies give to a sweep.
+
+    `points` are tried first; `allies` are further members for its ensembles, whose files lie in the
+    study's own folders by then, and lines that say which.
+    """
+
+    points: Callable[[Resolved, Prepared, Ledger], WarmStart] = make_warm
+    allies: Callable[[Resolved, Prepared, Ledger], tuple[list[Member], list[str]]] | None = None

@@ -34,7 +34,7 @@ from search.progress import Progress, TrialsDisplay, states
 from search.resolve import Resolved
 from search.sizing import Sized, learnt
 from search.space import Candidate
-from search.stage import make_meter, make_warm, make_watch
+from search.stage import Lessons, make_meter, make_watch
 from search.store import Ledger, LedgerError, Row
 from search.study import Study, StudyTrials
 from search.tensorboard import HParamsWriter
@@ -43,7 +43,12 @@ from search.workers import Workers, workers
 
 
 def run_sweep(
-    resolved: Resolved, *, resume: bool | None, console: Console, take_over: bool = False
+    resolved: Resolved,
+    *,
+    resume: bool | None,
+    console: Console,
+    take_over: bool = False,
+    lessons: Lessons | None = None,
 ) -> dict[str, Any]:
     """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
 
@@ -52,6 +57,7 @@ def run_sweep(
         resume: go on with the study of that name instead of starting it; None: if there is one.
         take_over: resume it even if another process seems to run it.
         console: where progress is told.
+        lessons: what earlier studies give to it; by default what `search.warm_start` says.
 
     Raises:
         UserError, ClusterError: what the user can mend.
@@ -83,7 +89,8 @@ def _run(
                 ledger.reopen(sweep.name, unchanging, about=about, take_over=take_over)
             else:
                 ledger.create(sweep.name, unchanging, about=about)
-            sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete)
+            given = lessons or Lessons()
+            sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete, given)
             try:
                 sitting.run()
             except BaseException:
@@ -126,6 +133,7 @@ class _Sitting:
     crew: Workers
     progress: Progress
     was_complete: bool
+    lessons: Lessons
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
@@ -151,6 +159,11 @@ class _Sitting:
         members, left_out = read_members(self.paths, self.prepared.split, finished)
         for line in left_out:
             self.progress.stage("finalists", escape(line))
+        if self.lessons.allies is not None:
+            allies, told = self.lessons.allies(self.resolved, self.prepared, self.ledger)
+            members += allies
+            for line in told:
+                self.progress.stage("finalists", escape(line))
         baselines = self._baselines()
         judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
         for line in judged.more["cautions"]:
@@ -171,7 +184,7 @@ class _Sitting:
                 self.resolved, self.prepared, candidate, number
             ),
             keep=self._keep_trial,
-            warm=lambda: make_warm(self.resolved, self.prepared, self.ledger),
+            warm=lambda: self.lessons.points(self.resolved, self.prepared, self.ledger),
             watch=make_watch(self.resolved, self.prepared, self.ledger),
             files=self.paths.trial,
         )
