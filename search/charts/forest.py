@@ -24,7 +24,11 @@ class Estimate:
     lead: str = ""
 
 
-def forest(rows: Sequence[Estimate]) -> Markup:
+def forest(
+    rows: Sequence[Estimate],
+    *,
+    title: str = "Test accuracy of every ensemble and baseline, with 95 % intervals",
+) -> Markup:
     """Draws the rows in the order given, with a gap before the first baseline.
 
     Source: Lewis and Clarke 2001, "Forest plots: trying to see the wood and the trees",
@@ -58,7 +62,7 @@ def forest(rows: Sequence[Estimate]) -> Markup:
     return svg.chart(
         "forest",
         *marks,
-        title="Test accuracy of every ensemble and baseline, with 95 % intervals",
+        title=title,
         desc=f"Highest: {best.name}. " + "; ".join(said) + ".",
         height=bottom + 28,
     )
