@@ -4,6 +4,7 @@ Every other file asks here, so a layout can change in one place.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,6 +46,10 @@ class Runs:
     def study(self, name: str) -> "StudyPaths":
         """The files of one study."""
         return StudyPaths(self.root / name)
+
+    def nightly(self, name: str) -> "NightlyPaths":
+        """The files of a schedule: what its nights were, and what they share."""
+        return NightlyPaths(self.root / "nightly" / name)
 
     def champion(self, name: str) -> "ChampionPaths":
         """The bundles that have been champion under a name."""
@@ -225,6 +230,69 @@ class ChampionPaths:
     def bundle(self, digest: str) -> BundlePaths:
         """The bundle of that content."""
         return BundlePaths(self.root / "bundles" / digest)
+
+
+@dataclass(frozen=True)
+class NightlyPaths:
+    """The files of a schedule of nights."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs a night; says who it is."""
+        return self.root / "lock"
+
+    @property
+    def locked_json(self) -> Path:
+        """The test tracks that all nights have in common, as they were when they were locked."""
+        return self.root / "locked.json"
+
+    @property
+    def trend_html(self) -> Path:
+        """A line for each night."""
+        return self.root / "trend.html"
+
+    @property
+    def trend_csv(self) -> Path:
+        """The same for scripts."""
+        return self.root / "trend.csv"
+
+    @property
+    def nights(self) -> Path:
+        """The folder of the nights, one each, named by its date."""
+        return self.root / "nights"
+
+    def night(self, night: date) -> "NightPaths":
+        """The files of one night."""
+        return NightPaths(self.nights / night.isoformat())
+
+
+@dataclass(frozen=True)
+class NightPaths:
+    """The files of one night; its study lies beside those of other sweeps."""
+
+    root: Path
+
+    @property
+    def record_json(self) -> Path:
+        """What became of it: the one truth about a night."""
+        return self.root / "night.json"
+
+    @property
+    def report_html(self) -> Path:
+        """The morning's page."""
+        return self.root / "report.html"
+
+    @property
+    def data_json(self) -> Path:
+        """The content, label and group of every track of that night."""
+        return self.root / "data.json"
+
+    @property
+    def bundle(self) -> BundlePaths:
+        """The candidate, until it is promoted or not."""
+        return BundlePaths(self.root / "bundle")
 
 
 @dataclass(frozen=True)
