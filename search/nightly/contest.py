@@ -1,0 +1,146 @@
+"""Candidate and champion on the same locked tracks: what each says of them, and what the gate says.
+
+The candidate has said it in its sweep, at the night's one look. The champion said it when it was a
+candidate; of tracks that it has not met it is asked now, by its bundle.
+"""
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datasets import audio
+from datasets.errors import UserError
+from search.base import Proba
+from search.champion.bundle import Bundle
+from search.champion.gate import Contender, Decision, Gate, decide
+from search.evaluate import score
+from search.headline import read_headline
+from search.paths import StudyPaths
+from search.truth import Truth, read_truth
+
+N_TIMED = 5
+"""So many tracks are asked about to time a prediction; the middle one counts."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A decision, and the test scores (JSON-ready) of both; the champion's are None without one."""
+
+    decision: Decision
+    candidate: dict[str, object]
+    champion: dict[str, object] | None
+    latency_ms: float
+    size_mb: float
+
+
+def contest(
+    candidate: Bundle,
+    champion: Bundle | None,
+    *,
+    mine: StudyPaths,
+    theirs: StudyPaths | None,
+    tracks: pd.DataFrame,
+    gate: Gate,
+    seed: int,
+) -> Contest:
+    """Decides between both on the test tracks of tonight's study.
+
+    Args:
+        candidate: tonight's.
+        champion: who is in use.
+        mine: tonight's study.
+        theirs: the champion's study, if it is there.
+        tracks: tonight's, with track_id, path and content.
+        gate: the rules.
+        seed: of the draws.
+
+    Raises:
+        UserError: the champion does not know tonight's classes, or a track cannot be heard.
+    """
+    truth = read_truth(mine)
+    said = None if truth is None else read_headline(mine, truth)
+    if truth is None or said is None:
+        raise UserError(f"the study in '{mine.root}' lacks what its ensemble said; run it again")
+    ids = truth.split.test_ids
+    labels, groups = truth.labels(ids), truth.groups(ids)
+    size_mb = size_of(candidate.paths.root) / 1e6
+    paths_of = dict(zip(tracks["track_id"].astype(str), tracks["path"].astype(str), strict=True))
+    latency_ms = _latency_ms(candidate, [paths_of[name] for name in ids[:N_TIMED]])
+    mine_said = Contender(said.test, latency_ms, size_mb)
+    rival = None
+    if champion is not None:
+        rival = Contender(said_of(champion, truth, theirs=theirs, paths=paths_of))
+    decision = decide(mine_said, rival, labels, groups, truth.class_names, gate, seed=seed)
+    return Contest(
+        decision,
+        score(said.test, labels, groups, seed=seed).as_dict(),
+        None if rival is None else score(rival.proba, labels, groups, seed=seed).as_dict(),
+        latency_ms,
+        size_mb,
+    )
+
+
+def said_of(
+    champion: Bundle, truth: Truth, *, theirs: StudyPaths | None, paths: dict[str, str]
+) -> Proba:
+    """What the champion says of the test tracks, (n_test, n_classes) in the truth's classes.
+
+    From its own study's bank where that is about the very same test tracks, else from its bundle.
+    """
+    kept = None if theirs is None else _kept(champion, truth, theirs)
+    if kept is not None:
+        return kept
+    from search.champion.predictor import Predictor
+
+    predictor = Predictor(champion)
+    rows = [predictor.of_file(Path(paths[name])).proba for name in truth.split.test_ids]
+    at = {name: i for i, name in enumerate(champion.manifest.labels)}
+    proba = np.zeros((len(rows), len(truth.class_names)))
+    for i, name in enumerate(truth.class_names):
+        if name in at:  # of a class that came later it knows nothing
+            proba[:, i] = [row[at[name]] for row in rows]
+    left = 1 - proba.sum(axis=1, keepdims=True)  # what it gives to classes that are gone
+    return proba + left / len(truth.class_names)
+
+
+def _kept(champion: Bundle, truth: Truth, theirs: StudyPaths) -> Proba | None:
+    before = read_truth(theirs)
+    if before is None or before.class_names != truth.class_names:
+        return None
+    if before.split.test_ids != truth.split.test_ids or champion.manifest.study != theirs.root.name:
+        return None
+    said = read_headline(theirs, before)
+    return None if said is None else said.test
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _latency_ms(bundle: Bundle, files: list[str]) -> float:
+    """The middle time that a prediction takes, from a decoded recording, in milliseconds."""
+    from search.champion.predictor import Predictor
+
+    predictor, took_ms = Predictor(bundle), []
+    for file in files:
+        waveform, sample_rate = audio.load(Path(file))
+        began = time.perf_counter()
+        predictor.of_waveform(waveform, sample_rate)
+        took_ms.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(took_ms)
+
+
+def looks_allowed(confidence: float) -> int:
+    """How many nights a test set is good for.
+
+    Each night on which the candidate is no better promotes one nevertheless with a probability of
+    at most 1 - `confidence`. It is worn out when one such promotion in so many nights is more
+    likely than none.
+    """
+    return max(1, math.floor(math.log(0.5) / math.log(confidence)))
