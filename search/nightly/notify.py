@@ -1,0 +1,98 @@
+"""Tells people of a night: the verdict, three numbers and a link, by apprise or a plain webhook.
+
+What cannot be delivered is said and kept, and never fails a night.
+"""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from search.nightly.config import Nightly
+from search.nightly.records import Night
+
+TIMEOUT_S = 10.0
+
+
+def message(nightly: Nightly, night: Night) -> dict[str, Any]:
+    """What is told, JSON-ready: `title` and `body` for people, the same in parts for programs."""
+    candidate, champion = night.figures.get("candidate"), night.figures.get("champion")
+    difference = night.figures.get("difference")
+    accuracy = None if candidate is None else candidate["accuracy"]
+    rival = None if champion is None else champion["accuracy"]
+    numbers = [] if accuracy is None else [f"candidate {accuracy:.1%}"]
+    numbers += [] if rival is None else [f"champion {rival:.1%}"]
+    numbers += [] if difference is None else [f"difference {100 * difference:+.1f} points"]
+    link = link_of(nightly, night)
+    return {
+        "schedule": nightly.name,
+        "date": night.date.isoformat(),
+        "verdict": night.word,
+        "reason": night.reason,
+        "candidate_accuracy": accuracy,
+        "champion_accuracy": rival,
+        "difference": difference,
+        "link": link,
+        "exit_code": night.code,
+        "title": f"{nightly.name}, {night.date}: {night.word}",
+        "body": "\n".join(filter(None, [night.reason, ", ".join(numbers), link])),
+    }
+
+
+def link_of(nightly: Nightly, night: Night) -> str:
+    """Where the morning's page is: an address where `notify.link` is set, else its file."""
+    page = nightly.paths.night(night.date).report_html
+    base = nightly.ballot.notify.link
+    if base is None:
+        return str(page.absolute())
+    return f"{base.rstrip('/')}/{page.relative_to(nightly.runs.root).as_posix()}"
+
+
+def notify(nightly: Nightly, night: Night) -> list[str]:
+    """Tells everybody; gives a line for each of them that was told, or could not be, and why."""
+    settings, told = nightly.ballot.notify, message(nightly, night)
+    said = []
+    if settings.webhook is not None:
+        url = os.path.expandvars(settings.webhook)
+        said.append(f"webhook at {_host(url)}: {_post(url, told)}")
+    if settings.urls:
+        said.append(
+            f"apprise: {_apprise([os.path.expandvars(url) for url in settings.urls], told)}"
+        )
+    return said
+
+
+def _post(url: str, told: dict[str, Any]) -> str:
+    # `text` is what Slack, Mattermost and the like show of a message
+    body = json.dumps({**told, "text": f"{told['title']}\n{told['body']}"}).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "chorale"}
+    request = urllib.request.Request(url, data=body, headers=headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S):
+            return "told"
+    except urllib.error.HTTPError as error:
+        return f"not told: it answered {error.code}"
+    except (OSError, ValueError) as error:  # the URL holds a secret and is not shown
+        return f"not told: {type(getattr(error, 'reason', error)).__name__}"
+
+
+def _apprise(urls: list[str], told: dict[str, Any]) -> str:
+    import apprise
+
+    kinds = {0: apprise.NotifyType.SUCCESS, 10: apprise.NotifyType.INFO}
+    kind = kinds.get(told["exit_code"], apprise.NotifyType.WARNING)
+    service = apprise.Apprise()
+    bad = sum(not service.add(url) for url in urls)
+    done = service.notify(title=told["title"], body=told["body"], notify_type=kind)
+    if bad:
+        return f"{bad} of {len(urls)} URLs are none that it knows"
+    return f"told {len(urls)}" if done else "at least one of its services could not be told"
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "an unreadable address"
+    except ValueError:
+        return "an unreadable address"

@@ -1,0 +1,118 @@
+"""The morning's page of a night, and the trend page with a line for each; both whole in a file."""
+
+import csv
+import io
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from datasets.atomic import write_text
+from search.champion.shelf import Shelf
+from search.charts.forest import Estimate, forest
+from search.charts.svg import clean
+from search.charts.trend import trend
+from search.nightly import words
+from search.nightly.config import Nightly
+from search.nightly.records import Night, Records
+from search.page.page import TEMPLATES as SHARED
+
+TEMPLATES = Path(__file__).parent / "templates"
+COLUMNS = ("date", "word", "champion", "interval", "candidate", "difference", "tracks", "trials",
+           "took", "why")  # fmt: skip
+"""Of `trend.csv`."""
+
+
+def write_pages(nightly: Nightly, records: Records, night: Night) -> None:
+    """Writes the page of a night, and the schedule's trend anew."""
+    page = _rendered("night.html", **_of_night(nightly, night))
+    write_text(records.night(night.date).report_html, page)
+    every = records.all()
+    write_text(nightly.paths.trend_html, _rendered("trend.html", **_of_all(nightly, every)))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(words.row(one, "") for one in every)
+    write_text(nightly.paths.trend_csv, text.getvalue())
+
+
+def _of_night(nightly: Nightly, night: Night) -> dict[str, Any]:
+    figures = night.figures
+    study = nightly.runs.study(night.study) if night.study else None
+    links = [("all nights", "../../trend.html")]
+    if study is not None and study.report_html.is_file():
+        links.append(("the night's study", f"../../../../{night.study}/{study.report_html.name}"))
+    runs = "" if nightly.sweep.runs == "runs" else f" --runs {nightly.sweep.runs}"
+    name = nightly.champion
+    commands = [f"chorale champion show {name}{runs}", f"chorale champion history {name}{runs}"]
+    if night.word == "PROMOTED":
+        commands.append(f"chorale champion rollback {name}{runs}")
+    elif night.word in ("KEPT", "INCONCLUSIVE"):
+        commands.append(f"chorale champion promote {night.study} --as {name}{runs}")
+    elif night.word in ("REFUSED", "FAILED"):
+        commands = [f"chorale nightly {nightly.file} --night {night.date}"]
+    return {
+        "title": f"Night of {night.date}",
+        "kicker": f"Chorale · nightly · {nightly.name}",
+        "dateline": f"{night.word.lower()}, ended {night.ended_utc}",
+        "lede": words.lede(night),
+        "notes": words.notes(night),
+        "tiles": words.tiles(night),
+        "drawing": _duel(night),
+        "n_test": figures["candidate"]["n"] if "candidate" in figures else 0,
+        "sections": words.sections(night),
+        "commands": commands,
+        "links": links,
+    }
+
+
+def _duel(night: Night) -> Markup | None:
+    """Candidate and champion, one above the other."""
+    both = (("candidate", "chosen"), ("champion", "ensemble"))
+    found = [(name, kind, night.figures.get(name)) for name, kind in both]
+    rows = [
+        Estimate(name, one["accuracy"], one["ci95"][0], one["ci95"][1], kind)  # type: ignore[arg-type]
+        for name, kind, one in found
+        if one is not None
+    ]
+    title = "Test accuracy of candidate and champion, with 95 % intervals"
+    return forest(rows, title=title) if len(rows) == 2 else None
+
+
+def _of_all(nightly: Nightly, every: list[Night]) -> dict[str, Any]:
+    schedule, last = nightly.ballot.schedule, every[-1]
+    rows = [words.row(one, _link(nightly, one)) for one in reversed(every)]
+    reigns = Shelf(nightly.runs.champion(nightly.champion)).history()
+    return {
+        "title": nightly.name,
+        "kicker": "Chorale · nightly · trend",
+        "dateline": f"every night from {schedule.at} to {schedule.until}, {schedule.zone}",
+        "lede": f"{last.date}: {words.lede(last)}",
+        "notes": words.notes(last),
+        "tiles": words.trend_tiles(every),
+        "drawing": trend([words.mark(one) for one in every]),
+        "rows": rows,
+        "reigns": list(reversed(reigns)),
+    }
+
+
+def _link(nightly: Nightly, night: Night) -> str:
+    page = nightly.paths.night(night.date).report_html
+    return page.relative_to(nightly.paths.root).as_posix() if page.is_file() else ""
+
+
+def _rendered(name: str, **values: Any) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    made = environment.get_template(name).render(
+        **values,
+        style=Markup((SHARED / "style.css").read_text(encoding="utf-8")),
+        chorale_version=metadata.version("chorale"),
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    )
+    return clean(made)

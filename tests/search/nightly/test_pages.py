@@ -1,0 +1,80 @@
+"""The pages of a night and of a schedule: what they say, and that nothing in them is markup."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from html.parser import HTMLParser
+
+from search.nightly.config import Nightly
+from search.nightly.pages import write_pages
+from search.nightly.records import Night, Records
+
+
+class _Tags(HTMLParser):
+    """Fails where tags do not close in order."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def _checked(text: str) -> str:
+    tags = _Tags()
+    tags.feed(text)
+    assert tags.open == []
+    return text
+
+
+def test_a_page_tells_the_verdict_and_escapes_its_reason(
+    nightly: Nightly, recorded: Callable[..., Night]
+) -> None:
+    records = Records(nightly.paths)
+    night = recorded(2, "KEPT")
+    write_pages(nightly, records, night)
+    page = _checked(records.night(night.date).report_html.read_text())
+    assert "KEPT: because &lt;it&gt; is." in page
+    assert "80.0%" in page
+    assert "chorale champion promote tiny-2026-11-02 --as tiny" in page
+    assert "worn out" not in page
+
+
+def test_the_trend_has_a_line_for_every_night_however_it_ended(
+    nightly: Nightly, recorded: Callable[..., Night]
+) -> None:
+    records = Records(nightly.paths)
+    recorded(2, "PROMOTED", 0.6)
+    recorded(3, "KEPT", 0.7)
+    records.miss((date(2026, 11, 4),), "UTC")
+    records.write(Night(date(2026, 11, 5), "refused", "UTC", reason="labels moved"))
+    records.write(Night(date(2026, 11, 6), "failed", "UTC", reason="no room"))
+    last = recorded(7, "INCONCLUSIVE", 0.8)
+    write_pages(nightly, records, last)
+    page = _checked(nightly.paths.trend_html.read_text())
+    words = ("PROMOTED", "KEPT", "MISSED", "REFUSED", "FAILED", "INCONCLUSIVE")
+    assert all(f">{word}</span>" in page for word in words)
+    with nightly.paths.trend_csv.open() as file:
+        assert [line["word"] for line in csv.DictReader(file)] == list(words)
+
+
+def test_a_worn_out_test_set_and_a_moved_sentinel_are_said(
+    nightly: Nightly, recorded: Callable[..., Night]
+) -> None:
+    records = Records(nightly.paths)
+    moved = {"reason": "it fell", "then": 0.9, "now": 0.4, "moved": True}
+    night = recorded(14, "KEPT", sentinel=moved)
+    night = records.write(replace(night, state="refused", reason="it fell"))
+    write_pages(nightly, records, night)
+    page = _checked(records.night(night.date).report_html.read_text())
+    assert "The test set is worn out: it has been looked at 14 times" in page
+    assert "The sentinel moved: it fell." in page
+    assert "chorale nightly" in page
