@@ -51,6 +51,12 @@ COMMANDS: Mapping[str, Command] = {
     "report": Command("one page about a study, to be read in a browser", _in("report")),
     "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
     "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
+    "nightly": Command("one night of a schedule, and its verdict", _in("nightly")),
+    "schedule run": Command("stay, and call each night when it is due", _in("schedule_run")),
+    "champion show": Command("who is champion, and why", _in("champion_show")),
+    "champion history": Command("who was champion, and when", _in("champion_history")),
+    "champion promote": Command("make a study's ensemble the champion", _in("champion_promote")),
+    "champion rollback": Command("bring the last champion back", _in("champion_rollback")),
     "tensorboard": Command(
         "curves, parameters, pictures and embeddings in a browser", _in("tensorboard")
     ),
@@ -138,5 +144,5 @@ def _help() -> str:
         "usage: chorale COMMAND ...   (chorale COMMAND --help says more)",
         "",
     ]
-    lines += [f"  {name:<12} {command.help}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<17} {command.help}" for name, command in COMMANDS.items()]
     return "\n".join(lines)

@@ -1,0 +1,81 @@
+"""`chorale nightly NIGHTLY.yaml`: one night, and a verdict in the morning."""
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+
+HELP = """\
+usage: chorale nightly NIGHTLY.yaml [--night YYYY-MM-DD] [--accept] [--key value ...]
+
+Runs the night that is due, and exits; cron, systemd, Kubernetes or `chorale schedule run` call it.
+Each date is run once, whoever calls: a second call says what became of it. A night that broke off
+goes on where it stood; after an outage the latest night is run, and the others are noted as missed.
+
+  NIGHTLY.yaml       a nightly file, or a shipped one: nightly_demo, nightly_gtzan, nightly_fma
+  --night DATE       run the night of that date, whatever the clock says
+  --accept           take the data as it is, whatever changed since the last night
+  --key value        set what stands in the file: --budget.trials 8, --gate.min_gain 0.01
+
+A nightly file holds a sweep's keys (chorale sweep --help) or `sweep: NAME`, and besides:
+
+  schedule   at, until (HH:MM), zone            when a night begins, and when its search ends
+  gate       confidence, min_gain, class_floor, max_latency_ms, max_size_mb
+  changes    sync, max_relabelled, max_gone, confidence
+  retention  top, max_gb                        whose weights are kept
+  notify     urls, webhook, link                who is told
+  champion   a name; earlier, max_looks         how many nights teach, and use a test set
+
+Exit codes: 0 promoted or kept, 10 inconclusive, 20 the data was refused, 75 another night is being
+run, 1 it failed.
+"""
+
+BUSY = 75
+FLAGS = ("--accept",)
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    from datasets.errors import UserError
+    from search import yaml_file
+    from search.nightly.config import load
+    from search.nightly.lock import BusyError
+
+    rest = [word for word in words if word not in FLAGS]
+    if not rest or rest[0].startswith("--"):
+        raise UserError(
+            "expected a nightly file; type: chorale nightly NIGHTLY.yaml (nightly_demo is one)"
+        )
+    file, dotted = rest[0], yaml_file.overrides(rest[1:])
+    night = _date(dotted.pop("night", None))
+    nightly = load(file, dotted)
+
+    from rich.console import Console
+
+    from search.nightly.night import run_night
+
+    width = None if sys.stdout.isatty() else 120
+    console = Console(width=width, highlight=False)
+    try:
+        done = run_night(nightly, console=console, night=night, accept="--accept" in words)
+    except BusyError as error:
+        print(f"chorale nightly: {error}", file=sys.stderr)
+        return BUSY
+    if done is None:
+        return 0
+    if done.code not in (0, 10):
+        print(f"chorale nightly: {done.word}: {done.reason}", file=sys.stderr)
+    return done.code
+
+
+def _date(given: object) -> date | None:
+    from datasets.errors import UserError
+
+    if given is None or isinstance(given, date):
+        return given
+    try:
+        return date.fromisoformat(str(given))
+    except ValueError:
+        raise UserError(f"--night should be a date, YYYY-MM-DD, but got '{given}'") from None

@@ -1,0 +1,264 @@
+"""Real nights with tiny networks: the first, a second call of it, the next, and damaged data.
+
+A night that is killed at any step of its end is taken up again; the champion is whole meanwhile.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.champion.gate import Decision, Verdict
+from search.champion.shelf import Shelf
+from search.cli import main
+from search.nightly import contest
+from search.nightly.config import Nightly, load
+from search.nightly.earlier import EACH, Origin, origin_of
+from search.nightly.records import Night, Records
+
+FIRST, SECOND, THIRD = (date(2026, 11, day) for day in (20, 21, 22))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a schedule's nights are run: its file, and a copy of all that they left behind."""
+
+    nightly: Nightly
+    codes: tuple[int, ...]
+    kept: Path
+
+    @property
+    def records(self) -> Records:
+        return Records(self.nightly.paths)
+
+    @property
+    def shelf(self) -> Shelf:
+        return Shelf(self.nightly.runs.champion(self.nightly.champion))
+
+    def night(self, day: date) -> Night:
+        found = self.records.read(day)
+        assert found is not None
+        return found
+
+    def restore(self) -> None:
+        """All files as they were after two nights."""
+        shutil.rmtree(self.nightly.runs.root)
+        shutil.copytree(self.kept, self.nightly.runs.root)
+
+    def call(self, day: date, *more: str) -> int:
+        return main(["nightly", self.nightly.file, "--night", day.isoformat(), *more])
+
+
+@pytest.fixture(scope="module")
+def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> _Place:
+    """A schedule after two nights, of which the first was called twice."""
+    import torch
+
+    torch.set_num_threads(1)  # what forks has no threads to lose
+    root = tmp_path_factory.mktemp("nights")
+    shutil.copytree(corpus, root / "music")
+    file = root / "tiny.yaml"
+    file.write_text(
+        f"""
+dataset: {{name: folder, root: {root / "music"}, group: '(artist.)'}}
+features:
+  mel: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 24}}
+architectures: [cnn]
+audit: {{fingerprint: false}}
+space:
+  cnn: {{n_layers: 2, width: {{choice: [16]}}, pooling: mean_max, dropout: 0.1}}
+  train: {{optimizer: adamw, lr: 0.003, n_masks: 0, mixup_alpha: 0.0, center: false}}
+train: {{crop_s: 0.4, batch_size: 16}}
+budget: {{trials: 5, max_epochs: 2}}
+finalists: {{configs: 1, folds: 2}}
+ensemble: {{kinds: [soft_vote]}}
+cluster: {{address: none}}
+runs: {root / "runs"}
+"""
+    )
+    made = _Place(load(str(file), {}), (), root / "kept")
+    codes = tuple(made.call(day) for day in (FIRST, FIRST, SECOND))
+    shutil.copytree(made.nightly.runs.root, made.kept)
+    return _Place(made.nightly, codes, made.kept)
+
+
+def test_the_first_night_makes_a_champion_and_a_second_call_of_it_does_nothing(
+    place: _Place,
+) -> None:
+    night = place.night(FIRST)
+    assert (night.verdict, place.codes[:2]) == ("PROMOTED", (0, 0))
+    assert place.shelf.history()[0].study == night.study == "tiny-2026-11-20"
+    assert night.figures["looks"] == 1
+    assert place.records.night(FIRST).report_html.is_file()
+
+
+def test_the_next_night_begins_with_the_champions_settings_and_asks_the_gate(
+    place: _Place,
+) -> None:
+    night = place.night(SECOND)
+    assert night.verdict in ("KEPT", "INCONCLUSIVE", "PROMOTED")
+    assert place.codes[2] == night.code
+    assert night.figures["looks"] == 2
+    seen = night.figures["sentinel"]
+    assert seen["then"] is not None
+    assert seen["now"] is not None
+    assert night.figures["taught_by"] == ["tiny-2026-11-20"]
+    assert night.figures["champion"]["n"] == night.figures["candidate"]["n"]
+    first, second = (
+        json.loads(place.nightly.runs.study(place.night(day).study).split_json.read_text())
+        for day in (FIRST, SECOND)
+    )
+    assert first["test_ids"] == second["test_ids"]
+    assert first["hash"] == second["hash"]
+
+
+def test_finalists_of_the_first_night_may_join_the_second_ones_ensemble(place: _Place) -> None:
+    paths = place.nightly.runs.study(place.night(SECOND).study)
+    allies = [folder.name for folder in (paths.root / "finalists").glob("1000?")]
+    assert len(allies) == 1
+    said = paths.finalist(int(allies[0]), fold=0, seed=0).predictions
+    assert said.stat().st_nlink > 1
+
+
+def test_members_of_earlier_nights_are_found_again() -> None:
+    nights = [(2, "b"), (1, "a")]
+    assert origin_of(7, "now", nights) == Origin("now", 7)
+    assert origin_of(2 * EACH + 7, "now", nights) == Origin("b", 7)
+    assert origin_of(3 * EACH + 7, "now", nights) is None
+
+
+def test_damaged_labels_are_refused_and_the_champion_stays(place: _Place) -> None:
+    music = Path(place.nightly.sweep.dataset["root"])
+    moved = sorted((music / "low").glob("low-artist0-*")) + sorted(
+        (music / "low").glob("low-artist1-*")
+    )
+    before = place.shelf.history()
+    for path in moved:
+        path.rename(music / "high" / path.name)
+    try:
+        assert place.call(THIRD) == 20
+        night = place.night(THIRD)
+        assert night.word == "REFUSED"
+        assert "8 of 60 tracks are relabelled" in night.reason
+        assert place.shelf.history() == before
+        assert "REFUSED" in place.nightly.paths.trend_html.read_text()
+    finally:
+        for path in moved:
+            (music / "high" / path.name).rename(path)
+        place.restore()
+
+
+STEPS = (
+    (tempfile, "mkdtemp"), (tempfile, "mkstemp"), (shutil, "copyfile"), (shutil, "rmtree"),
+    (Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "fsync"),
+)  # fmt: skip
+"""What the end of a night does on the disk."""
+
+
+def _in_child(work: Callable[[], int]) -> int:
+    """The exit status of `work` in a process of its own; -9 where it was killed."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _undecided(place: _Place) -> None:
+    """The second night swept, but not decided, and the first one's champion in use."""
+    place.restore()
+    night = place.night(SECOND)
+    place.records.write(replace(night, state="running", verdict="", reason="", candidate=""))
+    pointer = place.shelf.paths.pointer
+    content = json.loads(pointer.read_text())
+    pointer.write_text(json.dumps({"reigns": content["reigns"][:1]}))
+
+
+def _end_of_night(place: _Place, steps: Path, *, die_at: int | None) -> int:
+    """Calls the second night again; it wins. Counts what it does on the disk, and may die at it."""
+    n = 0
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal n
+            n += 1
+            steps.write_text(str(n))
+            if n == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return wrapped
+
+    def won(*args: Any, **kwargs: Any) -> Decision:
+        return Decision(Verdict.PROMOTED, "a test said so", 0.1, 0.05, 0.01)
+
+    contest.decide = won
+    for owner, name in STEPS:
+        setattr(owner, name, counted(getattr(owner, name)))
+    return place.call(SECOND)
+
+
+def _looks(place: _Place) -> int:
+    with sqlite3.connect(place.nightly.runs.root / "chorale.db") as c:
+        return int(c.execute("select count(*) from chorale_looks").fetchone()[0])
+
+
+def _check_kill(place: _Place, tmp_path: Path, die_at: int) -> None:
+    _undecided(place)
+    looks = _looks(place)
+    old = place.shelf.history()[-1].digest
+    code = _in_child(lambda: _end_of_night(place, tmp_path / "n", die_at=die_at))
+    assert code == -signal.SIGKILL
+    champion = place.shelf.current()  # all its hashes fit
+    assert champion is not None
+    code = _in_child(lambda: _end_of_night(place, tmp_path / "n", die_at=None))
+    assert code == 0
+    night, reigns = place.night(SECOND), place.shelf.history()
+    assert (night.state, night.verdict) == ("done", "PROMOTED")
+    assert [one.digest for one in reigns] == [old, night.candidate]
+    after = place.shelf.current()
+    assert after is not None
+    assert _looks(place) == looks
+
+
+def _n_steps(place: _Place, tmp_path: Path) -> int:
+    _undecided(place)
+    assert _in_child(lambda: _end_of_night(place, tmp_path / "n", die_at=None)) == 0
+    return int((tmp_path / "n").read_text())
+
+
+def test_a_night_that_is_killed_at_its_end_leaves_a_whole_champion_and_goes_on(
+    place: _Place, tmp_path: Path
+) -> None:
+    """At some of the steps; `-m heavy` tries all."""
+    n = _n_steps(place, tmp_path)
+    assert n > 20
+    try:
+        for die_at in sorted({max(1, round(n * share)) for share in (0.2, 0.5, 0.8)}):
+            _check_kill(place, tmp_path, die_at)
+    finally:
+        place.restore()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3600)
+def test_a_night_may_be_killed_at_every_step_of_its_end(place: _Place, tmp_path: Path) -> None:
+    n = _n_steps(place, tmp_path)
+    try:
+        for die_at in range(1, n + 1):
+            _check_kill(place, tmp_path, die_at)
+    finally:
+        place.restore()

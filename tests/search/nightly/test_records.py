@@ -1,0 +1,148 @@
+"""A date has one record; who holds the lock is alone; which night is due."""
+
+import multiprocessing
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from datasets.errors import UserError
+from search.nightly import night as night_module
+from search.nightly.calendar import Schedule
+from search.nightly.config import Nightly
+from search.nightly.lock import BusyError, one_at_a_time
+from search.nightly.night import minutes_left, run_night
+from search.nightly.records import Night, Records
+
+
+def _hold(path: Path, ready: Connection) -> None:
+    with one_at_a_time(path, name="tiny"):
+        ready.send("held")
+        ready.recv()
+
+
+def test_a_second_process_is_told_who_runs_a_night_and_may_when_that_one_dies(
+    tmp_path: Path,
+) -> None:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    holder = context.Process(target=_hold, args=(tmp_path / "lock", theirs))
+    holder.start()
+    try:
+        assert ours.recv() == "held"
+        with (
+            pytest.raises(BusyError, match=rf"run already, by .*:{holder.pid} since"),
+            one_at_a_time(tmp_path / "lock", name="tiny"),
+        ):
+            pass
+    finally:
+        holder.kill()
+        holder.join()
+    with one_at_a_time(tmp_path / "lock", name="tiny"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "code"),
+    [
+        ("done", "PROMOTED", 0),
+        ("done", "KEPT", 0),
+        ("done", "INCONCLUSIVE", 10),
+        ("refused", "", 20),
+        ("failed", "PROMOTED", 1),
+    ],
+)
+def test_scripts_are_told_by_the_exit_code(state: str, verdict: str, code: int) -> None:
+    night = Night(date(2026, 11, 1), state, "UTC", verdict=verdict)  # type: ignore[arg-type]
+    assert night.code == code
+
+
+def test_a_record_reads_back_and_a_damaged_one_is_said(
+    nightly: Nightly, recorded: Callable[..., Night]
+) -> None:
+    night = recorded(2, "KEPT")
+    records = Records(nightly.paths)
+    assert records.read(night.date) == night
+    assert records.last() == night
+    records.night(night.date).record_json.write_text("{")
+    with pytest.raises(UserError, match="what became of the night cannot be read"):
+        records.all()
+
+
+def _says_run(monkeypatch: pytest.MonkeyPatch) -> list[date]:
+    """Nights are noted as kept, and their dates given, instead of being run."""
+    ran: list[date] = []
+
+    def run(self: night_module._Night, record: Night) -> Night:
+        ran.append(record.date)
+        return self.records.end(record, "done", verdict="KEPT", reason="a test said so")
+
+    monkeypatch.setattr(night_module._Night, "run", run)
+    return ran
+
+
+def _call(nightly: Nightly, now: datetime) -> Night | None:
+    return run_night(nightly, console=Console(quiet=True), clock=lambda: now)
+
+
+def test_a_date_is_run_once_whoever_calls_and_missed_nights_are_noted(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = _says_run(monkeypatch)
+    now = datetime(2026, 11, 10, 2, tzinfo=UTC)
+    for hours in (0, 1, 5, 22):
+        night = _call(nightly, now + timedelta(hours=hours))
+        assert night is not None
+        assert night.date == date(2026, 11, 10)
+    assert _call(nightly, now + timedelta(days=4)) is not None
+    assert ran == [date(2026, 11, 10), date(2026, 11, 14)]
+    states = [(one.date.day, one.state) for one in Records(nightly.paths).all()]
+    assert states == [(10, "done"), (11, "missed"), (12, "missed"), (13, "missed"), (14, "done")]
+
+
+def test_a_night_that_broke_off_goes_on_and_one_that_nobody_went_on_with_has_failed(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(nightly.paths)
+    records.begin(date(2026, 11, 10), zone="UTC", study="tiny-2026-11-10")
+    ran = _says_run(monkeypatch)
+    _call(nightly, datetime(2026, 11, 10, 3, tzinfo=UTC))
+    assert ran == [date(2026, 11, 10)]
+    records.begin(date(2026, 11, 11), zone="UTC", study="tiny-2026-11-11")
+    _call(nightly, datetime(2026, 11, 12, 3, tzinfo=UTC))
+    assert ran[1:] == [date(2026, 11, 12)]
+    left = records.read(date(2026, 11, 11))
+    assert left is not None
+    assert (left.state, left.reason) == (
+        "failed",
+        "it broke off, and nobody went on with it in time",
+    )
+
+
+def test_a_night_that_fails_is_recorded_and_told_and_may_be_tried_again(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: night_module._Night, record: Night) -> Night:
+        raise UserError("the disk is on fire; put it out")
+
+    monkeypatch.setattr(night_module._Night, "run", broken)
+    night = _call(nightly, datetime(2026, 11, 10, 3, tzinfo=UTC))
+    assert night is not None
+    assert (night.word, night.code) == ("FAILED", 1)
+    assert "on fire" in Records(nightly.paths).night(night.date).report_html.read_text()
+    ran = _says_run(monkeypatch)
+    again = _call(nightly, datetime(2026, 11, 10, 4, tzinfo=UTC))
+    assert ran == [night.date]
+    assert again is not None
+    assert again.word == "KEPT"
+
+
+def test_a_night_ends_with_the_clock_and_a_late_one_has_as_long_as_any() -> None:
+    schedule, night = Schedule(at="01:00", until="06:00", zone="UTC"), date(2026, 11, 10)
+    assert minutes_left(schedule, night, datetime(2026, 11, 10, 2, tzinfo=UTC)) == 240
+    assert minutes_left(schedule, night, datetime(2026, 11, 10, 12, tzinfo=UTC)) == 300
+    assert minutes_left(schedule, night, datetime(2026, 11, 11, 0, tzinfo=UTC)) == 60
+    assert minutes_left(schedule, night, datetime(2026, 11, 10, 5, 59, 59, tzinfo=UTC)) == 1
