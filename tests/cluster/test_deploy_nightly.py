@@ -1,0 +1,163 @@
+"""What calls a night: a crontab line, systemd units, and manifests, checked offline."""
+
+import re
+import shutil
+import subprocess
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+
+import cluster
+from search.nightly.config import load
+
+DEPLOY = Path(cluster.__file__ or "").parent / "deploy"
+NIGHT = load("nightly_gtzan", {})
+
+# Fields and what may stand in them, of those that are used here.
+# Source: Kubernetes' API reference, CronJob in batch/v1, 1.36, 2026,
+# https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/
+CRON_JOB = {
+    "schedule", "timeZone", "concurrencyPolicy", "startingDeadlineSeconds",
+    "successfulJobsHistoryLimit", "failedJobsHistoryLimit", "jobTemplate", "suspend",
+}  # fmt: skip
+JOB = {"activeDeadlineSeconds", "backoffLimit", "template", "ttlSecondsAfterFinished"}
+# Source: KubeRay's API reference, v1.7, 2026,
+# https://docs.ray.io/en/master/kuberay/references/api.html
+RAY_CRON_JOB = {"schedule", "timeZone", "suspend", "jobTemplate"}
+
+
+def _read(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / name).read_text()))
+
+
+def _units(name: str) -> dict[str, list[tuple[str, str]]]:
+    """Section -> its keys and values."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    section = ""
+    for line in (DEPLOY / name).read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(section, []).append((key, value))
+    return found
+
+
+def _at() -> str:
+    """As a cron field says when the shipped schedule begins."""
+    hour, minute = NIGHT.ballot.schedule.at.split(":")
+    return f"{int(minute)} {int(hour)} * * *"
+
+
+def test_the_native_cron_job_keeps_nights_apart_and_has_deadlines() -> None:
+    manifest = _read("kuberay-nightly.yaml")
+    spec = manifest["spec"]
+    assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "CronJob")
+    assert spec.keys() <= CRON_JOB
+    assert spec["concurrencyPolicy"] == "Forbid"
+    assert spec["startingDeadlineSeconds"] > 0
+    job = spec["jobTemplate"]["spec"]
+    assert job.keys() <= JOB
+    begin = NIGHT.ballot.schedule
+    long_s = (begin.end(date(2026, 1, 1)) - begin.begin(date(2026, 1, 1))) / timedelta(seconds=1)
+    assert job["activeDeadlineSeconds"] > long_s
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+    assert job["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_native_cron_job_submits_to_the_cluster_with_its_token() -> None:
+    [container] = _read("kuberay-nightly.yaml")["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    name = _read("kuberay-cluster.yaml")["metadata"]["name"]
+    assert container["command"][:3] == ["ray", "job", "submit"]
+    assert f"http://{name}-head-svc:8265" in container["command"]
+    token = next(one for one in container["env"] if one["name"] == "RAY_AUTH_TOKEN")
+    assert token["valueFrom"]["secretKeyRef"] == {"name": name, "key": "auth_token"}
+    assert container["resources"]["requests"] == container["resources"]["limits"]
+
+
+def test_the_ray_cron_job_is_the_job_for_one_sweep_with_a_clock() -> None:
+    manifest = _read("kuberay-nightly-raycronjob.yaml")
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCronJob")
+    assert manifest["spec"].keys() == RAY_CRON_JOB
+    ours, theirs = manifest["spec"]["jobTemplate"], _read("kuberay-job.yaml")["spec"]
+    assert ours.keys() == theirs.keys()
+    assert ours["rayClusterSpec"] == theirs["rayClusterSpec"]
+    text = (DEPLOY / "kuberay-nightly-raycronjob.yaml").read_text()
+    assert "alpha" in text
+    assert "no concurrencyPolicy" in text
+
+
+@pytest.mark.parametrize("name", ["kuberay-nightly.yaml", "kuberay-nightly-raycronjob.yaml"])
+def test_manifests_call_the_shipped_file_at_its_time_by_a_zone_that_there_is(name: str) -> None:
+    spec = _read(name)["spec"]
+    assert spec["schedule"] == _at()
+    assert ZoneInfo(spec["timeZone"])
+    assert "chorale nightly nightly_gtzan" in (DEPLOY / name).read_text()
+
+
+@pytest.mark.parametrize("code", [0, 10, 20, 75, 1])
+@pytest.mark.parametrize(
+    "name", ["kuberay-nightly.yaml", "kuberay-nightly-raycronjob.yaml", "nightly.crontab"]
+)
+def test_an_inconclusive_night_is_no_failure_and_a_refused_one_is(
+    name: str, code: int, tmp_path: Path
+) -> None:
+    fake = tmp_path / "chorale"
+    fake.write_text(f"#!/bin/sh\nexit {code}\n")
+    fake.chmod(0o755)
+    text = (DEPLOY / name).read_text()
+    if name == "nightly.crontab":
+        line = next(line for line in text.splitlines() if line.startswith("0 1 "))
+        script = line.split("  ", 1)[1].replace(".venv/bin/chorale", str(fake))
+        script = script.replace('"$HOME/chorale"', str(tmp_path))
+    else:
+        found = re.search(r"chorale nightly [^\"'\n]*\|\| \[ \$\? -eq 10 \]", text)
+        assert found is not None
+        script = found[0].replace("chorale", str(fake), 1)
+    done = subprocess.run(["bash", "-c", script], check=False)
+    assert (done.returncode == 0) is (code in (0, 10))
+
+
+def test_the_crontab_line_has_five_fields_a_zone_and_a_command() -> None:
+    lines = [
+        line
+        for line in (DEPLOY / "nightly.crontab").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert lines[0].startswith("CRON_TZ=")
+    assert lines[1].startswith(_at() + "  ")
+    assert "%" not in lines[1]  # cron makes new lines of them
+    assert "chorale nightly nightly_gtzan" in lines[1]
+
+
+def test_the_service_takes_inconclusive_for_success_and_the_timer_catches_up() -> None:
+    service = dict(_units("chorale-nightly.service")["Service"])
+    assert service["SuccessExitStatus"] == "10 75"
+    assert service["Type"] == "oneshot"
+    assert service["ExecStart"].endswith("chorale nightly nightly_gtzan")
+    timer = dict(_units("chorale-nightly.timer")["Timer"])
+    assert timer["Persistent"] == "true"
+    assert f" {NIGHT.ballot.schedule.at}:00 " in timer["OnCalendar"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for name in ("chorale-nightly.service", "chorale-nightly.timer"):
+        text = (DEPLOY / name).read_text()
+        # what it starts must be there, and by somebody that there is
+        text = text.replace("/srv/chorale/.venv/bin/chorale", "/bin/true")
+        (tmp_path / name).write_text(text.replace("User=chorale\n", ""))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(tmp_path / "chorale-nightly.timer")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    ours = [line for line in done.stderr.splitlines() if "chorale" in line]
+    assert ours == []
+    clock = dict(_units("chorale-nightly.timer")["Timer"])["OnCalendar"]
+    subprocess.run(["systemd-analyze", "calendar", clock], check=True, capture_output=True)
