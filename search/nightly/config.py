@@ -175,9 +175,12 @@ def _over(base: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
     joined = dict(base)
     for key, value in mine.items():
         before = joined.get(key)
-        both = isinstance(before, dict) and isinstance(value, dict)
-        other = both and key == "dataset" and value.get("name", before["name"]) != before["name"]
-        joined[key] = {**before, **value} if both and not other else value
+        if not isinstance(before, dict) or not isinstance(value, dict):
+            joined[key] = value
+        elif key == "dataset" and value.get("name", before.get("name")) != before.get("name"):
+            joined[key] = value
+        else:
+            joined[key] = {**before, **value}
     return joined
 
 

@@ -105,7 +105,7 @@ def said_of(
         if name in at:  # of a class that came later it knows nothing
             proba[:, i] = [row[at[name]] for row in rows]
     left = 1 - proba.sum(axis=1, keepdims=True)  # what it gives to classes that are gone
-    return proba + left / len(truth.class_names)
+    return np.asarray(proba + left / len(truth.class_names))
 
 
 def _kept(champion: Bundle, truth: Truth, theirs: StudyPaths) -> Proba | None:

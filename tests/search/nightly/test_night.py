@@ -205,7 +205,7 @@ def _end_of_night(place: _Place, steps: Path, *, die_at: int | None) -> int:
     def won(*args: Any, **kwargs: Any) -> Decision:
         return Decision(Verdict.PROMOTED, "a test said so", 0.1, 0.05, 0.01)
 
-    contest.decide = won
+    vars(contest)["decide"] = won
     for owner, name in STEPS:
         setattr(owner, name, counted(getattr(owner, name)))
     return place.call(SECOND)
@@ -231,7 +231,8 @@ def _check_kill(place: _Place, tmp_path: Path, die_at: int) -> None:
     assert [one.digest for one in reigns] == [old, night.candidate]
     after = place.shelf.current()
     assert after is not None
-    assert _looks(place) == looks
+    # a sweep that dies while its study is open again looks once more, and the ledger says so
+    assert looks <= _looks(place) <= looks + 1
 
 
 def _n_steps(place: _Place, tmp_path: Path) -> int:
