@@ -175,9 +175,11 @@ def _over(base: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
     joined = dict(base)
     for key, value in mine.items():
         before = joined.get(key)
-        if not isinstance(before, dict) or not isinstance(value, dict):
-            joined[key] = value
-        elif key == "dataset" and value.get("name", before.get("name")) != before.get("name"):
+        if (
+            not isinstance(before, dict)
+            or not isinstance(value, dict)
+            or (key == "dataset" and value.get("name", before.get("name")) != before.get("name"))
+        ):
             joined[key] = value
         else:
             joined[key] = {**before, **value}
