@@ -5,7 +5,7 @@ It needs neither Ray nor a ledger. `chorale predict` and whoever serves a bundle
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from search.base import Model, Said, View
 from search.calibration import calibrate
 from search.champion.bundle import Bundle, Network, damaged
 from search.champion.disagreement import disagreement
+from search.champion.embedding import embedding
 from search.conformal import Conformal
 
 Waveform = NDArray[np.float32]
@@ -34,13 +35,15 @@ class Guess:
 
     `proba` (n_classes,) is calibrated, in the order of the bundle's labels. `inside` marks the
     classes of the conformal set. `disagreement` is in nats; `strange` says that it is more than
-    nearly all development tracks had, so that it may be none of the classes.
+    nearly all development tracks had, so that it may be none of the classes. `embedding` (width,)
+    has length 1; what sounds alike lies close (`search.champion.embedding`).
     """
 
     proba: NDArray[np.float64]
     inside: NDArray[np.bool_]
     disagreement: float
     strange: bool
+    embedding: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     @property
     def best(self) -> int:
@@ -145,6 +148,11 @@ class Predictor:
         heard = {name: [ear.hear(waveform, sample_rate)] for name, ear in self._ears.items()}
         return self._of_heard(heard)[0]
 
+    def of_waveforms(self, recordings: Sequence[tuple[Waveform, int]]) -> list[Guess]:
+        """What several recordings are, judged in one batch; each a waveform and its rate in Hz."""
+        heard = {name: [ear.hear(*one) for one in recordings] for name, ear in self._ears.items()}
+        return self._of_heard(heard)
+
     def timeline(
         self, waveform: Waveform, sample_rate: int, *, segment_s: float
     ) -> tuple[Segment, ...]:
@@ -198,10 +206,10 @@ class Predictor:
         sets = self._sets.sets(together)
         # within each fold's networks, as it was measured out of fold
         apart = np.mean([disagreement(one) for one in proba], axis=0)
+        vectors = embedding([seen[at, m] for at in range(len(self._spaces)) for m in members])
+        strange = apart > manifest.most_disagreement
         return [
-            Guess(
-                together[i], sets[i], float(apart[i]), bool(apart[i] > manifest.most_disagreement)
-            )
+            Guess(together[i], sets[i], float(apart[i]), bool(strange[i]), vectors[i])
             for i in range(n_tracks)
         ]
 
