@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     "report": Command("one page about a study, to be read in a browser", _in("report")),
     "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
     "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
+    "serve": Command("a bundle behind HTTP, with a page to drop recordings on", _in("serve")),
     "nightly": Command("one night of a schedule, and its verdict", _in("nightly")),
     "schedule run": Command("stay, and call each night when it is due", _in("schedule_run")),
     "champion show": Command("who is champion, and why", _in("champion_show")),

@@ -1,0 +1,241 @@
+"""The ASGI app: `/predict`, `/healthz`, `/metrics`, and a page at `/`.
+
+uvicorn runs it on one machine and Ray Serve on many. Every refusal is JSON with a reason, and is
+made before a byte more is read than the limits allow.
+"""
+
+import asyncio
+import hmac
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from search.champion.predictor import Predictor
+from search.champion.serve.limits import Limits, Refused
+from search.champion.serve.listener import Library, Listener, Wish
+from search.champion.serve.metrics import CONTENT_TYPE, Metrics
+from search.champion.serve.schema import ANSWERS, BODY
+from search.champion.serve.upload import receive
+
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/draw.js": ("draw.js", "text/javascript"),
+    "/record.js": ("record.js", "text/javascript"),
+}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self' data:; media-src blob:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+RETRY_S = 1
+LINGER_S = 1.0
+
+
+def create_app(
+    predictor: Predictor,
+    *,
+    limits: Limits | None = None,
+    library: Library | None = None,
+    token: str | None = None,
+    n_decoders: int = 1,
+) -> FastAPI:
+    """The app of a loaded bundle.
+
+    Args:
+        predictor: answers.
+        limits: what is taken.
+        library: where similar tracks are looked for; without one there are none.
+        token: who asks for a prediction or the metrics must show it; None lets everyone.
+        n_decoders: how many processes decode.
+    """
+    served = _Served(predictor, limits or Limits(), library, token, n_decoders)
+    about = predictor.bundle.manifest
+    app = FastAPI(
+        title="Chorale",
+        description=str(about.about.get("headline", "")),
+        version=predictor.bundle.digest[:12],
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=served.lifespan,
+    )
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.post("/predict", responses=ANSWERS, openapi_extra=BODY)(served.predict)
+    app.get("/healthz")(served.health)
+    app.get("/metrics", response_class=Response)(served.metrics)
+    app.get("/about")(served.about)
+    for path, (name, kind) in PAGE.items():
+        content = files("search.champion.serve").joinpath("page", name).read_bytes()
+        app.get(path, include_in_schema=False)(_static(content, kind))
+    return app
+
+
+class _Served:
+    """The state of one app, and what answers its paths."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        limits: Limits,
+        library: Library | None,
+        token: str | None,
+        n_decoders: int,
+    ) -> None:
+        self._predictor, self._limits, self._token = predictor, limits, token
+        self._library, self._n_decoders = library, n_decoders
+        bundle = predictor.bundle
+        self._metrics = Metrics(bundle=bundle.digest, study=bundle.manifest.study)
+        self._listener: Listener | None = None
+        self._n_waiting = 0
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Ends with the app what was started for it."""
+        try:
+            yield
+        finally:
+            if self._listener is not None:
+                self._listener.close()
+
+    async def predict(
+        self,
+        request: Request,
+        top: Annotated[int, Query(ge=1, le=1000, description="So many labels are named.")] = 3,
+        timeline: Annotated[bool, Query(description="Also what each segment is.")] = False,
+        segment_s: Annotated[
+            float, Query(ge=0.5, le=600, description="How long a segment is, in seconds.")
+        ] = 3.0,
+        peaks: Annotated[
+            int, Query(ge=0, le=4000, description="So many heights of the waveform, to draw it.")
+        ] = 0,
+    ) -> Response:
+        """Says what a recording is: label, probabilities, conformal set, similar tracks."""
+        began_s = time.perf_counter()
+        wish = Wish(top, segment_s if timeline else None, peaks or None)
+        try:
+            said = await self._predict(request, wish)
+        except Refused as refusal:
+            self._metrics.requests.labels(refusal.status, refusal.reason).inc()
+            return _refusal(refusal)
+        except Exception:
+            self._metrics.requests.labels(500, "fault").inc()
+            raise
+        self._metrics.requests.labels(200, "").inc()
+        self._metrics.seconds.observe(time.perf_counter() - began_s)
+        self._metrics.audio_seconds.inc(said["duration_s"])
+        self._metrics.labels.labels(said["label"]).inc()
+        return JSONResponse(said)
+
+    async def _predict(self, request: Request, wish: Wish) -> dict[str, Any]:
+        self._check(request)
+        if self._n_waiting >= self._limits.queue:
+            detail = f"{self._n_waiting} requests are waiting; try again in a second"
+            raise Refused(503, "busy", detail, unread=True)
+        self._n_waiting += 1
+        self._metrics.waiting.set(self._n_waiting)
+        try:
+            with tempfile.NamedTemporaryFile(prefix="chorale-") as file:
+                await receive(request.headers, request.stream(), file, limits=self._limits)
+                if self._listener is None:
+                    self._listener = Listener(
+                        self._predictor, limits=self._limits, library=self._library,
+                        n_decoders=self._n_decoders,
+                    )  # fmt: skip
+                said = await self._listener.listen(file.name, wish)
+            return said | {"bundle": self._predictor.bundle.digest}
+        finally:
+            self._n_waiting -= 1
+            self._metrics.waiting.set(self._n_waiting)
+
+    async def health(self) -> dict[str, Any]:
+        """Whether it can answer."""
+        return {"status": "ok", "bundle": self._predictor.bundle.digest}
+
+    async def metrics(self, request: Request) -> Response:
+        """Counters and latencies, for Prometheus."""
+        try:
+            self._check(request)
+        except Refused as refusal:
+            return _refusal(refusal)
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
+
+    async def about(self) -> dict[str, Any]:
+        """What is served, and what it takes."""
+        manifest = self._predictor.bundle.manifest
+        return {
+            "study": manifest.study,
+            "headline": manifest.about.get("headline", ""),
+            "labels": manifest.labels,
+            "coverage": manifest.coverage,
+            "has_library": self._library is not None,
+            "needs_token": self._token is not None,
+            "body_mb": self._limits.body_mb,
+            "duration_s": self._limits.duration_s,
+        }
+
+    def _check(self, request: Request) -> None:
+        if self._token is None:
+            return
+        kind, _, shown = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not hmac.compare_digest(
+            shown.strip().encode(), self._token.encode()
+        ):
+            detail = "this server asks for a token: send the header Authorization: Bearer TOKEN"
+            raise Refused(401, "no token", detail, unread=True)
+
+
+class _Lingering(JSONResponse):
+    """An answer to a body that is still arriving.
+
+    Were the connection closed at once, the client would be cut off before it has read why; so what
+    it still sends is thrown away for a moment.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while (message := await receive()).get("more_body"):
+                    del message
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _refusal(refusal: Refused) -> Response:
+    headers = {"Connection": "close"} if refusal.unread else {}
+    if refusal.status == 503:
+        headers["Retry-After"] = str(RETRY_S)
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    content = {"error": refusal.reason, "detail": refusal.detail}
+    kind = _Lingering if refusal.unread else JSONResponse
+    return kind(content, refusal.status, headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """The refusal of a parameter, in the same shape as all others."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    said = "; ".join(f"{one['loc'][-1]}: {one['msg']}, but got '{one['input']}'" for one in found)
+    return _refusal(Refused(422, "bad parameter", said, unread=True))
+
+
+def _static(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
+    async def answer() -> Response:
+        return Response(content, headers=HEADERS, media_type=f"{kind}; charset=utf-8")
+
+    return answer

@@ -1,0 +1,126 @@
+// Draws an answer of /predict: genre, probabilities, waveform, timeline, similar tracks.
+
+const $ = (id) => document.getElementById(id);
+const N_KINDS = 5;
+const percent = (share) => `${(100 * share).toFixed(share >= 0.0995 && share < 0.9995 ? 0 : 1)} %`;
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+export function clock(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  return `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+}
+
+// The most probable genres get a colour each, the same in bars, waveform and timeline.
+function colours(said) {
+  const seconds = {};
+  for (const one of said.timeline) seconds[one.label] = (seconds[one.label] || 0) + one.end_s - one.start_s;
+  const order = Object.keys(said.proba).sort(
+    (a, b) => (seconds[b] || 0) - (seconds[a] || 0) || said.proba[b] - said.proba[a],
+  );
+  const first = [said.label, ...order.filter((label) => label !== said.label)];
+  return (label) => {
+    const at = first.indexOf(label);
+    return at >= 0 && at < N_KINDS ? `kind-${at}` : "kind-rest";
+  };
+}
+
+function drawBars(said, kind) {
+  const rows = Object.entries(said.proba).sort((a, b) => b[1] - a[1]).map(([label, share]) => {
+    const row = element("li");
+    const track = element("span", "track");
+    track.setAttribute("aria-hidden", "true");
+    const fill = element("div", `fill ${kind(label)}`);
+    fill.style.width = `${100 * share}%`;
+    track.append(fill);
+    const what = element("span", "what", label);
+    what.title = label;
+    row.append(what, track, element("span", "figure", percent(share)));
+    return row;
+  });
+  $("bars").replaceChildren(...rows);
+}
+
+function drawWave(said, kind) {
+  const svg = "http://www.w3.org/2000/svg";
+  const width = 1000 / said.peaks.length;
+  let at = 0;
+  const bars = said.peaks.map((peak, i) => {
+    const time = ((i + 0.5) / said.peaks.length) * said.duration_s;
+    while (at < said.timeline.length - 1 && time >= said.timeline[at].end_s) at += 1;
+    const bar = document.createElementNS(svg, "rect");
+    const height = Math.max(1.5, 116 * peak);
+    const place = { x: i * width, y: 60 - height / 2, width: width * 0.75, height };
+    for (const [name, value] of Object.entries(place)) bar.setAttribute(name, value.toFixed(2));
+    bar.setAttribute("class", kind(said.timeline[at].label));
+    return bar;
+  });
+  $("wave").replaceChildren(...bars);
+}
+
+function drawTimeline(said, kind) {
+  const player = $("player");
+  const blocks = said.timeline.map((one) => {
+    const block = element("button", kind(one.label), one.label);
+    block.type = "button";
+    block.style.flexGrow = one.end_s - one.start_s;
+    const words = `${clock(one.start_s)} to ${clock(one.end_s)}: ${one.label}, ${percent(one.proba[one.label])}`;
+    block.setAttribute("aria-label", words);
+    block.setAttribute("aria-pressed", "false");
+    block.title = words;
+    block.addEventListener("focus", () => { $("moment").textContent = words; });
+    block.addEventListener("click", () => {
+      for (const other of blocks) other.setAttribute("aria-pressed", String(other === block));
+      $("moment").textContent = words;
+      player.currentTime = one.start_s;
+      player.play().catch(() => {});
+    });
+    return block;
+  });
+  // one stop for Tab, arrow keys within
+  blocks.forEach((block, i) => {
+    block.tabIndex = i ? -1 : 0;
+    block.addEventListener("keydown", (event) => {
+      const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: blocks.length - 1 }[event.key];
+      if (to === undefined || !blocks[to]) return;
+      event.preventDefault();
+      block.tabIndex = -1;
+      blocks[to].tabIndex = 0;
+      blocks[to].focus();
+    });
+  });
+  $("timeline").replaceChildren(...blocks);
+  $("moment").textContent = "Each block is a segment. Choose one to hear it; arrow keys go from one to the next.";
+}
+
+function drawSimilar(said) {
+  $("neighbours").hidden = !said.similar;
+  const rows = (said.similar || []).map((one) => {
+    const row = element("li");
+    row.append(element("span", "title", one.track));
+    const about = [one.artist, one.label, `similarity ${one.similarity.toFixed(2)}`];
+    row.append(element("span", "about", about.filter(Boolean).join(" · ")));
+    return row;
+  });
+  $("similar").replaceChildren(...(rows.length ? rows : [element("li", "soft", "The library is empty.")]));
+}
+
+export function draw(said, name, coverage) {
+  const kind = colours(said);
+  $("name").textContent = `${name} · ${clock(said.duration_s)}`;
+  $("genre").textContent = said.label;
+  $("sure").textContent = `${percent(said.proba[said.label])} sure`;
+  $("strange").hidden = !said.none_of_these;
+  $("inside").textContent = said.set.length > 1
+    ? `In ${percent(coverage)} of cases the true one is among: ${said.set.join(", ")}.` : "";
+  $("result").hidden = false;
+  drawBars(said, kind);
+  drawWave(said, kind);
+  drawTimeline(said, kind);
+  drawSimilar(said);
+}

@@ -1,0 +1,131 @@
+"""Takes a body as it arrives and writes it to a file, or cuts it off where it is too long.
+
+No more than one chunk is ever in memory, whatever the client says of the body's length.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import IO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from search.champion.serve.limits import MB, Limits, Refused
+
+FIELD = "file"
+FORM = "multipart/form-data"
+NO_AUDIO = ("text/", "image/", "application/json", "application/x-www-form-urlencoded")
+
+
+async def receive(
+    headers: Mapping[str, str], chunks: AsyncIterator[bytes], file: IO[bytes], *, limits: Limits
+) -> None:
+    """Writes the audio of a request to `file`: the whole body, or the form's part called `file`.
+
+    Raises:
+        Refused: 413 too long, 415 no audio, 422 nothing or a broken form, 408 too slow, 400 gone.
+    """
+    kind = headers.get("content-type", "").strip().lower()
+    if kind.startswith(NO_AUDIO):
+        raise Refused(
+            415, "not audio",
+            f"the content type is '{kind}'; send audio as audio/* or application/octet-stream, or "
+            f"a form ({FORM}) with a field '{FIELD}'",
+            unread=True,
+        )  # fmt: skip
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limits.body_bytes:
+        raise _too_large(limits)
+    form = _Form(headers["content-type"], file) if kind.startswith(FORM) else None
+    n_bytes = 0
+    try:
+        async with asyncio.timeout(limits.upload_s):
+            async for chunk in chunks:
+                n_bytes += len(chunk)
+                if n_bytes > limits.body_bytes:
+                    raise _too_large(limits)
+                if form:
+                    form.write(chunk)
+                else:
+                    file.write(chunk)
+    except TimeoutError:
+        detail = f"the body did not arrive within {limits.upload_s:g} s"
+        raise Refused(408, "too slow", detail, unread=True) from None
+    except ClientDisconnect:
+        raise Refused(400, "gone", "the client went away", unread=True) from None
+    if form:
+        form.end()
+    file.flush()
+    if not file.tell():
+        raise Refused(422, "empty", "there is no audio in the request: 0 bytes")
+
+
+def _too_large(limits: Limits) -> Refused:
+    detail = f"the body is longer than {limits.body_bytes / MB:g} MB, the most that is taken"
+    return Refused(413, "too large", detail, unread=True)
+
+
+class _Form:
+    """A form as it arrives: its field `file` goes to a file, all else is dropped."""
+
+    def __init__(self, content_type: str, file: IO[bytes]) -> None:
+        _, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary")
+        if not boundary:
+            raise _broken("it names no boundary")
+        self._file = file
+        self._header = [b"", b""]
+        self._is_audio = self._found = self._ended = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": lambda data, i, j: self._add(0, data[i:j]),
+                    "on_header_value": lambda data, i, j: self._add(1, data[i:j]),
+                    "on_header_end": self._header_end,
+                    "on_part_data": self._data,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise _broken(str(error)) from None
+
+    def write(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _broken(str(error)) from None
+
+    def end(self) -> None:
+        if not self._ended:
+            raise _broken("it breaks off")
+        if not self._found:
+            raise Refused(422, "broken form", f"the form has no field '{FIELD}' with a file")
+
+    def _begin(self) -> None:
+        self._is_audio = False
+        self._header = [b"", b""]
+
+    def _add(self, which: int, data: bytes) -> None:
+        self._header[which] += data
+
+    def _header_end(self) -> None:
+        name, value = self._header
+        self._header = [b"", b""]
+        if name.lower() == b"content-disposition":
+            _, options = parse_options_header(value)
+            self._is_audio = options.get(b"name") == FIELD.encode() and not self._found
+            self._found |= self._is_audio
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_audio:
+            self._file.write(data[start:end])
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def _broken(why: str) -> Refused:
+    return Refused(422, "broken form", f"the form cannot be read: {why}", unread=True)

@@ -1,0 +1,215 @@
+"""The app: what it says of a recording, and how it refuses what it cannot take."""
+
+import asyncio
+import io
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from fastapi.testclient import TestClient
+
+from search.champion.predictor import Predictor
+from search.champion.serve.app import create_app
+from search.champion.serve.batcher import Batcher
+from search.champion.serve.limits import Limits
+
+Tone = Callable[..., bytes]
+
+
+@pytest.fixture(scope="module")
+def client(served: Predictor) -> Iterator[TestClient]:
+    limits = Limits(body_mb=1, duration_s=10)
+    with TestClient(create_app(served, limits=limits)) as client:
+        yield client
+
+
+def test_it_says_what_the_predictor_says(
+    client: TestClient, served: Predictor, corpus: Path
+) -> None:
+    path = next((corpus / "high").glob("*.wav"))
+    said = client.post("/predict", content=path.read_bytes()).json()
+    expected = served.of_file(path)
+    assert said["label"] == served.labels[expected.best]
+    assert list(said["proba"].values()) == pytest.approx(list(expected.proba), abs=1e-5)
+    assert said["bundle"] == served.bundle.digest
+
+
+def test_a_form_says_the_same_as_a_body(client: TestClient, make_tone: Tone) -> None:
+    sound = make_tone()
+    by_body = client.post("/predict", content=sound).json()
+    form = {"other": (None, b"x"), "file": ("a.wav", sound, "audio/wav")}
+    assert client.post("/predict", files=form).json() == by_body
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (8000, 2), (22050, 2)])
+def test_another_rate_and_stereo_are_taken(
+    client: TestClient, make_tone: Tone, rate: int, channels: int
+) -> None:
+    answer = client.post("/predict", content=make_tone(rate=rate, channels=channels))
+    assert answer.status_code == 200
+    assert answer.json()["duration_s"] == pytest.approx(0.6)
+
+
+def test_timeline_and_peaks_cover_the_recording(client: TestClient, make_tone: Tone) -> None:
+    url = "/predict?timeline=true&segment_s=1&peaks=50"
+    said = client.post(url, content=make_tone(3.2)).json()
+    edges = [(one["start_s"], one["end_s"]) for one in said["timeline"]]
+    assert edges == [(0, 1), (1, 2), (2, 3.2)]
+    assert len(said["peaks"]) == 50
+    assert max(said["peaks"]) == 1.0
+
+
+def _ten_hours() -> bytes:
+    """A header that promises ten hours, and little behind it."""
+    n = 10 * 3600 * 8000
+    fmt = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
+    return b"RIFF" + struct.pack("<I", 36 + n) + fmt + b"data" + struct.pack("<I", n) + bytes(900)
+
+
+def _nan() -> bytes:
+    file = io.BytesIO()
+    wave = np.full(800, np.nan, np.float32)
+    soundfile.write(file, wave, 8000, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+def _ten_hours_of_flac() -> bytes:
+    """Silence is small in FLAC: a short body that would be long in memory."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 1000, 1, format="FLAC") as sound:
+        for _ in range(36):
+            sound.write(np.zeros(1_000_000, np.int16))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "error"),
+    [
+        (b"", "audio/wav", 422, "empty"),
+        (b"hello", "audio/wav", 415, "undecodable"),
+        (b"{}", "application/json", 415, "not audio"),
+        (_nan(), "audio/wav", 422, "not finite"),
+        (_ten_hours_of_flac(), "audio/flac", 413, "too long"),
+        (bytes(1_000_001), "audio/wav", 413, "too large"),
+        (b"x", "multipart/form-data", 422, "broken form"),
+        (b"--b\r\nbroken", "multipart/form-data; boundary=b", 422, "broken form"),
+        (b"--b--\r\n", "multipart/form-data; boundary=b", 422, "broken form"),
+    ],
+)
+def test_what_it_cannot_take_is_refused_with_a_reason(
+    client: TestClient, body: bytes, kind: str, status: int, error: str
+) -> None:
+    answer = client.post("/predict", content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert answer.json()["detail"]
+
+
+def test_a_header_that_promises_more_than_is_there_fails_nothing(client: TestClient) -> None:
+    assert client.post("/predict", content=_ten_hours()).status_code in (200, 413, 415, 422)
+
+
+@pytest.mark.parametrize("query", ["top=0", "top=x", "segment_s=nan", "peaks=-1", "timeline=7"])
+def test_a_parameter_out_of_bounds_is_told(client: TestClient, query: str) -> None:
+    answer = client.post(f"/predict?{query}", content=b"x")
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "bad parameter"
+    assert query.split("=")[0] in answer.json()["detail"]
+
+
+def test_a_body_without_a_length_is_read_no_further_than_the_limit(client: TestClient) -> None:
+    taken = []
+
+    def endless() -> Iterator[bytes]:
+        for i in range(200):
+            taken.append(i)
+            yield bytes(100_000)
+
+    answer = client.post("/predict", content=endless(), headers={"Content-Type": "audio/wav"})
+    assert answer.status_code == 413
+    assert answer.headers["connection"] == "close"
+
+
+def test_requests_beyond_the_queue_are_told_to_come_again(
+    served: Predictor, make_tone: Tone
+) -> None:
+    app = create_app(served, limits=Limits(queue=1))
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def both() -> tuple[int, Any, int]:
+        import httpx2
+
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+
+            async def body() -> Any:
+                yield make_tone()
+                begun.set()
+                await asyncio.to_thread(go_on.wait, 60)
+
+            first = asyncio.create_task(client.post("/predict", content=body()))
+            await asyncio.to_thread(begun.wait, 60)
+            second = await client.post("/predict", content=make_tone())
+            go_on.set()
+            return (await first).status_code, second, (await client.get("/healthz")).status_code
+
+    first, second, health = asyncio.run(both())
+    assert (first, second.status_code, health) == (200, 503, 200)
+    assert second.json()["error"] == "busy"
+    assert second.headers["retry-after"] == "1"
+
+
+def test_a_token_is_asked_for_where_one_is_set(served: Predictor, make_tone: Tone) -> None:
+    with TestClient(create_app(served, token="secret")) as client:
+        assert client.post("/predict", content=make_tone()).status_code == 401
+        assert client.get("/metrics").status_code == 401
+        assert client.get("/healthz").status_code == 200
+        wrong = {"Authorization": "Bearer other"}
+        assert client.post("/predict", content=make_tone(), headers=wrong).status_code == 401
+        right = {"Authorization": "Bearer secret"}
+        assert client.post("/predict", content=make_tone(), headers=right).status_code == 200
+
+
+def test_metrics_count_by_status_and_reason(client: TestClient, make_tone: Tone) -> None:
+    client.post("/predict", content=make_tone())
+    client.post("/predict", content=b"hello")
+    text = client.get("/metrics").text
+    assert 'chorale_requests_total{reason="",status="200"}' in text
+    assert 'chorale_requests_total{reason="undecodable",status="415"}' in text
+    assert "chorale_waiting 0.0" in text
+
+
+def test_openapi_describes_the_body_and_the_refusals(client: TestClient) -> None:
+    post = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    assert "multipart/form-data" in post["requestBody"]["content"]
+    assert {"413", "415", "422", "503"} <= set(post["responses"])
+
+
+def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    for path in ("/", "/page.css", "/page.js", "/draw.js", "/record.js"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "//cdn" not in answer.text
+        assert "https:" not in answer.text
+    assert "default-src 'none'" in client.get("/").headers["content-security-policy"]
+
+
+def test_a_bad_question_of_a_batch_harms_no_other() -> None:
+    def together(asked: Any) -> list[int]:
+        return [10 // one for one in asked]
+
+    async def ask() -> list[Any]:
+        batcher: Batcher[int, int] = Batcher(together, size=8)
+        try:
+            found = await asyncio.gather(*map(batcher.ask, (1, 0, 5)), return_exceptions=True)
+        finally:
+            batcher.close()
+        return list(found)
+
+    first, second, third = asyncio.run(ask())
+    assert (first, third) == (10, 2)
+    assert isinstance(second, ZeroDivisionError)
