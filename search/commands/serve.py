@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from search.champion.serve.factory import AppFactory
 
 HELP = """\
-usage: chorale serve BUNDLE [--host HOST] [--port N] [--library FOLDER] [--token-file FILE] ...
+usage: chorale serve BUNDLE [--host HOST] [--port N] [--token-file FILE] ...
 
 Says over HTTP what recordings are: POST one to /predict, or open the page at / and drop it there.
 /healthz says whether it is up, /metrics counts for Prometheus, /openapi.json describes it all. Only
@@ -23,7 +23,6 @@ this machine is let in unless --host says otherwise, and then a token is asked f
 
   --host HOST          where to listen (127.0.0.1)
   --port N             on which port; 0 takes any that is free (8000)
-  --library FOLDER     what `chorale library add` made: the page names similar tracks of it
   --token-file FILE    a file with the token that requests must show; else CHORALE_TOKEN, if set
   --allow-no-token     let everybody in who reaches HOST, without a token
   --body-mb N          the longest body (50)
@@ -39,7 +38,7 @@ this machine is let in unless --host says otherwise, and then a token is asked f
 """
 LIMITS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
 OPTIONS = (
-    "host", "port", "library", "token-file", *LIMITS, "decoders", "address", "replicas",
+    "host", "port", "token-file", *LIMITS, "decoders", "address", "replicas",
 )  # fmt: skip
 FLAGS = ("allow-no-token",)
 PORT = 8000
@@ -137,12 +136,10 @@ def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "App
     wanted: dict[str, Any] = {
         name.replace("-", "_"): _number(options, name, 0) for name in LIMITS if name in options
     }
-    whole = {name: int(wanted[name]) for name in ("queue", "batch") if name in wanted}
-    library = options.get("library")
+    wanted |= {name: int(wanted[name]) for name in ("queue", "batch") if name in wanted}
     return AppFactory(
         Path(bundle).expanduser().absolute(),
-        Limits(**{**wanted, **whole}),
-        None if library is None else Path(library).expanduser().absolute(),
+        Limits(**wanted),
         token,
         int(_number(options, "decoders", 1)),
     )

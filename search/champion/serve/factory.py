@@ -18,11 +18,10 @@ is loaded, too."""
 
 @dataclass(frozen=True)
 class AppFactory:
-    """Called, it gives the app. The bundle and the library must lie there, too."""
+    """Called, it gives the app. The bundle must lie there, too."""
 
     bundle: Path
     limits: Limits
-    library: Path | None = None
     token: str | None = None
     n_decoders: int = 1
 
@@ -30,7 +29,7 @@ class AppFactory:
         """Loads the bundle.
 
         Raises:
-            UserError: it is not whole, or the library was made with another one.
+            UserError: it is not whole.
         """
         import torch
 
@@ -41,11 +40,9 @@ class AppFactory:
         torch.set_num_threads(1)  # replicas and decoders fill the cores
         predictor = Predictor(Bundle.open(self.bundle))
         predictor.of_waveform(np.zeros(WARM_RATE, np.float32), WARM_RATE)  # compiles what it needs
-        library = None
         return create_app(
             predictor,
             limits=self.limits,
-            library=library,
             token=self.token,
             n_decoders=self.n_decoders,
         )

@@ -42,7 +42,7 @@ def test_it_says_what_the_predictor_says(
 def test_a_form_says_the_same_as_a_body(client: TestClient, make_tone: Tone) -> None:
     sound = make_tone()
     by_body = client.post("/predict", content=sound).json()
-    form = {"other": (None, b"x"), "file": ("a.wav", sound, "audio/wav")}
+    form: Any = {"other": (None, b"x"), "file": ("a.wav", sound, "audio/wav")}
     assert client.post("/predict", files=form).json() == by_body
 
 
