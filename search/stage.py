@@ -1,6 +1,6 @@
 """What the search stage of a sweep is told: its meter, its watch, and what earlier studies teach.
 
-Joins what `search.sweep` holds to what `search.study` asks for.
+Joins what `search.sitting` holds to what `search.study` asks for.
 """
 
 from collections.abc import Callable

@@ -5,41 +5,21 @@ stopped.
 """
 
 import contextlib
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.base import Trials
-from datasets.atomic import write_json, write_text
-from datasets.cache import FeatureStore
 from datasets.errors import UserError
-from search import bank, finalists, report, study, warm_start
-from search.bank import Part
-from search.baselines import Baseline, run_baselines
+from search import report, warm_start
 from search.bucket import carried
-from search.config import to_yaml
-from search.finalists import FinalistTrials, Finals, Job
-from search.judge import judge
-from search.listener import Listeners
-from search.paths import TrialPaths
-from search.placing import Placed
-from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
-from search.pool import read_members
-from search.prepare import Prepared, fingerprint, prepare
-from search.progress import Progress, TrialsDisplay, states
+from search.prepare import fingerprint, prepare
+from search.progress import Progress
 from search.resolve import Resolved
-from search.sizing import Sized, learnt
-from search.space import Candidate
-from search.stage import Lessons, make_meter, make_watch
-from search.store import Ledger, LedgerError, Row
-from search.study import Study, StudyTrials
-from search.tensorboard import HParamsWriter
-from search.trial import TrialResult, run_trial
-from search.workers import Workers, workers
+from search.sitting import Sitting
+from search.stage import Lessons
+from search.store import Ledger, LedgerError
+from search.workers import workers
 
 
 def run_sweep(
@@ -65,11 +45,17 @@ def run_sweep(
     """
     sweep, progress = resolved.sweep, Progress(console)
     with carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said))):
-        return _run(resolved, progress, resume=resume, take_over=take_over)
+        given = lessons or Lessons()
+        return _run(resolved, progress, given, resume=resume, take_over=take_over)
 
 
 def _run(
-    resolved: Resolved, progress: Progress, *, resume: bool | None, take_over: bool
+    resolved: Resolved,
+    progress: Progress,
+    lessons: Lessons,
+    *,
+    resume: bool | None,
+    take_over: bool,
 ) -> dict[str, Any]:
     sweep = resolved.sweep
     ledger = Ledger(sweep.ledger_url)
@@ -89,8 +75,7 @@ def _run(
                 ledger.reopen(sweep.name, unchanging, about=about, take_over=take_over)
             else:
                 ledger.create(sweep.name, unchanging, about=about)
-            given = lessons or Lessons()
-            sitting = _Sitting(resolved, prepared, ledger, crew, progress, was_complete, given)
+            sitting = Sitting(resolved, prepared, ledger, crew, progress, was_complete, lessons)
             try:
                 sitting.run()
             except BaseException:
@@ -121,226 +106,3 @@ def _state(ledger: Ledger, name: str, *, resume: bool) -> str | None:
             f"or start another with --name {name}-2"
         )
     return state
-
-
-@dataclass
-class _Sitting:
-    """One sitting of a sweep: what its stages share."""
-
-    resolved: Resolved
-    prepared: Prepared
-    ledger: Ledger
-    crew: Workers
-    progress: Progress
-    was_complete: bool
-    lessons: Lessons
-    began: float = field(default_factory=time.perf_counter)
-
-    def __post_init__(self) -> None:
-        self.sweep = self.resolved.sweep
-        self.paths = self.sweep.paths
-        self._spent_before_s = self.ledger.spent_s(self.sweep.name)
-
-    def elapsed_s(self) -> float:
-        """Wall time of this sitting, in seconds."""
-        return time.perf_counter() - self.began
-
-    def run(self) -> None:
-        """All stages after the data's, up to `report.json`."""
-        write_text(self.paths.sweep_yaml, to_yaml(self.sweep))
-        write_json(self.paths.split_json, self.prepared.split.to_json())
-        n_before = self._n_ended()
-        self._search()
-        jobs = self._finals()
-        if self.was_complete and self._n_ended() == n_before:
-            self.progress.stage("report", "nothing new was trained, so nothing is looked at again")
-            return
-        finished = self._finished(jobs)
-        members, left_out = read_members(self.paths, self.prepared.split, finished)
-        for line in left_out:
-            self.progress.stage("finalists", escape(line))
-        if self.lessons.allies is not None:
-            allies, told = self.lessons.allies(self.resolved, self.prepared, self.ledger)
-            members += allies
-            for line in told:
-                self.progress.stage("finalists", escape(line))
-        baselines = self._baselines()
-        judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
-        for line in judged.more["cautions"]:
-            self.progress.stage("caution", escape(line))
-        report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
-
-    def _search(self) -> None:
-        """Stage one: the study."""
-        sweep = self.sweep
-        n_before = len(self.ledger.rows(sweep.name, study.STAGE))
-        meter = make_meter(self.resolved, self.prepared, self.crew, wall_s=self._wall_s)
-        told = Study(
-            name=sweep.name,
-            space=self.resolved.space,
-            search=sweep.search,
-            meter=meter,
-            plan=lambda candidate, number: plan_trial(
-                self.resolved, self.prepared, candidate, number
-            ),
-            keep=self._keep_trial,
-            warm=lambda: self.lessons.points(self.resolved, self.prepared, self.ledger),
-            watch=make_watch(self.resolved, self.prepared, self.ledger),
-            files=self.paths.trial,
-        )
-        display = self._display(
-            "trial", meter.n_trials, n_before=n_before, forecast_s=meter.forecast_s
-        )
-        hparams = HParamsWriter(lambda number: self.paths.trial(number).root)
-        trials = StudyTrials(told, self.ledger, Listeners((display, hparams)))
-        for note in trials.notes:
-            self.progress.stage("search", note)
-        with display:
-            self.crew.runner.run(self._placed(trials), run_trial)
-        self._say_left_out("the search", hparams.left_out)
-        if trials.ended_by() not in (None, "budget.trials"):
-            self.progress.stage("search", f"ended by {trials.ended_by()}")
-        trials.finish()
-        rows = self.ledger.rows(sweep.name, study.STAGE)
-        self.progress.stage("search", states(rows))
-        if not any(row.state == "COMPLETE" for row in rows.values()):
-            raise UserError(_nothing_finished(rows))
-
-    def _finals(self) -> list[Job]:
-        """Stage two: the finalists on every fold; gives all their jobs."""
-        sweep = self.sweep
-        rows = self.ledger.rows(sweep.name, study.STAGE)
-        n = sweep.finalists.configs
-        numbers = finalists.choose(rows, n=n, objective=sweep.search.objective)
-        jobs = [
-            Job(number, fold, seed)
-            for number in numbers
-            for fold in range(self.prepared.split.n_folds)
-            for seed in range(sweep.finalists.seeds)
-        ]
-        told = Finals(
-            study=sweep.name,
-            jobs=jobs,
-            plan=lambda job: plan_finalist(
-                self.resolved, self.prepared, _candidate(rows[str(job.number)]), job
-            ),
-            keep=self._keep_finalist,
-            facts=lambda number: rows[str(number)].facts,
-            files=self._files,
-        )
-        n_before = sum(
-            row.state == "COMPLETE"
-            for row in self.ledger.rows(sweep.name, finalists.STAGE).values()
-        )
-        with self._display("final", len(jobs), n_before=n_before) as display:
-            trials = FinalistTrials(told, self.ledger, display)
-            self.crew.runner.run(self._placed(trials), run_trial)
-        self.progress.stage(
-            "finalists",
-            f"trials {', '.join(map(str, numbers))} on {self.prepared.split.n_folds} folds",
-        )
-        return jobs
-
-    def _placed(self, trials: Trials) -> Trials:
-        """With where each one's files are, and what it takes by what such were measured to need."""
-        trials = Placed(trials)
-        if not self.crew.sized:
-            return trials
-        rows = self.ledger.rows(self.sweep.name, study.STAGE)
-        return Sized(trials, self.crew.resources, learnt(rows.values()))
-
-    def _n_ended(self) -> int:
-        stages = (study.STAGE, finalists.STAGE)
-        return sum(len(self.ledger.rows(self.sweep.name, stage)) for stage in stages)
-
-    def _finished(self, jobs: list[Job]) -> dict[int, list[Job]]:
-        """Trial number -> its jobs, of the finalists whose every job came to its end."""
-        rows = self.ledger.rows(self.sweep.name, finalists.STAGE)
-        by_number: dict[int, list[Job]] = {}
-        for job in jobs:
-            by_number.setdefault(job.number, []).append(job)
-        whole = {
-            number: mine
-            for number, mine in by_number.items()
-            if all(rows[job.key].state == "COMPLETE" for job in mine)
-        }
-        for number in by_number.keys() - whole.keys():
-            reason = next(rows[j.key].reason for j in by_number[number] if rows[j.key].reason)
-            self.progress.stage("finalists", f"trial {number} is left out: {reason}")
-        if not whole:
-            reasons = "; ".join(sorted({row.reason for row in rows.values()}))
-            raise UserError(f"no finalist came to its end: {reasons}; mend it and --resume")
-        return whole
-
-    def _baselines(self) -> list[Baseline]:
-        """What needs no network: the bar that every trial should clear."""
-        prepared, split = self.prepared, self.prepared.split
-        store = FeatureStore.open(
-            prepared.stores["mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))]
-        )
-        made = run_baselines(
-            store,
-            labels=prepared.labels,
-            split=split,
-            seed=self.sweep.search.seed,
-        )
-        self.progress.stage("baselines", ", ".join(b.name for b in made))
-        return made
-
-    def _cost(self) -> report.Cost:
-        return report.Cost(
-            wall_s=self._spent_before_s + self.elapsed_s(),
-            cpus_per_trial=self.crew.resources.cpus,
-            gpus_per_trial=self.crew.resources.gpus,
-            trials_at_once=self.crew.trials_at_once,
-        )
-
-    def _keep_trial(self, number: int, result: TrialResult) -> None:
-        split = self.prepared.split
-        valid = Part(split.valid_ids(SEARCH_FOLD), result.valid_proba)
-        bank.write(self.paths.trial(number).predictions, {"valid": valid}, split=split.hash)
-        self._say_left_out(f"trial {number}", result.left_out)
-
-    def _keep_finalist(self, job: Job, result: TrialResult) -> None:
-        split = self.prepared.split
-        if result.extra_proba is None:
-            raise ValueError(f"finalist {job.key} brought no test predictions")
-        parts = {
-            "valid": Part(split.valid_ids(job.fold), result.valid_proba, result.valid_embeddings),
-            "test": Part(split.test_ids, result.extra_proba, result.extra_embeddings),
-        }
-        bank.write(self._files(job).predictions, parts, split=split.hash)
-        self._say_left_out(job.name, result.left_out)
-
-    def _say_left_out(self, name: str, what: Sequence[str]) -> None:
-        if what:
-            self.progress.stage("disk full", f"{name} goes on without: {'; '.join(what)}")
-
-    def _files(self, job: Job) -> TrialPaths:
-        return self.paths.finalist(job.number, fold=job.fold, seed=job.seed)
-
-    def _display(self, what: str, n: int, **more: Any) -> TrialsDisplay:
-        objective = self.sweep.search.objective
-        return TrialsDisplay(self.progress.console, what, n, objective=objective, **more)
-
-    def _wall_s(self) -> float:
-        return self._spent_before_s + self.elapsed_s()
-
-
-def _candidate(row: Row) -> Candidate:
-    names = ("architecture", "features", "config", "train")
-    return Candidate(**{name: row.facts[name] for name in names})
-
-
-def _nothing_finished(rows: Mapping[str, Row]) -> str:
-    reasons = [row.reason for row in rows.values() if row.state == "FAIL"]
-    if reasons:
-        most = max(set(reasons), key=reasons.count)
-        return (
-            f"none of {len(rows)} trials came to its end; most often ({reasons.count(most)}): "
-            f"{most}; mend that, then start again with another --name"
-        )
-    return (
-        f"none of {len(rows)} trials came to its end within the budget; raise --budget.minutes or "
-        f"--budget.trials and --resume"
-    )

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -18,6 +17,7 @@ from pydantic import Field
 from datasets.config import check, config, listed
 from datasets.errors import UserError
 from search import yaml_file
+from search.bucket import is_bucket
 from search.champion.gate import Gate
 from search.config import SweepConfig
 from search.nightly.calendar import Schedule
@@ -111,7 +111,7 @@ class Nightly:
     @property
     def runs(self) -> Runs:
         """The folder of all studies."""
-        return Runs(Path(self.sweep.runs))
+        return self.sweep.runs_folder
 
     @property
     def paths(self) -> NightlyPaths:
@@ -215,6 +215,11 @@ def _unfit(sweep: SweepConfig) -> list[str]:
         found.append(
             f"split.by: nights compare on the same locked groups, so it must be group, but got "
             f"'{sweep.split.by}'"
+        )
+    if is_bucket(sweep.runs):
+        found.append(
+            f"runs: nights and champions are kept in a folder, but got {sweep.runs!r}; name one that "
+            f"outlives the machine"
         )
     if sweep.search.warm_start != "none":
         found.append(

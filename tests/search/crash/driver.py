@@ -112,7 +112,7 @@ def prepare() -> None:
     import search.baselines
     import search.commands.resume
     import search.commands.sweep
-    import search.sweep
+    import search.sitting
 
     lightning_models.resume.SAVE_S = 0.0
     grids = search.baselines.GRIDS
@@ -137,9 +137,9 @@ def run(case: dict[str, Any]) -> int:
     if "longest" in case:
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["longest"], resource.RLIM_INFINITY))
     if "folder" in case:
-        import search.sweep
+        import search.sitting
 
-        vars(search.sweep)["run_trial"] = dying_work(case)
+        vars(search.sitting)["run_trial"] = dying_work(case)
     if "acks" in case:
         acknowledge(case["acks"])
     return main(case["words"])

@@ -52,7 +52,7 @@ POINTS: Mapping[str, Point] = {
     "cache published": Point("datasets.cache:publish", "after", 1, fresh=True),
     # the search
     "study made": Point("search.store:Ledger.create", "after", 1),
-    "sweep file": Point("search.sweep:write_text", "torn", 1),
+    "sweep file": Point("search.sitting:write_text", "torn", 1),
     "trial made": Point("search.ledger.trials:TrialsStorage.create_new_trial", "after", 2),
     "before ask": Point(ASK, "before", 2),
     "after ask": Point(ASK, "after", 2),
@@ -81,8 +81,8 @@ POINTS: Mapping[str, Point] = {
     "finalist's row written": Point(RECORD, "after", SECOND_FINAL),
     "after finalist told": Point(FINAL_TELL, "after", 2),
     # the end
-    "finalists over": Point("search.sweep:run_baselines", "before", 1),
-    "baselines over": Point("search.sweep:run_baselines", "after", 1),
+    "finalists over": Point("search.sitting:run_baselines", "before", 1),
+    "baselines over": Point("search.sitting:run_baselines", "after", 1),
     "test set looked at": Point("search.store:Ledger.look", "after", 1),
     "ensemble": Point("search.judge:write_json", "torn", 2),
     "leaderboard": Point("search.report:write", "torn", 1),
