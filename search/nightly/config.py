@@ -218,8 +218,8 @@ def _unfit(sweep: SweepConfig) -> list[str]:
         )
     if is_bucket(sweep.runs):
         found.append(
-            f"runs: nights and champions are kept in a folder, but got {sweep.runs!r}; name one that "
-            f"outlives the machine"
+            f"runs: nights and champions are kept in a folder, but got {sweep.runs!r}; name one "
+            f"that outlives the machine"
         )
     if sweep.search.warm_start != "none":
         found.append(
