@@ -33,6 +33,8 @@ class WarmPoint:
     source: str
     rung: float | None = None
     """its objective when it was judged, where this study's trials can be measured by it"""
+    seed_number: int | None = None
+    """the number that its training was seeded by, so that the same data gives the same training"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ class Opening:
     hurdle: float | None = None
     whole: bool = False
     left_out: tuple[str, ...] = ()
+    seed_numbers: tuple[int | None, ...] = ()
+
+    def seed_number(self, number: int) -> int:
+        """The number that seeds the training of a trial: its own, or that of the trial it repeats.
+
+        Where data and settings are the same, what an earlier study reached is reached again, to
+        the bit; where it is not, something has changed, and it was not chance.
+        """
+        repeated = self.seed_numbers[number] if number < len(self.seed_numbers) else None
+        return number if repeated is None else repeated
 
     def origin(self, number: int, sampler: str) -> str:
         """Where the trial of that number comes from."""
@@ -115,6 +127,7 @@ def make_opening(
         n_warm=len(chosen),
         hurdle=None if not rungs else statistics.median(rungs),
         left_out=tuple(left_out),
+        seed_numbers=tuple(one.seed_number for one in chosen),
     )
 
 

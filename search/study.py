@@ -7,7 +7,7 @@ has its predictions.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -124,7 +124,7 @@ class StudyTrials:
             number, candidate = running.trial.number, running.candidate
             self._running[number] = running
             self._study.meter.start(number)
-            plan = self._retries.plan(number, self._study.plan(candidate, number))
+            plan = self._retries.plan(number, self._plan(candidate, number))
             specs.append(TrialSpec(number, {"plan": plan}))
             params = running.trial.params
             self._listener.started(
@@ -133,6 +133,13 @@ class StudyTrials:
         # Before anything is trained: what a trial leaves in its folder must belong to its number.
         self._ledger.flush()
         return specs
+
+    def _plan(self, candidate: Candidate, number: int) -> TrialPlan:
+        """The training of a trial, by the seed of the trial that it repeats, if it does."""
+        plan, seeded = self._study.plan(candidate, number), self._opening.seed_number(number)
+        if seeded == number:
+            return plan
+        return replace(plan, seed=self._study.plan(candidate, seeded).seed)
 
     def done(self) -> bool:
         """Whether the budget is used up, or going on makes no sense.
@@ -195,6 +202,7 @@ class StudyTrials:
         facts = {
             **facts_of(running.candidate, running.trial.params),
             "origin": self._opening.origin(trial_id, search.sampler),
+            "seed_number": self._opening.seed_number(trial_id),
             "elapsed_s": self._study.meter.end(trial_id, state.name),
             **self._retries.facts(trial_id),
         }

@@ -94,7 +94,9 @@ def warm_start(
                 reasons.setdefault(str(error), []).append(number)
                 continue
             rung = None if differs else study.rung.get(number)
-            point = WarmPoint(params, f"{study.name}/{number}", rung)
+            point = WarmPoint(
+                params, f"{study.name}/{number}", rung, int(facts.get("seed_number", number))
+            )
             found.append((float(facts["metrics"][objective]), point))
         for reason, those in reasons.items():
             names = ", ".join(map(str, those))

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +332,31 @@ def test_points_of_earlier_studies_come_first_and_set_the_hurdle(ledger: Ledger)
     assert "old/4: no" in trials.notes
     StudyTrials(study, ledger, SILENT)
     assert asked == [1], "a resumed study keeps its opening"
+
+
+@dataclass(frozen=True)
+class _Seeded:
+    """As much of a plan as the study looks at: the seed, and the number that it was made for."""
+
+    number: int
+    seed: int
+
+
+def test_a_point_of_an_earlier_study_is_trained_by_the_seed_that_it_had(ledger: Ledger) -> None:
+    point = _study().space.defaults()[0]
+    seen: dict[int, _Seeded] = {}
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        seen[spec.trial_id] = spec.payload["plan"]
+        report(1, {"accuracy": 0.5})
+        return _result(0.5)
+
+    study = _study(
+        warm=lambda: WarmStart((WarmPoint(point, "old/33", None, 31),), ()),
+        plan=lambda candidate, number: _Seeded(number, 100 + number),
+    )
+    _run(study, ledger, work)
+    assert (seen[0].number, seen[0].seed) == (0, 131)
+    assert {n: plan.seed for n, plan in seen.items() if n} == {n: 100 + n for n in range(1, 6)}
+    rows = ledger.rows("s", STAGE)
+    assert [rows[str(n)].facts["seed_number"] for n in range(6)] == [31, 1, 2, 3, 4, 5]
