@@ -8,6 +8,7 @@ differ as much as those that differ in their configuration.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from lightning_models.metrics import Labels, Proba, accuracy
 Score = Callable[[Proba], float]
 """Of probabilities (n, n_classes), the higher the better."""
 
-MOST_SUBSETS = 40
-"""Of a size; those that a seed draws where there are more."""
+MOST_SIZES, MOST_SUBSETS = 12, 40
+"""So many sizes of subsets are looked at, and so many subsets of a size."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,17 @@ def averaging(members: Sequence[Proba], score: Score, *, seed: int) -> float:
     if n < 2:
         return 0.0
     rng = np.random.default_rng(seed)
+    sizes = np.unique(np.geomspace(1, n, MOST_SIZES).round().astype(int))
     means = []
-    for size in range(1, n + 1):
-        subsets = list(itertools.combinations(range(n), size))
-        if len(subsets) > MOST_SUBSETS:
-            drawn = rng.choice(len(subsets), MOST_SUBSETS, replace=False)
-            subsets = [subsets[i] for i in sorted(drawn)]
-        each = [score(np.mean([members[i] for i in one], axis=0)) for one in subsets]
+    for size in sizes.tolist():
+        each = [score(np.mean([members[i] for i in one], axis=0)) for one in _subsets(n, size, rng)]
         means.append(float(np.mean(each)))
-    slope = np.polyfit(1 / np.arange(1, n + 1), means, 1)[0]
+    slope = np.polyfit(1 / sizes, means, 1)[0]
     return max(0.0, float(-slope))
+
+
+def _subsets(n: int, size: int, rng: np.random.Generator) -> Sequence[Sequence[int]]:
+    """All subsets of that size of `n` members; where there are more, `MOST_SUBSETS` drawn ones."""
+    if math.comb(n, size) <= MOST_SUBSETS:
+        return list(itertools.combinations(range(n), size))
+    return [rng.choice(n, size, replace=False).tolist() for _ in range(MOST_SUBSETS)]

@@ -51,6 +51,20 @@ def test_of_members_that_differ_wildly_less_is_foretold_than_comes(own: float) -
     assert right(every[:4], labels) < foretold < right(every, labels)
 
 
+def test_a_hundred_members_are_looked_at_by_a_few_of_their_subsets() -> None:
+    every, labels = said(100, common=0.6, own=0.6)
+    seen = []
+
+    def score(proba: Proba) -> float:
+        seen.append(len(proba))
+        return scored(proba, labels)
+
+    one = np.mean([right([member], labels) for member in every])
+    gain = averaging(every, score, seed=0)
+    assert one + gain == pytest.approx(right(every, labels), abs=0.02)
+    assert len(seen) <= 12 * 40
+
+
 def test_one_member_foretells_no_gain() -> None:
     members, labels = said(1, common=0.5, own=0.5)
     told = foretell(0.7, members, labels, n_folds=5, seed=0)
