@@ -4,7 +4,8 @@ An out-of-fold row is judged by one network of each member, the one that did not
 row by the mean of all of them, one for each fold. A mean of more networks is better, so the
 out-of-fold figure is too low by what averaging over folds brings. That cannot be seen out of fold,
 but averaging over members can, and networks that differ in what they were trained on turn out to
-differ as much as those that differ in their configuration.
+differ about as much as those that differ in their configuration: the one takes away the same share
+of the errors as the other.
 """
 
 import itertools
@@ -18,7 +19,7 @@ import numpy as np
 from lightning_models.metrics import Labels, Proba, accuracy
 
 Score = Callable[[Proba], float]
-"""Of probabilities (n, n_classes), the higher the better."""
+"""Of probabilities (n, n_classes), between 0 and 1, the higher the better."""
 
 MOST_SIZES, MOST_SUBSETS = 12, 40
 """So many sizes of subsets are looked at, and so many subsets of a size."""
@@ -35,7 +36,7 @@ class Foretold:
     @property
     def accuracy(self) -> float:
         """What the test set is expected to say."""
-        return min(1.0, self.out_of_fold + self.gain)
+        return self.out_of_fold + self.gain
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -55,17 +56,23 @@ def foretell(
         n_folds: how many networks a member has.
         seed: of the subsets that are looked at.
     """
-    gain = over_folds(members, lambda proba: accuracy(proba, labels), n_folds=n_folds, seed=seed)
-    return Foretold(chosen, gain, n_folds)
+    share = averaging(members, lambda proba: accuracy(proba, labels), seed=seed)
+    return Foretold(chosen, over_folds(chosen, share, n_folds=n_folds), n_folds)
 
 
-def over_folds(members: Sequence[Proba], score: Score, *, n_folds: int, seed: int) -> float:
-    """What the mean over so many folds' networks adds to a score of one network a member."""
-    return averaging(members, score, seed=seed) * (1 - 1 / n_folds)
+def over_folds(score: float, share: float, *, n_folds: int) -> float:
+    """What the mean over so many folds' networks adds to a score between 0 and 1.
+
+    Args:
+        score: of one network a member.
+        share: of the errors, as `averaging` gives it.
+        n_folds: how many networks a member has.
+    """
+    return (1 - score) * share * (1 - 1 / n_folds)
 
 
 def averaging(members: Sequence[Proba], score: Score, *, seed: int) -> float:
-    """By how much the mean of endlessly many networks would beat one: at least 0.
+    """The share of one network's errors that the mean of endlessly many would not make: 0 to 1.
 
     The score of the mean of m of them, over subsets of the members, is fitted by a straight line in
     1/m. For a squared error of networks that are alike that is exact; of accuracy it is what is
@@ -83,8 +90,10 @@ def averaging(members: Sequence[Proba], score: Score, *, seed: int) -> float:
     for size in sizes.tolist():
         each = [score(np.mean([members[i] for i in one], axis=0)) for one in _subsets(n, size, rng)]
         means.append(float(np.mean(each)))
-    slope = np.polyfit(1 / sizes, means, 1)[0]
-    return max(0.0, float(-slope))
+    if means[0] >= 1:
+        return 0.0
+    slope = float(np.polyfit(1 / sizes, means, 1)[0])
+    return min(1.0, max(0.0, -slope / (1 - means[0])))
 
 
 def _subsets(n: int, size: int, rng: np.random.Generator) -> Sequence[Sequence[int]]:

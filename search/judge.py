@@ -22,7 +22,7 @@ from search.config import SweepConfig
 from search.conformal import covers, fit_conformal
 from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from search.fitted_file import write_model
-from search.foretell import foretell, over_folds
+from search.foretell import averaging, foretell, over_folds
 from search.headline import Headline, headline, write_headline
 from search.pool import admitted, best
 from search.prepare import Prepared
@@ -185,12 +185,16 @@ def more_of(
     ids, test_ids = split.development_ids, split.test_ids
     true, of_group = truth.labels(test_ids), truth.groups(test_ids)
     cautious = fit_conformal(after, labels, groups, coverage=coverage)
-    gain = over_folds(
+
+    def held(proba: np.ndarray) -> float:
+        return float(covers(cautious.sets(proba), labels).mean())
+
+    share = averaging(
         [member.out_of_fold for member in members],
-        lambda proba: float(covers(cautious.sets(calibrate(proba, at)), labels).mean()),
-        n_folds=split.n_folds,
+        lambda proba: held(calibrate(proba, at)),
         seed=seed,
     )
+    gain = over_folds(held(after), share, n_folds=split.n_folds)
     fitted = fit_conformal(after, labels, groups, coverage=max(0.0, coverage - gain))
     sets = fitted.sets(test)
     hits = covers(sets, true)
