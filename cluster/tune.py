@@ -173,6 +173,7 @@ class TuneRunner:
             if self._stall_s is not None:
                 controller.end_stalled(self._stall_s)
             if now - counted > ROOM_CHECK_S:
+                controller.forget_ended()
                 counted, n_at_once = now, self._n_at_once(sizes)
                 if n_at_once:
                     had_room, bridge.n_at_once = now, n_at_once
@@ -260,6 +261,7 @@ class _Controller(TuneController):  # type: ignore[misc]
     """Tune's event loop, without its snapshots on disk."""
 
     _actor_manager: Any
+    _trials: list[Trial]
 
     def __init__(
         self,
@@ -303,6 +305,13 @@ class _Controller(TuneController):  # type: ignore[misc]
     def _maybe_update_trial_queue(self) -> None:
         if self._bridge.has_place():  # else Tune would copy whole experiments, to be told: none now
             super()._maybe_update_trial_queue()
+
+    def forget_ended(self) -> None:
+        """Lets go of trials that are over, which Tune would keep: the ledger remembers them."""
+        over = (self._stopped_trials | self._failed_trials) - self._trial_to_actor.keys()
+        self._trials = [trial for trial in self._trials if trial not in over]
+        for kept in (self._stopped_trials, self._failed_trials, self._trials_to_cache):
+            kept -= over
 
     def end_stalled(self, stall_s: float) -> None:
         """Kills the processes of trials that were silent for so long; Tune then loses them."""
