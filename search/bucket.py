@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
 CARRY_S = 30.0
 """How often what changed is carried to the bucket while a sweep runs."""
 
-SILENT_S = 4 * CARRY_S
-"""A writer that was not heard of for so long is gone."""
+BESIDE = ("-wal", "-shm")
+"""What SQLite keeps beside a ledger that was not closed; it belongs to that very file."""
 
 STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "size")
 """By what file systems tell whether a file is another than it was."""
@@ -71,6 +71,34 @@ def carried(runs: str, study: str, *, tell: Callable[[str], None]) -> Iterator[N
         yield
 
 
+@dataclass(frozen=True)
+class Writer:
+    """The process that carries a copy to a bucket; `at_s`, of the epoch, is when it last did."""
+
+    name: str
+    process: str
+    at_s: float
+
+    @classmethod
+    def me(cls) -> "Writer":
+        """The process that asks, now."""
+        holder = Holder.me()
+        return cls(holder.name, holder.process, time.time())
+
+    @property
+    def age_s(self) -> float:
+        """How long ago it was last heard of."""
+        return time.time() - self.at_s
+
+    def lives(self) -> bool:
+        """Whether it still runs; when in doubt, it does."""
+        return Holder(self.name, self.process).alive(beat_age_s=self.age_s)
+
+    def is_same(self, other: "Writer | None") -> bool:
+        """Whether both are one process."""
+        return other is not None and (self.name, self.process) == (other.name, other.process)
+
+
 @dataclass
 class Bucket:
     """One bucket and this machine's copy of it."""
@@ -107,12 +135,14 @@ class Bucket:
     def fetch(self, study: str | None) -> None:
         """Brings the ledger, and a study's files, to this machine where they are newer there.
 
-        What a sweep on this machine is writing just now is left as it is.
+        What a sweep on this machine is writing just now is left as it is, and so is what one that
+        was killed wrote last: nobody has written since, and the bucket lacks its end.
 
         Raises:
             UserError: the bucket cannot be read.
         """
-        if self._is_written_here():
+        here = _read(self.copy.writer)
+        if here is not None and (here.lives() or here.is_same(self._writer())):
             return
         known = self._known()
         with self._told():
@@ -120,13 +150,16 @@ class Bucket:
             if study is not None:
                 found |= self._found(study, deep=True)
             for name, stamp in found.items():
-                here = self.copy.root / name
-                if known.get(name) == stamp and here.is_file():
+                file = self.copy.root / name
+                if known.get(name) == stamp and file.is_file():
                     continue
-                here.parent.mkdir(parents=True, exist_ok=True)
-                arriving = here.with_name(f".{here.name}.arriving")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                arriving = file.with_name(f".{file.name}.arriving")
                 self._files.get_file(f"{self._root}/{name}", str(arriving))
-                arriving.replace(here)
+                if name == self.copy.ledger.name:
+                    for ending in BESIDE:
+                        file.with_name(file.name + ending).unlink(missing_ok=True)
+                arriving.replace(file)
                 known[name] = stamp
         write_json(self.copy.arrived, known)
 
@@ -151,7 +184,7 @@ class Bucket:
                     tell(f"{error}; it is tried again every {CARRY_S:.0f} s")
 
         self.copy.writer.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.copy.writer, {"who": Holder.me().name, "at_s": time.time()})
+        write_json(self.copy.writer, asdict(Writer.me()))
         self._carry(study, sent)  # a bucket that cannot be written is told before anything trains
         thread = threading.Thread(target=carry, daemon=True)
         thread.start()
@@ -190,7 +223,7 @@ class Bucket:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.rm_file(f"{self._root}/{name}")
                 del sent[name]
-            write_json(self.copy.writer, {"who": Holder.me().name, "at_s": time.time()})
+            write_json(self.copy.writer, asdict(Writer.me()))
             self._send(self.copy.writer, self.copy.writer.name)
 
     def _send(self, file: Path, name: str) -> None:
@@ -213,32 +246,21 @@ class Bucket:
     def _refuse_another(self) -> None:
         """Two machines that write one ledger file would lose each other's trials."""
         writer = self._writer()
-        if writer is None or writer["who"] == Holder.me().name:
+        if writer is None or not writer.lives() or writer.is_same(Writer.me()):
             return
-        age_s = time.time() - float(writer["at_s"])
-        if age_s < SILENT_S:
-            raise UserError(
-                f"{writer['who']} is writing to '{self.url}' (last seen {age_s:.0f} s ago); wait "
-                f"for it, or give each its own runs (they may share a ledger nevertheless: "
-                f"store: postgresql+psycopg://...)"
-            )
+        raise UserError(
+            f"{writer.name} is writing to '{self.url}' (last seen {writer.age_s:.0f} s ago); wait "
+            f"for it, or give each its own runs (they may share a ledger nevertheless: "
+            f"store: postgresql+psycopg://...)"
+        )
 
-    def _writer(self) -> dict[str, Any] | None:
+    def _writer(self) -> "Writer | None":
         with self._told():
             try:
-                said: dict[str, Any] = json.loads(
-                    self._files.cat_file(f"{self._root}/{self.copy.writer.name}")
-                )
+                said = json.loads(self._files.cat_file(f"{self._root}/{self.copy.writer.name}"))
             except FileNotFoundError:
                 return None
-        return said
-
-    def _is_written_here(self) -> bool:
-        try:
-            said = json.loads(self.copy.writer.read_text())
-        except (OSError, ValueError):
-            return False
-        return time.time() - float(said["at_s"]) < SILENT_S
+            return Writer(**said)
 
     def _known(self) -> dict[str, str]:
         try:
@@ -280,3 +302,11 @@ class Bucket:
                 f"the bucket '{self.url}' cannot be used ({said[0]}); see that it exists and that "
                 f"this machine may read and write it; what was made is in '{self.copy.root}'"
             ) from error
+
+
+def _read(file: Path) -> Writer | None:
+    """Who is named there, if anybody."""
+    try:
+        return Writer(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

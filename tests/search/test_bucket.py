@@ -1,7 +1,10 @@
 """A bucket as the folder of all studies; a folder by its URL stands in for one."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +16,7 @@ from search import bucket
 from search.bucket import Bucket, carried, folder_of, is_bucket
 from search.cli import main
 from search.ledger.reader import LedgerReader
+from search.store import Ledger
 
 
 @pytest.fixture
@@ -115,13 +119,13 @@ def test_two_machines_do_not_write_one_ledger(
 ) -> None:
     there = Path(url.removeprefix("file://")) / "writer.json"
     there.parent.mkdir()
-    there.write_text(json.dumps({"who": "ann@far, process 7", "at_s": time.time()}))
+    there.write_text(json.dumps({"name": "far:7", "process": "", "at_s": time.time()}))
     with (
-        pytest.raises(UserError, match=r"ann@far.*is writing.*own runs"),
+        pytest.raises(UserError, match=r"far:7 is writing.*own runs"),
         carried(url, "s", tell=silent),
     ):
         raise AssertionError("it must not begin")
-    there.write_text(json.dumps({"who": "ann@far, process 7", "at_s": time.time() - 3600}))
+    there.write_text(json.dumps({"name": "far:7", "process": "", "at_s": time.time() - 3600}))
     with carried(url, "s", tell=silent):
         pass
 
@@ -152,3 +156,66 @@ def test_one_that_nothing_reads_names_what_to_install() -> None:
         Bucket("gs://team/chorale")
     with pytest.raises(UserError, match=r"is no place that can be read"):
         Bucket("ftpx://team/chorale")
+
+
+KILLED = """
+import os, sys
+from search.bucket import Bucket, carried
+from search.store import Ledger
+
+url = sys.argv[1]
+with carried(url, "s", tell=print):
+    ledger = Ledger(Bucket(url).copy.ledger_url)
+    ledger.create("s", {"of": sys.argv[2]})
+    os._exit(9)  # what was committed last lies in SQLite's log, and was not carried
+"""
+
+
+def die_writing(url: str, name: str) -> None:
+    words = [sys.executable, "-c", KILLED, url, name]
+    root = str(Path(bucket.__file__).parents[1])
+    done = subprocess.run(words, check=False, env={**os.environ, "PYTHONPATH": root})
+    assert done.returncode == 9
+
+
+def studies(url: str) -> list[str]:
+    reader = LedgerReader(Bucket(url).copy.ledger_url)
+    try:
+        return list(reader.studies())
+    finally:
+        reader.close()
+
+
+def test_what_a_killed_sweep_committed_last_is_not_lost_to_the_bucket(url: str) -> None:
+    with carried(url, "old", tell=silent):
+        Ledger(Bucket(url).copy.ledger_url).close()
+    die_writing(url, "first")
+    Bucket(url).fetch("s")
+    assert studies(url) == ["s"]
+    with carried(url, "s", tell=silent):  # its writer is dead, so nobody is waited for
+        pass
+    shutil.rmtree(folder_of(url))
+    Bucket(url).fetch("s")
+    assert studies(url) == ["s"]
+
+
+def test_the_log_of_a_killed_sweep_is_not_read_into_a_ledger_that_came_later(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with carried(url, "old", tell=silent):
+        Ledger(Bucket(url).copy.ledger_url).close()
+    die_writing(url, "first")
+    ledger = Bucket(url).copy.ledger
+    assert ledger.with_name("chorale.db-wal").is_file()
+
+    at_machine("two", tmp_path, monkeypatch)
+    monkeypatch.setattr(bucket.Writer, "lives", lambda _: False)  # the first machine is gone
+    with carried(url, "t", tell=silent):
+        other = Ledger(Bucket(url).copy.ledger_url)
+        other.create("t", {})
+        other.leave("t", "complete", spent_s=1.0)
+        other.close()
+
+    at_machine("one", tmp_path, monkeypatch)
+    Bucket(url).fetch("t")
+    assert studies(url) == ["t"]
