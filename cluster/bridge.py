@@ -1,6 +1,6 @@
 """Between Ray Tune and `Trials`: which trial runs as which of Tune's, and what is said of it.
 
-Searcher, scheduler and controller of `cluster.tune` share one.
+Searcher, scheduler and controller of `cluster.controller` share one.
 """
 
 import time

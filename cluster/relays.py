@@ -1,6 +1,6 @@
 """The driver's side of `cluster.relay`: makes Tune use such workers, and hears what they report.
 
-`cluster.tune` puts it in the place of Tune's own manager of actors, where there is an ear.
+`cluster.controller` puts it in the place of Tune's own manager of actors, where there is an ear.
 """
 
 import functools

@@ -582,12 +582,12 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 ) -> None:
     from ray.exceptions import ObjectLostError
 
-    from cluster.tune import _Controller
+    from cluster.controller import Controller
 
     def step(controller: Any) -> None:
         raise RuntimeError from ObjectLostError("0" * 56, None, "")
 
-    monkeypatch.setattr(_Controller, "step", step)
+    monkeypatch.setattr(Controller, "step", step)
     with pytest.raises(ClusterError, match=r"ObjectLostError.*chorale sweep --resume"):
         tune_runner(tmp_path).run(Script({}), work)
 
