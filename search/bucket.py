@@ -12,7 +12,6 @@ import os
 import re
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from typing import Any
 
 from datasets.atomic import write_json
 from datasets.errors import UserError
-from search.ledger.holder import Holder
+from search.bucket_writer import Writer, read_writer
 from search.paths import Runs
 
 URL = re.compile(r"^[a-z][a-z0-9+]*://")
@@ -71,34 +70,6 @@ def carried(runs: str, study: str, *, tell: Callable[[str], None]) -> Iterator[N
         yield
 
 
-@dataclass(frozen=True)
-class Writer:
-    """The process that carries a copy to a bucket; `at_s`, of the epoch, is when it last did."""
-
-    name: str
-    process: str
-    at_s: float
-
-    @classmethod
-    def me(cls) -> "Writer":
-        """The process that asks, now."""
-        holder = Holder.me()
-        return cls(holder.name, holder.process, time.time())
-
-    @property
-    def age_s(self) -> float:
-        """How long ago it was last heard of."""
-        return time.time() - self.at_s
-
-    def lives(self) -> bool:
-        """Whether it still runs; when in doubt, it does."""
-        return Holder(self.name, self.process).alive(beat_age_s=self.age_s)
-
-    def is_same(self, other: "Writer | None") -> bool:
-        """Whether both are one process."""
-        return other is not None and (self.name, self.process) == (other.name, other.process)
-
-
 @dataclass
 class Bucket:
     """One bucket and this machine's copy of it."""
@@ -141,7 +112,7 @@ class Bucket:
         Raises:
             UserError: the bucket cannot be read.
         """
-        here = _read(self.copy.writer)
+        here = read_writer(self.copy.writer)
         if here is not None and (here.lives() or here.is_same(self._writer())):
             return
         known = self._known()
@@ -254,7 +225,7 @@ class Bucket:
             f"store: postgresql+psycopg://...)"
         )
 
-    def _writer(self) -> "Writer | None":
+    def _writer(self) -> Writer | None:
         with self._told():
             try:
                 said = json.loads(self._files.cat_file(f"{self._root}/{self.copy.writer.name}"))
@@ -302,11 +273,3 @@ class Bucket:
                 f"the bucket '{self.url}' cannot be used ({said[0]}); see that it exists and that "
                 f"this machine may read and write it; what was made is in '{self.copy.root}'"
             ) from error
-
-
-def _read(file: Path) -> Writer | None:
-    """Who is named there, if anybody."""
-    try:
-        return Writer(**json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None

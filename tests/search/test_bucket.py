@@ -14,6 +14,7 @@ import pytest
 from datasets.errors import UserError
 from search import bucket
 from search.bucket import Bucket, carried, folder_of, is_bucket
+from search.bucket_writer import Writer
 from search.cli import main
 from search.ledger.reader import LedgerReader
 from search.store import Ledger
@@ -209,7 +210,7 @@ def test_the_log_of_a_killed_sweep_is_not_read_into_a_ledger_that_came_later(
     assert ledger.with_name("chorale.db-wal").is_file()
 
     at_machine("two", tmp_path, monkeypatch)
-    monkeypatch.setattr(bucket.Writer, "lives", lambda _: False)  # the first machine is gone
+    monkeypatch.setattr(Writer, "lives", lambda _: False)  # the first machine is gone
     with carried(url, "t", tell=silent):
         other = Ledger(Bucket(url).copy.ledger_url)
         other.create("t", {})
