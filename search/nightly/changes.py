@@ -1,6 +1,6 @@
 """What changed in the data since the last night that was run, and whether too much did.
 
-`search.nightly.night` asks before anything is trained.
+`search.nightly.steps` asks before anything is trained.
 """
 
 import json

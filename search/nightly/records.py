@@ -28,7 +28,7 @@ class Night:
 
     `verdict` and `reason` are there when it is decided; `expected` is the champion's digest that it
     was decided against, `candidate` that of its own bundle. `figures` holds what the pages tell,
-    JSON-ready: see `search.nightly.night`.
+    JSON-ready: see `search.nightly.steps`.
     """
 
     date: date

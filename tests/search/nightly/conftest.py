@@ -18,12 +18,14 @@ def music(corpus: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(corpus, tmp_path / "music"))
 
 
-@pytest.fixture
-def nightly_file(music: Path, tmp_path: Path) -> Path:
-    """A nightly file over `music`."""
-    file = tmp_path / "tiny.yaml"
-    file.write_text(
-        f"""
+@pytest.fixture(scope="session")
+def write_nightly() -> Callable[[Path, Path], Path]:
+    """Writes a nightly file over some music into a folder, where its runs will lie, too."""
+
+    def write(folder: Path, music: Path) -> Path:
+        file = folder / "tiny.yaml"
+        file.write_text(
+            f"""
 dataset: {{name: folder, root: {music}, group: '(artist.)'}}
 features:
   mel: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 24}}
@@ -37,10 +39,18 @@ budget: {{trials: 5, max_epochs: 2}}
 finalists: {{configs: 1, folds: 2}}
 ensemble: {{kinds: [soft_vote]}}
 cluster: {{address: none}}
-runs: {tmp_path / "runs"}
+runs: {folder / "runs"}
 """
-    )
-    return file
+        )
+        return file
+
+    return write
+
+
+@pytest.fixture
+def nightly_file(write_nightly: Callable[[Path, Path], Path], music: Path, tmp_path: Path) -> Path:
+    """A nightly file over `music`."""
+    return write_nightly(tmp_path, music)
 
 
 @pytest.fixture

@@ -59,32 +59,18 @@ class _Place:
 
 
 @pytest.fixture(scope="module")
-def place(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> _Place:
+def place(
+    corpus: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_nightly: Callable[[Path, Path], Path],
+) -> _Place:
     """A schedule after two nights, of which the first was called twice."""
     import torch
 
     torch.set_num_threads(1)  # what forks has no threads to lose
     root = tmp_path_factory.mktemp("nights")
     shutil.copytree(corpus, root / "music")
-    file = root / "tiny.yaml"
-    file.write_text(
-        f"""
-dataset: {{name: folder, root: {root / "music"}, group: '(artist.)'}}
-features:
-  mel: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 24}}
-architectures: [cnn]
-audit: {{fingerprint: false}}
-space:
-  cnn: {{n_layers: 2, width: {{choice: [16]}}, pooling: mean_max, dropout: 0.1}}
-  train: {{optimizer: adamw, lr: 0.003, n_masks: 0, mixup_alpha: 0.0, center: false}}
-train: {{crop_s: 0.4, batch_size: 16}}
-budget: {{trials: 5, max_epochs: 2}}
-finalists: {{configs: 1, folds: 2}}
-ensemble: {{kinds: [soft_vote]}}
-cluster: {{address: none}}
-runs: {root / "runs"}
-"""
-    )
+    file = write_nightly(root, root / "music")
     made = _Place(load(str(file), {}), (), root / "kept")
     codes = tuple(made.call(day) for day in (FIRST, FIRST, SECOND))
     shutil.copytree(made.nightly.runs.root, made.kept)

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from datasets.errors import UserError
-from search.nightly import night as night_module
 from search.nightly.calendar import Schedule
 from search.nightly.config import Nightly
 from search.nightly.lock import BusyError, one_at_a_time
-from search.nightly.night import minutes_left, run_night
+from search.nightly.night import run_night
 from search.nightly.records import Night, Records
+from search.nightly.steps import Steps, minutes_left
 
 
 def _hold(path: Path, ready: Connection) -> None:
@@ -76,11 +76,11 @@ def _says_run(monkeypatch: pytest.MonkeyPatch) -> list[date]:
     """Nights are noted as kept, and their dates given, instead of being run."""
     ran: list[date] = []
 
-    def run(self: night_module._Night, record: Night) -> Night:
+    def run(self: Steps, record: Night) -> Night:
         ran.append(record.date)
         return self.records.end(record, "done", verdict="KEPT", reason="a test said so")
 
-    monkeypatch.setattr(night_module._Night, "run", run)
+    monkeypatch.setattr(Steps, "run", run)
     return ran
 
 
@@ -125,10 +125,10 @@ def test_a_night_that_broke_off_goes_on_and_one_that_nobody_went_on_with_has_fai
 def test_a_night_that_fails_is_recorded_and_told_and_may_be_tried_again(
     nightly: Nightly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: night_module._Night, record: Night) -> Night:
+    def broken(self: Steps, record: Night) -> Night:
         raise UserError("the disk is on fire; put it out")
 
-    monkeypatch.setattr(night_module._Night, "run", broken)
+    monkeypatch.setattr(Steps, "run", broken)
     night = _call(nightly, datetime(2026, 11, 10, 3, tzinfo=UTC))
     assert night is not None
     assert (night.word, night.code) == ("FAILED", 1)
