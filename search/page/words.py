@@ -184,10 +184,17 @@ def conformal(found: Facts) -> str:
     one = found["conformal"]
     low, high = one["ci95"]
     by = "a new group" if one["by_group"] else "tracks like the old ones (there are few groups)"
+    gain = one.get("foretold_gain", 0.0)
+    counts_on = (
+        f" That counts on {100 * gain:.1f} points which the mean over folds is foretold to add to "
+        f"what was seen out of fold: an estimate, and no guarantee."
+        if gain
+        else ""
+    )
     return (
         f"A set of every class of at least {one['least_proba']:.1%} probability should hold the "
-        f"true one for {one['wanted']:.0%} of tracks of {by}. On the test set it does for "
-        f"{one['coverage']:.1%} (95 % interval {low:.1%} to {high:.1%}). It names "
+        f"true one for {one['wanted']:.0%} of tracks of {by}.{counts_on} On the test set it does "
+        f"for {one['coverage']:.1%} (95 % interval {low:.1%} to {high:.1%}). It names "
         f"{one['mean_size']:.2f} classes on average; {one['single']:.0%} of the sets name just one."
     )
 

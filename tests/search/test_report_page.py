@@ -20,6 +20,7 @@ from search.cli import main
 from search.gather.data import gather
 from search.gather.hardest import Hard
 from search.ledger.reader import LedgerReader
+from search.page import words
 from search.page.page import page
 from search.paths import Runs, StudyPaths
 from search.store import Ledger, Row
@@ -501,3 +502,19 @@ def test_a_baseline_that_does_as_well_is_told(study: StudyPaths) -> None:
     assert "The baseline svm does at least as well" in read(page(g, headline="x")).text
     g = dataclasses.replace(g, found={**found, "baselines": {}})
     assert "does at least as well" not in read(page(g, headline="x")).text
+
+
+def test_sets_that_count_on_the_mean_over_folds_say_so() -> None:
+    one = {
+        "wanted": 0.9,
+        "coverage": 0.91,
+        "ci95": [0.85, 0.96],
+        "least_proba": 0.1,
+        "by_group": True,
+        "mean_size": 1.5,
+        "single": 0.6,
+    }
+    assert "guarantee" not in words.conformal({"conformal": one})
+    said = words.conformal({"conformal": {**one, "foretold_gain": 0.03}})
+    assert "3.0 points" in said
+    assert "no guarantee" in said
