@@ -18,9 +18,9 @@ import pandas as pd
 from datasets.assembly import Frames, Piece, write_arrays
 from datasets.atomic import publish, write_json
 from datasets.audit import Audit
-from datasets.cache import STORE_FORMAT, FeatureStore
 from datasets.errors import UserError
 from datasets.extraction import digest
+from datasets.feature_store import STORE_FORMAT, FeatureStore
 
 FRAME_RATE_HZ = 0.0
 """A table has no clock: its rows are segments in no order."""

@@ -14,9 +14,9 @@ import pandas as pd
 
 from datasets import cache, pictures, ready
 from datasets.audit import Audit, survey
-from datasets.cache import FeatureStore
 from datasets.chunks import ChunkMap
 from datasets.duplicates import COLUMNS, duplicates, same_content
+from datasets.feature_store import FeatureStore
 
 
 class Source(Protocol):

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from datasets.cache import FeatureStore
+from datasets.feature_store import FeatureStore
 from datasets.split import Split
 
 Floats = NDArray[np.float64]

@@ -16,10 +16,10 @@ import pandas as pd
 from datasets import faults, leaks
 from datasets.atomic import write_text
 from datasets.audit import Audit, refuse
-from datasets.cache import FeatureStore
 from datasets.chunks import ChunkMap
 from datasets.config import plain
 from datasets.duplicates import COLUMNS
+from datasets.feature_store import FeatureStore
 from datasets.source import Source, source_of
 from datasets.split import Split, make_split
 from search.config import SweepConfig

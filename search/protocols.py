@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from datasets.cache import FeatureStore
 from datasets.draw import draw_folds
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from search.baselines import BLOCKS, statistics
 from search.evaluate import Interval, score
 

@@ -9,8 +9,8 @@ from rich.markup import escape
 
 from cluster.base import Trials
 from datasets.atomic import write_json, write_text
-from datasets.cache import FeatureStore
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from search import bank, finalists, report, study
 from search.bank import Part
 from search.baselines import Baseline, run_baselines

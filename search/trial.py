@@ -229,7 +229,7 @@ def _fold(plan: TrialPlan) -> "FoldData":
 @functools.lru_cache(maxsize=1)  # of a GPU's memory, the frames of two folds might take too much
 def _opened(store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes) -> "FoldData":
     """A fold of a feature store, by values that can be compared; a store never changes."""
-    from datasets.cache import FeatureStore
+    from datasets.feature_store import FeatureStore
     from lightning_models.datamodule import FoldData
 
     numbers = [np.frombuffer(part, dtype=np.int64).copy() for part in (labels, train, valid)]

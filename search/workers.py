@@ -16,7 +16,7 @@ from search.config import Cluster
 IN_PROCESS = "none"
 """The address that needs no Ray: one trial after the other in this process, for pdb."""
 
-PRELOADED = ("search.trial", "lightning_models.fit")
+PRELOADED = ("search.trial", "lightning_models.fit", "datasets.feature_store", "search.space")
 """What workers on this machine need: imported once, while tracks are still being read."""
 
 

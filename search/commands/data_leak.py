@@ -56,7 +56,7 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
     import numpy as np
     from rich.console import Console
 
-    from datasets.cache import FeatureStore
+    from datasets.feature_store import FeatureStore
     from datasets.leaks import KINDS
     from search.prepare import prepare
     from search.progress import Progress

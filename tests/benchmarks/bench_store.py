@@ -26,7 +26,7 @@ N_BINS = 16
 PROBE = """
 import json, sys, time
 import numpy as np
-from datasets.cache import FeatureStore
+from datasets.feature_store import FeatureStore
 
 def rss_mb():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20

@@ -23,6 +23,7 @@ from cluster.maps import AHEAD, ray_map
 from datasets import cache
 from datasets.audio import content_hash
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from datasets.features import mfcc
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
@@ -142,7 +143,7 @@ def through(work: Any, mapped: Any) -> Any:
     return lambda fn, items: mapped(partial(work, fn=fn), items)
 
 
-def files(store: cache.FeatureStore) -> dict[str, bytes]:
+def files(store: FeatureStore) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in store.folder.iterdir()}
 
 

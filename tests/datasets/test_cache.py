@@ -14,8 +14,9 @@ import soundfile
 
 from datasets import audio, chunks
 from datasets.base import track_table
-from datasets.cache import FeatureStore, build
+from datasets.cache import build
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from datasets.features import mel, mfcc
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from datasets.base import track_table
-from datasets.cache import FeatureStore
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from datasets.ready import build_ready, contents
 
 

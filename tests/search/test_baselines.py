@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from datasets.cache import FeatureStore
+from datasets.feature_store import FeatureStore
 from datasets.split import Split
 from lightning_models.metrics import accuracy, log_loss
 from search import baselines

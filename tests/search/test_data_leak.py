@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.cache import FeatureStore
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from search import protocols, yaml_file
 from search.commands import data_leak
 from search.commands.sweep_words import Named, named_sweep

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import BaseTrial
 
-from datasets.cache import FeatureStore
+from datasets.feature_store import FeatureStore
 from search.pruner import HALVING, rung
 from search.space import Candidate, SearchSpace, load_architecture, make_space
 
