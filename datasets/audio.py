@@ -74,6 +74,16 @@ def inspect(path: str | Path) -> AudioHeader:
         return _header(path, sound)
 
 
+def tags(path: str | Path) -> dict[str, str]:
+    """What a file says of its content, such as `title` and `artist`; empty where it says nothing.
+
+    Raises:
+        AudioError: there is no such file, or it is no audio.
+    """
+    with _opened(Path(path)) as sound:
+        return {name: str(text) for name, text in sound.copy_metadata().items()}
+
+
 def load(
     path: str | Path, *, sample_rate: int | None = None
 ) -> tuple[npt.NDArray[np.float32], int]:

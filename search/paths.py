@@ -55,6 +55,11 @@ class Runs:
         """The bundles that have been champion under a name."""
         return ChampionPaths(self.root / "champions" / name)
 
+    @property
+    def library(self) -> "LibraryPaths":
+        """The library of tracks, unless another is named."""
+        return LibraryPaths(self.root / "library")
+
 
 @dataclass(frozen=True)
 class StudyPaths:
@@ -230,6 +235,35 @@ class ChampionPaths:
     def bundle(self, digest: str) -> BundlePaths:
         """The bundle of that content."""
         return BundlePaths(self.root / "bundles" / digest)
+
+
+@dataclass(frozen=True)
+class LibraryPaths:
+    """The files of a library: tracks as a bundle hears them, in parts."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Which bundle heard the tracks, and which parts there are: the one truth."""
+        return self.root / "library.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that adds; says who it is."""
+        return self.root / "lock"
+
+    def tracks(self, number: int) -> Path:
+        """The tracks of a part."""
+        return self.root / f"tracks-{number:06d}.json"
+
+    def vectors(self, number: int) -> Path:
+        """Their embeddings and probabilities."""
+        return self.root / f"vectors-{number:06d}.safetensors"
+
+    def parts(self) -> list[Path]:
+        """The files of all parts, also of those that the manifest does not name."""
+        return sorted(p for kind in ("tracks-*", "vectors-*") for p in self.root.glob(kind))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,207 @@
+"""A library on disk: tracks as JSON, vectors as safetensors, and a manifest that names them.
+
+It is written in parts of a few tracks, so that what dies loses no more than one; each is named by
+the manifest, with its hash, after it is whole. `search.champion.library.shelve` writes, whoever
+asks a library reads.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from datasets.atomic import atomic, write_json
+from datasets.config import config, read
+from datasets.errors import UserError
+from search.champion.bundle import Bundle, file_digest
+from search.champion.library.track import Track
+from search.paths import LibraryPaths
+
+VERSION = 1
+"""Of the layout; a library of a later one is refused."""
+
+
+@config
+class Part:
+    """Some tracks: the number in the names of its two files, and their SHA-256."""
+
+    number: int
+    tracks: str
+    vectors: str
+
+
+@config
+class Manifest:
+    """What `library.json` holds.
+
+    `bundle` is the digest of the bundle that heard the tracks, `study` the one it is of, `place`
+    where it lay, and `labels` its genres, in the order of the probabilities' columns.
+    """
+
+    version: int
+    bundle: str
+    study: str
+    place: str
+    labels: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a library holds: row `i` of each array is about track `i`.
+
+    `embeddings` (n_tracks, width) float32, each row of length 1 or 0; `proba`
+    (n_tracks, n_classes) float32, each row sums to 1.
+    """
+
+    tracks: tuple[Track, ...]
+    embeddings: NDArray[np.float32]
+    proba: NDArray[np.float32]
+
+    def rows(self, rows: Sequence[int]) -> "Content":
+        """Those rows alone."""
+        at = np.asarray(rows, np.intp)
+        return Content(tuple(self.tracks[i] for i in at), self.embeddings[at], self.proba[at])
+
+
+def begin(paths: LibraryPaths, bundle: Bundle) -> Manifest:
+    """Writes the manifest of an empty library.
+
+    Raises:
+        UserError: something else lies there.
+    """
+    if paths.root.is_dir() and any(p.name != paths.lock.name for p in paths.root.iterdir()):
+        raise UserError(
+            f"'{paths.root}' is not empty and holds no library; give another place with "
+            f"--to LIBRARY"
+        )
+    about = bundle.manifest
+    place = str(bundle.paths.root.absolute())
+    manifest = Manifest(VERSION, bundle.digest, about.study, place, about.labels)
+    write_json(paths.manifest, asdict(manifest))
+    return manifest
+
+
+def read_manifest(paths: LibraryPaths) -> Manifest:
+    """What `library.json` says.
+
+    Raises:
+        UserError: there is none, it is damaged, or a newer Chorale wrote it.
+    """
+    try:
+        content = json.loads(paths.manifest.read_text(encoding="utf-8"))
+        version = content["version"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"there is no library in '{paths.root}'; make one with: chorale library add FOLDER "
+            f"--to {paths.root}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(paths, f"{paths.manifest.name} cannot be read ({error})") from None
+    if version != VERSION:
+        raise UserError(
+            f"the library in '{paths.root}' has version={version}, but this Chorale reads "
+            f"{VERSION}; bring the Chorale that made it, or add the tracks to another: chorale "
+            f"library add FOLDER --to LIBRARY"
+        )
+    return read(Manifest, content, where=str(paths.manifest))
+
+
+def read_content(paths: LibraryPaths, manifest: Manifest) -> Content:
+    """All parts in their order; the hash of each file is checked.
+
+    Raises:
+        UserError: a file is missing, changed, or does not fit the others.
+    """
+    tracks: list[Track] = []
+    embeddings, proba = [], []
+    for part in manifest.parts:
+        for path, digest in zip(_files(paths, part), (part.tracks, part.vectors), strict=True):
+            _check(paths, path, digest)
+        try:
+            listed = json.loads(paths.tracks(part.number).read_text(encoding="utf-8"))
+            vectors = safetensors.numpy.load_file(paths.vectors(part.number))
+            tracks += [Track(**one) for one in listed]
+            embeddings.append(vectors["embeddings"])
+            proba.append(vectors["proba"])
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise damaged(paths, f"part {part.number} cannot be read ({error})") from None
+    n_labels = len(manifest.labels)
+    if not tracks:
+        return Content((), np.zeros((0, 0), np.float32), np.zeros((0, n_labels), np.float32))
+    if len({one.shape[1] for one in embeddings}) != 1:
+        raise damaged(paths, "its parts have embeddings of several widths")
+    content = Content(tuple(tracks), _joined(embeddings), _joined(proba))
+    n = len(tracks)
+    if len(content.embeddings) != n or content.proba.shape != (n, n_labels):
+        raise damaged(paths, "its tracks, embeddings and probabilities do not fit one another")
+    return content
+
+
+def append(paths: LibraryPaths, manifest: Manifest, content: Content) -> Manifest:
+    """Adds a part; gives the manifest that names it, too."""
+    part = _write_part(paths, max((p.number for p in manifest.parts), default=0) + 1, content)
+    manifest = replace(manifest, parts=(*manifest.parts, part))
+    write_json(paths.manifest, asdict(manifest))
+    return manifest
+
+
+def rewrite(paths: LibraryPaths, manifest: Manifest, content: Content) -> Manifest:
+    """Puts `content`, as one part, in the place of all parts; files that no part is go."""
+    number = max((p.number for p in manifest.parts), default=0) + 1
+    parts = (_write_part(paths, number, content),) if content.tracks else ()
+    manifest = replace(manifest, parts=parts)
+    write_json(paths.manifest, asdict(manifest))
+    kept = {path for part in parts for path in _files(paths, part)}
+    for path in paths.parts():
+        if path not in kept:
+            path.unlink(missing_ok=True)
+    return manifest
+
+
+def damaged(paths: LibraryPaths, why: str) -> UserError:
+    """What to raise of a library that cannot be used."""
+    return UserError(
+        f"the library in '{paths.root}' cannot be used: {why}; restore it, or remove the folder "
+        f"and add the tracks again: chorale library add FOLDER --to {paths.root}"
+    )
+
+
+def _write_part(paths: LibraryPaths, number: int, content: Content) -> Part:
+    arrays: dict[str, NDArray[Any]] = {
+        "embeddings": np.ascontiguousarray(content.embeddings, np.float32),
+        "proba": np.ascontiguousarray(content.proba, np.float32),
+    }
+    # bytes, not a file: the library's own writing hides a full disk
+    vectors = safetensors.numpy.save(arrays)
+    tracks = json.dumps([asdict(one) for one in content.tracks], ensure_ascii=False).encode()
+    digests = []
+    for path, data in ((paths.tracks(number), tracks), (paths.vectors(number), vectors)):
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+        digests.append(hashlib.sha256(data).hexdigest())
+    return Part(number, *digests)
+
+
+def _files(paths: LibraryPaths, part: Part) -> tuple[Path, Path]:
+    return paths.tracks(part.number), paths.vectors(part.number)
+
+
+def _check(paths: LibraryPaths, path: Path, digest: str) -> None:
+    try:
+        found = file_digest(path)
+    except OSError:
+        raise damaged(paths, f"'{path.name}' is missing") from None
+    if found != digest:
+        raise damaged(paths, f"'{path.name}' is not the file that the manifest was written for")
+
+
+def _joined(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,77 @@
+"""Nearest embeddings: exact is exact, approximate finds nearly all, and needs not be there."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from search.champion.library.index import RECALL, Cells, Exact, index_of
+
+
+def vectors(n: int, *, seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((40, 32))
+    found = centres[rng.integers(0, 40, n)] + 0.7 * rng.standard_normal((n, 32))
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 50, 80])
+def test_exact_finds_what_sorting_finds(n: int) -> None:
+    embeddings = vectors(50)
+    rows, cosines = Exact(embeddings).nearest(embeddings[7], n)
+    expected = np.argsort(-(embeddings @ embeddings[7]), kind="stable")[:n]
+    assert rows.tolist() == expected.tolist()
+    assert cosines == pytest.approx((embeddings @ embeddings[7])[expected])
+
+
+def test_cells_find_nearly_all_that_exact_finds_for_what_they_have_not_seen() -> None:
+    pytest.importorskip("faiss", reason="faiss is not installed (pip install '.[library]')")
+    embeddings = vectors(20_000)
+    cells, exact = Cells(embeddings), Exact(embeddings)
+    asked = vectors(100, seed=1)
+    found = [len({*cells.nearest(one, 10)[0]} & {*exact.nearest(one, 10)[0]}) / 10 for one in asked]
+    assert cells.recall >= RECALL
+    assert np.mean(found) >= RECALL - 0.05
+    assert cells.probed < 141  # of as many cells, so not all are looked into
+    rows, cosines = cells.nearest(embeddings[5], 1)
+    assert rows.tolist() == [5]
+    assert cosines == pytest.approx([1], abs=1e-5)
+
+
+def test_many_are_searched_in_cells_and_few_or_without_faiss_exactly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("faiss", reason="faiss is not installed (pip install '.[library]')")
+    embeddings = vectors(2_000)
+    assert isinstance(index_of(embeddings, exact_below=2_000), Cells)
+    assert isinstance(index_of(embeddings), Exact)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert isinstance(index_of(embeddings, exact_below=2_000), Exact)
+
+
+PROGRAM = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import faiss, numpy as np, torch
+from search.champion.library.index import Cells
+embeddings = np.random.default_rng(0).standard_normal((3000, 32)).astype(np.float32)
+embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+before = faiss.omp_get_max_threads(), torch.get_num_threads()
+cells = Cells(embeddings)
+a = torch.from_numpy(embeddings)
+torch.mm(a, a.T)
+print(cells.nearest(embeddings[9], 1)[0][0], float((a[9] @ a[9]).round(decimals=3)))
+assert (faiss.omp_get_max_threads(), torch.get_num_threads()) == before
+"""
+
+
+@pytest.mark.parametrize("order", [("torch", "faiss"), ("faiss", "torch")])
+def test_faiss_and_torch_live_in_one_process(order: tuple[str, str]) -> None:
+    pytest.importorskip("faiss", reason="faiss is not installed (pip install '.[library]')")
+    words = [sys.executable, "-c", PROGRAM, *order]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["9", "1.0"]
