@@ -59,7 +59,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError("expected --json or --csv, but got both; leave one out")
     top = _whole(options.get("top", "3"), "top")
     segment_s = _seconds(options.get("segment", "3")) if "timeline" in flags else None
-    files = list(_files(places))
+    files = list(files_of(places))
     bundle = _bundle(options)
 
     from search.champion.predictor import Predictor
@@ -121,7 +121,7 @@ def _load(file: str) -> "tuple[np.ndarray, int]":
             raise audio.AudioError(STDIN, error.problem, error.detail) from None
 
 
-def _files(places: Sequence[str]) -> Iterator[str]:
+def files_of(places: Sequence[str]) -> Iterator[str]:
     """The files that are meant, those of a folder sorted.
 
     Raises:

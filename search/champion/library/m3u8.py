@@ -1,0 +1,45 @@
+"""A playlist as a file that players open: extended M3U in UTF-8.
+
+Source: RFC 8216, section 4.1, for `#EXTM3U` and `#EXTINF`; the form is older than it.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets.atomic import write_text
+from search.champion.library.track import Track
+
+_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+
+
+def write_m3u8(path: Path, tracks: Sequence[Track], *, relative: bool = False) -> None:
+    """Writes the playlist.
+
+    Args:
+        path: where to; it is replaced.
+        tracks: in the order in which they are played.
+        relative: paths from the playlist's folder, so that both can be moved together.
+    """
+    start = Path(os.path.abspath(path)).parent if relative else None  # noqa: PTH100
+    lines = ["#EXTM3U"]
+    for track in tracks:
+        name = f"{track.artist} - {track.title}" if track.artist else track.title
+        lines.append(f"#EXTINF:{max(1, round(track.duration_s))},{_one_line(name)}")
+        lines.append(_place(track.path, start))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _place(path: str, start: Path | None) -> str:
+    """A path; as a URI where a line could not hold it, and never like a comment."""
+    if _BREAKS.search(path) or path != path.strip():
+        return Path(path).as_uri()
+    if start is None:
+        return path
+    below = os.path.relpath(path, start)
+    return f"./{below}" if below[0] == "#" or below[0].isspace() else below
+
+
+def _one_line(text: str) -> str:
+    return _BREAKS.sub(" ", text).strip()

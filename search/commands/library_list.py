@@ -1,0 +1,54 @@
+"""`chorale library list`: what is in a library."""
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from datasets.errors import UserError
+from search.commands.library_words import library_paths
+from search.commands.study_words import console, split_words
+
+HELP = """\
+usage: chorale library list [--library DIR] [--csv] [--runs FOLDER]
+
+How many tracks of each genre a library has, of how many artists, and which bundle heard them.
+
+  --library DIR      the library's folder (RUNS/library)
+  --csv              instead a row for each track
+  --runs FOLDER      the folder of all studies (runs)
+"""
+COLUMNS = ("path", "title", "artist", "genre", "duration_s")
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the command; gives its exit code."""
+    if any(word in ("-h", "--help") for word in words):
+        print(HELP)
+        return 0
+    places, options, flags = split_words(words, options=("library", "runs"), flags=("csv",))
+    if places:
+        raise UserError(f"expected no more words, but got {' '.join(places)}; name the library "
+                        f"with --library DIR")  # fmt: skip
+    from search.champion.library.library import Library
+
+    library = Library.open(library_paths(options, "library").root)
+    tracks = library.content.tracks
+    if "csv" in flags:
+        rows = csv.writer(sys.stdout)
+        rows.writerow(COLUMNS)
+        rows.writerows([getattr(track, name) for name in COLUMNS] for track in tracks)
+        return 0
+    n_of = Counter(track.genre for track in tracks)
+    hours = sum(track.duration_s for track in tracks) / 3600
+    n_artists = len({track.artist_key for track in tracks if track.artist})
+    out = console()
+    about = library.manifest
+    out.print(
+        f"{library.paths.root}: {len(tracks)} tracks of {n_artists} known artists, {hours:.1f} h, "
+        f"heard by {about.bundle[:12]} (of study '{about.study}')",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for genre, n in n_of.most_common():
+        out.print(f"  {genre:<20} {n:>7} {n / len(tracks):>7.1%}", markup=False)
+    return 0

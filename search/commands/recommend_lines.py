@@ -1,0 +1,84 @@
+"""How `chorale recommend` shows a playlist: a table for people, or JSON."""
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+
+from search.champion.library.library import Library
+from search.champion.library.playlist import Playlist
+from search.champion.library.quotas import entropy, points_apart
+from search.commands.study_words import console
+
+
+def print_table(made: Playlist, library: Library) -> None:
+    """The tracks, then the genres wanted and given in one line."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("title", overflow="ellipsis", max_width=48)
+    table.add_column("artist", overflow="ellipsis", max_width=32)
+    table.add_column("genre")
+    table.add_column("likeness", justify="right")
+    for track, likeness in zip(made.tracks, made.likeness, strict=True):
+        names = (track.title, track.shown_artist, track.genre)
+        table.add_row(*(_plain(name) for name in names), f"{likeness:.2f}")
+    out = console()
+    out.print(table)
+    out.print(genres_line(made, library), markup=False, soft_wrap=True)
+
+
+def genres_line(made: Playlist, library: Library) -> str:
+    """The genre distributions of what was heard and of the playlist, side by side."""
+    labels = library.manifest.labels
+    both = made.wanted + made.given
+    said = [
+        f"{labels[i]} {made.wanted[i]:.0%} -> {made.given[i]:.0%}"
+        for i in np.lexsort((np.arange(len(both)), -made.wanted))
+        if both[i] > 0
+    ]
+    apart = points_apart(made.wanted, made.given)
+    return (
+        f"genres heard -> here: {', '.join(said)}; at most {apart:.1f} points apart, mean distance "
+        f"{made.distance:.3f}"
+    )
+
+
+def print_json(made: Playlist, library: Library, *, variety: float) -> None:
+    """All that is known, as one object."""
+    labels = library.manifest.labels
+    tracks = [
+        {
+            "path": track.path,
+            "title": track.title,
+            "artist": track.artist or None,
+            "genre": track.genre,
+            "duration_s": track.duration_s,
+            "likeness": round(float(likeness), 4),
+        }
+        for track, likeness in zip(made.tracks, made.likeness, strict=True)
+    ]
+    said = {
+        "library": str(library.paths.root),
+        "bundle": library.manifest.bundle,
+        "variety": variety,
+        "genres_heard": _named(labels, made.wanted),
+        "genres_here": _named(labels, made.given),
+        "points_apart": round(points_apart(made.wanted, made.given), 3),
+        "mean_distance": round(made.distance, 6),
+        "genre_entropy_nats": round(entropy(made.given), 6),
+        "notes": list(made.notes),
+        "tracks": tracks,
+    }
+    print(json.dumps(said, ensure_ascii=False, indent=2))
+
+
+def _named(labels: tuple[str, ...], shares: NDArray[np.float64]) -> dict[str, float]:
+    return {label: round(float(share), 6) for label, share in zip(labels, shares, strict=True)}
+
+
+def _plain(text: str) -> str:
+    """A name as it is: brackets are no markup, and what steers a terminal is left out."""
+    from rich.markup import escape
+
+    return escape("".join(c for c in text if c.isprintable()))
