@@ -25,6 +25,7 @@ this machine is let in unless --host says otherwise, and then a token is asked f
   --port N             on which port; 0 takes any that is free (8000)
   --token-file FILE    a file with the token that requests must show; else CHORALE_TOKEN, if set
   --allow-no-token     let everybody in who reaches HOST, without a token
+  --library DIR        also say which tracks of this library are most similar (chorale library add)
   --body-mb N          the longest body (50)
   --duration-s N       the longest recording (600)
   --upload-s N         how long a body may take to arrive (60)
@@ -38,7 +39,7 @@ this machine is let in unless --host says otherwise, and then a token is asked f
 """
 LIMITS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
 OPTIONS = (
-    "host", "port", "token-file", *LIMITS, "decoders", "address", "replicas",
+    "host", "port", "token-file", "library", *LIMITS, "decoders", "address", "replicas",
 )  # fmt: skip
 FLAGS = ("allow-no-token",)
 PORT = 8000
@@ -142,6 +143,7 @@ def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "App
         Limits(**wanted),
         token,
         int(_number(options, "decoders", 1)),
+        Path(options["library"]).expanduser().absolute() if "library" in options else None,
     )
 
 

@@ -1,0 +1,54 @@
+"""`chorale serve --library`: the most similar tracks in every answer, or a refusal at the start."""
+
+from pathlib import Path
+
+import pytest
+
+from search.champion.serve.factory import AppFactory
+from search.champion.serve.limits import Limits
+from search.cli import main
+
+Bundles = tuple[Path, Path]
+
+
+@pytest.fixture
+def library(music: Path, bundles: Bundles, tmp_path: Path) -> Path:
+    words = ["library", "add", str(music), "--bundle", str(bundles[0])]
+    assert main([*words, "--to", str(tmp_path / "l")]) == 0
+    return tmp_path / "l"
+
+
+def test_the_three_most_similar_tracks_are_named(
+    music: Path, bundles: Bundles, library: Path
+) -> None:
+    client = pytest.importorskip("fastapi.testclient", reason="fastapi is not installed")
+    app = AppFactory(bundles[0], Limits(), library=library)()
+    path = music / "artist1" / "04.wav"
+    with client.TestClient(app) as asked:
+        assert asked.get("/about").json()["has_library"]
+        similar = asked.post("/predict", content=path.read_bytes()).json()["similar"]
+    assert len(similar) == 3
+    assert similar[0]["track"] == "04"
+    assert similar[0]["artist"] == "artist1"
+    assert similar[0]["similarity"] == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("at", "place", "said"), [(1, "l", "was made with bundle"), (0, "none", "there is no library")]
+)
+def test_a_library_that_does_not_fit_is_refused_at_the_start(
+    bundles: Bundles,
+    library: Path,
+    capsys: pytest.CaptureFixture[str],
+    at: int,
+    place: str,
+    said: str,
+) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+    folder = library.parent / place
+    capsys.readouterr()
+    words = ["serve", str(bundles[at]), "--port", "0", "--library", str(folder)]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
