@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,28 @@ AUTO = "auto"
 TOO_BUSY = "timed out during startup"
 """What Ray says where its processes took longer than half a minute to start."""
 
-LOSSES = re.compile("A worker died|has been marked dead|Raylet is terminated")
-"""What Ray prints to stdout at any log level; the trials that were lost tell it themselves."""
+LOSSES = re.compile(
+    "A worker died|has been marked dead|Raylet is terminated|ServeController.graceful_shutdown"
+)
+"""What Ray prints to stdout at any log level; the trials that were lost tell it themselves, and a
+controller that was told to end has ended."""
 
 MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What a message tells the user to type, which is another word for each command.
+
+    `local` starts a private Ray, `alone` does without Ray, `allow_no_token` joins an open cluster.
+    """
+
+    local: str = "--cluster.address local"
+    alone: str = "do without it, one trial at a time: --cluster.address none"
+    allow_no_token: str = "--cluster.allow_no_token true"
+
+
+SWEEP = Typed()
 
 
 @contextmanager
@@ -57,6 +76,7 @@ def connect(
     preload: Sequence[str] = (),
     working_dir: Path | None = None,
     allow_no_token: bool = False,
+    typed: Typed = SWEEP,
 ) -> Iterator[Resources]:
     """Connects this process to Ray while the block runs; gives what the cluster has.
 
@@ -72,6 +92,7 @@ def connect(
         working_dir: code that the workers of a joined cluster lack; Ray sends it to them.
         allow_no_token: join also a cluster that asks nobody for a token and that other machines
             can reach.
+        typed: what messages tell the user to type.
 
     Raises:
         ClusterError: Ray cannot be started, there is no cluster at `address`, or it is open to all.
@@ -82,15 +103,16 @@ def connect(
             f"chorale submit SWEEP.yaml --address {jobs_url(address)}"
         )
     if address != LOCAL:
-        variables = _manners(address, allow_no_token=allow_no_token)
+        variables = _manners(address, allow_no_token=allow_no_token, typed=typed)
         runtime_env = {"working_dir": str(working_dir)} if working_dir else None
-        with _session(address, variables=variables, runtime_env=runtime_env):
+        with _session(address, typed, variables=variables, runtime_env=runtime_env):
             yield cluster_size()
         return
     with (
         _private_folder(temp_dir) as folder,
         _session(
             LOCAL,
+            typed,
             variables=_private_environment(preload),
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -135,7 +157,9 @@ def _n_slots(trial: Resources, node: Resources) -> int:
 
 
 @contextmanager
-def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> Iterator[None]:
+def _session(
+    address: str, typed: Typed, *, variables: Mapping[str, str], **options: Any
+) -> Iterator[None]:
     """Connects while the block runs; processes that Ray starts inherit `variables`."""
     if ray.is_initialized():
         raise ClusterError("this process is connected to Ray already; connect once, at the outside")
@@ -143,7 +167,7 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
     try:
         with environment(variables):
             tokens.read_again()
-            _init(address, options)
+            _init(address, options, typed)
         yield
     finally:
         shut_down()
@@ -151,24 +175,23 @@ def _session(address: str, *, variables: Mapping[str, str], **options: Any) -> I
         stdout_deduplicator.skip_re = before
 
 
-def _init(address: str, options: Mapping[str, Any], *, n_attempts: int = 2) -> None:
+def _init(address: str, options: Mapping[str, Any], typed: Typed, *, n_attempts: int = 2) -> None:
     try:
         with interruptible():
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
     except Exception as error:  # when a node does not start in time, Ray raises no other type
         if address == LOCAL and n_attempts > 1 and TOO_BUSY in str(error):
             ray.shutdown()
-            _init(address, options, n_attempts=n_attempts - 1)
+            _init(address, options, typed, n_attempts=n_attempts - 1)
             return
         if address != LOCAL:
-            raise _no_cluster(address, error) from error
+            raise _no_cluster(address, error, typed) from error
         raise ClusterError(
-            f"Ray could not be started on this machine ({_first_line(error)}); "
-            f"do without it, one trial at a time: --cluster.address none"
+            f"Ray could not be started on this machine ({_first_line(error)}); {typed.alone}"
         ) from error
 
 
-def _manners(address: str, *, allow_no_token: bool) -> dict[str, str]:
+def _manners(address: str, *, allow_no_token: bool, typed: Typed) -> dict[str, str]:
     """What joining a cluster takes: the variable that sends the token, where it asks for one.
 
     Raises:
@@ -180,8 +203,8 @@ def _manners(address: str, *, allow_no_token: bool) -> dict[str, str]:
         socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S).close()
         asks = gcs_asks(host, port)
     except (OSError, ValueError) as error:
-        raise _no_cluster(address, error) from error
-    flag = "--cluster.allow_no_token true"
+        raise _no_cluster(address, error, typed) from error
+    flag = typed.allow_no_token
     refuse_open(address, host, asks=asks, allow_no_token=allow_no_token, flag=flag)
     tokens.shut_default()
     return dict(tokens.ON) if asks else {}
@@ -202,10 +225,10 @@ def _whereabouts(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _no_cluster(address: str, error: Exception) -> ClusterError:
+def _no_cluster(address: str, error: Exception, typed: Typed) -> ClusterError:
     return ClusterError(
         f"no Ray cluster answers at address={address!r}; start one with: RAY_AUTH_MODE=token ray "
-        f"start --head, or use a private one with: --cluster.address local ({_first_line(error)})"
+        f"start --head, or use a private one with: {typed.local} ({_first_line(error)})"
     )
 
 

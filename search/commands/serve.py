@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ this machine is let in unless --host says otherwise, and then a token is asked f
   --host HOST          where to listen (127.0.0.1)
   --port N             on which port; 0 takes any that is free (8000)
   --token-file FILE    a file with the token that requests must show; else CHORALE_TOKEN, if set
-  --allow-no-token     let everybody in who reaches HOST, without a token
+  --allow-no-token     let everybody in who reaches HOST, without a token; on a cluster that asks
+                       for none, too
   --library DIR        also say which tracks of this library are most similar (chorale library add)
   --body-mb N          the longest body (50)
   --duration-s N       the longest recording (600)
@@ -63,13 +65,40 @@ def run(words: Sequence[str]) -> int:
     port = port_of(options)
     port = PORT if port is None else port
     if "address" in options:
-        from cluster.serve import serve_on
-
-        replicas = int(_number(options, "replicas", 2))
-        serve_on(factory, address=options["address"], host=host, port=port, replicas=replicas,
-                 queue=factory.limits.queue)  # fmt: skip
-        return 0
+        return _serve_there(factory, host, port, options, flags)
+    if "replicas" in options:
+        raise UserError(
+            "--replicas are those of a cluster; name it with --address, or leave it out"
+        )
     return serve_here(factory, host, port)
+
+
+def _serve_there(
+    factory: "AppFactory",
+    host: str,
+    port: int,
+    options: Mapping[str, str],
+    flags: Sequence[str],
+) -> int:
+    """Replicas on a cluster, until Ctrl-C or SIGTERM."""
+    from cluster.serve import serve_on
+    from search.champion.bundle import Bundle
+
+    Bundle.open(factory.bundle)  # what is wrong with it is better told before anything starts
+    with _listen(host, port) as probe:
+        port = int(probe.getsockname()[1])
+    serve_on(
+        factory,
+        address=options["address"],
+        needs=factory.bundle,
+        host=host,
+        port=port,
+        replicas=int(_number(options, "replicas", 2)),
+        queue=factory.limits.queue,
+        body_bytes=factory.limits.body_bytes,
+        allow_no_token="allow-no-token" in flags,
+    )
+    return 0
 
 
 def serve_here(factory: "AppFactory", host: str, port: int) -> int:
@@ -84,16 +113,21 @@ def serve_here(factory: "AppFactory", host: str, port: int) -> int:
         raise UserError(EXTRA.format(error.name)) from None
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    print(
-        f"{app.title} {app.version}: http://{shown}:{listening.getsockname()[1]}/   "
-        f"(Ctrl-C ends it)",
-        flush=True,
-    )
+    url = f"http://{shown}:{listening.getsockname()[1]}/"
+
+    class Server(uvicorn.Server):
+        """Says where it is when it can be asked."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            print(f"{app.title} {app.version}: {url}   (Ctrl-C ends it)", flush=True)
+
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=2**16, server_header=False,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # uvicorn, once it has ended in order, raises it again
+        Server(config).run(sockets=[listening])
     print("the server has ended")
     return 0
 
