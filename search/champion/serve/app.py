@@ -6,6 +6,7 @@ made before a byte more is read than the limits allow.
 
 import asyncio
 import hmac
+import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,6 +62,7 @@ def create_app(
         token: who asks for a prediction or the metrics must show it; None lets everyone.
         n_decoders: how many processes decode.
     """
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger's form fills no log
     served = _Served(predictor, limits or Limits(), library, token, n_decoders)
     about = predictor.bundle.manifest
     app = FastAPI(
@@ -102,8 +104,9 @@ class _Served:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Ends with the app what was started for it."""
+        """Starts what the app needs before the first request comes; ends it with the app."""
         try:
+            await self._listening().start()
             yield
         finally:
             if self._listener is not None:
@@ -148,16 +151,19 @@ class _Served:
         try:
             with tempfile.NamedTemporaryFile(prefix="chorale-") as file:
                 await receive(request.headers, request.stream(), file, limits=self._limits)
-                if self._listener is None:
-                    self._listener = Listener(
-                        self._predictor, limits=self._limits, library=self._library,
-                        n_decoders=self._n_decoders,
-                    )  # fmt: skip
-                said = await self._listener.listen(file.name, wish)
+                said = await self._listening().listen(file.name, wish)
             return said | {"bundle": self._predictor.bundle.digest}
         finally:
             self._n_waiting -= 1
             self._metrics.waiting.set(self._n_waiting)
+
+    def _listening(self) -> Listener:
+        if self._listener is None:
+            self._listener = Listener(
+                self._predictor, limits=self._limits, library=self._library,
+                n_decoders=self._n_decoders,
+            )  # fmt: skip
+        return self._listener
 
     async def health(self) -> dict[str, Any]:
         """Whether it can answer."""

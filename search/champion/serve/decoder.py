@@ -22,7 +22,7 @@ START_S = 60.0
 
 
 class Decoder:
-    """Some processes that decode, started when they are first needed."""
+    """Some processes that decode, started by `start`, or when they are first needed."""
 
     def __init__(self, limits: Limits, *, n_processes: int) -> None:
         self._limits = limits
@@ -31,6 +31,13 @@ class Decoder:
         self._all = [_Child() for _ in range(n_processes)]
         for child in self._all:
             self._idle.put(child)
+
+    async def start(self) -> None:
+        """Starts the processes; returns when they can be asked."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(
+            *(loop.run_in_executor(self._threads, child.start) for child in self._all)
+        )
 
     async def decode(self, path: str) -> tuple[NDArray[np.float32], int]:
         """The waveform, float32 (n_samples,), and its rate in Hz.
@@ -49,6 +56,13 @@ class Decoder:
     def _decode(self, path: str) -> tuple[NDArray[np.float32], int]:
         with self._child() as child:
             try:
+                child.start()
+            except (EOFError, OSError) as error:  # nothing that the recording did
+                child.end()
+                raise Refused(
+                    503, "no decoder", "the process that decodes does not start; try again later"
+                ) from error
+            try:
                 said, detail = child.ask((path, self._limits.duration_s), self._limits.decode_s)
                 if detail is not None:
                     raise of_audio(AudioError(path, str(said), str(detail)))
@@ -60,7 +74,7 @@ class Decoder:
             except (EOFError, OSError):  # the process died of it
                 child.end()
                 raise Refused(415, "undecodable", "the decoder broke down over it") from None
-        return np.frombuffer(samples, np.float32), int(str(said))
+        return np.frombuffer(samples, np.float32).copy(), int(str(said))  # bytes are read-only
 
     @contextmanager
     def _child(self) -> Iterator["_Child"]:
@@ -79,15 +93,26 @@ class _Child:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
 
+    def start(self) -> Connection:
+        """The connection to a process that listens.
+
+        Raises:
+            EOFError: it ended at once.
+            TimeoutError: it does not say that it listens.
+        """
+        if self._connection is not None and self._process is not None and self._process.is_alive():
+            return self._connection
+        self.end()
+        connection = self._start()
+        if not connection.poll(START_S):
+            raise TimeoutError
+        connection.recv()
+        return connection
+
     def ask(self, what: tuple[str, float], wait_s: float) -> tuple[object, object]:
-        is_new = self._connection is None or not (self._process and self._process.is_alive())
-        if is_new:
-            self.end()
-            self._start()
-        if (connection := self._connection) is None:
-            raise EOFError
+        connection = self.start()
         connection.send(what)
-        if not connection.poll(wait_s + (START_S if is_new else 0)):
+        if not connection.poll(wait_s):
             raise TimeoutError
         said, detail = connection.recv()
         return said, detail
@@ -109,9 +134,10 @@ class _Child:
                     self._process.join(5)
             self._process = self._connection = None
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=work, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+        return self._connection

@@ -4,6 +4,8 @@ A decoder that crashes or hangs takes this process with it and not the server, w
 one (`search.champion.serve.decoder`).
 """
 
+import os
+import sys
 from multiprocessing.connection import Connection
 
 from datasets import audio
@@ -14,8 +16,11 @@ from search.champion.serve.limits import MAX_RATE
 def work(connection: Connection) -> None:
     """Takes (path, the longest duration in seconds) until the other end is closed.
 
-    Answers with (sample rate, None) and then the samples as bytes, or with (problem, detail).
+    Says None first, when it listens. Answers with (sample rate, None) and then the samples as
+    bytes, or with (problem, detail).
     """
+    _hush()
+    connection.send(None)
     while True:
         try:
             path, duration_s = connection.recv()
@@ -32,6 +37,14 @@ def work(connection: Connection) -> None:
             continue
         connection.send((sample_rate, None))
         connection.send_bytes(waveform.tobytes())
+
+
+def _hush() -> None:
+    """Libraries write to file 2 what they think of a file; Python's traces still go there."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _refuse_long(path: str, duration_s: float) -> None:

@@ -56,6 +56,10 @@ class Listener:
         # what is decoded is large: no more of it waits than makes one batch and the next
         self._decoded = asyncio.Semaphore(limits.batch + n_decoders)
 
+    async def start(self) -> None:
+        """Starts the processes that decode; returns when they can be asked."""
+        await self._decoder.start()
+
     async def listen(self, path: str, wish: Wish) -> dict[str, Any]:
         """What a file is, as JSON can hold it.
 
