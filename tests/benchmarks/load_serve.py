@@ -1,0 +1,389 @@
+"""`chorale serve` under load: the rate it holds, ten times that, replicas that die, a long body.
+
+    python tests/benchmarks/load_serve.py hold BUNDLE --audio FOLDER [--rate 0] [--minutes 10]
+    python tests/benchmarks/load_serve.py overload BUNDLE --audio FOLDER --rate 60 [--seconds 30]
+    python tests/benchmarks/load_serve.py kills BUNDLE --audio FOLDER --rate 20 [--minutes 5]
+    python tests/benchmarks/load_serve.py cutoff BUNDLE [--mb 200] [--replicas 2]
+
+Requests arrive at fixed times whether or not earlier ones are answered, and latency counts from
+when a request was due, so that a server which stalls is not spared. Client and server share this
+machine's cores. With `--rate 0` the rate is first looked for.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+HOST = "127.0.0.1"
+LOST = 0
+"""Stands for the status of a request whose connection broke."""
+STEP_S = 10.0
+"""How long one rate is tried where the one that is held is looked for, in seconds."""
+GROWTH = 1.25
+HEADROOM = 0.8
+"""Of the highest rate that passed, so much is held."""
+CALM_S = 2.0
+"""A load has been got over where all requests of so many seconds are answered as before it."""
+ANSWER_S = 60.0
+REPLICA = "ray::ServeReplica"
+
+
+@dataclass
+class Tally:
+    """What became of some requests: (when it was due, latency in s, status), one after another."""
+
+    rows: list[tuple[float, float, int]] = field(default_factory=list)
+    n_retried: int = 0
+
+    @property
+    def statuses(self) -> Counter[int]:
+        return Counter(status for *_, status in self.rows)
+
+    def n_server_faults(self) -> int:
+        """Answers of 5xx and connections that broke; 503 is a fault, too, below the load held."""
+        return sum(n for status, n in self.statuses.items() if status >= 500 or status == LOST)
+
+    def latency_ms(self, percent: float) -> float:
+        """A percentile of the latencies of what was answered with 200."""
+        times = [took for _, took, status in self.rows if status == 200]
+        return 1000 * float(np.percentile(times, percent)) if times else float("inf")
+
+
+class Client:
+    """Posts bodies to `/predict` over connections that are kept, without a library's weight."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def post(self, body: bytes) -> int:
+        """The status of one request; `LOST` where the connection broke."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await self._post(body)
+        except (OSError, ValueError, IndexError, EOFError):
+            return LOST
+
+    async def _post(self, body: bytes) -> int:
+        if self._idle:
+            reader, writer = self._idle.pop()
+        else:
+            reader, writer = await asyncio.open_connection(HOST, self._port)
+        keep = False
+        try:
+            head = (
+                f"POST /predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: audio/wav\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            writer.write(head.encode() + body)
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+            if "content-length" in headers:
+                await reader.readexactly(int(headers["content-length"]))
+                keep = headers.get("connection") != "close"
+            return int(lines[0].split()[1])
+        finally:
+            if keep:
+                self._idle.append((reader, writer))
+            else:
+                writer.close()
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+
+async def arrivals(
+    port: int, clips: Sequence[bytes], *, rate: float, seconds: float, seed: int, tries: int = 1
+) -> Tally:
+    """Sends clips at a fixed rate, each up to `tries` times until it is answered with 200."""
+    rng, client, tally = random.Random(seed), Client(port), Tally()
+
+    async def one(body: bytes, due_s: float) -> None:
+        status = LOST
+        for attempt in range(tries):
+            status = await client.post(body)
+            tally.n_retried += attempt > 0
+            if status == 200:
+                break
+        tally.rows.append((due_s - began_s, time.perf_counter() - due_s, status))
+
+    began_s, tasks = time.perf_counter(), set()
+    for i in range(int(rate * seconds)):
+        due_s = began_s + i / rate
+        await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+        task = asyncio.create_task(one(rng.choice(clips), due_s))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    client.close()
+    return tally
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server of its own process tree."""
+
+    port: int
+    process: "subprocess.Popen[str]"
+
+    def tree(self) -> list[psutil.Process]:
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def rss_mb(self) -> float:
+        """Memory of the whole tree."""
+        total = 0
+        for one in self.tree():
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+        return total / 1e6
+
+    def replicas(self) -> list[int]:
+        """The pids of Ray Serve's replicas."""
+        found = []
+        for one in self.tree():
+            with suppress(psutil.NoSuchProcess):
+                if REPLICA in " ".join(one.cmdline()):
+                    found.append(one.pid)
+        return found
+
+
+@contextmanager
+def serving(bundle: Path, *words: str) -> Iterator[Served]:
+    """Starts `chorale serve` on a free port; ends it as Ctrl-C does."""
+    command = [sys.executable, "-m", "search", "serve", str(bundle), "--port", "0", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        port = None
+        while port is None and (line := process.stdout.readline()):
+            port = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+        if port is None:
+            raise RuntimeError(f"the server ended with {process.wait()}")
+        yield Served(int(port[1]), process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def show(title: str, tally: Tally, seconds: float) -> None:
+    """Prints one row of figures."""
+    n = len(tally.rows)
+    print(
+        f"{title:<22} {n:7} requests {n / seconds:7.1f}/s   p50 {tally.latency_ms(50):7.1f}  "
+        f"p95 {tally.latency_ms(95):7.1f}  p99 {tally.latency_ms(99):7.1f} ms   "
+        f"by status {dict(sorted(tally.statuses.items()))}",
+        flush=True,
+    )
+
+
+async def found_rate(port: int, clips: Sequence[bytes], *, p99_ms: float, seed: int) -> float:
+    """The rate that leaves headroom below the highest one with such a p99 and without a fault."""
+    rate, best = 10.0, 0.0
+    while True:
+        tally = await arrivals(port, clips, rate=rate, seconds=STEP_S, seed=seed)
+        show(f"trying {rate:.0f}/s", tally, STEP_S)
+        if tally.n_server_faults() or tally.latency_ms(99) > p99_ms:
+            return HEADROOM * best
+        best, rate = rate, rate * GROWTH
+
+
+async def hold(
+    port: int, clips: Sequence[bytes], *, rate: float, seconds: float, p99_ms: float, seed: int
+) -> bool:
+    """Whether a rate was held without a fault at a p99."""
+    tally = await arrivals(port, clips, rate=rate, seconds=seconds, seed=seed)
+    show(f"held {rate:.1f}/s", tally, seconds)
+    return not tally.n_server_faults() and tally.latency_ms(99) <= p99_ms
+
+
+@dataclass(frozen=True)
+class Overload:
+    """Three tallies: before it, under it, and after it; and when p99 was as before, in s."""
+
+    before: Tally
+    under: Tally
+    after: Tally
+    recovered_s: float
+
+
+async def overload(
+    port: int,
+    clips: Sequence[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    seed: int,
+    times: float = 10,
+    after_s: float = 20,
+) -> Overload:
+    """`times` the load, after a calm while and before one."""
+    calm_s = min(10.0, after_s)
+    before = await arrivals(port, clips, rate=rate, seconds=calm_s, seed=seed)
+    under = await arrivals(port, clips, rate=times * rate, seconds=seconds, seed=seed + 1)
+    after = await arrivals(port, clips, rate=rate, seconds=after_s, seed=seed + 2)
+    return Overload(before, under, after, _calm_from(after, 2 * before.latency_ms(99)))
+
+
+def _calm_from(tally: Tally, usual_ms: float) -> float:
+    """The first second from which on all that was due within `CALM_S` was answered as usual."""
+    last_s = max(due_s for due_s, *_ in tally.rows)
+    for start_s in range(int(last_s - CALM_S) + 1):
+        window = [row for row in tally.rows if start_s <= row[0] < start_s + CALM_S]
+        if all(status == 200 and 1000 * took_s <= usual_ms for _, took_s, status in window):
+            return float(start_s)
+    return float("inf")
+
+
+async def kills(
+    served: Served,
+    clips: Sequence[bytes],
+    *,
+    rate: float,
+    seconds: float,
+    every_s: float,
+    seed: int,
+) -> tuple[Tally, int]:
+    """Sends with one retry while a replica is killed every `every_s`; and how many were killed."""
+    rng, n_killed = random.Random(seed), 0
+    task = asyncio.create_task(
+        arrivals(served.port, clips, rate=rate, seconds=seconds, seed=seed, tries=2)
+    )
+    while True:
+        done, _ = await asyncio.wait([task], timeout=every_s)
+        if done:
+            return task.result(), n_killed
+        if alive := served.replicas():
+            os.kill(rng.choice(alive), signal.SIGKILL)
+            n_killed += 1
+            print(f"  killed one of {len(alive)} replicas", flush=True)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a body without a length ended: status, MB that were sent, MB of memory of the server."""
+
+    status: int
+    sent_mb: float
+    before_mb: float
+    peak_mb: float
+    after_mb: float
+
+
+async def cutoff(served: Served, *, mb: int) -> Cut:
+    """Sends a body of so many MB in chunks, as fast as it is taken."""
+    before_mb = peak_mb = served.rss_mb()
+    reader, writer = await asyncio.open_connection(HOST, served.port)
+    head = f"POST /predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: audio/wav\r\n"
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+    answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+    sent, chunk = 0, b"F4240\r\n" + bytes(1_000_000) + b"\r\n"
+    with suppress(ConnectionError):  # the server need not take all of it
+        while sent < mb and not answer.done():
+            writer.write(chunk)
+            await writer.drain()
+            sent += 1
+            peak_mb = max(peak_mb, await asyncio.to_thread(served.rss_mb))
+    status = int((await answer).split()[1])
+    writer.close()
+    for _ in range(20):
+        await asyncio.sleep(0.1)
+        after_mb = served.rss_mb()
+        peak_mb = max(peak_mb, after_mb)
+    return Cut(status, float(sent), before_mb, peak_mb, after_mb)
+
+
+def clips_of(folder: Path, *, n: int, seed: int) -> list[bytes]:
+    """Some of a folder's recordings, as bytes."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac", ".mp3"))
+    if not paths:
+        raise SystemExit(f"no wav, flac or mp3 below '{folder}'")
+    chosen = random.Random(seed).sample(paths, min(n, len(paths)))
+    return [path.read_bytes() for path in chosen]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="chorale serve under load")
+    parser.add_argument("what", choices=["hold", "overload", "kills", "cutoff"])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--audio", type=Path)
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 looks for it")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of the overload")
+    parser.add_argument("--every-s", type=float, default=30.0, help="between two kills")
+    parser.add_argument("--p99-ms", type=float, default=250.0, help="what counts as held")
+    parser.add_argument("--replicas", type=int, default=0, help="under Ray Serve, so many")
+    parser.add_argument("--mb", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    replicas = asked.replicas or (2 if asked.what == "kills" else 0)
+    words = ("--address", "local", "--replicas", str(replicas)) if replicas else ()
+    with serving(asked.bundle, *words) as served:
+        return _measure(asked, served)
+
+
+def _measure(asked: argparse.Namespace, served: Served) -> int:
+    if asked.what == "cutoff":
+        ok = True
+        for _ in range(3):  # what is held after the first is what stays held
+            cut = asyncio.run(cutoff(served, mb=asked.mb))
+            print(
+                f"status {cut.status} after {cut.sent_mb:.0f} of {asked.mb} MB; memory "
+                f"{cut.before_mb:.0f} MB before, {cut.peak_mb:.0f} at most, "
+                f"{cut.after_mb:.0f} after"
+            )
+            ok = ok and cut.status == 413
+        return 0 if ok else 1
+    if asked.audio is None:
+        raise SystemExit("--audio FOLDER: real recordings to send")
+    clips, seed = clips_of(asked.audio, n=200, seed=asked.seed), asked.seed
+    print(f"{len(clips)} recordings of {np.mean([*map(len, clips)]) / 1000:.0f} kB on average")
+    asyncio.run(arrivals(served.port, clips, rate=10, seconds=3, seed=seed))  # all is loaded
+    rate = asked.rate or asyncio.run(found_rate(served.port, clips, p99_ms=asked.p99_ms, seed=seed))
+    if not rate:
+        print("not even the lowest rate was held")
+        return 1
+    seconds = 60 * asked.minutes
+    if asked.what == "hold":
+        ok = asyncio.run(
+            hold(served.port, clips, rate=rate, seconds=seconds, p99_ms=asked.p99_ms, seed=seed)
+        )
+        print(f"memory of the server: {served.rss_mb():.0f} MB")
+    elif asked.what == "overload":
+        found = asyncio.run(
+            overload(served.port, clips, rate=rate, seconds=asked.seconds, seed=seed)
+        )
+        show("before", found.before, 10)
+        show("ten times that", found.under, asked.seconds)
+        show("after", found.after, 20)
+        print(f"p99 below twice that before again after {found.recovered_s:.1f} s")
+        ok = set(found.under.statuses) <= {200, 503} and found.recovered_s <= 10
+    else:
+        tally, n_killed = asyncio.run(
+            kills(served, clips, rate=rate, seconds=seconds, every_s=asked.every_s, seed=seed)
+        )
+        show(f"{n_killed} kills", tally, seconds)
+        n_lost = len(tally.rows) - tally.statuses[200]
+        share = n_lost / len(tally.rows)
+        print(f"{tally.n_retried} were sent twice, {n_lost} lost: {100 * share:.3f} %")
+        ok = share < 0.001
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
