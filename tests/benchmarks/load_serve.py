@@ -39,6 +39,8 @@ HEADROOM = 0.8
 CALM_S = 2.0
 """A load has been got over where all requests of so many seconds are answered as before it."""
 ANSWER_S = 60.0
+KEPT_S = 3.0
+"""uvicorn closes a connection that was not used for 5 s."""
 REPLICA = "ray::ServeReplica"
 
 
@@ -68,7 +70,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def post(self, body: bytes) -> int:
         """The status of one request; `LOST` where the connection broke."""
@@ -79,10 +81,7 @@ class Client:
             return LOST
 
     async def _post(self, body: bytes) -> int:
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection(HOST, self._port)
+        reader, writer = self._kept() or await asyncio.open_connection(HOST, self._port)
         keep = False
         try:
             head = (
@@ -98,12 +97,22 @@ class Client:
             return int(lines[0].split()[1])
         finally:
             if keep:
-                self._idle.append((reader, writer))
+                self._idle.append((time.perf_counter(), reader, writer))
             else:
                 writer.close()
 
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """The connection that was used last; a server closes those that nobody used for long."""
+        while self._idle:
+            since_s, reader, writer = self._idle.pop()
+            if time.perf_counter() - since_s < KEPT_S and not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
+
     def close(self) -> None:
-        for _, writer in self._idle:
+        """Lets go of all connections."""
+        for *_, writer in self._idle:
             writer.close()
 
 

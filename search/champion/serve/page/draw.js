@@ -2,7 +2,13 @@
 
 const $ = (id) => document.getElementById(id);
 const N_KINDS = 5;
-const percent = (share) => `${(100 * share).toFixed(share >= 0.0995 && share < 0.9995 ? 0 : 1)} %`;
+
+// Nothing is said to be certain: a calibrated probability never is.
+function percent(share) {
+  if (share < 0.0005) return "< 0.1 %";
+  if (share > 0.999) return "> 99.9 %";
+  return `${(100 * share).toFixed(share < 0.0995 || share >= 0.995 ? 1 : 0)} %`;
+}
 
 function element(tag, className, text) {
   const made = document.createElement(tag);

@@ -110,5 +110,5 @@ document.addEventListener("drop", (event) => {
 about = await (await fetch("about")).json();
 $("study").textContent = ` · ${about.study}`;
 $("headline").textContent = about.headline;
-$("bounds").textContent = `wav, flac, ogg, mp3 or au, up to ${about.body_mb} MB and ${clock(about.duration_s)} minutes`;
+$("bounds").textContent = `wav, flac, ogg, mp3 or au, up to ${about.body_mb} MB and ${clock(about.duration_s)} long`;
 $("secret").hidden = !about.needs_token;
