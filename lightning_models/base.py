@@ -5,6 +5,7 @@ training space of `lightning_models.module`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,19 @@ one channel, a picture one to four; a table has one frame, whose bins are its co
 
 Space = Mapping[str, Distribution]
 """A name of a field of a config -> the distribution of its values."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A layer with weights in a chain of such: what it says is what the next one hears.
+
+    `layer` is a convolution or a dense layer, `norm` the batch norm of its outputs. Its inputs are
+    the outputs of the layer before, `repeats` times over, as where frames are pooled in two ways.
+    """
+
+    layer: Any
+    norm: Any = None
+    repeats: int = 1
 
 
 class Network(Protocol):
@@ -53,6 +67,10 @@ class Architecture(Protocol):
     One that a processor trains too slowly says `HEAVY = True`: a sweep searches it only where it
     names it. One whose config may name files has a function `check(config)` that raises UserError
     where they cannot be used; it is asked before anything is trained.
+
+    One whose layers form a chain may offer `chain(network)`, the list of its `Link`s from the first
+    one to the head, and `narrowed(config, share)`, the config with about that share of filters and
+    units: then `lightning_models.narrow` can prune it.
 
     An architecture with a training of its own also has a function `module_class()` that gives its
     LightningModule, a subclass of `lightning_models.module.GenreClassifier`. It imports it when it

@@ -141,6 +141,7 @@ def _mean_frame(x: Tensor, inside: Tensor | None) -> Tensor:
 class TrainBatches:
     """One epoch of shuffled training crops each time that it is iterated: pairs (x, labels).
 
+    Labels are class indices (batch,), or, where the fold has targets, these: (batch, n_classes).
     An epoch takes each track `crops_per_track` times, each row of a table once; where classes are
     drawn equally often it is as long, but takes from rare classes more. Epoch `e` depends on the
     seed and `e` alone, so that a resumed training sees what an uninterrupted one sees. All batches

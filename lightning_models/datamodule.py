@@ -25,6 +25,9 @@ Statistics = tuple[Tensor, Tensor]
 STATISTICS_FRAMES = 250_000
 """About how many frames mean and standard deviation are taken from; more change nothing."""
 
+TARGET_TOLERANCE = 1e-3
+"""How far the sum of a target may be from 1."""
+
 GPU_SHARE = 0.5
 """The share of a GPU's free memory that frames may fill before they stay in main memory."""
 
@@ -129,12 +132,17 @@ class FoldData(Tracks):
 
     `train_rows` and `valid_rows` are rows of `store` (track numbers), `labels` (n_tracks,) the
     class index of every track of the store. Rows in neither, as of the test set, are not looked at.
+
+    `targets` (n_tracks, n_classes), where there are any, are what training is told of a track
+    instead of its label: shares of the classes that sum to 1. Only training rows' are read;
+    judging, balancing and weighing classes go by `labels` all the same.
     """
 
     train_rows: Rows
     valid_rows: Rows
     labels: NDArray[np.int64]
     n_classes: int
+    targets: NDArray[np.float32] | None = None
     _statistics: dict[bool, Statistics] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +155,23 @@ class FoldData(Tracks):
                 f"labels must lie in 0..{self.n_classes - 1} for n_classes={self.n_classes}, "
                 f"but got {used.min()}..{used.max()}; make the class list and the labels from the "
                 f"same track table"
+            )
+        if self.targets is not None:
+            self._check_targets(self.targets)
+
+    def _check_targets(self, targets: NDArray[np.float32]) -> None:
+        """Refuses targets of the training rows that are no shares of the classes."""
+        wanted = (len(self.labels), self.n_classes)
+        if targets.shape != wanted:
+            raise UserError(
+                f"targets must have the shape (n_tracks, n_classes) = {wanted}, but got "
+                f"{targets.shape}; make them from the same track table as the labels"
+            )
+        told = targets[self.train_rows]
+        if not (np.abs(told.sum(axis=1) - 1) < TARGET_TOLERANCE).all() or (told < 0).any():
+            raise UserError(
+                "targets of training tracks must be shares of the classes that sum to 1, but some "
+                "are not; make them of what a teacher said of every training track"
             )
 
     def statistics(self, *, center: bool) -> Statistics:

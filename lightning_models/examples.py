@@ -14,6 +14,9 @@ from lightning_models.datamodule import FoldData, MemoryFrames, Rows, Tracks
 from lightning_models.train_config import TrainConfig
 from lightning_models.windows import windows
 
+Told = NDArray[np.int64] | NDArray[np.float32]
+"""What training is told of examples: labels (n,), or shares of the classes (n, n_classes)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -21,6 +24,8 @@ class Examples:
 
     Example `i` has the places `places[offsets[i]:offsets[i + 1]]`, frames at which a crop may
     start; without them it may start anywhere. `n_epoch` examples are drawn for an epoch.
+    `targets` (n, n_classes), where there are any, are what is told of an example instead of its
+    label.
     """
 
     tracks: Tracks
@@ -31,9 +36,13 @@ class Examples:
     balanced: bool
     places: NDArray[np.int64] | None = None
     offsets: NDArray[np.int64] | None = None
+    targets: NDArray[np.float32] | None = None
 
-    def draw(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows, NDArray[np.int64]]:
-        """Draws `n` crops: row in `tracks`, first frame (may be negative), label, each (n,)."""
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows, Told]:
+        """Draws `n` crops: row in `tracks`, first frame (may be negative), label, each (n,).
+
+        Where there are targets, they stand in the labels' place: (n, n_classes).
+        """
         if self.balanced:
             chosen = balanced_order(self.labels, n=n, rng=rng)
         else:
@@ -46,7 +55,7 @@ class Examples:
         else:
             slack = self.tracks.lengths[rows] - self.n_frames  # negative: shorter than a crop
             starts = np.minimum(slack, 0) + rng.integers(np.abs(slack) + 1)
-        return rows, starts, self.labels[chosen]
+        return rows, starts, (self.labels if self.targets is None else self.targets)[chosen]
 
 
 def examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed: int) -> Examples:
@@ -68,27 +77,40 @@ def examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed: int)
         )
     rows = np.asarray(data.train_rows, dtype=np.int64)
     labels = np.asarray(data.labels, dtype=np.int64)[rows]
+    targets = None if data.targets is None else np.asarray(data.targets, np.float32)[rows]
     balanced = settings.balance == "sampling"
     if balanced and settings.synthetic:
-        return _with_synthetic(data, rows, labels, center=settings.center, seed=seed)
+        return _with_synthetic(data, rows, labels, targets, center=settings.center, seed=seed)
     if data.is_table:  # an example for each row of a track
         lengths = data.lengths[rows]
         places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         rows, labels = np.repeat(rows, lengths), np.repeat(labels, lengths)
+        if targets is not None:
+            targets = np.repeat(targets, lengths, axis=0)
         offsets = np.arange(len(rows) + 1)
-        return Examples(data, rows, labels, len(rows), n_frames, balanced, places, offsets)
+        return Examples(data, rows, labels, len(rows), n_frames, balanced, places, offsets, targets)
     n_epoch = len(rows) * settings.crops_per_track
     if settings.random_crop:
-        return Examples(data, rows, labels, n_epoch, n_frames, balanced)
+        return Examples(data, rows, labels, n_epoch, n_frames, balanced, targets=targets)
     judged = windows(data.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(judged.track, minlength=len(rows)))])
-    return Examples(data, rows, labels, n_epoch, n_frames, balanced, judged.start.numpy(), offsets)
+    places = judged.start.numpy()
+    return Examples(data, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets)
 
 
 def _with_synthetic(
-    data: FoldData, rows: Rows, labels: NDArray[np.int64], *, center: bool, seed: int
+    data: FoldData,
+    rows: Rows,
+    labels: NDArray[np.int64],
+    targets: NDArray[np.float32] | None,
+    *,
+    center: bool,
+    seed: int,
 ) -> Examples:
-    """The training rows of a table and nothing else of it, copied, and synthetic rows."""
+    """The training rows of a table and nothing else of it, copied, and synthetic rows.
+
+    Of a synthetic row nobody has said more than its label.
+    """
     if not data.is_table or center:
         raise UserError(
             "train.synthetic makes new rows of a table as it is, but these are "
@@ -99,6 +121,9 @@ def _with_synthetic(
     parts = [data.store.frames[a:b] for a, b in zip(begin, end, strict=True)]
     real, real_labels = np.concatenate(parts), np.repeat(labels, end - begin)
     made, made_labels = smote(real, real_labels, seed)
+    if targets is not None:
+        hard = np.eye(data.n_classes, dtype=np.float32)[made_labels]
+        targets = np.concatenate([np.repeat(targets, end - begin, axis=0), hard])
     frames = np.concatenate([real, made])
     one_each = np.arange(len(frames) + 1, dtype=np.int64)
     store = MemoryFrames(frames, one_each, data.store.frame_rate_hz, data.store.n_channels)
@@ -109,6 +134,7 @@ def _with_synthetic(
         n_epoch=len(real),
         n_frames=1,
         balanced=True,
+        targets=targets,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from datasets.errors import UserError, unknown
 from lightning_models import metrics, shared_norms, speed
@@ -24,7 +25,7 @@ from lightning_models.events import EventFile
 from lightning_models.module import GenreClassifier, classifier_class
 from lightning_models.predict import Prediction, predict
 from lightning_models.ranks import ALONE, Ranks
-from lightning_models.resume import Resumer, described
+from lightning_models.resume import Resumer, described, digest
 from lightning_models.train_config import TrainConfig
 from lightning_models.trainer import LeanTrainer
 from lightning_models.watch import OBJECTIVES, OnEpoch, Watch
@@ -74,6 +75,7 @@ def train(
     save_every: int | None = None,
     n_slices: int = 1,
     ranks: Ranks = ALONE,
+    start: Mapping[str, Tensor] | None = None,
 ) -> Trained:
     """Trains a network on the training rows of a fold and judges it on the validation rows.
 
@@ -103,6 +105,7 @@ def train(
         ranks: which of the processes that train this network together this one is. Each calls with
             the same arguments and is given the same result, that of one process but for the order
             of sums and for which values dropout drops; the first one alone writes files.
+        start: the network's weights to begin with, by their names in it; none for fresh ones.
 
     Raises:
         Diverged: a loss is not finite, or has exploded.
@@ -124,6 +127,10 @@ def train(
             statistics=data.statistics(center=train_config.center),
             seed=seed,
         )
+        more: dict[str, Any] = {}
+        if start is not None:
+            module.network.load_state_dict(dict(start))
+            more["start"] = digest(start)
         if train_config.balance == "class_weights":
             module.class_weights = torch.from_numpy(data.class_weights())
         module.n_slices = n_slices
@@ -147,7 +154,7 @@ def train(
             if resume_from is not None or save_to is not None:
                 resumer = Resumer(
                     watch,
-                    described(module, data, keep=keep, objective=objective),
+                    described(module, data, keep=keep, objective=objective, **more),
                     resume_from=resume_from,
                     save_to=save_to,
                     save_every=save_every,

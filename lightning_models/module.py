@@ -24,7 +24,8 @@ from lightning_models.schedule import Plateau, lr_factor
 from lightning_models.train_config import TrainConfig
 
 Blend = tuple[Tensor, Tensor]
-"""What mixup blended in: the other labels (batch,), and the share (batch,) that each crop kept."""
+"""What mixup blended in: the other labels, and the share (batch,) that each crop kept. Labels are
+indices (batch,), or targets (batch, n_classes): shares of the classes."""
 
 
 class Diverged(Exception):  # noqa: N818 - it is what happened to a trial
@@ -125,7 +126,10 @@ class GenreClassifier(pl.LightningModule):
         return logits.float(), embedding.float()
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """The loss of a batch: features (batch, n_channels, n_bins, n_frames), labels (batch,)."""
+        """The loss of a batch: features (batch, n_channels, n_bins, n_frames), labels.
+
+        Labels are class indices (batch,), or targets (batch, n_classes).
+        """
         x, labels = batch
         settings = self.train_config
         x = (x - self.mean) / self.std
@@ -135,7 +139,7 @@ class GenreClassifier(pl.LightningModule):
         blend: Blend | None = None
         if settings.mixup_alpha:
             x, keep, shift = mixup(x, alpha=settings.mixup_alpha, rng=self._rng)
-            blend = labels.roll(shift), keep
+            blend = labels.roll(shift, dims=0), keep
         if self.n_slices > 1 or self.ranks.size > 1:
             return self._partial_loss(x, labels, blend)
         loss = self.loss(x, labels, blend)
@@ -178,7 +182,7 @@ class GenreClassifier(pl.LightningModule):
 
         Args:
             x: (batch, n_channels, n_bins, n_frames), standardised and augmented.
-            labels: (batch,).
+            labels: class indices (batch,), or targets (batch, n_classes).
             blend: what mixup did to `x`, if it did.
         """
         with self.autocast():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import safetensors
 import safetensors.torch
@@ -93,6 +94,15 @@ def discard(folder: Path) -> None:
         path.unlink()
 
 
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A part of the hash of named tensors, to tell them from others."""
+    found = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        found.update(name.encode())
+        found.update(value.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:12]
+
+
 def described(module: GenreClassifier, data: FoldData, **more: Any) -> dict[str, Any]:
     """All that a training follows from, flat, so that two can be compared line by line."""
     tracks = hashlib.sha256()
@@ -101,6 +111,9 @@ def described(module: GenreClassifier, data: FoldData, **more: Any) -> dict[str,
     features = hashlib.sha256()
     for buffer in (module.mean, module.std):
         features.update(buffer.cpu().numpy().tobytes())
+    if data.targets is not None:  # of the training rows: no other is read
+        told = np.ascontiguousarray(data.targets[data.train_rows], dtype=np.float32)
+        more["targets"] = hashlib.sha256(told.tobytes()).hexdigest()[:12]
     return {
         "architecture": module.architecture,
         **{f"config.{k}": v for k, v in plain(module.config).items()},

@@ -24,6 +24,8 @@ from datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
 from search.paths import TrialPaths
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lightning_models.datamodule import FoldData
     from lightning_models.module import GenreClassifier
     from lightning_models.ranks import Ranks
@@ -43,6 +45,13 @@ class TrialPlan:
     `labels` is int64 (n_tracks,) over the rows of the feature store in `store`; `train_rows`,
     `valid_rows` and `extra_rows` (scored after training, never looked at during it) index it.
     `n_slices` is into how many parts each batch is cut, so that it fits into memory.
+
+    `targets` float32 (n_tracks, n_classes), where there are any, are what training is told of its
+    rows instead of their labels. A network that takes longer than `limit_ms` for a clip is not
+    trained (see `search.champion.compress.latency`). `start` is the folder of a checkpoint that the
+    network is cut out of (see `lightning_models.narrow`), instead of beginning anew. `whole` says
+    that no row is held out: the validation rows are training rows, what is said of them counts for
+    nothing, and the last weights are kept.
     """
 
     architecture: str
@@ -62,14 +71,20 @@ class TrialPlan:
     folder: str
     measure_latency: bool = False
     n_slices: int = 1
+    targets: np.ndarray | None = None
+    limit_ms: float | None = None
+    start: str | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Refuses a row that a network would be trained on and scored on.
 
         Raises:
-            ValueError: there is one.
+            ValueError: there is one, or the best of epochs that nothing is held out from is wanted.
         """
-        scored = np.concatenate([self.valid_rows, self.extra_rows])
+        if self.whole and self.keep != "last":
+            raise ValueError(f"without held-out rows no epoch is the best, but got {self.keep=}")
+        scored = np.concatenate([self.valid_rows, self.extra_rows][self.whole :])
         leaked = np.intersect1d(self.train_rows, scored)
         if len(leaked) or len(np.unique(scored)) < len(scored):
             raise ValueError(
@@ -142,7 +157,10 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
     memory.reset(device)
     try:
         plan: TrialPlan = spec.payload["plan"]
-        here = replace(plan, store=spec.path(plan.store), folder=spec.path(plan.folder))
+        start = None if plan.start is None else spec.path(plan.start)
+        here = replace(
+            plan, store=spec.path(plan.store), folder=spec.path(plan.folder), start=start
+        )
         found = _train(here, report, Ranks(spec.group.rank, spec.group.size))
         held = memory.measured(device)
         gpus = None if spec.resources is None else spec.resources.gpus
@@ -184,6 +202,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         save_to=paths.state,
         n_slices=plan.n_slices,
         ranks=ranks,
+        start=_cut_out(plan),
     )
     if ranks.is_first:
         with unless_full(paths.metrics_csv.name, left_out):
@@ -222,12 +241,15 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
 def _fold(plan: TrialPlan) -> "FoldData":
     """The plan's fold. A worker's trials share one, so that its statistics are taken once."""
     rows = (plan.labels, plan.train_rows, plan.valid_rows)
-    values = (np.asarray(part, dtype=np.int64).tobytes() for part in rows)
-    return _opened(plan.store, len(plan.class_names), *values)
+    values = [np.asarray(part, dtype=np.int64).tobytes() for part in rows]
+    targets = None if plan.targets is None else np.asarray(plan.targets, np.float32).tobytes()
+    return _opened(plan.store, len(plan.class_names), *values, targets)
 
 
 @functools.lru_cache(maxsize=1)  # of a GPU's memory, the frames of two folds might take too much
-def _opened(store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes) -> "FoldData":
+def _opened(
+    store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes, targets: bytes | None
+) -> "FoldData":
     """A fold of a feature store, by values that can be compared; a store never changes."""
     from datasets.feature_store import FeatureStore
     from lightning_models.datamodule import FoldData
@@ -239,7 +261,23 @@ def _opened(store: str, n_classes: int, labels: bytes, train: bytes, valid: byte
         valid_rows=numbers[2],
         labels=numbers[0],
         n_classes=n_classes,
+        targets=None
+        if targets is None
+        else np.frombuffer(targets, np.float32).reshape(-1, n_classes).copy(),
     )
+
+
+def _cut_out(plan: TrialPlan) -> "dict[str, Tensor] | None":
+    """The weights to begin with, where the plan names a network that they are cut out of."""
+    if plan.start is None:
+        return None
+    from lightning_models import checkpoint
+    from lightning_models.narrow import narrow
+    from search.space import load_architecture
+
+    wide, _ = checkpoint.load(Path(plan.start))
+    config = load_architecture(plan.architecture).Config(**plan.config)
+    return narrow(wide, config)
 
 
 def forget_state(paths: TrialPaths) -> None:

@@ -4,13 +4,15 @@ Source: report C, "Music genre classification system": three convolutions of 32 
 batch norm, L2 and 3x3 max pooling of stride 2, a dense layer, softmax, on MFCC of segments.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
-from lightning_models.base import InputShape, Space
+from lightning_models.base import InputShape, Link, Space
 from lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -157,3 +159,25 @@ def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     Its pools round up, so that no input is too small for it.
     """
     return Cnn(config, input_shape, n_classes)
+
+
+def chain(network: Cnn) -> list[Link]:
+    """Its layers (see `lightning_models.base.Architecture`)."""
+    return list(_links(network))
+
+
+def _links(network: Cnn) -> Iterator[Link]:
+    parts = list(network.body)
+    norms = [part for part in parts if isinstance(part, nn.BatchNorm2d)]
+    convolutions = [part for part in parts if isinstance(part, nn.Conv2d)]
+    for layer, norm in zip(convolutions, norms, strict=True):
+        yield Link(layer, norm)
+    first = next(part for part in network.dense if isinstance(part, nn.Linear))
+    yield Link(first, repeats=2 if network.pooling == "mean_max" else 1)
+    yield Link(network.head)
+
+
+def narrowed(config: Config, share: float) -> Config:
+    """About that share of its filters and units (see `lightning_models.base.Architecture`)."""
+    width, dense = max(4, round(config.width * share)), max(8, round(config.dense * share))
+    return replace(config, width=min(width, config.width), dense=min(dense, config.dense))

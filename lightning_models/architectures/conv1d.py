@@ -5,6 +5,7 @@ Conv1D(128, 5), pool 2, dropout, flatten, dense 128, 64, 32 and 16 classes: 2,12
 518 features of FMA.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
-from lightning_models.base import InputShape, Space
+from lightning_models.base import InputShape, Link, Space
 from lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -135,3 +136,19 @@ def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     Rows of fewer columns than the published layers need are filled up with zeros.
     """
     return Conv1d(config, n_values(input_shape), n_classes)
+
+
+def chain(network: Conv1d) -> list[Link]:
+    """Its layers (see `lightning_models.base.Architecture`)."""
+    convolutions = [part for part in network.body if isinstance(part, nn.Conv1d)]
+    norms: list[nn.Module | None] = [p for p in network.body if isinstance(p, nn.BatchNorm1d)]
+    norms = norms or [None] * len(convolutions)
+    links = [Link(layer, norm) for layer, norm in zip(convolutions, norms, strict=True)]
+    links += [Link(part) for part in network.dense if isinstance(part, nn.Linear)]
+    return [*links, Link(network.head)]
+
+
+def narrowed(config: Config, share: float) -> Config:
+    """About that share of its filters and units (see `lightning_models.base.Architecture`)."""
+    width, dense = max(4, round(config.width * share)), max(16, round(config.dense * share))
+    return replace(config, width=min(width, config.width), dense=min(dense, config.dense))

@@ -3,13 +3,14 @@
 Source: report E, "Genre recognition": MLPs of 3 and of 4 hidden layers on 518 features of FMA.
 """
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from datasets.config import config
-from lightning_models.base import InputShape, Space
+from lightning_models.base import InputShape, Link, Space
 from lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
@@ -128,3 +129,17 @@ def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     No row is too narrow for it.
     """
     return Mlp(config, n_values(input_shape), n_classes)
+
+
+def chain(network: Mlp) -> list[Link]:
+    """Its layers (see `lightning_models.base.Architecture`)."""
+    layers = [part for part in network.body if isinstance(part, nn.Linear)]
+    norms: list[nn.Module | None] = [p for p in network.body if isinstance(p, nn.BatchNorm1d)]
+    norms = norms or [None] * len(layers)
+    hidden = [Link(layer, norm) for layer, norm in zip(layers, norms, strict=True)]
+    return [*hidden, Link(network.head)]
+
+
+def narrowed(config: Config, share: float) -> Config:
+    """About that share of its units (see `lightning_models.base.Architecture`)."""
+    return replace(config, width=min(config.width, max(8, round(config.width * share))))
