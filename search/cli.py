@@ -50,6 +50,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "report": Command("one page about a study, to be read in a browser", _in("report")),
     "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
+    "compress": Command(
+        "an ensemble as one small network that keeps to a latency", _in("compress")
+    ),
     "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
     "serve": Command("a bundle behind HTTP, with a page to drop recordings on", _in("serve")),
     "library add": Command("keep how tracks sound to a bundle", _in("library_add")),

@@ -78,7 +78,8 @@ class Finals:
     """What the second stage is told.
 
     `plan` makes a retraining of a job, `keep` puts its predictions into the bank, `facts` says
-    what trial a number stands for, `files` where a job's files lie, if it leaves any.
+    what trial a number stands for, `files` where a job's files lie, if it leaves any. `stage` is
+    the ledger's name for these runs.
     """
 
     study: str
@@ -87,6 +88,7 @@ class Finals:
     keep: Callable[[Job, TrialResult], None]
     facts: Callable[[int], Mapping[str, Any]]
     files: Callable[[Job], TrialPaths] | None = None
+    stage: str = STAGE
 
 
 class FinalistTrials:
@@ -98,7 +100,9 @@ class FinalistTrials:
         self._ledger = ledger
         self._listener = listener
         finished = {
-            key for key, row in ledger.rows(finals.study, STAGE).items() if row.state == "COMPLETE"
+            key
+            for key, row in ledger.rows(finals.study, finals.stage).items()
+            if row.state == "COMPLETE"
         }
         self._jobs = dict(enumerate(finals.jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
@@ -148,7 +152,7 @@ class FinalistTrials:
             result: TrialResult = outcome.value
             self._finals.keep(job, result)
             row = Row(job.key, "COMPLETE", facts={**result.facts(), **facts})
-        self._ledger.record(self._finals.study, STAGE, row)
+        self._ledger.record(self._finals.study, self._finals.stage, row)
         if files is not None:
             forget_state(files)
         self._listener.ended(trial_id, row)

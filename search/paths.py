@@ -108,6 +108,24 @@ class StudyPaths:
         return self.root / "headline.safetensors"
 
     @property
+    def teacher(self) -> Path:
+        """What an ensemble's networks say of the development tracks, for its student."""
+        return self.root / "teacher.safetensors"
+
+    @property
+    def compress_json(self) -> Path:
+        """The variants of an ensemble that were made small, and which one was chosen."""
+        return self.root / "compress.json"
+
+    def graph(self, name: str) -> Path:
+        """One variant of a student as an ONNX graph."""
+        return self.root / f"{name}.onnx"
+
+    def narrowed(self, number: int, *, fold: int, seed: int) -> "TrialPaths":
+        """The files of one retraining of a pruned student."""
+        return TrialPaths(self.root / "pruned" / f"{number:04d}" / f"fold-{fold}-seed-{seed}")
+
+    @property
     def truth_json(self) -> Path:
         """The label and the group of each track."""
         return self.root / "truth.json"

@@ -20,6 +20,6 @@ class Placed:
         specs = self._trials.ask(n)
         plans = [spec.payload["plan"] for spec in specs]
         return [
-            replace(spec, reads=(plan.store,), writes=(plan.folder,))
+            replace(spec, reads=plan.reads, writes=(plan.folder,))
             for spec, plan in zip(specs, plans, strict=True)
         ]

@@ -26,7 +26,7 @@ def plan_trial(
         candidate,
         fold=SEARCH_FOLD,
         extra_ids=(),
-        seed=_seed(resolved, number),
+        seed=seed_of(resolved, number),
         keep_best=True,
         folder=resolved.sweep.paths.trial(number).root,
     )
@@ -42,7 +42,7 @@ def plan_finalist(
         candidate,
         fold=job.fold,
         extra_ids=prepared.split.test_ids,
-        seed=_seed(resolved, job.number, job.fold, job.seed),
+        seed=seed_of(resolved, job.number, job.fold, job.seed),
         keep_best=False,
         folder=resolved.sweep.paths.finalist(job.number, fold=job.fold, seed=job.seed).root,
     )
@@ -80,7 +80,7 @@ def _plan(
     )
 
 
-def _seed(resolved: Resolved, *key: int) -> int:
+def seed_of(resolved: Resolved, *key: int) -> int:
     """A seed of its own for every training run, the same on every machine."""
     entropy = [resolved.sweep.search.seed, *key]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])

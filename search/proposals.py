@@ -34,13 +34,17 @@ class Proposals:
         self._space.suggest(trial)
         return trial.params, trial.distributions
 
-    def restore(self, trial: FrozenTrial, second: float | None) -> None:
+    def restore(self, trial: FrozenTrial, second: float | None, *, too_slow: bool = False) -> None:
         """Takes in a trial of an earlier sitting; they come in the order of their numbers."""
-        self._study.add_trial(self._copy(trial, second))
+        self._study.add_trial(self._copy(trial, second, too_slow=too_slow))
 
-    def end(self, trial: FrozenTrial, second: float | None) -> None:
-        """Takes in how a trial of this sitting ended."""
-        copy = self._copy(trial, second)
+    def end(self, trial: FrozenTrial, second: float | None, *, too_slow: bool = False) -> None:
+        """Takes in how a trial of this sitting ended.
+
+        One that was too slow to be trained counts here as one that got nothing right, so that the
+        sampler keeps away from such; of other failures it learns nothing.
+        """
+        copy = self._copy(trial, second, too_slow=too_slow)
         # Not `Study.tell`, which takes a pruned trial's value from nowhere but its reports.
         storage, study_id = self._study._storage, self._study._study_id
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
@@ -48,8 +52,10 @@ class Proposals:
             storage.set_trial_intermediate_value(trial_id, step, value)
         storage.set_trial_state_values(trial_id, copy.state, copy.values)
 
-    def _copy(self, trial: FrozenTrial, second: float | None) -> FrozenTrial:
+    def _copy(self, trial: FrozenTrial, second: float | None, *, too_slow: bool) -> FrozenTrial:
         state, values = trial.state, trial.values
+        if too_slow and not self._two:
+            state, values = TrialState.COMPLETE, [0.0]
         if self._two and state in (TrialState.COMPLETE, TrialState.PRUNED):
             # Optuna has no pruned trials of two objectives: they count with what they reached.
             # Both measures are ratios, so it is their logarithm that is even.

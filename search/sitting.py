@@ -31,7 +31,7 @@ from search.stage import Lessons, make_meter, make_watch
 from search.store import Ledger, Row
 from search.study import Study, StudyTrials
 from search.tensorboard import HParamsWriter
-from search.trial import TrialResult, run_trial
+from search.trial import TrialPlan, TrialResult, run_trial
 from search.workers import Workers
 
 
@@ -92,9 +92,7 @@ class Sitting:
             space=self.resolved.space,
             search=sweep.search,
             meter=meter,
-            plan=lambda candidate, number: plan_trial(
-                self.resolved, self.prepared, candidate, number
-            ),
+            plan=self._plan_trial,
             keep=self._keep_trial,
             warm=lambda: self.lessons.points(self.resolved, self.prepared, self.ledger),
             watch=make_watch(self.resolved, self.prepared, self.ledger),
@@ -116,7 +114,13 @@ class Sitting:
         rows = self.ledger.rows(sweep.name, study.STAGE)
         self.progress.stage("search", states(rows))
         if not any(row.state == "COMPLETE" for row in rows.values()):
-            raise UserError(_nothing_finished(rows))
+            raise UserError(self._nothing_finished(rows))
+
+    def _plan_trial(self, candidate: Candidate, number: int) -> TrialPlan:
+        return plan_trial(self.resolved, self.prepared, candidate, number)
+
+    def _nothing_finished(self, rows: Mapping[str, Row]) -> str:
+        return nothing_finished(rows)
 
     def _finals(self) -> list[Job]:
         """Stage two: the finalists on every fold; gives all their jobs."""
@@ -134,7 +138,7 @@ class Sitting:
             study=sweep.name,
             jobs=jobs,
             plan=lambda job: plan_finalist(
-                self.resolved, self.prepared, _candidate(rows[str(job.number)]), job
+                self.resolved, self.prepared, candidate_of(rows[str(job.number)]), job
             ),
             keep=self._keep_finalist,
             facts=lambda number: rows[str(number)].facts,
@@ -239,12 +243,14 @@ class Sitting:
         return self._spent_before_s + self.elapsed_s()
 
 
-def _candidate(row: Row) -> Candidate:
+def candidate_of(row: Row) -> Candidate:
+    """What a trial of the search was."""
     names = ("architecture", "features", "config", "train")
     return Candidate(**{name: row.facts[name] for name in names})
 
 
-def _nothing_finished(rows: Mapping[str, Row]) -> str:
+def nothing_finished(rows: Mapping[str, Row]) -> str:
+    """Why a search has nothing to show, and what to type."""
     reasons = [row.reason for row in rows.values() if row.state == "FAIL"]
     if reasons:
         most = max(set(reasons), key=reasons.count)

@@ -27,7 +27,7 @@ from search.retries import Retries
 from search.space import Candidate, SearchSpace
 from search.store import Ledger, Row
 from search.trial import TrialPlan, TrialResult, forget_state
-from search.verdict import facts_of, keep_traceback, refuse_no_room, row_of, verdict
+from search.verdict import TOO_SLOW, facts_of, keep_traceback, refuse_no_room, row_of, verdict
 from search.warm_start import WarmStart
 
 STAGE = "search"
@@ -98,7 +98,7 @@ class StudyTrials:
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             second = None if row is None else second_value(row, study.search.second)
-            self._proposals.restore(trial, second)
+            self._proposals.restore(trial, second, too_slow=_too_slow(row))
         self._again = [t.number for t in self._frozen() if t.state == TrialState.RUNNING]
         self._n_made = len(self._frozen())
 
@@ -211,7 +211,7 @@ class StudyTrials:
         row = row_of(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, STAGE, row)
         ended = self._end(running.trial, row)
-        self._proposals.end(ended, second_value(row, search.second))
+        self._proposals.end(ended, second_value(row, search.second), too_slow=_too_slow(row))
         self._watch(trial_id, row, result)
         self._listener.ended(trial_id, row)
 
@@ -267,6 +267,10 @@ class StudyTrials:
 
     def _frozen(self) -> list[FrozenTrial]:
         return self._optuna.get_trials(deepcopy=False)
+
+
+def _too_slow(row: Row | None) -> bool:
+    return row is not None and row.state == "FAIL" and row.reason.startswith(TOO_SLOW)
 
 
 def _open(study: Study, ledger: Ledger) -> optuna.Study:

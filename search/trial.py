@@ -76,6 +76,11 @@ class TrialPlan:
     start: str | None = None
     whole: bool = False
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The folders that the run reads and that never change."""
+        return (self.store,) if self.start is None else (self.store, self.start)
+
     def __post_init__(self) -> None:
         """Refuses a row that a network would be trained on and scored on.
 
@@ -100,9 +105,9 @@ class TrialResult:
     the extra rows, and the embeddings (n, width) where extra rows were asked for. `per_class` is
     the accuracy of each class, None where no validation row has it. `train_s` is time inside
     training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
-    that of one track's prediction, where it was asked for. `resumed_after` says how many epochs
-    an earlier, broken-off run of the same trial had done. `left_out` says what nothing depends on
-    and was not written for want of room. `peak_bytes` is the most memory that was held: of a GPU of
+    that of one track's prediction, where it was asked for, or of a clip's, where that is limited.
+    `resumed_after` says how many epochs an earlier, broken-off run of the same trial had done.
+    `left_out` says what nothing depends on and was not written for want of room. `peak_bytes` is the most memory that was held: of a GPU of
     `device_bytes`, or, where that is None, resident in the whole process. `gpus` is what the run
     took of them, where that was chosen for it.
     """
@@ -188,6 +193,11 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         with unless_full(paths.config_yaml.name, left_out):
             write_text(paths.config_yaml, described, durable=False)
     data = _fold(plan)
+    timed_ms: float | None = None
+    if plan.limit_ms is not None and ranks.is_first:
+        from search.champion.compress.latency import refuse_slow
+
+        timed_ms = refuse_slow(plan, data, limit_ms=plan.limit_ms)
     trained = train(
         architecture=plan.architecture,
         config=load_architecture(plan.architecture).Config(**plan.config),
@@ -230,7 +240,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         wall_s=time.perf_counter() - started,
         valid_proba=trained.proba,
         resumed_after=trained.resumed_after,
-        latency_ms=_latency_ms(trained.module, data) if measure_latency else None,
+        latency_ms=_latency_ms(trained.module, data) if measure_latency else timed_ms,
         valid_embeddings=valid_embeddings,
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,

@@ -17,6 +17,9 @@ from search.store import Row
 DIVERGED = "Diverged: "
 """How the reason begins where `lightning_models.module.Diverged` ended a training."""
 
+TOO_SLOW = "TooSlow: "
+"""How the reason begins where `search.champion.compress.latency` refused to train a network."""
+
 NO_ROOM = f"{NoRoomError.__name__}: "
 """How the reason begins where a full disk ended a run."""
 
@@ -55,6 +58,8 @@ def failure_of(outcome: Outcome) -> str:
     """The kind of a failure, in one or two words; what is not finite has diverged, too."""
     if outcome.failure is None or outcome.reason.startswith(DIVERGED):
         return "diverged"
+    if outcome.reason.startswith(TOO_SLOW):
+        return "too slow"
     return "bug" if outcome.failure is Failure.RAISED else outcome.failure.value
 
 

@@ -39,7 +39,9 @@ class Manifest:
     `members` names what the ensemble combines, in its order, `architectures` likewise;
     `features` maps a feature set to its config. `temperature` calibrates, `least_proba` makes
     sets that hold the true class with probability `coverage`. A track about which the members
-    disagree by more than `most_disagreement` nats is like none of the development tracks.
+    disagree by more than `most_disagreement` nats is like none of the development tracks; nor is
+    one whose probabilities have an entropy of more than `most_entropy` nats, where that is known: a
+    single network has nobody to disagree with.
     `about` is what a person should know: dataset, protocol, scores, versions. `files` maps each
     other file, a POSIX path below the bundle, to its SHA-256.
     """
@@ -58,6 +60,7 @@ class Manifest:
     most_disagreement: float
     about: dict[str, Any]
     files: dict[str, str]
+    most_entropy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,24 @@ def disagreement(proba: Proba) -> Floats:
     return np.asarray(np.maximum(together - alone, 0.0))
 
 
+def entropy(proba: Proba) -> Floats:
+    """The entropy of each row of `proba` (n_tracks, n_classes), in nats: (n_tracks,).
+
+    Source: as a sign of what is like nothing that was learnt, Hendrycks and Gimpel 2017, "A
+    Baseline for Detecting Misclassified and Out-of-Distribution Examples", arXiv:1610.02136.
+    """
+    return np.asarray(entr(proba.astype(np.float64)).sum(axis=1))
+
+
+def usual_entropy(out_of_fold: Proba) -> float:
+    """What the entropy of hardly any development track exceeds.
+
+    Args:
+        out_of_fold: (n_tracks, n_classes), each row of a network that did not train on it.
+    """
+    return float(np.quantile(entropy(out_of_fold), USUAL, method="higher"))
+
+
 def usual_limit(out_of_fold: Proba) -> float:
     """What hardly any development track exceeds.
 

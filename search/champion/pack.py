@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from datasets import catalog, features, plugins
+from datasets import catalog, plugins
 from datasets.atomic import write_text
-from datasets.config import read
 from datasets.errors import UserError
 from search import fitted_file
 from search.base import Model
 from search.champion.bundle import Bundle, Network
 from search.champion.card import model_card
 from search.champion.disagreement import usual_limit
+from search.champion.encoder_copy import with_encoder
 from search.champion.writing import copy_file, write_bundle, write_manifest
 from search.combine import read_member
 from search.config import SweepConfig
@@ -27,9 +27,6 @@ from search.finalists import Job
 from search.paths import BundlePaths
 from search.report import headline
 from search.truth import Truth
-
-ENCODER = "encoder"
-"""The feature set that needs a file of its own."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def _fill(paths: BundlePaths, packed: Packed) -> None:
     networks, configs = _copy_networks(paths, packed)
     names = tuple(map(str, packed.members))
     fitted_file.write_model(paths.ensemble, packed.model, kind=packed.kind, members=packed.members)
-    write_text(paths.card, model_card(report, licence=_licence(packed)))
+    write_text(paths.card, model_card(report, licence=licence_of(packed.sweep)))
     manifest = {
         "study": packed.sweep.name,
         "labels": list(packed.truth.class_names),
@@ -124,7 +121,7 @@ def _fill(paths: BundlePaths, packed: Packed) -> None:
         "most_disagreement": _most_disagreement(packed),
         "about": {
             "headline": headline(report),
-            "dataset": {**report["dataset"], "licence": _licence(packed)},
+            "dataset": {**report["dataset"], "licence": licence_of(packed.sweep)},
             "split": report["split"],
             "out_of_fold": report["ensemble"]["out_of_fold"],
             "test": report["ensemble"]["test"],
@@ -147,7 +144,7 @@ def _copy_networks(
             card = _copied(source, folder, study=packed.sweep.name)
             name = card["features"]
             if name not in configs:
-                configs[name] = _with_encoder(name, card["features_config"], paths)
+                configs[name] = with_encoder(name, card["features_config"], paths)
             networks.append(Network(folder.relative_to(paths.root).as_posix(), at, space, name))
     return networks, configs
 
@@ -166,21 +163,6 @@ def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
         ) from None
 
 
-def _with_encoder(name: str, config: Mapping[str, Any], paths: BundlePaths) -> dict[str, Any]:
-    """A feature set's config; a file that it names comes along, and is named by its place here."""
-    if name != ENCODER:
-        return dict(config)
-    plugin = plugins.load(features, name, kind="feature set")
-    # also the weights of a pipeline, which lie where torchaudio keeps them
-    source = read(plugin.Config, config, where="the study's encoder").file
-    try:
-        copy_file(source, paths.encoders / source.name)
-    except OSError as error:
-        raise UserError(f"the encoder '{source}' cannot be read ({error}); bring it back") from None
-    place = (paths.encoders / source.name).relative_to(paths.root).as_posix()
-    return {**config, "path": place}
-
-
 def _most_disagreement(packed: Packed) -> float:
     """Among members out of fold; with a single member there is nobody to disagree."""
     split = packed.truth.split
@@ -191,6 +173,7 @@ def _most_disagreement(packed: Packed) -> float:
     return usual_limit(np.stack(said))
 
 
-def _licence(packed: Packed) -> str:
-    dataset = plugins.load(catalog, str(packed.sweep.dataset["name"]), kind="dataset")
+def licence_of(sweep: SweepConfig) -> str:
+    """The licence of the data."""
+    dataset = plugins.load(catalog, str(sweep.dataset["name"]), kind="dataset")
     return str(dataset.INFO.licence)

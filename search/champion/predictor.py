@@ -22,7 +22,7 @@ from search import ensembles, fitted_file
 from search.base import Model, Said, View
 from search.calibration import calibrate
 from search.champion.bundle import Bundle, Network, damaged
-from search.champion.disagreement import disagreement
+from search.champion.disagreement import disagreement, entropy
 from search.champion.embedding import embedding
 from search.conformal import Conformal
 
@@ -34,8 +34,9 @@ class Guess:
     """What the ensemble says of one recording, or of one segment of it.
 
     `proba` (n_classes,) is calibrated, in the order of the bundle's labels. `inside` marks the
-    classes of the conformal set. `disagreement` is in nats; `strange` says that it is more than
-    nearly all development tracks had, so that it may be none of the classes. `embedding` (width,)
+    classes of the conformal set. `disagreement` is in nats; `strange` says that it, or of a single
+    network the entropy of `proba`, is more than nearly all development tracks had, so that it may
+    be none of the classes. `embedding` (width,)
     has length 1; what sounds alike lies close (`search.champion.embedding`).
     """
 
@@ -208,6 +209,8 @@ class Predictor:
         apart = np.mean([disagreement(one) for one in proba], axis=0)
         vectors = embedding([seen[at, m] for at in range(len(self._spaces)) for m in members])
         strange = apart > manifest.most_disagreement
+        if manifest.most_entropy is not None:
+            strange |= entropy(together) > manifest.most_entropy
         return [
             Guess(together[i], sets[i], float(apart[i]), bool(strange[i]), vectors[i])
             for i in range(n_tracks)
