@@ -107,9 +107,9 @@ class TrialResult:
     training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
     that of one track's prediction, where it was asked for, or of a clip's, where that is limited.
     `resumed_after` says how many epochs an earlier, broken-off run of the same trial had done.
-    `left_out` says what nothing depends on and was not written for want of room. `peak_bytes` is the most memory that was held: of a GPU of
-    `device_bytes`, or, where that is None, resident in the whole process. `gpus` is what the run
-    took of them, where that was chosen for it.
+    `left_out` says what nothing depends on and was not written for want of room. `peak_bytes` is
+    the most memory that was held: of a GPU of `device_bytes`, or, where that is None, resident in
+    the whole process. `gpus` is what the run took of them, where that was chosen for it.
     """
 
     metrics: Mapping[str, float]
