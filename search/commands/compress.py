@@ -57,13 +57,12 @@ def run(words: Sequence[str]) -> int:
     sweep = wanted.packed.sweep
     student = student_name(name, target_ms)
     kept = sweep.runs_folder.study(student).compress_json
-    if (before := _again(kept, wanted.to, trials=wanted.trials)) is not None:
-        show(before)
-        return 0
     again = shlex.join(["chorale", "compress", *(w for w in words if w != "--take-over")])
     try:
         with carried(sweep.runs, student, tell=print):
-            found = compress(wanted, console=console(), take_over="take-over" in given.flags)
+            found = _again(kept, wanted.to, trials=wanted.trials) or compress(
+                wanted, console=console(), take_over="take-over" in given.flags
+            )
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         from search import interrupts
 

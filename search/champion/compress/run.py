@@ -5,6 +5,7 @@ is timed, one is chosen by out-of-fold figures, and the test set is looked at on
 """
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +25,11 @@ from search.champion.compress import latency
 from search.champion.compress.card import headline, student_card
 from search.champion.compress.graphs import Networks, graph_variants
 from search.champion.compress.one import One, Sureness, sureness, write_one
-from search.champion.compress.student import Said, Students
+from search.champion.compress.student import RECIPE, Said, Students
 from search.champion.compress.teacher import Teacher, read_teacher, teach, write_teacher
 from search.champion.compress.variants import Variant, choose, lines
 from search.champion.pack import Packed, pack
-from search.combine import read_member
+from search.combine import Member, read_member
 from search.config import Budget
 from search.finalists import Job
 from search.headline import read_headline
@@ -89,10 +90,12 @@ def compress(wanted: Wanted, *, console: Console, take_over: bool = False) -> di
                 **fingerprint(resolved, prepared),
                 "teacher": teacher.digest,
                 "target": wanted.target_ms,
+                "recipe": RECIPE,
             }
             if state is None:
                 ledger.create(sweep.name, unchanging, about=sweep.about)
             else:
+                _refuse_changed(ledger.fingerprint(sweep.name), unchanging, wanted)
                 ledger.reopen(sweep.name, unchanging, about=sweep.about, take_over=take_over)
             students = Students(
                 resolved,
@@ -178,29 +181,39 @@ class _Ending:
     def _earlier(self, scratch: Path) -> list[Variant]:
         """The ensemble, and its best member."""
         packed = self.wanted.packed
-        paths, split = packed.sweep.paths, self.prepared.split
-        said = read_headline(paths, self.truth)
+        said = read_headline(packed.sweep.paths, self.truth)
         if said is None:
             raise UserError(
                 f"study '{packed.sweep.name}' keeps nothing of what its ensemble said; make it "
                 f"anew: chorale ensemble {packed.sweep.name}"
             )
         found = [self._timed(ENSEMBLE, packed, said.out_of_fold, said.test, scratch)]
-        alone = self._single()
-        [single] = alone.members
-        member = read_member(paths, split, single, packed.jobs(single))
+        member = self._best_member()
+        alone = self._single(member)
         one = self._timed(SINGLE, alone, member.out_of_fold, member.test, scratch)
         found.append(replace(one, can_be_chosen=True))
         return found
 
-    def _single(self) -> Packed:
-        """The best member as an ensemble of one."""
+    def _best_member(self) -> Member:
         packed = self.wanted.packed
         single = packed.report["best_single"]["members"][0]
-        kinds = dict(zip(packed.members, packed.architectures, strict=True))
+        paths, split = packed.sweep.paths, self.prepared.split
+        return read_member(paths, split, single, packed.jobs(single))
+
+    def _single(self, member: Member) -> Packed:
+        """The best member as an ensemble of one, as sure as it alone may be."""
+        packed = self.wanted.packed
+        report, kinds = packed.report, dict(zip(packed.members, packed.architectures, strict=True))
+        sure = self._sureness(member.out_of_fold)
+        single = int(member.name)
         return replace(
             packed,
-            report={**packed.report, "ensemble": packed.report["best_single"]},
+            report={
+                **report,
+                "ensemble": report["best_single"],
+                "calibration": {**report["calibration"], "temperature": sure.temperature},
+                "conformal": {**report["conformal"], "least_proba": sure.least_proba},
+            },
             model=Model(np.ones(1)),
             members=(single,),
             architectures=(kinds.get(single, ""),),
@@ -285,7 +298,7 @@ class _Ending:
         if chosen.name in made:
             self._write_student(to, found, made[chosen.name], sure[chosen.name])
         else:
-            pack(self._single(), to)
+            pack(self._single(self._best_member()), to)
         found["bundle"] = str(to)
         write_json(sweep.paths.compress_json, found)
         return found
@@ -326,6 +339,21 @@ def _student_sweep(wanted: Wanted) -> Resolved:
         budget=Budget(trials=wanted.trials, max_epochs=sweep.budget.max_epochs),
     )
     return resolve(student, where=str(sweep.paths.sweep_yaml))
+
+
+def _refuse_changed(before: Mapping[str, Any], now: Mapping[str, Any], wanted: Wanted) -> None:
+    """Refuses to go on with a student that was begun in another way.
+
+    Raises:
+        UserError: it was; says in what.
+    """
+    now = json.loads(json.dumps(now))
+    if changed := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
+        raise UserError(
+            f"the student of study '{wanted.packed.sweep.name}' for {wanted.target_ms:g} ms was "
+            f"begun with another {', another '.join(changed)}; undo that, or begin one of another "
+            f"limit: --target-ms {wanted.target_ms - 0.1:g}"
+        )
 
 
 def _refuse_other_split(wanted: Wanted, prepared: Prepared) -> None:

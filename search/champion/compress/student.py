@@ -16,7 +16,7 @@ from lightning_models.narrow import narrowed
 from search import bank, finalists, study
 from search.bank import Part
 from search.base import Proba
-from search.champion.compress.teacher import Teacher
+from search.champion.compress.teacher import SHARE, Teacher
 from search.finalists import FinalistTrials, Finals, Job
 from search.paths import TrialPaths
 from search.plan import SEARCH_FOLD, plan_finalist, plan_trial, seed_of
@@ -35,17 +35,35 @@ N_STUDENTS = 2
 N_SHOWN = 1
 """Training rows that a training without held-out rows is asked about: what it says is not used."""
 
+HEADROOM = 0.9
+"""The share of the limit that a candidate may take: when it is timed again the machine may be less
+quiet."""
+
+PATIENCE = 3
+"""So many times as long as in a trial a student is taught. Soft targets are learnt slowly and not
+by heart: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent",
+arXiv:2106.05237."""
+
 LEFT = 0.5
 """About the share of filters and units that pruning leaves,"""
-RETRAIN = 0.3
+RETRAIN = 0.5
 """and of the epochs, and of the learning rate, that a network is trained on with then."""
+
+
+RECIPE = {
+    "share": SHARE,
+    "patience": PATIENCE,
+    "headroom": HEADROOM,
+    "left": LEFT,
+    "retrain": RETRAIN,
+}
+"""What a student study must not change while it goes on."""
 
 
 @dataclass(frozen=True)
 class Said:
     """What a student says: `out_of_fold` by those that were taught without a row's fold, `test` by
-    the whole one; (n, n_classes) each. `weights` are the folders of their networks, the whole one
-    last.
+    the whole one; (n, n_classes) each. `jobs` are their trainings, the whole one last.
     """
 
     out_of_fold: Proba
@@ -118,14 +136,17 @@ class Students(Sitting):
     def _plan_trial(self, candidate: Candidate, number: int) -> TrialPlan:
         planned = plan_trial(self.resolved, self.prepared, candidate, number)
         targets = self.teacher.targets(self.prepared, SEARCH_FOLD)
-        return replace(planned, targets=targets, limit_ms=self.limit_ms, measure_latency=False)
+        return replace(
+            planned, targets=targets, limit_ms=HEADROOM * self.limit_ms, measure_latency=False
+        )
 
     def _plan_job(self, job: Job) -> TrialPlan:
         candidate = candidate_of(self._row(job.number))
         held_out = job if job.fold in self._folds else replace(job, fold=SEARCH_FOLD)
         planned = plan_finalist(self.resolved, self.prepared, candidate, held_out)
         targets = self.teacher.targets(self.prepared, job.fold)
-        planned = replace(planned, targets=targets, measure_latency=False)
+        train = {**planned.train, "max_epochs": PATIENCE * planned.train["max_epochs"]}
+        planned = replace(planned, targets=targets, train=train, measure_latency=False)
         if job.fold in self._folds:
             return planned
         rows = self.prepared.rows(self.prepared.split.development_ids)

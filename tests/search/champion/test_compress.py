@@ -40,7 +40,7 @@ WORDS = ["--target-ms", "500", "--trials", "2", *NONE]
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
-    """The runs folder of a finished study called `s`, a fifth of whose architectures is a cnn."""
+    """The runs folder of a finished study called."""
     root = tmp_path_factory.mktemp("compress")
     sweep = root / "s.yaml"
     sweep.write_text(
@@ -53,7 +53,7 @@ space:
   cnn: {{n_layers: 2, width: 16, pooling: mean_max, dropout: 0.1}}
   train: {{optimizer: adamw, lr: {{log_float: [0.002, 0.003]}}, center: false}}
 train: {{crop_s: 0.4, batch_size: 16}}
-budget: {{trials: 3, max_epochs: 4}}
+budget: {{trials: 3, max_epochs: 2}}
 finalists: {{configs: 2, folds: 2}}
 search: {{pruner: none}}
 runs: {root / "runs"}
