@@ -8,7 +8,6 @@ which other work on the machine does not lengthen as much. In one run, on one th
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,31 +15,10 @@ import numpy as np
 import torch
 
 from search.champion.bundle import Bundle
+from search.champion.compress.latency import CLIP_S, clip, measure
 from search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
 from search.champion.predictor import Predictor
 from search.champion.quantise import quantise
-
-CLIP_S = 30.0
-
-
-def clip(sample_rate: int) -> np.ndarray:
-    """Noise and a gliding tone."""
-    rng = np.random.default_rng(0)
-    n = round(CLIP_S * sample_rate)
-    tone = 0.2 * np.sin(np.cumsum(np.linspace(0.02, 0.6, n)))
-    return (tone + 0.05 * rng.standard_normal(n)).astype(np.float32)
-
-
-def times_ms(ask: Callable[[], object], rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wall and processor time of each round, after three that warm up."""
-    wall, processor = [], []
-    for i in range(rounds + 3):
-        began, worked = time.perf_counter(), time.process_time()
-        ask()
-        if i >= 3:
-            wall.append(1e3 * (time.perf_counter() - began))
-            processor.append(1e3 * (time.process_time() - worked))
-    return np.array(wall), np.array(processor)
 
 
 def main() -> None:
@@ -72,10 +50,10 @@ def main() -> None:
         print("| variant | p50 ms | p99 ms | p50 ms of processor | MB |")
         print("|---|---|---|---|---|")
         for name, ask in asks.items():
-            wall, processor = times_ms(ask, given.rounds)
+            found = measure(ask, given.rounds)
             print(
-                f"| {name} | {np.median(wall):.1f} | {np.percentile(wall, 99):.1f} "
-                f"| {np.median(processor):.1f} | {sizes_mb[name]:.2f} |"
+                f"| {name} | {found.p50_ms:.1f} | {found.p99_ms:.1f} | {found.processor_ms:.1f} "
+                f"| {sizes_mb[name]:.2f} |"
             )
         said = predictor.of_waveform(wave, whole.sample_rate).proba
         print(f"furthest apart: {np.abs(said - graph.run(wave)[0]).max():.1e}")

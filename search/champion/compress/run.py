@@ -230,7 +230,7 @@ class _Ending:
             test,
             latency.of_bundle(scratch / name),
             _size_mb(scratch / name),
-            f"{n} networks of {len(packed.members)} trials",
+            f"{n} networks of {len(packed.members)} trial{'s' * (len(packed.members) > 1)}",
         )
         self._tell(found)
         return found
