@@ -77,6 +77,7 @@ class Cells:
             self._quantiser, width, self._cells, faiss.METRIC_INNER_PRODUCT
         )
         self._index.cp.seed = _SEED
+        self._index.cp.min_points_per_centroid = 1  # fewer than it likes are no reason to warn
         self._index.cp.max_points_per_centroid = _POINTS_A_CELL
         with self._one_thread():
             self._index.train(embeddings)
@@ -98,13 +99,13 @@ class Cells:
     def _choose(self, embeddings: NDArray[np.float32]) -> float:
         """Doubles the cells that are looked into until enough is found; gives the recall."""
         rng = np.random.default_rng(_SEED)
-        n_asked = min(_N_ASKED, len(embeddings))
-        asked = embeddings[np.sort(rng.choice(len(embeddings), n_asked, replace=False))]
+        asked = np.sort(rng.choice(len(embeddings), min(_N_ASKED, len(embeddings)), replace=False))
         exact = Exact(embeddings)
-        truth = [set(exact.nearest(one, _N_NEAREST)[0].tolist()) for one in asked]
+        n = _N_NEAREST + 1  # a track finds itself, which proves nothing
+        truth = [{*exact.nearest(embeddings[row], n)[0].tolist()} - {row} for row in asked.tolist()]
         self._index.nprobe = 1
         while True:
-            found = self._index.search(asked, _N_NEAREST)[1]
+            found = self._index.search(embeddings[asked], n)[1]
             hits = sum(len(t & set(f.tolist())) for t, f in zip(truth, found, strict=True))
             recall = hits / sum(map(len, truth))
             if recall >= RECALL or self.probed >= self._cells:

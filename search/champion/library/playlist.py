@@ -92,4 +92,8 @@ def _crowded(pool: Pool, chosen: NDArray[np.intp], *, cap: int) -> list[str]:
 
 def _mean_distance(pool: Pool, chosen: NDArray[np.intp]) -> float:
     n = len(chosen)
-    return float(pool.distances(chosen)[chosen].sum() / (n * (n - 1))) if n > 1 else 0.0
+    return (
+        float(pool.distances(chosen)[chosen].sum(dtype=np.float64) / (n * (n - 1)))
+        if n > 1
+        else 0.0
+    )

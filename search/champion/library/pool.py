@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from search.champion.library.library import Library
 from search.champion.library.taste import Taste
 
-PER_GENRE = 128
+PER_GENRE = 64
 """So many of the likest of a genre, and about as many of the rest of it."""
 
 _SCANNED = 4096
@@ -43,11 +43,11 @@ class Pool:
         """How many genres the bundle knows."""
         return int(self.proba.shape[1])
 
-    def distances(self, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+    def distances(self, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
         """(n_candidates, n_chosen) one minus the cosine; 0 of a track with itself."""
-        apart = 1.0 - (self.embeddings @ self.embeddings[chosen].T).astype(np.float64)
+        apart = 1 - self.embeddings @ self.embeddings[chosen].T
         apart[chosen, np.arange(len(chosen))] = 0
-        return np.asarray(np.maximum(apart, 0))
+        return np.asarray(np.maximum(apart, 0, out=apart))
 
 
 def pool_of(

@@ -58,31 +58,55 @@ def widening(pool: Pool, start: NDArray[np.intp], *, cap: int) -> Path:
     n_pairs = n * (n - 1) / 2
     apart = pool.distances(chosen)  # (n_candidates, n)
     least = _LEAST_GAIN * float(apart.mean()) * n_pairs
-    playlists, distances = [chosen.copy()], [float(apart[chosen].sum()) / 2 / n_pairs]
+    order = pool.order.astype(np.float32)
+    rivals = _Rivals(pool, chosen, cap)
+    playlists, distances = [chosen.copy()], [_sum(apart, chosen) / n_pairs]
     for _ in range(MAX_STEPS):
         sums = apart.sum(axis=1)  # (n_candidates,)
-        gains = sums[:, None] - apart - sums[chosen][None, :]
-        gains[~_allowed(pool, chosen, cap)] = -np.inf
-        costs = pool.order[chosen][None, :] - pool.order[:, None]
-        worth = np.where(gains > least, gains / np.maximum(costs, _CHEAP), -np.inf)
+        gains = sums[:, None] - apart
+        gains -= sums[chosen]
+        gains[~rivals.allowed()] = 0
+        worth = gains / np.maximum(order[chosen] - order[:, None], _CHEAP)
+        worth[gains <= least] = 0
         comes, goes = np.unravel_index(int(worth.argmax()), worth.shape)
-        if not np.isfinite(worth[comes, goes]):
+        if worth[comes, goes] <= 0:
             break
         chosen[goes] = comes
         apart[:, goes] = pool.distances(chosen[[goes]])[:, 0]
+        rivals.exchange(int(goes))
         playlists.append(chosen.copy())
-        distances.append(float(apart[chosen].sum()) / 2 / n_pairs)
+        distances.append(_sum(apart, chosen) / n_pairs)
     return Path(tuple(playlists), tuple(distances))
 
 
-def _allowed(pool: Pool, chosen: NDArray[np.intp], cap: int) -> NDArray[np.bool_]:
-    """(n_candidates, n_chosen) whether a candidate may come for one that goes."""
-    n_of_genre = np.bincount(pool.genres[chosen], minlength=pool.n_genres)
-    here, there = pool.genres[:, None], pool.genres[chosen][None, :]
-    genre = (here == there) | (n_of_genre[here] < n_of_genre[there])
-    n_of_artist = np.bincount(pool.artists[chosen], minlength=int(pool.artists.max()) + 1)
-    same = pool.artists[:, None] == pool.artists[chosen][None, :]
-    artist = (n_of_artist[pool.artists] < cap)[:, None] | same
-    allowed = genre & artist
-    allowed[chosen] = False
-    return np.asarray(allowed)
+def _sum(apart: NDArray[np.float32], chosen: NDArray[np.intp]) -> float:
+    """Of the distances of all pairs that are chosen."""
+    return float(apart[chosen].sum(dtype=np.float64)) / 2
+
+
+class _Rivals:
+    """Which candidates may come for which that are chosen; (n_candidates, n_chosen) each."""
+
+    def __init__(self, pool: Pool, chosen: NDArray[np.intp], cap: int) -> None:
+        """`chosen` is kept, and seen as it changes."""
+        self._pool, self._chosen, self._cap = pool, chosen, cap
+        self._n_artists = int(pool.artists.max()) + 1
+        self._genre = pool.genres[:, None] == pool.genres[chosen]
+        self._artist = pool.artists[:, None] == pool.artists[chosen]
+
+    def exchange(self, place: int) -> None:
+        """Another candidate is chosen at that place."""
+        one = self._chosen[place]
+        self._genre[:, place] = self._pool.genres == self._pool.genres[one]
+        self._artist[:, place] = self._pool.artists == self._pool.artists[one]
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """By genre, by artist, and because it is not chosen yet."""
+        pool, chosen = self._pool, self._chosen
+        n_of_genre = np.bincount(pool.genres[chosen], minlength=pool.n_genres)
+        fewer = n_of_genre[pool.genres][:, None] < n_of_genre[pool.genres[chosen]]
+        n_of_artist = np.bincount(pool.artists[chosen], minlength=self._n_artists)
+        free = (n_of_artist[pool.artists] < self._cap)[:, None]
+        allowed = (self._genre | fewer) & (self._artist | free)
+        allowed[chosen] = False
+        return np.asarray(allowed)
