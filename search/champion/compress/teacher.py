@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.cache import FeatureStore
 from datasets.errors import UserError
+from datasets.feature_store import FeatureStore
 from lightning_models import checkpoint
 from lightning_models.datamodule import Tracks
 from lightning_models.predict import predict
