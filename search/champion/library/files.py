@@ -1,7 +1,7 @@
 """A library on disk: tracks as JSON, vectors as safetensors, and a manifest that names them.
 
 It is written in parts of a few tracks, so that what dies loses no more than one; each is named by
-the manifest, with its hash, after it is whole. `search.champion.library.shelve` writes, whoever
+the manifest, with its hash, after it is whole. `search.champion.library.adding` writes, whoever
 asks a library reads.
 """
 
