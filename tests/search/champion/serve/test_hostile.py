@@ -63,15 +63,21 @@ def test_mutated_uploads_get_a_decision_and_the_app_goes_on(served: Predictor) -
 def test_ten_hours_are_refused_by_their_header(
     served: Predictor, ten_hours: Path, make_tone: Tone
 ) -> None:
+    others = _spawned()
     with TestClient(create_app(served)) as client:
         client.post("/predict", content=make_tone())
-        [child] = [one for one in psutil.Process().children() if "spawn_main" in _line(one)]
+        [child] = _spawned() - others
         before = child.memory_info().rss
         answer = client.post("/predict", content=ten_hours.read_bytes())
         assert (answer.status_code, answer.json()["error"]) == (413, "too long")
         assert "36000 s" in answer.json()["detail"]
         assert child.memory_info().rss - before < 50e6, "it was not decoded"
         assert client.post("/predict", content=make_tone()).status_code == 200
+
+
+def _spawned() -> set[psutil.Process]:
+    """This process's children by `spawn`; other tests may have left some that still wait."""
+    return {one for one in psutil.Process().children() if "spawn_main" in _line(one)}
 
 
 def _line(process: psutil.Process) -> str:
@@ -100,9 +106,10 @@ def test_a_decoder_that_hangs_is_ended_and_the_next_recording_is_decoded(
     good.write_bytes(make_tone())
 
     async def decode() -> None:
+        others = _spawned()
         made = Decoder(Limits(decode_s=1), n_processes=1)
         await made.start()
-        [child] = [one for one in psutil.Process().children() if "spawn_main" in _line(one)]
+        [child] = _spawned() - others
         try:
             os.kill(child.pid, signal.SIGSTOP)  # it neither answers nor ends
             with pytest.raises(Refused, match="within 1 s") as refused:
@@ -122,9 +129,10 @@ def test_a_decoder_that_dies_of_a_recording_is_replaced(tmp_path: Path, make_ton
     good.write_bytes(make_tone())
 
     async def decode() -> None:
+        others = _spawned()
         made = Decoder(Limits(decode_s=30), n_processes=1)
         await made.start()
-        [child] = [one for one in psutil.Process().children() if "spawn_main" in _line(one)]
+        [child] = _spawned() - others
         try:
             os.kill(child.pid, signal.SIGSTOP)
             asked = asyncio.create_task(made.decode(str(good)))
