@@ -26,7 +26,8 @@ from search.champion.serve.app import create_app
 from search.champion.serve.limits import Limits
 
 Tone = Callable[..., bytes]
-WAIT_S = 60.0
+WAIT_S = 150.0
+"""A browser without a sound card may look for one for a minute before it records."""
 N_STEPS = 12
 """More than the elements of the page that Tab can stop at before there is a result."""
 
