@@ -144,7 +144,7 @@ def deployed(
             )
             serve.run(app.bind(factory), name=NAME, route_prefix="/")
         except (RuntimeError, TimeoutError, RayError) as error:
-            raise ClusterError(_why(error)) from error
+            raise ClusterError(_why(f"{error}\n{_told()}")) from error
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     finally:
         serve.shutdown()
@@ -206,9 +206,20 @@ def _is_folder(path: str) -> bool:
     return Path(path).is_dir()
 
 
-def _why(error: Exception) -> str:
-    """The last line of a replica's trace: what its app could not do."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    lines = lines or [type(error).__name__]
+def _told() -> str:
+    """What Serve says of the app's deployments, a replica's trace among it."""
+    from ray import serve
+    from ray.exceptions import RayError
+
+    try:
+        found = serve.status().applications[NAME].deployments.values()
+    except (KeyError, RayError):  # it came not so far, or is gone
+        return ""
+    return "\n".join(one.message for one in found)
+
+
+def _why(trace: str) -> str:
+    """The last error of a replica's trace: what its app could not do."""
+    lines = [line.strip() for line in trace.splitlines() if line.strip()] or ["it does not say why"]
     told = next((line for line in reversed(lines) if "Error: " in line), lines[0])
     return f"the app cannot be started on the cluster: {told.partition('Error: ')[2] or told}"
