@@ -1,12 +1,10 @@
-"""One process at a time adds to a library; the system lets go for one that dies."""
+"""One process at a time adds to a library."""
 
-import fcntl
-import os
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from datasets.errors import UserError
+from datasets.held import HeldError, held
 from search.paths import LibraryPaths
 
 
@@ -17,21 +15,12 @@ def one_at_a_time(paths: LibraryPaths) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    paths.root.mkdir(parents=True, exist_ok=True)
-    with paths.lock.open("a+") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            who = file.read().strip() or "another process"
+            stack.enter_context(held(paths.lock))
+        except HeldError as who:
             raise UserError(
                 f"the library in '{paths.root}' is being added to by {who}; wait for it to end, "
                 f"then type the same again"
             ) from None
-        file.truncate(0)
-        file.write(f"{socket.gethostname()}:{os.getpid()}")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+        yield
