@@ -121,13 +121,11 @@ def _again(kept: Path, to: Path | None, *, trials: int) -> dict[str, Any] | None
 def _wanted(
     given: StudyWords, name: str, dotted: Sequence[str], *, target_ms: float, trials: int
 ) -> "Wanted":
-    from dataclasses import replace
-
     from datasets.config import plain, read
     from search import yaml_file
     from search.champion.compress.run import Wanted
-    from search.champion.pack import collect
-    from search.commands.ensemble import report_of, sweep_of, truth_of_study
+    from search.commands.ensemble import sweep_of
+    from search.commands.export import collected
     from search.config import SweepConfig
 
     sweep = sweep_of(given, name)
@@ -135,16 +133,8 @@ def _wanted(
         overrides = yaml_file.overrides([f"--{key}={given.options[key]}" for key in dotted])
         values = yaml_file.merge(plain(sweep), overrides)
         sweep = read(SweepConfig, values, where=f"chorale compress {name}")
-    report = report_of(sweep)
-    ledger = given.open()
-    try:
-        rows = ledger.rows(name, "search")
-    finally:
-        ledger.close()
-    kinds = {int(key): row.facts.get("architecture", "") for key, row in rows.items()}
-    packed = collect(sweep, truth_of_study(sweep), report, kinds)
     to = Path(given.options["to"]).expanduser() if "to" in given.options else None
-    return replace(Wanted(packed, target_ms, trials), to=to)
+    return Wanted(collected(given, sweep), target_ms, trials, to)
 
 
 def _study_of(given: StudyWords, name: str) -> str:

@@ -10,7 +10,9 @@ from search.paths import Runs
 
 if TYPE_CHECKING:
     from search.champion.bundle import Bundle
+    from search.champion.pack import Packed
     from search.champion.shelf import Shelf
+    from search.config import SweepConfig
 
 CHAMPIONS = "champions"
 """Before a champion's name, where a study has the same."""
@@ -139,16 +141,27 @@ def export(given: StudyWords, name: str, to: Path | None) -> "Bundle":
     Raises:
         UserError: there is no such study, it is not finished, or parts of it are missing.
     """
-    from search.champion.pack import collect, pack
-    from search.commands.ensemble import report_of, sweep_of, truth_of_study
+    from search.champion.pack import pack
+    from search.commands.ensemble import sweep_of
 
     sweep = sweep_of(given, name)
+    return pack(collected(given, sweep), sweep.paths.bundle.root if to is None else to)
+
+
+def collected(given: StudyWords, sweep: "SweepConfig") -> "Packed":
+    """What a finished study's bundle is made of.
+
+    Raises:
+        UserError: as `export`.
+    """
+    from search.champion.pack import collect
+    from search.commands.ensemble import report_of, truth_of_study
+
     report = report_of(sweep)
     ledger = given.open()
     try:
-        rows = ledger.rows(name, "search")
+        rows = ledger.rows(sweep.name, "search")
     finally:
         ledger.close()
     kinds = {int(key): row.facts.get("architecture", "") for key, row in rows.items()}
-    packed = collect(sweep, truth_of_study(sweep), report, kinds)
-    return pack(packed, sweep.paths.bundle.root if to is None else to)
+    return collect(sweep, truth_of_study(sweep), report, kinds)
