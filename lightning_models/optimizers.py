@@ -84,8 +84,8 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     rule: Any = type(optimizer).step
     while hasattr(rule, "__wrapped__"):  # the profiler's wrapper, and the one for gradients of it
         rule = rule.__wrapped__
-    gathered: list[_Adam | _RMSprop] = []
-    quick: Callable[[Any, dict[str, Any]], _Adam | _RMSprop] | None = None
+    gathered: list[_Fused] = []
+    quick: Callable[[Any, dict[str, Any]], _Fused] | None = None
     if isinstance(optimizer, torch.optim.Adam):
         quick = _Adam
     elif isinstance(optimizer, torch.optim.RMSprop) and _on_processor(optimizer):
@@ -107,72 +107,77 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     return step if not optimizer.defaults.get("differentiable") else plain
 
 
-class _Adam:
-    """The tensors of one group of a fused Adam or AdamW, in the order that its kernel wants."""
+class _Fused:
+    """The tensors of one group of parameters, in the order that Adam's fused kernel wants."""
 
-    def __init__(self, optimizer: torch.optim.Adam, group: dict[str, Any]) -> None:
-        self.params: list[Tensor] = group["params"]
-        states = [optimizer.state[parameter] for parameter in self.params]
-        names = ("exp_avg", "exp_avg_sq", "step")
-        self._means, self._squares, self._steps = ([s[n] for s in states] for n in names)
-        self._group = group
-        decoupled = isinstance(optimizer, torch.optim.AdamW)
-        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+    kernel: Callable[..., None] = staticmethod(torch._fused_adam_)
+    params: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    steps: list[Tensor]
+    group: dict[str, Any]
+
+    def betas(self) -> tuple[float, float]:
+        """How much of the means of gradients and of their squares stays in a step."""
+        raise NotImplementedError
 
     def step(self, grads: list[Tensor]) -> None:
         """What `torch.optim.adam._fused_adam` does for tensors of one device and type."""
-        group = self._group
-        torch._foreach_add_(self._steps, 1)
-        self._kernel(
+        beta1, beta2 = self.betas()
+        self.kernel(
             self.params,
             grads,
-            self._means,
-            self._squares,
+            self.means,
+            self.squares,
             [],
-            self._steps,
+            self.steps,
             amsgrad=False,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
+            lr=self.group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=self.group["weight_decay"],
+            eps=self.group["eps"],
             maximize=False,
         )
 
 
-class _RMSprop:
-    """The tensors of one group of a plain RMSprop, in the order that Adam's fused kernel wants.
+class _Adam(_Fused):
+    """Of a fused Adam or AdamW."""
 
-    RMSprop is Adam whose mean of gradients forgets all but the last one, and whose means are not
+    def __init__(self, optimizer: torch.optim.Adam, group: dict[str, Any]) -> None:
+        self.params, self.group = group["params"], group
+        states = [optimizer.state[parameter] for parameter in self.params]
+        names = ("exp_avg", "exp_avg_sq", "step")
+        self.means, self.squares, self.steps = ([s[n] for s in states] for n in names)
+        if isinstance(optimizer, torch.optim.AdamW):
+            self.kernel = torch._fused_adamw_
+
+    def betas(self) -> tuple[float, float]:
+        beta1, beta2 = self.group["betas"]
+        return beta1, beta2
+
+    def step(self, grads: list[Tensor]) -> None:
+        torch._foreach_add_(self.steps, 1)
+        super().step(grads)
+
+
+class _RMSprop(_Fused):
+    """Of a plain RMSprop.
+
+    It is Adam whose mean of gradients forgets all but the last one, and whose means are not
     corrected for their zero beginning: after so many steps there is nothing left to correct.
     """
 
     N_STEPS = 1e9
 
     def __init__(self, optimizer: torch.optim.RMSprop, group: dict[str, Any]) -> None:
-        self.params: list[Tensor] = group["params"]
-        self._squares = [optimizer.state[parameter]["square_avg"] for parameter in self.params]
-        self._means = [torch.zeros_like(square) for square in self._squares]
-        self._steps = [torch.tensor(self.N_STEPS) for _ in self.params]
-        self._group = group
+        self.params, self.group = group["params"], group
+        self.squares = [optimizer.state[parameter]["square_avg"] for parameter in self.params]
+        self.means = [torch.zeros_like(square) for square in self.squares]
+        self.steps = [torch.tensor(self.N_STEPS) for _ in self.params]
 
-    def step(self, grads: list[Tensor]) -> None:
-        group = self._group
-        torch._fused_adam_(
-            self.params,
-            grads,
-            self._means,
-            self._squares,
-            [],
-            self._steps,
-            amsgrad=False,
-            lr=group["lr"],
-            beta1=0.0,
-            beta2=group["alpha"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )
+    def betas(self) -> tuple[float, float]:
+        return 0.0, self.group["alpha"]
 
 
 def _on_processor(optimizer: torch.optim.Optimizer) -> bool:
