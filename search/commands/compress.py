@@ -11,7 +11,7 @@ from datasets.errors import UserError
 from search.commands.study_words import StudyWords, console, study_words
 
 if TYPE_CHECKING:
-    from search.champion.compress.run import Wanted
+    from search.champion.compress.ending import Wanted
 
 TARGET_MS = 30.0
 TRIALS = 12
@@ -123,7 +123,7 @@ def _wanted(
 ) -> "Wanted":
     from datasets.config import plain, read
     from search import yaml_file
-    from search.champion.compress.run import Wanted
+    from search.champion.compress.ending import Wanted
     from search.commands.ensemble import sweep_of
     from search.commands.export import collected
     from search.config import SweepConfig
