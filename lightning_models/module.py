@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ from lightning_models.train_config import TrainConfig
 Blend = tuple[Tensor, Tensor]
 """What mixup blended in: the other labels, and the share (batch,) that each crop kept. Labels are
 indices (batch,), or targets (batch, n_classes): shares of the classes."""
+
+
+_AS_IT_IS: AbstractContextManager[object] = nullcontext()
+"""The precision that tensors have anyway."""
 
 
 class Diverged(Exception):  # noqa: N818 - it is what happened to a trial
@@ -223,6 +227,7 @@ class GenreClassifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seeds dropout and augmentation by seed and epoch alone, so that resuming is exact."""
         self._losses.clear()
+        dropout.forget(self.network)
         self._rng = np.random.default_rng([self.seed, self.current_epoch, 1])
         seed = int(self._rng.integers(2**63))
         speed.seed_torch((seed + self.ranks.rank) % 2**63, self.device)  # each drops its own
@@ -267,13 +272,14 @@ class GenreClassifier(pl.LightningModule):
             with self.average.shown():
                 yield
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager[object]:
         """The precision that is fastest here (see `speed.precision`)."""
         kind = self.device.type
         # on a processor, dense layers alone take longer to be converted than to be multiplied
         able = self._is_heavy or kind != "cpu"
-        enabled = able and speed.precision(kind) == torch.bfloat16
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)
+        if able and speed.precision(kind) == torch.bfloat16:
+            return torch.autocast(kind, dtype=torch.bfloat16)
+        return _AS_IT_IS
 
 
 def classifier_class(architecture: str) -> type[GenreClassifier]:

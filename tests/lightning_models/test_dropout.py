@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_models.dropout import SMALL, QuickDropout, mend
+from lightning_models.dropout import AHEAD, QuickDropout, forget, mend
 
 P = 0.3
 N = 400_000
@@ -40,11 +40,26 @@ def test_the_gradient_passes_where_the_value_did() -> None:
     assert torch.equal(out, x.detach() * x.grad)
 
 
-@pytest.mark.parametrize("n", [SMALL - 1, SMALL, SMALL + 1, SMALL + 2, SMALL + 3])
+@pytest.mark.parametrize("n", [12, 13, 4096, AHEAD - 1, AHEAD, AHEAD + 1, AHEAD + 2])
 def test_a_seed_drops_the_same_values_whatever_their_number(n: int) -> None:
     x = torch.randn(n)
     assert torch.equal(dropped(P, x, seed=3), dropped(P, x, seed=3))
     assert not torch.equal(dropped(P, x, seed=3), dropped(P, x, seed=4))
+
+
+def test_each_step_drops_others_and_after_forgetting_the_seed_alone_decides() -> None:
+    x = torch.ones(64, 100)
+    network = nn.Sequential(QuickDropout(P))
+    torch.manual_seed(0)
+    steps = [network(x) for _ in range(2 * AHEAD // x.numel() + 2)]  # more than one drawing ahead
+    for n, one in enumerate(steps):
+        assert all(not torch.equal(one, other) for other in steps[:n])
+    torch.manual_seed(0)
+    assert not torch.equal(network(x), steps[0])  # was drawn before
+    forget(network)
+    torch.manual_seed(0)
+    assert torch.equal(network(x), steps[0])
+    assert network(torch.ones(3, 5)).shape == (3, 5)  # another shape is drawn for anew
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -55,7 +70,7 @@ def test_the_type_and_the_shape_stay(dtype: torch.dtype) -> None:
 
 
 def test_nothing_and_all_can_be_dropped_and_judging_drops_nothing() -> None:
-    x = torch.randn(SMALL)
+    x = torch.randn(4096)
     assert torch.equal(dropped(0.0, x), x)
     assert not dropped(1.0, x).any()
     judging = QuickDropout(P).eval()
