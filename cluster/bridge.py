@@ -1,6 +1,7 @@
 """Between Ray Tune and `Trials`: which trial runs as which of Tune's, and what is said of it.
 
-Searcher, scheduler and controller of `cluster.controller` share one.
+Searcher, scheduler and controller of `cluster.controller` share one. Where reports go past Ray (see
+`cluster.ear`), the next trial does too: one of Tune's is then a series of ours, in one process.
 """
 
 import time
@@ -40,6 +41,8 @@ class Bridge:
         self._running: dict[str, TrialSpec] = {}
         self._heard_s: dict[str, float] = {}
         self._stalled: dict[str, str] = {}
+        self._left_over: TrialSpec | None = None
+        """was asked for a process that it does not fit"""
         self._nothing_now = False
         self._n_failed_starts = 0
 
@@ -50,20 +53,17 @@ class Bridge:
         return len(self._running) < self.n_at_once and not self._nothing_now
 
     def is_done(self) -> bool:
-        return self._trials.done()
+        return self._left_over is None and self._trials.done()
 
-    def ask(self, tune_id: str) -> TrialSpec | None:
-        """The next trial; None where there is none now."""
-        specs = self._trials.ask(1)
-        if not specs:
-            self._nothing_now = bool(self._running)  # until one of them has ended
+    def ask(self, tune_id: str) -> bytes | None:
+        """The next trial, pickled with its Tune id; None where there is none now."""
+        spec = self._next()
+        if spec is None:
             return None
-        self._running[tune_id] = specs[0]
         self.n_waiting += 1
-        if specs[0].resources is not None:
-            self.sizes.add(specs[0].resources)
-        self.hear(tune_id)
-        return specs[0]
+        if spec.resources is not None:
+            self.sizes.add(spec.resources)
+        return self._begin(tune_id, spec)
 
     def resources(self, tune_id: str) -> Resources | None:
         """What a trial takes, where it said so itself."""
@@ -82,6 +82,31 @@ class Bridge:
             return False
         self._stalled[tune_id] = f"stalled: no report for {stall_s / 60:g} minutes"
         return True
+
+    def answer(self, tune_id: str, message: Said | Ended) -> Decision | bytes | None:
+        """Hears what a process says past Ray; answers what to do.
+
+        At the end of a trial that is another one, pickled as by `ask`, or None: Tune may have the
+        process.
+        """
+        if isinstance(message, Said):
+            return self.report(tune_id, message)
+        before = self._running.get(tune_id)
+        if before is None:
+            return None  # its process was lost, and this was still on its way
+        is_free = not message.spoilt and tune_id not in self._stalled
+        self.end(tune_id, message)
+        # Who waits for a place may need this one.
+        if not is_free or self.error is not None or self.n_waiting or not self.has_place():
+            return None
+        try:
+            spec = None if self.is_done() else self._next()
+        except Exception as error:
+            self.error = error
+            return None
+        if spec is not None and spec.resources != before.resources:
+            self._left_over, spec = spec, None
+        return None if spec is None else self._begin(tune_id, spec)
 
     def report(self, tune_id: str, said: Said) -> Decision:
         self._n_failed_starts = 0
@@ -125,6 +150,20 @@ class Bridge:
                 f"{self._n_failed_starts} workers in a row could not start; {reason}; "
                 f"see whether it works in this process: --cluster.address none"
             )
+
+    def _next(self) -> TrialSpec | None:
+        specs = [self._left_over] if self._left_over is not None else self._trials.ask(1)
+        self._left_over = None
+        if not specs:
+            self._nothing_now = bool(self._running)  # until one of them has ended
+            return None
+        return specs[0]
+
+    def _begin(self, tune_id: str, spec: TrialSpec) -> bytes:
+        self._running[tune_id] = spec
+        self.hear(tune_id)
+        pickled: bytes = cloudpickle.dumps((tune_id, spec))
+        return pickled
 
     def _tell(self, tune_id: str, outcome: Outcome) -> None:
         self._nothing_now = False

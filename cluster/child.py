@@ -1,7 +1,7 @@
 """A process forked from `cluster.template`: trains one trial after the other for one Ray worker.
 
-The worker (`cluster.relay`) says what to train and is told how it ended; the driver
-(`cluster.ear`) is told each report.
+The worker (`cluster.relay`) says what to train first and is told when there is nothing more; the
+driver (`cluster.ear`) is told each report and how each trial ended, and has the next one.
 """
 
 import fcntl
@@ -13,13 +13,13 @@ import socket
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cluster.attempt import attempt, use_threads
-from cluster.base import Decision
-from cluster.messages import Said
+from cluster.messages import Ended, Said
 
 MAX_GREETING_BYTES = 2**20
 OOM_SCORE = Path("/proc/self/oom_score_adj")
@@ -82,17 +82,18 @@ def _train(worker: "Connection[Any, Any]", driver_at: str) -> None:
         return
     worker.send(None)
     driver = Client(driver_at, "AF_UNIX")
+
+    def ask(name: str, message: Said | Ended) -> Any:
+        try:
+            driver.send((name, message))
+            return driver.recv()
+        except (EOFError, OSError):
+            os._exit(1)  # nobody is there who would want to know the rest
+
     while True:
-        name, spec = pickle.loads(worker.recv_bytes())
-
-        def ask(said: Said, name: str = name) -> Decision:
-            try:
-                driver.send((name, said))
-                decision: Decision = driver.recv()
-            except (EOFError, OSError):
-                os._exit(1)  # nobody is there who would want to know the rest
-            return decision
-
-        ended = attempt(work, spec, ask)
-        worker.send(ended)
-        driver.send((name, None))
+        trial, spoilt = worker.recv_bytes(), False
+        while trial is not None:
+            name, spec = pickle.loads(trial)
+            ended = attempt(work, spec, partial(ask, name))
+            trial, spoilt = ask(name, ended), ended.spoilt
+        worker.send(spoilt)

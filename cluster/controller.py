@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray import cloudpickle, tune
+from ray import tune
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
@@ -34,8 +34,8 @@ class BridgeSearcher(Searcher):  # type: ignore[misc]
             return None
         if self._bridge.is_done():
             return Searcher.FINISHED
-        spec = self._bridge.ask(trial_id)
-        return None if spec is None else {TRIAL: Sealed(cloudpickle.dumps((trial_id, spec)))}
+        trial = self._bridge.ask(trial_id)
+        return None if trial is None else {TRIAL: Sealed(trial)}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The scheduler has told it already."""
@@ -50,7 +50,9 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         message = result[MESSAGE].take()
-        if isinstance(message, Ended):
+        if message is None:
+            pass  # it was said past Ray
+        elif isinstance(message, Ended):
             self._bridge.end(trial.trial_id, message)
         elif self._bridge.report(trial.trial_id, message) is Decision.STOP:
             # Arrives before the next step, which is what lets the work function's report return.
@@ -58,7 +60,9 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(self.CONTINUE)
 
     def on_trial_complete(self, _controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        self._bridge.end(trial.trial_id, result[MESSAGE].take())
+        message = result[MESSAGE].take()
+        if message is not None:
+            self._bridge.end(trial.trial_id, message)
 
 
 class _Classes:

@@ -1,7 +1,8 @@
-"""Hears what children on this machine report and answers them, with no Ray in between.
+"""Hears what children on this machine say and answers them, with no Ray in between.
 
 A report through Ray costs several processes some milliseconds of work, more than an epoch of a
-small network. `cluster.tune` listens; beginnings, ends and losses still come through Tune.
+small network, and the way from one trial to the next thirty. `cluster.tune` listens; the begin and
+the end of a series of trials, and losses, still come through Tune.
 """
 
 import socket
@@ -10,11 +11,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from cluster.base import Decision
-from cluster.messages import Said
+from cluster.messages import Ended, Said
 
-Answer = Callable[[str, Said], Decision]
-"""Takes Tune's name of a trial and what the trial said."""
+Answer = Callable[[str, Said | Ended], Any]
+"""Takes Tune's name of a trial and what the trial said; None ends a series of trials."""
 
 
 class Ear:
@@ -29,7 +29,7 @@ class Ear:
         self._lines: list[Connection[Any, Any]] = []
 
     def listen(self, answer: Answer, timeout_s: float) -> bool:
-        """Answers reports for so long at most; stops early when a trial or a child has ended.
+        """Answers for so long at most; stops early when a series of trials or a child has ended.
 
         Returns:
             Whether one has, so that Ray is about to tell more.
@@ -50,13 +50,11 @@ class Ear:
         self.path.unlink(missing_ok=True)
 
     def _answered(self, line: "Connection[Any, Any]", answer: Answer) -> bool:
-        """Whether it was a report, and not the end of a trial or of the child."""
+        """Whether it was answered with something to do: that was no end of a series or a child."""
         try:
-            name, said = line.recv()
-            if said is None:
-                return False
-            line.send(answer(name, said))
-            return True
+            answered = answer(*line.recv())
+            line.send(answered)
+            return answered is not None
         except (EOFError, ConnectionError):
             self._lines.remove(line)
             line.close()

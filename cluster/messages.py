@@ -11,7 +11,7 @@ TRIAL = "trial"
 """The one key of a Tune trial's config: sealed and pickled, Tune's name of it and a `TrialSpec`."""
 
 MESSAGE = "message"
-"""The one key of a Tune result that is ours: a sealed `Said` or `Ended`."""
+"""The one key of a Tune result that is ours: a sealed `Said`, `Ended`, or None if it was told."""
 
 
 class Sealed:

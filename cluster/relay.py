@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cluster.forks import Child
-from cluster.messages import MESSAGE, Ended, Sealed
+from cluster.messages import MESSAGE, Sealed
 
 
 class Relay:
     """An actor with those methods of a Tune trainable that Tune's controller calls.
 
-    A step is a whole trial: its reports go past Ray (see `cluster.ear`).
+    A step is a whole series of trials: what they say, and what comes next, goes past Ray (see
+    `cluster.ear`).
     """
 
     def __init__(
@@ -26,28 +27,29 @@ class Relay:
         self.reset(trial)
 
     def reset(self, trial: Sealed) -> bool:
-        """Keeps the next trial for the same child.
+        """Keeps the first trial of the next series for the same child.
 
         It does not begin yet: Tune may still give it to another process, which comes free first,
         and then it would be trained, and heard, twice.
         """
-        self._ended: Ended | None = None
+        self._is_over = False
         self._trial: bytes | None = trial.take()
         return True
 
     def train(self) -> dict[str, Any]:
-        """Begins the trial, waits for its end and says what it was."""
-        if self._ended is not None:
+        """Begins the trial and waits until no other is to follow it."""
+        if self._is_over:
             raise RuntimeError("this process had an error that it may not recover from")
         try:
             if self._trial is not None:
                 self._child.train(self._trial)
                 self._trial = None
-            self._ended = ended = self._child.hear()
+            spoilt: bool = self._child.hear()
         except (EOFError, OSError):
             os._exit(1)  # the child is gone: so the worker is lost, as far as Ray is concerned
+        self._is_over = True
         # See `cluster.worker`: one step more after an error that spoils the process.
-        return {MESSAGE: Sealed(ended), "done": not ended.spoilt}
+        return {MESSAGE: Sealed(None), "done": not spoilt}
 
     def get_auto_filled_metrics(self, debug_metrics_only: bool = False) -> dict[str, Any]:
         """What Tune would fill in for a trial that has said nothing."""

@@ -17,7 +17,7 @@ from cluster.messages import TRIAL
 from cluster.relay import Relay
 
 EXPECTING_S = 0.05
-"""So long after one event of Ray's, or the end of a trial, the next one is waited for."""
+"""So long after one event of Ray's, or the end of a series of trials, the next is waited for."""
 
 SOON_S = 0.002
 """How long reports may wait while an event of Ray's is expected."""
@@ -54,7 +54,7 @@ class Relays(RayActorManager):  # type: ignore[misc]
                 self._expecting_until_s = time.monotonic() + EXPECTING_S
                 return True
             pause_s = 0.0 if expecting else max(0.0, min(PAUSE_S, until_s - now_s))
-            if self.ear.listen(self.bridge.report, pause_s):
+            if self.ear.listen(self.bridge.answer, pause_s):
                 self._expecting_until_s = time.monotonic() + EXPECTING_S
             now_s = time.monotonic()
             if now_s >= until_s or self.bridge.error is not None:
