@@ -38,35 +38,54 @@ def predict(module: GenreClassifier, data: Tracks, rows: Rows) -> Prediction:
         data: the tracks, of any store; if it is a fold, its labels are not looked at.
         rows: rows of the store.
     """
-    device = module.device
-    n_frames = module.input_shape[2]
-    settings = module.train_config
-    n_windows = int(data.lengths.max()) if data.is_table else settings.n_windows
-    seen = windows(data.lengths, rows, n_frames=n_frames, n_windows=n_windows)
-    mean = module.mean.flatten()
-    source = CropSource(data, n_frames=n_frames, pad=mean, center=settings.center, device=device)
-    window_bytes = n_frames * data.store.n_bins * torch.float32.itemsize
-    size = max(WINDOWS_AT_ONCE.get(device.type, 64), AT_ONCE_BYTES // window_bytes)
-    proba: list[Tensor] = []
-    embeddings: list[Tensor] = []
-    was_training = module.training
-    module.eval()
-    with torch.inference_mode():
-        for row, start in zip(
-            torch.split(seen.row, size), torch.split(seen.start, size), strict=True
-        ):
-            logits, embedding = module.judge(source.gather(row, start))
-            proba.append(logits.softmax(dim=1))
-            embeddings.append(embedding)
-    module.train(was_training)
-    n = len(rows)
-    return Prediction(
-        proba=_mean_by(torch.cat(proba).cpu(), seen.track, n),
-        embeddings=_mean_by(torch.cat(embeddings).cpu(), seen.track, n),
-    )
+    return Questions(module, data, rows).ask()
 
 
-def _mean_by(values: Tensor, group: Tensor, n_groups: int) -> NDArray[np.float32]:
-    """The mean of the `values` (n, width) of each group: (n_groups, width)."""
-    total = torch.zeros(n_groups, values.shape[1]).index_add_(0, group, values)
-    return (total / group.bincount(minlength=n_groups).unsqueeze(1)).numpy()
+class Questions:
+    """What a network is asked of the same tracks again and again, as after each epoch.
+
+    What stays the same is worked out once. The network's device and statistics must stay, too.
+    """
+
+    def __init__(self, module: GenreClassifier, data: Tracks, rows: Rows) -> None:
+        """See `predict`."""
+        n_frames = module.input_shape[2]
+        settings = module.train_config
+        n_windows = int(data.lengths.max()) if data.is_table else settings.n_windows
+        window_bytes = n_frames * data.store.n_bins * torch.float32.itemsize
+        at_once = WINDOWS_AT_ONCE.get(module.device.type, 64)
+        size = max(at_once, AT_ONCE_BYTES // window_bytes)
+        seen = windows(data.lengths, rows, n_frames=n_frames, n_windows=n_windows)
+        parts = zip(torch.split(seen.row, size), torch.split(seen.start, size), strict=True)
+        self._module = module
+        self._parts = list(parts)
+        self._source = CropSource(
+            data,
+            n_frames=n_frames,
+            pad=module.mean.flatten(),
+            center=settings.center,
+            device=module.device,
+        )
+        self._track = seen.track
+        self._n_windows = seen.track.bincount(minlength=len(rows)).unsqueeze(1)
+
+    def ask(self) -> Prediction:
+        """What the network says of them now."""
+        module = self._module
+        proba: list[Tensor] = []
+        embeddings: list[Tensor] = []
+        was_training = module.training
+        module.eval()
+        with torch.inference_mode():
+            for row, start in self._parts:
+                logits, embedding = module.judge(self._source.gather(row, start))
+                proba.append(logits.softmax(dim=1))
+                embeddings.append(embedding)
+        module.train(was_training)
+        return Prediction(self._means(proba), self._means(embeddings))
+
+    def _means(self, parts: list[Tensor]) -> NDArray[np.float32]:
+        """The mean of each track's windows: parts of (all windows, width) -> (n, width)."""
+        values = torch.cat(parts).cpu()
+        total = torch.zeros(len(self._n_windows), values.shape[1])
+        return (total.index_add_(0, self._track, values) / self._n_windows).numpy()

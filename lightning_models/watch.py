@@ -20,7 +20,7 @@ from lightning_models.batches import TrainBatches
 from lightning_models.datamodule import FoldData
 from lightning_models.events import EventFile
 from lightning_models.module import Diverged, GenreClassifier
-from lightning_models.predict import predict
+from lightning_models.predict import Questions
 
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Told of each epoch (counted from 1) and its validation metrics; returns True to stop there."""
@@ -89,6 +89,7 @@ class Watch(pl.Callback):
         self.train_s = 0.0
         self.valid_s = 0.0
         self._started_s = 0.0
+        self._questions: Questions | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if isinstance(pl_module, GenreClassifier):
@@ -133,7 +134,9 @@ class Watch(pl.Callback):
         mine = rows[ranks.share(len(rows))]
         proba = np.empty((0, module.n_classes), np.float32)
         if len(mine):
-            proba = predict(module, self.data, mine).proba
+            if self._questions is None:
+                self._questions = Questions(module, self.data, mine)
+            proba = self._questions.ask().proba
         return ranks.gather(proba, len(rows), device=module.device)
 
     def _scores(self, proba: NDArray[np.float32], epoch: int) -> dict[str, float]:

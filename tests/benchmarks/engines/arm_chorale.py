@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cluster.base import Decision, Report, TrialSpec
 from datasets.config import plain
 from lightning_models.train_config import TrainConfig
 from search import bank
@@ -25,25 +24,13 @@ from search.space import Candidate, load_architecture
 from search.store import Ledger
 from search.study import Study, StudyTrials
 from search.tensorboard import HParamsWriter
-from search.trial import TrialPlan, TrialResult, run_trial
+from search.trial import TrialPlan, TrialResult
 from search.workers import workers
 from tests.benchmarks.engines.events import Events
 from tests.benchmarks.engines.task import FIXED, Rows, Task
+from tests.benchmarks.engines.told import told
 
 SPLIT = "benchmark"
-
-
-def told(spec: TrialSpec, report: Report, *, events: Events) -> TrialResult:
-    """`run_trial`, which also tells when it began, what each epoch brought, and when it ended."""
-    events.tell(spec.trial_id, "begin")
-
-    def reporting(step: int, metrics: dict[str, float]) -> Decision:
-        events.tell(spec.trial_id, "epoch", accuracy=metrics["accuracy"])
-        return report(step, metrics)
-
-    result = run_trial(spec, reporting)  # type: ignore[arg-type]
-    events.tell(spec.trial_id, "end", steps_s=result.train_s + result.valid_s)
-    return result
 
 
 def main() -> None:
