@@ -22,6 +22,7 @@ def interruptible() -> Iterator[None]:
     Where the block raises, what it has started is ended.
     """
     give_back = _handlers()
+    alarm = signal.getitimer(signal.ITIMER_REAL)
     made: list[Any] = []
 
     class Node(ray._private.node.Node):  # type: ignore[misc]
@@ -46,6 +47,9 @@ def interruptible() -> Iterator[None]:
         ):
             yield
     except BaseException:
+        # A signal that hits Ray's core makes it set an alarm, which would abort this process in
+        # three seconds, whatever it leaves in order then (absl's `alarm_on_failure_secs`).
+        signal.setitimer(signal.ITIMER_REAL, *alarm)
         for node in made:
             # An interrupt may have come before a node knew of its first process.
             with contextlib.suppress(AttributeError):

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
+
+from cluster.starting import interruptible
 
 CONNECT = """
 import signal, sys, time
@@ -60,3 +63,18 @@ def test_sigterm_while_ray_starts_ends_it_in_order(folder: Path) -> None:
     said = process.communicate(timeout=60)[0]
     assert (process.returncode, said) == (130, "interrupted\n")
     assert list(folder.iterdir()) == []
+
+
+def test_the_alarm_that_a_signal_makes_ray_s_core_set_is_called_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def core(*_: object) -> None:
+        signal.alarm(3)  # as its handler of SIGTERM does, before it calls the one of before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ray._raylet, "CoreWorker", core)
+    before_s = signal.getitimer(signal.ITIMER_REAL)[0]  # of the test's own time limit, or 0
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        ray._raylet.CoreWorker()
+    after_s = signal.getitimer(signal.ITIMER_REAL)[0]
+    assert after_s == pytest.approx(before_s, abs=2)
