@@ -49,7 +49,10 @@ class TrialsStorage(InMemoryStorage):
         url = database.url.render_as_string(hide_password=False)
         url = url.replace("{", "{{").replace("}", "}}")
         database.write(trial_rows.make_tables, verb="opened")  # all at once, which is quicker
-        self._rdb = RDBStorage(url, engine_kwargs=database.options(durable=False))
+        try:
+            self._rdb = RDBStorage(url, engine_kwargs=database.options(durable=False))
+        except StorageInternalError as error:  # which hides what the database said
+            raise error.__cause__ or error from error
         self._study_rows: dict[int, int] = {}
         self._trial_rows: dict[int, int] = {}
         self._pending: dict[int, Change] = {}

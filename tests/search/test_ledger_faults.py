@@ -264,3 +264,19 @@ def test_only_a_disk_of_this_machine_is_local(
     table.write_text(mounts.format(str(folder).replace(" ", "\\040")))
     monkeypatch.setattr("search.ledger.file_systems.MOUNTS", table)
     assert is_local(folder / "new" / "chorale.db") is local
+
+
+def test_a_disk_that_fails_while_optuna_makes_its_tables_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object, **__: object) -> None:
+        try:
+            raise sa.exc.OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+        except sa.exc.OperationalError as error:
+            raise optuna.exceptions.StorageInternalError(
+                "An exception is raised during the commit."
+            ) from error
+
+    monkeypatch.setattr("search.ledger.trials.RDBStorage", made)
+    with pytest.raises(LedgerError, match="cannot be opened: disk I/O error"):
+        Ledger(f"sqlite:///{tmp_path}/l.db")
