@@ -159,6 +159,9 @@ def _answer(
     try:
         facts = ray.get(ref)
     except ray.exceptions.RayError as error:
+        if node["NodeID"] not in {one["NodeID"] for one in _alive()}:
+            said = "has left the cluster while it was asked"
+            return [Check(_name(node), "reachable", State.WARNING, said, "ray status")]
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return [_silent(node, lines[-1])]
     gpus = node["Resources"].get("GPU", 0.0)

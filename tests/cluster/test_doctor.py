@@ -2,10 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+import ray
 
 from cluster import doctor
 from cluster.base import ClusterError
-from cluster.verdicts import Check, State
+from cluster.node_facts import look
+from cluster.verdicts import Check, State, first_failure
 from search.cli import main
 
 GOOD = Check("10.0.0.1", "versions", State.OK, "as here")
@@ -51,6 +53,23 @@ def test_the_quick_part_stops_a_sweep_with_one_line(monkeypatch: pytest.MonkeyPa
         "node 10.0.0.2: versions: torch 2.10.0 (here 2.11.0); mend it with: pip install x "
         "(all checks: chorale doctor --address auto)"
     )
+
+
+@pytest.mark.parametrize(("is_alive", "state"), [(False, State.WARNING), (True, State.FAILED)])
+def test_a_node_that_leaves_while_it_is_asked_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, is_alive: bool, state: State
+) -> None:
+    node = {"NodeID": "9a4a11", "NodeManagerAddress": "10.0.0.3", "Resources": {}}
+
+    def lost(_: object) -> None:
+        raise ray.exceptions.RayError("The task is not schedulable: the node doesn't exist")
+
+    monkeypatch.setattr(ray, "get", lost)
+    monkeypatch.setattr(doctor, "_alive", lambda: [node] if is_alive else [])
+    mine = look([], "", "", with_torch=False)
+    checks = doctor._answer(None, node, mine, folder="", sent_s=0.0, got_s=1.0)
+    assert [(one.what, one.state) for one in checks] == [("reachable", state)]
+    assert (first_failure(checks) is None) != is_alive
 
 
 @pytest.mark.parametrize(("checks", "code"), [([GOOD, SCANT], 0), ([GOOD, SCANT, BAD], 1)])
