@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,9 @@ LOSSES = re.compile(
 controller that was told to end has ended."""
 
 MIB = 2**20
+
+REMOVALS, REMOVAL_PAUSE_S = 10, 0.1
+"""How often, and after which pauses, a folder is removed that comes back."""
 
 
 @dataclass(frozen=True)
@@ -270,4 +274,8 @@ def _private_folder(temp_dir: Path | None) -> Iterator[str]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(REMOVALS):  # Ray's agents may write to it until they notice that it is over
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            time.sleep(REMOVAL_PAUSE_S)

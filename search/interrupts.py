@@ -8,6 +8,7 @@ which loses nothing: the ledger and every file are whole at any moment.
 """
 
 import _thread
+import atexit
 import contextlib
 import os
 import signal
@@ -59,6 +60,17 @@ def leave() -> None:
     If there was one, `LIMIT_S` holds for what the interpreter and libraries do at its end, too.
     """
     _leaving.set()
+
+
+@atexit.register
+def _deafen() -> None:
+    """Python gives signals back to the system before it is gone: they would end what is over.
+
+    This was registered before libraries were imported, so it comes after what they leave in order.
+    """
+    if _leaving.is_set():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def received() -> bool:

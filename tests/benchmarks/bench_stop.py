@@ -100,7 +100,9 @@ class Stops:
         return True
 
     def _judge(self, place: Any, code: int, at: str, said: list[str], family: list[Any]) -> None:
-        left = [p.name() for p in psutil.wait_procs(family, timeout=5)[1]]
+        alive = psutil.wait_procs(family, timeout=5)[1]
+        # who has ended and was not asked how, by whoever took it over, is nobody's burden
+        left = [p.name() for p in alive if p.status() != psutil.STATUS_ZOMBIE]
         folders = [p.name for p in self.root.iterdir() if p.name.startswith(("ray-", "chorale-"))]
         wrong = [f"exit code {code}"] if code not in (130, 0) else []
         wrong += [f"processes left: {left}"] if left else []

@@ -113,3 +113,28 @@ def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
     done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True,
                           check=False, timeout=60)  # fmt: skip
     assert (done.returncode, done.stderr) == (interrupts.INTERRUPTED, "cut short")
+
+
+LATE = """
+import sys, time
+from search import interrupts
+
+class Late:
+    def __del__(self):  # when Python takes modules apart, the last thing that it does
+        print("late", flush=True)
+        time.sleep(1)
+
+interrupts.listen()
+kept = Late()
+interrupts.leave()
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_very_end_leaves_the_exit_code_as_it_is(number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", LATE], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"late\n"
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 7
