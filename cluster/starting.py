@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import ray
 
 
@@ -52,7 +53,7 @@ def interruptible() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, *alarm)
         for node in made:
             # An interrupt may have come before a node knew of its first process.
-            with contextlib.suppress(AttributeError):
+            with contextlib.suppress(AttributeError), _ending_all(node, at_once=True):
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
         raise
     finally:
@@ -70,9 +71,32 @@ def shut_down() -> None:
     if hasattr(worker, "core_worker"):
         worker.core_worker = _Core(worker.core_worker, give_back)
     try:
-        ray.shutdown()
+        with _ending_all(worker.node):
+            ray.shutdown()
     finally:
         give_back()
+
+
+@contextmanager
+def _ending_all(node: Any, *, at_once: bool = False) -> Iterator[None]:
+    """After the block nothing runs that a node's processes have started: none, where it only joins.
+
+    An agent that has just been started when its raylet ends does not notice it for half a minute.
+    `at_once`: nothing more is started from now on.
+    """
+    below: list[psutil.Process] = []
+    for info in [one for some in getattr(node, "all_processes", {}).values() for one in some]:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(info.process.pid)
+            if at_once:
+                process.suspend()
+            below += process.children(recursive=True)
+    try:
+        yield
+    finally:
+        for process in below:
+            with contextlib.suppress(psutil.Error):  # most are gone
+                process.kill()
 
 
 class _Core:

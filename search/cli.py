@@ -114,6 +114,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(f"chorale {name}: interrupted", file=sys.stderr)
+        if is_process:
+            interrupts.obeyed()
         return interrupts.INTERRUPTED
     finally:
         (interrupts.leave if is_process else interrupts.over)()

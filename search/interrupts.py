@@ -31,6 +31,7 @@ INTERRUPTED = 130
 
 _received: list[int] = []
 _leaving = threading.Event()
+_obeyed = threading.Event()
 _over = threading.Event()
 _last_words: Callable[[], str] = lambda: ""  # noqa: E731
 
@@ -43,6 +44,7 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
     global _last_words, _over
     _received.clear()
     _leaving.clear()
+    _obeyed.clear()
     _over = threading.Event()
     _last_words = last_words or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
@@ -52,6 +54,11 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
 def over() -> None:
     """The command has ended, and the process goes on: nobody is waited for any more."""
     _over.set()
+
+
+def obeyed() -> None:
+    """The command has ended because of a signal, and the process will end as `INTERRUPTED`."""
+    _obeyed.set()
 
 
 def leave() -> None:
@@ -67,10 +74,16 @@ def _deafen() -> None:
     """Python gives signals back to the system before it is gone: they would end what is over.
 
     This was registered before libraries were imported, so it comes after what they leave in order.
+    Where a signal was obeyed nothing is taken apart any more: what it broke into may crash then.
     """
     if _leaving.is_set():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+    if _leaving.is_set() and _obeyed.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                stream.flush()
+        os._exit(INTERRUPTED)
 
 
 def received() -> bool:

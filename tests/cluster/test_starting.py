@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 
@@ -63,6 +64,33 @@ def test_sigterm_while_ray_starts_ends_it_in_order(folder: Path) -> None:
     said = process.communicate(timeout=60)[0]
     assert (process.returncode, said) == (130, "interrupted\n")
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_an_agent_that_has_just_been_started_does_not_outlive_its_ray(folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", CONNECT],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    family: list[psutil.Process] = []
+    give_up = time.monotonic() + 60
+    while not any(_is_agent(one) for one in family) and time.monotonic() < give_up:
+        time.sleep(0.01)
+        family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+    left = psutil.wait_procs(family, timeout=10)[1]
+    # who has ended, but was not asked how by whoever took it over, runs no more
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def _is_agent(process: psutil.Process) -> bool:
+    try:
+        return any(word.endswith("agent.py") for word in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def test_the_alarm_that_a_signal_makes_ray_s_core_set_is_called_off(
