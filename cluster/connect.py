@@ -274,7 +274,7 @@ def _private_folder(temp_dir: Path | None) -> Iterator[str]:
     try:
         yield folder
     finally:
-        for _ in range(REMOVALS):  # Ray's agents may write to it until they notice that it is over
+        for _ in range(REMOVALS):  # what the kernel has not ended yet may still write to it
             shutil.rmtree(folder, ignore_errors=True)
             if not Path(folder).exists():
                 break

@@ -76,10 +76,11 @@ def _deafen() -> None:
     This was registered before libraries were imported, so it comes after what they leave in order.
     Where a signal was obeyed nothing is taken apart any more: what it broke into may crash then.
     """
-    if _leaving.is_set():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-    if _leaving.is_set() and _obeyed.is_set():
+    if not _leaving.is_set():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if _obeyed.is_set():
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):  # nobody reads it
                 stream.flush()
