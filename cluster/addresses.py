@@ -8,8 +8,8 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
-from cluster.base import ClusterError
-from cluster.tokens import MAKE_ONE, has_token
+from chorale.cluster.base import ClusterError
+from chorale.cluster.tokens import MAKE_ONE, has_token
 
 PROBE_TIMEOUT_S = 5.0
 """How long a cluster may take to accept a connection or to answer."""

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cluster.base import Decision, End, Outcome, TrialSpec, Work
-from cluster.environment import threads
-from cluster.failures import failure, spoils
-from cluster.messages import Ended, Said
+from chorale.cluster.base import Decision, End, Outcome, TrialSpec, Work
+from chorale.cluster.environment import threads
+from chorale.cluster.failures import failure, spoils
+from chorale.cluster.messages import Ended, Said
 
 
 def attempt(work: Work, spec: TrialSpec, ask: Callable[[Said], Decision]) -> Ended:

@@ -8,7 +8,7 @@ import time
 
 from ray import cloudpickle
 
-from cluster.base import (
+from chorale.cluster.base import (
     ClusterError,
     Decision,
     End,
@@ -18,8 +18,8 @@ from cluster.base import (
     Trials,
     TrialSpec,
 )
-from cluster.failures import failure, ran_out_of_memory
-from cluster.messages import Ended, Said
+from chorale.cluster.failures import failure, ran_out_of_memory
+from chorale.cluster.messages import Ended, Said
 
 MAX_FAILED_STARTS = 3
 """So many workers in a row that fail to start end the run."""

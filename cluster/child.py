@@ -18,8 +18,8 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cluster.attempt import attempt, use_threads
-from cluster.messages import Ended, Said
+from chorale.cluster.attempt import attempt, use_threads
+from chorale.cluster.messages import Ended, Said
 
 MAX_GREETING_BYTES = 2**20
 OOM_SCORE = Path("/proc/self/oom_score_adj")

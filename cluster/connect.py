@@ -23,11 +23,11 @@ from ray._private.services import (
     canonicalize_bootstrap_address_or_die,
 )
 
-from cluster import tokens
-from cluster.addresses import PROBE_TIMEOUT_S, gcs_asks, is_remote, jobs_url, refuse_open
-from cluster.base import ClusterError, Resources
-from cluster.environment import environment, threads
-from cluster.starting import interruptible, shut_down
+from chorale.cluster import tokens
+from chorale.cluster.addresses import PROBE_TIMEOUT_S, gcs_asks, is_remote, jobs_url, refuse_open
+from chorale.cluster.base import ClusterError, Resources
+from chorale.cluster.environment import checkout_paths, environment, threads
+from chorale.cluster.starting import interruptible, shut_down
 
 LOCAL = "local"
 """The address that starts a private Ray."""
@@ -108,7 +108,9 @@ def connect(
         )
     if address != LOCAL:
         variables = _manners(address, allow_no_token=allow_no_token, typed=typed)
-        runtime_env = {"working_dir": str(working_dir)} if working_dir else None
+        runtime_env: dict[str, Any] = {"working_dir": str(working_dir)} if working_dir else {}
+        if checkout_paths():
+            runtime_env["env_vars"] = {"PYTHONPATH": os.pathsep.join(checkout_paths())}
         with _session(address, typed, variables=variables, runtime_env=runtime_env):
             yield cluster_size()
         return
@@ -252,10 +254,9 @@ def _private_environment(preload: Sequence[str]) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_preload_python_modules": ",".join(preload),
     }
-    checkout = Path(__file__).resolve().parents[1]
-    if (checkout / "pyproject.toml").exists():
-        path = [str(checkout), os.environ.get("PYTHONPATH", "")]
-        variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    path = checkout_paths()[:1]
+    if path:
+        variables["PYTHONPATH"] = os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")])
     return variables
 
 

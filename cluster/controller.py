@@ -14,12 +14,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from cluster.base import Decision, Resources
-from cluster.bridge import Bridge
-from cluster.ear import Ear
-from cluster.messages import MESSAGE, TRIAL, Ended, Sealed
-from cluster.relays import Relays
-from cluster.train import DRIVER
+from chorale.cluster.base import Decision, Resources
+from chorale.cluster.bridge import Bridge
+from chorale.cluster.ear import Ear
+from chorale.cluster.messages import MESSAGE, TRIAL, Ended, Sealed
+from chorale.cluster.relays import Relays
+from chorale.cluster.train import DRIVER
 
 
 class BridgeSearcher(Searcher):  # type: ignore[misc]

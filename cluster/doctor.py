@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import node_facts, tokens
-from cluster.addresses import gcs_asks, is_loopback, server_asks
-from cluster.base import ClusterError
-from cluster.node_facts import Facts, look, shared_file
-from cluster.tokens import MAKE_ONE
-from cluster.verdicts import Check, State, first_failure, judge, packages, rest
-from cluster.versions import NAME, required_names
+from chorale.cluster import node_facts, tokens
+from chorale.cluster.addresses import gcs_asks, is_loopback, server_asks
+from chorale.cluster.base import ClusterError
+from chorale.cluster.node_facts import Facts, look, shared_file
+from chorale.cluster.tokens import MAKE_ONE
+from chorale.cluster.verdicts import Check, State, first_failure, judge, packages, rest
+from chorale.cluster.versions import NAME, required_names
 
 HERE = "here"
 PATIENCE_S = 180.0
@@ -40,7 +40,7 @@ def examine(address: str | None, *, folder: str) -> list[Check]:
     checks = token()
     if address is None:
         return checks + here(folder)
-    from cluster.connect import connect
+    from chorale.cluster.connect import connect
 
     with connect(address, allow_no_token=True):
         return [*checks, *ports(), *_nodes(folder=folder, with_torch=True, patience_s=PATIENCE_S)]

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from cluster.messages import Ended, Said
+from chorale.cluster.messages import Ended, Said
 
 Answer = Callable[[str, Said | Ended], Any]
 """Takes Tune's name of a trial and what the trial said; None ends a series of trials."""

@@ -6,9 +6,13 @@ Everything in `cluster` that starts processes sets them through here, without im
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What Ray sets for the process that a submitted job runs, and for no other."""
+
+CHECKOUT = "cluster/checkout"
+"""Where the package `chorale` lies in a checkout that is not installed."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -22,6 +26,18 @@ def own_threads() -> int:
     """How many threads this process was told to compute with; 1 where nobody said."""
     said = os.environ.get(THREAD_VARIABLES[0], "")
     return int(said) if said.isdecimal() and int(said) else 1
+
+
+def checkout_paths() -> list[str]:
+    """What processes need on their import path to find `chorale`; empty where it is installed.
+
+    The first is absolute, for processes of this machine; the second is relative to the folder that
+    a Ray job brought along, which its workers start in.
+    """
+    import chorale
+
+    init = getattr(chorale, "__file__", None)
+    return [str(Path(init).parents[1]), CHECKOUT] if init else []
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Both runners make the outcome of a failed trial here.
 import traceback
 from collections.abc import Iterator
 
-from cluster.base import End, Failure, Outcome, WorkerLost
+from chorale.cluster.base import End, Failure, Outcome, WorkerLost
 
 MEMORY_TYPES = frozenset({"MemoryError", "OutOfMemoryError"})
 MEMORY_TEXTS = ("out of memory", "can't allocate memory")

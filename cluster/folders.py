@@ -21,7 +21,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.base import ClusterError, Decision, Report, TrialSpec, Work
+from chorale.cluster.base import ClusterError, Decision, Report, TrialSpec, Work
 
 PIECE_BYTES = 32 * 2**20
 """So much of a file travels at once."""

@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from cluster.child import OOM_SCORE, Greeting
-from cluster.environment import threads
+from chorale.cluster.child import OOM_SCORE, Greeting
+from chorale.cluster.environment import threads
 
 START_S = 10.0
 """How long the process may take until it listens; what it imports it does while others wait."""
@@ -40,7 +40,14 @@ def forks(modules: Sequence[str]) -> Iterator[Path | None]:
         path = Path(folder) / "socket"
         with _errors_of(path).open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cluster.template", path, json.dumps(sys.path), *modules],
+                [
+                    sys.executable,
+                    "-m",
+                    "chorale.cluster.template",
+                    path,
+                    json.dumps(sys.path),
+                    *modules,
+                ],
                 stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,

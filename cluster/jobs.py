@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from cluster import tokens
-from cluster.addresses import jobs_url, refuse_open, server_asks
-from cluster.base import ClusterError
-from cluster.environment import environment
+from chorale.cluster import tokens
+from chorale.cluster.addresses import jobs_url, refuse_open, server_asks
+from chorale.cluster.base import ClusterError
+from chorale.cluster.environment import environment
 
 STUDY = "chorale_study"
 """The key of a job's metadata that holds its study."""

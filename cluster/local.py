@@ -8,8 +8,8 @@ import bdb
 import time
 from collections.abc import Mapping
 
-from cluster.base import Decision, End, Outcome, Trials, TrialSpec, Work
-from cluster.failures import failure
+from chorale.cluster.base import Decision, End, Outcome, Trials, TrialSpec, Work
+from chorale.cluster.failures import failure
 
 PATIENCE_S = 0.1
 """How long to wait before asking again, where nothing runs, nothing is to be tried now, and yet the

@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, chdir, contextmanager, nullcontex
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from cluster.base import ClusterError, Resources
-from cluster.environment import environment, threads
+from chorale.cluster.base import ClusterError, Resources
+from chorale.cluster.environment import environment, threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -91,7 +91,7 @@ def ray_map() -> Iterator[Map]:
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    from cluster.connect import n_slots
+    from chorale.cluster.connect import n_slots
 
     running: set[Any] = set()
 

@@ -120,7 +120,7 @@ def _version(name: str) -> str | None:
     except metadata.PackageNotFoundError:
         pass
     try:  # a checkout, or what came with a job
-        from cluster.versions import version_of
+        from chorale.cluster.versions import version_of
     except ImportError:
         return None
     return version_of(name)

@@ -3,7 +3,7 @@
 `search.sizing` knows what a trial needs; `cluster.tune` places it.
 """
 
-from cluster.base import ClusterError
+from chorale.cluster.base import ClusterError
 
 MARGIN = 1.25
 """What is set aside for each byte that is expected: what a process reserves varies a little from

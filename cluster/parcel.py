@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from cluster.base import ClusterError
-from cluster.versions import CHECKOUT, NAME, requirements, version_of
+from chorale.cluster.base import ClusterError
+from chorale.cluster.versions import CHECKOUT, NAME, requirements, version_of
 
 MIB = 2**20
 MOST_BYTES = 100 * MIB
@@ -34,7 +34,7 @@ def pack(packages: Sequence[str], files: Mapping[str, Path], into: Path) -> Parc
     """Copies packages, without what git ignores and without large files, and files beside them.
 
     Args:
-        packages: top-level packages that can be imported here.
+        packages: what can be imported here, by full name: "chorale.search".
         files: name -> file that is put beside the packages under it, whatever its size.
         into: an empty folder.
 
@@ -48,7 +48,7 @@ def pack(packages: Sequence[str], files: Mapping[str, Path], into: Path) -> Parc
             if file.stat().st_size > LARGE_BYTES:
                 left_out.append(str(file))
                 continue
-            copy = into / package / file.relative_to(root)
+            copy = into.joinpath(*package.split("."), file.relative_to(root))
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
     for name, file in files.items():
@@ -97,6 +97,6 @@ def _describe(into: Path) -> None:
     version = version_of(NAME) or "0"
     lines = ["Metadata-Version: 2.1", f"Name: {NAME}", f"Version: {version}"]
     lines += [f"Requires-Dist: {one}" for one in requirements()]
-    folder = into / f"{NAME}-{version}.dist-info"
+    folder = into / f"{NAME.replace('-', '_')}-{version}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cluster.forks import Child
-from cluster.messages import MESSAGE, Sealed
+from chorale.cluster.forks import Child
+from chorale.cluster.messages import MESSAGE, Sealed
 
 
 class Relay:

@@ -11,10 +11,10 @@ from typing import Any
 import ray
 from ray.air.execution._internal import RayActorManager
 
-from cluster.bridge import Bridge
-from cluster.ear import Ear
-from cluster.messages import TRIAL
-from cluster.relay import Relay
+from chorale.cluster.bridge import Bridge
+from chorale.cluster.ear import Ear
+from chorale.cluster.messages import TRIAL
+from chorale.cluster.relay import Relay
 
 EXPECTING_S = 0.05
 """So long after one event of Ray's, or the end of a series of trials, the next is waited for."""

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster.addresses import is_remote
-from cluster.base import ClusterError
-from cluster.connect import LOCAL, Typed, cluster_size, connect
-from cluster.proxy import environment_of
+from chorale.cluster.addresses import is_remote
+from chorale.cluster.base import ClusterError
+from chorale.cluster.connect import LOCAL, Typed, cluster_size, connect
+from chorale.cluster.proxy import environment_of
 
 NAME = "chorale"
 HEALTH_S = 5.0
@@ -183,7 +183,7 @@ def _refuse_unfit(needs: Path) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from cluster import doctor
+    from chorale.cluster import doctor
 
     doctor.quick()
     look = ray.remote(num_cpus=0)(_is_folder)

@@ -1,6 +1,6 @@
 """A process that has imported what trials need, and forks a copy of itself for each worker.
 
-    python -m cluster.template SOCKET PATHS MODULE ...
+    python -m chorale.cluster.template SOCKET PATHS MODULE ...
 
 PyTorch and Lightning take seconds to import; so they are imported once on a machine, while others
 are still busy, and their memory is shared. `cluster.forks` starts it; who connects to its socket
@@ -26,7 +26,7 @@ def main(path: str, paths: str, *modules: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
-        from cluster import child
+        from chorale.cluster import child
 
         for module in modules:
             importlib.import_module(module)

@@ -18,9 +18,9 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayActorError
 
-from cluster.attempt import use_threads
-from cluster.base import Decision, Group, Report, Resources, TrialSpec, Work, WorkerLost
-from cluster.environment import environment
+from chorale.cluster.attempt import use_threads
+from chorale.cluster.base import Decision, Group, Report, Resources, TrialSpec, Work, WorkerLost
+from chorale.cluster.environment import environment
 
 SETTINGS = {
     # how often, in seconds, it looks whether the processes live and whether they are done

@@ -19,14 +19,14 @@ from ray.exceptions import RayError
 from ray.tune.experiment import Experiment
 from ray.tune.search import SearchGenerator
 
-from cluster.base import ClusterError, Resources, Trials, Work
-from cluster.bridge import Bridge
-from cluster.connect import n_slots, nodes
-from cluster.controller import BridgeScheduler, BridgeSearcher, Controller, request_of
-from cluster.ear import Ear
-from cluster.folders import Carried, Shared
-from cluster.train import Together
-from cluster.worker import Worker
+from chorale.cluster.base import ClusterError, Resources, Trials, Work
+from chorale.cluster.bridge import Bridge
+from chorale.cluster.connect import n_slots, nodes
+from chorale.cluster.controller import BridgeScheduler, BridgeSearcher, Controller, request_of
+from chorale.cluster.ear import Ear
+from chorale.cluster.folders import Carried, Shared
+from chorale.cluster.train import Together
+from chorale.cluster.worker import Worker
 
 ROOM_CHECK_S = 10.0
 """How often the nodes are counted."""

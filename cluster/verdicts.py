@@ -10,11 +10,11 @@ from enum import Enum
 
 from packaging.requirements import Requirement
 
-from cluster.node_facts import Facts
-from cluster.versions import NAME, requirements
+from chorale.cluster.node_facts import Facts
+from chorale.cluster.versions import NAME, requirements
 
 GIB = 2**30
-MUST_MATCH = ("chorale", "ray", "torch", "torchaudio", "torchvision", "pytorch-lightning", "numpy")
+MUST_MATCH = (NAME, "ray", "torch", "torchaudio", "torchvision", "pytorch-lightning", "numpy")
 """What a driver and its workers exchange, or what decides the numbers."""
 LEAST_MEMORY, SCANT_MEMORY = 0.5 * GIB, 2 * GIB
 LEAST_DISK, SCANT_DISK = 1 * GIB, 10 * GIB
@@ -113,7 +113,7 @@ def versions(node: str, facts: Facts, mine: Facts) -> Check:
         return Check(node, "versions", state, said, f"install Python {mine.python} there")
     wanted = " ".join(f"{name}=={here}" for name, (_, here) in other.items() if here)
     mend = f"{facts.executable} -m pip install {wanted}"
-    if set(other) == {"chorale"}:
+    if set(other) == {NAME}:
         mend += "; or send the code along: chorale submit SWEEP.yaml"
     return Check(node, "versions", state, said, mend)
 

@@ -11,7 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-NAME = "chorale"
+NAME = "chorale-audio"
+"""The name of the distribution, as pip knows it."""
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 """The folder that the four packages lie in."""
 
@@ -30,7 +32,7 @@ def versions(names: Iterable[str]) -> dict[str, str | None]:
 
 
 def requirements() -> list[str]:
-    """What Chorale always needs, as pip understands it: "torch==2.11.*"."""
+    """What Chorale always needs, as pip understands it: "torch>=2.13,<2.16"."""
     if _project():
         return [str(one) for one in _project()["dependencies"]]
     try:

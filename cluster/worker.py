@@ -12,9 +12,9 @@ from typing import Any
 
 from ray import cloudpickle, tune
 
-from cluster.attempt import attempt, use_threads
-from cluster.base import Decision, Work
-from cluster.messages import MESSAGE, TRIAL, Ended, Said, Sealed
+from chorale.cluster.attempt import attempt, use_threads
+from chorale.cluster.base import Decision, Work
+from chorale.cluster.messages import MESSAGE, TRIAL, Ended, Said, Sealed
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]

@@ -9,9 +9,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from datasets.errors import UserError
-from datasets.members import ArchiveError, Limits
-from datasets.unpack import unpack
+from chorale.datasets.errors import UserError
+from chorale.datasets.members import ArchiveError, Limits
+from chorale.datasets.unpack import unpack
 
 _log = logging.getLogger(__name__)
 

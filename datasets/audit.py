@@ -14,12 +14,12 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from datasets import audio
-from datasets.chunks import ChunkMap as ChunkMap
-from datasets.chunks import in_chunks
-from datasets.errors import UserError
-from datasets.faults import clipped_share, warned
-from datasets.findings import Finding, Findings, Stamp
+from chorale.datasets import audio
+from chorale.datasets.chunks import ChunkMap as ChunkMap
+from chorale.datasets.chunks import in_chunks
+from chorale.datasets.errors import UserError
+from chorale.datasets.faults import clipped_share, warned
+from chorale.datasets.findings import Finding, Findings, Stamp
 
 R = TypeVar("R")
 

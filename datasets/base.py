@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from datasets.errors import UserError
+from chorale.datasets.errors import UserError
 
 TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s")
 """One row a track. `group` is what must not stand on two sides of a split (artist, speaker,

@@ -10,7 +10,7 @@ Source: the transform is that of Gentleman and Sande, "Fast Fourier Transforms: 
 import numpy as np
 import numpy.typing as npt
 
-from datasets.compiled import inlined
+from chorale.datasets.compiled import inlined
 
 Floats = npt.NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import pandas as pd
 
-from datasets.assembly import (
+from chorale.datasets.assembly import (
     Piece,
     chunk_files,
     pieces_in,
@@ -22,11 +22,11 @@ from datasets.assembly import (
     remove_used,
     write_arrays,
 )
-from datasets.atomic import publish, write_json
-from datasets.chunks import ChunkMap, in_chunks
-from datasets.errors import UserError
-from datasets.extraction import AnyRecipe, Recipe, Source, digest, extract_chunk
-from datasets.feature_store import STORE_FORMAT, FeatureStore
+from chorale.datasets.atomic import publish, write_json
+from chorale.datasets.chunks import ChunkMap, in_chunks
+from chorale.datasets.errors import UserError
+from chorale.datasets.extraction import AnyRecipe, Recipe, Source, digest, extract_chunk
+from chorale.datasets.feature_store import STORE_FORMAT, FeatureStore
 
 _CHUNK_DURATION_S = 1800.0  # 40 MB of mel frames: what a worker and the joining hold at most
 

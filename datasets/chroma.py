@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.ndimage
 
-from datasets.spectrum import Floats
+from chorale.datasets.spectrum import Floats
 
 _QUANTA = (0.4, 0.2, 0.1, 0.05)  # a share above each of them counts a quarter
 _SMOOTHED_FRAMES = 41

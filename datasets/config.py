@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast, dataclass_transform
 import pydantic
 import pydantic.dataclasses
 
-from datasets.errors import UserError
+from chorale.datasets.errors import UserError
 
 T = TypeVar("T")
 

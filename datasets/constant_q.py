@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from datasets.spectrum import Floats, Spectrum
+from chorale.datasets.spectrum import Floats, Spectrum
 
 BINS_PER_OCTAVE = 12
 N_OCTAVES = 7

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.base import existing_folder
-from datasets.errors import UserError, shown
+from chorale.datasets.base import existing_folder
+from chorale.datasets.errors import UserError, shown
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>")
 """What stands for "no number" in a column of numbers; in a column of text it stands for itself."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from datasets.spectrum import (
+from chorale.datasets.spectrum import (
     AMIN,
     TOP_DB,
     Floats,

@@ -15,10 +15,10 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Protocol
 
-from datasets import web
-from datasets.atomic import rename_synced, write_json
-from datasets.checksum import file_digest, parse_checksum
-from datasets.disk import require_free, size_text
+from chorale.datasets import web
+from chorale.datasets.atomic import rename_synced, write_json
+from chorale.datasets.checksum import file_digest, parse_checksum
+from chorale.datasets.disk import require_free, size_text
 
 PROGRESS_BYTES = 1024 * 1024
 """So much more than ever before has to come in for a failure to count as the first again."""

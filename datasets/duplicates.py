@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from datasets.chunks import ChunkMap
-from datasets.fingerprint import HOP_S, SILENCE, Bits, fingerprints
+from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.fingerprint import HOP_S, SILENCE, Bits, fingerprints
 
 Ints = npt.NDArray[np.int64]
 

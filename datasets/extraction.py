@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from datasets import audio, features, plugins
-from datasets.atomic import atomic
-from datasets.base import FeatureSet
-from datasets.config import plain
-from datasets.errors import UserError
+from chorale.datasets import audio, features, plugins
+from chorale.datasets.atomic import atomic
+from chorale.datasets.base import FeatureSet
+from chorale.datasets.config import plain
+from chorale.datasets.errors import UserError
 
 
 def digest(value: Any) -> str:

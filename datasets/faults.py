@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from datasets.findings import Finding
-from datasets.leaks import Leak
+from chorale.datasets.findings import Finding
+from chorale.datasets.leaks import Leak
 
 COLUMNS = ("track_id", "path", "outcome", "problem", "detail")
 """Of the table: `outcome` says what becomes of the track, the others what is wrong with it."""

@@ -7,8 +7,8 @@ each function returns where all is well and raises `UserError` where not.
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.draw import Ints, group_counts
-from datasets.errors import UserError, shown
+from chorale.datasets.draw import Ints, group_counts
+from chorale.datasets.errors import UserError, shown
 
 Names = NDArray[np.str_]
 

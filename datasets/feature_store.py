@@ -13,10 +13,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from datasets import features, plugins
-from datasets.config import read
-from datasets.errors import UserError
-from datasets.scale import Scale
+from chorale.datasets import features, plugins
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError
+from chorale.datasets.scale import Scale
 
 STORE_FORMAT = 2
 

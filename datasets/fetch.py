@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from datasets.base import DatasetInfo, Download
-from datasets.download import PATIENT, ChecksumError, Listener, Patience, download, verify
-from datasets.errors import UserError, unknown
-from datasets.members import ORDINARY, ArchiveError, Limits
-from datasets.unpack import unpack
-from datasets.web import WebError
+from chorale.datasets.base import DatasetInfo, Download
+from chorale.datasets.download import PATIENT, ChecksumError, Listener, Patience, download, verify
+from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.members import ORDINARY, ArchiveError, Limits
+from chorale.datasets.unpack import unpack
+from chorale.datasets.web import WebError
 
 
 def fetch(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from datasets.atomic import write_json
+from chorale.datasets.atomic import write_json
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in ns: another stamp, perhaps another content."""

@@ -15,10 +15,10 @@ import pandas as pd
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from datasets import audio
-from datasets.atomic import atomic
-from datasets.chunks import ChunkMap, in_chunks
-from datasets.extraction import Source, digest
+from chorale.datasets import audio
+from chorale.datasets.atomic import atomic
+from chorale.datasets.chunks import ChunkMap, in_chunks
+from chorale.datasets.extraction import Source, digest
 
 Bits = npt.NDArray[np.uint32]
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 import pandas as pd
 
-from datasets.base import Download, track_table
-from datasets.csv_table import LOG, find_table, parse, read_header, refuse_missing
-from datasets.errors import UserError, shown
+from chorale.datasets.base import Download, track_table
+from chorale.datasets.csv_table import LOG, find_table, parse, read_header, refuse_missing
+from chorale.datasets.errors import UserError, shown
 
 GENRES = (
     "Blues",

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datasets.butterflies import LANES, get, order, put, transform
-from datasets.compiled import compiled, inlined
+from chorale.datasets.butterflies import LANES, get, order, put, transform
+from chorale.datasets.compiled import compiled, inlined
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

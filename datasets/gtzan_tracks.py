@@ -23,9 +23,9 @@ from typing import Literal
 
 import pandas as pd
 
-from datasets.base import track_table
-from datasets.csv_table import LOG
-from datasets.errors import UserError, shown
+from chorale.datasets.base import track_table
+from chorale.datasets.csv_table import LOG
+from chorale.datasets.errors import UserError, shown
 
 GENRES = (
     "blues",
@@ -74,7 +74,7 @@ class Known:
 @lru_cache(maxsize=1)
 def known_tracks() -> Mapping[str, Known]:
     """`blues.00000` -> what is known of it, for all 1,000 tracks."""
-    table = resources.files("datasets.catalog").joinpath("gtzan_tracks.csv")
+    table = resources.files("chorale.datasets.catalog").joinpath("gtzan_tracks.csv")
     known = {}
     for row in csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))):
         split = row["fault_filtered_split"]

@@ -6,8 +6,8 @@
 import numpy as np
 import scipy.fft
 
-from datasets.compiled import compiled, inlined
-from datasets.spectrum import Floats, Spectrum, hann
+from chorale.datasets.compiled import compiled, inlined
+from chorale.datasets.spectrum import Floats, Spectrum, hann
 
 KERNEL = 31  # frames or bins that a median looks at
 _LANES = 128  # series that are filtered side by side: their sorted windows stay in a core's cache

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from datasets.errors import UserError, shown
-from datasets.split import Split, SplitConfig
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.split import Split, SplitConfig
 
 if TYPE_CHECKING:
     import pandas as pd

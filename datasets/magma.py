@@ -9,7 +9,7 @@ Source: S. van der Walt and N. Smith, "mpl colormaps", 2015, https://bids.github
 import numpy as np
 import numpy.typing as npt
 
-from datasets.spectrum import Floats
+from chorale.datasets.spectrum import Floats
 
 _RGB = bytes.fromhex(
     "00000300000400000601000701010901010b02020d02020f03031104031304041505041706051907051b"

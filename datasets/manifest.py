@@ -9,7 +9,7 @@ import io
 import os
 from pathlib import Path
 
-from datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, shown
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("group", "split")

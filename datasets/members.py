@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from datasets.disk import size_text
+from chorale.datasets.disk import size_text
 
 DAMAGED = (
     zipfile.BadZipFile,

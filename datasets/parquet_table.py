@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
-from datasets.csv_table import refuse_words
-from datasets.errors import UserError, shown
+from chorale.datasets.csv_table import refuse_words
+from chorale.datasets.errors import UserError, shown
 
 _MAGIC = b"PAR1"
 

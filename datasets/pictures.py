@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from datasets import audio
-from datasets.audit import Audit
-from datasets.chunks import ChunkMap, in_chunks
-from datasets.errors import UserError
-from datasets.extraction import Source, digest
+from chorale.datasets import audio
+from chorale.datasets.audit import Audit
+from chorale.datasets.chunks import ChunkMap, in_chunks
+from chorale.datasets.errors import UserError
+from chorale.datasets.extraction import Source, digest
 
 VERSION = 1
 

@@ -7,8 +7,8 @@ of a sweep, and in every worker.
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import unknown
-from datasets.programs import Program, ProgramError
+from chorale.datasets.errors import unknown
+from chorale.datasets.programs import Program, ProgramError
 
 
 def check(bundle: str, *, sample_rate: int, layer: int | None) -> None:

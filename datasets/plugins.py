@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-from datasets.errors import unknown
+from chorale.datasets.errors import unknown
 
 
 def names(package: ModuleType) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from datasets.assembly import Frames, Piece, write_arrays
-from datasets.atomic import publish, write_json
-from datasets.audit import Audit
-from datasets.errors import UserError
-from datasets.extraction import digest
-from datasets.feature_store import STORE_FORMAT, FeatureStore
+from chorale.datasets.assembly import Frames, Piece, write_arrays
+from chorale.datasets.atomic import publish, write_json
+from chorale.datasets.audit import Audit
+from chorale.datasets.errors import UserError
+from chorale.datasets.extraction import digest
+from chorale.datasets.feature_store import STORE_FORMAT, FeatureStore
 
 FRAME_RATE_HZ = 0.0
 """A table has no clock: its rows are segments in no order."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from datasets.spectrum import (
+from chorale.datasets.spectrum import (
     Floats,
     MelConfig,
     frame_count,

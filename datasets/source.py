@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from datasets import cache, pictures, ready
-from datasets.audit import Audit, survey
-from datasets.chunks import ChunkMap
-from datasets.duplicates import COLUMNS, duplicates, same_content
-from datasets.feature_store import FeatureStore
+from chorale.datasets import cache, pictures, ready
+from chorale.datasets.audit import Audit, survey
+from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.duplicates import COLUMNS, duplicates, same_content
+from chorale.datasets.feature_store import FeatureStore
 
 
 class Source(Protocol):

@@ -14,10 +14,10 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
-from datasets.config import config
+from chorale.datasets.config import config
 
 if TYPE_CHECKING:
-    from datasets import fourier
+    from chorale.datasets import fourier
 
 Floats = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
@@ -167,7 +167,7 @@ def hann(n_fft: int) -> Floats:
 
 def _fill_compiled(mel: Floats, waveform: Floats, config: MelConfig) -> None:
     """Fills `(n_frames, n_mels)` for the usual powers of two, with the compiled transform."""
-    from datasets import fourier  # imports numba
+    from chorale.datasets import fourier  # imports numba
 
     fourier.filtered_power(
         np.ascontiguousarray(waveform, np.float32),
@@ -200,7 +200,7 @@ def _span(waveform: Floats, start: int, n: int, *, n_fft: int, hop_length: int) 
 
 @lru_cache(maxsize=8)
 def _filters(config: MelConfig) -> "fourier.Filters":
-    from datasets import fourier
+    from chorale.datasets import fourier
 
     return fourier.Filters.of(mel_filters(config))
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from datasets.config import config
-from datasets.draw import Ints, draw_folds, draw_test
-from datasets.errors import UserError, shown
-from datasets.feasible import (
+from chorale.datasets.config import config
+from chorale.datasets.draw import Ints, draw_folds, draw_test
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.feasible import (
     refuse_few_groups,
     refuse_missing_classes,
     refuse_two_sides,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from datasets.atomic import rename_synced
-from datasets.disk import require_free
-from datasets.members import ArchiveError, Limits, Member, members, refused_if_damaged
+from chorale.datasets.atomic import rename_synced
+from chorale.datasets.disk import require_free
+from chorale.datasets.members import ArchiveError, Limits, Member, members, refused_if_damaged
 
 BLOCK_BYTES = 1024 * 1024
 

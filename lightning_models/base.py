@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from lightning_models.distributions import Distribution
+from chorale.lightning_models.distributions import Distribution
 
 InputShape = tuple[int, int, int]
 """(n_channels, n_bins, n_frames) of what a network is given, but for the batch: a spectrogram has

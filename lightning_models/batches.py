@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_models.augment.levels import Change, sound_changes
-from lightning_models.datamodule import FoldData, Rows, Tracks
-from lightning_models.examples import examples
-from lightning_models.train_config import TrainConfig
-from lightning_models.windows import windows
+from chorale.lightning_models.augment.levels import Change, sound_changes
+from chorale.lightning_models.datamodule import FoldData, Rows, Tracks
+from chorale.lightning_models.examples import examples
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.windows import windows
 
 __all__ = ["CropSource", "TrainBatches", "windows"]
 

@@ -3,12 +3,13 @@
 `search` saves trials, finalists and bundles with it; prediction loads them.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from datasets import plugins
-from datasets.atomic import atomic, write_json
-from datasets.config import config, plain, read
-from datasets.errors import UserError
-from lightning_models import architectures
-from lightning_models.module import GenreClassifier, classifier_class
-from lightning_models.pretrained import NO_WEIGHTS
-from lightning_models.train_config import TrainConfig
+from chorale.datasets import plugins
+from chorale.datasets.atomic import atomic, write_json
+from chorale.datasets.config import config, plain, read
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures
+from chorale.lightning_models.module import GenreClassifier, classifier_class
+from chorale.lightning_models.pretrained import NO_WEIGHTS
+from chorale.lightning_models.train_config import TrainConfig
 
 CARD = "card.json"
 
@@ -133,8 +134,11 @@ def _without_files(config: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    installed = {name: version(name) for name in ("chorale", "torch", "pytorch-lightning")}
-    return {"python": platform.python_version(), **installed}
+    found = {"python": platform.python_version()}
+    for name in ("chorale-audio", "torch", "pytorch-lightning"):
+        with contextlib.suppress(PackageNotFoundError):  # a checkout needs no installation
+            found[name] = version(name)
+    return found
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets import balance
-from datasets.errors import UserError
-from datasets.scale import Scale
-from lightning_models.base import InputShape
+from chorale.datasets import balance
+from chorale.datasets.errors import UserError
+from chorale.datasets.scale import Scale
+from chorale.lightning_models.base import InputShape
 
 Rows = NDArray[np.int64]
 Statistics = tuple[Tensor, Tensor]

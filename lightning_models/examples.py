@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.balance import balanced_order, smote
-from datasets.errors import UserError
-from lightning_models.datamodule import FoldData, MemoryFrames, Rows, Tracks
-from lightning_models.train_config import TrainConfig
-from lightning_models.windows import windows
+from chorale.datasets.balance import balanced_order, smote
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames, Rows, Tracks
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.windows import windows
 
 Told = NDArray[np.int64] | NDArray[np.float32]
 """What training is told of examples: labels (n,), or shares of the classes (n, n_classes)."""

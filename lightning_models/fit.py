@@ -17,18 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.errors import UserError, unknown
-from lightning_models import metrics, shared_norms, speed
-from lightning_models.batches import TrainBatches
-from lightning_models.datamodule import FoldData
-from lightning_models.events import EventFile
-from lightning_models.module import GenreClassifier, classifier_class
-from lightning_models.predict import Prediction, predict
-from lightning_models.ranks import ALONE, Ranks
-from lightning_models.resume import Resumer, described, digest
-from lightning_models.train_config import TrainConfig
-from lightning_models.trainer import LeanTrainer
-from lightning_models.watch import OBJECTIVES, OnEpoch, Watch
+from chorale.datasets.errors import UserError, unknown
+from chorale.lightning_models import metrics, shared_norms, speed
+from chorale.lightning_models.batches import TrainBatches
+from chorale.lightning_models.datamodule import FoldData
+from chorale.lightning_models.events import EventFile
+from chorale.lightning_models.module import GenreClassifier, classifier_class
+from chorale.lightning_models.predict import Prediction, predict
+from chorale.lightning_models.ranks import ALONE, Ranks
+from chorale.lightning_models.resume import Resumer, described, digest
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.trainer import LeanTrainer
+from chorale.lightning_models.watch import OBJECTIVES, OnEpoch, Watch
 
 __all__ = ["Prediction", "Trained", "predict", "train"]
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_models.base import InputShape
+from chorale.lightning_models.base import InputShape
 
 
 class Classifier(nn.Module):

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datasets import plugins
-from lightning_models import architectures, convolutions, dropout, optimizers, speed
-from lightning_models.augment import mixup, spec_augment
-from lightning_models.average import Average
-from lightning_models.base import InputShape
-from lightning_models.ranks import ALONE
-from lightning_models.schedule import Plateau, lr_factor
-from lightning_models.train_config import TrainConfig
+from chorale.datasets import plugins
+from chorale.lightning_models import architectures, convolutions, dropout, optimizers, speed
+from chorale.lightning_models.augment import mixup, spec_augment
+from chorale.lightning_models.average import Average
+from chorale.lightning_models.base import InputShape
+from chorale.lightning_models.ranks import ALONE
+from chorale.lightning_models.schedule import Plateau, lr_factor
+from chorale.lightning_models.train_config import TrainConfig
 
 Blend = tuple[Tensor, Tensor]
 """What mixup blended in: the other labels, and the share (batch,) that each crop kept. Labels are

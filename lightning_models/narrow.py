@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datasets import plugins
-from datasets.errors import UserError
-from lightning_models import architectures
-from lightning_models.module import GenreClassifier
+from chorale.datasets import plugins
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures
+from chorale.lightning_models.module import GenreClassifier
 
 
 def can_be_narrowed(architecture: str) -> bool:

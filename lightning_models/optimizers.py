@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_models.train_config import TrainConfig
+from chorale.lightning_models.train_config import TrainConfig
 
 
 def build(network: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_models.batches import AT_ONCE_BYTES, CropSource, windows
-from lightning_models.datamodule import Rows, Tracks
-from lightning_models.module import GenreClassifier
+from chorale.lightning_models.batches import AT_ONCE_BYTES, CropSource, windows
+from chorale.lightning_models.datamodule import Rows, Tracks
+from chorale.lightning_models.module import GenreClassifier
 
 WINDOWS_AT_ONCE: Mapping[str, int] = {"cpu": 64, "cuda": 1024}
 """How many windows are judged in one pass, by kind of device; more where they are small."""

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, shown
 
 NO_WEIGHTS = "none"
 """What the field `weights` of an architecture's config says for random weights."""

@@ -6,7 +6,7 @@ Architectures with a decoder offer it as their LightningModule (`module_class`).
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_models.module import Blend, GenreClassifier
+from chorale.lightning_models.module import Blend, GenreClassifier
 
 
 class Reconstructing(GenreClassifier):

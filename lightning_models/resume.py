@@ -19,15 +19,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from datasets.atomic import atomic, write_json
-from datasets.config import plain
-from datasets.disk import unless_full
-from datasets.errors import UserError, shown
-from lightning_models import optimizers, speed
-from lightning_models.datamodule import FoldData
-from lightning_models.module import GenreClassifier
-from lightning_models.ranks import ALONE, Ranks
-from lightning_models.watch import Kept, Watch
+from chorale.datasets.atomic import atomic, write_json
+from chorale.datasets.config import plain
+from chorale.datasets.disk import unless_full
+from chorale.datasets.errors import UserError, shown
+from chorale.lightning_models import optimizers, speed
+from chorale.lightning_models.datamodule import FoldData
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.ranks import ALONE, Ranks
+from chorale.lightning_models.watch import Kept, Watch
 
 NUMBERS = "state.json"
 

@@ -6,7 +6,7 @@
 import math
 from dataclasses import dataclass
 
-from lightning_models.train_config import Schedule
+from chorale.lightning_models.train_config import Schedule
 
 RISE = 0.3
 """The share of all steps in which a one-cycle learning rate rises."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lightning_models.ranks import ALONE, Ranks
+from chorale.lightning_models.ranks import ALONE, Ranks
 
 
 class _Shared(_BatchNorm):

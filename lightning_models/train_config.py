@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from datasets.config import config
-from lightning_models.base import Space
-from lightning_models.distributions import (
+from chorale.datasets.config import config
+from chorale.lightning_models.base import Space
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,

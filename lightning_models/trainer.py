@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from lightning_models import optimizers
+from chorale.lightning_models import optimizers
 
 
 class Stay(SingleDeviceStrategy):

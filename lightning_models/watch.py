@@ -14,13 +14,13 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.disk import unless_full
-from lightning_models import metrics, optimizers
-from lightning_models.batches import TrainBatches
-from lightning_models.datamodule import FoldData
-from lightning_models.events import EventFile
-from lightning_models.module import Diverged, GenreClassifier
-from lightning_models.predict import Questions
+from chorale.datasets.disk import unless_full
+from chorale.lightning_models import metrics, optimizers
+from chorale.lightning_models.batches import TrainBatches
+from chorale.lightning_models.datamodule import FoldData
+from chorale.lightning_models.events import EventFile
+from chorale.lightning_models.module import Diverged, GenreClassifier
+from chorale.lightning_models.predict import Questions
 
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Told of each epoch (counted from 1) and its validation metrics; returns True to stop there."""

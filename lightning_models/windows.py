@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_models.datamodule import Rows
+from chorale.lightning_models.datamodule import Rows
 
 NEGLIGIBLE = 0.05
 """The share of a window that may stay unjudged rather than cost a track one window more: a clip

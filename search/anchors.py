@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.base import Floats, Groups, Labels, Said
-from search.cross_fit import cut, held_out
+from chorale.search.base import Floats, Groups, Labels, Said
+from chorale.search.cross_fit import cut, held_out
 
 N_CUTS = 4
 PRIOR_ROWS = 2.0

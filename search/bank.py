@@ -14,8 +14,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from datasets.atomic import atomic
-from datasets.errors import UserError
+from chorale.datasets.atomic import atomic
+from chorale.datasets.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import UserError
+from chorale.datasets.errors import UserError
 
 Proba = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]

@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from datasets.feature_store import FeatureStore
-from datasets.split import Split
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.split import Split
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.atomic import atomic
-from lightning_models.metrics import confusion_matrix
-from search.base import Proba
-from search.combine import Fitted, Member
-from search.confusion_image import confusion_image
-from search.paths import BoardPaths, StudyPaths
-from search.projector import write_projector
-from search.truth import Truth
+from chorale.datasets.atomic import atomic
+from chorale.lightning_models.metrics import confusion_matrix
+from chorale.search.base import Proba
+from chorale.search.combine import Fitted, Member
+from chorale.search.confusion_image import confusion_image
+from chorale.search.paths import BoardPaths, StudyPaths
+from chorale.search.projector import write_projector
+from chorale.search.truth import Truth
 
 TAG = "confusion/out_of_fold"
 RGB = 3

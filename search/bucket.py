@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.atomic import write_json
-from datasets.errors import UserError
-from search.bucket_writer import Writer, read_writer
-from search.paths import Runs
+from chorale.datasets.atomic import write_json
+from chorale.datasets.errors import UserError
+from chorale.search.bucket_writer import Writer, read_writer
+from chorale.search.paths import Runs
 
 URL = re.compile(r"^[a-z][a-z0-9+]*://")
 EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.ledger.holder import Holder
+from chorale.search.ledger.holder import Holder
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ first counts. Time that the finalists will need is set aside.
 import time
 from collections.abc import Callable, Iterable
 
-from cluster.base import Resources
-from search.config import Budget
-from search.store import Row
+from chorale.cluster.base import Resources
+from chorale.search.config import Budget
+from chorale.search.store import Row
 
 HOUR_S = 3600.0
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from lightning_models.metrics import log_loss
-from search.base import Floats, Labels, Proba
-from search.cross_fit import held_out
+from chorale.lightning_models.metrics import log_loss
+from chorale.search.base import Floats, Labels, Proba
+from chorale.search.cross_fit import held_out
 
 SMALLEST = 1e-9
 """What logarithms are taken of at least."""

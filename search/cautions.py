@@ -5,9 +5,9 @@
 
 from collections.abc import Sequence
 
-from datasets.errors import UserError, shown
-from search.combine import Member
-from search.truth import Truth
+from chorale.datasets.errors import UserError, shown
+from chorale.search.combine import Member
+from chorale.search.truth import Truth
 
 TEST = -1
 """Stands for the test set among the numbers of folds."""

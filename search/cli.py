@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from search import interrupts
+from chorale.search import interrupts
 
 MAKE_ROOM = (
     "what was finished is kept: make room, or let the folder be written, then type the same again "
@@ -28,7 +28,7 @@ def _in(file: str) -> Callable[[Sequence[str]], int]:
     """The `run` of a file in `search/commands`, imported when it is called."""
 
     def run(words: Sequence[str]) -> int:
-        return int(import_module(f"search.commands.{file}").run(words))
+        return int(import_module(f"chorale.search.commands.{file}").run(words))
 
     return run
 
@@ -88,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(_help())
         return 0 if words else 2
     if words[0] == "--version":
-        from cluster.versions import NAME, version_of
+        from chorale.cluster.versions import NAME, version_of
 
         print(f"chorale {version_of(NAME)}")
         return 0
@@ -98,9 +98,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
     interrupts.listen(lambda: f"chorale {name}: {interrupts.CUT_SHORT}\n")
-    from cluster.base import ClusterError
-    from datasets.disk import NO_ROOM, no_room
-    from datasets.errors import UserError
+    from chorale.cluster.base import ClusterError
+    from chorale.datasets.disk import NO_ROOM, no_room
+    from chorale.datasets.errors import UserError
 
     try:
         return _run(command, _settled(words[len(name.split()) :]))
@@ -137,7 +137,7 @@ def _settled(words: Sequence[str]) -> list[str]:
     A job starts in a copy of the code that Ray removes after it, and that each version of the code
     has of its own.
     """
-    from cluster.environment import in_job
+    from chorale.cluster.environment import in_job
 
     if not in_job():
         return list(words)

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from datasets import plugins
-from datasets.split import Split
-from search import bank
-from search import ensembles as ensemble_files
-from search.base import Model, Name, Said, View
-from search.cross_fit import CrossFitted, cross_fit
-from search.evaluate import score
-from search.finalists import Job
-from search.paths import StudyPaths
-from search.plan import SEARCH_FOLD
-from search.truth import Truth
+from chorale.datasets import plugins
+from chorale.datasets.split import Split
+from chorale.search import bank
+from chorale.search import ensembles as ensemble_files
+from chorale.search.base import Model, Name, Said, View
+from chorale.search.cross_fit import CrossFitted, cross_fit
+from chorale.search.evaluate import score
+from chorale.search.finalists import Job
+from chorale.search.paths import StudyPaths
+from chorale.search.plan import SEARCH_FOLD
+from chorale.search.truth import Truth
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import yaml
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from datasets.config import SECRET, config, plain, read
-from datasets.leaks import Kind
-from datasets.split import SplitConfig
-from search import yaml_file
-from search.bucket import folder_of
-from search.paths import Runs, StudyPaths
+from chorale.datasets.config import SECRET, config, plain, read
+from chorale.datasets.leaks import Kind
+from chorale.datasets.split import SplitConfig
+from chorale.search import yaml_file
+from chorale.search.bucket import folder_of
+from chorale.search.paths import Runs, StudyPaths
 
 
 @config

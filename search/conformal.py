@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.base import Groups, Labels, Proba
+from chorale.search.base import Groups, Labels, Proba
 
 ROUNDING = 1e-12
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.base import Ensemble, Floats, Groups, Labels, Model, Said
+from chorale.search.base import Ensemble, Floats, Groups, Labels, Model, Said
 
 N_CUTS = 5
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import optuna
 from optuna.distributions import BaseDistribution
 
-from lightning_models.distributions import (
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     Distribution,
     FloatDistribution,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
-from lightning_models import metrics
-from search.base import Groups, Labels, Proba, check_rows
+from chorale.lightning_models import metrics
+from chorale.search.base import Groups, Labels, Proba, check_rows
 
 FEW_GROUPS = 10
 """With fewer groups a percentile interval is too narrow, so Student's t has a say in it."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.base import Decision, End, Outcome, TrialSpec
-from search.listener import Listener, Started
-from search.paths import TrialPaths
-from search.retries import Retries
-from search.store import Ledger, Row
-from search.trial import TrialPlan, TrialResult, forget_state
-from search.verdict import failure_of, keep_traceback, refuse_no_room
+from chorale.cluster.base import Decision, End, Outcome, TrialSpec
+from chorale.search.listener import Listener, Started
+from chorale.search.paths import TrialPaths
+from chorale.search.retries import Retries
+from chorale.search.store import Ledger, Row
+from chorale.search.trial import TrialPlan, TrialResult, forget_state
+from chorale.search.verdict import failure_of, keep_traceback, refuse_no_room
 
 STAGE = "finalists"
 

@@ -8,9 +8,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from datasets.atomic import atomic
-from datasets.errors import UserError
-from search.base import Model, Name
+from chorale.datasets.atomic import atomic
+from chorale.datasets.errors import UserError
+from chorale.search.base import Model, Name
 
 CARD = "chorale"
 """The one entry of the metadata."""

@@ -7,7 +7,7 @@ at the bottom which stays current.
 from rich.console import Console
 from rich.status import Status
 
-from search.progress import MARK
+from chorale.search.progress import MARK
 
 
 class Follower:

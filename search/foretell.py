@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_models.metrics import Labels, Proba, accuracy
+from chorale.lightning_models.metrics import Labels, Proba, accuracy
 
 Score = Callable[[Proba], float]
 """Of probabilities (n, n_classes), between 0 and 1, the higher the better."""

@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler, GPSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.space import ARCHITECTURE, SearchSpace
+from chorale.search.space import ARCHITECTURE, SearchSpace
 
 N_FIRST = 5
 """An architecture has a process of its own from so many finished trials on."""

@@ -18,9 +18,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.narrowing import contains
-from search.pareto import crowding, ranks
-from search.quasi_random import from_unit, to_unit
+from chorale.search.narrowing import contains
+from chorale.search.pareto import crowding, ranks
+from chorale.search.quasi_random import from_unit, to_unit
 
 N_PARENTS = 20
 """Children have their parents among so many of the best trials."""

@@ -15,8 +15,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from datasets.errors import UserError
-from search.space import SearchSpace
+from chorale.datasets.errors import UserError
+from chorale.search.space import SearchSpace
 
 MOST = 10_000
 """A grid of more points than this is refused: nobody could train them all."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search import bank
-from search.base import Proba
-from search.paths import StudyPaths
-from search.truth import Truth
+from chorale.search import bank
+from chorale.search.base import Proba
+from chorale.search.paths import StudyPaths
+from chorale.search.truth import Truth
 
 if TYPE_CHECKING:
-    from search.combine import Fitted
+    from chorale.search.combine import Fitted
 
 PARTS = ("out_of_fold", "calibrated_out_of_fold", "test", "calibrated_test")
 
@@ -36,7 +36,7 @@ class Headline:
 def headline(one: "Fitted", truth: Truth) -> tuple[float, Headline]:
     """The temperature of an ensemble, learnt on out-of-fold rows, and what it says."""
     # Imported here: who only reads what was kept does not wait for it.
-    from search.calibration import calibrate, honest_temperature
+    from chorale.search.calibration import calibrate, honest_temperature
 
     labels = truth.labels(truth.split.development_ids)
     cuts = np.zeros(len(labels), np.int64) if one.nested is None else one.nested.cuts

@@ -10,26 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from datasets.atomic import write_json
-from lightning_models.metrics import accuracy
-from search import bank
-from search.baselines import Baseline
-from search.board import write_board
-from search.calibration import calibrate
-from search.cautions import cautions
-from search.combine import Fitted, Member, fit, score_rows
-from search.config import SweepConfig
-from search.conformal import covers, fit_conformal
-from search.evaluate import compare, optimism, paired_difference, per_class, share_interval
-from search.fitted_file import write_model
-from search.foretell import averaging, foretell, over_folds
-from search.headline import Headline, headline, write_headline
-from search.pool import admitted, best
-from search.prepare import Prepared
-from search.resolve import Resolved
-from search.selection import AUTO, SIMPLE, Choice, Nested, choose
-from search.store import Ledger
-from search.truth import Truth, truth_of, write_truth
+from chorale.datasets.atomic import write_json
+from chorale.lightning_models.metrics import accuracy
+from chorale.search import bank
+from chorale.search.baselines import Baseline
+from chorale.search.board import write_board
+from chorale.search.calibration import calibrate
+from chorale.search.cautions import cautions
+from chorale.search.combine import Fitted, Member, fit, score_rows
+from chorale.search.config import SweepConfig
+from chorale.search.conformal import covers, fit_conformal
+from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
+from chorale.search.fitted_file import write_model
+from chorale.search.foretell import averaging, foretell, over_folds
+from chorale.search.headline import Headline, headline, write_headline
+from chorale.search.pool import admitted, best
+from chorale.search.prepare import Prepared
+from chorale.search.resolve import Resolved
+from chorale.search.selection import AUTO, SIMPLE, Choice, Nested, choose
+from chorale.search.store import Ledger
+from chorale.search.truth import Truth, truth_of, write_truth
 
 SINGLE = "best_single"
 

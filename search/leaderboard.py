@@ -8,7 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.ledger.reader import Row
+from chorale.search.ledger.reader import Row
 
 STATES = ("COMPLETE", "PRUNED", "FAIL")
 COSTS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")
@@ -72,6 +72,6 @@ def _rank(row: Row, objective: str) -> tuple[int, bool, float, int]:
 
 
 def _front(rows: Mapping[str, Row], *, objective: str, second: str) -> set[str]:
-    from search.pareto import front
+    from chorale.search.pareto import front
 
     return set(front(rows, objective=objective, second=second))

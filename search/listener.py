@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from search.ledger.reader import Row
+from chorale.search.ledger.reader import Row
 
 
 @dataclass(frozen=True)

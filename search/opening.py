@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from search import grid
-from search.config import Search
-from search.space import ARCHITECTURE, SearchSpace
+from chorale.search import grid
+from chorale.search.config import Search
+from chorale.search.space import ARCHITECTURE, SearchSpace
 
 WARM_SHARE = 0.2
 """Points of earlier studies take at most this share of the budget,"""

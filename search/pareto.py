@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from search.ledger.reader import Row
+from chorale.search.ledger.reader import Row
 
 Losses = Sequence[tuple[float, ...]]
 """One tuple for each trial, lower is better in each place."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from datasets.errors import UserError
-from lightning_models.metrics import log_loss
-from search.store import Row
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.metrics import log_loss
+from chorale.search.store import Row
 
 N_MEMBERS = 8
 """The most members of the vote."""

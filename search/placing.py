@@ -5,7 +5,7 @@
 
 from dataclasses import replace
 
-from cluster.base import Trials, TrialSpec
+from chorale.cluster.base import Trials, TrialSpec
 
 
 class Placed:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.config import plain
-from search.finalists import Job
-from search.prepare import Prepared
-from search.resolve import Resolved
-from search.space import Candidate
-from search.trial import TrialPlan
+from chorale.datasets.config import plain
+from chorale.search.finalists import Job
+from chorale.search.prepare import Prepared
+from chorale.search.resolve import Resolved
+from chorale.search.space import Candidate
+from chorale.search.trial import TrialPlan
 
 SEARCH_FOLD = 0
 """The search trains on all folds but this one, and validates on it."""

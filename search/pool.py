@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from datasets.errors import UserError
-from datasets.split import Split
-from search.baselines import Baseline
-from search.combine import Member, read_member
-from search.finalists import Job
-from search.paths import StudyPaths
-from search.plan import SEARCH_FOLD
-from search.selection import group_error
-from search.truth import Truth
+from chorale.datasets.errors import UserError
+from chorale.datasets.split import Split
+from chorale.search.baselines import Baseline
+from chorale.search.combine import Member, read_member
+from chorale.search.finalists import Job
+from chorale.search.paths import StudyPaths
+from chorale.search.plan import SEARCH_FOLD
+from chorale.search.selection import group_error
+from chorale.search.truth import Truth
 
 
 def read_members(

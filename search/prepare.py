@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datasets import faults, leaks
-from datasets.atomic import write_text
-from datasets.audit import Audit, refuse
-from datasets.chunks import ChunkMap
-from datasets.config import plain
-from datasets.duplicates import COLUMNS
-from datasets.feature_store import FeatureStore
-from datasets.source import Source, source_of
-from datasets.split import Split, make_split
-from search.config import SweepConfig
-from search.progress import Progress
-from search.resolve import Resolved
+from chorale.datasets import faults, leaks
+from chorale.datasets.atomic import write_text
+from chorale.datasets.audit import Audit, refuse
+from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.config import plain
+from chorale.datasets.duplicates import COLUMNS
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.source import Source, source_of
+from chorale.datasets.split import Split, make_split
+from chorale.search.config import SweepConfig
+from chorale.search.progress import Progress
+from chorale.search.resolve import Resolved
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from datasets.chunks import ChunkMap
-from search.ledger.reader import Row
-from search.listener import Started
+from chorale.datasets.chunks import ChunkMap
+from chorale.search.ledger.reader import Row
+from chorale.search.listener import Started
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.atomic import write_text
-from search.base import Floats, Labels
-from search.paths import BoardPaths
+from chorale.datasets.atomic import write_text
+from chorale.search.base import Floats, Labels
+from chorale.search.paths import BoardPaths
 
 MAX_POINTS = 5000
 """A browser turns no more points than that smoothly; of more tracks, every so many-th is shown."""

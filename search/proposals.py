@@ -11,10 +11,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.config import Search
-from search.opening import Opening
-from search.sampler import NumberedSampler
-from search.space import SearchSpace
+from chorale.search.config import Search
+from chorale.search.opening import Opening
+from chorale.search.sampler import NumberedSampler
+from chorale.search.space import SearchSpace
 
 
 class Proposals:

@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from datasets.draw import draw_folds
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from search.baselines import BLOCKS, statistics
-from search.evaluate import Interval, score
+from chorale.datasets.draw import draw_folds
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.search.baselines import BLOCKS, statistics
+from chorale.search.evaluate import Interval, score
 
 Ints = NDArray[np.int64]
 

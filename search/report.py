@@ -16,22 +16,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cluster.versions import versions
-from datasets.atomic import write_json, write_text
-from datasets.errors import UserError
-from search.gather.audio import write_audio
-from search.gather.data import Gathered, gather
-from search.leaderboard import leaderboard, to_csv
-from search.ledger.reader import LedgerReader, Row, StudyInfo
-from search.page.page import page
-from search.page.words import unscored
-from search.paths import StudyPaths
+from chorale.cluster.versions import NAME, versions
+from chorale.datasets.atomic import write_json, write_text
+from chorale.datasets.errors import UserError
+from chorale.search.gather.audio import write_audio
+from chorale.search.gather.data import Gathered, gather
+from chorale.search.leaderboard import leaderboard, to_csv
+from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
+from chorale.search.page.page import page
+from chorale.search.page.words import unscored
+from chorale.search.paths import StudyPaths
 
 if TYPE_CHECKING:
-    from search.judge import Judged
-    from search.prepare import Prepared
-    from search.resolve import Resolved
-    from search.store import Ledger
+    from chorale.search.judge import Judged
+    from chorale.search.prepare import Prepared
+    from chorale.search.resolve import Resolved
+    from chorale.search.store import Ledger
 
 MOST_MEMBERS = 8
 """So many of an ensemble's members are named on the terminal."""
@@ -41,7 +41,7 @@ READABLE = (
 )  # fmt: skip
 """Keys of `report.json` that `renew` tells anew."""
 
-PACKAGES = ("chorale", "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
+PACKAGES = (NAME, "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def write(
     comparisons, cost, versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
-    from search import finalists, study
+    from chorale.search import finalists, study
 
     sweep = resolved.sweep
     rows = ledger.rows(sweep.name, study.STAGE)

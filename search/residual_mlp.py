@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from search.base import Labels
+from chorale.search.base import Labels
 
 HIDDEN = 16
 N_STEPS = 80

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from datasets import catalog, plugins
-from datasets import features as feature_files
-from datasets.config import check, listed
-from datasets.errors import UserError, unknown
-from lightning_models.train_config import TrainConfig
-from search import ensembles as ensemble_files
-from search import grid
-from search.config import Ensemble, SweepConfig, read_values
-from search.selection import AUTO
-from search.space import Candidate, SearchSpace, load_architecture, make_space
+from chorale.datasets import catalog, plugins
+from chorale.datasets import features as feature_files
+from chorale.datasets.config import check, listed
+from chorale.datasets.errors import UserError, unknown
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.search import ensembles as ensemble_files
+from chorale.search import grid
+from chorale.search.config import Ensemble, SweepConfig, read_values
+from chorale.search.selection import AUTO
+from chorale.search.space import Candidate, SearchSpace, load_architecture, make_space
 
 
 @dataclass(frozen=True)

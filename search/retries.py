@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from cluster.base import Failure, Outcome
-from search.trial import TrialPlan
+from chorale.cluster.base import Failure, Outcome
+from chorale.search.trial import TrialPlan
 
 N_LOST = 3
 """So often a run goes on from its saved state after its worker was lost or stalled."""

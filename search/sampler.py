@@ -16,13 +16,13 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from search.config import Search
-from search.gaussian import GaussianSampler
-from search.genetic import GeneticSampler
-from search.narrowing import contains
-from search.opening import FEWEST_FOR_A_MODEL, Opening
-from search.quasi_random import ByName, QuasiRandomSampler
-from search.space import ARCHITECTURE, SearchSpace
+from chorale.search.config import Search
+from chorale.search.gaussian import GaussianSampler
+from chorale.search.genetic import GeneticSampler
+from chorale.search.narrowing import contains
+from chorale.search.opening import FEWEST_FOR_A_MODEL, Opening
+from chorale.search.quasi_random import ByName, QuasiRandomSampler
+from chorale.search.space import ARCHITECTURE, SearchSpace
 
 Make = Callable[[int], BaseSampler]
 """Makes a sampler from a seed."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lightning_models.metrics import accuracy, log_loss
-from search.base import Floats, Groups, Labels, Proba
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search.base import Floats, Groups, Labels, Proba
 
 AUTO = "auto"
 SIMPLE = "soft_vote"

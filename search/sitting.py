@@ -7,32 +7,32 @@ from typing import Any
 
 from rich.markup import escape
 
-from cluster.base import Trials
-from datasets.atomic import write_json, write_text
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from search import bank, finalists, report, study
-from search.bank import Part
-from search.baselines import Baseline, run_baselines
-from search.config import to_yaml
-from search.finalists import FinalistTrials, Finals, Job
-from search.judge import judge
-from search.listener import Listeners
-from search.paths import TrialPaths
-from search.placing import Placed
-from search.plan import SEARCH_FOLD, plan_finalist, plan_trial
-from search.pool import read_members
-from search.prepare import Prepared
-from search.progress import Progress, TrialsDisplay, states
-from search.resolve import Resolved
-from search.sizing import Sized, learnt
-from search.space import Candidate
-from search.stage import Lessons, make_meter, make_watch
-from search.store import Ledger, Row
-from search.study import Study, StudyTrials
-from search.tensorboard import HParamsWriter
-from search.trial import TrialPlan, TrialResult, run_trial
-from search.workers import Workers
+from chorale.cluster.base import Trials
+from chorale.datasets.atomic import write_json, write_text
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.search import bank, finalists, report, study
+from chorale.search.bank import Part
+from chorale.search.baselines import Baseline, run_baselines
+from chorale.search.config import to_yaml
+from chorale.search.finalists import FinalistTrials, Finals, Job
+from chorale.search.judge import judge
+from chorale.search.listener import Listeners
+from chorale.search.paths import TrialPaths
+from chorale.search.placing import Placed
+from chorale.search.plan import SEARCH_FOLD, plan_finalist, plan_trial
+from chorale.search.pool import read_members
+from chorale.search.prepare import Prepared
+from chorale.search.progress import Progress, TrialsDisplay, states
+from chorale.search.resolve import Resolved
+from chorale.search.sizing import Sized, learnt
+from chorale.search.space import Candidate
+from chorale.search.stage import Lessons, make_meter, make_watch
+from chorale.search.store import Ledger, Row
+from chorale.search.study import Study, StudyTrials
+from chorale.search.tensorboard import HParamsWriter
+from chorale.search.trial import TrialPlan, TrialResult, run_trial
+from chorale.search.workers import Workers
 
 
 @dataclass

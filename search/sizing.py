@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster.base import Failure, Outcome, Resources, Trials, TrialSpec
-from cluster.packing import gpu_share
-from lightning_models.train_config import TABLES
-from search.store import Row
+from chorale.cluster.base import Failure, Outcome, Resources, Trials, TrialSpec
+from chorale.cluster.packing import gpu_share
+from chorale.lightning_models.train_config import TABLES
+from chorale.search.store import Row
 
 TRAIN_SIZES = ("batch_size", "crop_s")
 

@@ -17,13 +17,13 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from datasets import plugins
-from datasets.config import read
-from datasets.errors import UserError, unknown
-from lightning_models import architectures as architecture_files
-from lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
-from search.distributions import optuna_space
-from search.narrowing import contains, narrow
+from chorale.datasets import plugins
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError, unknown
+from chorale.lightning_models import architectures as architecture_files
+from chorale.lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
+from chorale.search.distributions import optuna_space
+from chorale.search.narrowing import contains, narrow
 
 Pick = Callable[[str, BaseDistribution], Any]
 """Gives the value of a parameter by its full name: `cnn.width`, `train.lr`."""

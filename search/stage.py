@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from search import bank, grid, warm_start
-from search.budget import Meter
-from search.combine import Member
-from search.patience import EnsembleWatch
-from search.plan import SEARCH_FOLD
-from search.prepare import Prepared, fingerprint
-from search.pruner import rung
-from search.resolve import Resolved
-from search.store import Ledger
-from search.study import STAGE
-from search.warm_start import Earlier, WarmStart
-from search.workers import Workers
+from chorale.search import bank, grid, warm_start
+from chorale.search.budget import Meter
+from chorale.search.combine import Member
+from chorale.search.patience import EnsembleWatch
+from chorale.search.plan import SEARCH_FOLD
+from chorale.search.prepare import Prepared, fingerprint
+from chorale.search.pruner import rung
+from chorale.search.resolve import Resolved
+from chorale.search.store import Ledger
+from chorale.search.study import STAGE
+from chorale.search.warm_start import Earlier, WarmStart
+from chorale.search.workers import Workers
 
 
 def make_meter(

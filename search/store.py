@@ -13,12 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from datasets.errors import UserError
-from search.ledger import tables
-from search.ledger.database import FAILURES, Database, LedgerError
-from search.ledger.hold import Hold, refuse_changed, refuse_held, seat, study_row
-from search.ledger.reader import LedgerReader, Row, StudyInfo, newer, sitting_s
-from search.ledger.trials import TrialsStorage
+from chorale.datasets.errors import UserError
+from chorale.search.ledger import tables
+from chorale.search.ledger.database import FAILURES, Database, LedgerError
+from chorale.search.ledger.hold import Hold, refuse_changed, refuse_held, seat, study_row
+from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo, newer, sitting_s
+from chorale.search.ledger.trials import TrialsStorage
 
 __all__ = ["Ledger", "LedgerError", "Row", "StudyInfo"]
 

@@ -13,22 +13,29 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cluster.base import Decision, Outcome, TrialSpec
-from search.budget import Meter
-from search.config import Budget, Search
-from search.listener import Listener, Started
-from search.opening import Opening, grid_opening, make_opening
-from search.pareto import second_value
-from search.paths import TrialPaths
-from search.patience import EnsembleWatch
-from search.proposals import Proposals
-from search.pruner import make_pruner
-from search.retries import Retries
-from search.space import Candidate, SearchSpace
-from search.store import Ledger, Row
-from search.trial import TrialPlan, TrialResult, forget_state
-from search.verdict import TOO_SLOW, facts_of, keep_traceback, refuse_no_room, row_of, verdict
-from search.warm_start import WarmStart
+from chorale.cluster.base import Decision, Outcome, TrialSpec
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Search
+from chorale.search.listener import Listener, Started
+from chorale.search.opening import Opening, grid_opening, make_opening
+from chorale.search.pareto import second_value
+from chorale.search.paths import TrialPaths
+from chorale.search.patience import EnsembleWatch
+from chorale.search.proposals import Proposals
+from chorale.search.pruner import make_pruner
+from chorale.search.retries import Retries
+from chorale.search.space import Candidate, SearchSpace
+from chorale.search.store import Ledger, Row
+from chorale.search.trial import TrialPlan, TrialResult, forget_state
+from chorale.search.verdict import (
+    TOO_SLOW,
+    facts_of,
+    keep_traceback,
+    refuse_no_room,
+    row_of,
+    verdict,
+)
+from chorale.search.warm_start import WarmStart
 
 STAGE = "search"
 OPENING = "chorale:opening"

@@ -10,16 +10,16 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from datasets.errors import UserError
-from search import report, warm_start
-from search.bucket import carried
-from search.prepare import fingerprint, prepare
-from search.progress import Progress
-from search.resolve import Resolved
-from search.sitting import Sitting
-from search.stage import Lessons
-from search.store import Ledger, LedgerError
-from search.workers import workers
+from chorale.datasets.errors import UserError
+from chorale.search import report, warm_start
+from chorale.search.bucket import carried
+from chorale.search.prepare import fingerprint, prepare
+from chorale.search.progress import Progress
+from chorale.search.resolve import Resolved
+from chorale.search.sitting import Sitting
+from chorale.search.stage import Lessons
+from chorale.search.store import Ledger, LedgerError
+from chorale.search.workers import workers
 
 
 def run_sweep(

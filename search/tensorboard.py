@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.disk import unless_full
-from search.ledger.reader import Row
-from search.listener import Started
+from chorale.datasets.disk import unless_full
+from chorale.search.ledger.reader import Row
+from chorale.search.listener import Started
 
 STATUS = {"COMPLETE": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "FAIL": "STATUS_FAILURE"}
 
@@ -70,7 +70,7 @@ def write_hparams(
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-    from lightning_models.events import EventFile
+    from chorale.lightning_models.events import EventFile
 
     start = plugin_data_pb2.SessionStartInfo(group_name=folder.name, start_time_secs=began)
     for name, value in params.items():

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import yaml
 
-from cluster.base import Decision, Report, TrialSpec
-from cluster.environment import own_threads
-from cluster.packing import CONTEXT_BYTES
-from datasets.atomic import write_text
-from datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
-from search.paths import TrialPaths
+from chorale.cluster.base import Decision, Report, TrialSpec
+from chorale.cluster.environment import own_threads
+from chorale.cluster.packing import CONTEXT_BYTES
+from chorale.datasets.atomic import write_text
+from chorale.datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
+from chorale.search.paths import TrialPaths
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lightning_models.datamodule import FoldData
-    from lightning_models.module import GenreClassifier
-    from lightning_models.ranks import Ranks
+    from chorale.lightning_models.datamodule import FoldData
+    from chorale.lightning_models.module import GenreClassifier
+    from chorale.lightning_models.ranks import Ranks
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """Writes YAML five times as fast where PyYAML was built with libyaml."""
@@ -155,8 +155,8 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         NoRoomError: there is no room for what it must leave.
     """
     # Imported here, in the worker: a process that only plans trials does not wait for it.
-    from lightning_models import memory, speed
-    from lightning_models.ranks import Ranks
+    from chorale.lightning_models import memory, speed
+    from chorale.lightning_models.ranks import Ranks
 
     speed.prepare(own_threads())
     device = speed.device()
@@ -183,10 +183,10 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
 
 def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
     started = time.perf_counter()
-    from lightning_models import checkpoint
-    from lightning_models.fit import predict, train
-    from lightning_models.train_config import TrainConfig
-    from search.space import load_architecture
+    from chorale.lightning_models import checkpoint
+    from chorale.lightning_models.fit import predict, train
+    from chorale.lightning_models.train_config import TrainConfig
+    from chorale.search.space import load_architecture
 
     paths = TrialPaths(Path(plan.folder))
     left_out: list[str] = []
@@ -198,7 +198,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
     data = _fold(plan)
     timed_ms: float | None = None
     if plan.limit_ms is not None and ranks.is_first:
-        from search.champion.compress.latency import refuse_slow
+        from chorale.search.champion.compress.latency import refuse_slow
 
         timed_ms = refuse_slow(plan, data, limit_ms=plan.limit_ms)
     trained = train(
@@ -264,8 +264,8 @@ def _opened(
     store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes, targets: bytes | None
 ) -> "FoldData":
     """A fold of a feature store, by values that can be compared; a store never changes."""
-    from datasets.feature_store import FeatureStore
-    from lightning_models.datamodule import FoldData
+    from chorale.datasets.feature_store import FeatureStore
+    from chorale.lightning_models.datamodule import FoldData
 
     numbers = [np.frombuffer(part, dtype=np.int64).copy() for part in (labels, train, valid)]
     return FoldData(
@@ -284,9 +284,9 @@ def _cut_out(plan: TrialPlan) -> "dict[str, Tensor] | None":
     """The weights to begin with, where the plan names a network that they are cut out of."""
     if plan.start is None:
         return None
-    from lightning_models import checkpoint
-    from lightning_models.narrow import narrow
-    from search.space import load_architecture
+    from chorale.lightning_models import checkpoint
+    from chorale.lightning_models.narrow import narrow
+    from chorale.search.space import load_architecture
 
     wide, _ = checkpoint.load(Path(plan.start))
     config = load_architecture(plan.architecture).Config(**plan.config)
@@ -304,7 +304,7 @@ def forget_state(paths: TrialPaths) -> None:
 
 def _latency_ms(module: "GenreClassifier", data: "FoldData") -> float:
     """The median time of one prediction: of the longest validation track, on this worker."""
-    from lightning_models.fit import predict
+    from chorale.lightning_models.fit import predict
 
     longest = data.valid_rows[[int(np.argmax(data.lengths[data.valid_rows]))]]
     times_s = []

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasets.atomic import write_json
-from datasets.errors import UserError
-from datasets.split import Split
-from search.paths import StudyPaths
+from chorale.datasets.atomic import write_json
+from chorale.datasets.errors import UserError
+from chorale.datasets.split import Split
+from chorale.search.paths import StudyPaths
 
 if TYPE_CHECKING:
-    from search.prepare import Prepared
+    from chorale.search.prepare import Prepared
 
 
 @dataclass(frozen=True)

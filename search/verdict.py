@@ -7,12 +7,12 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from cluster.base import End, Failure, Outcome
-from datasets.atomic import write_text
-from datasets.disk import NoRoomError, unless_full
-from datasets.errors import UserError
-from search.space import Candidate
-from search.store import Row
+from chorale.cluster.base import End, Failure, Outcome
+from chorale.datasets.atomic import write_text
+from chorale.datasets.disk import NoRoomError, unless_full
+from chorale.datasets.errors import UserError
+from chorale.search.space import Candidate
+from chorale.search.store import Row
 
 DIVERGED = "Diverged: "
 """How the reason begins where `lightning_models.module.Diverged` ended a training."""

@@ -10,12 +10,12 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from datasets.errors import UserError, unknown
-from search import finalists
-from search.narrowing import contains, describe
-from search.opening import WarmPoint
-from search.space import ARCHITECTURE, TRAIN, SearchSpace, default_of
-from search.store import Row
+from chorale.datasets.errors import UserError, unknown
+from chorale.search import finalists
+from chorale.search.narrowing import contains, describe
+from chorale.search.opening import WarmPoint
+from chorale.search.space import ARCHITECTURE, TRAIN, SearchSpace, default_of
+from chorale.search.store import Row
 
 N_BEST = 8
 """The best trials of each earlier study that are looked at."""

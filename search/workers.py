@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cluster.base import ClusterError, Resources, Runner
-from cluster.environment import in_job
-from datasets.chunks import ChunkMap
-from search.config import Cluster
+from chorale.cluster.base import ClusterError, Resources, Runner
+from chorale.cluster.environment import in_job
+from chorale.datasets.chunks import ChunkMap
+from chorale.search.config import Cluster
 
 IN_PROCESS = "none"
 """The address that needs no Ray: one trial after the other in this process, for pdb."""
 
-PRELOADED = ("search.trial", "lightning_models.fit", "datasets.feature_store", "search.space")
+PRELOADED = (
+    "chorale.search.trial",
+    "chorale.lightning_models.fit",
+    "chorale.datasets.feature_store",
+    "chorale.search.space",
+)
 """What workers on this machine need: imported once, while tracks are still being read."""
 
 
@@ -46,7 +51,7 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
         ClusterError: they cannot be had.
     """
     if cluster.address == IN_PROCESS:
-        from cluster.local import LocalRunner
+        from chorale.cluster.local import LocalRunner
 
         _refuse_several(cluster)
         resources = Resources(cpus=cluster.cpus_per_trial)
@@ -54,16 +59,16 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
         yield Workers(LocalRunner(), alone, trials_at_once=1, resources=resources)
         return
     # Imported here, so that a sweep without Ray does not wait for it.
-    from cluster import doctor
-    from cluster.connect import AUTO, LOCAL, connect, n_slots
-    from cluster.folders import all_nodes_see, shared
-    from cluster.forks import forks
-    from cluster.maps import process_map, ray_map
-    from cluster.tune import TuneRunner
+    from chorale.cluster import doctor
+    from chorale.cluster.connect import AUTO, LOCAL, connect, n_slots
+    from chorale.cluster.folders import all_nodes_see, shared
+    from chorale.cluster.forks import forks
+    from chorale.cluster.maps import process_map, ray_map
+    from chorale.cluster.tune import TuneRunner
 
     address = cluster.address or (AUTO if in_job() else LOCAL)
     local = address == LOCAL
-    preload = ("cluster.relay",)
+    preload = ("chorale.cluster.relay",)
     with (
         forks(PRELOADED) if local else nullcontext() as socket,
         connect(address, preload=preload, allow_no_token=cluster.allow_no_token) as size,

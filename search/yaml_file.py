@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from datasets.errors import UserError
+from chorale.datasets.errors import UserError
 
 SHIPPED = Path(__file__).parent / "sweeps"
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import datasets
-from datasets import features, plugins
-from lightning_models import architectures
-from search.cli import COMMANDS
-from search.yaml_file import SHIPPED
+from chorale.datasets import features, plugins
+from chorale.lightning_models import architectures
+from chorale.search.cli import COMMANDS
+from chorale.search.yaml_file import SHIPPED
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,8 +50,3 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
 def test_the_readme_names_all_that_there_is(names: list[str]) -> None:
     readme = (ROOT / "README.md").read_text()
     assert [name for name in names if not re.search(rf"`{name}[` ]", readme)] == []
-
-
-def test_datasets_is_ours_and_not_hugging_faces() -> None:
-    assert datasets.__file__ is not None
-    assert Path(datasets.__file__).parent == ROOT / "datasets"

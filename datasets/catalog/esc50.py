@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.base import DatasetInfo, Download, existing_folder, track_table
-from datasets.config import config
-from datasets.csv_table import find_table, read_columns
-from datasets.errors import UserError, shown
+from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
+from chorale.datasets.config import config
+from chorale.datasets.csv_table import find_table, read_columns
+from chorale.datasets.errors import UserError, shown
 
 # fmt: off
 CATEGORIES = (

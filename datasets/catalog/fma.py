@@ -16,10 +16,10 @@ from typing import Literal
 
 import pandas as pd
 
-from datasets import fma_metadata
-from datasets.base import DatasetInfo, Download, existing_folder
-from datasets.config import config
-from datasets.errors import UserError, shown
+from chorale.datasets import fma_metadata
+from chorale.datasets.base import DatasetInfo, Download, existing_folder
+from chorale.datasets.config import config
+from chorale.datasets.errors import UserError, shown
 
 Subset = Literal["small", "medium", "large"]
 SUBSETS: tuple[Subset, ...] = ("small", "medium", "large")

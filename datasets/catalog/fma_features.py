@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from datasets import fma_metadata
-from datasets.base import DatasetInfo
-from datasets.config import config
-from datasets.csv_table import LOG, QUIET, find_table, parse, read_header, refuse_missing
-from datasets.errors import UserError, shown
-from datasets.fma_metadata import Subset, track_id
-from datasets.stats_names import STATS518
+from chorale.datasets import fma_metadata
+from chorale.datasets.base import DatasetInfo
+from chorale.datasets.config import config
+from chorale.datasets.csv_table import LOG, QUIET, find_table, parse, read_header, refuse_missing
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.fma_metadata import Subset, track_id
+from chorale.datasets.stats_names import STATS518
 
 INFO = DatasetInfo(
     name="fma_features",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.base import DatasetInfo, existing_folder, track_table
-from datasets.config import config
-from datasets.errors import UserError, shown
-from datasets.manifest import find_manifest, read_manifest
+from chorale.datasets.base import DatasetInfo, existing_folder, track_table
+from chorale.datasets.config import config
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.manifest import find_manifest, read_manifest
 
 INFO = DatasetInfo(
     name="folder",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.archive import unpacked
-from datasets.base import DatasetInfo, Download, existing_folder, track_table
-from datasets.config import config
-from datasets.errors import UserError
-from datasets.members import Limits
+from chorale.datasets.archive import unpacked
+from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
+from chorale.datasets.config import config
+from chorale.datasets.errors import UserError
+from chorale.datasets.members import Limits
 
 INFO = DatasetInfo(
     name="fsdd",

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from datasets import gtzan_tracks
-from datasets.base import DatasetInfo
-from datasets.config import config
-from datasets.csv_table import LOG, QUIET, find_table, read_columns, read_header
-from datasets.errors import UserError, shown
-from datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol, known_tracks
-from datasets.stats_names import STATS57
+from chorale.datasets import gtzan_tracks
+from chorale.datasets.base import DatasetInfo
+from chorale.datasets.config import config
+from chorale.datasets.csv_table import LOG, QUIET, find_table, read_columns, read_header
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol, known_tracks
+from chorale.datasets.stats_names import STATS57
 
 INFO = DatasetInfo(
     name="gtzan_features",

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from datasets import gtzan_tracks
-from datasets.base import DatasetInfo, existing_folder
-from datasets.config import config
-from datasets.errors import UserError
-from datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol
+from chorale.datasets import gtzan_tracks
+from chorale.datasets.base import DatasetInfo, existing_folder
+from chorale.datasets.config import config
+from chorale.datasets.errors import UserError
+from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol
 
 INFO = DatasetInfo(
     name="gtzan_images",

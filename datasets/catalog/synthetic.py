@@ -15,12 +15,12 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from datasets.atomic import write_json
-from datasets.base import DatasetInfo, track_table
-from datasets.config import config, plain
-from datasets.errors import UserError
-from datasets.synthesis import corpus
-from datasets.synthesis.voices import SAMPLE_RATE
+from chorale.datasets.atomic import write_json
+from chorale.datasets.base import DatasetInfo, track_table
+from chorale.datasets.config import config, plain
+from chorale.datasets.errors import UserError
+from chorale.datasets.synthesis import corpus
+from chorale.datasets.synthesis.voices import SAMPLE_RATE
 
 INFO = DatasetInfo(
     name="synthetic",

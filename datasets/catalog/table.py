@@ -18,12 +18,12 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from datasets.base import DatasetInfo, track_table
-from datasets.config import config
-from datasets.csv_table import LOG, QUIET, read_columns, read_header, refuse_missing
-from datasets.errors import UserError, shown
-from datasets.manifest import SPLITS
-from datasets.parquet_table import is_parquet, load, text_and_numbers
+from chorale.datasets.base import DatasetInfo, track_table
+from chorale.datasets.config import config
+from chorale.datasets.csv_table import LOG, QUIET, read_columns, read_header, refuse_missing
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.manifest import SPLITS
+from chorale.datasets.parquet_table import is_parquet, load, text_and_numbers
 
 INFO = DatasetInfo(
     name="table",

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from datasets import pipelines, programs
-from datasets.config import config as config_class
-from datasets.errors import UserError
+from chorale.datasets import pipelines, programs
+from chorale.datasets.config import config as config_class
+from chorale.datasets.errors import UserError
 
 VERSION = 1
 

@@ -9,9 +9,9 @@ import numpy as np
 import scipy.fft
 from pydantic import Field
 
-from datasets.config import config as config_class
-from datasets.scale import Scale, mel_scale
-from datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
+from chorale.datasets.config import config as config_class
+from chorale.datasets.scale import Scale, mel_scale
+from chorale.datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
 

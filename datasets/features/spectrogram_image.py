@@ -9,9 +9,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from datasets import magma
-from datasets.config import config as config_class
-from datasets.spectrum import TOP_DB, Floats, MelConfig, mel_spectrogram, power_to_db
+from chorale.datasets import magma
+from chorale.datasets.config import config as config_class
+from chorale.datasets.spectrum import TOP_DB, Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
 

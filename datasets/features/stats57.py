@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from datasets import descriptors
-from datasets.config import config as config_class
-from datasets.spectrum import Floats
-from datasets.stats_names import STATS57
+from chorale.datasets import descriptors
+from chorale.datasets.config import config as config_class
+from chorale.datasets.spectrum import Floats
+from chorale.datasets.stats_names import STATS57
 
 VERSION = 1
 
@@ -56,7 +56,7 @@ def extract(waveform: Floats, config: Config) -> Floats:
     https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification; by the
     definitions of librosa 0.11 and its defaults.
     """
-    from datasets.hpss import hpss  # imports numba
+    from chorale.datasets.hpss import hpss  # imports numba
 
     rate = config.sample_rate
     spectrum = descriptors.stft(waveform)

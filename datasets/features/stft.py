@@ -9,9 +9,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from datasets.config import config as config_class
-from datasets.scale import Scale, linear_scale
-from datasets.spectrum import Floats, frame_count, power_to_db, spectra
+from chorale.datasets.config import config as config_class
+from chorale.datasets.scale import Scale, linear_scale
+from chorale.datasets.spectrum import Floats, frame_count, power_to_db, spectra
 
 VERSION = 1
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.synthesis import percussion
-from datasets.synthesis.effects import Equaliser
-from datasets.synthesis.grooves import Genre, Groove, Mix
-from datasets.synthesis.timbres import ROLES, TIMBRES, Timbre, variant
+from chorale.datasets.synthesis import percussion
+from chorale.datasets.synthesis.effects import Equaliser
+from chorale.datasets.synthesis.grooves import Genre, Groove, Mix
+from chorale.datasets.synthesis.timbres import ROLES, TIMBRES, Timbre, variant
 
 STRENGTH = 0.35
 """How far artists differ from what is usual, in everything that makes their sound."""

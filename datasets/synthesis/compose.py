@@ -5,10 +5,10 @@
 
 import numpy as np
 
-from datasets import plugins
-from datasets.synthesis import artists, genres, mixdown, piece
-from datasets.synthesis.grooves import Genre
-from datasets.synthesis.voices import Signal
+from chorale.datasets import plugins
+from chorale.datasets.synthesis import artists, genres, mixdown, piece
+from chorale.datasets.synthesis.grooves import Genre
+from chorale.datasets.synthesis.voices import Signal
 
 
 def rules(genre: str) -> Genre:

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from datasets import plugins
-from datasets.atomic import atomic
-from datasets.errors import UserError
-from datasets.synthesis import genres
-from datasets.synthesis.voices import SAMPLE_RATE
+from chorale.datasets import plugins
+from chorale.datasets.atomic import atomic
+from chorale.datasets.errors import UserError
+from chorale.datasets.synthesis import genres
+from chorale.datasets.synthesis.voices import SAMPLE_RATE
 
 VERSION = 1
 """Raised whenever the same seed no longer gives the same samples."""
@@ -139,7 +139,7 @@ def make(
 def write(song: Song, folder: Path, seed: int, clip_s: float) -> None:
     """Composes one song and writes it as 16-bit PCM, wholly or not at all."""
     # scipy takes a second to import, and a corpus that is there already needs none of it
-    from datasets.synthesis import compose
+    from chorale.datasets.synthesis import compose
 
     samples = compose.track(
         seed=seed, genre=song.genre, artist=song.artist, number=song.number, clip_s=clip_s

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import lfilter
 
-from datasets.synthesis.voices import SAMPLE_RATE, Signal
+from chorale.datasets.synthesis.voices import SAMPLE_RATE, Signal
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.synthesis import rhythm, scales
-from datasets.synthesis.scales import Chord
+from chorale.datasets.synthesis import rhythm, scales
+from chorale.datasets.synthesis.scales import Chord
 
 _DEGREES = {"R": 0, "3": 1, "5": 2, "7": 3}
 _DYADS = {"p": (0, 7), "q": (0, 9)}

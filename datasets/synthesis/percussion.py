@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from datasets.synthesis.voices import SAMPLE_RATE, Signal
+from chorale.datasets.synthesis.voices import SAMPLE_RATE, Signal
 
 
 @dataclass(frozen=True)

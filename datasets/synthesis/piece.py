@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.synthesis import parts, scales
-from datasets.synthesis.artists import Artist
-from datasets.synthesis.grooves import Groove
-from datasets.synthesis.parts import Bar, Note
-from datasets.synthesis.rhythm import Clock
+from chorale.datasets.synthesis import parts, scales
+from chorale.datasets.synthesis.artists import Artist
+from chorale.datasets.synthesis.grooves import Groove
+from chorale.datasets.synthesis.parts import Bar, Note
+from chorale.datasets.synthesis.rhythm import Clock
 
 SECTION_BARS = 8
 SECTIONS = (

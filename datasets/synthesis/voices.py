@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.synthesis.timbres import Timbre
+from chorale.datasets.synthesis.timbres import Timbre
 
 SAMPLE_RATE = 22_050
 Signal = NDArray[np.float64]

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import (
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from lightning_models.layers import Classifier, dense, pool_frames
+from chorale.lightning_models.layers import Classifier, dense, pool_frames
 
 if TYPE_CHECKING:
-    from lightning_models.module import GenreClassifier
+    from chorale.lightning_models.module import GenreClassifier
 
 FEATURES = ("spectrogram_image", "mel", "mfcc", "stft")
 
@@ -187,6 +187,6 @@ def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
 
 def module_class() -> type["GenreClassifier"]:
     """How it is trained (see `lightning_models.base.Architecture`)."""
-    from lightning_models.reconstruction import Reconstructing
+    from chorale.lightning_models.reconstruction import Reconstructing
 
     return Reconstructing

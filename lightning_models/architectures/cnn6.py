@@ -12,14 +12,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import (
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from lightning_models.layers import Classifier, conv_norm, dense
+from chorale.lightning_models.layers import Classifier, conv_norm, dense
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
 

@@ -11,14 +11,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import (
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from lightning_models.layers import AttentionPool, Classifier, conv_norm, pool_frames
+from chorale.lightning_models.layers import AttentionPool, Classifier, conv_norm, pool_frames
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
 

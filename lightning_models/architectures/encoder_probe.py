@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import CategoricalDistribution, FloatDistribution
-from lightning_models.layers import AttentionPool, Classifier
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import CategoricalDistribution, FloatDistribution
+from chorale.lightning_models.layers import AttentionPool, Classifier
 
 FEATURES = ("encoder",)
 

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Link, Space
-from lightning_models.distributions import (
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Link, Space
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from lightning_models.layers import Classifier, n_values, soft_clip
+from chorale.lightning_models.layers import Classifier, n_values, soft_clip
 
 FEATURES = ("stats518", "stats57", "table")
 

@@ -13,11 +13,11 @@ import torchvision
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import FloatDistribution, IntDistribution
-from lightning_models.layers import Classifier
-from lightning_models.pretrained import NO_WEIGHTS, load_into, tensors
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import FloatDistribution, IntDistribution
+from chorale.lightning_models.layers import Classifier
+from chorale.lightning_models.pretrained import NO_WEIGHTS, load_into, tensors
 
 FEATURES = ("mel", "spectrogram_image", "stft", "mfcc")
 HEAVY = True

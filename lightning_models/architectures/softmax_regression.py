@@ -12,10 +12,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import CategoricalDistribution, FloatDistribution
-from lightning_models.layers import Classifier, n_values, soft_clip
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import CategoricalDistribution, FloatDistribution
+from chorale.lightning_models.layers import Classifier, n_values, soft_clip
 
 FEATURES = ("stats518", "stats57", "table")
 

@@ -16,14 +16,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.config import config
-from lightning_models.base import InputShape, Space
-from lightning_models.distributions import (
+from chorale.datasets.config import config
+from chorale.lightning_models.base import InputShape, Space
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from lightning_models.layers import Classifier, conv_norm
+from chorale.lightning_models.layers import Classifier, conv_norm
 
 FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
 

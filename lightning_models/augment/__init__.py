@@ -4,6 +4,6 @@
 `standardised` those that `GenreClassifier` applies to what its network is about to see.
 """
 
-from lightning_models.augment.standardised import mixup, spec_augment
+from chorale.lightning_models.augment.standardised import mixup, spec_augment
 
 __all__ = ["mixup", "spec_augment"]

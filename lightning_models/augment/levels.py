@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.errors import UserError
-from datasets.scale import MIN_DB, Scale
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.datasets.scale import MIN_DB, Scale
+from chorale.lightning_models.train_config import TrainConfig
 
 NOISE_RANGE_DB = 20.0
 """A noisy crop's ratio of signal to noise is at most so much above the lowest."""

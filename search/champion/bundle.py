@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasets.config import config, read
-from datasets.errors import UserError
-from search.paths import BundlePaths
+from chorale.datasets.config import config, read
+from chorale.datasets.errors import UserError
+from chorale.search.paths import BundlePaths
 
 VERSION = 1
 """Of the manifest's layout; a bundle of a later one is refused."""

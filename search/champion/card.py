@@ -6,7 +6,7 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.0399
 from collections.abc import Mapping
 from typing import Any
 
-from search.report import headline
+from chorale.search.report import headline
 
 
 def model_card(report: Mapping[str, Any], *, licence: str) -> str:

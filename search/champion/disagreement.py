@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from search.base import Floats, Proba
+from chorale.search.base import Floats, Proba
 
 USUAL = 0.99
 """Of so large a share of development tracks nothing is said; the others are strange, too."""

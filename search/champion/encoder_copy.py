@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from datasets import features, plugins
-from datasets.config import read
-from datasets.errors import UserError
-from search.champion.writing import copy_file
-from search.paths import BundlePaths
+from chorale.datasets import features, plugins
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError
+from chorale.search.champion.writing import copy_file
+from chorale.search.paths import BundlePaths
 
 ENCODER = "encoder"
 """The feature set that needs a file of its own."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from datasets.spectrum import hann
+from chorale.datasets.spectrum import hann
 
 
 class PowerSpectrum(nn.Module):

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.stats import norm
 
-from datasets.config import config
-from search.base import Groups, Labels, Proba, check_rows
-from search.evaluate import group_draws, per_class
-from search.selection import group_error
+from chorale.datasets.config import config
+from chorale.search.base import Groups, Labels, Proba, check_rows
+from chorale.search.evaluate import group_draws, per_class
+from chorale.search.selection import group_error
 
 N_DRAWS = 2_000
 POWER = 0.8

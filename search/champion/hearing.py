@@ -12,8 +12,8 @@ import torch
 from scipy.fft import dct
 from torch import Tensor, nn
 
-from datasets.spectrum import AMIN, TOP_DB, mel_filters
-from search.champion.fourier_graph import PowerSpectrum
+from chorale.datasets.spectrum import AMIN, TOP_DB, mel_filters
+from chorale.search.champion.fourier_graph import PowerSpectrum
 
 
 class Mel(nn.Module):

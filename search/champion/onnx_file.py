@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datasets.atomic import atomic
-from datasets.errors import UserError
-from search.champion.predictor import Predictor
-from search.champion.whole import Whole
+from chorale.datasets.atomic import atomic
+from chorale.datasets.errors import UserError
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.whole import Whole
 
 OPSET = 18
 INPUT, OUTPUTS = "waveform", ("proba", "each")

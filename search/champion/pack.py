@@ -11,22 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from datasets import catalog, plugins
-from datasets.atomic import write_text
-from datasets.errors import UserError
-from search import fitted_file
-from search.base import Model
-from search.champion.bundle import Bundle, Network
-from search.champion.card import model_card
-from search.champion.disagreement import usual_limit
-from search.champion.encoder_copy import with_encoder
-from search.champion.writing import copy_file, write_bundle, write_manifest
-from search.combine import read_member
-from search.config import SweepConfig
-from search.finalists import Job
-from search.paths import BundlePaths
-from search.report import headline
-from search.truth import Truth
+from chorale.datasets import catalog, plugins
+from chorale.datasets.atomic import write_text
+from chorale.datasets.errors import UserError
+from chorale.search import fitted_file
+from chorale.search.base import Model
+from chorale.search.champion.bundle import Bundle, Network
+from chorale.search.champion.card import model_card
+from chorale.search.champion.disagreement import usual_limit
+from chorale.search.champion.encoder_copy import with_encoder
+from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
+from chorale.search.combine import read_member
+from chorale.search.config import SweepConfig
+from chorale.search.finalists import Job
+from chorale.search.paths import BundlePaths
+from chorale.search.report import headline
+from chorale.search.truth import Truth
 
 
 @dataclass(frozen=True)

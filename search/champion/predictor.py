@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets import audio, features, plugins
-from datasets.config import read
-from lightning_models import checkpoint
-from lightning_models.datamodule import MemoryFrames, Tracks
-from lightning_models.module import GenreClassifier
-from lightning_models.predict import predict
-from search import ensembles, fitted_file
-from search.base import Model, Said, View
-from search.calibration import calibrate
-from search.champion.bundle import Bundle, Network, damaged
-from search.champion.disagreement import disagreement, entropy
-from search.champion.embedding import embedding
-from search.conformal import Conformal
+from chorale.datasets import audio, features, plugins
+from chorale.datasets.config import read
+from chorale.lightning_models import checkpoint
+from chorale.lightning_models.datamodule import MemoryFrames, Tracks
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.predict import predict
+from chorale.search import ensembles, fitted_file
+from chorale.search.base import Model, Said, View
+from chorale.search.calibration import calibrate
+from chorale.search.champion.bundle import Bundle, Network, damaged
+from chorale.search.champion.disagreement import disagreement, entropy
+from chorale.search.champion.embedding import embedding
+from chorale.search.conformal import Conformal
 
 Waveform = NDArray[np.float32]
 

@@ -12,8 +12,8 @@ import logging
 import tempfile
 from pathlib import Path
 
-from datasets.atomic import atomic
-from datasets.errors import UserError
+from chorale.datasets.atomic import atomic
+from chorale.datasets.errors import UserError
 
 EARS = "ears."
 """How the names of what hears begin (see `search.champion.whole.Whole`)."""

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datasets.atomic import atomic, rename_synced, write_json
-from datasets.config import config, read
-from datasets.errors import UserError
-from search.champion.bundle import Bundle
-from search.paths import ChampionPaths
+from chorale.datasets.atomic import atomic, rename_synced, write_json
+from chorale.datasets.config import config, read
+from chorale.datasets.errors import UserError
+from chorale.search.champion.bundle import Bundle
+from chorale.search.paths import ChampionPaths
 
 
 @config

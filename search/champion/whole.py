@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.errors import UserError
-from lightning_models.module import GenreClassifier
-from lightning_models.windows import NEGLIGIBLE
-from search.base import SMALLEST_PROBA, Model
-from search.calibration import SMALLEST
-from search.champion.bundle import Manifest, Network
-from search.champion.hearing import CANNOT, HEARING
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.windows import NEGLIGIBLE
+from chorale.search.base import SMALLEST_PROBA, Model
+from chorale.search.calibration import SMALLEST
+from chorale.search.champion.bundle import Manifest, Network
+from chorale.search.champion.hearing import CANNOT, HEARING
 
 Combine = Callable[[Model], nn.Module]
 

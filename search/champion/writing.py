@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.atomic import atomic, rename_synced, write_json
-from search.champion.bundle import VERSION, Bundle, damaged, file_digest
-from search.paths import BundlePaths
+from chorale.datasets.atomic import atomic, rename_synced, write_json
+from chorale.search.champion.bundle import VERSION, Bundle, damaged, file_digest
+from chorale.search.paths import BundlePaths
 
 
 def write_bundle(destination: Path, fill: Callable[[BundlePaths], None]) -> Bundle:

@@ -5,7 +5,7 @@ from statistics import median
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 ROW, TOP = 28, 30
 

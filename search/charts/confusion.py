@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 LEAST, MOST = 11, 46
 """Sides of a cell in pixels."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 COLUMNS, TALL, GAP, LEFT = 3, 136, 28, 44
 MOST = 120

@@ -6,7 +6,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 ROW, TOP = 27, 34
 COLOURS = {"chosen": svg.ORANGE, "ensemble": svg.BLUE, "single": svg.GREEN, "baseline": svg.MUTED}

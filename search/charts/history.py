@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 LEFT, TOP, TALL = 54, 34, 280
 STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}

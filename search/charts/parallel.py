@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 TOP, TALL, LANE = 46, 250, 30
 GOLDEN = 0.618034

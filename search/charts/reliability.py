@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 SIDE, TOP, LEFT, GAP, BARS = 350, 34, 52, 92, 52
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from search.charts import svg
+from chorale.search.charts import svg
 
 LEFT, RIGHT, TOP, TALL = 54, 14, 44, 250
 COST_TOP, COST_TALL = TOP + TALL + 62, 46

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from search.commands.champion_words import known_champions
-from search.commands.study_words import console, study_words
+from chorale.search.commands.champion_words import known_champions
+from chorale.search.commands.study_words import console, study_words
 
 HELP = """\
 usage: chorale champion promote STUDY [--as NAME] [--reason TEXT] [--runs FOLDER] [--store URL]
@@ -21,8 +21,8 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from search.champion.shelf import Shelf
-    from search.commands.export import packed
+    from chorale.search.champion.shelf import Shelf
+    from chorale.search.commands.export import packed
 
     given = study_words(words, options=["as", "reason"])
     study = given.named("champion promote")

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from search.commands.champion_words import ABOUT, champion_words
-from search.commands.study_words import console
+from chorale.search.commands.champion_words import ABOUT, champion_words
+from chorale.search.commands.study_words import console
 
 HELP = f"""\
 usage: chorale champion rollback [NAME] [--reason TEXT] [--runs FOLDER]

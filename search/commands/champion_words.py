@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.errors import UserError, unknown
-from search.commands.study_words import split_words
-from search.paths import Runs
+from chorale.datasets.errors import UserError, unknown
+from chorale.search.commands.study_words import split_words
+from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
-    from search.champion.shelf import Shelf
+    from chorale.search.champion.shelf import Shelf
 
 ABOUT = (
     "NAME is a nightly file's, or what its `champion` says; it may be left out where there is one."
@@ -28,7 +28,7 @@ class ChampionWords:
     @property
     def shelf(self) -> "Shelf":
         """Its bundles."""
-        from search.champion.shelf import Shelf
+        from chorale.search.champion.shelf import Shelf
 
         return Shelf(self.runs.champion(self.name))
 

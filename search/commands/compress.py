@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.errors import UserError
-from search.commands.study_words import StudyWords, console, study_words
+from chorale.datasets.errors import UserError
+from chorale.search.commands.study_words import StudyWords, console, study_words
 
 if TYPE_CHECKING:
-    from search.champion.compress.ending import Wanted
+    from chorale.search.champion.compress.ending import Wanted
 
 TARGET_MS = 30.0
 TRIALS = 12
@@ -50,8 +50,8 @@ def run(words: Sequence[str]) -> int:
     if trials != int(trials):
         raise UserError(f"--trials must be a whole number, but got {trials:g}; try --trials 12")
 
-    from search.bucket import carried
-    from search.champion.compress.run import compress, student_name
+    from chorale.search.bucket import carried
+    from chorale.search.champion.compress.run import compress, student_name
 
     wanted = _wanted(given, name, dotted, target_ms=target_ms, trials=int(trials))
     sweep = wanted.packed.sweep
@@ -64,7 +64,7 @@ def run(words: Sequence[str]) -> int:
                 wanted, console=console(), take_over="take-over" in given.flags
             )
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        from search import interrupts
+        from chorale.search import interrupts
 
         if isinstance(error, KeyboardInterrupt) or interrupts.received():
             console().print(f"\nInterrupted; what has ended is kept. Go on with:  {again}")
@@ -75,8 +75,8 @@ def run(words: Sequence[str]) -> int:
 
 def show(found: Mapping[str, Any]) -> None:
     """The table, what was chosen, and what to type next."""
-    from search.champion.compress.card import headline
-    from search.champion.compress.variants import table
+    from chorale.search.champion.compress.card import headline
+    from chorale.search.champion.compress.variants import table
 
     out = console()
     out.print(table(found))
@@ -101,8 +101,8 @@ def _again(kept: Path, to: Path | None, *, trials: int) -> dict[str, Any] | None
     """
     if not kept.is_file():
         return None
-    from search.champion.bundle import Bundle
-    from search.champion.writing import copy_bundle
+    from chorale.search.champion.bundle import Bundle
+    from chorale.search.champion.writing import copy_bundle
 
     try:
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -121,12 +121,12 @@ def _again(kept: Path, to: Path | None, *, trials: int) -> dict[str, Any] | None
 def _wanted(
     given: StudyWords, name: str, dotted: Sequence[str], *, target_ms: float, trials: int
 ) -> "Wanted":
-    from datasets.config import plain, read
-    from search import yaml_file
-    from search.champion.compress.ending import Wanted
-    from search.commands.ensemble import sweep_of
-    from search.commands.export import collected
-    from search.config import SweepConfig
+    from chorale.datasets.config import plain, read
+    from chorale.search import yaml_file
+    from chorale.search.champion.compress.ending import Wanted
+    from chorale.search.commands.ensemble import sweep_of
+    from chorale.search.commands.export import collected
+    from chorale.search.config import SweepConfig
 
     sweep = sweep_of(given, name)
     if dotted:
@@ -143,12 +143,12 @@ def _study_of(given: StudyWords, name: str) -> str:
     Raises:
         UserError: it is a bundle's folder, or there is no such champion.
     """
-    from search.commands.export import champion_of, current
-    from search.paths import BundlePaths
+    from chorale.search.commands.export import champion_of, current
+    from chorale.search.paths import BundlePaths
 
     manifest = BundlePaths(Path(name).expanduser()).manifest
     if manifest.is_file():
-        from search.champion.bundle import Bundle
+        from chorale.search.champion.bundle import Bundle
 
         study = Bundle.open(Path(name).expanduser()).manifest.study
         raise UserError(

@@ -8,9 +8,9 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from datasets.errors import UserError
-from search.commands.serving import HOST, port_of, port_taken, wait
-from search.commands.study_words import study_words
+from chorale.datasets.errors import UserError
+from chorale.search.commands.serving import HOST, port_of, port_taken, wait
+from chorale.search.commands.study_words import study_words
 
 HELP = """\
 usage: chorale dashboard STUDY [--port N] [--runs FOLDER] [--store URL]
@@ -49,7 +49,7 @@ def run(words: Sequence[str]) -> int:
             "optuna-dashboard is not installed; type: pip install 'chorale[dashboard]', or: "
             "pip install optuna-dashboard"
         ) from None
-    from search.ledger.optuna_view import open_view
+    from chorale.search.ledger.optuna_view import open_view
 
     storage = open_view(given.options.get("store") or given.runs.ledger_url)
     try:

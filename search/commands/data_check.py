@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from search.config import SweepConfig
+    from chorale.search.config import SweepConfig
 
 HELP = """\
 usage: chorale data check NAME [--key value ...] [--csv FILE]
@@ -37,8 +37,8 @@ def run(words: Sequence[str]) -> int:
         return 0
     from rich.console import Console
 
-    from datasets.atomic import write_text
-    from search.commands.sweep_words import named_sweep
+    from chorale.datasets.atomic import write_text
+    from chorale.search.commands.sweep_words import named_sweep
 
     named = named_sweep(words, command="data check", own=["csv"])
     csv = named.own.get("csv")
@@ -55,14 +55,14 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     Raises:
         UserError, ClusterError: the data is not there, or the sweep file has problems.
     """
-    from datasets import faults, leaks
-    from datasets.errors import UserError
-    from datasets.source import source_of
-    from datasets.split import make_split
-    from search.prepare import read_tracks, same_recordings, survey
-    from search.progress import Progress
-    from search.resolve import resolve
-    from search.workers import workers
+    from chorale.datasets import faults, leaks
+    from chorale.datasets.errors import UserError
+    from chorale.datasets.source import source_of
+    from chorale.datasets.split import make_split
+    from chorale.search.prepare import read_tracks, same_recordings, survey
+    from chorale.search.progress import Progress
+    from chorale.search.resolve import resolve
+    from chorale.search.workers import workers
 
     resolved = resolve(sweep, where=where)
     progress = Progress(console)

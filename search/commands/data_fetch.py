@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import catalog, plugins
-from datasets.errors import UserError, unknown
-from datasets.fetch import chosen, fetch
+from chorale.datasets import catalog, plugins
+from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.fetch import chosen, fetch
 
 HELP = """\
 usage: chorale data fetch NAME --root FOLDER [--part PART]
@@ -27,7 +27,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     from rich.console import Console
 
-    from search.commands.data_fetch_display import FetchDisplay
+    from chorale.search.commands.data_fetch_display import FetchDisplay
 
     given = _read(words)
     info = plugins.load(catalog, given.name, kind="dataset").INFO

@@ -16,8 +16,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from datasets.disk import size_text
-from search.progress import duration
+from chorale.datasets.disk import size_text
+from chorale.search.progress import duration
 
 PAUSE_S = 5.0
 """Between two lines in a log."""

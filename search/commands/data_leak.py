@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.config import SweepConfig
-    from search.protocols import Claims
+    from chorale.search.config import SweepConfig
+    from chorale.search.protocols import Claims
 
 HELP = """\
 usage: chorale data leak NAME [--key value ...]
@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     from rich.console import Console
 
-    from search.commands.sweep_words import named_sweep
+    from chorale.search.commands.sweep_words import named_sweep
 
     named = named_sweep(words, command="data leak", feature="mfcc")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -56,13 +56,13 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
     import numpy as np
     from rich.console import Console
 
-    from datasets.feature_store import FeatureStore
-    from datasets.leaks import KINDS
-    from search.prepare import prepare
-    from search.progress import Progress
-    from search.protocols import claims
-    from search.resolve import resolve
-    from search.workers import workers
+    from chorale.datasets.feature_store import FeatureStore
+    from chorale.datasets.leaks import KINDS
+    from chorale.search.prepare import prepare
+    from chorale.search.progress import Progress
+    from chorale.search.protocols import claims
+    from chorale.search.resolve import resolve
+    from chorale.search.workers import workers
 
     # leaks are what is looked for here, so they stop nothing
     tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=KINDS))

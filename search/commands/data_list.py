@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from datasets import catalog, plugins
-from datasets.base import DatasetInfo
-from datasets.errors import UserError
-from datasets.fetch import by_hand, part_names
+from chorale.datasets import catalog, plugins
+from chorale.datasets.base import DatasetInfo
+from chorale.datasets.errors import UserError
+from chorale.datasets.fetch import by_hand, part_names
 
 HELP = """\
 usage: chorale data list [--json]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cluster.verdicts import Check
+    from chorale.cluster.verdicts import Check
 
 HELP = """\
 usage: chorale doctor [--address A] [--runs FOLDER] [--allow-no-token] [--json]
@@ -33,12 +33,12 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from cluster.addresses import is_remote
-    from cluster.connect import AUTO
-    from cluster.doctor import all_ok, examine
-    from cluster.environment import in_job
-    from datasets.errors import UserError
-    from search.commands.study_words import study_words
+    from chorale.cluster.addresses import is_remote
+    from chorale.cluster.connect import AUTO
+    from chorale.cluster.doctor import all_ok, examine
+    from chorale.cluster.environment import in_job
+    from chorale.datasets.errors import UserError
+    from chorale.search.commands.study_words import study_words
 
     given = study_words(words, options=["address"], flags=["json", "allow-no-token"])
     if given.study is not None:
@@ -60,10 +60,10 @@ def run(words: Sequence[str]) -> int:
 
 def _send(address: str, words: Sequence[str], *, allow_no_token: bool) -> int:
     """Lets the doctor look from inside the cluster."""
-    from cluster.jobs import BETWEEN, Jobs
-    from cluster.parcel import pack
-    from search.commands.job_words import follow
-    from search.commands.submit import PACKAGES
+    from chorale.cluster.jobs import BETWEEN, Jobs
+    from chorale.cluster.parcel import pack
+    from chorale.search.commands.job_words import follow
+    from chorale.search.commands.submit import PACKAGES
 
     rest, kept = list(words), []
     while rest:
@@ -76,7 +76,9 @@ def _send(address: str, words: Sequence[str], *, allow_no_token: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="chorale-") as folder:
         parcel = pack(PACKAGES, {}, Path(folder))
         name = f"doctor{BETWEEN}{secrets.token_hex(3)}"  # no study can be called so
-        job = jobs.submit(name, ["python", "-m", "search", "doctor", *kept], folder=parcel.folder)
+        job = jobs.submit(
+            name, ["python", "-m", "chorale.search", "doctor", *kept], folder=parcel.folder
+        )
     return follow(jobs, job)
 
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.commands.study_words import StudyWords, console, study_words
+from chorale.search.commands.study_words import StudyWords, console, study_words
 
 if TYPE_CHECKING:
-    from search.baselines import Baseline
-    from search.combine import Member
-    from search.config import SweepConfig
-    from search.store import Ledger
-    from search.truth import Truth
+    from chorale.search.baselines import Baseline
+    from chorale.search.combine import Member
+    from chorale.search.config import SweepConfig
+    from chorale.search.store import Ledger
+    from chorale.search.truth import Truth
 
 HELP = """\
 usage: chorale ensemble STUDY [--members N] [--kinds A,B,...] [--kind KIND] [--baselines auto|none]
@@ -39,8 +39,8 @@ def run(words: Sequence[str]) -> int:
         return 0
     given = study_words(words, options=KEYS)
     name = given.named("ensemble")
-    from search.bucket import carried
-    from search.store import Ledger
+    from chorale.search.bucket import carried
+    from chorale.search.store import Ledger
 
     sweep = sweep_of(given, name)
     report = report_of(sweep)
@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> int:
             found = rebuild(sweep, ledger, report)
         finally:
             ledger.close()
-    from search.report import show
+    from chorale.search.report import show
 
     show(found, console(), folder=str(sweep.paths.root))
     console().print(found["selection"]["reason"])
@@ -70,10 +70,10 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
         UserError: no finalist came to its end, the bank holds none of them, or a group is on two
             sides of the split.
     """
-    from datasets.atomic import write_json
-    from search.cautions import refuse_leaks
-    from search.judge import judge_bank
-    from search.report import READABLE, readable, renew
+    from chorale.datasets.atomic import write_json
+    from chorale.search.cautions import refuse_leaks
+    from chorale.search.judge import judge_bank
+    from chorale.search.report import READABLE, readable, renew
 
     truth = truth_of_study(sweep)
     refuse_leaks(truth, by=sweep.split.by)
@@ -93,10 +93,10 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
 
 
 def sweep_of(given: StudyWords, name: str) -> "SweepConfig":
-    from datasets.config import listed
-    from datasets.errors import UserError
-    from search import config, yaml_file
-    from search.resolve import ensemble_problems
+    from chorale.datasets.config import listed
+    from chorale.datasets.errors import UserError
+    from chorale.search import config, yaml_file
+    from chorale.search.resolve import ensemble_problems
 
     file = given.runs.study(name).sweep_yaml
     if not file.is_file():
@@ -119,7 +119,7 @@ def sweep_of(given: StudyWords, name: str) -> "SweepConfig":
 
 
 def report_of(sweep: "SweepConfig") -> dict[str, Any]:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     try:
         found: dict[str, Any] = json.loads(sweep.paths.report_json.read_text(encoding="utf-8"))
@@ -133,17 +133,17 @@ def report_of(sweep: "SweepConfig") -> dict[str, Any]:
 
 def truth_of_study(sweep: "SweepConfig") -> "Truth":
     """What the study keeps; of a study that keeps none, from its dataset."""
-    from search.truth import read_truth, truth_of, write_truth
+    from chorale.search.truth import read_truth, truth_of, write_truth
 
     if (kept := read_truth(sweep.paths)) is not None:
         return kept
     from dataclasses import replace
 
-    from datasets.errors import UserError
-    from search.prepare import prepare
-    from search.progress import Progress
-    from search.resolve import resolve
-    from search.workers import workers
+    from chorale.datasets.errors import UserError
+    from chorale.search.prepare import prepare
+    from chorale.search.progress import Progress
+    from chorale.search.resolve import resolve
+    from chorale.search.workers import workers
 
     resolved = resolve(sweep, where=str(sweep.paths.sweep_yaml))
     nowhere = replace(sweep.cluster, address="none")
@@ -163,9 +163,9 @@ def _members(
     sweep: "SweepConfig", truth: "Truth", ledger: "Ledger", left_out: list[str]
 ) -> "list[Member]":
     """Every finalist that was trained on every fold; `left_out` gains a line for each other."""
-    from datasets.errors import UserError
-    from search.finalists import STAGE, Job
-    from search.pool import read_members
+    from chorale.datasets.errors import UserError
+    from chorale.search.finalists import STAGE, Job
+    from chorale.search.pool import read_members
 
     jobs: dict[int, list[Job]] = {}
     for key, row in ledger.rows(sweep.name, STAGE).items():
@@ -194,9 +194,9 @@ def _baselines(
     sweep: "SweepConfig", truth: "Truth", known: Mapping[str, Any], left_out: list[str]
 ) -> "list[Baseline]":
     """Those whose predictions the study keeps; `left_out` gains a line for each that is unfit."""
-    from datasets.errors import UserError
-    from search import bank
-    from search.baselines import Baseline
+    from chorale.datasets.errors import UserError
+    from chorale.search import bank
+    from chorale.search.baselines import Baseline
 
     split = truth.split
     expected = {"out_of_fold": split.development_ids, "test": split.test_ids}

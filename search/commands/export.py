@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.errors import UserError
-from search.commands.study_words import StudyWords, console, study_words
-from search.paths import Runs
+from chorale.datasets.errors import UserError
+from chorale.search.commands.study_words import StudyWords, console, study_words
+from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
-    from search.champion.bundle import Bundle
-    from search.champion.pack import Packed
-    from search.champion.shelf import Shelf
-    from search.config import SweepConfig
+    from chorale.search.champion.bundle import Bundle
+    from chorale.search.champion.pack import Packed
+    from chorale.search.champion.shelf import Shelf
+    from chorale.search.config import SweepConfig
 
 CHAMPIONS = "champions"
 """Before a champion's name, where a study has the same."""
@@ -62,13 +62,13 @@ def run(words: Sequence[str]) -> int:
 
 
 def _export_onnx(bundle: "Bundle", to: Path, *, small: bool) -> None:
-    from search.champion.onnx_file import export_onnx, whole_of
-    from search.champion.predictor import Predictor
+    from chorale.search.champion.onnx_file import export_onnx, whole_of
+    from chorale.search.champion.predictor import Predictor
 
     whole = whole_of(Predictor(bundle))
     export_onnx(whole, to)
     if small:
-        from search.champion.quantise import quantise
+        from chorale.search.champion.quantise import quantise
 
         quantise(to, to)
     console().print(
@@ -78,7 +78,7 @@ def _export_onnx(bundle: "Bundle", to: Path, *, small: bool) -> None:
 
 def champion_of(runs: Runs, name: str) -> "Shelf | None":
     """The champions called `name`, or champions/NAME; None where a study is meant."""
-    from search.champion.shelf import Shelf
+    from chorale.search.champion.shelf import Shelf
 
     plain = name.removeprefix(f"{CHAMPIONS}/")
     paths = runs.champion(plain)
@@ -93,7 +93,7 @@ def export_champion(shelf: "Shelf", name: str, to: Path | None) -> "Bundle":
     Raises:
         UserError: there is none, it is damaged, or it is not said where to.
     """
-    from search.champion.writing import copy_bundle
+    from chorale.search.champion.writing import copy_bundle
 
     bundle = current(shelf, name)
     if to is None:
@@ -125,7 +125,7 @@ def packed(given: StudyWords, name: str) -> "Bundle":
     Raises:
         UserError: as `export`.
     """
-    from search.champion.bundle import Bundle
+    from chorale.search.champion.bundle import Bundle
 
     paths = given.runs.study(name)
     manifest, report = paths.bundle.manifest, paths.report_json
@@ -141,8 +141,8 @@ def export(given: StudyWords, name: str, to: Path | None) -> "Bundle":
     Raises:
         UserError: there is no such study, it is not finished, or parts of it are missing.
     """
-    from search.champion.pack import pack
-    from search.commands.ensemble import sweep_of
+    from chorale.search.champion.pack import pack
+    from chorale.search.commands.ensemble import sweep_of
 
     sweep = sweep_of(given, name)
     return pack(collected(given, sweep), sweep.paths.bundle.root if to is None else to)
@@ -154,8 +154,8 @@ def collected(given: StudyWords, sweep: "SweepConfig") -> "Packed":
     Raises:
         UserError: as `export`.
     """
-    from search.champion.pack import collect
-    from search.commands.ensemble import report_of, truth_of_study
+    from chorale.search.champion.pack import collect
+    from chorale.search.commands.ensemble import report_of, truth_of_study
 
     report = report_of(sweep)
     ledger = given.open()

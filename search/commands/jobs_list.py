@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 
-from search.commands.job_words import OPTIONS, job_words
+from chorale.search.commands.job_words import OPTIONS, job_words
 
 HELP = f"""\
 usage: chorale jobs list [--address URL] [--allow-no-token] [--json]
@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     given = job_words(words, flags=["json"])
     if given.name is not None:
@@ -43,8 +43,8 @@ def run(words: Sequence[str]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from search.commands.study_words import console
-    from search.progress import duration
+    from chorale.search.commands.study_words import console
+    from chorale.search.progress import duration
 
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("job", "study", "state", "exit code", "began (UTC)", "took"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search.commands.job_words import OPTIONS, follow, job_words
+from chorale.search.commands.job_words import OPTIONS, follow, job_words
 
 HELP = f"""\
 usage: chorale jobs logs NAME [--follow] [--address URL] [--allow-no-token]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search.commands.job_words import OPTIONS, job_words
+from chorale.search.commands.job_words import OPTIONS, job_words
 
 HELP = f"""\
 usage: chorale jobs stop NAME [--address URL] [--allow-no-token]

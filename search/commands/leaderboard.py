@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.commands.study_words import about, console, study_words
+from chorale.search.commands.study_words import about, console, study_words
 
 if TYPE_CHECKING:
-    from search.leaderboard import Line
+    from chorale.search.leaderboard import Line
 
 HELP = """\
 usage: chorale leaderboard STUDY [--top N] [--csv FILE] [--runs FOLDER] [--store URL]
@@ -28,8 +28,8 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from datasets.atomic import write_text
-    from search.leaderboard import leaderboard, to_csv
+    from chorale.datasets.atomic import write_text
+    from chorale.search.leaderboard import leaderboard, to_csv
 
     given = study_words(words, options=["top", "csv"])
     top = _number(given.options.get("top"))
@@ -57,7 +57,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _number(text: str | None) -> int | None:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     if text is None:
         return None
@@ -72,7 +72,7 @@ def _show(lines: Sequence["Line"], objective: str, second: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from search.progress import COLOURS, WORDS
+    from chorale.search.progress import COLOURS, WORDS
 
     if not lines:
         console().print("No trial is over yet.")

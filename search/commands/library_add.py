@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.errors import UserError
-from search.commands.library_words import absolute, bundle_of, library_paths
-from search.commands.study_words import split_words
+from chorale.datasets.errors import UserError
+from chorale.search.commands.library_words import absolute, bundle_of, library_paths
+from chorale.search.commands.study_words import split_words
 
 if TYPE_CHECKING:
-    from search.champion.library.adding import Added
+    from chorale.search.champion.library.adding import Added
 
 HELP = """\
 usage: chorale library add FOLDER ... [--bundle BUNDLE|CHAMPION] [--to LIBRARY] [--artist REGEX]
@@ -42,19 +42,19 @@ def run(words: Sequence[str]) -> int:
     if not places:
         raise UserError("expected a FOLDER of audio; type: chorale library add FOLDER")
     artist = _pattern(options)
-    from search.commands.predict import files_of
+    from chorale.search.commands.predict import files_of
 
     roots = [_folder(place) for place in places]
     files = {root: [Path(file) for file in files_of([str(root)])] for root in roots}
     paths = library_paths(options, "to")
-    from search.champion.library.files import read_manifest
+    from chorale.search.champion.library.files import read_manifest
 
     manifest = read_manifest(paths) if paths.manifest.is_file() else None
     bundle = bundle_of(options, manifest)
 
-    from search.champion.library.adding import add
-    from search.champion.predictor import Predictor
-    from search.commands.library_display import Display
+    from chorale.search.champion.library.adding import add
+    from chorale.search.champion.predictor import Predictor
+    from chorale.search.commands.library_display import Display
 
     predictor = Predictor(bundle)
     n_bad = 0

@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from datasets.audio import AudioError
+from chorale.datasets.audio import AudioError
 
 PAUSE_S = 10.0
 """Between two lines of a log."""

@@ -5,9 +5,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from datasets.errors import UserError
-from search.commands.library_words import library_paths
-from search.commands.study_words import console, split_words
+from chorale.datasets.errors import UserError
+from chorale.search.commands.library_words import library_paths
+from chorale.search.commands.study_words import console, split_words
 
 HELP = """\
 usage: chorale library list [--library DIR] [--csv] [--runs FOLDER]
@@ -30,7 +30,7 @@ def run(words: Sequence[str]) -> int:
     if places:
         raise UserError(f"expected no more words, but got {' '.join(places)}; name the library "
                         f"with --library DIR")  # fmt: skip
-    from search.champion.library.library import Library
+    from chorale.search.champion.library.library import Library
 
     library = Library.open(library_paths(options, "library").root)
     tracks = library.content.tracks

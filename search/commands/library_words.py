@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.errors import UserError
-from search.paths import LibraryPaths, Runs
+from chorale.datasets.errors import UserError
+from chorale.search.paths import LibraryPaths, Runs
 
 if TYPE_CHECKING:
-    from search.champion.bundle import Bundle
-    from search.champion.library.files import Manifest
+    from chorale.search.champion.bundle import Bundle
+    from chorale.search.champion.library.files import Manifest
 
 
 def runs_of(options: Mapping[str, str]) -> Runs:
@@ -38,7 +38,7 @@ def bundle_of(options: Mapping[str, str], manifest: "Manifest | None") -> "Bundl
     Raises:
         UserError: there is none, or it is not whole.
     """
-    from search.champion.bundle import Bundle
+    from chorale.search.champion.bundle import Bundle
 
     named = options.get("bundle")
     runs = runs_of(options)
@@ -46,9 +46,9 @@ def bundle_of(options: Mapping[str, str], manifest: "Manifest | None") -> "Bundl
         return _as_it_lay(manifest)
     if named is not None and not _is_champion(named, runs):
         return Bundle.open(absolute(named))
-    from search.champion.shelf import Shelf
-    from search.commands import export
-    from search.commands.champion_words import known_champions
+    from chorale.search.champion.shelf import Shelf
+    from chorale.search.commands import export
+    from chorale.search.commands.champion_words import known_champions
 
     if named is not None:
         return export.current(Shelf(runs.champion(named)), named)
@@ -63,7 +63,7 @@ def bundle_of(options: Mapping[str, str], manifest: "Manifest | None") -> "Bundl
 
 
 def _as_it_lay(manifest: "Manifest") -> "Bundle":
-    from search.champion.bundle import Bundle
+    from chorale.search.champion.bundle import Bundle
 
     try:
         bundle = Bundle.open(Path(manifest.place))
@@ -82,6 +82,6 @@ def _as_it_lay(manifest: "Manifest") -> "Bundle":
 
 
 def _is_champion(name: str, runs: Runs) -> bool:
-    from search.commands.champion_words import known_champions
+    from chorale.search.commands.champion_words import known_champions
 
     return not Path(name).expanduser().exists() and name in known_champions(runs)

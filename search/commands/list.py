@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from search.commands.study_words import about, console, study_words
+from chorale.search.commands.study_words import about, console, study_words
 
 HELP = """\
 usage: chorale list [--runs FOLDER] [--store URL] [--json]
@@ -23,7 +23,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     given = study_words(words, flags=["json"])
     if given.study is not None:
@@ -79,7 +79,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from search.progress import duration
+    from chorale.search.progress import duration
 
     if not found:
         console().print("There is no study yet; start one with: chorale sweep")

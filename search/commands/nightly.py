@@ -38,10 +38,10 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from datasets.errors import UserError
-    from search import yaml_file
-    from search.nightly.config import load
-    from search.nightly.lock import BusyError
+    from chorale.datasets.errors import UserError
+    from chorale.search import yaml_file
+    from chorale.search.nightly.config import load
+    from chorale.search.nightly.lock import BusyError
 
     rest = [word for word in words if word not in FLAGS]
     if not rest or rest[0].startswith("--"):
@@ -54,7 +54,7 @@ def run(words: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from search.nightly.night import run_night
+    from chorale.search.nightly.night import run_night
 
     width = None if sys.stdout.isatty() else 120
     console = Console(width=width, highlight=False)
@@ -71,7 +71,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _date(given: object) -> date | None:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     if given is None or isinstance(given, date):
         return given

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands.study_words import StudyWords, split_words
+from chorale.search.commands.study_words import StudyWords, split_words
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from search.champion.bundle import Bundle
-    from search.champion.predictor import Predictor, Segment
-    from search.commands.predict_lines import Writer
+    from chorale.search.champion.bundle import Bundle
+    from chorale.search.champion.predictor import Predictor, Segment
+    from chorale.search.commands.predict_lines import Writer
 
 HELP = """\
 usage: chorale predict FILE|FOLDER|- ... (--bundle FOLDER | --study STUDY | --champion NAME)
@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     places, options, flags = split_words(words, options=OPTIONS, flags=FLAGS)
     if not places:
@@ -62,8 +62,8 @@ def run(words: Sequence[str]) -> int:
     files = list(files_of(places))
     bundle = _bundle(options)
 
-    from search.champion.predictor import Predictor
-    from search.commands.predict_lines import WRITERS
+    from chorale.search.champion.predictor import Predictor
+    from chorale.search.commands.predict_lines import WRITERS
 
     predictor = Predictor(bundle)
     [kind] = {"json", "csv"} & set(flags) or {"text"}
@@ -78,7 +78,7 @@ def predict_all(
     from rich.console import Console
     from rich.progress import track
 
-    from datasets.audio import AudioError
+    from chorale.datasets.audio import AudioError
 
     n_bad = 0
     shown = Console(stderr=True)
@@ -108,7 +108,7 @@ def _load(file: str) -> "tuple[np.ndarray, int]":
     Raises:
         AudioError: there is none.
     """
-    from datasets import audio
+    from chorale.datasets import audio
 
     if file != STDIN:
         return audio.load(file)
@@ -127,7 +127,7 @@ def files_of(places: Sequence[str]) -> Iterator[str]:
     Raises:
         UserError: a folder without audio.
     """
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     for place in places:
         if place == STDIN or not Path(place).is_dir():
@@ -147,8 +147,8 @@ def files_of(places: Sequence[str]) -> Iterator[str]:
 
 
 def _bundle(options: Mapping[str, str]) -> "Bundle":
-    from datasets.errors import UserError
-    from search.champion.bundle import Bundle
+    from chorale.datasets.errors import UserError
+    from chorale.search.champion.bundle import Bundle
 
     named = [name for name in ("bundle", "study", "champion") if name in options]
     if len(named) != 1:
@@ -158,18 +158,18 @@ def _bundle(options: Mapping[str, str]) -> "Bundle":
         )
     if named == ["bundle"]:
         return Bundle.open(Path(options["bundle"]).expanduser())
-    from search.commands import export
+    from chorale.search.commands import export
 
     if named == ["study"]:
         return export.packed(StudyWords(options["study"], dict(options), ()), options["study"])
-    from search.champion.shelf import Shelf
+    from chorale.search.champion.shelf import Shelf
 
     name = options["champion"]
     return export.current(Shelf(StudyWords(None, dict(options), ()).runs.champion(name)), name)
 
 
 def _whole(value: str, name: str) -> int:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     if not value.isdecimal() or int(value) < 1:
         raise UserError(f"--{name} expected a whole number above 0, but got '{value}'")
@@ -177,7 +177,7 @@ def _whole(value: str, name: str) -> int:
 
 
 def _seconds(value: str) -> float:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     try:
         seconds = float(value)

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from datasets.audio import AudioError
-from search.champion.predictor import Guess, Segment
+from chorale.datasets.audio import AudioError
+from chorale.search.champion.predictor import Guess, Segment
 
 NONE_OF_THESE = "may be none of these"
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.errors import UserError
-from search.commands.library_words import absolute, bundle_of, library_paths
-from search.commands.study_words import split_words
+from chorale.datasets.errors import UserError
+from chorale.search.commands.library_words import absolute, bundle_of, library_paths
+from chorale.search.commands.study_words import split_words
 
 if TYPE_CHECKING:
-    from search.champion.library.history import Play
-    from search.champion.library.library import Library
-    from search.champion.library.taste import Taste
-    from search.champion.predictor import Predictor
+    from chorale.search.champion.library.history import Play
+    from chorale.search.champion.library.library import Library
+    from chorale.search.champion.library.taste import Taste
+    from chorale.search.champion.predictor import Predictor
 
 HELP = """\
 usage: chorale recommend (--like FILE ... | --history CSV) [--length N] [--variety V]
@@ -63,9 +63,9 @@ def run(words: Sequence[str]) -> int:
         raise UserError(f"--m3u8 expected a file, but '{to}' is a folder; add a name to it")
     plays, beside = _plays(places, options)
 
-    from search.champion.library.library import Library
-    from search.champion.library.listening import taste_of
-    from search.champion.library.playlist import playlist
+    from chorale.search.champion.library.library import Library
+    from chorale.search.champion.library.listening import taste_of
+    from chorale.search.champion.library.playlist import playlist
 
     library = Library.open(library_paths(options, "library").root)
     if not library.content.tracks:
@@ -84,10 +84,10 @@ def run(words: Sequence[str]) -> int:
     for note in made.notes:
         _say(note)
     if to is not None:
-        from search.champion.library.m3u8 import write_m3u8
+        from chorale.search.champion.library.m3u8 import write_m3u8
 
         write_m3u8(to, made.tracks, relative="relative" in flags)
-    from search.commands import recommend_lines
+    from chorale.search.commands import recommend_lines
 
     if "json" in flags:
         recommend_lines.print_json(made, library, variety=variety)
@@ -121,7 +121,7 @@ class _Once:
             UserError: the bundle is gone, or another one heard the library.
         """
         if self._loaded is None:
-            from search.champion.predictor import Predictor
+            from chorale.search.champion.predictor import Predictor
 
             bundle = bundle_of(self._options, self._library.manifest)
             self._library.require(
@@ -134,7 +134,7 @@ class _Once:
 
 def _plays(places: Sequence[str], options: Mapping[str, str]) -> "tuple[tuple[Play, ...], Path]":
     """What was listened to, and the folder that its paths may start from."""
-    from search.champion.library.history import Play, read_history
+    from chorale.search.champion.library.history import Play, read_history
 
     if "history" in options:
         path = absolute(options["history"])

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from search.champion.library.library import Library
-from search.champion.library.playlist import Playlist
-from search.champion.library.quotas import entropy, points_apart
-from search.commands.study_words import console
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.playlist import Playlist
+from chorale.search.champion.library.quotas import entropy, points_apart
+from chorale.search.commands.study_words import console
 
 
 def print_table(made: Playlist, library: Library) -> None:

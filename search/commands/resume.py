@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from search.commands.study_words import StudyWords, study_words
+from chorale.search.commands.study_words import StudyWords, study_words
 
 HELP = """\
 usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...] [--take-over]
@@ -33,9 +33,9 @@ def run(words: Sequence[str]) -> int:
 
     import shlex
 
-    from search import yaml_file
-    from search.commands.sweep import carry_out
-    from search.resolve import resolve_file
+    from chorale.search import yaml_file
+    from chorale.search.commands.sweep import carry_out
+    from chorale.search.resolve import resolve_file
 
     overrides = yaml_file.overrides([f"--{key}={given.options[key]}" for key in dotted])
     overrides |= {"name": name, "runs": given.runs_given}
@@ -57,7 +57,7 @@ def _overrides(words: Sequence[str]) -> list[str]:
     Raises:
         UserError: one that must stay as it was.
     """
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     keys = [w[2:].partition("=")[0] for w in words if w.startswith("--") and "." in w.split("=")[0]]
     for key in keys:
@@ -71,7 +71,7 @@ def _overrides(words: Sequence[str]) -> list[str]:
 
 def _refuse_unknown(given: StudyWords, name: str) -> None:
     """A study is known by its ledger, or by the file that would say where its ledger is."""
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     file = given.runs.study(name).sweep_yaml
     if file.is_file():

@@ -21,8 +21,8 @@ def run(words: Sequence[str]) -> int:
         return 0
     from importlib.util import find_spec
 
-    from datasets.errors import UserError
-    from search.commands.study_words import split_words
+    from chorale.datasets.errors import UserError
+    from chorale.search.commands.study_words import split_words
 
     files, given, _ = split_words(words, options=("runs",))
     if not files:
@@ -32,8 +32,8 @@ def run(words: Sequence[str]) -> int:
             "the scheduler needs APScheduler; type: pip install 'chorale[schedule]', or let cron "
             "call: chorale nightly NIGHTLY.yaml"
         )
-    from search.nightly.config import load
-    from search.nightly.scheduler import serve
+    from chorale.search.nightly.config import load
+    from chorale.search.nightly.scheduler import serve
 
     nightlies = [load(file, dict(given)) for file in files]
     twice = {one.name for one in nightlies if sum(o.name == one.name for o in nightlies) > 1}

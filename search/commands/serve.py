@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.errors import UserError
-from search.commands.serving import HOST, port_of, port_taken
-from search.commands.study_words import split_words
+from chorale.datasets.errors import UserError
+from chorale.search.commands.serving import HOST, port_of, port_taken
+from chorale.search.commands.study_words import split_words
 
 if TYPE_CHECKING:
-    from search.champion.serve.factory import AppFactory
+    from chorale.search.champion.serve.factory import AppFactory
 
 HELP = """\
 usage: chorale serve BUNDLE [--host HOST] [--port N] [--token-file FILE] ...
@@ -81,8 +81,8 @@ def _serve_there(
     flags: Sequence[str],
 ) -> int:
     """Replicas on a cluster, until Ctrl-C or SIGTERM."""
-    from cluster.serve import serve_on
-    from search.champion.bundle import Bundle
+    from chorale.cluster.serve import serve_on
+    from chorale.search.champion.bundle import Bundle
 
     Bundle.open(factory.bundle)  # what is wrong with it is better told before anything starts
     with _listen(host, port) as probe:
@@ -138,7 +138,7 @@ def refuse_open(host: str, token: str | None, *, allowed: bool) -> None:
     Raises:
         UserError: it would.
     """
-    from cluster.addresses import is_loopback
+    from chorale.cluster.addresses import is_loopback
 
     if token or allowed or is_loopback(host):
         return
@@ -165,8 +165,8 @@ def _token(options: Mapping[str, str]) -> str | None:
 
 
 def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "AppFactory":
-    from search.champion.serve.factory import AppFactory
-    from search.champion.serve.limits import Limits
+    from chorale.search.champion.serve.factory import AppFactory
+    from chorale.search.champion.serve.limits import Limits
 
     wanted: dict[str, Any] = {
         name.replace("-", "_"): _number(options, name, 0) for name in LIMITS if name in options

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 
-from datasets.errors import UserError
+from chorale.datasets.errors import UserError
 
 HOST = "127.0.0.1"
 """Neither TensorBoard nor optuna-dashboard asks who is there: nobody else may come in."""

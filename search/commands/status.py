@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from search.commands.list import STYLES, summary
-from search.commands.study_words import StudyWords, about, console, study_words
+from chorale.search.commands.list import STYLES, summary
+from chorale.search.commands.study_words import StudyWords, about, console, study_words
 
 if TYPE_CHECKING:
-    from search.ledger.reader import LedgerReader, StudyInfo
+    from chorale.search.ledger.reader import LedgerReader, StudyInfo
 
 HELP = """\
 usage: chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]
@@ -101,7 +101,7 @@ def _show(one: Mapping[str, Any]) -> None:
 
 
 def _who(one: Mapping[str, Any]) -> str:
-    from search.progress import duration
+    from chorale.search.progress import duration
 
     if one["died"]:
         return f" ({one['holder']} ended without a word)"
@@ -114,7 +114,7 @@ def _who(one: Mapping[str, Any]) -> str:
 
 
 def _lines(one: Mapping[str, Any]) -> dict[str, str]:
-    from search.progress import WORDS, duration
+    from chorale.search.progress import WORDS, duration
 
     ended, budget, best = one["trials"], dict(one["budget"]), one["best"]
     n, limit = sum(ended.values()), budget.pop("trials", None)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from datasets.errors import UserError, unknown
-from search.paths import Runs, StudyPaths
+from chorale.datasets.errors import UserError, unknown
+from chorale.search.paths import Runs, StudyPaths
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from search.ledger.reader import LedgerReader, StudyInfo
+    from chorale.search.ledger.reader import LedgerReader, StudyInfo
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class StudyWords:
         Raises:
             UserError: the bucket cannot be read.
         """
-        from search.bucket import Bucket, folder_of, is_bucket
+        from chorale.search.bucket import Bucket, folder_of, is_bucket
 
         if is_bucket(self.runs_given):
             Bucket(self.runs_given).fetch(self.study)
@@ -50,7 +50,7 @@ class StudyWords:
         Raises:
             UserError: there is none, or it cannot be read.
         """
-        from search.ledger.reader import LedgerReader
+        from chorale.search.ledger.reader import LedgerReader
 
         return LedgerReader(self.options.get("store") or self.runs.ledger_url)
 
@@ -116,7 +116,7 @@ def about(info: "StudyInfo", paths: StudyPaths) -> Mapping[str, Any]:
     """What a study's sweep said of itself; an older ledger has it in the sweep's file alone."""
     if info.about or not paths.sweep_yaml.is_file():
         return info.about
-    from search.yaml_file import read_yaml
+    from chorale.search.yaml_file import read_yaml
 
     try:
         sweep = read_yaml(paths.sweep_yaml)

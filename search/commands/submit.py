@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands.job_words import ALLOW, OPTIONS, JobWords, again, follow, job_words
+from chorale.search.commands.job_words import ALLOW, OPTIONS, JobWords, again, follow, job_words
 
 if TYPE_CHECKING:
-    from search.resolve import Resolved
+    from chorale.search.resolve import Resolved
 
 HELP = f"""\
 usage: chorale submit SWEEP.yaml [--address URL] [--follow] [--allow-no-token] [--key value ...]
@@ -24,7 +24,9 @@ Each key of the file can be given, as for chorale sweep. Relative paths, as in `
 {OPTIONS}
   --follow          show what the job prints, and give its exit code; Ctrl-C lets go of it
 """
-PACKAGES = ("datasets", "lightning_models", "cluster", "search")
+PACKAGES = tuple(
+    f"chorale.{name}" for name in ("datasets", "lightning_models", "cluster", "search")
+)
 
 
 def run(words: Sequence[str]) -> int:
@@ -32,9 +34,9 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from datasets.errors import UserError
-    from search import yaml_file
-    from search.resolve import resolve_file
+    from chorale.datasets.errors import UserError
+    from chorale.search import yaml_file
+    from chorale.search.resolve import resolve_file
 
     given = job_words(words, flags=["follow"], keys=True)
     if given.name is None:
@@ -57,14 +59,14 @@ def send(resolved: "Resolved", given: JobWords, *, file: str, wait: bool) -> int
     Raises:
         ClusterError: the cluster does not take it, or a job of this study runs already.
     """
-    from cluster.addresses import is_remote
-    from cluster.parcel import MIB, pack
-    from search import yaml_file
+    from chorale.cluster.addresses import is_remote
+    from chorale.cluster.parcel import MIB, pack
+    from chorale.search import yaml_file
 
     path = yaml_file.find(file)
     shipped = path.parent == yaml_file.SHIPPED
     name = path.stem if shipped else f"{path.stem}.yaml"
-    command = ["python", "-m", "search", "sweep", name, "--continue", *given.rest]
+    command = ["python", "-m", "chorale.search", "sweep", name, "--continue", *given.rest]
     if is_remote(resolved.sweep.cluster.address):
         command += ["--cluster.address", "auto"]
     if ALLOW in given.flags:

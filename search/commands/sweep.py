@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.resolve import Resolved
+    from chorale.search.resolve import Resolved
 
 DEFAULT = "demo"
 FLAGS = ("--resume", "--continue", "--take-over")
@@ -15,14 +15,14 @@ FLAGS = ("--resume", "--continue", "--take-over")
 def run(words: Sequence[str]) -> int:
     """Runs the command; gives its exit code."""
     if any(word in ("-h", "--help") for word in words):
-        from search.commands.sweep_help import sweep_help
+        from chorale.search.commands.sweep_help import sweep_help
 
         print(sweep_help())
         return 0
-    from cluster.addresses import is_remote
-    from cluster.environment import in_job
-    from search import yaml_file
-    from search.resolve import resolve_file
+    from chorale.cluster.addresses import is_remote
+    from chorale.cluster.environment import in_job
+    from chorale.search import yaml_file
+    from chorale.search.resolve import resolve_file
 
     rest = [word for word in words if word not in FLAGS]
     file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT
@@ -42,8 +42,8 @@ def run(words: Sequence[str]) -> int:
 
 def _send(resolved: "Resolved", address: str, file: str, rest: Sequence[str]) -> int:
     """A sweep is driven from inside its cluster: it is sent there, and followed."""
-    from search.commands.job_words import ALLOW, JobWords
-    from search.commands.submit import send
+    from chorale.search.commands.job_words import ALLOW, JobWords
+    from chorale.search.commands.submit import send
 
     flags = [ALLOW] if resolved.sweep.cluster.allow_no_token else []
     return send(resolved, JobWords(None, address, flags, tuple(rest)), file=file, wait=True)
@@ -60,8 +60,8 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
     """
     from rich.console import Console
 
-    from search import interrupts, report
-    from search.sweep import run_sweep
+    from chorale.search import interrupts, report
+    from chorale.search.sweep import run_sweep
 
     # A log file has no width of its own; 80 columns would cut the table at the end.
     width = None if sys.stdout.isatty() else 120

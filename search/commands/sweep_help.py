@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from datasets import catalog, plugins
-from datasets import features as feature_files
-from lightning_models import architectures as architecture_files
-from search import yaml_file
-from search.config import SweepConfig
+from chorale.datasets import catalog, plugins
+from chorale.datasets import features as feature_files
+from chorale.lightning_models import architectures as architecture_files
+from chorale.search import yaml_file
+from chorale.search.config import SweepConfig
 
 HEAD = """\
 usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from datasets import catalog, plugins
-from datasets.config import read
-from datasets.errors import UserError
-from search import yaml_file
-from search.config import SweepConfig, load
+from chorale.datasets import catalog, plugins
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError
+from chorale.search import yaml_file
+from chorale.search.config import SweepConfig, load
 
 
 @dataclass(frozen=True)

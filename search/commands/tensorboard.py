@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.commands.serving import HOST, port_of, port_taken, wait
-from search.commands.study_words import study_words
+from chorale.search.commands.serving import HOST, port_of, port_taken, wait
+from chorale.search.commands.study_words import study_words
 
 HELP = """\
 usage: chorale tensorboard STUDY [--port N] [--runs FOLDER]
@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _no_study(name: str, runs: Path) -> Exception:
-    from datasets.errors import UserError, unknown
+    from chorale.datasets.errors import UserError, unknown
 
     known = [path.parent.name for path in runs.glob("*/sweep.yaml")]
     if not known:
@@ -49,7 +49,7 @@ def _no_study(name: str, runs: Path) -> Exception:
 
 def _launch(folder: Path, port: int | None) -> str:
     """Serves from a thread of this process; gives the URL."""
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     # it tells on standard error what it lacks and how it reads, which is of no use to anybody here
     with contextlib.redirect_stderr(io.StringIO()):

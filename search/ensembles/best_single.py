@@ -8,8 +8,8 @@ Statistical Predictions", doi:10.1111/j.2517-6161.1974.tb00994.x.
 
 import numpy as np
 
-from lightning_models.metrics import accuracy, log_loss
-from search.base import Floats, Groups, Labels, Model, Said, check_rows, weighted_mean
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search.base import Floats, Groups, Labels, Model, Said, check_rows, weighted_mean
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001

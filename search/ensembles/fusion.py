@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from search.anchors import fit_anchors, likeness, own_likeness
-from search.base import (
+from chorale.search.anchors import fit_anchors, likeness, own_likeness
+from chorale.search.base import (
     Floats,
     Groups,
     Labels,
@@ -30,8 +30,8 @@ from search.base import (
     log_proba,
     other_members,
 )
-from search.cross_fit import cut, held_out
-from search.residual_mlp import NAMES, Layers, correction, train
+from chorale.search.cross_fit import cut, held_out
+from chorale.search.residual_mlp import NAMES, Layers, correction, train
 
 MAX_MEMBERS = 16
 """More members, beyond the best by log loss, are left out: inputs cost rows."""

@@ -12,7 +12,16 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from search.base import Floats, Groups, Labels, Model, Said, best_members, check_rows, weighted_mean
+from chorale.search.base import (
+    Floats,
+    Groups,
+    Labels,
+    Model,
+    Said,
+    best_members,
+    check_rows,
+    weighted_mean,
+)
 
 N_BAGS = 10
 N_STEPS = 25

@@ -8,8 +8,8 @@ Source: Hansen and Salamon 1990, "Neural Network Ensembles", doi:10.1109/34.5887
 
 import numpy as np
 
-from lightning_models.metrics import accuracy, log_loss
-from search.base import (
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search.base import (
     Floats,
     Groups,
     Labels,

@@ -8,8 +8,17 @@ Source: Kittler et al. 1998, "On Combining Classifiers" (the sum rule), doi:10.1
 
 import numpy as np
 
-from lightning_models.metrics import accuracy, log_loss
-from search.base import Floats, Groups, Labels, Model, Proba, Said, check_rows, weighted_mean
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search.base import (
+    Floats,
+    Groups,
+    Labels,
+    Model,
+    Proba,
+    Said,
+    check_rows,
+    weighted_mean,
+)
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001

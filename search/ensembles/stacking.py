@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from search.base import (
+from chorale.search.base import (
     Floats,
     Groups,
     Labels,
@@ -24,7 +24,7 @@ from search.base import (
     log_proba,
     other_members,
 )
-from search.cross_fit import cut, held_out
+from chorale.search.cross_fit import cut, held_out
 
 STRENGTHS = (1.0, 0.1, 0.01)
 """Of the squares of what is learnt, beside the mean loss of a row; strongest first."""

@@ -10,8 +10,17 @@ Classification", doi:10.1080/01621459.1996.10476733.
 
 import numpy as np
 
-from search.base import Floats, Groups, Labels, Model, Said, Weights, check_rows, weighted_mean
-from search.cross_fit import cut, held_out
+from chorale.search.base import (
+    Floats,
+    Groups,
+    Labels,
+    Model,
+    Said,
+    Weights,
+    check_rows,
+    weighted_mean,
+)
+from chorale.search.cross_fit import cut, held_out
 
 SHRINKAGES = (3.0, 1.0, 0.3, 0.1)
 """How much the draw to uniform weights counts, as a multiple of all rows; strongest first."""

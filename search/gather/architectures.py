@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from search.gather.trials import Trial
+from chorale.search.gather.trials import Trial
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from datasets.atomic import write_json
+from chorale.datasets.atomic import write_json
 
 if TYPE_CHECKING:
     import pandas as pd

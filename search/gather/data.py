@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import UserError
-from search.gather.architectures import Ability, abilities
-from search.gather.audio import Audio, audio_of, read_audio
-from search.gather.errors import Errors, errors
-from search.gather.hardest import Hard, hardest
-from search.gather.importance import Importance, importance
-from search.gather.trials import Trial, trials
-from search.headline import Headline, read_headline
-from search.ledger.reader import LedgerReader, Row, StudyInfo
-from search.paths import StudyPaths
-from search.truth import Truth, read_truth
-from search.yaml_file import read_yaml
+from chorale.datasets.errors import UserError
+from chorale.search.gather.architectures import Ability, abilities
+from chorale.search.gather.audio import Audio, audio_of, read_audio
+from chorale.search.gather.errors import Errors, errors
+from chorale.search.gather.hardest import Hard, hardest
+from chorale.search.gather.importance import Importance, importance
+from chorale.search.gather.trials import Trial, trials
+from chorale.search.headline import Headline, read_headline
+from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
+from chorale.search.paths import StudyPaths
+from chorale.search.truth import Truth, read_truth
+from chorale.search.yaml_file import read_yaml
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lightning_models import metrics
-from search.base import Labels, Proba
-from search.headline import Headline
-from search.truth import Truth
+from chorale.lightning_models import metrics
+from chorale.search.base import Labels, Proba
+from chorale.search.headline import Headline
+from chorale.search.truth import Truth
 
 N_BINS = 10
 """Of a diagram; the calibration error has finer ones, which few tracks leave half empty."""

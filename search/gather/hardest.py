@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search import bank
-from search.ledger.reader import Row
-from search.paths import StudyPaths
-from search.truth import Truth
+from chorale.search import bank
+from chorale.search.ledger.reader import Row
+from chorale.search.paths import StudyPaths
+from chorale.search.truth import Truth
 
 MOST = 20
 """So many are told."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.ledger.reader import Row
+from chorale.search.ledger.reader import Row
 
 FEWEST = 20
 """With fewer trials chance decides which are the best."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.leaderboard import leaderboard
-from search.ledger.reader import LedgerReader, Row
-from search.paths import StudyPaths
+from chorale.search.leaderboard import leaderboard
+from chorale.search.ledger.reader import LedgerReader, Row
+from chorale.search.paths import StudyPaths
 
 
 @dataclass(frozen=True)

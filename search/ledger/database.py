@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from datasets.errors import UserError
-from search.ledger.file_systems import is_local
-from search.ledger.places import cause_at
+from chorale.datasets.errors import UserError
+from chorale.search.ledger.file_systems import is_local
+from chorale.search.ledger.places import cause_at
 
 T = TypeVar("T")
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from datasets.errors import UserError
-from search.ledger import tables
-from search.ledger.database import Database, LedgerError
-from search.ledger.heartbeat import Heartbeat
-from search.ledger.holder import Holder
-from search.ledger.reader import beat_age_s, holder_lives
+from chorale.datasets.errors import UserError
+from chorale.search.ledger import tables
+from chorale.search.ledger.database import Database, LedgerError
+from chorale.search.ledger.heartbeat import Heartbeat
+from chorale.search.ledger.holder import Holder
+from chorale.search.ledger.reader import beat_age_s, holder_lives
 
 
 class Hold:

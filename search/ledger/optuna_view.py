@@ -6,7 +6,7 @@
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
-from search.ledger.database import FAILURES, Database
+from chorale.search.ledger.database import FAILURES, Database
 
 
 def open_view(url: str) -> RDBStorage:

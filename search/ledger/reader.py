@@ -10,10 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from datasets.errors import unknown
-from search.ledger import optuna_rows, tables
-from search.ledger.database import Database, LedgerError
-from search.ledger.holder import Holder
+from chorale.datasets.errors import unknown
+from chorale.search.ledger import optuna_rows, tables
+from chorale.search.ledger.database import Database, LedgerError
+from chorale.search.ledger.holder import Holder
 
 SEARCH = "search"
 

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
-from search.ledger.tables import replacing
+from chorale.search.ledger.tables import replacing
 
 Rows = dict[Any, list[dict[str, Any]]]
 """Optuna's model of a table -> rows of it."""

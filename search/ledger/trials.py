@@ -18,9 +18,9 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from search.ledger import trial_rows
-from search.ledger.database import FAILURES, Database
-from search.ledger.trial_rows import Change
+from chorale.search.ledger import trial_rows
+from chorale.search.ledger.database import FAILURES, Database
+from chorale.search.ledger.trial_rows import Change
 
 GUARD_S = 1.0
 """How often, at most, the writing of a report asks whether this process still holds its study."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
-from datasets.config import config
+from chorale.datasets.config import config
 
 CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 ONE_DAY = timedelta(days=1)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.atomic import write_json
-from datasets.errors import UserError, shown
-from search.nightly.config import Changes
+from chorale.datasets.atomic import write_json
+from chorale.datasets.errors import UserError, shown
+from chorale.search.nightly.config import Changes
 
 ACCEPT = "if that is as it should be: chorale nightly {file} --accept"
 Facts = tuple[str, str, str]

@@ -14,16 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from datasets.config import check, config, listed
-from datasets.errors import UserError
-from search import yaml_file
-from search.bucket import is_bucket
-from search.champion.gate import Gate
-from search.config import SweepConfig
-from search.nightly.calendar import Schedule
-from search.paths import NightlyPaths, Runs
-from search.resolve import Resolved, resolve
-from search.yaml_file import merge
+from chorale.datasets.config import check, config, listed
+from chorale.datasets.errors import UserError
+from chorale.search import yaml_file
+from chorale.search.bucket import is_bucket
+from chorale.search.champion.gate import Gate
+from chorale.search.config import SweepConfig
+from chorale.search.nightly.calendar import Schedule
+from chorale.search.paths import NightlyPaths, Runs
+from chorale.search.resolve import Resolved, resolve
+from chorale.search.yaml_file import merge
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_TRIALS = 1_000

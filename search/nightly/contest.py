@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets import audio
-from datasets.errors import UserError
-from search.base import Proba
-from search.champion.bundle import Bundle
-from search.champion.gate import Contender, Decision, Gate, decide
-from search.evaluate import score
-from search.headline import read_headline
-from search.paths import StudyPaths
-from search.truth import Truth, read_truth
+from chorale.datasets import audio
+from chorale.datasets.errors import UserError
+from chorale.search.base import Proba
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.gate import Contender, Decision, Gate, decide
+from chorale.search.evaluate import score
+from chorale.search.headline import read_headline
+from chorale.search.paths import StudyPaths
+from chorale.search.truth import Truth, read_truth
 
 N_TIMED = 5
 """So many tracks are asked about to time a prediction; the middle one counts."""
@@ -95,7 +95,7 @@ def said_of(
     kept = None if theirs is None else _kept(champion, truth, theirs)
     if kept is not None:
         return kept
-    from search.champion.predictor import Predictor
+    from chorale.search.champion.predictor import Predictor
 
     predictor = Predictor(champion)
     rows = [predictor.of_file(Path(paths[name])).proba for name in truth.split.test_ids]
@@ -125,7 +125,7 @@ def size_of(folder: Path) -> int:
 
 def _latency_ms(bundle: Bundle, files: list[str]) -> float:
     """The middle time that a prediction takes, from a decoded recording, in milliseconds."""
-    from search.champion.predictor import Predictor
+    from chorale.search.champion.predictor import Predictor
 
     predictor, took_ms = Predictor(bundle), []
     for file in files:

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.errors import UserError
-from search import finalists, warm_start
-from search.combine import Member, read_member
-from search.finalists import Job
-from search.paths import Runs, StudyPaths
-from search.prepare import Prepared, fingerprint
-from search.resolve import Resolved
-from search.stage import earlier_study
-from search.store import Ledger
-from search.study import STAGE
-from search.warm_start import Earlier, WarmStart
+from chorale.datasets.errors import UserError
+from chorale.search import finalists, warm_start
+from chorale.search.combine import Member, read_member
+from chorale.search.finalists import Job
+from chorale.search.paths import Runs, StudyPaths
+from chorale.search.prepare import Prepared, fingerprint
+from chorale.search.resolve import Resolved
+from chorale.search.stage import earlier_study
+from chorale.search.store import Ledger
+from chorale.search.study import STAGE
+from chorale.search.warm_start import Earlier, WarmStart
 
 EACH = 10_000
 """A member of the n-th night that is not tonight's is numbered n times this, plus its number."""

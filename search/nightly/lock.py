@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from datasets.held import HeldError, held
-from search.nightly.records import now_utc
+from chorale.datasets.held import HeldError, held
+from chorale.search.nightly.records import now_utc
 
 
 class BusyError(Exception):

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.atomic import write_json
-from datasets.errors import UserError, shown
-from datasets.split import Split
-from search.nightly.changes import ACCEPT, DataRefusedError, Facts, Snapshot
+from chorale.datasets.atomic import write_json
+from chorale.datasets.errors import UserError, shown
+from chorale.datasets.split import Split
+from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Facts, Snapshot
 
 
 @dataclass(frozen=True)

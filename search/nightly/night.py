@@ -7,17 +7,17 @@ from datetime import UTC, date, datetime
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.base import ClusterError
-from datasets.errors import UserError
-from search.nightly.calendar import ONE_DAY, due
-from search.nightly.changes import DataRefusedError
-from search.nightly.config import Nightly
-from search.nightly.lock import one_at_a_time
-from search.nightly.notify import notify
-from search.nightly.pages import write_pages
-from search.nightly.records import OVER, Night, Records
-from search.nightly.steps import Steps
-from search.progress import Progress
+from chorale.cluster.base import ClusterError
+from chorale.datasets.errors import UserError
+from chorale.search.nightly.calendar import ONE_DAY, due
+from chorale.search.nightly.changes import DataRefusedError
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.lock import one_at_a_time
+from chorale.search.nightly.notify import notify
+from chorale.search.nightly.pages import write_pages
+from chorale.search.nightly.records import OVER, Night, Records
+from chorale.search.nightly.steps import Steps
+from chorale.search.progress import Progress
 
 
 def run_night(

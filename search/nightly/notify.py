@@ -10,8 +10,8 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-from search.nightly.config import Nightly
-from search.nightly.records import Night
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.records import Night
 
 TIMEOUT_S = 10.0
 

@@ -3,22 +3,22 @@
 import csv
 import io
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from datasets.atomic import write_text
-from search.champion.shelf import Shelf
-from search.charts.forest import Estimate, forest
-from search.charts.svg import clean
-from search.charts.trend import trend
-from search.nightly import words
-from search.nightly.config import Nightly
-from search.nightly.records import Night, Records
-from search.page.page import TEMPLATES as SHARED
+from chorale.cluster.versions import NAME, version_of
+from chorale.datasets.atomic import write_text
+from chorale.search.champion.shelf import Shelf
+from chorale.search.charts.forest import Estimate, forest
+from chorale.search.charts.svg import clean
+from chorale.search.charts.trend import trend
+from chorale.search.nightly import words
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.records import Night, Records
+from chorale.search.page.page import TEMPLATES as SHARED
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = ("date", "word", "champion", "interval", "candidate", "difference", "tracks", "trials",
@@ -112,7 +112,7 @@ def _rendered(name: str, **values: Any) -> str:
     made = environment.get_template(name).render(
         **values,
         style=Markup((SHARED / "style.css").read_text(encoding="utf-8")),
-        chorale_version=metadata.version("chorale"),
+        chorale_version=version_of(NAME),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
     return clean(made)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-from datasets.atomic import write_json
-from datasets.config import config, read
-from datasets.errors import UserError
-from search.paths import NightlyPaths, NightPaths
+from chorale.datasets.atomic import write_json
+from chorale.datasets.config import config, read
+from chorale.datasets.errors import UserError
+from chorale.search.paths import NightlyPaths, NightPaths
 
 State = Literal["running", "done", "refused", "failed", "missed"]
 OVER: tuple[State, ...] = ("done", "missed")

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.champion.shelf import Shelf
-from search.ledger.reader import LedgerReader, Row
-from search.nightly.config import Nightly
-from search.nightly.records import Night, Records
-from search.paths import StudyPaths
-from search.study import STAGE
+from chorale.search.champion.shelf import Shelf
+from chorale.search.ledger.reader import LedgerReader, Row
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.records import Night, Records
+from chorale.search.paths import StudyPaths
+from chorale.search.study import STAGE
 
 GB = 1e9
 

@@ -13,9 +13,9 @@ from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from search.nightly.calendar import ONE_DAY, Schedule, due
-from search.nightly.config import Nightly
-from search.nightly.records import Records
+from chorale.search.nightly.calendar import ONE_DAY, Schedule, due
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.records import Records
 
 Call = Callable[[Nightly], int]
 
@@ -83,7 +83,7 @@ def serve(nightlies: Sequence[Nightly], *, more: Sequence[str], say: Callable[[s
     running: list[subprocess.Popen[bytes]] = []
 
     def call(nightly: Nightly) -> int:
-        words = [sys.executable, "-m", "search", "nightly", nightly.file, *more]
+        words = [sys.executable, "-m", "chorale.search", "nightly", nightly.file, *more]
         process = subprocess.Popen(words)
         running.append(process)
         try:

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from search import bank, finalists
-from search.ledger.reader import LedgerReader
-from search.nightly.earlier import Origin
-from search.paths import StudyPaths
-from search.plan import SEARCH_FOLD
-from search.selection import group_error
-from search.study import STAGE
-from search.truth import Truth, read_truth
+from chorale.search import bank, finalists
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.nightly.earlier import Origin
+from chorale.search.paths import StudyPaths
+from chorale.search.plan import SEARCH_FOLD
+from chorale.search.selection import group_error
+from chorale.search.study import STAGE
+from chorale.search.truth import Truth, read_truth
 
 MUST_BE_SAME = ("features", "number of epochs", "train")
 """Where these are others, others settings were trained."""

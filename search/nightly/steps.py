@@ -11,28 +11,28 @@ from typing import Any
 
 from rich.markup import escape
 
-from datasets.errors import UserError
-from search.champion.bundle import Bundle
-from search.champion.pack import collect, pack
-from search.champion.shelf import Shelf
-from search.ledger.reader import LedgerReader
-from search.nightly import locked, sentinel
-from search.nightly.calendar import ONE_DAY, Schedule, due
-from search.nightly.changes import ACCEPT, DataRefusedError, Snapshot
-from search.nightly.config import Nightly
-from search.nightly.contest import Contest, contest, looks_allowed
-from search.nightly.earlier import Origin, Teachers, allies, origin_of, points
-from search.nightly.records import Night, Records
-from search.nightly.retention import clean_up
-from search.nightly.tracks import Tonight, look_at_data
-from search.paths import Runs
-from search.prepare import fingerprint
-from search.progress import Progress
-from search.stage import Lessons
-from search.store import Ledger
-from search.study import STAGE
-from search.sweep import run_sweep
-from search.truth import read_truth
+from chorale.datasets.errors import UserError
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.pack import collect, pack
+from chorale.search.champion.shelf import Shelf
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.nightly import locked, sentinel
+from chorale.search.nightly.calendar import ONE_DAY, Schedule, due
+from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Snapshot
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.contest import Contest, contest, looks_allowed
+from chorale.search.nightly.earlier import Origin, Teachers, allies, origin_of, points
+from chorale.search.nightly.records import Night, Records
+from chorale.search.nightly.retention import clean_up
+from chorale.search.nightly.tracks import Tonight, look_at_data
+from chorale.search.paths import Runs
+from chorale.search.prepare import fingerprint
+from chorale.search.progress import Progress
+from chorale.search.stage import Lessons
+from chorale.search.store import Ledger
+from chorale.search.study import STAGE
+from chorale.search.sweep import run_sweep
+from chorale.search.truth import read_truth
 
 
 def minutes_left(schedule: Schedule, night: date, now: datetime) -> float:

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 
-from datasets.chunks import ChunkMap
-from datasets.config import plain
-from datasets.errors import UserError
-from search.nightly import changes, locked
-from search.nightly.changes import DataRefusedError, Difference, Snapshot
-from search.nightly.config import Nightly
-from search.nightly.locked import Locked
-from search.nightly.records import Records
-from search.prepare import Prepared, prepare, read_tracks
-from search.progress import Progress
-from search.resolve import Resolved
+from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.config import plain
+from chorale.datasets.errors import UserError
+from chorale.search.nightly import changes, locked
+from chorale.search.nightly.changes import DataRefusedError, Difference, Snapshot
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.locked import Locked
+from chorale.search.nightly.records import Records
+from chorale.search.prepare import Prepared, prepare, read_tracks
+from chorale.search.progress import Progress
+from chorale.search.resolve import Resolved
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def chunks(address: str | None) -> Iterator[ChunkMap]:
     if address == "none":
         yield map
         return
-    from cluster.maps import process_map
+    from chorale.cluster.maps import process_map
 
     with process_map(os.cpu_count() or 1) as run:
         yield run

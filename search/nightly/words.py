@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.charts.trend import NightMark
-from search.nightly.records import Night
-from search.page.numbers import DASH, interval, pct, points
-from search.progress import duration
+from chorale.search.charts.trend import NightMark
+from chorale.search.nightly.records import Night
+from chorale.search.page.numbers import DASH, interval, pct, points
+from chorale.search.progress import duration
 
 TONES = {"PROMOTED": "star", "KEPT": "good", "REFUSED": "bad", "FAILED": "bad"}
 

@@ -6,22 +6,22 @@ from typing import Any
 
 from markupsafe import Markup
 
-from search.charts import svg
-from search.charts.architectures import architectures
-from search.charts.bars import Bar, bars
-from search.charts.confusion import confusion
-from search.charts.curves import Curve, curves
-from search.charts.forest import Estimate, forest
-from search.charts.history import STATES, Tried, history
-from search.charts.parallel import Axis, Setting, parallel
-from search.charts.pareto import Pair, pareto
-from search.charts.reliability import Bin, Panel, reliability
-from search.charts.side_by_side import Believed, side_by_side
-from search.gather.data import Gathered
-from search.gather.errors import Sureness
-from search.gather.trials import Trial
-from search.page.numbers import hours, points, short
-from search.progress import duration
+from chorale.search.charts import svg
+from chorale.search.charts.architectures import architectures
+from chorale.search.charts.bars import Bar, bars
+from chorale.search.charts.confusion import confusion
+from chorale.search.charts.curves import Curve, curves
+from chorale.search.charts.forest import Estimate, forest
+from chorale.search.charts.history import STATES, Tried, history
+from chorale.search.charts.parallel import Axis, Setting, parallel
+from chorale.search.charts.pareto import Pair, pareto
+from chorale.search.charts.reliability import Bin, Panel, reliability
+from chorale.search.charts.side_by_side import Believed, side_by_side
+from chorale.search.gather.data import Gathered
+from chorale.search.gather.errors import Sureness
+from chorale.search.gather.trials import Trial
+from chorale.search.page.numbers import hours, points, short
+from chorale.search.progress import duration
 
 MOST_AXES = 7
 """Of parallel coordinates, besides the architecture and the objective."""

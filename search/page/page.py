@@ -3,18 +3,18 @@
 import base64
 import hashlib
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from search.charts.svg import clean
-from search.gather.data import Gathered
-from search.gather.hardest import MOST as MOST_HARD
-from search.page import numbers, words
-from search.page.drawings import drawings
-from search.progress import WORDS
+from chorale.cluster.versions import NAME, version_of
+from chorale.search.charts.svg import clean
+from chorale.search.gather.data import Gathered
+from chorale.search.gather.hardest import MOST as MOST_HARD
+from chorale.search.page import numbers, words
+from chorale.search.page.drawings import drawings
+from chorale.search.progress import WORDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -92,7 +92,7 @@ def page(g: Gathered, *, headline: str) -> str:
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
-        chorale_version=metadata.version("chorale"),
+        chorale_version=version_of(NAME),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )  # fmt: skip
     return clean(made)

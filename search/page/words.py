@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.gather.data import Gathered
-from search.page.numbers import DASH, hours, points
-from search.progress import duration
+from chorale.search.gather.data import Gathered
+from chorale.search.page.numbers import DASH, hours, points
+from chorale.search.progress import duration
 
 Facts = Mapping[str, Any]
 

@@ -43,12 +43,12 @@ def measure(name: str, *, epochs: int) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from datasets import plugins
-    from datasets.config import read
-    from lightning_models import architectures, speed
-    from lightning_models.datamodule import FoldData, MemoryFrames, Tracks
-    from lightning_models.fit import predict, train
-    from lightning_models.train_config import TrainConfig
+    from chorale.datasets import plugins
+    from chorale.datasets.config import read
+    from chorale.lightning_models import architectures, speed
+    from chorale.lightning_models.datamodule import FoldData, MemoryFrames, Tracks
+    from chorale.lightning_models.fit import predict, train
+    from chorale.lightning_models.train_config import TrainConfig
 
     speed.prepare()
     on_gpu = torch.cuda.is_available()
@@ -130,8 +130,8 @@ def main() -> int:
     if options.arm:
         print(json.dumps(measure(options.arm, epochs=options.epochs)))
         return 0
-    from datasets import plugins
-    from lightning_models import architectures
+    from chorale.datasets import plugins
+    from chorale.lightning_models import architectures
 
     print(
         f"{'architecture':<24} {'eats':<28} {'weights':>11} {'batch':>5} {'samples/s':>10} "

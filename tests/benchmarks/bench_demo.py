@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from search.paths import Runs
-from search.store import Ledger
+from chorale.search.paths import Runs
+from chorale.search.store import Ledger
 
 SAMPLE_S = 0.5
 
@@ -49,7 +49,7 @@ class MemoryWatch(threading.Thread):
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "search", "sweep", *sys.argv[1:]]
+        command = [sys.executable, "-m", "chorale.search", "sweep", *sys.argv[1:]]
         command += ["--runs", f"{folder}/runs", "--dataset.root", f"{folder}/synthetic"]
         began = time.perf_counter()
         process = subprocess.Popen(command)

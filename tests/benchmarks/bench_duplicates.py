@@ -22,11 +22,11 @@ import numpy.typing as npt
 import pandas as pd
 import soundfile
 
-from datasets import audio
-from datasets.audit import audit
-from datasets.base import track_table
-from datasets.catalog import synthetic
-from datasets.duplicates import duplicates
+from chorale.datasets import audio
+from chorale.datasets.audit import audit
+from chorale.datasets.base import track_table
+from chorale.datasets.catalog import synthetic
+from chorale.datasets.duplicates import duplicates
 
 Waveform = npt.NDArray[np.float32]
 Write = Callable[[Path, Waveform, int], None]

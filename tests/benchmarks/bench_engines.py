@@ -46,11 +46,11 @@ import pandas as pd
 import psutil
 from rich.console import Console
 
-from search.config import SweepConfig
-from search.plan import SEARCH_FOLD
-from search.prepare import prepare
-from search.progress import Progress
-from search.resolve import resolve
+from chorale.search.config import SweepConfig
+from chorale.search.plan import SEARCH_FOLD
+from chorale.search.prepare import prepare
+from chorale.search.progress import Progress
+from chorale.search.resolve import resolve
 from tests.benchmarks.engines.events import Events, Figures, figures, mean, median
 from tests.benchmarks.engines.task import FEATURES, NARROWED, Rows, Task
 

@@ -17,18 +17,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from datasets import plugins
-from datasets.atomic import write_json, write_text
-from datasets.split import Split
-from search import bank, ensembles
-from search.bank import Part
-from search.cli import main
-from search.combine import fit, read_member
-from search.config import Ensemble, SweepConfig, to_yaml
-from search.finalists import Job
-from search.paths import Runs
-from search.store import Ledger, Row
-from search.truth import Truth, read_truth, write_truth
+from chorale.datasets import plugins
+from chorale.datasets.atomic import write_json, write_text
+from chorale.datasets.split import Split
+from chorale.search import bank, ensembles
+from chorale.search.bank import Part
+from chorale.search.cli import main
+from chorale.search.combine import fit, read_member
+from chorale.search.config import Ensemble, SweepConfig, to_yaml
+from chorale.search.finalists import Job
+from chorale.search.paths import Runs
+from chorale.search.store import Ledger, Row
+from chorale.search.truth import Truth, read_truth, write_truth
 
 N_FOLDS = 5
 WIDTH = 64

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from search.cli import main as chorale
-from search.paths import Runs
-from search.report import read
+from chorale.search.cli import main as chorale
+from chorale.search.paths import Runs
+from chorale.search.report import read
 
 KINDS = ("best_single", "soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
 SPEAKERS = (
@@ -66,7 +66,9 @@ def run(sweep: Sweep, *, runs: Path, fsdd: str | None, more: Sequence[str]) -> d
     else:
         again = ["--resume"] if paths.sweep_yaml.exists() else []
         words = [*sweep.words(runs=runs, fsdd=fsdd, more=more), *again]
-        code = subprocess.run([sys.executable, "-m", "search", *words], check=False).returncode
+        code = subprocess.run(
+            [sys.executable, "-m", "chorale.search", *words], check=False
+        ).returncode
     if code:
         raise SystemExit(f"{sweep.name} ended with {code}")
     return read(paths)

@@ -24,10 +24,10 @@ from statistics import median
 import numpy as np
 import soundfile
 
-from datasets import audio
-from datasets.base import track_table
-from datasets.cache import build as build_store
-from datasets.features import mel
+from chorale.datasets import audio
+from chorale.datasets.base import track_table
+from chorale.datasets.cache import build as build_store
+from chorale.datasets.features import mel
 
 CLIP_S = 30.0
 CONFIG = mel.Config()

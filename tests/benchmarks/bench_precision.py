@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from scipy import stats
 
-from datasets import plugins
-from datasets.catalog import synthetic
-from datasets.config import read
-from datasets.features import mel
-from datasets.source import Recordings
-from datasets.split import SplitConfig, make_split
-from lightning_models import architectures, fit, speed
-from lightning_models.datamodule import FoldData
-from lightning_models.module import GenreClassifier, classifier_class
-from lightning_models.train_config import TrainConfig
+from chorale.datasets import plugins
+from chorale.datasets.catalog import synthetic
+from chorale.datasets.config import read
+from chorale.datasets.features import mel
+from chorale.datasets.source import Recordings
+from chorale.datasets.split import SplitConfig, make_split
+from chorale.lightning_models import architectures, fit, speed
+from chorale.lightning_models.datamodule import FoldData
+from chorale.lightning_models.module import GenreClassifier, classifier_class
+from chorale.lightning_models.train_config import TrainConfig
 
 
 def fold(runs: Path, *, n_tracks: int) -> FoldData:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from search.champion.library.library import Library
-    from search.champion.library.taste import Taste
+    from chorale.search.champion.library.library import Library
+    from chorale.search.champion.library.taste import Taste
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 N_GENRES, WIDTH, TRACKS_AN_ARTIST = 10, 256, 10
@@ -35,10 +35,10 @@ def draw(n: int, *, n_asked: int = 0) -> "tuple[Library, NDArray[np.float32]]":
     """A library of `n` tracks, and the vectors of other tracks by its artists."""
     import numpy as np
 
-    from search.champion.library.files import VERSION, Content, Manifest
-    from search.champion.library.library import Library
-    from search.champion.library.track import Track
-    from search.paths import LibraryPaths
+    from chorale.search.champion.library.files import VERSION, Content, Manifest
+    from chorale.search.champion.library.library import Library
+    from chorale.search.champion.library.track import Track
+    from chorale.search.paths import LibraryPaths
 
     rng = np.random.default_rng(0)
     genres = rng.standard_normal(WIDTH) + 0.8 * rng.standard_normal((N_GENRES, WIDTH))
@@ -66,7 +66,7 @@ def histories(library: "Library", n: int) -> "Iterator[Taste]":
     """What `n` people listened to."""
     import numpy as np
 
-    from search.champion.library.taste import Taste
+    from chorale.search.champion.library.taste import Taste
 
     for seed in range(n):
         rng = np.random.default_rng(seed)
@@ -85,8 +85,8 @@ def genres_and_diversity(n: int, n_histories: int) -> None:
     """The two tables about what is in the playlists."""
     import numpy as np
 
-    from search.champion.library.playlist import playlist
-    from search.champion.library.quotas import entropy, points_apart
+    from chorale.search.champion.library.playlist import playlist
+    from chorale.search.champion.library.quotas import entropy, points_apart
 
     library, _ = draw(n)
     filled: list[float] = []
@@ -124,8 +124,8 @@ def latency(n: int, rounds: int) -> None:
     """The rows about one size."""
     import numpy as np
 
-    from search.champion.library.index import Cells, Exact
-    from search.champion.library.playlist import playlist
+    from chorale.search.champion.library.index import Cells, Exact
+    from chorale.search.champion.library.playlist import playlist
 
     library, asked = draw(n, n_asked=rounds)
     embeddings = library.content.embeddings

@@ -28,17 +28,17 @@ import numpy as np
 import psutil
 import pytest
 
-from cluster import tokens
-from cluster.base import Decision, Outcome, Report, Resources, Trials, TrialSpec
-from cluster.connect import connect
-from cluster.tune import TuneRunner
-from search.budget import Meter
-from search.config import Budget, Search
-from search.listener import Listeners
-from search.space import make_space
-from search.store import Ledger
-from search.study import Study, StudyTrials
-from search.trial import TrialResult
+from chorale.cluster import tokens
+from chorale.cluster.base import Decision, Outcome, Report, Resources, Trials, TrialSpec
+from chorale.cluster.connect import connect
+from chorale.cluster.tune import TuneRunner
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Search
+from chorale.search.listener import Listeners
+from chorale.search.space import make_space
+from chorale.search.store import Ledger
+from chorale.search.study import Study, StudyTrials
+from chorale.search.trial import TrialResult
 
 MINUTE_S = 60.0
 MIB = 2**20

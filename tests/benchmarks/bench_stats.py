@@ -47,7 +47,7 @@ def main() -> None:
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before numpy is imported
     warnings.simplefilter("ignore")
 
-    from datasets.features import stats57, stats518
+    from chorale.datasets.features import stats57, stats518
 
     plain = definitions()
     rate = plain.RATE_HZ

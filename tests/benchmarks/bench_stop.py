@@ -31,7 +31,7 @@ TIMEOUT_S = 600.0
 COMMAND = """
 import faulthandler, signal, sys
 faulthandler.register(signal.SIGUSR1)
-from search.cli import main
+from chorale.search.cli import main
 sys.exit(main())
 """
 """As `chorale` does it, but SIGUSR1 makes it say where it is."""

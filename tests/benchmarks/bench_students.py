@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from search.champion.compress.run import student_name
-from search.cli import main as chorale
-from search.paths import Runs
+from chorale.search.champion.compress.run import student_name
+from chorale.search.cli import main as chorale
+from chorale.search.paths import Runs
 
 
 def main() -> int:

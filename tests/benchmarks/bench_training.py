@@ -52,7 +52,7 @@ TIMES_STEPS = {"mlp": 10}
 
 def fold(*, n_bins: int, n_tracks: int, n_frames: int) -> Any:
     """Noise in the shape of a fold; the last quarter is for validation. One frame is a table."""
-    from lightning_models.datamodule import FoldData, MemoryFrames
+    from chorale.lightning_models.datamodule import FoldData, MemoryFrames
 
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((n_tracks * n_frames, n_bins)).astype(np.float32)
@@ -72,8 +72,8 @@ def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
     """Runs one arm in this process."""
     import torch
 
-    from datasets import plugins
-    from lightning_models import architectures, speed
+    from chorale.datasets import plugins
+    from chorale.lightning_models import architectures, speed
 
     ours, name = arm.get("ours", True), arm["architecture"]
     if ours:
@@ -92,8 +92,8 @@ def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
 
 
 def _ours(architecture: str, config: Any, data: Any, epochs: int) -> float:
-    from lightning_models.fit import train
-    from lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.fit import train
+    from chorale.lightning_models.train_config import TrainConfig
 
     settings = TrainConfig(max_epochs=epochs, batch_size=BATCH, crop_s=N_FRAMES / 100)
     return train(
@@ -113,9 +113,9 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from lightning_models.batches import CropSource
-    from lightning_models.module import GenreClassifier
-    from lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.batches import CropSource
+    from chorale.lightning_models.module import GenreClassifier
+    from chorale.lightning_models.train_config import TrainConfig
 
     class Plain(GenreClassifier):
         def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -162,17 +162,17 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
 
 def fixed_costs() -> dict[str, float]:
     """Milliseconds of a fit of a tiny network, and what they are made of."""
-    from lightning_models import speed
+    from chorale.lightning_models import speed
 
     speed.prepare()
 
     import torch
 
-    from lightning_models.architectures import cnn
-    from lightning_models.batches import TrainBatches
-    from lightning_models.fit import predict, train
-    from lightning_models.module import GenreClassifier
-    from lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.architectures import cnn
+    from chorale.lightning_models.batches import TrainBatches
+    from chorale.lightning_models.fit import predict, train
+    from chorale.lightning_models.module import GenreClassifier
+    from chorale.lightning_models.train_config import TrainConfig
 
     data = fold(n_bins=16, n_tracks=8, n_frames=20)
     config = cnn.Config(n_layers=2, width=4, dense=8)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from cluster.base import Decision, Outcome, Report, Resources, TrialSpec
-from cluster.connect import connect
-from cluster.tune import TuneRunner
+from chorale.cluster.base import Decision, Outcome, Report, Resources, TrialSpec
+from chorale.cluster.connect import connect
+from chorale.cluster.tune import TuneRunner
 
 N_AT_ONCE = 2
 N_TRIALS = 64

@@ -22,8 +22,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from datasets.catalog import synthetic
-from search.ledger.reader import LedgerReader
+from chorale.datasets.catalog import synthetic
+from chorale.search.ledger.reader import LedgerReader
 
 N_TRACKS, N_ARTISTS, LATE = 240, 8, 2
 """Of ten genres; the last two artists of each come on night 3."""
@@ -99,7 +99,16 @@ def call(file: Path, runs: Path, night: str, what: str, *words: str) -> Done:
     """Calls the command as a scheduler would."""
     print(f"\n=== {night}: {what}", flush=True)
     began = time.perf_counter()
-    command = [sys.executable, "-m", "search", "nightly", str(file), "--night", night, *words]
+    command = [
+        sys.executable,
+        "-m",
+        "chorale.search",
+        "nightly",
+        str(file),
+        "--night",
+        night,
+        *words,
+    ]
     code = subprocess.run(command, check=False).returncode
     took_s = time.perf_counter() - began
     record = runs / "nightly" / file.stem / "nights" / night / "night.json"

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from datasets import audio
-from datasets.audit import examine
+from chorale.datasets import audio
+from chorale.datasets.audit import examine
 
 HANG_S = 2.0
 KILL_S = 60.0

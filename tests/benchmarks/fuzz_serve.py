@@ -203,10 +203,10 @@ def fuzz(client: Any, *, n: int, seed: int, begin: int = 0) -> Found:
 def main() -> int:
     from fastapi.testclient import TestClient
 
-    from search.champion.bundle import Bundle
-    from search.champion.predictor import Predictor
-    from search.champion.serve.app import create_app
-    from search.champion.serve.limits import Limits
+    from chorale.search.champion.bundle import Bundle
+    from chorale.search.champion.predictor import Predictor
+    from chorale.search.champion.serve.app import create_app
+    from chorale.search.champion.serve.limits import Limits
 
     parser = argparse.ArgumentParser(description="Mutated uploads to the app of a bundle")
     parser.add_argument("bundle", type=Path)

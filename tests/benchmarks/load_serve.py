@@ -175,7 +175,7 @@ class Served:
 @contextmanager
 def serving(bundle: Path, *words: str) -> Iterator[Served]:
     """Starts `chorale serve` on a free port; ends it as Ctrl-C does."""
-    command = [sys.executable, "-m", "search", "serve", str(bundle), "--port", "0", *words]
+    command = [sys.executable, "-m", "chorale.search", "serve", str(bundle), "--port", "0", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -21,7 +21,7 @@ OPENED = pytest.StashKey[ExitStack]()
 @pytest.fixture(scope="module")
 def private_ray(request: pytest.FixtureRequest) -> None:
     """Connects this process to a private Ray, if it is not connected by an earlier test."""
-    from cluster.connect import connect
+    from chorale.cluster.connect import connect
 
     if OPENED not in request.session.stash:
         opened = request.session.stash[OPENED] = ExitStack()
@@ -54,8 +54,8 @@ def own_cluster(no_private_ray: None) -> Callable[..., AbstractContextManager[An
 def _own_cluster(**head: Any) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    from cluster import connect as connecting
-    from cluster import tokens
+    from chorale.cluster import connect as connecting
+    from chorale.cluster import tokens
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
     with pytest.MonkeyPatch.context() as patch:

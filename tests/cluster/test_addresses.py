@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.addresses import gcs_asks, is_loopback, is_remote, jobs_url, refuse_open, server_asks
-from cluster.base import ClusterError
+from chorale.cluster.addresses import (
+    gcs_asks,
+    is_loopback,
+    is_remote,
+    jobs_url,
+    refuse_open,
+    server_asks,
+)
+from chorale.cluster.base import ClusterError
 
 
 @pytest.mark.parametrize(

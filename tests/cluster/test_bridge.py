@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from cluster.base import Decision, End, Failure, Outcome, Resources, TrialSpec
-from cluster.bridge import Bridge
-from cluster.messages import Ended, Said
+from chorale.cluster.base import Decision, End, Failure, Outcome, Resources, TrialSpec
+from chorale.cluster.bridge import Bridge
+from chorale.cluster.messages import Ended, Said
 
 BIG = Resources(cpus=2.0)
 FINISHED = Ended(pickle.dumps(Outcome(End.FINISHED, 1.0)), spoilt=False)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cluster import connect
-from cluster.base import ClusterError, Resources
+from chorale.cluster import connect
+from chorale.cluster.base import ClusterError, Resources
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_failed_connection_leaves_nothing_behind(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
-    monkeypatch.setattr("cluster.tokens.read_again", lambda: None)
+    monkeypatch.setattr("chorale.cluster.tokens.read_again", lambda: None)
     with pytest.raises(ClusterError, match=r"\(no memory left\); do without"), connect.connect():
         pass
     assert not used[0].exists()
@@ -120,7 +120,7 @@ def test_who_listens_for_signals_hears_them_while_connected_and_afterwards() -> 
     """In a process of its own: Ray's own handler would end it."""
     code = """
 import os, signal
-from cluster.connect import connect
+from chorale.cluster.connect import connect
 signal.signal(signal.SIGTERM, lambda *_: print("heard"))
 with connect(num_cpus=1):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import cluster
-from cluster.versions import requirements
+from chorale.cluster.versions import requirements
 
 DEPLOY = Path(cluster.__file__ or "").parent / "deploy"
 RAY_UP = ("aws", "gcp", "local")

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-import cluster
-from search.nightly.config import load
+from chorale import cluster
+from chorale.search.nightly.config import load
 
 DEPLOY = Path(cluster.__file__ or "").parent / "deploy"
 NIGHT = load("nightly_gtzan", {})

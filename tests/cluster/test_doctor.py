@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from cluster import doctor
-from cluster.base import ClusterError
-from cluster.node_facts import look
-from cluster.verdicts import Check, State, first_failure
-from search.cli import main
+from chorale.cluster import doctor
+from chorale.cluster.base import ClusterError
+from chorale.cluster.node_facts import look
+from chorale.cluster.verdicts import Check, State, first_failure
+from chorale.search.cli import main
 
 GOOD = Check("10.0.0.1", "versions", State.OK, "as here")
 BAD = Check("10.0.0.2", "versions", State.FAILED, "torch 2.10.0 (here 2.11.0)", "pip install x")

@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.environment import environment, own_threads, threads
+from chorale.cluster.environment import environment, own_threads, threads
 
 
 @pytest.mark.parametrize(("said", "n"), [("3", 3), ("", 1), ("many", 1), ("0", 1)])

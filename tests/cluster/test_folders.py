@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cluster import folders
-from cluster.base import ClusterError, Decision, End, Outcome, Report, Resources, TrialSpec
-from cluster.folders import Carried, Keeper, Shared
+from chorale.cluster import folders
+from chorale.cluster.base import ClusterError, Decision, End, Outcome, Report, Resources, TrialSpec
+from chorale.cluster.folders import Carried, Keeper, Shared
 
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
 
@@ -36,7 +36,7 @@ class Here:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The driver's folder, with a store and a trial that was begun before."""
-    monkeypatch.setattr("cluster.folders.ray.get", lambda value: value)
+    monkeypatch.setattr("chorale.cluster.folders.ray.get", lambda value: value)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
     (tmp_path / "node").mkdir()
     root = tmp_path / "runs"
@@ -244,7 +244,7 @@ def hidden(
 def test_a_trial_runs_on_a_node_that_does_not_see_the_folder(hidden: Path, tmp_path: Path) -> None:
     from ray import cloudpickle
 
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     (storage := tmp_path / "tune").mkdir()

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from cluster.base import ClusterError
-from cluster.maps import AHEAD, Map, process_map, ray_map
+from chorale.cluster.base import ClusterError
+from chorale.cluster.maps import AHEAD, Map, process_map, ray_map
 
 N_WORKERS = 2
 

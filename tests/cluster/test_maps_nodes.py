@@ -15,16 +15,16 @@ import pandas as pd
 import pytest
 import soundfile
 
-from cluster import connect as connecting
-from cluster import tokens
-from cluster.base import ClusterError
-from cluster.connect import cluster_size, connect
-from cluster.maps import AHEAD, ray_map
-from datasets import cache
-from datasets.audio import content_hash
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from datasets.features import mfcc
+from chorale.cluster import connect as connecting
+from chorale.cluster import tokens
+from chorale.cluster.base import ClusterError
+from chorale.cluster.connect import cluster_size, connect
+from chorale.cluster.maps import AHEAD, ray_map
+from chorale.datasets import cache
+from chorale.datasets.audio import content_hash
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.features import mfcc
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
@@ -92,7 +92,7 @@ def tracks(tmp_path: Path) -> pd.DataFrame:
 
 @pytest.fixture(autouse=True)
 def _one_track_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.chunks.CHUNK_TRACKS", 1)
+    monkeypatch.setattr("chorale.datasets.chunks.CHUNK_TRACKS", 1)
 
 
 def noted(book: Path, before: Callable[[str], None] = lambda node: None) -> Any:

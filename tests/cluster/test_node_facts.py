@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster import node_facts
-from cluster.node_facts import look, shared_file
+from chorale.cluster import node_facts
+from chorale.cluster.node_facts import look, shared_file
 
 
 def test_a_machine_says_what_it_has() -> None:
-    facts = look(["numpy", "chorale", "no-such-thing"], "", "", with_torch=False)
+    facts = look(["numpy", "chorale-audio", "no-such-thing"], "", "", with_torch=False)
     assert facts.versions["numpy"]
-    assert facts.versions["chorale"]
+    assert facts.versions["chorale-audio"]
     assert facts.versions["no-such-thing"] is None
     assert facts.memory_free > 0
     assert facts.disk_free > 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cluster.base import ClusterError, Decision, Outcome, Report, Resources, TrialSpec
+from chorale.cluster.base import ClusterError, Decision, Outcome, Report, Resources, TrialSpec
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -74,7 +74,7 @@ def cluster(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     with pytest.MonkeyPatch.context() as patch, own_cluster(num_cpus=3, num_gpus=1) as made:
-        patch.setattr("cluster.tune.ROOM_CHECK_S", 0.5)
+        patch.setattr("chorale.cluster.tune.ROOM_CHECK_S", 0.5)
         yield made
 
 
@@ -117,7 +117,7 @@ def test_trials_that_take_parts_share_a_gpu_and_those_that_take_none_run_beside_
     cluster: Any, tmp_path: Path
 ) -> None:
     """A whole GPU, then two halves of it and none at once, then a whole one again."""
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     (folder := tmp_path / "meeting").mkdir()
     whole, half, none = Resources(1, 1), Resources(1, 0.5), Resources(1)
@@ -136,7 +136,7 @@ def test_trials_that_take_parts_share_a_gpu_and_those_that_take_none_run_beside_
 
 @pytest.mark.heavy
 def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Path) -> None:
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     trials = Endless(2, first=lambda: cluster.add_node(wait=False, **NODE, num_cpus=2))
     TuneRunner(Resources(2), max_concurrent=None, storage=tmp_path).run(trials, where)
@@ -147,7 +147,7 @@ def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Pa
 def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_demand(
     cluster: Any, tmp_path: Path
 ) -> None:
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     def join() -> None:
         cluster.add_node(**NODE, num_cpus=4, num_gpus=1, wait=False)
@@ -161,7 +161,7 @@ def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_d
 
 
 def test_one_that_starts_nodes_on_demand_is_told_how_many_trials_are_wanted(tmp_path: Path) -> None:
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     with pytest.raises(ClusterError, match=r"--cluster\.trials_at_once 8"):
         TuneRunner(Resources(), max_concurrent=None, storage=tmp_path, elastic=True)

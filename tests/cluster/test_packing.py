@@ -1,7 +1,7 @@
 import pytest
 
-from cluster.base import ClusterError
-from cluster.packing import CONTEXT_BYTES, MARGIN, MOST_PER_GPU, gpu_share
+from chorale.cluster.base import ClusterError
+from chorale.cluster.packing import CONTEXT_BYTES, MARGIN, MOST_PER_GPU, gpu_share
 
 GIB = 2**30
 

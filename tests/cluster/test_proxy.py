@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cluster.proxy import BODY_BYTES, BoundBodies, environment_of, middlewares
+from chorale.cluster.proxy import BODY_BYTES, BoundBodies, environment_of, middlewares
 
 LIMIT = 1000
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.base import (
+from chorale.cluster.base import (
     ClusterError,
     Decision,
     End,
@@ -26,8 +26,8 @@ from cluster.base import (
     TrialSpec,
     Work,
 )
-from cluster.forks import forks
-from cluster.local import LocalRunner
+from chorale.cluster.forks import forks
+from chorale.cluster.local import LocalRunner
 
 Payload = Mapping[str, Any]
 
@@ -248,7 +248,7 @@ def tune_runner(
 ) -> Runner:
     from ray import cloudpickle
 
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     return TuneRunner(
@@ -582,7 +582,7 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 ) -> None:
     from ray.exceptions import ObjectLostError
 
-    from cluster.controller import Controller
+    from chorale.cluster.controller import Controller
 
     def step(controller: Any) -> None:
         raise RuntimeError from ObjectLostError("0" * 56, None, "")
@@ -596,7 +596,7 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 def test_workers_that_cannot_start_end_the_run(
     socket: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.bridge.MAX_FAILED_STARTS", 2)
+    monkeypatch.setattr("chorale.cluster.bridge.MAX_FAILED_STARTS", 2)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
         tune_runner(tmp_path, forks=socket).run(script, Unloadable())

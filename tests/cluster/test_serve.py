@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cluster import serve
-from cluster.base import ClusterError
+from chorale.cluster import serve
+from chorale.cluster.base import ClusterError
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.timeout(300)]
 pytest.importorskip("ray.serve", reason="Ray Serve is not installed")

@@ -14,11 +14,11 @@ import psutil
 import pytest
 import ray
 
-from cluster.starting import interruptible
+from chorale.cluster.starting import interruptible
 
 CONNECT = """
 import signal, sys, time
-from cluster.connect import connect
+from chorale.cluster.connect import connect
 
 def interrupt(*_):
     raise KeyboardInterrupt

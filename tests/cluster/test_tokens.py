@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import tokens
+from chorale.cluster import tokens
 
 
 @pytest.fixture

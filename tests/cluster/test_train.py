@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cluster.base import (
+from chorale.cluster.base import (
     ClusterError,
     Decision,
     End,
@@ -109,7 +109,7 @@ def script(private_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Scrip
     """All trials, three at once, though there is room for the processes of only one of them."""
     from ray import cloudpickle
 
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     script = Script()
@@ -172,7 +172,7 @@ def test_nothing_is_left_behind(script: Script) -> None:
 def test_a_trial_of_more_processes_than_there_is_room_for_is_refused(
     private_ray: None, tmp_path: Path
 ) -> None:
-    from cluster.tune import TuneRunner
+    from chorale.cluster.tune import TuneRunner
 
     runner = TuneRunner(Resources(cpus=3, workers=3), max_concurrent=1, storage=tmp_path)
     with pytest.raises(ClusterError, match=r"1 CPUs and 0 GPUs for each of its 3 workers, but"):

@@ -3,16 +3,16 @@ from typing import Any
 
 import pytest
 
-from cluster.node_facts import Facts
-from cluster.verdicts import GIB, Check, State, first_failure, judge, packages
-from cluster.versions import requirements
+from chorale.cluster.node_facts import Facts
+from chorale.cluster.verdicts import GIB, Check, State, first_failure, judge, packages
+from chorale.cluster.versions import requirements
 
 GPU = {"name": "H100", "free_bytes": 70 * GIB, "total_bytes": 80 * GIB}
 GOOD = Facts(
     host="node",
     python="3.12.1",
     executable="/venv/bin/python",
-    versions={"chorale": "1", "torch": "2.11.0", "tensorboard": "2.21"},
+    versions={"chorale-audio": "1", "torch": "2.11.0", "tensorboard": "2.21"},
     memory_free=32 * GIB,
     disk_free=100 * GIB,
     shared_memory=8 * GIB,
@@ -41,8 +41,8 @@ def test_a_good_node_is_all_ok() -> None:
          "torch 2.10.0 (here 2.11.0)", "/venv/bin/python -m pip install torch==2.11.0"),
         ({"versions": {**GOOD.versions, "tensorboard": "2.20"}}, "versions", State.WARNING,
          "tensorboard 2.20 (here 2.21)", "pip install tensorboard==2.21"),
-        ({"versions": {**GOOD.versions, "chorale": None}}, "versions", State.FAILED,
-         "chorale missing (here 1)", "chorale submit"),
+        ({"versions": {**GOOD.versions, "chorale-audio": None}}, "versions", State.FAILED,
+         "chorale-audio missing (here 1)", "chorale submit"),
         ({"python": "3.11.0"}, "versions", State.FAILED, "3.11.0 (here 3.12.1)", "Python 3.12.1"),
         ({"memory_free": GIB // 4}, "memory", State.FAILED, "0.2 GiB free", "free -h"),
         ({"memory_free": GIB}, "memory", State.WARNING, "1.0 GiB free", "free -h"),

@@ -3,8 +3,8 @@ import copy
 import numpy as np
 import pytest
 
-from cluster.failures import spoils
-from cluster.messages import Sealed
+from chorale.cluster.failures import spoils
+from chorale.cluster.messages import Sealed
 
 
 class OutOfMemoryError(RuntimeError):

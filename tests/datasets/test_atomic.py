@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.atomic import atomic, write_json
+from chorale.datasets.atomic import atomic, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

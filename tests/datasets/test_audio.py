@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from datasets import audio
-from datasets.audio import AudioError, AudioHeader, content_hash, inspect, load, resample
+from chorale.datasets import audio
+from chorale.datasets.audio import AudioError, AudioHeader, content_hash, inspect, load, resample
 
 RATE = 22_050
 
@@ -207,7 +207,7 @@ def test_a_resampling_filter_is_small_and_made_once() -> None:
 def test_files_at_the_wanted_rate_are_read_without_torch(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", tone(RATE))
     code = (
-        "import sys; from datasets.audio import load; "
+        "import sys; from chorale.datasets.audio import load; "
         f"load({str(path)!r}, sample_rate={RATE}); "
         "sys.exit('torch' in sys.modules or 'librosa' in sys.modules)"
     )

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from datasets import audio, chunks
-from datasets.audit import Audit, audit
-from datasets.base import track_table
-from datasets.errors import UserError
+from chorale.datasets import audio, chunks
+from chorale.datasets.audit import Audit, audit
+from chorale.datasets.base import track_table
+from chorale.datasets.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datasets.balance import balanced_order, class_weights, smote
+from chorale.datasets.balance import balanced_order, class_weights, smote
 
 LABELS = np.array([0] * 30 + [1] * 9 + [3] * 2 + [4])  # no row of class 2
 

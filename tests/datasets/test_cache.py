@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from datasets import audio, chunks
-from datasets.base import track_table
-from datasets.cache import build
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from datasets.features import mel, mfcc
+from chorale.datasets import audio, chunks
+from chorale.datasets.base import track_table
+from chorale.datasets.cache import build
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.features import mel, mfcc
 
 T = TypeVar("T")
 R = TypeVar("R")

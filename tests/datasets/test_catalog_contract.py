@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets import catalog, plugins
-from datasets.base import TRACK_COLUMNS
-from datasets.checksum import parse_checksum
-from datasets.config import read
-from datasets.errors import UserError
-from datasets.stats_names import STATS57, STATS518
+from chorale.datasets import catalog, plugins
+from chorale.datasets.base import TRACK_COLUMNS
+from chorale.datasets.checksum import parse_checksum
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError
+from chorale.datasets.stats_names import STATS57, STATS518
 
 Options = Mapping[str, Any]
 

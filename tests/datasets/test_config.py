@@ -3,8 +3,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from datasets.config import config, plain, read
-from datasets.errors import UserError, unknown
+from chorale.datasets.config import config, plain, read
+from chorale.datasets.errors import UserError, unknown
 
 
 @config

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.csv_table import find_table, read_columns, read_header
-from datasets.errors import UserError
+from chorale.datasets.csv_table import find_table, read_columns, read_header
+from chorale.datasets.errors import UserError
 
 
 def written(folder: Path, content: str | bytes) -> Path:

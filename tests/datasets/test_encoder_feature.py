@@ -18,12 +18,12 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from datasets import cache, pipelines, programs
-from datasets.audio import content_hash
-from datasets.config import plain, read
-from datasets.errors import UserError
-from datasets.extraction import Recipe
-from datasets.features import encoder
+from chorale.datasets import cache, pipelines, programs
+from chorale.datasets.audio import content_hash
+from chorale.datasets.config import plain, read
+from chorale.datasets.errors import UserError
+from chorale.datasets.extraction import Recipe
+from chorale.datasets.features import encoder
 
 RATE = 16_000
 CHUNK_S = 0.5

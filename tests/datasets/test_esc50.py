@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.catalog import esc50
-from datasets.catalog.esc50 import Config
-from datasets.errors import UserError
+from chorale.datasets.catalog import esc50
+from chorale.datasets.catalog.esc50 import Config
+from chorale.datasets.errors import UserError
 
 ROWS = (
     "1-100032-A-0.wav,1,0,dog,True,100032,A",

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from datasets import faults
-from datasets.audit import audit, examine, survey
-from datasets.base import track_table
-from datasets.faults import clipped_share, table, warnings
-from datasets.findings import Finding
-from datasets.leaks import Leak
+from chorale.datasets import faults
+from chorale.datasets.audit import audit, examine, survey
+from chorale.datasets.base import track_table
+from chorale.datasets.faults import clipped_share, table, warnings
+from chorale.datasets.findings import Finding
+from chorale.datasets.leaks import Leak
 
 RATE = 8_000
 

@@ -4,9 +4,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from datasets.base import track_table
-from datasets.errors import UserError
-from datasets.split import SplitConfig, make_split
+from chorale.datasets.base import track_table
+from chorale.datasets.errors import UserError
+from chorale.datasets.split import SplitConfig, make_split
 
 N_FOLDS = 4
 

@@ -10,11 +10,11 @@ import pytest
 from librosa.filters import mel as librosa_filters
 from pydantic import ValidationError
 
-from datasets import features, plugins
-from datasets.base import FeatureSet
-from datasets.config import plain, read
-from datasets.features import mel, mfcc, spectrogram_image, stft
-from datasets.spectrum import MelConfig, mel_filters
+from chorale.datasets import features, plugins
+from chorale.datasets.base import FeatureSet
+from chorale.datasets.config import plain, read
+from chorale.datasets.features import mel, mfcc, spectrogram_image, stft
+from chorale.datasets.spectrum import MelConfig, mel_filters
 
 
 def load(name: str) -> FeatureSet:

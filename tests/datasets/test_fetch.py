@@ -19,15 +19,15 @@ from urllib.request import Request
 
 import pytest
 
-from datasets import catalog, plugins
-from datasets.base import DatasetInfo, Download
-from datasets.catalog import fsdd
-from datasets.checksum import parse_checksum
-from datasets.download import Patience
-from datasets.errors import UserError
-from datasets.fetch import fetch
-from datasets.members import Limits
-from datasets.web import SafeRedirects, WebError
+from chorale.datasets import catalog, plugins
+from chorale.datasets.base import DatasetInfo, Download
+from chorale.datasets.catalog import fsdd
+from chorale.datasets.checksum import parse_checksum
+from chorale.datasets.download import Patience
+from chorale.datasets.errors import UserError
+from chorale.datasets.fetch import fetch
+from chorale.datasets.members import Limits
+from chorale.datasets.web import SafeRedirects, WebError
 
 BODY = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -329,7 +329,7 @@ def test_pauses_double_and_a_server_may_ask_for_longer_ones(
     expected: list[float],
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("datasets.download.time.sleep", pauses.append)
+    monkeypatch.setattr("chorale.datasets.download.time.sleep", pauses.append)
     site.retry_after = retry_after
     site.faults = ["status:503"] * len(expected)
     get(info_of(site), tmp_path, patience=Patience(attempts=6, longest_pause_s=10.0))
@@ -418,7 +418,7 @@ def test_a_disk_without_room_is_met_before_anything_comes(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=len(BODY) - 1)
-    monkeypatch.setattr("datasets.disk.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("chorale.datasets.disk.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"toy.bin needs 2.9 MiB, but .* has only 2.9 MiB free"):
         get(info_of(site), tmp_path)
     assert not (tmp_path / "toy.bin.part").exists()
@@ -430,7 +430,7 @@ def test_what_has_come_counts_as_room(
     with pytest.raises(KeyboardInterrupt):
         get(info_of(site), tmp_path, heard=Heard(interrupt_at=2_000_000))
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
-    monkeypatch.setattr("datasets.disk.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("chorale.datasets.disk.shutil.disk_usage", lambda _: usage)
     get(info_of(site), tmp_path)
 
 
@@ -442,7 +442,7 @@ def test_a_disk_that_gets_full_keeps_what_has_come(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("datasets.web.blocks", full)
+        patched.setattr("chorale.datasets.web.blocks", full)
         with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
             get(info_of(site), tmp_path)
     get(info_of(site), tmp_path)
@@ -595,7 +595,7 @@ def test_room_for_what_an_archive_unpacks_to_is_asked_before(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=2 * len(BODY) - 1)
-    monkeypatch.setattr("datasets.disk.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("chorale.datasets.disk.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"toy.zip and what it unpacks to needs 5.7 MiB"):
         get(info_of(site, file_name="toy.zip", unpack_to="all"), tmp_path)
 
@@ -690,7 +690,7 @@ def test_a_certificate_that_is_not_valid_is_not_tried_again(
             tries.append(request.full_url)
             raise URLError(reason)
 
-    monkeypatch.setattr("datasets.web.build_opener", lambda *_: Opener())
+    monkeypatch.setattr("chorale.datasets.web.build_opener", lambda *_: Opener())
     with pytest.raises(UserError, match=r"certificate is not valid \(self-signed certificate\)"):
         get(info_of(site), tmp_path)
     assert len(tries) == 1

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from datasets import audio
-from datasets import duplicates as duplicate_finder
-from datasets.audit import audit
-from datasets.base import track_table
-from datasets.duplicates import MIN_OVERLAP_S, duplicates
-from datasets.fingerprint import HOP_S, SILENCE, fingerprint, fingerprints
+from chorale.datasets import audio
+from chorale.datasets import duplicates as duplicate_finder
+from chorale.datasets.audit import audit
+from chorale.datasets.base import track_table
+from chorale.datasets.duplicates import MIN_OVERLAP_S, duplicates
+from chorale.datasets.fingerprint import HOP_S, SILENCE, fingerprint, fingerprints
 
 RATE = 16_000
 Waveform = npt.NDArray[np.float32]

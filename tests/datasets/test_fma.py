@@ -6,9 +6,9 @@ from typing import Literal
 
 import pytest
 
-from datasets.catalog import fma
-from datasets.catalog.fma import Config
-from datasets.errors import UserError
+from chorale.datasets.catalog import fma
+from chorale.datasets.catalog.fma import Config
+from chorale.datasets.errors import UserError
 
 COLUMNS = (
     ("album", "title"),

@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from datasets.catalog import fma_features
-from datasets.catalog.fma_features import Config
-from datasets.errors import UserError
-from datasets.stats_names import STATS518
+from chorale.datasets.catalog import fma_features
+from chorale.datasets.catalog.fma_features import Config
+from chorale.datasets.errors import UserError
+from chorale.datasets.stats_names import STATS518
 
 NUMBERS = (5, 2, 10, 20, 155320)
 TRACKS = (

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from datasets.catalog import folder
-from datasets.errors import UserError
+from chorale.datasets.catalog import folder
+from chorale.datasets.errors import UserError
 
 
 def touch(root: Path, *names: str) -> Path:

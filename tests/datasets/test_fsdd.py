@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from datasets import archive
-from datasets.catalog import fsdd
-from datasets.errors import UserError
-from datasets.members import Limits
+from chorale.datasets import archive
+from chorale.datasets.catalog import fsdd
+from chorale.datasets.errors import UserError
+from chorale.datasets.members import Limits
 
 NAMES = ("0_theo_0.wav", "0_lucas_12.wav", "9_theo_0.wav")
 

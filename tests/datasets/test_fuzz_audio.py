@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from datasets import audio
+from chorale.datasets import audio
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz_audio.py"
 

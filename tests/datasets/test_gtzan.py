@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from datasets.catalog import gtzan
-from datasets.errors import UserError
-from datasets.gtzan_tracks import GENRES, known_tracks
-from datasets.split import SplitConfig, make_split
+from chorale.datasets.catalog import gtzan
+from chorale.datasets.errors import UserError
+from chorale.datasets.gtzan_tracks import GENRES, known_tracks
+from chorale.datasets.split import SplitConfig, make_split
 
 EVERY = [f"{genre}.{number:05d}" for genre in GENRES for number in range(100)]
 

@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from datasets.catalog import gtzan_features
-from datasets.catalog.gtzan_features import Config
-from datasets.errors import UserError
-from datasets.stats_names import STATS57
+from chorale.datasets.catalog import gtzan_features
+from chorale.datasets.catalog.gtzan_features import Config
+from chorale.datasets.errors import UserError
+from chorale.datasets.stats_names import STATS57
 
 HEADER = ["filename", "length", *STATS57, "label"]
 CLIPS = ("rock.00016.wav", "blues.00000.au", "jazz.00054.wav", "metal.00058.wav")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.catalog import gtzan_images
-from datasets.catalog.gtzan_images import Config
-from datasets.errors import UserError
-from datasets.gtzan_tracks import GENRES
+from chorale.datasets.catalog import gtzan_images
+from chorale.datasets.catalog.gtzan_images import Config
+from chorale.datasets.errors import UserError
+from chorale.datasets.gtzan_tracks import GENRES
 
 
 def picture(folder: Path, name: str, *, mode: str = "RGBA") -> Path:

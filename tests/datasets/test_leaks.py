@@ -1,10 +1,10 @@
 import pandas as pd
 import pytest
 
-from datasets.base import track_table
-from datasets.errors import UserError
-from datasets.leaks import Leak, accepted, find, join_groups, refuse
-from datasets.split import Split, SplitConfig, make_split
+from chorale.datasets.base import track_table
+from chorale.datasets.errors import UserError
+from chorale.datasets.leaks import Leak, accepted, find, join_groups, refuse
+from chorale.datasets.split import Split, SplitConfig, make_split
 
 
 def tracks_of(**changes: dict[str, object]) -> pd.DataFrame:

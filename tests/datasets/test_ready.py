@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets.base import track_table
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from datasets.ready import build_ready, contents
+from chorale.datasets.base import track_table
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.ready import build_ready, contents
 
 
 @pytest.fixture

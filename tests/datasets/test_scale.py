@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import soundfile
 
-from datasets import audio
-from datasets.base import track_table
-from datasets.cache import build
-from datasets.features import mel, mfcc, spectrogram_image, stft
-from datasets.ready import build_ready
-from datasets.scale import Scale
-from datasets.spectrum import mel_spectrogram
+from chorale.datasets import audio
+from chorale.datasets.base import track_table
+from chorale.datasets.cache import build
+from chorale.datasets.features import mel, mfcc, spectrogram_image, stft
+from chorale.datasets.ready import build_ready
+from chorale.datasets.scale import Scale
+from chorale.datasets.spectrum import mel_spectrogram
 
 RATE = 8_000
 MEL = mel.Config(sample_rate=RATE, n_fft=512, hop_length=128, n_mels=32)

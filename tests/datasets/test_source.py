@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from datasets.base import track_table
-from datasets.catalog import gtzan_images, table
-from datasets.errors import UserError
-from datasets.pictures import PictureRecipe, Reader, survey
-from datasets.source import Pictures, Recordings, Tables, source_of
+from chorale.datasets.base import track_table
+from chorale.datasets.catalog import gtzan_images, table
+from chorale.datasets.errors import UserError
+from chorale.datasets.pictures import PictureRecipe, Reader, survey
+from chorale.datasets.source import Pictures, Recordings, Tables, source_of
 
 GENRES = ("blues", "rock")
 

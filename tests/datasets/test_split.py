@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from datasets import draw
-from datasets.base import track_table
-from datasets.errors import UserError
-from datasets.split import Split, SplitConfig, make_split
+from chorale.datasets import draw
+from chorale.datasets.base import track_table
+from chorale.datasets.errors import UserError
+from chorale.datasets.split import Split, SplitConfig, make_split
 
 N_FOLDS = 4
 SEEDS = range(6)

@@ -13,9 +13,9 @@ from librosa.beat import beat_track
 from librosa.effects import hpss as harmonic_and_percussive
 from pydantic import ValidationError
 
-from datasets import constant_q, descriptors, hpss
-from datasets.features import stats57, stats518
-from datasets.stats_names import STATS57, STATS518
+from chorale.datasets import constant_q, descriptors, hpss
+from chorale.datasets.features import stats57, stats518
+from chorale.datasets.stats_names import STATS57, STATS518
 
 RATE_HZ = 22_050
 

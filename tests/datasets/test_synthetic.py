@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from datasets.catalog import synthetic
-from datasets.config import read
-from datasets.errors import UserError
-from datasets.synthesis import compose, corpus, percussion, rhythm, scales, timbres, voices
+from chorale.datasets.catalog import synthetic
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError
+from chorale.datasets.synthesis import compose, corpus, percussion, rhythm, scales, timbres, voices
 
 CLIP_S = 1.5
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from datasets.catalog import table
-from datasets.catalog.table import Config
-from datasets.errors import UserError
+from chorale.datasets.catalog import table
+from chorale.datasets.catalog.table import Config
+from chorale.datasets.errors import UserError
 
 ROWS = pd.DataFrame(
     {

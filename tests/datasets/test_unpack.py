@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.errors import UserError
-from datasets.members import ORDINARY, ArchiveError, Limits, members
-from datasets.unpack import unpack
+from chorale.datasets.errors import UserError
+from chorale.datasets.members import ORDINARY, ArchiveError, Limits, members
+from chorale.datasets.unpack import unpack
 
 
 def zipped(path: Path, *files: tuple[str, bytes], mode: int = 0) -> Path:
@@ -342,7 +342,7 @@ def test_a_disk_without_room_is_met_before_anything_is_written(
 ) -> None:
     archive = zipped(tmp_path / "a", *GOOD)
     usage = shutil.disk_usage(tmp_path)._replace(free=3006)
-    monkeypatch.setattr("datasets.disk.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("chorale.datasets.disk.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"unpacking a needs 2.9 KiB"):
         opened(archive)
     assert list(tmp_path.iterdir()) == [archive]

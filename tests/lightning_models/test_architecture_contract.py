@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datasets import plugins
-from datasets.config import read
-from datasets.errors import UserError
-from lightning_models import architectures, checkpoint
-from lightning_models.base import InputShape
-from lightning_models.distributions import CategoricalDistribution, Distribution
-from lightning_models.module import GenreClassifier
-from lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
+from chorale.datasets import plugins
+from chorale.datasets.config import read
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures, checkpoint
+from chorale.lightning_models.base import InputShape
+from chorale.lightning_models.distributions import CategoricalDistribution, Distribution
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
 
 N_CLASSES = 5
 SHAPES = {

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_models.augment import mixup, spec_augment
+from chorale.lightning_models.augment import mixup, spec_augment
 
 
 def test_mixup_blends_each_crop_with_the_one_whose_label_it_names() -> None:

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_models.architectures import autoencoder_cnn
-from lightning_models.architectures.autoencoder_cnn import AutoencoderCnn, Config, build
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.fit import Trained, train
-from lightning_models.train_config import TrainConfig
+from chorale.lightning_models.architectures import autoencoder_cnn
+from chorale.lightning_models.architectures.autoencoder_cnn import AutoencoderCnn, Config, build
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.fit import Trained, train
+from chorale.lightning_models.train_config import TrainConfig
 
 
 def network(shape: tuple[int, int, int] = (1, 16, 20), **values: Any) -> AutoencoderCnn:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_models.average import Average
+from chorale.lightning_models.average import Average
 
 
 def network() -> nn.Module:

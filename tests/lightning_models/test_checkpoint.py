@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from datasets.errors import UserError
-from lightning_models.architectures import cnn
-from lightning_models.checkpoint import load, save
-from lightning_models.module import GenreClassifier
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.architectures import cnn
+from chorale.lightning_models.checkpoint import load, save
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.train_config import TrainConfig
 
 LABELS = ["blues", "disco", "rock"]
 
@@ -64,7 +64,7 @@ def test_a_save_that_breaks_off_leaves_the_old_checkpoint(
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("lightning_models.checkpoint.write_json", full)
+    monkeypatch.setattr("chorale.lightning_models.checkpoint.write_json", full)
     with pytest.raises(OSError, match="no space"):
         save(folder, classifier(seed=1), {"labels": LABELS})
     x = torch.randn(2, 1, 8, 12)

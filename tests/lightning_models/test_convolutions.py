@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_models.convolutions import NarrowConv2d, mend
+from chorale.lightning_models.convolutions import NarrowConv2d, mend
 
 SHAPES = [(h, w) for h in (1, 2, 3, 7) for w in (1, 2, 3, 5)]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.errors import UserError
-from lightning_models.batches import CropSource, TrainBatches, windows
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.batches import CropSource, TrainBatches, windows
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.train_config import TrainConfig
 
 CPU = torch.device("cpu")
 LENGTHS = (30, 4, 17, 50, 10, 23)

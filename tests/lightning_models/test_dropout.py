@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_models.dropout import AHEAD, QuickDropout, forget, mend
+from chorale.lightning_models.dropout import AHEAD, QuickDropout, forget, mend
 
 P = 0.3
 N = 400_000

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from datasets.disk import unless_full
-from lightning_models.events import EventFile
+from chorale.datasets.disk import unless_full
+from chorale.lightning_models.events import EventFile
 
 
 def curve(folder: Path, tag: str) -> list[tuple[int, float]]:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasets.errors import UserError
-from lightning_models.architectures import mlp
-from lightning_models.batches import TrainBatches, windows
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.fit import train
-from lightning_models.predict import predict
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.architectures import mlp
+from chorale.lightning_models.batches import TrainBatches, windows
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.fit import train
+from chorale.lightning_models.predict import predict
+from chorale.lightning_models.train_config import TrainConfig
 
 N_COLUMNS, N_CLASSES = 5, 3
 SENTINEL = 1e6

@@ -11,12 +11,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from datasets.errors import UserError
-from lightning_models import metrics
-from lightning_models.architectures import cnn
-from lightning_models.datamodule import FoldData, MemoryFrames, Tracks
-from lightning_models.fit import Trained, predict, train
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import metrics
+from chorale.lightning_models.architectures import cnn
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames, Tracks
+from chorale.lightning_models.fit import Trained, predict, train
+from chorale.lightning_models.train_config import TrainConfig
 
 N_BINS, N_CLASSES = 12, 3
 

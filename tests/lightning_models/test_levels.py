@@ -12,13 +12,13 @@ import torch
 from librosa.effects import pitch_shift, time_stretch
 from torch import Tensor
 
-from datasets.errors import UserError
-from datasets.features import mel, mfcc, stft
-from datasets.scale import MIN_DB, Scale
-from lightning_models.augment.levels import sound_changes
-from lightning_models.batches import CropSource, TrainBatches
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.datasets.features import mel, mfcc, stft
+from chorale.datasets.scale import MIN_DB, Scale
+from chorale.lightning_models.augment.levels import sound_changes
+from chorale.lightning_models.batches import CropSource, TrainBatches
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.train_config import TrainConfig
 
 CPU = torch.device("cpu")
 RATE = 16_000

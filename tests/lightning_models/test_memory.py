@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_models import memory
+from chorale.lightning_models import memory
 
 CPU = torch.device("cpu")
 MIB = 2**20

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as reference
 
-from lightning_models import metrics
+from chorale.lightning_models import metrics
 
 
 def case(

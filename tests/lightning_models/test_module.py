@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 import torch
 
-from datasets import plugins
-from datasets.errors import UserError
-from lightning_models import architectures
-from lightning_models.architectures import cnn
-from lightning_models.distributions import CategoricalDistribution
-from lightning_models.module import Diverged, GenreClassifier, classifier_class
-from lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
+from chorale.datasets import plugins
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures
+from chorale.lightning_models.architectures import cnn
+from chorale.lightning_models.distributions import CategoricalDistribution
+from chorale.lightning_models.module import Diverged, GenreClassifier, classifier_class
+from chorale.lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
 
 
 def classifier(**settings: Any) -> GenreClassifier:
@@ -84,7 +84,7 @@ def test_mixup_weighs_both_labels_by_their_shares(monkeypatch: pytest.MonkeyPatc
     module = classifier(mixup_alpha=0.4).eval()
     x, labels = torch.randn(3, 1, 16, 20), torch.tensor([0, 1, 2])
     keep = torch.tensor([0.9, 0.6, 0.5])
-    monkeypatch.setattr("lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
+    monkeypatch.setattr("chorale.lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
     loss = module.training_step((x, labels))
     log_proba = module(x).log_softmax(dim=1)
     own, other = log_proba[range(3), [0, 1, 2]], log_proba[range(3), [2, 0, 1]]
@@ -98,7 +98,7 @@ def test_class_weights_go_with_each_class_share_of_a_smoothed_and_blended_label(
     module.class_weights = weights = torch.tensor([0.5, 1.0, 3.0])
     x, labels = torch.randn(3, 1, 16, 20), torch.tensor([0, 1, 2])
     keep = torch.tensor([0.9, 0.6, 0.5])
-    monkeypatch.setattr("lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
+    monkeypatch.setattr("chorale.lightning_models.module.mixup", lambda x, **_: (x, keep, 1))
     loss = module.training_step((x, labels))
     own, other = torch.eye(3), torch.eye(3)[[2, 0, 1]]
     blended = keep[:, None] * own + (1 - keep[:, None]) * other
@@ -111,7 +111,7 @@ def test_class_weights_go_with_each_class_share_of_a_smoothed_and_blended_label(
 def test_on_a_processor_dense_layers_alone_stay_in_float32(
     architecture: str, lowered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightning_models.speed.precision", lambda kind: torch.bfloat16)
+    monkeypatch.setattr("chorale.lightning_models.speed.precision", lambda kind: torch.bfloat16)
     module = GenreClassifier(
         architecture=architecture,
         config=plugins.load(architectures, architecture, kind="architecture").Config(),

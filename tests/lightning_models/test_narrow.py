@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from datasets import plugins
-from datasets.errors import UserError
-from lightning_models import architectures
-from lightning_models.architectures import mlp
-from lightning_models.module import GenreClassifier
-from lightning_models.narrow import can_be_narrowed, narrow, narrowed
-from lightning_models.train_config import TrainConfig
+from chorale.datasets import plugins
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures
+from chorale.lightning_models.architectures import mlp
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.narrow import can_be_narrowed, narrow, narrowed
+from chorale.lightning_models.train_config import TrainConfig
 
 NETWORKS = [
     ("cnn", {"pooling": "mean_max", "growth": 1.5}, (1, 24, 40)),

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_models import optimizers
-from lightning_models.train_config import TrainConfig
+from chorale.lightning_models import optimizers
+from chorale.lightning_models.train_config import TrainConfig
 
 
 class Net(nn.Module):

@@ -9,12 +9,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from datasets.errors import UserError
-from lightning_models import checkpoint
-from lightning_models.architectures import resnet18
-from lightning_models.module import GenreClassifier
-from lightning_models.pretrained import to_channels
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import checkpoint
+from chorale.lightning_models.architectures import resnet18
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.pretrained import to_channels
+from chorale.lightning_models.train_config import TrainConfig
 
 PICTURE = (3, 40, 48)
 N_CLASSES = 5

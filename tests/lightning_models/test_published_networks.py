@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from datasets import plugins
-from lightning_models import architectures
-from lightning_models.base import InputShape
-from lightning_models.layers import soft_clip, to_grid
+from chorale.datasets import plugins
+from chorale.lightning_models import architectures
+from chorale.lightning_models.base import InputShape
+from chorale.lightning_models.layers import soft_clip, to_grid
 
 N_CLASSES = 5
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.errors import UserError
-from lightning_models import speed
-from lightning_models.architectures import autoencoder_cnn, cnn, softmax_regression
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.fit import Trained, train
-from lightning_models.ranks import ALONE, Ranks
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import speed
+from chorale.lightning_models.architectures import autoencoder_cnn, cnn, softmax_regression
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.fit import Trained, train
+from chorale.lightning_models.ranks import ALONE, Ranks
+from chorale.lightning_models.train_config import TrainConfig
 
 N_RANKS = 2
 N_EPOCHS = 4

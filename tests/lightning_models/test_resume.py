@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.errors import UserError
-from lightning_models import resume
-from lightning_models.architectures import autoencoder_cnn, cnn
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.fit import Trained, train
-from lightning_models.resume import State
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import resume
+from chorale.lightning_models.architectures import autoencoder_cnn, cnn
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.fit import Trained, train
+from chorale.lightning_models.resume import State
+from chorale.lightning_models.train_config import TrainConfig
 
 EPOCHS = 4
 

@@ -1,7 +1,7 @@
 import pytest
 
-from lightning_models.schedule import LOWER, Plateau, lr_factor
-from lightning_models.train_config import Schedule
+from chorale.lightning_models.schedule import LOWER, Plateau, lr_factor
+from chorale.lightning_models.train_config import Schedule
 
 ALL: list[Schedule] = ["constant", "cosine", "one_cycle", "plateau"]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_models.architectures import cnn, softmax_regression
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.fit import Trained, train
-from lightning_models.module import GenreClassifier
-from lightning_models.train_config import TrainConfig
+from chorale.lightning_models.architectures import cnn, softmax_regression
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.fit import Trained, train
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.train_config import TrainConfig
 
 PLAIN = {"max_epochs": 3, "crop_s": 1.0, "batch_size": 6, "optimizer": "sgd"}
 BLENDED = {"mixup_alpha": 0.4, "label_smoothing": 0.1, "balance": "class_weights", "n_masks": 1}

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from lightning_models import speed
+from chorale.lightning_models import speed
 
 
 def test_bf16_is_used_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +24,8 @@ def test_bf16_is_used_only_where_the_processor_has_it(monkeypatch: pytest.Monkey
 
 def test_prepare_sets_threads_and_allocator_and_can_be_called_again() -> None:
     code = (
-        "from lightning_models import speed; import torch; speed.prepare(1); speed.prepare(1);"
+        "from chorale.lightning_models import speed; import torch; "
+        "speed.prepare(1); speed.prepare(1);"
         "print(torch.get_num_threads(), (torch.tensor([1e-40]) * 1.0).item(), speed.keep_memory())"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -72,7 +73,7 @@ def test_seeding_torch_is_what_dropout_draws_from() -> None:
 
 def test_memory_that_was_kept_is_given_back() -> None:
     code = (
-        "import torch, psutil; from lightning_models import speed; speed.prepare();"
+        "import torch, psutil; from chorale.lightning_models import speed; speed.prepare();"
         "rss = lambda: psutil.Process().memory_info().rss / 2**20;"
         "before = rss(); x = [torch.ones(2**20) for _ in range(64)]; del x; kept = rss();"
         "speed.give_memory_back(); print(kept - before, rss() - before)"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_models.architectures import (
+from chorale.lightning_models.architectures import (
     bc_resnet,
     cnn6,
     crnn,
@@ -16,8 +16,8 @@ from lightning_models.architectures import (
     short_chunk_cnn,
     spectrogram_transformer,
 )
-from lightning_models.base import InputShape
-from lightning_models.layers import AttentionPool, conv_norm
+from chorale.lightning_models.base import InputShape
+from chorale.lightning_models.layers import AttentionPool, conv_norm
 
 PANNS_INPUT_NORM = 2 * 64
 """Weights of the batch norm on PANNs' 64 mel bins, which our standardised features do without."""

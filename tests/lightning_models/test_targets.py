@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.errors import UserError
-from lightning_models.architectures import cnn, mlp
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.examples import examples
-from lightning_models.fit import Trained, train
-from lightning_models.module import GenreClassifier
-from lightning_models.train_config import TrainConfig
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.architectures import cnn, mlp
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.examples import examples
+from chorale.lightning_models.fit import Trained, train
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.train_config import TrainConfig
 
 N_BINS, N_CLASSES, N = 12, 3, 48
 

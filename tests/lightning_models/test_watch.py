@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_models import metrics
-from lightning_models.architectures import cnn
-from lightning_models.datamodule import FoldData, MemoryFrames
-from lightning_models.fit import Trained, predict, train
-from lightning_models.module import Diverged
-from lightning_models.train_config import TrainConfig
-from lightning_models.watch import exploded
+from chorale.lightning_models import metrics
+from chorale.lightning_models.architectures import cnn
+from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.fit import Trained, predict, train
+from chorale.lightning_models.module import Diverged
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.watch import exploded
 
 N_BINS, N_CLASSES = 12, 3
 

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.errors import UserError
-from search import bank
-from search.bank import Part
+from chorale.datasets.errors import UserError
+from chorale.search import bank
+from chorale.search.bank import Part
 
 IDS = ("a", "b", "c")
 

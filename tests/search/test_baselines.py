@@ -8,11 +8,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from datasets.feature_store import FeatureStore
-from datasets.split import Split
-from lightning_models.metrics import accuracy, log_loss
-from search import baselines
-from search.baselines import Baseline, run_baselines, statistics
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.split import Split
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search import baselines
+from chorale.search.baselines import Baseline, run_baselines, statistics
 
 N_BINS, N_CLASSES, N_FOLDS = 3, 3, 3
 N_PER_CLASS = 24

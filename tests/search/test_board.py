@@ -11,13 +11,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from datasets.split import Split
-from search.board import MOST_SHOWN, TAG, write_board
-from search.combine import Fitted, Member, fit
-from search.confusion_image import confusion_image
-from search.paths import BoardPaths, StudyPaths
-from search.projector import MAX_POINTS, lay_over, write_projector
-from search.truth import Truth
+from chorale.datasets.split import Split
+from chorale.search.board import MOST_SHOWN, TAG, write_board
+from chorale.search.combine import Fitted, Member, fit
+from chorale.search.confusion_image import confusion_image
+from chorale.search.paths import BoardPaths, StudyPaths
+from chorale.search.projector import MAX_POINTS, lay_over, write_projector
+from chorale.search.truth import Truth
 
 N, N_CLASSES, WIDTH = 60, 3, 5
 NAMES = ("acid\tjazz", "drum & bass\nlive", "schlager")

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from datasets.errors import UserError
-from search import bucket
-from search.bucket import Bucket, carried, folder_of, is_bucket
-from search.bucket_writer import Writer
-from search.cli import main
-from search.ledger.reader import LedgerReader
-from search.store import Ledger
+from chorale.datasets.errors import UserError
+from chorale.search import bucket
+from chorale.search.bucket import Bucket, carried, folder_of, is_bucket
+from chorale.search.bucket_writer import Writer
+from chorale.search.cli import main
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.store import Ledger
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_one_that_nothing_reads_names_what_to_install() -> None:
 
 KILLED = """
 import os, sys
-from search.bucket import Bucket, carried
-from search.store import Ledger
+from chorale.search.bucket import Bucket, carried
+from chorale.search.store import Ledger
 
 url = sys.argv[1]
 with carried(url, "s", tell=print):

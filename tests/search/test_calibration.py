@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from lightning_models.metrics import log_loss
-from search.base import Floats, Labels
-from search.calibration import calibrate, cross_calibrate, honest_temperature, temperature
-from search.conformal import covers, fit_conformal
+from chorale.lightning_models.metrics import log_loss
+from chorale.search.base import Floats, Labels
+from chorale.search.calibration import calibrate, cross_calibrate, honest_temperature, temperature
+from chorale.search.conformal import covers, fit_conformal
 
 
 def draw(n: int, *, seed: int = 0, at: float = 1.0) -> tuple[Floats, Labels]:

@@ -6,17 +6,17 @@ from xml.etree import ElementTree
 import pytest
 from markupsafe import Markup
 
-from search.charts import svg
-from search.charts.architectures import architectures
-from search.charts.bars import Bar, bars
-from search.charts.confusion import confusion
-from search.charts.curves import Curve, curves
-from search.charts.forest import Estimate, forest
-from search.charts.history import Tried, history
-from search.charts.parallel import Axis, Setting, parallel
-from search.charts.pareto import Pair, pareto
-from search.charts.reliability import Bin, Panel, reliability
-from search.charts.side_by_side import Believed, side_by_side
+from chorale.search.charts import svg
+from chorale.search.charts.architectures import architectures
+from chorale.search.charts.bars import Bar, bars
+from chorale.search.charts.confusion import confusion
+from chorale.search.charts.curves import Curve, curves
+from chorale.search.charts.forest import Estimate, forest
+from chorale.search.charts.history import Tried, history
+from chorale.search.charts.parallel import Axis, Setting, parallel
+from chorale.search.charts.pareto import Pair, pareto
+from chorale.search.charts.reliability import Bin, Panel, reliability
+from chorale.search.charts.side_by_side import Believed, side_by_side
 
 ODD = "<script>alert('x')</script> \"& \x00\udc80"
 """A name as a hostile folder or a file system may give it."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from datasets.errors import UserError
-from search.cli import COMMANDS, Command, main
+from chorale.datasets.errors import UserError
+from chorale.search.cli import COMMANDS, Command, main
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,7 +18,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from search.cli import main; main(['--help']); "
+        "import sys; from chorale.search.cli import main; main(['--help']); "
         "heavy = {'torch', 'ray', 'optuna', 'pandas', 'numpy'} & set(sys.modules); "
         "sys.exit(','.join(sorted(heavy)) or 0)"
     )
@@ -38,7 +38,7 @@ def test_whatever_a_signal_makes_a_command_raise_counts_as_an_interruption(
         return 0
 
     handlers = [(s, signal.getsignal(s)) for s in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("search.cli.COMMANDS", {"sweep": Command("", run)})
+    monkeypatch.setattr("chorale.search.cli.COMMANDS", {"sweep": Command("", run)})
     try:
         assert main(["sweep"]) == 130
     finally:

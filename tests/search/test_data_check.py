@@ -7,12 +7,12 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from datasets.errors import UserError
-from search.commands import data_check
-from search.config import load
-from search.prepare import Prepared, prepare
-from search.progress import Progress
-from search.resolve import resolve
+from chorale.datasets.errors import UserError
+from chorale.search.commands import data_check
+from chorale.search.config import load
+from chorale.search.prepare import Prepared, prepare
+from chorale.search.progress import Progress
+from chorale.search.resolve import resolve
 
 RATE = 8_000
 

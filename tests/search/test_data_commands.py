@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from datasets import catalog, plugins
-from datasets.errors import UserError
-from search.commands import data_fetch, data_list
-from search.commands.data_fetch_display import FetchDisplay
+from chorale.datasets import catalog, plugins
+from chorale.datasets.errors import UserError
+from chorale.search.commands import data_fetch, data_list
+from chorale.search.commands.data_fetch_display import FetchDisplay
 
 TOY = """
-from datasets.base import DatasetInfo, Download
+from chorale.datasets.base import DatasetInfo, Download
 
 INFO = DatasetInfo(
     name="toy",
@@ -56,7 +56,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.shutdown()
     server.server_close()
     thread.join()
-    sys.modules.pop("datasets.catalog.toy", None)
+    sys.modules.pop("chorale.datasets.catalog.toy", None)
 
 
 def test_the_list_names_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +142,7 @@ def test_a_mistake_in_what_was_typed_is_said(toy: Path, words: list[str], said: 
 def test_a_log_gets_lines_with_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.0, 6.0, 7.0, 12.0, 20.0, 30.0])
     fake = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("search.commands.data_fetch_display.time", fake)
+    monkeypatch.setattr("chorale.search.commands.data_fetch_display.time", fake)
     console = Console(file=io.StringIO(), width=120)
     with FetchDisplay(console) as display:
         for mib in (10, 20, 40, 45, 70):

@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from search import protocols, yaml_file
-from search.commands import data_leak
-from search.commands.sweep_words import Named, named_sweep
-from search.protocols import claims
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.search import protocols, yaml_file
+from chorale.search.commands import data_leak
+from chorale.search.commands.sweep_words import Named, named_sweep
+from chorale.search.protocols import claims
 
 N_BINS = 36
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search import bank
-from search.cli import main
-from search.combine import fit, read_member
-from search.config import SweepConfig
-from search.finalists import Job
-from search.fitted_file import read_model
-from search.paths import StudyPaths
-from search.store import Ledger, Row
-from search.truth import Truth, read_truth
+from chorale.search import bank
+from chorale.search.cli import main
+from chorale.search.combine import fit, read_member
+from chorale.search.config import SweepConfig
+from chorale.search.finalists import Job
+from chorale.search.fitted_file import read_model
+from chorale.search.paths import StudyPaths
+from chorale.search.store import Ledger, Row
+from chorale.search.truth import Truth, read_truth
 
 BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
 

@@ -9,13 +9,13 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from datasets import plugins
-from datasets.errors import UserError
-from lightning_models.metrics import accuracy, log_loss
-from search import ensembles
-from search.base import Labels, Model, Proba, Said, View, Weights, best_members
-from search.ensembles import best_single, fusion, greedy, soft_vote, stacking, weighted_vote
-from search.fitted_file import read_model, write_model
+from chorale.datasets import plugins
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search import ensembles
+from chorale.search.base import Labels, Model, Proba, Said, View, Weights, best_members
+from chorale.search.ensembles import best_single, fusion, greedy, soft_vote, stacking, weighted_vote
+from chorale.search.fitted_file import read_model, write_model
 
 N_TRACKS, N_CLASSES = 60, 4
 GROUPS = np.array([f"g{i % 9}" for i in range(N_TRACKS)])

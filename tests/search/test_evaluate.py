@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from datasets.errors import UserError
-from lightning_models import metrics
-from search.base import Labels, Proba
-from search.evaluate import (
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import metrics
+from chorale.search.base import Labels, Proba
+from chorale.search.evaluate import (
     compare,
     mcnemar,
     optimism,
@@ -130,7 +130,7 @@ def test_draws_come_in_blocks_for_many_groups(monkeypatch: pytest.MonkeyPatch) -
     proba, labels = rows([True, True, False] * 100)
     groups = np.arange(300)
     whole = score(proba, labels, groups).ci95
-    monkeypatch.setattr("search.evaluate.DRAWS_AT_ONCE", 7_000)
+    monkeypatch.setattr("chorale.search.evaluate.DRAWS_AT_ONCE", 7_000)
     assert score(proba, labels, groups).ci95 == whole
 
 

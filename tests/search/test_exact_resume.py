@@ -8,14 +8,14 @@ import numpy as np
 import optuna
 import pytest
 
-from cluster.base import Decision, End, Outcome
-from search.budget import Meter
-from search.config import Budget, Search
-from search.listener import Listeners
-from search.space import SearchSpace, make_space
-from search.store import Ledger, Row
-from search.study import STAGE, Study, StudyTrials
-from search.trial import TrialResult
+from chorale.cluster.base import Decision, End, Outcome
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Search
+from chorale.search.listener import Listeners
+from chorale.search.space import SearchSpace, make_space
+from chorale.search.store import Ledger, Row
+from chorale.search.study import STAGE, Study, StudyTrials
+from chorale.search.trial import TrialResult
 
 SILENT = Listeners(())
 MAX_EPOCHS = 6
@@ -34,7 +34,7 @@ def _space(*, grid: bool) -> SearchSpace:
 
 
 def _all_fixed() -> dict[str, Any]:
-    from lightning_models.train_config import TRAIN_SPACE, TrainConfig
+    from chorale.lightning_models.train_config import TRAIN_SPACE, TrainConfig
 
     return {name: getattr(TrainConfig(), name) for name in TRAIN_SPACE}
 

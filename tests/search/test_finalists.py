@@ -4,12 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.base import Decision, Report, TrialSpec
-from cluster.local import LocalRunner
-from search.finalists import STAGE, FinalistTrials, Finals, Job, choose
-from search.listener import Listeners
-from search.store import Ledger, Row
-from search.trial import TrialResult
+from chorale.cluster.base import Decision, Report, TrialSpec
+from chorale.cluster.local import LocalRunner
+from chorale.search.finalists import STAGE, FinalistTrials, Finals, Job, choose
+from chorale.search.listener import Listeners
+from chorale.search.store import Ledger, Row
+from chorale.search.trial import TrialResult
 
 SILENT = Listeners(())
 

@@ -3,8 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from lightning_models.metrics import Labels, Proba
-from search.foretell import averaging, foretell
+from chorale.lightning_models.metrics import Labels, Proba
+from chorale.search.foretell import averaging, foretell
 
 N, N_CLASSES = 4000, 4
 

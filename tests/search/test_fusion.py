@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lightning_models.metrics import accuracy, log_loss
-from search.anchors import fit_anchors, likeness, own_likeness
-from search.base import Labels, Said, View
-from search.cross_fit import cross_fit, cut
-from search.ensembles import fusion
+from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.search.anchors import fit_anchors, likeness, own_likeness
+from chorale.search.base import Labels, Said, View
+from chorale.search.cross_fit import cross_fit, cut
+from chorale.search.ensembles import fusion
 
 
 def hidden_class(*, skill: float, n: int = 240, seed: int = 0) -> tuple[Said, Labels, np.ndarray]:

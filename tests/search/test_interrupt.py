@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli import main
+from chorale.search.cli import main
 
 SLOW = ["--cluster.address", "none", "--search.pruner", "none", "--budget.trials", "6"]
 TIMEOUT_S = 120
@@ -34,7 +34,7 @@ def _finished(tmp_path: Path) -> dict[str, str]:
 def test_an_interrupted_sweep_keeps_its_trials_and_goes_on(
     tiny: list[str], tmp_path: Path, kind: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "search", "sweep", *tiny, *SLOW]
+    command = [sys.executable, "-m", "chorale.search", "sweep", *tiny, *SLOW]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from search import interrupts
+from chorale.search import interrupts
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_signal_that_was_dropped_is_raised_again() -> None:
 
 STUBBORN = """
 import signal, sys, time
-from search import interrupts
+from chorale.search import interrupts
 interrupts.AGAIN_S = interrupts.LIMIT_S = 0.1
 interrupts.listen(lambda: "cut short")
 try:
@@ -89,7 +89,7 @@ finally:
 
 STUBBORN_AT_EXIT = """
 import atexit, signal, sys, time
-from search import cli, interrupts
+from chorale.search import cli, interrupts
 interrupts.AGAIN_S = interrupts.LIMIT_S = 0.2
 atexit.register(time.sleep, 100)
 
@@ -117,7 +117,7 @@ def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
 
 LATE = """
 import sys, time
-from search import interrupts
+from chorale.search import interrupts
 
 class Late:
     def __del__(self):  # when Python takes modules apart, the last thing that it does

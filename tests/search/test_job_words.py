@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cluster.jobs import Job
-from datasets.errors import UserError
-from search import cli, interrupts
-from search.commands import submit
-from search.commands.job_words import follow, job_words
-from search.follow import Follower
+from chorale.cluster.jobs import Job
+from chorale.datasets.errors import UserError
+from chorale.search import cli, interrupts
+from chorale.search.commands import submit
+from chorale.search.commands.job_words import follow, job_words
+from chorale.search.follow import Follower
 
 LOG = """\
 tracks     folder: 60 tracks (0 s)
@@ -160,7 +160,7 @@ def test_in_a_job_relative_paths_are_below_home_and_named_files_stay(
 def test_a_sweep_begins_goes_on_or_does_what_fits(
     monkeypatch: pytest.MonkeyPatch, word: str | None, resume: bool | None
 ) -> None:
-    from search.commands import sweep
+    from chorale.search.commands import sweep
 
     asked: list[Any] = []
 

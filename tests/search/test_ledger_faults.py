@@ -13,11 +13,11 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from search.ledger import database, tables
-from search.ledger.database import LedgerError
-from search.ledger.file_systems import is_local
-from search.ledger.reader import LedgerReader
-from search.store import Ledger, Row
+from chorale.search.ledger import database, tables
+from chorale.search.ledger.database import LedgerError
+from chorale.search.ledger.file_systems import is_local
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.store import Ledger, Row
 
 
 @pytest.fixture
@@ -196,8 +196,8 @@ def open_folder() -> Iterator[Path]:
 
 READ = """
 import os, sys
-from search.ledger.reader import LedgerReader
-from search.store import Ledger
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.store import Ledger
 url, scratch = sys.argv[1:]
 Ledger(scratch).close()  # whatever is imported late is imported as the user who may read it
 if os.geteuid() == 0:
@@ -262,7 +262,7 @@ def test_only_a_disk_of_this_machine_is_local(
     folder.mkdir()
     table = tmp_path / "mountinfo"
     table.write_text(mounts.format(str(folder).replace(" ", "\\040")))
-    monkeypatch.setattr("search.ledger.file_systems.MOUNTS", table)
+    monkeypatch.setattr("chorale.search.ledger.file_systems.MOUNTS", table)
     assert is_local(folder / "new" / "chorale.db") is local
 
 
@@ -277,6 +277,6 @@ def test_a_disk_that_fails_while_optuna_makes_its_tables_is_one_line(
                 "An exception is raised during the commit."
             ) from error
 
-    monkeypatch.setattr("search.ledger.trials.RDBStorage", made)
+    monkeypatch.setattr("chorale.search.ledger.trials.RDBStorage", made)
     with pytest.raises(LedgerError, match="cannot be opened: disk I/O error"):
         Ledger(f"sqlite:///{tmp_path}/l.db")

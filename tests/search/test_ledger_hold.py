@@ -13,13 +13,13 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from datasets.errors import UserError
-from search.cli import main
-from search.ledger import heartbeat, holder
-from search.ledger.database import LedgerError
-from search.ledger.holder import STALE_S, Holder
-from search.paths import Runs
-from search.store import Ledger, Row
+from chorale.datasets.errors import UserError
+from chorale.search.cli import main
+from chorale.search.ledger import heartbeat, holder
+from chorale.search.ledger.database import LedgerError
+from chorale.search.ledger.holder import STALE_S, Holder
+from chorale.search.paths import Runs
+from chorale.search.store import Ledger, Row
 
 HERE = socket.gethostname()
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc is not here")

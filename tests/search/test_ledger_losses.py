@@ -10,8 +10,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.ledger.database import LedgerError
-from search.store import Ledger, Row
+from chorale.search.ledger.database import LedgerError
+from chorale.search.store import Ledger, Row
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_file_that_may_not_grow_loses_nothing_that_was_acknowledged(path: Path
 
 KILLED = """
 import sys, optuna
-from search.store import Ledger, Row
+from chorale.search.store import Ledger, Row
 ledger = Ledger(sys.argv[1])
 ledger.create("a", {})
 study = optuna.create_study(study_name="a", storage=ledger.optuna)

@@ -6,8 +6,8 @@ import math
 import optuna
 import sqlalchemy as sa
 
-from search.ledger.reader import LedgerReader
-from search.store import Ledger
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.store import Ledger
 
 
 def _ledger(url: str) -> Ledger:

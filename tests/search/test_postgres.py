@@ -9,10 +9,10 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
-from search.ledger import database
-from search.ledger.database import Database, LedgerError
-from search.ledger.reader import LedgerReader
-from search.store import Ledger, Row
+from chorale.search.ledger import database
+from chorale.search.ledger.database import Database, LedgerError
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.store import Ledger, Row
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
 

@@ -3,9 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from search.listener import Started
-from search.progress import TrialsDisplay, duration, states
-from search.store import Row
+from chorale.search.listener import Started
+from chorale.search.progress import TrialsDisplay, duration, states
+from chorale.search.store import Row
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.cli import main
+from chorale.search.cli import main
 
 SMALL = """
 budget: {{trials: 3, max_epochs: 3}}

@@ -16,14 +16,14 @@ import optuna
 import pytest
 import soundfile
 
-from search.cli import main
-from search.gather.data import gather
-from search.gather.hardest import Hard
-from search.ledger.reader import LedgerReader
-from search.page import words
-from search.page.page import page
-from search.paths import Runs, StudyPaths
-from search.store import Ledger, Row
+from chorale.search.cli import main
+from chorale.search.gather.data import gather
+from chorale.search.gather.hardest import Hard
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.page import words
+from chorale.search.page.page import page
+from chorale.search.paths import Runs, StudyPaths
+from chorale.search.store import Ledger, Row
 
 BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
 ODD = ("<script>alert(1)</script>", '"& rock', "é jazz", "pop")
@@ -426,7 +426,7 @@ def test_a_damaged_report_is_one_clear_line(
 
 def test_the_command_imports_neither_torch_nor_ray(study: StudyPaths) -> None:
     code = (
-        "import sys; from search.cli import main\n"
+        "import sys; from chorale.search.cli import main\n"
         f"main(['report', 'banked', '--runs', {str(study.root.parent)!r}])\n"
         "sys.exit(','.join({'torch', 'ray', 'librosa'} & set(sys.modules)) or 0)"
     )

@@ -9,17 +9,17 @@ import numpy as np
 import optuna
 import pytest
 
-from cluster.base import End, Failure, Outcome
-from search.budget import Meter
-from search.config import Budget, Search
-from search.finalists import FinalistTrials, Finals, Job
-from search.listener import Listeners
-from search.paths import TrialPaths
-from search.retries import N_LOST
-from search.space import make_space
-from search.store import Ledger, Row
-from search.study import STAGE, Study, StudyTrials
-from search.trial import TrialResult
+from chorale.cluster.base import End, Failure, Outcome
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Search
+from chorale.search.finalists import FinalistTrials, Finals, Job
+from chorale.search.listener import Listeners
+from chorale.search.paths import TrialPaths
+from chorale.search.retries import N_LOST
+from chorale.search.space import make_space
+from chorale.search.store import Ledger, Row
+from chorale.search.study import STAGE, Study, StudyTrials
+from chorale.search.trial import TrialResult
 
 SILENT = Listeners(())
 LOST = Outcome(End.FAILED, None, "worker lost: it died", "its own words", Failure.LOST)

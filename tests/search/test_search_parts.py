@@ -9,19 +9,19 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cluster.base import Resources
-from datasets.errors import UserError
-from search import grid
-from search.budget import Meter
-from search.config import Budget, Search
-from search.opening import WarmPoint, make_opening
-from search.pareto import crowding, front, ranks
-from search.patience import EnsembleWatch
-from search.pruner import HalvingPruner, bracket, make_pruner
-from search.quasi_random import QuasiRandomSampler, from_unit, to_unit
-from search.resolve import resolve_file
-from search.space import SearchSpace, make_space
-from search.store import Row
+from chorale.cluster.base import Resources
+from chorale.datasets.errors import UserError
+from chorale.search import grid
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Search
+from chorale.search.opening import WarmPoint, make_opening
+from chorale.search.pareto import crowding, front, ranks
+from chorale.search.patience import EnsembleWatch
+from chorale.search.pruner import HalvingPruner, bracket, make_pruner
+from chorale.search.quasi_random import QuasiRandomSampler, from_unit, to_unit
+from chorale.search.resolve import resolve_file
+from chorale.search.space import SearchSpace, make_space
+from chorale.search.store import Row
 
 
 def _space(architectures: list[str] | None = None, **fixed: Any) -> SearchSpace:

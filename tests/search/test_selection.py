@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from search import selection
-from search.base import Floats
-from search.cross_fit import cross_fit, cut, held_out
-from search.ensembles import soft_vote
-from search.selection import Nested, choose, group_error
+from chorale.search import selection
+from chorale.search.base import Floats
+from chorale.search.cross_fit import cross_fit, cut, held_out
+from chorale.search.ensembles import soft_vote
+from chorale.search.selection import Nested, choose, group_error
 
 N = 200
 LABELS = np.arange(N) % 2
@@ -97,7 +97,7 @@ def test_cuts_have_about_the_same_classes() -> None:
 
 
 def test_a_held_out_label_has_no_part_in_what_is_said_of_its_group() -> None:
-    from search.base import Said
+    from chorale.search.base import Said
 
     rng = np.random.default_rng(0)
     proba = rng.dirichlet(np.ones(3), size=(4, 60))

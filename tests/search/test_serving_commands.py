@@ -17,11 +17,11 @@ import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 
-from search.cli import main
-from search.commands.serving import HOST
-from search.ledger.optuna_view import open_view
-from search.store import Ledger, LedgerError, Row
-from search.tensorboard import write_hparams
+from chorale.search.cli import main
+from chorale.search.commands.serving import HOST
+from chorale.search.ledger.optuna_view import open_view
+from chorale.search.store import Ledger, LedgerError, Row
+from chorale.search.tensorboard import write_hparams
 
 needs_dashboard = pytest.mark.skipif(
     importlib.util.find_spec("optuna_dashboard") is None,
@@ -54,7 +54,17 @@ def runs(tmp_path: Path) -> Path:
 @contextmanager
 def serving(command: str, runs: Path) -> Iterator[str]:
     """The URL that the command prints; it must end well at Ctrl-C."""
-    words = [sys.executable, "-m", "search", command, "digits", "--runs", str(runs), "--port", "0"]
+    words = [
+        sys.executable,
+        "-m",
+        "chorale.search",
+        command,
+        "digits",
+        "--runs",
+        str(runs),
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.config import load, to_yaml
-from search.resolve import resolve
-from search.yaml_file import SHIPPED
+from chorale.search.config import load, to_yaml
+from chorale.search.resolve import resolve
+from chorale.search.yaml_file import SHIPPED
 
 SWEEPS = sorted(path for path in SHIPPED.glob("*.yaml") if not path.stem.startswith("nightly_"))
 

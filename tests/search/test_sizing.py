@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.base import Decision, End, Failure, Outcome, Resources, TrialSpec
-from search.sizing import Peaks, Shape, Sized, learnt
-from search.store import Row
-from search.trial import TrialResult
+from chorale.cluster.base import Decision, End, Failure, Outcome, Resources, TrialSpec
+from chorale.search.sizing import Peaks, Shape, Sized, learnt
+from chorale.search.store import Row
+from chorale.search.trial import TrialResult
 
 GIB = 2**30
 GPU = 16 * GIB

@@ -8,16 +8,16 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from datasets import plugins
-from datasets.config import read
-from lightning_models import architectures as architecture_files
-from lightning_models.train_config import TRAIN_SPACE, TrainConfig
-from search.config import Search
-from search.distributions import optuna_space
-from search.narrowing import contains, describe, narrow
-from search.opening import make_opening
-from search.proposals import Proposals
-from search.space import SearchSpace, load_architecture, make_space
+from chorale.datasets import plugins
+from chorale.datasets.config import read
+from chorale.lightning_models import architectures as architecture_files
+from chorale.lightning_models.train_config import TRAIN_SPACE, TrainConfig
+from chorale.search.config import Search
+from chorale.search.distributions import optuna_space
+from chorale.search.narrowing import contains, describe, narrow
+from chorale.search.opening import make_opening
+from chorale.search.proposals import Proposals
+from chorale.search.space import SearchSpace, load_architecture, make_space
 
 LR = FloatDistribution(1e-4, 1e-2, log=True)
 LAYERS = IntDistribution(2, 5)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from datasets.errors import UserError
-from search.ledger.reader import LedgerReader
-from search.store import Ledger, Row
+from chorale.datasets.errors import UserError
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.store import Ledger, Row
 
 
 @pytest.fixture

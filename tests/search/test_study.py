@@ -9,18 +9,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from cluster.base import Decision, End, Outcome, Report, Trials, TrialSpec
-from cluster.local import LocalRunner
-from search.budget import Meter
-from search.config import Budget, Search
-from search.listener import Listeners
-from search.opening import WarmPoint
-from search.patience import EnsembleWatch
-from search.space import make_space
-from search.store import Ledger
-from search.study import STAGE, Study, StudyTrials
-from search.trial import TrialResult
-from search.warm_start import WarmStart
+from chorale.cluster.base import Decision, End, Outcome, Report, Trials, TrialSpec
+from chorale.cluster.local import LocalRunner
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Search
+from chorale.search.listener import Listeners
+from chorale.search.opening import WarmPoint
+from chorale.search.patience import EnsembleWatch
+from chorale.search.space import make_space
+from chorale.search.store import Ledger
+from chorale.search.study import STAGE, Study, StudyTrials
+from chorale.search.trial import TrialResult
+from chorale.search.warm_start import WarmStart
 
 SILENT = Listeners(())
 

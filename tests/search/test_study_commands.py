@@ -16,12 +16,12 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from search.cli import main
-from search.leaderboard import leaderboard, to_csv
-from search.ledger.database import Database
-from search.ledger.reader import Row
-from search.paths import Runs
-from search.store import Ledger
+from chorale.search.cli import main
+from chorale.search.leaderboard import leaderboard, to_csv
+from chorale.search.ledger.database import Database
+from chorale.search.ledger.reader import Row
+from chorale.search.paths import Runs
+from chorale.search.store import Ledger
 
 ABOUT = {
     "dataset": "gtzan",
@@ -231,7 +231,7 @@ def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixtur
 
 def test_the_reading_commands_import_nothing_heavy(runs: list[str]) -> None:
     code = (
-        "import sys; from search.cli import main\n"
+        "import sys; from chorale.search.cli import main\n"
         f"for words in (['status'], ['list'], ['leaderboard', 'b']): main([*words, *{runs!r}])\n"
         "heavy = {'torch', 'ray', 'optuna', 'pandas', 'librosa', 'scipy'} & set(sys.modules)\n"
         "sys.exit(','.join(sorted(heavy)) or 0)"

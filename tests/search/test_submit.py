@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from cluster.jobs import Jobs
-from search.cli import main
+from chorale.cluster.jobs import Jobs
+from chorale.search.cli import main
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from search.cli import main
+from chorale.search.cli import main
 
 NONE = ["--cluster.address", "none"]
 
@@ -44,7 +44,7 @@ def _check_contract(found: dict[str, Any]) -> None:
     assert found["test_looks"] == 1
     assert {"wall_s", "core_s", "gpu_s", "trials_per_hour"} <= found["cost"].keys()
     assert all(math.isfinite(value) for value in found["cost"].values())
-    assert {"torch", "ray", "optuna", "python", "chorale"} <= found["versions"].keys()
+    assert {"torch", "ray", "optuna", "python", "chorale-audio"} <= found["versions"].keys()
 
 
 def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(

@@ -3,9 +3,9 @@ from pathlib import Path
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-from search.listener import Started
-from search.store import Row
-from search.tensorboard import HParamsWriter
+from chorale.search.listener import Started
+from chorale.search.store import Row
+from chorale.search.tensorboard import HParamsWriter
 
 
 def _written(folder: Path) -> EventAccumulator:

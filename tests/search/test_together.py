@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 import soundfile
 
-from cluster.base import Decision, End, Failure, Outcome, Report, Resources, TrialSpec
-from cluster.local import LocalRunner
-from datasets import cache
-from datasets.audio import content_hash
-from datasets.features import mfcc
-from search.retries import Retries
-from search.trial import TrialPlan, run_trial
+from chorale.cluster.base import Decision, End, Failure, Outcome, Report, Resources, TrialSpec
+from chorale.cluster.local import LocalRunner
+from chorale.datasets import cache
+from chorale.datasets.audio import content_hash
+from chorale.datasets.features import mfcc
+from chorale.search.retries import Retries
+from chorale.search.trial import TrialPlan, run_trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,8 +33,8 @@ def work(spec: TrialSpec, report: Report) -> Any:
     """A trial in float32, which dies or is stopped where its payload says so."""
     import torch
 
-    from lightning_models import resume, speed
-    from search.trial import run_trial
+    from chorale.lightning_models import resume, speed
+    from chorale.search.trial import run_trial
 
     vars(speed)["precision"] = lambda kind: torch.float32
     resume.SAVE_S = 0.0  # save after each epoch
@@ -129,7 +129,7 @@ def alone(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Script
     with pytest.MonkeyPatch.context() as patch:
         import torch
 
-        from lightning_models import speed
+        from chorale.lightning_models import speed
 
         patch.setattr(speed, "precision", lambda kind: torch.float32)
         LocalRunner().run(script, run_trial)
@@ -140,8 +140,8 @@ def alone(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Script
 def together(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Script, Path]:
     from ray import cloudpickle
 
-    from cluster.connect import connect
-    from cluster.tune import TuneRunner
+    from chorale.cluster.connect import connect
+    from chorale.cluster.tune import TuneRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     root = tmp_path_factory.mktemp("together")

@@ -12,9 +12,9 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import TrialState
 
-from search.ledger.database import LedgerError
-from search.paths import Runs
-from search.store import Ledger, Row
+from chorale.search.ledger.database import LedgerError
+from chorale.search.paths import Runs
+from chorale.search.store import Ledger, Row
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_what_could_not_be_written_waits_and_is_written_once(
         raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("search.ledger.trial_rows.upsert", full)
+        patch.setattr("chorale.search.ledger.trial_rows.upsert", full)
         with pytest.raises(LedgerError, match=r"cannot be written: database or disk is full;"):
             study.tell(trial, 0.5)
     assert [t.state.name for t in _stored(ledger)] == ["RUNNING"]

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
-from datasets.errors import UserError
-from search.space import SearchSpace, make_space
-from search.store import Row
-from search.warm_start import Earlier, wanted, warm_start
+from chorale.datasets.errors import UserError
+from chorale.search.space import SearchSpace, make_space
+from chorale.search.store import Row
+from chorale.search.warm_start import Earlier, wanted, warm_start
 
 NOW = {"dataset": "d", "split": "s", "features": {"mel": {}}, "number of epochs": 9}
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cluster import connect as connecting
-from cluster import doctor, folders
-from cluster.base import ClusterError, Resources
-from search.config import Cluster
-from search.workers import trial_resources, workers
+from chorale.cluster import connect as connecting
+from chorale.cluster import doctor, folders
+from chorale.cluster.base import ClusterError, Resources
+from chorale.search.config import Cluster
+from chorale.search.workers import trial_resources, workers
 
 PROCESSORS, GPUS = Resources(8), Resources(16, 4)
 

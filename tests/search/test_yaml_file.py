@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.errors import UserError
-from search import yaml_file
+from chorale.datasets.errors import UserError
+from chorale.search import yaml_file
 
 
 def test_small_numbers_are_numbers(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
 """
 
-from datasets.synthesis.grooves import Genre, Groove, Mix
+from chorale.datasets.synthesis.grooves import Genre, Groove, Mix
 
 GENRE = Genre(
     tempo_bpm=(98, 156),

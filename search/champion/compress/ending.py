@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from datasets.atomic import write_json
-from datasets.audio import AudioError
-from datasets.errors import UserError
-from search.base import Model, Proba
-from search.calibration import calibrate
-from search.champion.compress import latency
-from search.champion.compress.card import headline, student_card
-from search.champion.compress.graphs import Networks, graph_variants
-from search.champion.compress.one import One, Sureness, sureness, write_one
-from search.champion.compress.student import Said, Students
-from search.champion.compress.variants import Variant, choose, lines
-from search.champion.pack import Packed, pack
-from search.combine import Member, read_member
-from search.headline import read_headline
-from search.prepare import Prepared
-from search.progress import Progress
-from search.truth import Truth, truth_of, write_truth
+from chorale.datasets.atomic import write_json
+from chorale.datasets.audio import AudioError
+from chorale.datasets.errors import UserError
+from chorale.search.base import Model, Proba
+from chorale.search.calibration import calibrate
+from chorale.search.champion.compress import latency
+from chorale.search.champion.compress.card import headline, student_card
+from chorale.search.champion.compress.graphs import Networks, graph_variants
+from chorale.search.champion.compress.one import One, Sureness, sureness, write_one
+from chorale.search.champion.compress.student import Said, Students
+from chorale.search.champion.compress.variants import Variant, choose, lines
+from chorale.search.champion.pack import Packed, pack
+from chorale.search.combine import Member, read_member
+from chorale.search.headline import read_headline
+from chorale.search.prepare import Prepared
+from chorale.search.progress import Progress
+from chorale.search.truth import Truth, truth_of, write_truth
 
 ENSEMBLE, SINGLE, STUDENT, PRUNED = "ensemble", "best single", "student", "student, pruned"
 

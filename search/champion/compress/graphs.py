@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets import audio
-from lightning_models import speed
-from search.base import Floats, Proba
-from search.champion.bundle import Bundle
-from search.champion.compress import latency
-from search.champion.compress.one import One, Sureness, write_one
-from search.champion.compress.variants import Variant
-from search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
-from search.champion.predictor import Predictor
-from search.champion.quantise import quantise
-from search.prepare import Prepared
+from chorale.datasets import audio
+from chorale.lightning_models import speed
+from chorale.search.base import Floats, Proba
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.compress import latency
+from chorale.search.champion.compress.one import One, Sureness, write_one
+from chorale.search.champion.compress.variants import Variant
+from chorale.search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.quantise import quantise
+from chorale.search.prepare import Prepared
 
 
 @dataclass(frozen=True)

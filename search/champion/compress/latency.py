@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from search.champion.bundle import Bundle
-from search.champion.predictor import Predictor
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.predictor import Predictor
 
 if TYPE_CHECKING:
-    from lightning_models.datamodule import FoldData
-    from search.trial import TrialPlan
+    from chorale.lightning_models.datamodule import FoldData
+    from chorale.search.trial import TrialPlan
 
 CLIP_S = 30.0
 N_WARM = 3
@@ -85,7 +85,7 @@ def rate_of(predictor: Predictor) -> int:
 
 def features_ms(name: str, config: Any) -> float:
     """What a feature set alone takes, in milliseconds of the processor."""
-    from datasets import features, plugins
+    from chorale.datasets import features, plugins
 
     extract = plugins.load(features, name, kind="feature set").extract
     wave = clip(int(config.sample_rate))
@@ -112,11 +112,11 @@ def refuse_slow(plan: "TrialPlan", data: "FoldData", *, limit_ms: float) -> floa
 
 
 def _write_untrained(plan: "TrialPlan", data: "FoldData", to: Path) -> None:
-    from lightning_models import checkpoint
-    from lightning_models.module import classifier_class
-    from lightning_models.train_config import TrainConfig
-    from search.champion.compress.one import PLAIN, One, write_one
-    from search.space import load_architecture
+    from chorale.lightning_models import checkpoint
+    from chorale.lightning_models.module import classifier_class
+    from chorale.lightning_models.train_config import TrainConfig
+    from chorale.search.champion.compress.one import PLAIN, One, write_one
+    from chorale.search.space import load_architecture
 
     train_config = TrainConfig(**plan.train)
     with torch.random.fork_rng(devices=[]):

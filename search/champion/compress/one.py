@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from datasets.atomic import write_text
-from search import fitted_file
-from search.base import Groups, Labels, Model, Proba
-from search.calibration import calibrate, honest_temperature
-from search.champion.bundle import Bundle, Network
-from search.champion.disagreement import usual_entropy
-from search.champion.encoder_copy import with_encoder
-from search.champion.writing import copy_file, write_bundle, write_manifest
-from search.conformal import fit_conformal
-from search.cross_fit import cut
-from search.paths import BundlePaths
+from chorale.datasets.atomic import write_text
+from chorale.search import fitted_file
+from chorale.search.base import Groups, Labels, Model, Proba
+from chorale.search.calibration import calibrate, honest_temperature
+from chorale.search.champion.bundle import Bundle, Network
+from chorale.search.champion.disagreement import usual_entropy
+from chorale.search.champion.encoder_copy import with_encoder
+from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
+from chorale.search.conformal import fit_conformal
+from chorale.search.cross_fit import cut
+from chorale.search.paths import BundlePaths
 
 KIND = "best_single"
 

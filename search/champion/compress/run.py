@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from datasets.errors import UserError
-from search.champion.compress import latency
-from search.champion.compress.ending import PRUNED, STUDENT, Ending, Wanted
-from search.champion.compress.student import RECIPE, Students
-from search.champion.compress.teacher import Teacher, read_teacher, teach, write_teacher
-from search.config import Budget
-from search.finalists import Job
-from search.paths import StudyPaths
-from search.prepare import Prepared, fingerprint, prepare
-from search.progress import Progress
-from search.resolve import Resolved, resolve
-from search.stage import Lessons
-from search.store import Ledger, LedgerError
-from search.workers import workers
+from chorale.datasets.errors import UserError
+from chorale.search.champion.compress import latency
+from chorale.search.champion.compress.ending import PRUNED, STUDENT, Ending, Wanted
+from chorale.search.champion.compress.student import RECIPE, Students
+from chorale.search.champion.compress.teacher import Teacher, read_teacher, teach, write_teacher
+from chorale.search.config import Budget
+from chorale.search.finalists import Job
+from chorale.search.paths import StudyPaths
+from chorale.search.prepare import Prepared, fingerprint, prepare
+from chorale.search.progress import Progress
+from chorale.search.resolve import Resolved, resolve
+from chorale.search.stage import Lessons
+from chorale.search.store import Ledger, LedgerError
+from chorale.search.workers import workers
 
 
 def student_name(name: str, target_ms: float) -> str:

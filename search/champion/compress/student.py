@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from datasets.config import plain
-from datasets.errors import UserError
-from lightning_models.metrics import accuracy
-from lightning_models.narrow import narrowed
-from search import bank, finalists, study
-from search.bank import Part
-from search.base import Proba
-from search.champion.compress.teacher import SHARE, Teacher
-from search.finalists import FinalistTrials, Finals, Job
-from search.paths import TrialPaths
-from search.plan import SEARCH_FOLD, plan_finalist, plan_trial, seed_of
-from search.sitting import Sitting, candidate_of
-from search.space import Candidate, load_architecture
-from search.store import Row
-from search.trial import TrialPlan, TrialResult, run_trial
-from search.verdict import TOO_SLOW
+from chorale.datasets.config import plain
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.metrics import accuracy
+from chorale.lightning_models.narrow import narrowed
+from chorale.search import bank, finalists, study
+from chorale.search.bank import Part
+from chorale.search.base import Proba
+from chorale.search.champion.compress.teacher import SHARE, Teacher
+from chorale.search.finalists import FinalistTrials, Finals, Job
+from chorale.search.paths import TrialPaths
+from chorale.search.plan import SEARCH_FOLD, plan_finalist, plan_trial, seed_of
+from chorale.search.sitting import Sitting, candidate_of
+from chorale.search.space import Candidate, load_architecture
+from chorale.search.store import Row
+from chorale.search.trial import TrialPlan, TrialResult, run_trial
+from chorale.search.verdict import TOO_SLOW
 
 STAGE = "students"
 PRUNED = "pruned"

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import UserError
-from datasets.feature_store import FeatureStore
-from lightning_models import checkpoint
-from lightning_models.datamodule import Tracks
-from lightning_models.predict import predict
-from search import bank
-from search.finalists import Job
-from search.paths import StudyPaths
-from search.prepare import Prepared
+from chorale.datasets.errors import UserError
+from chorale.datasets.feature_store import FeatureStore
+from chorale.lightning_models import checkpoint
+from chorale.lightning_models.datamodule import Tracks
+from chorale.lightning_models.predict import predict
+from chorale.search import bank
+from chorale.search.finalists import Job
+from chorale.search.paths import StudyPaths
+from chorale.search.prepare import Prepared
 
 SHARE = 0.5
 """How much of a target the teacher says; the rest is the label."""

@@ -10,10 +10,10 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from lightning_models.metrics import accuracy
-from search.base import Groups, Labels, Proba
-from search.champion.compress.latency import Latency
-from search.evaluate import paired_difference, score
+from chorale.lightning_models.metrics import accuracy
+from chorale.search.base import Groups, Labels, Proba
+from chorale.search.champion.compress.latency import Latency
+from chorale.search.evaluate import paired_difference, score
 
 
 @dataclass(frozen=True)

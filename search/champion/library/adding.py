@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from datasets import audio
-from datasets.audio import AudioError
-from search.champion.library.files import (
+from chorale.datasets import audio
+from chorale.datasets.audio import AudioError
+from chorale.search.champion.library.files import (
     Content,
     Manifest,
     append,
@@ -21,11 +21,11 @@ from search.champion.library.files import (
     read_manifest,
     rewrite,
 )
-from search.champion.library.library import Library, require
-from search.champion.library.lock import one_at_a_time
-from search.champion.library.track import Track, names_of
-from search.champion.predictor import Predictor
-from search.paths import LibraryPaths
+from chorale.search.champion.library.library import Library, require
+from chorale.search.champion.library.lock import one_at_a_time
+from chorale.search.champion.library.track import Track, names_of
+from chorale.search.champion.predictor import Predictor
+from chorale.search.paths import LibraryPaths
 
 PART = 32
 """So many tracks are heard before they are written: what an interruption loses at most."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.champion.library.pool import Pool
-from search.champion.library.quotas import Counts
+from chorale.search.champion.library.pool import Pool
+from chorale.search.champion.library.quotas import Counts
 
 
 @dataclass(frozen=True)

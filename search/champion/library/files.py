@@ -17,12 +17,12 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from datasets.atomic import atomic, write_json
-from datasets.config import config, read
-from datasets.errors import UserError
-from search.champion.bundle import Bundle, file_digest
-from search.champion.library.track import Track
-from search.paths import LibraryPaths
+from chorale.datasets.atomic import atomic, write_json
+from chorale.datasets.config import config, read
+from chorale.datasets.errors import UserError
+from chorale.search.champion.bundle import Bundle, file_digest
+from chorale.search.champion.library.track import Track
+from chorale.search.paths import LibraryPaths
 
 VERSION = 1
 """Of the layout; a library of a later one is refused."""

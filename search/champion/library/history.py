@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, shown
 
 COLUMNS = ("path", "title", "artist", "plays", "timestamp")
 HALF_LIFE_DAYS = 180.0

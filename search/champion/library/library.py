@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import UserError
-from search.champion.bundle import Bundle
-from search.champion.library.files import Content, Manifest, read_content, read_manifest
-from search.champion.library.index import Index, index_of
-from search.champion.library.track import folded
-from search.paths import LibraryPaths
+from chorale.datasets.errors import UserError
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.library.files import Content, Manifest, read_content, read_manifest
+from chorale.search.champion.library.index import Index, index_of
+from chorale.search.champion.library.track import folded
+from chorale.search.paths import LibraryPaths
 
 
 class Library:

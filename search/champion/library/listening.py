@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import audio
-from datasets.audio import AudioError
-from datasets.errors import UserError
-from search.champion.library.history import Play
-from search.champion.library.library import Library
-from search.champion.library.taste import Taste
-from search.champion.library.track import folded
-from search.champion.predictor import Guess, Predictor
+from chorale.datasets import audio
+from chorale.datasets.audio import AudioError
+from chorale.datasets.errors import UserError
+from chorale.search.champion.library.history import Play
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.taste import Taste
+from chorale.search.champion.library.track import folded
+from chorale.search.champion.predictor import Guess, Predictor
 
 
 def taste_of(

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from datasets.errors import UserError
-from datasets.held import HeldError, held
-from search.paths import LibraryPaths
+from chorale.datasets.errors import UserError
+from chorale.datasets.held import HeldError, held
+from chorale.search.paths import LibraryPaths
 
 
 @contextmanager

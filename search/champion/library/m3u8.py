@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.atomic import write_text
-from search.champion.library.track import Track
+from chorale.datasets.atomic import write_text
+from chorale.search.champion.library.track import Track
 
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 

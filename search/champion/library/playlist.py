@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.champion.library.closest import closest
-from search.champion.library.library import Library
-from search.champion.library.order import spread_out
-from search.champion.library.pool import Pool, pool_of
-from search.champion.library.quotas import quotas
-from search.champion.library.taste import Taste
-from search.champion.library.track import Track
-from search.champion.library.widening import widening
+from chorale.search.champion.library.closest import closest
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.order import spread_out
+from chorale.search.champion.library.pool import Pool, pool_of
+from chorale.search.champion.library.quotas import quotas
+from chorale.search.champion.library.taste import Taste
+from chorale.search.champion.library.track import Track
+from chorale.search.champion.library.widening import widening
 
 PER_ARTIST = 10
 """One track of an artist for every so many of the playlist, and at least one."""

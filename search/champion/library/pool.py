@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.champion.library.library import Library
-from search.champion.library.taste import Taste
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.taste import Taste
 
 PER_GENRE = 64
 """So many of the likest of a genre, and about as many of the rest of it."""

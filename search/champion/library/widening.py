@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.champion.library.pool import Pool
+from chorale.search.champion.library.pool import Pool
 
 MAX_STEPS = 400
 

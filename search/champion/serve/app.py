@@ -19,12 +19,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from search.champion.predictor import Predictor
-from search.champion.serve.limits import Limits, Refused
-from search.champion.serve.listener import Library, Listener, Wish
-from search.champion.serve.metrics import CONTENT_TYPE, Metrics
-from search.champion.serve.schema import ANSWERS, BODY
-from search.champion.serve.upload import receive
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.serve.limits import Limits, Refused
+from chorale.search.champion.serve.listener import Library, Listener, Wish
+from chorale.search.champion.serve.metrics import CONTENT_TYPE, Metrics
+from chorale.search.champion.serve.schema import ANSWERS, BODY
+from chorale.search.champion.serve.upload import receive
 
 PAGE = {
     "/": ("index.html", "text/html"),
@@ -79,7 +79,7 @@ def create_app(
     app.get("/metrics", response_class=Response)(served.metrics)
     app.get("/about")(served.about)
     for path, (name, kind) in PAGE.items():
-        content = files("search.champion.serve").joinpath("page", name).read_bytes()
+        content = files("chorale.search.champion.serve").joinpath("page", name).read_bytes()
         app.get(path, include_in_schema=False)(_static(content, kind))
     return app
 

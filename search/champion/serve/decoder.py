@@ -13,9 +13,9 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.audio import AudioError
-from search.champion.serve.decoding import work
-from search.champion.serve.limits import Limits, Refused, of_audio
+from chorale.datasets.audio import AudioError
+from chorale.search.champion.serve.decoding import work
+from chorale.search.champion.serve.limits import Limits, Refused, of_audio
 
 START_S = 60.0
 """How long a new process may take until it can be asked, on a busy machine."""

@@ -8,9 +8,9 @@ import os
 import sys
 from multiprocessing.connection import Connection
 
-from datasets import audio
-from datasets.audio import AudioError
-from search.champion.serve.limits import MAX_RATE
+from chorale.datasets import audio
+from chorale.datasets.audio import AudioError
+from chorale.search.champion.serve.limits import MAX_RATE
 
 
 def work(connection: Connection) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.champion.serve.limits import Limits
+from chorale.search.champion.serve.limits import Limits
 
 if TYPE_CHECKING:
-    from search.champion.bundle import Bundle
-    from search.champion.library.library import Library
+    from chorale.search.champion.bundle import Bundle
+    from chorale.search.champion.library.library import Library
 
 WARM_RATE = 16_000
 """Of the second of silence that is judged first, in Hz; hardly any bundle has it, so the resampler
@@ -38,9 +38,9 @@ class AppFactory:
         """
         import torch
 
-        from search.champion.bundle import Bundle
-        from search.champion.predictor import Predictor
-        from search.champion.serve.app import create_app
+        from chorale.search.champion.bundle import Bundle
+        from chorale.search.champion.predictor import Predictor
+        from chorale.search.champion.serve.app import create_app
 
         torch.set_num_threads(1)  # replicas and decoders fill the cores
         predictor = Predictor(Bundle.open(self.bundle))
@@ -55,7 +55,7 @@ class AppFactory:
         )
 
     def _opened(self, bundle: "Bundle", folder: Path) -> "Library":
-        from search.champion.library.library import Library
+        from chorale.search.champion.library.library import Library
 
         library = Library.open(folder)
         library.require(

@@ -5,8 +5,8 @@ Every other file of this folder asks here.
 
 from dataclasses import dataclass
 
-from datasets.audio import AudioError
-from datasets.errors import UserError
+from chorale.datasets.audio import AudioError
+from chorale.datasets.errors import UserError
 
 MB = 10**6
 MAX_RATE = 48_000

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search.champion.predictor import Guess, Predictor, Waveform
-from search.champion.serve.batcher import Batcher
-from search.champion.serve.decoder import Decoder
-from search.champion.serve.limits import Limits
+from chorale.search.champion.predictor import Guess, Predictor, Waveform
+from chorale.search.champion.serve.batcher import Batcher
+from chorale.search.champion.serve.decoder import Decoder
+from chorale.search.champion.serve.limits import Limits
 
 N_SIMILAR = 3
 MAX_SEGMENTS = 400
@@ -66,7 +66,7 @@ class Listener:
         Raises:
             Refused: it gives no usable waveform.
         """
-        from search.commands.predict_lines import guess_json
+        from chorale.search.commands.predict_lines import guess_json
 
         async with self._decoded:
             waveform, sample_rate = await self._decoder.decode(path)

@@ -11,7 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from search.champion.serve.limits import MB, Limits, Refused
+from chorale.search.champion.serve.limits import MB, Limits, Refused
 
 FIELD = "file"
 FORM = "multipart/form-data"

@@ -11,21 +11,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from datasets.config import plain
-from lightning_models.train_config import TrainConfig
-from search import bank
-from search.bank import Part
-from search.budget import Meter
-from search.config import Budget, Cluster, Search
-from search.listener import Listeners
-from search.paths import StudyPaths
-from search.progress import TrialsDisplay
-from search.space import Candidate, load_architecture
-from search.store import Ledger
-from search.study import Study, StudyTrials
-from search.tensorboard import HParamsWriter
-from search.trial import TrialPlan, TrialResult
-from search.workers import workers
+from chorale.datasets.config import plain
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.search import bank
+from chorale.search.bank import Part
+from chorale.search.budget import Meter
+from chorale.search.config import Budget, Cluster, Search
+from chorale.search.listener import Listeners
+from chorale.search.paths import StudyPaths
+from chorale.search.progress import TrialsDisplay
+from chorale.search.space import Candidate, load_architecture
+from chorale.search.store import Ledger
+from chorale.search.study import Study, StudyTrials
+from chorale.search.tensorboard import HParamsWriter
+from chorale.search.trial import TrialPlan, TrialResult
+from chorale.search.workers import workers
 from tests.benchmarks.engines.events import Events
 from tests.benchmarks.engines.task import FIXED, Rows, Task
 from tests.benchmarks.engines.told import told

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import BaseTrial
 
-from datasets.feature_store import FeatureStore
-from search.pruner import HALVING, rung
-from search.space import Candidate, SearchSpace, load_architecture, make_space
+from chorale.datasets.feature_store import FeatureStore
+from chorale.search.pruner import HALVING, rung
+from chorale.search.space import Candidate, SearchSpace, load_architecture, make_space
 
 OPTIMIZERS = {"choice": ["adam", "adamw", "rmsprop"]}
 TRAIN = {

@@ -3,8 +3,8 @@
 `arm_chorale` sends it to them.
 """
 
-from cluster.base import Decision, Report, TrialSpec
-from search.trial import TrialResult, run_trial
+from chorale.cluster.base import Decision, Report, TrialSpec
+from chorale.search.trial import TrialResult, run_trial
 from tests.benchmarks.engines.events import Events
 
 

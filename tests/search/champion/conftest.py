@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import features, plugins
-from datasets.config import plain, read
-from lightning_models import architectures, checkpoint
-from lightning_models.module import GenreClassifier
-from lightning_models.train_config import TrainConfig
-from search import fitted_file
-from search.base import Model
-from search.champion.bundle import Network
-from search.champion.writing import copy_file, write_bundle, write_manifest
-from search.paths import BundlePaths
+from chorale.datasets import features, plugins
+from chorale.datasets.config import plain, read
+from chorale.lightning_models import architectures, checkpoint
+from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.search import fitted_file
+from chorale.search.base import Model
+from chorale.search.champion.bundle import Network
+from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
+from chorale.search.paths import BundlePaths
 
 LABELS = ("blues", "jazz", "metal")
 RATE = 8_000

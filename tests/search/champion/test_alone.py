@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from datasets import plugins
-from datasets.audio import load
-from lightning_models import architectures
-from search.champion.bundle import Bundle
-from search.champion.predictor import Predictor
+from chorale.datasets import plugins
+from chorale.datasets.audio import load
+from chorale.lightning_models import architectures
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.predictor import Predictor
 
 FORBIDDEN = ("ray", "optuna", "sqlalchemy")
 
@@ -28,7 +28,7 @@ class Blocked:
         return None
 
 sys.meta_path.insert(0, Blocked())
-from search.cli import main
+from chorale.search.cli import main
 sys.exit(max(main(["predict", sys.argv[1], "--bundle", one, "--json"]) for one in sys.argv[2:]))
 """
 
@@ -62,7 +62,7 @@ def test_every_architecture_predicts_without_ray_and_optuna(
 def test_an_encoder_comes_along_and_is_refused_when_it_is_another(
     make_bundle: Any, clip: Path, tmp_path: Path, encoder_file: Path
 ) -> None:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     bundle = make_bundle(tmp_path / "b", [("encoder_probe", "encoder", {}, {})])
     moved = bundle.rename(tmp_path / "elsewhere")
@@ -80,7 +80,7 @@ def test_an_encoder_comes_along_and_is_refused_when_it_is_another(
 def test_a_file_of_ten_hours_is_refused_unread_and_the_others_are_done(
     make_bundle: Any, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from search.cli import main
+    from chorale.search.cli import main
 
     bundle = make_bundle(tmp_path / "b", [("cnn", "mel", {}, {})])
     long = tmp_path / "a.wav"
@@ -106,7 +106,7 @@ def test_memory_does_not_grow_with_the_number_of_clips(
 ) -> None:
     import tracemalloc
 
-    from search.cli import main
+    from chorale.search.cli import main
 
     bundle = make_bundle(tmp_path / "b", [("cnn", "mel", {}, {})])
     peaks = []

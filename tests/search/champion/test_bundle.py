@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from datasets.errors import UserError
-from search import config
-from search.calibration import calibrate
-from search.champion.bundle import Bundle
-from search.champion.disagreement import disagreement
-from search.champion.predictor import Predictor
-from search.champion.shelf import Shelf
-from search.cli import main
-from search.combine import fit, read_member
-from search.finalists import Job
-from search.paths import Runs
-from search.report import read
-from search.truth import read_truth
+from chorale.datasets.errors import UserError
+from chorale.search import config
+from chorale.search.calibration import calibrate
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.disagreement import disagreement
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.shelf import Shelf
+from chorale.search.cli import main
+from chorale.search.combine import fit, read_member
+from chorale.search.finalists import Job
+from chorale.search.paths import Runs
+from chorale.search.report import read
+from chorale.search.truth import read_truth
 
 
 @pytest.fixture(scope="module")

@@ -8,30 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.base import Decision, TrialSpec
-from lightning_models import checkpoint
-from search import config
-from search.bank import Part, write
-from search.champion.bundle import Bundle
-from search.champion.compress import latency, teacher
-from search.champion.compress.latency import Latency, TooSlow, refuse_slow
-from search.champion.compress.one import sureness
-from search.champion.compress.student import PRUNED, STAGE
-from search.champion.compress.teacher import Teacher
-from search.champion.compress.variants import Variant, choose, lines
-from search.champion.predictor import Predictor
-from search.champion.shelf import Shelf
-from search.cli import main
-from search.config import Search
-from search.ledger.reader import LedgerReader
-from search.opening import Opening
-from search.paths import Runs, TrialPaths
-from search.prepare import Prepared, prepare
-from search.progress import Progress
-from search.proposals import Proposals
-from search.resolve import resolve
-from search.space import make_space
-from search.trial import TrialPlan, _fold, run_trial
+from chorale.cluster.base import Decision, TrialSpec
+from chorale.lightning_models import checkpoint
+from chorale.search import config
+from chorale.search.bank import Part, write
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.compress import latency, teacher
+from chorale.search.champion.compress.latency import Latency, TooSlow, refuse_slow
+from chorale.search.champion.compress.one import sureness
+from chorale.search.champion.compress.student import PRUNED, STAGE
+from chorale.search.champion.compress.teacher import Teacher
+from chorale.search.champion.compress.variants import Variant, choose, lines
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.shelf import Shelf
+from chorale.search.cli import main
+from chorale.search.config import Search
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.opening import Opening
+from chorale.search.paths import Runs, TrialPaths
+from chorale.search.prepare import Prepared, prepare
+from chorale.search.progress import Progress
+from chorale.search.proposals import Proposals
+from chorale.search.resolve import resolve
+from chorale.search.space import make_space
+from chorale.search.trial import TrialPlan, _fold, run_trial
 
 NONE = ["--cluster.address", "none"]
 NAME = "s-student-500ms"
@@ -148,7 +148,7 @@ def test_graphs_are_written_and_measured(study: Path, compressed: dict[str, Any]
 def test_an_interrupted_one_goes_on_and_comes_to_the_same(
     study: Path, compressed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.champion.compress import student
+    from chorale.search.champion.compress import student
 
     words = ["compress", "s", "--target-ms", "501", "--trials", "2", *NONE, "--runs", str(study)]
     with monkeypatch.context() as patch:
@@ -219,7 +219,7 @@ def test_a_bundle_says_which_study_to_name(
 def test_where_no_candidate_keeps_to_the_limit_the_fastest_is_told(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from search.champion.compress import run
+    from chorale.search.champion.compress import run
 
     monkeypatch.setattr(run, "_refuse_slow_features", lambda *_: None)
     words = ["compress", "s", "--target-ms", "0.02", "--trials", "2", *NONE, "--runs", str(study)]
@@ -314,7 +314,7 @@ def _go_on(step: int, metrics: Any) -> Decision:
 def test_a_trial_with_targets_is_another_and_a_resumed_one_the_same(
     study: Path, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lightning_models import resume
+    from chorale.lightning_models import resume
 
     monkeypatch.setattr(resume, "SAVE_S", 0.0)
     targets = make_teacher(prepared).targets(prepared, 0)
@@ -458,8 +458,8 @@ def test_a_single_network_is_strange_by_its_entropy() -> None:
     proba[np.arange(300), labels] += 1.0
     proba /= proba.sum(axis=1, keepdims=True)
     sure = sureness(proba, labels, groups, coverage=0.9, seed=0)
-    from search.calibration import calibrate
-    from search.champion.disagreement import entropy
+    from chorale.search.calibration import calibrate
+    from chorale.search.champion.disagreement import entropy
 
     assert sure.most_entropy is not None
     share = np.mean(entropy(calibrate(proba, sure.temperature)) > sure.most_entropy)
@@ -474,7 +474,7 @@ def test_a_clip_is_thirty_seconds_long() -> None:
 
 
 def test_the_bank_refuses_a_teacher_of_another_split(prepared: Prepared, tmp_path: Path) -> None:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     ids = tuple(prepared.split.development_ids)
     said = make_teacher(prepared).of_fold[0]

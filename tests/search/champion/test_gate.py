@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.errors import UserError
-from search.champion.gate import Contender, Gate, Verdict, decide, sign_test, tracks_needed
+from chorale.datasets.errors import UserError
+from chorale.search.champion.gate import Contender, Gate, Verdict, decide, sign_test, tracks_needed
 
 NAMES = ("a", "b", "c")
 

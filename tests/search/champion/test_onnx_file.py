@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import plugins
-from datasets.errors import UserError
-from lightning_models import architectures, speed
-from search.base import Model
-from search.champion.bundle import Bundle
-from search.champion.hearing import CANNOT, HEARING
-from search.champion.predictor import Predictor
+from chorale.datasets import plugins
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures, speed
+from chorale.search.base import Model
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.hearing import CANNOT, HEARING
+from chorale.search.champion.predictor import Predictor
 
 pytest.importorskip("onnx", reason="onnx is not installed (pip install '.[onnx]')")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install '.[onnx]')")
 
-from search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
-from search.champion.quantise import quantise
+from chorale.search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
+from chorale.search.champion.quantise import quantise
 
 RATE = 8_000
 LENGTHS_S = (0.05, 0.9, 2.03, 5.5, 13.0)

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from datasets.errors import UserError
-from search.champion.bundle import Bundle
-from search.champion.shelf import Shelf
-from search.paths import ChampionPaths
+from chorale.datasets.errors import UserError
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.shelf import Shelf
+from chorale.search.paths import ChampionPaths
 
 
 def make(root: Path, name: str) -> Bundle:

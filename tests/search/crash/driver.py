@@ -72,8 +72,8 @@ def dying_work(case: dict[str, Any]) -> Any:
         import time
         from pathlib import Path
 
-        from lightning_models import resume
-        from search.trial import run_trial
+        from chorale.lightning_models import resume
+        from chorale.search.trial import run_trial
 
         resume.SAVE_S = 0.0
 
@@ -106,22 +106,22 @@ def dying_work(case: dict[str, Any]) -> Any:
 
 def prepare() -> None:
     """Imports what a sweep needs; each epoch is saved, and one baseline is enough."""
-    import lightning_models.checkpoint
-    import lightning_models.fit
-    import lightning_models.resume
-    import search.baselines
-    import search.commands.resume
-    import search.commands.sweep
-    import search.sitting
+    import chorale.lightning_models.checkpoint
+    import chorale.lightning_models.fit
+    import chorale.lightning_models.resume
+    import chorale.search.baselines
+    import chorale.search.commands.resume
+    import chorale.search.commands.sweep
+    import chorale.search.sitting
 
-    lightning_models.resume.SAVE_S = 0.0
-    grids = search.baselines.GRIDS
-    vars(search.baselines)["GRIDS"] = {"logistic_regression": grids["logistic_regression"]}
+    chorale.lightning_models.resume.SAVE_S = 0.0
+    grids = chorale.search.baselines.GRIDS
+    vars(chorale.search.baselines)["GRIDS"] = {"logistic_regression": grids["logistic_regression"]}
 
 
 def run(case: dict[str, Any]) -> int:
     """Runs the command of a case; gives its exit code."""
-    from search.cli import main
+    from chorale.search.cli import main
 
     if case.get("point"):
         from points import POINTS, install  # type: ignore[import-not-found]
@@ -137,9 +137,9 @@ def run(case: dict[str, Any]) -> int:
     if "longest" in case:
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["longest"], resource.RLIM_INFINITY))
     if "folder" in case:
-        import search.sitting
+        import chorale.search.sitting
 
-        vars(search.sitting)["run_trial"] = dying_work(case)
+        vars(chorale.search.sitting)["run_trial"] = dying_work(case)
     if "acks" in case:
         acknowledge(case["acks"])
     return main(case["words"])
@@ -155,7 +155,7 @@ def stay_on_loopback() -> None:
 
 def acknowledge(file: str) -> None:
     """Notes in `file` each run that the ledger has acknowledged, whatever then happens."""
-    from search.store import Ledger
+    from chorale.search.store import Ledger
 
     original = Ledger.record
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from search.nightly.config import Nightly, load
-from search.nightly.records import Night, Records
+from chorale.search.nightly.config import Nightly, load
+from chorale.search.nightly.records import Night, Records
 
 
 @pytest.fixture

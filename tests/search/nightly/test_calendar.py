@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from search.nightly.calendar import Due, Schedule, due
+from chorale.search.nightly.calendar import Due, Schedule, due
 
 ZONES = (
     "Europe/Madrid",

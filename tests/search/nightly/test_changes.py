@@ -5,10 +5,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from datasets.split import Split
-from search.nightly.changes import DataRefusedError, Difference, Snapshot, difference, refuse
-from search.nightly.config import Changes
-from search.nightly.locked import Locked, lock, refuse_moved, refuse_trained_on
+from chorale.datasets.split import Split
+from chorale.search.nightly.changes import (
+    DataRefusedError,
+    Difference,
+    Snapshot,
+    difference,
+    refuse,
+)
+from chorale.search.nightly.config import Changes
+from chorale.search.nightly.locked import Locked, lock, refuse_moved, refuse_trained_on
 
 BEFORE = Snapshot({f"{x}.wav": (f"hash-{x}", "rock", f"band-{x}") for x in "abcdefghij"})
 
@@ -99,7 +105,7 @@ def test_locked_tracks_must_stay_as_they_were(after: Snapshot, said: str) -> Non
 
 
 def test_a_fresh_test_set_must_be_new_to_the_champion() -> None:
-    from datasets.errors import UserError
+    from chorale.datasets.errors import UserError
 
     refuse_trained_on(_locked(), frozenset({"hash-c"}), study="old")
     with pytest.raises(UserError, match="1 of 2 tracks of the fresh test set taught the champion"):

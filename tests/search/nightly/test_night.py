@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from search.champion.gate import Decision, Verdict
-from search.champion.shelf import Shelf
-from search.cli import main
-from search.nightly import contest
-from search.nightly.config import Nightly, load
-from search.nightly.earlier import EACH, Origin, origin_of
-from search.nightly.records import Night, Records
+from chorale.search.champion.gate import Decision, Verdict
+from chorale.search.champion.shelf import Shelf
+from chorale.search.cli import main
+from chorale.search.nightly import contest
+from chorale.search.nightly.config import Nightly, load
+from chorale.search.nightly.earlier import EACH, Origin, origin_of
+from chorale.search.nightly.records import Night, Records
 
 FIRST, SECOND, THIRD = (date(2026, 11, day) for day in (20, 21, 22))
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.errors import UserError
-from search.nightly.config import MOST_TRIALS, load
-from search.yaml_file import SHIPPED
+from chorale.datasets.errors import UserError
+from chorale.search.nightly.config import MOST_TRIALS, load
+from chorale.search.yaml_file import SHIPPED
 
 NIGHTLIES = sorted(SHIPPED.glob("nightly_*.yaml"))
 

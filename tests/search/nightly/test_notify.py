@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from search.nightly.config import Nightly, load
-from search.nightly.notify import message, notify
-from search.nightly.records import Night
+from chorale.search.nightly.config import Nightly, load
+from chorale.search.nightly.notify import message, notify
+from chorale.search.nightly.records import Night
 
 
 @pytest.fixture

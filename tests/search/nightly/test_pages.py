@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 
-from search.nightly.config import Nightly
-from search.nightly.pages import write_pages
-from search.nightly.records import Night, Records
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.pages import write_pages
+from chorale.search.nightly.records import Night, Records
 
 
 class _Tags(HTMLParser):

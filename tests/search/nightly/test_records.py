@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from datasets.errors import UserError
-from search.nightly.calendar import Schedule
-from search.nightly.config import Nightly
-from search.nightly.lock import BusyError, one_at_a_time
-from search.nightly.night import run_night
-from search.nightly.records import Night, Records
-from search.nightly.steps import Steps, minutes_left
+from chorale.datasets.errors import UserError
+from chorale.search.nightly.calendar import Schedule
+from chorale.search.nightly.config import Nightly
+from chorale.search.nightly.lock import BusyError, one_at_a_time
+from chorale.search.nightly.night import run_night
+from chorale.search.nightly.records import Night, Records
+from chorale.search.nightly.steps import Steps, minutes_left
 
 
 def _hold(path: Path, ready: Connection) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from search.champion.shelf import Shelf
-from search.ledger.reader import Row
-from search.nightly.config import Nightly, load
-from search.nightly.records import Night, Records
-from search.nightly.retention import clean_up, size
-from search.store import Ledger
-from search.study import STAGE
+from chorale.search.champion.shelf import Shelf
+from chorale.search.ledger.reader import Row
+from chorale.search.nightly.config import Nightly, load
+from chorale.search.nightly.records import Night, Records
+from chorale.search.nightly.retention import clean_up, size
+from chorale.search.store import Ledger
+from chorale.search.study import STAGE
 
 KB = 1000
 

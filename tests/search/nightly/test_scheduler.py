@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from search.nightly.calendar import Schedule
-from search.nightly.config import Nightly, load
-from search.nightly.records import Night, Records
+from chorale.search.nightly.calendar import Schedule
+from chorale.search.nightly.config import Nightly, load
+from chorale.search.nightly.records import Night, Records
 
 pytest.importorskip("apscheduler", reason="APScheduler is not installed ('.[schedule]')")
 
-from search.nightly.scheduler import NightTrigger, is_owed, scheduler_of
+from chorale.search.nightly.scheduler import NightTrigger, is_owed, scheduler_of
 
 
 @pytest.mark.parametrize("zone", ["Europe/Madrid", "America/New_York", "Australia/Lord_Howe"])

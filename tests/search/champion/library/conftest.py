@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from search.champion.library.files import VERSION, Content, Manifest
-from search.champion.library.library import Library
-from search.champion.library.taste import Taste
-from search.champion.library.track import Track
-from search.paths import LibraryPaths
+from chorale.search.champion.library.files import VERSION, Content, Manifest
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.taste import Taste
+from chorale.search.champion.library.track import Track
+from chorale.search.paths import LibraryPaths
 
 RATE = 8000
 WIDTH = 32

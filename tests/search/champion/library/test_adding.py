@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from datasets.audio import AudioError
-from datasets.errors import UserError
-from search.champion.bundle import Bundle
-from search.champion.library import adding
-from search.champion.library.adding import Added, add
-from search.champion.library.library import Library
-from search.champion.library.track import names_of
-from search.champion.predictor import Predictor
-from search.paths import LibraryPaths
+from chorale.datasets.audio import AudioError
+from chorale.datasets.errors import UserError
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.library import adding
+from chorale.search.champion.library.adding import Added, add
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.track import names_of
+from chorale.search.champion.predictor import Predictor
+from chorale.search.paths import LibraryPaths
 
 Tone = Callable[..., Path]
 Bundles = tuple[Path, Path]
@@ -235,7 +235,7 @@ def test_a_regular_expression_names_the_artist() -> None:
 
 @pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
 def test_tags_are_read(tmp_path: Path, ending: str) -> None:
-    from datasets import audio
+    from chorale.datasets import audio
 
     path = tmp_path / f"t.{ending}"
     with soundfile.SoundFile(path, "w", 16_000, 1) as file:

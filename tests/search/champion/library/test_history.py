@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets.errors import UserError
-from search.champion.library.history import HALF_LIFE_DAYS, read_history
+from chorale.datasets.errors import UserError
+from chorale.search.champion.library.history import HALF_LIFE_DAYS, read_history
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.champion.library.index import RECALL, Cells, Exact, index_of
+from chorale.search.champion.library.index import RECALL, Cells, Exact, index_of
 
 
 def vectors(n: int, *, seed: int = 0) -> NDArray[np.float32]:
@@ -56,7 +56,7 @@ import importlib, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
 import faiss, numpy as np, torch
-from search.champion.library.index import Cells
+from chorale.search.champion.library.index import Cells
 embeddings = np.random.default_rng(0).standard_normal((3000, 32)).astype(np.float32)
 embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
 before = faiss.omp_get_max_threads(), torch.get_num_threads()

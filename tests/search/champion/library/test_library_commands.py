@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from search.champion.bundle import Bundle
-from search.champion.shelf import Shelf
-from search.cli import main
-from search.paths import Runs
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.shelf import Shelf
+from chorale.search.cli import main
+from chorale.search.paths import Runs
 
 Tone = Callable[..., Path]
 Bundles = tuple[Path, Path]

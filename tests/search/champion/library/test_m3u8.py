@@ -5,8 +5,8 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from search.champion.library.m3u8 import write_m3u8
-from search.champion.library.track import Track
+from chorale.search.champion.library.m3u8 import write_m3u8
+from chorale.search.champion.library.track import Track
 
 
 def track(path: str, *, title: str = "T", artist: str = "A") -> Track:

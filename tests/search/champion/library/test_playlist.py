@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.champion.library.library import Library
-from search.champion.library.order import spread_out
-from search.champion.library.playlist import PER_ARTIST, playlist
-from search.champion.library.quotas import entropy, points_apart, quotas
-from search.champion.library.taste import Taste
+from chorale.search.champion.library.library import Library
+from chorale.search.champion.library.order import spread_out
+from chorale.search.champion.library.playlist import PER_ARTIST, playlist
+from chorale.search.champion.library.quotas import entropy, points_apart, quotas
+from chorale.search.champion.library.taste import Taste
 
 Make = Callable[..., Library]
 Heard = Callable[..., Taste]

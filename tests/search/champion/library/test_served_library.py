@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from search.champion.serve.factory import AppFactory
-from search.champion.serve.limits import Limits
-from search.cli import main
+from chorale.search.champion.serve.factory import AppFactory
+from chorale.search.champion.serve.limits import Limits
+from chorale.search.cli import main
 
 Bundles = tuple[Path, Path]
 

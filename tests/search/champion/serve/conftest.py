@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from search.champion.bundle import Bundle
-from search.champion.predictor import Predictor
-from search.cli import main
+from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.predictor import Predictor
+from chorale.search.cli import main
 
 
 @pytest.fixture(scope="session")

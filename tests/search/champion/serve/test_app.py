@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
-from search.champion.predictor import Predictor
-from search.champion.serve.app import create_app
-from search.champion.serve.batcher import Batcher
-from search.champion.serve.limits import Limits
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.serve.app import create_app
+from chorale.search.champion.serve.batcher import Batcher
+from chorale.search.champion.serve.limits import Limits
 
 Tone = Callable[..., bytes]
 

@@ -14,14 +14,14 @@ import httpx2
 import psutil
 import pytest
 
-from search.cli import main
+from chorale.search.cli import main
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_can_be_asked_once_it_says_where_it_is_and_ends_with_one_line(
     served_bundle: Path, make_tone: Callable[..., bytes], number: signal.Signals
 ) -> None:
-    words = [sys.executable, "-m", "search", "serve", str(served_bundle), "--port", "0"]
+    words = [sys.executable, "-m", "chorale.search", "serve", str(served_bundle), "--port", "0"]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

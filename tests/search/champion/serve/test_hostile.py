@@ -17,11 +17,11 @@ import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
-from search.champion.predictor import Predictor
-from search.champion.serve import decoder
-from search.champion.serve.app import create_app
-from search.champion.serve.decoder import Decoder
-from search.champion.serve.limits import Limits, Refused
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.serve import decoder
+from chorale.search.champion.serve.app import create_app
+from chorale.search.champion.serve.decoder import Decoder
+from chorale.search.champion.serve.limits import Limits, Refused
 
 Tone = Callable[..., bytes]
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
@@ -90,7 +90,7 @@ def _line(process: psutil.Process) -> str:
 def test_predict_tells_of_ten_hours_in_one_line(
     served_bundle: Path, ten_hours: Path, tmp_path: Path
 ) -> None:
-    words = [sys.executable, "-m", "search", "predict", str(ten_hours), "--bundle"]
+    words = [sys.executable, "-m", "chorale.search", "predict", str(ten_hours), "--bundle"]
     done = subprocess.run(
         [*words, str(served_bundle)], capture_output=True, text=True, check=False, timeout=240
     )

@@ -21,9 +21,9 @@ import pytest
 import uvicorn
 from numpy.typing import NDArray
 
-from search.champion.predictor import Predictor
-from search.champion.serve.app import create_app
-from search.champion.serve.limits import Limits
+from chorale.search.champion.predictor import Predictor
+from chorale.search.champion.serve.app import create_app
+from chorale.search.champion.serve.limits import Limits
 
 Tone = Callable[..., bytes]
 WAIT_S = 150.0

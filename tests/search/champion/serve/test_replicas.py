@@ -15,7 +15,7 @@ import httpx2
 import psutil
 import pytest
 
-from search.cli import main
+from chorale.search.cli import main
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -28,8 +28,8 @@ def serving(bundle: Path, *words: str) -> Iterator[tuple[str, "subprocess.Popen[
     """The URL of replicas on a private Ray, and their driver; it must end well at SIGTERM."""
     pytest.importorskip("ray.serve", reason="Ray Serve is not installed")
     command = [
-        sys.executable, "-m", "search", "serve", str(bundle), "--address", "local", "--port", "0",
-        *words,
+        sys.executable, "-m", "chorale.search", "serve", str(bundle), "--address", "local",
+        "--port", "0", *words,
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
