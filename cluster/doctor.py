@@ -14,10 +14,11 @@ from typing import Any
 from chorale.cluster import node_facts, tokens
 from chorale.cluster.addresses import gcs_asks, is_loopback, server_asks
 from chorale.cluster.base import ClusterError
+from chorale.cluster.imports import import_name
 from chorale.cluster.node_facts import Facts, look, shared_file
 from chorale.cluster.tokens import MAKE_ONE
 from chorale.cluster.verdicts import Check, State, first_failure, judge, packages, rest
-from chorale.cluster.versions import NAME, required_names
+from chorale.cluster.versions import NAME, required_names, version_of
 
 HERE = "here"
 PATIENCE_S = 180.0
@@ -43,7 +44,7 @@ def examine(address: str | None, *, folder: str) -> list[Check]:
     from chorale.cluster.connect import connect
 
     with connect(address, allow_no_token=True):
-        return [*checks, *ports(), *_nodes(folder=folder, with_torch=True, patience_s=PATIENCE_S)]
+        return [*checks, *ports(), *_nodes(folder=folder, with_imports=True, patience_s=PATIENCE_S)]
 
 
 def quick() -> None:
@@ -52,7 +53,7 @@ def quick() -> None:
     Raises:
         ClusterError: one of them failed.
     """
-    failed = first_failure(_nodes(folder="", with_torch=False, patience_s=QUICK_PATIENCE_S))
+    failed = first_failure(_nodes(folder="", with_imports=False, patience_s=QUICK_PATIENCE_S))
     if failed is not None:
         raise ClusterError(
             f"node {failed.where}: {failed.what}: {failed.said}; mend it with: {failed.mend} "
@@ -63,7 +64,7 @@ def quick() -> None:
 def here(folder: str) -> list[Check]:
     """Every check on this machine."""
     with _shared(folder) as (place, secret, error):
-        facts = look(_names(), place, secret, with_torch=True)
+        facts = look(_names(), place, secret, modules=_modules())
     checks = [packages(HERE, facts), *rest(HERE, facts, folder=place, gpus=0)]
     return checks + _unshared(folder, error)
 
@@ -114,7 +115,7 @@ def _port(what: str, where: str, host: str, *, asks: bool) -> Check:
     return Check("cluster", what, State.FAILED, said, mend)
 
 
-def _nodes(*, folder: str, with_torch: bool, patience_s: float) -> list[Check]:
+def _nodes(*, folder: str, with_imports: bool, patience_s: float) -> list[Check]:
     """The checks of every node that is alive, in the order of their names."""
     import ray
     from ray import cloudpickle
@@ -128,10 +129,10 @@ def _nodes(*, folder: str, with_torch: bool, patience_s: float) -> list[Check]:
             only = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             sent_s = time.time()
             ref = task.options(scheduling_strategy=only).remote(
-                names, place, secret, with_torch=with_torch
+                names, place, secret, modules=_modules() if with_imports else ()
             )
             asked[ref] = (node, sent_s)
-        mine = look(names, "", "", with_torch=False)
+        mine = look(names, "", "")
         checks = [packages(HERE, mine)]
         ends = time.monotonic() + patience_s
         waiting = list(asked)
@@ -187,7 +188,13 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def _names() -> list[str]:
-    return [NAME, *required_names()]
+    return [NAME, *required_names(), "torchvision"]
+
+
+def _modules() -> list[str]:
+    """What is imported for a try; torchvision only where it is, as it may be left out."""
+    also = ["torchvision"] if version_of("torchvision") else []
+    return [import_name(name) for name in [*required_names(), *also]]
 
 
 @contextlib.contextmanager

@@ -20,36 +20,39 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-TORCH_TIMEOUT_S = 120
+IMPORT_TIMEOUT_S = 180
 """A first import of PyTorch from a slow disk takes long."""
 
-TORCH = """
-import json, sys
-said = {}
+TRIED = """
+import importlib, json, sys
+said = {"broken": {}}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module(name)
+        if name == "torchvision":   # its compiled part is asked for, too
+            import torch
+            module.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)
+    except BaseException as error:
+        said["broken"][name] = [type(error).__name__, str(error)[:2000]]
+said["gpus"] = []
 try:
     import torch
     said["cuda"] = torch.version.cuda
-    import torchaudio, torchvision
-    torchvision.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)   # its compiled part fits, too
-    torchaudio.functional.resample(torch.rand(100), 4, 2)
-except BaseException as error:
-    said["error"] = f"{type(error).__name__}: {error}"
-said["gpus"] = []
-try:
     for i in range(torch.cuda.device_count()):
         gpu = {"name": torch.cuda.get_device_name(i)}
         said["gpus"].append(gpu)
         try:
             x = torch.rand(64, 64, device=f"cuda:{i}")
-            assert torch.isfinite(x @ x).all().item(), "a product of finite matrices is not finite"
+            if not torch.isfinite(x @ x).all().item():
+                raise ArithmeticError("a product of finite matrices is not finite")
             gpu["free_bytes"], gpu["total_bytes"] = torch.cuda.mem_get_info(i)
         except BaseException as error:
             gpu["error"] = f"{type(error).__name__}: {error}"
-except NameError:
-    pass
+except BaseException as error:
+    said["broken"].setdefault("torch", [type(error).__name__, str(error)[:2000]])
 print(json.dumps(said))
 """
-"""Run in a process of its own: PyTorch that does not fit may end it, and a GPU stays taken."""
+"""Run in a process of its own: a library that does not fit may end it, and a GPU stays taken."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,18 @@ class Facts:
     n_gpus_present: int = 0
     """graphics cards that the system's driver knows"""
     torch: dict[str, Any] = field(default_factory=dict)
-    """what `TORCH` printed; empty where it was not asked"""
+    """what `TRIED` printed: `broken` (module -> type and text of the error), `gpus`, `cuda`; where
+    the process itself ended, `error`; empty where it was not asked"""
 
 
-def look(names: Sequence[str], folder: str, token: str, *, with_torch: bool) -> Facts:
+def look(names: Sequence[str], folder: str, token: str, *, modules: Sequence[str] = ()) -> Facts:
     """Looks around on this machine.
 
     Args:
         names: distributions whose versions are wanted.
         folder: one that all machines should share; empty: none.
         token: what the file `.chorale-doctor-TOKEN` in it should hold, if another machine wrote it.
-        with_torch: whether to try PyTorch and the GPUs, which takes seconds.
+        modules: what is imported for a try, with a look at the GPUs, which takes seconds.
     """
     began_s = time.time()
     return Facts(
@@ -93,7 +97,7 @@ def look(names: Sequence[str], folder: str, token: str, *, with_torch: bool) -> 
         shared_memory=_shared_memory(),
         storage_error=_storage(folder, token) if folder else "",
         n_gpus_present=len(list(Path("/proc/driver/nvidia/gpus").glob("*"))),
-        torch=_torch() if with_torch else {},
+        torch=_tried(modules) if modules else {},
         began_s=began_s,
         ended_s=time.time(),
     )
@@ -164,20 +168,20 @@ def _shared_memory() -> int | None:
     return shutil.disk_usage(folder).total if folder.is_dir() else None
 
 
-def _torch() -> dict[str, Any]:
+def _tried(modules: Sequence[str]) -> dict[str, Any]:
     # Ray hides the GPUs from a process that asked for none.
     kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TORCH],
+            [sys.executable, "-c", TRIED, *modules],
             capture_output=True,
             text=True,
-            timeout=TORCH_TIMEOUT_S,
+            timeout=IMPORT_TIMEOUT_S,
             env=kept,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"error": f"is not imported after {TORCH_TIMEOUT_S} s", "gpus": []}
+        return {"error": f"not all is imported after {IMPORT_TIMEOUT_S} s", "gpus": []}
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]

@@ -15,6 +15,7 @@ from chorale.cluster.addresses import is_remote
 from chorale.cluster.base import ClusterError
 from chorale.cluster.connect import LOCAL, Typed, cluster_size, connect
 from chorale.cluster.proxy import environment_of
+from chorale.cluster.versions import install_extra
 
 NAME = "chorale"
 HEALTH_S = 5.0
@@ -114,7 +115,7 @@ def deployed(
     except ImportError as error:
         raise ClusterError(
             f"serving on a cluster needs Ray Serve ({error}); type: "
-            f"pip install 'chorale[serve-cluster]'"
+            f"{install_extra('serve-cluster')}"
         ) from None
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     _refuse_full(replicas)

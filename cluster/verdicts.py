@@ -10,11 +10,12 @@ from enum import Enum
 
 from packaging.requirements import Requirement
 
+from chorale.cluster.imports import first_line, fits, fitting_torch, repair
 from chorale.cluster.node_facts import Facts
-from chorale.cluster.versions import NAME, requirements
+from chorale.cluster.versions import FITTING, NAME, requirements
 
 GIB = 2**30
-MUST_MATCH = (NAME, "ray", "torch", "torchaudio", "torchvision", "pytorch-lightning", "numpy")
+MUST_MATCH = (NAME, "ray", "torch", "torchaudio", "pytorch-lightning", "numpy")
 """What a driver and its workers exchange, or what decides the numbers."""
 LEAST_MEMORY, SCANT_MEMORY = 0.5 * GIB, 2 * GIB
 LEAST_DISK, SCANT_DISK = 1 * GIB, 10 * GIB
@@ -45,16 +46,21 @@ class Check:
 def packages(where: str, facts: Facts) -> Check:
     """Whether a machine has what Chorale needs."""
     lacking = []
+    tested = fits(facts.versions)  # an older PyTorch than is asked for, but tested as a set
     for line in requirements():
         one = Requirement(line)
         there = facts.versions.get(one.name)
+        if tested and one.name in FITTING[0]:
+            continue
         if there is None or not one.specifier.contains(there, prereleases=True):
             lacking.append((line, there))
     if not lacking:
         said = f"{NAME} {facts.versions.get(NAME)} on python {facts.python}, all it needs is there"
         return Check(where, "packages", State.OK, said)
     said = ", ".join(f"{line} (is {there or 'missing'})" for line, there in lacking)
-    wanted = [line for line, _ in lacking]
+    wanted = [line for line, _ in lacking if Requirement(line).name not in FITTING[0]]
+    if len(wanted) < len(lacking):
+        wanted += fitting_torch(facts.versions)
     mend = shlex.join([facts.executable, "-m", "pip", "install", *wanted])
     return Check(where, "packages", State.FAILED, said, mend)
 
@@ -92,7 +98,7 @@ def rest(node: str, facts: Facts, *, folder: str, gpus: float) -> list[Check]:
     if folder:
         checks.append(storage(node, folder, facts.storage_error))
     if facts.torch:
-        checks += [_torch(node, facts), _gpus(node, facts, gpus)]
+        checks += [*_imports(node, facts), _gpus(node, facts, gpus)]
     return checks
 
 
@@ -162,15 +168,25 @@ def _shared_memory(node: str, size: int) -> Check:
     return Check(node, "shared memory", State.WARNING, f"{said}, so Ray uses a disk", mend)
 
 
-def _torch(node: str, facts: Facts) -> Check:
-    trio = ("torch", "torchaudio", "torchvision")
-    said = ", ".join(f"{name} {facts.versions.get(name)}" for name in trio)
-    error = facts.torch.get("error")
-    if not error:
-        return Check(node, "PyTorch", State.OK, f"{said} fit together")
-    wanted = [one for one in requirements() if one.startswith(trio)]
-    mend = shlex.join([facts.executable, "-m", "pip", "install", "--force-reinstall", *wanted])
-    return Check(node, "PyTorch", State.FAILED, f"{said}: {error}", mend)
+def _imports(node: str, facts: Facts) -> list[Check]:
+    """Whether all libraries can be imported, one line for each that cannot."""
+    if "error" in facts.torch:
+        return [Check(node, "imports", State.FAILED, facts.torch["error"], "free -h; df -h")]
+    checks = []
+    for module, (kind, text) in facts.torch["broken"].items():
+        said = f"{module} cannot be imported ({kind}: {first_line(text)})"
+        mend = repair(
+            module,
+            is_missing=kind == "ModuleNotFoundError",
+            versions=facts.versions,
+            executable=facts.executable,
+        )
+        checks.append(Check(node, "imports", State.FAILED, said, mend))
+    if checks:
+        return checks
+    there = [name for name in FITTING[0] if facts.versions.get(name)]
+    said = ", ".join(f"{name} {facts.versions[name]}" for name in there)
+    return [Check(node, "imports", State.OK, f"all libraries load, {said} among them")]
 
 
 def _gpus(node: str, facts: Facts, believed: float) -> Check:
@@ -190,7 +206,7 @@ def _gpus(node: str, facts: Facts, believed: float) -> Check:
             if facts.torch.get("cuda")
             else "built without CUDA"
         )
-        wanted = [one for one in requirements() if one.startswith("torch==")]
+        wanted = [f"{name}=={FITTING[0][name]}" for name in ("torch", "torchaudio")]
         pip = shlex.join([facts.executable, "-m", "pip", "install", "--force-reinstall", *wanted])
         mend = f"nvidia-smi; {pip}"
         return Check(node, "GPU", State.FAILED, f"{said} ({build})", mend)

@@ -3,6 +3,7 @@
 Only where somebody gives such a file is pyarrow needed.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def load(path: Path, *, dataset: str, named: Sequence[str]) -> pd.DataFrame:
         table = pd.read_parquet(path, engine="pyarrow")
     except ImportError:
         raise UserError(
-            f"dataset '{dataset}': reading '{path}' takes pyarrow; type pip install pyarrow, or "
-            f"save the table as CSV"
+            f"dataset '{dataset}': reading '{path}' takes pyarrow; type: "
+            f"{sys.executable} -m pip install pyarrow, or save the table as CSV"
         ) from None
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())

@@ -50,7 +50,7 @@ class Ranks:
         """The sum of what all processes have, on each of them; gradients flow back to all."""
         if self.size == 1:
             return x
-        total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+        total: Tensor = _Sum.apply(x)
         return total
 
     def gather(

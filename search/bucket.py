@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chorale.cluster.versions import install_extra
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError
 from chorale.search.bucket_writer import Writer, read_writer
@@ -90,9 +91,7 @@ class Bucket:
         try:
             self._files, root = fsspec.core.url_to_fs(self.url.rstrip("/"))
         except ImportError:
-            how = (
-                f"pip install 'chorale[{EXTRAS[protocol]}]'" if protocol in EXTRAS else "see fsspec"
-            )
+            how = f"type: {install_extra(EXTRAS[protocol])}" if protocol in EXTRAS else "see fsspec"
             raise UserError(f"'{self.url}': nothing here reads {protocol}://; {how}") from None
         except ValueError as error:
             raise UserError(f"'{self.url}' is no place that can be read: {error}") from None

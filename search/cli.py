@@ -109,9 +109,11 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         if error.errno not in NO_ROOM:
-            raise
+            return _not_imported(name, error)
         print(f"chorale {name}: {no_room(error)}; {MAKE_ROOM}", file=sys.stderr)
         return 1
+    except Exception as error:
+        return _not_imported(name, error)
     except KeyboardInterrupt:
         print(f"chorale {name}: interrupted", file=sys.stderr)
         if is_process:
@@ -119,6 +121,21 @@ def main(words: Sequence[str] | None = None) -> int:
         return interrupts.INTERRUPTED
     finally:
         (interrupts.leave if is_process else interrupts.over)()
+
+
+def _not_imported(name: str, error: Exception) -> int:
+    """One line about a library that cannot be imported; gives the exit code.
+
+    Raises:
+        Exception: the error itself, where it is something else.
+    """
+    from chorale.cluster.imports import cannot_import
+
+    line = cannot_import(error)
+    if line is None:
+        raise error
+    print(f"chorale {name}: {line} (all checks: chorale doctor)", file=sys.stderr)
+    return 1
 
 
 def _run(command: Command, words: Sequence[str]) -> int:

@@ -9,7 +9,6 @@ arXiv:1512.03385. Howard and Ruder 2018, arXiv:1801.06146 (lower rates for earli
 
 from typing import Annotated
 
-import torchvision
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -97,6 +96,9 @@ class Resnet18(Classifier):
     def __init__(self, config: Config, n_channels: int, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
+        # only this network needs it, and it fits but one version of PyTorch
+        import torchvision
+
         self.body = torchvision.models.resnet18(weights=None)
         width = self.body.fc.in_features
         self.body.fc = nn.Identity()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from chorale.cluster.versions import install_extra
 from chorale.datasets.atomic import atomic
 from chorale.datasets.errors import UserError
 from chorale.search.champion.predictor import Predictor
@@ -24,8 +25,6 @@ OPSET = 18
 INPUT, OUTPUTS = "waveform", ("proba", "each")
 EXAMPLE_S = 7.3
 """The graph is traced with noise of so many seconds; it takes any length."""
-
-NEEDED = "pip install 'chorale[onnx]'"
 
 
 def whole_of(predictor: Predictor) -> Whole:
@@ -116,7 +115,9 @@ class OnnxGraph:
 
 
 def _missing(error: ImportError) -> UserError:
-    return UserError(f"ONNX needs a package that is not installed ({error}); type: {NEEDED}")
+    return UserError(
+        f"ONNX needs a package that is not installed ({error}); type: {install_extra('onnx')}"
+    )
 
 
 class _quiet:  # noqa: N801 - used as a function

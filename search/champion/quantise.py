@@ -12,6 +12,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+from chorale.cluster.versions import install_extra
 from chorale.datasets.atomic import atomic
 from chorale.datasets.errors import UserError
 
@@ -30,8 +31,7 @@ def quantise(source: Path, to: Path) -> None:
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
         raise UserError(
-            f"ONNX needs a package that is not installed ({error}); type: pip install "
-            f"'chorale[onnx]'"
+            f"ONNX needs a package that is not installed ({error}); type: {install_extra('onnx')}"
         ) from None
     graph = onnx.load(str(source)).graph
     hears = [n.name for n in graph.node if any(one.startswith(EARS) for one in n.input)]

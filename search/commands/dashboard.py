@@ -8,6 +8,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from chorale.cluster.versions import install_extra
 from chorale.datasets.errors import UserError
 from chorale.search.commands.serving import HOST, port_of, port_taken, wait
 from chorale.search.commands.study_words import study_words
@@ -16,7 +17,7 @@ HELP = """\
 usage: chorale dashboard STUDY [--port N] [--runs FOLDER] [--store URL]
 
 Shows the trials of a study in optuna-dashboard, also while it runs: history, importances, parallel
-coordinates, every trial. It needs: pip install 'chorale[dashboard]'. The ledger is only read, so
+coordinates, every trial. It needs the extra `dashboard`. The ledger is only read, so
 what the pages offer to change is refused. It answers on this machine only, and Ctrl-C ends it.
 
   --port N       where it listens; 0: any free port (8080)
@@ -46,8 +47,7 @@ def run(words: Sequence[str]) -> int:
         from optuna_dashboard import wsgi
     except ImportError:
         raise UserError(
-            "optuna-dashboard is not installed; type: pip install 'chorale[dashboard]', or: "
-            "pip install optuna-dashboard"
+            f"optuna-dashboard is not installed; type: {install_extra('dashboard')}"
         ) from None
     from chorale.search.ledger.optuna_view import open_view
 

@@ -29,7 +29,7 @@ copied; where a study has the same name, type champions/NAME.
   --to FOLDER    where to; a bundle that is there is replaced (RUNS/STUDY/bundle; a champion's
                  has no such place)
   --onnx FILE    also all of it as one ONNX graph, from a mono waveform at the rate that is told to
-                 the probabilities; needs pip install 'chorale[onnx]'
+                 the probabilities; needs the extra `onnx`
   --int8         the graph's dense layers with 8 bits a weight, which changes what it says a little
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder

@@ -10,7 +10,7 @@ Stays until it is interrupted, and runs `chorale nightly` of each file when its 
 process of its own. A night that was missed while nothing ran is run at once, if any was run before.
 Where cron, systemd or Kubernetes are at hand, let them do it.
 
-It needs APScheduler: pip install 'chorale[schedule]'
+It needs APScheduler, the extra `schedule`.
 """
 
 
@@ -21,6 +21,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     from importlib.util import find_spec
 
+    from chorale.cluster.versions import install_extra
     from chorale.datasets.errors import UserError
     from chorale.search.commands.study_words import split_words
 
@@ -29,7 +30,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError("expected nightly files; type: chorale schedule run NIGHTLY.yaml")
     if find_spec("apscheduler") is None:
         raise UserError(
-            "the scheduler needs APScheduler; type: pip install 'chorale[schedule]', or let cron "
+            f"the scheduler needs APScheduler; type: {install_extra('schedule')}, or let cron "
             "call: chorale nightly NIGHTLY.yaml"
         )
     from chorale.search.nightly.config import load

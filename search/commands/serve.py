@@ -46,7 +46,6 @@ OPTIONS = (
 FLAGS = ("allow-no-token",)
 PORT = 8000
 TOKEN = "CHORALE_TOKEN"
-EXTRA = "serving needs more packages; type: pip install 'chorale[serve]' (missing: {})"
 GRACE_S = 10
 
 
@@ -101,16 +100,22 @@ def _serve_there(
     return 0
 
 
+def _missing(error: ImportError) -> str:
+    from chorale.cluster.versions import install_extra
+
+    return f"serving needs {error.name}, which is not installed; type: {install_extra('serve')}"
+
+
 def serve_here(factory: "AppFactory", host: str, port: int) -> int:
     """Listens until Ctrl-C or SIGTERM, which end it after what it is at."""
     try:
         import uvicorn
     except ImportError as error:
-        raise UserError(EXTRA.format(error.name)) from None
+        raise UserError(_missing(error)) from None
     try:
         app = factory()
     except ImportError as error:
-        raise UserError(EXTRA.format(error.name)) from None
+        raise UserError(_missing(error)) from None
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}/"

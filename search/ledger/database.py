@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from chorale.cluster.versions import install_extra
 from chorale.datasets.errors import UserError
 from chorale.search.ledger.file_systems import is_local
 from chorale.search.ledger.places import cause_at
@@ -82,7 +83,7 @@ class Database:
             self._quick = self._engine(durable=False)
             self._reading = self._reader()
         except ImportError as error:
-            missing = f"its driver is missing ({error}); pip install 'chorale[postgres]'"
+            missing = f"its driver is missing ({error}); type: {install_extra('postgres')}"
             raise LedgerError(f"the ledger '{self.shown}' cannot be opened: {missing}, or "
                               f"{_elsewhere()}") from error  # fmt: skip
         except (*FAILURES, ValueError) as error:

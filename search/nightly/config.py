@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from chorale.cluster.versions import install_extra
 from chorale.datasets.config import check, config, listed
 from chorale.datasets.errors import UserError
 from chorale.search import yaml_file
@@ -64,7 +65,7 @@ class Notify:
     """Who is told of a night. $NAME stands for an environment variable."""
 
     urls: tuple[str, ...] = ()
-    """of services that apprise knows (pip install 'chorale[notify]'): mailto://, slack://, ..."""
+    """of services that apprise knows (the extra `notify`): mailto://, slack://, ..."""
     webhook: str | None = None
     """is sent the verdict as JSON, by POST"""
     link: str | None = None
@@ -204,7 +205,7 @@ def _deaf(notify: Notify) -> list[str]:
     if notify.webhook and not notify.webhook.startswith(("https://", "http://", "$")):
         found.append("notify.webhook: should begin with https:// or http://")
     if notify.urls and find_spec("apprise") is None:
-        found.append("notify.urls: apprise is not installed; pip install 'chorale[notify]'")
+        found.append(f"notify.urls: apprise is not installed; type: {install_extra('notify')}")
     return found
 
 

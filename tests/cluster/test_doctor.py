@@ -66,7 +66,7 @@ def test_a_node_that_leaves_while_it_is_asked_stops_nothing(
 
     monkeypatch.setattr(ray, "get", lost)
     monkeypatch.setattr(doctor, "_alive", lambda: [node] if is_alive else [])
-    mine = look([], "", "", with_torch=False)
+    mine = look([], "", "")
     checks = doctor._answer(None, node, mine, folder="", sent_s=0.0, got_s=1.0)
     assert [(one.what, one.state) for one in checks] == [("reachable", state)]
     assert (first_failure(checks) is None) != is_alive
@@ -102,6 +102,6 @@ def test_this_machine_is_looked_at_without_a_cluster(
 ) -> None:
     assert main(["doctor", "--runs", str(tmp_path / "runs"), "--json"]) == 0
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
-    assert {"token", "packages", "memory", "disk", "storage", "PyTorch", "GPU"} <= found.keys()
+    assert {"token", "packages", "memory", "disk", "storage", "imports", "GPU"} <= found.keys()
     assert str(tmp_path) in found["storage"]["said"]
     assert list(tmp_path.iterdir()) == []

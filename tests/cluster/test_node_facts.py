@@ -1,3 +1,4 @@
+import ast
 import os
 import pickle
 import subprocess
@@ -11,7 +12,7 @@ from chorale.cluster.node_facts import look, shared_file
 
 
 def test_a_machine_says_what_it_has() -> None:
-    facts = look(["numpy", "chorale-audio", "no-such-thing"], "", "", with_torch=False)
+    facts = look(["numpy", "chorale-audio", "no-such-thing"], "", "")
     assert facts.versions["numpy"]
     assert facts.versions["chorale-audio"]
     assert facts.versions["no-such-thing"] is None
@@ -24,11 +25,11 @@ def test_a_machine_says_what_it_has() -> None:
 def test_a_shared_folder_is_read_and_written_and_left_as_it_was(tmp_path: Path) -> None:
     with shared_file(str(tmp_path), "abc") as error:
         assert error == ""
-        assert look([], str(tmp_path), "abc", with_torch=False).storage_error == ""
+        assert look([], str(tmp_path), "abc").storage_error == ""
         other = tmp_path / "other"
-        assert look([], str(other), "abc", with_torch=False).storage_error == "is missing"
+        assert look([], str(other), "abc").storage_error == "is missing"
         other.mkdir()
-        said = look([], str(other), "abc", with_torch=False).storage_error
+        said = look([], str(other), "abc").storage_error
         assert said == "is not the driver's"
         other.rmdir()
     assert list(tmp_path.iterdir()) == []
@@ -53,7 +54,7 @@ def test_it_runs_on_a_machine_without_chorale(tmp_path: Path) -> None:
     code = (
         "import pickle, sys; sys.modules['cluster'] = None; "
         "look = pickle.load(open('sent', 'rb')); "
-        "pickle.dump(vars(look(['chorale'], '', '', with_torch=False)), open('said', 'wb'))"
+        "pickle.dump(vars(look(['chorale'], '', '')), open('said', 'wb'))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     said = pickle.loads((tmp_path / "said").read_bytes())
@@ -61,7 +62,23 @@ def test_it_runs_on_a_machine_without_chorale(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_pytorch_says_whether_its_parts_fit_together() -> None:
-    said = look([], "", "", with_torch=True).torch
-    assert "error" not in said
+def test_libraries_are_imported_for_a_try_each_by_itself() -> None:
+    said = look([], "", "", modules=["torch", "torchaudio", "soxr"]).torch
+    assert said["broken"] == {}
     assert isinstance(said["gpus"], list)
+
+
+def test_a_library_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "damaged.py").write_text("raise OSError('undefined symbol: aoti_x')")
+    code = (
+        "from chorale.cluster.node_facts import look; "
+        "print(look([], '', '', modules=['damaged', 'json', 'nowhere']).torch['broken'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )  # fmt: skip
+    assert ast.literal_eval(done.stdout) == {
+        "damaged": ["OSError", "undefined symbol: aoti_x"],
+        "nowhere": ["ModuleNotFoundError", "No module named 'nowhere'"],
+    }

@@ -2,10 +2,11 @@ import dataclasses
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 from chorale.cluster.node_facts import Facts
 from chorale.cluster.verdicts import GIB, Check, State, first_failure, judge, packages
-from chorale.cluster.versions import requirements
+from chorale.cluster.versions import required_names, requirements
 
 GPU = {"name": "H100", "free_bytes": 70 * GIB, "total_bytes": 80 * GIB}
 GOOD = Facts(
@@ -18,7 +19,7 @@ GOOD = Facts(
     shared_memory=8 * GIB,
     began_s=1000.0,
     ended_s=1001.0,
-    torch={"cuda": "13.0", "gpus": [GPU]},
+    torch={"cuda": "13.0", "gpus": [GPU], "broken": {}},
     n_gpus_present=1,
 )
 
@@ -51,12 +52,17 @@ def test_a_good_node_is_all_ok() -> None:
         ({"storage_error": "is missing"}, "storage", State.WARNING, "/runs is missing", "mount"),
         ({"began_s": 1090.0, "ended_s": 1091.0}, "clock", State.FAILED, "90 s ahead", "chrony"),
         ({"began_s": 990.0, "ended_s": 991.0}, "clock", State.WARNING, "10 s behind", "chrony"),
-        ({"torch": {"error": "OSError: x", "gpus": []}}, "PyTorch", State.FAILED, "OSError: x",
-         "--force-reinstall 'torch==2.11.*'"),
-        ({"torch": {"cuda": None, "gpus": []}}, "GPU", State.FAILED, "counts 1, PyTorch sees 0",
-         "nvidia-smi"),
-        ({"torch": {"gpus": [{"name": "H100", "error": "RuntimeError: lost"}]}}, "GPU",
-         State.FAILED, "H100: RuntimeError: lost", "nvidia-smi"),
+        ({"torch": {"error": "ended with code -11", "gpus": []}}, "imports", State.FAILED,
+         "ended with code -11", "free -h"),
+        ({"torch": {"broken": {"sklearn": ["ImportError", "no\nmore"]}, "gpus": []}}, "imports",
+         State.FAILED, "sklearn cannot be imported (ImportError: no)",
+         "/venv/bin/python -m pip install --force-reinstall --no-deps 'scikit-learn>="),
+        ({"torch": {"broken": {"soxr": ["ModuleNotFoundError", "No module"]}, "gpus": []}},
+         "imports", State.FAILED, "soxr cannot", "/venv/bin/python -m pip install 'soxr>="),
+        ({"torch": {"cuda": None, "gpus": [], "broken": {}}}, "GPU", State.FAILED,
+         "counts 1, PyTorch sees 0", "nvidia-smi"),
+        ({"torch": {"gpus": [{"name": "H100", "error": "RuntimeError: lost"}], "broken": {}}},
+         "GPU", State.FAILED, "H100: RuntimeError: lost", "nvidia-smi"),
     ],
 )  # fmt: skip
 def test_each_fault_is_named_with_what_mends_it(
@@ -68,8 +74,44 @@ def test_each_fault_is_named_with_what_mends_it(
     assert mend in check.mend
 
 
+@pytest.mark.parametrize(
+    ("versions", "mend"),
+    [
+        # the pair that pip chose by itself in November 2026, and that does not load
+        (("2.11.0", "2.11.1", None), "install torchaudio==2.11.0"),
+        (("2.11.0", "2.11.1", "0.26.0"), "install torchaudio==2.11.0"),
+        (("2.15.0+cu132", "2.11.0", "0.29.2"), "install torchaudio==2.11.1"),
+        (("2.12.1", "2.11.1", "0.27.1"), "install torch==2.15.0 torchvision==0.29.2"),
+        (("2.13.0+cpu", "2.11.1", None),
+         "install --force-reinstall --no-deps torch==2.13.0 torchaudio==2.11.1"),
+    ],
+)  # fmt: skip
+def test_the_advice_for_pytorch_names_versions_that_are_known_to_fit(
+    versions: tuple[str, str, str | None], mend: str
+) -> None:
+    trio = dict(zip(("torch", "torchaudio", "torchvision"), versions, strict=True))
+    broken = {"torchaudio": ["OSError", "undefined symbol"]}
+    facts: dict[str, str | None] = {**GOOD.versions, **trio}
+    check = _judged(versions=facts, torch={"gpus": [], "broken": broken})["imports"]
+    assert check.mend == f"/venv/bin/python -m pip {mend}"
+
+
+def test_a_set_that_was_tested_together_passes_below_the_range() -> None:
+    there: dict[str, str | None] = dict.fromkeys(required_names(), "999")
+    assert packages("here", dataclasses.replace(GOOD, versions=there)).state is State.FAILED
+    asked = {one.name: one for one in map(Requirement, requirements())}
+    for pair, state in ((("2.11.0", "2.11.0"), State.OK), (("2.11.0", "2.11.1"), State.FAILED)):
+        exact = {
+            name: str(next(iter(one.specifier)).version).replace("*", "0")
+            for name, one in asked.items()
+            if len(one.specifier) == 1
+        }
+        found: dict[str, str | None] = {**there, **exact, "torch": pair[0], "torchaudio": pair[1]}
+        assert packages("here", dataclasses.replace(GOOD, versions=found)).state is state
+
+
 def test_a_gpu_that_only_the_system_sees_fails_also_where_ray_counts_none() -> None:
-    check = _judged(gpus=0, torch={"cuda": None, "gpus": []})["GPU"]
+    check = _judged(gpus=0, torch={"cuda": None, "gpus": [], "broken": {}})["GPU"]
     assert check.state is State.FAILED
     assert "built without CUDA" in check.said
 

@@ -32,7 +32,7 @@ def test_the_gradient_in_bf16_is_that_in_float32(
 ) -> None:
     torch.manual_seed(0)
     conv = nn.Sequential(nn.Conv2d(16, 24, 3, stride, 1, bias=False))
-    conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    conv.to(memory_format=torch.channels_last)
     mend(conv)
     x = torch.randn(8, 16, *size)
     seen = torch.randn_like(conv(x))

@@ -167,7 +167,7 @@ def test_where_the_dashboard_is_not_installed_it_says_what_to_type(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     assert main(["dashboard", "digits", "--runs", str(runs)]) == 1
-    assert "pip install 'chorale[dashboard]'" in capsys.readouterr().err
+    assert f"{sys.executable} -m pip install 'optuna-dashboard>=" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["tensorboard", "dashboard"])
