@@ -18,7 +18,7 @@ from chorale.cluster.imports import import_name
 from chorale.cluster.node_facts import Facts, look, shared_file
 from chorale.cluster.tokens import MAKE_ONE
 from chorale.cluster.verdicts import Check, State, first_failure, judge, packages, rest
-from chorale.cluster.versions import NAME, required_names, version_of
+from chorale.cluster.versions import FITTING, NAME, required_names, version_of
 
 HERE = "here"
 PATIENCE_S = 180.0
@@ -188,13 +188,13 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def _names() -> list[str]:
-    return [NAME, *required_names(), "torchvision"]
+    return [NAME, *dict.fromkeys([*required_names(), *FITTING[0]])]
 
 
 def _modules() -> list[str]:
-    """What is imported for a try; torchvision only where it is, as it may be left out."""
-    also = ["torchvision"] if version_of("torchvision") else []
-    return [import_name(name) for name in [*required_names(), *also]]
+    """What is imported for a try; what may be left out only where it is installed."""
+    there = [name for name in FITTING[0] if version_of(name)]
+    return [import_name(name) for name in dict.fromkeys([*required_names(), *there])]
 
 
 @contextlib.contextmanager

@@ -78,19 +78,15 @@ def fitting_torch(versions: Mapping[str, str | None] | None = None) -> list[str]
     """
     there = versions or {name: version_of(name) for name in FITTING[0]}
     kept = [one for one in FITTING if one["torch"] == _public(there.get("torch"))]
-    wanted = {**(kept or FITTING)[0]}
-    if there.get("torchvision") is None:
-        del wanted["torchvision"]  # only one architecture needs it
+    wanted = {
+        name: pin
+        for name, pin in (kept or FITTING)[0].items()
+        if name == "torch" or there.get(name)  # Chorale does without the other two
+    }
     other = {name: pin for name, pin in wanted.items() if _public(there.get(name)) != pin}
     # The right versions that do not load are damaged: pip would leave them as they are.
     force = [] if other else ["--force-reinstall", "--no-deps"]
     return [*force, *(f"{name}=={pin}" for name, pin in (other or wanted).items())]
-
-
-def fits(versions: Mapping[str, str | None]) -> bool:
-    """Whether torch and torchaudio of these versions were tested together."""
-    pair = ("torch", "torchaudio")
-    return any(all(_public(versions.get(n)) == one[n] for n in pair) for one in FITTING)
 
 
 def _public(version: str | None) -> str | None:

@@ -10,12 +10,12 @@ from enum import Enum
 
 from packaging.requirements import Requirement
 
-from chorale.cluster.imports import first_line, fits, fitting_torch, repair
+from chorale.cluster.imports import first_line, fitting_torch, repair
 from chorale.cluster.node_facts import Facts
 from chorale.cluster.versions import FITTING, NAME, requirements
 
 GIB = 2**30
-MUST_MATCH = (NAME, "ray", "torch", "torchaudio", "pytorch-lightning", "numpy")
+MUST_MATCH = (NAME, "ray", "torch", "pytorch-lightning", "numpy")
 """What a driver and its workers exchange, or what decides the numbers."""
 LEAST_MEMORY, SCANT_MEMORY = 0.5 * GIB, 2 * GIB
 LEAST_DISK, SCANT_DISK = 1 * GIB, 10 * GIB
@@ -46,12 +46,9 @@ class Check:
 def packages(where: str, facts: Facts) -> Check:
     """Whether a machine has what Chorale needs."""
     lacking = []
-    tested = fits(facts.versions)  # an older PyTorch than is asked for, but tested as a set
     for line in requirements():
         one = Requirement(line)
         there = facts.versions.get(one.name)
-        if tested and one.name in FITTING[0]:
-            continue
         if there is None or not one.specifier.contains(there, prereleases=True):
             lacking.append((line, there))
     if not lacking:

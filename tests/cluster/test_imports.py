@@ -32,7 +32,7 @@ def test_a_library_compiled_for_another_one_is_named_with_versions_that_fit(
     line = _imported("torchaudio") or ""
     assert line.startswith("torchaudio cannot be imported (undefined symbol); type: ")
     assert f"{sys.executable} -m pip install" in line
-    assert "torchaudio==" in line
+    assert "torch" in line.partition("pip install")[2]
 
 
 def test_of_a_library_that_imports_another_one_the_other_is_named(
@@ -81,10 +81,22 @@ def test_an_extra_is_installed_by_its_packages_and_by_this_python() -> None:
         assert "chorale" not in command.removeprefix(sys.executable)
 
 
-def test_versions_that_are_said_to_fit_are_those_of_the_locks() -> None:
-    for number, lock in ((0, "constraints.txt"), (1, "constraints-cpu.txt"),
-                         (2, "constraints-torch2.11.txt")):  # fmt: skip
-        locked = (ROOT / lock).read_text().splitlines()
-        for name in ("torch", "torchaudio"):
-            pin = f"{name}=={FITTING[number][name]}"
-            assert [line for line in locked if line.split(" ")[0].partition("+")[0] == pin]
+@pytest.mark.parametrize(
+    ("lock", "fitting"),
+    [
+        ("constraints.txt", FITTING[0]),
+        ("constraints-test.txt", FITTING[0]),
+        ("constraints-cpu.txt", {"torch": FITTING[1]["torch"]}),
+        ("constraints-torch2.11.txt", FITTING[2]),
+    ],
+)
+def test_versions_that_are_said_to_fit_are_those_of_the_locks(
+    lock: str, fitting: dict[str, str]
+) -> None:
+    lines = [
+        line.split(" ")[0].partition("+")[0] for line in (ROOT / lock).read_text().splitlines()
+    ]
+    locked = dict(line.split("==") for line in lines if line.startswith("torch"))
+    assert {name: locked.get(name) for name in FITTING[0]} == {
+        name: fitting.get(name) for name in FITTING[0]
+    }
