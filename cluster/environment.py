@@ -1,9 +1,12 @@
-"""Environment variables that processes are started with: how many threads they compute with.
+"""Environment variables that processes are started with: threads, where code lies, who they run as.
 
 Everything in `cluster` that starts processes sets them through here, without importing Ray.
 """
 
+import getpass
 import os
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +41,36 @@ def checkout_paths() -> list[str]:
 
     init = getattr(chorale, "__file__", None)
     return [str(Path(init).parents[1]), CHECKOUT] if init else []
+
+
+def complete() -> None:
+    """Sets what libraries ask the system for and a container does not say: a name, a home folder.
+
+    PyTorch names its cache by the user, Ray looks for its token in the home folder; both fail to be
+    imported where the user's number is in no table of users, as in OpenShift or `docker run -u`.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # the first up to Python 3.12, the second from 3.13 on
+        os.environ["USER"] = f"uid-{os.getuid()}"
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = _private_folder()
+
+
+def _private_folder() -> str:
+    """A folder for this user alone, the same one each time where nobody else has taken its name."""
+    folder = Path(tempfile.gettempdir()) / f"chorale-home-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o700
+        if private and found.st_uid == os.getuid():
+            return str(folder)
+    except OSError:  # a link or a file of somebody else's
+        pass
+    return tempfile.mkdtemp(prefix="chorale-home-")
 
 
 @contextmanager

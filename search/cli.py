@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from chorale.cluster import environment
 from chorale.search import interrupts
 
 MAKE_ROOM = (
@@ -97,6 +98,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if command is None:
         print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
+    environment.complete()
     interrupts.listen(lambda: f"chorale {name}: {interrupts.CUT_SHORT}\n")
     from chorale.cluster.base import ClusterError
     from chorale.datasets.disk import NO_ROOM, no_room
