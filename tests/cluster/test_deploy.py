@@ -160,12 +160,12 @@ def test_the_slurm_script_keeps_its_token_from_others_and_takes_it_away(tmp_path
     assert text.index("RAY_AUTH_MODE=token") < text.index("ray start")
 
 
-def test_the_image_installs_what_the_project_names_and_is_no_root() -> None:
+def test_the_image_installs_the_lock_and_is_no_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]}
     assert copied == {
-        "pyproject.toml", "README.md", "LICENSE", "datasets", "lightning_models", "cluster",
-        "search",
+        "pyproject.toml", "README.md", "LICENSE", "constraints.txt", "constraints-cpu.txt",
+        "datasets", "lightning_models", "cluster", "search",
     }  # fmt: skip
     let_in = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert {line[1:] for line in let_in if line.startswith("!")} == copied
