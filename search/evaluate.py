@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
+from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models import metrics
 from chorale.search.base import Groups, Labels, Proba, check_rows
 
@@ -256,7 +257,7 @@ def group_draws(
     sizes = np.bincount(member_of)
     n_groups = len(sizes)
     sums = np.stack([np.bincount(member_of, weights=column) for column in values.T], axis=1)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, Purpose.BOOTSTRAP)
     means = []
     for start in range(0, n_boot, step := max(1, DRAWS_AT_ONCE // n_groups)):
         draws = min(step, n_boot - start)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.metrics import Labels, Proba, accuracy
 
 Score = Callable[[Proba], float]
@@ -84,7 +85,7 @@ def averaging(members: Sequence[Proba], score: Score, *, seed: int) -> float:
     n = len(members)
     if n < 2:
         return 0.0
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, Purpose.SUBSETS)
     sizes = np.unique(np.geomspace(1, n, MOST_SIZES).round().astype(int))
     means = []
     for size in sizes.tolist():

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from chorale.datasets.draw import draw_folds
 from chorale.datasets.errors import UserError
 from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.seeds import Purpose, generator
 from chorale.search.baselines import BLOCKS, statistics
 from chorale.search.evaluate import Interval, score
 
@@ -147,7 +148,7 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
 def _drawn(group: Ints, n_segments: Ints, *, seed: int) -> NDArray[np.bool_]:
     """Which tracks are used: whole groups in random order, until there are enough segments."""
     sizes = np.bincount(group, weights=n_segments)
-    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = generator(seed, Purpose.SEGMENTS).permutation(len(sizes))
     before = np.cumsum(sizes[order]) - sizes[order]
     return np.isin(group, order[before < MAX_SEGMENTS])
 
