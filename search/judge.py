@@ -128,15 +128,15 @@ def judge_bank(
     looks = ledger.look(sweep.name, split.hash)
     ensembles = {}
     for kind, one in fitted.items():
-        ensembles[kind] = _scored(one, truth, seed=seed)
+        ensembles[kind] = _scored(one, truth)
         write_json(sweep.paths.ensemble(kind), ensembles[kind])
         path = sweep.paths.ensemble_model(kind)
         write_model(path, one.model, kind=kind, members=one.members)
     scored = {
         baseline.name: {
             "params": baseline.params,
-            "out_of_fold": score_rows(baseline.oof_proba, split.development_ids, truth, seed=seed),
-            "test": score_rows(baseline.test_proba, split.test_ids, truth, seed=seed),
+            "out_of_fold": score_rows(baseline.oof_proba, split.development_ids, truth),
+            "test": score_rows(baseline.test_proba, split.test_ids, truth),
         }
         for baseline in baselines
     }
@@ -146,14 +146,14 @@ def judge_bank(
     gains = {}
     for name, theirs in rivals.items():
         ours = on_test[choice.kind]
-        difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
+        difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
     more = more_of(at, said, truth, trials, coverage=sweep.ensemble.coverage, seed=seed)
     more["foretold"] = foretold.as_dict()
     write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()
-    more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
+    more["comparisons"] = compare(on_test | rivals, labels, groups)
     write_board(sweep.paths, truth, trials, fitted[choice.kind])
     return Judged(ensembles, scored, gains, looks, choice.kind, more)
 
@@ -179,7 +179,7 @@ def more_of(
     after, test = said.calibrated_out_of_fold, said.calibrated_test
 
     def sureness(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
-        found = score_rows(proba, track_ids, truth, seed=seed)
+        found = score_rows(proba, track_ids, truth)
         return {name: found[name] for name in ("log_loss", "ece")}
 
     ids, test_ids = split.development_ids, split.test_ids
@@ -212,7 +212,7 @@ def more_of(
             "wanted": coverage,
             "foretold_gain": gain,
             "coverage": float(hits.mean()),
-            "ci95": list(share_interval(hits, of_group, seed=seed)),
+            "ci95": list(share_interval(hits, of_group)),
             "mean_size": float(sizes.mean()),
             "single": float(np.mean(sizes == 1)),
             "least_proba": fitted.least_proba,
@@ -235,13 +235,13 @@ def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
     return replace(choice, kind=wanted, reason=f"{wanted}: named beforehand by ensemble.kind")
 
 
-def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
+def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:
     split = truth.split
     weights = {str(name): weight for name, weight in one.weights.items()}
     parts = {
-        "validation": score_rows(one.validation, split.valid_ids(0), truth, seed=seed),
-        "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth, seed=seed),
-        "test": score_rows(one.test, split.test_ids, truth, seed=seed),
+        "validation": score_rows(one.validation, split.valid_ids(0), truth),
+        "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth),
+        "test": score_rows(one.test, split.test_ids, truth),
     }
     return {
         "kind": one.kind,

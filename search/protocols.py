@@ -103,7 +103,7 @@ def claims(
     for protocol, unit in units.items():
         fold = draw_folds(cut.label, _numbered(unit), n_folds=n_folds, seed=seed)
         proba = _out_of_fold(cut.x, cut.label, fold)
-        scores = score(proba, cut.label, cut.group, seed=seed, n_boot=1000)
+        scores = score(proba, cut.label, cut.group)
         found.append(Claim(protocol, scores.accuracy, scores.ci95, scores.few_groups))
     return Claims(
         found,
