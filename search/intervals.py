@@ -92,7 +92,8 @@ def of_difference(values: Floats, groups: Groups) -> Interval:
 def _by_group(values: Floats, groups: Groups) -> tuple[Floats, Floats]:
     """The sum of the values of each group, and how many there are."""
     _, group_of = np.unique(groups, return_inverse=True)
-    return np.bincount(group_of, weights=values), np.bincount(group_of).astype(np.float64)
+    sums = np.bincount(group_of, weights=values).astype(np.float64)
+    return sums, np.bincount(group_of).astype(np.float64)
 
 
 def _effective(off: Floats, sizes: Floats, *, variance: float, telling: int) -> float:

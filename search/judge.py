@@ -15,15 +15,15 @@ from chorale.lightning_models.metrics import accuracy
 from chorale.search import bank
 from chorale.search.baselines import Baseline
 from chorale.search.board import write_board
-from chorale.search.calibration import calibrate
 from chorale.search.cautions import cautions
 from chorale.search.combine import Fitted, Member, fit, score_rows
 from chorale.search.config import SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
+from chorale.search.expected import Expected, effective, expected_accuracy, look_at
 from chorale.search.fitted_file import write_model
-from chorale.search.foretell import averaging, foretell, over_folds
 from chorale.search.headline import Headline, headline, write_headline
+from chorale.search.plan import SEARCH_FOLD
 from chorale.search.pool import admitted, best
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
@@ -117,12 +117,8 @@ def judge_bank(
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
     at, said = headline(fitted[choice.kind], truth)
-    foretold = foretell(
-        accuracy(said.out_of_fold, truth.labels(split.development_ids)),
-        [member.out_of_fold for member in trials],
-        truth.labels(split.development_ids),
-        n_folds=split.n_folds,
-        seed=seed,
+    expected = _expected(
+        fitted[choice.kind], members, truth, n_seeds=sweep.finalists.seeds, seed=seed
     )
 
     looks = ledger.look(sweep.name, split.hash)
@@ -148,8 +144,8 @@ def judge_bank(
         ours = on_test[choice.kind]
         difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
-    more = more_of(at, said, truth, trials, coverage=sweep.ensemble.coverage, seed=seed)
-    more["foretold"] = foretold.as_dict()
+    more = more_of(at, said, truth, coverage=sweep.ensemble.coverage)
+    more["foretold"] = expected.as_dict()
     write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()
@@ -162,17 +158,14 @@ def more_of(
     at: float,
     said: Headline,
     truth: Truth,
-    members: Sequence[Member],
     *,
     coverage: float,
-    seed: int,
 ) -> dict[str, Any]:
     """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
 
     `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
     calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
-    the sets of the calibrated ensemble do: out of fold they hold the true class less often than
-    was `wanted`, by what the mean over folds is foretold to add (`foretold_gain`).
+    the sets of the calibrated ensemble do, and what of their coverage is `guaranteed`.
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
@@ -184,18 +177,7 @@ def more_of(
 
     ids, test_ids = split.development_ids, split.test_ids
     true, of_group = truth.labels(test_ids), truth.groups(test_ids)
-    cautious = fit_conformal(after, labels, groups, coverage=coverage)
-
-    def held(proba: np.ndarray) -> float:
-        return float(covers(cautious.sets(proba), labels).mean())
-
-    share = averaging(
-        [member.out_of_fold for member in members],
-        lambda proba: held(calibrate(proba, at)),
-        seed=seed,
-    )
-    gain = over_folds(held(after), share, n_folds=split.n_folds)
-    fitted = fit_conformal(after, labels, groups, coverage=max(0.0, coverage - gain))
+    fitted = fit_conformal(after, labels, groups, coverage=coverage)
     sets = fitted.sets(test)
     hits = covers(sets, true)
     sizes = sets.sum(axis=1)
@@ -210,7 +192,7 @@ def more_of(
         },
         "conformal": {
             "wanted": coverage,
-            "foretold_gain": gain,
+            "guaranteed": fitted.guaranteed,
             "coverage": float(hits.mean()),
             "ci95": list(share_interval(hits, of_group)),
             "mean_size": float(sizes.mean()),
@@ -220,6 +202,26 @@ def more_of(
         },
         "per_class": per_class(said.test, true, truth.class_names),
     }
+
+
+def _expected(
+    one: Fitted, members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int
+) -> Expected:
+    """What the test set is expected to say of `one`; all finalists tell how networks differ."""
+    split = truth.split
+    labels = truth.labels(split.development_ids)
+    at = {track: i for i, track in enumerate(split.development_ids)}
+    networks = look_at(
+        [member.out_of_fold for member in members],
+        labels,
+        again=[member.validation for member in members],
+        at=np.array([at[track] for track in split.valid_ids(SEARCH_FOLD)]),
+        n_seeds=n_seeds,
+        seed=seed,
+    )
+    chosen = accuracy(one.out_of_fold, labels)
+    n_members = effective(list(one.weights.values()))
+    return expected_accuracy(chosen, networks, n_members=n_members, n_folds=split.n_folds)
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:

@@ -20,7 +20,8 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.seeds import Purpose, generator
 from chorale.search.baselines import BLOCKS, statistics
-from chorale.search.evaluate import Interval, score
+from chorale.search.evaluate import score
+from chorale.search.intervals import Interval
 
 Ints = NDArray[np.int64]
 

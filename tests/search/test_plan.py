@@ -21,8 +21,10 @@ def planned(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize("number", [0, 1, 7])
 def test_a_finalist_of_the_search_fold_is_not_its_trial_again(planned: Any, number: int) -> None:
     resolved, prepared = planned
-    trial = plan.plan_trial(resolved, prepared, cast("Any", None), number)
+    trial: Any = plan.plan_trial(resolved, prepared, cast("Any", None), number)
     jobs = [Job(number, fold, seed) for fold in range(5) for seed in range(2)]
-    finals = [plan.plan_finalist(resolved, prepared, cast("Any", None), job) for job in jobs]
+    finals: list[Any] = [
+        plan.plan_finalist(resolved, prepared, cast("Any", None), job) for job in jobs
+    ]
     assert trial.fold == jobs[0].fold == plan.SEARCH_FOLD
     assert len({trial.seed, *(one.seed for one in finals)}) == 1 + len(jobs)
