@@ -117,8 +117,12 @@ def beliefs(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]
     }  # fmt: skip
 
 
-def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> float:
-    """The expected test accuracy of the vote of the first so many, less what is true."""
+def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> tuple[float, float]:
+    """The expected test accuracy of the vote of the first so many, less what is true; and the gain.
+
+    The gain of averaging over folds, less what it truly is on the same test tracks, is the error of
+    the method without that of the few development tracks.
+    """
     mine = every[:n_members]
     networks = look_at(
         [one.out_of_fold for one in every],
@@ -134,7 +138,10 @@ def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> 
         n_members=n_members,
         n_folds=study.world.n_folds,
     )
-    return told.accuracy - accuracy_of_all(mine, study.test_labels)
+    truth = accuracy_of_all(mine, study.test_labels)
+    of_a_fold = np.mean([one.test for one in mine], axis=0)
+    before = np.mean([right(one, study.test_labels) for one in of_a_fold])
+    return told.accuracy - truth, told.gain - (truth - float(before))
 
 
 def sets_of(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]:
@@ -163,7 +170,7 @@ def studies(n_studies: int) -> Iterator[str]:
             every = [study.finalist(number) for number in study.ranked()[: max(MEMBERS)]]
             for n in MEMBERS:
                 one = beliefs(study, every[:n])
-                one["expected"] = expectation(study, every[: max(n, 8)], n)
+                one["expected"], one["gain"] = expectation(study, every[: max(n, 8)], n)
                 found[n].append(one | sets_of(study, every[:n]))
         for n, ones in found.items():
             yield f"{name}, {n_folds} folds, {n:2} members: {believed(ones)}"
@@ -173,12 +180,13 @@ def studies(n_studies: int) -> Iterator[str]:
 def believed(ones: Sequence[dict[str, float]]) -> str:
     """Bias (mean absolute error) of each belief."""
     told, errors = [], {}
-    for key in ("validation", "out of fold", "expected"):
+    for key in ("validation", "out of fold", "expected", "gain"):
         values = 100 * np.array([one[key] for one in ones])
         se = values.std(ddof=1) / np.sqrt(len(values))
         errors[key] = float(np.abs(values).mean())
         told.append(f"{key} {values.mean():+.2f} ± {se:.2f} ({errors[key]:.2f})")
-    missed = abs(values.mean()) > 1 + 2 * se or errors["expected"] > errors["out of fold"] + 0.25
+    # of the gain, as the others hold what the few development tracks happen to be
+    missed = abs(values.mean()) > 1 or errors["expected"] > errors["out of fold"] + 0.1
     return ", ".join(told) + ("  MISSES" if missed else "")
 
 
