@@ -150,14 +150,31 @@ def test_mcnemars_test_is_the_exact_binomial_one() -> None:
     rng = np.random.default_rng(0)
     a, labels = rows((rng.random(80) < 0.8).tolist())
     b, _ = rows((rng.random(80) < 0.6).tolist())
-    found = mcnemar(a, b, labels)
+    found = mcnemar(a, b, labels, np.arange(80))
     right_a, right_b = (p.argmax(axis=1) == labels for p in (a, b))
     first, second = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
     assert (found["only_first"], found["only_second"]) == (first, second)
     known = binomtest(first, first + second, 0.5).pvalue
     assert found["mcnemar_p"] == pytest.approx(known)
-    assert mcnemar(b, a, labels)["mcnemar_p"] == pytest.approx(known)
-    assert mcnemar(a, a, labels)["mcnemar_p"] == 1
+    assert mcnemar(b, a, labels, np.arange(80))["mcnemar_p"] == pytest.approx(known)
+    assert mcnemar(a, a, labels, np.arange(80))["mcnemar_p"] == 1
+
+
+@pytest.mark.parametrize("icc", [0.0, 0.3])
+def test_mcnemars_test_seldom_sees_what_is_not_there(icc: float) -> None:
+    """Tracks that were taken for independent gave 23 % at a correlation of 0.3."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 10)
+    shares = np.array([0.1, 0.1, 0.8])
+    alarms = []
+    for _ in range(300):
+        drawn = rng.standard_gamma(shares * (1 - icc) / max(icc, 1e-9), (20, 3)) + 1e-300
+        edges = (drawn / drawn.sum(axis=1, keepdims=True)).cumsum(axis=1)[groups, :2]
+        where = (rng.random((200, 1)) > edges).sum(axis=1)
+        a, labels = rows((where != 1).tolist())
+        b, _ = rows((where != 0).tolist())
+        alarms.append(mcnemar(a, b, labels, groups)["mcnemar_p"] < 0.05)
+    assert np.mean(alarms) <= 0.07
 
 
 def test_comparing_all_says_of_each_two_what_comparing_two_does() -> None:
@@ -173,7 +190,7 @@ def test_comparing_all_says_of_each_two_what_comparing_two_does() -> None:
         difference, ci95 = paired_difference(*pair, labels, groups)
         assert one["difference"] == pytest.approx(difference)
         assert one["ci95"] == pytest.approx(ci95)
-        assert one["mcnemar_p"] == mcnemar(*pair, labels)["mcnemar_p"]
+        assert one["mcnemar_p"] == mcnemar(*pair, labels, groups)["mcnemar_p"]
     json.dumps(found, allow_nan=False)
     assert compare({"a": said["a"]}, labels, groups) == []
 
