@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.augment.levels import Change, sound_changes
 from chorale.lightning_models.datamodule import FoldData, Rows, Tracks
 from chorale.lightning_models.examples import examples
@@ -18,10 +19,6 @@ from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.windows import windows
 
 __all__ = ["CropSource", "TrainBatches", "windows"]
-
-CHANGES, NOISE = 2, 3
-"""Random streams beside the one of an epoch's order and crops, which no augmentation disturbs."""
-
 
 AT_ONCE_BYTES = 2**20
 """Batches of small crops are gathered together, up to so much, and then cut: a call for each would
@@ -174,7 +171,7 @@ class TrainBatches:
         mean, _ = data.statistics(center=center)  # which standardising turns into zeros
         self.source = CropSource(tracks, n_frames=n_frames, pad=mean, center=center, device=device)
         self._lengths = tracks.lengths
-        rng = np.random.default_rng([seed, 0, NOISE])
+        rng = generator(seed, Purpose.NOISE)
         home = self.source.home
         self._sound = sound_changes(
             settings, data.store.scale, n_frames=n_frames, rng=rng, device=home
@@ -186,8 +183,8 @@ class TrainBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        changes = np.random.default_rng([self.seed, self.epoch, CHANGES])
+        rng = generator(self.seed, Purpose.ORDER, self.epoch)
+        changes = generator(self.seed, Purpose.AUGMENTATION, self.epoch)
         self.epoch += 1
         n_drawn = self.n_batches * self.batch_size
         rows, starts, classes = self._examples.draw(n_drawn, rng)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from chorale.datasets.balance import balanced_order, smote
 from chorale.datasets.errors import UserError
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.lightning_models.datamodule import FoldData, MemoryFrames, Rows, Tracks
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.windows import windows
@@ -120,7 +121,7 @@ def _with_synthetic(
     begin, end = data.store.offsets[rows], data.store.offsets[rows + 1]
     parts = [data.store.frames[a:b] for a, b in zip(begin, end, strict=True)]
     real, real_labels = np.concatenate(parts), np.repeat(labels, end - begin)
-    made, made_labels = smote(real, real_labels, seed)
+    made, made_labels = smote(real, real_labels, seed_of(seed, Purpose.SYNTHETIC))
     if targets is not None:
         hard = np.eye(data.n_classes, dtype=np.float32)[made_labels]
         targets = np.concatenate([np.repeat(targets, end - begin, axis=0), hard])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.lightning_models import metrics, shared_norms, speed
 from chorale.lightning_models.batches import TrainBatches
 from chorale.lightning_models.datamodule import FoldData
@@ -117,7 +118,7 @@ def train(
     speed.quieten_lightning()
     device = speed.device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        speed.seed_torch(seed, device)
+        speed.seed_torch(seed_of(seed, Purpose.WEIGHTS), device)
         module = classifier_class(architecture)(
             architecture=architecture,
             config=config,

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from chorale.datasets import plugins
+from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models import architectures, convolutions, dropout, optimizers, speed
 from chorale.lightning_models.augment import mixup, spec_augment
 from chorale.lightning_models.average import Average
@@ -106,7 +107,7 @@ class GenreClassifier(pl.LightningModule):
         self.ranks = ALONE
         self.average: Average | None = None
         self.plateau = Plateau.of(train_config.max_epochs)
-        self._rng = np.random.default_rng(seed)
+        self._rng = generator(seed, Purpose.EPOCH)
         self._losses: list[Tensor] = []
         self._n_steps = 1
 
@@ -228,7 +229,7 @@ class GenreClassifier(pl.LightningModule):
         """Seeds dropout and augmentation by seed and epoch alone, so that resuming is exact."""
         self._losses.clear()
         dropout.forget(self.network)
-        self._rng = np.random.default_rng([self.seed, self.current_epoch, 1])
+        self._rng = generator(self.seed, Purpose.EPOCH, self.current_epoch)
         seed = int(self._rng.integers(2**63))
         speed.seed_torch((seed + self.ranks.rank) % 2**63, self.device)  # each drops its own
 

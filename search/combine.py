@@ -146,12 +146,10 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
     return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test)
 
 
-def score_rows(
-    proba: np.ndarray, track_ids: Sequence[str], truth: Truth, *, seed: int
-) -> dict[str, Any]:
+def score_rows(proba: np.ndarray, track_ids: Sequence[str], truth: Truth) -> dict[str, Any]:
     """The JSON-ready scores of `proba` (n, n_classes) on the tracks that it is about."""
     labels, groups = truth.labels(track_ids), truth.groups(track_ids)
-    return score(proba, labels, groups, seed=seed).as_dict()
+    return score(proba, labels, groups).as_dict()
 
 
 def _views(members: Sequence[Member], split: Split) -> tuple[View, ...]:

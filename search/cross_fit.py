@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.seeds import Purpose, generator
 from chorale.search.base import Ensemble, Floats, Groups, Labels, Model, Said
 
 N_CUTS = 5
@@ -37,7 +38,7 @@ def cut(labels: Labels, groups: Groups, *, seed: int, n_cuts: int = N_CUTS) -> N
     n_groups, n_classes = int(row_group.max()) + 1, int(labels.max()) + 1
     flat = np.bincount(row_group * n_classes + labels, minlength=n_groups * n_classes)
     shares = flat.reshape(n_groups, n_classes) / np.maximum(np.bincount(labels), 1)
-    shuffled = np.random.default_rng(seed).permutation(n_groups)
+    shuffled = generator(seed, Purpose.CUTS).permutation(n_groups)
     order = shuffled[np.argsort(-shares[shuffled].sum(axis=1), kind="stable")]
     n_cuts = min(n_cuts, n_groups)
     filled = np.zeros((n_cuts, n_classes))

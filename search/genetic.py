@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search.narrowing import contains
 from chorale.search.pareto import crowding, ranks
 from chorale.search.quasi_random import from_unit, to_unit
@@ -37,7 +38,7 @@ class GeneticSampler(BaseSampler):
 
     def __init__(self, *, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
-        self._rest = RandomSampler(seed=seed)
+        self._rest = RandomSampler(seed=seed_of(seed, Purpose.REST))
 
     def infer_relative_search_space(
         self,

@@ -7,7 +7,6 @@ value are counted only there.
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -16,6 +15,7 @@ from optuna.distributions import (
 )
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.seeds import Purpose, generator
 from chorale.search.space import SearchSpace
 
 MOST = 10_000
@@ -55,7 +55,7 @@ def points(space: SearchSpace, *, seed: int) -> list[Point]:
     if found := problems(space):
         raise UserError("; ".join(found))
     every = list(_walk(space, {}))
-    order = np.random.default_rng(seed).permutation(len(every))
+    order = generator(seed, Purpose.GRID).permutation(len(every))
     return [every[i] for i in order]
 
 

@@ -15,15 +15,15 @@ from chorale.lightning_models.metrics import accuracy
 from chorale.search import bank
 from chorale.search.baselines import Baseline
 from chorale.search.board import write_board
-from chorale.search.calibration import calibrate
 from chorale.search.cautions import cautions
 from chorale.search.combine import Fitted, Member, fit, score_rows
 from chorale.search.config import SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
+from chorale.search.expected import Expected, effective, expected_accuracy, look_at
 from chorale.search.fitted_file import write_model
-from chorale.search.foretell import averaging, foretell, over_folds
 from chorale.search.headline import Headline, headline, write_headline
+from chorale.search.plan import SEARCH_FOLD
 from chorale.search.pool import admitted, best
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
@@ -117,26 +117,22 @@ def judge_bank(
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
     at, said = headline(fitted[choice.kind], truth)
-    foretold = foretell(
-        accuracy(said.out_of_fold, truth.labels(split.development_ids)),
-        [member.out_of_fold for member in trials],
-        truth.labels(split.development_ids),
-        n_folds=split.n_folds,
-        seed=seed,
+    expected = _expected(
+        fitted[choice.kind], members, truth, n_seeds=sweep.finalists.seeds, seed=seed
     )
 
     looks = ledger.look(sweep.name, split.hash)
     ensembles = {}
     for kind, one in fitted.items():
-        ensembles[kind] = _scored(one, truth, seed=seed)
+        ensembles[kind] = _scored(one, truth)
         write_json(sweep.paths.ensemble(kind), ensembles[kind])
         path = sweep.paths.ensemble_model(kind)
         write_model(path, one.model, kind=kind, members=one.members)
     scored = {
         baseline.name: {
             "params": baseline.params,
-            "out_of_fold": score_rows(baseline.oof_proba, split.development_ids, truth, seed=seed),
-            "test": score_rows(baseline.test_proba, split.test_ids, truth, seed=seed),
+            "out_of_fold": score_rows(baseline.oof_proba, split.development_ids, truth),
+            "test": score_rows(baseline.test_proba, split.test_ids, truth),
         }
         for baseline in baselines
     }
@@ -146,14 +142,14 @@ def judge_bank(
     gains = {}
     for name, theirs in rivals.items():
         ours = on_test[choice.kind]
-        difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
+        difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
-    more = more_of(at, said, truth, trials, coverage=sweep.ensemble.coverage, seed=seed)
-    more["foretold"] = foretold.as_dict()
+    more = more_of(at, said, truth, coverage=sweep.ensemble.coverage)
+    more["foretold"] = expected.as_dict()
     write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()
-    more["comparisons"] = compare(on_test | rivals, labels, groups, seed=seed)
+    more["comparisons"] = compare(on_test | rivals, labels, groups)
     write_board(sweep.paths, truth, trials, fitted[choice.kind])
     return Judged(ensembles, scored, gains, looks, choice.kind, more)
 
@@ -162,40 +158,26 @@ def more_of(
     at: float,
     said: Headline,
     truth: Truth,
-    members: Sequence[Member],
     *,
     coverage: float,
-    seed: int,
 ) -> dict[str, Any]:
     """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
 
     `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
     calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
-    the sets of the calibrated ensemble do: out of fold they hold the true class less often than
-    was `wanted`, by what the mean over folds is foretold to add (`foretold_gain`).
+    the sets of the calibrated ensemble do, and what of their coverage is `guaranteed`.
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
     after, test = said.calibrated_out_of_fold, said.calibrated_test
 
     def sureness(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
-        found = score_rows(proba, track_ids, truth, seed=seed)
+        found = score_rows(proba, track_ids, truth)
         return {name: found[name] for name in ("log_loss", "ece")}
 
     ids, test_ids = split.development_ids, split.test_ids
     true, of_group = truth.labels(test_ids), truth.groups(test_ids)
-    cautious = fit_conformal(after, labels, groups, coverage=coverage)
-
-    def held(proba: np.ndarray) -> float:
-        return float(covers(cautious.sets(proba), labels).mean())
-
-    share = averaging(
-        [member.out_of_fold for member in members],
-        lambda proba: held(calibrate(proba, at)),
-        seed=seed,
-    )
-    gain = over_folds(held(after), share, n_folds=split.n_folds)
-    fitted = fit_conformal(after, labels, groups, coverage=max(0.0, coverage - gain))
+    fitted = fit_conformal(after, labels, groups, coverage=coverage)
     sets = fitted.sets(test)
     hits = covers(sets, true)
     sizes = sets.sum(axis=1)
@@ -210,9 +192,9 @@ def more_of(
         },
         "conformal": {
             "wanted": coverage,
-            "foretold_gain": gain,
+            "guaranteed": fitted.guaranteed,
             "coverage": float(hits.mean()),
-            "ci95": list(share_interval(hits, of_group, seed=seed)),
+            "ci95": list(share_interval(hits, of_group)),
             "mean_size": float(sizes.mean()),
             "single": float(np.mean(sizes == 1)),
             "least_proba": fitted.least_proba,
@@ -220,6 +202,26 @@ def more_of(
         },
         "per_class": per_class(said.test, true, truth.class_names),
     }
+
+
+def _expected(
+    one: Fitted, members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int
+) -> Expected:
+    """What the test set is expected to say of `one`; all finalists tell how networks differ."""
+    split = truth.split
+    labels = truth.labels(split.development_ids)
+    at = {track: i for i, track in enumerate(split.development_ids)}
+    networks = look_at(
+        [member.out_of_fold for member in members],
+        labels,
+        again=[member.validation for member in members],
+        at=np.array([at[track] for track in split.valid_ids(SEARCH_FOLD)]),
+        n_seeds=n_seeds,
+        seed=seed,
+    )
+    chosen = accuracy(one.out_of_fold, labels)
+    n_members = effective(list(one.weights.values()))
+    return expected_accuracy(chosen, networks, n_members=n_members, n_folds=split.n_folds)
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
@@ -235,13 +237,13 @@ def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
     return replace(choice, kind=wanted, reason=f"{wanted}: named beforehand by ensemble.kind")
 
 
-def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
+def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:
     split = truth.split
     weights = {str(name): weight for name, weight in one.weights.items()}
     parts = {
-        "validation": score_rows(one.validation, split.valid_ids(0), truth, seed=seed),
-        "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth, seed=seed),
-        "test": score_rows(one.test, split.test_ids, truth, seed=seed),
+        "validation": score_rows(one.validation, split.valid_ids(0), truth),
+        "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth),
+        "test": score_rows(one.test, split.test_ids, truth),
     }
     return {
         "kind": one.kind,

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from chorale.datasets.config import plain
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search.finalists import Job
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
@@ -26,7 +25,7 @@ def plan_trial(
         candidate,
         fold=SEARCH_FOLD,
         extra_ids=(),
-        seed=seed_of(resolved, number),
+        seed=seed_of(resolved.sweep.search.seed, Purpose.TRIAL, number),
         keep_best=True,
         folder=resolved.sweep.paths.trial(number).root,
     )
@@ -42,7 +41,7 @@ def plan_finalist(
         candidate,
         fold=job.fold,
         extra_ids=prepared.split.test_ids,
-        seed=seed_of(resolved, job.number, job.fold, job.seed),
+        seed=seed_of(resolved.sweep.search.seed, Purpose.FINALIST, job.number, job.fold, job.seed),
         keep_best=False,
         folder=resolved.sweep.paths.finalist(job.number, fold=job.fold, seed=job.seed).root,
     )
@@ -78,9 +77,3 @@ def _plan(
         measure_latency=resolved.sweep.search.second == "latency_ms",
         folder=str(folder.absolute()),  # a worker may run in a folder of its own
     )
-
-
-def seed_of(resolved: Resolved, *key: int) -> int:
-    """A seed of its own for every training run, the same on every machine."""
-    entropy = [resolved.sweep.search.seed, *key]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -18,8 +18,10 @@ from sklearn.preprocessing import StandardScaler
 from chorale.datasets.draw import draw_folds
 from chorale.datasets.errors import UserError
 from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.seeds import Purpose, generator
 from chorale.search.baselines import BLOCKS, statistics
-from chorale.search.evaluate import Interval, score
+from chorale.search.evaluate import score
+from chorale.search.intervals import Interval
 
 Ints = NDArray[np.int64]
 
@@ -102,7 +104,7 @@ def claims(
     for protocol, unit in units.items():
         fold = draw_folds(cut.label, _numbered(unit), n_folds=n_folds, seed=seed)
         proba = _out_of_fold(cut.x, cut.label, fold)
-        scores = score(proba, cut.label, cut.group, seed=seed, n_boot=1000)
+        scores = score(proba, cut.label, cut.group)
         found.append(Claim(protocol, scores.accuracy, scores.ci95, scores.few_groups))
     return Claims(
         found,
@@ -147,7 +149,7 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
 def _drawn(group: Ints, n_segments: Ints, *, seed: int) -> NDArray[np.bool_]:
     """Which tracks are used: whole groups in random order, until there are enough segments."""
     sizes = np.bincount(group, weights=n_segments)
-    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = generator(seed, Purpose.SEGMENTS).permutation(len(sizes))
     before = np.cumsum(sizes[order]) - sizes[order]
     return np.isin(group, order[before < MAX_SEGMENTS])
 

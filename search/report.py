@@ -211,7 +211,7 @@ def headline(found: Mapping[str, Any]) -> str:
         f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
         f"{single['test']['accuracy']:.1%}{beside}. "
         f"The search believed {ensemble['validation']['accuracy']:.1%}"
-        f"{_foretold(found.get('foretold'))}. "
+        f"{_expected(found.get('foretold'))}. "
         f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
     )
     n_groups = ensemble["test"]["n_groups"]
@@ -221,9 +221,9 @@ def headline(found: Mapping[str, Any]) -> str:
     return said
 
 
-def _foretold(told: Mapping[str, Any] | None) -> str:
-    """Of a study of an older version nothing was foretold."""
-    return "" if told is None else f", out-of-fold rows foretold {told['accuracy']:.1%}"
+def _expected(told: Mapping[str, Any] | None) -> str:
+    """Of a study of an older version there is none."""
+    return "" if told is None else f", the expected test accuracy was {told['accuracy']:.1%}"
 
 
 def _few(members: Sequence[int | str]) -> str:

@@ -9,13 +9,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search.config import Search
 from chorale.search.gaussian import GaussianSampler
 from chorale.search.genetic import GeneticSampler
@@ -33,7 +33,9 @@ class NumberedSampler(BaseSampler):
 
     def __init__(self, space: SearchSpace, search: Search, opening: Opening) -> None:
         self._seed, self._opening = search.seed, opening
-        self._even = QuasiRandomSampler(space.names(), seed=_seed(search.seed))
+        self._even = QuasiRandomSampler(
+            space.names(), seed=seed_of(search.seed, Purpose.QUASI_RANDOM)
+        )
         self._make = _maker(space, search, self._even)
         self._latest: tuple[int, BaseSampler] | None = None
 
@@ -71,7 +73,9 @@ class NumberedSampler(BaseSampler):
             return self._even
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return self._make(_seed(self._seed, number, zlib.crc32(name.encode())))
+            return self._make(
+                seed_of(self._seed, Purpose.PROPOSAL, number, zlib.crc32(name.encode()))
+            )
 
 
 class _PointSampler(ByName):
@@ -135,14 +139,11 @@ def _maker(space: SearchSpace, search: Search, even: BaseSampler) -> Make:
         )
 
     def gp(seed: int) -> BaseSampler:
-        return GaussianSampler(space, seed=seed, chooser=tpe(seed), rest=even)
+        chooser = tpe(seed_of(seed, Purpose.ARCHITECTURE))
+        return GaussianSampler(space, seed=seed, chooser=chooser, rest=even)
 
     def nsga2(seed: int) -> BaseSampler:
         return GeneticSampler(seed=seed)
 
     makers: dict[str, Make] = {"tpe": tpe, "random": random, "qmc": qmc, "gp": gp, "nsga2": nsga2}
     return makers.get(search.sampler, qmc)
-
-
-def _seed(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1)[0])

@@ -11,6 +11,7 @@ from chorale.cluster.base import Trials
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
 from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search import bank, finalists, report, study
 from chorale.search.bank import Part
 from chorale.search.baselines import Baseline, run_baselines
@@ -198,7 +199,7 @@ class Sitting:
             store,
             labels=prepared.labels,
             split=split,
-            seed=self.sweep.search.seed,
+            seed=seed_of(self.sweep.search.seed, Purpose.BASELINES),
         )
         self.progress.stage("baselines", ", ".join(b.name for b in made))
         return made

@@ -14,6 +14,7 @@ from pydantic import Field
 from scipy.stats import norm
 
 from chorale.datasets.config import config
+from chorale.datasets.seeds import Purpose, generator
 from chorale.search.base import Groups, Labels, Proba, check_rows
 from chorale.search.evaluate import group_draws, per_class
 from chorale.search.selection import group_error
@@ -144,7 +145,7 @@ def sign_test(gain: NDArray[np.float64], groups: Groups, *, seed: int) -> float:
     if len(sums) <= EXACT_GROUPS:
         signs = np.array(list(product((1.0, -1.0), repeat=len(sums))))
         return float(np.mean(signs @ sums >= sums.sum() - 1e-9))
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, Purpose.SIGNS)
     signs = rng.choice((1.0, -1.0), size=(N_DRAWS, len(sums)))
     return float((1 + np.sum(signs @ sums >= sums.sum() - 1e-9)) / (1 + N_DRAWS))
 

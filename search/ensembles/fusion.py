@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search.anchors import fit_anchors, likeness, own_likeness
 from chorale.search.base import (
     Floats,
@@ -98,7 +99,9 @@ def _learn(
     optional = np.arange(1, x.shape[2], 2)
     found: dict[str, NDArray[Any]] = {"centre": centre, "scale": scale}
     for i in range(n):
-        layers = train(x, _mean(said), labels, optional=optional, seed=seed + i)
+        layers = train(
+            x, _mean(said), labels, optional=optional, seed=seed_of(seed, Purpose.FUSION, i)
+        )
         found |= {f"{i}.{name}": layer for name, layer in layers.items()}
     anchors = fit_anchors(said, labels, n_classes=n_classes)
     return found | {f"anchor.{name}": anchor for name, anchor in anchors.items()}

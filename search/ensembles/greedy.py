@@ -12,6 +12,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.seeds import Purpose, generator
 from chorale.search.base import (
     Floats,
     Groups,
@@ -44,7 +45,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
     kinds = tuple(said.kinds[m] for m in order) if said.kinds else ("",) * len(order)
     _, group_of = np.unique(groups, return_inverse=True)
     n_groups = int(group_of.max()) + 1
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, Purpose.GREEDY)
     chosen = np.zeros(len(order), dtype=np.int64)
     for _ in range(N_BAGS):
         times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups))[group_of]

@@ -78,8 +78,8 @@ def contest(
     decision = decide(mine_said, rival, labels, groups, truth.class_names, gate, seed=seed)
     return Contest(
         decision,
-        score(said.test, labels, groups, seed=seed).as_dict(),
-        None if rival is None else score(rival.proba, labels, groups, seed=seed).as_dict(),
+        score(said.test, labels, groups).as_dict(),
+        None if rival is None else score(rival.proba, labels, groups).as_dict(),
         latency_ms,
         size_mb,
     )

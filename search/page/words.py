@@ -144,9 +144,11 @@ def optimism(found: Facts) -> str:
         said = f"Of the chosen ensemble, {' and '.join(parts)}. "
     if told := found.get("foretold"):
         said += (
-            f"For the mean of its {told['n_folds']} networks a member, {told['accuracy']:.1%} were "
-            f"foretold before the test set was opened: {told['out_of_fold']:.1%} out of fold, and "
-            f"{100 * told['gain']:.1f} points that averaging brings. "
+            f"The expected test accuracy, worked out before the test set was opened, was "
+            f"{told['accuracy']:.1%}: {told['out_of_fold']:.1%} out of fold, and "
+            f"{100 * told['gain']:.1f} points for the mean of {told['n_folds']} networks a member. "
+            f"Configurations were chosen on the first of these folds and trained anew with other "
+            f"seeds; what is left of that choice is taken to be less than a point. "
         )
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"
@@ -184,16 +186,16 @@ def conformal(found: Facts) -> str:
     one = found["conformal"]
     low, high = one["ci95"]
     by = "a new group" if one["by_group"] else "tracks like the old ones (there are few groups)"
-    gain = one.get("foretold_gain", 0.0)
-    counts_on = (
-        f" That counts on {100 * gain:.1f} points which the mean over folds is foretold to add to "
-        f"what was seen out of fold: an estimate, and no guarantee."
-        if gain
-        else ""
+    least = one.get("guaranteed")
+    proven = (
+        ""
+        if least is None
+        else f" That is an average over studies like this one, which may be some points off; "
+        f"out-of-fold rows prove {least:.0%}."
     )
     return (
         f"A set of every class of at least {one['least_proba']:.1%} probability should hold the "
-        f"true one for {one['wanted']:.0%} of tracks of {by}.{counts_on} On the test set it does "
+        f"true one for {one['wanted']:.0%} of tracks of {by}.{proven} On the test set it does "
         f"for {one['coverage']:.1%} (95 % interval {low:.1%} to {high:.1%}). It names "
         f"{one['mean_size']:.2f} classes on average; {one['single']:.0%} of the sets name just one."
     )

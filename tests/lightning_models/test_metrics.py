@@ -49,6 +49,15 @@ def test_one_sure_mistake_costs_much_but_not_infinitely_much() -> None:
     assert metrics.log_loss(proba, np.array([1])) == pytest.approx(-np.log(2.0**-23))
 
 
+@pytest.mark.parametrize("least", [0.0, 1e-30, 1e-10])
+def test_the_log_loss_has_one_floor_for_every_precision(least: float) -> None:
+    proba = np.array([[1 - least, least], [0.25, 0.75]])
+    labels = np.array([1, 1])
+    double, single = (metrics.log_loss(proba.astype(kind), labels) for kind in ("f8", "f4"))
+    assert double == pytest.approx(single, rel=1e-6)
+    assert double == pytest.approx(-(np.log(metrics.FLOOR) + np.log(0.75)) / 2)
+
+
 def test_a_nan_stays_visible_in_the_log_loss() -> None:
     assert np.isnan(metrics.log_loss(np.array([[np.nan, np.nan]]), np.array([0])))
 

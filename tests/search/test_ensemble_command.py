@@ -79,7 +79,7 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
         assert json.loads(banked.ensemble(kind).read_text()) == one
         assert read_model(banked.ensemble_model(kind))[0] == kind
     assert found["conformal"]["wanted"] == 0.9
-    assert 0 <= found["conformal"]["foretold_gain"] < 0.5
+    assert found["conformal"]["guaranteed"] == pytest.approx(0.8)
     assert found["foretold"]["accuracy"] >= found["foretold"]["out_of_fold"]
     low, high = found["conformal"]["ci95"]
     assert low <= found["conformal"]["coverage"] <= high

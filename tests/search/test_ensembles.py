@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from chorale.datasets import plugins
 from chorale.datasets.errors import UserError
+from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.metrics import accuracy, log_loss
 from chorale.search import ensembles
 from chorale.search.base import Labels, Model, Proba, Said, View, Weights, best_members
@@ -283,9 +284,8 @@ def test_greedy_takes_what_lowers_the_loss_most_step_by_step(
     monkeypatch.setattr(greedy, "N_BAGS", 1)
     monkeypatch.setattr(greedy, "N_STEPS", 6)
     groups = np.arange(N_TRACKS)
-    rows = np.repeat(
-        groups, np.random.default_rng(0).multinomial(N_TRACKS, np.full(N_TRACKS, 1 / N_TRACKS))
-    )
+    rng = generator(0, Purpose.GREEDY)
+    rows = np.repeat(groups, rng.multinomial(N_TRACKS, np.full(N_TRACKS, 1 / N_TRACKS)))
     chosen: list[int] = []
     for _ in range(6):
         means = [proba[[*chosen, m]][:, rows].mean(axis=0) for m in range(5)]

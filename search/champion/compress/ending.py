@@ -210,7 +210,6 @@ class Ending:
                 development=self.labels,
                 test=self.truth.labels(ids),
                 groups=self.truth.groups(ids),
-                seed=sweep.search.seed,
             ),
         }
         to = self.wanted.to or sweep.paths.bundle.root

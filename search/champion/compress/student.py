@@ -11,6 +11,7 @@ import numpy as np
 
 from chorale.datasets.config import plain
 from chorale.datasets.errors import UserError
+from chorale.datasets.seeds import Purpose, seed_of
 from chorale.lightning_models.metrics import accuracy
 from chorale.lightning_models.narrow import narrowed
 from chorale.search import bank, finalists, study
@@ -19,7 +20,7 @@ from chorale.search.base import Proba
 from chorale.search.champion.compress.teacher import SHARE, Teacher
 from chorale.search.finalists import FinalistTrials, Finals, Job
 from chorale.search.paths import TrialPaths
-from chorale.search.plan import SEARCH_FOLD, plan_finalist, plan_trial, seed_of
+from chorale.search.plan import SEARCH_FOLD, plan_finalist, plan_trial
 from chorale.search.sitting import Sitting, candidate_of
 from chorale.search.space import Candidate, load_architecture
 from chorale.search.store import Row
@@ -155,7 +156,7 @@ class Students(Sitting):
             train_rows=rows,
             valid_rows=rows[:N_SHOWN],
             whole=True,
-            seed=seed_of(self.resolved, job.number, job.fold, job.seed),
+            seed=seed_of(self.sweep.search.seed, Purpose.STUDENT, job.number, job.fold, job.seed),
             folder=str(self._files(job).root.absolute()),
         )
 

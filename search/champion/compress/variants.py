@@ -57,7 +57,6 @@ def lines(
     development: Labels,
     test: Labels,
     groups: Groups,
-    seed: int,
 ) -> list[dict[str, Any]]:
     """A line for each variant, JSON-ready; this is what looks at the test set.
 
@@ -65,12 +64,12 @@ def lines(
     """
     found = []
     for one in variants:
-        gain, ci95 = paired_difference(one.test, variants[0].test, test, groups, seed=seed)
+        gain, ci95 = paired_difference(one.test, variants[0].test, test, groups)
         said = one.out_of_fold
         found.append(
             {
                 "variant": one.name,
-                "test": score(one.test, test, groups, seed=seed).as_dict(),
+                "test": score(one.test, test, groups).as_dict(),
                 "out_of_fold": None if said is None else accuracy(said, development),
                 "difference": gain,
                 "difference_ci95": list(ci95),
