@@ -68,9 +68,10 @@ def write(
     comparisons, cost, versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
-    from chorale.search import finalists, study
+    from chorale.search import attempts, finalists, study
 
     sweep = resolved.sweep
+    lost = ledger.rows(sweep.name, attempts.STAGE)
     rows = ledger.rows(sweep.name, study.STAGE)
     finals = ledger.rows(sweep.name, finalists.STAGE)
     lines = leaderboard(rows, finals, objective=sweep.search.objective, second=sweep.search.second)
@@ -94,7 +95,7 @@ def write(
         },
         "trials": _counts(rows),
         **judged.as_report(),
-        "cost": _costs([*rows.values(), *finals.values()], len(rows), cost),
+        "cost": _costs([*rows.values(), *finals.values(), *lost.values()], len(rows), cost),
         "versions": {"python": platform.python_version(), **_versions()},
         "seed": sweep.search.seed,
     }

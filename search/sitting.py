@@ -54,7 +54,7 @@ class Sitting:
         self._spent_before_s = self.ledger.spent_s(self.sweep.name)
 
     def elapsed_s(self) -> float:
-        """Wall time of this sitting, in seconds."""
+        """Wall time of this sitting, from the start of the command, in seconds."""
         return time.perf_counter() - self.began
 
     def run(self) -> None:
@@ -86,7 +86,13 @@ class Sitting:
         """Stage one: the study."""
         sweep = self.sweep
         n_before = len(self.ledger.rows(sweep.name, study.STAGE))
-        meter = make_meter(self.resolved, self.prepared, self.crew, wall_s=self._wall_s)
+        meter = make_meter(
+            self.resolved,
+            self.prepared,
+            self.crew,
+            wall_s=self._wall_s,
+            n_more_finalists=int(self.lessons.sentinel is not None),
+        )
         told = Study(
             name=sweep.name,
             space=self.resolved.space,
@@ -128,6 +134,9 @@ class Sitting:
         rows = self.ledger.rows(sweep.name, study.STAGE)
         n = sweep.finalists.configs
         numbers = finalists.choose(rows, n=n, objective=sweep.search.objective)
+        if self.lessons.sentinel is not None:
+            sentinel = finalists.repeated(rows, self.lessons.sentinel)
+            numbers += [] if sentinel is None or sentinel in numbers else [sentinel]
         jobs = [
             Job(number, fold, seed)
             for number in numbers
