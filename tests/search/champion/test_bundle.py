@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chorale.search import config
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle
 from chorale.search.champion.disagreement import disagreement
+from chorale.search.champion.pack import Packed, pack
 from chorale.search.champion.predictor import Predictor
 from chorale.search.champion.shelf import Shelf
 from chorale.search.cli import main
@@ -253,3 +255,41 @@ def test_members_that_agree_do_not_disagree_and_those_that_do_by_at_most_their_n
     apart = np.eye(3)[:, None, :]
     assert disagreement(same) == pytest.approx(0)
     assert disagreement(apart) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("kind", ["soft_vote", "best_single", "stacking"])
+def test_a_bundle_of_one_network_flags_what_it_is_unsure_of(
+    study: Path, tmp_path: Path, corpus: Path, kind: str
+) -> None:
+    sweep = config.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    truth = read_truth(sweep.paths)
+    assert truth is not None
+    report, number = read(sweep.paths), read(sweep.paths)["best_single"]["members"][0]
+    member = read_member(sweep.paths, truth.split, number, [Job(number, f, 0) for f in range(2)])
+    fitted = fit(kind, [member], truth, seed=0)
+    alone = {**report["ensemble"], "kind": kind, "members": [number]}
+    told = {**report, "ensemble": alone}
+    pack(Packed(sweep, truth, told, fitted.model, (number,), ("",)), tmp_path / "b")
+    predictor = Predictor(Bundle.open(tmp_path / "b"))
+    limit = predictor.bundle.manifest.most_entropy
+    assert limit is not None
+    assert 0 < limit < np.log(3)
+    known = [predictor.of_file(file) for file in sorted(corpus.rglob("*.wav"))]
+    assert np.mean([guess.strange for guess in known]) < 0.1
+    strange = replace(predictor.bundle.manifest, most_entropy=limit / 1e6)
+    predictor.bundle = replace(predictor.bundle, manifest=strange)
+    assert all(predictor.of_file(file).strange for file in sorted(corpus.rglob("*.wav"))[:3])
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "where it is less sure than it is of nearly all" in card
+
+
+def test_the_card_tells_the_calibration_error_of_the_probabilities_that_it_gives(
+    study: Path, bundle: Path
+) -> None:
+    sweep = config.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    sure = read(sweep.paths)["calibration"]
+    rows = [line for line in (bundle / "README.md").read_text().splitlines() if "% to" in line]
+    for part, row in zip(("out_of_fold", "test"), rows, strict=True):
+        after = sure[part]["after"]
+        assert f"| {after['log_loss']:.3f} | {after['ece']:.3f} |" in row
+        assert sure[part]["before"]["log_loss"] != after["log_loss"]
