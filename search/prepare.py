@@ -22,6 +22,7 @@ from chorale.datasets.duplicates import COLUMNS
 from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.source import Source, source_of
 from chorale.datasets.split import Split, make_split
+from chorale.search import feature_stores
 from chorale.search.config import SweepConfig
 from chorale.search.progress import Progress
 from chorale.search.resolve import Resolved
@@ -91,6 +92,7 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
         store = source.build(joined, feature, config, root=cache_root, run=watched)
         stores[feature] = store.folder
         progress.stage("features", f"{feature}: {_sized(store)}")
+    feature_stores.note(sweep.paths, stores)
     sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
     progress.stage(
         "split",

@@ -101,7 +101,12 @@ class Sitting:
             plan=self._plan_trial,
             keep=self._keep_trial,
             warm=lambda: self.lessons.points(self.resolved, self.prepared, self.ledger),
-            watch=make_watch(self.resolved, self.prepared, self.ledger),
+            watch=make_watch(
+                self.resolved,
+                self.prepared,
+                self.ledger,
+                lambda line: self.progress.stage("search", escape(line)),
+            ),
             files=self.paths.trial,
         )
         display = self._display(

@@ -46,8 +46,13 @@ def make_meter(
     return meter
 
 
-def make_watch(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> EnsembleWatch | None:
-    """The watch over the ensemble, earlier sittings counted in; None where it is not wanted."""
+def make_watch(
+    resolved: Resolved, prepared: Prepared, ledger: Ledger, tell: Callable[[str], None]
+) -> EnsembleWatch | None:
+    """The watch over the ensemble, earlier sittings counted in; None where it is not wanted.
+
+    What it cannot count is told.
+    """
     sweep, split = resolved.sweep, prepared.split
     if sweep.budget.patience is None:
         return None
@@ -58,7 +63,8 @@ def make_watch(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> Ensemb
         parts = bank.read(sweep.paths.trial(number).predictions, {"valid": ids}, split=split.hash)
         return parts["valid"].proba
 
-    watch.restore(ledger.rows(sweep.name, STAGE).values(), read)
+    for line in watch.restore(ledger.rows(sweep.name, STAGE).values(), read):
+        tell(line)
     return watch
 
 

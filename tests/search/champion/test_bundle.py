@@ -16,6 +16,7 @@ from chorale.datasets.errors import UserError
 from chorale.search import config
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.card import model_card
 from chorale.search.champion.disagreement import disagreement
 from chorale.search.champion.pack import Packed, pack
 from chorale.search.champion.predictor import Predictor
@@ -276,7 +277,7 @@ def test_a_bundle_of_one_network_flags_what_it_is_unsure_of(
     assert 0 < limit < np.log(3)
     known = [predictor.of_file(file) for file in sorted(corpus.rglob("*.wav"))]
     assert np.mean([guess.strange for guess in known]) < 0.1
-    strange = replace(predictor.bundle.manifest, most_entropy=limit / 1e6)
+    strange = replace(predictor.bundle.manifest, most_entropy=-1e-9)
     predictor.bundle = replace(predictor.bundle, manifest=strange)
     assert all(predictor.of_file(file).strange for file in sorted(corpus.rglob("*.wav"))[:3])
     card = (tmp_path / "b" / "README.md").read_text()
@@ -284,12 +285,17 @@ def test_a_bundle_of_one_network_flags_what_it_is_unsure_of(
 
 
 def test_the_card_tells_the_calibration_error_of_the_probabilities_that_it_gives(
-    study: Path, bundle: Path
+    study: Path,
 ) -> None:
     sweep = config.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
-    sure = read(sweep.paths)["calibration"]
-    rows = [line for line in (bundle / "README.md").read_text().splitlines() if "% to" in line]
-    for part, row in zip(("out_of_fold", "test"), rows, strict=True):
-        after = sure[part]["after"]
-        assert f"| {after['log_loss']:.3f} | {after['ece']:.3f} |" in row
-        assert sure[part]["before"]["log_loss"] != after["log_loss"]
+    report = read(sweep.paths)
+    before, after = {"log_loss": 0.9, "ece": 0.2}, {"log_loss": 0.4, "ece": 0.05}
+    sure = {"temperature": 1.5, **{key: {"after": after} for key in ("out_of_fold", "test")}}
+    parts = {k: {**report["ensemble"][k], **before} for k in ("out_of_fold", "test")}
+    told = {**report, "ensemble": {**report["ensemble"], **parts}}
+    card = model_card({**told, "calibration": sure}, licence="none")
+    assert card.count("| 0.400 | 0.050 |") == 2
+    assert "of the probabilities that it gives (temperature 1.50)" in card
+    card = model_card({**told, "calibration": {"temperature": 1.5}}, licence="none")
+    assert card.count("| 0.900 | 0.200 |") == 2
+    assert "before they are calibrated" in card
