@@ -19,6 +19,7 @@ from rich.table import Table
 from chorale.cluster.versions import NAME, versions
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
+from chorale.datasets.grouping import UNGROUPED
 from chorale.search.gather.audio import write_audio
 from chorale.search.gather.data import Gathered, gather
 from chorale.search.leaderboard import leaderboard, to_csv
@@ -215,6 +216,11 @@ def headline(found: Mapping[str, Any]) -> str:
         f"{_foretold(found.get('foretold'))}. "
         f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
     )
+    if UNGROUPED in found.get("split", {}).get("protocol", ""):
+        said = (
+            f"Split by {UNGROUPED}: tracks of one artist may be on both sides, and every figure "
+            f"may claim too much. {said}"
+        )
     n_groups = ensemble["test"]["n_groups"]
     if ensemble["test"]["few_groups"]:
         groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"
