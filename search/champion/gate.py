@@ -38,7 +38,7 @@ class Gate:
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """the recall that no class may fall below"""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    """of one prediction"""
+    """of one prediction: time of the processor on one thread, features included, decoding not"""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     """of the bundle"""
 

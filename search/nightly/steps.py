@@ -288,6 +288,7 @@ def _figures(
         "p_value": decision.p_value,
         "n_tracks_needed": decision.n_tracks_needed,
         "latency_ms": made.latency_ms,
+        "latency_wall_ms": made.latency_wall_ms,
         "size_mb": made.size_mb,
         "kind": found["ensemble"]["kind"],
         "members": found["ensemble"]["members"],
