@@ -40,6 +40,16 @@ def refuse_few_groups(
     )
 
 
+def most_folds(classes: Names, y: Ints, g: Ints, *, n_test: int) -> tuple[int, str]:
+    """Into how many folds the rows can be cut, with `n_test` groups of each class locked away.
+
+    Gives the number, and the class that allows no more.
+    """
+    n_groups = (group_counts(y, g, n_classes=len(classes)) > 0).sum(axis=0)
+    least = int(n_groups.argmin())
+    return int(n_groups[least]) - n_test, f"'{classes[least]}' has {n_groups[least]}"
+
+
 def refuse_missing_classes(classes: Names, test_y: Ints) -> None:
     """Each class needs a track in the test set."""
     missing = [f"'{name}'" for c, name in enumerate(classes) if c not in test_y]

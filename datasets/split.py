@@ -19,6 +19,7 @@ from chorale.datasets.config import config
 from chorale.datasets.draw import Ints, draw_folds, draw_test
 from chorale.datasets.errors import UserError, shown
 from chorale.datasets.feasible import (
+    most_folds,
     refuse_few_groups,
     refuse_missing_classes,
     refuse_two_sides,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger(__name__)
+
+DRAWN = "drawn"
 
 
 @config
@@ -128,13 +131,42 @@ class Split:
         return split
 
 
-def make_split(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5) -> Split:
+def fitting_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int) -> tuple[int, str]:
+    """How many folds the classes have groups for, `n_folds` at most; and why it is fewer, or "".
+
+    Two folds are the least; where not even these can be, `make_split` says why. Official folds
+    stay what they are.
+
+    Source: fewer folds where a class has few rows as in Erickson et al. 2020, "AutoGluon-Tabular",
+    arXiv:2003.06505; here by groups, so that each class is in each fold.
+    """
+    official = (tracks["split"] == "test").to_numpy(dtype=bool)
+    if tracks["fold"].notna().any():
+        return n_folds, ""
+    named = tracks["group"].isin(config.test_groups).to_numpy(dtype=bool)
+    away = official | named
+    table = tracks[~away]
+    owners = table["track_id"] if config.by == "track" else table["group"]
+    classes, y = np.unique(table["label"].to_numpy(dtype=str), return_inverse=True)
+    _, g = np.unique(owners.to_numpy(dtype=str), return_inverse=True)
+    if not len(classes):
+        return n_folds, ""
+    most, why = most_folds(classes, y, g, n_test=0 if away.any() else 1)
+    if most >= n_folds or most < 2:
+        return n_folds, ""
+    return most, f"{most} folds instead of {n_folds}: {why} {config.by}s"
+
+
+def make_split(
+    tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5, by: str | None = None
+) -> Split:
     """Divides a track table into a locked test set and `n_folds` folds of all other tracks.
 
     An official test set (`split` is "test") is taken as it is, and so are official folds, whatever
     `n_folds` says; `test_groups` are locked away by name, `test_fold` by its number; what is left
     to draw is drawn with the seed, every class in every part in about the same share. The order of
-    the table's rows does not matter.
+    the table's rows does not matter. `by` is what stays on one side in words, for the protocol,
+    where that is another than the config says (see `grouping.by_words`).
 
     Raises:
         UserError: there is one class only, a class has too few groups, a test group is unknown,
@@ -152,6 +184,9 @@ def make_split(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5)
     official_folds = bool(table["fold"].notna().any())
     n_needed = 2 if official_folds else n_folds
     is_test, test_by = _test_set(table, y, g, classes=classes, n_needed=n_needed, config=config)
+    by = by or config.by
+    if test_by == DRAWN:
+        test_by = f"by {by}"
     refuse_missing_classes(classes, y[is_test])
     dev_y, dev_g = y[~is_test], g[~is_test]
     refuse_few_groups(classes, dev_y, dev_g, n_needed=n_needed, n_test=0, by=config.by)
@@ -159,7 +194,7 @@ def make_split(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5)
         fold, folds_by = _official_folds(table["fold"][~is_test]), "official"
     else:
         fold = draw_folds(dev_y, dev_g, n_folds=n_folds, seed=config.seed)
-        folds_by = f"by {config.by}"
+        folds_by = f"by {by}"
     side = np.full(len(table), -1)
     side[~is_test] = fold
     refuse_two_sides(groups, g, side)
@@ -220,7 +255,7 @@ def _test_set(
             n_needed,
             n_needed,
         )
-    return drawn, f"by {config.by}"
+    return drawn, DRAWN
 
 
 def _official_fold(fold: "pd.Series[int]", config: SplitConfig) -> NDArray[np.bool_]:

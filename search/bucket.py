@@ -71,6 +71,12 @@ def carried(runs: str, study: str, *, tell: Callable[[str], None]) -> Iterator[N
         yield
 
 
+def _unforeseen(error: Exception) -> str:
+    """An error that no bucket is known for: a bug, or this machine's disk or ledger."""
+    said = " ".join(str(error).split())
+    return f"what changed was not carried to the bucket ({type(error).__name__}: {said})"
+
+
 @dataclass
 class Bucket:
     """One bucket and this machine's copy of it."""
@@ -150,8 +156,9 @@ class Bucket:
             while not over.wait(CARRY_S):
                 try:
                     self._carry(study, sent)
-                except UserError as error:
-                    tell(f"{error}; it is tried again every {CARRY_S:.0f} s")
+                except Exception as error:  # a thread that dies tells nobody
+                    said = error if isinstance(error, UserError) else _unforeseen(error)
+                    tell(f"{said}; it is tried again every {CARRY_S:.0f} s")
 
         self.copy.writer.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.copy.writer, asdict(Writer.me()))

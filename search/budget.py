@@ -44,9 +44,11 @@ class Meter:
         self._began: dict[int, float] = {}
         self._ended_s: list[float] = []
         self._complete_s: list[float] = []
+        self._lost_s = 0.0
 
-    def restore(self, rows: Iterable[Row]) -> None:
-        """Counts what earlier sittings spent."""
+    def restore(self, rows: Iterable[Row], *, lost_s: float = 0.0) -> None:
+        """Counts what earlier sittings spent, `lost_s` of it on attempts that came to nothing."""
+        self._lost_s += lost_s
         for row in rows:
             self._count(row.state, float(row.facts.get("elapsed_s", 0.0)))
 
@@ -54,8 +56,14 @@ class Meter:
         """A trial begins."""
         self._began[number] = self._clock()
 
+    def lost(self, number: int) -> float:
+        """An attempt at a trial came to nothing, and there will be another; gives its seconds."""
+        elapsed_s = self._clock() - self._began.pop(number)
+        self._lost_s += elapsed_s
+        return elapsed_s
+
     def end(self, number: int, state: str) -> float:
-        """A trial has ended; gives the seconds that it took."""
+        """A trial has ended; gives the seconds that its last attempt took."""
         elapsed_s = self._clock() - self._began.pop(number)
         self._count(state, elapsed_s)
         return elapsed_s
@@ -91,7 +99,7 @@ class Meter:
         mean_s = sum(self._complete_s) / len(self._complete_s) if self._complete_s else 0.0
         finals_s = self._n_finals * mean_s
         running_s = sum(self._clock() - began for began in self._began.values())
-        worker_s = sum(self._ended_s) + running_s + finals_s
+        worker_s = sum(self._ended_s) + self._lost_s + running_s + finals_s
         found = [("", float("inf"))]
         if budget.minutes is not None:
             left_s = budget.minutes * 60 - self._wall_s() - finals_s / width

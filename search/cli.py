@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Command] = {
         "all that is wrong with a sweep's tracks, and what its split lets through",
         _in("data_check"),
     ),
+    "data prune": Command("remove cached features that no study needs", _in("data_prune")),
     "data leak": Command("what a careless split would have claimed", _in("data_leak")),
 }
 """What can be typed after `chorale`: one word, or two."""

@@ -124,7 +124,7 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
     ids = split.development_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
     kinds = tuple(m.architecture for m in members)
-    said = Said(np.stack([m.out_of_fold for m in members]), kinds, _views(members, split))
+    said = said_out_of_fold(members, split)
     tests = Said(np.stack([m.test for m in members]), kinds, _test_views(members, split))
     believed = Said(np.stack([m.validation for m in members]), kinds)
 
@@ -144,6 +144,12 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
     names = tuple(m.name for m in members)
     test = module.predict(model, tests)
     return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test)
+
+
+def said_out_of_fold(members: Sequence[Member], split: Split) -> Said:
+    """What members say of the development tracks, each said by a network that held it out."""
+    kinds = tuple(m.architecture for m in members)
+    return Said(np.stack([m.out_of_fold for m in members]), kinds, _views(members, split))
 
 
 def score_rows(proba: np.ndarray, track_ids: Sequence[str], truth: Truth) -> dict[str, Any]:

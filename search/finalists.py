@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chorale.cluster.base import Decision, End, Outcome, TrialSpec
+from chorale.search import attempts
 from chorale.search.listener import Listener, Started
 from chorale.search.paths import TrialPaths
 from chorale.search.retries import Retries
@@ -67,6 +68,20 @@ def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
     return [int(row.key) for row in sorted(chosen, key=lambda row: order[row.key])]
 
 
+def repeated(rows: Mapping[str, Row], source: str) -> int | None:
+    """The number of the trial that repeats `source`, "study/number"; None where none could.
+
+    One that was pruned did, as far as it was let.
+    """
+    numbers = [
+        int(key)
+        for key, row in rows.items()
+        if row.state in ("COMPLETE", "PRUNED")
+        and str(row.facts.get("origin", "")).endswith(f"from {source}")
+    ]
+    return min(numbers, default=None)
+
+
 def _configuration(row: Row) -> str:
     """What two trials share that differ in nothing that counts: numbers to two digits."""
     params = sorted(row.facts["params"].items())
@@ -106,6 +121,13 @@ class FinalistTrials:
         }
         self._jobs = dict(enumerate(finals.jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
+        if finals.files is not None:
+            attempts.book_interrupted(
+                ledger,
+                finals.study,
+                finals.stage,
+                {j.key: finals.files(j).config_yaml for j in finals.jobs if j.key not in finished},
+            )
         for job in finals.jobs:  # whose state a crash has left behind
             if job.key in finished and finals.files is not None:
                 forget_state(finals.files(job))
@@ -138,10 +160,15 @@ class FinalistTrials:
         """Commits how a retraining ended: bank first, then the row."""
         refuse_no_room(self._jobs[trial_id].name, outcome)
         job, began = self._jobs[trial_id], self._began.pop(trial_id)
+        elapsed_s = time.perf_counter() - began
         if self._retries.again(trial_id, outcome):
+            self._book(job, elapsed_s, outcome.reason)
             self._waiting.insert(0, trial_id)
             return
-        facts = {"elapsed_s": time.perf_counter() - began, **self._retries.facts(trial_id)}
+        before = self._ledger.rows(self._finals.study, self._finals.stage).get(job.key)
+        if before is not None:  # it failed in an earlier sitting, and this row takes its place
+            self._book(job, float(before.facts.get("elapsed_s", 0.0)), before.reason)
+        facts = {"elapsed_s": elapsed_s, **self._retries.facts(trial_id)}
         files = None if self._finals.files is None else self._finals.files(job)
         if outcome.end is End.FAILED:
             if files is not None:
@@ -156,3 +183,7 @@ class FinalistTrials:
         if files is not None:
             forget_state(files)
         self._listener.ended(trial_id, row)
+
+    def _book(self, job: Job, elapsed_s: float, reason: str) -> None:
+        study, stage = self._finals.study, self._finals.stage
+        attempts.book(self._ledger, study, stage, job.key, elapsed_s=elapsed_s, reason=reason)

@@ -47,6 +47,10 @@ class Runs:
         """The files of one study."""
         return StudyPaths(self.root / name)
 
+    def studies(self) -> "list[StudyPaths]":
+        """The files of every study that has begun here."""
+        return [StudyPaths(path.parent) for path in sorted(self.root.glob("*/sweep.yaml"))]
+
     def nightly(self, name: str) -> "NightlyPaths":
         """The files of a schedule: what its nights were, and what they share."""
         return NightlyPaths(self.root / "nightly" / name)
@@ -124,6 +128,11 @@ class StudyPaths:
     def narrowed(self, number: int, *, fold: int, seed: int) -> "TrialPaths":
         """The files of one retraining of a pruned student."""
         return TrialPaths(self.root / "pruned" / f"{number:04d}" / f"fold-{fold}-seed-{seed}")
+
+    @property
+    def stores_json(self) -> Path:
+        """The names of the feature stores in the cache that the study uses."""
+        return self.root / "stores.json"
 
     @property
     def truth_json(self) -> Path:

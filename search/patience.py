@@ -53,11 +53,13 @@ class EnsembleWatch:
         if vote < self.log_loss * (1 - LEAST):
             self.log_loss, self.n_since = vote, 0
 
-    def restore(self, rows: Iterable[Row], read: Callable[[int], np.ndarray]) -> None:
+    def restore(self, rows: Iterable[Row], read: Callable[[int], np.ndarray]) -> list[str]:
         """Adds the trials of earlier sittings in order; `read` gives a trial's predictions.
 
-        A complete trial whose predictions cannot be read counts as one that did not help.
+        A complete trial whose predictions cannot be read may have helped or not, so it does not
+        count at all; gives a line for each of them.
         """
+        lines = []
         for row in sorted(rows, key=lambda row: int(row.key)):
             if row.state == "FAIL":
                 continue
@@ -65,9 +67,11 @@ class EnsembleWatch:
             if row.state == "COMPLETE":
                 try:
                     proba = read(int(row.key))
-                except UserError:
-                    proba = None
+                except UserError as error:
+                    lines.append(f"budget.patience does not count trial {row.key}: {error}")
+                    continue
             self.add(int(row.key), proba)
+        return lines
 
     def _vote(self) -> float:
         """The lowest log loss of the mean of the best k, over all k."""

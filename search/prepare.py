@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
 
-from chorale.datasets import faults, leaks
+from chorale.datasets import faults, grouping, leaks
 from chorale.datasets.atomic import write_text
 from chorale.datasets.audit import Audit, refuse
 from chorale.datasets.chunks import ChunkMap
@@ -21,7 +22,8 @@ from chorale.datasets.config import plain
 from chorale.datasets.duplicates import COLUMNS
 from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.source import Source, source_of
-from chorale.datasets.split import Split, make_split
+from chorale.datasets.split import Split, fitting_folds, make_split
+from chorale.search import feature_stores
 from chorale.search.config import SweepConfig
 from chorale.search.progress import Progress
 from chorale.search.resolve import Resolved
@@ -69,7 +71,7 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     cache_root = sweep.runs_folder.cache
     tracks = read_tracks(resolved, progress)
     # What cannot be split is said before anything is decoded, and again of what the audit leaves.
-    n_folds = sweep.finalists.folds
+    n_folds, _ = fitting_folds(tracks, sweep.split, n_folds=sweep.finalists.folds)
     make_split(tracks, sweep.split, n_folds=n_folds)
     source = source_of(resolved.dataset, resolved.dataset_config)
     found = survey(source, tracks, sweep, progress, run)
@@ -79,7 +81,9 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     csv = sweep.paths.problems_csv
     n_wrong = _write_wrong(csv, tracks, found, pairs)
     progress.stage("audit", _audited(found, pairs, joined) + (f"; see {csv}" if n_wrong else ""))
-    split = make_split(joined, sweep.split, n_folds=n_folds)
+    n_folds, fewer = fitting_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
+    by = grouping.by_words(tracks, sweep.split.by)
+    split = make_split(joined, sweep.split, n_folds=n_folds, by=by)
     leaking = leaks.find(joined, split, pairs)
     accepted = leaks.accepted(sweep.audit.accept, sweep.split)
     if leaking:
@@ -91,12 +95,17 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
         store = source.build(joined, feature, config, root=cache_root, run=watched)
         stores[feature] = store.folder
         progress.stage("features", f"{feature}: {_sized(store)}")
+    feature_stores.note(sweep.paths, stores)
     sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
     progress.stage(
         "split",
         f"{len(split.test_ids)} tracks locked away for the test, "
-        f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {sweep.split.by}",
+        f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {by}",
     )
+    if fewer:
+        progress.stage("split", fewer)
+    if sweep.split.by == "group" and (said := ungrouped(resolved, tracks)):
+        progress.stage("split", escape(said))
     names = tuple(sorted(joined["label"].unique()))
     labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
     return Prepared(joined, names, labels, split, stores, found.problems)
@@ -111,6 +120,17 @@ def read_tracks(resolved: Resolved, progress: Progress) -> pd.DataFrame:
     tracks: pd.DataFrame = resolved.dataset.tracks(resolved.dataset_config)
     progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
     return tracks
+
+
+def ungrouped(resolved: Resolved, tracks: pd.DataFrame) -> str:
+    """What to say of tracks without groups, and what the groups may be; empty where there are."""
+    proposed = grouping.proposals(tracks) if (key := _has_group(resolved)) else []
+    return grouping.caution(tracks, proposed=proposed, key=key)
+
+
+def _has_group(resolved: Resolved) -> bool:
+    """Whether the dataset can be told what its groups are."""
+    return resolved.dataset.INFO.name == "folder"
 
 
 def survey(

@@ -19,6 +19,7 @@ from rich.table import Table
 from chorale.cluster.versions import NAME, versions
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
+from chorale.datasets.grouping import UNGROUPED
 from chorale.search.gather.audio import write_audio
 from chorale.search.gather.data import Gathered, gather
 from chorale.search.leaderboard import leaderboard, to_csv
@@ -68,9 +69,10 @@ def write(
     comparisons, cost, versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
-    from chorale.search import finalists, study
+    from chorale.search import attempts, finalists, study
 
     sweep = resolved.sweep
+    lost = ledger.rows(sweep.name, attempts.STAGE)
     rows = ledger.rows(sweep.name, study.STAGE)
     finals = ledger.rows(sweep.name, finalists.STAGE)
     lines = leaderboard(rows, finals, objective=sweep.search.objective, second=sweep.search.second)
@@ -94,7 +96,7 @@ def write(
         },
         "trials": _counts(rows),
         **judged.as_report(),
-        "cost": _costs([*rows.values(), *finals.values()], len(rows), cost),
+        "cost": _costs([*rows.values(), *finals.values(), *lost.values()], len(rows), cost),
         "versions": {"python": platform.python_version(), **_versions()},
         "seed": sweep.search.seed,
     }
@@ -214,6 +216,11 @@ def headline(found: Mapping[str, Any]) -> str:
         f"{_expected(found.get('foretold'))}. "
         f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
     )
+    if UNGROUPED in found.get("split", {}).get("protocol", ""):
+        said = (
+            f"Split by {UNGROUPED}: tracks of one artist may be on both sides, and every figure "
+            f"may claim too much. {said}"
+        )
     n_groups = ensemble["test"]["n_groups"]
     if ensemble["test"]["few_groups"]:
         groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"

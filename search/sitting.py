@@ -55,7 +55,7 @@ class Sitting:
         self._spent_before_s = self.ledger.spent_s(self.sweep.name)
 
     def elapsed_s(self) -> float:
-        """Wall time of this sitting, in seconds."""
+        """Wall time of this sitting, from the start of the command, in seconds."""
         return time.perf_counter() - self.began
 
     def run(self) -> None:
@@ -87,7 +87,13 @@ class Sitting:
         """Stage one: the study."""
         sweep = self.sweep
         n_before = len(self.ledger.rows(sweep.name, study.STAGE))
-        meter = make_meter(self.resolved, self.prepared, self.crew, wall_s=self._wall_s)
+        meter = make_meter(
+            self.resolved,
+            self.prepared,
+            self.crew,
+            wall_s=self._wall_s,
+            n_more_finalists=int(self.lessons.sentinel is not None),
+        )
         told = Study(
             name=sweep.name,
             space=self.resolved.space,
@@ -96,7 +102,12 @@ class Sitting:
             plan=self._plan_trial,
             keep=self._keep_trial,
             warm=lambda: self.lessons.points(self.resolved, self.prepared, self.ledger),
-            watch=make_watch(self.resolved, self.prepared, self.ledger),
+            watch=make_watch(
+                self.resolved,
+                self.prepared,
+                self.ledger,
+                lambda line: self.progress.stage("search", escape(line)),
+            ),
             files=self.paths.trial,
         )
         display = self._display(
@@ -129,6 +140,9 @@ class Sitting:
         rows = self.ledger.rows(sweep.name, study.STAGE)
         n = sweep.finalists.configs
         numbers = finalists.choose(rows, n=n, objective=sweep.search.objective)
+        if self.lessons.sentinel is not None:
+            sentinel = finalists.repeated(rows, self.lessons.sentinel)
+            numbers += [] if sentinel is None or sentinel in numbers else [sentinel]
         jobs = [
             Job(number, fold, seed)
             for number in numbers

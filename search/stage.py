@@ -24,7 +24,12 @@ from chorale.search.workers import Workers
 
 
 def make_meter(
-    resolved: Resolved, prepared: Prepared, crew: Workers, *, wall_s: Callable[[], float]
+    resolved: Resolved,
+    prepared: Prepared,
+    crew: Workers,
+    *,
+    wall_s: Callable[[], float],
+    n_more_finalists: int = 0,
 ) -> Meter:
     """The meter of the sweep's budget, the finalists' share set aside."""
     sweep, finals = resolved.sweep, resolved.sweep.finalists
@@ -32,7 +37,7 @@ def make_meter(
         sweep.budget,
         resources=crew.resources,
         n_at_once=crew.trials_at_once,
-        n_finals=finals.configs * prepared.split.n_folds * finals.seeds,
+        n_finals=(finals.configs + n_more_finalists) * prepared.split.n_folds * finals.seeds,
         wall_s=wall_s,
     )
     if sweep.search.sampler == "grid":
@@ -41,8 +46,13 @@ def make_meter(
     return meter
 
 
-def make_watch(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> EnsembleWatch | None:
-    """The watch over the ensemble, earlier sittings counted in; None where it is not wanted."""
+def make_watch(
+    resolved: Resolved, prepared: Prepared, ledger: Ledger, tell: Callable[[str], None]
+) -> EnsembleWatch | None:
+    """The watch over the ensemble, earlier sittings counted in; None where it is not wanted.
+
+    What it cannot count is told.
+    """
     sweep, split = resolved.sweep, prepared.split
     if sweep.budget.patience is None:
         return None
@@ -53,7 +63,8 @@ def make_watch(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> Ensemb
         parts = bank.read(sweep.paths.trial(number).predictions, {"valid": ids}, split=split.hash)
         return parts["valid"].proba
 
-    watch.restore(ledger.rows(sweep.name, STAGE).values(), read)
+    for line in watch.restore(ledger.rows(sweep.name, STAGE).values(), read):
+        tell(line)
     return watch
 
 
@@ -97,8 +108,10 @@ class Lessons:
     """What earlier studies give to a sweep.
 
     `points` are tried first; `allies` are further members for its ensembles, whose files lie in the
-    study's own folders by then, and lines that say which.
+    study's own folders by then, and lines that say which. The trial that repeats `sentinel`,
+    "study/number", becomes a finalist whatever it reached.
     """
 
     points: Callable[[Resolved, Prepared, Ledger], WarmStart] = make_warm
     allies: Callable[[Resolved, Prepared, Ledger], tuple[list[Member], list[str]]] | None = None
+    sentinel: str | None = None

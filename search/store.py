@@ -44,6 +44,8 @@ class Ledger(LedgerReader):
         self._database = Database(url)
         self._hold = Hold(self._database)
         self._known: dict[tuple[str, str], dict[str, Row]] = {}
+        self.sitting_before: tuple[float, float] | None = None
+        """when the sitting before this one began and showed its last sign of life, in Unix time"""
         self.optuna = self._open()
 
     def close(self) -> None:
@@ -53,9 +55,16 @@ class Ledger(LedgerReader):
         super().close()
 
     def create(
-        self, study: str, fingerprint: Mapping[str, Any], *, about: Mapping[str, Any] | None = None
+        self,
+        study: str,
+        fingerprint: Mapping[str, Any],
+        *,
+        about: Mapping[str, Any] | None = None,
+        before_s: float = 0.0,
     ) -> None:
         """Opens a new study, held by this process; `about` is what people will ask of it.
+
+        This sitting began `before_s` seconds ago.
 
         Raises:
             UserError: a study of that name exists, or the name is too long.
@@ -71,7 +80,7 @@ class Ledger(LedgerReader):
             row = study_row(c, study)
             if row is not None:  # ours where the answer to a first attempt was lost
                 return None if row.sitting == sitting else str(row.state)
-            values = seat(self._database, c, sitting, about) | {
+            values = seat(self._database, c, sitting, about, before_s=before_s) | {
                 "name": study,
                 "fingerprint": json.dumps(fingerprint, sort_keys=True),
                 "created_utc": _now(),
@@ -101,8 +110,11 @@ class Ledger(LedgerReader):
         *,
         about: Mapping[str, Any] | None = None,
         take_over: bool = False,
+        before_s: float = 0.0,
     ) -> None:
         """Takes up a study that exists; with `take_over` even from a holder that seems alive.
+
+        This sitting began `before_s` seconds ago. `sitting_before` is known after it.
 
         Raises:
             UserError: there is none, another process holds it, or what it was started with
@@ -120,7 +132,9 @@ class Ledger(LedgerReader):
             if not take_over:
                 refuse_held(row, now_s)
             refuse_changed(study, json.loads(row.fingerprint), fingerprint)
-            values = seat(self._database, c, sitting, about)
+            values = seat(self._database, c, sitting, about, before_s=before_s)
+            if row.sat_down_s is not None and row.beat_s is not None:
+                self.sitting_before = (row.sat_down_s, row.beat_s)
             spent_s = row.spent_s + sitting_s(row, now_s)  # that of a holder who died counts, too
             where = tables.studies.c.name == study
             c.execute(tables.studies.update().where(where).values(**values, spent_s=spent_s))
@@ -151,7 +165,12 @@ class Ledger(LedgerReader):
             row = study_row(c, study)
             if row is None or (row.holder is None and row.sitting == self._hold.sitting):
                 return  # left already, but the answer was lost
-            values = {"state": state, "holder": None, "spent_s": row.spent_s + spent_s}
+            values = {
+                "state": state,
+                "holder": None,
+                "spent_s": row.spent_s + spent_s,
+                "beat_s": self._database.now_s(c),
+            }
             c.execute(
                 tables.studies.update().where(tables.studies.c.name == study).values(**values)
             )

@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from chorale.cluster.base import Decision, Outcome, TrialSpec
+from chorale.search import attempts
 from chorale.search.budget import Meter
 from chorale.search.config import Budget, Search
 from chorale.search.listener import Listener, Started
@@ -100,13 +101,17 @@ class StudyTrials:
         self._failures: list[str] | None = []
         rows = ledger.rows(study.name, STAGE)
         self._settle(rows)
-        study.meter.restore(rows.values())
+        self._again = [t.number for t in self._frozen() if t.state == TrialState.RUNNING]
+        if study.files is not None:
+            began = {str(n): study.files(n).config_yaml for n in self._again}
+            attempts.book_interrupted(ledger, study.name, STAGE, began)
+        lost_s = attempts.lost_s(ledger, study.name, STAGE)
+        study.meter.restore(rows.values(), lost_s=lost_s)
         self._proposals = Proposals(study.space, study.search, self._opening)
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             second = None if row is None else second_value(row, study.search.second)
             self._proposals.restore(trial, second, too_slow=_too_slow(row))
-        self._again = [t.number for t in self._frozen() if t.state == TrialState.RUNNING]
         self._n_made = len(self._frozen())
 
     @property
@@ -200,6 +205,9 @@ class StudyTrials:
         running, search = self._running.pop(trial_id), self._study.search
         if self._stopped_by() is None and self._retries.again(trial_id, outcome):
             self._again.append(trial_id)
+            elapsed_s, reason = self._study.meter.lost(trial_id), outcome.reason
+            name, key = self._study.name, str(trial_id)
+            attempts.book(self._ledger, name, STAGE, key, elapsed_s=elapsed_s, reason=reason)
             return
         late = self._study.meter.time_left_s() <= 0
         state, reason = verdict(outcome, objective=search.objective, late=late)

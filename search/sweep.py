@@ -5,6 +5,7 @@ stopped.
 """
 
 import contextlib
+import time
 from typing import Any
 
 from rich.console import Console
@@ -43,10 +44,11 @@ def run_sweep(
         UserError, ClusterError: what the user can mend.
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
+    began = time.perf_counter()  # what comes before the search costs time, too
     sweep, progress = resolved.sweep, Progress(console)
     with carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said))):
         given = lessons or Lessons()
-        return _run(resolved, progress, given, resume=resume, take_over=take_over)
+        return _run(resolved, progress, given, resume=resume, take_over=take_over, began=began)
 
 
 def _run(
@@ -56,6 +58,7 @@ def _run(
     *,
     resume: bool | None,
     take_over: bool,
+    began: float,
 ) -> dict[str, Any]:
     sweep = resolved.sweep
     ledger = Ledger(sweep.ledger_url)
@@ -70,12 +73,16 @@ def _run(
         with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew:
             with crew.mapping() as run:
                 prepared = prepare(resolved, progress, run)
-            unchanging, about = fingerprint(resolved, prepared), sweep.about
+            unchanging = fingerprint(resolved, prepared)
+            about: dict[str, Any] = {"about": sweep.about}
+            about["before_s"] = time.perf_counter() - began
             if resume:
-                ledger.reopen(sweep.name, unchanging, about=about, take_over=take_over)
+                ledger.reopen(sweep.name, unchanging, take_over=take_over, **about)
             else:
-                ledger.create(sweep.name, unchanging, about=about)
-            sitting = Sitting(resolved, prepared, ledger, crew, progress, was_complete, lessons)
+                ledger.create(sweep.name, unchanging, **about)
+            sitting = Sitting(
+                resolved, prepared, ledger, crew, progress, was_complete, lessons, began
+            )
             try:
                 sitting.run()
             except BaseException:

@@ -57,7 +57,9 @@ def write_hparams(
     """Writes one session of the HParams plug-in.
 
     No experiment summary is written: then TensorBoard gathers the columns from all sessions
-    itself, which is right for a conditional space, where no trial has every parameter.
+    itself, which is right for a conditional space, where no trial has every parameter, and for
+    several studies in one log folder. A session has no group's name either: then it is a group by
+    itself, named by its place in the log folder, and no other study's trial of its number joins it.
 
     Args:
         folder: where the event file goes.
@@ -72,7 +74,7 @@ def write_hparams(
 
     from chorale.lightning_models.events import EventFile
 
-    start = plugin_data_pb2.SessionStartInfo(group_name=folder.name, start_time_secs=began)
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=began)
     for name, value in params.items():
         if isinstance(value, bool):
             start.hparams[name].bool_value = value

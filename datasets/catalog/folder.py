@@ -6,10 +6,12 @@ Gives the track table that everything downstream reads; no audio is opened here.
 import logging
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from chorale.datasets import grouping
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, shown
@@ -36,8 +38,10 @@ class Config:
     manifest: str | None = None
     """CSV file with the columns path,label[,group][,split]; below root, or as it stands"""
     group: str | None = None
-    """regular expression on a track's path below root; its first group, or the one named `group`,
-    is what must not be on two sides of a split; without it each track is its own group"""
+    """what must not be on two sides of a split: `parent_folder`, the folder that a track lies in
+    below its label's; `tag:artist` or another tag of the files; or a regular expression on a
+    track's path below root: its first group, or the one named `group`; without it each track is
+    its own"""
     extensions: tuple[str, ...] = ("wav", "flac", "ogg", "mp3", "au")
     """endings of the files that are audio, in small or capital letters"""
 
@@ -59,7 +63,7 @@ def tracks(config: Config) -> pd.DataFrame:
     else:
         rows = read_manifest(find_manifest(root, config.manifest), root=root)
     if config.group is not None:
-        groups = _matched_groups(config.group, [str(row["track_id"]) for row in rows])
+        groups = _groups(config.group, rows)
         rows = [{**row, "group": group} for row, group in zip(rows, groups, strict=True)]
     table = track_table(rows)
     labels = table["label"].unique()
@@ -147,6 +151,33 @@ def _refuse_undecodable(name: str) -> None:
             f"dataset 'folder': the file name {name!r} is not valid UTF-8, so it cannot be a "
             f"track's id; rename the file"
         ) from None
+
+
+def _groups(wanted: str, rows: Sequence[Mapping[str, str | None]]) -> list[str]:
+    """The group of each row, by what the config's `group` says."""
+    names = [str(row["track_id"]) for row in rows]
+    if wanted == grouping.PARENT_FOLDER:
+        found = grouping.folder_groups(names, [str(row["label"]) for row in rows])
+        _refuse_without(found, names, f"group '{wanted}': no folder below the label's")
+        return found
+    if not wanted.startswith(grouping.TAG):
+        return _matched_groups(wanted, names)
+    tag = wanted.removeprefix(grouping.TAG).strip()
+    said = grouping.tag_groups([str(row["path"]) for row in rows], tag)
+    # what cannot be opened has no tag, and will be quarantined
+    found = [name if one is None else one for one, name in zip(said, names, strict=True)]
+    _refuse_without(found, names, f"group '{wanted}': no {tag or 'tag'}")
+    return found
+
+
+def _refuse_without(groups: Sequence[str], names: Sequence[str], what: str) -> None:
+    without = [name for name, group in zip(names, groups, strict=True) if not group]
+    if without:
+        raise UserError(
+            f"dataset 'folder': {what} for {len(without)} of {len(names)} tracks, such as "
+            f"'{without[0]}'; every track needs one, or give another --dataset.group "
+            f"parent_folder, tag:NAME or REGEX"
+        )
 
 
 def _matched_groups(pattern: str, names: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from chorale.search.report import headline
 def model_card(report: Mapping[str, Any], *, licence: str) -> str:
     """The card, as Markdown, from a study's report and the licence of its data."""
     dataset, split, ensemble = report["dataset"], report["split"], report["ensemble"]
+    sure = report["calibration"]
     lines = [
         f"# {report['study']}",
         "",
@@ -22,8 +23,8 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
         f"Names one of {len(dataset['labels'])} classes for a recording: "
         f"{', '.join(map(_escaped, dataset['labels']))}. It gives calibrated probabilities, a "
         f"set of classes that holds the true one in about {report['conformal']['wanted']:.0%} of "
-        f"cases, and a flag where its members disagree more than they do about nearly all "
-        f"recordings that it was developed on: then it may be none of these.",
+        f"cases, and a flag where {_flagged(ensemble)} nearly all recordings that it was "
+        f"developed on: then it may be none of these.",
         "",
         "    chorale predict FILE --bundle THIS_FOLDER",
         "",
@@ -31,11 +32,13 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
         "",
         "| | accuracy | 95 % interval | macro-F1 | log loss | calibration error | tracks |",
         "|---|---|---|---|---|---|---|",
-        _row("out of fold", ensemble["out_of_fold"]),
-        _row("locked test set", ensemble["test"]),
+        _row("out of fold", ensemble["out_of_fold"], sure.get("out_of_fold")),
+        _row("locked test set", ensemble["test"], sure.get("test")),
         "",
-        f"Protocol: {split['protocol']}. The test set had been looked at {report['test_looks']} "
-        f"times by then. Intervals are of drawing groups, not tracks.",
+        f"Log loss and calibration error are of the probabilities "
+        f"{'that it gives' if 'test' in sure else 'before they are calibrated'} (temperature "
+        f"{sure['temperature']:.2f}). Protocol: {split['protocol']}. The test set had been looked "
+        f"at {report['test_looks']} times by then. Intervals are of drawing groups, not tracks.",
         "",
         "| class | test tracks | precision | recall |",
         "|---|---|---|---|",
@@ -61,11 +64,19 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, scores: Mapping[str, Any]) -> str:
+def _flagged(ensemble: Mapping[str, Any]) -> str:
+    """What tells of a recording that is none of these; a single network has nobody to disagree."""
+    if len(ensemble["members"]) == 1:
+        return "it is less sure than it is of"
+    return "its members disagree more than they do about"
+
+
+def _row(name: str, scores: Mapping[str, Any], calibrated: Mapping[str, Any] | None) -> str:
     low, high = scores["ci95"]
+    sure = scores if calibrated is None else calibrated["after"]
     return (
         f"| {name} | {scores['accuracy']:.1%} | {low:.1%} to {high:.1%} | {scores['macro_f1']:.3f} "
-        f"| {scores['log_loss']:.3f} | {scores['ece']:.3f} | {scores['n']} |"
+        f"| {sure['log_loss']:.3f} | {sure['ece']:.3f} | {scores['n']} |"
     )
 
 

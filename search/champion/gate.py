@@ -39,7 +39,7 @@ class Gate:
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """the recall that no class may fall below"""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    """of one prediction"""
+    """of one prediction: time of the processor on one thread, features included, decoding not"""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     """of the bundle"""
 
@@ -139,15 +139,37 @@ def decide(
 
 def sign_test(gain: NDArray[np.float64], groups: Groups, *, seed: int) -> float:
     """How likely a sum as large as that of `gain` (n,) is where each group's sign is by chance."""
+    return sign_flips(gain, groups, level=0.0, seed=seed)[0]
+
+
+def sign_flips(
+    gain: NDArray[np.float64],
+    groups: Groups,
+    *,
+    level: float,
+    seed: int,
+    n_draws: int = N_DRAWS,
+) -> tuple[float, float | None]:
+    """As `sign_test`; and the smallest mean gain that is more than chance at `level`.
+
+    That is None where no gain would be: a few groups have a few signs.
+    """
     _, group_of = np.unique(groups, return_inverse=True)
     sums = np.bincount(group_of, weights=gain)
     sums = sums[np.abs(sums) > 1e-12]  # a group in which both are equal has no sign
     if len(sums) <= EXACT_GROUPS:
-        signs = np.array(list(product((1.0, -1.0), repeat=len(sums))))
-        return float(np.mean(signs @ sums >= sums.sum() - 1e-9))
-    rng = generator(seed, Purpose.SIGNS)
-    signs = rng.choice((1.0, -1.0), size=(N_DRAWS, len(sums)))
-    return float((1 + np.sum(signs @ sums >= sums.sum() - 1e-9)) / (1 + N_DRAWS))
+        signs, own = np.array(list(product((1.0, -1.0), repeat=len(sums)))), 0
+    else:
+        drawn = generator(seed, Purpose.SIGNS).integers(
+            0, 256, size=(n_draws, -(-len(sums) // 8)), dtype=np.uint8
+        )  # a bit a sign
+        signs, own = 1.0 - 2.0 * np.unpackbits(drawn, axis=1, count=len(sums)), 1
+    by_chance = signs @ sums
+    p_value = (own + np.sum(by_chance >= sums.sum() - 1e-9)) / (own + len(signs))
+    allowed = int(level * (own + len(signs))) - own  # so many by chance may be as large
+    if allowed < 1 - own:
+        return float(p_value), None
+    return float(p_value), float(np.sort(by_chance)[-(allowed + own)]) / len(gain)
 
 
 def tracks_needed(gain: NDArray[np.float64], groups: Groups, *, confidence: float) -> int:

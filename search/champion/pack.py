@@ -14,14 +14,15 @@ import numpy as np
 from chorale.datasets import catalog, plugins
 from chorale.datasets.atomic import write_text
 from chorale.datasets.errors import UserError
-from chorale.search import fitted_file
+from chorale.search import ensembles, fitted_file
 from chorale.search.base import Model
+from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle, Network
 from chorale.search.champion.card import model_card
-from chorale.search.champion.disagreement import usual_limit
+from chorale.search.champion.disagreement import usual_entropy, usual_limit
 from chorale.search.champion.encoder_copy import with_encoder
 from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
-from chorale.search.combine import read_member
+from chorale.search.combine import read_member, said_out_of_fold
 from chorale.search.config import SweepConfig
 from chorale.search.finalists import Job
 from chorale.search.paths import BundlePaths
@@ -118,7 +119,7 @@ def _fill(paths: BundlePaths, packed: Packed) -> None:
         "temperature": report["calibration"]["temperature"],
         "coverage": report["conformal"]["wanted"],
         "least_proba": report["conformal"]["least_proba"],
-        "most_disagreement": _most_disagreement(packed),
+        **_usual(packed),
         "about": {
             "headline": headline(report),
             "dataset": {**report["dataset"], "licence": licence_of(packed.sweep)},
@@ -163,14 +164,24 @@ def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
         ) from None
 
 
-def _most_disagreement(packed: Packed) -> float:
-    """Among members out of fold; with a single member there is nobody to disagree."""
+def _usual(packed: Packed) -> dict[str, float | None]:
+    """What hardly any development track exceeds, out of fold.
+
+    How much the members disagree; and, where there is a single one and so nobody to disagree, how
+    unsure it is.
+    """
     split = packed.truth.split
-    said = [
-        read_member(packed.sweep.paths, split, number, packed.jobs(number)).out_of_fold
-        for number in packed.members
+    members = [
+        read_member(packed.sweep.paths, split, number, packed.jobs(number), architecture=kind)
+        for number, kind in zip(packed.members, packed.architectures, strict=True)
     ]
-    return usual_limit(np.stack(said))
+    said, limit = said_out_of_fold(members, split), None
+    if len(members) == 1:
+        module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")
+        together = module.predict(packed.model, said)
+        temperature = float(packed.report["calibration"]["temperature"])
+        limit = usual_entropy(calibrate(together, temperature))
+    return {"most_disagreement": usual_limit(said.proba), "most_entropy": limit}
 
 
 def licence_of(sweep: SweepConfig) -> str:

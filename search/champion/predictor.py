@@ -19,7 +19,7 @@ from chorale.lightning_models.datamodule import MemoryFrames, Tracks
 from chorale.lightning_models.module import GenreClassifier
 from chorale.lightning_models.predict import predict
 from chorale.search import ensembles, fitted_file
-from chorale.search.base import Model, Said, View
+from chorale.search.base import Floats, Model, Said, View
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle, Network, damaged
 from chorale.search.champion.disagreement import disagreement, entropy
@@ -210,11 +210,24 @@ class Predictor:
         vectors = embedding([seen[at, m] for at in range(len(self._spaces)) for m in members])
         strange = apart > manifest.most_disagreement
         if manifest.most_entropy is not None:
-            strange |= entropy(together) > manifest.most_entropy
+            strange |= self._unsure(proba, views) > manifest.most_entropy
         return [
             Guess(together[i], sets[i], float(apart[i]), bool(strange[i]), vectors[i])
             for i in range(n_tracks)
         ]
+
+    def _unsure(self, proba: NDArray[np.float32], views: tuple[View, ...]) -> Floats:
+        """The entropy of what each fold's networks say, its mean over the folds, (n_tracks,).
+
+        As it was measured out of fold: what all folds' networks say together is less sure.
+        """
+        manifest = self.bundle.manifest
+        found = []
+        for one, view in zip(proba, views, strict=True):
+            said = Said(one, manifest.architectures, (view,))
+            alone = self._ensemble.predict(self._model, said)
+            found.append(entropy(calibrate(alone, manifest.temperature)))
+        return np.asarray(np.mean(found, axis=0))
 
 
 def _ear(name: str, config: dict[str, Any], root: Path) -> _Ear:

@@ -55,11 +55,11 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     Raises:
         UserError, ClusterError: the data is not there, or the sweep file has problems.
     """
-    from chorale.datasets import faults, leaks
+    from chorale.datasets import faults, grouping, leaks
     from chorale.datasets.errors import UserError
     from chorale.datasets.source import source_of
-    from chorale.datasets.split import make_split
-    from chorale.search.prepare import read_tracks, same_recordings, survey
+    from chorale.datasets.split import fitting_folds, make_split
+    from chorale.search.prepare import read_tracks, same_recordings, survey, ungrouped
     from chorale.search.progress import Progress
     from chorale.search.resolve import resolve
     from chorale.search.workers import workers
@@ -74,7 +74,11 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     joined = leaks.join_groups(heard.tracks, pairs, sweep.split)
     leaking, unsplit = [], ""
     try:
-        split = make_split(joined, sweep.split, n_folds=sweep.finalists.folds)
+        wanted = sweep.finalists.folds
+        n_folds, fewer = fitting_folds(joined, sweep.split, n_folds=wanted)
+        if fewer:
+            progress.stage("split", fewer)
+        split = make_split(joined, sweep.split, n_folds=n_folds)
         leaking = leaks.find(joined, split, pairs)
     except UserError as error:
         unsplit = str(error)
@@ -88,16 +92,23 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     )
     if unsplit:
         found.loc[len(found)] = ["", "(all)", faults.LEAKS, "no split", unsplit]
-    _show(found, n_tracks=len(tracks), n_good=len(heard.tracks), console=console)
+    alone = ungrouped(resolved, tracks) if sweep.split.by == "group" else ""
+    if alone:
+        console.print(f"Split by {grouping.UNGROUPED}: {alone}.", markup=False, soft_wrap=True)
+    _show(found, n_tracks=len(tracks), n_good=len(heard.tracks), console=console, but=bool(alone))
     return found
 
 
-def _show(found: "pd.DataFrame", *, n_tracks: int, n_good: int, console: "Console") -> None:
+def _show(
+    found: "pd.DataFrame", *, n_tracks: int, n_good: int, console: "Console", but: bool
+) -> None:
+    """`but` says that something was said already that stands against the tracks."""
     from rich.markup import escape
     from rich.table import Table
 
     if found.empty:
-        console.print(f"Nothing is wrong with the {n_tracks} tracks.")
+        nothing = "Nothing else is wrong" if but else "Nothing is wrong"
+        console.print(f"{nothing} with the {n_tracks} tracks.")
         return
     table = Table("path", "problem", "what becomes of it", "detail")
     for row in found.to_dict("records"):

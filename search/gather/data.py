@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chorale.datasets.errors import UserError
+from chorale.search import attempts
 from chorale.search.gather.architectures import Ability, abilities
 from chorale.search.gather.audio import Audio, audio_of, read_audio
 from chorale.search.gather.errors import Errors, errors
@@ -111,7 +112,11 @@ def gather(
         errors=_errors(paths, truth, found, gaps),
         hardest=_hardest(paths, truth, finals, gaps),
         problems=_problems(paths, gaps),
-        busy_s={"search": _busy_s(rows), "finalists": _busy_s(finals)},
+        busy_s={
+            "search": _busy_s(rows),
+            "finalists": _busy_s(finals),
+            "attempts that were lost": _busy_s(ledger.rows(name, attempts.STAGE)),
+        },
         command=shlex.join(["chorale", "sweep", str(paths.sweep_yaml), "--name", f"{name}-again"]),
         settings=_text(paths.sweep_yaml),
         is_archive=_is_archive(paths.sweep_yaml),

@@ -67,9 +67,14 @@ class Hold:
 
 
 def seat(
-    database: Database, c: sa.Connection, sitting: str, about: Mapping[str, Any] | None
+    database: Database,
+    c: sa.Connection,
+    sitting: str,
+    about: Mapping[str, Any] | None,
+    *,
+    before_s: float,
 ) -> dict[str, Any]:
-    """The columns that say that this process runs a study from now on."""
+    """The columns that say that this process runs a study, and has for `before_s` seconds."""
     me, now_s = Holder.me(), database.now_s(c)
     said = {} if about is None else {"about": json.dumps(dict(about))}
     return said | {
@@ -77,7 +82,7 @@ def seat(
         "holder": me.name,
         "holder_process": me.process,
         "sitting": sitting,
-        "sat_down_s": now_s,
+        "sat_down_s": now_s - before_s,
         "beat_s": now_s,
     }
 

@@ -113,8 +113,9 @@ def allies(
             if differs:
                 said.append(f"finalists of {name} stay out: it had another {', '.join(differs)}")
                 continue
-            found = _members(runs.study(name), mine, night, resolved, prepared, ledger, name)
+            found, lost = _members(runs.study(name), mine, night, resolved, prepared, ledger, name)
             members += found
+            said += lost
             said.append(f"{len(found)} finalists of {name} may join the ensemble")
         return members, said
 
@@ -129,12 +130,13 @@ def _members(
     prepared: Prepared,
     ledger: Ledger,
     name: str,
-) -> list[Member]:
+) -> tuple[list[Member], list[str]]:
+    """Its finalists under numbers of their own, and a line for each that cannot join, with why."""
     split, seeds = prepared.split, resolved.sweep.finalists.seeds
     rows = ledger.rows(name, STAGE)
     done = {k for k, row in ledger.rows(name, finalists.STAGE).items() if row.state == "COMPLETE"}
     numbers = sorted({int(key.split("/")[0]) for key in done})
-    found = []
+    found, lost = [], []
     for number in numbers:
         jobs = [Job(number, fold, seed) for seed in range(seeds) for fold in range(split.n_folds)]
         weights = [theirs.finalist(number, fold=j.fold, seed=j.seed).weights for j in jobs]
@@ -152,12 +154,17 @@ def _members(
             renumbered = [replace(job, number=own) for job in jobs]
             architecture = str(rows[str(number)].facts.get("architecture", ""))
             member = read_member(mine, split, own, renumbered, architecture=architecture)
-        except (UserError, FileNotFoundError):  # what is damaged or gone joins nothing
-            shutil.rmtree(mine.finalist(own, fold=0, seed=0).root.parent, ignore_errors=True)
-            continue
-        if np.isfinite(member.out_of_fold).all():
-            found.append(member)
-    return found
+        except (UserError, FileNotFoundError) as error:  # what is damaged or gone joins nothing
+            lost.append(f"finalist {number} of {name} stays out: {error}")
+        else:
+            if np.isfinite(member.out_of_fold).all():
+                found.append(member)
+                continue
+            lost.append(f"finalist {number} of {name} stays out: what it said is not finite")
+        # the links of tonight's study, not the files of the earlier one
+        shutil.rmtree(mine.finalist(own, fold=0, seed=0).root.parent, ignore_errors=True)
+        shutil.rmtree(mine.trial(own).root, ignore_errors=True)
+    return found, lost
 
 
 def _whole(weights: Path) -> bool:

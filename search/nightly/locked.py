@@ -11,6 +11,7 @@ from typing import Any
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError, shown
+from chorale.datasets.grouping import UNGROUPED
 from chorale.datasets.split import Split
 from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Facts, Snapshot
 
@@ -57,7 +58,7 @@ class Locked:
 def lock(split: Split, now: Snapshot, *, since: str, asked: Mapping[str, Any]) -> Locked:
     """Locks the test tracks of a split away."""
     tracks = {name: now.tracks[name] for name in split.test_ids}
-    drawn = split.protocol.startswith(("test by group", "test named"))
+    drawn = split.protocol.startswith(("test by group", f"test by {UNGROUPED}", "test named"))
     groups = tuple(sorted({group for _, _, group in tracks.values()})) if drawn else ()
     return Locked(since, asked, groups, tracks)
 

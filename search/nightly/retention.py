@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chorale.search import feature_stores
 from chorale.search.champion.shelf import Shelf
 from chorale.search.ledger.reader import LedgerReader, Row
 from chorale.search.nightly.config import Nightly
@@ -49,6 +50,7 @@ def clean_up(nightly: Nightly, records: Records, night: Night, shelf: Shelf) -> 
     ledger = LedgerReader(nightly.sweep.ledger_url)
     try:
         rows = ledger.rows(night.study, STAGE)
+        features = feature_stores.prune(nightly.runs, ledger)
     finally:
         ledger.close()
     needed = {int(one) for one in night.figures.get("members", ())}
@@ -56,6 +58,9 @@ def clean_up(nightly: Nightly, records: Records, night: Night, shelf: Shelf) -> 
     gone.remove(_weights(study, "trials", but=needed), "weights of the search's trials")
     gone.remove(_weights(study, "finalists", but=needed), "weights of finalists")
     gone.remove([records.night(night.date).bundle.root], "the candidate's bundle")
+    if features:
+        n_mb = sum(one.n_bytes for one in features) / 1e6
+        gone.lines.append(f"cached features that no study needs: {len(features)}, {n_mb:.1f} MB")
     if keep.max_gb is not None:
         _within(keep.max_gb * GB, nightly, records, night, shelf, gone)
     return gone.lines

@@ -1,6 +1,8 @@
 """The sentinel: the champion's settings, trained again on tonight's data.
 
-They have not changed, so where they do clearly worse than they did, the data has.
+They have not changed, so where they do clearly worse than they did, the data has. Both sides are
+finalists, so their weights were kept by the same rule, and each track was held out from the
+network that named it. Both are about the same recordings, so what is hard for both cancels.
 """
 
 from collections.abc import Mapping
@@ -9,19 +11,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from chorale.search import bank, finalists
+from chorale.search.champion.gate import sign_flips
 from chorale.search.ledger.reader import LedgerReader
+from chorale.search.nightly.changes import Snapshot
 from chorale.search.nightly.earlier import Origin
 from chorale.search.paths import StudyPaths
-from chorale.search.plan import SEARCH_FOLD
-from chorale.search.selection import group_error
 from chorale.search.study import STAGE
 from chorale.search.truth import Truth, read_truth
 
 MUST_BE_SAME = ("features", "number of epochs", "train")
 """Where these are others, others settings were trained."""
+
+MARGIN = 0.02
+"""So much a training may lose by its random seed alone, which all its tracks share: two points.
+Only a fall by more than that is asked about."""
+
+N_DRAWS = 20_000
+"""Of the signs of groups: the levels that are asked for are of a thousandth and less."""
+
+Right = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,95 +39,183 @@ class Sentinel:
     """What the champion's settings reached `then` and reach `now`, on tracks held out from them.
 
     `moved` says that the fall is more than chance; `reason` is a sentence. `then` and `now` are
-    None where nothing could be compared.
+    accuracies on the `n_tracks` recordings that both are about, None where nothing could be
+    compared. `seen_from` is the smallest fall that would have been more than chance, None where no
+    fall would have been; `p_value` is how likely so large a fall is where the data has not moved.
     """
 
     reason: str
     then: float | None = None
     now: float | None = None
     moved: bool = False
+    n_tracks: int = 0
+    seen_from: float | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
-class _Held:
-    """Whether each track that was held out was named rightly, 0.0 or 1.0, and its group."""
+class Night:
+    """A study, and its tracks as they were found; None where that is not known any more."""
 
-    right: NDArray[np.float64]
-    groups: NDArray[np.str_]
-
-    @property
-    def error(self) -> float:
-        return group_error(self.right, self.groups)
+    name: str
+    paths: StudyPaths
+    snapshot: Snapshot | None = None
 
 
 def compare(
     origin: Origin | None,
-    tonight: str,
+    before: Night | None,
+    tonight: Night,
     *,
     ledger: LedgerReader,
-    paths: Mapping[str, StudyPaths],
     confidence: float,
+    seed: int = 0,
 ) -> Sentinel:
-    """Compares the sentinel of tonight's study with the trial that it is.
-
-    What it reached then is of its retraining: that of its search trial was chosen for being high.
+    """Compares the sentinel of tonight's study with the finalist that it repeats.
 
     Args:
         origin: the champion's best trial; None where there is none that is known.
-        tonight: the name of tonight's study.
+        before: the study of that trial.
+        tonight: tonight's study.
         ledger: knows both studies.
-        paths: of both, by name.
         confidence: how sure it must be that it fell.
+        seed: of the draws.
     """
-    if origin is None:
+    if origin is None or before is None:
         return Sentinel("no sentinel: there is no champion whose settings are known")
-    before, after = ledger.fingerprint(origin.study), ledger.fingerprint(tonight)
-    if differs := [key for key in MUST_BE_SAME if _plain(before, key) != _plain(after, key)]:
+    told, now_told = ledger.fingerprint(before.name), ledger.fingerprint(tonight.name)
+    if differs := [key for key in MUST_BE_SAME if told.get(key) != now_told.get(key)]:
         return Sentinel(
             f"no sentinel: the champion was trained with another {', another '.join(differs)}"
         )
-    number = next(
-        (
-            int(key)
-            for key, row in ledger.rows(tonight, STAGE).items()
-            if row.state == "COMPLETE"
-            and str(row.facts.get("origin", "")).endswith(f"from {origin.source}")
-        ),
-        None,
-    )
-    if number is None:
+    number = finalists.repeated(ledger.rows(tonight.name, STAGE), origin.source)
+    truths = read_truth(before.paths), read_truth(tonight.paths)
+    if truths[0] is None or truths[1] is None:
+        return Sentinel(f"no sentinel: what {origin.source} reached is not kept any more")
+    if (n_then := truths[0].split.n_folds) != (n_now := truths[1].split.n_folds):
+        return Sentinel(f"no sentinel: there were {n_then} folds, and are {n_now}")
+    done = [_finished(ledger, one.name) for one in (before, tonight)]
+    seeds = done[0].get(origin.number, set()) & done[1].get(-1 if number is None else number, set())
+    if number is None or not seeds:
         return Sentinel(f"no sentinel: {origin.source} was not trained again to its end")
-    job = finalists.Job(origin.number, SEARCH_FOLD, 0)
-    theirs = paths[origin.study].finalist(job.number, fold=job.fold, seed=job.seed).predictions
-    then = _held(paths[origin.study], theirs)
-    now = _held(paths[tonight], paths[tonight].trial(number).predictions)
+    then = _right(before.paths, truths[0], origin.number, seeds)
+    now = _right(tonight.paths, truths[1], number, seeds)
     if then is None or now is None:
         return Sentinel(f"no sentinel: what {origin.source} reached is not kept any more")
-    return judge(then, now, origin, confidence=confidence)
+    pairs = _same_recordings(then, now, before.snapshot, tonight.snapshot)
+    if not pairs:
+        return Sentinel(f"no sentinel: {origin.source} and tonight have no tracks in common")
+    return judge(
+        np.array([then[a] for a, _ in pairs]),
+        np.array([now[b] for _, b in pairs]),
+        truths[1].groups(b for _, b in pairs),
+        source=origin.source,
+        confidence=confidence,
+        n_rivals=len(done[0]),
+        seed=seed,
+    )
 
 
-def judge(then: _Held, now: _Held, origin: Origin, *, confidence: float) -> Sentinel:
-    """Whether a fall is more than chance, by the errors of both means, groups hanging together."""
-    a, b = float(then.right.mean()), float(now.right.mean())
-    allowed = float(norm.ppf(confidence)) * float(np.hypot(then.error, now.error))
-    said = f"the champion's settings ({origin.source}) reached {a:.1%} and reach {b:.1%} tonight"
-    if a - b > allowed:
-        reason = (
-            f"{said}: that is more than chance (up to {100 * allowed:.1f} points): the data moved"
-        )
-        return Sentinel(reason, a, b, moved=True)
-    return Sentinel(f"{said}: within chance (up to {100 * allowed:.1f} points)", a, b)
+def judge(
+    then: Right,
+    now: Right,
+    groups: NDArray[Any],
+    *,
+    source: str,
+    confidence: float,
+    n_rivals: int = 1,
+    seed: int = 0,
+) -> Sentinel:
+    """Whether a fall of the same tracks is more than chance: signs of whole groups, exchanged.
+
+    A group's fall above `MARGIN` is as likely a rise where the data has not moved. What was taken
+    as the best of `n_rivals` was so by luck, too, so the level is divided among them (Bonferroni).
+
+    Args:
+        then: (n,) 1.0 where the earlier network named the track rightly, else 0.0.
+        now: the same of tonight's.
+        groups: (n,) the tracks' groups.
+        source: what is compared, for people.
+        confidence: how sure it must be.
+        n_rivals: how many finalists `then` is the best of.
+        seed: of the draws.
+
+    Source: sign changes of whole groups after Fisher 1935, "The Design of Experiments", section
+    21; as a cluster test in Canay, Romano and Shaikh 2017, "Randomization Tests under an
+    Approximate Symmetry Assumption", doi:10.3982/ECTA13081.
+    """
+    fall = then - now
+    level = (1 - confidence) / n_rivals
+    p_value, chance = sign_flips(fall - MARGIN, groups, level=level, seed=seed, n_draws=N_DRAWS)
+    seen_from = None if chance is None else MARGIN + chance
+    a, b, n = float(then.mean()), float(now.mean()), len(then)
+    said = (
+        f"the champion's settings ({source}) reached {a:.1%} and reach {b:.1%} tonight on the same "
+        f"{n} held-out tracks"
+    )
+    if p_value <= level:
+        verdict = f"that is more than chance (p = {p_value:.4f}): the data moved"
+    elif seen_from is None:
+        verdict = f"{len(np.unique(groups))} groups are too few to see any fall"
+    else:
+        verdict = f"within chance (up to {100 * seen_from:.1f} points)"
+    return Sentinel(f"{said}: {verdict}", a, b, p_value <= level, n, seen_from, p_value)
 
 
-def _held(paths: StudyPaths, file: Any) -> _Held | None:
-    truth: Truth | None = read_truth(paths)
-    if truth is None or not file.is_file():
-        return None
-    ids = truth.split.valid_ids(SEARCH_FOLD)
-    said = bank.read(file, {"valid": ids}, split=truth.split.hash)["valid"].proba
-    right = (said.argmax(axis=1) == truth.labels(ids)).astype(np.float64)
-    return _Held(right, truth.groups(ids))
+def _finished(ledger: LedgerReader, study: str) -> dict[int, set[int]]:
+    """Number -> the seeds of the finalists of a study that came to their end on every fold."""
+    folds: dict[tuple[int, int], list[bool]] = {}
+    for key, row in ledger.rows(study, finalists.STAGE).items():
+        number, _, seed = map(int, key.split("/"))
+        folds.setdefault((number, seed), []).append(row.state == "COMPLETE")
+    found: dict[int, set[int]] = {}
+    for (number, seed), ended in folds.items():
+        if all(ended):
+            found.setdefault(number, set()).add(seed)
+    return found
 
 
-def _plain(fingerprint: Mapping[str, Any], key: str) -> Any:
-    return fingerprint.get(key)
+def _right(
+    paths: StudyPaths, truth: Truth, number: int, seeds: set[int]
+) -> dict[str, float] | None:
+    """Track -> whether a finalist named it rightly while it was held out; None where that is gone.
+
+    What several seeds said is averaged.
+    """
+    found: dict[str, float] = {}
+    for fold in range(truth.split.n_folds):
+        ids = truth.split.valid_ids(fold)
+        said = []
+        for seed in sorted(seeds):
+            file = paths.finalist(number, fold=fold, seed=seed).predictions
+            if not file.is_file():
+                return None
+            said.append(bank.read(file, {"valid": ids}, split=truth.split.hash)["valid"].proba)
+        right = np.mean(said, axis=0).argmax(axis=1) == truth.labels(ids)
+        found |= dict(zip(ids, right.astype(np.float64).tolist(), strict=True))
+    return found
+
+
+def _same_recordings(
+    then: Mapping[str, float],
+    now: Mapping[str, float],
+    before: Snapshot | None,
+    tonight: Snapshot | None,
+) -> list[tuple[str, str]]:
+    """The ids, then and now, of the recordings that both are about.
+
+    By what is in the files, where both nights know it: one that was moved to another label's folder
+    is the recording that it was. Of a content that comes twice none is taken.
+    """
+    if before is None or tonight is None:
+        return [(name, name) for name in now if name in then]
+    was, is_now = _by_content(then, before), _by_content(now, tonight)
+    return [(was[content], name) for content, name in is_now.items() if content in was]
+
+
+def _by_content(tracks: Mapping[str, float], snapshot: Snapshot) -> dict[str, str]:
+    names: dict[str, list[str]] = {}
+    for name in tracks:
+        if name in snapshot.tracks:
+            names.setdefault(snapshot.tracks[name][0], []).append(name)
+    return {content: found[0] for content, found in names.items() if len(found) == 1}

@@ -102,11 +102,15 @@ class Steps:
             resolved,
             resume=None,
             console=self.progress.console,
-            lessons=Lessons(points(teachers), allies(teachers, self.runs)),
+            lessons=Lessons(
+                points(teachers),
+                allies(teachers, self.runs),
+                sentinel=None if teachers.sentinel is None else teachers.sentinel.source,
+            ),
         )
         reader = LedgerReader(sweep.ledger_url)
         try:
-            seen = self._sentinel(reader, teachers, study, champion)
+            seen = self._sentinel(reader, teachers, study, champion, tonight.snapshot)
             candidate = self._packed(record, resolved, found, reader, teachers)
             looks = self._looks(reader, record, tonight)
         finally:
@@ -173,20 +177,34 @@ class Steps:
         return Teachers(tuple(chosen), origin)
 
     def _sentinel(
-        self, ledger: LedgerReader, teachers: Teachers, study: str, champion: Bundle | None
+        self,
+        ledger: LedgerReader,
+        teachers: Teachers,
+        study: str,
+        champion: Bundle | None,
+        snapshot: Snapshot,
     ) -> sentinel.Sentinel:
         origin = teachers.sentinel
-        names = [study, *([origin.study] if origin else [])]
+        before = None
+        if origin is not None:
+            paths = self.runs.study(origin.study)
+            before = sentinel.Night(origin.study, paths, self._snapshot_of(origin.study))
         seen = sentinel.compare(
             origin,
-            study,
+            before,
+            sentinel.Night(study, self.runs.study(study), snapshot),
             ledger=ledger,
-            paths={name: self.runs.study(name) for name in names},
             confidence=self.nightly.ballot.changes.confidence,
+            seed=self.nightly.sweep.search.seed,
         )
         if champion is not None:
             self.progress.stage("sentinel", escape(seen.reason))
         return seen
+
+    def _snapshot_of(self, study: str) -> Snapshot | None:
+        """The tracks of the night that a study is of, if they are known."""
+        that = next((one for one in self.records.all() if one.study == study), None)
+        return None if that is None else Snapshot.read(self.records.night(that.date).data_json)
 
     def _packed(
         self,
@@ -221,8 +239,7 @@ class Steps:
         if champion is None:
             return None
         name = champion.manifest.study
-        that = next((one for one in self.records.all() if one.study == name), None)
-        before = None if that is None else Snapshot.read(self.records.night(that.date).data_json)
+        before = self._snapshot_of(name)
         if before is None:
             return None
         for track in tonight.prepared.split.test_ids:
@@ -235,8 +252,7 @@ class Steps:
         """A fresh test set must be new to the champion, too."""
         name = champion.manifest.study
         truth = read_truth(self.runs.study(name))
-        that = next((one for one in self.records.all() if one.study == name), None)
-        before = None if that is None else Snapshot.read(self.records.night(that.date).data_json)
+        before = self._snapshot_of(name)
         if truth is None or before is None:
             raise UserError(
                 f"the champion is of study '{name}', and what it learnt from is not known here, so "
@@ -272,6 +288,7 @@ def _figures(
         "p_value": decision.p_value,
         "n_tracks_needed": decision.n_tracks_needed,
         "latency_ms": made.latency_ms,
+        "latency_wall_ms": made.latency_wall_ms,
         "size_mb": made.size_mb,
         "kind": found["ensemble"]["kind"],
         "members": found["ensemble"]["members"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from chorale.search.charts.trend import NightMark
@@ -42,7 +43,7 @@ def mark(night: Night) -> NightMark:
         night.word,
         ends,
         None if candidate is None else candidate["accuracy"],
-        None if cost is None else cost["wall_s"] / 3600,
+        None if cost is None else took_s(night) / 3600,
         f"{night.date}: {night.word}. {night.reason}",
     )
 
@@ -62,7 +63,7 @@ def row(night: Night, link: str) -> dict[str, str]:
         "difference": DASH if difference is None else points(difference),
         "tracks": str(figures.get("n_tracks", DASH)),
         "trials": DASH if trials is None else str(sum(trials.values())),
-        "took": DASH if cost is None else duration(cost["wall_s"]),
+        "took": DASH if cost is None else duration(took_s(night)),
         "why": night.reason,
         "link": link,
     }
@@ -105,7 +106,7 @@ def tiles(night: Night) -> list[Tile]:
     found.append(
         Tile("looks at the test set", str(figures["looks"]), f"good for {figures['max_looks']}")
     )
-    found.append(Tile("took", duration(figures["cost"]["wall_s"]), _trials(figures["trials"])))
+    found.append(Tile("took", duration(took_s(night)), _trials(figures["trials"])))
     return found
 
 
@@ -136,7 +137,7 @@ def sections(night: Night) -> list[tuple[str, list[tuple[str, str]]]]:
                 [
                     ("ensemble", f"{figures['kind']} of trials {', '.join(members)}"),
                     ("the search believed", pct(figures["validation"])),
-                    ("a prediction takes", f"{figures['latency_ms']:.1f} ms"),
+                    ("a prediction takes", _latency(figures)),
                     ("size", f"{figures['size_mb']:.1f} MB"),
                     (
                         "chance of so large a difference",
@@ -173,9 +174,30 @@ def trend_tiles(nights: Sequence[Night]) -> list[Tile]:
         found.append(
             Tile("looks at the test set", str(last["looks"]), f"good for {last['max_looks']}")
         )
-    spent = sum(one.figures["cost"]["wall_s"] for one in nights if "cost" in one.figures)
+    spent = sum(took_s(one) for one in nights if "cost" in one.figures)
     found.append(Tile("took in all", duration(spent)))
     return found
+
+
+def took_s(night: Night) -> float:
+    """How long a night took from its beginning to its end, in seconds.
+
+    With what comes before its sweep and after: data, audit, packing, timing, the verdict. Of a
+    night that has not ended it is what its sweep took.
+    """
+    swept_s = float(night.figures["cost"]["wall_s"])
+    if not night.began_utc or not night.ended_utc:
+        return swept_s
+    began, ended = map(datetime.fromisoformat, (night.began_utc, night.ended_utc))
+    return max(swept_s, (ended - began).total_seconds())
+
+
+def _latency(figures: Mapping[str, Any]) -> str:
+    """What a prediction takes; earlier versions knew the clock on the wall alone."""
+    wall_ms = figures.get("latency_wall_ms")
+    if wall_ms is None:
+        return f"{figures['latency_ms']:.1f} ms"
+    return f"{figures['latency_ms']:.1f} ms of the processor, {wall_ms:.1f} ms by the clock"
 
 
 def _trials(counts: Mapping[str, int]) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -220,3 +221,32 @@ def test_the_log_of_a_killed_sweep_is_not_read_into_a_ledger_that_came_later(
     at_machine("one", tmp_path, monkeypatch)
     Bucket(url).fetch("t")
     assert studies(url) == ["t"]
+
+
+def test_an_unforeseen_error_is_told_and_carrying_goes_on(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "CARRY_S", 0.05)
+    real, told, fails = Bucket._snapshot, [], [False]
+
+    def snapshot(self: Bucket) -> Path | None:
+        if fails[0]:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return real(self)
+
+    monkeypatch.setattr(Bucket, "_snapshot", snapshot)
+    there = Path(url.removeprefix("file://")) / "s" / "a"
+    with carried(url, "s", tell=told.append):
+        fails[0] = True
+        give_up = time.monotonic() + 20
+        while len(told) < 2:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        fails[0] = False
+        study = Bucket(url).copy.study("s").root
+        study.mkdir(parents=True)
+        (study / "a").write_text("1")
+        while not there.is_file():
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+    assert "DatabaseError: database disk image is malformed); it is tried again" in told[0]

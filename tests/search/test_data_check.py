@@ -121,11 +121,11 @@ def test_a_split_that_cannot_be_made_does_not_hide_the_rest(
     sweep: str, audio: Path, tmp_path: Path
 ) -> None:
     soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
-    words = [sweep, "--finalists.folds", "7", "--csv", str(tmp_path / "out.csv")]
+    words = [sweep, "--dataset.group", "^(....)", "--csv", str(tmp_path / "out.csv")]
     assert data_check.run(words) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     assert set(found["problem"]) == {"silent", "no split"}
-    assert "--finalists.folds 4" in found["detail"].iloc[-1]
+    assert "no number of folds would do" in found["detail"].iloc[-1]
 
 
 def test_more_bad_tracks_than_a_sweep_allows_are_still_all_listed(
@@ -201,3 +201,28 @@ def test_an_unknown_kind_of_leak_is_refused_with_those_there_are(sweep: str) -> 
 
 def test_a_split_by_track_goes_on_with_groups_on_two_sides(sweep: str) -> None:
     assert len(prepared(sweep, split__by="track")[0].tracks) == 20
+
+
+def test_a_folder_without_groups_is_said_by_check_sweep_and_report(
+    sweep: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("jazz", "rock"):
+        for path in sorted((audio / label).glob("*.wav")):
+            below = audio / label / path.name.split("-")[1]
+            below.mkdir(exist_ok=True)
+            path.rename(below / path.name)
+    assert data_check.run([sweep, "--dataset.group", "null"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Split by track (no groups were given)" in said
+    assert "group: parent_folder (the 20 tracks lie in 10 folders)" in said
+    assert "Nothing is wrong" not in said
+    assert data_check.run([sweep, "--dataset.group", "parent_folder"]) == 0
+    assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
+    told = io.StringIO()
+    resolved = resolve(load(sweep, {"dataset.group": None, "finalists.folds": 9}), where=sweep)
+    found = prepare(resolved, Progress(Console(file=told, width=400)), map)
+    assert found.split.protocol.startswith("test by track (no groups were given), folds by track")
+    lines = told.getvalue()
+    assert "2 folds" not in lines
+    assert "by track (no groups were given)" in lines
+    assert "group: parent_folder" in lines

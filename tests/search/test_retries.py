@@ -10,9 +10,11 @@ import optuna
 import pytest
 
 from chorale.cluster.base import End, Failure, Outcome
+from chorale.search import attempts
 from chorale.search.budget import Meter
 from chorale.search.config import Budget, Search
 from chorale.search.finalists import FinalistTrials, Finals, Job
+from chorale.search.ledger import tables
 from chorale.search.listener import Listeners
 from chorale.search.paths import TrialPaths
 from chorale.search.retries import N_LOST
@@ -189,3 +191,62 @@ def test_when_time_is_up_what_was_lost_is_not_tried_again(ledger: Ledger, tmp_pa
     stage.trials.tell(0, LOST)
     assert stage.trials.done()
     assert [row.state for row in stage.rows()] == ["FAIL"]
+
+
+def test_attempts_that_were_lost_are_booked(stage: Stage) -> None:
+    stage.first(LOST, STALLED, DONE)
+    booked = stage.ledger.rows("s", attempts.STAGE)
+    key = f"{stage.which}/{stage.rows()[0].key}"
+    assert [(k, row.state, row.reason) for k, row in booked.items()] == [
+        (f"{key}/0", "LOST", LOST.reason),
+        (f"{key}/1", "LOST", STALLED.reason),
+    ]
+    assert all(row.facts["elapsed_s"] > 0 for row in booked.values())
+    assert attempts.lost_s(stage.ledger, "s", stage.which) > 0
+
+
+def test_lost_attempts_use_up_core_hours_also_over_a_resume() -> None:
+    now_s = [0.0]
+    meter = Meter(Budget(core_hours=1.0), clock=lambda: now_s[0])
+    for ends in (meter.lost, meter.lost, meter.lost):
+        meter.start(0)
+        now_s[0] += 600
+        ends(0)
+    meter.start(0)
+    now_s[0] += 600
+    assert meter.end(0, "COMPLETE") == 600
+    assert meter.time_left_s() == 3600 - 2400
+    again = Meter(Budget(core_hours=1.0), clock=lambda: now_s[0])
+    again.restore([Row("0", "COMPLETE", facts={"elapsed_s": 600.0})], lost_s=1800.0)
+    assert again.time_left_s() == 3600 - 2400
+
+
+@pytest.mark.parametrize("which", [STAGE, "finalists"])
+def test_what_was_under_way_when_a_sitting_died_is_booked_once(
+    which: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    ledger.create("s", {})
+    first = Stage(which, ledger, tmp_path / "files", [0.0])
+    first.trials.ask(1)
+    ledger.flush()
+    first.files.root.mkdir()
+    first.files.config_yaml.write_text("as a worker leaves it when it begins")
+    ledger._database.write(
+        lambda c: c.execute(tables.studies.update().values(beat_s=tables.studies.c.beat_s + 100.0))
+    )  # and then it died
+    for _ in range(2):
+        ledger.reopen("s", {})
+        Stage(which, ledger, tmp_path / "files", [0.0])
+    booked = list(ledger.rows("s", attempts.STAGE).values())
+    assert {row.reason for row in booked} == {"the sweep was interrupted"}
+    seconds = {row.key: row.facts["elapsed_s"] for row in booked}
+    assert all(90 < each <= 101 for each in seconds.values())
+    # all runs of the test write into one folder, so all unfinished finalists seem to have begun
+    assert len(seconds) == (1 if which == STAGE else 3)
+
+
+def test_a_finalist_that_failed_before_keeps_its_cost(ledger: Ledger, tmp_path: Path) -> None:
+    Stage("finalists", ledger, tmp_path, [0.0]).first(BUG)
+    Stage("finalists", ledger, tmp_path, [0.0]).rest()
+    [row] = ledger.rows("s", attempts.STAGE).values()
+    assert (row.key, row.reason) == ("finalists/0/0/0/0", BUG.reason)

@@ -271,6 +271,18 @@ def test_a_resumed_watch_knows_what_an_uninterrupted_one_knows() -> None:
     assert again.log_loss == pytest.approx(-math.log(0.6), rel=1e-4)
 
 
+def test_a_trial_whose_predictions_cannot_be_read_counts_neither_way_and_is_said() -> None:
+    def read(number: int) -> np.ndarray:
+        if number == 1:
+            raise UserError("the file is damaged")
+        return _proba(0.6)
+
+    watch = EnsembleWatch(np.zeros(40, np.int64), patience=1)
+    lines = watch.restore([Row(str(n), "COMPLETE") for n in range(2)], read)
+    assert lines == ["budget.patience does not count trial 1: the file is damaged"]
+    assert not watch.exhausted
+
+
 # The Pareto front.
 
 

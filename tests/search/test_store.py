@@ -103,6 +103,13 @@ def test_time_spent_adds_up_over_sittings(ledger: Ledger) -> None:
     assert ledger.spent_s("a") == 5.0
 
 
+def test_time_before_the_study_was_opened_counts_where_its_holder_died(ledger: Ledger) -> None:
+    ledger.create("a", {}, before_s=60.0)
+    ledger.reopen("a", {}, before_s=30.0)  # nobody left it
+    assert 60.0 <= ledger.spent_s("a") < 70.0
+    assert 90.0 <= ledger.study("a").spent_s < 100.0
+
+
 def test_looks_are_counted_over_all_studies_of_a_split(ledger: Ledger) -> None:
     assert [ledger.look("a", "s"), ledger.look("b", "s"), ledger.look("b", "other")] == [1, 2, 1]
 

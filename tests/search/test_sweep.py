@@ -2,13 +2,16 @@
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from chorale.search import sweep
 from chorale.search.cli import main
+from chorale.search.ledger.reader import LedgerReader
 
 NONE = ["--cluster.address", "none"]
 
@@ -45,6 +48,26 @@ def _check_contract(found: dict[str, Any]) -> None:
     assert {"wall_s", "core_s", "gpu_s", "trials_per_hour"} <= found["cost"].keys()
     assert all(math.isfinite(value) for value in found["cost"].values())
     assert {"torch", "ray", "optuna", "python", "chorale-audio"} <= found["versions"].keys()
+
+
+def test_wall_time_and_minutes_count_from_the_start_of_the_command(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, slow_s = sweep.prepare, 3_000.0
+
+    def prepare(*args: Any) -> Any:
+        prepared, clock = real(*args), time.perf_counter
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + slow_s)
+        return prepared
+
+    monkeypatch.setattr(sweep, "prepare", prepare)
+    assert main(["sweep", *tiny, *NONE, "--budget.minutes", "60"]) == 0
+    wall_s = _report(tmp_path)["cost"]["wall_s"]
+    assert slow_s < wall_s < slow_s + 300
+    reader = LedgerReader(f"sqlite:///{tmp_path / 'runs' / 'chorale.db'}")
+    assert reader.spent_s("tiny") == pytest.approx(wall_s, abs=60)
+    reader.close()
+    assert main(["sweep", *tiny, *NONE, "--name", "late", "--budget.minutes", "40"]) == 1
 
 
 def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(

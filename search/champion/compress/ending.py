@@ -130,7 +130,7 @@ class Ending:
             report={
                 **report,
                 "ensemble": report["best_single"],
-                "calibration": {**report["calibration"], "temperature": sure.temperature},
+                "calibration": {"temperature": sure.temperature},
                 "conformal": {**report["conformal"], "least_proba": sure.least_proba},
             },
             model=Model(np.ones(1)),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from chorale.datasets.errors import UserError
 from chorale.search import config
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle
+from chorale.search.champion.card import model_card
 from chorale.search.champion.disagreement import disagreement
+from chorale.search.champion.pack import Packed, pack
 from chorale.search.champion.predictor import Predictor
 from chorale.search.champion.shelf import Shelf
 from chorale.search.cli import main
@@ -253,3 +256,46 @@ def test_members_that_agree_do_not_disagree_and_those_that_do_by_at_most_their_n
     apart = np.eye(3)[:, None, :]
     assert disagreement(same) == pytest.approx(0)
     assert disagreement(apart) == pytest.approx(np.log(3))
+
+
+@pytest.mark.parametrize("kind", ["soft_vote", "best_single", "stacking"])
+def test_a_bundle_of_one_network_flags_what_it_is_unsure_of(
+    study: Path, tmp_path: Path, corpus: Path, kind: str
+) -> None:
+    sweep = config.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    truth = read_truth(sweep.paths)
+    assert truth is not None
+    report, number = read(sweep.paths), read(sweep.paths)["best_single"]["members"][0]
+    member = read_member(sweep.paths, truth.split, number, [Job(number, f, 0) for f in range(2)])
+    fitted = fit(kind, [member], truth, seed=0)
+    alone = {**report["ensemble"], "kind": kind, "members": [number]}
+    told = {**report, "ensemble": alone}
+    pack(Packed(sweep, truth, told, fitted.model, (number,), ("",)), tmp_path / "b")
+    predictor = Predictor(Bundle.open(tmp_path / "b"))
+    limit = predictor.bundle.manifest.most_entropy
+    assert limit is not None
+    assert 0 < limit < np.log(3)
+    known = [predictor.of_file(file) for file in sorted(corpus.rglob("*.wav"))]
+    assert np.mean([guess.strange for guess in known]) < 0.1
+    strange = replace(predictor.bundle.manifest, most_entropy=-1e-9)
+    predictor.bundle = replace(predictor.bundle, manifest=strange)
+    assert all(predictor.of_file(file).strange for file in sorted(corpus.rglob("*.wav"))[:3])
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "where it is less sure than it is of nearly all" in card
+
+
+def test_the_card_tells_the_calibration_error_of_the_probabilities_that_it_gives(
+    study: Path,
+) -> None:
+    sweep = config.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    report = read(sweep.paths)
+    before, after = {"log_loss": 0.9, "ece": 0.2}, {"log_loss": 0.4, "ece": 0.05}
+    sure = {"temperature": 1.5, **{key: {"after": after} for key in ("out_of_fold", "test")}}
+    parts = {k: {**report["ensemble"][k], **before} for k in ("out_of_fold", "test")}
+    told = {**report, "ensemble": {**report["ensemble"], **parts}}
+    card = model_card({**told, "calibration": sure}, licence="none")
+    assert card.count("| 0.400 | 0.050 |") == 2
+    assert "of the probabilities that it gives (temperature 1.50)" in card
+    card = model_card({**told, "calibration": {"temperature": 1.5}}, licence="none")
+    assert card.count("| 0.900 | 0.200 |") == 2
+    assert "before they are calibrated" in card

@@ -1,0 +1,167 @@
+"""Power and false alarms of what a night decides by: the sentinel, and the gate.
+
+    python tests/benchmarks/bench_nightly_power.py [--nights 2000]
+
+Simulates nights with a known truth and asks `sentinel.judge` and `gate.decide` about each. A track
+is named rightly where a latent sum is above a threshold: how hard its group is, how hard it is by
+itself, what the random seed of a training changes for all tracks, and what it changes for each.
+So two trainings of the same settings agree on most tracks, as real ones do, and groups hang
+together in what is hard and in what a training changes. What the sentinel repeats is the best of
+several finalists that are equally good, as it is in a real night. Rates have a 95 % interval of
+Clopper and Pearson.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, norm
+
+from chorale.search.champion.gate import Contender, Gate, Verdict, decide
+from chorale.search.nightly import sentinel
+
+CONFIDENCE = 0.995
+"""Of the sentinel, as `changes.confidence` is unless a nightly file says otherwise."""
+
+N_RIVALS = 6
+"""Finalists of a sweep, unless its file says otherwise."""
+
+
+@dataclass(frozen=True)
+class Nights:
+    """Nights over `n_tracks` held-out tracks of `n_groups` groups.
+
+    `hard` is the share of the latent variance that a track has by itself in all trainings, `icc`
+    that of its group; `moves` the share that a training changes for a group as a whole; `seed_sd`
+    by how many points of accuracy the seeds of a training move all tracks (standard deviation, the
+    mean of all folds' networks).
+    """
+
+    n_tracks: int
+    n_groups: int
+    accuracy: float = 0.7
+    icc: float = 0.2
+    hard: float = 0.55
+    moves: float = 0.02
+    seed_sd: float = 0.007
+
+    def groups(self) -> NDArray[np.int64]:
+        """(n_tracks,) groups whose sizes differ by up to a factor of three."""
+        sizes = np.linspace(1, 3, self.n_groups)
+        at = np.cumsum(sizes) / sizes.sum() * self.n_tracks
+        return np.searchsorted(at, np.arange(self.n_tracks), side="right").clip(
+            max=self.n_groups - 1
+        )
+
+    def right(
+        self, rng: np.random.Generator, n_nights: int, accuracies: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Whether each of several trainings names each track: (n_nights, n_trainings, n_tracks)."""
+        groups = self.groups()
+        shape = (n_nights, len(accuracies))
+        shared = np.sqrt(self.icc) * rng.standard_normal((n_nights, self.n_groups))[:, groups]
+        shared = shared + np.sqrt(self.hard) * rng.standard_normal((n_nights, self.n_tracks))
+        moved = np.sqrt(self.moves) * rng.standard_normal((*shape, self.n_groups))[..., groups]
+        rest = 1 - self.icc - self.hard - self.moves
+        own = np.sqrt(rest) * rng.standard_normal((*shape, self.n_tracks))
+        level = norm.ppf(
+            np.clip(accuracies + self.seed_sd * rng.standard_normal(shape), 0.001, 0.999)
+        )
+        return np.asarray(shared[:, None] + moved + own < level[..., None])
+
+
+def alarms(
+    nights: Nights, *, fall: float, n_nights: int, seed: int, n_rivals: int = N_RIVALS
+) -> tuple[int, NDArray[np.float64]]:
+    """In how many nights the sentinel moves, and the falls that it saw: (n_nights,).
+
+    Args:
+        nights: what they are like.
+        fall: the true fall in accuracy, 0.1 is ten points.
+        n_nights: how many.
+        seed: of the draws.
+        n_rivals: of so many equally good finalists the best is repeated.
+    """
+    rng, groups = np.random.default_rng(seed), nights.groups()
+    level = np.append(np.full(n_rivals, nights.accuracy), nights.accuracy - fall)
+    n_moved, seen = 0, []
+    for chunk in range(0, n_nights, 100):
+        right = nights.right(rng, min(100, n_nights - chunk), level)
+        for one in right:
+            then, now = one[:-1][one[:-1].sum(axis=1).argmax()] * 1.0, one[-1] * 1.0
+            found = sentinel.judge(
+                then, now, groups, source="s/1", confidence=CONFIDENCE, n_rivals=n_rivals
+            )
+            n_moved += found.moved
+            seen.append(float(then.mean() - now.mean()))
+    return n_moved, np.array(seen)
+
+
+def promotions(nights: Nights, *, gain: float, n_nights: int, seed: int, gate: Gate) -> int:
+    """In how many nights the gate promotes a candidate that is truly better by `gain`.
+
+    Seeds move no accuracy here: the gate is about two given models, not about their trainings.
+    """
+    rng, groups = np.random.default_rng(seed), nights.groups()
+    still = Nights(nights.n_tracks, nights.n_groups, nights.accuracy, nights.icc, seed_sd=0.0)
+    levels = np.array([nights.accuracy + gain, nights.accuracy])
+    labels, n_promoted = np.zeros(nights.n_tracks, np.int64), 0
+    for chunk in range(0, n_nights, 100):
+        for one in still.right(rng, min(100, n_nights - chunk), levels):
+            candidate, champion = (
+                Contender(np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])) for right in one
+            )
+            made = decide(candidate, champion, labels, groups, ("a", "b"), gate)
+            n_promoted += made.verdict is Verdict.PROMOTED
+    return n_promoted
+
+
+def interval(n: int, of: int) -> tuple[float, float]:
+    """The 95 % interval of a rate, after Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404."""
+    low = 0.0 if n == 0 else float(beta.ppf(0.025, n, of - n + 1))
+    high = 1.0 if n == of else float(beta.ppf(0.975, n + 1, of - n))
+    return low, high
+
+
+def corpora() -> Iterator[Nights]:
+    """The cells of the table."""
+    for n_tracks in (150, 400, 750):
+        for n_groups in (20, 60, n_tracks):
+            for icc in (0.0, 0.2) if n_groups < n_tracks else (0.0,):
+                yield Nights(n_tracks, n_groups, icc=icc, moves=0.02 if icc else 0.0)
+
+
+def _rate(n: int, of: int) -> str:
+    low, high = interval(n, of)
+    return f"{n / of:6.1%} ({low:.1%} to {high:.1%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--nights", type=int, default=2000)
+    n = parser.parse_args().nights
+    print(f"sentinel, confidence {CONFIDENCE:.1%}, best of {N_RIVALS} finalists, {n} nights a cell")
+    print("tracks groups  ICC   a true fall of 0             10 points            20 points")
+    for one in corpora():
+        rates = [
+            _rate(alarms(one, fall=fall, n_nights=m, seed=1)[0], m)
+            for fall, m in ((0.0, n), (0.1, n // 4), (0.2, n // 4))
+        ]
+        print(f"{one.n_tracks:6}{one.n_groups:7}{one.icc:5.1f}   {'  '.join(rates)}", flush=True)
+    gate = Gate()
+    print(f"\ngate, confidence {gate.confidence:.0%}")
+    print("tracks groups  ICC   a true gain of 0             5 points             10 points")
+    for one in corpora():
+        rates = [
+            _rate(promotions(one, gain=gain, n_nights=m, seed=2, gate=gate), m)
+            for gain, m in ((0.0, n), (0.05, n // 4), (0.1, n // 4))
+        ]
+        print(f"{one.n_tracks:6}{one.n_groups:7}{one.icc:5.1f}   {'  '.join(rates)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
