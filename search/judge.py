@@ -13,7 +13,7 @@ import numpy as np
 from chorale.datasets.atomic import write_json
 from chorale.lightning_models.metrics import accuracy
 from chorale.search import bank
-from chorale.search.baselines import Baseline
+from chorale.search.baselines import Baseline, Baselines
 from chorale.search.board import write_board
 from chorale.search.calibration import calibrate
 from chorale.search.cautions import cautions
@@ -76,19 +76,21 @@ def judge(
     prepared: Prepared,
     ledger: Ledger,
     members: Sequence[Member],
-    baselines: Sequence[Baseline],
+    baselines: Baselines,
 ) -> Judged:
     """Keeps what is true and what the baselines say with the study, then `judge_bank`."""
     sweep, split = resolved.sweep, prepared.split
     truth = truth_of(prepared)
     write_truth(sweep.paths, truth)
-    for baseline in baselines:
+    for baseline in baselines.made:
         parts = {
             "out_of_fold": bank.Part(split.development_ids, baseline.oof_proba),
             "test": bank.Part(split.test_ids, baseline.test_proba),
         }
         bank.write(sweep.paths.baseline(baseline.name), parts, split=split.hash)
-    return judge_bank(sweep, truth, ledger, members, baselines)
+    judged = judge_bank(sweep, truth, ledger, members, baselines.made)
+    judged.more["baselines_made"] = baselines.as_dict()
+    return judged
 
 
 def judge_bank(
