@@ -92,7 +92,7 @@ class FitResult:
 
 def fit(job: Fit) -> FitResult:
     """Trains with one thread, so that many can do so side by side, and scores the new rows."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     fitted = make(job.name, job.params, n_columns=job.x.shape[1], seed=job.seed)
     began = time.perf_counter()  # not before: the first fit of a process imports scikit-learn

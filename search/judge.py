@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_json
+from chorale.datasets.config import plain
+from chorale.datasets.errors import UserError
 from chorale.lightning_models.metrics import accuracy
 from chorale.search import bank
+from chorale.search.baseline_file import FittedBaseline, write_baseline
 from chorale.search.baselines import Baseline, Baselines
 from chorale.search.board import write_board
 from chorale.search.calibration import calibrate
@@ -24,7 +27,8 @@ from chorale.search.evaluate import compare, optimism, paired_difference, per_cl
 from chorale.search.fitted_file import write_model
 from chorale.search.foretell import averaging, foretell, over_folds
 from chorale.search.headline import Headline, headline, write_headline
-from chorale.search.pool import admitted, best
+from chorale.search.member_words import BEST_BASELINE
+from chorale.search.pool import admitted, as_member, best
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
 from chorale.search.selection import AUTO, SIMPLE, Choice, Nested, choose
@@ -82,7 +86,19 @@ def judge(
     sweep, split = resolved.sweep, prepared.split
     truth = truth_of(prepared)
     write_truth(sweep.paths, truth)
+    features_config = _plain(resolved.features.get(baselines.features))
     for baseline in baselines.made:
+        fitted = FittedBaseline(
+            baseline.name,
+            baselines.features,
+            features_config,
+            baselines.description,
+            baseline.params["statistics"],
+            baseline.temperature,
+            len(truth.class_names),
+            baseline.arrays,
+        )
+        write_baseline(sweep.paths.fitted_baseline(baseline.name), fitted)
         parts = {
             "out_of_fold": bank.Part(split.development_ids, baseline.oof_proba),
             "test": bank.Part(split.test_ids, baseline.test_proba),
@@ -110,18 +126,27 @@ def judge_bank(
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
     trials = [_named(member, rows) for member in best(members, truth, n=sweep.ensemble.members)]
-    allies = admitted(trials, baselines, truth) if sweep.ensemble.baselines == AUTO else []
+    offered = sweep.ensemble.baselines == AUTO
+    allies = admitted(trials, baselines, truth) if offered else []
+    alone = [as_member(one, truth) for one in baselines]
+    members_of = {SINGLE: trials, BEST_BASELINE: alone}
     fixed = () if sweep.ensemble.kind == AUTO else (sweep.ensemble.kind,)
-    kinds = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds])
+    also = (BEST_BASELINE,) if offered else ()
+    wanted = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds, *also])
+    if BEST_BASELINE in fixed and not alone:
+        raise UserError(f"ensemble.kind is {BEST_BASELINE}, but there is no baseline; write auto")
+    kinds = [kind for kind in wanted if kind != BEST_BASELINE or alone]
     fitted = {
-        kind: fit(kind, trials if kind == SINGLE else [*trials, *allies], truth, seed=seed)
+        kind: fit(kind, members_of.get(kind, [*trials, *allies]), truth, seed=seed)
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
     at, said = headline(fitted[choice.kind], truth)
+    # a baseline is one model, trained on all tracks: there are no folds' networks to average
+    averaged = [] if choice.kind == BEST_BASELINE else trials
     foretold = foretell(
         accuracy(said.out_of_fold, truth.labels(split.development_ids)),
-        [member.out_of_fold for member in trials],
+        [member.out_of_fold for member in averaged],
         truth.labels(split.development_ids),
         n_folds=split.n_folds,
         seed=seed,
@@ -150,7 +175,7 @@ def judge_bank(
         ours = on_test[choice.kind]
         difference, ci95 = paired_difference(ours, theirs, labels, groups, seed=seed)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
-    more = more_of(at, said, truth, trials, coverage=sweep.ensemble.coverage, seed=seed)
+    more = more_of(at, said, truth, averaged, coverage=sweep.ensemble.coverage, seed=seed)
     more["foretold"] = foretold.as_dict()
     write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
@@ -252,6 +277,11 @@ def _scored(one: Fitted, truth: Truth, *, seed: int) -> dict[str, Any]:
         **parts,
         "optimism": optimism(parts),
     }
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Of features that came ready-made there is no config."""
+    return {} if config is None else dict(plain(config))
 
 
 def _named(member: Member, rows: Mapping[str, Any]) -> Member:

@@ -137,7 +137,7 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
     if "differences" in description.choices:
         x = x[:, : description.n_columns("differences")]
     return Segments(
-        x,
+        x.astype(np.float64),
         label=np.repeat(labels[keep], per_track[keep]),
         track=np.repeat(keep, per_track[keep]),
         group=np.repeat(group[keep], per_track[keep]),

@@ -94,7 +94,7 @@ class Description:
         """
         frames = frames.astype(np.float64)
         if self.is_table:
-            return frames.mean(axis=0).astype(np.float32)
+            return np.asarray(frames.mean(axis=0), np.float32)
         if self.is_cepstral:
             frames = self._cepstra(frames)
         found = np.zeros((BLOCKS[self.choices[-1]], self.n_values))

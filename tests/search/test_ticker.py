@@ -6,7 +6,6 @@ import threading
 import pytest
 from rich.console import Console
 
-from chorale.search import ticker
 from chorale.search.follow import Follower
 from chorale.search.listener import Started
 from chorale.search.progress import Progress, TrialsDisplay
@@ -39,7 +38,7 @@ def test_a_silent_stage_is_told_of_again_and_again(terminal: bool) -> None:
 
 def test_whatever_is_printed_counts_as_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(ticker.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("chorale.search.ticker.time.perf_counter", lambda: now[0])
     console = make_console()
     told = Ticker(console, max_silence_s=3600)
     with told:
