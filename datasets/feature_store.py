@@ -123,6 +123,16 @@ class FeatureStore:
         return cast(Scale, made_by.scale(config))
 
     @cached_property
+    def is_spectral(self) -> bool:
+        """Whether the bins of a frame lie along a frequency axis, as the feature set says.
+
+        False of ready-made features that no feature set makes: nothing is known of their order.
+        """
+        if self.feature not in plugins.names(features):
+            return False
+        return bool(plugins.load(features, self.feature, kind="feature set").SPECTRAL)
+
+    @cached_property
     def _tracks(self) -> dict[str, list[str]]:
         try:
             kept = json.loads((self.folder / "tracks.json").read_text(encoding="utf-8"))

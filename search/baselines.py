@@ -1,71 +1,33 @@
 """Classical classifiers on statistics of the same tracks and folds: the bar for every network.
 
-A sweep that does not beat them has found nothing; `search.judge` puts their scores beside its own.
+A sweep that does not beat them has found nothing; `search.judge` puts their scores beside its own
+and lets them into its ensembles. They are fitted over the sweep's worker processes, and may take no
+longer than they are allowed.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
+from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.split import Split
+from chorale.search.baseline_plan import Plan, Point, make_plan
+from chorale.search.classifiers import Fit, FitResult, Rows, fit
+from chorale.search.fitted_classifier import Arrays
+from chorale.search.track_statistics import Description, statistics
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Tell = Callable[[str], None]
 
-BLOCKS = {"mean_std": 2, "differences": 4, "thirds": 7}
-"""How many of the blocks of `statistics`, n_bins columns each, a classifier reads."""
-TABLE = "table"
-"""What it reads of a table, whose columns are statistics already: all of them."""
-
-GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
-    "logistic_regression": {
-        "statistics": ("mean_std", "differences", "thirds"),
-        "C": (0.01, 0.1, 1.0),
-    },
-    "svm": {
-        "statistics": ("mean_std", "differences"),
-        "gamma_times_columns": (0.1, 0.3, 1.0),
-        "C": (1.0, 10.0),
-    },
-    "svm_thirds": {
-        "statistics": ("thirds",),
-        "gamma_times_columns": (0.1, 0.3, 1.0),
-        "C": (1.0, 10.0),
-    },
-    "knn": {"statistics": ("mean_std", "differences", "thirds"), "k": (31, 15, 7, 3, 1)},
-    "random_forest": {"statistics": ("thirds",), "n_trees": (100,)},
-    "gradient_boosting": {"statistics": ("thirds",), "n_rounds": (40,)},
-}
-"""Classifier -> parameter -> values, simpler models first.
-
-Source: Cox 1958, "The Regression Analysis of Binary Sequences"; Cortes and Vapnik 1995,
-"Support-Vector Networks"; Cover and Hart 1967, "Nearest Neighbor Pattern Classification";
-Breiman 2001, "Random Forests"; Friedman 2001, "Greedy Function Approximation: A Gradient Boosting
-Machine", on histograms as in Ke et al. 2017, "LightGBM"; all as in scikit-learn
-(Pedregosa et al. 2011).
-"""
-
-MAX_BINS = 40
-N_CEPSTRA = 20
-"""Wider features than `MAX_BINS` (a mel spectrogram) are read as that many cepstral coefficients:
-neighbouring bands say the same, and hundreds of columns cost minutes."""
-
-SMALLEST_PROBA = 1e-3
-"""Votes of trees and neighbours that are 0 count as this, since none of them is ever that sure."""
+PROBE = "logistic_regression"
+"""The classifier by which the feature set is chosen: cheap, and no set suits it specially."""
 
 
 @dataclass(frozen=True)
@@ -75,132 +37,252 @@ class Baseline:
     `oof_proba` is float32 (n_development, n_classes), in the order of `split.development_ids`,
     each row by a model that was trained on the other folds, whose parameters and temperature were
     chosen on the other folds, too: they may differ from `params`. `test_proba` is float32
-    (n_test, n_classes), in the order of `split.test_ids`, by one trained on all development rows.
+    (n_test, n_classes), in the order of `split.test_ids`, by one trained on all development rows,
+    which `arrays` hold (see `search.fitted_classifier`) and whose scores are divided by
+    `temperature`.
     """
 
     name: str
     params: Mapping[str, Any]
     oof_proba: NDArray[np.float32]
     test_proba: NDArray[np.float32]
+    temperature: float = 1.0
+    arrays: Arrays = field(default_factory=dict)
 
 
-def statistics(store: FeatureStore, rows: Ints) -> Floats:
-    """What describes a track regardless of its length: (n, 7 * n_bins), see also `MAX_BINS`.
+@dataclass(frozen=True)
+class Baselines:
+    """All that were made, from which feature set, and what there was no time for.
 
-    For each bin the mean and the standard deviation over time, then both of the difference from
-    one frame to the next (0 for a track of one frame), then the means of the track's three thirds.
-    Of a table (n, n_bins): the mean of a track's rows.
+    `left_out` are lines for people; `spent_s` are the seconds of all fits together, of which
+    `limit_s` were allowed. `chosen_by` maps each feature set that was there to the out-of-fold
+    accuracy of logistic regression by which one of them was chosen; it is empty where there is one.
+    """
+
+    made: list[Baseline]
+    features: str
+    description: Description
+    left_out: list[str]
+    spent_s: float
+    limit_s: float
+    chosen_by: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready: what stands in a report of how they were made."""
+        return {
+            "features": self.features,
+            "why": self.why,
+            "left_out": self.left_out,
+            "spent_s": self.spent_s,
+            "limit_s": None if np.isinf(self.limit_s) else self.limit_s,
+        }
+
+    @property
+    def why(self) -> str:
+        """Why they read that feature set."""
+        if not self.chosen_by:
+            return "the only feature set of the sweep"
+        each = ", ".join(f"{name} {share:.1%}" for name, share in self.chosen_by.items())
+        return f"logistic regression is best with it out of fold: {each}"
+
+
+def choose_features(
+    stores: Mapping[str, FeatureStore],
+    *,
+    labels: Ints,
+    split: Split,
+    run: ChunkMap = map,
+    seed: int = 0,
+) -> tuple[str, dict[str, float]]:
+    """The feature set that all baselines read, and the figures that it was chosen by.
 
     Args:
-        store: cached features.
-        rows: which tracks, in the order wanted.
-
-    Source: after Tzanetakis and Cook 2002, "Musical Genre Classification of Audio Signals",
-    doi:10.1109/TSA.2002.800560.
+        stores: feature set -> what was cached of it.
+        labels: the class index of each row of a store.
+        split: the folds; the test rows have no part in this.
+        run: the map that fits.
+        seed: as `run_baselines`.
     """
-    if not store.frame_rate_hz:
-        return _of_table(store, rows)
-    is_wide = store.n_bins > MAX_BINS
-    found = np.zeros((len(rows), BLOCKS["thirds"], N_CEPSTRA if is_wide else store.n_bins))
-    for i, row in enumerate(rows):
-        frames = store.frames[store.offsets[row] : store.offsets[row + 1]].astype(np.float64)
-        if is_wide:
-            frames = dct(frames, norm="ortho", axis=1)[:, :N_CEPSTRA]
-        found[i, :2] = frames.mean(axis=0), frames.std(axis=0)
-        if len(frames) > 1:
-            steps = np.diff(frames, axis=0)
-            found[i, 2:4] = steps.mean(axis=0), steps.std(axis=0)
-        # a track of fewer than three frames repeats them
-        edges = np.linspace(0, len(frames), 4).astype(int)
-        found[i, 4:] = [frames[a : max(b, a + 1)].mean(axis=0) for a, b in pairwise(edges)]
-    return found.reshape(len(rows), -1)
-
-
-def _of_table(store: FeatureStore, rows: Ints) -> Floats:
-    """The mean of a track's rows, and nothing else: they follow one another in no order."""
-    begin, end = store.offsets[rows], store.offsets[rows + 1]
-    means = [store.frames[a:b].mean(axis=0) for a, b in zip(begin, end, strict=True)]
-    return np.asarray(means, np.float64)
+    if len(stores) == 1:
+        return next(iter(stores)), {}
+    found = {}
+    for name, store in stores.items():
+        description = Description.of(store)
+        rows = _rows(store, labels, split, run)
+        plan = make_plan(rows, description, names=(PROBE,))
+        results = (map if plan.is_small else run)(
+            fit, list(_jobs(plan.first, plan, rows, seed=seed))
+        )
+        scores = np.zeros((len(rows.y), rows.n_classes))
+        for fold, result in zip(np.unique(rows.fold), results, strict=True):
+            scores[rows.fold == fold] = result.scores
+        found[name] = float((scores.argmax(axis=1) == rows.y).mean())
+    return max(found, key=lambda name: found[name]), found
 
 
 def run_baselines(
-    store: FeatureStore, *, labels: Ints, split: Split, seed: int = 0
-) -> list[Baseline]:
-    """Fits each classifier of `GRIDS`.
+    store: FeatureStore,
+    *,
+    labels: Ints,
+    split: Split,
+    seed: int = 0,
+    run: ChunkMap = map,
+    limit_s: float = np.inf,
+    tell: Tell | None = None,
+) -> Baselines:
+    """Fits each classifier of `classifiers.GRIDS`, the cheapest first.
 
     Parameters are chosen by out-of-fold accuracy on the development rows, equal ones by the order
     of the grid, in which simpler models come first; for what is said of a fold, without that fold,
     or the best of a few would look a little too good. The test rows have no part in any choice.
+
+    Each classifier is tried with one point of its grid before any is tried with more; what does not
+    fit into `limit_s` any more is left out, and said. What is made depends on how long fits take,
+    not on how many of them run side by side.
 
     Args:
         store: features whose statistics are read.
         labels: the class index of each row of `store`.
         split: the folds and the test set.
         seed: of the forest and of the boosted trees.
+        run: the map that fits, but what is soon done is done in this process.
+        limit_s: seconds that all fits together may take.
+        tell: is told what has been done so far.
 
     Raises:
         UserError: a track of the split is not in the store.
     """
+    rows = _rows(store, labels, split, run)
+    description = Description.of(store)
+    plan = make_plan(rows, description)
+    run = map if plan.is_small else run
+    work = _Work(plan, rows, seed, run, limit_s, tell or (lambda _: None))
+    work.do(plan.first_that_fit(limit_s))
+    work.do(plan.rest_that_fit(limit_s - work.spent_s, work.measured))
+    last = work.refit()
+    made = [
+        _baseline(name, plan.grids[name], {p.at: work.out[p] for p in points}, last[name], rows)
+        for name in plan.grids
+        if (points := [p for p in work.out if p.name == name])
+    ]
+    left_out = plan.left_out(work.out)
+    return Baselines(made, store.feature, description, left_out, work.spent_s, limit_s)
+
+
+def _rows(store: FeatureStore, labels: Ints, split: Split, run: ChunkMap) -> Rows:
     development, test = store.rows(split.development_ids), store.rows(split.test_ids)
-    is_table = not store.frame_rate_hz
-    rows = Rows(
-        statistics(store, development),
+    return Rows(
+        statistics(store, development, run=run),
         labels[development],
         np.array([split.fold_of[track] for track in split.development_ids]),
-        statistics(store, test),
+        statistics(store, test, run=run),
         n_classes=int(labels.max()) + 1,
     )
-    return [_best(name, grid, rows, seed=seed) for name, grid in grids(is_table=is_table).items()]
 
 
-def grids(*, is_table: bool) -> dict[str, list[dict[str, Any]]]:
-    """Classifier -> all combinations of its parameters; a table has but one kind of statistics."""
-    made: dict[str, list[dict[str, Any]]] = {}
-    for name, choices in GRIDS.items():
-        if is_table and name == "svm_thirds":
-            continue
-        chosen = {**choices, "statistics": (TABLE,)} if is_table else choices
-        made[name] = [
-            dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())
+@dataclass
+class _Work:
+    """What is done of a plan: `out` maps a point to its out-of-fold scores (n, n_classes)."""
+
+    plan: Plan
+    rows: Rows
+    seed: int
+    run: ChunkMap
+    limit_s: float
+    tell: Tell
+    out: dict[Point, Floats] = field(default_factory=dict)
+    spent_s: float = 0.0
+    measured: dict[Point, float] = field(default_factory=dict)
+    """seconds of all folds of a point"""
+
+    def do(self, points: list[Point]) -> None:
+        """Fits the points on every fold, in their order, until the time is over."""
+        folds, n_planned = np.unique(self.rows.fold), len(self.out) + len(points)
+
+        def while_time_is_left() -> Iterator[Fit]:
+            for job in _jobs(points, self.plan, self.rows, seed=self.seed):
+                if self.spent_s > self.limit_s:
+                    return
+                yield job
+
+        # no list: a map takes jobs only a little ahead of their results
+        results: Iterator[FitResult] = iter(self.run(fit, while_time_is_left()))  # type: ignore[arg-type]
+        for point in points:
+            scores, took_s = np.zeros((len(self.rows.y), self.rows.n_classes)), 0.0
+            for fold in folds:
+                if self.spent_s > self.limit_s or (result := next(results, None)) is None:
+                    for _ in results:  # what runs already comes to its end, and is not looked at
+                        pass
+                    return
+                scores[self.rows.fold == fold] = result.scores
+                self.spent_s += result.took_s
+                took_s += result.took_s
+            self.out[point], self.measured[point] = scores, took_s
+            self.tell(f"{point.name}, {len(self.out)} of {n_planned} settings")
+
+    def refit(self) -> dict[str, tuple[dict[str, Any], FitResult]]:
+        """Classifier -> its best parameters, and what it says of the test rows with these."""
+        best: dict[str, dict[str, Any]] = {}
+        for name, grid in self.plan.grids.items():
+            points = sorted((p for p in self.out if p.name == name), key=lambda p: p.at)
+            if points:
+                outs = np.stack([self.out[point] for point in points])
+                best[name] = grid[points[_choice(outs, self.rows.y)].at]
+        jobs = [
+            Fit(
+                name,
+                params,
+                (x := _read(self.rows.x, self.plan, params)),
+                self.rows.y,
+                self.rows.x_test[:, : x.shape[1]],
+                self.rows.n_classes,
+                self.seed,
+                is_last=True,
+            )
+            for name, params in best.items()
         ]
-    return made
+        found = {}
+        for job, result in zip(jobs, self.run(fit, jobs), strict=True):
+            self.spent_s += result.took_s
+            self.tell(f"{job.name} on all tracks")
+            found[job.name] = (best[job.name], result)
+        return found
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Statistics (n, n_columns), labels (n,) and folds (n,) of the development tracks; test's."""
-
-    x: Floats
-    y: Ints
-    fold: Ints
-    x_test: Floats
-    n_classes: int
-
-    def read(self, what: str) -> "Rows":
-        """The same tracks with the first blocks of statistics only."""
-        if what == TABLE:
-            return self
-        n_columns = self.x.shape[1] * BLOCKS[what] // BLOCKS["thirds"]
-        return replace(self, x=self.x[:, :n_columns], x_test=self.x_test[:, :n_columns])
+def _jobs(points: list[Point], plan: Plan, rows: Rows, *, seed: int) -> Iterator[Fit]:
+    """A fit for each point and fold: of the rows outside of the fold, asked of those inside."""
+    for point in points:
+        params = plan.grids[point.name][point.at]
+        x = _read(rows.x, plan, params)
+        for fold in np.unique(rows.fold):
+            out = rows.fold == fold
+            yield Fit(point.name, params, x[~out], rows.y[~out], x[out], rows.n_classes, seed)
 
 
-def _best(name: str, grid: list[dict[str, Any]], rows: Rows, *, seed: int) -> Baseline:
-    """The grid's best, refitted on all development rows."""
-    # a few tracks cannot have more neighbours than there are tracks
-    n_least = len(rows.y) - int(np.bincount(rows.fold).max())
-    grid = [params for params in grid if params.get("k", 1) <= n_least]
-    outs = np.stack([_out_of_fold(name, params, rows, seed=seed) for params in grid])
-    best = _choice(outs, rows.y)
-    out, params = outs[best], grid[best]
-    read = rows.read(params["statistics"])
-    model = _model(name, params, n_columns=read.x.shape[1], seed=seed).fit(read.x, read.y)
-    test = _class_scores(model, read.x_test, n_classes=rows.n_classes)
-    temperature = _temperature(out, rows.y)
+def _read(x: NDArray[np.float32], plan: Plan, params: Mapping[str, Any]) -> NDArray[np.float32]:
+    """The columns that a classifier with these parameters reads."""
+    return x[:, : plan.description.n_columns(params["statistics"])]
+
+
+def _baseline(
+    name: str,
+    grid: list[dict[str, Any]],
+    out: Mapping[int, Floats],
+    last: tuple[dict[str, Any], FitResult],
+    rows: Rows,
+) -> Baseline:
+    """The best of a classifier's points; `out` has the scores of those that were tried."""
+    params, result = last
+    tried = sorted(out)
+    outs = np.stack([out[at] for at in tried])
+    temperature = _temperature(outs[tried.index(grid.index(params))], rows.y)
     return Baseline(
         name,
         params,
         _held_out(outs, rows).astype(np.float32),
-        softmax(test / temperature, axis=1).astype(np.float32),
+        softmax(result.scores / temperature, axis=1).astype(np.float32),
+        temperature,
+        result.arrays or {},
     )
 
 
@@ -218,53 +300,6 @@ def _held_out(outs: Floats, rows: Rows) -> Floats:
         temperature = _temperature(scores[~out], rows.y[~out])
         proba[out] = softmax(scores[out] / temperature, axis=1)
     return proba
-
-
-def _model(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:
-    """A classifier that is not fitted yet."""
-    if name == "random_forest":
-        return RandomForestClassifier(params["n_trees"], random_state=seed)
-    if name == "gradient_boosting":
-        # small trees of few columns each: hundreds of tracks, as many columns
-        return HistGradientBoostingClassifier(
-            max_iter=params["n_rounds"], learning_rate=0.15, max_depth=3, max_features=0.2,
-            min_samples_leaf=10, early_stopping=False, random_state=seed,
-        )  # fmt: skip
-    classifier: Any
-    if name == "logistic_regression":
-        classifier = LogisticRegression(C=params["C"], max_iter=2000)
-    elif name == "knn":
-        classifier = KNeighborsClassifier(params["k"], weights="distance")
-    else:
-        gamma = params["gamma_times_columns"] / n_columns
-        classifier = SVC(C=params["C"], gamma=gamma, cache_size=500)
-    return make_pipeline(StandardScaler(), classifier)
-
-
-def _out_of_fold(name: str, params: Mapping[str, Any], rows: Rows, *, seed: int) -> Floats:
-    """Class scores (n, n_classes) of each row by a model that was trained on the other folds."""
-    rows = rows.read(params["statistics"])
-    scores = np.zeros((len(rows.y), rows.n_classes))
-    for held_out in np.unique(rows.fold):
-        valid = rows.fold == held_out
-        model = _model(name, params, n_columns=rows.x.shape[1], seed=seed)
-        model.fit(rows.x[~valid], rows.y[~valid])
-        scores[valid] = _class_scores(model, rows.x[valid], n_classes=rows.n_classes)
-    return scores
-
-
-def _class_scores(model: Any, x: Floats, *, n_classes: int) -> Floats:
-    """Scores (n, n_classes) whose highest is the model's own decision."""
-    if hasattr(model, "decision_function"):
-        found = np.asarray(model.decision_function(x))
-        if found.ndim == 1:
-            found = np.stack([-found / 2, found / 2], axis=1)
-    else:
-        found = np.log(np.maximum(model.predict_proba(x), SMALLEST_PROBA))
-    # a class that no training row had gets the lowest score of all
-    scores = np.full((len(x), n_classes), found.min())
-    scores[:, model.classes_] = found
-    return scores
 
 
 def _temperature(scores: Floats, y: Ints) -> float:

@@ -97,8 +97,9 @@ class Ensemble:
     more than a standard error on held-out groups; never chosen by the test set"""
     members: Annotated[int, Field(ge=1)] = 8
     """at most so many finalists"""
-    baselines: Literal["auto", "none"] = "none"
-    """auto: baselines that are about as good out of fold are combined with the finalists"""
+    baselines: Literal["auto", "none"] = "auto"
+    """auto: baselines that are about as good out of fold are combined with the finalists, and the
+    best of them alone may be what the headline is about; none: they are only compared with"""
     coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """how often a set of classes, given instead of a guess, shall hold the true one"""
 

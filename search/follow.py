@@ -42,6 +42,8 @@ class Follower:
                 self._status = self._console.status("")
                 self._status.start()
             self._status.update(f"trials {summary}")
+            if not said.strip():
+                return
             line = said
         elif self._status is not None and not line.startswith(" "):  # a stage is over
             self._status.stop()

@@ -4,6 +4,7 @@ All ensembles are fitted, and the one that the headline is about is chosen, befo
 opened. `search.commands.ensemble` does the same again from the bank alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_json
+from chorale.datasets.config import plain
+from chorale.datasets.errors import UserError
 from chorale.lightning_models.metrics import accuracy
 from chorale.search import bank
-from chorale.search.baselines import Baseline
+from chorale.search.baseline_file import FittedBaseline, write_baseline
+from chorale.search.baselines import Baseline, Baselines
 from chorale.search.board import write_board
 from chorale.search.cautions import cautions
 from chorale.search.combine import Fitted, Member, fit, score_rows
@@ -23,8 +27,9 @@ from chorale.search.evaluate import compare, optimism, paired_difference, per_cl
 from chorale.search.expected import Expected, effective, expected_accuracy, look_at
 from chorale.search.fitted_file import write_model
 from chorale.search.headline import Headline, headline, write_headline
+from chorale.search.member_words import BEST_BASELINE
 from chorale.search.plan import SEARCH_FOLD
-from chorale.search.pool import admitted, best
+from chorale.search.pool import admitted, as_member, best
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
 from chorale.search.selection import AUTO, SIMPLE, Choice, Nested, choose
@@ -76,19 +81,33 @@ def judge(
     prepared: Prepared,
     ledger: Ledger,
     members: Sequence[Member],
-    baselines: Sequence[Baseline],
+    baselines: Baselines,
 ) -> Judged:
     """Keeps what is true and what the baselines say with the study, then `judge_bank`."""
     sweep, split = resolved.sweep, prepared.split
     truth = truth_of(prepared)
     write_truth(sweep.paths, truth)
-    for baseline in baselines:
+    features_config = _plain(resolved.features.get(baselines.features))
+    for baseline in baselines.made:
+        fitted = FittedBaseline(
+            baseline.name,
+            baselines.features,
+            features_config,
+            baselines.description,
+            baseline.params["statistics"],
+            baseline.temperature,
+            len(truth.class_names),
+            baseline.arrays,
+        )
+        write_baseline(sweep.paths.fitted_baseline(baseline.name), fitted)
         parts = {
             "out_of_fold": bank.Part(split.development_ids, baseline.oof_proba),
             "test": bank.Part(split.test_ids, baseline.test_proba),
         }
         bank.write(sweep.paths.baseline(baseline.name), parts, split=split.hash)
-    return judge_bank(sweep, truth, ledger, members, baselines)
+    judged = judge_bank(sweep, truth, ledger, members, baselines.made)
+    judged.more["baselines_made"] = baselines.as_dict()
+    return judged
 
 
 def judge_bank(
@@ -108,11 +127,18 @@ def judge_bank(
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
     trials = [_named(member, rows) for member in best(members, truth, n=sweep.ensemble.members)]
-    allies = admitted(trials, baselines, truth) if sweep.ensemble.baselines == AUTO else []
+    offered = sweep.ensemble.baselines == AUTO
+    allies = admitted(trials, baselines, truth) if offered else []
+    alone = [as_member(one, truth) for one in baselines]
+    members_of = {SINGLE: trials, BEST_BASELINE: alone}
     fixed = () if sweep.ensemble.kind == AUTO else (sweep.ensemble.kind,)
-    kinds = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds])
+    also = (BEST_BASELINE,) if offered else ()
+    wanted = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds, *also])
+    if BEST_BASELINE in fixed and not alone:
+        raise UserError(f"ensemble.kind is {BEST_BASELINE}, but there is no baseline; write auto")
+    kinds = [kind for kind in wanted if kind != BEST_BASELINE or alone]
     fitted = {
-        kind: fit(kind, trials if kind == SINGLE else [*trials, *allies], truth, seed=seed)
+        kind: fit(kind, members_of.get(kind, [*trials, *allies]), truth, seed=seed)
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
@@ -220,7 +246,10 @@ def _expected(
         seed=seed,
     )
     chosen = accuracy(one.out_of_fold, labels)
-    n_members = effective(list(one.weights.values()))
+    # a baseline is one model, trained on all tracks: it has no folds' networks to average
+    weights = [weight for name, weight in one.weights.items() if not isinstance(name, str)]
+    part = sum(weights) / sum(one.weights.values())
+    n_members = effective(weights) / part**2 if weights else math.inf
     return expected_accuracy(chosen, networks, n_members=n_members, n_folds=split.n_folds)
 
 
@@ -252,6 +281,11 @@ def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:
         **parts,
         "optimism": optimism(parts),
     }
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Of features that came ready-made there is no config."""
+    return {} if config is None else dict(plain(config))
 
 
 def _named(member: Member, rows: Mapping[str, Any]) -> Member:

@@ -156,6 +156,10 @@ class StudyPaths:
         """What one baseline said."""
         return self.root / "baselines" / f"{name}.safetensors"
 
+    def fitted_baseline(self, name: str) -> Path:
+        """All that one baseline needs to predict."""
+        return self.root / "baselines" / "fitted" / f"{name}.safetensors"
+
     def finalist_board(self, number: int) -> "BoardPaths":
         """What TensorBoard shows of finalist `number` beside its trainings."""
         return BoardPaths(self.root / "finalists" / f"{number:04d}")
@@ -236,6 +240,10 @@ class BundlePaths:
     def networks(self) -> Path:
         """The folder of the networks, one folder each."""
         return self.root / "networks"
+
+    def baseline(self, name: str) -> Path:
+        """A fitted baseline among the members."""
+        return self.root / "baselines" / f"{name}.safetensors"
 
     @property
     def encoders(self) -> Path:

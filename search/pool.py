@@ -69,18 +69,22 @@ def admitted(
         baselines: all there are.
         truth: about the development tracks.
     """
-    split = truth.split
-    ids = split.development_ids
+    ids = truth.split.development_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
-    valid = np.array([split.fold_of[track] == SEARCH_FOLD for track in ids])
     rival = _right(best(finalists, truth, n=1)[0].out_of_fold, labels)
     found = []
     for one in baselines:
         behind = rival - _right(one.oof_proba, labels)
         if behind.mean() <= group_error(behind, groups):
-            said = one.oof_proba
-            found.append(Member(one.name, said[valid], said, one.test_proba, one.name))
+            found.append(as_member(one, truth))
     return found
+
+
+def as_member(baseline: Baseline, truth: Truth) -> Member:
+    """A baseline as ensembles read it."""
+    split, said = truth.split, baseline.oof_proba
+    valid = np.array([split.fold_of[track] == SEARCH_FOLD for track in split.development_ids])
+    return Member(baseline.name, said[valid], said, baseline.test_proba, baseline.name)
 
 
 def _right(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -92,7 +92,8 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     stores = {}
     for feature, config in resolved.features.items():
         watched = progress.watch(run, feature)
-        store = source.build(joined, feature, config, root=cache_root, run=watched)
+        with progress.doing("features"):
+            store = source.build(joined, feature, config, root=cache_root, run=watched)
         stores[feature] = store.folder
         progress.stage("features", f"{feature}: {_sized(store)}")
     feature_stores.note(sweep.paths, stores)
@@ -117,7 +118,8 @@ def read_tracks(resolved: Resolved, progress: Progress) -> pd.DataFrame:
     Raises:
         UserError: the dataset is not there.
     """
-    tracks: pd.DataFrame = resolved.dataset.tracks(resolved.dataset_config)
+    with progress.doing("tracks"):
+        tracks: pd.DataFrame = resolved.dataset.tracks(resolved.dataset_config)
     progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
     return tracks
 
@@ -137,12 +139,13 @@ def survey(
     source: Source, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
 ) -> Audit:
     """Which tracks can be used, however many are bad."""
-    return source.survey(
-        tracks,
-        min_duration_s=sweep.audit.min_duration_s,
-        cache_root=sweep.runs_folder.cache,
-        run=progress.watch(run, "listening"),
-    )
+    with progress.doing("audit"):
+        return source.survey(
+            tracks,
+            min_duration_s=sweep.audit.min_duration_s,
+            cache_root=sweep.runs_folder.cache,
+            run=progress.watch(run, "listening"),
+        )
 
 
 def same_recordings(
@@ -154,11 +157,12 @@ def same_recordings(
     """
     if not sweep.audit.fingerprint:
         return pd.DataFrame(columns=list(COLUMNS))
-    return source.duplicates(
-        tracks,
-        cache_root=sweep.runs_folder.cache,
-        run=progress.watch(run, "fingerprinting"),
-    )
+    with progress.doing("audit"):
+        return source.duplicates(
+            tracks,
+            cache_root=sweep.runs_folder.cache,
+            run=progress.watch(run, "fingerprinting"),
+        )
 
 
 def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:

@@ -6,6 +6,7 @@ On a terminal the line is redrawn; in a log file a new line appears when a trial
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.text import Text
 from chorale.datasets.chunks import ChunkMap
 from chorale.search.ledger.reader import Row
 from chorale.search.listener import Started
+from chorale.search.ticker import Beat, Ticker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +51,30 @@ class Progress:
         """Starts the clock that stages are timed by."""
         self.console = console
         self._began = time.perf_counter()
+        self._ticker = Ticker(console)
+
+    def never_silent(self) -> AbstractContextManager[object]:
+        """While the block lasts, a line is printed whenever nothing was for some seconds."""
+        return self._ticker
+
+    @contextmanager
+    def doing(self, what: str, beat: Beat | None = None) -> Iterator[Callable[[str], None]]:
+        """Names what the block does, for the line that breaks a silence.
+
+        Gives what can be told how far it is. `beat` says it in another way than by that line.
+        """
+        began, far = time.perf_counter(), [""]
+
+        def still() -> None:
+            elapsed = duration(time.perf_counter() - began)
+            self.console.print(
+                f"{'':<10} [dim]{what}: {far[0] + ', ' if far[0] else ''}{elapsed} so far[/dim]",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+        with self._ticker.beating(beat or still):
+            yield lambda said: far.__setitem__(0, said)
 
     def stage(self, name: str, found: str) -> None:
         """One line about a stage that is over: "features   mel: 400 tracks, ..."."""
@@ -62,13 +88,15 @@ class Progress:
 
         def watched(work: Callable[[T], R], chunks: Sequence[T], /) -> Iterator[R]:
             shown = time.perf_counter()
-            pause_s = 1.0 if self.console.is_terminal else 10.0
-            for i, result in enumerate(run(work, chunks), start=1):
-                if time.perf_counter() - shown > pause_s and i < len(chunks):
-                    shown = time.perf_counter()
+            pause_s = 1.0 if self.console.is_terminal else 8.0
+            with self.doing(what) as tell:
+                for i, result in enumerate(run(work, chunks), start=1):
                     share = f"{i / len(chunks):.0%}"
-                    self.console.print(f"{'':<10} [dim]{what}: {share}[/dim]", highlight=False)
-                yield result
+                    tell(share)
+                    if time.perf_counter() - shown > pause_s and i < len(chunks):
+                        shown = time.perf_counter()
+                        self.console.print(f"{'':<10} [dim]{what}: {share}[/dim]", highlight=False)
+                    yield result
 
         return watched
 
@@ -136,6 +164,13 @@ class TrialsDisplay:
         self._console.print(line, highlight=False, soft_wrap=True)
         self._redraw()
 
+    def beat(self) -> None:
+        """Shows that it goes on, where no trial has ended and no epoch is over for some time."""
+        if self._console.is_terminal:
+            self._redraw()
+            return
+        self._console.print(f"[dim]{MARK}{self._summary()}[/dim]", highlight=False, soft_wrap=True)
+
     def _summary(self) -> str:
         n_ended = sum(self._ended.values())
         parts = [f"{n_ended} of {self._n}"]
@@ -143,6 +178,7 @@ class TrialsDisplay:
             f"{n} {WORDS[state]}" for state, n in self._ended.items() if n and state != "COMPLETE"
         ]
         parts.append(f"{len(self._running)} running")
+        parts.append(f"{duration(time.perf_counter() - self._began)} so far")
         if self._best:
             parts.append(f"best {self._best[0]:.3f} ({self._best[1]})")
         if (left_s := self._forecast_s()) is not None:
@@ -161,7 +197,7 @@ class TrialsDisplay:
             return
         running = "  ".join(
             f"{t.name}: {t.architecture}, epoch {self._latest.get(i, (0, 0.0))[0]}"
-            for i, t in self._running.items()
+            for i, t in tuple(self._running.items())
         )
         text = Text(f"{self._what + 's':<10} {self._summary()}", style="bold")
         text.append(f"\n{'':<10} {running}", style="dim")

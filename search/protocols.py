@@ -19,9 +19,9 @@ from chorale.datasets.draw import draw_folds
 from chorale.datasets.errors import UserError
 from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.seeds import Purpose, generator
-from chorale.search.baselines import BLOCKS, statistics
 from chorale.search.evaluate import score
 from chorale.search.intervals import Interval
+from chorale.search.track_statistics import Description, statistics
 
 Ints = NDArray[np.int64]
 
@@ -135,10 +135,11 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
     is_segment = np.ones(len(cut.offsets), dtype=bool)
     is_segment[np.cumsum([len(of_track) for of_track in edges]) - 1] = False
     x = statistics(cut, np.flatnonzero(is_segment))
-    if store.frame_rate_hz:
-        x = x[:, : x.shape[1] * BLOCKS["differences"] // BLOCKS["thirds"]]
+    description = Description.of(store)
+    if "differences" in description.choices:
+        x = x[:, : description.n_columns("differences")]
     return Segments(
-        x,
+        x.astype(np.float64),
         label=np.repeat(labels[keep], per_track[keep]),
         track=np.repeat(keep, per_track[keep]),
         group=np.repeat(group[keep], per_track[keep]),

@@ -24,6 +24,7 @@ from chorale.search.gather.audio import write_audio
 from chorale.search.gather.data import Gathered, gather
 from chorale.search.leaderboard import leaderboard, to_csv
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
+from chorale.search.member_words import named
 from chorale.search.page.page import page
 from chorale.search.page.words import unscored
 from chorale.search.paths import StudyPaths
@@ -65,8 +66,8 @@ def write(
     """Writes `leaderboard.csv`, `report.json`, and where the audio lies; `renew` adds the page.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
-    optimism, test_looks, cautions, selection, calibration, conformal, per_class, foretold,
-    comparisons, cost, versions, seed; `renew` adds those of `readable`.
+    baselines_made, optimism, test_looks, cautions, selection, calibration, conformal, per_class,
+    foretold, comparisons, cost, versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
     from chorale.search import attempts, finalists, study
@@ -191,6 +192,9 @@ def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
     for name, one in found["baselines"].items():
         table.add_row(name, "", *_scored(one), "", _gain(found, name), style="dim")
     console.print(table)
+    if made := found.get("baselines_made"):
+        said = f"Baselines read {made['features']} ({made['why']})"
+        console.print("; ".join([said, *made["left_out"]]) + ".", soft_wrap=True, highlight=False)
     console.print(headline(found), highlight=False)
     page_file = StudyPaths(Path(folder)).report_html
     if page_file.is_file():
@@ -208,7 +212,7 @@ def headline(found: Mapping[str, Any]) -> str:
     looks = found["test_looks"]
     test = ensemble["test"]
     said = (
-        f"The {ensemble['kind']} ensemble of {len(ensemble['members'])} names "
+        f"The {named(ensemble)} names "
         f"{test['accuracy']:.1%} of {test['n']} locked-away tracks rightly "
         f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
         f"{single['test']['accuracy']:.1%}{beside}. "

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.markup import escape
@@ -14,7 +14,8 @@ from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search import bank, finalists, report, study
 from chorale.search.bank import Part
-from chorale.search.baselines import Baseline, run_baselines
+from chorale.search.baseline_plan import limit_s
+from chorale.search.baselines import Baselines, choose_features, run_baselines
 from chorale.search.config import to_yaml
 from chorale.search.finalists import FinalistTrials, Finals, Job
 from chorale.search.judge import judge
@@ -78,10 +79,12 @@ class Sitting:
             for line in told:
                 self.progress.stage("finalists", escape(line))
         baselines = self._baselines()
-        judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
+        with self.progress.doing("ensembles"):
+            judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
         for line in judged.more["cautions"]:
             self.progress.stage("caution", escape(line))
-        report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
+        with self.progress.doing("report"):
+            report.write(self.resolved, self.prepared, self.ledger, judged, self._cost())
 
     def _search(self) -> None:
         """Stage one: the study."""
@@ -117,7 +120,7 @@ class Sitting:
         trials = StudyTrials(told, self.ledger, Listeners((display, hparams)))
         for note in trials.notes:
             self.progress.stage("search", note)
-        with display:
+        with display, self.progress.doing("search", display.beat):
             self.crew.runner.run(self._placed(trials), run_trial)
         self._say_left_out("the search", hparams.left_out)
         if trials.ended_by() not in (None, "budget.trials"):
@@ -163,7 +166,8 @@ class Sitting:
             row.state == "COMPLETE"
             for row in self.ledger.rows(sweep.name, finalists.STAGE).values()
         )
-        with self._display("final", len(jobs), n_before=n_before) as display:
+        display = self._display("final", len(jobs), n_before=n_before)
+        with display, self.progress.doing("finalists", display.beat):
             trials = FinalistTrials(told, self.ledger, display)
             self.crew.runner.run(self._placed(trials), run_trial)
         self.progress.stage(
@@ -203,20 +207,24 @@ class Sitting:
             raise UserError(f"no finalist came to its end: {reasons}; mend it and --resume")
         return whole
 
-    def _baselines(self) -> list[Baseline]:
+    def _baselines(self) -> Baselines:
         """What needs no network: the bar that every trial should clear."""
-        prepared, split = self.prepared, self.prepared.split
-        store = FeatureStore.open(
-            prepared.stores["mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))]
-        )
-        made = run_baselines(
-            store,
-            labels=prepared.labels,
-            split=split,
-            seed=seed_of(self.sweep.search.seed, Purpose.BASELINES),
-        )
-        self.progress.stage("baselines", ", ".join(b.name for b in made))
-        return made
+        prepared = self.prepared
+        seed = seed_of(self.sweep.search.seed, Purpose.BASELINES)
+        stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}
+        data: dict[str, Any] = {"labels": prepared.labels, "split": prepared.split, "seed": seed}
+        rows = self.ledger.rows(self.sweep.name, study.STAGE)
+        searched_s = sum(row.facts.get("elapsed_s", 0.0) for row in rows.values())
+        with self.progress.doing("baselines") as tell, self.crew.mapping() as run:
+            tell("choosing the features")
+            name, chosen_by = choose_features(stores, run=run, **data)
+            allowed_s = limit_s(searched_s)
+            made = run_baselines(stores[name], run=run, limit_s=allowed_s, tell=tell, **data)
+        names = ", ".join(one.name for one in made.made) or "none"
+        self.progress.stage("baselines", f"on {name}: {names}")
+        for line in made.left_out:
+            self.progress.stage("baselines", line)
+        return replace(made, chosen_by=chosen_by)
 
     def _cost(self) -> report.Cost:
         return report.Cost(

@@ -46,7 +46,8 @@ def run_sweep(
     """
     began = time.perf_counter()  # what comes before the search costs time, too
     sweep, progress = resolved.sweep, Progress(console)
-    with carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said))):
+    told = carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said)))
+    with progress.never_silent(), progress.doing("sweep"), told:
         given = lessons or Lessons()
         return _run(resolved, progress, given, resume=resume, take_over=take_over, began=began)
 
@@ -70,7 +71,9 @@ def _run(
         was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
         if not resume:  # what it names is refused before long preparations
             warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
-        with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew:
+        with contextlib.ExitStack() as stack:
+            with progress.doing("workers start"):
+                crew = stack.enter_context(workers(sweep.cluster, runs=sweep.runs_folder.root))
             with crew.mapping() as run:
                 prepared = prepare(resolved, progress, run)
             unchanging = fingerprint(resolved, prepared)
@@ -92,7 +95,8 @@ def _run(
                 raise
             ledger.leave(sweep.name, "complete", spent_s=sitting.elapsed_s())
             # The study is over: whatever happens to its page, nothing is looked at again for it.
-            report.renew(ledger, ledger.study(sweep.name), sweep.about, sweep.paths)
+            with progress.doing("report"):
+                report.renew(ledger, ledger.study(sweep.name), sweep.about, sweep.paths)
             return report.read(sweep.paths)
     finally:
         ledger.close()

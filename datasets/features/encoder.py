@@ -20,6 +20,7 @@ from chorale.datasets.config import config as config_class
 from chorale.datasets.errors import UserError
 
 VERSION = 1
+SPECTRAL = False
 
 Floats = npt.NDArray[np.float32]
 

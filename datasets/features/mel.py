@@ -12,6 +12,7 @@ from chorale.datasets.scale import Scale, mel_scale
 from chorale.datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
+SPECTRAL = True
 
 
 @config_class

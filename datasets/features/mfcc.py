@@ -14,6 +14,7 @@ from chorale.datasets.scale import Scale, mel_scale
 from chorale.datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
+SPECTRAL = False
 
 
 @config_class

@@ -14,6 +14,7 @@ from chorale.datasets.config import config as config_class
 from chorale.datasets.spectrum import TOP_DB, Floats, MelConfig, mel_spectrogram, power_to_db
 
 VERSION = 1
+SPECTRAL = True
 
 
 @config_class

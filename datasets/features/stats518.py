@@ -17,6 +17,7 @@ from chorale.datasets.spectrum import Floats
 from chorale.datasets.stats_names import STATS518
 
 VERSION = 1
+SPECTRAL = False
 
 ASSUMED_RATE_HZ = 22_050
 """What the published code took for granted of every file, except for pitch and mel bands: at

@@ -16,6 +16,7 @@ from chorale.datasets.spectrum import Floats
 from chorale.datasets.stats_names import STATS57
 
 VERSION = 1
+SPECTRAL = False
 
 N_MFCC = 20
 

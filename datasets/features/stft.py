@@ -14,6 +14,7 @@ from chorale.datasets.scale import Scale, linear_scale
 from chorale.datasets.spectrum import Floats, frame_count, power_to_db, spectra
 
 VERSION = 1
+SPECTRAL = True
 
 
 @config_class

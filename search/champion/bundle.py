@@ -33,6 +33,15 @@ class Network:
 
 
 @config
+class BundledBaseline:
+    """One classical classifier: its file below the bundle, and its place among the members."""
+
+    file: str
+    member: int
+    features: str
+
+
+@config
 class Manifest:
     """What `bundle.json` holds.
 
@@ -42,6 +51,7 @@ class Manifest:
     disagree by more than `most_disagreement` nats is like none of the development tracks; nor is
     one whose probabilities have an entropy of more than `most_entropy` nats, where that is known: a
     single network has nobody to disagree with.
+    `baselines` are the members that are classical classifiers.
     `about` is what a person should know: dataset, protocol, scores, versions. `files` maps each
     other file, a POSIX path below the bundle, to its SHA-256.
     """
@@ -61,6 +71,16 @@ class Manifest:
     about: dict[str, Any]
     files: dict[str, str]
     most_entropy: float | None = None
+    baselines: tuple[BundledBaseline, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """Its members, for people: "2 trials and baseline svm"."""
+        names = [self.members[one.member] for one in self.baselines]
+        n = len(self.members) - len(names)
+        trials = [f"{n} trial{'s' * (n != 1)}"] if n else []
+        baselines = [f"baseline{'s' * (len(names) != 1)} {', '.join(names)}"] if names else []
+        return " and ".join([*trials, *baselines])
 
 
 @dataclass(frozen=True)

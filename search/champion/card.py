@@ -6,6 +6,7 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.0399
 from collections.abc import Mapping
 from typing import Any
 
+from chorale.search.member_words import listed
 from chorale.search.report import headline
 
 
@@ -52,8 +53,8 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
         "",
         f"Dataset {dataset['name']}: {dataset['n_tracks']} tracks of {dataset['n_groups']} groups "
         f"(fingerprint {dataset['fingerprint'][:12]}). Licence of the data: {licence}. Ensemble: "
-        f"{ensemble['kind']} of trials {', '.join(map(str, ensemble['members']))}, each trained "
-        f"once for every fold.",
+        f"{ensemble['kind']} of {listed(ensemble['members'])}; each trial was trained once for "
+        f"every fold, each baseline (a classical classifier) once on all of them.",
         "",
         "## Limits",
         "",

@@ -42,6 +42,9 @@ class Gate:
     """of one prediction: time of the processor on one thread, features included, decoding not"""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     """of the bundle"""
+    beat_baseline: bool = True
+    """a first champion is held back where the baseline that was best out of fold is better on the
+    same tracks by more than a standard error"""
 
 
 class Verdict(Enum):
@@ -86,6 +89,7 @@ def decide(
     names: tuple[str, ...],
     gate: Gate,
     *,
+    baseline: tuple[str, Proba] | None = None,
     seed: int = 0,
 ) -> Decision:
     """Decides; the same arguments give the same decision.
@@ -100,6 +104,8 @@ def decide(
         groups: (n,) what is drawn.
         names: of the classes.
         gate: the rules.
+        baseline: the name of the baseline that was best out of fold, and what it said of the
+            tracks: it was chosen without them, so it is not flattered by being the best of several.
         seed: of the draws.
 
     Raises:
@@ -113,6 +119,18 @@ def decide(
     if broken := _broken_limits(candidate, labels, names, gate):
         return Decision(Verdict.KEPT, f"the candidate is out of the question: {broken}")
     right = (candidate.proba.argmax(axis=1) == labels).astype(np.float64)
+    if champion is None and gate.beat_baseline and baseline is not None:
+        name, proba = baseline
+        check_rows(proba, labels, groups, n_dims=2)
+        behind = (proba.argmax(axis=1) == labels) - right
+        if behind.mean() > group_error(behind, groups):
+            reason = (
+                f"there is no champion yet, and this one names {right.mean():.1%} rightly where "
+                f"the baseline {name} names {right.mean() + behind.mean():.1%}; let baselines into "
+                f"the ensemble (ensemble.baselines: auto), search longer, or write "
+                f"gate.beat_baseline: false"
+            )
+            return Decision(Verdict.KEPT, reason)
     if champion is None:
         reason = f"there was no champion; this one names {right.mean():.1%} rightly"
         return Decision(Verdict.PROMOTED, reason)

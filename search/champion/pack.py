@@ -14,15 +14,16 @@ import numpy as np
 from chorale.datasets import catalog, plugins
 from chorale.datasets.atomic import write_text
 from chorale.datasets.errors import UserError
-from chorale.search import ensembles, fitted_file
-from chorale.search.base import Model
+from chorale.search import bank, ensembles, fitted_file
+from chorale.search.base import Model, Name
+from chorale.search.baseline_file import read_baseline
 from chorale.search.calibration import calibrate
-from chorale.search.champion.bundle import Bundle, Network
+from chorale.search.champion.bundle import Bundle, BundledBaseline, Network
 from chorale.search.champion.card import model_card
 from chorale.search.champion.disagreement import usual_entropy, usual_limit
 from chorale.search.champion.encoder_copy import with_encoder
 from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
-from chorale.search.combine import read_member, said_out_of_fold
+from chorale.search.combine import Member, read_member, said_out_of_fold
 from chorale.search.config import SweepConfig
 from chorale.search.finalists import Job
 from chorale.search.paths import BundlePaths
@@ -38,7 +39,7 @@ class Packed:
     truth: Truth
     report: Mapping[str, Any]
     model: Model
-    members: tuple[int, ...]
+    members: tuple[Name, ...]
     architectures: tuple[str, ...]
 
     @property
@@ -79,16 +80,8 @@ def collect(
         used = np.flatnonzero(model.weights)
         named = tuple(named[i] for i in used)
         model = replace(model, weights=model.weights[used])
-    members = tuple(name for name in named if isinstance(name, int))
-    if len(members) < len(named):
-        baselines = ", ".join(name for name in named if isinstance(name, str))
-        raise UserError(
-            f"the ensemble of study '{sweep.name}' has baselines as members ({baselines}), which a "
-            f"bundle cannot hold; make it without them: chorale ensemble {sweep.name} --baselines "
-            f"none"
-        )
-    architectures = tuple(kinds_of.get(number, "") for number in members)
-    return Packed(sweep, truth, report, model, members, architectures)
+    architectures = tuple(n if isinstance(n, str) else kinds_of.get(n, "") for n in named)
+    return Packed(sweep, truth, report, model, named, architectures)
 
 
 def pack(packed: Packed, destination: Path) -> Bundle:
@@ -105,6 +98,7 @@ def pack(packed: Packed, destination: Path) -> Bundle:
 def _fill(paths: BundlePaths, packed: Packed) -> None:
     report = packed.report
     networks, configs = _copy_networks(paths, packed)
+    baselines = _copy_baselines(paths, packed, configs)
     names = tuple(map(str, packed.members))
     fitted_file.write_model(paths.ensemble, packed.model, kind=packed.kind, members=packed.members)
     write_text(paths.card, model_card(report, licence=licence_of(packed.sweep)))
@@ -116,6 +110,7 @@ def _fill(paths: BundlePaths, packed: Packed) -> None:
         "architectures": list(packed.architectures),
         "networks": [asdict(network) for network in networks],
         "features": configs,
+        **({"baselines": [asdict(one) for one in baselines]} if baselines else {}),
         "temperature": report["calibration"]["temperature"],
         "coverage": report["conformal"]["wanted"],
         "least_proba": report["conformal"]["least_proba"],
@@ -139,6 +134,8 @@ def _copy_networks(
     """Every network, and the config of each feature set that they eat."""
     networks, configs = [], {}
     for at, number in enumerate(packed.members):
+        if isinstance(number, str):
+            continue
         for space, job in enumerate(packed.jobs(number)):
             source = packed.sweep.paths.finalist(number, fold=job.fold, seed=job.seed).weights
             folder = paths.networks / f"{number:04d}-fold-{job.fold}-seed-{job.seed}"
@@ -148,6 +145,24 @@ def _copy_networks(
                 configs[name] = with_encoder(name, card["features_config"], paths)
             networks.append(Network(folder.relative_to(paths.root).as_posix(), at, space, name))
     return networks, configs
+
+
+def _copy_baselines(
+    paths: BundlePaths, packed: Packed, configs: dict[str, dict[str, Any]]
+) -> list[BundledBaseline]:
+    """Every baseline among the members; `configs` gains the features that only they read."""
+    found = []
+    for at, name in enumerate(packed.members):
+        if not isinstance(name, str):
+            continue
+        source = packed.sweep.paths.fitted_baseline(name)
+        features, config = (one := read_baseline(source)).features, one.features_config
+        if features not in configs:
+            configs[features] = with_encoder(features, config, paths)
+        copy_file(source, paths.baseline(name))
+        place = paths.baseline(name).relative_to(paths.root).as_posix()
+        found.append(BundledBaseline(place, at, features))
+    return found
 
 
 def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
@@ -170,18 +185,25 @@ def _usual(packed: Packed) -> dict[str, float | None]:
     How much the members disagree; and, where there is a single one and so nobody to disagree, how
     unsure it is.
     """
-    split = packed.truth.split
-    members = [
-        read_member(packed.sweep.paths, split, number, packed.jobs(number), architecture=kind)
-        for number, kind in zip(packed.members, packed.architectures, strict=True)
-    ]
-    said, limit = said_out_of_fold(members, split), None
+    each = zip(packed.members, packed.architectures, strict=True)
+    members = [_member(packed, name, architecture) for name, architecture in each]
+    said, limit = said_out_of_fold(members, packed.truth.split), None
     if len(members) == 1:
         module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")
         together = module.predict(packed.model, said)
         temperature = float(packed.report["calibration"]["temperature"])
         limit = usual_entropy(calibrate(together, temperature))
     return {"most_disagreement": usual_limit(said.proba), "most_entropy": limit}
+
+
+def _member(packed: Packed, name: Name, architecture: str) -> Member:
+    paths, split = packed.sweep.paths, packed.truth.split
+    if isinstance(name, int):
+        return read_member(paths, split, name, packed.jobs(name), architecture=architecture)
+    ids = {"out_of_fold": split.development_ids, "test": split.test_ids}
+    parts = bank.read(paths.baseline(name), ids, split=split.hash)
+    said = parts["out_of_fold"].proba
+    return Member(name, said, said, parts["test"].proba, architecture)
 
 
 def licence_of(sweep: SweepConfig) -> str:

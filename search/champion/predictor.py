@@ -20,8 +20,9 @@ from chorale.lightning_models.module import GenreClassifier
 from chorale.lightning_models.predict import predict
 from chorale.search import ensembles, fitted_file
 from chorale.search.base import Floats, Model, Said, View
+from chorale.search.baseline_file import FittedBaseline, read_baseline
 from chorale.search.calibration import calibrate
-from chorale.search.champion.bundle import Bundle, Network, damaged
+from chorale.search.champion.bundle import Bundle, BundledBaseline, Network, damaged
 from chorale.search.champion.disagreement import disagreement, entropy
 from chorale.search.champion.embedding import embedding
 from chorale.search.conformal import Conformal
@@ -121,9 +122,12 @@ class Predictor:
                 raise damaged(root, f"'{network.folder}' needs features {network.features}")
             self._networks.append((network, module))
         self._spaces = sorted({network.space for network in manifest.networks})
-        wanted = {(m, s) for m in range(len(manifest.members)) for s in self._spaces}
-        if {(n.member, n.space) for n in manifest.networks} != wanted or not wanted:
+        self._baselines = {b.member: _baseline(root, b, self._ears) for b in manifest.baselines}
+        trials = set(range(len(manifest.members))) - self._baselines.keys()
+        wanted = {(m, s) for m in trials for s in self._spaces}
+        if {(n.member, n.space) for n in manifest.networks} != wanted or not manifest.members:
             raise damaged(root, "networks of its ensemble are missing")
+        self._spaces = self._spaces or [0]
         _, members, self._model = fitted_file.read_model(bundle.paths.ensemble)
         if tuple(map(str, members)) != manifest.members:
             raise damaged(root, "its ensemble combines other members")
@@ -197,9 +201,14 @@ class Predictor:
             at = self._spaces.index(network.space)
             proba[at, network.member] = found.proba
             seen[at, network.member] = found.embeddings
+        alone = []
+        for member, baseline in self._baselines.items():
+            said_rows = baseline.rows([one.T for one in heard[baseline.features]])
+            proba[:, member] = baseline.proba(said_rows)
+            alone.append(baseline.embeddings(said_rows))
         members = range(len(manifest.members))
         views = tuple(
-            View(np.full(n_tracks, space), tuple(seen[at, m] for m in members))
+            View(np.full(n_tracks, space), tuple(seen.get((at, m)) for m in members))
             for at, space in enumerate(self._spaces)
         )
         said = Said(proba.mean(axis=0), manifest.architectures, views)
@@ -207,7 +216,8 @@ class Predictor:
         sets = self._sets.sets(together)
         # within each fold's networks, as it was measured out of fold
         apart = np.mean([disagreement(one) for one in proba], axis=0)
-        vectors = embedding([seen[at, m] for at in range(len(self._spaces)) for m in members])
+        places = [(at, m) for at in range(len(self._spaces)) for m in members]
+        vectors = embedding([seen[place] for place in places if place in seen] or alone)
         strange = apart > manifest.most_disagreement
         if manifest.most_entropy is not None:
             strange |= self._unsure(proba, views) > manifest.most_entropy
@@ -228,6 +238,13 @@ class Predictor:
             alone = self._ensemble.predict(self._model, said)
             found.append(entropy(calibrate(alone, manifest.temperature)))
         return np.asarray(np.mean(found, axis=0))
+
+
+def _baseline(root: Path, one: BundledBaseline, ears: Mapping[str, _Ear]) -> FittedBaseline:
+    baseline = read_baseline(root / one.file)
+    if baseline.features not in ears:
+        raise damaged(root, f"'{one.file}' needs features {baseline.features}")
+    return baseline
 
 
 def _ear(name: str, config: dict[str, Any], root: Path) -> _Ear:

@@ -162,6 +162,12 @@ def refuse_without_twin(manifest: Manifest, configs: Mapping[str, Any]) -> None:
         for name in configs
         if name not in HEARING
     ]
+    if manifest.baselines:
+        names = ", ".join(manifest.members[one.member] for one in manifest.baselines)
+        lacking.append(
+            f"baselines {names}: they are no networks (chorale ensemble STUDY --baselines none "
+            f"makes an ensemble without them)"
+        )
     if manifest.kind not in COMBINE:
         lacking.append(
             f"ensemble '{manifest.kind}': it is computed with numpy alone (those that can be "

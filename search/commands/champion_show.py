@@ -27,8 +27,8 @@ def run(words: Sequence[str]) -> int:
         ("study", manifest.study),
         ("since", f"{reign.since_utc} ({len(reigns)} reigns until now)"),
         ("why", reign.reason),
-        ("is", f"{manifest.kind} of {len(manifest.members)} trials, {len(manifest.networks)} "
-               f"networks: {', '.join(dict.fromkeys(manifest.architectures))}"),
+        ("is", f"{manifest.kind} of {manifest.said}, {len(manifest.networks)} networks: "
+               f"{', '.join(dict.fromkeys(manifest.architectures))}"),
         ("scored", str(manifest.about["headline"])),
         ("files", f"{bundle.paths.root}: {len(manifest.files)}, and all their hashes fit"),
         ("try it", f"chorale predict FILE --bundle {bundle.paths.root}"),

@@ -51,9 +51,10 @@ def run(words: Sequence[str]) -> int:
     size_mb = sum(f.stat().st_size for f in bundle.paths.root.rglob("*") if f.is_file()) / 1e6
     manifest = bundle.manifest
     console().print(
-        f"{bundle.paths.root}: {manifest.kind} of {len(manifest.members)} trials, "
+        f"{bundle.paths.root}: {manifest.kind} of {manifest.said}, "
         f"{len(manifest.networks)} networks, {size_mb:.1f} MB, {bundle.digest[:12]}\n"
-        f"try it: chorale predict FILE --bundle {bundle.paths.root}"
+        f"try it: chorale predict FILE --bundle {bundle.paths.root}",
+        soft_wrap=True,
     )
     if "onnx" in given.options:
         graph = Path(given.options["onnx"]).expanduser()

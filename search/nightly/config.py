@@ -227,8 +227,4 @@ def _unfit(sweep: SweepConfig) -> list[str]:
             "search.warm_start: a night chooses by itself what to learn from; leave it out, and "
             "say with `earlier` from how many nights"
         )
-    if sweep.ensemble.baselines != "none":
-        found.append(
-            "ensemble.baselines: a champion cannot hold baselines; leave it out, or write none"
-        )
     return found

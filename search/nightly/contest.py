@@ -15,9 +15,12 @@ import pandas as pd
 
 from chorale.datasets import audio
 from chorale.datasets.errors import UserError
+from chorale.lightning_models.metrics import accuracy
+from chorale.search import bank
 from chorale.search.base import Proba
 from chorale.search.champion.bundle import Bundle
 from chorale.search.champion.gate import Contender, Decision, Gate, decide
+from chorale.search.classifiers import GRIDS as BASELINES
 from chorale.search.evaluate import score
 from chorale.search.headline import read_headline
 from chorale.search.paths import StudyPaths
@@ -83,7 +86,16 @@ def contest(
     rival = None
     if champion is not None:
         rival = Contender(said_of(champion, truth, theirs=theirs, paths=paths_of))
-    decision = decide(mine_said, rival, labels, groups, truth.class_names, gate, seed=seed)
+    decision = decide(
+        mine_said,
+        rival,
+        labels,
+        groups,
+        truth.class_names,
+        gate,
+        baseline=best_baseline(mine, truth),
+        seed=seed,
+    )
     return Contest(
         decision,
         score(said.test, labels, groups).as_dict(),
@@ -115,6 +127,29 @@ def said_of(
             proba[:, i] = [row[at[name]] for row in rows]
     left = 1 - proba.sum(axis=1, keepdims=True)  # what it gives to classes that are gone
     return np.asarray(proba + left / len(truth.class_names))
+
+
+def best_baseline(study: StudyPaths, truth: Truth) -> tuple[str, Proba] | None:
+    """The baseline of a study with the highest accuracy out of fold, and what it says of the test.
+
+    None where the study has none.
+
+    Raises:
+        UserError: what it said is damaged.
+    """
+    split = truth.split
+    labels = truth.labels(split.development_ids)
+    found: tuple[float, str, Proba] | None = None
+    for name in BASELINES:
+        path = study.baseline(name)
+        if not path.is_file():
+            continue
+        ids = {"out_of_fold": split.development_ids, "test": split.test_ids}
+        parts = bank.read(path, ids, split=split.hash)
+        share = accuracy(parts["out_of_fold"].proba, labels)
+        if found is None or share > found[0]:
+            found = share, name, parts["test"].proba
+    return None if found is None else found[1:]
 
 
 def _kept(champion: Bundle, truth: Truth, theirs: StudyPaths) -> Proba | None:

@@ -21,8 +21,8 @@ from chorale.search.nightly.records import Night, Records
 from chorale.search.page.page import TEMPLATES as SHARED
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLUMNS = ("date", "word", "champion", "interval", "candidate", "difference", "tracks", "trials",
-           "took", "why")  # fmt: skip
+COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "difference", "tracks",
+           "trials", "took", "why")  # fmt: skip
 """Of `trend.csv`."""
 
 

@@ -53,7 +53,8 @@ def clean_up(nightly: Nightly, records: Records, night: Night, shelf: Shelf) -> 
         features = feature_stores.prune(nightly.runs, ledger)
     finally:
         ledger.close()
-    needed = {int(one) for one in night.figures.get("members", ())}
+    members = map(str, night.figures.get("members", ()))
+    needed = {int(one) for one in members if one.isdecimal()}  # the others are baselines
     needed |= set(_best(rows, n=keep.top, objective=nightly.sweep.search.objective))
     gone.remove(_weights(study, "trials", but=needed), "weights of the search's trials")
     gone.remove(_weights(study, "finalists", but=needed), "weights of finalists")

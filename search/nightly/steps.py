@@ -16,6 +16,7 @@ from chorale.search.champion.bundle import Bundle
 from chorale.search.champion.pack import collect, pack
 from chorale.search.champion.shelf import Shelf
 from chorale.search.ledger.reader import LedgerReader
+from chorale.search.member_words import counted, parted
 from chorale.search.nightly import locked, sentinel
 from chorale.search.nightly.calendar import ONE_DAY, Schedule, due
 from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Snapshot
@@ -171,9 +172,10 @@ class Steps:
         chosen = numbered[: self.nightly.ballot.earlier]
         origin: Origin | None = None
         if champion is not None:
-            study, first = champion.manifest.study, champion.manifest.members[0]
+            study = champion.manifest.study
             chosen += [one for one in numbered if one[1] == study and one not in chosen]
-            origin = origin_of(int(first), study, numbered) if first.isdecimal() else None
+            trials, _ = parted(champion.manifest.members)
+            origin = origin_of(int(trials[0]), study, numbered) if trials else None
         return Teachers(tuple(chosen), origin)
 
     def _sentinel(
@@ -219,14 +221,14 @@ class Steps:
         if truth is None:
             raise UserError(f"study '{sweep.name}' lacks '{sweep.paths.truth_json}'; bring it back")
         kinds: dict[int, str] = {}
-        for member in found["ensemble"]["members"]:
+        for member in parted(found["ensemble"]["members"])[0]:
             origin = origin_of(int(member), sweep.name, teachers.nights)
             if origin is not None:
                 row = ledger.rows(origin.study, STAGE).get(str(origin.number))
                 kinds[int(member)] = "" if row is None else str(row.facts.get("architecture", ""))
         packed = collect(sweep, truth, found, kinds)
         bundle = pack(packed, self.records.night(record.date).bundle.root)
-        self.progress.stage("candidate", f"{packed.kind} of {len(packed.members)} trials")
+        self.progress.stage("candidate", f"{packed.kind} of {counted(packed.members)}")
         return bundle
 
     def _looks(self, ledger: LedgerReader, record: Night, tonight: Tonight) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from chorale.search.charts.trend import NightMark
+from chorale.search.member_words import listed
 from chorale.search.nightly.records import Night
 from chorale.search.page.numbers import DASH, interval, pct, points
 from chorale.search.progress import duration
@@ -60,6 +61,7 @@ def row(night: Night, link: str) -> dict[str, str]:
         "champion": pct(None if scores is None else scores["accuracy"]),
         "interval": DASH if scores is None else interval(scores["ci95"]),
         "candidate": pct(None if candidate is None else candidate["accuracy"]),
+        "is": listed(figures["members"]) if "members" in figures else DASH,
         "difference": DASH if difference is None else points(difference),
         "tracks": str(figures.get("n_tracks", DASH)),
         "trials": DASH if trials is None else str(sum(trials.values())),
@@ -128,14 +130,13 @@ def sections(night: Night) -> list[tuple[str, list[tuple[str, str]]]]:
                 ],
             )
         )
-        members = [str(one) for one in figures["members"]]
         p_value = figures["p_value"]
         needed = figures["n_tracks_needed"]
         found.append(
             (
                 "The candidate",
                 [
-                    ("ensemble", f"{figures['kind']} of trials {', '.join(members)}"),
+                    ("ensemble", f"{figures['kind']} of {listed(figures['members'])}"),
                     ("the search believed", pct(figures["validation"])),
                     ("a prediction takes", _latency(figures)),
                     ("size", f"{figures['size_mb']:.1f} MB"),

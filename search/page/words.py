@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chorale.search.gather.data import Gathered
+from chorale.search.member_words import BEST_BASELINE
 from chorale.search.page.numbers import DASH, hours, points
 from chorale.search.progress import duration
 
@@ -60,6 +61,9 @@ def notes(g: Gathered) -> list[str]:
             f"This test set has been looked at {looks} times. Who chose anything between two looks "
             f"has fitted a little on it, and its figures flatter a little."
         )
+    if (made := found.get("baselines_made")) is not None:
+        read = f"Baselines read the feature set {made['features']} ({made['why']})"
+        said.append("; ".join([read, *made["left_out"]]) + ".")
     if (rival := _better_baseline(found)) is not None:
         said.append(
             f"The baseline {rival} does at least as well on the same test tracks: here the search "
@@ -112,7 +116,9 @@ def _better_baseline(found: Facts) -> str | None:
     """The best baseline, where the chosen ensemble does not beat it."""
     rivals = {name: one["test"]["accuracy"] for name, one in found["baselines"].items()}
     best: str | None = max(rivals, key=lambda name: rivals[name], default=None)
-    if best is None or rivals[best] < found["ensemble"]["test"]["accuracy"]:
+    if best is None or found["ensemble"]["kind"] == BEST_BASELINE:
+        return None
+    if rivals[best] < found["ensemble"]["test"]["accuracy"]:
         return None
     return best
 

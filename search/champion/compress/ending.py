@@ -149,7 +149,7 @@ class Ending:
             test,
             latency.of_bundle(scratch / name),
             _size_mb(scratch / name),
-            f"{n} networks of {len(packed.members)} trial{'s' * (len(packed.members) > 1)}",
+            f"{n} networks of {bundle.manifest.said}",
         )
         self._tell(found)
         return found

@@ -162,7 +162,14 @@ def _teacher(wanted: Wanted, prepared: Prepared, paths: StudyPaths, progress: Pr
     if kept is not None:
         return kept
     packed = wanted.packed
-    jobs: list[list[Job]] = [packed.jobs(number) for number in packed.members]
+    trials = [number for number in packed.members if isinstance(number, int)]
+    if not trials:
+        raise UserError(
+            f"the answer of study '{packed.sweep.name}' is a baseline ({packed.members[0]}), from "
+            f"which no student learns; make an ensemble of its trials: chorale ensemble "
+            f"{packed.sweep.name} --baselines none"
+        )
+    jobs: list[list[Job]] = [packed.jobs(number) for number in trials]
     teacher = teach(
         packed.sweep.paths, prepared, jobs, tell=lambda said: progress.stage("teacher", said)
     )

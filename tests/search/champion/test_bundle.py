@@ -24,6 +24,7 @@ from chorale.search.champion.shelf import Shelf
 from chorale.search.cli import main
 from chorale.search.combine import fit, read_member
 from chorale.search.finalists import Job
+from chorale.search.headline import read_headline
 from chorale.search.paths import Runs
 from chorale.search.report import read
 from chorale.search.truth import read_truth
@@ -47,7 +48,7 @@ space:
 train: {{crop_s: 0.4, batch_size: 16}}
 budget: {{trials: 4, max_epochs: 4}}
 finalists: {{configs: 2, folds: 2}}
-ensemble: {{kind: fusion}}
+ensemble: {{kind: fusion, baselines: none}}
 runs: {root / "runs"}
 """
     )
@@ -91,6 +92,44 @@ def test_a_bundle_says_of_the_test_tracks_what_the_study_said(
     found = np.stack([predictor.of_file(corpus / f"{t}").proba for t in truth.split.test_ids])
     assert len(members) == 2
     assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance"), [("best_baseline", 1e-6), ("soft_vote", 1e-4), ("fusion", 1e-4)]
+)
+def test_a_bundle_that_holds_baselines_says_what_the_study_said(
+    study: Path,
+    corpus: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    tolerance: float,
+) -> None:
+    runs = shutil.copytree(study, tmp_path / "runs")
+    words = ["--kinds", kind, "--kind", kind, "--baselines", "auto"]
+    assert main(["ensemble", "s", *words, "--runs", str(runs)]) == 0
+    to = tmp_path / "bundle"
+    capsys.readouterr()
+    assert main(["export", "s", "--runs", str(runs), "--to", str(to)]) == 0
+    paths = Runs(runs).study("s")
+    truth = read_truth(paths)
+    assert truth is not None
+    headline = read_headline(paths, truth)
+    assert headline is not None
+    shutil.rmtree(runs)
+    predictor = Predictor(Bundle.open(to))
+    names = [one for one in predictor.bundle.manifest.members if not one.isdecimal()]
+    assert names
+    assert f"baseline{'s' * (len(names) > 1)} {', '.join(names)}" in capsys.readouterr().out
+    assert all(name in (to / "README.md").read_text() for name in names)
+    guesses = [predictor.of_file(corpus / f"{track}") for track in truth.split.test_ids]
+    found = np.stack([guess.proba for guess in guesses])
+    assert np.abs(found - headline.calibrated_test).max() < tolerance
+    lengths = [np.linalg.norm(guess.embedding) for guess in guesses]
+    np.testing.assert_allclose(lengths, 1, rtol=1e-5)
+    (other, *_) = truth.split.development_ids
+    alike = guesses[0].embedding @ predictor.of_file(corpus / other).embedding
+    assert alike < 0.9999, "what is different has another embedding"
 
 
 def test_a_bundle_outlives_its_study(study: Path, bundle: Path, tmp_path: Path) -> None:

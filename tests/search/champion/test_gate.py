@@ -55,6 +55,43 @@ def test_the_first_night_has_no_champion_to_beat() -> None:
     assert found.verdict is Verdict.PROMOTED
 
 
+def test_a_first_champion_is_held_back_where_a_baseline_is_better() -> None:
+    labels, groups = tracks(20, 4)
+    rng = np.random.default_rng(0)
+    right = rng.random(80) < 0.75
+    forest = "random_forest", said(labels, right)
+    worse = Contender(said(labels, right & (rng.random(80) < 0.8)))
+    found = decide(worse, None, labels, groups, NAMES, Gate(), baseline=forest)
+    assert found.verdict is Verdict.KEPT
+    assert f"the baseline random_forest names {right.mean():.1%}" in found.reason
+    assert "gate.beat_baseline: false" in found.reason
+    anyhow = Gate(beat_baseline=False)
+    found = decide(worse, None, labels, groups, NAMES, anyhow, baseline=forest)
+    assert found.verdict is Verdict.PROMOTED
+
+
+@pytest.mark.parametrize("n_behind", [0, 1])
+def test_a_baseline_that_is_no_better_than_chance_has_it_holds_nobody_back(n_behind: int) -> None:
+    labels, groups = tracks(20, 4)
+    right = np.arange(80) % 3 > 0
+    theirs = right.copy()
+    theirs[np.flatnonzero(~right)[:n_behind]] = True
+    mine, svm = Contender(said(labels, right)), ("svm", said(labels, theirs))
+    found = decide(mine, None, labels, groups, NAMES, Gate(), baseline=svm)
+    assert found.verdict is Verdict.PROMOTED
+
+
+def test_who_beats_the_champion_need_not_beat_a_baseline() -> None:
+    labels, groups = tracks(40, 5)
+    rng = np.random.default_rng(0)
+    champion = rng.random(200) < 0.5
+    candidate = champion | (rng.random(200) < 0.5)
+    svm = "svm", said(labels, np.full(200, True))
+    both = Contender(said(labels, candidate)), Contender(said(labels, champion))
+    found = decide(*both, labels, groups, NAMES, Gate(), baseline=svm)
+    assert found.verdict is Verdict.PROMOTED
+
+
 def test_a_gain_that_few_tracks_cannot_tell_asks_for_more() -> None:
     labels, groups = tracks(10, 4)
     champion = np.arange(40) % 2 == 0

@@ -1,0 +1,110 @@
+"""What the baselines cost: on the demo's corpus, and on a table of 4,000 rows x 120 columns.
+
+    python tests/benchmarks/bench_baselines.py [--processes 1,2] [--limit SECONDS] [--demo FOLDER]
+
+Seconds of wall time and of all processes' CPUs, for each number of processes; that all of them say
+the same is checked. The demo's corpus is composed, and its features are made, in FOLDER, where it
+is kept; without one only the table is measured. CPU seconds of children are counted when these end.
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from chorale.cluster.maps import process_map
+from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.split import Split
+from chorale.search.baselines import Baselines, choose_features, run_baselines
+from chorale.search.prepare import prepare
+from chorale.search.progress import Progress
+from chorale.search.resolve import resolve_file
+
+N_ROWS, N_COLUMNS, N_CLASSES, N_FOLDS = 4_000, 120, 8, 4
+
+Data = tuple[dict[str, FeatureStore], np.ndarray, Split]
+
+
+def made_up_table(folder: Path) -> Data:
+    """Rows in groups of ten whose class is in the mean of every column; a fifth is for the test."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(N_CLASSES, size=N_ROWS)
+    rows = rng.normal(size=(N_ROWS, N_COLUMNS))
+    rows += 0.35 * rng.normal(size=(N_CLASSES, N_COLUMNS))[labels]
+    names = [f"t{i}" for i in range(N_ROWS)]
+    (folder / "tracks.json").write_text(json.dumps({"track_ids": names, "contents": names}))
+    manifest = {"format": 2, "feature": "table", "recipe_key": "", "frame_rate_hz": 0.0,
+                "n_bins": N_COLUMNS, "n_channels": 1}  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    np.save(folder / "frames.npy", rows.astype(np.float32))
+    np.save(folder / "offsets.npy", np.arange(N_ROWS + 1))
+    side = np.arange(N_ROWS) // 10 % (N_FOLDS + 1)
+    test = tuple(name for name, at in zip(names, side, strict=True) if at == 0)
+    folds = {name: int(at) - 1 for name, at in zip(names, side, strict=True) if at}
+    split = Split(test, folds, "made up", N_FOLDS, 0)
+    return {"table": FeatureStore.open(folder)}, labels, split
+
+
+def demo(folder: Path) -> Data:
+    """The features of the demo sweep."""
+    dataset = {"name": "synthetic", "root": str(folder / "synthetic")}
+    resolved = resolve_file("demo", {"runs": str(folder / "runs"), "dataset": dataset})
+    with process_map(2) as run:
+        prepared = prepare(resolved, Progress(Console()), run)
+    stores = {name: FeatureStore.open(path) for name, path in prepared.stores.items()}
+    return stores, prepared.labels, prepared.split
+
+
+def cpu_s() -> float:
+    """Of this process, and of those that it started and that have ended."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
+
+
+def measured(data: Data, *, n_processes: int, limit_s: float) -> tuple[Baselines, float, float]:
+    """The baselines, seconds of wall time, and CPU seconds."""
+    stores, labels, split = data
+    began, cpu_before_s = time.perf_counter(), cpu_s()
+    with process_map(n_processes) as run:
+        name, _ = choose_features(stores, labels=labels, split=split, run=run)
+        made = run_baselines(stores[name], labels=labels, split=split, run=run, limit_s=limit_s)
+    return made, time.perf_counter() - began, cpu_s() - cpu_before_s
+
+
+def bench() -> None:
+    """Prints a table for each corpus."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--processes", default="1,2")
+    words.add_argument("--limit", type=float, default=np.inf)
+    words.add_argument("--demo", type=Path)
+    given = words.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = {"table": made_up_table(Path(folder))}
+        if given.demo is not None:
+            corpora["demo"] = demo(given.demo)
+        table = Table(title=f"baselines, limit {given.limit:g} s")
+        for column in ("corpus", "processes", "wall, s", "CPU, s", "fits, s", "left out"):
+            table.add_column(column, justify="right")
+        for corpus, data in corpora.items():
+            first: Baselines | None = None
+            for n in map(int, given.processes.split(",")):
+                made, wall_s, took_cpu_s = measured(data, n_processes=n, limit_s=given.limit)
+                left_out = "; ".join(made.left_out) or "nothing"
+                figures = (f"{wall_s:.1f}", f"{took_cpu_s:.1f}", f"{made.spent_s:.1f}")
+                table.add_row(corpus, str(n), *figures, left_out)
+                first = first or made
+                if made.left_out == first.left_out:
+                    for one, other in zip(made.made, first.made, strict=True):
+                        np.testing.assert_array_equal(one.oof_proba, other.oof_proba)
+                        np.testing.assert_array_equal(one.test_proba, other.test_proba)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    bench()

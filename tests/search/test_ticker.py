@@ -1,0 +1,83 @@
+"""A silent stage is told of, and one that talks is left alone."""
+
+import io
+import threading
+
+import pytest
+from rich.console import Console
+
+from chorale.search.follow import Follower
+from chorale.search.listener import Started
+from chorale.search.progress import Progress, TrialsDisplay
+from chorale.search.ticker import Ticker
+
+
+def make_console(*, terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=120, force_terminal=terminal, color_system=None)
+
+
+def said_by(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_silent_stage_is_told_of_again_and_again(terminal: bool) -> None:
+    console, twice = make_console(terminal=terminal), threading.Semaphore(0)
+    told = Ticker(console, max_silence_s=0.01)
+
+    def beat() -> None:
+        console.print("still at it")
+        twice.release()
+
+    with told, told.beating(beat):
+        assert twice.acquire(timeout=60)
+        assert twice.acquire(timeout=60)
+    assert said_by(console).count("still at it") >= 2
+
+
+def test_whatever_is_printed_counts_as_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("chorale.search.ticker.time.perf_counter", lambda: now[0])
+    console = make_console()
+    told = Ticker(console, max_silence_s=3600)
+    with told:
+        now[0] = 3000.0
+        assert told._left_s() == pytest.approx(700.0)
+        console.print("a line")
+        assert told._left_s() == 3600.0
+
+
+def test_the_innermost_stage_is_named_with_how_far_it_is() -> None:
+    console = make_console()
+    progress = Progress(console)
+    with progress.doing("features"), progress.doing("mel") as tell:
+        tell("40%")
+        progress._ticker._beats[-1]()
+        assert "mel: 40%, 0 s so far" in said_by(console)
+    with progress.doing("baselines"):
+        progress._ticker._beats[-1]()
+    assert "baselines: 0 s so far" in said_by(console)
+    assert progress._ticker._beats == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_trials_that_take_long_are_told_of(terminal: bool) -> None:
+    console = make_console(terminal=terminal)
+    with TrialsDisplay(console, "trial", 4, objective="accuracy") as display:
+        display.started(Started(1, "trial 1", "cnn", {}))
+        before = len(said_by(console))
+        display.beat()
+        assert "0 of 4, 1 running" in said_by(console)[before:]
+
+
+def test_who_follows_a_log_sees_how_far_it_is_and_no_empty_line() -> None:
+    log = make_console()
+    with TrialsDisplay(log, "trial", 4, objective="accuracy") as display:
+        display.started(Started(1, "trial 1", "cnn", {}))
+        display.beat()
+    there = make_console(terminal=True)
+    with Follower(there) as follow:
+        follow(said_by(log))
+    assert "trials 0 of 4, 1 running" in said_by(there)
+    assert "\n\n" not in said_by(there)
