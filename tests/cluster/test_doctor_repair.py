@@ -1,4 +1,4 @@
-"""The doctor's advice is followed, in an environment that is really broken: packages are fetched."""
+"""The advice of the doctor is followed, in an environment that is really broken, from the index."""
 
 import json
 import shlex
