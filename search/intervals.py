@@ -31,6 +31,11 @@ USUAL_ICC = 0.3
 it: as an intraclass correlation. Measured on speakers and artists it was 0 to 0.3."""
 
 
+WORTH = 4
+"""So many more groups would tell as much of how groups differ: with fewer than ten groups intervals
+without it covered 0.98 and more, and were up to a third wider."""
+
+
 def of_share(values: Floats, groups: Groups) -> Interval:
     """Of the mean of `values` (n,) that are 0 or 1.
 
@@ -101,8 +106,8 @@ def _effective(off: Floats, sizes: Floats, *, variance: float, telling: int) -> 
 
     The design effect (variance of the mean over that of independent tracks) is not known well
     where few groups hold anything that tells, so there it is drawn towards that of `USUAL_ICC`, by
-    1 / sqrt(1 + `telling`): the weight at which all cells of the simulation were covered. That
-    knowledge counts as one more group for the degrees of freedom.
+    1 / sqrt(1 + `telling`): the weight at which all cells of the simulation were covered. For the
+    degrees of freedom that knowledge is worth `WORTH` groups.
 
     Args:
         off: (n_groups,) by how much the sum of each group is off what its size would give.
@@ -119,7 +124,7 @@ def _effective(off: Floats, sizes: Floats, *, variance: float, telling: int) -> 
     weight = 1 / np.sqrt(1 + telling)
     design = max(seen, weight * usual + (1 - weight) * seen)
     n_like = n**2 / float(np.sum(sizes**2))  # so many groups of equal size
-    few = stdtrit(max(1.0, n - 1), 1 - TAIL) / stdtrit(n_like, 1 - TAIL)
+    few = stdtrit(max(1.0, n - 1), 1 - TAIL) / stdtrit(n_like + WORTH, 1 - TAIL)
     return float(n / design * min(1.0, few**2))
 
 
