@@ -37,7 +37,7 @@ N_PREDICTIONS = 7
 """So often a track is predicted to say how long that takes."""
 
 
-MEASURED = ("latency_ms", "peak_bytes", "device_bytes", "gpus")
+MEASURED = ("calibrated_log_loss", "latency_ms", "peak_bytes", "device_bytes", "gpus")
 """Facts of a run that not every run has."""
 
 
@@ -109,7 +109,9 @@ class TrialResult:
     the accuracy of each class, None where no validation row has it. `train_s` is time inside
     training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
     that of one track's prediction, where it was asked for, or of a clip's, where that is limited.
-    `resumed_after` says how many epochs an earlier, broken-off run of the same trial had done.
+    `calibrated_log_loss` is that of `valid_proba` at its best temperature, in nats, which finalists
+    are chosen by, too. `resumed_after` says how many epochs an earlier, broken-off run of the same
+    trial had done.
     `left_out` says what nothing depends on and was not written for want of room. `peak_bytes` is
     the most memory that was held: of a GPU of `device_bytes`, or, where that is None, resident in
     the whole process. `gpus` is what the run took of them, where that was chosen for it.
@@ -124,6 +126,7 @@ class TrialResult:
     valid_proba: np.ndarray
     per_class: Mapping[str, float | None] = field(default_factory=dict)
     resumed_after: int = 0
+    calibrated_log_loss: float | None = None
     latency_ms: float | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None
@@ -186,6 +189,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
     from chorale.lightning_models import checkpoint
     from chorale.lightning_models.fit import predict, train
     from chorale.lightning_models.train_config import TrainConfig
+    from chorale.search.calibration import calibrated_log_loss
     from chorale.search.space import load_architecture
 
     paths = TrialPaths(Path(plan.folder))
@@ -243,6 +247,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         wall_s=time.perf_counter() - started,
         valid_proba=trained.proba,
         resumed_after=trained.resumed_after,
+        calibrated_log_loss=calibrated_log_loss(trained.proba, data.labels[data.valid_rows]),
         latency_ms=_latency_ms(trained.module, data) if measure_latency else timed_ms,
         valid_embeddings=valid_embeddings,
         extra_proba=extra_proba,

@@ -46,6 +46,7 @@ class World:
 WORLDS = {
     "typical": World(),
     "own errors": World(configuration=(0.45, 0.7), seed=(0.2, 0.5)),
+    "folds alike": World(fold=(0.0, 0.0)),
     "2 classes": World(n_classes=2, signal=1.2),
     "30 classes": World(n_classes=30, signal=2.6, n_groups=30),
     "accuracy 0.98": World(n_classes=10, signal=4.0),

@@ -51,6 +51,18 @@ def test_no_two_finalists_have_the_same_parameters() -> None:
     assert choose(rows, n=2, objective="accuracy") == [0, 2]
 
 
+def test_of_equal_accuracies_the_lower_calibrated_loss_goes_first() -> None:
+    rows = _rows(_row(0, 0.9, "a"), _row(1, 0.9, "a"), _row(2, 0.85, "a"), _row(3, 0.5, "a"))
+    for number, loss in enumerate((0.9, 0.5, 0.4, 1.5)):
+        params = {"architecture": "a", "number": number}
+        rows[str(number)].facts.update({"calibrated_log_loss": loss, "params": params})
+    # places 0 + 2, 0 + 1, 2 + 0, 3 + 3: of equal sums the higher accuracy
+    assert choose(rows, n=1, objective="accuracy") == [1]
+    assert choose(rows, n=3, objective="accuracy") == [1, 0, 2]
+    del rows["3"].facts["calibrated_log_loss"]  # a trial of an older version: accuracy alone
+    assert choose(rows, n=1, objective="accuracy") == [0]
+
+
 def test_only_finished_trials_are_chosen() -> None:
     rows = _rows(_row(0, 0.9, "cnn", state="PRUNED"), _row(1, 0.2, "cnn"))
     assert choose(rows, n=5, objective="accuracy") == [1]
