@@ -29,6 +29,7 @@ from chorale.search.space import Candidate, SearchSpace
 from chorale.search.store import Ledger, Row
 from chorale.search.trial import TrialPlan, TrialResult, forget_state
 from chorale.search.verdict import (
+    DIVERGED_KIND,
     TOO_SLOW,
     facts_of,
     keep_traceback,
@@ -111,7 +112,7 @@ class StudyTrials:
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             second = None if row is None else second_value(row, study.search.second)
-            self._proposals.restore(trial, second, too_slow=_too_slow(row))
+            self._proposals.restore(trial, second, **_hopeless(row))
         self._n_made = len(self._frozen())
 
     @property
@@ -226,7 +227,7 @@ class StudyTrials:
         row = row_of(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, STAGE, row)
         ended = self._end(running.trial, row)
-        self._proposals.end(ended, second_value(row, search.second), too_slow=_too_slow(row))
+        self._proposals.end(ended, second_value(row, search.second), **_hopeless(row))
         self._watch(trial_id, row, result)
         self._listener.ended(trial_id, row)
 
@@ -284,8 +285,14 @@ class StudyTrials:
         return self._optuna.get_trials(deepcopy=False)
 
 
-def _too_slow(row: Row | None) -> bool:
-    return row is not None and row.state == "FAIL" and row.reason.startswith(TOO_SLOW)
+def _hopeless(row: Row | None) -> dict[str, bool]:
+    """Whether a trial failed for what was proposed, and in which way."""
+    if row is None or row.state != "FAIL":
+        return {}
+    return {
+        "too_slow": row.reason.startswith(TOO_SLOW),
+        "diverged": row.facts.get("failure") == DIVERGED_KIND,
+    }
 
 
 def _open(study: Study, ledger: Ledger) -> optuna.Study:
