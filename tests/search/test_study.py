@@ -424,3 +424,43 @@ def test_tpe_keeps_away_from_where_all_trainings_diverge(ledger: Ledger, seed: i
     rows = ledger.rows("s", STAGE)
     last = [rows[str(number)].state == "FAIL" for number in range(24, 60)]
     assert sum(last) <= 16
+
+
+def test_a_search_ends_where_nothing_can_become_better(ledger: Ledger) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        return _result(1.0 if spec.trial_id in (1, 4) else 0.9)
+
+    changes: dict[str, Any] = {
+        "search": Search(sampler="random", pruner="none"),
+        "budget": Budget(trials=8, max_epochs=8),
+        "n_enough": 2,
+    }
+    trials = _run(_study(**changes), ledger, work)
+    assert len(ledger.rows("s", STAGE)) == 5
+    said = "2 trials without a fault on the validation tracks: none can be better"
+    assert trials.ended_by() == said
+    assert StudyTrials(_study(**changes), ledger, SILENT).ended_by() == said
+    two = Search(sampler="random", pruner="none", second="n_parameters")
+    again = StudyTrials(_study(**{**changes, "search": two}), ledger, SILENT)
+    assert again.ended_by() is None  # another objective may still become better
+
+
+def test_known_good_points_are_tried_though_others_are_without_a_fault(ledger: Ledger) -> None:
+    study = _study(search=Search(sampler="random", pruner="none"), n_enough=1)
+    _run(study, ledger, lambda spec, report: _result(1.0))
+    assert len(ledger.rows("s", STAGE)) == 3  # half of the budget are defaults
+
+
+@pytest.mark.parametrize(("steps", "n_pruned"), [(2, 0), (100, 5)])
+def test_a_training_of_few_steps_is_not_pruned(ledger: Ledger, steps: int, n_pruned: int) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        value = 0.9 - 0.1 * spec.trial_id
+        for epoch in range(1, 9):
+            if report(epoch, {"accuracy": value}) is Decision.STOP:
+                break
+        return _result(value)
+
+    trials = _run(_study(steps_per_epoch=lambda plan: steps), ledger, work)
+    pruned = [t for t in _states(ledger) if t == TrialState.PRUNED]
+    assert len(pruned) == n_pruned
+    assert len(trials.too_young) == 5 - n_pruned
