@@ -6,6 +6,7 @@ offset, so that N tracks cost about N and not N^2; only what it proposes is comp
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.errors import UserError
 from chorale.datasets.fingerprint import HOP_S, SILENCE, Bits, fingerprints
 
 Ints = npt.NDArray[np.int64]
@@ -32,13 +34,15 @@ MAX_ERROR_SHORT = 0.03
 """The same for tracks shorter than that, where a person saying one word twice comes near."""
 MIN_SHORT = 12  # sub-fingerprints, 0.46 s of sound
 
+NUMBER_BITS = 63
+"""Of an int64 that is not negative."""
+
 _WINDOW = round(MIN_OVERLAP_S / HOP_S)
 _MAX_INDEXED = 2**23
 _MIN_KEY_BITS, _SPARE_KEY_BITS = 24, 4
 _NEIGHBOURS = 16  # entries of one bucket that each entry is paired with: linear in any corpus
 _MIN_VOTES = 2
 _OFFSETS_A_PAIR = 3
-_OFFSET_BITS, _TRACK_BITS = 21, 20
 _TOLERANCE = 2  # sub-fingerprints that the offset may be off
 
 
@@ -101,9 +105,46 @@ def matches(prints: Sequence[Bits]) -> list[tuple[int, int, _Match]]:
     return [(a, b, found[a, b]) for a, b in sorted(found)]
 
 
+@dataclass(frozen=True)
+class _Packing:
+    """How many bits of a vote's number a track takes, twice, and an offset."""
+
+    track_bits: int
+    offset_bits: int
+
+    @classmethod
+    def of(cls, prints: Sequence[Bits]) -> "_Packing":
+        """Enough for so many tracks, and for offsets as long as the longest.
+
+        Raises:
+            UserError: no integer has so many bits.
+        """
+        longest = max(map(len, prints), default=0)
+        found = cls(len(prints).bit_length(), (longest + 2 * _TOLERANCE).bit_length() + 1)
+        if 2 * found.track_bits + found.offset_bits > NUMBER_BITS:
+            raise UserError(
+                f"{len(prints):,} tracks of up to {longest * HOP_S / 3600:.1f} h are too many to "
+                f"look for the same recording in at once; cut the longest, or leave this out with "
+                f"--audit.fingerprint false"
+            )
+        return found
+
+    def pack(self, track: Ints, other: Ints, offset: Ints) -> Ints:
+        """One number each, which sort by track, other track and offset."""
+        pair = (track << self.track_bits) + other
+        return np.asarray((pair << self.offset_bits) + offset + 2 ** (self.offset_bits - 1))
+
+    def unpack(self, codes: Ints) -> tuple[Ints, Ints, Ints]:
+        """Track, other track and offset of each number."""
+        offset = (codes & (2**self.offset_bits - 1)) - 2 ** (self.offset_bits - 1)
+        pair = codes >> self.offset_bits
+        return pair >> self.track_bits, pair & (2**self.track_bits - 1), offset
+
+
 def _candidates(prints: Sequence[Bits]) -> list[tuple[int, int, int]]:
     """(a, b, offset) where b[i + offset] is often a[i]: the best few offsets of each pair."""
-    codes = _votes(*_index(prints))
+    packing = _Packing.of(prints)
+    codes = _votes(*_index(prints), packing=packing)
     # two moments that vote for nearly the same offset stand in the same bin of one of two grids
     width = 2 * _TOLERANCE
     binned = np.concatenate([codes // width, (codes + _TOLERANCE) // width])
@@ -117,13 +158,13 @@ def _candidates(prints: Sequence[Bits]) -> list[tuple[int, int, int]]:
     enough = n_votes >= _MIN_VOTES
     codes = binned[first[enough]] * width + _TOLERANCE - grid[first[enough]]
     n_votes = n_votes[enough]
-    pair, offset = codes >> _OFFSET_BITS, (codes & (2**_OFFSET_BITS - 1)) - 2 ** (_OFFSET_BITS - 1)
+    pair = codes >> packing.offset_bits
     order = np.lexsort((-n_votes, pair))
-    pair, offset = pair[order], offset[order]
+    pair, codes = pair[order], codes[order]
     rank = np.arange(len(pair)) - np.searchsorted(pair, pair)
     best = rank < _OFFSETS_A_PAIR
-    a, b = pair[best] >> _TRACK_BITS, pair[best] & (2**_TRACK_BITS - 1)
-    return list(zip(a.tolist(), b.tolist(), offset[best].tolist(), strict=True))
+    a, b, offset = packing.unpack(codes[best])
+    return list(zip(a.tolist(), b.tolist(), offset.tolist(), strict=True))
 
 
 def _index(prints: Sequence[Bits]) -> tuple[npt.NDArray[np.uint32], Ints, Ints]:
@@ -150,14 +191,12 @@ def _index(prints: Sequence[Bits]) -> tuple[npt.NDArray[np.uint32], Ints, Ints]:
     return keys[order], track[order], at[order]
 
 
-def _votes(keys: npt.NDArray[np.uint32], track: Ints, at: Ints) -> Ints:
+def _votes(keys: npt.NDArray[np.uint32], track: Ints, at: Ints, *, packing: _Packing) -> Ints:
     """One number for each vote: track, other track and offset, packed so that they sort so."""
     codes = [np.zeros(0, np.int64)]
     for step in range(1, min(_NEIGHBOURS, len(keys) - 1) + 1):
         i = np.flatnonzero((keys[step:] == keys[:-step]) & (track[step:] != track[:-step]))
-        pair = (track[i] << _TRACK_BITS) + track[i + step]
-        offset = at[i + step] - at[i] + 2 ** (_OFFSET_BITS - 1)
-        codes.append((pair << _OFFSET_BITS) + offset)
+        codes.append(packing.pack(track[i], track[i + step], at[i + step] - at[i]))
     return np.concatenate(codes)
 
 

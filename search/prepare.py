@@ -132,7 +132,7 @@ def ungrouped(resolved: Resolved, tracks: pd.DataFrame) -> str:
 
 def _has_group(resolved: Resolved) -> bool:
     """Whether the dataset can be told what its groups are."""
-    return resolved.dataset.INFO.name == "folder"
+    return str(resolved.dataset.INFO.name) == "folder"
 
 
 def survey(

@@ -34,17 +34,32 @@ class Proposals:
         self._space.suggest(trial)
         return trial.params, trial.distributions
 
-    def restore(self, trial: FrozenTrial, second: float | None, *, too_slow: bool = False) -> None:
+    def restore(
+        self,
+        trial: FrozenTrial,
+        second: float | None,
+        *,
+        too_slow: bool = False,
+        diverged: bool = False,
+    ) -> None:
         """Takes in a trial of an earlier sitting; they come in the order of their numbers."""
-        self._study.add_trial(self._copy(trial, second, too_slow=too_slow))
+        self._study.add_trial(self._copy(trial, second, is_worst=too_slow or diverged))
 
-    def end(self, trial: FrozenTrial, second: float | None, *, too_slow: bool = False) -> None:
+    def end(
+        self,
+        trial: FrozenTrial,
+        second: float | None,
+        *,
+        too_slow: bool = False,
+        diverged: bool = False,
+    ) -> None:
         """Takes in how a trial of this sitting ended.
 
-        One that was too slow to be trained counts here as one that got nothing right, so that the
-        sampler keeps away from such; of other failures it learns nothing.
+        One that diverged, or was too slow to be trained, counts here as the worst that there is, so
+        that the sampler keeps away from such: it did fail for what was proposed. Of other failures
+        it learns nothing, and nowhere else do these count as results.
         """
-        copy = self._copy(trial, second, too_slow=too_slow)
+        copy = self._copy(trial, second, is_worst=too_slow or diverged)
         # Not `Study.tell`, which takes a pruned trial's value from nowhere but its reports.
         storage, study_id = self._study._storage, self._study._study_id
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
@@ -52,11 +67,23 @@ class Proposals:
             storage.set_trial_intermediate_value(trial_id, step, value)
         storage.set_trial_state_values(trial_id, copy.state, copy.values)
 
-    def _copy(self, trial: FrozenTrial, second: float | None, *, too_slow: bool) -> FrozenTrial:
+    def _worst(self) -> list[float] | None:
+        """The values of a trial that is the worst: nothing right, and as dear as the dearest.
+
+        None where of two objectives nothing is known of the second yet.
+        """
+        if not self._two:
+            return [0.0]
+        known = [
+            trial.values[1] for trial in self._study.get_trials(deepcopy=False) if trial.values
+        ]
+        return [0.0, max(known)] if known else None
+
+    def _copy(self, trial: FrozenTrial, second: float | None, *, is_worst: bool) -> FrozenTrial:
         state, values = trial.state, trial.values
-        if too_slow and not self._two:
-            state, values = TrialState.COMPLETE, [0.0]
-        if self._two and state in (TrialState.COMPLETE, TrialState.PRUNED):
+        if is_worst and (worst := self._worst()) is not None:
+            state, values = TrialState.COMPLETE, worst
+        elif self._two and state in (TrialState.COMPLETE, TrialState.PRUNED):
             # Optuna has no pruned trials of two objectives: they count with what they reached.
             # Both measures are ratios, so it is their logarithm that is even.
             state = TrialState.COMPLETE

@@ -18,6 +18,11 @@ HALVING = 3
 N_FIRST = 5
 """The median judges from so many finished trials on."""
 
+FEWEST_STEPS = 50
+"""A training that has made fewer optimiser steps is too young to be judged. On little data a third
+of the epochs is a few dozen steps, of which a one-cycle schedule's first half is warm-up: networks
+that learn late would be the first to go."""
+
 BRACKETS = (9, 5, 3)
 """Of 17 trials, hyperband judges so many at a ninth and a third of the epochs, at a third, never:
 the shares of its Algorithm 1 for three brackets."""

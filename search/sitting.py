@@ -26,6 +26,7 @@ from chorale.search.plan import SEARCH_FOLD, plan_finalist, plan_trial
 from chorale.search.pool import read_members
 from chorale.search.prepare import Prepared
 from chorale.search.progress import Progress, TrialsDisplay, states
+from chorale.search.pruner import FEWEST_STEPS
 from chorale.search.resolve import Resolved
 from chorale.search.sizing import Sized, learnt
 from chorale.search.space import Candidate
@@ -33,7 +34,7 @@ from chorale.search.stage import Lessons, make_meter, make_watch
 from chorale.search.store import Ledger, Row
 from chorale.search.study import Study, StudyTrials
 from chorale.search.tensorboard import HParamsWriter
-from chorale.search.trial import TrialPlan, TrialResult, run_trial
+from chorale.search.trial import TrialPlan, TrialResult, run_trial, steps_per_epoch
 from chorale.search.workers import Workers
 
 
@@ -112,6 +113,8 @@ class Sitting:
                 lambda line: self.progress.stage("search", escape(line)),
             ),
             files=self.paths.trial,
+            steps_per_epoch=steps_per_epoch,
+            n_enough=sweep.finalists.configs,
         )
         display = self._display(
             "trial", meter.n_trials, n_before=n_before, forecast_s=meter.forecast_s
@@ -125,6 +128,12 @@ class Sitting:
         self._say_left_out("the search", hparams.left_out)
         if trials.ended_by() not in (None, "budget.trials"):
             self.progress.stage("search", f"ended by {trials.ended_by()}")
+        if trials.too_young:
+            self.progress.stage(
+                "search",
+                f"{len(trials.too_young)} trials were behind and not pruned: by then they had made "
+                f"fewer than {FEWEST_STEPS} steps",
+            )
         trials.finish()
         rows = self.ledger.rows(sweep.name, study.STAGE)
         self.progress.stage("search", states(rows))
@@ -197,13 +206,14 @@ class Sitting:
         whole = {
             number: mine
             for number, mine in by_number.items()
-            if all(rows[job.key].state == "COMPLETE" for job in mine)
+            if all(job.key in rows and rows[job.key].state == "COMPLETE" for job in mine)
         }
         for number in by_number.keys() - whole.keys():
-            reason = next(rows[j.key].reason for j in by_number[number] if rows[j.key].reason)
-            self.progress.stage("finalists", f"trial {number} is left out: {reason}")
+            known = [rows[job.key].reason for job in by_number[number] if job.key in rows]
+            reason = next(filter(None, known), "nobody knows why it did not come to its end")
+            self.progress.stage("finalists", escape(f"trial {number} is left out: {reason}"))
         if not whole:
-            reasons = "; ".join(sorted({row.reason for row in rows.values()}))
+            reasons = "; ".join(sorted({row.reason for row in rows.values()} - {""})) or "unknown"
             raise UserError(f"no finalist came to its end: {reasons}; mend it and --resume")
         return whole
 

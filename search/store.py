@@ -221,11 +221,21 @@ class Ledger(LedgerReader):
         return dict(self._known[study, stage])
 
     def look(self, study: str, split: str) -> int:
-        """Counts one look at a locked test set; gives how often it has been looked at by now."""
+        """Counts one look at a locked test set; gives how often it has been looked at by now.
+
+        Tried again where the answer to a first attempt was lost, it counts once: a look is known by
+        its moment.
+        """
+        looked_utc = datetime.now(UTC).isoformat(timespec="microseconds")
+        mine = {"study": study, "split": split, "looked_utc": looked_utc}
 
         def work(c: sa.Connection) -> int:
             self._hold.guard(c)
-            c.execute(tables.looks.insert().values(study=study, split=split, looked_utc=_now()))
+            known = sa.select(tables.looks.c.id).where(
+                *(tables.looks.c[name] == value for name, value in mine.items())
+            )
+            if c.execute(known).first() is None:
+                c.execute(tables.looks.insert().values(**mine))
             query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
             return int(c.execute(query).scalar_one())
 

@@ -23,12 +23,13 @@ from chorale.search.pareto import second_value
 from chorale.search.paths import TrialPaths
 from chorale.search.patience import EnsembleWatch
 from chorale.search.proposals import Proposals
-from chorale.search.pruner import make_pruner
+from chorale.search.pruner import FEWEST_STEPS, make_pruner
 from chorale.search.retries import Retries
 from chorale.search.space import Candidate, SearchSpace
 from chorale.search.store import Ledger, Row
 from chorale.search.trial import TrialPlan, TrialResult, forget_state
 from chorale.search.verdict import (
+    DIVERGED_KIND,
     TOO_SLOW,
     facts_of,
     keep_traceback,
@@ -53,7 +54,9 @@ class Study:
     `plan` turns a candidate and its trial number into a training run; `keep` puts its predictions
     into the bank. `meter` knows the budget and what is left of it. `warm` is asked once, when the
     study is new; `watch`, where there is one, ends a search whose ensemble no longer improves.
-    `files` says where a trial's files lie, if it leaves any.
+    `files` says where a trial's files lie, if it leaves any. `steps_per_epoch` gives the optimiser
+    steps that an epoch of a plan takes; without it none is too young to be pruned. `n_enough` is
+    how many trials are wanted in the end: once so many are without a fault, none can be better.
     """
 
     name: str
@@ -65,6 +68,8 @@ class Study:
     warm: Callable[[], WarmStart] = WarmStart
     watch: EnsembleWatch | None = None
     files: Callable[[int], TrialPaths] | None = None
+    steps_per_epoch: Callable[[TrialPlan], int] | None = None
+    n_enough: int | None = None
 
     @property
     def budget(self) -> Budget:
@@ -78,6 +83,7 @@ class _Running:
     candidate: Candidate
     known: dict[int, float] = field(default_factory=dict)
     """what it reported before an interruption, by step"""
+    steps_per_epoch: int | None = None
 
 
 class StudyTrials:
@@ -99,6 +105,8 @@ class StudyTrials:
         self._running: dict[int, _Running] = {}
         self._retries = Retries()
         self._failures: list[str] | None = []
+        self.too_young: set[int] = set()
+        """trials that were not judged where others were, for they had made too few steps"""
         rows = ledger.rows(study.name, STAGE)
         self._settle(rows)
         self._again = [t.number for t in self._frozen() if t.state == TrialState.RUNNING]
@@ -106,12 +114,13 @@ class StudyTrials:
             began = {str(n): study.files(n).config_yaml for n in self._again}
             attempts.book_interrupted(ledger, study.name, STAGE, began)
         lost_s = attempts.lost_s(ledger, study.name, STAGE)
+        self._n_faultless = sum(map(self._is_faultless, rows.values()))
         study.meter.restore(rows.values(), lost_s=lost_s)
         self._proposals = Proposals(study.space, study.search, self._opening)
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             second = None if row is None else second_value(row, study.search.second)
-            self._proposals.restore(trial, second, too_slow=_too_slow(row))
+            self._proposals.restore(trial, second, **_hopeless(row))
         self._n_made = len(self._frozen())
 
     @property
@@ -137,6 +146,8 @@ class StudyTrials:
             self._running[number] = running
             self._study.meter.start(number)
             plan = self._retries.plan(number, self._plan(candidate, number))
+            if self._study.steps_per_epoch is not None:
+                running.steps_per_epoch = self._study.steps_per_epoch(plan)
             specs.append(TrialSpec(number, {"plan": plan}))
             params = running.trial.params
             self._listener.started(
@@ -168,12 +179,29 @@ class StudyTrials:
             return "the grid, all of which is tried" if self._opening.whole else "budget.trials"
         return None
 
+    @property
+    def _n_opening(self) -> int:
+        """Every known-good point is tried, whatever others reached."""
+        return min(len(self._opening.points), self._study.meter.n_trials)
+
+    def _is_faultless(self, row: Row) -> bool:
+        """Whether no trial can be better: of two objectives nobody knows."""
+        if row.state != "COMPLETE" or self._study.search.second != "none":
+            return False
+        return float(row.facts["metrics"][self._study.search.objective]) >= 1.0
+
     def _stopped_by(self) -> str | None:
         """What ends the search before all its trials are made."""
         if (limit := self._study.meter.spent_limit()) is not None:
             return limit
         if self._study.watch is not None and self._study.watch.exhausted:
             return "budget.patience"
+        enough = self._study.n_enough
+        if enough is not None and self._n_faultless >= enough and self._n_made >= self._n_opening:
+            return (
+                f"{self._n_faultless} trials without a fault on the validation tracks: none can "
+                f"be better"
+            )
         if self._failures is not None and len(self._failures) >= ALIKE:
             return f"the first {ALIKE} trials, which all failed in the same way"
         return None
@@ -193,7 +221,10 @@ class StudyTrials:
             return Decision.STOP
         # What it said before the interruption was judged then, but for the last word.
         if step >= max(running.known, default=0) and running.trial.should_prune():
-            return Decision.STOP
+            if running.steps_per_epoch is None or step * running.steps_per_epoch >= FEWEST_STEPS:
+                self.too_young.discard(trial_id)
+                return Decision.STOP
+            self.too_young.add(trial_id)
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
@@ -226,7 +257,8 @@ class StudyTrials:
         row = row_of(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, STAGE, row)
         ended = self._end(running.trial, row)
-        self._proposals.end(ended, second_value(row, search.second), too_slow=_too_slow(row))
+        self._proposals.end(ended, second_value(row, search.second), **_hopeless(row))
+        self._n_faultless += self._is_faultless(row)
         self._watch(trial_id, row, result)
         self._listener.ended(trial_id, row)
 
@@ -284,8 +316,14 @@ class StudyTrials:
         return self._optuna.get_trials(deepcopy=False)
 
 
-def _too_slow(row: Row | None) -> bool:
-    return row is not None and row.state == "FAIL" and row.reason.startswith(TOO_SLOW)
+def _hopeless(row: Row | None) -> dict[str, bool]:
+    """Whether a trial failed for what was proposed, and in which way."""
+    if row is None or row.state != "FAIL":
+        return {}
+    return {
+        "too_slow": row.reason.startswith(TOO_SLOW),
+        "diverged": row.facts.get("failure") == DIVERGED_KIND,
+    }
 
 
 def _open(study: Study, ledger: Ledger) -> optuna.Study:

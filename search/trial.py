@@ -298,6 +298,16 @@ def _cut_out(plan: TrialPlan) -> "dict[str, Tensor] | None":
     return narrow(wide, config)
 
 
+def steps_per_epoch(plan: TrialPlan) -> int:
+    """How many optimiser steps an epoch takes, as `lightning_models.batches` cuts it.
+
+    Of a table, whose tracks have several rows, it is the least.
+    """
+    n_epoch = len(plan.train_rows) * int(plan.train.get("crops_per_track", 1))
+    batch_size = max(2, min(int(plan.train["batch_size"]), n_epoch))
+    return max(1, round(n_epoch / batch_size))
+
+
 def forget_state(paths: TrialPaths) -> None:
     """Removes the state that a run left behind: it is committed, so nobody goes on with it.
 

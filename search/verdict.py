@@ -17,6 +17,9 @@ from chorale.search.store import Row
 DIVERGED = "Diverged: "
 """How the reason begins where `lightning_models.module.Diverged` ended a training."""
 
+DIVERGED_KIND = "diverged"
+"""What `failure_of` calls such a failure."""
+
 TOO_SLOW = "TooSlow: "
 """How the reason begins where `search.champion.compress.latency` refused to train a network."""
 
@@ -57,7 +60,7 @@ def verdict(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialState
 def failure_of(outcome: Outcome) -> str:
     """The kind of a failure, in one or two words; what is not finite has diverged, too."""
     if outcome.failure is None or outcome.reason.startswith(DIVERGED):
-        return "diverged"
+        return DIVERGED_KIND
     if outcome.reason.startswith(TOO_SLOW):
         return "too slow"
     return "bug" if outcome.failure is Failure.RAISED else outcome.failure.value

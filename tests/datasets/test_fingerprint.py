@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from chorale.datasets import duplicates as duplicate_finder
 from chorale.datasets.audit import audit
 from chorale.datasets.base import track_table
 from chorale.datasets.duplicates import MIN_OVERLAP_S, duplicates
+from chorale.datasets.errors import UserError
 from chorale.datasets.fingerprint import HOP_S, SILENCE, fingerprint, fingerprints
 
 RATE = 16_000
@@ -239,3 +241,27 @@ def test_a_corpus_too_large_for_the_index_is_thinned_out_alike(
     files = files_with(originals, tmp_path / "copy.flac")
     found = duplicates(heard(files, tmp_path / "c"), cache_root=tmp_path)
     assert found[["track_id", "other_id"]].to_numpy().tolist() == [["copy", "t3"]]
+
+
+def test_votes_of_more_tracks_and_longer_ones_than_20_bits_hold_stay_apart() -> None:
+    packing = duplicate_finder._Packing(track_bits=24, offset_bits=13)
+    track, other = np.array([2**20 + 3, 3]), np.array([2**23 + 1, 5])
+    offset = np.array([-(2**12), 2**12 - 1])
+    unpacked = packing.unpack(packing.pack(track, other, offset))
+    assert [part.tolist() for part in unpacked] == [
+        track.tolist(), other.tolist(), offset.tolist()
+    ]  # fmt: skip
+    many = duplicate_finder._Packing.of([np.zeros(3, np.uint32)] * (2**20 + 1))
+    assert 2**many.track_bits > 2**20 + 1
+    long = duplicate_finder._Packing.of([np.zeros(2**21, np.uint32)] * 2)
+    assert 2 ** (long.offset_bits - 1) > 2**21
+
+
+def test_more_than_a_number_can_hold_is_refused_with_what_to_type() -> None:
+    class Long:
+        def __len__(self) -> int:
+            return 2**40
+
+    prints: Any = [Long()] * 2**14
+    with pytest.raises(UserError, match=r"16,384 tracks of up to .* h .*--audit.fingerprint false"):
+        duplicate_finder._Packing.of(prints)

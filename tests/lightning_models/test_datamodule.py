@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from chorale.datasets.errors import UserError
+from chorale.lightning_models import datamodule
 from chorale.lightning_models.batches import CropSource, TrainBatches, windows
 from chorale.lightning_models.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
@@ -40,6 +41,22 @@ def test_statistics_are_those_of_the_training_frames() -> None:
     mean, std = data.statistics(center=False)
     np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-5)
+
+
+def test_statistics_of_many_frames_do_not_come_from_every_nth_track_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten tracks an artist, of which the first is always the loud one."""
+    monkeypatch.setattr(datamodule, "STATISTICS_FRAMES", 500)
+    loud = np.arange(1000) % 10 == 0
+    tracks = [np.full((5, 1), 10.0 * one, np.float32) for one in loud]
+    frames = MemoryFrames.of(tracks, frame_rate_hz=10.0)
+    rows = np.arange(1000), np.zeros(0, np.int64)
+    data = FoldData(frames, *rows, labels=np.zeros(1000, np.int64), n_classes=1)
+    mean = float(data.statistics(center=False)[0])
+    assert 0.2 < mean < 2.5  # it is 1; of every tenth track it was 10
+    again = FoldData(frames, *rows, labels=np.zeros(1000, np.int64), n_classes=1)
+    assert float(again.statistics(center=False)[0]) == mean
 
 
 @pytest.mark.parametrize("center", [False, True])

@@ -227,7 +227,8 @@ def test_an_unforeseen_error_is_told_and_carrying_goes_on(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket, "CARRY_S", 0.05)
-    real, told, fails = Bucket._snapshot, [], [False]
+    real, fails = Bucket._snapshot, [False]
+    told: list[str] = []
 
     def snapshot(self: Bucket) -> Path | None:
         if fails[0]:

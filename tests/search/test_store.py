@@ -179,3 +179,16 @@ def test_of_processes_that_start_one_study_at_the_same_moment_one_wins(
     assert [word for word in words if word == "won"] == ["won"], words
     assert all("exists already (running)" in word for word in words if word != "won"), words
     assert len(make().rows("a", "search")) == 5
+
+
+def test_a_look_whose_answer_was_lost_counts_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ledger._database.write
+
+    def answered_late(work: Callable[..., Any], **more: Any) -> Any:
+        real(work, **more)  # committed, but who asked does not hear of it
+        return real(work, **more)
+
+    monkeypatch.setattr(ledger._database, "write", answered_late)
+    assert [ledger.look("a", "s"), ledger.look("a", "s")] == [1, 2]

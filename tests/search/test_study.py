@@ -11,12 +11,13 @@ from optuna.trial import TrialState
 
 from chorale.cluster.base import Decision, End, Outcome, Report, Trials, TrialSpec
 from chorale.cluster.local import LocalRunner
+from chorale.lightning_models.module import Diverged
 from chorale.search.budget import Meter
 from chorale.search.config import Budget, Search
 from chorale.search.listener import Listeners
 from chorale.search.opening import WarmPoint
 from chorale.search.patience import EnsembleWatch
-from chorale.search.space import make_space
+from chorale.search.space import Candidate, make_space
 from chorale.search.store import Ledger
 from chorale.search.study import STAGE, Study, StudyTrials
 from chorale.search.trial import TrialResult
@@ -360,3 +361,106 @@ def test_a_point_of_an_earlier_study_is_trained_by_the_seed_that_it_had(ledger: 
     assert {n: plan.seed for n, plan in seen.items() if n} == {n: 100 + n for n in range(1, 6)}
     rows = ledger.rows("s", STAGE)
     assert [rows[str(n)].facts["seed_number"] for n in range(6)] == [31, 1, 2, 3, 4, 5]
+
+
+def _diverges_above(lr: float) -> Callable[[TrialSpec, Report], TrialResult]:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        mine = spec.payload["plan"].train["lr"]
+        if mine > lr:  # the first five must not fail in the same words
+            raise Diverged(f"diverged: loss is nan at {mine}")
+        return _result(0.5 + 0.1 * math.log10(mine / lr))
+
+    return work
+
+
+def test_the_sampler_hears_of_diverged_trials_as_the_worst_and_nobody_else_does(
+    ledger: Ledger,
+) -> None:
+    space, problems = make_space(["mlp"], ["stats57"], {}, fixed={"optimizer": "adamw"})
+    assert space is not None, problems
+
+    def plan(candidate: Candidate, number: int) -> Any:
+        return candidate
+
+    study = _study(space=space, plan=plan, search=Search(sampler="random", pruner="none"))
+    trials = _run(study, ledger, _diverges_above(1e-3))
+    again = StudyTrials(study, ledger, SILENT)
+    rows = ledger.rows("s", STAGE)
+    states = [row.state for row in rows.values()]
+    assert {"FAIL", "COMPLETE"} <= set(states)
+    assert [state.name for state in _states(ledger)] == states
+    for one in (trials, again):
+        known = one._proposals._study.trials
+        for trial, row in zip(known, rows.values(), strict=True):
+            assert trial.state == TrialState.COMPLETE
+            failed = row.state == "FAIL"
+            assert trial.value == (0.0 if failed else row.facts["metrics"]["accuracy"])
+            assert not failed or "metrics" not in row.facts
+
+
+def test_other_failures_teach_the_sampler_nothing(ledger: Ledger) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        if spec.trial_id == 1:
+            raise ValueError("a bug")
+        return _result(0.5)
+
+    trials = _run(_study(search=Search(sampler="random", pruner="none")), ledger, work)
+    known = trials._proposals._study.trials
+    assert [t.state.name for t in known[:3]] == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_tpe_keeps_away_from_where_all_trainings_diverge(ledger: Ledger, seed: int) -> None:
+    """Of 36 proposals 18 to 22 lay there when it was told nothing."""
+    space, problems = make_space(["mlp"], ["stats57"], {}, fixed={"optimizer": "adamw"})
+    assert space is not None, problems
+    study = _study(
+        space=space,
+        plan=lambda candidate, number: candidate,
+        search=Search(sampler="tpe", seed=seed, pruner="none"),
+        budget=Budget(trials=60, max_epochs=8),
+    )
+    _run(study, ledger, _diverges_above(6e-4))
+    rows = ledger.rows("s", STAGE)
+    last = [rows[str(number)].state == "FAIL" for number in range(24, 60)]
+    assert sum(last) <= 16
+
+
+def test_a_search_ends_where_nothing_can_become_better(ledger: Ledger) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        return _result(1.0 if spec.trial_id in (1, 4) else 0.9)
+
+    changes: dict[str, Any] = {
+        "search": Search(sampler="random", pruner="none"),
+        "budget": Budget(trials=8, max_epochs=8),
+        "n_enough": 2,
+    }
+    trials = _run(_study(**changes), ledger, work)
+    assert len(ledger.rows("s", STAGE)) == 5
+    said = "2 trials without a fault on the validation tracks: none can be better"
+    assert trials.ended_by() == said
+    assert StudyTrials(_study(**changes), ledger, SILENT).ended_by() == said
+    two = Search(sampler="random", pruner="none", second="n_parameters")
+    again = StudyTrials(_study(**{**changes, "search": two}), ledger, SILENT)
+    assert again.ended_by() is None  # another objective may still become better
+
+
+def test_known_good_points_are_tried_though_others_are_without_a_fault(ledger: Ledger) -> None:
+    study = _study(search=Search(sampler="random", pruner="none"), n_enough=1)
+    _run(study, ledger, lambda spec, report: _result(1.0))
+    assert len(ledger.rows("s", STAGE)) == 3  # half of the budget are defaults
+
+
+@pytest.mark.parametrize(("steps", "n_pruned"), [(2, 0), (100, 5)])
+def test_a_training_of_few_steps_is_not_pruned(ledger: Ledger, steps: int, n_pruned: int) -> None:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        value = 0.9 - 0.1 * spec.trial_id
+        for epoch in range(1, 9):
+            if report(epoch, {"accuracy": value}) is Decision.STOP:
+                break
+        return _result(value)
+
+    trials = _run(_study(steps_per_epoch=lambda plan: steps), ledger, work)
+    pruned = [t for t in _states(ledger) if t == TrialState.PRUNED]
+    assert len(pruned) == n_pruned
+    assert len(trials.too_young) == 5 - n_pruned
