@@ -78,7 +78,7 @@ def _read_svm(model: Any) -> Arrays:
         "n_vectors": model.n_support_,
         "coefficients": model.dual_coef_,
         "intercepts": model.intercept_,
-        "gamma": np.array(model._gamma),
+        "gamma": np.array([model._gamma]),
     }
 
 
@@ -109,12 +109,12 @@ def _svm(arrays: Arrays, x: Floats) -> Floats:
 
 
 def _read_knn(model: Any) -> Arrays:
-    return {"rows": model._fit_X, "labels": model._y, "k": np.array(model.n_neighbors)}
+    return {"rows": model._fit_X, "labels": model._y, "k": np.array([model.n_neighbors])}
 
 
 def _knn(arrays: Arrays, x: Floats) -> Floats:
     """The nearest rows vote, each by the inverse of its distance; one at no distance alone."""
-    rows, k = arrays["rows"], int(arrays["k"])
+    rows, k = arrays["rows"], int(arrays["k"][0])
     distances = np.sqrt(_squared_distances(x, rows))
     near = np.argpartition(distances, k - 1, axis=1)[:, :k]
     far = np.take_along_axis(distances, near, axis=1)

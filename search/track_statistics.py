@@ -29,6 +29,9 @@ N_CEPSTRA = 20
 """Spectra wider than `MAX_BINS` are read as that many cepstral coefficients: neighbouring bands say
 the same, and hundreds of columns cost minutes."""
 
+SMALL_VALUES = 50_000_000
+"""So many values of frames are read within seconds, sooner than other processes are ready."""
+
 
 @dataclass(frozen=True)
 class Description:
@@ -124,8 +127,10 @@ def statistics(store: FeatureStore, rows: Ints, *, run: ChunkMap = map) -> Float
     Args:
         store: cached features.
         rows: which tracks, in the order wanted.
-        run: the map that does it.
+        run: the map that does it, but what is soon done is done in this process.
     """
+    if int(store.lengths[rows].sum()) * store.n_bins < SMALL_VALUES:
+        run = map
     chunks = [np.asarray(chunk) for chunk in in_chunks(rows.tolist())]
     found = list(run(partial(_of_chunk, store, Description.of(store)), chunks))
     return np.concatenate(found)

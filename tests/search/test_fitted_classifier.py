@@ -1,12 +1,16 @@
 """Arrays say what scikit-learn's own classifiers say."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chorale.datasets.errors import UserError
+from chorale.search.baseline_file import FittedBaseline, read_baseline, write_baseline
 from chorale.search.classifiers import GRIDS, make
 from chorale.search.fitted_classifier import SMALLEST_PROBA, arrays_of, scores_of
+from chorale.search.track_statistics import Description
 
 PARAMS: dict[str, dict[str, Any]] = {
     "logistic_regression": {"C": 0.1},
@@ -54,3 +58,28 @@ def test_a_class_that_was_not_learnt_gets_the_lowest_score_of_the_row(name: str)
     found = scores_of(arrays_of(model), x, n_classes=4)
     assert (found[:, 1] == found.min(axis=1)).all()
     assert (found.argmax(axis=1) == model.predict(x)).mean() > 0.98
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_a_file_says_the_same_and_is_the_same_when_written_again(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tracks = [rng.normal(size=(6, 5)).astype(np.float32) + i % 3 for i in range(90)]
+    description = Description(5)
+    rows = np.stack([description.row(frames) for frames in tracks])
+    model = make(name, PARAMS[name], n_columns=rows.shape[1], seed=0)
+    arrays = arrays_of(model.fit(rows.astype(np.float64), np.arange(90) % 3))
+    one = FittedBaseline(name, "mfcc", {}, description, "thirds", 0.7, 3, arrays)
+    write_baseline(tmp_path / "a", one)
+    found = read_baseline(tmp_path / "a")
+    np.testing.assert_array_equal(found.proba(found.rows(tracks)), one.proba(rows))
+    assert (found.name, found.description, found.temperature) == (name, description, 0.7)
+    write_baseline(tmp_path / "b", found)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "svm").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"is damaged.*--baselines none"):
+        read_baseline(tmp_path / "svm")
+    with pytest.raises(UserError, match=r"is missing.*--baselines none"):
+        read_baseline(tmp_path / "none")

@@ -49,7 +49,6 @@ def test_a_night_without_a_number_of_trials_is_ended_by_the_clock(tmp_path: Path
         ({"budgte.trials": 3}, "did you mean 'budget'.*schedule, gate"),
         ({"split.by": "track"}, "split.by: nights compare on the same locked groups"),
         ({"search.warm_start": "auto"}, "search.warm_start: a night chooses by itself"),
-        ({"ensemble.baselines": "auto"}, "ensemble.baselines: a champion cannot hold baselines"),
         ({"notify.webhook": "ftp://x"}, "notify.webhook: should begin with https://"),
         ({"notify.webhook": "$NO_SUCH_HOOK"}, "variable NO_SUCH_HOOK is not set"),
     ],
