@@ -7,15 +7,13 @@ value are counted only there.
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
+    Distribution,
     FloatDistribution,
     IntDistribution,
 )
-
-from chorale.datasets.errors import UserError
 from chorale.search.space import SearchSpace
 
 MOST = 10_000
@@ -54,6 +52,8 @@ def points(space: SearchSpace, *, seed: int) -> list[Point]:
     """
     if found := problems(space):
         raise UserError("; ".join(found))
+    import numpy as np
+
     every = list(_walk(space, {}))
     order = np.random.default_rng(seed).permutation(len(every))
     return [every[i] for i in order]
@@ -68,7 +68,7 @@ def _walk(space: SearchSpace, ranges: dict[str, FloatDistribution]) -> Iterator[
 
         def pick(
             name: str,
-            distribution: BaseDistribution,
+            distribution: Distribution,
             point: Point = point,
             n_options: list[int] = n_options,
         ) -> Any:
@@ -90,7 +90,7 @@ def _walk(space: SearchSpace, ranges: dict[str, FloatDistribution]) -> Iterator[
 
 
 def _options(
-    name: str, distribution: BaseDistribution, ranges: dict[str, FloatDistribution]
+    name: str, distribution: Distribution, ranges: dict[str, FloatDistribution]
 ) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
