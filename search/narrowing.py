@@ -91,9 +91,9 @@ def _among(value: Any, choices: Sequence[Any]) -> bool:
 
 def _kept_step(declared: Distribution, low: float, high: float) -> float | None:
     """The declared step where both new bounds lie on it; else the range is continuous."""
-    step = getattr(declared, "step", None)
-    if step is None or getattr(declared, "log", False):
+    if isinstance(declared, CategoricalDistribution) or declared.step is None or declared.log:
         return None
+    step = declared.step
     start = declared.low
     on_step = all(
         math.isclose(k, round(k), abs_tol=1e-8)

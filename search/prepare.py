@@ -23,7 +23,6 @@ from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.source import Source, source_of
 from chorale.datasets.split import Split, make_split
 from chorale.search.config import SweepConfig
-from chorale.search.distributions import to_optuna
 from chorale.search.progress import Progress
 from chorale.search.resolve import Resolved
 from chorale.search.tracks import divisible_tracks
@@ -134,6 +133,8 @@ def same_recordings(
 
 def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
     """What must not change while a study goes on; its budget may."""
+    from chorale.search.distributions import to_optuna  # a check of the data does without Optuna
+
     sweep = resolved.sweep
     space = {
         owner: {name: repr(to_optuna(one)) for name, one in sorted(parameters.items())}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -13,10 +13,8 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.feature_store import FeatureStore
 from chorale.search import bank, finalists, report, study
 from chorale.search.bank import Part
-from chorale.search.baselines import Baseline, run_baselines
 from chorale.search.config import to_yaml
 from chorale.search.finalists import FinalistTrials, Finals, Job
-from chorale.search.judge import judge
 from chorale.search.listener import Listeners
 from chorale.search.paths import TrialPaths
 from chorale.search.placing import Placed
@@ -33,6 +31,9 @@ from chorale.search.study import Study, StudyTrials
 from chorale.search.tensorboard import HParamsWriter
 from chorale.search.trial import TrialPlan, TrialResult, run_trial
 from chorale.search.workers import Workers
+
+if TYPE_CHECKING:
+    from chorale.search.baselines import Baseline
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Sitting:
             members += allies
             for line in told:
                 self.progress.stage("finalists", escape(line))
+        from chorale.search.judge import judge  # which the search does not wait for
+
         baselines = self._baselines()
         judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
         for line in judged.more["cautions"]:
@@ -188,8 +191,10 @@ class Sitting:
             raise UserError(f"no finalist came to its end: {reasons}; mend it and --resume")
         return whole
 
-    def _baselines(self) -> list[Baseline]:
+    def _baselines(self) -> "list[Baseline]":
         """What needs no network: the bar that every trial should clear."""
+        from chorale.search.baselines import run_baselines  # scikit-learn is not waited for
+
         prepared, split = self.prepared, self.prepared.split
         store = FeatureStore.open(
             prepared.stores["mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))]

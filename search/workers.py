@@ -18,6 +18,7 @@ IN_PROCESS = "none"
 """The address that needs no Ray: one trial after the other in this process, for pdb."""
 
 PRELOADED = (
+    "chorale.lightning_models.lean_lightning",  # first, before anything else imports Lightning
     "chorale.search.trial",
     "chorale.lightning_models.fit",
     "chorale.datasets.feature_store",

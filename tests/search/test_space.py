@@ -5,16 +5,16 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from chorale.lightning_models.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import TrialState, create_trial
 
 from chorale.datasets import plugins
 from chorale.datasets.config import read
 from chorale.lightning_models import architectures as architecture_files
+from chorale.lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from chorale.lightning_models.train_config import TRAIN_SPACE, TrainConfig
 from chorale.search.config import Search
 from chorale.search.narrowing import contains, describe, narrow
