@@ -11,6 +11,12 @@ from urllib.parse import urlsplit
 from chorale.cluster.base import ClusterError
 from chorale.cluster.tokens import MAKE_ONE, has_token
 
+LOCAL = "local"
+"""The address that starts a private Ray."""
+
+AUTO = "auto"
+"""The address that joins the cluster of this machine, or of the Ray job that this process is."""
+
 PROBE_TIMEOUT_S = 5.0
 """How long a cluster may take to accept a connection or to answer."""
 

@@ -24,20 +24,22 @@ from ray._private.services import (
 )
 
 from chorale.cluster import tokens
-from chorale.cluster.addresses import PROBE_TIMEOUT_S, gcs_asks, is_remote, jobs_url, refuse_open
+from chorale.cluster.addresses import (
+    AUTO,
+    LOCAL,
+    PROBE_TIMEOUT_S,
+    gcs_asks,
+    is_remote,
+    jobs_url,
+    refuse_open,
+)
 from chorale.cluster.base import ClusterError, Resources
 from chorale.cluster.environment import checkout_paths, environment, threads
 from chorale.cluster.starting import interruptible, shut_down
 
-LOCAL = "local"
-"""The address that starts a private Ray."""
-
 MAX_TEMP_DIR_LENGTH = 30
 """A Unix socket's path has at most 107 characters; "/ray-xxxxxxxx" takes 13 of them, Ray's
 "/session_<time>_<pid>" 43 and "/sockets/plasma_store" 21."""
-
-AUTO = "auto"
-"""The address that joins the cluster of this machine, or of the Ray job that this process is."""
 
 TOO_BUSY = "timed out during startup"
 """What Ray says where its processes took longer than half a minute to start."""

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chorale.cluster.addresses import is_remote
+from chorale.cluster.addresses import LOCAL, is_remote
 from chorale.cluster.base import ClusterError
-from chorale.cluster.connect import LOCAL, Typed, cluster_size, connect
+from chorale.cluster.connect import Typed, cluster_size, connect
 from chorale.cluster.proxy import environment_of
 from chorale.cluster.versions import install_extra
 

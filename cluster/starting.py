@@ -27,11 +27,19 @@ def interruptible() -> Iterator[None]:
     made: list[Any] = []
 
     class Node(ray._private.node.Node):  # type: ignore[misc]
-        """Ray's own, which nobody could get at before all its processes have started."""
+        """Ray's own, which nobody could get at before all its processes have started.
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
+        One that is private starts neither an autoscaler, nor what prints workers' logs, nor an API
+        server: nobody asks them, and they take twice the processor time of all others.
+        """
+
+        def __init__(self, ray_params: Any, *args: Any, **kwargs: Any) -> None:
             made.append(self)
-            super().__init__(*args, **kwargs)
+            ray_params.no_monitor, ray_params.include_log_monitor = True, False
+            super().__init__(ray_params, *args, **kwargs)
+
+        def start_api_server(self, **_: Any) -> None:
+            """Ray starts it even where no dashboard is wanted."""
 
     def core(*args: Any, **kwargs: Any) -> Any:
         try:

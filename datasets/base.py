@@ -6,12 +6,13 @@ A dataset file turns something on disk into a track table; everything downstream
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chorale.datasets.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s")
 """One row a track. `group` is what must not stand on two sides of a split (artist, speaker,
@@ -42,7 +43,8 @@ class DatasetInfo:
     `labels` is empty where they depend on the data, `n_tracks` is None likewise. `checksums` maps a
     file name to its SHA-256, or to `sha1:` and that where nothing better was published.
     `how_to_get` says what to do where there are no `downloads`: a login, a licence to sign.
-    `features` names what it brings ready-made; a dataset without any brings audio.
+    `features` names what it brings ready-made; a dataset without any brings audio. `is_made` says
+    that Chorale makes what is not there yet.
     """
 
     name: str
@@ -57,6 +59,7 @@ class DatasetInfo:
     downloads: tuple[Download, ...] = ()
     how_to_get: str = ""
     features: tuple[str, ...] = ()
+    is_made: bool = False
 
 
 class Dataset(Protocol):
@@ -71,7 +74,7 @@ class Dataset(Protocol):
     INFO: DatasetInfo
     Config: type[Any]
 
-    def tracks(self, config: Any) -> pd.DataFrame:
+    def tracks(self, config: Any) -> "pd.DataFrame":
         """The track table of the dataset that `config` describes (see `TRACK_COLUMNS`).
 
         Raises:
@@ -92,12 +95,12 @@ class FeatureSet(Protocol):
     VERSION: int
     Config: type[Any]
 
-    def extract(self, waveform: np.ndarray, config: Any) -> np.ndarray:
+    def extract(self, waveform: "np.ndarray", config: Any) -> "np.ndarray":
         """`waveform` float32 `(n_samples,)` -> float32 `(n_bins, n_frames)` or `(n_bins,)`."""
         ...
 
 
-def track_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """Makes a track table from rows that give at least `track_id`, `label` and `group`.
 
     The rows are sorted by `track_id`, so that the same data gives the same table on every machine.
@@ -105,6 +108,8 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     Raises:
         UserError: two rows have the same `track_id`.
     """
+    import pandas as pd
+
     table = pd.DataFrame(list(rows), columns=list(TRACK_COLUMNS)).astype(
         {
             "track_id": "str",

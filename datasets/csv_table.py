@@ -11,11 +11,13 @@ import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from chorale.datasets.base import existing_folder
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>")
 """What stands for "no number" in a column of numbers; in a column of text it stands for itself."""
@@ -82,7 +84,7 @@ def read_columns(
     numbers: Sequence[str] = (),
     row_name: str | None = None,
     mend: str = MEND,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The columns `text` (str, "" where empty) and then `numbers` (float64, NaN where missing).
 
     A byte order mark, Windows line ends, other columns and any order of columns are fine.
@@ -126,7 +128,7 @@ def parse(
     n_skipped: int = 0,
     row_name: str | None = None,
     mend: str = MEND,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Columns by their places: those of `text` as str, the others as float64.
 
     Where all places from 0 on are given, a row with more cells than those is refused.
@@ -144,11 +146,13 @@ def parse(
     Raises:
         UserError: a cell is no number, or it is no CSV.
     """
+    import pandas as pd
+
     names = [places[place] for place in sorted(places)]
     numbers = [name for name in names if name not in text]
     whole = sorted(places) == list(range(len(places)))
 
-    def read(kind: str) -> pd.DataFrame:
+    def read(kind: str) -> "pd.DataFrame":
         return pd.read_csv(
             source if isinstance(source, Path) else io.BytesIO(source),
             header=None,
@@ -217,7 +221,7 @@ def refuse_missing(
 
 
 def refuse_words(
-    cells: pd.DataFrame,
+    cells: "pd.DataFrame",
     path: Path,
     *,
     dataset: str,
@@ -229,6 +233,8 @@ def refuse_words(
     Raises:
         UserError: names the first cell in each column that is none.
     """
+    import pandas as pd
+
     bad = []
     for name in cells:
         word = cells[name].notna() & pd.to_numeric(cells[name], errors="coerce").isna()

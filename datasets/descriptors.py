@@ -15,11 +15,11 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from chorale.datasets.mel_config import MelConfig
 from chorale.datasets.spectrum import (
     AMIN,
     TOP_DB,
     Floats,
-    MelConfig,
     Spectrum,
     frame_count,
     mel_filters,

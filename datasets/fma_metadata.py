@@ -6,13 +6,14 @@ and split the same tracks in the same way.
 
 import logging
 from collections.abc import Mapping
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from chorale.datasets.base import Download, track_table
 from chorale.datasets.csv_table import LOG, find_table, parse, read_header, refuse_missing
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GENRES = (
     "Blues",
@@ -63,7 +64,7 @@ COLUMNS = {
 
 def read_metadata(
     root: str, *, subset: Subset, dataset: str, log: logging.Logger = LOG
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The tracks of `subset` that have a top genre; how many have none is logged.
 
     Args:
@@ -79,6 +80,8 @@ def read_metadata(
     Raises:
         UserError: the file is not there, lacks a column, is damaged, or has no such track.
     """
+    import pandas as pd
+
     path = find_table(root, ("fma_metadata/tracks.csv", "tracks.csv"), dataset=dataset)
     upper, lower = read_header(path, dataset=dataset, n_lines=2)
     header = [f"{a}.{b}" for a, b in zip(upper, lower, strict=False)]
@@ -120,7 +123,7 @@ def read_metadata(
     ).sort_index()
 
 
-def make_tracks(metadata: pd.DataFrame, paths: Mapping[int, str] | None = None) -> pd.DataFrame:
+def make_tracks(metadata: "pd.DataFrame", paths: Mapping[int, str] | None = None) -> "pd.DataFrame":
     """The track table of the rows of `metadata`; `track_id` is the number with six digits.
 
     `paths` gives each track number its file, where there is audio.

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from chorale.datasets.base import track_table
 from chorale.datasets.csv_table import LOG
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GENRES = (
     "blues",
@@ -93,7 +94,7 @@ def make_tracks(
     dataset: str,
     never_there: Set[str] = frozenset(),
     log: logging.Logger = LOG,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The track table of the tracks that were found; how many those are is logged.
 
     Args:

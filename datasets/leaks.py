@@ -7,17 +7,14 @@ are kept together before, by `join_groups`; what is left is a leak, and stops a 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from chorale.datasets.errors import UserError, shown
-from chorale.datasets.split import Split, SplitConfig
+from chorale.datasets.split import Split
+from chorale.datasets.split_config import Kind, SplitConfig
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Kind = Literal["duplicates", "labels", "groups", "few_groups"]
-"""duplicates: one recording on two sides of the split; labels: one recording under two labels;
-groups: one group on two sides; few_groups: a class whose tracks are all of one group."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

@@ -6,13 +6,13 @@ Only where somebody gives such a file is pyarrow needed.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-from pandas.api.types import is_float_dtype, is_numeric_dtype
+from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.csv_table import refuse_words
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAGIC = b"PAR1"
 
@@ -23,12 +23,14 @@ def is_parquet(path: Path) -> bool:
         return opened.read(len(_MAGIC)) == _MAGIC
 
 
-def load(path: Path, *, dataset: str, named: Sequence[str]) -> pd.DataFrame:
+def load(path: Path, *, dataset: str, named: Sequence[str]) -> "pd.DataFrame":
     """All columns, by names that are text; a saved index is one of them where it is `named`.
 
     Raises:
         UserError: pyarrow is not installed, or the file is damaged.
     """
+    import pandas as pd
+
     try:
         table = pd.read_parquet(path, engine="pyarrow")
     except ImportError:
@@ -49,8 +51,8 @@ def load(path: Path, *, dataset: str, named: Sequence[str]) -> pd.DataFrame:
 
 
 def text_and_numbers(
-    table: pd.DataFrame, path: Path, *, text: Sequence[str], dataset: str, mend: str
-) -> pd.DataFrame:
+    table: "pd.DataFrame", path: Path, *, text: Sequence[str], dataset: str, mend: str
+) -> "pd.DataFrame":
     """The columns `text` (str, "" where missing), then all others (float64).
 
     Args:
@@ -63,9 +65,11 @@ def text_and_numbers(
     Raises:
         UserError: a column is no numbers.
     """
+    import pandas as pd
+
     words = pd.DataFrame({name: _as_text(table[name]) for name in text}, index=table.index)
     rest = table.drop(columns=list(text))
-    others = [name for name in rest if not is_numeric_dtype(rest[name].dtype)]
+    others = [name for name in rest if not pd.api.types.is_numeric_dtype(rest[name].dtype)]
     if others:
         cells = rest[others].astype("object").astype("str").where(rest[others].notna())
         refuse_words(cells, path, dataset=dataset, mend=mend)
@@ -78,6 +82,8 @@ def text_and_numbers(
 
 
 def _as_text(cells: "pd.Series[Any]") -> "pd.Series[str]":
-    if is_float_dtype(cells.dtype) and (cells.dropna() % 1 == 0).all():
+    import pandas as pd
+
+    if pd.api.types.is_float_dtype(cells.dtype) and (cells.dropna() % 1 == 0).all():
         cells = cells.astype("Int64")  # whole numbers with gaps: 3, not 3.0
     return cells.astype("object").astype("str").where(cells.notna(), "").str.strip()

@@ -28,7 +28,16 @@ def load(package: ModuleType, name: str, *, kind: str) -> ModuleType:
     Raises:
         UserError: no file has that name; the nearest one is offered.
     """
+    refuse_unknown(package, name, kind=kind)
+    return importlib.import_module(f"{package.__name__}.{name}")
+
+
+def refuse_unknown(package: ModuleType, name: str, *, kind: str) -> None:
+    """Looks whether there is a plug-in of that name, and imports nothing.
+
+    Raises:
+        UserError: there is none; the nearest one is offered.
+    """
     allowed = names(package)
     if name not in allowed:
         raise unknown(kind, name, allowed)
-    return importlib.import_module(f"{package.__name__}.{name}")

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from chorale.datasets.mel_config import MelConfig
 from chorale.datasets.spectrum import (
     Floats,
-    MelConfig,
     frame_count,
     hann,
     mel_edges_hz,

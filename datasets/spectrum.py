@@ -6,15 +6,13 @@ defaults (certified in the tests) at several times its speed and without its imp
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
-from pydantic import Field
 
-from chorale.datasets.config import config
+from chorale.datasets.mel_config import MelConfig
 
 if TYPE_CHECKING:
     from chorale.datasets import fourier
@@ -27,46 +25,6 @@ TOP_DB = 80.0  # quieter than this below the loudest is cut off
 
 _COMPILED_N_FFT = (256, 512, 1024, 2048, 4096)  # what `datasets.fourier` can transform
 _BLOCK_SAMPLES = 2**17  # 64 frames of 2048: they and their spectrum stay in a core's cache
-
-
-@config
-class MelConfig:
-    """How a waveform becomes a mel spectrogram; frames are centred, the window is Hann's."""
-
-    sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = 22_050
-    """Hz; audio at another rate is resampled to it"""
-    n_fft: Annotated[int, Field(ge=64, le=16_384)] = 2048
-    """samples of one window"""
-    hop_length: Annotated[int, Field(ge=16, le=16_384)] = 512
-    """samples from one frame to the next"""
-    n_mels: Annotated[int, Field(ge=2, le=512)] = 128
-    """mel bands"""
-    f_min: Annotated[float, Field(ge=0)] = 0.0
-    """Hz; the lower edge of the lowest band"""
-    f_max: Annotated[float, Field(gt=0)] | None = None
-    """Hz; the upper edge of the highest band; default: half the sample rate"""
-
-    def __post_init__(self) -> None:
-        if self.hop_length > self.n_fft:
-            raise ValueError(
-                f"hop_length must be at most n_fft={self.n_fft}, or samples between two windows "
-                f"are lost, but got hop_length={self.hop_length}"
-            )
-        if not self.f_min < self.top_hz <= self.sample_rate / 2:
-            raise ValueError(
-                f"f_min < f_max <= sample_rate / 2 must hold, but got f_min={self.f_min}, "
-                f"f_max={self.f_max}, sample_rate={self.sample_rate}"
-            )
-
-    @property
-    def frame_rate_hz(self) -> float:
-        """Frames a second."""
-        return self.sample_rate / self.hop_length
-
-    @property
-    def top_hz(self) -> float:
-        """The upper edge of the highest band."""
-        return self.sample_rate / 2 if self.f_max is None else self.f_max
 
 
 def mel_spectrogram(waveform: Floats, config: MelConfig) -> Floats:
@@ -113,6 +71,8 @@ def spectra(
     Frames are centred, silence surrounds the waveform, the window is Hann's. No array is larger
     than a block's, as fresh pages cost as much time here as a third of the transforms.
     """
+    import scipy.fft
+
     window = hann(n_fft)
     n_block = max(1, min(n_frames, _BLOCK_SAMPLES // n_fft))
     windowed = np.empty((n_block, n_fft), np.float32)

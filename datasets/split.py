@@ -9,13 +9,11 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from chorale.datasets.config import config
 from chorale.datasets.draw import Ints, draw_folds, draw_test
 from chorale.datasets.errors import UserError, shown
 from chorale.datasets.feasible import (
@@ -25,6 +23,7 @@ from chorale.datasets.feasible import (
     refuse_two_sides,
     refuse_untrained_classes,
 )
+from chorale.datasets.split_config import SplitConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,23 +31,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 DRAWN = "drawn"
-
-
-@config
-class SplitConfig:
-    """How tracks are divided into a locked test set and folds."""
-
-    by: Literal["group", "track"] = "group"
-    """what stays on one side: a whole group, or only a track, which claims too much wherever a
-    group has several tracks (an artist's sound is then learnt, not the genre)"""
-    test: Annotated[float, Field(ge=0.02, le=0.5)] = 0.2
-    """share of the tracks that is locked away, unless an official test set or test_groups say so"""
-    test_groups: tuple[str, ...] = ()
-    """groups that are locked away, by name"""
-    test_fold: Annotated[int, Field(ge=0)] | None = None
-    """an official fold (0, 1, ...) that is locked away; the others stay folds"""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """of the draw"""
 
 
 @dataclass(frozen=True)

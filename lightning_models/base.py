@@ -6,11 +6,12 @@ training space of `lightning_models.module`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chorale.lightning_models.distributions import Distribution
+
+if TYPE_CHECKING:
+    import torch
 
 InputShape = tuple[int, int, int]
 """(n_channels, n_bins, n_frames) of what a network is given, but for the batch: a spectrogram has
@@ -43,13 +44,13 @@ class Network(Protocol):
     the parameters that only training needs (a decoder's) and `forward` does not touch.
     """
 
-    head: torch.nn.Module
+    head: "torch.nn.Module"
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: "torch.Tensor") -> "torch.Tensor":
         """`x` (batch, n_channels, n_bins, n_frames) -> logits (batch, n_classes)."""
         ...
 
-    def embed(self, x: torch.Tensor) -> torch.Tensor:
+    def embed(self, x: "torch.Tensor") -> "torch.Tensor":
         """The vector before the last layer: `x` as for `forward` -> (batch, width)."""
         ...
 
@@ -82,7 +83,7 @@ class Architecture(Protocol):
     SPACE: Space
     DEFAULTS: tuple[Mapping[str, Any], ...]
 
-    def build(self, config: Any, input_shape: InputShape, n_classes: int) -> torch.nn.Module:
+    def build(self, config: Any, input_shape: InputShape, n_classes: int) -> "torch.nn.Module":
         """A freshly initialised `Network`.
 
         Args:

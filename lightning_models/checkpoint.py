@@ -23,7 +23,7 @@ from chorale.datasets.atomic import atomic, write_json
 from chorale.datasets.config import config, plain, read
 from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
-from chorale.lightning_models.module import GenreClassifier, classifier_class
+from chorale.lightning_models.classifier import Classifier
 from chorale.lightning_models.pretrained import NO_WEIGHTS
 from chorale.lightning_models.train_config import TrainConfig
 
@@ -44,7 +44,7 @@ class _Network:
     sha256: str
 
 
-def save(folder: Path, module: GenreClassifier, card: Mapping[str, Any]) -> None:
+def save(folder: Path, module: Classifier, card: Mapping[str, Any]) -> None:
     """Writes weights and card into `folder`; what was there stays valid until the last moment.
 
     The weights' file carries a part of its hash in its name and the card names it, so that
@@ -87,7 +87,7 @@ def save(folder: Path, module: GenreClassifier, card: Mapping[str, Any]) -> None
             other.unlink()
 
 
-def load(folder: Path) -> tuple[GenreClassifier, dict[str, Any]]:
+def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     """Reads a checkpoint back, onto the processor, ready to predict, with its card.
 
     Raises:
@@ -105,7 +105,7 @@ def load(folder: Path) -> tuple[GenreClassifier, dict[str, Any]]:
     plugin = plugins.load(architectures, known.architecture, kind="architecture")
     config = read(plugin.Config, known.config, where=f"{where}: config")
     with torch.random.fork_rng(devices=[]):
-        module = classifier_class(known.architecture)(
+        module = Classifier(
             architecture=known.architecture,
             config=_without_files(config),
             train_config=read(TrainConfig, known.train, where=f"{where}: train"),

@@ -5,21 +5,22 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from chorale.datasets import plugins
 from chorale.datasets.seeds import Purpose, generator
-from chorale.lightning_models import architectures, convolutions, dropout, optimizers, speed
+from chorale.lightning_models import architectures, dropout, optimizers, speed
 from chorale.lightning_models.augment import mixup, spec_augment
 from chorale.lightning_models.average import Average
 from chorale.lightning_models.base import InputShape
+from chorale.lightning_models.classifier import Classifier
 from chorale.lightning_models.ranks import ALONE
 from chorale.lightning_models.schedule import Plateau, lr_factor
 from chorale.lightning_models.train_config import TrainConfig
@@ -29,28 +30,18 @@ Blend = tuple[Tensor, Tensor]
 indices (batch,), or targets (batch, n_classes): shares of the classes."""
 
 
-_AS_IT_IS: AbstractContextManager[object] = nullcontext()
-"""The precision that tensors have anyway."""
-
-
 class Diverged(Exception):  # noqa: N818 - it is what happened to a trial
     """The training ran away: a loss is not finite, or huge. The text says which and when."""
 
 
-class GenreClassifier(pl.LightningModule):
-    """An architecture's network between standardisation and a loss.
-
-    It takes features as they are, of shape (batch, n_channels, n_bins, n_frames): mean and
-    deviation of the training rows are buffers, so that they are saved and loaded with its weights.
+class GenreClassifier(Classifier, pl.LightningModule):
+    """A classifier that is trained: with a loss, an optimizer and a schedule.
 
     `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
     over the training rows is 1. `average` and `plateau` exist while they are asked for.
     `n_slices`, if set before training, is in how many parts a step takes its batch; `ranks` which
     process of how many it trains in.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -78,28 +69,15 @@ class GenreClassifier(pl.LightningModule):
         Raises:
             UserError: no such architecture, or the input is too small for it.
         """
-        super().__init__()
-        self.architecture = architecture
-        self.config = config
-        self.train_config = train_config
-        self.input_shape = input_shape
-        self.n_classes = n_classes
+        super().__init__(
+            architecture=architecture,
+            config=config,
+            train_config=train_config,
+            input_shape=input_shape,
+            n_classes=n_classes,
+            statistics=statistics,
+        )
         self.seed = seed
-        n_channels, n_bins, _ = input_shape
-        size = n_channels * n_bins
-        mean, std = statistics or (torch.zeros(size), torch.ones(size))
-        self.register_buffer("mean", mean.view(n_channels, n_bins, 1).clone())
-        self.register_buffer("std", std.view(n_channels, n_bins, 1).clone())
-        plugin = plugins.load(architectures, architecture, kind="architecture")
-        network = plugin.build(config, input_shape, n_classes)
-        # convolutions are twice as fast with channels last; nothing else has four dimensions
-        self.network = network.to(memory_format=torch.channels_last)
-        convolutions.mend(self.network)
-        dropout.mend(self.network)
-        heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
-        self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
-        # a plain function: a compiled module would be a second owner of the weights
-        self._compiled: Callable[[Tensor], Tensor] | None = None
         if train_config.compile:
             self._compiled = torch.compile(self.network.forward)
         self.class_weights: Tensor | None = None
@@ -115,20 +93,6 @@ class GenreClassifier(pl.LightningModule):
     def first_epoch_that_counts(self) -> int:
         """The first epoch (counted from 1) that trains what is judged: patience waits for it."""
         return 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Features (batch, n_channels, n_bins, n_frames) -> logits (batch, n_classes), float32."""
-        return self.judge(x)[0]
-
-    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, n_channels, n_bins, n_frames) -> logits and embedding.
-
-        Both, (batch, n_classes) and (batch, width), are float32 and come from one pass.
-        """
-        with self.autocast():
-            embedding = self.network.embed((x - self.mean) / self.std)
-            logits = self.network.head(embedding)
-        return logits.float(), embedding.float()
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The loss of a batch: features (batch, n_channels, n_bins, n_frames), labels.
@@ -272,15 +236,6 @@ class GenreClassifier(pl.LightningModule):
         else:
             with self.average.shown():
                 yield
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """The precision that is fastest here (see `speed.precision`)."""
-        kind = self.device.type
-        # on a processor, dense layers alone take longer to be converted than to be multiplied
-        able = self._is_heavy or kind != "cpu"
-        if able and speed.precision(kind) == torch.bfloat16:
-            return torch.autocast(kind, dtype=torch.bfloat16)
-        return _AS_IT_IS
 
 
 def classifier_class(architecture: str) -> type[GenreClassifier]:

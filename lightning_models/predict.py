@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chorale.lightning_models.batches import AT_ONCE_BYTES, CropSource, windows
+from chorale.lightning_models.classifier import Classifier
 from chorale.lightning_models.datamodule import Rows, Tracks
-from chorale.lightning_models.module import GenreClassifier
 
 WINDOWS_AT_ONCE: Mapping[str, int] = {"cpu": 64, "cuda": 1024}
 """How many windows are judged in one pass, by kind of device; more where they are small."""
@@ -30,7 +30,7 @@ class Prediction:
     embeddings: NDArray[np.float32]
 
 
-def predict(module: GenreClassifier, data: Tracks, rows: Rows) -> Prediction:
+def predict(module: Classifier, data: Tracks, rows: Rows) -> Prediction:
     """What a trained network says of some tracks of a store, in the order of `rows`.
 
     Args:
@@ -47,7 +47,7 @@ class Questions:
     What stays the same is worked out once. The network's device and statistics must stay, too.
     """
 
-    def __init__(self, module: GenreClassifier, data: Tracks, rows: Rows) -> None:
+    def __init__(self, module: Classifier, data: Tracks, rows: Rows) -> None:
         """See `predict`."""
         n_frames = module.input_shape[2]
         settings = module.train_config

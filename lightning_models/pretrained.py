@@ -4,22 +4,22 @@ Architectures that can start from weights of others use it when they are built; 
 downloaded, because a trial must not depend on the network.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 NO_WEIGHTS = "none"
 """What the field `weights` of an architecture's config says for random weights."""
 
 
-def tensors(weights: str, known: Mapping[str, tuple[str, str]]) -> dict[str, Tensor]:
+def tensors(weights: str, known: Mapping[str, tuple[str, str]]) -> "dict[str, Tensor]":
     """The tensors of a file, by name.
 
     Args:
@@ -34,10 +34,13 @@ def tensors(weights: str, known: Mapping[str, tuple[str, str]]) -> dict[str, Ten
     path = Path(weights).expanduser()
     if weights in known:
         name, fetch = known[weights]
-        path = Path(torch.hub.get_dir()) / "checkpoints" / name
+        path = _hub() / "checkpoints" / name
         mend = f"type on a machine with internet access: {fetch}; copy the file here; or {mend}"
     if not path.is_file():
         raise UserError(f"weights='{weights}': there is no file '{path.absolute()}'; {mend}")
+    import safetensors.torch  # not before: a mistyped path does not wait for PyTorch
+    import torch
+
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path))
@@ -53,12 +56,14 @@ def tensors(weights: str, known: Mapping[str, tuple[str, str]]) -> dict[str, Ten
     ) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"weights='{weights}': '{path}' cannot be read ({why}); {mend}") from None
-    if not isinstance(read, Mapping) or not all(isinstance(v, Tensor) for v in read.values()):
+    if not isinstance(read, Mapping) or not all(isinstance(v, torch.Tensor) for v in read.values()):
         raise UserError(f"weights='{weights}': '{path}' holds no state dict; {mend}")
     return dict(read)
 
 
-def load_into(network: nn.Module, given: Mapping[str, Tensor], *, first: str, said: str) -> None:
+def load_into(
+    network: "nn.Module", given: "Mapping[str, Tensor]", *, first: str, said: str
+) -> None:
     """Puts `given` into `network`.
 
     Args:
@@ -89,7 +94,7 @@ def load_into(network: nn.Module, given: Mapping[str, Tensor], *, first: str, sa
     network.load_state_dict(fitting, strict=False)
 
 
-def to_channels(weight: Tensor, n_channels: int) -> Tensor:
+def to_channels(weight: "Tensor", n_channels: int) -> "Tensor":
     """The weights of a first convolution for as many channels as there are.
 
     A picture whose channels are all the same gives the same as it did; an alpha channel joins
@@ -104,9 +109,17 @@ def to_channels(weight: Tensor, n_channels: int) -> Tensor:
         return weight
     mean = weight.mean(dim=1, keepdim=True)
     if (n_given, n_channels) == (3, 4):
+        import torch
+
         return torch.cat([weight, mean], dim=1)
     return mean.repeat(1, n_channels, 1, 1) * (n_given / n_channels)
 
 
-def _shape(value: Tensor | None) -> str:
+def _hub() -> Path:
+    """Where `torch.hub` keeps files; it would have to be imported to be asked."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser() / "hub"
+
+
+def _shape(value: "Tensor | None") -> str:
     return "missing" if value is None else str(tuple(value.shape))

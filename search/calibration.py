@@ -8,7 +8,6 @@ Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from chorale.lightning_models.metrics import log_loss
@@ -33,6 +32,8 @@ def temperature(proba: Proba, labels: Labels) -> float:
     def loss(log_temperature: float) -> float:
         log_p = log_softmax(logs / np.exp(log_temperature), axis=1)
         return -float(log_p[np.arange(len(labels)), labels].mean())
+
+    from scipy.optimize import minimize_scalar  # which who only predicts does not wait for
 
     return float(np.exp(minimize_scalar(loss, bounds=LOG_BOUNDS, method="bounded").x))
 

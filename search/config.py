@@ -13,11 +13,13 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from chorale.datasets.config import SECRET, config, plain, read
-from chorale.datasets.leaks import Kind
-from chorale.datasets.split import SplitConfig
+from chorale.datasets.split_config import Kind, SplitConfig
 from chorale.search import yaml_file
 from chorale.search.bucket import folder_of
 from chorale.search.paths import Runs, StudyPaths
+
+AUTO = "auto"
+"""Said of `ensemble.kind`: chosen on held-out rows."""
 
 
 @config
@@ -92,7 +94,7 @@ class Ensemble:
 
     kinds: tuple[str, ...] = ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
     """which ensembles are fitted, on out-of-fold rows; soft_vote always is"""
-    kind: str = "auto"
+    kind: str = AUTO
     """which one the headline is about; auto: soft_vote, unless another of `kinds` is better by
     more than a standard error on held-out groups; never chosen by the test set"""
     members: Annotated[int, Field(ge=1)] = 8

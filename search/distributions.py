@@ -1,4 +1,4 @@
-"""Turns what an architecture declares into Optuna's distributions, of which a study draws.
+"""Turns what an architecture declares into Optuna's distributions, and back.
 
 `search.space` asks for whole spaces.
 """
@@ -35,3 +35,19 @@ def to_optuna(declared: Distribution) -> BaseDistribution:
 def optuna_space(declared: Mapping[str, Distribution]) -> dict[str, BaseDistribution]:
     """A whole space: name -> distribution, in the same order."""
     return {name: to_optuna(distribution) for name, distribution in declared.items()}
+
+
+def from_optuna(known: BaseDistribution) -> Distribution:
+    """The same values, as they are declared.
+
+    Raises:
+        TypeError: Optuna's kind has no counterpart.
+    """
+    match known:
+        case optuna.distributions.CategoricalDistribution():
+            return CategoricalDistribution(known.choices)
+        case optuna.distributions.FloatDistribution():
+            return FloatDistribution(known.low, known.high, known.log, known.step)
+        case optuna.distributions.IntDistribution():
+            return IntDistribution(known.low, known.high, known.log, known.step)
+    raise TypeError(f"expected a distribution of numbers or choices, but got {known!r}")

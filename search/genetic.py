@@ -19,6 +19,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from chorale.datasets.seeds import Purpose, seed_of
+from chorale.search.distributions import from_optuna
 from chorale.search.narrowing import contains
 from chorale.search.pareto import crowding, ranks
 from chorale.search.quasi_random import from_unit, to_unit
@@ -71,7 +72,7 @@ class GeneticSampler(BaseSampler):
             distribution = search_space[name]
             if self._rng.random() < max(MUTATION, 1 / n_typical):
                 value = self._mutated(distribution, value)
-            if contains(distribution, value):
+            if contains(from_optuna(distribution), value):
                 child[name] = value
         return child
 

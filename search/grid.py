@@ -7,15 +7,14 @@ value are counted only there.
 from collections.abc import Iterator
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
+from chorale.datasets.errors import UserError
+from chorale.datasets.seeds import Purpose, generator
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
+    Distribution,
     FloatDistribution,
     IntDistribution,
 )
-
-from chorale.datasets.errors import UserError
-from chorale.datasets.seeds import Purpose, generator
 from chorale.search.space import SearchSpace
 
 MOST = 10_000
@@ -68,7 +67,7 @@ def _walk(space: SearchSpace, ranges: dict[str, FloatDistribution]) -> Iterator[
 
         def pick(
             name: str,
-            distribution: BaseDistribution,
+            distribution: Distribution,
             point: Point = point,
             n_options: list[int] = n_options,
         ) -> Any:
@@ -90,7 +89,7 @@ def _walk(space: SearchSpace, ranges: dict[str, FloatDistribution]) -> Iterator[
 
 
 def _options(
-    name: str, distribution: BaseDistribution, ranges: dict[str, FloatDistribution]
+    name: str, distribution: Distribution, ranges: dict[str, FloatDistribution]
 ) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)

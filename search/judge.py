@@ -21,7 +21,7 @@ from chorale.search.baselines import Baseline, Baselines
 from chorale.search.board import write_board
 from chorale.search.cautions import cautions
 from chorale.search.combine import Fitted, Member, fit, score_rows
-from chorale.search.config import SweepConfig
+from chorale.search.config import AUTO, SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from chorale.search.expected import Expected, effective, expected_accuracy, look_at
@@ -32,7 +32,7 @@ from chorale.search.plan import SEARCH_FOLD
 from chorale.search.pool import admitted, as_member, best
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
-from chorale.search.selection import AUTO, SIMPLE, Choice, Nested, choose
+from chorale.search.selection import SIMPLE, Choice, Nested, choose
 from chorale.search.store import Ledger
 from chorale.search.truth import Truth, truth_of, write_truth
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from chorale.search.ledger.reader import Row
+if TYPE_CHECKING:
+    from chorale.search.ledger.reader import Row
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Listener(Protocol):
         """An epoch is over."""
         ...
 
-    def ended(self, trial_id: int, row: Row) -> None:
+    def ended(self, trial_id: int, row: "Row") -> None:
         """A training run is over and committed."""
         ...
 
@@ -49,7 +50,7 @@ class Listeners:
         for listener in self.each:
             listener.reported(trial_id, step, metrics)
 
-    def ended(self, trial_id: int, row: Row) -> None:
+    def ended(self, trial_id: int, row: "Row") -> None:
         """Tells each."""
         for listener in self.each:
             listener.ended(trial_id, row)

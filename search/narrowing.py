@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
+from chorale.lightning_models.distributions import (
     CategoricalDistribution,
+    Distribution,
     FloatDistribution,
     IntDistribution,
 )
@@ -17,7 +17,7 @@ from optuna.distributions import (
 KINDS = ("float", "log_float", "int", "log_int", "choice")
 
 
-def narrow(declared: BaseDistribution, wanted: Any) -> BaseDistribution:
+def narrow(declared: Distribution, wanted: Any) -> Distribution:
     """The distribution that the YAML's `wanted` makes of what the architecture `declared`.
 
     Raises:
@@ -59,7 +59,7 @@ def narrow(declared: BaseDistribution, wanted: Any) -> BaseDistribution:
     return FloatDistribution(float(low), float(high), log=log, step=_kept_step(declared, low, high))
 
 
-def contains(distribution: BaseDistribution, value: Any) -> bool:
+def contains(distribution: Distribution, value: Any) -> bool:
     """Whether `value` lies inside `distribution`; whole numbers in steps must be on a step."""
     if isinstance(distribution, CategoricalDistribution):
         return _among(value, distribution.choices)
@@ -69,17 +69,17 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         not math.isfinite(value) or (value - distribution.low) % distribution.step
     ):
         return False
-    return bool(distribution.low <= value <= distribution.high)  # type: ignore[attr-defined]
+    return bool(distribution.low <= value <= distribution.high)
 
 
-def describe(distribution: BaseDistribution) -> str:
+def describe(distribution: Distribution) -> str:
     """A distribution in the words of the sweep file: `log_float: [0.0001, 0.003]`."""
     if isinstance(distribution, CategoricalDistribution):
         return f"choice: {list(distribution.choices)}"
     whole = isinstance(distribution, IntDistribution)
-    log = "log_" if distribution.log else ""  # type: ignore[attr-defined]
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    step = distribution.step if whole else 1  # type: ignore[attr-defined]
+    log = "log_" if distribution.log else ""
+    low, high = distribution.low, distribution.high
+    step = distribution.step if whole else 1
     steps = f" in steps of {step}" if step != 1 else ""
     return f"{log}{'int' if whole else 'float'}: [{low}, {high}]{steps}"
 
@@ -89,12 +89,12 @@ def _among(value: Any, choices: Sequence[Any]) -> bool:
     return any(value == c and isinstance(value, bool) == isinstance(c, bool) for c in choices)
 
 
-def _kept_step(declared: BaseDistribution, low: float, high: float) -> float | None:
+def _kept_step(declared: Distribution, low: float, high: float) -> float | None:
     """The declared step where both new bounds lie on it; else the range is continuous."""
-    step = getattr(declared, "step", None)
-    if step is None or getattr(declared, "log", False):
+    if isinstance(declared, CategoricalDistribution) or declared.step is None or declared.log:
         return None
-    start = declared.low  # type: ignore[attr-defined]
+    step = declared.step
+    start = declared.low
     on_step = all(
         math.isclose(k, round(k), abs_tol=1e-8)
         for k in ((low - start) / step, (high - start) / step)

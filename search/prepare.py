@@ -27,6 +27,7 @@ from chorale.search import feature_stores
 from chorale.search.config import SweepConfig
 from chorale.search.progress import Progress
 from chorale.search.resolve import Resolved
+from chorale.search.tracks import divisible_tracks
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,18 @@ class Prepared:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
-    """Reads, audits, extracts and splits.
+def prepare(
+    resolved: Resolved, progress: Progress, run: ChunkMap, tracks: pd.DataFrame | None = None
+) -> Prepared:
+    """Reads (unless `divisible_tracks` gave `tracks` before), audits, extracts and splits.
 
     Raises:
         UserError: the data is not there, is too bad, cannot be split as asked, or leaks.
     """
     sweep = resolved.sweep
     cache_root = sweep.runs_folder.cache
-    tracks = read_tracks(resolved, progress)
-    # What cannot be split is said before anything is decoded, and again of what the audit leaves.
-    n_folds, _ = fitting_folds(tracks, sweep.split, n_folds=sweep.finalists.folds)
-    make_split(tracks, sweep.split, n_folds=n_folds)
+    if tracks is None:
+        tracks = divisible_tracks(resolved, progress)
     source = source_of(resolved.dataset, resolved.dataset_config)
     found = survey(source, tracks, sweep, progress, run)
     refuse(found, tracks, max_bad_share=sweep.audit.max_bad_share)
@@ -110,18 +111,6 @@ def prepare(resolved: Resolved, progress: Progress, run: ChunkMap) -> Prepared:
     names = tuple(sorted(joined["label"].unique()))
     labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
     return Prepared(joined, names, labels, split, stores, found.problems)
-
-
-def read_tracks(resolved: Resolved, progress: Progress) -> pd.DataFrame:
-    """The track table of the sweep's dataset.
-
-    Raises:
-        UserError: the dataset is not there.
-    """
-    with progress.doing("tracks"):
-        tracks: pd.DataFrame = resolved.dataset.tracks(resolved.dataset_config)
-    progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
-    return tracks
 
 
 def ungrouped(resolved: Resolved, tracks: pd.DataFrame) -> str:
@@ -167,9 +156,11 @@ def same_recordings(
 
 def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
     """What must not change while a study goes on; its budget may."""
+    from chorale.search.distributions import to_optuna  # a check of the data does without Optuna
+
     sweep = resolved.sweep
     space = {
-        owner: {name: repr(distribution) for name, distribution in sorted(parameters.items())}
+        owner: {name: repr(to_optuna(one)) for name, one in sorted(parameters.items())}
         for owner, parameters in sorted(resolved.space.spaces.items())
     }
     return {

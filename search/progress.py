@@ -7,16 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from chorale.datasets.chunks import ChunkMap
-from chorale.search.ledger.reader import Row
 from chorale.search.listener import Started
 from chorale.search.ticker import Beat, Ticker
+
+if TYPE_CHECKING:
+    from chorale.search.ledger.reader import Row
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,7 +39,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def states(rows: Mapping[str, Row]) -> str:
+def states(rows: "Mapping[str, Row]") -> str:
     """How the training runs of a stage ended: "24 trials: 9 done, 14 pruned, 1 failed"."""
     counts = Counter(row.state for row in rows.values())
     said = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
@@ -146,7 +148,7 @@ class TrialsDisplay:
         self._latest[trial_id] = (step, metrics.get(self._objective, float("nan")))
         self._redraw()
 
-    def ended(self, trial_id: int, row: Row) -> None:
+    def ended(self, trial_id: int, row: "Row") -> None:
         """A training run is over: its line stays."""
         trial = self._running.pop(trial_id)
         self._ended[row.state] += 1

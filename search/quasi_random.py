@@ -22,7 +22,6 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from scipy.stats import qmc
 
 
 class ByName(BaseSampler):
@@ -67,6 +66,10 @@ class QuasiRandomSampler(ByName):
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """What point `number` says of the parameter `name`."""
         if number >= len(self._points):
+            from scipy.stats import (
+                qmc,  # which takes a second: the first points are known-good ones
+            )
+
             # As many points as a power of two: the sequence is even over no other number of them.
             n = 2 ** max(4, number.bit_length())
             engine = qmc.Sobol(len(self._dimension), rng=np.random.default_rng(self._seed))

@@ -5,19 +5,20 @@ All that can be checked without looking at the data is checked here, and listed 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets import features as feature_files
 from chorale.datasets.config import check, listed
+from chorale.datasets.declarations import declared
 from chorale.datasets.errors import UserError, unknown
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search import grid
-from chorale.search.config import Ensemble, SweepConfig, read_values
-from chorale.search.selection import AUTO
-from chorale.search.space import Candidate, SearchSpace, load_architecture, make_space
+from chorale.search.config import AUTO, Ensemble, SweepConfig, read_values
+from chorale.search.space import Candidate, SearchSpace, declarations, make_space
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,26 @@ class Resolved:
     sweep: SweepConfig
     dataset: ModuleType
     dataset_config: Any
-    features: Mapping[str, Any]
-    """feature set -> its config"""
+    feature_values: Mapping[str, Mapping[str, Any]]
+    """feature set -> the values of its config that were given"""
     space: SearchSpace
+
+    @cached_property
+    def features(self) -> Mapping[str, Any]:
+        """Feature set -> its config, which is empty where the dataset brings it ready-made.
+
+        Asked for once there are tracks: what features are computed with takes long to import.
+        """
+        if self.dataset.INFO.features:
+            return {name: {} for name in self.feature_values}
+        return {
+            name: plugins.load(feature_files, name, kind="feature set").Config(**values)
+            for name, values in self.feature_values.items()
+        }
 
     def architecture_config(self, candidate: Candidate) -> Any:
         """The candidate's values as its architecture's `Config`."""
-        return load_architecture(candidate.architecture).Config(**candidate.config)
+        return declarations(candidate.architecture).Config(**candidate.config)
 
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""
@@ -121,14 +135,14 @@ def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType
 def _features(
     wanted: Mapping[str, Any] | None, dataset: ModuleType | None, problems: list[str]
 ) -> dict[str, Any]:
-    """Feature set -> its config, which is empty where the dataset brings it ready-made."""
+    """Feature set -> the values of its config, which were checked."""
     ready = () if dataset is None else dataset.INFO.features
     if wanted is None:
         wanted = dict.fromkeys(ready or ("mel",))
     if not wanted:
         known = ", ".join(ready or plugins.names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")
-    configs: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name, values in wanted.items():
         if ready:
             if name not in ready:
@@ -140,13 +154,14 @@ def _features(
                 problems.append(
                     f"features.{name}: is ready-made and has no settings; leave them out"
                 )
-            configs[name] = {}
+            given[name] = {}
             continue
         try:
-            module = plugins.load(feature_files, name, kind="feature set")
+            module = declared(feature_files, name, kind="feature set", names=["Config"])
         except UserError as error:
             problems.append(f"features: {error}")
             continue
-        configs[name], bad = check(module.Config, values or {}, prefix=f"features.{name}.")
+        given[name] = values or {}
+        _, bad = check(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
-    return configs
+    return given

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search.config import Search
+from chorale.search.distributions import from_optuna
 from chorale.search.gaussian import GaussianSampler
 from chorale.search.genetic import GeneticSampler
 from chorale.search.narrowing import contains
@@ -92,7 +93,7 @@ class _PointSampler(ByName):
         param_distribution: BaseDistribution,
     ) -> Any:
         value = self._point.get(param_name)
-        if param_name in self._point and contains(param_distribution, value):
+        if param_name in self._point and contains(from_optuna(param_distribution), value):
             return value
         return self._rest.sample_independent(study, trial, param_name, param_distribution)
 

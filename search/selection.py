@@ -17,7 +17,6 @@ import numpy as np
 from chorale.lightning_models.metrics import accuracy, log_loss
 from chorale.search.base import Floats, Groups, Labels, Proba
 
-AUTO = "auto"
 SIMPLE = "soft_vote"
 """What every other kind has to beat."""
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -14,11 +14,8 @@ from chorale.datasets.feature_store import FeatureStore
 from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search import bank, finalists, report, study
 from chorale.search.bank import Part
-from chorale.search.baseline_plan import limit_s
-from chorale.search.baselines import Baselines, choose_features, run_baselines
 from chorale.search.config import to_yaml
 from chorale.search.finalists import FinalistTrials, Finals, Job
-from chorale.search.judge import judge
 from chorale.search.listener import Listeners
 from chorale.search.paths import TrialPaths
 from chorale.search.placing import Placed
@@ -36,6 +33,9 @@ from chorale.search.study import Study, StudyTrials
 from chorale.search.tensorboard import HParamsWriter
 from chorale.search.trial import TrialPlan, TrialResult, run_trial, steps_per_epoch
 from chorale.search.workers import Workers
+
+if TYPE_CHECKING:
+    from chorale.search.baselines import Baselines
 
 
 @dataclass
@@ -79,6 +79,8 @@ class Sitting:
             members += allies
             for line in told:
                 self.progress.stage("finalists", escape(line))
+        from chorale.search.judge import judge  # which the search does not wait for
+
         baselines = self._baselines()
         with self.progress.doing("ensembles"):
             judged = judge(self.resolved, self.prepared, self.ledger, members, baselines)
@@ -217,8 +219,12 @@ class Sitting:
             raise UserError(f"no finalist came to its end: {reasons}; mend it and --resume")
         return whole
 
-    def _baselines(self) -> Baselines:
+    def _baselines(self) -> "Baselines":
         """What needs no network: the bar that every trial should clear."""
+        # scikit-learn is not waited for before
+        from chorale.search.baseline_plan import limit_s
+        from chorale.search.baselines import choose_features, run_baselines
+
         prepared = self.prepared
         seed = seed_of(self.sweep.search.seed, Purpose.BASELINES)
         stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}

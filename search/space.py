@@ -7,26 +7,31 @@ parameters that need another's value (`train.momentum` needs `train.optimizer: s
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import BaseTrial
+from typing import TYPE_CHECKING, Any
 
 from chorale.datasets import plugins
 from chorale.datasets.config import read
+from chorale.datasets.declarations import declared
 from chorale.datasets.errors import UserError, unknown
 from chorale.lightning_models import architectures as architecture_files
+from chorale.lightning_models.distributions import (
+    CategoricalDistribution,
+    Distribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from chorale.lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
-from chorale.search.distributions import optuna_space
 from chorale.search.narrowing import contains, narrow
 
-Pick = Callable[[str, BaseDistribution], Any]
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial
+
+Pick = Callable[[str, Distribution], Any]
 """Gives the value of a parameter by its full name: `cnn.width`, `train.lr`."""
+
+DECLARED = ("FEATURES", "HEAVY", "Config", "SPACE", "DEFAULTS", "check")
+"""What an architecture's file says of its network (see `lightning_models.base.Architecture`)."""
 
 ARCHITECTURE = "architecture"
 TRAIN = "train"
@@ -51,7 +56,7 @@ class SearchSpace:
     """
 
     features: Mapping[str, tuple[str, ...]]
-    spaces: Mapping[str, Mapping[str, BaseDistribution]]
+    spaces: Mapping[str, Mapping[str, Distribution]]
     fixed: Mapping[str, Any]
 
     @property
@@ -59,7 +64,7 @@ class SearchSpace:
         """The names that are searched."""
         return tuple(self.features)
 
-    def suggest(self, trial: BaseTrial) -> Candidate:
+    def suggest(self, trial: "BaseTrial") -> Candidate:
         """Draws a candidate, asking `trial` for just the parameters that exist under its choices.
 
         A trial that has its values already (a stored one) gives the same candidate again.
@@ -83,10 +88,15 @@ class SearchSpace:
                 train[name] = pick(f"{TRAIN}.{name}", distribution)
         return Candidate(architecture, features, config, train)
 
-    def flat(self, architecture: str) -> dict[str, BaseDistribution]:
-        """Every parameter that can exist under `architecture`, by its full name."""
+    def flat(self, architecture: str) -> "dict[str, BaseDistribution]":
+        """Every parameter that can exist under `architecture`, by its full name, for Optuna."""
+        from chorale.search.distributions import optuna_space
+
+        return optuna_space(self._flat(architecture))
+
+    def _flat(self, architecture: str) -> dict[str, Distribution]:
         eats = self.features[architecture]
-        found: dict[str, BaseDistribution] = {}
+        found: dict[str, Distribution] = {}
         if len(eats) > 1:
             found[f"{architecture}.features"] = CategoricalDistribution(eats)
         for name, distribution in self.spaces[architecture].items():
@@ -98,7 +108,7 @@ class SearchSpace:
 
     def names(self) -> tuple[str, ...]:
         """Every parameter of the space by its full name, in alphabetical order."""
-        every = {ARCHITECTURE}.union(*(self.flat(a) for a in self.architectures))
+        every = {ARCHITECTURE}.union(*(self._flat(a) for a in self.architectures))
         return tuple(sorted(every))
 
     def _exists(self, name: str, features: str, train: Mapping[str, Any]) -> bool:
@@ -117,7 +127,7 @@ class SearchSpace:
         """
         points: list[tuple[int, dict[str, Any]]] = []
         for architecture in self.architectures:
-            module = load_architecture(architecture)
+            module = declarations(architecture)
             for rank, default in enumerate(module.DEFAULTS):
                 points.append((rank, self._point(architecture, module.Config(), default)))
         return [point for _, point in sorted(points, key=lambda p: p[0])]
@@ -140,37 +150,28 @@ class SearchSpace:
         return point
 
 
-def draw(trial: BaseTrial, name: str, distribution: BaseDistribution) -> Any:
+def draw(trial: "BaseTrial", name: str, distribution: Distribution) -> Any:
     """The value that `trial` has, or now gets, for the parameter `name`."""
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(
-            name,
-            distribution.low,
-            distribution.high,
-            step=distribution.step,
-            log=distribution.log,
-        )
-    if isinstance(distribution, FloatDistribution):
-        return trial.suggest_float(
-            name,
-            distribution.low,
-            distribution.high,
-            step=distribution.step,
-            log=distribution.log,
-        )
+    match distribution:
+        case CategoricalDistribution(choices):
+            return trial.suggest_categorical(name, choices)
+        case IntDistribution(low, high, log, step):
+            return trial.suggest_int(name, low, high, step=step, log=log)
+        case FloatDistribution(low, high, log, step):
+            return trial.suggest_float(name, low, high, step=step, log=log)
     raise TypeError(f"{name} has a distribution of an unknown kind: {distribution!r}")
 
 
 def _parents_first(
-    space: Mapping[str, BaseDistribution],
-) -> list[tuple[str, BaseDistribution]]:
+    space: Mapping[str, Distribution],
+) -> list[tuple[str, Distribution]]:
     return sorted(space.items(), key=lambda item: item[0] in ONLY_WITH)
 
 
 def load_architecture(name: str) -> Any:
-    """The architecture's module (see `lightning_models.base.Architecture`).
+    """The architecture's module (see `lightning_models.base.Architecture`): imports PyTorch.
+
+    Whoever builds no network takes its `declarations`.
 
     Raises:
         UserError: there is none of that name; the nearest is offered.
@@ -178,10 +179,19 @@ def load_architecture(name: str) -> Any:
     return plugins.load(architecture_files, name, kind="architecture")
 
 
+def declarations(name: str) -> Any:
+    """What the architecture declares, without PyTorch, of which only its network is made.
+
+    Raises:
+        UserError: there is none of that name; the nearest is offered.
+    """
+    return declared(architecture_files, name, kind="architecture", names=DECLARED)
+
+
 def light_architectures() -> list[str]:
     """The names of all architectures that are searched where a sweep names none."""
     names = plugins.names(architecture_files)
-    return [name for name in names if not getattr(load_architecture(name), "HEAVY", False)]
+    return [name for name in names if not getattr(declarations(name), "HEAVY", False)]
 
 
 def make_space(
@@ -206,7 +216,7 @@ def make_space(
         problems.append("architectures: is empty; name at least one, or leave it out for all")
     for name in light_architectures() if architectures is None else architectures:
         try:
-            able = load_architecture(name).FEATURES
+            able = declarations(name).FEATURES
         except UserError as error:
             problems.append(f"architectures: {error}")
             continue
@@ -220,8 +230,9 @@ def make_space(
     if not eats and not problems:
         what = ", ".join(features) or "nothing, which is all that `features` names"
         problems.append(f"architectures: none eats {what}")
-    declared = {name: optuna_space(load_architecture(name).SPACE) for name in eats}
-    declared[TRAIN] = optuna_space({k: v for k, v in TRAIN_SPACE.items() if k not in fixed})
+    spaces: dict[str, dict[str, Distribution]]
+    spaces = {name: dict(declarations(name).SPACE) for name in eats}
+    spaces[TRAIN] = {k: v for k, v in TRAIN_SPACE.items() if k not in fixed}
     for owner, parameters in narrowing.items():
         if owner == TRAIN and isinstance(parameters, Mapping):
             both = [name for name in parameters if name in fixed]
@@ -229,44 +240,44 @@ def make_space(
                 f"space.train.{n}: is fixed by train.{n}; remove one of them" for n in both
             ]
             parameters = {n: wanted for n, wanted in parameters.items() if n not in both}
-        problems += _narrow_all(declared, owner, parameters)
-    return (None if problems else SearchSpace(eats, declared, fixed)), problems
+        problems += _narrow_all(spaces, owner, parameters)
+    return (None if problems else SearchSpace(eats, spaces, fixed)), problems
 
 
 def _narrow_all(
-    declared: dict[str, dict[str, BaseDistribution]], owner: str, parameters: Any
+    spaces: dict[str, dict[str, Distribution]], owner: str, parameters: Any
 ) -> list[str]:
-    """Narrows `declared[owner]` in place; gives the problems back.
+    """Narrows `spaces[owner]` in place; gives the problems back.
 
     The space of an architecture that this sweep leaves out is checked, too, and not used.
     """
     known = plugins.names(architecture_files)
-    if owner not in declared:
+    if owner not in spaces:
         if owner not in known:
             return [f"space: {unknown('architecture', owner, [*known, TRAIN])}"]
-        declared = {owner: optuna_space(load_architecture(owner).SPACE)}
+        spaces = {owner: dict(declarations(owner).SPACE)}
     if not isinstance(parameters, Mapping):
         return [f"space.{owner}: should map parameters to ranges, but got {parameters!r}"]
     problems = []
     for name, wanted in parameters.items():
         where = f"space.{owner}.{name}"
         try:
-            if name in declared[owner]:
-                declared[owner][name] = narrow(declared[owner][name], wanted)
+            if name in spaces[owner]:
+                spaces[owner][name] = narrow(spaces[owner][name], wanted)
             elif owner != TRAIN and name in _settings(owner):
-                declared[owner][name] = _settled(owner, name, wanted)
+                spaces[owner][name] = _settled(owner, name, wanted)
             else:
-                raise unknown("parameter", name, declared[owner])
+                raise unknown("parameter", name, spaces[owner])
         except (ValueError, UserError) as error:
             problems.append(f"{where}: {error}")
     return problems
 
 
 def _settings(architecture: str) -> list[str]:
-    return [field.name for field in dataclasses.fields(load_architecture(architecture).Config)]
+    return [field.name for field in dataclasses.fields(declarations(architecture).Config)]
 
 
-def _settled(architecture: str, name: str, wanted: Any) -> BaseDistribution:
+def _settled(architecture: str, name: str, wanted: Any) -> Distribution:
     """The values that a sweep gives a field that is not searched by itself, such as `weights`.
 
     Raises:
@@ -276,7 +287,7 @@ def _settled(architecture: str, name: str, wanted: Any) -> BaseDistribution:
     values = wanted.get("choice") if isinstance(wanted, Mapping) else [wanted]
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         raise ValueError(f"should be one value, or {{choice: [...]}}, but got {wanted!r}")
-    module = load_architecture(architecture)
+    module = declarations(architecture)
     for value in values:
         config = read(module.Config, {name: value}, where=f"architecture '{architecture}'")
         if hasattr(module, "check"):
@@ -287,5 +298,5 @@ def _settled(architecture: str, name: str, wanted: Any) -> BaseDistribution:
 def default_of(name: str) -> Any:
     """The value that a config has by itself, by the parameter's full name: `cnn.width`."""
     owner, _, parameter = name.partition(".")
-    config = TrainConfig() if owner == TRAIN else load_architecture(owner).Config()
+    config = TrainConfig() if owner == TRAIN else declarations(owner).Config()
     return getattr(config, parameter)

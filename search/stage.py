@@ -14,6 +14,7 @@ from chorale.search.budget import Meter
 from chorale.search.combine import Member
 from chorale.search.patience import EnsembleWatch
 from chorale.search.plan import SEARCH_FOLD
+from chorale.search.preflight import wanted
 from chorale.search.prepare import Prepared, fingerprint
 from chorale.search.pruner import rung
 from chorale.search.resolve import Resolved
@@ -75,7 +76,7 @@ def make_warm(resolved: Resolved, prepared: Prepared, ledger: Ledger) -> WarmSta
         UserError: it names a study that the ledger does not know.
     """
     sweep = resolved.sweep
-    names = warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
+    names = wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
     earlier = [earlier_study(ledger, name, sweep.search.objective) for name in names]
     return warm_start.warm_start(
         resolved.space,

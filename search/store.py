@@ -143,16 +143,6 @@ class Ledger(LedgerReader):
         self._known = {}
         self._hold.take(study, sitting)
 
-    def refuse_held(self, study: str) -> None:
-        """Refuses, before long preparations, what `reopen` would refuse after them.
-
-        Raises:
-            UserError: another process holds the study.
-        """
-        row = self._study(study)
-        if row is not None:
-            refuse_held(row, self._database.read(self._database.now_s))
-
     def leave(self, study: str, state: str, *, spent_s: float) -> None:
         """Lets go of a study; `spent_s` is the wall time of this sitting.
 

@@ -1,26 +1,26 @@
 """One whole sweep, from a folder of audio to a report, stage after stage.
 
 Each stage leaves what it made on disk or in the ledger, so an interrupted sweep goes on where it
-stopped.
+stopped. What a person has mistyped is said before anything heavy is imported or started.
 """
 
 import contextlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from chorale.datasets.errors import UserError
-from chorale.search import report, warm_start
 from chorale.search.bucket import carried
-from chorale.search.prepare import fingerprint, prepare
+from chorale.search.preflight import Begin, begin
 from chorale.search.progress import Progress
 from chorale.search.resolve import Resolved
-from chorale.search.sitting import Sitting
-from chorale.search.stage import Lessons
-from chorale.search.store import Ledger, LedgerError
-from chorale.search.workers import workers
+from chorale.search.tracks import divisible_tracks, refuse_missing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chorale.search.stage import Lessons
 
 
 def run_sweep(
@@ -29,7 +29,7 @@ def run_sweep(
     resume: bool | None,
     console: Console,
     take_over: bool = False,
-    lessons: Lessons | None = None,
+    lessons: "Lessons | None" = None,
 ) -> dict[str, Any]:
     """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
 
@@ -46,45 +46,49 @@ def run_sweep(
     """
     began = time.perf_counter()  # what comes before the search costs time, too
     sweep, progress = resolved.sweep, Progress(console)
+    refuse_missing(resolved)
     told = carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said)))
     with progress.never_silent(), progress.doing("sweep"), told:
-        given = lessons or Lessons()
-        return _run(resolved, progress, given, resume=resume, take_over=take_over, began=began)
+        how = begin(sweep, resume=resume, take_over=take_over)
+        tracks = divisible_tracks(resolved, progress)
+        return _run(resolved, progress, lessons, how, tracks, take_over=take_over, began=began)
 
 
 def _run(
     resolved: Resolved,
     progress: Progress,
-    lessons: Lessons,
+    lessons: "Lessons | None",
+    how: Begin,
+    tracks: "pd.DataFrame",
     *,
-    resume: bool | None,
     take_over: bool,
     began: float,
 ) -> dict[str, Any]:
-    sweep = resolved.sweep
+    # Imported here, as they bring all that studies and reports are made with.
+    from chorale.search import report
+    from chorale.search.prepare import fingerprint, prepare
+    from chorale.search.sitting import Sitting
+    from chorale.search.stage import Lessons
+    from chorale.search.store import Ledger, LedgerError
+    from chorale.search.workers import workers
+
+    sweep, given = resolved.sweep, lessons or Lessons()
     ledger = Ledger(sweep.ledger_url)
     try:
-        if not take_over:  # first, as it names who runs it
-            ledger.refuse_held(sweep.name)
-        if resume is None:
-            resume = ledger.state(sweep.name) is not None
-        was_complete = _state(ledger, sweep.name, resume=resume) == "complete"
-        if not resume:  # what it names is refused before long preparations
-            warm_start.wanted(sweep.search.warm_start, ledger.studies(), name=sweep.name)
         with contextlib.ExitStack() as stack:
             with progress.doing("workers start"):
                 crew = stack.enter_context(workers(sweep.cluster, runs=sweep.runs_folder.root))
             with crew.mapping() as run:
-                prepared = prepare(resolved, progress, run)
+                prepared = prepare(resolved, progress, run, tracks)
             unchanging = fingerprint(resolved, prepared)
             about: dict[str, Any] = {"about": sweep.about}
             about["before_s"] = time.perf_counter() - began
-            if resume:
+            if how.resume:
                 ledger.reopen(sweep.name, unchanging, take_over=take_over, **about)
             else:
                 ledger.create(sweep.name, unchanging, **about)
             sitting = Sitting(
-                resolved, prepared, ledger, crew, progress, was_complete, lessons, began
+                resolved, prepared, ledger, crew, progress, how.was_complete, given, began
             )
             try:
                 sitting.run()
@@ -100,20 +104,3 @@ def _run(
             return report.read(sweep.paths)
     finally:
         ledger.close()
-
-
-def _state(ledger: Ledger, name: str, *, resume: bool) -> str | None:
-    """The study's state; refuses at once what would else be refused after long preparation."""
-    state = ledger.state(name)
-    if resume and state is None:
-        known = ", ".join(ledger.studies()) or "none yet"
-        raise UserError(
-            f"there is no study '{name}' to resume (there are: {known}); "
-            f"start it without --resume, or name another with --name"
-        )
-    if not resume and state is not None:
-        raise UserError(
-            f"study '{name}' exists already ({state}); continue it with --resume, "
-            f"or start another with --name {name}-2"
-        )
-    return state

@@ -4,13 +4,11 @@ Compares what the ledger knows of each study with the new one, and says of every
 not use why.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution
-
-from chorale.datasets.errors import UserError, unknown
+from chorale.lightning_models.distributions import Distribution
 from chorale.search import finalists
 from chorale.search.narrowing import contains, describe
 from chorale.search.opening import WarmPoint
@@ -43,24 +41,6 @@ class WarmStart:
 
     points: tuple[WarmPoint, ...] = ()
     left_out: tuple[str, ...] = ()
-
-
-def wanted(told: str | Sequence[str], known: Iterable[str], *, name: str) -> list[str]:
-    """The studies that `search.warm_start` means, of those that the ledger knows.
-
-    Raises:
-        UserError: it names one that the ledger does not know, or this study itself.
-    """
-    others = sorted(set(known) - {name})
-    if told == "none":
-        return []
-    if told == "auto":
-        return others
-    for one in told:
-        if one not in others:
-            what = "this study itself" if one == name else unknown("study", one, others)
-            raise UserError(f"search.warm_start: {what}; name studies of the same store, or auto")
-    return list(told)
 
 
 def warm_start(
@@ -135,7 +115,7 @@ def _translated(
             )
     point: dict[str, Any] = {}
 
-    def pick(name: str, distribution: BaseDistribution) -> Any:
+    def pick(name: str, distribution: Distribution) -> Any:
         value = had[name] if name in had else default_of(name)
         if not contains(distribution, value):
             raise _MisfitError(f"{name} was {value!r}, now it is {describe(distribution)}")

@@ -8,21 +8,27 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from chorale.cluster.addresses import AUTO, LOCAL
 from chorale.cluster.base import ClusterError, Resources, Runner
 from chorale.cluster.environment import in_job
-from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.chunks import CHUNK_TRACKS, ChunkMap
 from chorale.search.config import Cluster
 
 IN_PROCESS = "none"
 """The address that needs no Ray: one trial after the other in this process, for pdb."""
 
 PRELOADED = (
+    "chorale.lightning_models.lean_lightning",  # first, before anything else imports Lightning
     "chorale.search.trial",
     "chorale.lightning_models.fit",
     "chorale.datasets.feature_store",
     "chorale.search.space",
 )
 """What workers on this machine need: imported once, while tracks are still being read."""
+
+
+FEW_TRACKS = 2 * CHUNK_TRACKS
+"""So many are read in less time than it takes to start processes that read them."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,13 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
         return
     # Imported here, so that a sweep without Ray does not wait for it.
     from chorale.cluster import doctor
-    from chorale.cluster.connect import AUTO, LOCAL, connect, n_slots
+    from chorale.cluster.connect import connect, n_slots
     from chorale.cluster.folders import all_nodes_see, shared
     from chorale.cluster.forks import forks
     from chorale.cluster.maps import process_map, ray_map
     from chorale.cluster.tune import TuneRunner
 
-    address = cluster.address or (AUTO if in_job() else LOCAL)
+    address = _address(cluster)
     local = address == LOCAL
     preload = ("chorale.cluster.relay",)
     with (
@@ -100,6 +106,32 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
             mapping = partial(process_map, os.cpu_count() or 1)
         sized = cluster.gpus_per_trial == "auto" and resources.gpus == 1
         yield Workers(runner, mapping, at_once, resources, sized)
+
+
+@contextmanager
+def extraction(cluster: Cluster, *, runs: Path, n_tracks: int) -> Iterator[ChunkMap]:
+    """A map for tracks alone, where nothing is trained: it needs a Ray only where one is named.
+
+    Few tracks are done in this process before others would have started.
+
+    Raises:
+        ClusterError: the cluster that is named cannot be had.
+    """
+    address = _address(cluster)
+    if address == IN_PROCESS or (address == LOCAL and n_tracks <= FEW_TRACKS):
+        yield map
+    elif address == LOCAL:
+        from chorale.cluster.maps import process_map
+
+        with process_map(os.cpu_count() or 1) as run:
+            yield run
+    else:
+        with workers(cluster, runs=runs) as crew, crew.mapping() as run:
+            yield run
+
+
+def _address(cluster: Cluster) -> str:
+    return cluster.address or (AUTO if in_job() else LOCAL)
 
 
 def trial_resources(cluster: Cluster, size: Resources) -> Resources:

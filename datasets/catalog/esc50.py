@@ -11,13 +11,15 @@ some recordings were band-limited by their authors, which can tell a class by it
 
 import logging
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.csv_table import find_table, read_columns
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # fmt: off
 CATEGORIES = (
@@ -73,7 +75,7 @@ class Config:
     """only the 400 recordings of the ten classes of ESC-10"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each recording: its class, its official fold (0 to 4), its source as group.
 
     Files that are missing are left out and counted.
@@ -117,7 +119,7 @@ def tracks(config: Config) -> pd.DataFrame:
     )
 
 
-def _refuse_odd(meta: Path, table: pd.DataFrame) -> None:
+def _refuse_odd(meta: Path, table: "pd.DataFrame") -> None:
     """Each row needs a fold from 1 to 5, a class, a source, and to know if it is of ESC-10."""
     odd = ~table["fold"].isin(list("12345")) | (table["category"] == "") | (table["src_file"] == "")
     odd |= ~table["esc10"].str.lower().isin(["true", "false"])

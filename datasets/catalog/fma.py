@@ -12,14 +12,15 @@ untrimmed `fma_full` is not read here, as its tracks are minutes long.
 
 import logging
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from chorale.datasets import fma_metadata
 from chorale.datasets.base import DatasetInfo, Download, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Subset = Literal["small", "medium", "large"]
 SUBSETS: tuple[Subset, ...] = ("small", "medium", "large")
@@ -74,7 +75,7 @@ class Config:
     """small: 8,000 tracks of 8 genres; medium: 25,000 of 16; large: all that have a top genre"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each clip that is there: its top genre, its artist as group, the official split.
 
     Clips without a top genre, known bad clips and missing files are left out and counted. Where

@@ -15,10 +15,10 @@ import logging
 from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from chorale.datasets import fma_metadata
 from chorale.datasets.base import DatasetInfo
@@ -27,6 +27,9 @@ from chorale.datasets.csv_table import LOG, QUIET, find_table, parse, read_heade
 from chorale.datasets.errors import UserError, shown
 from chorale.datasets.fma_metadata import Subset, track_id
 from chorale.datasets.stats_names import STATS518
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="fma_features",
@@ -56,7 +59,7 @@ class Config:
     large or full: all that have a top genre"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each track with a top genre: its artist as group, the official split.
 
     Rows of the feature table that lack a number are left out and counted.
@@ -69,12 +72,14 @@ def tracks(config: Config) -> pd.DataFrame:
     return fma_metadata.make_tracks(_found(metadata, numbers, table.path, log=LOG))
 
 
-def features(config: Config) -> dict[str, pd.DataFrame]:
+def features(config: Config) -> "dict[str, pd.DataFrame]":
     """`stats518`: the 518 columns of `STATS518`, indexed by `track_id`, one row for each track.
 
     Raises:
         UserError: as `tracks` does, and where a cell is no finite number.
     """
+    import pandas as pd
+
     table, metadata = _Table.open(config), _metadata(config, log=QUIET)
     place = {number: row for row, number in enumerate(metadata.index)}
     values = np.empty((len(metadata), len(STATS518)))
@@ -90,14 +95,16 @@ def features(config: Config) -> dict[str, pd.DataFrame]:
     return {"stats518": pd.DataFrame(values, index=ids, columns=list(STATS518))}
 
 
-def _metadata(config: Config, *, log: logging.Logger) -> pd.DataFrame:
+def _metadata(config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     return fma_metadata.read_metadata(config.root, subset=config.subset, dataset=INFO.name, log=log)
 
 
 def _found(
-    metadata: pd.DataFrame, numbers: list[int], path: Path, *, log: logging.Logger
-) -> pd.DataFrame:
+    metadata: "pd.DataFrame", numbers: list[int], path: Path, *, log: logging.Logger
+) -> "pd.DataFrame":
     """The rows of `metadata` whose track numbers were found in the feature table, once each."""
+    import pandas as pd
+
     found = pd.Index(numbers, dtype="int64")
     twice = found[found.duplicated()]
     if len(twice):
@@ -157,6 +164,8 @@ class _Table:
 
     def parse(self, lines: Sequence[bytes]) -> npt.NDArray[np.float64]:
         """The numbers of whole lines: `(n_lines, 518)`, in the order of `STATS518`."""
+        import pandas as pd
+
         text = b"".join(lines)
         try:
             # about twice as fast as `parse`, which can say where a word stands among the numbers

@@ -8,14 +8,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from chorale.datasets import grouping
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, shown
 from chorale.datasets.manifest import find_manifest, read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="folder",
@@ -46,7 +48,7 @@ class Config:
     """endings of the files that are audio, in small or capital letters"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """The tracks below `root`, or those that the manifest names (see `TRACK_COLUMNS`).
 
     `track_id` is the path relative to `root`. A group found by the regular expression goes before
@@ -205,7 +207,7 @@ def _matched_groups(pattern: str, names: list[str]) -> list[str]:
     return [group for group in found if group]
 
 
-def _refuse_groups_in_two_splits(table: pd.DataFrame) -> None:
+def _refuse_groups_in_two_splits(table: "pd.DataFrame") -> None:
     splits = table.dropna(subset=["split"]).groupby("group")["split"].unique()
     double = [f"'{group}' ({', '.join(sorted(of))})" for group, of in splits.items() if len(of) > 1]
     if double:

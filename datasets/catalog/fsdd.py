@@ -6,14 +6,16 @@ Gives the track table with the speaker as group, so that no voice is on two side
 import logging
 import re
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from chorale.datasets.archive import unpacked
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError
 from chorale.datasets.members import Limits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="fsdd",
@@ -56,7 +58,7 @@ class Config:
     """folder with {digit}_{speaker}_{index}.wav, the folder around it, or the zip file itself"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each recording: the digit is its label, the speaker its group.
 
     The official test set (index 0 to 4) is not taken over: the same voices speak in it and in the

@@ -13,14 +13,16 @@ artists and faults, and its sources.
 
 import logging
 import re
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from chorale.datasets import gtzan_tracks
 from chorale.datasets.base import DatasetInfo, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError
 from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="gtzan",
@@ -54,7 +56,7 @@ class Config:
     its artist as group and no official split"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each clip that is there: `blues.00000`, its genre, its artist's group, its split.
 
     A copy with clips missing is used as it is; how many are missing is logged. Hidden files are

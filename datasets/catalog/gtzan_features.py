@@ -14,11 +14,10 @@ no row of `jazz.00054`, whose wav cannot be decoded; the 30-s table has one.
 import logging
 import re
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from chorale.datasets import gtzan_tracks
 from chorale.datasets.base import DatasetInfo
@@ -27,6 +26,9 @@ from chorale.datasets.csv_table import LOG, QUIET, find_table, read_columns, rea
 from chorale.datasets.errors import UserError, shown
 from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol, known_tracks
 from chorale.datasets.stats_names import STATS57
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="gtzan_features",
@@ -60,7 +62,7 @@ class Config:
     its artist as group and no official split"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each track of the table: `blues.00000`, its genre, its artist's group, its split.
 
     Rows with a missing or infinite number are left out and counted; tracks without a row left too.
@@ -72,7 +74,7 @@ def tracks(config: Config) -> pd.DataFrame:
     return _tracks(_read(config, log=LOG), config, log=LOG)
 
 
-def features(config: Config) -> dict[str, pd.DataFrame]:
+def features(config: Config) -> "dict[str, pd.DataFrame]":
     """`stats57`: the 57 columns of `STATS57`, indexed by `track_id`, a row for each segment.
 
     Raises:
@@ -83,7 +85,7 @@ def features(config: Config) -> dict[str, pd.DataFrame]:
     return {"stats57": table.loc[chosen].set_index("track_id")[list(STATS57)]}
 
 
-def _tracks(table: pd.DataFrame, config: Config, *, log: logging.Logger) -> pd.DataFrame:
+def _tracks(table: "pd.DataFrame", config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     found: dict[str, Path | None] = dict.fromkeys(table["track_id"].unique())
     return gtzan_tracks.make_tracks(
         found,
@@ -94,7 +96,7 @@ def _tracks(table: pd.DataFrame, config: Config, *, log: logging.Logger) -> pd.D
     )
 
 
-def _read(config: Config, *, log: logging.Logger) -> pd.DataFrame:
+def _read(config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     """`track_id` and features of all usable rows, in the order of tracks and segments."""
     name = TABLES[config.table]
     path = find_table(config.root, (name, f"Data/{name}"), dataset=INFO.name)
@@ -121,7 +123,7 @@ def _read(config: Config, *, log: logging.Logger) -> pd.DataFrame:
     return table.loc[finite].sort_values(["track_id", "segment"], ignore_index=True)
 
 
-def _named(table: pd.DataFrame, path: Path, *, log: logging.Logger) -> pd.DataFrame:
+def _named(table: "pd.DataFrame", path: Path, *, log: logging.Logger) -> "pd.DataFrame":
     """The rows that are of GTZAN's tracks, with `track_id` and `segment` (-1 for a whole track)."""
     # some copies name their files with folders, of Windows too
     names = table["filename"].str.replace("\\", "/", regex=False).str.rsplit("/", n=1).str[-1]
@@ -155,7 +157,7 @@ def _refuse_other_table(path: Path, is_segment: "pd.Series[bool]", config: Confi
         )
 
 
-def _refuse_twice(path: Path, table: pd.DataFrame) -> None:
+def _refuse_twice(path: Path, table: "pd.DataFrame") -> None:
     twice = table["filename"][table.duplicated(["track_id", "segment"])]
     if len(twice):
         raise UserError(
@@ -164,7 +166,7 @@ def _refuse_twice(path: Path, table: pd.DataFrame) -> None:
         )
 
 
-def _refuse_other_labels(path: Path, table: pd.DataFrame) -> None:
+def _refuse_other_labels(path: Path, table: "pd.DataFrame") -> None:
     genres = table["track_id"].str.split(".").str[0]
     other = table["filename"][(table["label"] != genres) & (table["label"] != "")]
     if len(other):

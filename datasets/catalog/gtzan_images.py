@@ -10,10 +10,10 @@ colours of a colour map, not levels, and their fourth channel is opacity.
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from chorale.datasets import gtzan_tracks
@@ -21,6 +21,9 @@ from chorale.datasets.base import DatasetInfo, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError
 from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="gtzan_images",
@@ -60,7 +63,7 @@ class Config:
     its artist as group and no official split"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each picture that is there; its `path` is the PNG's.
 
     Raises:

@@ -8,19 +8,18 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 from pydantic import Field
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.base import DatasetInfo, track_table
 from chorale.datasets.config import config, plain
 from chorale.datasets.errors import UserError
-from chorale.datasets.synthesis import corpus
-from chorale.datasets.synthesis.voices import SAMPLE_RATE
+from chorale.datasets.synthesis import SAMPLE_RATE, corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="synthetic",
@@ -31,6 +30,7 @@ INFO = DatasetInfo(
     labels=corpus.labels(),
     size="0.26 MB a track of 6 s; 106 MB for the default 400",
     how_to_get="Chorale makes it by itself when it is first used; type: chorale sweep",
+    is_made=True,
 )
 
 MANIFEST = "manifest.json"
@@ -52,7 +52,7 @@ class Config:
     """length of each track in seconds"""
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each composed track: the genre is its label, the artist its group.
 
     The first call makes the audio, an interrupted one is taken up where it ended, later ones only
@@ -94,6 +94,15 @@ def _folder(config: Config) -> Path:
 
 
 def _make(songs: list[corpus.Song], folder: Path, config: Config) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     where = f"{len(songs)} tracks in {folder}"
     if not console.is_terminal:

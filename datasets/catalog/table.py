@@ -11,11 +11,10 @@ are left out.
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field
 
 from chorale.datasets.base import DatasetInfo, track_table
@@ -24,6 +23,9 @@ from chorale.datasets.csv_table import LOG, QUIET, read_columns, read_header, re
 from chorale.datasets.errors import UserError, shown
 from chorale.datasets.manifest import SPLITS
 from chorale.datasets.parquet_table import is_parquet, load, text_and_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INFO = DatasetInfo(
     name="table",
@@ -77,7 +79,7 @@ class Config:
             )
 
 
-def tracks(config: Config) -> pd.DataFrame:
+def tracks(config: Config) -> "pd.DataFrame":
     """A row for each track: its id (else its row's number), label, group and split.
 
     Raises:
@@ -90,7 +92,7 @@ def tracks(config: Config) -> pd.DataFrame:
     return track_table(dict(zip(columns, row, strict=True)) for row in rows)
 
 
-def features(config: Config) -> dict[str, pd.DataFrame]:
+def features(config: Config) -> "dict[str, pd.DataFrame]":
     """`table`: every column that is neither named nor dropped, in the file's order.
 
     Indexed by `track_id`, a row for each of a track's segments.
@@ -98,12 +100,14 @@ def features(config: Config) -> dict[str, pd.DataFrame]:
     Raises:
         UserError: as `tracks` does.
     """
+    import pandas as pd
+
     about, numbers = _read(config, log=QUIET)
     numbers.index = pd.Index(about["track_id"])
     return {"table": numbers.sort_index(kind="stable")}
 
 
-def _read(config: Config, *, log: logging.Logger) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """What each usable row says of its track, and its numbers."""
     path = Path(config.root).expanduser()
     if not path.is_file():
@@ -139,7 +143,7 @@ def _read(config: Config, *, log: logging.Logger) -> tuple[pd.DataFrame, pd.Data
     return _about(path, table.loc[~lacks], config), numbers.loc[~lacks]
 
 
-def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> pd.DataFrame:
+def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     header = read_header(path, dataset=INFO.name)[0]
     text = list(config.named.values())
     _refuse_missing(path, header, config)
@@ -156,7 +160,7 @@ def _refuse_missing(path: Path, header: list[str], config: Config) -> None:
 
 
 def _refuse_gaps(
-    path: Path, numbers: pd.DataFrame, lacks: npt.NDArray[np.bool_], config: Config
+    path: Path, numbers: "pd.DataFrame", lacks: npt.NDArray[np.bool_], config: Config
 ) -> None:
     n_lacking, n_rows = int(lacks.sum()), len(lacks)
     if n_rows and n_lacking / n_rows <= config.max_nan_share and n_lacking < n_rows:
@@ -173,8 +177,10 @@ def _refuse_gaps(
     )
 
 
-def _about(path: Path, table: pd.DataFrame, config: Config) -> pd.DataFrame:
+def _about(path: Path, table: "pd.DataFrame", config: Config) -> "pd.DataFrame":
     """`track_id`, `label`, `group` and `split` of each row."""
+    import pandas as pd
+
     rows = pd.Series([f"row-{row + 1:07d}" for row in table.index], table.index, dtype="str")
     about = pd.DataFrame({"track_id": table[config.id] if config.id else rows})
     about["label"] = table[config.label]
@@ -188,7 +194,7 @@ def _about(path: Path, table: pd.DataFrame, config: Config) -> pd.DataFrame:
     return about
 
 
-def _refuse_nameless(path: Path, about: pd.DataFrame, config: Config) -> None:
+def _refuse_nameless(path: Path, about: "pd.DataFrame", config: Config) -> None:
     n_nameless = int((about["track_id"] == "").sum())
     if n_nameless:
         raise UserError(
@@ -197,7 +203,7 @@ def _refuse_nameless(path: Path, about: pd.DataFrame, config: Config) -> None:
         )
 
 
-def _refuse_other_splits(path: Path, about: pd.DataFrame, config: Config) -> None:
+def _refuse_other_splits(path: Path, about: "pd.DataFrame", config: Config) -> None:
     other = about.loc[~about["split"].isin(SPLITS), "split"].unique()
     if config.split is not None and len(other):
         raise UserError(
@@ -206,7 +212,7 @@ def _refuse_other_splits(path: Path, about: pd.DataFrame, config: Config) -> Non
         )
 
 
-def _refuse_torn_tracks(path: Path, about: pd.DataFrame) -> None:
+def _refuse_torn_tracks(path: Path, about: "pd.DataFrame") -> None:
     """The rows of one track are of one label, group and split."""
     n_kinds = about.groupby("track_id")[["label", "group", "split"]].nunique(dropna=False)
     torn = n_kinds.loc[(n_kinds > 1).any(axis=1)]

@@ -6,12 +6,12 @@ The feature cache calls `extract` once for each track.
 from typing import Annotated
 
 import numpy as np
-import scipy.fft
 from pydantic import Field
 
 from chorale.datasets.config import config as config_class
+from chorale.datasets.mel_config import MelConfig
 from chorale.datasets.scale import Scale, mel_scale
-from chorale.datasets.spectrum import Floats, MelConfig, mel_spectrogram, power_to_db
+from chorale.datasets.spectrum import Floats, mel_spectrogram, power_to_db
 
 VERSION = 1
 SPECTRAL = False
@@ -52,6 +52,8 @@ def extract(waveform: Floats, config: Config) -> Floats:
     recognition in continuously spoken sentences", 1980, https://doi.org/10.1109/TASSP.1980.1163420;
     as `librosa.feature.mfcc` does it (McFee et al., 2015).
     """
+    import scipy.fft  # not at the top: whoever only asks for the config does not wait for it
+
     level = power_to_db(mel_spectrogram(waveform, config)).T  # (n_frames, n_mels)
     cepstrum = scipy.fft.dct(level, type=2, norm="ortho", axis=1)
     return np.ascontiguousarray(cepstrum[:, : config.n_mfcc]).T

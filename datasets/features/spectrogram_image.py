@@ -11,7 +11,8 @@ from pydantic import Field
 
 from chorale.datasets import magma
 from chorale.datasets.config import config as config_class
-from chorale.datasets.spectrum import TOP_DB, Floats, MelConfig, mel_spectrogram, power_to_db
+from chorale.datasets.mel_config import MelConfig
+from chorale.datasets.spectrum import TOP_DB, Floats, mel_spectrogram, power_to_db
 
 VERSION = 1
 SPECTRAL = True

@@ -2,3 +2,5 @@
 
 `datasets.catalog.synthetic` turns what is composed here into files and a track table.
 """
+
+SAMPLE_RATE = 22_050

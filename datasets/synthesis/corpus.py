@@ -15,14 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
 from chorale.datasets import plugins
 from chorale.datasets.atomic import atomic
 from chorale.datasets.errors import UserError
-from chorale.datasets.synthesis import genres
-from chorale.datasets.synthesis.voices import SAMPLE_RATE
+from chorale.datasets.synthesis import SAMPLE_RATE, genres
 
 VERSION = 1
 """Raised whenever the same seed no longer gives the same samples."""
@@ -138,7 +134,10 @@ def make(
 
 def write(song: Song, folder: Path, seed: int, clip_s: float) -> None:
     """Composes one song and writes it as 16-bit PCM, wholly or not at all."""
-    # scipy takes a second to import, and a corpus that is there already needs none of it
+    # these take a second to import, and a corpus that is there already needs none of them
+    import numpy as np
+    import soundfile
+
     from chorale.datasets.synthesis import compose
 
     samples = compose.track(

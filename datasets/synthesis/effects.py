@@ -9,7 +9,8 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import lfilter
 
-from chorale.datasets.synthesis.voices import SAMPLE_RATE, Signal
+from chorale.datasets.synthesis import SAMPLE_RATE
+from chorale.datasets.synthesis.voices import Signal
 
 
 @dataclass(frozen=True)

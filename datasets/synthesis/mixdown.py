@@ -6,11 +6,11 @@ The last station of the composer: from here on a track is only samples.
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from chorale.datasets.synthesis import effects, percussion, scales, voices
+from chorale.datasets.synthesis import SAMPLE_RATE, effects, percussion, scales, voices
 from chorale.datasets.synthesis.artists import Artist, Desk
 from chorale.datasets.synthesis.parts import Note
 from chorale.datasets.synthesis.piece import LEAD_IN_S, Score
-from chorale.datasets.synthesis.voices import SAMPLE_RATE, Signal
+from chorale.datasets.synthesis.voices import Signal
 
 PEAK = 0.95
 """No sample of a finished track is further from zero."""

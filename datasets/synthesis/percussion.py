@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from chorale.datasets.synthesis.voices import SAMPLE_RATE, Signal
+from chorale.datasets.synthesis import SAMPLE_RATE
+from chorale.datasets.synthesis.voices import Signal
 
 
 @dataclass(frozen=True)

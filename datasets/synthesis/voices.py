@@ -6,9 +6,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.synthesis import SAMPLE_RATE
 from chorale.datasets.synthesis.timbres import Timbre
 
-SAMPLE_RATE = 22_050
 Signal = NDArray[np.float64]
 
 _TABLE_SIZE = 2048

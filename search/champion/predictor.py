@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from chorale.datasets import audio, features, plugins
 from chorale.datasets.config import read
 from chorale.lightning_models import checkpoint
+from chorale.lightning_models.classifier import Classifier
 from chorale.lightning_models.datamodule import MemoryFrames, Tracks
-from chorale.lightning_models.module import GenreClassifier
 from chorale.lightning_models.predict import predict
 from chorale.search import ensembles, fitted_file
 from chorale.search.base import Floats, Model, Said, View
@@ -95,7 +95,7 @@ class _Ear:
 class Parts:
     """What a loaded bundle is made of: its networks, its feature sets' configs, its ensemble."""
 
-    networks: list[tuple[Network, GenreClassifier]]
+    networks: list[tuple[Network, Classifier]]
     configs: Mapping[str, Any]
     model: Model
 
@@ -113,7 +113,7 @@ class Predictor:
         manifest, root = bundle.manifest, bundle.paths.root
         self.labels = manifest.labels
         self._ears = {name: _ear(name, dict(c), root) for name, c in manifest.features.items()}
-        self._networks: list[tuple[Network, GenreClassifier]] = []
+        self._networks: list[tuple[Network, Classifier]] = []
         for network in manifest.networks:
             module, card = checkpoint.load(root / network.folder)
             if tuple(card["labels"]) != self.labels:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chorale.datasets.errors import UserError
-from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.classifier import Classifier
 from chorale.lightning_models.windows import NEGLIGIBLE
 from chorale.search.base import SMALLEST_PROBA, Model
 from chorale.search.calibration import SMALLEST
@@ -30,7 +30,7 @@ class Whole(nn.Module):
     def __init__(
         self,
         manifest: Manifest,
-        networks: list[tuple[Network, GenreClassifier]],
+        networks: list[tuple[Network, Classifier]],
         configs: Mapping[str, Any],
         model: Model,
     ) -> None:
@@ -74,7 +74,7 @@ class _Judge(nn.Module):
 
     pad: Tensor
 
-    def __init__(self, module: GenreClassifier) -> None:
+    def __init__(self, module: Classifier) -> None:
         super().__init__()
         self.module = module
         self.n_channels, self.n_bins, self.n_frames = module.input_shape

@@ -55,20 +55,23 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     Raises:
         UserError, ClusterError: the data is not there, or the sweep file has problems.
     """
-    from chorale.datasets import faults, grouping, leaks
-    from chorale.datasets.errors import UserError
-    from chorale.datasets.source import source_of
-    from chorale.datasets.split import fitting_folds, make_split
-    from chorale.search.prepare import read_tracks, same_recordings, survey, ungrouped
     from chorale.search.progress import Progress
     from chorale.search.resolve import resolve
-    from chorale.search.workers import workers
+    from chorale.search.tracks import read_tracks
 
     resolved = resolve(sweep, where=where)
     progress = Progress(console)
     tracks = read_tracks(resolved, progress)
+    # Imported now that the tracks are there: these bring what recordings are decoded with.
+    from chorale.datasets import faults, grouping, leaks
+    from chorale.datasets.errors import UserError
+    from chorale.datasets.source import source_of
+    from chorale.datasets.split import fitting_folds, make_split
+    from chorale.search.prepare import same_recordings, survey, ungrouped
+    from chorale.search.workers import extraction
+
     source = source_of(resolved.dataset, resolved.dataset_config)
-    with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew, crew.mapping() as run:
+    with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
         heard = survey(source, tracks, sweep, progress, run)
         pairs = same_recordings(source, heard.tracks, sweep, progress, run)
     joined = leaks.join_groups(heard.tracks, pairs, sweep.split)

@@ -53,29 +53,33 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
     import dataclasses
     from typing import cast
 
-    import numpy as np
     from rich.console import Console
 
-    from chorale.datasets.feature_store import FeatureStore
     from chorale.datasets.leaks import KINDS
-    from chorale.search.prepare import prepare
     from chorale.search.progress import Progress
-    from chorale.search.protocols import claims
     from chorale.search.resolve import resolve
-    from chorale.search.workers import workers
+    from chorale.search.tracks import divisible_tracks
+    from chorale.search.workers import extraction
 
     # leaks are what is looked for here, so they stop nothing
     tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=KINDS))
     resolved = resolve(tolerant, where=where)
-    with workers(sweep.cluster, runs=sweep.runs_folder.root) as crew, crew.mapping() as run:
-        prepared = prepare(resolved, Progress(cast(Console, console)), run)
+    progress = Progress(cast(Console, console))
+    tracks = divisible_tracks(resolved, progress)
+    # Imported now that the tracks are there: these bring what features are computed with.
+    from chorale.datasets.feature_store import FeatureStore
+    from chorale.search.prepare import prepare
+    from chorale.search.protocols import claims
+
+    with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
+        prepared = prepare(resolved, progress, run, tracks)
     name = "mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))
     rows = prepared.rows(prepared.split.development_ids)
     return claims(
         FeatureStore.open(prepared.stores[name]),
         rows,
         labels=prepared.labels[rows],
-        groups=np.asarray(prepared.groups(rows)),
+        groups=prepared.groups(rows),
         seed=sweep.split.seed,
     )
 

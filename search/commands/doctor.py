@@ -33,8 +33,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from chorale.cluster.addresses import is_remote
-    from chorale.cluster.connect import AUTO
+    from chorale.cluster.addresses import AUTO, is_remote
     from chorale.cluster.doctor import all_ok, examine
     from chorale.cluster.environment import in_job
     from chorale.datasets.errors import UserError

@@ -60,7 +60,7 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
     """
     from rich.console import Console
 
-    from chorale.search import interrupts, report
+    from chorale.search import interrupts
     from chorale.search.sweep import run_sweep
 
     # A log file has no width of its own; 80 columns would cut the table at the end.
@@ -73,5 +73,7 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
             raise
         console.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
         raise
+    from chorale.search import report
+
     report.show(found, console, folder=str(resolved.sweep.paths.root))
     return 0

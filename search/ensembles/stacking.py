@@ -9,7 +9,6 @@ doi:10.1613/jair.594; the conditional logit of McFadden 1974.
 """
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from chorale.search.base import (
@@ -109,6 +108,8 @@ def learn(
         gradient = np.concatenate([own.sum(axis=1), own.ravel(), off.sum(axis=0)])
         value = -float(np.mean(log_p[truth > 0])) + strength / 2 * float(learnt @ learnt)
         return value, gradient + strength * learnt
+
+    from scipy.optimize import minimize  # which who only predicts does not wait for
 
     begin = np.zeros(n_members * (1 + n_classes) + n_classes) if start is None else start
     options = {"maxiter": 300, "ftol": tolerance * 1e-6, "gtol": tolerance}

@@ -50,6 +50,10 @@ class StudyInfo:
         return self.state == "interrupted" and self.holder is not None
 
 
+class NoLedgerError(LedgerError):
+    """Nobody has made a ledger there yet."""
+
+
 class LedgerReader:
     """One database that holds any number of studies, open for reading."""
 
@@ -62,7 +66,7 @@ class LedgerReader:
         self._database = Database(url)
         path = self._database.path
         if path is not None and not path.exists():
-            raise LedgerError(
+            raise NoLedgerError(
                 f"there is no ledger '{path}', so no study was run there; start one with: chorale "
                 f"sweep, or say where it is with --runs FOLDER or --store URL"
             )
@@ -73,7 +77,7 @@ class LedgerReader:
         except tables.NewerSchemaError as error:
             raise newer(self._database, error) from error
         if version is None:
-            raise LedgerError(
+            raise NoLedgerError(
                 f"the database '{self._database.shown}' holds no ledger of Chorale; start a study "
                 f"with: chorale sweep, or say where it is with --runs FOLDER or --store URL"
             )
@@ -106,6 +110,18 @@ class LedgerReader:
         """What was last written: "running", "interrupted", "complete"; None for no such study."""
         row = self._study(study)
         return None if row is None else str(row.state)
+
+    def refuse_held(self, study: str) -> None:
+        """Refuses, before long preparations, what `Ledger.reopen` would refuse after them.
+
+        Raises:
+            UserError: another process holds the study.
+        """
+        from chorale.search.ledger.hold import refuse_held  # which needs this file
+
+        row = self._study(study)
+        if row is not None:
+            refuse_held(row, self._database.read(self._database.now_s))
 
     def fingerprint(self, study: str) -> dict[str, Any]:
         """What the study was started with and must not change; empty for no such study."""

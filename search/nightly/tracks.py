@@ -15,9 +15,10 @@ from chorale.search.nightly.changes import DataRefusedError, Difference, Snapsho
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.locked import Locked
 from chorale.search.nightly.records import Records
-from chorale.search.prepare import Prepared, prepare, read_tracks
+from chorale.search.prepare import Prepared, prepare
 from chorale.search.progress import Progress
 from chorale.search.resolve import Resolved
+from chorale.search.tracks import read_tracks
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from chorale.datasets.catalog import synthetic
 from chorale.datasets.config import read
 from chorale.datasets.features import mel
 from chorale.datasets.source import Recordings
-from chorale.datasets.split import SplitConfig, make_split
+from chorale.datasets.split import make_split
+from chorale.datasets.split_config import SplitConfig
 from chorale.lightning_models import architectures, fit, speed
 from chorale.lightning_models.datamodule import FoldData
 from chorale.lightning_models.module import GenreClassifier, classifier_class

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chorale.cluster import connect
+from chorale.cluster.addresses import LOCAL
 from chorale.cluster.base import ClusterError, Resources
 
 
@@ -112,7 +113,7 @@ def test_a_ray_that_a_busy_machine_did_not_start_in_time_is_started_once_more(
     monkeypatch.setattr("ray.shutdown", lambda: None)
     with pytest.raises(ClusterError, match="timed out during startup"), connect.connect():
         pass
-    assert tried == [connect.LOCAL] * 2
+    assert tried == [LOCAL] * 2
 
 
 @pytest.mark.ray

@@ -6,7 +6,8 @@ import pytest
 
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
-from chorale.datasets.split import SplitConfig, make_split
+from chorale.datasets.split import make_split
+from chorale.datasets.split_config import SplitConfig
 
 N_FOLDS = 4
 

@@ -14,7 +14,8 @@ from chorale.datasets import features, plugins
 from chorale.datasets.base import FeatureSet
 from chorale.datasets.config import plain, read
 from chorale.datasets.features import mel, mfcc, spectrogram_image, stft
-from chorale.datasets.spectrum import MelConfig, mel_filters
+from chorale.datasets.mel_config import MelConfig
+from chorale.datasets.spectrum import mel_filters
 
 
 def load(name: str) -> FeatureSet:

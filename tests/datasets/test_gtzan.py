@@ -6,7 +6,8 @@ import pytest
 from chorale.datasets.catalog import gtzan
 from chorale.datasets.errors import UserError
 from chorale.datasets.gtzan_tracks import GENRES, known_tracks
-from chorale.datasets.split import SplitConfig, make_split
+from chorale.datasets.split import make_split
+from chorale.datasets.split_config import SplitConfig
 
 EVERY = [f"{genre}.{number:05d}" for genre in GENRES for number in range(100)]
 

@@ -4,7 +4,8 @@ import pytest
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
 from chorale.datasets.leaks import Leak, accepted, find, join_groups, refuse
-from chorale.datasets.split import Split, SplitConfig, make_split
+from chorale.datasets.split import Split, make_split
+from chorale.datasets.split_config import SplitConfig
 
 
 def tracks_of(**changes: dict[str, object]) -> pd.DataFrame:

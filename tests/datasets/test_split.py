@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from chorale.datasets import draw
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
-from chorale.datasets.split import Split, SplitConfig, make_split
+from chorale.datasets.split import Split, make_split
+from chorale.datasets.split_config import SplitConfig
 
 N_FOLDS = 4
 SEEDS = range(6)

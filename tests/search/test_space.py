@@ -5,15 +5,18 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from chorale.datasets import plugins
 from chorale.datasets.config import read
 from chorale.lightning_models import architectures as architecture_files
+from chorale.lightning_models.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from chorale.lightning_models.train_config import TRAIN_SPACE, TrainConfig
 from chorale.search.config import Search
-from chorale.search.distributions import optuna_space
 from chorale.search.narrowing import contains, describe, narrow
 from chorale.search.opening import make_opening
 from chorale.search.proposals import Proposals
@@ -212,11 +215,11 @@ def test_every_sampler_proposes_points_of_the_space(sampler: Any, second: Any) -
 
 
 def test_every_training_distribution_fits_its_config() -> None:
-    for name, distribution in optuna_space(TRAIN_SPACE).items():
+    for name, distribution in TRAIN_SPACE.items():
         if isinstance(distribution, CategoricalDistribution):
             ends = list(distribution.choices)
         else:
-            ends = [distribution.low, distribution.high]  # type: ignore[attr-defined]
+            ends = [distribution.low, distribution.high]
         for end in ends:
             assert contains(distribution, end)
             assert getattr(read(TrainConfig, {name: end}, where=name), name) == end

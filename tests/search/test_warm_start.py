@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 
 from chorale.datasets.errors import UserError
+from chorale.search.preflight import wanted
 from chorale.search.space import SearchSpace, make_space
 from chorale.search.store import Row
-from chorale.search.warm_start import Earlier, wanted, warm_start
+from chorale.search.warm_start import Earlier, warm_start
 
 NOW = {"dataset": "d", "split": "s", "features": {"mel": {}}, "number of epochs": 9}
 

@@ -1,0 +1,115 @@
+import dataclasses
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from chorale.datasets import features, plugins
+from chorale.datasets.declarations import declared
+from chorale.datasets.errors import UserError
+from chorale.lightning_models import architectures
+from chorale.search.space import DECLARED
+
+LOOK = """
+import json, sys
+from chorale.datasets import features, plugins
+from chorale.datasets.declarations import declared
+from chorale.lightning_models import architectures
+from chorale.search.space import DECLARED
+of = {"architecture": (architectures, DECLARED), "feature set": (features, ["Config"])}
+package, names = of[sys.argv[1]]
+found = {}
+for name in plugins.names(package):
+    made = declared(package, name, kind="plug-in", names=names)
+    known = {n: repr(getattr(made, n)) for n in names if hasattr(made, n) and n.isupper()}
+    found[name] = known | {"fields": list(made.Config.__dataclass_fields__)}
+heavy = [name for name in ("torch", "torchvision", "scipy", "numba") if name in sys.modules]
+print(json.dumps([found, heavy]))
+"""
+
+
+def look(kind: str) -> tuple[dict[str, dict[str, object]], list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, kind], capture_output=True, text=True, check=True
+    )
+    found, heavy = json.loads(done.stdout)
+    return found, heavy
+
+
+def test_architectures_declare_the_same_without_pytorch() -> None:
+    found, heavy = look("architecture")
+    assert heavy == []
+    assert found.keys() == set(plugins.names(architectures))
+    for name, seen in found.items():
+        module = plugins.load(architectures, name, kind="architecture")
+        upper = [n for n in DECLARED if n.isupper() and hasattr(module, n)]
+        want = {n: repr(getattr(module, n)) for n in upper}
+        assert seen == want | {"fields": [f.name for f in dataclasses.fields(module.Config)]}
+
+
+def test_feature_sets_declare_the_same_without_scipy() -> None:
+    found, heavy = look("feature set")
+    assert heavy == []
+    for name, seen in found.items():
+        module = plugins.load(features, name, kind="feature set")
+        assert seen["fields"] == [f.name for f in dataclasses.fields(module.Config)]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> ModuleType:
+    made = ModuleType("some_package")
+    made.__path__ = [str(tmp_path)]
+    return made
+
+
+def write(package: ModuleType, name: str, text: str) -> None:
+    Path(package.__path__[0], f"{name}.py").write_text(textwrap.dedent(text))
+
+
+def test_what_changes_a_declaration_afterwards_is_run_too(package: ModuleType) -> None:
+    write(
+        package,
+        "one",
+        """
+        import no_such_module
+        from math import pi, tau
+
+        SIZES = [1, 2]
+        SIZES.append(3)
+        SPACE = {"n": SIZES}
+        if pi < tau:
+            SPACE["m"] = [pi]
+
+        class Network(no_such_module.Module):
+            SPACE = None
+        """,
+    )
+    made = declared(package, "one", kind="thing", names=["SPACE"])
+    assert made.SPACE["n"] == [1, 2, 3]
+    assert len(made.SPACE) == 2
+
+
+def test_a_field_does_not_stand_for_an_import_of_its_name(package: ModuleType) -> None:
+    write(
+        package,
+        "two",
+        """
+        from dataclasses import dataclass
+        from no_such_module import dense
+
+        @dataclass
+        class Config:
+            dense: int = 1
+        """,
+    )
+    assert declared(package, "two", kind="thing", names=["Config"]).Config().dense == 1
+
+
+def test_an_unknown_name_offers_the_nearest(package: ModuleType) -> None:
+    write(package, "three", "SPACE = 1")
+    with pytest.raises(UserError, match="unknown thing 'tree'; did you mean 'three'"):
+        declared(package, "tree", kind="thing", names=["SPACE"])
