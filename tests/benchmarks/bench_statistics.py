@@ -299,7 +299,7 @@ def curse_of(study: Simulated, n: int) -> dict[str, float]:
     finalists = {i: study.finalist(i) for i in needed}
 
     def truth(numbers: Sequence[int]) -> float:
-        return accuracy_of_all([finalists[i] for i in numbers], study.test_labels)
+        return float(accuracy_of_all([finalists[i] for i in numbers], study.test_labels))
 
     believed = float(np.mean(study.validation[now]))
     alone = float(np.mean([right(t, study.test_labels) for i in now for t in finalists[i].test]))

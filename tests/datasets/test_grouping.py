@@ -10,7 +10,8 @@ import soundfile
 from chorale.datasets import grouping
 from chorale.datasets.catalog import folder
 from chorale.datasets.errors import UserError
-from chorale.datasets.split import SplitConfig, fitting_folds, make_split
+from chorale.datasets.split import fitting_folds, make_split
+from chorale.datasets.split_config import SplitConfig
 
 
 def _flac(path: Path, **tags: str) -> None:

@@ -55,10 +55,13 @@ def test_of_equal_accuracies_the_lower_calibrated_loss_goes_first() -> None:
     rows = _rows(_row(0, 0.9, "a"), _row(1, 0.9, "a"), _row(2, 0.85, "a"), _row(3, 0.5, "a"))
     for number, loss in enumerate((0.9, 0.5, 0.4, 1.5)):
         params = {"architecture": "a", "number": number}
-        rows[str(number)].facts.update({"calibrated_log_loss": loss, "params": params})
+        facts = rows[str(number)].facts
+        assert isinstance(facts, dict)
+        facts.update({"calibrated_log_loss": loss, "params": params})
     # places 0 + 2, 0 + 1, 2 + 0, 3 + 3: of equal sums the higher accuracy
     assert choose(rows, n=1, objective="accuracy") == [1]
     assert choose(rows, n=3, objective="accuracy") == [1, 0, 2]
+    assert isinstance(rows["3"].facts, dict)
     del rows["3"].facts["calibrated_log_loss"]  # a trial of an older version: accuracy alone
     assert choose(rows, n=1, objective="accuracy") == [0]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from chorale.search import sweep
 from chorale.search.cli import main
 from chorale.search.ledger.reader import LedgerReader
 
@@ -53,14 +52,14 @@ def _check_contract(found: dict[str, Any]) -> None:
 def test_wall_time_and_minutes_count_from_the_start_of_the_command(
     tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, slow_s = sweep.prepare, 3_000.0
+    real, slow_s = preparation.prepare, 3_000.0
 
     def prepare(*args: Any) -> Any:
         prepared, clock = real(*args), time.perf_counter
         monkeypatch.setattr(time, "perf_counter", lambda: clock() + slow_s)
         return prepared
 
-    monkeypatch.setattr(sweep, "prepare", prepare)
+    monkeypatch.setattr(preparation, "prepare", prepare)
     assert main(["sweep", *tiny, *NONE, "--budget.minutes", "60"]) == 0
     wall_s = _report(tmp_path)["cost"]["wall_s"]
     assert slow_s < wall_s < slow_s + 300
