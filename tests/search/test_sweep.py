@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from chorale.search import prepare as preparation
 from chorale.search.cli import main
 from chorale.search.ledger.reader import LedgerReader
 
