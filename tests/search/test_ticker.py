@@ -2,13 +2,18 @@
 
 import io
 import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
+from chorale.search import sweep
 from chorale.search.follow import Follower
 from chorale.search.listener import Started
 from chorale.search.progress import Progress, TrialsDisplay
+from chorale.search.resolve import Resolved
 from chorale.search.ticker import Ticker
 
 
@@ -81,3 +86,19 @@ def test_who_follows_a_log_sees_how_far_it_is_and_no_empty_line() -> None:
         follow(said_by(log))
     assert "trials 0 of 4, 1 running" in said_by(there)
     assert "\n\n" not in said_by(there)
+
+
+def test_a_sweep_is_watched_over_from_its_begin(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stages(_: Any, progress: Progress, *__: Any, **___: Any) -> dict[str, Any]:
+        console.print("a stage")
+        thread = progress._ticker._thread
+        return {"watched": thread is not None and thread.is_alive(), "progress": progress}
+
+    monkeypatch.setattr(sweep, "_run", stages)
+    console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s")
+    resolved = cast(Resolved, SimpleNamespace(sweep=named))
+    found = sweep.run_sweep(resolved, resume=None, console=console)
+    assert found["watched"]
+    assert not found["progress"]._ticker._thread.is_alive(), "it ends with the sweep"
