@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from chorale.datasets.catalog import synthetic
 from chorale.datasets.config import read
 from chorale.datasets.errors import UserError
-from chorale.datasets.synthesis import compose, corpus, percussion, rhythm, scales, timbres, voices
+from chorale.datasets.synthesis import (
+    SAMPLE_RATE,
+    compose,
+    corpus,
+    percussion,
+    rhythm,
+    scales,
+    timbres,
+    voices,
+)
 
 CLIP_S = 1.5
 
@@ -222,7 +231,7 @@ def test_every_engine_plays_in_tune(engine: str, midi: int) -> None:
     rng = np.random.default_rng(0)
     sound = voices.play(timbres.TIMBRES[name], hz, 1.0, bend=0.0, rng=rng)[:20_000]
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(sound.size), 1 << 18))
-    bins_hz = np.arange(spectrum.size) * voices.SAMPLE_RATE / (1 << 18)
+    bins_hz = np.arange(spectrum.size) * SAMPLE_RATE / (1 << 18)
     near = (bins_hz > hz * 0.94) & (bins_hz < hz * 1.06)
     found_hz = bins_hz[near][spectrum[near].argmax()]
     assert abs(1200 * np.log2(found_hz / hz)) < 10

@@ -237,7 +237,7 @@ def test_a_file_of_weights_can_be_given_and_is_looked_for_before_anything_is_tra
     space, problems = make_space(names, ["mel"], {"resnet18": {"weights": str(file)}}, fixed={})
     assert not problems
     assert space is not None
-    assert space.spaces["resnet18"]["weights"].choices == (str(file),)  # type: ignore[attr-defined]
+    assert space.spaces["resnet18"]["weights"].choices == (str(file),)  # type: ignore[union-attr]
     _, problems = make_space(names, ["mel"], {"resnet18": {"weights": "gone.pth"}}, fixed={})
     assert len(problems) == 1
     assert problems[0].startswith("space.resnet18.weights: weights='gone.pth': there is no file")
