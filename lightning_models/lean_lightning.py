@@ -25,13 +25,13 @@ def _as_if_missing() -> Iterator[None]:
         if (cache.requirement or cache.module).startswith(UNWANTED):
             cache.available = False
 
-    imports.RequirementCache._check_available = check  # type: ignore[method-assign]
-    imports.package_available = lambda name: name not in UNWANTED and ask(name)
+    setattr(imports.RequirementCache, "_check_available", check)  # noqa: B010 - for mypy
+    setattr(imports, "package_available", lambda name: name not in UNWANTED and ask(name))  # noqa: B010
     try:
         yield
     finally:
-        imports.RequirementCache._check_available = whole  # type: ignore[method-assign]
-        imports.package_available = ask
+        setattr(imports.RequirementCache, "_check_available", whole)  # noqa: B010
+        setattr(imports, "package_available", ask)  # noqa: B010
 
 
 with _as_if_missing():

@@ -16,7 +16,7 @@ from torch import Tensor
 from chorale.datasets import plugins
 from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
-from chorale.lightning_models.module import GenreClassifier
+from chorale.lightning_models.classifier import Classifier
 
 
 def can_be_narrowed(architecture: str) -> bool:
@@ -34,7 +34,7 @@ def narrowed(architecture: str, config: Any, share: float) -> Any:
     return _prunable(architecture).narrowed(config, share)
 
 
-def narrow(wide: GenreClassifier, config: Any) -> dict[str, Tensor]:
+def narrow(wide: Classifier, config: Any) -> dict[str, Tensor]:
     """The weights of a network of `config`, cut out of `wide`; by their names in it.
 
     Each layer keeps as many outputs as the narrow one has: those whose weights have the largest

@@ -1,5 +1,6 @@
 """What `connect` says and does without starting Ray, and once with it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -129,3 +130,21 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n" * 2), done.stderr
+
+
+@pytest.mark.ray
+def test_a_private_ray_starts_only_what_trials_need() -> None:
+    """In a process of its own, whose children are Ray's."""
+    code = """
+import json, psutil
+from chorale.cluster.connect import connect
+with connect(num_cpus=1):
+    below = psutil.Process().children(recursive=True)
+    print(json.dumps([" ".join(process.cmdline()) for process in below]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands = json.loads(done.stdout)
+    assert any("raylet" in command for command in commands)
+    for needless in ("dashboard/dashboard.py", "log_monitor.py", "autoscaler/_private/monitor.py"):
+        assert not [command for command in commands if needless in command]
