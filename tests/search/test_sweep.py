@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from chorale.search import prepare as prepare_module
 from chorale.search import sweep
 from chorale.search.cli import main
 from chorale.search.ledger.reader import LedgerReader
@@ -53,7 +54,7 @@ def _check_contract(found: dict[str, Any]) -> None:
 def test_wall_time_and_minutes_count_from_the_start_of_the_command(
     tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, slow_s = sweep.prepare, 3_000.0
+    real, slow_s = prepare_module.prepare, 3_000.0
 
     def prepare(*args: Any) -> Any:
         prepared, clock = real(*args), time.perf_counter

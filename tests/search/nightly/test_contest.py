@@ -1,13 +1,14 @@
 """What a night's gate is told of a candidate's latency."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chorale.datasets import audio
 from chorale.search.champion import predictor
-from chorale.search.champion.compress import latency
 from chorale.search.nightly import contest
 
 
@@ -27,9 +28,9 @@ def test_a_prediction_is_timed_warm_and_by_the_processor(monkeypatch: pytest.Mon
             now_s["wall"] += spent_s + (0.5 if self.n % 3 == 0 else 0.001)
 
     monkeypatch.setattr(predictor, "Predictor", Predictor)
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: now_s["wall"])
-    monkeypatch.setattr(latency.time, "process_time", lambda: now_s["processor"])
-    monkeypatch.setattr(contest.audio, "load", lambda path: (np.zeros(int(path.name)), 8000))
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s["wall"])
+    monkeypatch.setattr(time, "process_time", lambda: now_s["processor"])
+    monkeypatch.setattr(audio, "load", lambda path: (np.zeros(int(path.name)), 8000))
     bundle: Any = None
     found = contest._latency(bundle, [str(Path("/") / str(n)) for n in (10, 20, 30, 40, 50)])
     assert found.processor_ms == pytest.approx(10.0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chorale.search import finalists
-from chorale.search.ledger.reader import Row
+from chorale.search.ledger.reader import SEARCH, Row
 from chorale.search.nightly import earlier
 from chorale.search.paths import Runs
 
@@ -30,7 +30,7 @@ def test_a_damaged_file_of_an_earlier_member_is_said_and_stays_where_it_is(
     )
     rows = {
         finalists.STAGE: {"7/0/0": Row("7/0/0", "COMPLETE")},
-        earlier.STAGE: {"7": Row("7", "COMPLETE", "", {"architecture": "cnn"})},
+        SEARCH: {"7": Row("7", "COMPLETE", "", {"architecture": "cnn"})},
     }
     told: dict[str, Any] = {
         "resolved": SimpleNamespace(

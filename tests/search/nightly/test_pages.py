@@ -10,6 +10,7 @@ from chorale.search.nightly import words
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.pages import write_pages
 from chorale.search.nightly.records import Night, Records
+from chorale.search.progress import duration
 
 
 class _Tags(HTMLParser):
@@ -87,8 +88,8 @@ def test_a_night_took_what_lies_between_its_beginning_and_its_end(
     night = recorded(2, "KEPT", latency_wall_ms=4.5)  # an hour, of which its sweep took 90 s
     assert words.took_s(night) == 3600
     assert "took" in words.row(night, "")
-    assert words.row(night, "")["took"] == words.duration(3600)
-    assert ("took", words.duration(3600)) in [(one.what, one.figure) for one in words.tiles(night)]
+    assert words.row(night, "")["took"] == duration(3600)
+    assert ("took", duration(3600)) in [(one.what, one.figure) for one in words.tiles(night)]
     assert words.mark(night).hours == 1
     said = dict(dict(words.sections(night))["The candidate"])
     assert said["a prediction takes"] == "3.0 ms of the processor, 4.5 ms by the clock"
