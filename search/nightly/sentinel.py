@@ -24,8 +24,8 @@ from chorale.search.truth import Truth, read_truth
 MUST_BE_SAME = ("features", "number of epochs", "train")
 """Where these are others, others settings were trained."""
 
-MARGIN = 0.02
-"""So much a training may lose by its random seed alone, which all its tracks share: two points.
+MARGIN = 0.01
+"""So much a training may lose by its random seed alone, which all its tracks share: a point.
 Only a fall by more than that is asked about."""
 
 N_DRAWS = 20_000

@@ -49,13 +49,13 @@ def test_statistics_of_many_frames_do_not_come_from_every_nth_track_alone(
     """Ten tracks an artist, of which the first is always the loud one."""
     monkeypatch.setattr(datamodule, "STATISTICS_FRAMES", 500)
     loud = np.arange(1000) % 10 == 0
-    tracks = [np.full((5, 1), 10.0 * one, np.float32) for one in loud]
+    tracks = [np.full((1, 5), 10.0 * one, np.float32) for one in [*loud, False]]
     frames = MemoryFrames.of(tracks, frame_rate_hz=10.0)
-    rows = np.arange(1000), np.zeros(0, np.int64)
-    data = FoldData(frames, *rows, labels=np.zeros(1000, np.int64), n_classes=1)
+    rows, labels = (np.arange(1000), np.array([1000])), np.zeros(1001, np.int64)
+    data = FoldData(frames, *rows, labels=labels, n_classes=1)
     mean = float(data.statistics(center=False)[0])
     assert 0.2 < mean < 2.5  # it is 1; of every tenth track it was 10
-    again = FoldData(frames, *rows, labels=np.zeros(1000, np.int64), n_classes=1)
+    again = FoldData(frames, *rows, labels=labels, n_classes=1)
     assert float(again.statistics(center=False)[0]) == mean
 
 
