@@ -20,7 +20,7 @@ from chorale.search.combine import Fitted, Member, fit, score_rows
 from chorale.search.config import SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
-from chorale.search.expected import Expected, effective, expected_accuracy, look_at
+from chorale.search.expected import Networks, effective, expected_accuracy, look_at
 from chorale.search.fitted_file import write_model
 from chorale.search.headline import Headline, headline, write_headline
 from chorale.search.plan import SEARCH_FOLD
@@ -116,9 +116,15 @@ def judge_bank(
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
-    at, said = headline(fitted[choice.kind], truth)
-    expected = _expected(
-        fitted[choice.kind], members, truth, n_seeds=sweep.finalists.seeds, seed=seed
+    networks = _networks(members, truth, n_seeds=sweep.finalists.seeds, seed=seed)
+    n_members = effective(list(fitted[choice.kind].weights.values()))
+    cooler = networks.cooler(n_members=n_members, n_folds=split.n_folds)
+    at, said = headline(fitted[choice.kind], truth, cooler=cooler)
+    expected = expected_accuracy(
+        accuracy(said.out_of_fold, truth.labels(split.development_ids)),
+        networks,
+        n_members=n_members,
+        n_folds=split.n_folds,
     )
 
     looks = ledger.look(sweep.name, split.hash)
@@ -163,9 +169,10 @@ def more_of(
 ) -> dict[str, Any]:
     """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
 
-    `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
-    calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
-    the sets of the calibrated ensemble do, and what of their coverage is `guaranteed`.
+    `calibration` is the `temperature` on test rows, out-of-fold rows being less timid, and the log
+    loss and calibration error `out_of_fold` and on `test`, each `before` and `after` it;
+    `conformal` how the sets of the calibrated ensemble do, and what of their coverage is
+    `guaranteed`.
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
@@ -204,14 +211,12 @@ def more_of(
     }
 
 
-def _expected(
-    one: Fitted, members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int
-) -> Expected:
-    """What the test set is expected to say of `one`; all finalists tell how networks differ."""
+def _networks(members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int) -> Networks:
+    """How the networks of all finalists differ."""
     split = truth.split
     labels = truth.labels(split.development_ids)
     at = {track: i for i, track in enumerate(split.development_ids)}
-    networks = look_at(
+    return look_at(
         [member.out_of_fold for member in members],
         labels,
         again=[member.validation for member in members],
@@ -219,9 +224,6 @@ def _expected(
         n_seeds=n_seeds,
         seed=seed,
     )
-    chosen = accuracy(one.out_of_fold, labels)
-    n_members = effective(list(one.weights.values()))
-    return expected_accuracy(chosen, networks, n_members=n_members, n_folds=split.n_folds)
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
