@@ -1,7 +1,7 @@
 """Whether the figures of a report keep their promise: simulated studies, the product's functions.
 
     python tests/benchmarks/bench_statistics.py [--only intervals leads studies choice curse]
-        [--studies 40] [--sets 1000]
+        [--studies 20] [--sets 600]
 
 Prints a line for each cell with its goal: coverage of the intervals of an accuracy and of a lead at
 least 0.94; absolute bias of the expected test accuracy at most a point, and its mean error not
@@ -321,8 +321,8 @@ def main() -> None:
     }  # fmt: skip
     parser = argparse.ArgumentParser(description="Whether the figures of a report are right")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    parser.add_argument("--studies", type=int, default=40)
-    parser.add_argument("--sets", type=int, default=1000)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--sets", type=int, default=600)
     asked = parser.parse_args()
     missed = []
     for part in asked.only:
