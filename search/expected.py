@@ -19,7 +19,7 @@ Source: Krogh and Vedelsby 1995, "Neural Network Ensembles, Cross Validation, an
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 
 from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.metrics import Labels, Proba, accuracy
+from chorale.search.calibration import temperature
 
 COMMON = 0.15
 """Out of fold all members were trained on the same rows, so this cannot be seen there: between none
@@ -34,6 +35,9 @@ and what a fifth to a quarter would be in `tests/benchmarks/simulated_studies.py
 
 MOST_SIZES, MOST_SUBSETS = 12, 40
 """So many sizes of subsets are looked at, and so many subsets of a size."""
+
+FEW_SUBSETS = 6
+"""So many subsets of a size have their temperature fitted, which takes longer."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,24 @@ class Expected:
 class Networks:
     """What is known of how the finalists' networks differ.
 
-    `rise` is by how much the accuracy of endlessly many is above that of one, and `share` the part
-    of it that comes with another seed of the same configuration, 0 to 1.
+    `rise` is by how much the accuracy of the mean of endlessly many is above that of one, `cooling`
+    by how much the logarithm of the temperature that it needs is below: a mean is the more timid
+    the more it is of. `share` is the part of both that comes with another seed of the same
+    configuration, 0 to 1.
     """
 
     rise: float
+    cooling: float
     share: float
+
+    def missing(self, *, n_members: float, n_folds: int) -> float:
+        """The part of `rise` and `cooling` that a test row has and an out-of-fold row has not."""
+        left = (1 - COMMON) / n_members + COMMON  # of one network's own errors, in such a vote
+        return self.share * (1 - 1 / n_folds) * left
+
+    def cooler(self, *, n_members: float, n_folds: int) -> float:
+        """What the temperature from out-of-fold rows is multiplied by for test rows: 0 to 1."""
+        return math.exp(-self.cooling * self.missing(n_members=n_members, n_folds=n_folds))
 
 
 def expected_accuracy(
@@ -77,8 +93,7 @@ def expected_accuracy(
         n_members: how many members of equal weight it has, or would have: see `effective`.
         n_folds: how many networks a member has.
     """
-    left = (1 - COMMON) / n_members + COMMON  # of one network's own errors, in a vote of so many
-    gain = networks.rise * networks.share * (1 - 1 / n_folds) * left
+    gain = networks.rise * networks.missing(n_members=n_members, n_folds=n_folds)
     return Expected(chosen, min(gain, 1 - chosen), n_folds)
 
 
@@ -112,6 +127,7 @@ def look_at(
     """
     return Networks(
         rise(members, labels, seed=seed),
+        cooling(members, labels, seed=seed),
         seed_share([one[at] for one in members], again, n_seeds=n_seeds),
     )
 
@@ -123,18 +139,34 @@ def rise(members: Sequence[Proba], labels: Labels, *, seed: int) -> float:
     in 1/m. For a squared error of networks that are alike that is exact; of accuracy it is what is
     seen, and too little where networks differ wildly.
     """
+    one, slope = _line(members, lambda p: accuracy(p, labels), most=MOST_SUBSETS, seed=seed)
+    return min(1 - one, max(0.0, -slope))
+
+
+def cooling(members: Sequence[Proba], labels: Labels, *, seed: int) -> float:
+    """By how much the logarithm of the temperature falls from one to endlessly many: 0 or more."""
+
+    def log_temperature(proba: Proba) -> float:
+        return math.log(temperature(proba, labels))
+
+    return max(0.0, _line(members, log_temperature, most=FEW_SUBSETS, seed=seed)[1])
+
+
+def _line(
+    members: Sequence[Proba], score: Callable[[Proba], float], *, most: int, seed: int
+) -> tuple[float, float]:
+    """The mean score of one member, and the slope in 1/m of the mean of m of them; 0 for one."""
     n = len(members)
     if n < 2:
-        return 0.0
+        return 0.0, 0.0
     rng = generator(seed, Purpose.SUBSETS)
     sizes = np.unique(np.geomspace(1, n, MOST_SIZES).round().astype(int))
     means = []
     for size in sizes.tolist():
-        subsets = _subsets(n, size, rng)
-        each = [accuracy(np.mean([members[i] for i in one], axis=0), labels) for one in subsets]
+        subsets = _subsets(n, size, rng)[:most]
+        each = [score(np.mean([members[i] for i in one], axis=0)) for one in subsets]
         means.append(float(np.mean(each)))
-    slope = float(np.polyfit(1 / sizes, means, 1)[0])
-    return min(1 - means[0], max(0.0, -slope))
+    return means[0], float(np.polyfit(1 / sizes, means, 1)[0])
 
 
 def seed_share(members: Sequence[Proba], again: Sequence[Proba], *, n_seeds: int) -> float:
@@ -169,5 +201,6 @@ def _distance(one: Proba, other: Proba) -> float:
 def _subsets(n: int, size: int, rng: np.random.Generator) -> Sequence[Sequence[int]]:
     """All subsets of that size of `n` members; where there are more, `MOST_SUBSETS` drawn ones."""
     if math.comb(n, size) <= MOST_SUBSETS:
-        return list(itertools.combinations(range(n), size))
+        every = list(itertools.combinations(range(n), size))
+        return [every[i] for i in rng.permutation(len(every))]
     return [rng.choice(n, size, replace=False).tolist() for _ in range(MOST_SUBSETS)]

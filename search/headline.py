@@ -33,15 +33,22 @@ class Headline:
     calibrated_test: Proba
 
 
-def headline(one: "Fitted", truth: Truth) -> tuple[float, Headline]:
-    """The temperature of an ensemble, learnt on out-of-fold rows, and what it says."""
+def headline(one: "Fitted", truth: Truth, *, cooler: float) -> tuple[float, Headline]:
+    """The temperature of an ensemble on test rows, learnt on out-of-fold rows, and what it says.
+
+    Args:
+        one: the ensemble.
+        truth: about its tracks.
+        cooler: what the temperature of out-of-fold rows is multiplied by, as a mean over folds is
+            more timid: `search.expected.Networks.cooler`.
+    """
     # Imported here: who only reads what was kept does not wait for it.
     from chorale.search.calibration import calibrate, honest_temperature
 
     labels = truth.labels(truth.split.development_ids)
     cuts = np.zeros(len(labels), np.int64) if one.nested is None else one.nested.cuts
     at, after = honest_temperature(one.out_of_fold, labels, cuts)
-    return at, Headline(one.out_of_fold, after, one.test, calibrate(one.test, at))
+    return at * cooler, Headline(one.out_of_fold, after, one.test, calibrate(one.test, at * cooler))
 
 
 def write_headline(paths: StudyPaths, said: Headline, truth: Truth) -> None:

@@ -24,7 +24,7 @@ from chorale.search.combine import Fitted, Member, fit, score_rows
 from chorale.search.config import AUTO, SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
-from chorale.search.expected import Expected, effective, expected_accuracy, look_at
+from chorale.search.expected import Networks, effective, expected_accuracy, look_at
 from chorale.search.fitted_file import write_model
 from chorale.search.headline import Headline, headline, write_headline
 from chorale.search.member_words import BEST_BASELINE
@@ -142,9 +142,15 @@ def judge_bank(
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
-    at, said = headline(fitted[choice.kind], truth)
-    expected = _expected(
-        fitted[choice.kind], members, truth, n_seeds=sweep.finalists.seeds, seed=seed
+    networks = _networks(members, truth, n_seeds=sweep.finalists.seeds, seed=seed)
+    n_members = _n_averaged(fitted[choice.kind])
+    cooler = networks.cooler(n_members=n_members, n_folds=split.n_folds)
+    at, said = headline(fitted[choice.kind], truth, cooler=cooler)
+    expected = expected_accuracy(
+        accuracy(said.out_of_fold, truth.labels(split.development_ids)),
+        networks,
+        n_members=n_members,
+        n_folds=split.n_folds,
     )
 
     looks = ledger.look(sweep.name, split.hash)
@@ -189,9 +195,10 @@ def more_of(
 ) -> dict[str, Any]:
     """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
 
-    `calibration` is the `temperature` (1 where none helps on held-out groups) and the log loss and
-    calibration error `out_of_fold` and on `test`, each `before` and `after` it; `conformal` how
-    the sets of the calibrated ensemble do, and what of their coverage is `guaranteed`.
+    `calibration` is the `temperature` on test rows, out-of-fold rows being less timid, and the log
+    loss and calibration error `out_of_fold` and on `test`, each `before` and `after` it;
+    `conformal` how the sets of the calibrated ensemble do, and what of their coverage is
+    `guaranteed`.
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
@@ -230,14 +237,12 @@ def more_of(
     }
 
 
-def _expected(
-    one: Fitted, members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int
-) -> Expected:
-    """What the test set is expected to say of `one`; all finalists tell how networks differ."""
+def _networks(members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int) -> Networks:
+    """How the networks of all finalists differ."""
     split = truth.split
     labels = truth.labels(split.development_ids)
     at = {track: i for i, track in enumerate(split.development_ids)}
-    networks = look_at(
+    return look_at(
         [member.out_of_fold for member in members],
         labels,
         again=[member.validation for member in members],
@@ -245,12 +250,16 @@ def _expected(
         n_seeds=n_seeds,
         seed=seed,
     )
-    chosen = accuracy(one.out_of_fold, labels)
-    # a baseline is one model, trained on all tracks: it has no folds' networks to average
+
+
+def _n_averaged(one: Fitted) -> float:
+    """How many members of equal weight would average their folds' networks as much.
+
+    A baseline is one model, trained on all tracks: it has no folds' networks to average.
+    """
     weights = [weight for name, weight in one.weights.items() if not isinstance(name, str)]
     part = sum(weights) / sum(one.weights.values())
-    n_members = effective(weights) / part**2 if weights else math.inf
-    return expected_accuracy(chosen, networks, n_members=n_members, n_folds=split.n_folds)
+    return effective(weights) / part**2 if weights else math.inf
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:

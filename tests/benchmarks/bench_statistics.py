@@ -1,7 +1,7 @@
 """Whether the figures of a report keep their promise: simulated studies, the product's functions.
 
     python tests/benchmarks/bench_statistics.py [--only intervals leads studies choice curse]
-        [--studies 40] [--sets 1000]
+        [--studies 20] [--sets 600]
 
 Prints a line for each cell with its goal: coverage of the intervals of an accuracy and of a lead at
 least 0.94; absolute bias of the expected test accuracy at most a point, and its mean error not
@@ -29,7 +29,7 @@ from chorale.lightning_models.metrics import expected_calibration_error
 from chorale.search.calibration import calibrate, calibrated_log_loss, honest_temperature
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.cross_fit import cut
-from chorale.search.expected import expected_accuracy, look_at
+from chorale.search.expected import Networks, expected_accuracy, look_at
 from chorale.search.finalists import choose
 from chorale.search.intervals import of_difference, of_share
 from chorale.search.store import Row
@@ -124,14 +124,9 @@ def beliefs(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]
     }  # fmt: skip
 
 
-def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> tuple[float, float]:
-    """The expected test accuracy of the vote of the first so many, less what is true; and the gain.
-
-    The gain of averaging over folds, less what it truly is on the same test tracks, is the error of
-    the method without that of the few development tracks.
-    """
-    mine = every[:n_members]
-    networks = look_at(
+def networks_of(study: Simulated, every: Sequence[Finalist]) -> Networks:
+    """How the finalists' networks differ."""
+    return look_at(
         [one.out_of_fold for one in every],
         study.labels,
         again=[one.validation for one in every],
@@ -139,6 +134,16 @@ def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> 
         n_seeds=1,
         seed=0,
     )
+
+
+def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> tuple[float, float]:
+    """The expected test accuracy of the vote of the first so many, less what is true; and the gain.
+
+    The gain of averaging over folds, less what it truly is on the same test tracks, is the error of
+    the method without that of the few development tracks.
+    """
+    mine = every[:n_members]
+    networks = networks_of(study, every)
     told = expected_accuracy(
         right(vote(mine), study.labels),
         networks,
@@ -151,12 +156,14 @@ def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> 
     return told.accuracy - truth, told.gain - (truth - float(before))
 
 
-def sets_of(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]:
+def sets_of(study: Simulated, every: Sequence[Finalist], n_members: int) -> dict[str, float]:
     """Coverage and size of conformal sets, and the calibration error before and after."""
+    finalists = every[:n_members]
+    cooler = networks_of(study, every).cooler(n_members=n_members, n_folds=study.world.n_folds)
     cuts = cut(study.labels, study.groups, seed=0)
     at, after = honest_temperature(vote(finalists), study.labels, cuts)
     test = np.mean([one.test.mean(axis=0) for one in finalists], axis=0)
-    told = calibrate(test, at)
+    told = calibrate(test, at * cooler)
     fitted = fit_conformal(after, study.labels, study.groups, coverage=WANTED)
     sets = fitted.sets(told)
     return {
@@ -178,7 +185,7 @@ def studies(n_studies: int) -> Iterator[str]:
             for n in MEMBERS:
                 one = beliefs(study, every[:n])
                 one["expected"], one["gain"] = expectation(study, every[: max(n, 8)], n)
-                found[n].append(one | sets_of(study, every[:n]))
+                found[n].append(one | sets_of(study, every[: max(n, 8)], n))
         for n, ones in found.items():
             yield f"{name}, {n_folds} folds, {n:2} members: {believed(ones)}"
             yield f"{name}, {n_folds} folds, {n:2} members: {covering(ones)}"
@@ -314,8 +321,8 @@ def main() -> None:
     }  # fmt: skip
     parser = argparse.ArgumentParser(description="Whether the figures of a report are right")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    parser.add_argument("--studies", type=int, default=40)
-    parser.add_argument("--sets", type=int, default=1000)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--sets", type=int, default=600)
     asked = parser.parse_args()
     missed = []
     for part in asked.only:

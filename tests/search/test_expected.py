@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from chorale.lightning_models.metrics import Labels, Proba
+from chorale.search.calibration import temperature
 from chorale.search.expected import (
     Networks,
+    cooling,
     effective,
     expected_accuracy,
     look_at,
@@ -77,10 +79,21 @@ def test_a_vote_of_m_members_goes_from_m_to_m_times_k_networks(
     """The fault was to go from one network to K, however many members the vote already had."""
     every, labels = said(60, common=0.6, own=0.5)
     mine, others = every[:n_members], every[n_members : n_members * n_folds]
-    networks = Networks(rise(every[:8], labels, seed=0), 1.0)
+    networks = Networks(rise(every[:8], labels, seed=0), cooling=0.0, share=1.0)
     monkeypatch.setattr("chorale.search.expected.COMMON", 0.0)  # these have no rows in common
     found = expected_accuracy(right(mine, labels), networks, n_members=n_members, n_folds=n_folds)
     assert found.accuracy == pytest.approx(right([*mine, *others], labels), abs=0.02)
+
+
+def test_a_mean_over_folds_gets_a_lower_temperature() -> None:
+    every, labels = said(30, common=0.6, own=0.8)
+    one, many = temperature(every[0], labels), temperature(np.mean(every, axis=0), labels)
+    networks = Networks(rise=0.1, cooling=cooling(every[:8], labels, seed=0), share=1.0)
+    found = one * networks.cooler(n_members=1, n_folds=30)
+    assert many < one
+    assert found == pytest.approx(many, rel=0.1)
+    assert networks.cooler(n_members=5, n_folds=5) > networks.cooler(n_members=1, n_folds=5)
+    assert cooling(every[:1], labels, seed=0) == 0
 
 
 def test_only_the_part_that_comes_with_another_seed_counts() -> None:
@@ -104,7 +117,7 @@ def test_where_nothing_can_be_seen_the_plain_out_of_fold_figure_is_said() -> Non
 
 
 def test_more_folds_gain_more_and_nothing_passes_one() -> None:
-    networks = Networks(rise=0.3, share=0.8)
+    networks = Networks(rise=0.3, cooling=0.0, share=0.8)
     three, ten = (expected_accuracy(0.6, networks, n_members=2, n_folds=n) for n in (3, 10))
     assert 0 < three.gain < ten.gain
     assert expected_accuracy(0.99, networks, n_members=1, n_folds=10).accuracy == 1

@@ -62,17 +62,20 @@ def test_sets_hold_the_true_class_as_often_as_was_wanted(
     bench: ModuleType, studies: list[tuple[Any, list[Any]]]
 ) -> None:
     """Without the gain that used to be given away: 35 % of studies and more were a point short."""
-    found = [bench.sets_of(study, every[:5]) for study, every in studies]
+    found = [bench.sets_of(study, every, 5) for study, every in studies]
     coverage = np.array([one["coverage"] for one in found])
     assert coverage.mean() >= bench.WANTED
     assert np.mean(coverage < bench.WANTED - 0.01) <= 0.25
     assert np.mean([one["size"] for one in found]) < 4  # of 8 classes: not bought by naming all
 
 
+@pytest.mark.parametrize("n_members", [1, 2, 5])
 def test_calibration_brings_confidence_nearer_to_accuracy(
-    bench: ModuleType, studies: list[tuple[Any, list[Any]]]
+    bench: ModuleType, studies: list[tuple[Any, list[Any]]], n_members: int
 ) -> None:
-    found = [bench.sets_of(study, every[:5]) for study, every in studies]
+    """A mean over folds is more timid than the rows that a temperature is learnt on: at that very
+    temperature one member's calibration error went up, from 0.07 to 0.12."""
+    found = [bench.sets_of(study, every, n_members) for study, every in studies]
     assert np.mean([one["after"] for one in found]) < np.mean([one["before"] for one in found])
 
 
