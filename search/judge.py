@@ -4,7 +4,6 @@ All ensembles are fitted, and the one that the headline is about is chosen, befo
 opened. `search.commands.ensemble` does the same again from the bank alone.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -142,8 +141,8 @@ def judge_bank(
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth)
-    networks = _networks(members, truth, n_seeds=sweep.finalists.seeds, seed=seed)
-    n_members = _n_averaged(fitted[choice.kind])
+    every = _networks(members, truth, n_seeds=sweep.finalists.seeds, seed=seed)
+    n_members, networks = _of_networks(fitted[choice.kind], every)
     cooler = networks.cooler(n_members=n_members, n_folds=split.n_folds)
     at, said = headline(fitted[choice.kind], truth, cooler=cooler)
     expected = expected_accuracy(
@@ -252,14 +251,17 @@ def _networks(members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: in
     )
 
 
-def _n_averaged(one: Fitted) -> float:
-    """How many members of equal weight would average their folds' networks as much.
+def _of_networks(one: Fitted, networks: Networks) -> tuple[float, Networks]:
+    """How many members of equal weight average as well, and the part of a vote that they are.
 
-    A baseline is one model, trained on all tracks: it has no folds' networks to average.
+    A baseline is one model, trained on all tracks: it has no folds' networks to average, and what
+    these bring to a vote goes by the square of their part of it.
     """
     weights = [weight for name, weight in one.weights.items() if not isinstance(name, str)]
+    if not weights:
+        return 1.0, replace(networks, share=0.0)
     part = sum(weights) / sum(one.weights.values())
-    return effective(weights) / part**2 if weights else math.inf
+    return effective(weights), replace(networks, share=networks.share * part**2)
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:

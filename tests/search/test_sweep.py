@@ -155,7 +155,6 @@ def test_a_second_study_starts_from_the_first_and_ends_by_patience(
         (["--architectures", "[cnnn]"], "did you mean 'cnn'?"),
         (["--budget.trails", "3"], "budget.trails: unknown key; did you mean 'trials'?"),
         (["--budget.trials", "many"], "budget.trials: "),
-        (["--finalists.folds", "9"], "--finalists.folds 4"),
         (["--features.mell", "{}"], "did you mean 'mel'?"),
         (["--ensemble.kind", "best_singel"], "did you mean 'best_single'?"),
         (["--dataset.group", "(nobody)"], "group"),
