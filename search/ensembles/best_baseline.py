@@ -6,6 +6,6 @@ and it is chosen for the headline where nothing that was trained is better.
 Source: the selection by cross-validation of Stone 1974, as in `search.ensembles.best_single`.
 """
 
-from chorale.search.ensembles.best_single import fit, predict
+from chorale.search.best_member import fit, predict
 
 __all__ = ["fit", "predict"]

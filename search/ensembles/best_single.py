@@ -6,26 +6,6 @@ Source: the selection by cross-validation of Stone 1974, "Cross-Validatory Choic
 Statistical Predictions", doi:10.1111/j.2517-6161.1974.tb00994.x.
 """
 
-import numpy as np
+from chorale.search.best_member import fit, predict
 
-from chorale.lightning_models.metrics import accuracy, log_loss
-from chorale.search.base import Floats, Groups, Labels, Model, Said, check_rows, weighted_mean
-
-
-def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001
-    """All weight to the member with the highest out-of-fold accuracy, ties by log loss.
-
-    `groups` and `seed` are not needed. See `search.base.Ensemble`.
-    """
-    proba = said.proba
-    check_rows(proba, labels, groups, n_dims=3)
-    losses = [log_loss(one, labels) for one in proba]
-    best = max(range(len(proba)), key=lambda m: (accuracy(proba[m], labels), -losses[m]))
-    weights = np.zeros(len(proba))
-    weights[best] = 1.0
-    return Model(weights)
-
-
-def predict(model: Model, said: Said) -> Floats:
-    """What the chosen member says. See `search.base.Ensemble`."""
-    return weighted_mean(model.weights, said.proba)
+__all__ = ["fit", "predict"]
