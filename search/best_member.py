@@ -1,4 +1,4 @@
-"""All weight to one member: what `best_single` and `best_baseline` of `search.ensembles` do alike."""
+"""All weight to one member: how `search.ensembles.best_single` and `best_baseline` work."""
 
 import numpy as np
 

@@ -1,7 +1,11 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from chorale.lightning_models.metrics import Labels, Proba
+from chorale.search import judge
 from chorale.search.calibration import temperature
 from chorale.search.expected import (
     Networks,
@@ -135,3 +139,19 @@ def test_neither_the_order_of_members_nor_that_of_tracks_matters() -> None:
     order = np.random.default_rng(1).permutation(N)
     turned = [member[order] for member in members[::-1]]
     assert rise(turned, labels[order], seed=0) == pytest.approx(rise(members, labels, seed=0))
+
+
+@pytest.mark.parametrize(
+    ("weights", "n_members", "share"),
+    [
+        ({3: 1.0, 5: 1.0}, 2.0, 0.8),
+        ({3: 1.0, "svm": 1.0}, 1.0, 0.2),
+        ({"svm": 1.0}, 1.0, 0.0),
+    ],
+)
+def test_baselines_bring_no_folds_networks_to_a_vote(
+    weights: dict[int | str, float], n_members: float, share: float
+) -> None:
+    one: Any = SimpleNamespace(weights=weights)
+    found, networks = judge._of_networks(one, Networks(0.1, 0.2, 0.8))
+    assert (found, networks.share) == (n_members, pytest.approx(share))
