@@ -61,6 +61,8 @@ class Purpose(IntEnum):
     """dropout, masks and mixup; the epoch"""
     SYNTHETIC = 22
     """synthetic rows of a table"""
+    SCALE = 23
+    """tracks that the mean and deviation of large data are taken from"""
 
 
 def sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

@@ -17,6 +17,7 @@ from torch import Tensor
 from chorale.datasets import balance
 from chorale.datasets.errors import UserError
 from chorale.datasets.scale import Scale
+from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.base import InputShape
 
 Rows = NDArray[np.int64]
@@ -206,7 +207,7 @@ class FoldData(Tracks):
         rows = np.sort(self.train_rows)
         if every > 1:
             n_drawn = -(-len(rows) // every)
-            rows = np.sort(np.random.default_rng(0).choice(rows, n_drawn, replace=False))
+            rows = np.sort(generator(0, Purpose.SCALE).choice(rows, n_drawn, replace=False))
         for row in rows:
             track = self.store.frames[begin[row] : end[row]].astype(np.float64)
             if center:

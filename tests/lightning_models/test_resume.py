@@ -145,10 +145,10 @@ def test_the_best_epoch_before_the_break_is_still_kept_after_it(tmp_path: Path) 
     hopeless = FoldData(data.store, data.train_rows, data.valid_rows, noise, 3)
     settings = {"lr": 0.01}
     whole = fit(settings, data=hopeless)
-    assert whole.epoch == 2  # then it learns by heart
+    assert whole.epoch < 3  # then it learns by heart
     broken_off(tmp_path, 3, settings, data=hopeless)
     resumed = fit(settings, data=hopeless, resume_from=tmp_path)
-    assert resumed.epoch == 2
+    assert resumed.epoch == whole.epoch
     np.testing.assert_array_equal(resumed.proba, whole.proba)
 
 

@@ -193,15 +193,19 @@ def test_a_plateau_lowers_the_rate_where_the_validation_loss_stands_still() -> N
     assert [row["lr"] for row in last.history] == [0.01] * 12
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_class_weights_make_up_for_a_rare_class(weighted: bool) -> None:
+def test_class_weights_make_up_for_a_rare_class() -> None:
     data = fold(n=90, noise=4.0)
     few = [r for r in data.train_rows if data.labels[r] != 0 or r % 9 == 0]
     rare = FoldData(data.store, np.array(few), data.valid_rows, data.labels, N_CLASSES)
-    settings = {"balance": "class_weights" if weighted else "none", "max_epochs": 12}
-    said = [fit(rare, seed=seed, train=settings).proba.argmax(axis=1) for seed in (0, 1)]
-    share = float(np.mean(np.concatenate(said) == 0))
-    assert share > 0.2 if weighted else share < 0.2
+
+    def share(balance: str) -> float:
+        """Of the rare class in what several networks say of rows in which all are as frequent."""
+        settings = {"balance": balance, "max_epochs": 12}
+        said = [fit(rare, seed=seed, train=settings).proba.argmax(axis=1) for seed in range(4)]
+        return float(np.mean(np.concatenate(said) == 0))
+
+    assert share("none") < 0.25
+    assert share("class_weights") > 0.3
 
 
 def test_a_poisoned_validation_track_is_noticed_and_leaves_no_trace_in_the_weights() -> None:

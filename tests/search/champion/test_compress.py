@@ -55,6 +55,7 @@ space:
 train: {{crop_s: 0.4, batch_size: 16}}
 budget: {{trials: 3, max_epochs: 2}}
 finalists: {{configs: 2, folds: 2}}
+ensemble: {{baselines: none}}
 search: {{pruner: none}}
 runs: {root / "runs"}
 """
