@@ -1,13 +1,19 @@
-"""What all tests need: signals as a terminal gives them, one Ray at a time, and a core each."""
+"""What all tests need: signals as a terminal gives them, one Ray, a core and a cache each."""
 
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch asks: other tests run on the other cores
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # before torch asks: other tests run on the other cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # before numba asks: two processes that compile and keep one of librosa's generalised ufuncs at
+    # the same time leave a cache from which it is loaded as a call to nowhere
+    cache = Path(__file__).parents[1] / "build" / f"numba-{worker}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
 
 
 def pytest_configure() -> None:
