@@ -128,7 +128,7 @@ def test_jointly_everything_moves_from_the_first_epoch_on() -> None:
     "values", [{"mode": "first", "freeze": True, "pretrain": 0.7}, {"mode": "jointly"}]
 )
 def test_it_learns_both(values: Any) -> None:
-    trained = fit(max_epochs=30, seed=1, **values)  # one seed in two needs more epochs
+    trained = fit(max_epochs=30, seed=1, **values)  # most seeds need more epochs
     assert trained.metrics["accuracy"] > 0.8
     data, module = fold(), trained.module
     x = torch.from_numpy(data.store.frames[:15].T.copy()).view(1, 1, 9, 15)
