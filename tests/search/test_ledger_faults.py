@@ -65,7 +65,7 @@ def test_a_bad_database_is_one_clear_line(
 
 def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(LedgerError, match=r"pip install 'chorale\[postgres\]'") as caught:
+    with pytest.raises(LedgerError, match=r"pip install 'psycopg\[binary\]") as caught:
         Ledger("postgresql://h/d")
     _line(caught.value)
 

@@ -149,7 +149,7 @@ def test_no_worker_is_started_for_tracks_that_cannot_be_used(
     monkeypatch.chdir(place)
     for changed, said in (
         ({"dataset.root": "/nowhere"}, "does not exist"),
-        ({"finalists.folds": 7}, "folds"),
+        ({"dataset.group": "(.)"}, "group"),  # one group for all: nothing can be held out
     ):
         resolved = resolve(load("good.yaml", changed), where="good.yaml")
         with pytest.raises(UserError, match=said):
