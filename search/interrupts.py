@@ -4,7 +4,9 @@ Libraries in between turn a KeyboardInterrupt into errors of their own (Lightnin
 who asks `received` knows what an error after it really was. Python drops one that is raised in a
 finaliser, so it is raised again until somebody lets it through. While what was begun is left in
 order a second signal changes nothing; where that takes too long the process ends as it stands,
-which loses nothing: the ledger and every file are whole at any moment.
+which loses nothing: the ledger and every file are whole at any moment. A first signal that comes
+in the middle of a transaction waits for its end (`transaction`): libraries of databases are not
+made to be left anywhere.
 """
 
 import _thread
@@ -15,7 +17,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 AGAIN_S = 2.0
@@ -30,6 +33,7 @@ INTERRUPTED = 130
 """The exit code of a command that was ended by a signal."""
 
 _received: list[int] = []
+_in_transaction = _is_deferred = False
 _leaving = threading.Event()
 _obeyed = threading.Event()
 _over = threading.Event()
@@ -41,10 +45,11 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
 
     `last_words` is what stderr is told where the process has to end as it stands.
     """
-    global _last_words, _over
+    global _is_deferred, _last_words, _over
     _received.clear()
     _leaving.clear()
     _obeyed.clear()
+    _is_deferred = False
     _over = threading.Event()
     _last_words = last_words or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
@@ -87,15 +92,42 @@ def _deafen() -> None:
         os._exit(INTERRUPTED)
 
 
+@contextmanager
+def transaction() -> Iterator[None]:
+    """A first signal that comes in the block is obeyed at the block's end; a second one at once.
+
+    So nothing is left half done by Ctrl-C, and a database that hangs does not keep anybody. Blocks
+    do not nest. In other threads than the main one it does nothing: signals do not come there.
+
+    Raises:
+        KeyboardInterrupt: at the end, where a signal came.
+    """
+    global _in_transaction, _is_deferred
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _in_transaction, _is_deferred = True, False
+    try:
+        yield
+    finally:
+        _in_transaction = False
+        if _is_deferred:
+            raise KeyboardInterrupt
+
+
 def received() -> bool:
     """Whether one of them came since `listen`."""
     return bool(_received)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    global _is_deferred
     _received.append(number)
     if len(_received) == 1:
         threading.Thread(target=_insist, args=(number, _over), daemon=True).start()
+        if _in_transaction:
+            _is_deferred = True
+            return
     if not (_leaving.is_set() or _is_obeyed(sys.exc_info()[1])):
         raise KeyboardInterrupt
 

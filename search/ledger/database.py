@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from chorale.cluster.versions import install_extra
 from chorale.datasets.errors import UserError
+from chorale.search import interrupts
 from chorale.search.ledger.file_systems import is_local
 from chorale.search.ledger.places import cause_at
 
@@ -175,7 +176,7 @@ class Database:
         pauses_s = iter(RETRY_S if patient and not self.is_sqlite else ())
         while True:
             try:
-                with engine.begin() as c:
+                with interrupts.transaction(), engine.begin() as c:
                     return work(c)
             except FAILURES as error:
                 pause_s = next(pauses_s, None) if _passing(error) else None

@@ -75,6 +75,39 @@ def test_a_signal_that_was_dropped_is_raised_again() -> None:
     assert dropped == [signal.SIGTERM]
 
 
+@pytest.mark.usefixtures("_listening")
+def test_a_first_signal_waits_for_the_end_of_a_transaction() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with interrupts.transaction():
+            signal.raise_signal(signal.SIGINT)
+            done.append("whole")
+        done.append("more")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["whole"]
+    with interrupts.transaction():  # what leaves everything in order is not interrupted
+        done.append("left")
+    interrupts.over()
+    assert done == ["whole", "left"]
+
+
+@pytest.mark.usefixtures("_listening")
+def test_a_transaction_that_hangs_keeps_nobody() -> None:
+    def work() -> None:
+        with interrupts.transaction():
+            signal.raise_signal(signal.SIGINT)
+            for _ in range(1000):
+                time.sleep(0.01)
+            pytest.fail("ten seconds")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    interrupts.over()
+
+
 STUBBORN = """
 import signal, sys, time
 from chorale.search import interrupts

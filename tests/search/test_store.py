@@ -1,12 +1,15 @@
 """The ledger on each database that it can be in."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from chorale.datasets.errors import UserError
+from chorale.search import interrupts
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.store import Ledger, Row
 
@@ -54,6 +57,27 @@ def test_any_text_is_kept(make: Callable[[], Ledger], given: str, kept: str) -> 
     facts = {"said": given, "nested": [{"x": 1.5, "é": None}], "nan": [1e300, -0.0]}
     make().record("naïve study; '%s'", "search", Row("0", "FAIL", given, facts))
     assert make().rows("naïve study; '%s'", "search") == {"0": Row("0", "FAIL", kept, facts)}
+
+
+def test_ctrl_c_in_a_commit_leaves_a_whole_row_and_a_ledger_that_can_be_left(
+    make: Callable[[], Ledger],
+) -> None:
+    """Where a machine is busy it comes just then: who waits for a row sees it, and types Ctrl-C."""
+    ledger, before = make(), signal.getsignal(signal.SIGINT)
+    ledger.create("a", {})
+    sa.event.listen(
+        ledger._database._durable, "commit", lambda _: signal.raise_signal(signal.SIGINT), once=True
+    )
+    interrupts.listen()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ledger.record("a", "search", Row("1", "COMPLETE"))
+        ledger.leave("a", "interrupted", spent_s=1.0)
+    finally:
+        interrupts.over()
+        signal.signal(signal.SIGINT, before)
+    assert list(make().rows("a", "search")) == ["1"]
+    assert make().study("a").state == "interrupted"
 
 
 def test_recording_again_replaces(ledger: Ledger) -> None:
