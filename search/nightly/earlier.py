@@ -28,15 +28,20 @@ EACH = 10_000
 
 @dataclass(frozen=True)
 class Origin:
-    """A trial of an earlier study."""
+    """A trial of an earlier study, by its number, or a baseline of it, by its name."""
 
     study: str
-    number: int
+    member: int | str
 
     @property
     def source(self) -> str:
         """As a warm point calls it."""
-        return f"{self.study}/{self.number}"
+        return f"{self.study}/{self.member}"
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is to be trained again; baselines are, every night."""
+        return isinstance(self.member, int)
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,11 @@ def points(teachers: Teachers) -> Callable[[Resolved, Prepared, Ledger], WarmSta
         names = [name for name in teachers.studies() if name in known]
         earlier = [_as_same_data(earlier_study(ledger, name, objective), told) for name in names]
         found = warm_start.warm_start(resolved.space, told, earlier, objective=objective)
-        if (origin := teachers.sentinel) is None or origin.study not in known:
+        origin = teachers.sentinel
+        if origin is None or not origin.is_trial or origin.study not in known:
             return found
         one = next(study for study in earlier if study.name == origin.study)
-        alone = replace(one, rows={k: v for k, v in one.rows.items() if k == str(origin.number)})
+        alone = replace(one, rows={k: v for k, v in one.rows.items() if k == str(origin.member)})
         first = warm_start.warm_start(resolved.space, told, [alone], objective=objective)
         others = [p for p in found.points if p.params not in [q.params for q in first.points]]
         return WarmStart((*first.points, *others), found.left_out)

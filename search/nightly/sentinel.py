@@ -1,8 +1,9 @@
 """The sentinel: the champion's settings, trained again on tonight's data.
 
 They have not changed, so where they do clearly worse than they did, the data has. Both sides are
-finalists, so their weights were kept by the same rule, and each track was held out from the
-network that named it. Both are about the same recordings, so what is hard for both cancels.
+finalists, so their weights were kept by the same rule, or the same baseline, which every night
+fits; each track was held out from the model that named it. Both are about the same recordings, so
+what is hard for both cancels.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search import bank, finalists
+from chorale.search import bank, finalists, report
 from chorale.search.champion.gate import sign_flips
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.nightly.changes import Snapshot
@@ -74,8 +75,9 @@ def compare(
     """Compares the sentinel of tonight's study with the finalist that it repeats.
 
     Args:
-        origin: the champion's best trial; None where there is none that is known.
-        before: the study of that trial.
+        origin: the champion's best trial, or where it has none a baseline; None where neither is
+            known.
+        before: the study of that.
         tonight: tonight's study.
         ledger: knows both studies.
         confidence: how sure it must be that it fell.
@@ -88,20 +90,19 @@ def compare(
         return Sentinel(
             f"no sentinel: the champion was trained with another {', another '.join(differs)}"
         )
-    number = finalists.repeated(ledger.rows(tonight.name, STAGE), origin.source)
     truths = read_truth(before.paths), read_truth(tonight.paths)
     if truths[0] is None or truths[1] is None:
-        return Sentinel(f"no sentinel: what {origin.source} reached is not kept any more")
+        return Sentinel(_not_kept(origin))
     if (n_then := truths[0].split.n_folds) != (n_now := truths[1].split.n_folds):
         return Sentinel(f"no sentinel: there were {n_then} folds, and are {n_now}")
-    done = [_finished(ledger, one.name) for one in (before, tonight)]
-    seeds = done[0].get(origin.number, set()) & done[1].get(-1 if number is None else number, set())
-    if number is None or not seeds:
-        return Sentinel(f"no sentinel: {origin.source} was not trained again to its end")
-    then = _right(before.paths, truths[0], origin.number, seeds)
-    now = _right(tonight.paths, truths[1], number, seeds)
-    if then is None or now is None:
-        return Sentinel(f"no sentinel: what {origin.source} reached is not kept any more")
+    sides = (before, truths[0]), (tonight, truths[1])
+    if isinstance(origin.member, int):
+        found = _of_trial(origin, origin.member, *sides, ledger)
+    else:
+        found = _of_baseline(origin, origin.member, *sides)
+    if isinstance(found, str):
+        return Sentinel(found)
+    then, now, n_rivals = found
     pairs = _same_recordings(then, now, before.snapshot, tonight.snapshot)
     if not pairs:
         return Sentinel(f"no sentinel: {origin.source} and tonight have no tracks in common")
@@ -111,7 +112,7 @@ def compare(
         truths[1].groups(b for _, b in pairs),
         source=origin.source,
         confidence=confidence,
-        n_rivals=len(done[0]),
+        n_rivals=n_rivals,
         seed=seed,
     )
 
@@ -160,6 +161,63 @@ def judge(
     else:
         verdict = f"within chance (up to {100 * seen_from:.1f} points)"
     return Sentinel(f"{said}: {verdict}", a, b, p_value <= level, n, seen_from, p_value)
+
+
+Side = tuple[Night, Truth]
+Rights = tuple[dict[str, float], dict[str, float], int]
+"""Track -> whether it was named rightly, then and now; and of how many the first is the best."""
+
+
+def _not_kept(origin: Origin) -> str:
+    return f"no sentinel: what {origin.source} reached is not kept any more"
+
+
+def _of_trial(
+    origin: Origin, number: int, before: Side, tonight: Side, ledger: LedgerReader
+) -> Rights | str:
+    """A finalist, and the one that repeats it; or why they cannot be compared."""
+    again = finalists.repeated(ledger.rows(tonight[0].name, STAGE), origin.source)
+    done = [_finished(ledger, side[0].name) for side in (before, tonight)]
+    seeds = done[0].get(number, set()) & done[1].get(-1 if again is None else again, set())
+    if again is None or not seeds:
+        return f"no sentinel: {origin.source} was not trained again to its end"
+    then = _right(before[0].paths, before[1], number, seeds)
+    now = _right(tonight[0].paths, tonight[1], again, seeds)
+    return _not_kept(origin) if then is None or now is None else (then, now, len(done[0]))
+
+
+def _of_baseline(origin: Origin, name: str, before: Side, tonight: Side) -> Rights | str:
+    """A baseline, and the same one fitted tonight; or why they cannot be compared."""
+    if (then := _baseline_right(before, name)) is None:
+        return _not_kept(origin)
+    if (now := _baseline_right(tonight, name)) is None:
+        return f"no sentinel: the baseline {name} was not fitted tonight"
+    if then.features != now.features:
+        return f"no sentinel: the baseline {name} read {then.features}, and reads {now.features}"
+    return then.right, now.right, then.n_baselines
+
+
+@dataclass(frozen=True)
+class _BaselineRight:
+    """Track -> whether a baseline named it rightly out of fold, of which features, of how many."""
+
+    right: dict[str, float]
+    features: str
+    n_baselines: int
+
+
+def _baseline_right(side: Side, name: str) -> _BaselineRight | None:
+    (night, truth), ids = side, side[1].split.development_ids
+    file = night.paths.baseline(name)
+    if not file.is_file() or not night.paths.report_json.is_file():
+        return None
+    proba = bank.read(file, {"out_of_fold": ids}, split=truth.split.hash)["out_of_fold"].proba
+    right = (proba.argmax(axis=1) == truth.labels(ids)).astype(np.float64)
+    found = report.read(night.paths)
+    features = str(found["baselines_made"]["features"])
+    return _BaselineRight(
+        dict(zip(ids, right.tolist(), strict=True)), features, len(found["baselines"])
+    )
 
 
 def _finished(ledger: LedgerReader, study: str) -> dict[int, set[int]]:

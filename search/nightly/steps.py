@@ -82,6 +82,7 @@ class Steps:
         """Sweeps and decides; what was decided is in the record that it gives."""
         champion = self.shelf.current()
         teachers = self._teachers(record.date, champion)
+        origin = teachers.sentinel
         ledger = Ledger(self.nightly.sweep.ledger_url)
         try:
             study = _free_name(ledger, self.nightly, record.date, tonight)
@@ -106,7 +107,7 @@ class Steps:
             lessons=Lessons(
                 points(teachers),
                 allies(teachers, self.runs),
-                sentinel=None if teachers.sentinel is None else teachers.sentinel.source,
+                sentinel=None if origin is None or not origin.is_trial else origin.source,
             ),
         )
         reader = LedgerReader(sweep.ledger_url)
@@ -165,7 +166,10 @@ class Steps:
         return record
 
     def _teachers(self, night: date, champion: Bundle | None) -> Teachers:
-        """The latest nights, that of the champion among them, and its best trial."""
+        """The latest nights, that of the champion among them, and its first member.
+
+        Its first trial, or where it has none its first baseline.
+        """
         every = self.records.all()
         done = [one for one in every if one.state == "done" and one.study and one.date < night]
         numbered = [((one.date - every[0].date).days + 1, one.study) for one in reversed(done)]
@@ -174,8 +178,11 @@ class Steps:
         if champion is not None:
             study = champion.manifest.study
             chosen += [one for one in numbered if one[1] == study and one not in chosen]
-            trials, _ = parted(champion.manifest.members)
-            origin = origin_of(int(trials[0]), study, numbered) if trials else None
+            trials, baselines = parted(champion.manifest.members)
+            if trials:
+                origin = origin_of(int(trials[0]), study, numbered)
+            elif baselines:
+                origin = Origin(study, baselines[0])
         return Teachers(tuple(chosen), origin)
 
     def _sentinel(
@@ -224,7 +231,7 @@ class Steps:
         for member in parted(found["ensemble"]["members"])[0]:
             origin = origin_of(int(member), sweep.name, teachers.nights)
             if origin is not None:
-                row = ledger.rows(origin.study, STAGE).get(str(origin.number))
+                row = ledger.rows(origin.study, STAGE).get(str(origin.member))
                 kinds[int(member)] = "" if row is None else str(row.facts.get("architecture", ""))
         packed = collect(sweep, truth, found, kinds)
         bundle = pack(packed, self.records.night(record.date).bundle.root)

@@ -97,6 +97,9 @@ def test_the_next_night_begins_with_the_champions_settings_and_asks_the_gate(
     seen = night.figures["sentinel"]
     assert seen["then"] is not None
     assert seen["now"] is not None
+    champion = place.shelf.current()
+    assert champion is not None
+    assert f"tiny-2026-11-20/{champion.manifest.members[0]}" in seen["reason"]  # a baseline
     assert seen["n_tracks"] == 48  # out-of-fold rows of all development tracks, then and now
     assert night.figures["taught_by"] == ["tiny-2026-11-20"]
     assert night.figures["champion"]["n"] == night.figures["candidate"]["n"]

@@ -1,11 +1,19 @@
 """The sentinel and the gate on simulated nights whose truth is known, and what is compared."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from chorale.datasets.atomic import write_json
+from chorale.datasets.split import Split
+from chorale.search import bank
 from chorale.search.champion.gate import Gate
 from chorale.search.nightly import sentinel
 from chorale.search.nightly.changes import Snapshot
+from chorale.search.nightly.earlier import Origin
+from chorale.search.paths import StudyPaths
+from chorale.search.truth import Truth
 from tests.benchmarks.bench_nightly_power import Nights, alarms, promotions
 
 GROUPED = Nights(400, 60, icc=0.2, moves=0.02)
@@ -57,3 +65,33 @@ def test_a_recording_in_another_labels_folder_is_the_one_that_it_was(known: bool
     after = Snapshot({"high/a": ("1", "high", "x"), "low/b": ("2", "low", "y")})
     pairs = sentinel._same_recordings(then, now, before if known else None, after)
     assert pairs == ([("low/a", "high/a"), ("low/b", "low/b")] if known else [("low/b", "low/b")])
+
+
+def _night_with_baseline(root: Path, features: str, right: list[bool]) -> sentinel.Side:
+    """A study of eight development tracks, with what the baseline svm said of them out of fold."""
+    paths = StudyPaths(root)
+    development = tuple(f"t{i}" for i in range(8))
+    fold_of = {track: i % 2 for i, track in enumerate(development)}
+    split = Split(("test",), fold_of, "by track", n_folds=2, seed=0)
+    truth = Truth(("a", "b"), split, dict.fromkeys(development, 0), {t: t for t in development})
+    proba = np.array([[0.9, 0.1] if one else [0.1, 0.9] for one in right], np.float32)
+    part = bank.Part(split.development_ids, proba)
+    bank.write(paths.baseline("svm"), {"out_of_fold": part}, split=split.hash)
+    found = {"baselines": {"svm": {}, "knn": {}}, "baselines_made": {"features": features}}
+    write_json(paths.report_json, found)
+    return sentinel.Night(root.name, paths), truth
+
+
+def test_a_champion_without_a_trial_is_compared_by_its_baseline(tmp_path: Path) -> None:
+    origin = Origin("then", "svm")
+    then = _night_with_baseline(tmp_path / "then", "mel", [True] * 8)
+    now = _night_with_baseline(tmp_path / "now", "mel", [True] * 4 + [False] * 4)
+    found = sentinel._of_baseline(origin, "svm", then, now)
+    assert isinstance(found, tuple)
+    before, after, n_rivals = found
+    assert (sum(before.values()), sum(after.values()), n_rivals) == (8.0, 4.0, 2)
+    other = _night_with_baseline(tmp_path / "other", "chroma", [True] * 8)
+    assert "read mel, and reads chroma" in str(sentinel._of_baseline(origin, "svm", then, other))
+    now[0].paths.baseline("svm").unlink()
+    assert "was not fitted tonight" in str(sentinel._of_baseline(origin, "svm", then, now))
+    assert "is not kept any more" in str(sentinel._of_baseline(origin, "svm", now, then))
