@@ -9,6 +9,7 @@ run twice, left running or broken. Prints one line a sweep, and the counts.
 
 import argparse
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -165,12 +166,13 @@ class Soak:
         self._note("zombies", cases.zombies(place), place)
         self._note("other problems", cases.problems(place, n_trials=N_TRIALS), place)
         if place.words != RAY:
-            same = {key: row.same() for key, row in self.whole.rows().items()}
-            other = [f"{k} differs" for k, row in rows.items() if row.same() != same.get(k)]
+            same = cases.results(self.whole)
+            other = [f"{k} differs" for k, one in cases.results(place).items() if one != same[k]]
             if cases.digests(place) != cases.digests(self.whole):
                 other.append("other weights or predictions")
             self._note("other bits", other, place)
-        resumed = sum('"resumed_after": 0' not in row.facts for row in rows.values())
+        ended = [json.loads(row.facts) for (stage, _), row in rows.items() if stage != "attempts"]
+        resumed = sum(facts.get("resumed_after", 0) > 0 for facts in ended)
         self.found["resumed from a state"] += resumed
         print(f"{place.root.name}: {n_kills} kills, {len(rows)} runs, {resumed} of them resumed")
         if not self.bad():

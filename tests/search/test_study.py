@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from chorale.cluster.base import Decision, End, Outcome, Report, Trials, TrialSpec
 from chorale.cluster.local import LocalRunner
@@ -15,8 +15,9 @@ from chorale.lightning_models.module import Diverged
 from chorale.search.budget import Meter
 from chorale.search.config import Budget, Search
 from chorale.search.listener import Listeners
-from chorale.search.opening import WarmPoint
+from chorale.search.opening import WarmPoint, make_opening
 from chorale.search.patience import EnsembleWatch
+from chorale.search.proposals import Proposals
 from chorale.search.space import Candidate, make_space
 from chorale.search.store import Ledger
 from chorale.search.study import STAGE, Study, StudyTrials
@@ -409,21 +410,34 @@ def test_other_failures_teach_the_sampler_nothing(ledger: Ledger) -> None:
     assert [t.state.name for t in known[:3]] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_tpe_keeps_away_from_where_all_trainings_diverge(ledger: Ledger, seed: int) -> None:
-    """Of 36 proposals 18 to 22 lay there when it was told nothing."""
+def _proposed_where_all_diverge(seed: int, *, told: bool) -> int:
+    """How many of the last 36 of 60 proposals have a learning rate at which trainings diverge."""
     space, problems = make_space(["mlp"], ["stats57"], {}, fixed={"optimizer": "adamw"})
     assert space is not None, problems
-    study = _study(
-        space=space,
-        plan=lambda candidate, number: candidate,
-        search=Search(sampler="tpe", seed=seed, pruner="none"),
-        budget=Budget(trials=60, max_epochs=8),
-    )
-    _run(study, ledger, _diverges_above(6e-4))
-    rows = ledger.rows("s", STAGE)
-    last = [rows[str(number)].state == "FAIL" for number in range(24, 60)]
-    assert sum(last) <= 16
+    search = Search(sampler="tpe", seed=seed)
+    proposals = Proposals(space, search, make_opening(space, search, n_trials=60))
+    diverged = []
+    for number in range(60):
+        params, distributions = proposals.propose()
+        excess = math.log10(params["train.lr"] / 6e-4)
+        diverged.append(excess > 0)
+        trial = create_trial(
+            state=TrialState.FAIL if excess > 0 else TrialState.COMPLETE,
+            params=params,
+            distributions=distributions,
+            value=None if excess > 0 else 0.5 + 0.1 * excess,  # the best is just beside
+        )
+        trial.number = number
+        proposals.end(trial, None, diverged=told and excess > 0)
+    return sum(diverged[24:])
+
+
+def test_tpe_keeps_away_from_where_all_trainings_diverge() -> None:
+    """Over twelve seeds 14.1 of 36 proposals lay there, and 19.7 where it was told nothing."""
+    seeds = range(4)
+    told = sum(_proposed_where_all_diverge(seed, told=True) for seed in seeds)
+    not_told = sum(_proposed_where_all_diverge(seed, told=False) for seed in seeds)
+    assert told <= 0.85 * not_told
 
 
 def test_a_search_ends_where_nothing_can_become_better(ledger: Ledger) -> None:

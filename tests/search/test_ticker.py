@@ -91,14 +91,22 @@ def test_who_follows_a_log_sees_how_far_it_is_and_no_empty_line() -> None:
 def test_a_sweep_is_watched_over_from_its_begin(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def stages(_: Any, progress: Progress, *__: Any, **___: Any) -> dict[str, Any]:
+    watched: list[bool] = []
+
+    def tracks(_: Any, progress: Progress) -> None:
+        """The first thing that a sweep does which may take its time."""
         console.print("a stage")
         thread = progress._ticker._thread
-        return {"watched": thread is not None and thread.is_alive(), "progress": progress}
+        watched.append(thread is not None and thread.is_alive())
 
+    def stages(_: Any, progress: Progress, *__: Any, **___: Any) -> dict[str, Any]:
+        return {"progress": progress}
+
+    monkeypatch.setattr(sweep, "divisible_tracks", tracks)
+    monkeypatch.setattr(sweep, "begin", lambda *_, **__: None)
     monkeypatch.setattr(sweep, "_run", stages)
     console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s")
-    resolved = cast(Resolved, SimpleNamespace(sweep=named))
+    resolved = cast(Resolved, SimpleNamespace(sweep=named, dataset_config=None))
     found = sweep.run_sweep(resolved, resume=None, console=console)
-    assert found["watched"]
+    assert watched == [True]
     assert not found["progress"]._ticker._thread.is_alive(), "it ends with the sweep"

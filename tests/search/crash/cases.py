@@ -175,6 +175,14 @@ def lost(before: Mapping[tuple[str, str], Row], place: Place) -> list[str]:
     return gone + [f"{key} was changed" for key, row in before.items() if after.get(key) != row]
 
 
+def results(place: Place) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the same seed gives again, of each run that came to its end.
+
+    Attempts that a fault cut short are booked beside them, and hang on when it came.
+    """
+    return {key: row.same() for key, row in place.rows().items() if key[0] != "attempts"}
+
+
 def run_twice(place: Place) -> list[str]:
     """Runs that were acknowledged, and acknowledged again."""
     return [f"{key} {n} times" for key, n in Counter(acknowledged(place)).items() if n > 1]

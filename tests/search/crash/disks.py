@@ -69,8 +69,8 @@ def unlike(cases: Any, place: Any, whole: Any, before: Any) -> list[str]:
     """All that is wrong with a sweep that met a full disk and then went on to its end."""
     found: list[str] = [*cases.lost(before, place), *cases.run_twice(place)]
     found += cases.problems(place)
-    same = {key: row.same() for key, row in whole.rows().items()}
-    found += [f"{k} differs" for k, row in place.rows().items() if row.same() != same.get(k)]
+    same = cases.results(whole)
+    found += [f"{k} differs" for k, one in cases.results(place).items() if one != same.get(k)]
     if cases.digests(place) != cases.digests(whole):
         found.append("other weights or predictions")
     return found
