@@ -11,6 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from chorale.datasets.librosa_parts import part
 from chorale.datasets.spectrum import Floats, Spectrum
 
 BINS_PER_OCTAVE = 12
@@ -54,9 +55,9 @@ def _frequencies_hz(tuning: float) -> Any:
 
 def _early_halvings(sample_rate: float, hop_length: int, tuning: float) -> int:
     """How often the rate can be halved before the highest octave, and each octave after it."""
-    from librosa.filters import wavelet_lengths
-
-    _, top_hz = wavelet_lengths(freqs=_frequencies_hz(tuning), sr=sample_rate, gamma=0)
+    _, top_hz = part("filters").wavelet_lengths(
+        freqs=_frequencies_hz(tuning), sr=sample_rate, gamma=0
+    )
     if top_hz > sample_rate / 2:
         raise ValueError(f"{sample_rate=} is too low for a bin that reaches {top_hz:.0f} Hz")
     for_rate = int(np.ceil(np.log2(sample_rate / 2 / top_hz))) - 2
@@ -71,20 +72,18 @@ def _octave(sample_rate: float, tuning: float) -> Spectrum:
     The octave below has the same filters at half the rate. That they are twice as long in time,
     for which librosa scales and scales back, is cancelled by what is left of their energy.
     """
-    from librosa.filters import wavelet
-    from librosa.util import sparsify_rows
-
     hz = _frequencies_hz(tuning)
     step = 2 ** (2 / BINS_PER_OCTAVE)
     width = np.full(BINS_PER_OCTAVE, (step - 1) / (step + 1))
-    basis, lengths = wavelet(
+    basis, lengths = part("filters").wavelet(
         freqs=hz[-BINS_PER_OCTAVE:], sr=sample_rate, pad_fft=True, gamma=0, alpha=width
     )
     n_fft = basis.shape[1]
     basis *= lengths[:, np.newaxis] / n_fft
     spectra = scipy.fft.fft(basis, axis=1)[:, : 1 + n_fft // 2]
-    sparse = sparsify_rows(spectra, quantile=_SPARSITY, dtype=np.complex64).toarray()
-    return np.ascontiguousarray((sparse / np.sqrt(lengths)[:, np.newaxis]).T, np.complex64)
+    sparse = part("util.utils").sparsify_rows(spectra, quantile=_SPARSITY, dtype=np.complex64)
+    kept = sparse.toarray()
+    return np.ascontiguousarray((kept / np.sqrt(lengths)[:, np.newaxis]).T, np.complex64)
 
 
 def _spectra(waveform: Floats, n_fft: int, hop_length: int) -> Spectrum:
@@ -96,8 +95,7 @@ def _spectra(waveform: Floats, n_fft: int, hop_length: int) -> Spectrum:
 
 def _slower(waveform: Floats, factor: int) -> Floats:
     """The waveform at a rate lower by `factor`, with the same energy."""
-    from librosa import resample
-
-    return np.asarray(
-        resample(waveform, orig_sr=factor, target_sr=1, res_type="soxr_hq", scale=True), np.float32
+    slower = part("core.audio").resample(
+        waveform, orig_sr=factor, target_sr=1, res_type="soxr_hq", scale=True
     )
+    return np.asarray(slower, np.float32)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from chorale.datasets.librosa_parts import part
 from chorale.datasets.mel_config import MelConfig
 from chorale.datasets.spectrum import (
     AMIN,
@@ -139,8 +140,6 @@ def tuning(spectrogram: Floats, sample_rate: float) -> float:
         spectrogram: power or magnitude `(n_frames, n_bins)`; its peaks are interpolated.
         sample_rate: in Hz.
     """
-    from librosa import pitch_tuning
-
     hz = frequencies_hz(sample_rate)
     inside = np.flatnonzero((hz >= _TUNING_HZ[0]) & (hz < min(_TUNING_HZ[1], sample_rate / 2)))
     first, last = max(int(inside[0]), 1), min(int(inside[-1]) + 1, spectrogram.shape[1] - 1)
@@ -157,14 +156,12 @@ def tuning(spectrogram: Floats, sample_rate: float) -> float:
     if not len(pitch):
         return 0.0
     height = peak + np.float32(0.5) * slope.astype(np.float32) * shift
-    return float(pitch_tuning(pitch[height >= np.median(height)]))
+    return float(part("core.pitch").pitch_tuning(pitch[height >= np.median(height)]))
 
 
 def chroma(power: Floats, sample_rate: float) -> Floats:
     """How strong each of the twelve pitch classes is, the strongest 1: `(n_frames, 12)`."""
-    from librosa.filters import chroma as chroma_filters
-
-    bank = chroma_filters(sr=sample_rate, n_fft=N_FFT, tuning=tuning(power, sample_rate))
+    bank = part("filters").chroma(sr=sample_rate, n_fft=N_FFT, tuning=tuning(power, sample_rate))
     raw = power @ bank.T
     peak = np.abs(raw).max(axis=1, keepdims=True)
     return np.asarray(raw / np.where(peak < _TINY, np.float32(1), peak), np.float32)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from chorale.datasets import descriptors
 from chorale.datasets.config import config as config_class
+from chorale.datasets.librosa_parts import part
 from chorale.datasets.spectrum import Floats
 from chorale.datasets.stats_names import STATS57
 
@@ -91,15 +92,13 @@ def tempo_bpm(level: Floats, sample_rate: float) -> float:
     Source: Ellis, "Beat Tracking by Dynamic Programming", 2007,
     https://doi.org/10.1080/09298210701653344 (`librosa.beat.beat_track`).
     """
-    from librosa.feature import tempo
-
     rise = np.median(np.maximum(0, level[1:] - level[:-1]), axis=1)
     # a change is heard one frame later, and a frame is heard half its length later
     delay = 1 + descriptors.N_FFT // (2 * descriptors.HOP_LENGTH)
     onsets = np.concatenate([np.zeros(delay, np.float32), rise])[: len(level)]
     if not onsets.any():
         return 0.0
-    return float(tempo(onset_envelope=onsets, sr=sample_rate)[0])
+    return float(part("feature.rhythm").tempo(onset_envelope=onsets, sr=sample_rate)[0])
 
 
 def _mean_and_variance(values: npt.NDArray[Any]) -> tuple[float, float]:
