@@ -6,7 +6,7 @@ On a terminal the line is redrawn; in a log file a new line appears when a trial
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
@@ -53,11 +53,16 @@ class Progress:
         """Starts the clock that stages are timed by."""
         self.console = console
         self._began = time.perf_counter()
-        self._ticker = Ticker(console)
+        self._ticker = Ticker.of(console)
 
-    def never_silent(self) -> AbstractContextManager[object]:
-        """While the block lasts, a line is printed whenever nothing was for some seconds."""
-        return self._ticker
+    @contextmanager
+    def never_silent(self, what: str) -> Iterator[None]:
+        """While the block lasts, a line is printed whenever nothing was for some seconds.
+
+        It names what is being done by then: `what`, or what a `doing` inside the block names.
+        """
+        with self._ticker, self.doing(what):
+            yield
 
     @contextmanager
     def doing(self, what: str, beat: Beat | None = None) -> Iterator[Callable[[str], None]]:

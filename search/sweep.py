@@ -48,7 +48,7 @@ def run_sweep(
     sweep, progress = resolved.sweep, Progress(console)
     refuse_missing(resolved)
     told = carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said)))
-    with progress.never_silent(), progress.doing("sweep"), told:
+    with progress.never_silent("sweep"), told:
         how = begin(sweep, resume=resume, take_over=take_over)
         tracks = divisible_tracks(resolved, progress)
         return _run(resolved, progress, lessons, how, tracks, take_over=take_over, began=began)

@@ -1,7 +1,8 @@
 """Breaks the silence: says what is going on whenever nothing was said for some seconds.
 
 A `Ticker` listens to all that is printed on its console, so that a stage which talks by itself is
-left alone. `search.progress` names what is going on.
+left alone. `search.progress` names what is going on. A console has one ticker at a time, however
+many commands within commands print on it.
 """
 
 import threading
@@ -28,18 +29,33 @@ class Ticker(RenderHook):
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._depth = 0
+
+    @classmethod
+    def of(cls, console: Console) -> "Ticker":
+        """The ticker that watches over a console just now, or else a new one."""
+        return _AT_WORK.get(console) or cls(console)
 
     def __enter__(self) -> "Ticker":
+        self._depth += 1
+        if self._depth > 1:
+            return self
+        _AT_WORK[self._console] = self
         self._heard = time.perf_counter()
+        self._over = threading.Event()
         self._console.push_render_hook(self)
         self._thread = threading.Thread(target=self._tick, name="chorale-ticker", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         self._over.set()
         if self._thread is not None:
             self._thread.join()
+        del _AT_WORK[self._console]
         self._console.pop_render_hook()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
@@ -69,3 +85,6 @@ class Ticker(RenderHook):
 
     def _left_s(self) -> float:
         return max(0.0, self._heard + self._max_silence_s - time.perf_counter())
+
+
+_AT_WORK: dict[Console, Ticker] = {}

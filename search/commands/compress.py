@@ -52,16 +52,18 @@ def run(words: Sequence[str]) -> int:
 
     from chorale.search.bucket import carried
     from chorale.search.champion.compress.run import compress, student_name
+    from chorale.search.progress import Progress
 
+    out = console()
     wanted = _wanted(given, name, dotted, target_ms=target_ms, trials=int(trials))
     sweep = wanted.packed.sweep
     student = student_name(name, target_ms)
     kept = sweep.runs_folder.study(student).compress_json
     again = shlex.join(["chorale", "compress", *(w for w in words if w != "--take-over")])
     try:
-        with carried(sweep.runs, student, tell=print):
+        with carried(sweep.runs, student, tell=print), Progress(out).never_silent("compress"):
             found = _again(kept, wanted.to, trials=wanted.trials) or compress(
-                wanted, console=console(), take_over="take-over" in given.flags
+                wanted, console=out, take_over="take-over" in given.flags
             )
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         from chorale.search import interrupts

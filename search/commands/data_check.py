@@ -39,11 +39,13 @@ def run(words: Sequence[str]) -> int:
 
     from chorale.datasets.atomic import write_text
     from chorale.search.commands.sweep_words import named_sweep
+    from chorale.search.progress import Progress
 
     named = named_sweep(words, command="data check", own=["csv"])
     csv = named.own.get("csv")
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    found = check(named.sweep, where=named.where, console=console)
+    with Progress(console).never_silent("data check"):
+        found = check(named.sweep, where=named.where, console=console)
     if csv is not None:
         write_text(Path(str(csv)), found.to_csv(index=False))
     return 1 if len(found) else 0

@@ -35,10 +35,12 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
 
     from chorale.search.commands.sweep_words import named_sweep
+    from chorale.search.progress import Progress
 
     named = named_sweep(words, command="data leak", feature="mfcc")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    found = leak(named.sweep, where=named.where, console=console)
+    with Progress(console).never_silent("data leak"):
+        found = leak(named.sweep, where=named.where, console=console)
     for line in lines(found):
         console.print(line, markup=False, soft_wrap=True)
     return 0

@@ -40,11 +40,12 @@ def run(words: Sequence[str]) -> int:
     given = study_words(words, options=KEYS)
     name = given.named("ensemble")
     from chorale.search.bucket import carried
+    from chorale.search.progress import Progress
     from chorale.search.store import Ledger
 
     sweep = sweep_of(given, name)
     report = report_of(sweep)
-    with carried(sweep.runs, name, tell=print):
+    with carried(sweep.runs, name, tell=print), Progress(console()).never_silent("ensemble"):
         ledger = Ledger(sweep.ledger_url)
         try:
             ledger.refuse_held(name)

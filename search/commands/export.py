@@ -46,8 +46,11 @@ def run(words: Sequence[str]) -> int:
     if "int8" in given.flags and "onnx" not in given.options:
         raise UserError("--int8 is about the ONNX graph, but none is asked for; add --onnx FILE")
     to = Path(given.options["to"]).expanduser() if "to" in given.options else None
+    from chorale.search.progress import Progress
+
     shelf = champion_of(given.runs, name)
-    bundle = export(given, name, to) if shelf is None else export_champion(shelf, name, to)
+    with Progress(console()).never_silent("export"):
+        bundle = export(given, name, to) if shelf is None else export_champion(shelf, name, to)
     size_mb = sum(f.stat().st_size for f in bundle.paths.root.rglob("*") if f.is_file()) / 1e6
     manifest = bundle.manifest
     console().print(
@@ -58,7 +61,8 @@ def run(words: Sequence[str]) -> int:
     )
     if "onnx" in given.options:
         graph = Path(given.options["onnx"]).expanduser()
-        _export_onnx(bundle, graph, small="int8" in given.flags)
+        with Progress(console()).never_silent("ONNX"):
+            _export_onnx(bundle, graph, small="int8" in given.flags)
     return 0
 
 

@@ -62,7 +62,8 @@ def run_night(
         progress.stage("night", f"{chosen} of '{nightly.name}'")
         one = Steps(nightly, records, progress, clock, accept)
         try:
-            record = one.run(record)
+            with progress.never_silent("night"):
+                record = one.run(record)
         except DataRefusedError as error:
             record = records.end(one.record or record, "refused", reason=str(error))
         except (UserError, ClusterError) as error:

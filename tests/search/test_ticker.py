@@ -66,6 +66,25 @@ def test_the_innermost_stage_is_named_with_how_far_it_is() -> None:
     assert progress._ticker._beats == []
 
 
+def test_a_command_within_a_command_is_told_of_once() -> None:
+    console = make_console()
+    outer = Progress(console)
+    with outer.never_silent("night"):
+        inner = Progress(console)
+        assert inner._ticker is outer._ticker
+        with inner.never_silent("sweep"):
+            inner._ticker._beats[-1]()
+        outer._ticker._beats[-1]()
+        assert outer._ticker._thread is not None
+        assert outer._ticker._thread.is_alive()
+    assert [line.split(":")[0].strip() for line in said_by(console).splitlines()] == [
+        "sweep",
+        "night",
+    ]
+    assert not outer._ticker._thread.is_alive()
+    assert Progress(console)._ticker is not outer._ticker
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_trials_that_take_long_are_told_of(terminal: bool) -> None:
     console = make_console(terminal=terminal)
