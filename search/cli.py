@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from chorale.cluster import environment
-from chorale.search import interrupts
+from chorale.search import collecting, interrupts
 
 MAKE_ROOM = (
     "what was finished is kept: make room, or let the folder be written, then type the same again "
@@ -99,31 +99,37 @@ def main(words: Sequence[str] | None = None) -> int:
     if command is None:
         print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
+    if is_process:
+        collecting.seldom()
     environment.complete()
     interrupts.listen(lambda: f"chorale {name}: {interrupts.CUT_SHORT}\n")
     from chorale.cluster.base import ClusterError
     from chorale.datasets.disk import NO_ROOM, no_room
     from chorale.datasets.errors import UserError
 
+    code: int | None = None
     try:
-        return _run(command, _settled(words[len(name.split()) :]))
+        code = _run(command, _settled(words[len(name.split()) :]))
     except (UserError, ClusterError) as error:
         print(f"chorale {name}: {error}", file=sys.stderr)
-        return 1
+        code = 1
     except OSError as error:
-        if error.errno not in NO_ROOM:
-            return _not_imported(name, error)
-        print(f"chorale {name}: {no_room(error)}; {MAKE_ROOM}", file=sys.stderr)
-        return 1
+        if error.errno in NO_ROOM:
+            print(f"chorale {name}: {no_room(error)}; {MAKE_ROOM}", file=sys.stderr)
+            code = 1
+        else:
+            code = _not_imported(name, error)
     except Exception as error:
-        return _not_imported(name, error)
+        code = _not_imported(name, error)
     except KeyboardInterrupt:
         print(f"chorale {name}: interrupted", file=sys.stderr)
-        if is_process:
-            interrupts.obeyed()
-        return interrupts.INTERRUPTED
+        code = interrupts.INTERRUPTED
     finally:
-        (interrupts.leave if is_process else interrupts.over)()
+        if is_process:
+            interrupts.leave(code)
+        else:
+            interrupts.over()
+    return code
 
 
 def _not_imported(name: str, error: Exception) -> int:

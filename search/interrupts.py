@@ -35,7 +35,7 @@ INTERRUPTED = 130
 _received: list[int] = []
 _in_transaction = _is_deferred = False
 _leaving = threading.Event()
-_obeyed = threading.Event()
+_code: int | None = None
 _over = threading.Event()
 _last_words: Callable[[], str] = lambda: ""  # noqa: E731
 
@@ -45,11 +45,10 @@ def listen(last_words: Callable[[], str] | None = None) -> None:
 
     `last_words` is what stderr is told where the process has to end as it stands.
     """
-    global _is_deferred, _last_words, _over
+    global _code, _is_deferred, _last_words, _over
     _received.clear()
     _leaving.clear()
-    _obeyed.clear()
-    _is_deferred = False
+    _code, _is_deferred = None, False
     _over = threading.Event()
     _last_words = last_words or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
@@ -61,35 +60,38 @@ def over() -> None:
     _over.set()
 
 
-def obeyed() -> None:
-    """The command has ended because of a signal, and the process will end as `INTERRUPTED`."""
-    _obeyed.set()
-
-
-def leave() -> None:
-    """The command has ended, and the process will: signals are not raised any more.
+def leave(code: int | None = None) -> None:
+    """The command has ended, and the process will, as `code`: signals are not raised any more.
 
     If there was one, `LIMIT_S` holds for what the interpreter and libraries do at its end, too.
     """
+    global _code
+    _code = code
     _leaving.set()
 
 
 @atexit.register
-def _deafen() -> None:
-    """Python gives signals back to the system before it is gone: they would end what is over.
+def _end() -> None:
+    """Ends the process where its code is known, else sees that no signal changes it.
 
     This was registered before libraries were imported, so it comes after what they leave in order.
-    Where a signal was obeyed nothing is taken apart any more: what it broke into may crash then.
+    Nothing is taken apart any more: that takes PyTorch up to a second, and what a signal broke into
+    may crash then. Python gives signals back to the system before it is gone, where they would end
+    what is over.
     """
     if not _leaving.is_set():
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if _obeyed.is_set():
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it
-                stream.flush()
-        os._exit(INTERRUPTED)
+    if _code is None:
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads it, or there is no room: Python tells of that
+        if _code != INTERRUPTED:
+            return
+    os._exit(_code)
 
 
 @contextmanager

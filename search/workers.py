@@ -12,6 +12,7 @@ from chorale.cluster.addresses import AUTO, LOCAL
 from chorale.cluster.base import ClusterError, Resources, Runner
 from chorale.cluster.environment import in_job
 from chorale.datasets.chunks import CHUNK_TRACKS, ChunkMap
+from chorale.search import collecting
 from chorale.search.config import Cluster
 
 IN_PROCESS = "none"
@@ -56,6 +57,7 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
     Raises:
         ClusterError: they cannot be had.
     """
+    collecting.as_usual()
     if cluster.address == IN_PROCESS:
         from chorale.cluster.local import LocalRunner
 

@@ -33,6 +33,7 @@ def run(words: Sequence[str]) -> int:
             f"the scheduler needs APScheduler; type: {install_extra('schedule')}, or let cron "
             "call: chorale nightly NIGHTLY.yaml"
         )
+    from chorale.search import collecting
     from chorale.search.nightly.config import load
     from chorale.search.nightly.scheduler import serve
 
@@ -41,5 +42,6 @@ def run(words: Sequence[str]) -> int:
     if twice:
         raise UserError(f"several files are called '{sorted(twice)[0]}'; give each a `name`")
     more = [f"--runs={given['runs']}"] if "runs" in given else []
+    collecting.as_usual()
     serve(nightlies, more=more, say=lambda line: print(line, file=sys.stderr, flush=True))
     return 0

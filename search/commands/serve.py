@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError
+from chorale.search import collecting
 from chorale.search.commands.serving import HOST, port_of, port_taken
 from chorale.search.commands.study_words import split_words
 
@@ -127,6 +128,7 @@ def serve_here(factory: "AppFactory", host: str, port: int) -> int:
             await super().startup(sockets)
             print(f"{app.title} {app.version}: {url}   (Ctrl-C ends it)", flush=True)
 
+    collecting.as_usual()
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S,
         h11_max_incomplete_event_size=2**16, server_header=False,

@@ -1,10 +1,12 @@
 """Signals are obeyed once, raised again where they are dropped, and in the end done without."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -146,6 +148,42 @@ def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
     done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True,
                           check=False, timeout=60)  # fmt: skip
     assert (done.returncode, done.stderr) == (interrupts.INTERRUPTED, "cut short")
+
+
+AT_ITS_END = """
+import atexit, gc, sys
+from chorale.search import cli
+
+class Module:
+    def __del__(self):
+        print("taken apart")
+
+def run(words):
+    atexit.register(print, "left in order")
+    assert gc.get_threshold()[0] > 10_000  # things are imported
+    return 3
+
+kept = Module()
+cli.COMMANDS = {"work": cli.Command("", run)}
+sys.argv = ["chorale", "work"]
+sys.exit(cli.main())
+"""
+
+
+def test_a_command_that_has_ended_is_not_taken_apart() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_ITS_END], capture_output=True, text=True,
+                          check=False, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (3, "left in order\n", "")
+
+
+def test_what_it_could_not_print_is_told_and_is_no_success() -> None:
+    words = [sys.executable, "-c", AT_ITS_END]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+                              env=buffered, timeout=60)  # fmt: skip
+    assert done.returncode == 120
+    assert "No space left on device" in done.stderr
 
 
 LATE = """
