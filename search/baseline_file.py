@@ -13,11 +13,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from chorale.datasets.atomic import atomic
 from chorale.datasets.errors import UserError
 from chorale.search.fitted_classifier import Arrays, scores_of, standardised
+from chorale.search.softmax import softmax
 from chorale.search.track_statistics import Description
 
 CARD = "chorale"
@@ -49,7 +49,7 @@ class FittedBaseline:
     def proba(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n_tracks, n_classes) of what `rows` gave."""
         scores = scores_of(self.arrays, rows, n_classes=self.n_classes)
-        return np.asarray(softmax(scores / self.temperature, axis=1), np.float32)
+        return np.asarray(softmax(scores / self.temperature), np.float32)
 
     def embeddings(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """The rows as the classifier sees them: what is alike lies close."""

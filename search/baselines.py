@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.feature_store import FeatureStore
@@ -20,6 +19,7 @@ from chorale.datasets.split import Split
 from chorale.search.baseline_plan import Plan, Point, make_plan
 from chorale.search.classifiers import Fit, FitResult, Rows, fit
 from chorale.search.fitted_classifier import Arrays
+from chorale.search.softmax import log_softmax, softmax
 from chorale.search.track_statistics import Description, statistics
 
 Floats = NDArray[np.float64]
@@ -280,7 +280,7 @@ def _baseline(
         name,
         params,
         _held_out(outs, rows).astype(np.float32),
-        softmax(result.scores / temperature, axis=1).astype(np.float32),
+        softmax(result.scores / temperature).astype(np.float32),
         temperature,
         result.arrays or {},
     )
@@ -298,7 +298,7 @@ def _held_out(outs: Floats, rows: Rows) -> Floats:
         out = rows.fold == fold
         scores = outs[_choice(outs[:, ~out], rows.y[~out])]
         temperature = _temperature(scores[~out], rows.y[~out])
-        proba[out] = softmax(scores[out] / temperature, axis=1)
+        proba[out] = softmax(scores[out] / temperature)
     return proba
 
 
@@ -309,7 +309,7 @@ def _temperature(scores: Floats, y: Ints) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        log_proba = log_softmax(scores / np.exp(log_temperature), axis=1)
+        log_proba = log_softmax(scores / np.exp(log_temperature))
         return -float(log_proba[np.arange(len(y)), y].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

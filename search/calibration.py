@@ -8,11 +8,11 @@ Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 from chorale.lightning_models.metrics import log_loss
 from chorale.search.base import Floats, Labels, Proba
 from chorale.search.cross_fit import held_out
+from chorale.search.softmax import log_softmax, softmax
 
 SMALLEST = 1e-9
 """What logarithms are taken of at least."""
@@ -30,7 +30,7 @@ def temperature(proba: Proba, labels: Labels) -> float:
     logs = _logs(proba)
 
     def loss(log_temperature: float) -> float:
-        log_p = log_softmax(logs / np.exp(log_temperature), axis=1)
+        log_p = log_softmax(logs / np.exp(log_temperature))
         return -float(log_p[np.arange(len(labels)), labels].mean())
 
     from scipy.optimize import minimize_scalar  # which who only predicts does not wait for
@@ -40,7 +40,7 @@ def temperature(proba: Proba, labels: Labels) -> float:
 
 def calibrate(proba: Proba, at: float) -> Floats:
     """`proba` (n, n_classes) at another temperature; rows sum to 1."""
-    return np.asarray(softmax(_logs(proba) / at, axis=1))
+    return np.asarray(softmax(_logs(proba) / at))
 
 
 def calibrated_log_loss(proba: Proba, labels: Labels) -> float:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from chorale.search.base import Labels
+from chorale.search.softmax import softmax
 
 HIDDEN = 16
 N_STEPS = 80
@@ -83,7 +83,7 @@ def _gradients(layers: Layers, x: Floats, base: Floats, truth: Floats, mask: Flo
     before = x @ layers["hidden"] + layers["hidden_bias"]
     hidden = np.maximum(before, 0) * mask
     logits = base + hidden @ layers["out"] + x @ layers["direct"]
-    off = (softmax(logits, axis=1) - truth) / len(x)  # (n, n_classes)
+    off = (softmax(logits) - truth) / len(x)  # (n, n_classes)
     back = off[:, :, None] * layers["out"] * mask * (before > 0)
     flat, back = x.reshape(-1, x.shape[2]), back.reshape(-1, HIDDEN)
     return {

@@ -1,31 +1,32 @@
 """Says what a recording is, by a bundle: decode, features, networks, ensemble, calibration.
 
-It needs neither Ray nor a ledger. `chorale predict` and whoever serves a bundle ask here.
+It needs neither Ray nor a ledger, and PyTorch, which takes seconds to import, where networks are in
+the bundle: baselines do without. `chorale predict` and whoever serves a bundle ask here.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets import audio, features, plugins
 from chorale.datasets.config import read
-from chorale.lightning_models import checkpoint
-from chorale.lightning_models.classifier import Classifier
-from chorale.lightning_models.datamodule import MemoryFrames, Tracks
-from chorale.lightning_models.predict import predict
 from chorale.search import ensembles, fitted_file
 from chorale.search.base import Floats, Model, Said, View
-from chorale.search.baseline_file import FittedBaseline, read_baseline
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle, BundledBaseline, Network, damaged
 from chorale.search.champion.disagreement import disagreement, entropy
 from chorale.search.champion.embedding import embedding
 from chorale.search.conformal import Conformal
+
+if TYPE_CHECKING:
+    from chorale.lightning_models.classifier import Classifier
+    from chorale.lightning_models.datamodule import Tracks
+    from chorale.search.baseline_file import FittedBaseline
 
 Waveform = NDArray[np.float32]
 
@@ -81,7 +82,9 @@ class _Ear:
         found = np.asarray(self.plugin.extract(waveform, self.config), np.float32)
         return found if found.ndim == 2 else found[:, None]
 
-    def tracks(self, heard: Sequence[NDArray[np.float32]]) -> Tracks:
+    def tracks(self, heard: Sequence[NDArray[np.float32]]) -> "Tracks":
+        from chorale.lightning_models.datamodule import MemoryFrames, Tracks
+
         return Tracks(
             MemoryFrames.of(
                 heard,
@@ -95,7 +98,7 @@ class _Ear:
 class Parts:
     """What a loaded bundle is made of: its networks, its feature sets' configs, its ensemble."""
 
-    networks: list[tuple[Network, Classifier]]
+    networks: "list[tuple[Network, Classifier]]"
     configs: Mapping[str, Any]
     model: Model
 
@@ -113,14 +116,7 @@ class Predictor:
         manifest, root = bundle.manifest, bundle.paths.root
         self.labels = manifest.labels
         self._ears = {name: _ear(name, dict(c), root) for name, c in manifest.features.items()}
-        self._networks: list[tuple[Network, Classifier]] = []
-        for network in manifest.networks:
-            module, card = checkpoint.load(root / network.folder)
-            if tuple(card["labels"]) != self.labels:
-                raise damaged(root, f"'{network.folder}' knows other labels")
-            if network.features not in self._ears:
-                raise damaged(root, f"'{network.folder}' needs features {network.features}")
-            self._networks.append((network, module))
+        self._networks = _networks(bundle, self._ears) if manifest.networks else []
         self._spaces = sorted({network.space for network in manifest.networks})
         self._baselines = {b.member: _baseline(root, b, self._ears) for b in manifest.baselines}
         trials = set(range(len(manifest.members))) - self._baselines.keys()
@@ -190,12 +186,15 @@ class Predictor:
     def _of_heard(self, heard: dict[str, list[NDArray[np.float32]]]) -> list[Guess]:
         """One guess a track, from the features of each."""
         manifest = self.bundle.manifest
-        tracks = {name: self._ears[name].tracks(found) for name, found in heard.items()}
+        read = {network.features for network, _ in self._networks}
+        tracks = {name: self._ears[name].tracks(heard[name]) for name in read}
         n_tracks = len(next(iter(heard.values())))
         rows = np.arange(n_tracks)
         shape = (len(self._spaces), len(manifest.members), n_tracks, len(self.labels))
         proba = np.zeros(shape, np.float32)
         seen: dict[tuple[int, int], NDArray[np.float32]] = {}
+        if self._networks:
+            from chorale.lightning_models.predict import predict
         for network, module in self._networks:
             found = predict(module, tracks[network.features], rows)
             at = self._spaces.index(network.space)
@@ -240,7 +239,23 @@ class Predictor:
         return np.asarray(np.mean(found, axis=0))
 
 
-def _baseline(root: Path, one: BundledBaseline, ears: Mapping[str, _Ear]) -> FittedBaseline:
+def _networks(bundle: Bundle, ears: Mapping[str, _Ear]) -> "list[tuple[Network, Classifier]]":
+    from chorale.lightning_models import checkpoint
+
+    found, root = [], bundle.paths.root
+    for network in bundle.manifest.networks:
+        module, card = checkpoint.load(root / network.folder)
+        if tuple(card["labels"]) != bundle.manifest.labels:
+            raise damaged(root, f"'{network.folder}' knows other labels")
+        if network.features not in ears:
+            raise damaged(root, f"'{network.folder}' needs features {network.features}")
+        found.append((network, module))
+    return found
+
+
+def _baseline(root: Path, one: BundledBaseline, ears: Mapping[str, _Ear]) -> "FittedBaseline":
+    from chorale.search.baseline_file import read_baseline
+
     baseline = read_baseline(root / one.file)
     if baseline.features not in ears:
         raise damaged(root, f"'{one.file}' needs features {baseline.features}")

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 from chorale.datasets.seeds import Purpose, seed_of
 from chorale.search.anchors import fit_anchors, likeness, own_likeness
@@ -33,6 +32,7 @@ from chorale.search.base import (
 )
 from chorale.search.cross_fit import cut, held_out
 from chorale.search.residual_mlp import NAMES, Layers, correction, train
+from chorale.search.softmax import log_softmax, softmax
 
 MAX_MEMBERS = 16
 """More members, beyond the best by log loss, are left out: inputs cost rows."""
@@ -61,7 +61,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
             inner = _learn(mine.tracks(~out), labels[~out], groups[~out], seed=seed, n=1)
             base, added = _apply(inner, mine.tracks(out))
             for i, belief in enumerate(BELIEFS):
-                log_p = log_softmax(base + belief * added, axis=1)
+                log_p = log_softmax(base + belief * added)
                 losses[i] -= log_p[np.arange(out.sum()), labels[out]].sum()
     belief = BELIEFS[int(np.argmin(np.round(losses, 6)))]
     arrays = _learn(mine, labels, groups, seed=seed, n=N_NETWORKS)
@@ -80,7 +80,7 @@ def predict(model: Model, said: Said) -> Floats:
     if said.proba.shape[::2] != (len(model.weights), int(model.arrays["n_classes"][0])):
         raise other_members(len(model.weights), said)
     base, added = _apply(model.arrays, said.members(model.arrays["used"]))
-    return np.asarray(softmax(base + float(model.arrays["belief"][0]) * added, axis=1))
+    return np.asarray(softmax(base + float(model.arrays["belief"][0]) * added))
 
 
 def _learn(

@@ -9,7 +9,6 @@ doi:10.1613/jair.594; the conditional logit of McFadden 1974.
 """
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from chorale.search.base import (
     Floats,
@@ -24,6 +23,7 @@ from chorale.search.base import (
     other_members,
 )
 from chorale.search.cross_fit import cut, held_out
+from chorale.search.softmax import log_softmax, softmax
 
 STRENGTHS = (1.0, 0.1, 0.01)
 """Of the squares of what is learnt, beside the mean loss of a row; strongest first."""
@@ -52,7 +52,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
             for i, one in enumerate(STRENGTHS):
                 learnt = learn(inside, labels[~out], strength=one, start=learnt, tolerance=1e-4)
                 scores = _scores(learnt, logs[:, out])
-                losses[i] -= log_softmax(scores, axis=1)[np.arange(out.sum()), labels[out]].sum()
+                losses[i] -= log_softmax(scores)[np.arange(out.sum()), labels[out]].sum()
         strength = STRENGTHS[int(np.argmin(np.round(losses, 6)))]
     learnt = learn(logs, labels, strength=strength)
     slopes, intercepts = _slopes(learnt, *logs.shape[::2])
@@ -72,7 +72,7 @@ def predict(model: Model, said: Said) -> Floats:
         raise other_members(len(slopes), said)
     used = np.flatnonzero(np.abs(slopes).sum(axis=1))
     scores = np.einsum("mnc,mc->nc", log_proba(said.proba[used]), slopes[used])
-    return np.asarray(softmax(scores + model.arrays["intercepts"], axis=1))
+    return np.asarray(softmax(scores + model.arrays["intercepts"]))
 
 
 def learn(
@@ -102,7 +102,7 @@ def learn(
     def loss(learnt: Floats) -> tuple[float, Floats]:
         slopes, intercepts = _slopes(learnt, n_members, n_classes)
         scores = (slopes.T[:, None, :] @ by_class)[:, 0].T + intercepts
-        log_p = log_softmax(scores, axis=1)
+        log_p = log_softmax(scores)
         off = (np.exp(log_p) - truth) / n_tracks
         own = (by_class @ off.T[:, :, None])[:, :, 0].T
         gradient = np.concatenate([own.sum(axis=1), own.ravel(), off.sum(axis=0)])

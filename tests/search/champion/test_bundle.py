@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,29 @@ def test_a_bundle_that_holds_baselines_says_what_the_study_said(
     (other, *_) = truth.split.development_ids
     alike = guesses[0].embedding @ predictor.of_file(corpus / other).embedding
     assert alike < 0.9999, "what is different has another embedding"
+
+
+WITHOUT_PYTORCH = """
+import sys
+sys.modules["torch"] = None
+from chorale.search.cli import main
+sys.exit(main(["predict", *sys.argv[1:]]))
+"""
+
+
+def test_a_bundle_of_baselines_predicts_without_pytorch(
+    study: Path, corpus: Path, tmp_path: Path
+) -> None:
+    runs = shutil.copytree(study, tmp_path / "runs")
+    words = ["--kinds", "best_baseline", "--kind", "best_baseline", "--baselines", "auto"]
+    assert main(["ensemble", "s", *words, "--runs", str(runs)]) == 0
+    assert main(["export", "s", "--runs", str(runs), "--to", str(tmp_path / "bundle")]) == 0
+    clip = corpus / "low" / "low-artist0-0.wav"
+    words = [str(clip), "--bundle", str(tmp_path / "bundle"), "--json"]
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PYTORCH, *words], capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] == "low"
 
 
 def test_a_bundle_outlives_its_study(study: Path, bundle: Path, tmp_path: Path) -> None:
