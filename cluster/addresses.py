@@ -14,6 +14,9 @@ from chorale.cluster.tokens import MAKE_ONE, has_token
 LOCAL = "local"
 """The address that starts a private Ray."""
 
+PROCESSES = "processes"
+"""The address of this machine's processors, with processes of our own and without Ray."""
+
 AUTO = "auto"
 """The address that joins the cluster of this machine, or of the Ray job that this process is."""
 

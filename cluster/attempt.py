@@ -4,15 +4,14 @@
 """
 
 import os
-import pickle
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from chorale.cluster.base import Decision, End, Outcome, TrialSpec, Work
 from chorale.cluster.environment import threads
 from chorale.cluster.failures import failure, spoils
 from chorale.cluster.messages import Ended, Said
+from chorale.cluster.pickling import pickled
 
 
 def attempt(work: Work, spec: TrialSpec, ask: Callable[[Said], Decision]) -> Ended:
@@ -28,9 +27,9 @@ def attempt(work: Work, spec: TrialSpec, ask: Callable[[Said], Decision]) -> End
     try:
         value = work(spec, report)
         end = End.STOPPED if decision is Decision.STOP else End.FINISHED
-        return Ended(_pickled(Outcome(end, value)), spoilt=False)
+        return Ended(pickled(Outcome(end, value)), spoilt=False)
     except BaseException as error:  # whatever it is, the driver waits for an answer
-        return Ended(_pickled(failure(error)), spoilt=spoils(error))
+        return Ended(pickled(failure(error)), spoilt=spoils(error))
 
 
 def use_threads(n_threads: int) -> None:
@@ -39,14 +38,3 @@ def use_threads(n_threads: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(n_threads)
-
-
-def _pickled(value: Any) -> bytes:
-    """`value`, also where its type is known by value only, as that of a script's own."""
-    try:
-        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        from ray import cloudpickle
-
-        pickled: bytes = cloudpickle.dumps(value)
-        return pickled

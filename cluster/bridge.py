@@ -1,12 +1,12 @@
-"""Between Ray Tune and `Trials`: which trial runs as which of Tune's, and what is said of it.
+"""Between those who run trials and `Trials`: which trial runs under which name, what is said of it.
 
-Searcher, scheduler and controller of `cluster.controller` share one. Where reports go past Ray (see
-`cluster.ear`), the next trial does too: one of Tune's is then a series of ours, in one process.
+Searcher, scheduler and controller of `cluster.controller` share one, where the names are Tune's;
+`cluster.processes` has one of its own. Where reports go past Ray (see `cluster.ear`), the next
+trial does too: one of Tune's is then a series of ours, in one process.
 """
 
+import pickle
 import time
-
-from ray import cloudpickle
 
 from chorale.cluster.base import (
     ClusterError,
@@ -20,6 +20,7 @@ from chorale.cluster.base import (
 )
 from chorale.cluster.failures import failure, ran_out_of_memory
 from chorale.cluster.messages import Ended, Said
+from chorale.cluster.pickling import pickled
 
 MAX_FAILED_STARTS = 3
 """So many workers in a row that fail to start end the run."""
@@ -122,7 +123,7 @@ class Bridge:
     def end(self, tune_id: str, ended: Ended) -> None:
         self._n_failed_starts = 0
         try:
-            outcome: Outcome = cloudpickle.loads(ended.outcome)
+            outcome: Outcome = pickle.loads(ended.outcome)
         except Exception as error:  # its value is of a type that this process does not know
             outcome = failure(error)
         self._tell(tune_id, outcome)
@@ -162,8 +163,7 @@ class Bridge:
     def _begin(self, tune_id: str, spec: TrialSpec) -> bytes:
         self._running[tune_id] = spec
         self.hear(tune_id)
-        pickled: bytes = cloudpickle.dumps((tune_id, spec))
-        return pickled
+        return pickled((tune_id, spec))
 
     def _tell(self, tune_id: str, outcome: Outcome) -> None:
         self._nothing_now = False

@@ -6,7 +6,7 @@ the end of a series of trials, and losses, still come through Tune.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,25 @@ class Ear:
         self._door.listen(64)
         self._lines: list[Connection[Any, Any]] = []
 
-    def listen(self, answer: Answer, timeout_s: float) -> bool:
+    def listen(
+        self,
+        answer: Answer,
+        timeout_s: float,
+        *,
+        beside: "Sequence[Connection[Any, Any]]" = (),
+    ) -> bool:
         """Answers for so long at most; stops early when a series of trials or a child has ended.
 
+        So it does when one of `beside` has something to say, which is left there.
+
         Returns:
-            Whether one has, so that Ray is about to tell more.
+            Whether a series or a child has ended, so that more is about to be told.
         """
         ended = False
-        for ready in wait([self._door, *self._lines], timeout_s):
+        for ready in wait([self._door, *self._lines, *beside], timeout_s):
             if ready is self._door:
                 self._lines.append(Connection(self._door.accept()[0].detach()))
-            elif isinstance(ready, Connection):
+            elif isinstance(ready, Connection) and ready not in beside:
                 ended |= not self._answered(ready, answer)
         return ended
 

@@ -64,8 +64,18 @@ def forks(modules: Sequence[str]) -> Iterator[Path | None]:
 class Child:
     """A process of its own, forked for this one; it ends when this one does, or drops it."""
 
-    def __init__(self, forks: Path, work: bytes, *, n_threads: int, driver: Path) -> None:
+    def __init__(
+        self,
+        forks: Path,
+        work: bytes,
+        *,
+        n_threads: int,
+        driver: Path,
+        oom_score: str | None = None,
+    ) -> None:
         """Asks for it and gives it its work, pickled; it reports to the socket of the `driver`.
+
+        The kernel ends it as readily as `oom_score` says, by default as readily as this process.
 
         Raises:
             RuntimeError: it cannot be had, or does not know its work; the text is its traceback.
@@ -73,11 +83,13 @@ class Child:
         self._life, theirs = socket.socketpair()  # to be closed by the end of this process
         with socket.socket(socket.AF_UNIX) as wire, theirs:
             _connect(wire, forks)
-            greeting = Greeting(dict(os.environ), n_threads, OOM_SCORE.read_text(), str(driver))
+            score = oom_score or OOM_SCORE.read_text()
+            greeting = Greeting(dict(os.environ), n_threads, score, str(driver))
             socket.send_fds(wire, [pickle.dumps(greeting)], [1, 2, theirs.fileno()])
-            self._wire: Connection[Any, Any] = Connection(wire.detach())
+            self.wire: Connection[Any, Any] = Connection(wire.detach())
+            """what it says, beside what it reports"""
         try:
-            self._wire.send_bytes(work)
+            self.wire.send_bytes(work)
             problem = self.hear()
         except (EOFError, OSError):
             problem = _errors_of(forks).read_text() or "the process that workers come from is gone"
@@ -86,7 +98,7 @@ class Child:
 
     def train(self, trial: bytes) -> None:
         """Begins a trial: pickled, Tune's name of it and a `TrialSpec`."""
-        self._wire.send_bytes(trial)
+        self.wire.send_bytes(trial)
 
     def hear(self) -> Any:
         """Waits for its next word.
@@ -94,7 +106,16 @@ class Child:
         Raises:
             EOFError, OSError: it is gone.
         """
-        return self._wire.recv()
+        return self.wire.recv()
+
+    def kill(self) -> None:
+        """Ends it, whatever it is doing."""
+        self._life.close()
+
+    def close(self) -> None:
+        """Ends it, and hears no more."""
+        self.kill()
+        self.wire.close()
 
 
 def _connect(wire: socket.socket, path: Path) -> None:

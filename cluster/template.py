@@ -28,10 +28,12 @@ def main(path: str, paths: str, *modules: str) -> None:
         listener.listen(64)
         from chorale.cluster import child
 
+        gc.disable()  # what is imported stays
         for module in modules:
             importlib.import_module(module)
         gc.collect()
         gc.freeze()  # so that no child's collector copies what all share by touching it
+        gc.enable()
         while True:
             ready, _, _ = select.select([listener, sys.stdin], [], [])
             if sys.stdin in ready:

@@ -111,9 +111,11 @@ class Cluster:
     """Where trials run."""
 
     address: str | None = None
-    """local: a private Ray on this machine; none: no Ray, one trial at a time; auto or host:port:
-    a Ray cluster that runs; ray://host:10001 or http://host:8265: as a job there, which is
-    followed; default: the cluster whose job this is, or else local"""
+    """processes: this machine's processors, without Ray; local: a private Ray on this machine;
+    none: no Ray, one trial at a time; auto or host:port: a Ray cluster that runs;
+    ray://host:10001 or http://host:8265: as a job there, which is followed; default: the cluster
+    whose job this is, or else processes, or local where there may be a GPU or several processes
+    train a trial"""
     allow_no_token: bool = False
     """use also a cluster that asks nobody for a token and that other machines can reach"""
     trials_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"

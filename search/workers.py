@@ -1,6 +1,7 @@
-"""Chooses who trains: a private Ray, a Ray cluster that runs, or this very process."""
+"""Chooses who trains: processes of this machine, a private Ray, a cluster, or this very process."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from chorale.cluster.addresses import AUTO, LOCAL
+from chorale.cluster import machine
+from chorale.cluster.addresses import AUTO, LOCAL, PROCESSES
 from chorale.cluster.base import ClusterError, Resources, Runner
 from chorale.cluster.environment import in_job
 from chorale.datasets.chunks import CHUNK_TRACKS, ChunkMap
@@ -66,6 +68,10 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
         alone: Callable[[], AbstractContextManager[ChunkMap]] = lambda: nullcontext(map)  # noqa: E731
         yield Workers(LocalRunner(), alone, trials_at_once=1, resources=resources)
         return
+    if _address(cluster) == PROCESSES:
+        with _processes(cluster) as crew:
+            yield crew
+        return
     # Imported here, so that a sweep without Ray does not wait for it.
     from chorale.cluster import doctor
     from chorale.cluster.connect import connect, n_slots
@@ -111,6 +117,34 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
 
 
 @contextmanager
+def _processes(cluster: Cluster) -> Iterator[Workers]:
+    """Processes of this machine; none of them trains on a GPU, or together with others."""
+    from chorale.cluster.forks import forks
+    from chorale.cluster.maps import process_map
+    from chorale.cluster.processes import ProcessRunner
+
+    _refuse_several(cluster)
+    n_cpus = machine.n_cpus()
+    resources = Resources(cpus=cluster.cpus_per_trial)
+    if cluster.cpus_per_trial > n_cpus:
+        raise ClusterError(
+            f"a trial needs {cluster.cpus_per_trial} CPUs, but this machine has {n_cpus}; let it "
+            f"take less: --cluster.cpus_per_trial {n_cpus}"
+        )
+    room = n_cpus // cluster.cpus_per_trial
+    at_once = room if cluster.trials_at_once == "auto" else min(room, cluster.trials_at_once)
+    stall_s = None if cluster.stall_minutes is None else 60 * cluster.stall_minutes
+    with forks(PRELOADED) as socket:
+        if socket is None:
+            raise ClusterError(
+                "processes without Ray are forked, which only Linux can; type: "
+                "--cluster.address local"
+            )
+        runner = ProcessRunner(resources, n_at_once=at_once, forks=socket, stall_s=stall_s)
+        yield Workers(runner, partial(process_map, n_cpus), at_once, resources)
+
+
+@contextmanager
 def extraction(cluster: Cluster, *, runs: Path, n_tracks: int) -> Iterator[ChunkMap]:
     """A map for tracks alone, where nothing is trained: it needs a Ray only where one is named.
 
@@ -120,9 +154,9 @@ def extraction(cluster: Cluster, *, runs: Path, n_tracks: int) -> Iterator[Chunk
         ClusterError: the cluster that is named cannot be had.
     """
     address = _address(cluster)
-    if address == IN_PROCESS or (address == LOCAL and n_tracks <= FEW_TRACKS):
+    if address == IN_PROCESS or (address in (LOCAL, PROCESSES) and n_tracks <= FEW_TRACKS):
         yield map
-    elif address == LOCAL:
+    elif address in (LOCAL, PROCESSES):
         from chorale.cluster.maps import process_map
 
         with process_map(os.cpu_count() or 1) as run:
@@ -133,7 +167,22 @@ def extraction(cluster: Cluster, *, runs: Path, n_tracks: int) -> Iterator[Chunk
 
 
 def _address(cluster: Cluster) -> str:
-    return cluster.address or (AUTO if in_job() else LOCAL)
+    """Where nothing was said: the cluster of the job; on a machine alone, no Ray if none is needed.
+
+    Ray shares out GPUs, and joins the processes of one trial.
+    """
+    if cluster.address:
+        return cluster.address
+    if in_job():
+        return AUTO
+    gpus = cluster.gpus_per_trial
+    needs_ray = (
+        cluster.autoscaling
+        or cluster.workers_per_trial not in ("auto", 1)
+        or (machine.may_have_gpu() if gpus == "auto" else gpus > 0)
+        or sys.platform != "linux"  # elsewhere nothing can be forked
+    )
+    return LOCAL if needs_ray else PROCESSES
 
 
 def trial_resources(cluster: Cluster, size: Resources) -> Resources:

@@ -1,7 +1,7 @@
 """What a command costs before it is of use: CPU-seconds of mistakes, of short commands, of a start.
 
     python tests/benchmarks/bench_startup.py [--python PATH --tree FOLDER]... [--rounds N] [--whole]
-                                             [--corpus FOLDER]
+                                             [--corpus FOLDER] [--only WORDS]
 
 Each pair of an interpreter and a checkout is measured, one after the other in every round, so that
 whatever else the machine does is alike for all; the median of the rounds is shown, and for two
@@ -171,11 +171,13 @@ def main() -> int:
     parser.add_argument("--tree", action="append", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--corpus")
+    parser.add_argument("--only", default="", help="cases with these words in their name")
     parser.add_argument("--whole", action="store_true", help="also a start without a corpus")
     given = parser.parse_args()
     here = Path(__file__).resolve().parents[2]
     pairs = list(zip(given.python, given.tree, strict=True)) or [(sys.executable, str(here))]
-    cases = [*MISTAKES, *SHORT, AGAIN, *([WHOLE] if given.whole else [])]
+    every = [*MISTAKES, *SHORT, AGAIN, *([WHOLE] if given.whole else [])]
+    cases = [case for case in every if given.only in case.name]
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:
         trees = [
             Tree(python, Path(root).resolve(), Path(folder) / str(i))

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from chorale.cluster.base import (
 )
 from chorale.cluster.forks import forks
 from chorale.cluster.local import LocalRunner
+from chorale.cluster.processes import ProcessRunner
 
 Payload = Mapping[str, Any]
 
@@ -206,7 +208,9 @@ def work(spec: TrialSpec, report: Report) -> Any:
 
 
 TUNE = [pytest.param(name, marks=pytest.mark.ray) for name in ("tune", "forked")]
-RUNNERS = ["local", *TUNE]
+POOLS = [*TUNE, "processes"]
+RUNNERS = ["local", *POOLS]
+Pool = Callable[..., Runner]
 
 
 @pytest.fixture(scope="module")
@@ -220,22 +224,30 @@ def template() -> Iterator[Path | None]:
 def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     if request.param == "local":
         return LocalRunner()
+    return _pool(request)(tmp_path_factory.mktemp("tune"))
+
+
+@pytest.fixture(scope="module", params=POOLS)
+def pool(request: pytest.FixtureRequest) -> Pool:
+    """Makes runners with processes: of Ray, forked for Ray's, or forked without Ray."""
+    return _pool(request)
+
+
+def _pool(request: pytest.FixtureRequest) -> Pool:
+    if request.param == "processes":
+        return partial(process_runner, request.getfixturevalue("template"))
     request.getfixturevalue("private_ray")
-    return tune_runner(tmp_path_factory.mktemp("tune"), forks=_forks(request))
+    forked = request.param == "forked"
+    return partial(tune_runner, forks=request.getfixturevalue("template") if forked else None)
 
 
-@pytest.fixture(scope="module", params=TUNE)
-def socket(request: pytest.FixtureRequest) -> Path | None:
-    """Where workers are forked, or None where they train themselves."""
-    request.getfixturevalue("private_ray")
-    return _forks(request)
+def process_runner(
+    template: Path, _: Path, *, max_concurrent: int = 2, stall_s: float | None = None
+) -> Runner:
+    from ray import cloudpickle
 
-
-def _forks(request: pytest.FixtureRequest) -> Path | None:
-    found: Path | None = None
-    if request.param == "forked":
-        found = request.getfixturevalue("template")
-    return found
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # processes cannot import tests
+    return ProcessRunner(Resources(1.0), n_at_once=max_concurrent, forks=template, stall_s=stall_s)
 
 
 def tune_runner(
@@ -486,8 +498,9 @@ def test_lightnings_answer_to_ctrl_c_is_an_interrupt_too() -> None:
     assert script.told == []
 
 
-def test_the_local_runner_and_the_contract_need_no_ray() -> None:
-    code = "import sys, cluster.base, cluster.local, cluster.maps; sys.exit('ray' in sys.modules)"
+def test_runners_on_one_machine_and_the_contract_need_no_ray() -> None:
+    modules = ", ".join(f"chorale.cluster.{m}" for m in ("base", "local", "maps", "processes"))
+    code = f"import sys, {modules}; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -495,11 +508,11 @@ PROCESSES = ["pid", "n_threads", "fail", "pid", "run_out_of_memory", "pid", "die
 
 
 @pytest.fixture(scope="module")
-def processes(socket: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Script:
+def processes(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Script:
     """Trials that tell about their processes, one at a time."""
     script = Script(*({"do": kind} for kind in PROCESSES))
     storage = tmp_path_factory.mktemp("processes")
-    tune_runner(storage, max_concurrent=1, forks=socket).run(script, work)
+    pool(storage, max_concurrent=1).run(script, work)
     assert list(storage.iterdir()) == []
     return script
 
@@ -540,10 +553,10 @@ def test_the_kind_of_failure_of_a_process_is_told(processes: Script) -> None:
     ],
 )
 def test_a_trial_whose_process_dies_or_hangs_is_run_again_in_another_one(
-    socket: Path | None, tmp_path: Path, kind: str, failure: Failure, reason: str
+    pool: Pool, tmp_path: Path, kind: str, failure: Failure, reason: str
 ) -> None:
     script = Stubborn({"do": kind, "folder": str(tmp_path)}, {"do": "train"})
-    tune_runner(tmp_path, stall_s=3.0, forks=socket).run(script, work)
+    pool(tmp_path, stall_s=3.0).run(script, work)
     lost, done = [outcome for number, outcome in script.told if number == 0]
     assert (lost.end, lost.failure, done.end) == (End.FAILED, failure, End.FINISHED)
     assert lost.reason.startswith(reason)
@@ -561,10 +574,10 @@ def test_a_trial_with_one_cpu_computes_with_one_thread(processes: Script) -> Non
 
 
 @pytest.mark.ray
-def test_two_trials_run_at_the_same_time(private_ray: None, tmp_path: Path) -> None:
+def test_two_trials_run_at_the_same_time(pool: Pool, tmp_path: Path) -> None:
     (folder := tmp_path / "meeting").mkdir()
     script = Script(*[{"do": "meet", "folder": str(folder)}] * 2)
-    tune_runner(tmp_path).run(script, work)
+    pool(tmp_path).run(script, work)
     assert [outcome.value for _, outcome in script.told] == [True, True]
 
 
@@ -594,10 +607,43 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 
 @pytest.mark.ray
 def test_workers_that_cannot_start_end_the_run(
-    socket: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chorale.cluster.bridge.MAX_FAILED_STARTS", 2)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
-        tune_runner(tmp_path, forks=socket).run(script, Unloadable())
+        pool(tmp_path).run(script, Unloadable())
     assert len(script.told) < 10
+
+
+def test_processes_that_died_with_nothing_to_do_are_replaced(template: Path) -> None:
+    class Killer(Script):
+        """Kills the process of a trial that has ended, and waits before it gives the next one."""
+
+        def ask(self, n: int) -> list[TrialSpec]:
+            for number, outcome in self.told:
+                if outcome.value and _is_there(outcome.value):
+                    os.kill(outcome.value, signal.SIGKILL)
+                    assert not _is_alive(outcome.value), number
+            return super().ask(n) if not self.asked or self.told else []
+
+    script = Killer({"do": "pid"}, {"do": "pid"})
+    process_runner(template, Path(), max_concurrent=2).run(script, work)
+    first, second = [outcome.value for _, outcome in script.told]
+    assert first != second
+
+
+def _is_there(process_id: int) -> bool:
+    return Path(f"/proc/{process_id}").exists()
+
+
+def test_a_process_that_the_system_ended_ran_out_of_memory(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter([3, 4])
+    monkeypatch.setattr("chorale.cluster.machine.n_killed", lambda: next(counts))
+    script = Script({"do": "die"})
+    process_runner(template, Path()).run(script, work)
+    outcome = script.outcome(0)
+    assert outcome.failure is Failure.OUT_OF_MEMORY
+    assert outcome.reason == "out of memory: the system ended its process"

@@ -115,8 +115,11 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_same_sweep_runs_on_ray_tune(tiny: list[str], tmp_path: Path) -> None:
-    assert main(["sweep", *tiny, "--cluster.address", "local"]) == 0
+@pytest.mark.parametrize("address", ["local", "processes"])
+def test_the_same_sweep_runs_on_ray_tune_and_in_processes(
+    tiny: list[str], tmp_path: Path, address: str
+) -> None:
+    assert main(["sweep", *tiny, "--cluster.address", address]) == 0
     found = _report(tmp_path)
     _check_contract(found)
     assert found["ensemble"]["test"]["accuracy"] > 0.8

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from chorale.cluster import connect as connecting
-from chorale.cluster import doctor, folders
+from chorale.cluster import doctor, folders, forks, machine
 from chorale.cluster.base import ClusterError, Resources
+from chorale.cluster.processes import ProcessRunner
 from chorale.search.config import Cluster
 from chorale.search.workers import trial_resources, workers
 
@@ -87,6 +88,7 @@ def test_a_sweep_joins_the_cluster_whose_job_it_is_and_looks_at_it_first(
         happened.append(address)
         yield Resources(2)
 
+    monkeypatch.setattr(machine, "may_have_gpu", lambda: True)
     monkeypatch.setattr(connecting, "connect", connect)
     monkeypatch.setattr(connecting, "n_slots", lambda _: 2)
     monkeypatch.setattr(folders, "shared", lambda _: nullcontext(tmp_path))
@@ -96,3 +98,65 @@ def test_a_sweep_joins_the_cluster_whose_job_it_is_and_looks_at_it_first(
     with workers(config, runs=tmp_path) as crew:
         assert crew.trials_at_once == 2
     assert happened == [joined, *(["looked"] if looked else [])]
+
+
+@pytest.mark.parametrize(
+    ("config", "has_gpu", "without_ray"),
+    [
+        (Cluster(), False, True),
+        (Cluster(), True, False),
+        (Cluster(gpus_per_trial=0), True, True),
+        (Cluster(gpus_per_trial=0.5), False, False),
+        (Cluster(workers_per_trial=2), False, False),
+        (Cluster(address="processes"), True, True),
+        (Cluster(address="local"), False, False),
+    ],
+)
+def test_a_machine_alone_does_without_ray_where_ray_has_nothing_to_share_out(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    config: Cluster,
+    has_gpu: bool,
+    without_ray: bool,
+) -> None:
+    @contextmanager
+    def connect(address: str, **_: Any) -> Iterator[Resources]:
+        assert address == "local"
+        yield Resources(4, float(has_gpu))
+
+    monkeypatch.setattr(machine, "may_have_gpu", lambda: has_gpu)
+    monkeypatch.setattr(machine, "n_cpus", lambda: 4)
+    monkeypatch.setattr(forks, "forks", lambda _: nullcontext(tmp_path / "socket"))
+    monkeypatch.setattr(connecting, "connect", connect)
+    monkeypatch.setattr(connecting, "n_slots", lambda _: 4)
+    with workers(config, runs=tmp_path) as crew:
+        assert isinstance(crew.runner, ProcessRunner) == without_ray
+        assert crew.trials_at_once == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "at_once"),
+    [({}, 4), ({"trials_at_once": 3}, 3), ({"trials_at_once": 9}, 4), ({"cpus_per_trial": 3}, 1)],
+)
+def test_processes_share_the_cores_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: dict[str, Any], at_once: int
+) -> None:
+    monkeypatch.setattr(machine, "n_cpus", lambda: 4)
+    monkeypatch.setattr(forks, "forks", lambda _: nullcontext(tmp_path / "socket"))
+    with workers(Cluster(address="processes", **said), runs=tmp_path) as crew:
+        assert (crew.trials_at_once, crew.resources.cpus) == (
+            at_once,
+            said.get("cpus_per_trial", 1),
+        )
+
+
+def test_a_trial_that_needs_more_cores_than_there_are_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "n_cpus", lambda: 4)
+    told = "needs 5 CPUs, but this machine has 4; .*--cluster.cpus_per_trial 4"
+    with (
+        pytest.raises(ClusterError, match=told),
+        workers(Cluster(address="processes", cpus_per_trial=5), runs=tmp_path),
+    ):
+        pass
