@@ -6,7 +6,6 @@ A person who mistyped a study's name waits for none of that.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError, unknown
@@ -73,10 +72,7 @@ def wanted(told: str | Sequence[str], known: Iterable[str], *, name: str) -> lis
 def _reader(sweep: SweepConfig) -> "LedgerReader | None":
     """The ledger, if there is one already."""
     if sweep.store is None and not sweep.runs_folder.ledger.exists():
-        if not _can_be_made(sweep.runs_folder.ledger):
-            from chorale.search.store import Ledger
-
-            Ledger(sweep.ledger_url).close()  # says what is wrong
+        _refuse_unwritable(sweep)
         return None
     from chorale.search.ledger.reader import LedgerReader, NoLedgerError
 
@@ -86,10 +82,19 @@ def _reader(sweep: SweepConfig) -> "LedgerReader | None":
         return None
 
 
-def _can_be_made(file: Path) -> bool:
-    """Whether there is a folder for the file, or one can be made."""
-    there = next(folder for folder in file.absolute().parents if folder.exists())
-    return there.is_dir() and os.access(there, os.W_OK)
+def _refuse_unwritable(sweep: SweepConfig) -> None:
+    """Refuses a folder of studies that is not there and cannot be made."""
+    root = sweep.runs_folder.root
+    there = next(one for one in (root, *root.absolute().parents) if one.exists())
+    if not there.is_dir():
+        from chorale.search.store import Ledger
+
+        Ledger(sweep.ledger_url).close()  # says what is wrong
+    elif not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"'{root}', where studies are kept, cannot be made or written: this user may not write "
+            f"in '{there.absolute()}'; give a folder that can be written: --runs FOLDER"
+        )
 
 
 def _refuse(name: str, state: str | None, known: Sequence[str], *, resume: bool) -> None:

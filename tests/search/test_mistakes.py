@@ -168,3 +168,18 @@ def test_a_folder_for_runs_that_cannot_be_made_is_told_before_tracks_are_read(
     sweep = load("good.yaml", {"runs": "file/runs"})
     with pytest.raises(UserError, match="cannot be opened"):
         begin(sweep, resume=False, take_over=False)
+
+
+def test_a_folder_that_may_not_be_written_is_told_with_the_option_that_helps(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chorale.datasets.errors import UserError
+    from chorale.search.config import load
+    from chorale.search.preflight import begin
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).absolute() != place)  # not root
+    sweep = load("good.yaml", {"runs": "runs"})
+    with pytest.raises(UserError, match=f"may not write in '{place}'; give .* --runs FOLDER"):
+        begin(sweep, resume=False, take_over=False)
+    assert not (place / "runs").exists()
