@@ -35,7 +35,7 @@ import scipy.signal
 
 
 def test_prediction_needs_no_lightning() -> None:
-    code = "import chorale.search.champion.predictor"
-    assert imported(code, ("torch", "pytorch_lightning", "torchvision", "pandas", "sklearn")) == [
-        "torch"
-    ]
+    heavy = ("torch", "pytorch_lightning", "torchvision", "pandas", "sklearn")
+    assert imported("import chorale.search.champion.predictor", heavy) == []
+    networks = "from chorale.lightning_models import checkpoint, datamodule, predict"
+    assert imported(networks, heavy) == ["torch"]
