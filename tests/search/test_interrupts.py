@@ -152,18 +152,14 @@ def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
 
 AT_ITS_END = """
 import atexit, gc, sys
+atexit.register(print, "taken apart", flush=True)  # the first is the last to be called
 from chorale.search import cli
-
-class Module:
-    def __del__(self):
-        print("taken apart")
 
 def run(words):
     atexit.register(print, "left in order")
     assert gc.get_threshold()[0] > 10_000  # things are imported
     return 3
 
-kept = Module()
 cli.COMMANDS = {"work": cli.Command("", run)}
 sys.argv = ["chorale", "work"]
 sys.exit(cli.main())
@@ -174,6 +170,13 @@ def test_a_command_that_has_ended_is_not_taken_apart() -> None:
     done = subprocess.run([sys.executable, "-c", AT_ITS_END], capture_output=True, text=True,
                           check=False, timeout=60)  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (3, "left in order\n", "")
+
+
+def test_what_measures_coverage_has_its_last_word() -> None:
+    traced = AT_ITS_END.replace("sys.exit(", "sys.settrace(lambda *_: None)\nsys.exit(")
+    done = subprocess.run([sys.executable, "-c", traced], capture_output=True, text=True,
+                          check=False, timeout=60)  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "left in order\ntaken apart\n")
 
 
 def test_what_it_could_not_print_is_told_and_is_no_success() -> None:
