@@ -1,7 +1,8 @@
-"""A process forked from `cluster.template`: trains one trial after the other for one Ray worker.
+"""A process forked from `cluster.template`: trains one trial after the other for its owner.
 
-The worker (`cluster.relay`) says what to train first and is told when there is nothing more; the
-driver (`cluster.ear`) is told each report and how each trial ended, and has the next one.
+The owner, a Ray worker (`cluster.relay`) or the driver (`cluster.processes`), says what to train
+first and is told when there is nothing more; the driver (`cluster.ear`) is told each report and how
+each trial ended, and has the next one.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """Hears what children on this machine say and answers them, with no Ray in between.
 
 A report through Ray costs several processes some milliseconds of work, more than an epoch of a
-small network, and the way from one trial to the next thirty. `cluster.tune` listens; the begin and
-the end of a series of trials, and losses, still come through Tune.
+small network, and the way from one trial to the next thirty. `cluster.tune` and `cluster.processes`
+listen; the begin and the end of a series of trials, and losses, come to them in another way.
 """
 
 import socket

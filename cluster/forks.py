@@ -1,6 +1,7 @@
 """Starts the process that workers of this machine are forked from, and gets a worker of it.
 
-The driver holds `forks` open while it runs trials; each Ray worker makes a `Child` for its own.
+The driver holds `forks` open while it runs trials; each Ray worker makes a `Child` for its own, and
+without Ray the driver itself makes them (`cluster.processes`).
 """
 
 import json
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -72,10 +73,12 @@ class Child:
         n_threads: int,
         driver: Path,
         oom_score: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """Asks for it and gives it its work, pickled; it reports to the socket of the `driver`.
 
-        The kernel ends it as readily as `oom_score` says, by default as readily as this process.
+        The kernel ends it as readily as `oom_score` says, by default as readily as this process;
+        its environment is that of this process, with `variables`.
 
         Raises:
             RuntimeError: it cannot be had, or does not know its work; the text is its traceback.
@@ -84,7 +87,8 @@ class Child:
         with socket.socket(socket.AF_UNIX) as wire, theirs:
             _connect(wire, forks)
             score = oom_score or OOM_SCORE.read_text()
-            greeting = Greeting(dict(os.environ), n_threads, score, str(driver))
+            environment = {**os.environ, **(variables or {})}
+            greeting = Greeting(environment, n_threads, score, str(driver))
             socket.send_fds(wire, [pickle.dumps(greeting)], [1, 2, theirs.fileno()])
             self.wire: Connection[Any, Any] = Connection(wire.detach())
             """what it says, beside what it reports"""

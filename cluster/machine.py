@@ -9,8 +9,12 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 KILLS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
 """Where the kernel counts the processes that it ended as memory ran out: a line `oom_kill N`."""
 
-GPUS = (Path("/dev/nvidia0"), Path("/dev/kfd"), Path("/dev/dxg"))
-"""Devices that are there where PyTorch may find a GPU: NVIDIA's, AMD's, and either's under WSL."""
+GPUS = tuple(map(Path, ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/kfd", "/dev/dxg")))
+"""Devices that are there where PyTorch may find a GPU: NVIDIA's, also where a container is given
+but the second one, those of its boards, AMD's, and either's under WSL."""
+
+HIDDEN = dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"), "")
+"""The environment of a process that is to find no GPU; Ray gives it to one that asks for none."""
 
 
 def n_cpus() -> int:

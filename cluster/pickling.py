@@ -4,7 +4,7 @@ import pickle
 import sys
 from typing import Any
 
-BY_VALUE = b"__main__"
+MAIN_SCRIPT = b"__main__"
 """In a pickle: another process has another main script, so what is of it has to travel along."""
 
 
@@ -18,7 +18,7 @@ def pickled(value: Any) -> bytes:
             found = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, AttributeError, TypeError):
             found = b""
-        if found and BY_VALUE not in found:
+        if found and MAIN_SCRIPT not in found:
             return found
     from ray import cloudpickle
 

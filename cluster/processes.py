@@ -39,7 +39,7 @@ class ProcessRunner:
     """A `Runner` that forks its processes from that of `cluster.forks`.
 
     Args:
-        resources: what one trial takes: cores, which are its threads, too. No GPUs.
+        resources: what one trial takes: cores, which are its threads, too. It finds no GPU.
         n_at_once: how many trials run at once at most.
         forks: the socket where processes are forked.
         stall_s: a trial that reports nothing for so many seconds is ended; never if None.
@@ -69,11 +69,11 @@ class ProcessRunner:
         with self._crew(pickled(work)) as crew:
             while True:
                 self._begin(bridge, crew)
+                if bridge.error is not None:
+                    raise bridge.error
                 if not crew.busy and bridge.is_done():
                     return
                 crew.listen(bridge, PAUSE_S if crew.busy else HESITATION_S)
-                if bridge.error is not None:
-                    raise bridge.error
                 if self._stall_s is not None:
                     crew.end_stalled(bridge, self._stall_s)
 
@@ -100,8 +100,6 @@ class ProcessRunner:
             except CouldNotStartError as error:
                 bridge.lose(name, error)
             bridge.n_waiting = 0
-        if bridge.error is not None:
-            raise bridge.error
 
 
 class _Crew:
@@ -129,7 +127,13 @@ class _Crew:
                 self.busy[name] = child
                 return
         try:
-            child = Child(self._forks, self._work, oom_score=FIRST_TO_GO, **self._told)
+            child = Child(
+                self._forks,
+                self._work,
+                oom_score=FIRST_TO_GO,
+                variables=machine.HIDDEN,
+                **self._told,
+            )
             child.train(trial)
         except (RuntimeError, OSError) as error:
             raise CouldNotStartError(str(error)) from error

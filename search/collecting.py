@@ -19,6 +19,7 @@ def seldom() -> None:
 
 
 def as_usual() -> None:
-    """From here on there is work; what is there by now is not looked through again."""
-    gc.freeze()
-    gc.set_threshold(*_usual)
+    """From here on there is work; what a start has made is not looked through again."""
+    if gc.get_threshold()[0] == SELDOM:  # else nothing was started, or work has begun before
+        gc.freeze()
+        gc.set_threshold(*_usual)

@@ -55,7 +55,7 @@ class Ticker(RenderHook):
         self._over.set()
         if self._thread is not None:
             self._thread.join()
-        del _AT_WORK[self._console]
+        _AT_WORK.pop(self._console, None)
         self._console.pop_render_hook()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:

@@ -1,6 +1,5 @@
 """Chooses who trains: processes of this machine, a private Ray, a cluster, or this very process."""
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -111,7 +110,7 @@ def workers(cluster: Cluster, *, runs: Path) -> Iterator[Workers]:
         elif all_nodes_see(folder):
             mapping = ray_map
         else:  # features are made where the audio is
-            mapping = partial(process_map, os.cpu_count() or 1)
+            mapping = partial(process_map, machine.n_cpus())
         sized = cluster.gpus_per_trial == "auto" and resources.gpus == 1
         yield Workers(runner, mapping, at_once, resources, sized)
 
@@ -124,6 +123,11 @@ def _processes(cluster: Cluster) -> Iterator[Workers]:
     from chorale.cluster.processes import ProcessRunner
 
     _refuse_several(cluster)
+    if cluster.gpus_per_trial not in ("auto", 0):
+        raise ClusterError(
+            f"without Ray nothing shares out GPUs, but got cluster.gpus_per_trial="
+            f"{cluster.gpus_per_trial:g}; use --cluster.address local, or leave it out"
+        )
     n_cpus = machine.n_cpus()
     resources = Resources(cpus=cluster.cpus_per_trial)
     if cluster.cpus_per_trial > n_cpus:
@@ -159,7 +163,7 @@ def extraction(cluster: Cluster, *, runs: Path, n_tracks: int) -> Iterator[Chunk
     elif address in (LOCAL, PROCESSES):
         from chorale.cluster.maps import process_map
 
-        with process_map(os.cpu_count() or 1) as run:
+        with process_map(machine.n_cpus()) as run:
             yield run
     else:
         with workers(cluster, runs=runs) as crew, crew.mapping() as run:

@@ -1,12 +1,12 @@
 """A night's first stage: brings the data up to date, audits it, and compares it with before."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 
+from chorale.cluster import machine
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import plain
 from chorale.datasets.errors import UserError
@@ -130,5 +130,5 @@ def chunks(address: str | None) -> Iterator[ChunkMap]:
         return
     from chorale.cluster.maps import process_map
 
-    with process_map(os.cpu_count() or 1) as run:
+    with process_map(machine.n_cpus()) as run:
         yield run

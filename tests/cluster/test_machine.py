@@ -34,7 +34,7 @@ def test_what_the_kernel_ended_is_counted(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_gpu_is_told_by_its_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "GPUS", (tmp_path / "nvidia0", tmp_path / "kfd"))
+    monkeypatch.setattr(machine, "GPUS", (tmp_path / "nvidiactl", tmp_path / "kfd"))
     assert not machine.may_have_gpu()
     (tmp_path / "kfd").touch()
     assert machine.may_have_gpu()

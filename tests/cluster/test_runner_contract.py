@@ -170,6 +170,10 @@ def hang_once(spec: TrialSpec, report: Report) -> int:
     return os.getpid()
 
 
+def visible_gpus(spec: TrialSpec, report: Report) -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def n_threads(spec: TrialSpec, report: Report) -> int:
     import torch
 
@@ -196,6 +200,7 @@ DOERS += (
     report_and_sleep,
     run_out_of_memory,
     die,
+    visible_gpus,
     n_threads,
     meet,
 )
@@ -618,23 +623,35 @@ def test_workers_that_cannot_start_end_the_run(
 
 def test_processes_that_died_with_nothing_to_do_are_replaced(template: Path) -> None:
     class Killer(Script):
-        """Kills the process of a trial that has ended, and waits before it gives the next one."""
+        """Once the first trial has ended there is nothing to try, and then its process is gone."""
+
+        n_pauses = 0
 
         def ask(self, n: int) -> list[TrialSpec]:
-            for number, outcome in self.told:
-                if outcome.value and _is_there(outcome.value):
-                    os.kill(outcome.value, signal.SIGKILL)
-                    assert not _is_alive(outcome.value), number
-            return super().ask(n) if not self.asked or self.told else []
+            if not self.told:
+                return super().ask(n) if not self.asked else []
+            self.n_pauses += 1
+            if self.n_pauses < 10:  # its process is let go
+                return []
+            if self.n_pauses == 10:
+                os.kill(self.told[0][1].value, signal.SIGKILL)
+                assert not _is_alive(self.told[0][1].value)
+            return super().ask(n)
 
     script = Killer({"do": "pid"}, {"do": "pid"})
-    process_runner(template, Path(), max_concurrent=2).run(script, work)
-    first, second = [outcome.value for _, outcome in script.told]
-    assert first != second
+    process_runner(template, Path(), max_concurrent=1).run(script, work)
+    first, second = [outcome for _, outcome in script.told]
+    assert (first.end, second.end) == (End.FINISHED, End.FINISHED)
+    assert first.value != second.value
 
 
-def _is_there(process_id: int) -> bool:
-    return Path(f"/proc/{process_id}").exists()
+def test_a_process_without_ray_finds_no_gpu(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    script = Script({"do": "visible_gpus"})
+    process_runner(template, Path()).run(script, work)
+    assert script.outcome(0).value == ""
 
 
 def test_a_process_that_the_system_ended_ran_out_of_memory(

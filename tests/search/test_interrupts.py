@@ -110,6 +110,12 @@ def test_a_transaction_that_hangs_keeps_nobody() -> None:
     interrupts.over()
 
 
+def _ended(program: str) -> subprocess.CompletedProcess[str]:
+    """A Python process that ran a program to its end."""
+    words = [sys.executable, "-c", program]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
 STUBBORN = """
 import signal, sys, time
 from chorale.search import interrupts
@@ -138,15 +144,13 @@ sys.exit(cli.main())
 
 
 def test_neither_can_its_end_take_longer() -> None:
-    done = subprocess.run([sys.executable, "-c", STUBBORN_AT_EXIT], capture_output=True, text=True,
-                          check=False, timeout=60)  # fmt: skip
+    done = _ended(STUBBORN_AT_EXIT)
     assert done.returncode == interrupts.INTERRUPTED
     assert done.stderr == f"chorale wait: interrupted\nchorale wait: {interrupts.CUT_SHORT}\n"
 
 
 def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
-    done = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, text=True,
-                          check=False, timeout=60)  # fmt: skip
+    done = _ended(STUBBORN)
     assert (done.returncode, done.stderr) == (interrupts.INTERRUPTED, "cut short")
 
 
@@ -167,15 +171,13 @@ sys.exit(cli.main())
 
 
 def test_a_command_that_has_ended_is_not_taken_apart() -> None:
-    done = subprocess.run([sys.executable, "-c", AT_ITS_END], capture_output=True, text=True,
-                          check=False, timeout=60)  # fmt: skip
+    done = _ended(AT_ITS_END)
     assert (done.returncode, done.stdout, done.stderr) == (3, "left in order\n", "")
 
 
 def test_what_measures_coverage_has_its_last_word() -> None:
     traced = AT_ITS_END.replace("sys.exit(", "sys.settrace(lambda *_: None)\nsys.exit(")
-    done = subprocess.run([sys.executable, "-c", traced], capture_output=True, text=True,
-                          check=False, timeout=60)  # fmt: skip
+    done = _ended(traced)
     assert (done.returncode, done.stdout) == (3, "left in order\ntaken apart\n")
 
 

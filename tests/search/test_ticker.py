@@ -85,6 +85,14 @@ def test_a_command_within_a_command_is_told_of_once() -> None:
     assert Progress(console)._ticker is not outer._ticker
 
 
+def test_two_that_were_made_before_either_began_end_in_any_order() -> None:
+    console = make_console()
+    one, other = Progress(console), Progress(console)
+    with one.never_silent("one"), other.never_silent("other"):
+        pass
+    assert Progress(console)._ticker not in (one._ticker, other._ticker)
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_trials_that_take_long_are_told_of(terminal: bool) -> None:
     console = make_console(terminal=terminal)

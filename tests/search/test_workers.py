@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import chorale.cluster.tune  # noqa: F401 - else it would keep an `n_slots` that a test here put in
 from chorale.cluster import connect as connecting
 from chorale.cluster import doctor, folders, forks, machine
 from chorale.cluster.base import ClusterError, Resources
@@ -158,5 +159,14 @@ def test_a_trial_that_needs_more_cores_than_there_are_is_refused(
     with (
         pytest.raises(ClusterError, match=told),
         workers(Cluster(address="processes", cpus_per_trial=5), runs=tmp_path),
+    ):
+        pass
+
+
+def test_processes_share_out_no_gpus(tmp_path: Path) -> None:
+    told = r"gpus_per_trial=0\.5; use --cluster.address local"
+    with (
+        pytest.raises(ClusterError, match=told),
+        workers(Cluster(address="processes", gpus_per_trial=0.5), runs=tmp_path),
     ):
         pass
