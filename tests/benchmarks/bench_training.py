@@ -253,7 +253,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--only", nargs="+", default=None, help="networks; all, unless given")
+    names = sorted({name.split(",")[0] for name in ARMS})
+    parser.add_argument("--only", nargs="+", choices=names, help="networks; all, unless given")
     parser.add_argument("--arm", choices=[*ARMS, "fixed"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm == "fixed":
