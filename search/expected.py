@@ -1,20 +1,31 @@
 """The expected test accuracy: what out-of-fold rows say of the test set, before it is opened.
 
-An out-of-fold row is judged by one network of each member, the one that did not train on it; a test
-row by the mean of all of them, one for each fold. A mean of more networks is better, so the
-out-of-fold accuracy of M members, each trained on K folds, is too low by what going from M to M * K
-networks brings. How accuracy rises with the number of networks is seen out of fold, over subsets of
-the members. But members also differ in their configuration, and networks of one configuration do
-not: of the rise only the part counts that comes with another seed. That part is seen on the search
-fold, where each member's trial is a second network of it.
+The out-of-fold accuracy of M members, each trained on K folds, is wrong in two ways.
 
-Assumptions: accuracy is a straight line in 1 / (number of networks); another fold changes a network
-about as much as another seed; and `COMMON` of that is common to all members, as they lack the same
-tracks, so that a vote does not average it away out of fold. Where either part cannot be seen (one
-finalist in all, or trials that were not kept), nothing is added.
+Too low by the *gain*: an out-of-fold row is judged by one network of each member, the one that did
+not train on it, a test row by the mean of all of them, one for each fold. How accuracy rises with
+the number of networks is seen out of fold, over subsets of the members. But members also differ in
+their configuration, and networks of one configuration do not: of the rise only the part counts that
+comes with another seed. That part is seen on the search fold, where each member's trial is a second
+network of it.
+
+Too high by the *luck*: the configurations were chosen for what their trials said of the search
+fold. By how much the trials are better there than the finalists, their networks of other seeds, is
+the luck of the chosen seeds, which the finalists do not have. The luck of the configurations, which
+they do have, is to it as the variance between configurations is to that between seeds, both of
+being right: over track and network.
+
+Assumptions: accuracy falls by the power `CURVE` of 1 / (number of networks); another fold changes a
+network about as much as another seed; `COMMON` of that is common to all members, as they lack the
+same tracks, so that a vote does not average it away out of fold; what was chosen by is the sum of a
+configuration's part and a seed's, of which a high sum has both in proportion to their variances.
+Where the parts cannot be seen (one finalist in all, or trials that were not kept), nothing is added
+or taken away. `tests/benchmarks/bench_statistics.py` holds all this against simulated truths.
 
 Source: Krogh and Vedelsby 1995, "Neural Network Ensembles, Cross Validation, and Active Learning"
-(the error of a mean is the mean error less its members' ambiguity).
+(the error of a mean is the mean error less its members' ambiguity); Cawley and Talbot 2010, "On
+Over-fitting in Model Selection and Subsequent Selection Bias in Performance Evaluation",
+https://jmlr.org/papers/v11/cawley10a.html (the luck).
 """
 
 import itertools
@@ -29,9 +40,16 @@ from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.metrics import Labels, Proba, accuracy
 from chorale.search.calibration import temperature
 
-COMMON = 0.15
-"""Out of fold all members were trained on the same rows, so this cannot be seen there: between none
-and what a fifth to a quarter would be in `tests/benchmarks/simulated_studies.py`."""
+COMMON = 0.1
+"""Out of fold all members were trained on the same rows, so this cannot be seen there: with `CURVE`
+what comes nearest in `tests/benchmarks/simulated_studies.py`."""
+
+CURVE = 0.8
+"""With 1 the first networks would bring too much and the last too little, with 0.7 the reverse."""
+
+MOST_LUCKY = 4.0
+"""Configurations differ at most by so many times the variance of seeds, where that is seen on few
+tracks."""
 
 MOST_SIZES, MOST_SUBSETS = 12, 40
 """So many sizes of subsets are looked at, and so many subsets of a size."""
@@ -42,16 +60,17 @@ FEW_SUBSETS = 6
 
 @dataclass(frozen=True)
 class Expected:
-    """`out_of_fold` is the accuracy there, `gain` what the mean over `n_folds` networks brings."""
+    """The accuracy `out_of_fold`, what the mean over `n_folds` networks brings, what luck takes."""
 
     out_of_fold: float
     gain: float
+    luck: float
     n_folds: int
 
     @property
     def accuracy(self) -> float:
         """What the test set is expected to say."""
-        return self.out_of_fold + self.gain
+        return self.out_of_fold + self.gain - self.luck
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -65,17 +84,20 @@ class Networks:
     `rise` is by how much the accuracy of the mean of endlessly many is above that of one, `cooling`
     by how much the logarithm of the temperature that it needs is below: a mean is the more timid
     the more it is of. `share` is the part of both that comes with another seed of the same
-    configuration, 0 to 1.
+    configuration, 0 to 1. `luck` is by how much the out-of-fold accuracy of a network is too high.
     """
 
     rise: float
     cooling: float
     share: float
+    luck: float
 
     def missing(self, *, n_members: float, n_folds: int) -> float:
         """The part of `rise` and `cooling` that a test row has and an out-of-fold row has not."""
-        left = (1 - COMMON) / n_members + COMMON  # of one network's own errors, in such a vote
-        return self.share * (1 - 1 / n_folds) * left
+        common = (1 - COMMON) / n_members + COMMON  # of one network's own errors, in such a vote
+        before = 1 / n_members
+        after = max(0.0, before - self.share * (1 - 1 / n_folds) * common)
+        return float(before**CURVE - after**CURVE)
 
     def cooler(self, *, n_members: float, n_folds: int) -> float:
         """What the temperature from out-of-fold rows is multiplied by for test rows: 0 to 1."""
@@ -94,7 +116,8 @@ def expected_accuracy(
         n_folds: how many networks a member has.
     """
     gain = networks.rise * networks.missing(n_members=n_members, n_folds=n_folds)
-    return Expected(chosen, min(gain, 1 - chosen), n_folds)
+    luck = min(networks.luck, chosen)
+    return Expected(chosen, min(gain, 1 - chosen + luck), luck, n_folds)
 
 
 def effective(weights: Sequence[float]) -> float:
@@ -125,10 +148,13 @@ def look_at(
         n_seeds: how many networks a member's out-of-fold rows are the mean of.
         seed: of the subsets that are looked at.
     """
+    there = [one[at] for one in members]
+    higher = rise(members, labels, seed=seed)
+    share = seed_share(there, again, n_seeds=n_seeds)
+    of_seeds = higher * (1 - (1 - share * (1 - 1 / n_seeds)) ** CURVE)
+    luck = luck_of_choice(there, again, labels[at], of_seeds=of_seeds)
     return Networks(
-        rise(members, labels, seed=seed),
-        cooling(members, labels, seed=seed),
-        seed_share([one[at] for one in members], again, n_seeds=n_seeds),
+        higher, cooling(members, labels, seed=seed), share, luck * len(at) / len(labels)
     )
 
 
@@ -136,8 +162,8 @@ def rise(members: Sequence[Proba], labels: Labels, *, seed: int) -> float:
     """By how much the accuracy of the mean of endlessly many is above that of one: 0 to 1.
 
     The accuracy of the mean of m of them, over subsets of the members, is fitted by a straight line
-    in 1/m. For a squared error of networks that are alike that is exact; of accuracy it is what is
-    seen, and too little where networks differ wildly.
+    in 1/m to the power `CURVE`. For the squared error of networks that are alike the power is 1; of
+    accuracy this is what is seen, and too little where networks differ wildly.
     """
     one, slope = _line(members, lambda p: accuracy(p, labels), most=MOST_SUBSETS, seed=seed)
     return min(1 - one, max(0.0, -slope))
@@ -155,7 +181,7 @@ def cooling(members: Sequence[Proba], labels: Labels, *, seed: int) -> float:
 def _line(
     members: Sequence[Proba], score: Callable[[Proba], float], *, most: int, seed: int
 ) -> tuple[float, float]:
-    """The mean score of one member, and the slope in 1/m of the mean of m of them; 0 for one."""
+    """The mean score of one member, and the slope in `CURVE` of 1/m of the mean of m; 0 for one."""
     n = len(members)
     if n < 2:
         return 0.0, 0.0
@@ -166,7 +192,7 @@ def _line(
         subsets = _subsets(n, size, rng)[:most]
         each = [score(np.mean([members[i] for i in one], axis=0)) for one in subsets]
         means.append(float(np.mean(each)))
-    return means[0], float(np.polyfit(1 / sizes, means, 1)[0])
+    return means[0], float(np.polyfit(sizes**-CURVE, means, 1)[0])
 
 
 def seed_share(members: Sequence[Proba], again: Sequence[Proba], *, n_seeds: int) -> float:
@@ -192,6 +218,39 @@ def seed_share(members: Sequence[Proba], again: Sequence[Proba], *, n_seeds: int
     firsts = np.stack([one for one, _ in pairs]).astype(np.float64)
     between = float(np.var(firsts, axis=0, ddof=1).sum(axis=-1).mean())
     return float(min(1.0, within / between)) if between > 0 else 0.0
+
+
+def luck_of_choice(
+    members: Sequence[Proba], again: Sequence[Proba], labels: Labels, *, of_seeds: float = 0.0
+) -> float:
+    """By how much the chosen configurations are too good on the search fold: 0 or more.
+
+    0 where that cannot be seen: with fewer than two that say something else the second time.
+
+    Args:
+        members: what each finalist says of the search fold, (n_valid, n_classes).
+        again: what their trials said, by which they were chosen.
+        labels: (n_valid,).
+        of_seeds: by how much more accurate the mean of a finalist's networks is than one of them.
+    """
+    pairs = [
+        (_right(one, labels), _right(other, labels))
+        for one, other in zip(members, again, strict=True)
+        if not np.array_equal(one, other)
+    ]
+    if len(pairs) < 2:
+        return 0.0
+    now, then = (np.stack(side) for side in zip(*pairs, strict=True))
+    of_seed = max(0.0, float(np.mean(then - now)) + of_seeds)
+    between = float(np.var(now, axis=0, ddof=1).mean())
+    within = float(np.mean((then - now) ** 2)) / 2
+    if within == 0:  # then nobody was lucky
+        return 0.0
+    return of_seed * min(MOST_LUCKY, max(0.0, between / within - 1))
+
+
+def _right(proba: Proba, labels: Labels) -> np.ndarray:
+    return np.asarray(proba.argmax(axis=1) == labels, dtype=np.float64)
 
 
 def _distance(one: Proba, other: Proba) -> float:

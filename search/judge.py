@@ -254,14 +254,15 @@ def _networks(members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: in
 def _of_networks(one: Fitted, networks: Networks) -> tuple[float, Networks]:
     """How many members of equal weight average as well, and the part of a vote that they are.
 
-    A baseline is one model, trained on all tracks: it has no folds' networks to average, and what
-    these bring to a vote goes by the square of their part of it.
+    A baseline is one model, trained on all tracks, that no search chose: it has no folds' networks
+    to average, and no luck. What networks bring to a vote goes by the square of their part of it.
     """
     weights = [weight for name, weight in one.weights.items() if not isinstance(name, str)]
     if not weights:
-        return 1.0, replace(networks, share=0.0)
+        return 1.0, replace(networks, share=0.0, luck=0.0)
     part = sum(weights) / sum(one.weights.values())
-    return effective(weights), replace(networks, share=networks.share * part**2)
+    mine = replace(networks, share=networks.share * part**2, luck=networks.luck * part)
+    return effective(weights), mine
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:

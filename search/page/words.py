@@ -152,9 +152,14 @@ def optimism(found: Facts) -> str:
         said += (
             f"The expected test accuracy, worked out before the test set was opened, was "
             f"{told['accuracy']:.1%}: {told['out_of_fold']:.1%} out of fold, and "
-            f"{100 * told['gain']:.1f} points for the mean of {told['n_folds']} networks a member. "
-            f"Configurations were chosen on the first of these folds and trained anew with other "
-            f"seeds; what is left of that choice is taken to be less than a point. "
+            f"{100 * told['gain']:.1f} points for the mean of {told['n_folds']} networks a member"
+        )
+        luck = told.get("luck", 0.0)  # studies of older versions did not look for it
+        said += (
+            f", less {100 * luck:.1f} points of luck: configurations were chosen on the first of "
+            f"these folds, and trained anew there with other seeds they did less well. "
+            if luck >= 0.0005
+            else ". "
         )
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"

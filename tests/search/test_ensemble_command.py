@@ -80,7 +80,9 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
         assert read_model(banked.ensemble_model(kind))[0] == kind
     assert found["conformal"]["wanted"] == 0.9
     assert found["conformal"]["guaranteed"] == pytest.approx(0.8)
-    assert found["foretold"]["accuracy"] >= found["foretold"]["out_of_fold"]
+    told = found["foretold"]
+    assert told["accuracy"] == told["out_of_fold"] + told["gain"] - told["luck"]
+    assert min(told["gain"], told["luck"]) >= 0
     low, high = found["conformal"]["ci95"]
     assert low <= found["conformal"]["coverage"] <= high
     assert 1 <= found["conformal"]["mean_size"] <= 4
