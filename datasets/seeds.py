@@ -63,6 +63,8 @@ class Purpose(IntEnum):
     """synthetic rows of a table"""
     SCALE = 23
     """tracks that the mean and deviation of large data are taken from"""
+    CHOICE = 24
+    """draws of groups that tell how lucky a choice was"""
 
 
 def sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

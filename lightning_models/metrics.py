@@ -60,8 +60,13 @@ def log_loss(proba: Proba, labels: Labels) -> float:
     A probability counts as at least `FLOOR`, so that one sure mistake costs much but not infinitely
     much: 15.9 nats, whatever the precision of `proba`. NaN stays NaN.
     """
+    return float(log_losses(proba, labels).mean())
+
+
+def log_losses(proba: Proba, labels: Labels) -> NDArray[np.float64]:
+    """The same of each row, (n,)."""
     true = proba[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.mean(np.log(np.clip(true, FLOOR, 1.0))))
+    return np.asarray(-np.log(np.clip(true, FLOOR, 1.0)))
 
 
 def expected_calibration_error(proba: Proba, labels: Labels) -> float:

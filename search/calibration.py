@@ -9,7 +9,7 @@ Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.lightning_models.metrics import log_loss
+from chorale.lightning_models.metrics import log_loss, log_losses
 from chorale.search.base import Floats, Labels, Proba
 from chorale.search.cross_fit import held_out
 from chorale.search.softmax import log_softmax, softmax
@@ -49,7 +49,12 @@ def calibrated_log_loss(proba: Proba, labels: Labels) -> float:
     It tells networks apart that are right on the same tracks, whether they are too sure or too
     timid.
     """
-    return log_loss(calibrate(proba, temperature(proba, labels)), labels)
+    return float(calibrated_losses(proba, labels).mean())
+
+
+def calibrated_losses(proba: Proba, labels: Labels) -> Floats:
+    """The same of each row, (n,)."""
+    return log_losses(calibrate(proba, temperature(proba, labels)), labels)
 
 
 def cross_calibrate(proba: Proba, labels: Labels, cuts: NDArray[np.int64]) -> Floats:

@@ -95,8 +95,8 @@ class Ensemble:
     kinds: tuple[str, ...] = ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
     """which ensembles are fitted, on out-of-fold rows; soft_vote always is"""
     kind: str = AUTO
-    """which one the headline is about; auto: soft_vote, unless another of `kinds` is better by
-    more than a standard error on held-out groups; never chosen by the test set"""
+    """which one the headline is about; auto: the one whose calibrated log loss is the lowest on
+    held-out groups; never chosen by the test set"""
     members: Annotated[int, Field(ge=1)] = 8
     """at most so many finalists"""
     baselines: Literal["auto", "none"] = "auto"

@@ -1,6 +1,6 @@
 """The expected test accuracy: what out-of-fold rows say of the test set, before it is opened.
 
-The out-of-fold accuracy of M members, each trained on K folds, is wrong in two ways.
+The out-of-fold accuracy of M members, each trained on K folds, is wrong in three ways.
 
 Too low by the *gain*: an out-of-fold row is judged by one network of each member, the one that did
 not train on it, a test row by the mean of all of them, one for each fold. How accuracy rises with
@@ -14,6 +14,9 @@ fold. By how much the trials are better there than the finalists, their networks
 the luck of the chosen seeds, which the finalists do not have. The luck of the configurations, which
 they do have, is to it as the variance between configurations is to that between seeds, both of
 being right: over track and network.
+
+Too high by the *luck of the kind*, as the ensemble was chosen by these very rows: by how much,
+`search.selection` tells.
 
 Assumptions: accuracy falls by the power `CURVE` of 1 / (number of networks); another fold changes a
 network about as much as another seed; `COMMON` of that is common to all members, as they lack the
@@ -60,17 +63,21 @@ FEW_SUBSETS = 6
 
 @dataclass(frozen=True)
 class Expected:
-    """The accuracy `out_of_fold`, what the mean over `n_folds` networks brings, what luck takes."""
+    """The accuracy `out_of_fold`, what the mean over `n_folds` networks brings, what luck takes.
+
+    `luck` is that of the configurations, `luck_of_kind` that of the ensemble.
+    """
 
     out_of_fold: float
     gain: float
     luck: float
+    luck_of_kind: float
     n_folds: int
 
     @property
     def accuracy(self) -> float:
         """What the test set is expected to say."""
-        return self.out_of_fold + self.gain - self.luck
+        return self.out_of_fold + self.gain - self.luck - self.luck_of_kind
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -105,7 +112,7 @@ class Networks:
 
 
 def expected_accuracy(
-    chosen: float, networks: Networks, *, n_members: float, n_folds: int
+    chosen: float, networks: Networks, *, n_members: float, n_folds: int, luck_of_kind: float = 0.0
 ) -> Expected:
     """What an ensemble is expected to reach on unseen groups.
 
@@ -114,10 +121,12 @@ def expected_accuracy(
         networks: as `look_at` tells of the finalists.
         n_members: how many members of equal weight it has, or would have: see `effective`.
         n_folds: how many networks a member has.
+        luck_of_kind: by how much `chosen` is too high, as it chose the ensemble.
     """
     gain = networks.rise * networks.missing(n_members=n_members, n_folds=n_folds)
-    luck = min(networks.luck, chosen)
-    return Expected(chosen, min(gain, 1 - chosen + luck), luck, n_folds)
+    of_kind = min(luck_of_kind, chosen)
+    luck = min(networks.luck, chosen - of_kind)
+    return Expected(chosen, min(gain, 1 - chosen + luck + of_kind), luck, of_kind, n_folds)
 
 
 def effective(weights: Sequence[float]) -> float:

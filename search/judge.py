@@ -140,7 +140,7 @@ def judge_bank(
         kind: fit(kind, members_of.get(kind, [*trials, *allies]), truth, seed=seed)
         for kind in kinds
     }
-    choice = _choose(sweep.ensemble.kind, fitted, truth)
+    choice = _choose(sweep.ensemble.kind, fitted, truth, seed=seed)
     every = _networks(members, truth, n_seeds=sweep.finalists.seeds, seed=seed)
     n_members, networks = _of_networks(fitted[choice.kind], every)
     cooler = networks.cooler(n_members=n_members, n_folds=split.n_folds)
@@ -150,6 +150,7 @@ def judge_bank(
         networks,
         n_members=n_members,
         n_folds=split.n_folds,
+        luck_of_kind=choice.luck,
     )
 
     looks = ledger.look(sweep.name, split.hash)
@@ -265,17 +266,18 @@ def _of_networks(one: Fitted, networks: Networks) -> tuple[float, Networks]:
     return effective(weights), mine
 
 
-def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth) -> Choice:
+def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth, *, seed: int) -> Choice:
     """The headline's kind; figures are told also where the user named it."""
     ids = truth.split.development_ids
     if fitted[SIMPLE].nested is None:
         kind = SIMPLE if wanted == AUTO else wanted
         return Choice(kind, f"{kind}: with one group nothing can be held out to choose by", {})
     nested = {kind: Nested(one.out_of_fold, one.fitted) for kind, one in fitted.items()}
-    choice = choose(nested, truth.labels(ids), truth.groups(ids))
+    choice = choose(nested, truth.labels(ids), truth.groups(ids), seed=seed)
     if wanted == AUTO:
         return choice
-    return replace(choice, kind=wanted, reason=f"{wanted}: named beforehand by ensemble.kind")
+    reason = f"{wanted}: named beforehand by ensemble.kind"
+    return replace(choice, kind=wanted, reason=reason, luck=0.0)
 
 
 def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:

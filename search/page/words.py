@@ -161,6 +161,11 @@ def optimism(found: Facts) -> str:
             if luck >= 0.0005
             else ". "
         )
+        if (of_kind := told.get("luck_of_kind", 0.0)) >= 0.0005:
+            said += (
+                f"A further {100 * of_kind:.1f} points were taken off, as the ensemble was chosen "
+                f"by these very rows. "
+            )
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"
         said += f"The test set has been looked at {times}; the ledger counts."

@@ -81,8 +81,9 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
     assert found["conformal"]["wanted"] == 0.9
     assert found["conformal"]["guaranteed"] == pytest.approx(0.8)
     told = found["foretold"]
-    assert told["accuracy"] == told["out_of_fold"] + told["gain"] - told["luck"]
-    assert min(told["gain"], told["luck"]) >= 0
+    lucks = told["luck"] + told["luck_of_kind"]
+    assert told["accuracy"] == pytest.approx(told["out_of_fold"] + told["gain"] - lucks)
+    assert min(told["gain"], told["luck"], told["luck_of_kind"]) >= 0
     low, high = found["conformal"]["ci95"]
     assert low <= found["conformal"]["coverage"] <= high
     assert 1 <= found["conformal"]["mean_size"] <= 4

@@ -147,7 +147,9 @@ def test_luck_is_taken_away_and_never_more_than_there_was() -> None:
     networks = Networks(rise=0.1, cooling=0.0, share=0.5, luck=0.03)
     found = expected_accuracy(0.7, networks, n_members=2, n_folds=5)
     assert found.accuracy == pytest.approx(0.7 + found.gain - 0.03)
-    none = expected_accuracy(0.01, networks, n_members=2, n_folds=5)
+    two = expected_accuracy(0.7, networks, n_members=2, n_folds=5, luck_of_kind=0.01)
+    assert two.accuracy == pytest.approx(found.accuracy - 0.01)
+    none = expected_accuracy(0.01, networks, n_members=2, n_folds=5, luck_of_kind=0.2)
     assert none.accuracy == pytest.approx(none.gain)
     assert expected_accuracy(1.0, networks, n_members=2, n_folds=5).accuracy <= 1
 
@@ -167,7 +169,14 @@ def test_more_folds_gain_more_and_nothing_passes_one() -> None:
     three, ten = (expected_accuracy(0.6, networks, n_members=2, n_folds=n) for n in (3, 10))
     assert 0 < three.gain < ten.gain
     assert expected_accuracy(0.99, networks, n_members=1, n_folds=10).accuracy == 1
-    assert ten.as_dict().keys() == {"accuracy", "out_of_fold", "gain", "luck", "n_folds"}
+    assert ten.as_dict().keys() == {
+        "accuracy",
+        "out_of_fold",
+        "gain",
+        "luck",
+        "luck_of_kind",
+        "n_folds",
+    }
 
 
 def test_members_of_unequal_weight_count_as_fewer() -> None:
