@@ -8,6 +8,7 @@ const ASKED = "timeline=true&segment_s=3&peaks=400&top=3";
 let about = { coverage: 0.9 };
 let latest = 0;
 let stop = null;
+let changing = false;
 let ticking = 0;
 
 function tell(text) { $("state").textContent = text; }
@@ -57,7 +58,8 @@ async function listen(blob, name) {
 
 async function record() {
   const button = $("record");
-  button.disabled = true;
+  if (changing) return; // a button that is disabled would lose the focus, and the next key with it
+  changing = true;
   try {
     if (stop) {
       clearInterval(ticking);
@@ -83,7 +85,7 @@ async function record() {
   } catch (error) {
     complain(`Nothing was recorded (${error.message}).`);
   } finally {
-    button.disabled = false;
+    changing = false;
   }
 }
 

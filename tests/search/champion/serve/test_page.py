@@ -278,6 +278,7 @@ def test_a_sound_is_recorded(browser: Browser) -> None:
     browser.tab_to("record")
     browser.key("Enter")
     browser.until("document.getElementById('record').textContent === 'Stop'")
+    assert browser.tell("document.activeElement.id") == "record"  # or the next key goes nowhere
     browser.until("document.getElementById('state').textContent.startsWith('Recording: 0:02')")
     browser.key("Enter")
     browser.until(SHOWN)
