@@ -28,8 +28,9 @@ class Member:
 
     `validation` (n_valid, n_classes) is what its search trial said of fold 0, `out_of_fold`
     (n_development, n_classes) what its fold models said of rows that they had not seen, `test`
-    (n_test, n_classes) the mean of its fold models. A baseline had no search trial: what it said of
-    fold 0 out of fold is its validation, too. `seen_out_of_fold` holds embeddings
+    (n_test, n_classes) the mean of its fold models, `test_by_fold` what each of them said, which a
+    baseline has not. Nor had it a search trial: what it said of fold 0 out of fold is its
+    validation, too. `seen_out_of_fold` holds embeddings
     (n_development, width), one array a seed, `seen_test` (n_test, width), one a retraining, the
     folds of a seed one after another; both are empty where the bank has none.
     """
@@ -41,6 +42,7 @@ class Member:
     architecture: str = ""
     seen_out_of_fold: tuple[np.ndarray, ...] = ()
     seen_test: tuple[np.ndarray, ...] = ()
+    test_by_fold: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Fitted:
     `members` are the names of all members in the model's order. `out_of_fold` and `validation`
     are said by models that had not seen a row's group (`nested` says how), or by the model itself
     where there is but one group; `fitted` is what the model says of the rows it was fitted on.
+    `test` is said by the mean of the members' networks, `test_by_fold` (n_folds, n_test, n_classes)
+    by those of each fold alone.
     """
 
     kind: str
@@ -60,6 +64,7 @@ class Fitted:
     out_of_fold: np.ndarray
     fitted: np.ndarray
     test: np.ndarray
+    test_by_fold: np.ndarray
 
     @property
     def weights(self) -> dict[Name, float]:
@@ -82,7 +87,7 @@ def read_member(
     )
     n_classes = search_part["valid"].proba.shape[1]
     out_of_fold = np.zeros((len(position), n_classes), np.float32)
-    test = np.zeros((len(split.test_ids), n_classes), np.float32)
+    tests = np.zeros((split.n_folds, len(split.test_ids), n_classes), np.float32)
     seeds = sorted({job.seed for job in jobs})
     seen: dict[int, np.ndarray] = {}
     seen_test = []
@@ -95,7 +100,7 @@ def read_member(
         )
         rows = [position[track] for track in valid_ids]
         out_of_fold[rows] += parts["valid"].proba / len(seeds)
-        test += parts["test"].proba / len(jobs)
+        tests[job.fold] += parts["test"].proba / len(seeds)
         mine, theirs = parts["valid"].embeddings, parts["test"].embeddings
         if mine is not None and theirs is not None:
             whole = seen.setdefault(job.seed, np.zeros((len(position), mine.shape[1]), np.float32))
@@ -106,10 +111,11 @@ def read_member(
         number,
         search_part["valid"].proba,
         out_of_fold,
-        test,
+        tests.mean(axis=0),
         architecture,
         tuple(seen[seed] for seed in seeds) if has_all else (),
         tuple(seen_test) if has_all else (),
+        tuple(tests),
     )
 
 
@@ -126,6 +132,7 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
     kinds = tuple(m.architecture for m in members)
     said = said_out_of_fold(members, split)
     tests = Said(np.stack([m.test for m in members]), kinds, _test_views(members, split))
+    by_fold = [_of_fold(tests, members, fold, split.n_folds) for fold in range(split.n_folds)]
     believed = Said(np.stack([m.validation for m in members]), kinds)
 
     model = module.fit(said, labels, groups, seed)
@@ -143,7 +150,14 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
                 validation[rows] = module.predict(one, believed.tracks(rows))
     names = tuple(m.name for m in members)
     test = module.predict(model, tests)
-    return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test)
+    alone = np.stack([module.predict(model, one) for one in by_fold])
+    return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test, alone)
+
+
+def _of_fold(tests: Said, members: Sequence[Member], fold: int, n_folds: int) -> Said:
+    """What the members' networks of one fold said; a baseline has one model for all folds."""
+    proba = [m.test_by_fold[fold] if m.test_by_fold else m.test for m in members]
+    return Said(np.stack(proba), tests.kinds, tests.views[fold::n_folds])
 
 
 def said_out_of_fold(members: Sequence[Member], split: Split) -> Said:

@@ -40,7 +40,7 @@ def headline(one: "Fitted", truth: Truth, *, cooler: float) -> tuple[float, Head
         one: the ensemble.
         truth: about its tracks.
         cooler: what the temperature of out-of-fold rows is multiplied by, as a mean over folds is
-            more timid: `search.expected.Networks.cooler`.
+            more timid: `search.averaging.Averaged`.
     """
     # Imported here: who only reads what was kept does not wait for it.
     from chorale.search.calibration import calibrate, honest_temperature

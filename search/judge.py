@@ -23,9 +23,10 @@ from chorale.search.combine import Fitted, Member, fit, score_rows
 from chorale.search.config import AUTO, SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
-from chorale.search.expected import Networks, effective, expected_accuracy, look_at
+from chorale.search.expected import expected_accuracy
 from chorale.search.fitted_file import write_model
 from chorale.search.headline import Headline, headline, write_headline
+from chorale.search.luck import luck_of_choice
 from chorale.search.member_words import BEST_BASELINE
 from chorale.search.plan import SEARCH_FOLD
 from chorale.search.pool import admitted, as_member, best
@@ -141,17 +142,14 @@ def judge_bank(
         for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth, seed=seed)
-    every = _networks(members, truth, n_seeds=sweep.finalists.seeds, seed=seed)
-    n_members, networks = _of_networks(fitted[choice.kind], every)
-    cooler = networks.cooler(n_members=n_members, n_folds=split.n_folds)
-    at, said = headline(fitted[choice.kind], truth, cooler=cooler)
-    expected = expected_accuracy(
-        accuracy(said.out_of_fold, truth.labels(split.development_ids)),
-        networks,
-        n_members=n_members,
-        n_folds=split.n_folds,
+    headlined = fitted[choice.kind]
+    expected, averaged = expected_accuracy(
+        accuracy(headlined.out_of_fold, truth.labels(split.development_ids)),
+        headlined.test_by_fold,
+        luck=_luck(members, truth) * _part_of_trials(headlined),
         luck_of_kind=choice.luck,
     )
+    at, said = headline(headlined, truth, cooler=averaged.cooler)
 
     looks = ledger.look(sweep.name, split.hash)
     ensembles = {}
@@ -237,33 +235,24 @@ def more_of(
     }
 
 
-def _networks(members: Sequence[Member], truth: Truth, *, n_seeds: int, seed: int) -> Networks:
-    """How the networks of all finalists differ."""
+def _luck(finalists: Sequence[Member], truth: Truth) -> float:
+    """By how much the out-of-fold accuracy of finalists is too high, as the search chose them."""
     split = truth.split
-    labels = truth.labels(split.development_ids)
     at = {track: i for i, track in enumerate(split.development_ids)}
-    return look_at(
-        [member.out_of_fold for member in members],
-        labels,
-        again=[member.validation for member in members],
-        at=np.array([at[track] for track in split.valid_ids(SEARCH_FOLD)]),
-        n_seeds=n_seeds,
-        seed=seed,
+    ids = split.valid_ids(SEARCH_FOLD)
+    rows = [at[track] for track in ids]
+    there = luck_of_choice(
+        [member.out_of_fold[rows] for member in finalists],
+        [member.validation for member in finalists],
+        truth.labels(ids),
     )
+    return there * len(rows) / len(at)
 
 
-def _of_networks(one: Fitted, networks: Networks) -> tuple[float, Networks]:
-    """How many members of equal weight average as well, and the part of a vote that they are.
-
-    A baseline is one model, trained on all tracks, that no search chose: it has no folds' networks
-    to average, and no luck. What networks bring to a vote goes by the square of their part of it.
-    """
-    weights = [weight for name, weight in one.weights.items() if not isinstance(name, str)]
-    if not weights:
-        return 1.0, replace(networks, share=0.0, luck=0.0)
-    part = sum(weights) / sum(one.weights.values())
-    mine = replace(networks, share=networks.share * part**2, luck=networks.luck * part)
-    return effective(weights), mine
+def _part_of_trials(one: Fitted) -> float:
+    """The part of an ensemble's weights that trials have: no search chose the baselines."""
+    of_trials = sum(weight for name, weight in one.weights.items() if not isinstance(name, str))
+    return of_trials / sum(one.weights.values())
 
 
 def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth, *, seed: int) -> Choice:

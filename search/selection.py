@@ -8,13 +8,10 @@ is the best one, and the best of them claims more. In `tests/benchmarks/bench_ch
 what the choice costs, beside soft vote unless another is more accurate by a standard error.
 
 The accuracy of the kind that was chosen is still a little too high on the rows that it was chosen
-by. How much is seen in draws of groups: what is chosen by the groups drawn is less good on the
-groups that were not.
+by; `search.luck` tells how much.
 
 Source: nested cross-validation after Varma and Simon 2006, "Bias in error estimation when using
-cross-validation for model selection", doi:10.1186/1471-2105-7-91; the draws after Tsamardinos,
-Greasidou and Borboudakis 2018, "Bootstrapping the out-of-sample predictions for efficient and
-accurate cross-validation", doi:10.1007/s10994-018-5714-4.
+cross-validation for model selection", doi:10.1186/1471-2105-7-91.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,19 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models.metrics import accuracy
 from chorale.search.base import Floats, Groups, Labels, Proba
 from chorale.search.calibration import calibrated_losses
+from chorale.search.luck import luck_of_kind
 
 SIMPLE = "soft_vote"
 """What the others are compared with, and what is taken where nothing tells them apart."""
 
 COMPARED_ONLY = ("best_single", "hard_vote")
 """Kinds that are shown beside the others and never chosen."""
-
-N_DRAWS = 200
-"""So many draws of groups tell how lucky the choice was."""
 
 
 @dataclass(frozen=True)
@@ -96,41 +90,6 @@ def choose(nested: Mapping[str, Nested], labels: Labels, groups: Groups, *, seed
         seed=seed,
     )
     return Choice(chosen, _reason(chosen, kinds, figures), figures, luck)
-
-
-def luck_of_kind(
-    losses: Sequence[Floats], right: Sequence[Floats], groups: Groups, *, seed: int
-) -> float:
-    """By how much the accuracy of the kind with the lowest loss is too high: 0 or more.
-
-    Groups are drawn with replacement. What has the lowest loss on those drawn is looked at on the
-    rest, beside the mean of all kinds there: by so much less than what was chosen by all groups is
-    above that mean on these very groups.
-
-    Args:
-        losses: of each kind, (n_tracks,).
-        right: 1 where it is, (n_tracks,).
-        groups: (n_tracks,).
-        seed: of the draws.
-    """
-    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    n_groups, rng = len(sizes), generator(seed, Purpose.CHOICE)
-    if n_groups == 1 or len(losses) == 1:
-        return 0.0
-    loss, hits = (
-        np.stack([np.bincount(group_of, weights=one) for one in each]) for each in (losses, right)
-    )
-    every = hits.sum(axis=1) / sizes.sum()
-    found = []
-    for _ in range(N_DRAWS):
-        times = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
-        rest = times == 0
-        if not rest.any():
-            continue
-        there = hits @ rest / (sizes @ rest)
-        found.append(there[np.argmin(loss @ times)] - there.mean())
-    here = every[np.argmin(loss.sum(axis=1))] - every.mean()
-    return max(0.0, float(here - np.mean(found))) if found else 0.0
 
 
 def group_error(values: Floats, groups: Groups) -> float:

@@ -29,14 +29,17 @@ from chorale.lightning_models.metrics import expected_calibration_error
 from chorale.search.calibration import calibrate, calibrated_log_loss, honest_temperature
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.cross_fit import cut
-from chorale.search.expected import Networks, expected_accuracy, look_at
+from chorale.search.expected import expected_accuracy
 from chorale.search.finalists import choose
 from chorale.search.intervals import of_difference, of_share
+from chorale.search.luck import luck_of_choice
 from chorale.search.store import Row
 
 Rng = np.random.Generator
 MEMBERS = (1, 2, 5, 10, 20)
 WANTED = 0.9
+N_TEST = 200
+"""So many test rows are looked at before they are opened; the truth is that of all."""
 
 
 def sizes(n_groups: int, *, even: bool, rng: Rng) -> np.ndarray:
@@ -124,16 +127,20 @@ def beliefs(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]
     }  # fmt: skip
 
 
-def networks_of(study: Simulated, every: Sequence[Finalist]) -> Networks:
-    """How the finalists' networks differ."""
-    return look_at(
-        [one.out_of_fold for one in every],
-        study.labels,
-        again=[one.validation for one in every],
-        at=study.fold0,
-        n_seeds=1,
-        seed=0,
+def luck_of(study: Simulated, every: Sequence[Finalist]) -> float:
+    """By how much the finalists' out-of-fold accuracy is too high, as `search.judge` says."""
+    rows = study.fold0
+    there = luck_of_choice(
+        [one.out_of_fold[rows] for one in every],
+        [one.validation for one in every],
+        study.labels[rows],
     )
+    return there * len(rows) / len(study.labels)
+
+
+def by_fold(finalists: Sequence[Finalist], *, n: int | None = None) -> np.ndarray:
+    """What the vote of the networks of each fold says of the first `n` test rows."""
+    return np.asarray(np.mean([one.test[:, :n] for one in finalists], axis=0))
 
 
 def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> tuple[float, float]:
@@ -143,27 +150,26 @@ def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> 
     the method without that of the few development tracks.
     """
     mine = every[:n_members]
-    networks = networks_of(study, every)
-    told = expected_accuracy(
-        right(vote(mine), study.labels),
-        networks,
-        n_members=n_members,
-        n_folds=study.world.n_folds,
+    told, _ = expected_accuracy(
+        right(vote(mine), study.labels), by_fold(mine, n=N_TEST), luck=luck_of(study, every)
     )
     truth = accuracy_of_all(mine, study.test_labels)
-    of_a_fold = np.mean([one.test for one in mine], axis=0)
-    before = np.mean([right(one, study.test_labels) for one in of_a_fold])
+    before = np.mean([right(one, study.test_labels) for one in by_fold(mine)])
     return told.accuracy - truth, told.gain - (truth - float(before))
 
 
 def sets_of(study: Simulated, every: Sequence[Finalist], n_members: int) -> dict[str, float]:
     """Coverage and size of conformal sets, and the calibration error before and after."""
     finalists = every[:n_members]
-    cooler = networks_of(study, every).cooler(n_members=n_members, n_folds=study.world.n_folds)
+    _, averaged = expected_accuracy(
+        right(vote(finalists), study.labels),
+        by_fold(finalists, n=N_TEST),
+        luck=luck_of(study, every),
+    )
     cuts = cut(study.labels, study.groups, seed=0)
     at, after = honest_temperature(vote(finalists), study.labels, cuts)
     test = np.mean([one.test.mean(axis=0) for one in finalists], axis=0)
-    told = calibrate(test, at * cooler)
+    told = calibrate(test, at * averaged.cooler)
     fitted = fit_conformal(after, study.labels, study.groups, coverage=WANTED)
     sets = fitted.sets(told)
     return {
@@ -261,7 +267,7 @@ def too_high(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float
         "same seeds": right(same, study.labels),
         "fresh seeds": out_of_fold,
         "without fold 0": right(fresh[rest], study.labels[rest]),
-        "less the luck": out_of_fold - networks_of(study, finalists).luck,
+        "less the luck": out_of_fold - luck_of(study, finalists),
     }
     test = np.mean([each.test for each in finalists], axis=0)
     truth = float(np.mean([right(fold, study.test_labels) for fold in test]))

@@ -50,6 +50,7 @@ WORLDS = {
     "2 classes": World(n_classes=2, signal=1.2),
     "30 classes": World(n_classes=30, signal=2.6, n_groups=30),
     "accuracy 0.98": World(n_classes=10, signal=4.0),
+    "folds differ": World(fold=(0.4, 0.6)),
 }
 
 

@@ -55,7 +55,7 @@ def test_what_is_expected_is_above_the_out_of_fold_accuracy_by_as_much_as_that_i
     plain = [bench.beliefs(study, every[:n_members])["out of fold"] for study, every in studies]
     told = [bench.expectation(study, every, n_members) for study, every in studies]
     added = np.array([error for error, _ in told]) - plain
-    assert abs(added.mean() - too_low) < 0.01
+    assert abs(added.mean() - too_low) < 0.015  # two standard errors and a half of 8 studies
     assert abs(np.mean([error for _, error in told])) < 0.015  # of the gain, on the same tracks
 
 
