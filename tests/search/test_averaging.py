@@ -71,6 +71,19 @@ def test_nothing_passes_one_whatever_accuracy_is_told(accuracy: float) -> None:
     assert 0 < found.cooler <= 1
 
 
+def test_networks_that_agree_less_than_they_were_right_are_on_harder_rows() -> None:
+    """As on two unheard speakers: a study of spoken digits was expected to be right always."""
+    said, _ = networks(3, common=0.3, own=1.5)
+    mean = said.mean(axis=0).argmax(axis=1)
+    agree = float(np.mean([one.argmax(axis=1) == mean for one in said]))
+    found = of_folds(said, agree + 0.03)
+    assert 0 < found.gain < 1 - agree - 0.06
+    assert found.cooler == 1
+    almost = of_folds(said, agree - 0.003)  # where only certainty would make it true
+    assert almost.cooler == pytest.approx(0.3)
+    assert almost.gain < 1 - agree - 0.01
+
+
 def test_of_many_rows_some_are_looked_at() -> None:
     said, _ = networks(3, common=0.5, own=0.8)
     found, more = of_folds(said[:, :1900], 0.6), of_folds(np.repeat(said[:, :1900], 4, axis=1), 0.6)
