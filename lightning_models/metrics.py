@@ -23,7 +23,12 @@ def accuracy(proba: Proba, labels: Labels) -> float:
         proba: (n, n_classes), rows sum to 1.
         labels: (n,), class indices.
     """
-    return float(np.mean(proba.argmax(axis=1) == labels))
+    return float(correct(proba, labels).mean())
+
+
+def correct(proba: Proba, labels: Labels) -> NDArray[np.float64]:
+    """(n,): 1 where the most probable class is the true one, else 0."""
+    return np.asarray(proba.argmax(axis=1) == labels, dtype=np.float64)
 
 
 def confusion_matrix(proba: Proba, labels: Labels) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chorale.datasets.seeds import Purpose, generator
 from chorale.lightning_models import metrics
+from chorale.lightning_models.metrics import correct
 from chorale.search.base import Groups, Labels, Proba, check_rows
 from chorale.search.intervals import Interval, of_difference, of_share
 
@@ -91,8 +92,7 @@ def paired_difference(
     """
     check_rows(proba_a, labels, groups, n_dims=2)
     check_rows(proba_b, labels, groups, n_dims=2)
-    gain = (proba_a.argmax(axis=1) == labels).astype(np.float64)
-    gain -= proba_b.argmax(axis=1) == labels
+    gain = correct(proba_a, labels) - correct(proba_b, labels)
     return float(gain.mean()), _lead(proba_a, proba_b, gain, groups)
 
 

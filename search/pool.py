@@ -9,6 +9,7 @@ import numpy as np
 
 from chorale.datasets.errors import UserError
 from chorale.datasets.split import Split
+from chorale.lightning_models.metrics import correct
 from chorale.search.baselines import Baseline
 from chorale.search.combine import Member, read_member
 from chorale.search.finalists import Job
@@ -50,7 +51,7 @@ def best(members: Sequence[Member], truth: Truth, *, n: int) -> list[Member]:
     labels = truth.labels(truth.split.development_ids)
 
     def rank(member: Member) -> tuple[float, int]:
-        return -float(_right(member.out_of_fold, labels).mean()), int(member.name)
+        return -float(correct(member.out_of_fold, labels).mean()), int(member.name)
 
     return sorted(members, key=rank)[:n]
 
@@ -71,10 +72,10 @@ def admitted(
     """
     ids = truth.split.development_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
-    rival = _right(best(finalists, truth, n=1)[0].out_of_fold, labels)
+    rival = correct(best(finalists, truth, n=1)[0].out_of_fold, labels)
     found = []
     for one in baselines:
-        behind = rival - _right(one.oof_proba, labels)
+        behind = rival - correct(one.oof_proba, labels)
         if behind.mean() <= group_error(behind, groups):
             found.append(as_member(one, truth))
     return found
@@ -85,7 +86,3 @@ def as_member(baseline: Baseline, truth: Truth) -> Member:
     split, said = truth.split, baseline.oof_proba
     valid = np.array([split.fold_of[track] == SEARCH_FOLD for track in split.development_ids])
     return Member(baseline.name, said[valid], said, baseline.test_proba, baseline.name)
-
-
-def _right(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return np.asarray(proba.argmax(axis=1) == labels, dtype=np.float64)

@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from chorale.datasets.config import config
 from chorale.datasets.seeds import Purpose, generator
+from chorale.lightning_models.metrics import correct
 from chorale.search.base import Groups, Labels, Proba, check_rows
 from chorale.search.evaluate import group_draws, per_class
 from chorale.search.selection import group_error
@@ -118,11 +119,11 @@ def decide(
     check_rows(candidate.proba, labels, groups, n_dims=2)
     if broken := _broken_limits(candidate, labels, names, gate):
         return Decision(Verdict.KEPT, f"the candidate is out of the question: {broken}")
-    right = (candidate.proba.argmax(axis=1) == labels).astype(np.float64)
+    right = correct(candidate.proba, labels)
     if champion is None and gate.beat_baseline and baseline is not None:
         name, proba = baseline
         check_rows(proba, labels, groups, n_dims=2)
-        behind = (proba.argmax(axis=1) == labels) - right
+        behind = correct(proba, labels) - right
         if behind.mean() > group_error(behind, groups):
             reason = (
                 f"there is no champion yet, and this one names {right.mean():.1%} rightly where "
@@ -135,7 +136,7 @@ def decide(
         reason = f"there was no champion; this one names {right.mean():.1%} rightly"
         return Decision(Verdict.PROMOTED, reason)
     check_rows(champion.proba, labels, groups, n_dims=2)
-    gain = right - (champion.proba.argmax(axis=1) == labels)
+    gain = right - correct(champion.proba, labels)
     difference, level = float(gain.mean()), 1 - gate.confidence
     lower = _lower(gain, groups, level=level, seed=seed)
     p_value = sign_test(gain - gate.min_gain, groups, seed=seed)

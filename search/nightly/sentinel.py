@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.lightning_models.metrics import correct
 from chorale.search import bank, finalists, report
 from chorale.search.champion.gate import sign_flips
 from chorale.search.ledger.reader import LedgerReader
@@ -212,7 +213,7 @@ def _baseline_right(side: Side, name: str) -> _BaselineRight | None:
     if not file.is_file() or not night.paths.report_json.is_file():
         return None
     proba = bank.read(file, {"out_of_fold": ids}, split=truth.split.hash)["out_of_fold"].proba
-    right = (proba.argmax(axis=1) == truth.labels(ids)).astype(np.float64)
+    right = correct(proba, truth.labels(ids))
     found = report.read(night.paths)
     features = str(found["baselines_made"]["features"])
     return _BaselineRight(
