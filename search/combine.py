@@ -52,8 +52,6 @@ class Fitted:
     `members` are the names of all members in the model's order. `out_of_fold` and `validation`
     are said by models that had not seen a row's group (`nested` says how), or by the model itself
     where there is but one group; `fitted` is what the model says of the rows it was fitted on.
-    `test` is said by the mean of the members' networks, `test_by_fold` (n_folds, n_test, n_classes)
-    by those of each fold alone.
     """
 
     kind: str
@@ -64,7 +62,6 @@ class Fitted:
     out_of_fold: np.ndarray
     fitted: np.ndarray
     test: np.ndarray
-    test_by_fold: np.ndarray
 
     @property
     def weights(self) -> dict[Name, float]:
@@ -132,7 +129,6 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
     kinds = tuple(m.architecture for m in members)
     said = said_out_of_fold(members, split)
     tests = Said(np.stack([m.test for m in members]), kinds, _test_views(members, split))
-    by_fold = [_of_fold(tests, members, fold, split.n_folds) for fold in range(split.n_folds)]
     believed = Said(np.stack([m.validation for m in members]), kinds)
 
     model = module.fit(said, labels, groups, seed)
@@ -150,14 +146,22 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
                 validation[rows] = module.predict(one, believed.tracks(rows))
     names = tuple(m.name for m in members)
     test = module.predict(model, tests)
-    alone = np.stack([module.predict(model, one) for one in by_fold])
-    return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test, alone)
+    return Fitted(kind, names, model, nested, validation, out_of_fold, fitted, test)
 
 
-def _of_fold(tests: Said, members: Sequence[Member], fold: int, n_folds: int) -> Said:
-    """What the members' networks of one fold said; a baseline has one model for all folds."""
-    proba = [m.test_by_fold[fold] if m.test_by_fold else m.test for m in members]
-    return Said(np.stack(proba), tests.kinds, tests.views[fold::n_folds])
+def said_by_fold(one: Fitted, members: Sequence[Member], split: Split) -> np.ndarray:
+    """What an ensemble says of test rows by the networks of each fold.
+
+    A baseline has one model for all folds. Gives (n_folds, n_test, n_classes).
+    """
+    module: Any = plugins.load(ensemble_files, one.kind, kind="ensemble")
+    kinds, views = tuple(m.architecture for m in members), _test_views(members, split)
+    found = []
+    for fold in range(split.n_folds):
+        proba = [m.test_by_fold[fold] if m.test_by_fold else m.test for m in members]
+        said = Said(np.stack(proba), kinds, views[fold :: split.n_folds])
+        found.append(module.predict(one.model, said))
+    return np.stack(found)
 
 
 def said_out_of_fold(members: Sequence[Member], split: Split) -> Said:

@@ -1,10 +1,10 @@
 """The expected test accuracy: what out-of-fold rows say of the test set, before it is opened.
 
-The out-of-fold accuracy of an ensemble whose members are trained on K folds is wrong in three ways.
+The out-of-fold accuracy of an ensemble whose members are trained on K folds is wrong in two ways.
 
-- Too high by the *luck*: the configurations were chosen for what their trials said of the search
-  fold. `search.luck` tells how much, from the finalists, which are trained anew there.
-- Too high by the *luck of the kind*: the ensemble was chosen by these very rows.
+- Too high by *selection bias*: the configurations were chosen for what their trials said of the
+  search fold, and the kind of ensemble for what it said of these very rows. `search.selection_bias`
+  tells how much.
 - Too low by the *gain*: an out-of-fold row is judged by one network of each member, a test row by
   the mean of K. `search.averaging` tells how much.
 
@@ -17,27 +17,28 @@ what the further rows bring is not in it, so that with little data the test may 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chorale.lightning_models.metrics import Proba
+from chorale.lightning_models.metrics import Labels, Proba, accuracy
 from chorale.search.averaging import Averaged, of_folds
+from chorale.search.calibration import temperature
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The accuracy `out_of_fold`, what the mean over `n_folds` networks brings, what luck takes.
+    """The accuracy `out_of_fold`, the `gain` of the mean over `n_folds` networks, selection biases.
 
-    `luck` is that of the configurations, `luck_of_kind` that of the ensemble.
+    One is of the choice of configurations, one of the choice of the ensemble.
     """
 
     out_of_fold: float
     gain: float
-    luck: float
-    luck_of_kind: float
+    configuration_bias: float
+    kind_bias: float
     n_folds: int
 
     @property
     def accuracy(self) -> float:
         """What the test set is expected to say."""
-        return self.out_of_fold + self.gain - self.luck - self.luck_of_kind
+        return self.out_of_fold + self.gain - self.configuration_bias - self.kind_bias
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -45,18 +46,26 @@ class Expected:
 
 
 def expected_accuracy(
-    out_of_fold: float, by_fold: Proba, *, luck: float = 0.0, luck_of_kind: float = 0.0
+    out_of_fold: Proba,
+    labels: Labels,
+    by_fold: Proba,
+    *,
+    configuration_bias: float,
+    kind_bias: float,
 ) -> tuple[Expected, Averaged]:
     """What an ensemble is expected to reach on unseen groups, and what the mean over folds does.
 
     Args:
-        out_of_fold: its accuracy out of fold.
+        out_of_fold: what it says out of fold, (n, n_classes).
+        labels: (n,).
         by_fold: what it says of test rows by the networks of each fold, (n_folds, n_test,
             n_classes); their labels are not asked.
-        luck: by how much the accuracy is too high, as the configurations were chosen.
-        luck_of_kind: by how much, as the ensemble was.
+        configuration_bias: by how much its accuracy is too high, as configurations were chosen.
+        kind_bias: by how much, as the ensemble was.
     """
-    of_kind = min(luck_of_kind, out_of_fold)
-    luck = min(luck, out_of_fold - of_kind)
-    averaged = of_folds(by_fold, out_of_fold - luck - of_kind)
-    return Expected(out_of_fold, averaged.gain, luck, of_kind, len(by_fold)), averaged
+    found = accuracy(out_of_fold, labels)
+    kind = min(kind_bias, found)
+    configuration = min(configuration_bias, found - kind)
+    averaged = of_folds(by_fold, temperature(out_of_fold, labels))
+    gain = min(averaged.gain, 1 - found + configuration + kind)
+    return Expected(found, gain, configuration, kind, len(by_fold)), averaged

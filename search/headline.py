@@ -33,13 +33,13 @@ class Headline:
     calibrated_test: Proba
 
 
-def headline(one: "Fitted", truth: Truth, *, cooler: float) -> tuple[float, Headline]:
+def headline(one: "Fitted", truth: Truth, *, ratio: float) -> tuple[float, Headline]:
     """The temperature of an ensemble on test rows, learnt on out-of-fold rows, and what it says.
 
     Args:
         one: the ensemble.
         truth: about its tracks.
-        cooler: what the temperature of out-of-fold rows is multiplied by, as a mean over folds is
+        ratio: what the temperature of out-of-fold rows is multiplied by, as a mean over folds is
             more timid: `search.averaging.Averaged`.
     """
     # Imported here: who only reads what was kept does not wait for it.
@@ -48,7 +48,8 @@ def headline(one: "Fitted", truth: Truth, *, cooler: float) -> tuple[float, Head
     labels = truth.labels(truth.split.development_ids)
     cuts = np.zeros(len(labels), np.int64) if one.nested is None else one.nested.cuts
     at, after = honest_temperature(one.out_of_fold, labels, cuts)
-    return at * cooler, Headline(one.out_of_fold, after, one.test, calibrate(one.test, at * cooler))
+    at *= ratio
+    return at, Headline(one.out_of_fold, after, one.test, calibrate(one.test, at))
 
 
 def write_headline(paths: StudyPaths, said: Headline, truth: Truth) -> None:

@@ -13,26 +13,25 @@ import numpy as np
 from chorale.datasets.atomic import write_json
 from chorale.datasets.config import plain
 from chorale.datasets.errors import UserError
-from chorale.lightning_models.metrics import accuracy
 from chorale.search import bank
 from chorale.search.baseline_file import FittedBaseline, write_baseline
 from chorale.search.baselines import Baseline, Baselines
 from chorale.search.board import write_board
 from chorale.search.cautions import cautions
-from chorale.search.combine import Fitted, Member, fit, score_rows
+from chorale.search.combine import Fitted, Member, fit, said_by_fold, score_rows
 from chorale.search.config import AUTO, SweepConfig
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.evaluate import compare, optimism, paired_difference, per_class, share_interval
 from chorale.search.expected import expected_accuracy
 from chorale.search.fitted_file import write_model
 from chorale.search.headline import Headline, headline, write_headline
-from chorale.search.luck import luck_of_choice
 from chorale.search.member_words import BEST_BASELINE
 from chorale.search.plan import SEARCH_FOLD
 from chorale.search.pool import admitted, as_member, best
 from chorale.search.prepare import Prepared
 from chorale.search.resolve import Resolved
 from chorale.search.selection import SIMPLE, Choice, Nested, choose
+from chorale.search.selection_bias import of_configurations
 from chorale.search.store import Ledger
 from chorale.search.truth import Truth, truth_of, write_truth
 
@@ -131,25 +130,24 @@ def judge_bank(
     allies = admitted(trials, baselines, truth) if offered else []
     alone = [as_member(one, truth) for one in baselines]
     members_of = {SINGLE: trials, BEST_BASELINE: alone}
+    together = [*trials, *allies]
     fixed = () if sweep.ensemble.kind == AUTO else (sweep.ensemble.kind,)
     also = (BEST_BASELINE,) if offered else ()
     wanted = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds, *also])
     if BEST_BASELINE in fixed and not alone:
         raise UserError(f"ensemble.kind is {BEST_BASELINE}, but there is no baseline; write auto")
     kinds = [kind for kind in wanted if kind != BEST_BASELINE or alone]
-    fitted = {
-        kind: fit(kind, members_of.get(kind, [*trials, *allies]), truth, seed=seed)
-        for kind in kinds
-    }
+    fitted = {kind: fit(kind, members_of.get(kind, together), truth, seed=seed) for kind in kinds}
     choice = _choose(sweep.ensemble.kind, fitted, truth, seed=seed)
     headlined = fitted[choice.kind]
     expected, averaged = expected_accuracy(
-        accuracy(headlined.out_of_fold, truth.labels(split.development_ids)),
-        headlined.test_by_fold,
-        luck=_luck(members, truth) * _part_of_trials(headlined),
-        luck_of_kind=choice.luck,
+        headlined.out_of_fold,
+        truth.labels(split.development_ids),
+        said_by_fold(headlined, members_of.get(choice.kind, together), split),
+        configuration_bias=_configuration_bias(members, truth) * _part_of_trials(headlined),
+        kind_bias=choice.bias,
     )
-    at, said = headline(headlined, truth, cooler=averaged.cooler)
+    at, said = headline(headlined, truth, ratio=averaged.temperature_ratio)
 
     looks = ledger.look(sweep.name, split.hash)
     ensembles = {}
@@ -235,18 +233,16 @@ def more_of(
     }
 
 
-def _luck(finalists: Sequence[Member], truth: Truth) -> float:
+def _configuration_bias(finalists: Sequence[Member], truth: Truth) -> float:
     """By how much the out-of-fold accuracy of finalists is too high, as the search chose them."""
-    split = truth.split
-    at = {track: i for i, track in enumerate(split.development_ids)}
-    ids = split.valid_ids(SEARCH_FOLD)
-    rows = [at[track] for track in ids]
-    there = luck_of_choice(
-        [member.out_of_fold[rows] for member in finalists],
+    ids = truth.split.development_ids
+    fold = np.array([truth.split.fold_of[track] for track in ids])
+    return of_configurations(
+        [member.out_of_fold for member in finalists],
         [member.validation for member in finalists],
         truth.labels(ids),
+        at=np.flatnonzero(fold == SEARCH_FOLD),
     )
-    return there * len(rows) / len(at)
 
 
 def _part_of_trials(one: Fitted) -> float:
@@ -266,7 +262,7 @@ def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth, *, seed: in
     if wanted == AUTO:
         return choice
     reason = f"{wanted}: named beforehand by ensemble.kind"
-    return replace(choice, kind=wanted, reason=reason, luck=0.0)
+    return replace(choice, kind=wanted, reason=reason, bias=0.0)
 
 
 def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:

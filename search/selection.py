@@ -8,7 +8,7 @@ is the best one, and the best of them claims more. In `tests/benchmarks/bench_ch
 what the choice costs, beside soft vote unless another is more accurate by a standard error.
 
 The accuracy of the kind that was chosen is still a little too high on the rows that it was chosen
-by; `search.luck` tells how much.
+by; `search.selection_bias` tells how much.
 
 Source: nested cross-validation after Varma and Simon 2006, "Bias in error estimation when using
 cross-validation for model selection", doi:10.1186/1471-2105-7-91.
@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from chorale.lightning_models.metrics import accuracy
+from chorale.lightning_models.metrics import accuracy, correct
 from chorale.search.base import Floats, Groups, Labels, Proba
 from chorale.search.calibration import calibrated_losses
-from chorale.search.luck import luck_of_kind
+from chorale.search.selection_bias import of_kind
 
 SIMPLE = "soft_vote"
 """What the others are compared with, and what is taken where nothing tells them apart."""
@@ -47,7 +47,7 @@ class Nested:
 class Choice:
     """The kind that was chosen, a sentence that says why, and the figures of every kind.
 
-    `luck` is by how much its accuracy on held-out rows is too high, as these chose it. `figures`
+    `bias` is by how much its accuracy on held-out rows is too high, as these chose it. `figures`
     maps a kind to `n` tracks, `accuracy` and calibrated `log_loss` (held out), `gap` (accuracy
     fitted minus held out), `gain` (accuracy above soft vote's) with its standard error `gain_se`,
     and `verdict`.
@@ -56,12 +56,12 @@ class Choice:
     kind: str
     reason: str
     figures: Mapping[str, Mapping[str, Any]]
-    luck: float = 0.0
+    bias: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
         figures = {kind: dict(one) for kind, one in self.figures.items()}
-        return {"kind": self.kind, "reason": self.reason, "luck": self.luck, "figures": figures}
+        return {"kind": self.kind, "reason": self.reason, "bias": self.bias, "figures": figures}
 
 
 def choose(nested: Mapping[str, Nested], labels: Labels, groups: Groups, *, seed: int) -> Choice:
@@ -71,7 +71,7 @@ def choose(nested: Mapping[str, Nested], labels: Labels, groups: Groups, *, seed
         nested: kind -> what it says; soft vote among them.
         labels: (n_tracks,) class indices of the development rows.
         groups: (n_tracks,) for standard errors, and for draws.
-        seed: of the draws that tell how lucky the choice was.
+        seed: of the draws that tell the bias of the choice.
     """
     simple = nested[SIMPLE]
     losses = {kind: calibrated_losses(one.held_out, labels) for kind, one in nested.items()}
@@ -83,13 +83,13 @@ def choose(nested: Mapping[str, Nested], labels: Labels, groups: Groups, *, seed
     chosen = min(kinds, key=lambda kind: round(float(figures[kind]["log_loss"]), 9))
     for kind, one in figures.items():
         one["verdict"] = _verdict(kind, figures, chosen)
-    luck = luck_of_kind(
+    bias = of_kind(
         [losses[kind] for kind in kinds],
-        [_right(nested[kind].held_out, labels) for kind in kinds],
+        [correct(nested[kind].held_out, labels) for kind in kinds],
         groups,
         seed=seed,
     )
-    return Choice(chosen, _reason(chosen, kinds, figures), figures, luck)
+    return Choice(chosen, _reason(chosen, kinds, figures), figures, bias)
 
 
 def group_error(values: Floats, groups: Groups) -> float:
@@ -107,13 +107,9 @@ def group_error(values: Floats, groups: Groups) -> float:
     return float(np.sqrt(n_groups / (n_groups - 1) * np.sum(sums**2)) / len(values))
 
 
-def _right(proba: Proba, labels: Labels) -> Floats:
-    return np.asarray(proba.argmax(axis=1) == labels, dtype=np.float64)
-
-
 def _figures(one: Nested, simple: Nested, labels: Labels, groups: Groups) -> dict[str, Any]:
-    right = _right(one.held_out, labels)
-    gain = right - _right(simple.held_out, labels)
+    right = correct(one.held_out, labels)
+    gain = right - correct(simple.held_out, labels)
     return {
         "n": len(labels),
         "accuracy": float(right.mean()),
@@ -136,8 +132,9 @@ def _reason(chosen: str, kinds: Sequence[str], figures: Mapping[str, Mapping[str
     others = [kind for kind in kinds if kind != chosen]
     if not others:
         return f"{chosen}: no other kind was fitted"
-    second = min(others, key=lambda kind: float(figures[kind]["log_loss"]))
-    beside = SIMPLE if SIMPLE in others else second
+    beside = SIMPLE
+    if chosen == SIMPLE:
+        beside = min(others, key=lambda kind: float(figures[kind]["log_loss"]))
     gain = 100 * (figures[chosen]["accuracy"] - figures[beside]["accuracy"])
     return (
         f"{chosen}: on held-out groups its calibrated log loss is the lowest, "

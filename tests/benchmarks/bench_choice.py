@@ -65,7 +65,7 @@ class Outcome:
     worth: Mapping[str, float]
     figures: Mapping[str, Mapping[str, Any]]
     kind: str
-    luck: float
+    bias: float
 
     def regret(self, kind: str) -> float:
         """By how much a kind is below the best that could have been chosen."""
@@ -113,7 +113,7 @@ def simulate(setting: Setting, *, seed: int) -> Outcome:
     choice = choose(nested, labels[:n_dev], group[:n_dev], seed=seed)
     true = labels[n_dev:]
     worth = {kind: float((f.test.argmax(axis=1) == true).mean()) for kind, f in fitted.items()}
-    return Outcome(worth, choice.figures, choice.kind, choice.luck)
+    return Outcome(worth, choice.figures, choice.kind, choice.bias)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def bench() -> None:
         table.add_column(column, justify="left" if column in ("studies", "rule") else "right")
     for name, setting in SETTINGS.items():
         found = list(outcomes(setting, n=given.studies, seed=given.seed))
-        told = f" (told {100 * np.mean([one.luck for one in found]):.2f})"
+        told = f" (told {100 * np.mean([one.bias for one in found]):.2f})"
         for rule, choice in RULES.items():
             kinds = [choice(one) for one in found]
             below = 100 * np.array([o.regret(k) for o, k in zip(found, kinds, strict=True)])

@@ -36,6 +36,7 @@ SPEAKERS = (
 )
 """Who is locked away, seed by seed: everybody at least once."""
 
+STATISTICS_FILE = "statistics.yaml"
 STATISTICS = """\
 dataset: {name: synthetic}
 features: {stats57: {}}
@@ -70,10 +71,7 @@ class Sweep:
         words += ["--split.seed", seed]
         if self.arm == "demo":
             return ["sweep", "demo", *words]
-        file = runs / "statistics.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(STATISTICS)
-        return ["sweep", str(file), *words]
+        return ["sweep", str(runs / STATISTICS_FILE), *words]
 
 
 def run(
@@ -81,10 +79,10 @@ def run(
 ) -> dict[str, Any]:
     """The report of the sweep, its ensembles made `anew` where it was there already."""
     paths = Runs(runs).study(sweep.name)
-    if paths.report_json.exists() and not anew:
-        code = 0
-    elif paths.report_json.exists():
-        code = chorale(["ensemble", sweep.name, "--runs", str(runs)])
+    code = 0
+    if paths.report_json.exists():
+        if anew:
+            code = chorale(["ensemble", sweep.name, "--runs", str(runs)])
     else:
         again = ["--resume"] if paths.sweep_yaml.exists() else []
         words = [*sweep.words(runs=runs, fsdd=fsdd, more=more), *again]
@@ -162,6 +160,8 @@ def main() -> int:
     arms = given.arms or (["demo", "fsdd"] if given.fsdd else ["demo"])
     if "fsdd" in arms and not given.fsdd:
         parser.error("the arm fsdd needs --fsdd FOLDER_OR_ZIP")
+    given.runs.mkdir(parents=True, exist_ok=True)
+    (given.runs / STATISTICS_FILE).write_text(STATISTICS)
     found = {}
     for seed in given.seeds:
         for arm in arms:

@@ -26,13 +26,14 @@ from simulated_studies import (  # type: ignore[import-not-found]
 )
 
 from chorale.lightning_models.metrics import expected_calibration_error
+from chorale.search.averaging import Averaged
 from chorale.search.calibration import calibrate, calibrated_log_loss, honest_temperature
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.cross_fit import cut
-from chorale.search.expected import expected_accuracy
+from chorale.search.expected import Expected, expected_accuracy
 from chorale.search.finalists import choose
 from chorale.search.intervals import of_difference, of_share
-from chorale.search.luck import luck_of_choice
+from chorale.search.selection_bias import of_configurations
 from chorale.search.store import Row
 
 Rng = np.random.Generator
@@ -127,20 +128,32 @@ def beliefs(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]
     }  # fmt: skip
 
 
-def luck_of(study: Simulated, every: Sequence[Finalist]) -> float:
+def configuration_bias(study: Simulated, every: Sequence[Finalist]) -> float:
     """By how much the finalists' out-of-fold accuracy is too high, as `search.judge` says."""
-    rows = study.fold0
-    there = luck_of_choice(
-        [one.out_of_fold[rows] for one in every],
+    return of_configurations(
+        [one.out_of_fold for one in every],
         [one.validation for one in every],
-        study.labels[rows],
+        study.labels,
+        at=study.fold0,
     )
-    return there * len(rows) / len(study.labels)
 
 
 def by_fold(finalists: Sequence[Finalist], *, n: int | None = None) -> np.ndarray:
     """What the vote of the networks of each fold says of the first `n` test rows."""
     return np.asarray(np.mean([one.test[:, :n] for one in finalists], axis=0))
+
+
+def expected(
+    study: Simulated, every: Sequence[Finalist], mine: Sequence[Finalist]
+) -> tuple[Expected, Averaged]:
+    """What the product says of the vote of `mine`, of `every` finalist."""
+    return expected_accuracy(
+        vote(mine),
+        study.labels,
+        by_fold(mine, n=N_TEST),
+        configuration_bias=configuration_bias(study, every),
+        kind_bias=0.0,
+    )
 
 
 def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> tuple[float, float]:
@@ -150,9 +163,7 @@ def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> 
     the method without that of the few development tracks.
     """
     mine = every[:n_members]
-    told, _ = expected_accuracy(
-        right(vote(mine), study.labels), by_fold(mine, n=N_TEST), luck=luck_of(study, every)
-    )
+    told, _ = expected(study, every, mine)
     truth = accuracy_of_all(mine, study.test_labels)
     before = np.mean([right(one, study.test_labels) for one in by_fold(mine)])
     return told.accuracy - truth, told.gain - (truth - float(before))
@@ -161,15 +172,11 @@ def expectation(study: Simulated, every: Sequence[Finalist], n_members: int) -> 
 def sets_of(study: Simulated, every: Sequence[Finalist], n_members: int) -> dict[str, float]:
     """Coverage and size of conformal sets, and the calibration error before and after."""
     finalists = every[:n_members]
-    _, averaged = expected_accuracy(
-        right(vote(finalists), study.labels),
-        by_fold(finalists, n=N_TEST),
-        luck=luck_of(study, every),
-    )
+    _, averaged = expected(study, every, finalists)
     cuts = cut(study.labels, study.groups, seed=0)
     at, after = honest_temperature(vote(finalists), study.labels, cuts)
     test = np.mean([one.test.mean(axis=0) for one in finalists], axis=0)
-    told = calibrate(test, at * averaged.cooler)
+    told = calibrate(test, at * averaged.temperature_ratio)
     fitted = fit_conformal(after, study.labels, study.groups, coverage=WANTED)
     sets = fitted.sets(told)
     return {
@@ -236,7 +243,7 @@ def choice(n_studies: int) -> Iterator[str]:
             f"{key} {np.mean(v):+.2f} ± {np.std(v) / np.sqrt(len(v)):.2f}"
             for key, v in found.items()
         )
-        left = np.array(found["less the luck"])
+        left = np.array(found["less the bias"])
         missed = abs(left.mean()) > 0.5 + 2 * left.std() / np.sqrt(len(left))
         yield (
             f"{name}, {n_folds} folds, {n_trials} trials: a vote of 6 is too high by {told}"
@@ -247,13 +254,13 @@ def choice(n_studies: int) -> Iterator[str]:
 def choice_of(study: Simulated, n: int, *, seed: int) -> dict[str, float]:
     """By how much more than that of `n` trials drawn by lot the figure of the `n` best is too high.
 
-    By what a study may do about its choice; "less the luck" is what `search.expected` does.
+    By what a study may do about its choice; "less the bias" is what `search.expected` does.
     """
     rng = np.random.default_rng(seed)
     lot = [int(i) for i in rng.choice(study.world.n_trials, n, replace=False)]
     best = too_high(study, [study.finalist(i) for i in study.ranked()[:n]])
     drawn = too_high(study, [study.finalist(i) for i in lot])
-    alike = drawn | {"less the luck": drawn["fresh seeds"]}  # what was drawn had none
+    alike = drawn | {"less the bias": drawn["fresh seeds"]}  # what was drawn had none
     return {key: value - alike[key] for key, value in best.items()}
 
 
@@ -267,7 +274,7 @@ def too_high(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float
         "same seeds": right(same, study.labels),
         "fresh seeds": out_of_fold,
         "without fold 0": right(fresh[rest], study.labels[rest]),
-        "less the luck": out_of_fold - luck_of(study, finalists),
+        "less the bias": out_of_fold - configuration_bias(study, finalists),
     }
     test = np.mean([each.test for each in finalists], axis=0)
     truth = float(np.mean([right(fold, study.test_labels) for fold in test]))

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from chorale.search import bank
 from chorale.search.cli import main
-from chorale.search.combine import fit, read_member
+from chorale.search.combine import fit, read_member, said_by_fold
 from chorale.search.config import SweepConfig
 from chorale.search.finalists import Job
 from chorale.search.fitted_file import read_model
@@ -81,9 +82,9 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
     assert found["conformal"]["wanted"] == 0.9
     assert found["conformal"]["guaranteed"] == pytest.approx(0.8)
     told = found["foretold"]
-    lucks = told["luck"] + told["luck_of_kind"]
-    assert told["accuracy"] == pytest.approx(told["out_of_fold"] + told["gain"] - lucks)
-    assert min(told["gain"], told["luck"], told["luck_of_kind"]) >= 0
+    biases = told["configuration_bias"], told["kind_bias"]
+    assert told["accuracy"] == pytest.approx(told["out_of_fold"] + told["gain"] - sum(biases))
+    assert min(told["gain"], *biases) >= 0
     low, high = found["conformal"]["ci95"]
     assert low <= found["conformal"]["coverage"] <= high
     assert 1 <= found["conformal"]["mean_size"] <= 4
@@ -124,6 +125,38 @@ def test_the_test_set_has_no_part_in_what_is_fitted_and_chosen(banked: StudyPath
         for part in ("members", "params", "validation", "out_of_fold"):
             assert after["ensembles"][kind][part] == one[part]
         assert after["ensembles"][kind]["test"] != one["test"]
+
+
+@pytest.mark.parametrize("kind", ["soft_vote", "stacking", "fusion"])
+def test_what_is_said_by_a_fold_comes_from_the_networks_of_that_fold(
+    banked: StudyPaths, kind: str
+) -> None:
+    members, truth = members_of(banked)
+    one = fit(kind, members, truth, seed=0)
+    found = said_by_fold(one, members, truth.split)
+    if kind == "soft_vote":
+        np.testing.assert_allclose(found.mean(axis=0), one.test, atol=1e-6)
+
+    def turned(each: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        return (*each[:2], each[2][::-1], *each[3:])
+
+    changed = [
+        replace(m, test_by_fold=turned(m.test_by_fold), seen_test=turned(m.seen_test))
+        for m in members
+    ]
+    other = said_by_fold(one, changed, truth.split)
+    assert [np.array_equal(a, b) for a, b in zip(found, other, strict=True)] == [
+        fold != 2 for fold in range(truth.split.n_folds)
+    ]
+    np.testing.assert_allclose(other[2], found[2][::-1], atol=1e-6)
+
+
+def test_a_baseline_says_the_same_by_every_fold(banked: StudyPaths) -> None:
+    members, truth = members_of(banked)
+    alone = [replace(members[0], name="svm", test_by_fold=(), seen_test=(), seen_out_of_fold=())]
+    one = fit("soft_vote", alone, truth, seed=0)
+    for said in said_by_fold(one, alone, truth.split):
+        np.testing.assert_array_equal(said, one.test)
 
 
 @pytest.mark.parametrize("kind", ["soft_vote", "stacking", "fusion"])

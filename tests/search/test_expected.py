@@ -4,34 +4,51 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chorale.lightning_models.metrics import Proba
 from chorale.search import judge
-from chorale.search.expected import expected_accuracy
+from chorale.search.averaging import Averaged
+from chorale.search.expected import Expected, expected_accuracy
+from chorale.search.page import words
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(400, 4)) + 0.7 * RNG.normal(size=(3, 400, 4))
 BY_FOLD = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
+NAMED = BY_FOLD[0].argmax(axis=1)
 
 
-def test_what_is_expected_is_the_out_of_fold_accuracy_with_its_gain_less_luck() -> None:
-    found, averaged = expected_accuracy(0.6, BY_FOLD, luck=0.03, luck_of_kind=0.01)
+def expect(
+    share: float, *, by_fold: Proba = BY_FOLD, configuration: float = 0.0, kind: float = 0.0
+) -> tuple[Expected, Averaged]:
+    """Of an ensemble that is right on this share of its out-of-fold rows."""
+    labels = np.where(np.arange(len(NAMED)) < share * len(NAMED), NAMED, (NAMED + 1) % 4)
+    return expected_accuracy(
+        BY_FOLD[0], labels, by_fold, configuration_bias=configuration, kind_bias=kind
+    )
+
+
+def test_what_is_expected_is_the_out_of_fold_accuracy_with_its_gain_less_biases() -> None:
+    found, averaged = expect(0.6, configuration=0.03, kind=0.01)
     assert found.gain == averaged.gain > 0.01
     assert found.accuracy == pytest.approx(0.6 + found.gain - 0.03 - 0.01)
-    parts = {"out_of_fold", "gain", "luck", "luck_of_kind"}
+    parts = {"out_of_fold", "gain", "configuration_bias", "kind_bias"}
     assert found.as_dict().keys() == {"accuracy", *parts, "n_folds"}
     assert found.n_folds == 3
 
 
 @pytest.mark.parametrize("out_of_fold", [0.0, 0.01, 0.99, 1.0])
-def test_luck_is_never_more_than_there_was_and_nothing_passes_one(out_of_fold: float) -> None:
-    found, _ = expected_accuracy(out_of_fold, BY_FOLD, luck=0.03, luck_of_kind=0.2)
+@pytest.mark.parametrize("bias", [0.0, 0.2])
+def test_no_bias_is_more_than_there_was_and_nothing_passes_one(
+    out_of_fold: float, bias: float
+) -> None:
+    found, _ = expect(out_of_fold, configuration=0.03, kind=bias)
     assert 0 <= found.accuracy <= 1
-    assert found.luck + found.luck_of_kind <= out_of_fold
+    assert found.configuration_bias + found.kind_bias <= out_of_fold
 
 
 def test_baselines_have_one_model_for_all_folds_and_gain_nothing() -> None:
-    found, averaged = expected_accuracy(0.6, np.repeat(BY_FOLD[:1], 3, axis=0))
+    found, averaged = expect(0.6, by_fold=np.repeat(BY_FOLD[:1], 3, axis=0))
     assert found.accuracy == pytest.approx(0.6, abs=1e-3)
-    assert averaged.cooler == pytest.approx(1, abs=1e-3)
+    assert averaged.temperature_ratio == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +58,15 @@ def test_baselines_have_one_model_for_all_folds_and_gain_nothing() -> None:
 def test_no_search_chose_the_baselines(weights: dict[int | str, float], part: float) -> None:
     one: Any = SimpleNamespace(weights=weights)
     assert judge._part_of_trials(one) == part
+
+
+def test_the_page_tells_what_was_added_and_what_was_taken_off() -> None:
+    told, _ = expect(0.6, configuration=0.03, kind=0.01)
+    page = words.optimism({"ensemble": {}, "foretold": told.as_dict()})
+    assert f"was {told.accuracy:.1%}: 60.0% out of fold, and {100 * told.gain:.1f} points" in page
+    assert "3.0 points of selection bias were taken off: configurations" in page
+    assert "1.0 points of selection bias were taken off: the ensemble" in page
+    plain, _ = expect(0.6)
+    assert "bias" not in words.optimism({"ensemble": {}, "foretold": plain.as_dict()})
+    older = {"accuracy": 0.65, "out_of_fold": 0.6, "gain": 0.05, "n_folds": 3}
+    assert "was 65.0%" in words.optimism({"ensemble": {}, "foretold": older})

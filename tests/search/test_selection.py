@@ -74,7 +74,7 @@ def test_what_a_kind_knows_by_heart_does_not_count(kind: str) -> None:
 def test_what_is_shown_for_comparison_is_never_chosen(kind: str) -> None:
     found = chosen({"soft_vote": nested(100), kind: nested(200)})
     assert found.kind == "soft_vote"
-    assert found.luck == 0
+    assert found.bias == 0
 
 
 def test_of_two_better_kinds_the_best_is_chosen() -> None:
@@ -82,7 +82,7 @@ def test_of_two_better_kinds_the_best_is_chosen() -> None:
     assert chosen(three).kind == "stacking"
 
 
-def test_the_choice_is_as_lucky_as_it_is_said_to_be() -> None:
+def test_the_choice_flatters_by_as_much_as_is_told() -> None:
     """Kinds that are equally good: the best of them claims more, on average by what is told."""
     rng = np.random.default_rng(0)
     told, true = [], []
@@ -97,18 +97,18 @@ def test_the_choice_is_as_lucky_as_it_is_said_to_be() -> None:
             {kind: Nested(one, one) for kind, one in zip(kinds, mine, strict=True)},
             labels, groups, seed=0,
         )  # fmt: skip
-        told.append(found.luck)
+        told.append(found.bias)
         true.append(found.figures[found.kind]["accuracy"] - 0.75)
     assert np.mean(true) > 0.03
     assert np.mean(told) == pytest.approx(np.mean(true), abs=0.01)
 
 
-def test_no_luck_is_needed_to_find_what_is_far_better() -> None:
-    assert chosen({"soft_vote": nested(100), "greedy": nested(199)}).luck < 0.005
+def test_the_choice_of_what_is_far_better_flatters_nobody() -> None:
+    assert chosen({"soft_vote": nested(100), "greedy": nested(199)}).bias < 0.005
     one_group = choose(
         {"soft_vote": nested(140), "greedy": nested(150)}, LABELS, np.zeros(N), seed=0
     )
-    assert one_group.luck == 0
+    assert one_group.bias == 0
 
 
 def test_the_error_of_groups_of_one_is_the_ordinary_one() -> None:

@@ -44,19 +44,26 @@ def studies(bench: ModuleType) -> list[tuple[Any, list[Any]]]:
     return made
 
 
-@pytest.mark.parametrize(("n_members", "too_low"), [(1, 0.046), (5, 0.019)])
-def test_what_is_expected_is_above_the_out_of_fold_accuracy_by_as_much_as_that_is_too_low(
-    bench: ModuleType, studies: list[tuple[Any, list[Any]]], n_members: int, too_low: float
+@pytest.mark.parametrize("n_members", [1, 5])
+def test_the_expected_accuracy_is_nearer_to_the_truth_than_the_plain_one(
+    bench: ModuleType, n_members: int
 ) -> None:
-    """By how much it is too low is the mean of 160 such studies, with a standard error of 0.003.
+    """Where the vote of M members goes from 1 to K networks this is 5 points too high.
 
-    Where the vote of M members goes from 1 to K networks 5 members are expected 5 points too high.
+    Of so many studies, as 8 or 40 do not tell which error of 3 points is the smaller one.
     """
-    plain = [bench.beliefs(study, every[:n_members])["out of fold"] for study, every in studies]
-    told = [bench.expectation(study, every, n_members) for study, every in studies]
-    added = np.array([error for error, _ in told]) - plain
-    assert abs(added.mean() - too_low) < 0.015  # two standard errors and a half of 8 studies
-    assert abs(np.mean([error for _, error in told])) < 0.015  # of the gain, on the same tracks
+    world = replace(bench.WORLDS["typical"], n_test_groups=60)
+    plain, expected, gain = [], [], []
+    for seed in range(160):
+        study = bench.Simulated(world, seed=seed)
+        every = [study.finalist(number) for number in study.ranked()[:8]]
+        plain.append(bench.beliefs(study, every[:n_members])["out of fold"])
+        error, of_gain = bench.expectation(study, every, n_members)
+        expected.append(error)
+        gain.append(of_gain)
+    assert abs(np.mean(expected)) < abs(np.mean(plain))
+    assert np.mean(np.abs(expected)) < np.mean(np.abs(plain))
+    assert abs(np.mean(gain)) < 0.01
 
 
 def test_sets_hold_the_true_class_as_often_as_was_wanted(
@@ -93,13 +100,13 @@ def test_trials_said_again_are_too_good_on_the_fold_that_chose_them(
     assert np.mean(gaps) > 0.02
 
 
-def test_the_luck_of_the_choice_is_taken_from_what_is_expected(bench: ModuleType) -> None:
+def test_the_bias_of_the_choice_is_taken_from_what_is_expected(bench: ModuleType) -> None:
     """Where configurations have errors of their own, fresh seeds alone leave a point too much."""
     world = replace(bench.WORLDS["own errors"], n_test_groups=60)
     found = [bench.choice_of(bench.Simulated(world, seed=seed), 6, seed=seed) for seed in range(40)]
     plain, told, rest = (
         float(np.mean([one[key] for one in found]))
-        for key in ("fresh seeds", "less the luck", "without fold 0")
+        for key in ("fresh seeds", "less the bias", "without fold 0")
     )
     assert plain > 0.007
     assert abs(told) < 0.005

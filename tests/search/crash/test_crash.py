@@ -80,7 +80,7 @@ RAY = ["--cluster.address", "local"]
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
+    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 def test_a_trial_whose_worker_is_killed_goes_on_in_another_one(
     cases: ModuleType,
