@@ -78,14 +78,12 @@ def of_kind(
     loss, hits = (
         np.stack([np.bincount(group_of, weights=one) for one in each]) for each in (losses, right)
     )
+    times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_DRAWS)
+    times = times[(times == 0).any(axis=1)]  # where some group was not drawn: (n_draws, n_groups)
+    rest = (times == 0).T
+    there = hits @ rest / (sizes @ rest)  # (n_kinds, n_draws)
+    chosen = np.argmin(loss @ times.T, axis=0)
+    above = there[chosen, np.arange(len(times))] - there.mean(axis=0)
     every = hits.sum(axis=1) / sizes.sum()
-    found = []
-    for _ in range(N_DRAWS):
-        times = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
-        rest = times == 0
-        if not rest.any():
-            continue
-        there = hits @ rest / (sizes @ rest)
-        found.append(there[np.argmin(loss @ times)] - there.mean())
     here = every[np.argmin(loss.sum(axis=1))] - every.mean()
-    return max(0.0, float(here - np.mean(found))) if found else 0.0
+    return max(0.0, float(here - above.mean()))

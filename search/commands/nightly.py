@@ -40,6 +40,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     from chorale.datasets.errors import UserError
     from chorale.search import yaml_file
+    from chorale.search.commands.study_words import console
     from chorale.search.nightly.config import load
     from chorale.search.nightly.lock import BusyError
 
@@ -52,14 +53,10 @@ def run(words: Sequence[str]) -> int:
     night = _date(dotted.pop("night", None))
     nightly = load(file, dotted)
 
-    from rich.console import Console
-
     from chorale.search.nightly.night import run_night
 
-    width = None if sys.stdout.isatty() else 120
-    console = Console(width=width, highlight=False)
     try:
-        done = run_night(nightly, console=console, night=night, accept="--accept" in words)
+        done = run_night(nightly, console=console(), night=night, accept="--accept" in words)
     except BusyError as error:
         print(f"chorale nightly: {error}", file=sys.stderr)
         return BUSY

@@ -1,9 +1,10 @@
 """`chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]`."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from chorale.search.commands.study_words import console
 
 if TYPE_CHECKING:
     from chorale.search.resolve import Resolved
@@ -58,22 +59,18 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
         UserError, ClusterError: what the user can mend.
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
-    from rich.console import Console
-
     from chorale.search import interrupts
     from chorale.search.sweep import run_sweep
 
-    # A log file has no width of its own; 80 columns would cut the table at the end.
-    width = None if sys.stdout.isatty() else 120
-    console = Console(width=width, highlight=False)
+    shown = console()
     try:
-        found = run_sweep(resolved, resume=resume, take_over=take_over, console=console)
+        found = run_sweep(resolved, resume=resume, take_over=take_over, console=shown)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if not (isinstance(error, KeyboardInterrupt) or interrupts.received()):
             raise
-        console.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
+        shown.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
         raise
     from chorale.search import report
 
-    report.show(found, console, folder=str(resolved.sweep.paths.root))
+    report.show(found, shown, folder=str(resolved.sweep.paths.root))
     return 0

@@ -96,6 +96,7 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     said = capsys.readouterr().out
     assert "soft_vote" in said
     assert "looked at once" in said
+    assert "…" not in said.partition("study tiny")[2], "a log would not hold the whole table"
     page = (study / "report.html").read_text()
     assert f"Read it in a browser: {study / 'report.html'}" in said
     assert "<audio" in page or not found["hardest"], "the corpus lies on this machine"
