@@ -6,7 +6,7 @@ hash; a mismatch is refused, never re-ordered.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,20 @@ def write(path: Path, parts: Mapping[str, Part], *, split: str) -> None:
         temporary.write_bytes(data)
 
 
-def read(path: Path, expected: Mapping[str, Sequence[str]], *, split: str) -> dict[str, Part]:
+def read(
+    path: Path,
+    expected: Mapping[str, Sequence[str]],
+    *,
+    split: str,
+    optional: Collection[str] = (),
+) -> dict[str, Part]:
     """Reads the parts named in `expected` (name -> the track ids that it must be about, in order).
+
+    Args:
+        path: the file.
+        expected: the parts.
+        split: the hash of the split that they must be of.
+        optional: names of `expected` that the file may lack; then the result does, too.
 
     Raises:
         UserError: the file is missing or damaged, is of another split, or is about other tracks.
@@ -64,6 +76,8 @@ def read(path: Path, expected: Mapping[str, Sequence[str]], *, split: str) -> di
                 raise UserError(f"{path} belongs to another split; it is not used")
             tracks = json.loads(card["tracks"])
             for name, ids in expected.items():
+                if name in optional and name not in tracks:
+                    continue
                 if tracks.get(name) != _digest(ids):
                     raise UserError(f"{path}: '{name}' is about other tracks; it is not used")
                 wide = f"{name}.embeddings"

@@ -109,7 +109,7 @@ def make_plan(rows: Rows, description: Description, *, names: Sequence[str] | No
         * expected_s(
             name,
             n_rows=n_least,
-            n_new=max(sizes),
+            n_new=max(sizes) + len(rows.x_test),
             n_columns=description.n_columns(params["statistics"]),
             n_classes=rows.n_classes,
         )

@@ -5,8 +5,8 @@ and lets them into its ensembles. They are fitted over the sweep's worker proces
 longer than they are allowed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ class Baseline:
     chosen on the other folds, too: they may differ from `params`. `test_proba` is float32
     (n_test, n_classes), in the order of `split.test_ids`, by one trained on all development rows,
     which `arrays` hold (see `search.fitted_classifier`) and whose scores are divided by
-    `temperature`.
+    `temperature`. `test_by_fold` (n_folds, n_test, n_classes) is what the models behind `oof_proba`
+    say of the test rows; it is empty where a study of an older version did not keep it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Baseline:
     test_proba: NDArray[np.float32]
     temperature: float = 1.0
     arrays: Arrays = field(default_factory=dict)
+    test_by_fold: tuple[NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def choose_features(
     for name, store in stores.items():
         description = Description.of(store)
         rows = _rows(store, labels, split, run)
+        rows = replace(rows, x_test=rows.x_test[:0])
         plan = make_plan(rows, description, names=(PROBE,))
         results = (map if plan.is_small else run)(
             fit, list(_jobs(plan.first, plan, rows, seed=seed))
@@ -180,9 +183,20 @@ def _rows(store: FeatureStore, labels: Ints, split: Split, run: ChunkMap) -> Row
     )
 
 
+@dataclass(frozen=True)
+class _Scores:
+    """`held_out` (n, n_classes) of the rows outside of a fold model's training, `on_test` of each.
+
+    `on_test` is (n_folds, n_test, n_classes).
+    """
+
+    held_out: Floats
+    on_test: Floats
+
+
 @dataclass
 class _Work:
-    """What is done of a plan: `out` maps a point to its out-of-fold scores (n, n_classes)."""
+    """What is done of a plan: `out` maps a point to what its fold models said."""
 
     plan: Plan
     rows: Rows
@@ -190,7 +204,7 @@ class _Work:
     run: ChunkMap
     limit_s: float
     tell: Tell
-    out: dict[Point, Floats] = field(default_factory=dict)
+    out: dict[Point, "_Scores"] = field(default_factory=dict)
     spent_s: float = 0.0
     measured: dict[Point, float] = field(default_factory=dict)
     """seconds of all folds of a point"""
@@ -208,16 +222,20 @@ class _Work:
         # no list: a map takes jobs only a little ahead of their results
         results: Iterator[FitResult] = iter(self.run(fit, while_time_is_left()))  # type: ignore[arg-type]
         for point in points:
-            scores, took_s = np.zeros((len(self.rows.y), self.rows.n_classes)), 0.0
+            held_out = np.zeros((len(self.rows.y), self.rows.n_classes))
+            on_test, took_s = [], 0.0
             for fold in folds:
                 if self.spent_s > self.limit_s or (result := next(results, None)) is None:
                     for _ in results:  # what runs already comes to its end, and is not looked at
                         pass
                     return
-                scores[self.rows.fold == fold] = result.scores
+                inside = self.rows.fold == fold
+                held_out[inside], test = np.split(result.scores, [int(inside.sum())])
+                on_test.append(test)
                 self.spent_s += result.took_s
                 took_s += result.took_s
-            self.out[point], self.measured[point] = scores, took_s
+            self.out[point] = _Scores(held_out, np.stack(on_test))
+            self.measured[point] = took_s
             self.tell(f"{point.name}, {len(self.out)} of {n_planned} settings")
 
     def refit(self) -> dict[str, tuple[dict[str, Any], FitResult]]:
@@ -226,15 +244,15 @@ class _Work:
         for name, grid in self.plan.grids.items():
             points = sorted((p for p in self.out if p.name == name), key=lambda p: p.at)
             if points:
-                outs = np.stack([self.out[point] for point in points])
+                outs = np.stack([self.out[point].held_out for point in points])
                 best[name] = grid[points[_choice(outs, self.rows.y)].at]
         jobs = [
             Fit(
                 name,
                 params,
-                (x := _read(self.rows.x, self.plan, params)),
+                _read(self.rows.x, self.plan, params),
                 self.rows.y,
-                self.rows.x_test[:, : x.shape[1]],
+                _read(self.rows.x_test, self.plan, params),
                 self.rows.n_classes,
                 self.seed,
                 is_last=True,
@@ -250,13 +268,17 @@ class _Work:
 
 
 def _jobs(points: list[Point], plan: Plan, rows: Rows, *, seed: int) -> Iterator[Fit]:
-    """A fit for each point and fold: of the rows outside of the fold, asked of those inside."""
+    """A fit for each point and fold: of the rows outside of the fold, asked of those inside.
+
+    Then it is asked of the test rows.
+    """
     for point in points:
         params = plan.grids[point.name][point.at]
-        x = _read(rows.x, plan, params)
+        x, x_test = _read(rows.x, plan, params), _read(rows.x_test, plan, params)
         for fold in np.unique(rows.fold):
             out = rows.fold == fold
-            yield Fit(point.name, params, x[~out], rows.y[~out], x[out], rows.n_classes, seed)
+            asked = np.concatenate([x[out], x_test])
+            yield Fit(point.name, params, x[~out], rows.y[~out], asked, rows.n_classes, seed)
 
 
 def _read(x: NDArray[np.float32], plan: Plan, params: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -267,22 +289,24 @@ def _read(x: NDArray[np.float32], plan: Plan, params: Mapping[str, Any]) -> NDAr
 def _baseline(
     name: str,
     grid: list[dict[str, Any]],
-    out: Mapping[int, Floats],
+    out: Mapping[int, _Scores],
     last: tuple[dict[str, Any], FitResult],
     rows: Rows,
 ) -> Baseline:
     """The best of a classifier's points; `out` has the scores of those that were tried."""
     params, result = last
     tried = sorted(out)
-    outs = np.stack([out[at] for at in tried])
-    temperature = _temperature(outs[tried.index(grid.index(params))], rows.y)
+    scores = [out[at] for at in tried]
+    temperature = _temperature(scores[tried.index(grid.index(params))].held_out, rows.y)
+    held_out, on_test = _by_fold(scores, rows)
     return Baseline(
         name,
         params,
-        _held_out(outs, rows).astype(np.float32),
+        held_out.astype(np.float32),
         softmax(result.scores / temperature).astype(np.float32),
         temperature,
         result.arrays or {},
+        tuple(on_test.astype(np.float32)),
     )
 
 
@@ -291,15 +315,20 @@ def _choice(outs: Floats, y: Ints) -> int:
     return int(np.argmax((outs.argmax(axis=2) == y).mean(axis=1)))
 
 
-def _held_out(outs: Floats, rows: Rows) -> Floats:
-    """Probabilities (n, n_classes) of each fold by what is best on the others."""
-    proba = np.zeros(outs.shape[1:])
-    for fold in np.unique(rows.fold):
+def _by_fold(scores: Sequence[_Scores], rows: Rows) -> tuple[Floats, Floats]:
+    """Probabilities of each fold and of the test rows, by what is best on the other folds.
+
+    Gives (n, n_classes) and (n_folds, n_test, n_classes).
+    """
+    outs = np.stack([one.held_out for one in scores])
+    proba, on_test = np.zeros(outs.shape[1:]), np.zeros_like(scores[0].on_test)
+    for number, fold in enumerate(np.unique(rows.fold)):
         out = rows.fold == fold
-        scores = outs[_choice(outs[:, ~out], rows.y[~out])]
-        temperature = _temperature(scores[~out], rows.y[~out])
-        proba[out] = softmax(scores[out] / temperature)
-    return proba
+        at = _choice(outs[:, ~out], rows.y[~out])
+        temperature = _temperature(outs[at, ~out], rows.y[~out])
+        proba[out] = softmax(outs[at, out] / temperature)
+        on_test[number] = softmax(scores[at].on_test[number] / temperature)
+    return proba, on_test
 
 
 def _temperature(scores: Floats, y: Ints) -> float:

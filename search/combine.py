@@ -28,11 +28,13 @@ class Member:
 
     `validation` (n_valid, n_classes) is what its search trial said of fold 0, `out_of_fold`
     (n_development, n_classes) what its fold models said of rows that they had not seen, `test`
-    (n_test, n_classes) the mean of its fold models, `test_by_fold` what each of them said, which a
-    baseline has not. Nor had it a search trial: what it said of fold 0 out of fold is its
-    validation, too. `seen_out_of_fold` holds embeddings
-    (n_development, width), one array a seed, `seen_test` (n_test, width), one a retraining, the
-    folds of a seed one after another; both are empty where the bank has none.
+    (n_test, n_classes) the mean of its fold models, `test_by_fold` what each of them said.
+    `seen_out_of_fold` holds embeddings (n_development, width), one array a seed, `seen_test`
+    (n_test, width), one a retraining, the folds of a seed one after another; both are empty where
+    the bank has none.
+
+    The `test` of a baseline is said by one model of all development rows, none of its fold models.
+    It had no search trial: its `validation` is what it said of fold 0 out of fold.
     """
 
     name: Name
@@ -152,7 +154,8 @@ def fit(kind: str, members: Sequence[Member], truth: Truth, *, seed: int) -> Fit
 def said_by_fold(one: Fitted, members: Sequence[Member], split: Split) -> np.ndarray:
     """What an ensemble says of test rows by the networks of each fold.
 
-    A baseline has one model for all folds. Gives (n_folds, n_test, n_classes).
+    A baseline whose fold models were not kept, as in older studies, says the same for each fold.
+    Gives (n_folds, n_test, n_classes).
     """
     module: Any = plugins.load(ensemble_files, one.kind, kind="ensemble")
     kinds, views = tuple(m.architecture for m in members), _test_views(members, split)

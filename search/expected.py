@@ -8,8 +8,10 @@ The out-of-fold accuracy of an ensemble whose members are trained on K folds is 
 - Too low by the *gain*: an out-of-fold row is judged by one network of each member, a test row by
   the mean of K. `search.averaging` tells how much.
 
-Baselines speak of test rows by one model of all development rows, out of fold by models of fewer:
-what the further rows bring is not in it, so that with little data the test may be better than that.
+Baselines speak of test rows by one model of all development rows. What that model brings beyond
+those of the folds is taken to be what their mean would bring: over 60 splits of ten corpora of 300
+tracks for training the two differed by less than 2 points (logistic regression 4.6 and 4.1, support
+vectors 5.5 and 3.7, neighbours 3.9 and 2.4, forest 4.3 and 4.2).
 
 `tests/benchmarks/bench_statistics.py` holds all this against simulated truths.
 """
@@ -49,6 +51,7 @@ def expected_accuracy(
     out_of_fold: Proba,
     labels: Labels,
     by_fold: Proba,
+    on_test: Proba,
     *,
     configuration_bias: float,
     kind_bias: float,
@@ -60,12 +63,13 @@ def expected_accuracy(
         labels: (n,).
         by_fold: what it says of test rows by the networks of each fold, (n_folds, n_test,
             n_classes); their labels are not asked.
+        on_test: what it says of them by all of its networks, (n_test, n_classes).
         configuration_bias: by how much its accuracy is too high, as configurations were chosen.
         kind_bias: by how much, as the ensemble was.
     """
     found = accuracy(out_of_fold, labels)
     kind = min(kind_bias, found)
     configuration = min(configuration_bias, found - kind)
-    averaged = of_folds(by_fold, temperature(out_of_fold, labels))
+    averaged = of_folds(by_fold, temperature(out_of_fold, labels), on_test)
     gain = min(averaged.gain, 1 - found + configuration + kind)
     return Expected(found, gain, configuration, kind, len(by_fold)), averaged

@@ -13,7 +13,7 @@ import numpy as np
 from chorale.datasets.atomic import write_json
 from chorale.datasets.config import plain
 from chorale.datasets.errors import UserError
-from chorale.search import bank
+from chorale.search.baseline_bank import BankedBaseline, write_banked
 from chorale.search.baseline_file import FittedBaseline, write_baseline
 from chorale.search.baselines import Baseline, Baselines
 from chorale.search.board import write_board
@@ -99,11 +99,8 @@ def judge(
             baseline.arrays,
         )
         write_baseline(sweep.paths.fitted_baseline(baseline.name), fitted)
-        parts = {
-            "out_of_fold": bank.Part(split.development_ids, baseline.oof_proba),
-            "test": bank.Part(split.test_ids, baseline.test_proba),
-        }
-        bank.write(sweep.paths.baseline(baseline.name), parts, split=split.hash)
+        said = BankedBaseline(baseline.oof_proba, baseline.test_proba, baseline.test_by_fold)
+        write_banked(sweep.paths.baseline(baseline.name), said, split)
     judged = judge_bank(sweep, truth, ledger, members, baselines.made)
     judged.more["baselines_made"] = baselines.as_dict()
     return judged
@@ -144,6 +141,7 @@ def judge_bank(
         headlined.out_of_fold,
         truth.labels(split.development_ids),
         said_by_fold(headlined, members_of.get(choice.kind, together), split),
+        headlined.test,
         configuration_bias=_configuration_bias(members, truth) * _part_of_trials(headlined),
         kind_bias=choice.bias,
     )

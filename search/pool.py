@@ -85,4 +85,11 @@ def as_member(baseline: Baseline, truth: Truth) -> Member:
     """A baseline as ensembles read it."""
     split, said = truth.split, baseline.oof_proba
     valid = np.array([split.fold_of[track] == SEARCH_FOLD for track in split.development_ids])
-    return Member(baseline.name, said[valid], said, baseline.test_proba, baseline.name)
+    return Member(
+        baseline.name,
+        said[valid],
+        said,
+        baseline.test_proba,
+        baseline.name,
+        test_by_fold=baseline.test_by_fold,
+    )

@@ -14,8 +14,9 @@ import numpy as np
 from chorale.datasets import catalog, plugins
 from chorale.datasets.atomic import write_text
 from chorale.datasets.errors import UserError
-from chorale.search import bank, ensembles, fitted_file
+from chorale.search import ensembles, fitted_file
 from chorale.search.base import Model, Name
+from chorale.search.baseline_bank import read_banked
 from chorale.search.baseline_file import read_baseline
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle, BundledBaseline, Network
@@ -200,10 +201,8 @@ def _member(packed: Packed, name: Name, architecture: str) -> Member:
     paths, split = packed.sweep.paths, packed.truth.split
     if isinstance(name, int):
         return read_member(paths, split, name, packed.jobs(name), architecture=architecture)
-    ids = {"out_of_fold": split.development_ids, "test": split.test_ids}
-    parts = bank.read(paths.baseline(name), ids, split=split.hash)
-    said = parts["out_of_fold"].proba
-    return Member(name, said, said, parts["test"].proba, architecture)
+    said = read_banked(paths.baseline(name), split)
+    return Member(name, said.out_of_fold, said.out_of_fold, said.test, architecture)
 
 
 def licence_of(sweep: SweepConfig) -> str:

@@ -196,21 +196,22 @@ def _baselines(
 ) -> "list[Baseline]":
     """Those whose predictions the study keeps; `left_out` gains a line for each that is unfit."""
     from chorale.datasets.errors import UserError
-    from chorale.search import bank
+    from chorale.search.baseline_bank import read_banked
     from chorale.search.baselines import Baseline
 
-    split = truth.split
-    expected = {"out_of_fold": split.development_ids, "test": split.test_ids}
     found = []
     for name, one in known.items():
         path = sweep.paths.baseline(name)
         if not path.is_file():  # as of a study of an older version
             continue
         try:
-            parts = bank.read(path, expected, split=split.hash)
+            said = read_banked(path, truth.split)
         except UserError as error:
             left_out.append(f"{name} is left out: {error}")
             continue
-        said = (parts["out_of_fold"].proba, parts["test"].proba)
-        found.append(Baseline(name, one["params"], *said))
+        found.append(
+            Baseline(
+                name, one["params"], said.out_of_fold, said.test, test_by_fold=said.test_by_fold
+            )
+        )
     return found

@@ -16,8 +16,8 @@ import pandas as pd
 from chorale.datasets import audio
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.metrics import accuracy
-from chorale.search import bank
 from chorale.search.base import Proba
+from chorale.search.baseline_bank import read_banked
 from chorale.search.champion.bundle import Bundle
 from chorale.search.champion.gate import Contender, Decision, Gate, decide
 from chorale.search.classifiers import GRIDS as BASELINES
@@ -144,11 +144,10 @@ def best_baseline(study: StudyPaths, truth: Truth) -> tuple[str, Proba] | None:
         path = study.baseline(name)
         if not path.is_file():
             continue
-        ids = {"out_of_fold": split.development_ids, "test": split.test_ids}
-        parts = bank.read(path, ids, split=split.hash)
-        share = accuracy(parts["out_of_fold"].proba, labels)
+        said = read_banked(path, split)
+        share = accuracy(said.out_of_fold, labels)
         if found is None or share > found[0]:
-            found = share, name, parts["test"].proba
+            found = share, name, said.test
     return None if found is None else found[1:]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from chorale.lightning_models.metrics import correct
 from chorale.search import bank, finalists, report
+from chorale.search.baseline_bank import read_banked
 from chorale.search.champion.gate import sign_flips
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.nightly.changes import Snapshot
@@ -212,8 +213,7 @@ def _baseline_right(side: Side, name: str) -> _BaselineRight | None:
     file = night.paths.baseline(name)
     if not file.is_file() or not night.paths.report_json.is_file():
         return None
-    proba = bank.read(file, {"out_of_fold": ids}, split=truth.split.hash)["out_of_fold"].proba
-    right = correct(proba, truth.labels(ids))
+    right = correct(read_banked(file, truth.split).out_of_fold, truth.labels(ids))
     found = report.read(night.paths)
     features = str(found["baselines_made"]["features"])
     return _BaselineRight(

@@ -147,10 +147,12 @@ def expected(
     study: Simulated, every: Sequence[Finalist], mine: Sequence[Finalist]
 ) -> tuple[Expected, Averaged]:
     """What the product says of the vote of `mine`, of `every` finalist."""
+    on_test = by_fold(mine, n=N_TEST)
     return expected_accuracy(
         vote(mine),
         study.labels,
-        by_fold(mine, n=N_TEST),
+        on_test,
+        on_test.mean(axis=0),
         configuration_bias=configuration_bias(study, every),
         kind_bias=0.0,
     )

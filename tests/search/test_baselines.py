@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -15,6 +16,7 @@ from chorale.lightning_models.metrics import accuracy, log_loss
 from chorale.search import baseline_plan, baselines, classifiers
 from chorale.search.baselines import Baseline, choose_features, run_baselines
 from chorale.search.classifiers import Fit, FitResult, fit
+from chorale.search.expected import expected_accuracy
 from chorale.search.track_statistics import BLOCKS, statistics
 
 N_BINS, N_CLASSES, N_FOLDS = 3, 3, 3
@@ -197,6 +199,59 @@ def test_the_svms_accuracy_is_that_of_its_own_decision(fitted: Any) -> None:
     assert made["svm"].test_proba.argmax(axis=1).tolist() == svm.predict(x[test]).tolist()
 
 
+def test_each_folds_model_says_the_test_rows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(N_CLASSES, size=90)
+    store = make_store(tmp_path, [rng.normal(size=(8, N_BINS)) for _ in labels])
+    split = make_split(len(labels))
+    set_grids(monkeypatch, {"logistic_regression": {"statistics": ("thirds",), "C": (0.1,)}})
+    (one,) = run_baselines(store, labels=labels, split=split).made
+    x = statistics(store, np.arange(len(labels))).astype(float)
+    development, test = store.rows(split.development_ids), store.rows(split.test_ids)
+    fold_of = np.array(list(split.fold_of.values()))
+    for fold, proba in enumerate(one.test_by_fold):
+        others = development[fold_of != fold]
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
+        model.fit(x[others], labels[others])
+        order = np.argsort(model.predict_proba(x[test]), axis=1)
+        np.testing.assert_array_equal(np.argsort(proba, axis=1), order)
+        assert (order != np.argsort(one.test_proba, axis=1)).any()
+    assert len(one.test_by_fold) == N_FOLDS
+
+
+def test_what_more_rows_bring_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 16 small corpora the last model is better on test rows than those of the folds."""
+    set_grids(monkeypatch, {"logistic_regression": {"statistics": ("mean_std",), "C": (1.0,)}})
+    rng = np.random.default_rng(0)
+    told, true = [], []
+    for number in range(16):
+        (tmp_path / str(number)).mkdir()
+        labels = rng.integers(N_CLASSES, size=400)
+        tracks = [0.8 * np.eye(N_CLASSES)[y] + rng.normal(size=(2, N_CLASSES)) for y in labels]
+        store = make_store(tmp_path / str(number), tracks)
+        fold_of = {f"t{i}": i % 3 for i in range(60)}
+        split = Split(tuple(f"t{i}" for i in range(60, 400)), fold_of, "", 3, 0)
+        (one,) = run_baselines(store, labels=labels, split=split).made
+        truth, by_fold = labels[store.rows(split.test_ids)], np.stack(one.test_by_fold)
+        expected, averaged = expected_accuracy(
+            one.oof_proba,
+            labels[store.rows(split.development_ids)],
+            by_fold,
+            one.test_proba,
+            configuration_bias=0.0,
+            kind_bias=0.0,
+        )
+        assert 0.3 <= averaged.temperature_ratio <= 1
+        told.append(expected.gain)
+        true.append(
+            accuracy(one.test_proba, truth) - np.mean([accuracy(fold, truth) for fold in by_fold])
+        )
+    assert np.mean(true) > 0.02
+    assert np.mean(told) == pytest.approx(np.mean(true), abs=0.02)
+
+
 def test_the_test_rows_have_no_part_in_what_is_chosen_and_fitted(
     fitted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +265,7 @@ def test_the_test_rows_have_no_part_in_what_is_chosen_and_fitted(
         assert one.params == made[one.name].params
         np.testing.assert_array_equal(one.oof_proba, made[one.name].oof_proba)
         np.testing.assert_array_equal(one.test_proba, made[one.name].test_proba)
+        np.testing.assert_array_equal(one.test_by_fold, made[one.name].test_by_fold)
 
 
 @pytest.mark.parametrize("name", list(classifiers.GRIDS))
