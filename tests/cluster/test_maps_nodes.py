@@ -150,13 +150,14 @@ def files(store: FeatureStore) -> dict[str, bytes]:
 def test_every_node_extracts_and_the_store_is_that_of_one_process(
     cluster: Any, tracks: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # before the nodes, which find the compiled transforms that it leaves
+    alone = cache.build(tracks, "mfcc", CONFIG, root=tmp_path / "one")
     book = tmp_path / "book"
     work = noted(book, all_at_work(book))
     monkeypatch.chdir(tmp_path)  # which no worker does by itself
     near = tracks.assign(path=[Path(path).name for path in tracks["path"]])
     with ray_map() as mapped:
         made = cache.build(near, "mfcc", CONFIG, root=Path("many"), run=through(work, mapped))
-    alone = cache.build(tracks, "mfcc", CONFIG, root=tmp_path / "one")
     assert files(made) == files(alone)
     assert made.folder.name == alone.folder.name
     by_node = nodes_in(book, "ended")

@@ -7,7 +7,7 @@ import pytest
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.split import Split
-from chorale.search import bank
+from chorale.search.baseline_bank import BankedBaseline, write_banked
 from chorale.search.champion.gate import Gate
 from chorale.search.nightly import sentinel
 from chorale.search.nightly.changes import Snapshot
@@ -75,8 +75,8 @@ def _night_with_baseline(root: Path, features: str, right: list[bool]) -> sentin
     split = Split(("test",), fold_of, "by track", n_folds=2, seed=0)
     truth = Truth(("a", "b"), split, dict.fromkeys(development, 0), {t: t for t in development})
     proba = np.array([[0.9, 0.1] if one else [0.1, 0.9] for one in right], np.float32)
-    part = bank.Part(split.development_ids, proba)
-    bank.write(paths.baseline("svm"), {"out_of_fold": part}, split=split.hash)
+    said = BankedBaseline(proba, proba[: len(split.test_ids)])
+    write_banked(paths.baseline("svm"), said, split)
     found = {"baselines": {"svm": {}, "knn": {}}, "baselines_made": {"features": features}}
     write_json(paths.report_json, found)
     return sentinel.Night(root.name, paths), truth
