@@ -28,10 +28,10 @@ class Member:
 
     `validation` (n_valid, n_classes) is what its search trial said of fold 0, `out_of_fold`
     (n_development, n_classes) what its fold models said of rows that they had not seen, `test`
-    (n_test, n_classes) the mean of its fold models, `test_by_fold` what each of them said.
-    `seen_out_of_fold` holds embeddings (n_development, width), one array a seed, `seen_test`
-    (n_test, width), one a retraining, the folds of a seed one after another; both are empty where
-    the bank has none.
+    (n_test, n_classes) the mean of its retrainings, `test_by_network` what each of them said, the
+    folds of a seed one after another. `seen_out_of_fold` holds embeddings (n_development, width),
+    one array a seed, `seen_test` (n_test, width), one a retraining, in the same order; both are
+    empty where the bank has none.
 
     The `test` of a baseline is said by one model of all development rows, none of its fold models.
     It had no search trial: its `validation` is what it said of fold 0 out of fold.
@@ -44,7 +44,13 @@ class Member:
     architecture: str = ""
     seen_out_of_fold: tuple[np.ndarray, ...] = ()
     seen_test: tuple[np.ndarray, ...] = ()
-    test_by_fold: tuple[np.ndarray, ...] = ()
+    test_by_network: tuple[np.ndarray, ...] = ()
+
+    def test_of(self, network: int) -> np.ndarray:
+        """What the retraining of that number said of test rows; a baseline has but one a fold."""
+        if not self.test_by_network:
+            return self.test
+        return self.test_by_network[network % len(self.test_by_network)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def read_member(
     )
     n_classes = search_part["valid"].proba.shape[1]
     out_of_fold = np.zeros((len(position), n_classes), np.float32)
-    tests = np.zeros((split.n_folds, len(split.test_ids), n_classes), np.float32)
+    tests = []
     seeds = sorted({job.seed for job in jobs})
     seen: dict[int, np.ndarray] = {}
     seen_test = []
@@ -99,7 +105,7 @@ def read_member(
         )
         rows = [position[track] for track in valid_ids]
         out_of_fold[rows] += parts["valid"].proba / len(seeds)
-        tests[job.fold] += parts["test"].proba / len(seeds)
+        tests.append(parts["test"].proba)
         mine, theirs = parts["valid"].embeddings, parts["test"].embeddings
         if mine is not None and theirs is not None:
             whole = seen.setdefault(job.seed, np.zeros((len(position), mine.shape[1]), np.float32))
@@ -110,7 +116,7 @@ def read_member(
         number,
         search_part["valid"].proba,
         out_of_fold,
-        tests.mean(axis=0),
+        np.mean(tests, axis=0),
         architecture,
         tuple(seen[seed] for seed in seeds) if has_all else (),
         tuple(seen_test) if has_all else (),
@@ -158,13 +164,23 @@ def said_by_fold(one: Fitted, members: Sequence[Member], split: Split) -> np.nda
     Gives (n_folds, n_test, n_classes).
     """
     module: Any = plugins.load(ensemble_files, one.kind, kind="ensemble")
-    kinds, views = tuple(m.architecture for m in members), _test_views(members, split)
-    found = []
+    each, found = said_by_network(members, split), []
     for fold in range(split.n_folds):
-        proba = [m.test_by_fold[fold] if m.test_by_fold else m.test for m in members]
-        said = Said(np.stack(proba), kinds, views[fold :: split.n_folds])
-        found.append(module.predict(one.model, said))
+        mine = each[fold :: split.n_folds]
+        proba = np.mean([said.proba for said in mine], axis=0)
+        together = Said(proba, mine[0].kinds, tuple(view for one in mine for view in one.views))
+        found.append(module.predict(one.model, together))
     return np.stack(found)
+
+
+def said_by_network(members: Sequence[Member], split: Split) -> list[Said]:
+    """What members say of test rows by one network each: the folds of a seed one after another."""
+    kinds, views = tuple(m.architecture for m in members), _test_views(members, split)
+    n_networks = max(split.n_folds, *(len(m.test_by_network) for m in members))
+    return [
+        Said(np.stack([m.test_of(at) for m in members]), kinds, views[at : at + 1])
+        for at in range(n_networks)
+    ]
 
 
 def said_out_of_fold(members: Sequence[Member], split: Split) -> Said:

@@ -91,5 +91,5 @@ def as_member(baseline: Baseline, truth: Truth) -> Member:
         said,
         baseline.test_proba,
         baseline.name,
-        test_by_fold=baseline.test_by_fold,
+        test_by_network=baseline.test_by_fold,
     )

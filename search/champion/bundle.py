@@ -48,7 +48,7 @@ class Manifest:
     `members` names what the ensemble combines, in its order, `architectures` likewise;
     `features` maps a feature set to its config. `temperature` calibrates, `least_proba` makes
     sets that hold the true class with probability `coverage`. A track about which the members
-    disagree by more than `most_disagreement` nats is like none of the development tracks; nor is
+    disagree by more than `most_disagreement` nats is like hardly any of the test tracks; nor is
     one whose probabilities have an entropy of more than `most_entropy` nats, where that is known: a
     single network has nobody to disagree with.
     `baselines` are the members that are classical classifiers.

@@ -6,13 +6,14 @@ and Preference Learning", arXiv:1112.5745, of ensembles as in Lakshminarayanan, 
 arXiv:1612.01474.
 """
 
+import math
+
 import numpy as np
-from numpy.typing import NDArray
 
 from chorale.search.base import Floats, Proba
 
 USUAL = 0.99
-"""Of so large a share of development tracks nothing is said; the others are strange, too."""
+"""Of so large a share of tracks nothing is said; the others are strange, too."""
 
 
 def disagreement(proba: Proba) -> Floats:
@@ -42,24 +43,38 @@ def entropy(proba: Proba) -> Floats:
     return _entropy(proba.astype(np.float64))
 
 
-def usual_entropy(out_of_fold: Proba) -> float:
-    """What the entropy of hardly any development track exceeds.
+def usual_limit_of_means(out_of_fold: Floats, by_network: Floats) -> float:
+    """What the mean over networks exceeds for at most one of a hundred new tracks.
+
+    Such means vary less than what one network says: a limit from out-of-fold rows alone flagged a
+    tenth of what it should. So it is carried over to means, by the mean and the standard deviation
+    that both have on test tracks; and it is not below the limit of these tracks' means, of which
+    there may be few.
 
     Args:
-        out_of_fold: (n_tracks, n_classes), each row of a network that did not train on it.
+        out_of_fold: (n_development,), each by the one network that did not train on the track.
+        by_network: (n_networks, n_test).
     """
-    return float(np.quantile(entropy(out_of_fold), USUAL, method="higher"))
+    means, spread = by_network.mean(axis=0), float(by_network.std())
+    shrunk = float(means.std()) / spread if spread > 0 else 1.0
+    carried = float(means.mean()) + shrunk * (usual_limit(out_of_fold) - float(by_network.mean()))
+    return max(usual_limit(means), carried)
 
 
-def usual_limit(out_of_fold: Proba) -> float:
-    """What hardly any development track exceeds.
+def usual_limit(values: Floats) -> float:
+    """What a new track that is like the others exceeds in one of a hundred cases.
+
+    Of fewer than 99 tracks it is the highest value.
 
     Args:
-        out_of_fold: (n_members, n_tracks, n_classes), each row of a network that did not train on
-            it.
+        values: (n_tracks,) of tracks that no network trained on, each as it is found of a new one.
+
+    Source: the quantile of split conformal prediction, as in Laxhammar and Falkman 2010,
+    "Conformal prediction for distribution-independent anomaly detection in streaming vessel data",
+    doi:10.1145/1833280.1833281.
     """
-    found: NDArray[np.float64] = disagreement(out_of_fold)
-    return float(np.quantile(found, USUAL, method="higher"))
+    rank = min(len(values), math.ceil(USUAL * (len(values) + 1)))
+    return float(np.sort(values)[rank - 1])
 
 
 def _entropy(proba: Floats) -> Floats:

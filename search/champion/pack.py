@@ -4,7 +4,7 @@ Nothing is trained or scored here; what the bundle claims stands in the study's 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,16 @@ from chorale.datasets import catalog, plugins
 from chorale.datasets.atomic import write_text
 from chorale.datasets.errors import UserError
 from chorale.search import ensembles, fitted_file
-from chorale.search.base import Model, Name
+from chorale.search.base import Floats, Model, Name, Said
 from chorale.search.baseline_bank import read_banked
 from chorale.search.baseline_file import read_baseline
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle, BundledBaseline, Network
 from chorale.search.champion.card import model_card
-from chorale.search.champion.disagreement import usual_entropy, usual_limit
+from chorale.search.champion.disagreement import disagreement, entropy, usual_limit_of_means
 from chorale.search.champion.encoder_copy import with_encoder
 from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
-from chorale.search.combine import Member, read_member, said_out_of_fold
+from chorale.search.combine import Member, read_member, said_by_network, said_out_of_fold
 from chorale.search.config import SweepConfig
 from chorale.search.finalists import Job
 from chorale.search.paths import BundlePaths
@@ -181,20 +181,29 @@ def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
 
 
 def _usual(packed: Packed) -> dict[str, float | None]:
-    """What hardly any development track exceeds, out of fold.
+    """What hardly any new track exceeds, as `Predictor` finds it: a mean over networks.
 
     How much the members disagree; and, where there is a single one and so nobody to disagree, how
     unsure it is.
     """
     each = zip(packed.members, packed.architectures, strict=True)
     members = [_member(packed, name, architecture) for name, architecture in each]
-    said, limit = said_out_of_fold(members, packed.truth.split), None
-    if len(members) == 1:
+    split = packed.truth.split
+    out_of_fold, by_network = said_out_of_fold(members, split), said_by_network(members, split)
+
+    def limit(measure: Callable[[Said], Floats]) -> float:
+        each = np.stack([measure(said) for said in by_network])
+        return usual_limit_of_means(measure(out_of_fold), each)
+
+    def unsure(said: Said) -> Floats:
         module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")
         together = module.predict(packed.model, said)
-        temperature = float(packed.report["calibration"]["temperature"])
-        limit = usual_entropy(calibrate(together, temperature))
-    return {"most_disagreement": usual_limit(said.proba), "most_entropy": limit}
+        return entropy(calibrate(together, float(packed.report["calibration"]["temperature"])))
+
+    return {
+        "most_disagreement": limit(lambda said: disagreement(said.proba)),
+        "most_entropy": limit(unsure) if len(members) == 1 else None,
+    }
 
 
 def _member(packed: Packed, name: Name, architecture: str) -> Member:

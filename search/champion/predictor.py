@@ -37,9 +37,9 @@ class Guess:
 
     `proba` (n_classes,) is calibrated, in the order of the bundle's labels. `inside` marks the
     classes of the conformal set. `disagreement` is in nats; `strange` says that it, or of a single
-    network the entropy of `proba`, is more than nearly all development tracks had, so that it may
-    be none of the classes. `embedding` (width,)
-    has length 1; what sounds alike lies close (`search.champion.embedding`).
+    network the entropy of `proba`, is more than nearly all test tracks had, so that it may be none
+    of the classes. `embedding` (width,) has length 1; what sounds alike lies close
+    (`search.champion.embedding`).
     """
 
     proba: NDArray[np.float64]
@@ -213,7 +213,7 @@ class Predictor:
         said = Said(proba.mean(axis=0), manifest.architectures, views)
         together = calibrate(self._ensemble.predict(self._model, said), manifest.temperature)
         sets = self._sets.sets(together)
-        # within each fold's networks, as it was measured out of fold
+        # within each fold's networks, as it was measured on test tracks
         apart = np.mean([disagreement(one) for one in proba], axis=0)
         places = [(at, m) for at in range(len(self._spaces)) for m in members]
         vectors = embedding([seen[place] for place in places if place in seen] or alone)
@@ -228,7 +228,7 @@ class Predictor:
     def _unsure(self, proba: NDArray[np.float32], views: tuple[View, ...]) -> Floats:
         """The entropy of what each fold's networks say, its mean over the folds, (n_tracks,).
 
-        As it was measured out of fold: what all folds' networks say together is less sure.
+        As it was measured on test tracks.
         """
         manifest = self.bundle.manifest
         found = []

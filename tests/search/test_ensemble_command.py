@@ -141,7 +141,7 @@ def test_what_is_said_by_a_fold_comes_from_the_networks_of_that_fold(
         return (*each[:2], each[2][::-1], *each[3:])
 
     changed = [
-        replace(m, test_by_fold=turned(m.test_by_fold), seen_test=turned(m.seen_test))
+        replace(m, test_by_network=turned(m.test_by_network), seen_test=turned(m.seen_test))
         for m in members
     ]
     other = said_by_fold(one, changed, truth.split)
@@ -153,7 +153,7 @@ def test_what_is_said_by_a_fold_comes_from_the_networks_of_that_fold(
 
 def test_a_baseline_says_the_same_by_every_fold(banked: StudyPaths) -> None:
     members, truth = members_of(banked)
-    alone = [replace(members[0], name="svm", test_by_fold=(), seen_test=(), seen_out_of_fold=())]
+    alone = [replace(members[0], name="svm", test_by_network=(), seen_test=(), seen_out_of_fold=())]
     one = fit("soft_vote", alone, truth, seed=0)
     for said in said_by_fold(one, alone, truth.split):
         np.testing.assert_array_equal(said, one.test)

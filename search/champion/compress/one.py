@@ -16,7 +16,7 @@ from chorale.search import fitted_file
 from chorale.search.base import Groups, Labels, Model, Proba
 from chorale.search.calibration import calibrate, honest_temperature
 from chorale.search.champion.bundle import Bundle, Network
-from chorale.search.champion.disagreement import usual_entropy
+from chorale.search.champion.disagreement import entropy, usual_limit
 from chorale.search.champion.encoder_copy import with_encoder
 from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
 from chorale.search.conformal import fit_conformal
@@ -54,7 +54,7 @@ def sureness(
     """
     at, after = honest_temperature(out_of_fold, labels, cut(labels, groups, seed=seed))
     sets = fit_conformal(after, labels, groups, coverage=coverage)
-    limit = usual_entropy(calibrate(out_of_fold, at))
+    limit = usual_limit(entropy(calibrate(out_of_fold, at)))
     return Sureness(at, coverage, sets.least_proba, limit)
 
 

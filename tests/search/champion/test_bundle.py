@@ -19,12 +19,12 @@ from chorale.search import config
 from chorale.search.calibration import calibrate
 from chorale.search.champion.bundle import Bundle
 from chorale.search.champion.card import model_card
-from chorale.search.champion.disagreement import disagreement
+from chorale.search.champion.disagreement import disagreement, usual_limit_of_means
 from chorale.search.champion.pack import Packed, pack
 from chorale.search.champion.predictor import Predictor
 from chorale.search.champion.shelf import Shelf
 from chorale.search.cli import main
-from chorale.search.combine import fit, read_member
+from chorale.search.combine import fit, read_member, said_by_network, said_out_of_fold
 from chorale.search.finalists import Job
 from chorale.search.headline import read_headline
 from chorale.search.paths import Runs
@@ -94,6 +94,27 @@ def test_a_bundle_says_of_the_test_tracks_what_the_study_said(
     found = np.stack([predictor.of_file(corpus / f"{t}").proba for t in truth.split.test_ids])
     assert len(members) == 2
     assert np.abs(found - expected).max() < 1e-4
+
+
+def test_what_is_usual_is_measured_as_it_is_found_of_a_recording(
+    study: Path, corpus: Path, predictor: Predictor
+) -> None:
+    paths = Runs(study).study("s")
+    truth = read_truth(paths)
+    assert truth is not None
+    guesses = [predictor.of_file(corpus / track) for track in truth.split.test_ids]
+    assert not any(guess.strange for guess in guesses)
+    jobs = [Job(0, fold, 0) for fold in range(2)]
+    members = [
+        read_member(paths, truth.split, number, [replace(job, number=number) for job in jobs])
+        for number in map(int, predictor.bundle.manifest.members)
+    ]
+    each = [disagreement(said.proba) for said in said_by_network(members, truth.split)]
+    found = [guess.disagreement for guess in guesses]
+    np.testing.assert_allclose(np.mean(each, axis=0), found, rtol=1e-3, atol=1e-6)
+    of_one = disagreement(said_out_of_fold(members, truth.split).proba)
+    expected = usual_limit_of_means(of_one, np.stack(each))
+    assert predictor.bundle.manifest.most_disagreement == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
