@@ -164,23 +164,29 @@ def said_by_fold(one: Fitted, members: Sequence[Member], split: Split) -> np.nda
     Gives (n_folds, n_test, n_classes).
     """
     module: Any = plugins.load(ensemble_files, one.kind, kind="ensemble")
-    each, found = said_by_network(members, split), []
+    found = []
     for fold in range(split.n_folds):
-        mine = each[fold :: split.n_folds]
-        proba = np.mean([said.proba for said in mine], axis=0)
-        together = Said(proba, mine[0].kinds, tuple(view for one in mine for view in one.views))
-        found.append(module.predict(one.model, together))
+        networks = range(fold, n_networks(members, split), split.n_folds)
+        found.append(module.predict(one.model, said_by_networks(members, split, networks)))
     return np.stack(found)
 
 
-def said_by_network(members: Sequence[Member], split: Split) -> list[Said]:
-    """What members say of test rows by one network each: the folds of a seed one after another."""
-    kinds, views = tuple(m.architecture for m in members), _test_views(members, split)
-    n_networks = max(split.n_folds, *(len(m.test_by_network) for m in members))
-    return [
-        Said(np.stack([m.test_of(at) for m in members]), kinds, views[at : at + 1])
-        for at in range(n_networks)
-    ]
+def n_networks(members: Sequence[Member], split: Split) -> int:
+    """How many networks each member has: one a seed and fold."""
+    return max(split.n_folds, *(len(m.test_by_network) for m in members))
+
+
+def said_by_networks(members: Sequence[Member], split: Split, networks: Sequence[int]) -> Said:
+    """What members say of test rows by the mean of some of their networks.
+
+    These are numbered: the folds of the first seed, then those of the next.
+    """
+    views = _test_views(members, split)
+    return Said(
+        np.stack([np.mean([m.test_of(at) for at in networks], axis=0) for m in members]),
+        tuple(m.architecture for m in members),
+        tuple(views[at] for at in networks if at < len(views)),
+    )
 
 
 def said_out_of_fold(members: Sequence[Member], split: Split) -> Said:

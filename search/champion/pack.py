@@ -24,7 +24,13 @@ from chorale.search.champion.card import model_card
 from chorale.search.champion.disagreement import disagreement, entropy, usual_limit_of_means
 from chorale.search.champion.encoder_copy import with_encoder
 from chorale.search.champion.writing import copy_file, write_bundle, write_manifest
-from chorale.search.combine import Member, read_member, said_by_network, said_out_of_fold
+from chorale.search.combine import (
+    Member,
+    n_networks,
+    read_member,
+    said_by_networks,
+    said_out_of_fold,
+)
 from chorale.search.config import SweepConfig
 from chorale.search.finalists import Job
 from chorale.search.paths import BundlePaths
@@ -189,11 +195,11 @@ def _usual(packed: Packed) -> dict[str, float | None]:
     each = zip(packed.members, packed.architectures, strict=True)
     members = [_member(packed, name, architecture) for name, architecture in each]
     split = packed.truth.split
-    out_of_fold, by_network = said_out_of_fold(members, split), said_by_network(members, split)
+    out_of_fold, networks = said_out_of_fold(members, split), range(n_networks(members, split))
 
     def limit(measure: Callable[[Said], Floats]) -> float:
-        each = np.stack([measure(said) for said in by_network])
-        return usual_limit_of_means(measure(out_of_fold), each)
+        each = [measure(said_by_networks(members, split, [at])) for at in networks]
+        return usual_limit_of_means(measure(out_of_fold), np.stack(each))
 
     def unsure(said: Said) -> Floats:
         module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")

@@ -7,7 +7,7 @@ through the product's own functions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,8 +148,3 @@ def accuracy_of_all(finalists: Sequence[Finalist], labels: Ints) -> float:
 def vote(finalists: Sequence[Finalist]) -> Floats:
     """Out of fold."""
     return np.asarray(np.mean([one.out_of_fold for one in finalists], axis=0))
-
-
-def of_folds(world: World, n_folds: int) -> World:
-    """The same with so many folds."""
-    return replace(world, n_folds=n_folds)

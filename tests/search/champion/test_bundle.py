@@ -24,7 +24,7 @@ from chorale.search.champion.pack import Packed, pack
 from chorale.search.champion.predictor import Predictor
 from chorale.search.champion.shelf import Shelf
 from chorale.search.cli import main
-from chorale.search.combine import fit, read_member, said_by_network, said_out_of_fold
+from chorale.search.combine import fit, read_member, said_by_networks, said_out_of_fold
 from chorale.search.finalists import Job
 from chorale.search.headline import read_headline
 from chorale.search.paths import Runs
@@ -109,7 +109,7 @@ def test_what_is_usual_is_measured_as_it_is_found_of_a_recording(
         read_member(paths, truth.split, number, [replace(job, number=number) for job in jobs])
         for number in map(int, predictor.bundle.manifest.members)
     ]
-    each = [disagreement(said.proba) for said in said_by_network(members, truth.split)]
+    each = [disagreement(said_by_networks(members, truth.split, [fold]).proba) for fold in range(2)]
     found = [guess.disagreement for guess in guesses]
     np.testing.assert_allclose(np.mean(each, axis=0), found, rtol=1e-3, atol=1e-6)
     of_one = disagreement(said_out_of_fold(members, truth.split).proba)
