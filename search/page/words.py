@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chorale.search.gather.data import Gathered
-from chorale.search.member_words import BEST_BASELINE
+from chorale.search.member_words import BEST_BASELINE, parted
 from chorale.search.page.numbers import DASH, hours, points
 from chorale.search.progress import duration
 
@@ -137,6 +137,14 @@ def _lead(found: Facts, name: str) -> str:
     return f"lead {points(gain['difference'])} ({points(low)} to {points(high)}){sure}"
 
 
+def _gained(ensemble: Facts, n_folds: int) -> str:
+    """What test rows are said by, and out-of-fold rows are not."""
+    trials, baselines = parted(ensemble.get("members", []))
+    each = [f"the mean of {n_folds} networks a trial"] if trials or not baselines else []
+    each += ["baselines that learn from all development tracks"] if baselines else []
+    return " and ".join(each)
+
+
 def optimism(found: Facts) -> str:
     """By how much too good the beliefs were."""
     over = found["ensemble"].get("optimism")
@@ -155,7 +163,7 @@ def optimism(found: Facts) -> str:
         said += (
             f"The expected test accuracy, worked out before the test set was opened, was "
             f"{told['accuracy']:.1%}: {told['out_of_fold']:.1%} out of fold, and "
-            f"{100 * told['gain']:.1f} points for the mean of {told['n_folds']} networks a member. "
+            f"{100 * told['gain']:.1f} points for {_gained(found['ensemble'], told['n_folds'])}. "
         )
         # studies of older versions did not look for selection bias
         if (bias := told.get("configuration_bias", 0.0)) >= SHOWN:

@@ -71,6 +71,11 @@ def test_the_page_tells_what_was_added_and_what_was_taken_off() -> None:
     assert f"was {told.accuracy:.1%}: 60.0% out of fold, and {100 * told.gain:.1f} points" in page
     assert "3.0 points of selection bias were taken off: configurations" in page
     assert "1.0 points of selection bias were taken off: the ensemble" in page
+    members = {"members": [3, "svm"]}
+    page = words.optimism({"ensemble": members, "foretold": told.as_dict()})
+    assert "for the mean of 3 networks a trial and baselines that learn from all" in page
+    page = words.optimism({"ensemble": {"members": ["svm"]}, "foretold": told.as_dict()})
+    assert "points for baselines that learn from all development tracks" in page
     plain, _ = expect(0.6)
     assert "bias" not in words.optimism({"ensemble": {}, "foretold": plain.as_dict()})
     older = {"accuracy": 0.65, "out_of_fold": 0.6, "gain": 0.05, "n_folds": 3}
