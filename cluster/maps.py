@@ -85,11 +85,11 @@ def ray_map() -> Iterator[Map]:
     Leaving the block cancels what still runs.
 
     Raises:
-        ClusterError: in the map: an item's worker died, as often as it was tried, or a node lacks
-            a folder that this process has.
+        ClusterError: in the map: an item's worker died, as often as it was tried, or Ray did, or a
+            node lacks a folder that this process has.
     """
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import LocalRayletDiedError, RayError, RayTaskError
 
     from chorale.cluster.connect import n_slots
 
@@ -100,6 +100,12 @@ def ray_map() -> Iterator[Map]:
             return ray.get(reference)
         except RayTaskError as error:
             raise _of_one_node(error.cause) or error.cause from error
+        except LocalRayletDiedError as error:
+            raise ClusterError(
+                "Ray's own process on this node (the raylet) ended, or does not answer; start "
+                "again, with less beside it on this machine (why: raylet.out below Ray's "
+                "temporary folder)"
+            ) from error
         except RayError as error:
             raise ClusterError(
                 f"a worker died at each attempt, most likely because memory ran out; "

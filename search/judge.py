@@ -171,7 +171,7 @@ def judge_bank(
         difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
     more = more_of(at, said, truth, coverage=sweep.ensemble.coverage)
-    more["foretold"] = expected.as_dict()
+    more["expected"] = expected.as_dict()
     write_headline(sweep.paths, said, truth)
     more["cautions"] = cautions(trials, truth)
     more["selection"] = choice.as_dict()

@@ -67,7 +67,7 @@ def write(
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
     baselines_made, optimism, test_looks, cautions, selection, calibration, conformal, per_class,
-    foretold, comparisons, cost, versions, seed; `renew` adds those of `readable`.
+    expected, comparisons, cost, versions, seed; `renew` adds those of `readable`.
     """
     # Imported here: who only reads a report does not wait for what trains.
     from chorale.search import attempts, finalists, study
@@ -166,6 +166,8 @@ def read(paths: StudyPaths) -> dict[str, Any]:
             f"the report of this finished study cannot be read ({error}); restore "
             f"{paths.report_json}, or raise --budget.trials to make a new one"
         ) from None
+    if "foretold" in found:  # as studies of an older version say
+        found.setdefault("expected", found.pop("foretold"))
     return found
 
 
@@ -217,7 +219,7 @@ def headline(found: Mapping[str, Any]) -> str:
         f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
         f"{single['test']['accuracy']:.1%}{beside}. "
         f"The search believed {ensemble['validation']['accuracy']:.1%}"
-        f"{_expected(found.get('foretold'))}. "
+        f"{_expected(found.get('expected'))}. "
         f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
     )
     if UNGROUPED in found.get("split", {}).get("protocol", ""):

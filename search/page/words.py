@@ -159,7 +159,7 @@ def optimism(found: Facts) -> str:
             )
         ]
         said = f"Of the chosen ensemble, {' and '.join(parts)}. "
-    if told := found.get("foretold"):
+    if told := found.get("expected"):
         said += (
             f"The expected test accuracy, worked out before the test set was opened, was "
             f"{told['accuracy']:.1%}: {told['out_of_fold']:.1%} out of fold, and "

@@ -129,7 +129,7 @@ def show(found: Mapping[Sweep, Mapping[str, Any]]) -> None:
             gaps = [test - before for test, before in zip(right, told, strict=True)]
             beside = f"test - out of fold {interval(gaps)}"
             if kind == "chosen":
-                expected = [float(r["foretold"]["accuracy"]) for r in reports]
+                expected = [float(r["expected"]["accuracy"]) for r in reports]
                 beside += ", test - expected "
                 beside += interval([a - b for a, b in zip(right, expected, strict=True)])
             print(

@@ -105,6 +105,27 @@ def test_a_process_that_dies_is_reported_with_what_to_do() -> None:
         list(mapped(eval, ["1", "__import__('os')._exit(1)"]))
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("LocalRayletDiedError", "raylet.* does not answer; start again"),
+        ("WorkerCrashedError", "a worker died at each attempt, .*its work was '1'"),
+    ],
+)
+def test_what_ray_itself_died_of_is_told(
+    private_ray: None, monkeypatch: pytest.MonkeyPatch, error: str, said: str
+) -> None:
+    import ray
+
+    def fail(_: object) -> None:
+        raise getattr(ray.exceptions, error)
+
+    monkeypatch.setattr(ray, "get", fail)
+    with ray_map() as mapped, pytest.raises(ClusterError, match=said):
+        list(mapped(eval, ["1"]))
+
+
 def test_one_worker_is_the_builtin_map() -> None:
     with process_map(1) as mapped:
         assert mapped is map

@@ -81,7 +81,7 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
         assert read_model(banked.ensemble_model(kind))[0] == kind
     assert found["conformal"]["wanted"] == 0.9
     assert found["conformal"]["guaranteed"] == pytest.approx(0.8)
-    told = found["foretold"]
+    told = found["expected"]
     biases = told["configuration_bias"], told["kind_bias"]
     assert told["accuracy"] == pytest.approx(told["out_of_fold"] + told["gain"] - sum(biases))
     assert min(told["gain"], *biases) >= 0

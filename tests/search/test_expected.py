@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -5,10 +7,11 @@ import numpy as np
 import pytest
 
 from chorale.lightning_models.metrics import Proba
-from chorale.search import judge
+from chorale.search import judge, report
 from chorale.search.averaging import Averaged
 from chorale.search.expected import Expected, expected_accuracy
 from chorale.search.page import words
+from chorale.search.paths import StudyPaths
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(400, 4)) + 0.7 * RNG.normal(size=(3, 400, 4))
@@ -67,16 +70,23 @@ def test_no_search_chose_the_baselines(weights: dict[int | str, float], part: fl
 
 def test_the_page_tells_what_was_added_and_what_was_taken_off() -> None:
     told, _ = expect(0.6, configuration=0.03, kind=0.01)
-    page = words.optimism({"ensemble": {}, "foretold": told.as_dict()})
+    page = words.optimism({"ensemble": {}, "expected": told.as_dict()})
     assert f"was {told.accuracy:.1%}: 60.0% out of fold, and {100 * told.gain:.1f} points" in page
     assert "3.0 points of selection bias were taken off: configurations" in page
     assert "1.0 points of selection bias were taken off: the ensemble" in page
     members = {"members": [3, "svm"]}
-    page = words.optimism({"ensemble": members, "foretold": told.as_dict()})
+    page = words.optimism({"ensemble": members, "expected": told.as_dict()})
     assert "for the mean of 3 networks a trial and baselines that learn from all" in page
-    page = words.optimism({"ensemble": {"members": ["svm"]}, "foretold": told.as_dict()})
+    page = words.optimism({"ensemble": {"members": ["svm"]}, "expected": told.as_dict()})
     assert "points for baselines that learn from all development tracks" in page
     plain, _ = expect(0.6)
-    assert "bias" not in words.optimism({"ensemble": {}, "foretold": plain.as_dict()})
+    assert "bias" not in words.optimism({"ensemble": {}, "expected": plain.as_dict()})
     older = {"accuracy": 0.65, "out_of_fold": 0.6, "gain": 0.05, "n_folds": 3}
-    assert "was 65.0%" in words.optimism({"ensemble": {}, "foretold": older})
+    assert "was 65.0%" in words.optimism({"ensemble": {}, "expected": older})
+
+
+@pytest.mark.parametrize("newer", [{}, {"expected": {"accuracy": 0.7}}])
+def test_reports_of_older_versions_are_read(tmp_path: Path, newer: dict[str, Any]) -> None:
+    paths = StudyPaths(tmp_path)
+    paths.report_json.write_text(json.dumps({"foretold": {"accuracy": 0.6}, **newer}))
+    assert report.read(paths) == {"expected": {"accuracy": 0.6}, **newer}
