@@ -9,6 +9,7 @@ import os
 import reprlib
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +26,9 @@ R = TypeVar("R")
 
 AHEAD = 2
 """How many items are on their way for each worker: one in work, one waiting."""
+
+N_AGAIN, PAUSE_S = 3, 3.0
+"""How often, and after how many seconds, an item is given again to a Ray that does not answer."""
 
 
 class Map(Protocol):
@@ -95,12 +99,16 @@ def ray_map() -> Iterator[Map]:
 
     running: set[Any] = set()
 
-    def finish(reference: Any, item: Any) -> Any:
+    def finish(task: Any, reference: Any, item: Any, *, n_again: int = N_AGAIN) -> Any:
         try:
             return ray.get(reference)
         except RayTaskError as error:
             raise _of_one_node(error.cause) or error.cause from error
         except LocalRayletDiedError as error:
+            if n_again:  # on a busy machine it is said of one that only does not answer yet
+                time.sleep(PAUSE_S)
+                running.add(again := task.remote(item))
+                return finish(task, again, item, n_again=n_again - 1)
             raise ClusterError(
                 "Ray's own process on this node (the raylet) ended, or does not answer; start "
                 "again, with less beside it on this machine (why: raylet.out below Ray's "
@@ -128,7 +136,7 @@ def ray_map() -> Iterator[Map]:
         def begin(item: T) -> Callable[[], R]:
             reference = task.remote(item)
             running.add(reference)
-            return lambda: finish(reference, item)
+            return lambda: finish(task, reference, item)
 
         yield from _in_order(begin, items, lambda: n_slots(Resources()) * AHEAD)
 

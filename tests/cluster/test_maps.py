@@ -3,9 +3,11 @@
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 
+from chorale.cluster import maps
 from chorale.cluster.base import ClusterError
 from chorale.cluster.maps import AHEAD, Map, process_map, ray_map
 
@@ -121,9 +123,32 @@ def test_what_ray_itself_died_of_is_told(
     def fail(_: object) -> None:
         raise getattr(ray.exceptions, error)
 
+    monkeypatch.setattr(maps, "PAUSE_S", 0.01)
     monkeypatch.setattr(ray, "get", fail)
     with ray_map() as mapped, pytest.raises(ClusterError, match=said):
         list(mapped(eval, ["1"]))
+
+
+@pytest.mark.ray
+def test_a_ray_that_does_not_answer_yet_is_asked_again(
+    private_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    get, n_asked = ray.get, 0
+
+    def answer_at_the_third_time(reference: Any) -> Any:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked < 3:
+            raise ray.exceptions.LocalRayletDiedError
+        return get(reference)
+
+    monkeypatch.setattr(maps, "PAUSE_S", 0.01)
+    monkeypatch.setattr(ray, "get", answer_at_the_third_time)
+    with ray_map() as mapped:
+        assert list(mapped(eval, ["1", "2"])) == [1, 2]
+    assert n_asked == 4
 
 
 def test_one_worker_is_the_builtin_map() -> None:
