@@ -1,9 +1,4 @@
-"""Sweeps on a private Ray of which a worker is killed, or the driver told to end.
-
-SIGKILL of a worker, and SIGTERM of the driver, are in the ordinary suite; SIGTERM of a worker:
-
-    pytest tests/search/crash/test_crash_on_ray.py -m heavy
-"""
+"""Sweeps on a private Ray of which a worker is killed, or the driver told to end."""
 
 import json
 import signal
@@ -20,7 +15,7 @@ RAY = ["--cluster.address", "local"]
 
 
 @pytest.mark.parametrize(
-    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
+    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 def test_a_trial_whose_worker_is_killed_goes_on_in_another_one(
     cases: ModuleType,

@@ -25,7 +25,7 @@ from chorale.search.champion.serve.limits import Limits, Refused
 
 Tone = Callable[..., bytes]
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-N_UPLOADS = 120
+N_UPLOADS = 300
 TEN_HOURS_S = 36_000
 
 
