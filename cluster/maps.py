@@ -105,7 +105,7 @@ def ray_map() -> Iterator[Map]:
         except RayTaskError as error:
             raise _of_one_node(error.cause) or error.cause from error
         except LocalRayletDiedError as error:
-            if n_again:  # on a busy machine it is said of one that only does not answer yet
+            if n_again:  # it was seen of a busy raylet that answered a moment later
                 time.sleep(PAUSE_S)
                 running.add(again := task.remote(item))
                 return finish(task, again, item, n_again=n_again - 1)

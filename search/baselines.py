@@ -204,7 +204,7 @@ class _Work:
     run: ChunkMap
     limit_s: float
     tell: Tell
-    out: dict[Point, "_Scores"] = field(default_factory=dict)
+    out: dict[Point, _Scores] = field(default_factory=dict)
     spent_s: float = 0.0
     measured: dict[Point, float] = field(default_factory=dict)
     """seconds of all folds of a point"""

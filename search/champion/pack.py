@@ -201,10 +201,11 @@ def _usual(packed: Packed) -> dict[str, float | None]:
         each = [measure(said_by_networks(members, split, [at])) for at in networks]
         return usual_limit_of_means(measure(out_of_fold), np.stack(each))
 
+    module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")
+    temperature = float(packed.report["calibration"]["temperature"])
+
     def unsure(said: Said) -> Floats:
-        module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")
-        together = module.predict(packed.model, said)
-        return entropy(calibrate(together, float(packed.report["calibration"]["temperature"])))
+        return entropy(calibrate(module.predict(packed.model, said), temperature))
 
     return {
         "most_disagreement": limit(lambda said: disagreement(said.proba)),

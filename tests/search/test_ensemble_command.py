@@ -151,7 +151,9 @@ def test_what_is_said_by_a_fold_comes_from_the_networks_of_that_fold(
     np.testing.assert_allclose(other[2], found[2][::-1], atol=1e-6)
 
 
-def test_a_baseline_says_the_same_by_every_fold(banked: StudyPaths) -> None:
+def test_a_baseline_whose_fold_models_were_not_kept_says_the_same_by_every_fold(
+    banked: StudyPaths,
+) -> None:
     members, truth = members_of(banked)
     alone = [replace(members[0], name="svm", test_by_network=(), seen_test=(), seen_out_of_fold=())]
     one = fit("soft_vote", alone, truth, seed=0)
