@@ -1,12 +1,13 @@
 """Whether the figures of a report keep their promise: simulated studies, the product's functions.
 
-    python tests/benchmarks/bench_statistics.py [--only intervals leads studies choice curse]
-        [--studies 20] [--sets 600]
+    python tests/benchmarks/bench_statistics.py [--only intervals leads studies choice curse
+        flags] [--studies 20] [--sets 600]
 
 Prints a line for each cell with its goal: coverage of the intervals of an accuracy and of a lead at
 least 0.94; absolute bias of the expected test accuracy at most a point, and its mean error not
 above that of the plain out-of-fold accuracy; average coverage of conformal sets at least what was
-wanted; what choosing on fold 0 costs under several protocols. Ends with the cells that miss.
+wanted; what choosing on fold 0 costs under several protocols; how many tracks like the others are
+flagged as none of the classes. Ends with the cells that miss.
 """
 
 import argparse
@@ -28,6 +29,12 @@ from simulated_studies import (  # type: ignore[import-not-found]
 from chorale.lightning_models.metrics import expected_calibration_error
 from chorale.search.averaging import Averaged
 from chorale.search.calibration import calibrate, calibrated_log_loss, honest_temperature
+from chorale.search.champion.disagreement import (
+    disagreement,
+    entropy,
+    usual_limit,
+    usual_limit_of_means,
+)
 from chorale.search.conformal import covers, fit_conformal
 from chorale.search.cross_fit import cut
 from chorale.search.expected import Expected, expected_accuracy
@@ -347,9 +354,49 @@ def curse_of(study: Simulated, n: int) -> dict[str, float]:
     }
 
 
+def flags(n_studies: int) -> Iterator[str]:
+    """How often a new track like the others is flagged as none of the classes: wanted, 1 %."""
+    for (name, world), n_folds in product(WORLDS.items(), (3, 5)):
+        found: dict[str, list[float]] = {}
+        for seed in range(n_studies):
+            study = Simulated(replace(world, n_folds=n_folds), seed=seed)
+            every = [study.finalist(number) for number in study.ranked()[:8]]
+            for key, share in flags_of(study, every).items():
+                found.setdefault(key, []).append(share)
+        told = ", ".join(f"{key} {np.mean(shares):.2%}" for key, shares in found.items())
+        yield f"{name}, {n_folds} folds: {told}"
+
+
+def flags_of(study: Simulated, every: Sequence[Finalist]) -> dict[str, float]:
+    """The flagged share of new tracks, by the disagreement of six and by the entropy of one.
+
+    Limits come from 20 and from 80 test tracks; "one network's" are those of out-of-fold rows.
+    """
+    alone = every[:1]
+    _, averaged = expected(study, every, alone)
+    cuts = cut(study.labels, study.groups, seed=0)
+    at, _ = honest_temperature(vote(alone), study.labels, cuts)
+    at *= averaged.temperature_ratio
+    found = {}
+    for key, members, measure in (
+        ("disagreement", every[:6], disagreement),
+        ("entropy", alone, lambda said: entropy(calibrate(said[0], at))),
+    ):
+        out_of_fold = measure(np.stack([one.out_of_fold for one in members]))
+        test = np.stack([one.test for one in members], axis=1)  # folds first
+        each = np.stack([measure(said) for said in test])
+        means = each.mean(axis=0)
+        for n in (20, 80):
+            limit = usual_limit_of_means(out_of_fold, each[:, :n])
+            found[f"{key}, {n} tracks"] = float(np.mean(means[n:] > limit))
+        found[f"{key}, one network's"] = float(np.mean(means > usual_limit(out_of_fold)))
+    return found
+
+
 def main() -> None:
     parts = {
-        "intervals": intervals, "leads": leads, "studies": studies, "choice": choice, "curse": curse
+        "intervals": intervals, "leads": leads, "studies": studies, "choice": choice,
+        "curse": curse, "flags": flags,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description="Whether the figures of a report are right")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
