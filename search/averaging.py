@@ -8,8 +8,8 @@ is the mean. The temperature of q is the one at which the networks come to that 
 the mean comes to beyond it is the gain.
 
 Pools are too flat where probabilities are averaged and networks differ, and too sharp where their
-logarithms are; halfway, the power mean with the exponent 1/2, the gain is within 1 point of the
-true one in every simulated world, where the former is up to 1.4 too low, the latter 1.0 too high.
+logarithms are. Halfway, with the power mean of exponent 1/2, the gain is within 1 point of the true
+one in every simulated world; averaged probabilities told up to 1.4 points too little.
 
 So nothing is assumed of how networks differ, and the mean may be of any kind of ensemble. Assumed
 is that a temperature carries over from out-of-fold to test rows, and that networks are surer where

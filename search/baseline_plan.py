@@ -58,7 +58,7 @@ class Plan:
         """Those of `first` that are expected to be over in time, with the fit on all folds."""
         found = []
         for point in self.first:
-            if (left_s := left_s - self._with_last(self.expected_s[point])) < 0:
+            if (left_s := left_s - self._with_last(point, self.expected_s[point])) < 0:
                 break
             found.append(point)
         return found
@@ -66,7 +66,7 @@ class Plan:
     def rest_that_fit(self, left_s: float, measured: Mapping[Point, float]) -> list[Point]:
         """What else can be tried of classifiers whose first point is `measured`, cheapest first."""
         ratio = {p.name: took_s / self.expected_s[p] for p, took_s in measured.items()}
-        left_s -= sum(self._with_last(took_s) - took_s for took_s in measured.values())
+        left_s -= sum(self._with_last(p, took_s) - took_s for p, took_s in measured.items())
         rest = [p for p in self.expected_s if p.name in ratio and p not in measured]
         costs = {point: ratio[point.name] * self.expected_s[point] for point in rest}
         found = []
@@ -87,9 +87,10 @@ class Plan:
                 lines.append(f"{name} was tried with {n} of {len(grid)} settings for lack of time")
         return lines
 
-    def _with_last(self, folds_s: float) -> float:
-        """With the fit on all rows, which follows once."""
-        return folds_s * (1 + 1.5 / self.n_folds)
+    def _with_last(self, point: Point, folds_s: float) -> float:
+        """With the fit on all rows, and where there is a choice those of the chosen on folds."""
+        n_on_folds = 1 if len(self.grids[point.name]) == 1 else 2
+        return folds_s * (n_on_folds + 1.5 / self.n_folds)
 
 
 def make_plan(rows: Rows, description: Description, *, names: Sequence[str] | None = None) -> Plan:
@@ -109,7 +110,7 @@ def make_plan(rows: Rows, description: Description, *, names: Sequence[str] | No
         * expected_s(
             name,
             n_rows=n_least,
-            n_new=max(sizes) + len(rows.x_test),
+            n_new=max(sizes) + (len(rows.x_test) if len(grid) == 1 else 0),
             n_columns=description.n_columns(params["statistics"]),
             n_classes=rows.n_classes,
         )

@@ -352,9 +352,8 @@ def same_time(job: Fit) -> FitResult:
     return replace(fit(job), took_s=1.0)
 
 
-def all_points() -> int:
-    sizes = [np.prod([len(v) for v in grid.values()]) for grid in classifiers.GRIDS.values()]
-    return int(sum(sizes))
+def n_points() -> list[int]:
+    return [int(np.prod([len(v) for v in grid.values()])) for grid in classifiers.GRIDS.values()]
 
 
 def test_grids_shrink_before_classifiers_are_left_out_and_both_are_said(
@@ -364,8 +363,10 @@ def test_grids_shrink_before_classifiers_are_left_out_and_both_are_said(
     n_all = len(classifiers.GRIDS)
     monkeypatch.setattr(baselines, "fit", same_time)
     data = {"labels": labels, "split": split}
-    # 3 folds of a second for each point, 1.5 s put aside for the fit on all tracks
-    some = run_baselines(store, limit_s=4.5 * n_all + 7, **data)
+    n_with_a_choice = sum(n > 1 for n in n_points())
+    # 3 folds of a second for each point; put aside are 1.5 s for the fit on all tracks, and 3 for
+    # those of chosen settings
+    some = run_baselines(store, limit_s=4.5 * n_all + 3 * n_with_a_choice + 7, **data)
     assert {one.name for one in some.made} == set(made)
     assert some.spent_s <= some.limit_s
     assert any("settings for lack of time" in line for line in some.left_out)
@@ -377,7 +378,7 @@ def test_grids_shrink_before_classifiers_are_left_out_and_both_are_said(
         assert any(line.startswith(f"{name} was left out") for line in few.left_out)
     every = run_baselines(store, **data)
     assert every.left_out == []
-    assert every.spent_s == 3 * all_points() + n_all
+    assert every.spent_s == 3 * (sum(n_points()) + n_with_a_choice) + n_all
 
 
 @pytest.mark.parametrize("limit_s", [3.5, 40.0, np.inf])
