@@ -1,7 +1,7 @@
 """Runs trials in this process, one after the other: the runner for tests and for pdb.
 
-It stands where `cluster.tune` stands, behaves like it towards `Trials` and the work function, and
-needs no Ray.
+It stands where `cluster.tune.runner` stands, behaves like it towards `Trials` and the work
+function, and needs no Ray.
 """
 
 import bdb

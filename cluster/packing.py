@@ -1,6 +1,6 @@
 """What share of a GPU a trial takes, by the memory that it is expected to need.
 
-`search.sizing` knows what a trial needs; `cluster.tune` places it.
+`search.sweep.gpu_shares` knows what a trial needs; `cluster.tune.runner` places it.
 """
 
 from chorale.cluster.base import ClusterError

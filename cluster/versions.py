@@ -1,6 +1,6 @@
 """Which versions run here: Chorale's own, also in a checkout, and those of all that it needs.
 
-`cluster.doctor` compares them between machines; a report says what it was made with.
+`cluster.doctor.doctor` compares them between machines; a report says what it was made with.
 """
 
 import shlex

@@ -89,7 +89,8 @@ class FeatureSet(Protocol):
     `VERSION` is raised when `extract` gives other numbers. A config says at which `sample_rate` it
     wants the waveform, how many values a frame has (`n_bins`), `frame_rate_hz` (0 where a track is
     described as a whole), and, where there is more than one, their `n_channels`. One whose bins are
-    bands of frequency may also offer `scale(config)`, which gives their `datasets.scale.Scale`.
+    bands of frequency may also offer `scale(config)`, which gives their
+    `datasets.dsp.frequency_scale.Scale`.
     """
 
     VERSION: int

@@ -3,9 +3,9 @@
 Every place that draws from the seed of a sweep or of a training run asks here, so that what is
 drawn for one purpose says nothing of what is drawn for another.
 
-The exception is `datasets.draw`, whose keys are older than this module: other keys would lock away
-another test set than earlier studies did. No stream here is one of its streams, as theirs have no
-spawn key.
+The exception is `datasets.splitting.group_split`, whose keys are older than this module: other keys
+would lock away another test set than earlier studies did. No stream here is one of its streams, as
+theirs have no spawn key.
 """
 
 from enum import IntEnum, unique

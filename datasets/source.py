@@ -1,7 +1,7 @@
 """What a dataset brings: recordings, pictures, or tables of ready-made features.
 
-`search.prepare` asks a source to judge its tracks, to find the same ones, and to make their feature
-stores; it does so alike for each kind.
+`search.data.prepare` asks a source to judge its tracks, to find the same ones, and to make their
+feature stores; it does so alike for each kind.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from chorale.datasets import cache, pictures, ready
-from chorale.datasets.audit import Audit, survey
+from chorale.datasets.audit.audit import Audit, survey
+from chorale.datasets.audit.duplicates import COLUMNS, duplicates, same_content
 from chorale.datasets.chunks import ChunkMap
-from chorale.datasets.duplicates import COLUMNS, duplicates, same_content
-from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.store import cache, pictures, ready_features
+from chorale.datasets.store.feature_store import FeatureStore
 
 
 class Source(Protocol):
@@ -75,7 +75,7 @@ class Tables:
     ) -> Audit:
         """All tracks are good: what lacks a number was left out when the table was read."""
         del min_duration_s, cache_root, run
-        return ready.survey(tracks, self._frames)
+        return ready_features.survey(tracks, self._frames)
 
     def duplicates(self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap) -> pd.DataFrame:
         """The tracks with the very same numbers."""
@@ -87,7 +87,7 @@ class Tables:
     ) -> FeatureStore:
         """See `ready.build_ready`."""
         del config, run
-        return ready.build_ready(tracks, feature, self._frames[feature], root=root)
+        return ready_features.build_ready(tracks, feature, self._frames[feature], root=root)
 
 
 class Pictures:

@@ -1,13 +1,16 @@
 """What a file in `lightning_models/architectures` offers, and how its search space is written.
 
-An architecture's space says what may be searched; `search.space` narrows it and joins it with the
-training space of `lightning_models.module`.
+An architecture's space says what may be searched; `search.config.space` narrows it and joins it
+with the training space of `lightning_models.training.module`.
 """
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from chorale.datasets import plugins
 from chorale.lightning_models.distributions import Distribution
 
 if TYPE_CHECKING:
@@ -71,11 +74,11 @@ class Architecture(Protocol):
 
     One whose layers form a chain may offer `chain(network)`, the list of its `Link`s from the first
     one to the head, and `narrowed(config, share)`, the config with about that share of filters and
-    units: then `lightning_models.narrow` can prune it.
+    units: then `lightning_models.training.structured_pruning` can prune it.
 
     An architecture with a training of its own also has a function `module_class()` that gives its
-    LightningModule, a subclass of `lightning_models.module.GenreClassifier`. It imports it when it
-    is called: who only plans trials does not wait for Lightning.
+    LightningModule, a subclass of `lightning_models.training.module.GenreClassifier`. It imports it
+    when it is called: who only plans trials does not wait for Lightning.
     """
 
     FEATURES: tuple[str, ...]
@@ -95,3 +98,24 @@ class Architecture(Protocol):
             UserError: the input is too small for this network.
         """
         ...
+
+
+def architecture_names() -> tuple[str, ...]:
+    """The names of all architectures, sorted."""
+    return plugins.names(_package())
+
+
+def load_architecture(name: str) -> Any:
+    """The architecture's module, an `Architecture`: imports PyTorch.
+
+    Whoever builds no network takes its `declarations`.
+
+    Raises:
+        UserError: there is none of that name; the nearest is offered.
+    """
+    return plugins.load(_package(), name, kind="architecture")
+
+
+def _package() -> ModuleType:
+    # Looked up by name: an architecture may bring its own training, so they are above `training`.
+    return importlib.import_module("chorale.lightning_models.architectures")

@@ -1,7 +1,7 @@
 """What may be searched, said plainly: the values of one field of a config.
 
-Architectures declare their spaces with these; `search.distributions` makes Optuna's of them. So a
-network that was found can be used where no Optuna is installed.
+Architectures declare their spaces with these; `search.config.distributions` makes Optuna's of them.
+So a network that was found can be used where no Optuna is installed.
 """
 
 import math

@@ -1,6 +1,6 @@
 """How a network is trained: the config, the space that is searched, and what depends on what.
 
-`module` and `batches` obey it; `search.space` joins its space with an architecture's own.
+`module` and `batches` obey it; `search.config.space` joins its space with an architecture's own.
 """
 
 from collections.abc import Mapping

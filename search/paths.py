@@ -3,10 +3,15 @@
 Every other file asks here, so a layout can change in one place.
 """
 
+import hashlib
+import os
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import ClassVar
+
+BUCKET_URL = re.compile(r"^[a-z][a-z0-9+]*://")
 
 
 @dataclass(frozen=True)
@@ -394,3 +399,18 @@ class BoardPaths:
     def all_events(self) -> list[Path]:
         """The event files with pictures that are there."""
         return sorted(self.root.glob(f"events.out.tfevents.*{self.PICTURES}"))
+
+
+def is_bucket(runs: str) -> bool:
+    """Whether it is a URL, and not a folder."""
+    return bool(BUCKET_URL.match(runs))
+
+
+def folder_of(runs: str) -> Path:
+    """The folder that `runs` means: itself, or this machine's copy of a bucket."""
+    if not is_bucket(runs):
+        return Path(runs).expanduser()
+    url = runs.rstrip("/")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", url)[-40:].strip("-")
+    return home / "chorale" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"

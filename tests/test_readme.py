@@ -8,7 +8,7 @@ import pytest
 from chorale.datasets import features, plugins
 from chorale.lightning_models import architectures
 from chorale.search.cli import COMMANDS
-from chorale.search.yaml_file import SHIPPED
+from chorale.search.config.yaml_file import SHIPPED
 
 ROOT = Path(__file__).parent.parent
 

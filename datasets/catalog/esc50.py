@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
 from chorale.datasets.config import config
-from chorale.datasets.csv_table import find_table, read_columns
 from chorale.datasets.errors import UserError, shown
+from chorale.datasets.tables.csv_table import find_table, read_columns
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,10 +14,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from chorale.datasets import fma_metadata
 from chorale.datasets.base import DatasetInfo, Download, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, shown
+from chorale.datasets.tables import fma_metadata
 
 if TYPE_CHECKING:
     import pandas as pd

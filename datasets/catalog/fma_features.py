@@ -20,13 +20,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from chorale.datasets import fma_metadata
 from chorale.datasets.base import DatasetInfo
 from chorale.datasets.config import config
-from chorale.datasets.csv_table import LOG, QUIET, find_table, parse, read_header, refuse_missing
 from chorale.datasets.errors import UserError, shown
-from chorale.datasets.fma_metadata import Subset, track_id
-from chorale.datasets.stats_names import STATS518
+from chorale.datasets.tables import fma_metadata
+from chorale.datasets.tables.csv_table import (
+    LOG,
+    QUIET,
+    find_table,
+    parse,
+    read_header,
+    refuse_missing,
+)
+from chorale.datasets.tables.fma_metadata import Subset, track_id
+from chorale.datasets.tables.stats_names import STATS518
 
 if TYPE_CHECKING:
     import pandas as pd

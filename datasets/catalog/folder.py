@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.datasets import grouping
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, shown
-from chorale.datasets.manifest import find_manifest, read_manifest
+from chorale.datasets.splitting import grouping
+from chorale.datasets.tables.manifest import find_manifest, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.datasets.archive import unpacked
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
 from chorale.datasets.config import config
+from chorale.datasets.download.archive import unpacked
+from chorale.datasets.download.archive_members import Limits
 from chorale.datasets.errors import UserError
-from chorale.datasets.members import Limits
 
 if TYPE_CHECKING:
     import pandas as pd

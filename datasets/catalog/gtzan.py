@@ -7,19 +7,19 @@ Gives the track table with the artist as group and, by default, the fault-filter
 
 Traps: the Kaggle copy's `jazz.00054.wav` is no audio; archives made on a Mac hold `._*.wav` that
 are none either; replicas, versions and wrong labels are many; most artists have several tracks, so
-that a split that does not know them measures who plays. `datasets.gtzan_tracks` has the table of
-artists and faults, and its sources.
+that a split that does not know them measures who plays. `datasets.tables.gtzan_tracks` has the
+table of artists and faults, and its sources.
 """
 
 import logging
 import re
 from typing import TYPE_CHECKING
 
-from chorale.datasets import gtzan_tracks
 from chorale.datasets.base import DatasetInfo, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError
-from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol
+from chorale.datasets.tables import gtzan_tracks
+from chorale.datasets.tables.gtzan_tracks import GENRES, UNDECODABLE, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from chorale.datasets import gtzan_tracks
 from chorale.datasets.base import DatasetInfo
 from chorale.datasets.config import config
-from chorale.datasets.csv_table import LOG, QUIET, find_table, read_columns, read_header
 from chorale.datasets.errors import UserError, shown
-from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol, known_tracks
-from chorale.datasets.stats_names import STATS57
+from chorale.datasets.tables import gtzan_tracks
+from chorale.datasets.tables.csv_table import LOG, QUIET, find_table, read_columns, read_header
+from chorale.datasets.tables.gtzan_tracks import GENRES, UNDECODABLE, Protocol, known_tracks
+from chorale.datasets.tables.stats_names import STATS57
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from chorale.datasets import gtzan_tracks
 from chorale.datasets.base import DatasetInfo, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError
-from chorale.datasets.gtzan_tracks import GENRES, UNDECODABLE, Protocol
+from chorale.datasets.tables import gtzan_tracks
+from chorale.datasets.tables.gtzan_tracks import GENRES, UNDECODABLE, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,10 +19,10 @@ from pydantic import Field
 
 from chorale.datasets.base import DatasetInfo, track_table
 from chorale.datasets.config import config
-from chorale.datasets.csv_table import LOG, QUIET, read_columns, read_header, refuse_missing
 from chorale.datasets.errors import UserError, shown
-from chorale.datasets.manifest import SPLITS
-from chorale.datasets.parquet_table import is_parquet, load, text_and_numbers
+from chorale.datasets.tables.csv_table import LOG, QUIET, read_columns, read_header, refuse_missing
+from chorale.datasets.tables.manifest import SPLITS
+from chorale.datasets.tables.parquet_table import is_parquet, load, text_and_numbers
 
 if TYPE_CHECKING:
     import pandas as pd

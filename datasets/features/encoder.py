@@ -1,7 +1,8 @@
 """Embeddings of a frozen pretrained encoder: what a linear probe or a small head learns from.
 
 The feature cache calls `extract` once for each track, so that a search over heads never runs the
-encoder. It is a file of the user's (see `datasets.programs`), or weights for a torchaudio pipeline.
+encoder. It is a file of the user's (see `datasets.encoders.exported_program`), or weights for a
+torchaudio pipeline.
 """
 
 import hashlib
@@ -15,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from chorale.datasets import pipelines, programs
 from chorale.datasets.config import config as config_class
+from chorale.datasets.encoders import exported_program, pipelines
 from chorale.datasets.errors import UserError
 
 VERSION = 1
@@ -212,7 +213,7 @@ def _repeatable() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _encoder(config: Config) -> tuple[programs.Program, str]:
+def _encoder(config: Config) -> tuple[exported_program.Program, str]:
     """The encoder and the device that it is on; kept from track to track."""
     import torch
 
@@ -229,8 +230,8 @@ def _encoder(config: Config) -> tuple[programs.Program, str]:
         if config.bundle:
             made = pipelines.load(config.bundle, file, layer=config.layer, device=device)
             return made, device
-        return programs.load(file, device), device
-    except programs.ProgramError as error:
+        return exported_program.load(file, device), device
+    except exported_program.ProgramError as error:
         raise _failed(config, str(error)) from error
 
 
@@ -238,14 +239,14 @@ def _check_program(config: Config) -> None:
     file = config.file
     if config.layer is not None:
         raise ValueError(f"layer={config.layer} is for a `bundle`; a program gives what it gives")
-    if file.suffix not in (programs.EXPORTED, programs.SCRIPTED):
+    if file.suffix not in (exported_program.EXPORTED, exported_program.SCRIPTED):
         raise ValueError(
             f"'{file}' ends with neither .pt2 (torch.export.save) nor .pt (torch.jit.save); "
             f"weights alone need the `bundle` that they are for"
         )
     try:
-        programs.check(file)
-    except programs.ProgramError as error:
+        exported_program.check(file)
+    except exported_program.ProgramError as error:
         raise ValueError(f"'{file}' {error}") from None
 
 

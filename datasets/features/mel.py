@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from chorale.datasets.config import config as config_class
-from chorale.datasets.mel_config import MelConfig
-from chorale.datasets.scale import Scale, mel_scale
-from chorale.datasets.spectrum import Floats, mel_spectrogram, power_to_db
+from chorale.datasets.dsp.frequency_scale import Scale, mel_scale
+from chorale.datasets.dsp.mel_config import MelConfig
+from chorale.datasets.dsp.mel_spectrogram import Floats, mel_spectrogram, power_to_db
 
 VERSION = 1
 SPECTRAL = True

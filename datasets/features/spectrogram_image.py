@@ -9,10 +9,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from chorale.datasets import magma
 from chorale.datasets.config import config as config_class
-from chorale.datasets.mel_config import MelConfig
-from chorale.datasets.spectrum import TOP_DB, Floats, mel_spectrogram, power_to_db
+from chorale.datasets.dsp import magma
+from chorale.datasets.dsp.mel_config import MelConfig
+from chorale.datasets.dsp.mel_spectrogram import TOP_DB, Floats, mel_spectrogram, power_to_db
 
 VERSION = 1
 SPECTRAL = True

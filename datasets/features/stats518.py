@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from chorale.datasets import chroma, descriptors
 from chorale.datasets.config import config as config_class
-from chorale.datasets.constant_q import constant_q
-from chorale.datasets.spectrum import Floats
-from chorale.datasets.stats_names import STATS518
+from chorale.datasets.dsp import chroma, descriptors
+from chorale.datasets.dsp.constant_q import constant_q
+from chorale.datasets.dsp.mel_spectrogram import Floats
+from chorale.datasets.tables.stats_names import STATS518
 
 VERSION = 1
 SPECTRAL = False

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from chorale.datasets import descriptors
 from chorale.datasets.config import config as config_class
-from chorale.datasets.librosa_parts import part
-from chorale.datasets.spectrum import Floats
-from chorale.datasets.stats_names import STATS57
+from chorale.datasets.dsp import descriptors
+from chorale.datasets.dsp.librosa_parts import part
+from chorale.datasets.dsp.mel_spectrogram import Floats
+from chorale.datasets.tables.stats_names import STATS57
 
 VERSION = 1
 SPECTRAL = False
@@ -58,7 +58,7 @@ def extract(waveform: Floats, config: Config) -> Floats:
     https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification; by the
     definitions of librosa 0.11 and its defaults.
     """
-    from chorale.datasets.hpss import hpss  # imports numba
+    from chorale.datasets.dsp.hpss import hpss  # imports numba
 
     rate = config.sample_rate
     spectrum = descriptors.stft(waveform)

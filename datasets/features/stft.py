@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from chorale.datasets.config import config as config_class
-from chorale.datasets.scale import Scale, linear_scale
-from chorale.datasets.spectrum import Floats, frame_count, power_to_db, spectra
+from chorale.datasets.dsp.frequency_scale import Scale, linear_scale
+from chorale.datasets.dsp.mel_spectrogram import Floats, frame_count, power_to_db, spectra
 
 VERSION = 1
 SPECTRAL = True

@@ -21,7 +21,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import Classifier, dense, pool_frames
 
 if TYPE_CHECKING:
-    from chorale.lightning_models.module import GenreClassifier
+    from chorale.lightning_models.training.module import GenreClassifier
 
 FEATURES = ("spectrogram_image", "mel", "mfcc", "stft")
 
@@ -111,7 +111,7 @@ DEFAULTS = (
 class AutoencoderCnn(Classifier):
     """Strided convolutions to a latent; from there a decoder back, and a classifier on.
 
-    `lightning_models.reconstruction` trains both. Prediction has no use for the decoder.
+    `lightning_models.training.reconstruction` trains both. Prediction has no use for the decoder.
     """
 
     auxiliary = ("decoder",)
@@ -187,6 +187,6 @@ def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
 
 def module_class() -> type["GenreClassifier"]:
     """How it is trained (see `lightning_models.base.Architecture`)."""
-    from chorale.lightning_models.reconstruction import Reconstructing
+    from chorale.lightning_models.training.reconstruction import Reconstructing
 
     return Reconstructing

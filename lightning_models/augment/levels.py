@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chorale.datasets.dsp.frequency_scale import MIN_DB, Scale
 from chorale.datasets.errors import UserError
-from chorale.datasets.scale import MIN_DB, Scale
 from chorale.lightning_models.train_config import TrainConfig
 
 NOISE_RANGE_DB = 20.0

@@ -21,7 +21,7 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from chorale.search.champion.shelf import Shelf
+    from chorale.search.champion.registry.registry import Shelf
     from chorale.search.commands.export import packed
 
     given = study_words(words, options=["as", "reason"])

@@ -10,7 +10,7 @@ from chorale.search.commands.study_words import split_words
 from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
-    from chorale.search.champion.shelf import Shelf
+    from chorale.search.champion.registry.registry import Shelf
 
 ABOUT = (
     "NAME is a nightly file's, or what its `champion` says; it may be left out where there is one."
@@ -28,7 +28,7 @@ class ChampionWords:
     @property
     def shelf(self) -> "Shelf":
         """Its bundles."""
-        from chorale.search.champion.shelf import Shelf
+        from chorale.search.champion.registry.registry import Shelf
 
         return Shelf(self.runs.champion(self.name))
 

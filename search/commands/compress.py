@@ -50,9 +50,9 @@ def run(words: Sequence[str]) -> int:
     if trials != int(trials):
         raise UserError(f"--trials must be a whole number, but got {trials:g}; try --trials 12")
 
-    from chorale.search.bucket import carried
     from chorale.search.champion.compress.run import compress, student_name
-    from chorale.search.progress import Progress
+    from chorale.search.console.progress import Progress
+    from chorale.search.sweep.bucket import carried
 
     out = console()
     wanted = _wanted(given, name, dotted, target_ms=target_ms, trials=int(trials))
@@ -103,8 +103,8 @@ def _again(kept: Path, to: Path | None, *, trials: int) -> dict[str, Any] | None
     """
     if not kept.is_file():
         return None
-    from chorale.search.champion.bundle import Bundle
-    from chorale.search.champion.writing import copy_bundle
+    from chorale.search.bundle.bundle import Bundle
+    from chorale.search.bundle.writing import copy_bundle
 
     try:
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -124,11 +124,11 @@ def _wanted(
     given: StudyWords, name: str, dotted: Sequence[str], *, target_ms: float, trials: int
 ) -> "Wanted":
     from chorale.datasets.config import plain, read
-    from chorale.search import yaml_file
     from chorale.search.champion.compress.ending import Wanted
     from chorale.search.commands.ensemble import sweep_of
     from chorale.search.commands.export import collected
-    from chorale.search.config import SweepConfig
+    from chorale.search.config import yaml_file
+    from chorale.search.config.schema import SweepConfig
 
     sweep = sweep_of(given, name)
     if dotted:
@@ -150,7 +150,7 @@ def _study_of(given: StudyWords, name: str) -> str:
 
     manifest = BundlePaths(Path(name).expanduser()).manifest
     if manifest.is_file():
-        from chorale.search.champion.bundle import Bundle
+        from chorale.search.bundle.bundle import Bundle
 
         study = Bundle.open(Path(name).expanduser()).manifest.study
         raise UserError(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from chorale.search.config import SweepConfig
+    from chorale.search.config.schema import SweepConfig
 
 HELP = """\
 usage: chorale data check NAME [--key value ...] [--csv FILE]
@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
 
     from chorale.datasets.atomic import write_text
     from chorale.search.commands.sweep_words import named_sweep
-    from chorale.search.progress import Progress
+    from chorale.search.console.progress import Progress
 
     named = named_sweep(words, command="data check", own=["csv"])
     csv = named.own.get("csv")
@@ -57,20 +57,21 @@ def check(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.DataFr
     Raises:
         UserError, ClusterError: the data is not there, or the sweep file has problems.
     """
-    from chorale.search.progress import Progress
-    from chorale.search.resolve import resolve
-    from chorale.search.tracks import read_tracks
+    from chorale.search.config.resolve import resolve
+    from chorale.search.console.progress import Progress
+    from chorale.search.data.tracks import read_tracks
 
     resolved = resolve(sweep, where=where)
     progress = Progress(console)
     tracks = read_tracks(resolved, progress)
     # Imported now that the tracks are there: these bring what recordings are decoded with.
-    from chorale.datasets import faults, grouping, leaks
+    from chorale.datasets.audit import faults, leaks
     from chorale.datasets.errors import UserError
     from chorale.datasets.source import source_of
-    from chorale.datasets.split import fitting_folds, make_split
-    from chorale.search.prepare import same_recordings, survey, ungrouped
-    from chorale.search.workers import extraction
+    from chorale.datasets.splitting import grouping
+    from chorale.datasets.splitting.split import fitting_folds, make_split
+    from chorale.search.data.prepare import same_recordings, survey, ungrouped
+    from chorale.search.sweep.workers import extraction
 
     source = source_of(resolved.dataset, resolved.dataset_config)
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:

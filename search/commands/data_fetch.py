@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chorale.datasets import catalog, plugins
+from chorale.datasets.download.fetch import chosen, fetch
 from chorale.datasets.errors import UserError, unknown
-from chorale.datasets.fetch import chosen, fetch
 
 HELP = """\
 usage: chorale data fetch NAME --root FOLDER [--part PART]

@@ -1,6 +1,6 @@
 """What a person sees while a dataset is downloaded: a bar on a terminal, lines in a log.
 
-It is the listener of `datasets.fetch`.
+It is the listener of `datasets.download.fetch`.
 """
 
 import time
@@ -17,14 +17,14 @@ from rich.progress import (
 )
 
 from chorale.datasets.disk import size_text
-from chorale.search.progress import duration
+from chorale.search.console.progress import duration
 
 PAUSE_S = 5.0
 """Between two lines in a log."""
 
 
 class FetchDisplay:
-    """Tells on `console` what `datasets.fetch` does."""
+    """Tells on `console` what `datasets.download.fetch` does."""
 
     def __init__(self, console: Console) -> None:
         """Shows nothing yet."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chorale.search.config import SweepConfig
-    from chorale.search.protocols import Claims
+    from chorale.search.config.schema import SweepConfig
+    from chorale.search.evaluation.protocols import Claims
 
 HELP = """\
 usage: chorale data leak NAME [--key value ...]
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
 
     from chorale.search.commands.sweep_words import named_sweep
-    from chorale.search.progress import Progress
+    from chorale.search.console.progress import Progress
 
     named = named_sweep(words, command="data leak", feature="mfcc")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -57,11 +57,11 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
 
     from rich.console import Console
 
-    from chorale.datasets.leaks import KINDS
-    from chorale.search.progress import Progress
-    from chorale.search.resolve import resolve
-    from chorale.search.tracks import divisible_tracks
-    from chorale.search.workers import extraction
+    from chorale.datasets.audit.leaks import KINDS
+    from chorale.search.config.resolve import resolve
+    from chorale.search.console.progress import Progress
+    from chorale.search.data.tracks import divisible_tracks
+    from chorale.search.sweep.workers import extraction
 
     # leaks are what is looked for here, so they stop nothing
     tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=KINDS))
@@ -69,9 +69,9 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
     progress = Progress(cast(Console, console))
     tracks = divisible_tracks(resolved, progress)
     # Imported now that the tracks are there: these bring what features are computed with.
-    from chorale.datasets.feature_store import FeatureStore
-    from chorale.search.prepare import prepare
-    from chorale.search.protocols import claims
+    from chorale.datasets.store.feature_store import FeatureStore
+    from chorale.search.data.prepare import prepare
+    from chorale.search.evaluation.protocols import claims
 
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
         prepared = prepare(resolved, progress, run, tracks)

@@ -8,8 +8,8 @@ from typing import Any
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets.base import DatasetInfo
+from chorale.datasets.download.fetch import by_hand, part_names
 from chorale.datasets.errors import UserError
-from chorale.datasets.fetch import by_hand, part_names
 
 HELP = """\
 usage: chorale data list [--json]

@@ -26,7 +26,7 @@ def run(words: Sequence[str]) -> int:
         print(HELP)
         return 0
     from chorale.datasets.errors import UserError
-    from chorale.search import feature_stores
+    from chorale.search.data import feature_stores
 
     given = study_words(words, flags=["dry-run", "json"])
     if given.study is not None:

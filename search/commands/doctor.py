@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chorale.cluster.verdicts import Check
+    from chorale.cluster.doctor.checks import Check
 
 HELP = """\
 usage: chorale doctor [--address A] [--runs FOLDER] [--allow-no-token] [--json]
@@ -33,8 +33,8 @@ def run(words: Sequence[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(HELP)
         return 0
-    from chorale.cluster.addresses import AUTO, is_remote
-    from chorale.cluster.doctor import all_ok, examine
+    from chorale.cluster.connection.addresses import AUTO, is_remote
+    from chorale.cluster.doctor.doctor import all_ok, examine
     from chorale.cluster.environment import in_job
     from chorale.datasets.errors import UserError
     from chorale.search.commands.study_words import study_words
@@ -59,8 +59,8 @@ def run(words: Sequence[str]) -> int:
 
 def _send(address: str, words: Sequence[str], *, allow_no_token: bool) -> int:
     """Lets the doctor look from inside the cluster."""
-    from chorale.cluster.jobs import BETWEEN, Jobs
-    from chorale.cluster.parcel import pack
+    from chorale.cluster.jobs.job_folder import pack
+    from chorale.cluster.jobs.jobs import BETWEEN, Jobs
     from chorale.search.commands.job_words import follow
     from chorale.search.commands.submit import PACKAGES
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from chorale.search.commands.study_words import StudyWords, console, study_words
 
 if TYPE_CHECKING:
-    from chorale.search.baselines import Baseline
-    from chorale.search.combine import Member
-    from chorale.search.config import SweepConfig
-    from chorale.search.store import Ledger
-    from chorale.search.truth import Truth
+    from chorale.search.baselines.baselines import Baseline
+    from chorale.search.config.schema import SweepConfig
+    from chorale.search.evaluation.members import Member
+    from chorale.search.ledger.ground_truth import Truth
+    from chorale.search.ledger.ledger import Ledger
 
 HELP = """\
 usage: chorale ensemble STUDY [--members N] [--kinds A,B,...] [--kind KIND] [--baselines auto|none]
@@ -39,9 +39,9 @@ def run(words: Sequence[str]) -> int:
         return 0
     given = study_words(words, options=KEYS)
     name = given.named("ensemble")
-    from chorale.search.bucket import carried
-    from chorale.search.progress import Progress
-    from chorale.search.store import Ledger
+    from chorale.search.console.progress import Progress
+    from chorale.search.ledger.ledger import Ledger
+    from chorale.search.sweep.bucket import carried
 
     sweep = sweep_of(given, name)
     report = report_of(sweep)
@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
             found = rebuild(sweep, ledger, report)
         finally:
             ledger.close()
-    from chorale.search.report import show
+    from chorale.search.report.report import show
 
     show(found, console(), folder=str(sweep.paths.root))
     console().print(found["selection"]["reason"])
@@ -72,9 +72,10 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
             sides of the split.
     """
     from chorale.datasets.atomic import write_json
-    from chorale.search.cautions import refuse_leaks
-    from chorale.search.judge import judge_bank
-    from chorale.search.report import READABLE, readable, renew
+    from chorale.search.evaluation.final_evaluation import judge_bank
+    from chorale.search.evaluation.warnings import refuse_leaks
+    from chorale.search.report.report import READABLE, readable, renew
+    from chorale.search.report.tensorboard_finalists import write_board
 
     truth = truth_of_study(sweep)
     refuse_leaks(truth, by=sweep.split.by)
@@ -82,6 +83,7 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
     members = _members(sweep, truth, ledger, left_out)
     baselines = _baselines(sweep, truth, report["baselines"], left_out)
     judged = judge_bank(sweep, truth, ledger, members, baselines)
+    write_board(sweep.paths, truth, judged.members, judged.headline)
     for line in [*left_out, *judged.more["cautions"]]:
         console().print(line, soft_wrap=True, markup=False)
     kept = {key: value for key, value in report.items() if key not in READABLE}
@@ -96,8 +98,8 @@ def rebuild(sweep: "SweepConfig", ledger: "Ledger", report: Mapping[str, Any]) -
 def sweep_of(given: StudyWords, name: str) -> "SweepConfig":
     from chorale.datasets.config import listed
     from chorale.datasets.errors import UserError
-    from chorale.search import config, yaml_file
-    from chorale.search.resolve import ensemble_problems
+    from chorale.search.config import schema, yaml_file
+    from chorale.search.config.resolve import ensemble_problems
 
     file = given.runs.study(name).sweep_yaml
     if not file.is_file():
@@ -113,7 +115,7 @@ def sweep_of(given: StudyWords, name: str) -> "SweepConfig":
     values |= {"name": name, "runs": given.runs_given}
     if "store" in given.options:
         values["store"] = given.options["store"]
-    sweep = config.load(str(file), values)
+    sweep = schema.load(str(file), values)
     if problems := ensemble_problems(sweep.ensemble):
         raise listed(problems, where=f"chorale ensemble {name}")
     return sweep
@@ -134,17 +136,18 @@ def report_of(sweep: "SweepConfig") -> dict[str, Any]:
 
 def truth_of_study(sweep: "SweepConfig") -> "Truth":
     """What the study keeps; of a study that keeps none, from its dataset."""
-    from chorale.search.truth import read_truth, truth_of, write_truth
+    from chorale.search.data.prepare import truth_of
+    from chorale.search.ledger.ground_truth import read_truth, write_truth
 
     if (kept := read_truth(sweep.paths)) is not None:
         return kept
     from dataclasses import replace
 
     from chorale.datasets.errors import UserError
-    from chorale.search.prepare import prepare
-    from chorale.search.progress import Progress
-    from chorale.search.resolve import resolve
-    from chorale.search.workers import workers
+    from chorale.search.config.resolve import resolve
+    from chorale.search.console.progress import Progress
+    from chorale.search.data.prepare import prepare
+    from chorale.search.sweep.workers import workers
 
     resolved = resolve(sweep, where=str(sweep.paths.sweep_yaml))
     nowhere = replace(sweep.cluster, address="none")
@@ -165,11 +168,11 @@ def _members(
 ) -> "list[Member]":
     """Every finalist that was trained on every fold; `left_out` gains a line for each other."""
     from chorale.datasets.errors import UserError
-    from chorale.search.finalists import STAGE, Job
-    from chorale.search.pool import read_members
+    from chorale.search.evaluation.candidates import read_members
+    from chorale.search.ledger.stages import FINALISTS, Job
 
     jobs: dict[int, list[Job]] = {}
-    for key, row in ledger.rows(sweep.name, STAGE).items():
+    for key, row in ledger.rows(sweep.name, FINALISTS).items():
         number, fold, seed = map(int, key.split("/"))
         mine = jobs.setdefault(number, [])
         if row.state == "COMPLETE" and seed < sweep.finalists.seeds:
@@ -196,8 +199,8 @@ def _baselines(
 ) -> "list[Baseline]":
     """Those whose predictions the study keeps; `left_out` gains a line for each that is unfit."""
     from chorale.datasets.errors import UserError
-    from chorale.search.baseline_bank import read_banked
-    from chorale.search.baselines import Baseline
+    from chorale.search.baselines.baselines import Baseline
+    from chorale.search.ledger.baseline_predictions import read_banked
 
     found = []
     for name, one in known.items():

@@ -9,10 +9,10 @@ from chorale.search.commands.study_words import StudyWords, console, study_words
 from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
-    from chorale.search.champion.bundle import Bundle
-    from chorale.search.champion.pack import Packed
-    from chorale.search.champion.shelf import Shelf
-    from chorale.search.config import SweepConfig
+    from chorale.search.bundle.bundle import Bundle
+    from chorale.search.champion.pack.pack import Packed
+    from chorale.search.champion.registry.registry import Shelf
+    from chorale.search.config.schema import SweepConfig
 
 CHAMPIONS = "champions"
 """Before a champion's name, where a study has the same."""
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     if "int8" in given.flags and "onnx" not in given.options:
         raise UserError("--int8 is about the ONNX graph, but none is asked for; add --onnx FILE")
     to = Path(given.options["to"]).expanduser() if "to" in given.options else None
-    from chorale.search.progress import Progress
+    from chorale.search.console.progress import Progress
 
     shelf = champion_of(given.runs, name)
     with Progress(console()).never_silent("export"):
@@ -67,13 +67,13 @@ def run(words: Sequence[str]) -> int:
 
 
 def _export_onnx(bundle: "Bundle", to: Path, *, small: bool) -> None:
-    from chorale.search.champion.onnx_file import export_onnx, whole_of
-    from chorale.search.champion.predictor import Predictor
+    from chorale.search.bundle.predictor import Predictor
+    from chorale.search.champion.export.onnx_file import export_onnx, whole_of
 
     whole = whole_of(Predictor(bundle))
     export_onnx(whole, to)
     if small:
-        from chorale.search.champion.quantise import quantise
+        from chorale.search.champion.export.quantise import quantise
 
         quantise(to, to)
     console().print(
@@ -83,7 +83,7 @@ def _export_onnx(bundle: "Bundle", to: Path, *, small: bool) -> None:
 
 def champion_of(runs: Runs, name: str) -> "Shelf | None":
     """The champions called `name`, or champions/NAME; None where a study is meant."""
-    from chorale.search.champion.shelf import Shelf
+    from chorale.search.champion.registry.registry import Shelf
 
     plain = name.removeprefix(f"{CHAMPIONS}/")
     paths = runs.champion(plain)
@@ -98,7 +98,7 @@ def export_champion(shelf: "Shelf", name: str, to: Path | None) -> "Bundle":
     Raises:
         UserError: there is none, it is damaged, or it is not said where to.
     """
-    from chorale.search.champion.writing import copy_bundle
+    from chorale.search.bundle.writing import copy_bundle
 
     bundle = current(shelf, name)
     if to is None:
@@ -130,7 +130,7 @@ def packed(given: StudyWords, name: str) -> "Bundle":
     Raises:
         UserError: as `export`.
     """
-    from chorale.search.champion.bundle import Bundle
+    from chorale.search.bundle.bundle import Bundle
 
     paths = given.runs.study(name)
     manifest, report = paths.bundle.manifest, paths.report_json
@@ -146,7 +146,7 @@ def export(given: StudyWords, name: str, to: Path | None) -> "Bundle":
     Raises:
         UserError: there is no such study, it is not finished, or parts of it are missing.
     """
-    from chorale.search.champion.pack import pack
+    from chorale.search.champion.pack.pack import pack
     from chorale.search.commands.ensemble import sweep_of
 
     sweep = sweep_of(given, name)
@@ -159,7 +159,7 @@ def collected(given: StudyWords, sweep: "SweepConfig") -> "Packed":
     Raises:
         UserError: as `export`.
     """
-    from chorale.search.champion.pack import collect
+    from chorale.search.champion.pack.pack import collect
     from chorale.search.commands.ensemble import report_of, truth_of_study
 
     report = report_of(sweep)

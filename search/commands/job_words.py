@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chorale.datasets.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from chorale.cluster.jobs import Job, Jobs
+    from chorale.cluster.jobs.jobs import Job, Jobs
 
 OPTIONS = """\
   --address URL     the cluster's job server; else $RAY_API_SERVER_ADDRESS, else
@@ -33,7 +33,7 @@ class JobWords:
         Raises:
             ClusterError: it does not answer, or is not to be used.
         """
-        from chorale.cluster.jobs import Jobs
+        from chorale.cluster.jobs.jobs import Jobs
 
         return Jobs(self.address, allow_no_token=ALLOW in self.flags)
 
@@ -99,7 +99,7 @@ def follow(jobs: "Jobs", name: str) -> int:
 
     from rich.console import Console
 
-    from chorale.search.follow import Follower
+    from chorale.search.console.follow import Follower
     from chorale.search.interrupts import INTERRUPTED
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)

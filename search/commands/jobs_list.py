@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> int:
     from rich.table import Table
 
     from chorale.search.commands.study_words import console
-    from chorale.search.progress import duration
+    from chorale.search.console.progress import duration
 
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("job", "study", "state", "exit code", "began (UTC)", "took"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chorale.search.commands.study_words import about, console, study_words
 
 if TYPE_CHECKING:
-    from chorale.search.leaderboard import Line
+    from chorale.search.report.leaderboard import Line
 
 HELP = """\
 usage: chorale leaderboard STUDY [--top N] [--csv FILE] [--runs FOLDER] [--store URL]
@@ -29,7 +29,7 @@ def run(words: Sequence[str]) -> int:
         print(HELP)
         return 0
     from chorale.datasets.atomic import write_text
-    from chorale.search.leaderboard import leaderboard, to_csv
+    from chorale.search.report.leaderboard import leaderboard, to_csv
 
     given = study_words(words, options=["top", "csv"])
     top = _number(given.options.get("top"))
@@ -72,7 +72,7 @@ def _show(lines: Sequence["Line"], objective: str, second: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from chorale.search.progress import COLOURS, WORDS
+    from chorale.search.console.progress import COLOURS, WORDS
 
     if not lines:
         console().print("No trial is over yet.")

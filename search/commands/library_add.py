@@ -52,8 +52,8 @@ def run(words: Sequence[str]) -> int:
     manifest = read_manifest(paths) if paths.manifest.is_file() else None
     bundle = bundle_of(options, manifest)
 
+    from chorale.search.bundle.predictor import Predictor
     from chorale.search.champion.library.adding import add
-    from chorale.search.champion.predictor import Predictor
     from chorale.search.commands.library_display import Display
 
     predictor = Predictor(bundle)

@@ -9,7 +9,7 @@ from chorale.datasets.errors import UserError
 from chorale.search.paths import LibraryPaths, Runs
 
 if TYPE_CHECKING:
-    from chorale.search.champion.bundle import Bundle
+    from chorale.search.bundle.bundle import Bundle
     from chorale.search.champion.library.files import Manifest
 
 
@@ -38,7 +38,7 @@ def bundle_of(options: Mapping[str, str], manifest: "Manifest | None") -> "Bundl
     Raises:
         UserError: there is none, or it is not whole.
     """
-    from chorale.search.champion.bundle import Bundle
+    from chorale.search.bundle.bundle import Bundle
 
     named = options.get("bundle")
     runs = runs_of(options)
@@ -46,7 +46,7 @@ def bundle_of(options: Mapping[str, str], manifest: "Manifest | None") -> "Bundl
         return _as_it_lay(manifest)
     if named is not None and not _is_champion(named, runs):
         return Bundle.open(absolute(named))
-    from chorale.search.champion.shelf import Shelf
+    from chorale.search.champion.registry.registry import Shelf
     from chorale.search.commands import export
     from chorale.search.commands.champion_words import known_champions
 
@@ -63,7 +63,7 @@ def bundle_of(options: Mapping[str, str], manifest: "Manifest | None") -> "Bundl
 
 
 def _as_it_lay(manifest: "Manifest") -> "Bundle":
-    from chorale.search.champion.bundle import Bundle
+    from chorale.search.bundle.bundle import Bundle
 
     try:
         bundle = Bundle.open(Path(manifest.place))

@@ -79,7 +79,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from chorale.search.progress import duration
+    from chorale.search.console.progress import duration
 
     if not found:
         console().print("There is no study yet; start one with: chorale sweep")

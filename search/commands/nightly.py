@@ -39,8 +39,8 @@ def run(words: Sequence[str]) -> int:
         print(HELP)
         return 0
     from chorale.datasets.errors import UserError
-    from chorale.search import yaml_file
     from chorale.search.commands.study_words import console
+    from chorale.search.config import yaml_file
     from chorale.search.nightly.config import load
     from chorale.search.nightly.lock import BusyError
 

@@ -13,8 +13,8 @@ from chorale.search.commands.study_words import StudyWords, split_words
 if TYPE_CHECKING:
     import numpy as np
 
-    from chorale.search.champion.bundle import Bundle
-    from chorale.search.champion.predictor import Predictor, Segment
+    from chorale.search.bundle.bundle import Bundle
+    from chorale.search.bundle.predictor import Predictor, Segment
     from chorale.search.commands.predict_lines import Writer
 
 HELP = """\
@@ -62,7 +62,7 @@ def run(words: Sequence[str]) -> int:
     files = list(files_of(places))
     bundle = _bundle(options)
 
-    from chorale.search.champion.predictor import Predictor
+    from chorale.search.bundle.predictor import Predictor
     from chorale.search.commands.predict_lines import WRITERS
 
     predictor = Predictor(bundle)
@@ -148,7 +148,7 @@ def files_of(places: Sequence[str]) -> Iterator[str]:
 
 def _bundle(options: Mapping[str, str]) -> "Bundle":
     from chorale.datasets.errors import UserError
-    from chorale.search.champion.bundle import Bundle
+    from chorale.search.bundle.bundle import Bundle
 
     named = [name for name in ("bundle", "study", "champion") if name in options]
     if len(named) != 1:
@@ -162,7 +162,7 @@ def _bundle(options: Mapping[str, str]) -> "Bundle":
 
     if named == ["study"]:
         return export.packed(StudyWords(options["study"], dict(options), ()), options["study"])
-    from chorale.search.champion.shelf import Shelf
+    from chorale.search.champion.registry.registry import Shelf
 
     name = options["champion"]
     return export.current(Shelf(StudyWords(None, dict(options), ()).runs.champion(name)), name)

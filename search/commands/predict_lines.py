@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from chorale.datasets.audio import AudioError
-from chorale.search.champion.predictor import Guess, Segment
+from chorale.search.bundle.answer import guess_json
+from chorale.search.bundle.predictor import Guess, Segment
 
 NONE_OF_THESE = "may be none of these"
 
@@ -116,18 +117,3 @@ class Csv:
 
 WRITERS: Mapping[str, Callable[..., Writer]] = {"text": Lines, "json": Json, "csv": Csv}
 """Kind -> its writer, made with the labels and how many classes to name."""
-
-
-def guess_json(guess: Guess, labels: Sequence[str], *, top: int) -> dict[str, Any]:
-    """A guess as JSON can hold it."""
-    order = guess.proba.argsort()[::-1]
-    return {
-        "label": labels[guess.best],
-        "top": [
-            {"label": labels[i], "proba": round(float(guess.proba[i]), 6)} for i in order[:top]
-        ],
-        "proba": {labels[i]: round(float(guess.proba[i]), 6) for i in range(len(labels))},
-        "set": [labels[i] for i in order if guess.inside[i]],
-        "disagreement": round(guess.disagreement, 6),
-        "none_of_these": guess.strange,
-    }

@@ -10,10 +10,10 @@ from chorale.search.commands.library_words import absolute, bundle_of, library_p
 from chorale.search.commands.study_words import split_words
 
 if TYPE_CHECKING:
+    from chorale.search.bundle.predictor import Predictor
     from chorale.search.champion.library.history import Play
     from chorale.search.champion.library.library import Library
     from chorale.search.champion.library.taste import Taste
-    from chorale.search.champion.predictor import Predictor
 
 HELP = """\
 usage: chorale recommend (--like FILE ... | --history CSV) [--length N] [--variety V]
@@ -121,7 +121,7 @@ class _Once:
             UserError: the bundle is gone, or another one heard the library.
         """
         if self._loaded is None:
-            from chorale.search.champion.predictor import Predictor
+            from chorale.search.bundle.predictor import Predictor
 
             bundle = bundle_of(self._options, self._library.manifest)
             self._library.require(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from chorale.search.commands.study_words import about, console, study_words
 
 if TYPE_CHECKING:
-    from chorale.search.gather.data import Gathered
     from chorale.search.paths import StudyPaths
+    from chorale.search.report.data.data import Gathered
 
 HELP = """\
 usage: chorale report STUDY [--open] [--runs FOLDER] [--store URL]
@@ -33,7 +33,7 @@ def run(words: Sequence[str]) -> int:
     ledger = given.open()
     try:
         info = ledger.study(name)  # an unknown study is refused before anything heavy is imported
-        from chorale.search.report import first_sentence, renew
+        from chorale.search.report.report import first_sentence, renew
 
         paths = given.runs.study(name)
         told = renew(ledger, info, about(info, paths), paths)

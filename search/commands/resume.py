@@ -33,9 +33,9 @@ def run(words: Sequence[str]) -> int:
 
     import shlex
 
-    from chorale.search import yaml_file
     from chorale.search.commands.sweep import carry_out
-    from chorale.search.resolve import resolve_file
+    from chorale.search.config import yaml_file
+    from chorale.search.config.resolve import resolve_file
 
     overrides = yaml_file.overrides([f"--{key}={given.options[key]}" for key in dotted])
     overrides |= {"name": name, "runs": given.runs_given}

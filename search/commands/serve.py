@@ -81,8 +81,8 @@ def _serve_there(
     flags: Sequence[str],
 ) -> int:
     """Replicas on a cluster, until Ctrl-C or SIGTERM."""
-    from chorale.cluster.serve import serve_on
-    from chorale.search.champion.bundle import Bundle
+    from chorale.cluster.serving.serve import serve_on
+    from chorale.search.bundle.bundle import Bundle
 
     Bundle.open(factory.bundle)  # what is wrong with it is better told before anything starts
     with _listen(host, port) as probe:
@@ -145,7 +145,7 @@ def refuse_open(host: str, token: str | None, *, allowed: bool) -> None:
     Raises:
         UserError: it would.
     """
-    from chorale.cluster.addresses import is_loopback
+    from chorale.cluster.connection.addresses import is_loopback
 
     if token or allowed or is_loopback(host):
         return

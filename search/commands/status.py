@@ -101,7 +101,7 @@ def _show(one: Mapping[str, Any]) -> None:
 
 
 def _who(one: Mapping[str, Any]) -> str:
-    from chorale.search.progress import duration
+    from chorale.search.console.progress import duration
 
     if one["died"]:
         return f" ({one['holder']} ended without a word)"
@@ -114,7 +114,7 @@ def _who(one: Mapping[str, Any]) -> str:
 
 
 def _lines(one: Mapping[str, Any]) -> dict[str, str]:
-    from chorale.search.progress import WORDS, duration
+    from chorale.search.console.progress import WORDS, duration
 
     ended, budget, best = one["trials"], dict(one["budget"]), one["best"]
     n, limit = sum(ended.values()), budget.pop("trials", None)

@@ -38,7 +38,8 @@ class StudyWords:
         Raises:
             UserError: the bucket cannot be read.
         """
-        from chorale.search.bucket import Bucket, folder_of, is_bucket
+        from chorale.search.paths import folder_of, is_bucket
+        from chorale.search.sweep.bucket import Bucket
 
         if is_bucket(self.runs_given):
             Bucket(self.runs_given).fetch(self.study)
@@ -116,7 +117,7 @@ def about(info: "StudyInfo", paths: StudyPaths) -> Mapping[str, Any]:
     """What a study's sweep said of itself; an older ledger has it in the sweep's file alone."""
     if info.about or not paths.sweep_yaml.is_file():
         return info.about
-    from chorale.search.yaml_file import read_yaml
+    from chorale.search.config.yaml_file import read_yaml
 
     try:
         sweep = read_yaml(paths.sweep_yaml)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chorale.search.commands.job_words import ALLOW, OPTIONS, JobWords, again, follow, job_words
 
 if TYPE_CHECKING:
-    from chorale.search.resolve import Resolved
+    from chorale.search.config.resolve import Resolved
 
 HELP = f"""\
 usage: chorale submit SWEEP.yaml [--address URL] [--follow] [--allow-no-token] [--key value ...]
@@ -35,8 +35,8 @@ def run(words: Sequence[str]) -> int:
         print(HELP)
         return 0
     from chorale.datasets.errors import UserError
-    from chorale.search import yaml_file
-    from chorale.search.resolve import resolve_file
+    from chorale.search.config import yaml_file
+    from chorale.search.config.resolve import resolve_file
 
     given = job_words(words, flags=["follow"], keys=True)
     if given.name is None:
@@ -59,9 +59,9 @@ def send(resolved: "Resolved", given: JobWords, *, file: str, wait: bool) -> int
     Raises:
         ClusterError: the cluster does not take it, or a job of this study runs already.
     """
-    from chorale.cluster.addresses import is_remote
-    from chorale.cluster.parcel import MIB, pack
-    from chorale.search import yaml_file
+    from chorale.cluster.connection.addresses import is_remote
+    from chorale.cluster.jobs.job_folder import MIB, pack
+    from chorale.search.config import yaml_file
 
     path = yaml_file.find(file)
     shipped = path.parent == yaml_file.SHIPPED

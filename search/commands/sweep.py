@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chorale.search.commands.study_words import console
 
 if TYPE_CHECKING:
-    from chorale.search.resolve import Resolved
+    from chorale.search.config.resolve import Resolved
 
 DEFAULT = "demo"
 FLAGS = ("--resume", "--continue", "--take-over")
@@ -20,10 +20,10 @@ def run(words: Sequence[str]) -> int:
 
         print(sweep_help())
         return 0
-    from chorale.cluster.addresses import is_remote
+    from chorale.cluster.connection.addresses import is_remote
     from chorale.cluster.environment import in_job
-    from chorale.search import yaml_file
-    from chorale.search.resolve import resolve_file
+    from chorale.search.config import yaml_file
+    from chorale.search.config.resolve import resolve_file
 
     rest = [word for word in words if word not in FLAGS]
     file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT
@@ -60,7 +60,7 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
     from chorale.search import interrupts
-    from chorale.search.sweep import run_sweep
+    from chorale.search.sweep.run import run_sweep
 
     shown = console()
     try:
@@ -70,7 +70,7 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
             raise
         shown.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
         raise
-    from chorale.search import report
+    from chorale.search.report import report
 
     report.show(found, shown, folder=str(resolved.sweep.paths.root))
     return 0

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from chorale.datasets import catalog, plugins
 from chorale.datasets import features as feature_files
 from chorale.lightning_models import architectures as architecture_files
-from chorale.search import yaml_file
-from chorale.search.config import SweepConfig
+from chorale.search.config import yaml_file
+from chorale.search.config.schema import SweepConfig
 
 HEAD = """\
 usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 from chorale.datasets import catalog, plugins
 from chorale.datasets.config import read
 from chorale.datasets.errors import UserError
-from chorale.search import yaml_file
-from chorale.search.config import SweepConfig, load
+from chorale.search.config import yaml_file
+from chorale.search.config.schema import SweepConfig, load
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """A small network over the embeddings and probabilities of different networks.
 
-One of the ensembles that `search.combine` fits on out-of-fold rows. It corrects the members' mean,
-and how far its corrections are believed is chosen on groups that it was not fitted on; where they
-are worth nothing, it is the soft vote of all. Embeddings are read as likenesses to the classes,
-since those of two networks, or of two fold models, lie in spaces of their own (`search.anchors`).
-Where a track has no embeddings, its probabilities alone are read.
+One of the ensembles that `search.evaluation.members` fits on out-of-fold rows. It corrects the
+members' mean, and how far its corrections are believed is chosen on groups that it was not fitted
+on; where they are worth nothing, it is the soft vote of all. Embeddings are read as likenesses to
+the classes, since those of two networks, or of two fold models, lie in spaces of their own
+(`search.combining.prototypes`). Where a track has no embeddings, its probabilities alone are read.
 
 Source: late fusion of a picture's and a sequence's network, as in the report "Deep Learning major
 project" and in Snoek, Worring and Smeulders 2005, "Early versus Late Fusion in Semantic Video
@@ -17,22 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.seeds import Purpose, seed_of
-from chorale.search.anchors import fit_anchors, likeness, own_likeness
-from chorale.search.base import (
-    Floats,
-    Groups,
-    Labels,
-    Model,
-    Said,
-    best_members,
-    check_proba,
-    check_rows,
-    log_proba,
-    other_members,
-)
-from chorale.search.cross_fit import cut, held_out
-from chorale.search.residual_mlp import NAMES, Layers, correction, train
-from chorale.search.softmax import log_softmax, softmax
+from chorale.search.combining.base import Model, Said, best_members, log_proba, other_members
+from chorale.search.combining.fusion_net import NAMES, Layers, correction, train
+from chorale.search.combining.prototypes import fit_anchors, likeness, own_likeness
+from chorale.search.statistics.arrays import Floats, Groups, Labels, check_proba, check_rows
+from chorale.search.statistics.group_cuts import cut, held_out
+from chorale.search.statistics.softmax import log_softmax, softmax
 
 MAX_MEMBERS = 16
 """More members, beyond the best by log loss, are left out: inputs cost rows."""
@@ -46,7 +36,7 @@ BELIEFS = (0.0, 0.25, 0.5, 1.0)
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
-    """The networks, the anchors, and how far to believe them. See `search.base.Ensemble`."""
+    """The networks, the class prototypes, and their weight. See `search.combining.base`."""
     check_rows(said.proba, labels, groups, n_dims=3)
     used = best_members(said.proba, labels, MAX_MEMBERS)
     mine = said.members(used)
@@ -75,7 +65,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
 
 
 def predict(model: Model, said: Said) -> Floats:
-    """The members' mean with the corrections. See `search.base.Ensemble`."""
+    """The members' mean with the corrections. See `search.combining.base.Ensemble`."""
     check_proba(said.proba, n_dims=3)
     if said.proba.shape[::2] != (len(model.weights), int(model.arrays["n_classes"][0])):
         raise other_members(len(model.weights), said)

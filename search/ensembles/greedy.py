@@ -1,6 +1,6 @@
 """Members chosen one by one, again and again, each time the one that helps the mean most.
 
-One of the ensembles that `search.combine` fits on out-of-fold rows.
+One of the ensembles that `search.evaluation.members` fits on out-of-fold rows.
 
 Source: Caruana et al. 2004, "Ensemble Selection from Libraries of Models",
 doi:10.1145/1015330.1015432: with replacement, begun with the best, bagged. Bags are drawn of groups
@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.seeds import Purpose, generator
-from chorale.search.base import (
-    Floats,
-    Groups,
-    Labels,
-    Model,
-    Said,
-    best_members,
-    check_rows,
-    weighted_mean,
-)
+from chorale.search.combining.base import Model, Said, best_members, weighted_mean
+from chorale.search.statistics.arrays import Floats, Groups, Labels, check_rows
 
 N_BAGS = 10
 N_STEPS = 25
@@ -36,7 +28,7 @@ SMALLEST = 1e-6
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
-    """How often each member was chosen, over all bags, as shares. See `search.base.Ensemble`."""
+    """How often each member was chosen, over all bags, as shares. See `search.combining.base`."""
     check_rows(said.proba, labels, groups, n_dims=3)
     # ties go by this order, and so not by that in which the members came
     order = best_members(said.proba, labels, len(said.proba))
@@ -57,7 +49,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
 
 
 def predict(model: Model, said: Said) -> Floats:
-    """The weighted mean of the chosen. See `search.base.Ensemble`."""
+    """The weighted mean of the chosen. See `search.combining.base.Ensemble`."""
     return weighted_mean(model.weights, said.proba)
 
 

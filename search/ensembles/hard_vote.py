@@ -1,7 +1,7 @@
 """The class that most members name, each having one voice: for comparison with the soft vote.
 
-One of the ensembles that `search.combine` fits on out-of-fold rows. It throws away how sure a
-member is, so it is no candidate where the sweep chooses by itself.
+One of the ensembles that `search.evaluation.members` fits on out-of-fold rows. It throws away how
+sure a member is, so it is no candidate where the sweep chooses by itself.
 
 Source: Hansen and Salamon 1990, "Neural Network Ensembles", doi:10.1109/34.58871.
 """
@@ -9,24 +9,15 @@ Source: Hansen and Salamon 1990, "Neural Network Ensembles", doi:10.1109/34.5887
 import numpy as np
 
 from chorale.lightning_models.metrics import accuracy, log_loss
-from chorale.search.base import (
-    Floats,
-    Groups,
-    Labels,
-    Model,
-    Proba,
-    Said,
-    check_proba,
-    check_rows,
-    weighted_mean,
-)
+from chorale.search.combining.base import Model, Said, weighted_mean
+from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_proba, check_rows
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001
     """One voice to each of the top k members.
 
     They are ranked, and k is chosen, by accuracy and then log loss; equal k go to the larger.
-    `groups` and `seed` are not needed. See `search.base.Ensemble`.
+    `groups` and `seed` are not needed. See `search.combining.base.Ensemble`.
     """
     proba = said.proba
     check_rows(proba, labels, groups, n_dims=3)
@@ -48,7 +39,7 @@ def predict(model: Model, said: Said) -> Floats:
     """The share of the votes, the members' mean counting as one vote more.
 
     So a tie goes to the class that the members find more probable, and no class gets exactly 0.
-    See `search.base.Ensemble`.
+    See `search.combining.base.Ensemble`.
     """
     mean = weighted_mean(model.weights, said.proba)
     check_proba(said.proba, n_dims=3)

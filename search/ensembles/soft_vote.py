@@ -1,7 +1,7 @@
 """The mean of the best members' probabilities, each counting the same.
 
-One of the ensembles that `search.combine` fits on out-of-fold rows, and the one that every more
-learned ensemble has to beat: it has one number to fit, so it hardly overfits.
+One of the ensembles that `search.evaluation.members` fits on out-of-fold rows, and the one that
+every more learned ensemble has to beat: it has one number to fit, so it hardly overfits.
 
 Source: Kittler et al. 1998, "On Combining Classifiers" (the sum rule), doi:10.1109/34.667881.
 """
@@ -9,16 +9,8 @@ Source: Kittler et al. 1998, "On Combining Classifiers" (the sum rule), doi:10.1
 import numpy as np
 
 from chorale.lightning_models.metrics import accuracy, log_loss
-from chorale.search.base import (
-    Floats,
-    Groups,
-    Labels,
-    Model,
-    Proba,
-    Said,
-    check_rows,
-    weighted_mean,
-)
+from chorale.search.combining.base import Model, Said, weighted_mean
+from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_rows
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001
@@ -27,7 +19,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa
     Members are ranked by out-of-fold accuracy, then log loss; k is the one whose mean has the
     highest out-of-fold accuracy, then the lowest log loss. Equal k go to the larger: an average of
     more members varies less on new tracks, and nothing speaks against it. `groups` and `seed` are
-    not needed. See `search.base.Ensemble`.
+    not needed. See `search.combining.base.Ensemble`.
     """
     proba = said.proba
     check_rows(proba, labels, groups, n_dims=3)
@@ -46,7 +38,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa
 
 
 def predict(model: Model, said: Said) -> Floats:
-    """The mean of the chosen members. See `search.base.Ensemble`."""
+    """The mean of the chosen members. See `search.combining.base.Ensemble`."""
     return weighted_mean(model.weights, said.proba)
 
 

@@ -1,7 +1,8 @@
 """A logistic model on the members' log-probabilities, drawn to their plain mean.
 
-One of the ensembles that `search.combine` fits on out-of-fold rows. It has a slope for each member
-and class, so it can overfit: `search.selection` takes it only where it does not.
+One of the ensembles that `search.evaluation.members` fits on out-of-fold rows. It has a slope for
+each member and class, so it can overfit: `search.statistics.selection` takes it only where it does
+not.
 
 Source: Wolpert 1992, "Stacked Generalization", doi:10.1016/S0893-6080(05)80023-1; on class
 probabilities as in Ting and Witten 1999, "Issues in Stacked Generalization",
@@ -10,20 +11,10 @@ doi:10.1613/jair.594; the conditional logit of McFadden 1974.
 
 import numpy as np
 
-from chorale.search.base import (
-    Floats,
-    Groups,
-    Labels,
-    Model,
-    Said,
-    best_members,
-    check_proba,
-    check_rows,
-    log_proba,
-    other_members,
-)
-from chorale.search.cross_fit import cut, held_out
-from chorale.search.softmax import log_softmax, softmax
+from chorale.search.combining.base import Model, Said, best_members, log_proba, other_members
+from chorale.search.statistics.arrays import Floats, Groups, Labels, check_proba, check_rows
+from chorale.search.statistics.group_cuts import cut, held_out
+from chorale.search.statistics.softmax import log_softmax, softmax
 
 STRENGTHS = (1.0, 0.1, 0.01)
 """Of the squares of what is learnt, beside the mean loss of a row; strongest first."""
@@ -34,7 +25,7 @@ MAX_MEMBERS = 16
 
 
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
-    """Slopes and intercepts at the strength that does best by group. See `search.base.Ensemble`.
+    """Slopes and intercepts at the strength that does best by group. See `search.combining.base`.
 
     The score of a class is the sum over members of (shared + own slope of member and class) times
     its log-probability, plus the class's intercept. Without anything learnt, the shared slopes are
@@ -65,7 +56,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
 
 
 def predict(model: Model, said: Said) -> Floats:
-    """The softmax of the scores. See `search.base.Ensemble`."""
+    """The softmax of the scores. See `search.combining.base.Ensemble`."""
     check_proba(said.proba, n_dims=3)
     slopes = model.arrays["slopes"]
     if slopes.shape != (said.proba.shape[0], said.proba.shape[2]):

@@ -1,6 +1,6 @@
 """The weighted mean of all members: the weights that make the truth most likely, drawn to uniform.
 
-One of the ensembles that `search.combine` fits on out-of-fold rows.
+One of the ensembles that `search.evaluation.members` fits on out-of-fold rows.
 
 Source: the mixture weights of Dempster, Laird and Rubin 1977, "Maximum Likelihood from Incomplete
 Data via the EM Algorithm", doi:10.1111/j.2517-6161.1977.tb01600.x, with a Dirichlet prior; for
@@ -10,17 +10,9 @@ Classification", doi:10.1080/01621459.1996.10476733.
 
 import numpy as np
 
-from chorale.search.base import (
-    Floats,
-    Groups,
-    Labels,
-    Model,
-    Said,
-    Weights,
-    check_rows,
-    weighted_mean,
-)
-from chorale.search.cross_fit import cut, held_out
+from chorale.search.combining.base import Model, Said, weighted_mean
+from chorale.search.statistics.arrays import Floats, Groups, Labels, Weights, check_rows
+from chorale.search.statistics.group_cuts import cut, held_out
 
 SHRINKAGES = (3.0, 1.0, 0.3, 0.1)
 """How much the draw to uniform weights counts, as a multiple of all rows; strongest first."""
@@ -37,7 +29,7 @@ SMALLEST = 1e-6
 def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
     """Weights on the simplex with the lowest log loss, and the shrinkage that does best by group.
 
-    See `search.base.Ensemble`.
+    See `search.combining.base.Ensemble`.
     """
     check_rows(said.proba, labels, groups, n_dims=3)
     named = said.proba[:, np.arange(len(labels)), labels].T  # (n_tracks, n_members)
@@ -58,7 +50,7 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
 
 
 def predict(model: Model, said: Said) -> Floats:
-    """The weighted mean of all members. See `search.base.Ensemble`."""
+    """The weighted mean of all members. See `search.combining.base.Ensemble`."""
     return weighted_mean(model.weights, said.proba)
 
 

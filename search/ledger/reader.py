@@ -1,6 +1,6 @@
 """What can be read of a ledger, by anybody and at any time, without Optuna and without a lock.
 
-`search.store.Ledger` adds what only the process that holds a study may do.
+`search.ledger.ledger.Ledger` adds what only the process that holds a study may do.
 """
 
 import json
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chorale.datasets.errors import unknown
 from chorale.search.ledger import optuna_rows, tables
 from chorale.search.ledger.database import Database, LedgerError
-from chorale.search.ledger.holder import Holder
+from chorale.search.ledger.owner import Holder
 
 SEARCH = "search"
 
@@ -117,7 +117,7 @@ class LedgerReader:
         Raises:
             UserError: another process holds the study.
         """
-        from chorale.search.ledger.hold import refuse_held  # which needs this file
+        from chorale.search.ledger.lease import refuse_held  # which needs this file
 
         row = self._study(study)
         if row is not None:

@@ -17,14 +17,13 @@ from pydantic import Field
 from chorale.cluster.versions import install_extra
 from chorale.datasets.config import check, config, listed
 from chorale.datasets.errors import UserError
-from chorale.search import yaml_file
-from chorale.search.bucket import is_bucket
-from chorale.search.champion.gate import Gate
-from chorale.search.config import SweepConfig
+from chorale.search.champion.registry.gate import Gate
+from chorale.search.config import yaml_file
+from chorale.search.config.resolve import Resolved, resolve
+from chorale.search.config.schema import SweepConfig
+from chorale.search.config.yaml_file import merge
 from chorale.search.nightly.calendar import Schedule
-from chorale.search.paths import NightlyPaths, Runs
-from chorale.search.resolve import Resolved, resolve
-from chorale.search.yaml_file import merge
+from chorale.search.paths import NightlyPaths, Runs, is_bucket
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_TRIALS = 1_000

@@ -1,6 +1,7 @@
 """What a night learns from earlier ones: points to try first, and finalists that may join in.
 
-The champion's own settings are tried before all others, as a sentinel (`search.nightly.sentinel`).
+The champion's own settings are tried before all others, as a sentinel
+(`search.nightly.drift_check`).
 """
 
 import shutil
@@ -11,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from chorale.datasets.errors import UserError
-from chorale.search import finalists, warm_start
-from chorale.search.combine import Member, read_member
-from chorale.search.finalists import Job
+from chorale.search.config.resolve import Resolved
+from chorale.search.data.prepare import Prepared, fingerprint
+from chorale.search.evaluation.members import Member, read_member
+from chorale.search.ledger import stages
+from chorale.search.ledger.ledger import Ledger
+from chorale.search.ledger.stages import SEARCH, Job
 from chorale.search.paths import Runs, StudyPaths
-from chorale.search.prepare import Prepared, fingerprint
-from chorale.search.resolve import Resolved
-from chorale.search.stage import earlier_study
-from chorale.search.store import Ledger
-from chorale.search.study import STAGE
-from chorale.search.warm_start import Earlier, WarmStart
+from chorale.search.study import warm_start
+from chorale.search.study.warm_start import Earlier, WarmStart
+from chorale.search.sweep.stage import earlier_study
 
 EACH = 10_000
 """A member of the n-th night that is not tonight's is numbered n times this, plus its number."""
@@ -139,8 +140,8 @@ def _members(
 ) -> tuple[list[Member], list[str]]:
     """Its finalists under numbers of their own, and a line for each that cannot join, with why."""
     split, seeds = prepared.split, resolved.sweep.finalists.seeds
-    rows = ledger.rows(name, STAGE)
-    done = {k for k, row in ledger.rows(name, finalists.STAGE).items() if row.state == "COMPLETE"}
+    rows = ledger.rows(name, SEARCH)
+    done = {k for k, row in ledger.rows(name, stages.FINALISTS).items() if row.state == "COMPLETE"}
     numbers = sorted({int(key.split("/")[0]) for key in done})
     found, lost = [], []
     for number in numbers:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from chorale.datasets.held import HeldError, held
+from chorale.datasets.lock_file import HeldError, held
 from chorale.search.nightly.records import now_utc
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError, shown
-from chorale.datasets.grouping import UNGROUPED
-from chorale.datasets.split import Split
+from chorale.datasets.splitting.grouping import UNGROUPED
+from chorale.datasets.splitting.split import Split
 from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Facts, Snapshot
 
 

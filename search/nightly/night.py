@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from chorale.cluster.base import ClusterError
 from chorale.datasets.errors import UserError
+from chorale.search.console.progress import Progress
 from chorale.search.nightly.calendar import ONE_DAY, due
 from chorale.search.nightly.changes import DataRefusedError
 from chorale.search.nightly.config import Nightly
@@ -17,7 +18,6 @@ from chorale.search.nightly.notify import notify
 from chorale.search.nightly.pages import write_pages
 from chorale.search.nightly.records import OVER, Night, Records
 from chorale.search.nightly.steps import Steps
-from chorale.search.progress import Progress
 
 
 def run_night(

@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from chorale.cluster.versions import NAME, version_of
 from chorale.datasets.atomic import write_text
-from chorale.search.champion.shelf import Shelf
-from chorale.search.charts.forest import Estimate, forest
-from chorale.search.charts.svg import clean
-from chorale.search.charts.trend import trend
-from chorale.search.nightly import words
+from chorale.search.champion.registry.registry import Shelf
+from chorale.search.nightly import sentences
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night, Records
-from chorale.search.page.page import TEMPLATES as SHARED
+from chorale.search.report.charts.forest import Estimate, forest
+from chorale.search.report.charts.svg import clean
+from chorale.search.report.charts.trend import trend
+from chorale.search.report.page.page import TEMPLATES as SHARED
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "difference", "tracks",
@@ -35,7 +35,7 @@ def write_pages(nightly: Nightly, records: Records, night: Night) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(words.row(one, "") for one in every)
+    writer.writerows(sentences.row(one, "") for one in every)
     write_text(nightly.paths.trend_csv, text.getvalue())
 
 
@@ -58,12 +58,12 @@ def _of_night(nightly: Nightly, night: Night) -> dict[str, Any]:
         "title": f"Night of {night.date}",
         "kicker": f"Chorale · nightly · {nightly.name}",
         "dateline": f"{night.word.lower()}, ended {night.ended_utc}",
-        "lede": words.lede(night),
-        "notes": words.notes(night),
-        "tiles": words.tiles(night),
+        "lede": sentences.lede(night),
+        "notes": sentences.notes(night),
+        "tiles": sentences.tiles(night),
         "drawing": _duel(night),
         "n_test": figures["candidate"]["n"] if "candidate" in figures else 0,
-        "sections": words.sections(night),
+        "sections": sentences.sections(night),
         "commands": commands,
         "links": links,
     }
@@ -84,16 +84,16 @@ def _duel(night: Night) -> Markup | None:
 
 def _of_all(nightly: Nightly, every: list[Night]) -> dict[str, Any]:
     schedule, last = nightly.ballot.schedule, every[-1]
-    rows = [words.row(one, _link(nightly, one)) for one in reversed(every)]
+    rows = [sentences.row(one, _link(nightly, one)) for one in reversed(every)]
     reigns = Shelf(nightly.runs.champion(nightly.champion)).history()
     return {
         "title": nightly.name,
         "kicker": "Chorale · nightly · trend",
         "dateline": f"every night from {schedule.at} to {schedule.until}, {schedule.zone}",
-        "lede": f"{last.date}: {words.lede(last)}",
-        "notes": words.notes(last),
-        "tiles": words.trend_tiles(every),
-        "drawing": trend([words.mark(one) for one in every]),
+        "lede": f"{last.date}: {sentences.lede(last)}",
+        "notes": sentences.notes(last),
+        "tiles": sentences.trend_tiles(every),
+        "drawing": trend([sentences.mark(one) for one in every]),
         "rows": rows,
         "reigns": list(reversed(reigns)),
     }

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chorale.search import feature_stores
-from chorale.search.champion.shelf import Shelf
+from chorale.search.champion.registry.registry import Shelf
+from chorale.search.data import feature_stores
 from chorale.search.ledger.reader import LedgerReader, Row
+from chorale.search.ledger.stages import SEARCH
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night, Records
 from chorale.search.paths import StudyPaths
-from chorale.search.study import STAGE
 
 GB = 1e9
 
@@ -49,7 +49,7 @@ def clean_up(nightly: Nightly, records: Records, night: Night, shelf: Shelf) -> 
     study = nightly.runs.study(night.study)
     ledger = LedgerReader(nightly.sweep.ledger_url)
     try:
-        rows = ledger.rows(night.study, STAGE)
+        rows = ledger.rows(night.study, SEARCH)
         features = feature_stores.prune(nightly.runs, ledger)
     finally:
         ledger.close()

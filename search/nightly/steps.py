@@ -12,28 +12,28 @@ from typing import Any
 from rich.markup import escape
 
 from chorale.datasets.errors import UserError
-from chorale.search.champion.bundle import Bundle
-from chorale.search.champion.pack import collect, pack
-from chorale.search.champion.shelf import Shelf
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.champion.pack.pack import collect, pack
+from chorale.search.champion.registry.registry import Shelf
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import fingerprint
+from chorale.search.evaluation.member_names import counted, parted
+from chorale.search.ledger.ground_truth import read_truth
+from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import LedgerReader
-from chorale.search.member_words import counted, parted
-from chorale.search.nightly import locked, sentinel
+from chorale.search.ledger.stages import SEARCH
+from chorale.search.nightly import drift_check, locked
 from chorale.search.nightly.calendar import ONE_DAY, Schedule, due
 from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Snapshot
+from chorale.search.nightly.comparison import Contest, contest, looks_allowed
 from chorale.search.nightly.config import Nightly
-from chorale.search.nightly.contest import Contest, contest, looks_allowed
 from chorale.search.nightly.earlier import Origin, Teachers, allies, origin_of, points
 from chorale.search.nightly.records import Night, Records
 from chorale.search.nightly.retention import clean_up
 from chorale.search.nightly.tracks import Tonight, look_at_data
 from chorale.search.paths import Runs
-from chorale.search.prepare import fingerprint
-from chorale.search.progress import Progress
-from chorale.search.stage import Lessons
-from chorale.search.store import Ledger
-from chorale.search.study import STAGE
-from chorale.search.sweep import run_sweep
-from chorale.search.truth import read_truth
+from chorale.search.sweep.run import run_sweep
+from chorale.search.sweep.stage import Lessons
 
 
 def minutes_left(schedule: Schedule, night: date, now: datetime) -> float:
@@ -192,16 +192,16 @@ class Steps:
         study: str,
         champion: Bundle | None,
         snapshot: Snapshot,
-    ) -> sentinel.Sentinel:
+    ) -> drift_check.Sentinel:
         origin = teachers.sentinel
         before = None
         if origin is not None:
             paths = self.runs.study(origin.study)
-            before = sentinel.Night(origin.study, paths, self._snapshot_of(origin.study))
-        seen = sentinel.compare(
+            before = drift_check.Night(origin.study, paths, self._snapshot_of(origin.study))
+        seen = drift_check.compare(
             origin,
             before,
-            sentinel.Night(study, self.runs.study(study), snapshot),
+            drift_check.Night(study, self.runs.study(study), snapshot),
             ledger=ledger,
             confidence=self.nightly.ballot.changes.confidence,
             seed=self.nightly.sweep.search.seed,
@@ -231,7 +231,7 @@ class Steps:
         for member in parted(found["ensemble"]["members"])[0]:
             origin = origin_of(int(member), sweep.name, teachers.nights)
             if origin is not None:
-                row = ledger.rows(origin.study, STAGE).get(str(origin.member))
+                row = ledger.rows(origin.study, SEARCH).get(str(origin.member))
                 kinds[int(member)] = "" if row is None else str(row.facts.get("architecture", ""))
         packed = collect(sweep, truth, found, kinds)
         bundle = pack(packed, self.records.night(record.date).bundle.root)
@@ -285,7 +285,7 @@ def _free_name(ledger: Ledger, nightly: Nightly, night: date, tonight: Tonight) 
 
 
 def _figures(
-    found: dict[str, Any], made: Contest, tonight: Tonight, seen: sentinel.Sentinel, t: Teachers
+    found: dict[str, Any], made: Contest, tonight: Tonight, seen: drift_check.Sentinel, t: Teachers
 ) -> dict[str, Any]:
     """What the pages tell of a night, JSON-ready."""
     decision = made.decision

@@ -10,15 +10,15 @@ from chorale.cluster import machine
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import plain
 from chorale.datasets.errors import UserError
+from chorale.search.config.resolve import Resolved
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import Prepared, prepare
+from chorale.search.data.tracks import read_tracks
 from chorale.search.nightly import changes, locked
 from chorale.search.nightly.changes import DataRefusedError, Difference, Snapshot
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.locked import Locked
 from chorale.search.nightly.records import Records
-from chorale.search.prepare import Prepared, prepare
-from chorale.search.progress import Progress
-from chorale.search.resolve import Resolved
-from chorale.search.tracks import read_tracks
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def chunks(address: str | None) -> Iterator[ChunkMap]:
     if address == "none":
         yield map
         return
-    from chorale.cluster.maps import process_map
+    from chorale.cluster.transfer.maps import process_map
 
     with process_map(machine.n_cpus()) as run:
         yield run

@@ -45,10 +45,11 @@ def measure(name: str, *, epochs: int) -> dict[str, Any]:
 
     from chorale.datasets import plugins
     from chorale.datasets.config import read
-    from chorale.lightning_models import architectures, speed
-    from chorale.lightning_models.datamodule import FoldData, MemoryFrames, Tracks
-    from chorale.lightning_models.fit import predict, train
+    from chorale.lightning_models import architectures
+    from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, Tracks
     from chorale.lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.training import speed
+    from chorale.lightning_models.training.fit import predict, train
 
     speed.prepare()
     on_gpu = torch.cuda.is_available()

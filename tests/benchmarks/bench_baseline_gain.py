@@ -1,4 +1,4 @@
-"""What more rows bring to a baseline, and what `search.averaging` tells of it without a label.
+"""What more rows bring to a baseline, and how `fold_averaging` estimates it without a label.
 
     python tests/benchmarks/bench_baseline_gain.py --runs FOLDER [--splits 2]
 
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from chorale.datasets.draw import draw_folds, draw_test
-from chorale.datasets.feature_store import FeatureStore
-from chorale.datasets.split import Split
+from chorale.datasets.splitting.group_split import draw_folds, draw_test
+from chorale.datasets.splitting.split import Split
+from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.metrics import accuracy
-from chorale.search.averaging import of_folds
-from chorale.search.baselines import run_baselines
-from chorale.search.calibration import temperature
+from chorale.search.baselines.baselines import run_baselines
+from chorale.search.ledger.ground_truth import read_truth
 from chorale.search.paths import StudyPaths
-from chorale.search.truth import read_truth
+from chorale.search.statistics.calibration import temperature
+from chorale.search.statistics.fold_averaging import of_folds
 
 N_FOLDS, TEST_SHARE, FIRST_SEED = 3, 0.25, 100
 

@@ -18,13 +18,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from chorale.cluster.maps import process_map
-from chorale.datasets.feature_store import FeatureStore
-from chorale.datasets.split import Split
-from chorale.search.baselines import Baselines, choose_features, run_baselines
-from chorale.search.prepare import prepare
-from chorale.search.progress import Progress
-from chorale.search.resolve import resolve_file
+from chorale.cluster.transfer.maps import process_map
+from chorale.datasets.splitting.split import Split
+from chorale.datasets.store.feature_store import FeatureStore
+from chorale.search.baselines.baselines import Baselines, choose_features, run_baselines
+from chorale.search.config.resolve import resolve_file
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import prepare
 
 N_ROWS, N_COLUMNS, N_CLASSES, N_FOLDS = 4_000, 120, 8, 4
 

@@ -3,9 +3,10 @@
     python tests/benchmarks/bench_choice.py [--studies 40] [--seed 0]
 
 Simulates studies whose trials and baselines err together on hard tracks and in hard groups, fits
-every kind with the product's own functions on out-of-fold rows, lets `search.selection.choose`
-choose, and looks at what each kind is worth on so many other tracks that chance hardly matters.
-Other rules of choice are applied to the same figures beside it. In points of accuracy.
+every kind with the product's own functions on out-of-fold rows, lets
+`search.statistics.selection.choose` choose, and looks at what each kind is worth on so many other
+tracks that chance hardly matters. Other rules of choice are applied to the same figures beside it.
+In points of accuracy.
 
 The last column is by how much the accuracy of the chosen kind is too high on the rows that chose
 it, beyond that of the same kinds when nothing chose them, and what the product says that it is.
@@ -20,13 +21,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from chorale.datasets.split import Split
-from chorale.search.baselines import Baseline
-from chorale.search.combine import Member, fit
-from chorale.search.member_words import BEST_BASELINE
-from chorale.search.pool import admitted, as_member
-from chorale.search.selection import COMPARED_ONLY, SIMPLE, Nested, choose
-from chorale.search.truth import Truth
+from chorale.datasets.splitting.split import Split
+from chorale.search.baselines.baselines import Baseline
+from chorale.search.evaluation.candidates import admitted, as_member
+from chorale.search.evaluation.member_names import BEST_BASELINE
+from chorale.search.evaluation.members import Member, fit
+from chorale.search.ledger.ground_truth import Truth
+from chorale.search.statistics.selection import COMPARED_ONLY, SIMPLE, Nested, choose
 
 KINDS = ("best_single", SIMPLE, "weighted_vote", "greedy", "stacking", BEST_BASELINE)
 N_FOLDS = 3

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chorale.search.champion.bundle import Bundle
-from chorale.search.champion.compress.latency import CLIP_S, clip, measure
-from chorale.search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
-from chorale.search.champion.predictor import Predictor
-from chorale.search.champion.quantise import quantise
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.bundle.predictor import Predictor
+from chorale.search.champion.export.onnx_file import OnnxGraph, export_onnx, whole_of
+from chorale.search.champion.export.quantise import quantise
+from chorale.search.training.latency import CLIP_S, clip, measure
 
 
 def main() -> None:

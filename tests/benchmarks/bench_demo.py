@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from chorale.search.ledger.ledger import Ledger
 from chorale.search.paths import Runs
-from chorale.search.store import Ledger
 
 SAMPLE_S = 0.5
 

@@ -23,10 +23,10 @@ import pandas as pd
 import soundfile
 
 from chorale.datasets import audio
-from chorale.datasets.audit import audit
+from chorale.datasets.audit.audit import audit
+from chorale.datasets.audit.duplicates import duplicates
 from chorale.datasets.base import track_table
 from chorale.datasets.catalog import synthetic
-from chorale.datasets.duplicates import duplicates
 
 Waveform = npt.NDArray[np.float32]
 Write = Callable[[Path, Waveform, int], None]

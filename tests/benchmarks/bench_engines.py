@@ -46,11 +46,11 @@ import pandas as pd
 import psutil
 from rich.console import Console
 
-from chorale.search.config import SweepConfig
-from chorale.search.plan import SEARCH_FOLD
-from chorale.search.prepare import prepare
-from chorale.search.progress import Progress
-from chorale.search.resolve import resolve
+from chorale.datasets.splitting.split import SEARCH_FOLD
+from chorale.search.config.resolve import resolve
+from chorale.search.config.schema import SweepConfig
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import prepare
 from tests.benchmarks.engines.events import Events, Figures, figures, mean, median
 from tests.benchmarks.engines.task import FEATURES, NARROWED, Rows, Task
 

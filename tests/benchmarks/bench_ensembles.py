@@ -19,16 +19,17 @@ from rich.table import Table
 
 from chorale.datasets import plugins
 from chorale.datasets.atomic import write_json, write_text
-from chorale.datasets.split import Split
-from chorale.search import bank, ensembles
-from chorale.search.bank import Part
+from chorale.datasets.splitting.split import Split
+from chorale.search import ensembles
 from chorale.search.cli import main
-from chorale.search.combine import fit, read_member
-from chorale.search.config import Ensemble, SweepConfig, to_yaml
-from chorale.search.finalists import Job
+from chorale.search.config.schema import Ensemble, SweepConfig, to_yaml
+from chorale.search.evaluation.members import fit, read_member
+from chorale.search.ledger import predictions
+from chorale.search.ledger.ground_truth import Truth, read_truth, write_truth
+from chorale.search.ledger.ledger import Ledger, Row
+from chorale.search.ledger.predictions import Part
+from chorale.search.ledger.stages import Job
 from chorale.search.paths import Runs
-from chorale.search.store import Ledger, Row
-from chorale.search.truth import Truth, read_truth, write_truth
 
 N_FOLDS = 5
 WIDTH = 64
@@ -85,7 +86,7 @@ def make_study(
         facts = {"architecture": ARCHITECTURES[number % len(ARCHITECTURES)]}
         ledger.record(name, "search", Row(str(number), "COMPLETE", facts=facts))
         valid = Part(split.valid_ids(0), proba[[at[i] for i in split.valid_ids(0)]])
-        bank.write(paths.trial(number).predictions, {"valid": valid}, split=split.hash)
+        predictions.write(paths.trial(number).predictions, {"valid": valid}, split=split.hash)
         for one in range(N_FOLDS):
             seen = np.tanh(own @ rng.normal(size=(n_classes, width))).astype(np.float32)
             parts = {}
@@ -93,7 +94,7 @@ def make_study(
                 rows = [at[i] for i in track_ids]
                 parts[part] = Part(track_ids, proba[rows], seen[rows])
             where = paths.finalist(number, fold=one, seed=0).predictions
-            bank.write(where, parts, split=split.hash)
+            predictions.write(where, parts, split=split.hash)
             ledger.record(name, "finalists", Row(f"{number}/{one}/0", "COMPLETE"))
     ledger.leave(name, "complete", spent_s=0.0)
     ledger.close()

@@ -24,7 +24,7 @@ from scipy import stats
 
 from chorale.search.cli import main as chorale
 from chorale.search.paths import Runs
-from chorale.search.report import read
+from chorale.search.report.report import read
 
 KINDS = ("best_single", "soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
 SPEAKERS = (

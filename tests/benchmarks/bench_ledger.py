@@ -18,7 +18,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 
-from chorale.search.store import Ledger, Row
+from chorale.search.ledger.ledger import Ledger, Row
 
 N_PARAMS = 12
 N_REPORTS = 10

@@ -26,8 +26,8 @@ import soundfile
 
 from chorale.datasets import audio
 from chorale.datasets.base import track_table
-from chorale.datasets.cache import build as build_store
 from chorale.datasets.features import mel
+from chorale.datasets.store.cache import build as build_store
 
 CLIP_S = 30.0
 CONFIG = mel.Config()

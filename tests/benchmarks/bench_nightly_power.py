@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
-from chorale.search.champion.gate import Contender, Gate, Verdict, decide
-from chorale.search.nightly import sentinel
+from chorale.search.champion.registry.gate import Contender, Gate, Verdict, decide
+from chorale.search.nightly import drift_check
 
 CONFIDENCE = 0.995
 """Of the sentinel, as `changes.confidence` is unless a nightly file says otherwise."""
@@ -91,7 +91,7 @@ def alarms(
         right = nights.right(rng, min(100, n_nights - chunk), level)
         for one in right:
             then, now = one[:-1][one[:-1].sum(axis=1).argmax()] * 1.0, one[-1] * 1.0
-            found = sentinel.judge(
+            found = drift_check.judge(
                 then, now, groups, source="s/1", confidence=CONFIDENCE, n_rivals=n_rivals
             )
             n_moved += found.moved

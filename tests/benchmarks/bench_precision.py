@@ -25,12 +25,13 @@ from chorale.datasets.catalog import synthetic
 from chorale.datasets.config import read
 from chorale.datasets.features import mel
 from chorale.datasets.source import Recordings
-from chorale.datasets.split import make_split
-from chorale.datasets.split_config import SplitConfig
-from chorale.lightning_models import architectures, fit, speed
-from chorale.lightning_models.datamodule import FoldData
-from chorale.lightning_models.module import GenreClassifier, classifier_class
+from chorale.datasets.splitting.split import make_split
+from chorale.datasets.splitting.split_config import SplitConfig
+from chorale.lightning_models import architectures
+from chorale.lightning_models.data.datamodule import FoldData
 from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.training import fit, speed
+from chorale.lightning_models.training.module import GenreClassifier, classifier_class
 
 
 def fold(runs: Path, *, n_tracks: int) -> FoldData:

@@ -17,11 +17,11 @@ from unittest import mock
 
 import numpy as np
 
-from chorale.lightning_models import resume, speed
 from chorale.lightning_models.architectures import cnn
-from chorale.lightning_models.datamodule import FoldData, MemoryFrames
-from chorale.lightning_models.fit import train
+from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.training import resume, speed
+from chorale.lightning_models.training.fit import train
 
 
 def state_of(width: int) -> resume.State:

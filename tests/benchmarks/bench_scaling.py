@@ -28,17 +28,17 @@ import numpy as np
 import psutil
 import pytest
 
-from chorale.cluster import tokens
 from chorale.cluster.base import Decision, Outcome, Report, Resources, Trials, TrialSpec
-from chorale.cluster.connect import connect
-from chorale.cluster.tune import TuneRunner
-from chorale.search.budget import Meter
-from chorale.search.config import Budget, Search
-from chorale.search.listener import Listeners
-from chorale.search.space import make_space
-from chorale.search.store import Ledger
-from chorale.search.study import Study, StudyTrials
-from chorale.search.trial import TrialResult
+from chorale.cluster.connection import tokens
+from chorale.cluster.connection.connect import connect
+from chorale.cluster.tune.runner import TuneRunner
+from chorale.search.config.schema import Budget, Search
+from chorale.search.config.space import make_space
+from chorale.search.console.events import Listeners
+from chorale.search.ledger.ledger import Ledger
+from chorale.search.study.budget import Meter
+from chorale.search.study.study import Study, StudyTrials
+from chorale.search.training.run_trial import TrialResult
 
 MINUTE_S = 60.0
 MIB = 2**20

@@ -27,21 +27,21 @@ from simulated_studies import (  # type: ignore[import-not-found]
 )
 
 from chorale.lightning_models.metrics import expected_calibration_error
-from chorale.search.averaging import Averaged
-from chorale.search.calibration import calibrate, calibrated_log_loss, honest_temperature
-from chorale.search.champion.disagreement import (
+from chorale.search.bundle.disagreement import (
     disagreement,
     entropy,
     usual_limit,
     usual_limit_of_means,
 )
-from chorale.search.conformal import covers, fit_conformal
-from chorale.search.cross_fit import cut
-from chorale.search.expected import Expected, expected_accuracy
-from chorale.search.finalists import choose
-from chorale.search.intervals import of_difference, of_share
-from chorale.search.selection_bias import of_configurations
-from chorale.search.store import Row
+from chorale.search.ledger.ledger import Row
+from chorale.search.statistics.calibration import calibrate, calibrated_log_loss, honest_temperature
+from chorale.search.statistics.conformal import covers, fit_conformal
+from chorale.search.statistics.expected_accuracy import Expected, expected_accuracy
+from chorale.search.statistics.fold_averaging import Averaged
+from chorale.search.statistics.group_cuts import cut
+from chorale.search.statistics.intervals import of_difference, of_share
+from chorale.search.statistics.selection_bias import of_configurations
+from chorale.search.study.finalists import choose
 
 Rng = np.random.Generator
 MEMBERS = (1, 2, 5, 10, 20)
@@ -136,7 +136,7 @@ def beliefs(study: Simulated, finalists: Sequence[Finalist]) -> dict[str, float]
 
 
 def configuration_bias(study: Simulated, every: Sequence[Finalist]) -> float:
-    """By how much the finalists' out-of-fold accuracy is too high, as `search.judge` says."""
+    """By how much the finalists' out-of-fold accuracy is too high, as a sweep estimates it."""
     return of_configurations(
         [one.out_of_fold for one in every],
         [one.validation for one in every],
@@ -263,7 +263,8 @@ def choice(n_studies: int) -> Iterator[str]:
 def choice_of(study: Simulated, n: int, *, seed: int) -> dict[str, float]:
     """By how much more than that of `n` trials drawn by lot the figure of the `n` best is too high.
 
-    By what a study may do about its choice; "less the bias" is what `search.expected` does.
+    By what a study may do about its choice; "less the bias" is what
+    `search.statistics.expected_accuracy` does.
     """
     rng = np.random.default_rng(seed)
     lot = [int(i) for i in rng.choice(study.world.n_trials, n, replace=False)]

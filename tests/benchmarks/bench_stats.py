@@ -24,7 +24,7 @@ SIGNALS = ("noise", "beats", "quiet")
 
 def definitions() -> ModuleType:
     """The plain librosa code, which is what the tests certify against."""
-    path = Path(__file__).parents[1] / "datasets" / "test_stats_features.py"
+    path = Path(__file__).parents[1] / "datasets" / "features" / "test_stats_features.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)

@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from chorale.datasets.base import track_table
-from chorale.datasets.ready import build_ready, contents
+from chorale.datasets.store.ready_features import build_ready, contents
 
 N_BINS = 16
 PROBE = """
 import json, sys, time
 import numpy as np
-from chorale.datasets.feature_store import FeatureStore
+from chorale.datasets.store.feature_store import FeatureStore
 
 def rss_mb():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20

@@ -52,7 +52,7 @@ TIMES_STEPS = {"mlp": 10}
 
 def fold(*, n_bins: int, n_tracks: int, n_frames: int) -> Any:
     """Noise in the shape of a fold; the last quarter is for validation. One frame is a table."""
-    from chorale.lightning_models.datamodule import FoldData, MemoryFrames
+    from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((n_tracks * n_frames, n_bins)).astype(np.float32)
@@ -73,7 +73,8 @@ def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
     import torch
 
     from chorale.datasets import plugins
-    from chorale.lightning_models import architectures, speed
+    from chorale.lightning_models import architectures
+    from chorale.lightning_models.training import speed
 
     ours, name = arm.get("ours", True), arm["architecture"]
     if ours:
@@ -92,8 +93,8 @@ def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
 
 
 def _ours(architecture: str, config: Any, data: Any, epochs: int) -> float:
-    from chorale.lightning_models.fit import train
     from chorale.lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.training.fit import train
 
     settings = TrainConfig(max_epochs=epochs, batch_size=BATCH, crop_s=N_FRAMES / 100)
     return train(
@@ -113,9 +114,9 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from chorale.lightning_models.batches import CropSource
-    from chorale.lightning_models.module import GenreClassifier
+    from chorale.lightning_models.data.batches import CropSource
     from chorale.lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.training.module import GenreClassifier
 
     class Plain(GenreClassifier):
         def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -162,17 +163,17 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
 
 def fixed_costs() -> dict[str, float]:
     """Milliseconds of a fit of a tiny network, and what they are made of."""
-    from chorale.lightning_models import speed
+    from chorale.lightning_models.training import speed
 
     speed.prepare()
 
     import torch
 
     from chorale.lightning_models.architectures import cnn
-    from chorale.lightning_models.batches import TrainBatches
-    from chorale.lightning_models.fit import predict, train
-    from chorale.lightning_models.module import GenreClassifier
+    from chorale.lightning_models.data.batches import TrainBatches
     from chorale.lightning_models.train_config import TrainConfig
+    from chorale.lightning_models.training.fit import predict, train
+    from chorale.lightning_models.training.module import GenreClassifier
 
     data = fold(n_bins=16, n_tracks=8, n_frames=20)
     config = cnn.Config(n_layers=2, width=4, dense=8)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from chorale.cluster.base import Decision, Outcome, Report, Resources, TrialSpec
-from chorale.cluster.connect import connect
-from chorale.cluster.tune import TuneRunner
+from chorale.cluster.connection.connect import connect
+from chorale.cluster.tune.runner import TuneRunner
 
 N_AT_ONCE = 2
 N_TRIALS = 64

@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 
 from chorale.datasets import audio
-from chorale.datasets.audit import examine
+from chorale.datasets.audit.audit import examine
 
 HANG_S = 2.0
 KILL_S = 60.0

@@ -203,8 +203,8 @@ def fuzz(client: Any, *, n: int, seed: int, begin: int = 0) -> Found:
 def main() -> int:
     from fastapi.testclient import TestClient
 
-    from chorale.search.champion.bundle import Bundle
-    from chorale.search.champion.predictor import Predictor
+    from chorale.search.bundle.bundle import Bundle
+    from chorale.search.bundle.predictor import Predictor
     from chorale.search.champion.serve.app import create_app
     from chorale.search.champion.serve.limits import Limits
 

@@ -21,7 +21,7 @@ OPENED = pytest.StashKey[ExitStack]()
 @pytest.fixture(scope="module")
 def private_ray(request: pytest.FixtureRequest) -> None:
     """Connects this process to a private Ray, if it is not connected by an earlier test."""
-    from chorale.cluster.connect import connect
+    from chorale.cluster.connection.connect import connect
 
     if OPENED not in request.session.stash:
         opened = request.session.stash[OPENED] = ExitStack()
@@ -54,15 +54,15 @@ def own_cluster(no_private_ray: None) -> Callable[..., AbstractContextManager[An
 def _own_cluster(**head: Any) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    from chorale.cluster import connect as connecting
-    from chorale.cluster import tokens
+    from chorale.cluster.connection import connect as connecting
+    from chorale.cluster.connection import tokens
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(connecting.__file__).parents[1]))
+        patch.setenv("PYTHONPATH", str(Path(connecting.__file__).parents[2]))
         for name in ("ray._private.services", "ray.util"):  # else it leaves loopback by itself
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: "127.0.0.1")
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):

@@ -27,9 +27,9 @@ from chorale.cluster.base import (
     TrialSpec,
     Work,
 )
-from chorale.cluster.forks import forks
 from chorale.cluster.local import LocalRunner
-from chorale.cluster.processes import ProcessRunner
+from chorale.cluster.local_workers.fork_client import forks
+from chorale.cluster.local_workers.runner import ProcessRunner
 
 Payload = Mapping[str, Any]
 
@@ -265,7 +265,7 @@ def tune_runner(
 ) -> Runner:
     from ray import cloudpickle
 
-    from chorale.cluster.tune import TuneRunner
+    from chorale.cluster.tune.runner import TuneRunner
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     return TuneRunner(
@@ -600,7 +600,7 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 ) -> None:
     from ray.exceptions import ObjectLostError
 
-    from chorale.cluster.controller import Controller
+    from chorale.cluster.tune.controller import Controller
 
     def step(controller: Any) -> None:
         raise RuntimeError from ObjectLostError("0" * 56, None, "")
@@ -614,7 +614,7 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 def test_workers_that_cannot_start_end_the_run(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chorale.cluster.bridge.MAX_FAILED_STARTS", 2)
+    monkeypatch.setattr("chorale.cluster.local_workers.bridge.MAX_FAILED_STARTS", 2)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
         pool(tmp_path).run(script, Unloadable())

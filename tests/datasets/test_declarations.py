@@ -12,14 +12,14 @@ from chorale.datasets import features, plugins
 from chorale.datasets.declarations import declared
 from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
-from chorale.search.space import DECLARED
+from chorale.search.config.space import DECLARED
 
 LOOK = """
 import json, sys
 from chorale.datasets import features, plugins
 from chorale.datasets.declarations import declared
 from chorale.lightning_models import architectures
-from chorale.search.space import DECLARED
+from chorale.search.config.space import DECLARED
 of = {"architecture": (architectures, DECLARED), "feature set": (features, ["Config"])}
 package, names = of[sys.argv[1]]
 found = {}

@@ -9,8 +9,8 @@ from PIL import Image
 from chorale.datasets.base import track_table
 from chorale.datasets.catalog import gtzan_images, table
 from chorale.datasets.errors import UserError
-from chorale.datasets.pictures import PictureRecipe, Reader, survey
 from chorale.datasets.source import Pictures, Recordings, Tables, source_of
+from chorale.datasets.store.pictures import PictureRecipe, Reader, survey
 
 GENRES = ("blues", "rock")
 

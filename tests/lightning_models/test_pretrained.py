@@ -10,11 +10,11 @@ import torchvision
 from torch import Tensor, nn
 
 from chorale.datasets.errors import UserError
-from chorale.lightning_models import checkpoint
 from chorale.lightning_models.architectures import resnet18
-from chorale.lightning_models.module import GenreClassifier
 from chorale.lightning_models.pretrained import to_channels
 from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.training import checkpoint
+from chorale.lightning_models.training.module import GenreClassifier
 
 PICTURE = (3, 40, 48)
 N_CLASSES = 5

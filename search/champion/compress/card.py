@@ -6,8 +6,8 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.0399
 from collections.abc import Mapping
 from typing import Any
 
-from chorale.search.champion.compress.latency import CLIP_S
-from chorale.search.champion.pack import Packed, licence_of
+from chorale.search.champion.pack.pack import Packed, licence_of
+from chorale.search.training.latency import CLIP_S
 
 
 def headline(found: Mapping[str, Any]) -> str:

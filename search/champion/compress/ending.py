@@ -16,20 +16,21 @@ import numpy as np
 from chorale.datasets.atomic import write_json
 from chorale.datasets.audio import AudioError
 from chorale.datasets.errors import UserError
-from chorale.search.base import Model, Proba
-from chorale.search.calibration import calibrate
-from chorale.search.champion.compress import latency
+from chorale.search.bundle.single_network import One, Sureness, sureness, write_one
 from chorale.search.champion.compress.card import headline, student_card
 from chorale.search.champion.compress.graphs import Networks, graph_variants
-from chorale.search.champion.compress.one import One, Sureness, sureness, write_one
 from chorale.search.champion.compress.student import Said, Students
 from chorale.search.champion.compress.variants import Variant, choose, lines
-from chorale.search.champion.pack import Packed, pack
-from chorale.search.combine import Member, read_member
-from chorale.search.headline import read_headline
-from chorale.search.prepare import Prepared
-from chorale.search.progress import Progress
-from chorale.search.truth import Truth, truth_of, write_truth
+from chorale.search.champion.pack.pack import Packed, pack
+from chorale.search.combining.base import Model
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import Prepared, truth_of
+from chorale.search.evaluation.headline import read_headline
+from chorale.search.evaluation.members import Member, read_member
+from chorale.search.ledger.ground_truth import Truth, write_truth
+from chorale.search.statistics.arrays import Proba
+from chorale.search.statistics.calibration import calibrate
+from chorale.search.training import latency
 
 ENSEMBLE, SINGLE, STUDENT, PRUNED = "ensemble", "best single", "student", "student, pruned"
 

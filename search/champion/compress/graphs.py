@@ -13,16 +13,16 @@ import numpy as np
 import torch
 
 from chorale.datasets import audio
-from chorale.lightning_models import speed
-from chorale.search.base import Floats, Proba
-from chorale.search.champion.bundle import Bundle
-from chorale.search.champion.compress import latency
-from chorale.search.champion.compress.one import One, Sureness, write_one
+from chorale.lightning_models.training import speed
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.bundle.predictor import Predictor
+from chorale.search.bundle.single_network import One, Sureness, write_one
 from chorale.search.champion.compress.variants import Variant
-from chorale.search.champion.onnx_file import OnnxGraph, export_onnx, whole_of
-from chorale.search.champion.predictor import Predictor
-from chorale.search.champion.quantise import quantise
-from chorale.search.prepare import Prepared
+from chorale.search.champion.export.onnx_file import OnnxGraph, export_onnx, whole_of
+from chorale.search.champion.export.quantise import quantise
+from chorale.search.data.prepare import Prepared
+from chorale.search.statistics.arrays import Floats, Proba
+from chorale.search.training import latency
 
 
 @dataclass(frozen=True)

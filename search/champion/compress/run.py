@@ -14,19 +14,19 @@ import numpy as np
 from rich.console import Console
 
 from chorale.datasets.errors import UserError
-from chorale.search.champion.compress import latency
 from chorale.search.champion.compress.ending import PRUNED, STUDENT, Ending, Wanted
 from chorale.search.champion.compress.student import RECIPE, Students
 from chorale.search.champion.compress.teacher import Teacher, read_teacher, teach, write_teacher
-from chorale.search.config import Budget
-from chorale.search.finalists import Job
+from chorale.search.config.resolve import Resolved, resolve
+from chorale.search.config.schema import Budget
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import Prepared, fingerprint, prepare
+from chorale.search.ledger.ledger import Ledger, LedgerError
+from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
-from chorale.search.prepare import Prepared, fingerprint, prepare
-from chorale.search.progress import Progress
-from chorale.search.resolve import Resolved, resolve
-from chorale.search.stage import Lessons
-from chorale.search.store import Ledger, LedgerError
-from chorale.search.workers import workers
+from chorale.search.sweep.stage import Lessons
+from chorale.search.sweep.workers import workers
+from chorale.search.training import latency
 
 
 def student_name(name: str, target_ms: float) -> str:

@@ -12,20 +12,24 @@ import numpy as np
 from chorale.datasets.config import plain
 from chorale.datasets.errors import UserError
 from chorale.datasets.seeds import Purpose, seed_of
+from chorale.datasets.splitting.split import SEARCH_FOLD
+from chorale.lightning_models.base import load_architecture
 from chorale.lightning_models.metrics import accuracy
-from chorale.lightning_models.narrow import narrowed
-from chorale.search import bank, finalists, study
-from chorale.search.bank import Part
-from chorale.search.base import Proba
+from chorale.lightning_models.training.structured_pruning import narrowed
 from chorale.search.champion.compress.teacher import SHARE, Teacher
-from chorale.search.finalists import FinalistTrials, Finals, Job
+from chorale.search.config.space import Candidate
+from chorale.search.ledger import predictions, stages
+from chorale.search.ledger.ledger import Row
+from chorale.search.ledger.predictions import Part
+from chorale.search.ledger.stages import Job
 from chorale.search.paths import TrialPaths
-from chorale.search.plan import SEARCH_FOLD, plan_finalist, plan_trial
-from chorale.search.sitting import Sitting, candidate_of
-from chorale.search.space import Candidate, load_architecture
-from chorale.search.store import Row
-from chorale.search.trial import TrialPlan, TrialResult, run_trial
-from chorale.search.verdict import TOO_SLOW
+from chorale.search.statistics.arrays import Proba
+from chorale.search.study import finalists
+from chorale.search.study.finalists import FinalistTrials, Finals
+from chorale.search.study.trial_outcome import TOO_SLOW
+from chorale.search.sweep.sitting import Sitting, candidate_of
+from chorale.search.training.plan import plan_finalist, plan_trial
+from chorale.search.training.run_trial import TrialPlan, TrialResult, run_trial
 
 STAGE = "students"
 PRUNED = "pruned"
@@ -86,7 +90,7 @@ class Students(Sitting):
             UserError: no candidate keeps to the limit, or none came to its end.
         """
         self._search()
-        rows = self.ledger.rows(self.sweep.name, study.STAGE)
+        rows = self.ledger.rows(self.sweep.name, stages.SEARCH)
         objective = self.sweep.search.objective
         numbers = finalists.choose(rows, n=N_STUDENTS, objective=objective)
         jobs = [Job(number, fold, 0) for number in numbers for fold in self._folds]
@@ -132,7 +136,7 @@ class Students(Sitting):
         return Job(number, self.prepared.split.n_folds, 0)
 
     def _row(self, number: int) -> Row:
-        return self.ledger.rows(self.sweep.name, study.STAGE)[str(number)]
+        return self.ledger.rows(self.sweep.name, stages.SEARCH)[str(number)]
 
     def _plan_trial(self, candidate: Candidate, number: int) -> TrialPlan:
         planned = plan_trial(self.resolved, self.prepared, candidate, number)
@@ -193,7 +197,7 @@ class Students(Sitting):
         Raises:
             UserError: one of them failed.
         """
-        rows = self.ledger.rows(self.sweep.name, study.STAGE)
+        rows = self.ledger.rows(self.sweep.name, stages.SEARCH)
         told = Finals(
             study=self.sweep.name,
             jobs=jobs,
@@ -225,7 +229,7 @@ class Students(Sitting):
         parts = {"test": Part(split.test_ids, result.extra_proba)}
         if job.fold in self._folds:
             parts["valid"] = Part(split.valid_ids(job.fold), result.valid_proba)
-        bank.write(files.predictions, parts, split=split.hash)
+        predictions.write(files.predictions, parts, split=split.hash)
         self._say_left_out(job.name, result.left_out)
 
     def _out_of_fold(self, number: int, files: Callable[[Job], TrialPaths]) -> Proba:
@@ -235,13 +239,15 @@ class Students(Sitting):
         for fold in self._folds:
             ids = split.valid_ids(fold)
             path = files(Job(number, fold, 0)).predictions
-            parts = bank.read(path, {"valid": ids}, split=split.hash)
+            parts = predictions.read(path, {"valid": ids}, split=split.hash)
             found[[at[track] for track in ids]] = parts["valid"].proba
         return found
 
     def _said(self, number: int, files: Callable[[Job], TrialPaths]) -> Said:
         split, whole = self.prepared.split, self._whole(number)
-        parts = bank.read(files(whole).predictions, {"test": split.test_ids}, split=split.hash)
+        parts = predictions.read(
+            files(whole).predictions, {"test": split.test_ids}, split=split.hash
+        )
         jobs = (*(Job(number, fold, 0) for fold in self._folds), whole)
         return Said(self._out_of_fold(number, files), parts["test"].proba, jobs)
 

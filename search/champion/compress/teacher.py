@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
-from chorale.datasets.feature_store import FeatureStore
-from chorale.lightning_models import checkpoint
-from chorale.lightning_models.datamodule import Tracks
-from chorale.lightning_models.predict import predict
-from chorale.search import bank
-from chorale.search.finalists import Job
+from chorale.datasets.store.feature_store import FeatureStore
+from chorale.lightning_models.data.datamodule import Tracks
+from chorale.lightning_models.training import checkpoint
+from chorale.lightning_models.training.predict import predict
+from chorale.search.data.prepare import Prepared
+from chorale.search.ledger import predictions
+from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
-from chorale.search.prepare import Prepared
 
 SHARE = 0.5
 """How much of a target the teacher says; the rest is the label."""
@@ -113,8 +113,8 @@ def teach(
 def write_teacher(path: Path, teacher: Teacher, prepared: Prepared) -> None:
     """Keeps what was said, so that a student that was broken off goes on with the same."""
     ids = tuple(prepared.split.development_ids)
-    parts = {f"fold-{i}": bank.Part(ids, said) for i, said in enumerate(teacher.of_fold)}
-    bank.write(path, parts, split=prepared.split.hash)
+    parts = {f"fold-{i}": predictions.Part(ids, said) for i, said in enumerate(teacher.of_fold)}
+    predictions.write(path, parts, split=prepared.split.hash)
 
 
 def read_teacher(path: Path, prepared: Prepared) -> Teacher | None:
@@ -127,5 +127,5 @@ def read_teacher(path: Path, prepared: Prepared) -> Teacher | None:
         return None
     split = prepared.split
     names = [f"fold-{i}" for i in range(split.n_folds)]
-    parts = bank.read(path, dict.fromkeys(names, split.development_ids), split=split.hash)
+    parts = predictions.read(path, dict.fromkeys(names, split.development_ids), split=split.hash)
     return Teacher(tuple(parts[name].proba for name in names))

@@ -11,9 +11,9 @@ from rich import box
 from rich.table import Table
 
 from chorale.lightning_models.metrics import accuracy
-from chorale.search.base import Groups, Labels, Proba
-from chorale.search.champion.compress.latency import Latency
-from chorale.search.evaluate import paired_difference, score
+from chorale.search.statistics.arrays import Groups, Labels, Proba
+from chorale.search.statistics.scores import paired_difference, score
+from chorale.search.training.latency import Latency
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from chorale.datasets import audio
 from chorale.datasets.audio import AudioError
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.library.files import (
     Content,
     Manifest,
@@ -24,7 +25,6 @@ from chorale.search.champion.library.files import (
 from chorale.search.champion.library.library import Library, require
 from chorale.search.champion.library.lock import one_at_a_time
 from chorale.search.champion.library.track import Track, names_of
-from chorale.search.champion.predictor import Predictor
 from chorale.search.paths import LibraryPaths
 
 PART = 32

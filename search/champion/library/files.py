@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chorale.datasets.atomic import atomic, write_json
 from chorale.datasets.config import config, read
 from chorale.datasets.errors import UserError
-from chorale.search.champion.bundle import Bundle, file_digest
+from chorale.search.bundle.bundle import Bundle, file_digest
 from chorale.search.champion.library.track import Track
 from chorale.search.paths import LibraryPaths
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
-from chorale.search.champion.bundle import Bundle
+from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.library.files import Content, Manifest, read_content, read_manifest
 from chorale.search.champion.library.index import Index, index_of
 from chorale.search.champion.library.track import folded

@@ -12,11 +12,11 @@ import numpy as np
 from chorale.datasets import audio
 from chorale.datasets.audio import AudioError
 from chorale.datasets.errors import UserError
+from chorale.search.bundle.predictor import Guess, Predictor
 from chorale.search.champion.library.history import Play
 from chorale.search.champion.library.library import Library
 from chorale.search.champion.library.taste import Taste
 from chorale.search.champion.library.track import folded
-from chorale.search.champion.predictor import Guess, Predictor
 
 
 def taste_of(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from chorale.datasets.errors import UserError
-from chorale.datasets.held import HeldError, held
+from chorale.datasets.lock_file import HeldError, held
 from chorale.search.paths import LibraryPaths
 
 

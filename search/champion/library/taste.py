@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.champion.embedding import unit
+from chorale.search.bundle.embedding import unit
 
 
 @dataclass(frozen=True)

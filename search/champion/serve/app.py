@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from chorale.search.champion.predictor import Predictor
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve.limits import Limits, Refused
 from chorale.search.champion.serve.listener import Library, Listener, Wish
 from chorale.search.champion.serve.metrics import CONTENT_TYPE, Metrics

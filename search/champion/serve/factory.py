@@ -12,7 +12,7 @@ import numpy as np
 from chorale.search.champion.serve.limits import Limits
 
 if TYPE_CHECKING:
-    from chorale.search.champion.bundle import Bundle
+    from chorale.search.bundle.bundle import Bundle
     from chorale.search.champion.library.library import Library
 
 WARM_RATE = 16_000
@@ -38,8 +38,8 @@ class AppFactory:
         """
         import torch
 
-        from chorale.search.champion.bundle import Bundle
-        from chorale.search.champion.predictor import Predictor
+        from chorale.search.bundle.bundle import Bundle
+        from chorale.search.bundle.predictor import Predictor
         from chorale.search.champion.serve.app import create_app
 
         torch.set_num_threads(1)  # replicas and decoders fill the cores

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.champion.predictor import Guess, Predictor, Waveform
+from chorale.search.bundle.predictor import Guess, Predictor, Waveform
 from chorale.search.champion.serve.batcher import Batcher
 from chorale.search.champion.serve.decoder import Decoder
 from chorale.search.champion.serve.limits import Limits
@@ -66,7 +66,7 @@ class Listener:
         Raises:
             Refused: it gives no usable waveform.
         """
-        from chorale.search.commands.predict_lines import guess_json
+        from chorale.search.bundle.answer import guess_json
 
         async with self._decoded:
             waveform, sample_rate = await self._decoder.decode(path)

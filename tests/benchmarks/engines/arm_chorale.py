@@ -12,20 +12,21 @@ from pathlib import Path
 from rich.console import Console
 
 from chorale.datasets.config import plain
+from chorale.lightning_models.base import load_architecture
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.search import bank
-from chorale.search.bank import Part
-from chorale.search.budget import Meter
-from chorale.search.config import Budget, Cluster, Search
-from chorale.search.listener import Listeners
+from chorale.search.config.schema import Budget, Cluster, Search
+from chorale.search.config.space import Candidate
+from chorale.search.console.events import Listeners
+from chorale.search.console.progress import TrialsDisplay
+from chorale.search.ledger import predictions
+from chorale.search.ledger.ledger import Ledger
+from chorale.search.ledger.predictions import Part
 from chorale.search.paths import StudyPaths
-from chorale.search.progress import TrialsDisplay
-from chorale.search.space import Candidate, load_architecture
-from chorale.search.store import Ledger
-from chorale.search.study import Study, StudyTrials
-from chorale.search.tensorboard import HParamsWriter
-from chorale.search.trial import TrialPlan, TrialResult
-from chorale.search.workers import workers
+from chorale.search.report.tensorboard import HParamsWriter
+from chorale.search.study.budget import Meter
+from chorale.search.study.study import Study, StudyTrials
+from chorale.search.sweep.workers import workers
+from chorale.search.training.run_trial import TrialPlan, TrialResult
 from tests.benchmarks.engines.events import Events
 from tests.benchmarks.engines.task import FIXED, Rows, Task
 from tests.benchmarks.engines.told import told
@@ -63,7 +64,7 @@ def main() -> None:
 
     def keep(number: int, result: TrialResult) -> None:
         part = Part(valid_ids, result.valid_proba)
-        bank.write(paths.trial(number).predictions, {"valid": part}, split=SPLIT)
+        predictions.write(paths.trial(number).predictions, {"valid": part}, split=SPLIT)
 
     ledger = Ledger(f"sqlite:///{task.folder}/chorale.db")
     ledger.create(SPLIT, {})

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 from torch.utils.data import TensorDataset as Rows
 
-from chorale.search.space import Candidate
+from chorale.search.config.space import Candidate
 from tests.benchmarks.engines.events import Events
 from tests.benchmarks.engines.task import FIXED, Arrays, Task, build
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import BaseTrial
 
-from chorale.datasets.feature_store import FeatureStore
-from chorale.search.pruner import HALVING, rung
-from chorale.search.space import Candidate, SearchSpace, load_architecture, make_space
+from chorale.datasets.store.feature_store import FeatureStore
+from chorale.lightning_models.base import load_architecture
+from chorale.search.config.space import Candidate, SearchSpace, make_space
+from chorale.search.study.pruner import HALVING, rung
 
 OPTIMIZERS = {"choice": ["adam", "adamw", "rmsprop"]}
 TRAIN = {

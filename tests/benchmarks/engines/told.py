@@ -4,7 +4,7 @@
 """
 
 from chorale.cluster.base import Decision, Report, TrialSpec
-from chorale.search.trial import TrialResult, run_trial
+from chorale.search.training.run_trial import TrialResult, run_trial
 from tests.benchmarks.engines.events import Events
 
 

@@ -72,8 +72,8 @@ def dying_work(case: dict[str, Any]) -> Any:
         import time
         from pathlib import Path
 
-        from chorale.lightning_models import resume
-        from chorale.search.trial import run_trial
+        from chorale.lightning_models.training import resume
+        from chorale.search.training.run_trial import run_trial
 
         resume.SAVE_S = 0.0
 
@@ -106,17 +106,17 @@ def dying_work(case: dict[str, Any]) -> Any:
 
 def prepare() -> None:
     """Imports what a sweep needs; each epoch is saved, and one baseline is enough."""
-    import chorale.lightning_models.checkpoint
-    import chorale.lightning_models.fit
-    import chorale.lightning_models.resume
-    import chorale.search.classifiers
+    import chorale.lightning_models.training.checkpoint
+    import chorale.lightning_models.training.fit
+    import chorale.lightning_models.training.resume
+    import chorale.search.baselines.classifiers
     import chorale.search.commands.resume
     import chorale.search.commands.sweep
-    import chorale.search.sitting
+    import chorale.search.sweep.sitting
 
-    chorale.lightning_models.resume.SAVE_S = 0.0
+    chorale.lightning_models.training.resume.SAVE_S = 0.0
     # two modules read it: it is changed where it lies
-    grids = vars(chorale.search.classifiers)["GRIDS"]
+    grids = vars(chorale.search.baselines.classifiers)["GRIDS"]
     for name in grids.keys() - {"logistic_regression"}:
         del grids[name]
 
@@ -139,9 +139,9 @@ def run(case: dict[str, Any]) -> int:
     if "longest" in case:
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["longest"], resource.RLIM_INFINITY))
     if "folder" in case:
-        import chorale.search.sitting
+        import chorale.search.sweep.sitting
 
-        vars(chorale.search.sitting)["run_trial"] = dying_work(case)
+        vars(chorale.search.sweep.sitting)["run_trial"] = dying_work(case)
     if "acks" in case:
         acknowledge(case["acks"])
     return main(case["words"])
@@ -157,7 +157,7 @@ def stay_on_loopback() -> None:
 
 def acknowledge(file: str) -> None:
     """Notes in `file` each run that the ledger has acknowledged, whatever then happens."""
-    from chorale.search.store import Ledger
+    from chorale.search.ledger.ledger import Ledger
 
     original = Ledger.record
 

@@ -48,7 +48,7 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
     """The cluster while the block runs, with a token and a temporary folder of its own."""
     from ray.cluster_utils import Cluster
 
-    from chorale.cluster import tokens
+    from chorale.cluster.connection import tokens
 
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
     with pytest.MonkeyPatch.context() as patch:

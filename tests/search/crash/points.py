@@ -24,19 +24,25 @@ class Point:
     fresh: bool = False
 
 
-EXTRACT = "chorale.datasets.cache:extract_chunk"
-TELL, ASK = "chorale.search.study:StudyTrials.tell", "chorale.search.study:StudyTrials.ask"
+EXTRACT = "chorale.datasets.store.cache:extract_chunk"
+TELL, ASK = (
+    "chorale.search.study.study:StudyTrials.tell",
+    "chorale.search.study.study:StudyTrials.ask",
+)
 FINAL_ASK, FINAL_TELL = (
-    "chorale.search.finalists:FinalistTrials.ask",
-    "chorale.search.finalists:FinalistTrials.tell",
+    "chorale.search.study.finalists:FinalistTrials.ask",
+    "chorale.search.study.finalists:FinalistTrials.tell",
 )
-STEP = "chorale.lightning_models.module:GenreClassifier.training_step"
+STEP = "chorale.lightning_models.training.module:GenreClassifier.training_step"
 STATE, STATE_NUMBERS = (
-    "chorale.lightning_models.resume:save",
-    "chorale.lightning_models.resume:write_json",
+    "chorale.lightning_models.training.resume:save",
+    "chorale.lightning_models.training.resume:write_json",
 )
-RECORD, BANK = "chorale.search.store:Ledger.record", "chorale.search.bank:write"
-CARD = "chorale.lightning_models.checkpoint:write_json"
+RECORD, BANK = (
+    "chorale.search.ledger.ledger:Ledger.record",
+    "chorale.search.ledger.predictions:write",
+)
+CARD = "chorale.lightning_models.training.checkpoint:write_json"
 
 N_TRIALS, N_EPOCHS, N_STEPS = 3, 3, 2
 """Of the sweep in `driver.SWEEP`; the finalists' second fold has more steps in an epoch."""
@@ -48,20 +54,22 @@ SECOND_FINAL = N_TRIALS + 2
 
 POINTS: Mapping[str, Point] = {
     # the data
-    "audit": Point("chorale.datasets.findings:Findings.save", "torn", 1, fresh=True),
+    "audit": Point("chorale.datasets.audit.findings:Findings.save", "torn", 1, fresh=True),
     "features of some tracks": Point(EXTRACT, "torn", 1, fresh=True),
-    "cache written": Point("chorale.datasets.cache:publish", "before", 1, fresh=True),
-    "cache half synced": Point("chorale.datasets.cache:publish", "torn", 1, n_files=2, fresh=True),
-    "cache published": Point("chorale.datasets.cache:publish", "after", 1, fresh=True),
+    "cache written": Point("chorale.datasets.store.cache:publish", "before", 1, fresh=True),
+    "cache half synced": Point(
+        "chorale.datasets.store.cache:publish", "torn", 1, n_files=2, fresh=True
+    ),
+    "cache published": Point("chorale.datasets.store.cache:publish", "after", 1, fresh=True),
     # the search
-    "study made": Point("chorale.search.store:Ledger.create", "after", 1),
-    "sweep file": Point("chorale.search.sitting:write_text", "torn", 1),
+    "study made": Point("chorale.search.ledger.ledger:Ledger.create", "after", 1),
+    "sweep file": Point("chorale.search.sweep.sitting:write_text", "torn", 1),
     "trial made": Point("chorale.search.ledger.trials:TrialsStorage.create_new_trial", "after", 2),
     "before ask": Point(ASK, "before", 2),
     "after ask": Point(ASK, "after", 2),
     "mid-epoch": Point(STEP, "before", IN_TRIAL_1),
-    "before report": Point("chorale.search.study:StudyTrials.report", "before", 5),
-    "after report": Point("chorale.search.study:StudyTrials.report", "after", 5),
+    "before report": Point("chorale.search.study.study:StudyTrials.report", "before", 5),
+    "after report": Point("chorale.search.study.study:StudyTrials.report", "after", 5),
     "state": Point(STATE, "torn", 4),
     "state, between its files": Point(STATE_NUMBERS, "before", 4),
     "state, second file": Point(STATE, "torn", 4, n_files=2),
@@ -70,27 +78,29 @@ POINTS: Mapping[str, Point] = {
     "bank": Point(BANK, "torn", 2),
     "bank written": Point(BANK, "after", 2),
     "row written": Point(RECORD, "after", 2),
-    "state forgotten": Point("chorale.search.study:forget_state", "after", 2),
+    "state forgotten": Point("chorale.search.study.study:forget_state", "after", 2),
     "after tell": Point(TELL, "after", 2),
     # between stages, and the finalists
-    "search over": Point("chorale.search.study:StudyTrials.finish", "after", 1),
+    "search over": Point("chorale.search.study.study:StudyTrials.finish", "after", 1),
     "finalist asked": Point(FINAL_ASK, "after", 2),
     "finalist mid-epoch": Point(STEP, "before", IN_FINAL_1),
-    "checkpoint": Point("chorale.lightning_models.checkpoint:save", "torn", 2),
+    "checkpoint": Point("chorale.lightning_models.training.checkpoint:save", "torn", 2),
     "checkpoint, before its card": Point(CARD, "before", 2),
-    "checkpoint, card": Point("chorale.lightning_models.checkpoint:save", "torn", 2, n_files=2),
+    "checkpoint, card": Point(
+        "chorale.lightning_models.training.checkpoint:save", "torn", 2, n_files=2
+    ),
     "before finalist told": Point(FINAL_TELL, "before", 2),
     "finalist's bank": Point(BANK, "torn", SECOND_FINAL),
     "finalist's row written": Point(RECORD, "after", SECOND_FINAL),
     "after finalist told": Point(FINAL_TELL, "after", 2),
     # the end
-    "finalists over": Point("chorale.search.sitting:run_baselines", "before", 1),
-    "baselines over": Point("chorale.search.sitting:run_baselines", "after", 1),
-    "test set looked at": Point("chorale.search.store:Ledger.look", "after", 1),
-    "ensemble": Point("chorale.search.judge:write_json", "torn", 2),
-    "leaderboard": Point("chorale.search.report:write", "torn", 1),
-    "report": Point("chorale.search.report:write", "torn", 1, n_files=2),
-    "before leaving": Point("chorale.search.store:Ledger.leave", "before", 1),
+    "finalists over": Point("chorale.search.sweep.sitting:run_baselines", "before", 1),
+    "baselines over": Point("chorale.search.sweep.sitting:run_baselines", "after", 1),
+    "test set looked at": Point("chorale.search.ledger.ledger:Ledger.look", "after", 1),
+    "ensemble": Point("chorale.search.evaluation.final_evaluation:write_json", "torn", 2),
+    "leaderboard": Point("chorale.search.report.report:write", "torn", 1),
+    "report": Point("chorale.search.report.report:write", "torn", 1, n_files=2),
+    "before leaving": Point("chorale.search.ledger.ledger:Ledger.leave", "before", 1),
 }
 
 

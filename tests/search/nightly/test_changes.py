@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from chorale.datasets.split import Split
+from chorale.datasets.splitting.split import Split
 from chorale.search.nightly.changes import (
     DataRefusedError,
     Difference,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chorale.search import finalists, study
+from chorale.search.ledger import stages
 from chorale.search.ledger.reader import Row
 from chorale.search.nightly import earlier
 from chorale.search.paths import Runs
@@ -29,8 +29,8 @@ def test_a_damaged_file_of_an_earlier_member_is_said_and_stays_where_it_is(
         n_folds=1, hash="h", development_ids=("a",), test_ids=("b",), valid_ids=lambda fold: ("a",)
     )
     rows = {
-        finalists.STAGE: {"7/0/0": Row("7/0/0", "COMPLETE")},
-        study.STAGE: {"7": Row("7", "COMPLETE", "", {"architecture": "cnn"})},
+        stages.FINALISTS: {"7/0/0": Row("7/0/0", "COMPLETE")},
+        stages.SEARCH: {"7": Row("7", "COMPLETE", "", {"architecture": "cnn"})},
     }
     told: dict[str, Any] = {
         "resolved": SimpleNamespace(

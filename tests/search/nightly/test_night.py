@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from chorale.search.champion.gate import Decision, Verdict
-from chorale.search.champion.shelf import Shelf
+from chorale.search.champion.registry.gate import Decision, Verdict
+from chorale.search.champion.registry.registry import Shelf
 from chorale.search.cli import main
-from chorale.search.nightly import contest
+from chorale.search.nightly import comparison
 from chorale.search.nightly.config import Nightly, load
 from chorale.search.nightly.earlier import EACH, Origin, origin_of
 from chorale.search.nightly.records import Night, Records
@@ -195,7 +195,7 @@ def _end_of_night(place: _Place, steps: Path, *, die_at: int | None) -> int:
     def won(*args: Any, **kwargs: Any) -> Decision:
         return Decision(Verdict.PROMOTED, "a test said so", 0.1, 0.05, 0.01)
 
-    vars(contest)["decide"] = won
+    vars(comparison)["decide"] = won
     for owner, name in STEPS:
         setattr(owner, name, counted(getattr(owner, name)))
     return place.call(SECOND)

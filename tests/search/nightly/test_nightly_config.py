@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from chorale.datasets.errors import UserError
+from chorale.search.config.yaml_file import SHIPPED
 from chorale.search.nightly.config import MOST_TRIALS, load
-from chorale.search.yaml_file import SHIPPED
 
 NIGHTLIES = sorted(SHIPPED.glob("nightly_*.yaml"))
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 
-from chorale.search.nightly import words
+from chorale.search.console.progress import duration
+from chorale.search.nightly import sentences as words
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.pages import write_pages
 from chorale.search.nightly.records import Night, Records
-from chorale.search.progress import duration
 
 
 class _Tags(HTMLParser):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from chorale.search.champion.shelf import Shelf
+from chorale.search.champion.registry.registry import Shelf
+from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import Row
+from chorale.search.ledger.stages import SEARCH
 from chorale.search.nightly.config import Nightly, load
 from chorale.search.nightly.records import Night, Records
 from chorale.search.nightly.retention import clean_up, size
-from chorale.search.store import Ledger
-from chorale.search.study import STAGE
 
 KB = 1000
 
@@ -27,7 +27,7 @@ def _fill(nightly: Nightly, night: Night) -> None:
     ledger.create(night.study, {})
     for number in range(5):
         facts = {"metrics": {"accuracy": number / 10}}
-        ledger.record(night.study, STAGE, Row(str(number), "COMPLETE", facts=facts))
+        ledger.record(night.study, SEARCH, Row(str(number), "COMPLETE", facts=facts))
     ledger.leave(night.study, "complete", spent_s=1.0)
     ledger.close()
 

@@ -13,12 +13,12 @@ import soundfile
 
 from chorale.datasets.audio import AudioError
 from chorale.datasets.errors import UserError
-from chorale.search.champion.bundle import Bundle
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.library import adding
 from chorale.search.champion.library.adding import Added, add
 from chorale.search.champion.library.library import Library
 from chorale.search.champion.library.track import names_of
-from chorale.search.champion.predictor import Predictor
 from chorale.search.paths import LibraryPaths
 
 Tone = Callable[..., Path]

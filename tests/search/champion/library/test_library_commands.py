@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chorale.search.champion.bundle import Bundle
-from chorale.search.champion.shelf import Shelf
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.champion.registry.registry import Shelf
 from chorale.search.cli import main
 from chorale.search.paths import Runs
 

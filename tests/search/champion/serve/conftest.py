@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from chorale.search.champion.bundle import Bundle
-from chorale.search.champion.predictor import Predictor
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.cli import main
 
 

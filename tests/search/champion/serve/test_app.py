@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
-from chorale.search.champion.predictor import Predictor
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.batcher import Batcher
 from chorale.search.champion.serve.limits import Limits

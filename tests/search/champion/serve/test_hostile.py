@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
-from chorale.search.champion.predictor import Predictor
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve import decoder
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.decoder import Decoder

@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 from numpy.typing import NDArray
 
-from chorale.search.champion.predictor import Predictor
+from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.limits import Limits
 

@@ -1,0 +1,1 @@
+"""Starts a private Ray or joins a running cluster, with its token."""

@@ -1,0 +1,1 @@
+"""Checks every node of a cluster before anything is trained there."""

@@ -1,0 +1,1 @@
+"""Submits, lists, follows and stops Ray jobs."""

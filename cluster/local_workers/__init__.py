@@ -1,0 +1,1 @@
+"""Runs trials in forked processes of this machine: fork server, clients, reports."""

@@ -1,0 +1,1 @@
+"""An ASGI app as replicas under Ray Serve."""

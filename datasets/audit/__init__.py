@@ -1,0 +1,1 @@
+"""Finds what no model should learn from: bad, duplicate and leaking tracks."""

@@ -1,0 +1,221 @@
+"""Listens to every track once and sets aside what no model should learn from, with the reason.
+
+Between the track table and the feature cache. What was found is remembered by the files' content,
+so a second sweep on the same data decodes nothing.
+"""
+
+import math
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from chorale.datasets import audio
+from chorale.datasets.audit.faults import clipped_share, warned
+from chorale.datasets.audit.findings import Finding, Findings, Stamp
+from chorale.datasets.chunks import ChunkMap as ChunkMap
+from chorale.datasets.chunks import in_chunks
+from chorale.datasets.errors import UserError
+
+R = TypeVar("R")
+
+SILENCE = 1e-4  # -80 dBFS, where full scale is 1.0
+N_SHOWN = 10  # bad files named in an error
+
+_OF_THE_PLACE = ("missing", "unreadable", "not audio")  # said of a path, not of its content
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is left to work with, and what was set aside.
+
+    `tracks` are the good ones, with `duration_s` measured and a further column `content`, the
+    SHA-256 of the file. `problems` has the columns track_id, path, problem, detail, and so has
+    `warnings`, which are about tracks that are used nevertheless.
+    """
+
+    tracks: pd.DataFrame
+    problems: pd.DataFrame
+    warnings: pd.DataFrame
+
+
+def audit(
+    tracks: pd.DataFrame,
+    *,
+    min_duration_s: float,
+    max_bad_share: float,
+    cache_root: Path,
+    run: ChunkMap = map,
+) -> Audit:
+    """Sets aside tracks that are missing, undecodable, empty, silent, constant or too short.
+
+    Args:
+        tracks: a track table whose tracks have audio.
+        min_duration_s: shorter tracks are bad.
+        max_bad_share: more than this share of bad tracks (0 to 1) stops the sweep.
+        cache_root: where findings are kept between sweeps.
+        run: how chunks of files are worked on.
+
+    Raises:
+        UserError: there are no tracks, too many are bad, or fewer than two labels are left.
+    """
+    found = survey(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
+    refuse(found, tracks, max_bad_share=max_bad_share)
+    return found
+
+
+def refuse(found: Audit, tracks: pd.DataFrame, *, max_bad_share: float) -> None:
+    """Stops where too little is left of `tracks`.
+
+    Raises:
+        UserError: too many are bad, or fewer than two labels are left.
+    """
+    _refuse_bad_share(found.problems, len(tracks), max_bad_share)
+    _refuse_one_label(tracks, found.tracks, found.problems)
+
+
+def survey(
+    tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap = map
+) -> Audit:
+    """Like `audit`, but goes on however much is bad.
+
+    Raises:
+        UserError: there are no tracks.
+    """
+    if tracks.empty:
+        raise UserError("audit: the dataset has no tracks; check --dataset.root")
+    with Findings.kept(cache_root / "audit.json") as known:
+        heard = _listen([str(path) for path in tracks["path"]], known, run)
+    judged = [_judge(finding, min_duration_s) for _, finding in heard]
+    measured = tracks.assign(
+        duration_s=[finding.duration_s for finding in judged],
+        content=[content for content, _ in heard],
+    )
+    bad = np.array([finding.problem != "" for finding in judged])
+    problems = tracks.loc[bad, ["track_id", "path"]].assign(
+        problem=[finding.problem for finding in judged if finding.problem],
+        detail=[finding.detail for finding in judged if finding.problem],
+    )
+    good = measured[~bad].reset_index(drop=True)
+    return Audit(good, problems.reset_index(drop=True), warned(tracks, judged))
+
+
+def examine(path: str) -> Finding:
+    """Decodes one file and says what is wrong with its sound, if anything is."""
+    try:
+        content_format = audio.inspect(path).format
+        waveform, sample_rate = audio.load(path)
+    except audio.AudioError as error:
+        return Finding(0.0, error.problem, error.detail)
+    duration_s = len(waveform) / sample_rate
+    low, high = float(waveform.min()), float(waveform.max())
+    if (peak := max(high, -low)) < SILENCE:
+        level = f"{20 * math.log10(peak):.0f} dBFS" if peak > 0 else "0"
+        return Finding(duration_s, "silent", f"its peak is {level}; at least -80 dBFS is needed")
+    mean = float(waveform.mean(dtype=np.float64))
+    if max(high - mean, mean - low) < SILENCE:
+        return Finding(duration_s, "DC only", f"every sample is about {mean:.4f}")
+    clipped = clipped_share(waveform)
+    return Finding(duration_s, clipped_share=clipped, format=content_format)
+
+
+def _listen(paths: Sequence[str], known: Findings, run: ChunkMap) -> list[tuple[str, Finding]]:
+    """For each path its content hash ("" where it has none) and what was found."""
+    stamps = {path: stamp for path in dict.fromkeys(paths) if (stamp := _stamp(path))}
+    changed = [path for path, stamp in stamps.items() if not known.content(path, stamp)]
+    for path, content in _each(_hash_chunk, changed, run):
+        known.learn_content(path, stamps[path], content)
+    contents = {path: known.content(path, stamp) for path, stamp in stamps.items()}
+
+    unheard = {c: path for path, c in contents.items() if c and known.finding(c) is None}
+    for path, finding in _each(_examine_chunk, list(unheard.values()), run):
+        if finding.problem not in _OF_THE_PLACE:
+            known.learn_finding(contents[path], finding)
+    # what has no content in its place fails before it is decoded, and costs nothing here
+    found = {p: known.finding(contents.get(p, "")) or examine(p) for p in dict.fromkeys(paths)}
+    return [(contents.get(path, ""), found[path]) for path in paths]
+
+
+def _stamp(path: str) -> Stamp | None:
+    """None where there is no file, or one that is no audio by its name."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or Path(path).name.startswith("._"):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _each(
+    work: Callable[[Sequence[str]], list[R]], paths: Sequence[str], run: ChunkMap
+) -> Iterator[tuple[str, R]]:
+    chunks = in_chunks(paths)
+    done = run(work, chunks) if chunks else ()  # a pool need not start for nothing
+    for chunk, results in zip(chunks, done, strict=True):
+        yield from zip(chunk, results, strict=True)
+
+
+def _hash_chunk(paths: Sequence[str]) -> list[str]:
+    hashes = []
+    for path in paths:
+        try:
+            hashes.append(audio.content_hash(path))
+        except audio.AudioError:
+            hashes.append("")
+    return hashes
+
+
+def _examine_chunk(paths: Sequence[str]) -> list[Finding]:
+    return [examine(path) for path in paths]
+
+
+def _judge(finding: Finding, min_duration_s: float) -> Finding:
+    if finding.problem or finding.duration_s >= min_duration_s:
+        return finding
+    detail = f"{finding.duration_s:.3f} s; at least {min_duration_s:g} s is needed"
+    return Finding(finding.duration_s, "too short", detail)
+
+
+def _refuse_bad_share(problems: pd.DataFrame, n_tracks: int, max_bad_share: float) -> None:
+    share = len(problems) / n_tracks
+    if share <= max_bad_share:
+        return
+    enough = math.ceil(share * 100) / 100
+    advice = (
+        "mend or remove them"
+        if len(problems) == n_tracks
+        else f"mend or remove them, or go on without them: --audit.max_bad_share {enough:g}"
+    )
+    raise UserError(
+        f"audit: {len(problems)} of {n_tracks} tracks are bad ({share:.1%}), "
+        f"but at most {max_bad_share:.1%} may be:\n{_listed(problems)}\n{advice}"
+    )
+
+
+def _listed(problems: pd.DataFrame) -> str:
+    rows = problems.head(N_SHOWN)
+    columns = (rows["path"], rows["problem"], rows["detail"])
+    lines = [
+        f"  {path}: {problem} ({detail})" for path, problem, detail in zip(*columns, strict=True)
+    ]
+    if len(problems) > N_SHOWN:
+        lines.append(f"  ... and {len(problems) - N_SHOWN} more")
+    return "\n".join(lines)
+
+
+def _refuse_one_label(tracks: pd.DataFrame, good: pd.DataFrame, problems: pd.DataFrame) -> None:
+    left = sorted(good["label"].unique())
+    if len(left) >= 2:
+        return
+    before = ", ".join(sorted(tracks["label"].unique()))
+    which = f"only the label '{left[0]}'" if left else "no track"
+    bad = f"; these tracks are bad:\n{_listed(problems)}\n" if len(problems) else "; "
+    raise UserError(
+        f"audit: {which} is left of {len(tracks)} tracks with the labels: {before}{bad}"
+        f"a classifier needs good tracks of at least two labels: mend them or add others"
+    )

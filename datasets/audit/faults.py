@@ -1,0 +1,127 @@
+"""Faults that a track may have and still be used, and the one table of all that is wrong.
+
+`datasets.audit.audit` asks what a file's sound and name should be warned of; the sweep and
+`chorale data check` tell people by the table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from chorale.datasets.audit.findings import Finding
+from chorale.datasets.audit.leaks import Leak
+
+COLUMNS = ("track_id", "path", "outcome", "problem", "detail")
+"""Of the table: `outcome` says what becomes of the track, the others what is wrong with it."""
+
+QUARANTINED, WARNED, JOINED, LEAKS, ACCEPTED = (
+    "quarantined",
+    "used",
+    "kept on one side",
+    "stops the sweep",
+    "accepted",
+)
+
+CLIPPED_SHARE = 1e-3
+"""A track is called clipped where at least this share of its samples stands at its very peak."""
+
+_FULL_SCALE = 0.5  # a peak below it may be flat by nature
+_FLAT = 0.9999  # of the peak
+_RUN = 3  # neighbouring samples: one or two at the peak are no flat top
+
+_FORMATS: Mapping[str, tuple[str, ...]] = {
+    ".wav": ("WAV", "WAVEX", "RF64", "W64"),
+    ".flac": ("FLAC",),
+    ".ogg": ("OGG",),
+    ".oga": ("OGG",),
+    ".opus": ("OGG",),
+    ".mp3": ("MP3",),
+    ".au": ("AU",),
+    ".snd": ("AU",),
+    ".aif": ("AIFF",),
+    ".aiff": ("AIFF",),
+}
+
+
+def clipped_share(waveform: npt.NDArray[np.float32]) -> float:
+    """Share (0 to 1) of the samples `(n_samples,)` in flat tops: three or more at the peak."""
+    peak = max(float(waveform.max()), -float(waveform.min()))
+    if peak < _FULL_SCALE:
+        return 0.0
+    at_peak = np.abs(waveform) >= _FLAT * peak
+    if np.count_nonzero(at_peak) < CLIPPED_SHARE * len(waveform):
+        return 0.0
+    edges = np.diff(np.r_[False, at_peak, False].astype(np.int8))
+    lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+    return float(lengths[lengths >= _RUN].sum() / len(waveform))
+
+
+def warnings(path: str, finding: Finding) -> list[tuple[str, str]]:
+    """What a good file should be warned of: (problem, detail) pairs."""
+    found = []
+    if finding.clipped_share >= CLIPPED_SHARE:
+        found.append(("clipped", f"{finding.clipped_share:.1%} of its samples are at the peak"))
+    suffix = Path(path).suffix.lower()
+    allowed = _FORMATS.get(suffix)
+    if allowed and finding.format and finding.format not in allowed:
+        found.append(("wrong extension", f"its content is {finding.format}, not {suffix}"))
+    return found
+
+
+def warned(tracks: pd.DataFrame, findings: Sequence[Finding]) -> pd.DataFrame:
+    """The warnings of `tracks`, row by row as `findings`: track_id, path, problem, detail."""
+    rows = [
+        (track_id, path, *warning)
+        for track_id, path, finding in zip(
+            tracks["track_id"], tracks["path"], findings, strict=True
+        )
+        if not finding.problem
+        for warning in warnings(str(path), finding)
+    ]
+    return pd.DataFrame(rows, columns=["track_id", "path", "problem", "detail"])
+
+
+def table(
+    tracks: pd.DataFrame,
+    *,
+    problems: pd.DataFrame,
+    warnings: pd.DataFrame,
+    duplicates: pd.DataFrame,
+    leaks: Iterable[Leak] = (),
+    accepted: Iterable[str] = (),
+) -> pd.DataFrame:
+    """All that is wrong, a row each (see `COLUMNS`), the worst first.
+
+    Args:
+        tracks: all tracks of the dataset, for their paths.
+        problems: of the tracks that were set aside.
+        warnings: of the tracks that are used nevertheless.
+        duplicates: pairs of tracks with the same recording.
+        leaks: what the split lets through.
+        accepted: kinds of leaks that the user accepts.
+    """
+    paths = dict(zip(tracks["track_id"], tracks["path"].astype(object), strict=True))
+    allowed = set(accepted)
+    rows: list[tuple[object, ...]] = []
+    leaking: set[str] = set()
+    for leak in leaks:
+        outcome = ACCEPTED if leak.kind in allowed else LEAKS
+        rows += [(id_, paths.get(id_), outcome, leak.kind, leak.detail) for id_ in leak.track_ids]
+        leaking.update(leak.track_ids if leak.kind in ("duplicates", "labels") else ())
+    for outcome, faults in ((QUARANTINED, problems), (WARNED, warnings)):
+        columns = (faults[name] for name in ("track_id", "path", "problem", "detail"))
+        rows += [(id_, path, outcome, *said) for id_, path, *said in zip(*columns, strict=True)]
+    for pair in duplicates.itertuples():
+        if not {pair.track_id, pair.other_id} <= leaking:  # else it has been said
+            overlap_s = float(str(pair.overlap_s))  # unknown where nothing was listened to
+            much = "" if np.isnan(overlap_s) else f", {overlap_s:.1f} s of it"
+            detail = f"{pair.kind} as '{pair.track_id}'{much}"
+            rows.append((pair.other_id, paths.get(pair.other_id), JOINED, "duplicate", detail))
+    made = pd.DataFrame(rows, columns=list(COLUMNS))
+    order = [LEAKS, ACCEPTED, QUARANTINED, WARNED, JOINED]
+    return made.sort_values(
+        "outcome", key=lambda column: column.map(order.index), kind="stable", ignore_index=True
+    )

@@ -1,0 +1,149 @@
+"""Opens a URL for reading, and says of each failure whether trying again makes sense.
+
+`datasets.download.download` builds on it. Only https is spoken; http to this machine itself alone
+(tests, mirrors behind a tunnel).
+"""
+
+import ipaddress
+import ssl
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import IO, cast
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import BaseHandler, HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+TRY_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""HTTP statuses that pass by themselves."""
+
+BLOCK_BYTES = 256 * 1024
+
+
+class WebError(Exception):
+    """A file cannot be had from its address, and trying again would not help."""
+
+
+class TemporaryError(WebError):
+    """Trying again may help, after `retry_after_s` where the server asked for a pause."""
+
+    def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
+        """`reason` is said to the person at the keyboard."""
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class RangeError(TemporaryError):
+    """The server has nothing at the place from which we asked to go on."""
+
+
+def open_url(url: str, *, headers: Mapping[str, str], timeout_s: float) -> HTTPResponse:
+    """The answer to a GET: status 200, or 206 where `headers` ask for a range. Close it.
+
+    Redirects are followed, to https alone.
+
+    Args:
+        url: where the file is.
+        headers: sent with the request.
+        timeout_s: for connecting, and for each wait for the next bytes.
+
+    Raises:
+        TemporaryError: no connection, or a status that passes.
+        WebError: anything else that is no file.
+    """
+    _require_safe(url)
+    handlers: list[BaseHandler] = [SafeRedirects()]
+    if _is_loopback(url):
+        handlers.append(ProxyHandler({}))
+    every = {"User-Agent": "chorale", "Accept-Encoding": "identity", **headers}
+    try:
+        opened = build_opener(*handlers).open(Request(url, headers=every), timeout=timeout_s)
+        response = cast(HTTPResponse, opened)
+    except HTTPError as error:
+        with error:
+            raise _answered(error) from None
+    except URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise WebError(
+                f"its certificate is not valid ({error.reason.verify_message})"
+            ) from None
+        raise TemporaryError(f"no connection ({error.reason})") from None
+    except (OSError, HTTPException) as error:
+        raise TemporaryError(f"no answer ({_text(error)})") from None
+    except ValueError as error:
+        raise WebError(f"it leads to an address that is none ({error})") from None
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if response.status not in (200, 206) or encoding != "identity":
+        response.close()
+        raise WebError(f"it answers {response.status} with the encoding {encoding!r}, not the file")
+    return response
+
+
+def blocks(response: HTTPResponse) -> Iterator[bytes]:
+    """The body, bit by bit as it comes in.
+
+    Raises:
+        TemporaryError: the connection breaks off before the length that the server told, or is
+            still for longer than the time-out.
+    """
+    told, got = response.length, 0
+    while told is None or got < told:
+        try:
+            block = response.read1(BLOCK_BYTES if told is None else min(BLOCK_BYTES, told - got))
+        except (OSError, HTTPException) as error:
+            raise TemporaryError(f"the connection broke ({_text(error)})") from None
+        if not block:
+            break
+        got += len(block)
+        yield block
+    if told is not None and got < told:
+        raise TemporaryError(f"the connection broke off after {got} of {told} bytes")
+
+
+class SafeRedirects(HTTPRedirectHandler):
+    """Never from https to anything else."""
+
+    def redirect_request(
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> Request | None:
+        """The request to `newurl`."""
+        _require_safe(newurl)
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise WebError(f"it leads from https to {newurl!r}, which is not")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _require_safe(url: str) -> None:
+    if not (urlsplit(url).scheme == "https" or _is_loopback(url)):
+        raise WebError(f"{url!r} is no https address; only https is allowed")
+
+
+def _is_loopback(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return False
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
+def _answered(error: HTTPError) -> WebError:
+    reason = f"it answers {error.code} {_text(error.reason)}"
+    if error.code == 416:
+        return RangeError(reason)
+    if error.code in TRY_AGAIN:
+        pause = error.headers.get("Retry-After", "")
+        return TemporaryError(reason, retry_after_s=float(pause) if pause.isdecimal() else 0.0)
+    return WebError(reason)
+
+
+def _text(said: object) -> str:
+    """What a server or the network said, without anything that a terminal would obey."""
+    text = str(said) or type(said).__name__
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,1 @@
+"""Signal processing: the transforms that feature sets are made of."""

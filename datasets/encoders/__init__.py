@@ -1,0 +1,1 @@
+"""Pretrained networks whose embeddings are features."""

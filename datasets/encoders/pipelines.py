@@ -1,0 +1,106 @@
+"""The pretrained networks of torchaudio, built here and filled with weights from a local file.
+
+`datasets.features.encoder` runs them. Nothing is downloaded: torchaudio would do so in the middle
+of a sweep, and in every worker.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from chorale.datasets.encoders.exported_program import Program, ProgramError
+from chorale.datasets.errors import unknown
+
+
+def check(bundle: str, *, sample_rate: int, layer: int | None) -> None:
+    """Looks whether there is such a pipeline with such a layer, for such a rate.
+
+    Raises:
+        ValueError: there is not; says which there are.
+    """
+    found = _bundle(bundle)
+    n_layers = int(found._params["encoder_num_layers"])
+    if layer is not None and layer > n_layers:
+        raise ValueError(f"{bundle} has {n_layers} layers, but got {layer=}")
+    if sample_rate != found.sample_rate:
+        raise ValueError(f"{bundle} hears {found.sample_rate:.0f} Hz, but got {sample_rate=}")
+
+
+def fetched_weights(bundle: str) -> Path:
+    """Where torchaudio keeps the weights, once it has fetched them.
+
+    Raises:
+        ValueError: there is no such pipeline.
+    """
+    import torch
+
+    name = str(_bundle(bundle)._path).rsplit("/", 1)[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def how_to_get(bundle: str) -> str:
+    """What to do where the weights have not been fetched; goes before "with --key FILE"."""
+    return (
+        f"the weights of {bundle} have not been fetched: where there is a network, run "
+        f"python -c 'import torchaudio; torchaudio.pipelines.{bundle}.get_model()', copy the file "
+        f"that it fetches to this machine, and name it"
+    )
+
+
+def load(bundle: str, file: Path, *, layer: int | None, device: str) -> Program:
+    """The network on `device`: `(1, n_samples)` -> `(1, n_frames, n_bins)` of one layer.
+
+    Args:
+        bundle: a name in `torchaudio.pipelines`.
+        file: its weights: safetensors, or a PyTorch file of tensors.
+        layer: which transformer layer, counted from 1; None for the last.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or holds other weights.
+    """
+    import torch
+    from torchaudio.models import wav2vec2_model, wavlm_model
+
+    found = _bundle(bundle)
+    make = wavlm_model if found._model_type == "WavLM" else wav2vec2_model
+    model = make(**{**found._params, "aux_num_out": None})  # no head for speech recognition
+    weights = {k: v for k, v in _weights(file).items() if not k.startswith("aux.")}
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        lines = str(error).strip().splitlines()
+        what = lines[min(1, len(lines) - 1)].strip()
+        raise ProgramError(f"does not hold the weights of {bundle} ({what:.200})") from None
+    model.eval().requires_grad_(False).to(device)
+
+    def encode(waveforms: Any) -> Any:
+        if found._normalize_waveform:
+            waveforms = torch.nn.functional.layer_norm(waveforms, waveforms.shape)
+        return model.extract_features(waveforms, num_layers=layer)[0][-1]
+
+    return encode
+
+
+def _bundle(name: str) -> Any:
+    from torchaudio import pipelines
+
+    made, kind = getattr(pipelines, name, None), pipelines.Wav2Vec2Bundle
+    if not isinstance(made, kind):
+        known = [n for n in dir(pipelines) if isinstance(getattr(pipelines, n), kind)]
+        raise ValueError(str(unknown("bundle", name, known)))
+    return made
+
+
+def _weights(file: Path) -> dict[str, Any]:
+    """Tensors by name; a pickle is read by the reader that makes tensors and nothing else."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(file))
+        import torch
+
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as error:  # each kind of damage makes the two readers raise something else
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ProgramError(f"holds no weights that can be read ({first:.200})") from error

@@ -1,0 +1,1 @@
+"""Reads the tables that describe tracks: CSV, Parquet, manifests, published metadata."""

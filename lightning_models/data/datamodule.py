@@ -1,0 +1,250 @@
+"""One fold of a feature store: which tracks to train on, which to validate on, what they are like.
+
+It is made from the feature cache and a split; `batches` cuts it into crops.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chorale.datasets.splitting import balance
+from chorale.datasets.errors import UserError
+from chorale.datasets.dsp.frequency_scale import Scale
+from chorale.datasets.seeds import Purpose, generator
+from chorale.lightning_models.base import InputShape
+
+Rows = NDArray[np.int64]
+Statistics = tuple[Tensor, Tensor]
+
+STATISTICS_FRAMES = 250_000
+"""About how many frames mean and standard deviation are taken from; more change nothing."""
+
+TARGET_TOLERANCE = 1e-3
+"""How far the sum of a target may be from 1."""
+
+GPU_SHARE = 0.5
+"""The share of a GPU's free memory that frames may fill before they stay in main memory."""
+
+
+class Frames(Protocol):
+    """The frames of all tracks, one track after the other, as the feature store keeps them."""
+
+    @property
+    def frames(self) -> NDArray[np.float32]:
+        """(total_frames, n_bins)."""
+        ...
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """(n_tracks + 1,): track `i` is `frames[offsets[i]:offsets[i + 1]]`."""
+        ...
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames a second; 0 where frames do not follow one another in time, as a table's rows."""
+        ...
+
+    @property
+    def n_bins(self) -> int:
+        """Values a frame, of all channels: those of the first, then those of the second, ..."""
+        ...
+
+    @property
+    def n_channels(self) -> int:
+        """Into how many equal parts the values of a frame fall; spectrograms have one."""
+        ...
+
+    @property
+    def scale(self) -> Scale | None:
+        """What the values of a frame are, where they are levels of bands or come from such."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryFrames:
+    """Frames that lie in no store: of a track that somebody wants a label for, or of a test."""
+
+    frames: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    frame_rate_hz: float
+    n_channels: int = 1
+    scale: Scale | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tracks: Sequence[NDArray[np.float32]],
+        *,
+        frame_rate_hz: float,
+        n_channels: int = 1,
+        scale: Scale | None = None,
+    ) -> "MemoryFrames":
+        """Joins features of tracks as feature sets give them: (n_bins, n_frames) each."""
+        offsets = np.cumsum([0, *(track.shape[1] for track in tracks)], dtype=np.int64)
+        frames = np.ascontiguousarray(np.concatenate(tracks, axis=1).T, dtype=np.float32)
+        return cls(frames, offsets, frame_rate_hz, n_channels, scale)
+
+    @property
+    def n_bins(self) -> int:
+        """Values a frame."""
+        return int(self.frames.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """The tracks of a store, ready to be cut into crops. That is all that prediction needs."""
+
+    store: Frames
+    _resident: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_tracks,), in frames."""
+        return self.store.offsets[1:] - self.store.offsets[:-1]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether frames are rows of a table, each of which describes its track by itself."""
+        return self.store.frame_rate_hz == 0
+
+    @cached_property
+    def track_means(self) -> Tensor:
+        """The mean of each bin of each track: (n_tracks, n_bins)."""
+        sums = np.add.reduceat(self.store.frames, self.store.offsets[:-1], axis=0)
+        return torch.from_numpy(sums / self.lengths[:, None].astype(np.float32))
+
+    def frames_for(self, device: torch.device) -> Tensor:
+        """All frames (total_frames, n_bins): on the GPU where they fit, else in place, uncopied."""
+        if device not in self._resident:
+            self._resident[device] = _as_tensor(self.store.frames, device)
+        return self._resident[device]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldData(Tracks):
+    """One fold of one data set.
+
+    `train_rows` and `valid_rows` are rows of `store` (track numbers), `labels` (n_tracks,) the
+    class index of every track of the store. Rows in neither, as of the test set, are not looked at.
+
+    `targets` (n_tracks, n_classes), where there are any, are what training is told of a track
+    instead of its label: shares of the classes that sum to 1. Only training rows' are read;
+    judging, balancing and weighing classes go by `labels` all the same.
+    """
+
+    train_rows: Rows
+    valid_rows: Rows
+    labels: NDArray[np.int64]
+    n_classes: int
+    targets: NDArray[np.float32] | None = None
+    _statistics: dict[bool, Statistics] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for kind, rows in (("training", self.train_rows), ("validation", self.valid_rows)):
+            if not len(rows):
+                raise UserError(f"a fold has no {kind} tracks; give more tracks or fewer folds")
+        used = self.labels[np.concatenate([self.train_rows, self.valid_rows])]
+        if used.min() < 0 or used.max() >= self.n_classes:
+            raise UserError(
+                f"labels must lie in 0..{self.n_classes - 1} for n_classes={self.n_classes}, "
+                f"but got {used.min()}..{used.max()}; make the class list and the labels from the "
+                f"same track table"
+            )
+        if self.targets is not None:
+            self._check_targets(self.targets)
+
+    def _check_targets(self, targets: NDArray[np.float32]) -> None:
+        """Refuses targets of the training rows that are no shares of the classes."""
+        wanted = (len(self.labels), self.n_classes)
+        if targets.shape != wanted:
+            raise UserError(
+                f"targets must have the shape (n_tracks, n_classes) = {wanted}, but got "
+                f"{targets.shape}; make them from the same track table as the labels"
+            )
+        told = targets[self.train_rows]
+        if not (np.abs(told.sum(axis=1) - 1) < TARGET_TOLERANCE).all() or (told < 0).any():
+            raise UserError(
+                "targets of training tracks must be shares of the classes that sum to 1, but some "
+                "are not; make them of what a teacher said of every training track"
+            )
+
+    def statistics(self, *, center: bool) -> Statistics:
+        """Mean and standard deviation (n_bins,) of the frames of the training rows alone.
+
+        Where there are many, of some that are drawn: rows stand in the order of classes and
+        artists, so that every n-th of them might be of one kind. A bin that never changes gets the
+        deviation 1.
+
+        Args:
+            center: whether each track's own mean is taken off first.
+        """
+        if center not in self._statistics:
+            self._statistics[center] = self._measure(center=center)
+        return self._statistics[center]
+
+    def class_weights(self) -> NDArray[np.float32]:
+        """How much each class counts in a loss, (n_classes,), by the training rows alone.
+
+        The mean over what an epoch sees is 1: over tracks, or over all rows of a table.
+        """
+        labels = self.labels[self.train_rows]
+        if self.is_table:
+            labels = np.repeat(labels, self.lengths[self.train_rows])
+        return balance.class_weights(labels, self.n_classes)
+
+    def _measure(self, *, center: bool) -> Statistics:
+        n_frames = int(self.lengths[self.train_rows].sum())
+        every = max(1, n_frames // STATISTICS_FRAMES)
+        begin, end = self.store.offsets[:-1], self.store.offsets[1:]
+        total, squares, count = np.zeros(self.store.n_bins), np.zeros(self.store.n_bins), 0
+        rows = np.sort(self.train_rows)
+        if every > 1:
+            n_drawn = -(-len(rows) // every)
+            rows = np.sort(generator(0, Purpose.SCALE).choice(rows, n_drawn, replace=False))
+        for row in rows:
+            track = self.store.frames[begin[row] : end[row]].astype(np.float64)
+            if center:
+                track -= track.mean(axis=0)
+            total += track.sum(axis=0)
+            squares += np.einsum("ij,ij->j", track, track)
+            count += len(track)
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        std[std < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
+        return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(std.astype(np.float32))
+
+    def input_shape(self, crop_s: float) -> InputShape:
+        """The shape of a crop of `crop_s` seconds: no longer than the longest training track.
+
+        What has no time axis is taken frame by frame, whatever `crop_s` says.
+
+        Raises:
+            UserError: not even one frame lasts that short a time.
+        """
+        rate_hz = self.store.frame_rate_hz
+        wanted = round(crop_s * rate_hz) if rate_hz else 1
+        if wanted < 1:
+            raise UserError(
+                f"crop_s={crop_s} is shorter than one frame "
+                f"({1 / rate_hz:.4f} s); give a longer train.crop_s"
+            )
+        n_channels = self.store.n_channels
+        n_frames = int(min(wanted, self.lengths[self.train_rows].max()))
+        return n_channels, self.store.n_bins // n_channels, n_frames
+
+
+def _as_tensor(frames: NDArray[np.float32], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # the map is read-only: torch warns of what nobody does here, writing to it
+        warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
+        shared = torch.from_numpy(np.asarray(frames))
+    if device.type == "cuda" and frames.nbytes < GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return shared.to(device)
+    return shared

@@ -1,0 +1,1 @@
+"""Trains one network on one fold, saves it, resumes it, and predicts with it."""

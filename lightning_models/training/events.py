@@ -1,0 +1,75 @@
+"""TensorBoard's event files, written at once and without a thread, which would fail unheard.
+
+`watch` writes the scalars of a training, `search.report.tensorboard` the hyperparameters of a
+trial.
+"""
+
+import io
+import itertools
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+_number = itertools.count()
+"""Tells the files apart that one process begins within a second."""
+
+
+class EventFile:
+    """A new event file in `folder`, made when the first event is written.
+
+    What a failed write left of its events is cut off again, for nobody reads past half an event.
+    """
+
+    def __init__(self, folder: Path, *, suffix: str = "") -> None:
+        """`suffix` ends the file's name."""
+        # in the order of these names TensorBoard reads the files of a folder
+        name = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_number)}{suffix}"
+        self._path = folder / f"events.out.tfevents.{name}"
+        self._handle: int | None = None
+
+    def scalars(self, values: Mapping[str, float], *, step: int) -> None:
+        """Writes numbers by tag.
+
+        Raises:
+            OSError: they cannot be written; none of them is.
+        """
+        summary = Summary(value=[Summary.Value(tag=t, simple_value=v) for t, v in values.items()])
+        self.write([Event(summary=summary, wall_time=time.time(), step=step)])
+
+    def write(self, events: list[Any]) -> None:
+        """Appends events, all of them or none.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        if self._handle is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._handle = os.open(self._path, flags, 0o666)
+        before = os.fstat(self._handle).st_size
+        if not before:
+            events = [Event(wall_time=time.time(), file_version="brain.Event:2"), *events]
+        records = io.BytesIO()
+        for event in events:
+            RecordWriter(records).write(event.SerializeToString())
+        left = records.getbuffer()
+        try:
+            while left:
+                left = left[os.write(self._handle, left) :]
+        except OSError as error:
+            os.ftruncate(self._handle, before)
+            error.filename = str(self._path)
+            raise
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None

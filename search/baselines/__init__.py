@@ -1,0 +1,1 @@
+"""Classical classifiers on track statistics: what every network must beat."""

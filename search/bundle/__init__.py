@@ -1,0 +1,1 @@
+"""A bundle: one folder with everything that prediction needs, none of it pickled."""

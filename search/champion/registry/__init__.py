@@ -1,0 +1,1 @@
+"""Which bundle is the champion, and the gate that a candidate must pass."""

@@ -1,0 +1,167 @@
+"""A sweep's config with everything that it names looked up and checked: dataset, features, space.
+
+All that can be checked without looking at the data is checked here, and listed at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from chorale.datasets import catalog, plugins
+from chorale.datasets import features as feature_files
+from chorale.datasets.config import check, listed
+from chorale.datasets.declarations import declared
+from chorale.datasets.errors import UserError, unknown
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.search import ensembles as ensemble_files
+from chorale.search.config import grid
+from chorale.search.config.schema import AUTO, Ensemble, SweepConfig, read_values
+from chorale.search.config.space import Candidate, SearchSpace, declarations, make_space
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a sweep's names stand for."""
+
+    sweep: SweepConfig
+    dataset: ModuleType
+    dataset_config: Any
+    feature_values: Mapping[str, Mapping[str, Any]]
+    """feature set -> the values of its config that were given"""
+    space: SearchSpace
+
+    @cached_property
+    def features(self) -> Mapping[str, Any]:
+        """Feature set -> its config, which is empty where the dataset brings it ready-made.
+
+        Asked for once there are tracks: what features are computed with takes long to import.
+        """
+        if self.dataset.INFO.features:
+            return {name: {} for name in self.feature_values}
+        return {
+            name: plugins.load(feature_files, name, kind="feature set").Config(**values)
+            for name, values in self.feature_values.items()
+        }
+
+    def architecture_config(self, candidate: Candidate) -> Any:
+        """The candidate's values as its architecture's `Config`."""
+        return declarations(candidate.architecture).Config(**candidate.config)
+
+    def train_config(self, candidate: Candidate) -> TrainConfig:
+        """The candidate's training values, joined with the sweep's fixed ones."""
+        fixed = {**self.sweep.train, "max_epochs": self.sweep.budget.max_epochs}
+        return TrainConfig(**{**fixed, **candidate.train})
+
+
+def resolve_file(file: str, dotted: Mapping[str, Any]) -> Resolved:
+    """Reads a sweep file (or a shipped sweep by its name) with overrides, and looks up its names.
+
+    Raises:
+        UserError: there is no such file, or it has problems; all of them are listed, those of the
+            file's own keys and those of what its names stand for.
+    """
+    values = read_values(file, dotted)
+    sweep, problems = check(SweepConfig, values)
+    if sweep is not None:
+        return resolve(sweep, where=file)
+    bad = {problem.split(":")[0].split(".")[0] for problem in problems}
+    rest = {key: value for key, value in values.items() if key not in bad}
+    partly, _ = check(SweepConfig, {"dataset": {}, **rest})
+    if partly is not None:
+        _, more = _looked_up(partly)
+        problems += [problem for problem in more if problem.split(".")[0] not in bad]
+    raise listed(problems, where=file)
+
+
+def resolve(sweep: SweepConfig, *, where: str) -> Resolved:
+    """Looks up everything that `sweep` names.
+
+    Raises:
+        UserError: lists every unknown name and every bad value, before anything is read or run.
+    """
+    resolved, problems = _looked_up(sweep)
+    if resolved is None:
+        raise listed(problems, where=where)
+    return resolved
+
+
+def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
+    problems: list[str] = []
+    dataset, dataset_config = _dataset(sweep.dataset, problems)
+    features = _features(sweep.features, dataset, problems)
+    _, bad_train = check(TrainConfig, sweep.train, prefix="train.")
+    problems += bad_train
+    if "max_epochs" in sweep.train:
+        problems.append("train.max_epochs: is set by budget.max_epochs; remove it here")
+    space, bad_space = make_space(
+        sweep.architectures, tuple(features), sweep.space, fixed=sweep.train
+    )
+    problems += bad_space
+    if space is not None and sweep.search.sampler == "grid":
+        problems += grid.problems(space)
+    problems += ensemble_problems(sweep.ensemble)
+    if problems or dataset is None or space is None:
+        return None, problems
+    return Resolved(sweep, dataset, dataset_config, features, space), []
+
+
+def ensemble_problems(wanted: Ensemble) -> list[str]:
+    """What is wrong with the names of ensembles."""
+    known = plugins.names(ensemble_files)
+    kinds = dict.fromkeys([*wanted.kinds, *({wanted.kind} - {AUTO})])
+    bad = [kind for kind in kinds if kind not in known]
+    return [f"ensemble: {unknown('ensemble', kind, known)}" for kind in bad]
+
+
+def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType | None, Any]:
+    options = dict(values)
+    name = options.pop("name", None)
+    known = plugins.names(catalog)
+    if name is None:
+        problems.append(f"dataset.name: is missing; choose from: {', '.join(known)}")
+        return None, None
+    try:
+        module = plugins.load(catalog, str(name), kind="dataset")
+    except UserError as error:
+        problems.append(f"dataset.name: {error}")
+        return None, None
+    made, bad = check(module.Config, options, prefix="dataset.")
+    problems += bad
+    return module, made
+
+
+def _features(
+    wanted: Mapping[str, Any] | None, dataset: ModuleType | None, problems: list[str]
+) -> dict[str, Any]:
+    """Feature set -> the values of its config, which were checked."""
+    ready = () if dataset is None else dataset.INFO.features
+    if wanted is None:
+        wanted = dict.fromkeys(ready or ("mel",))
+    if not wanted:
+        known = ", ".join(ready or plugins.names(feature_files))
+        problems.append(f"features: is empty; name at least one of: {known}")
+    given: dict[str, Any] = {}
+    for name, values in wanted.items():
+        if ready:
+            if name not in ready:
+                problems.append(
+                    f"features.{name}: this dataset brings no audio to compute it from, but "
+                    f"{' and '.join(ready)} ready-made; leave `features` out"
+                )
+            elif values:
+                problems.append(
+                    f"features.{name}: is ready-made and has no settings; leave them out"
+                )
+            given[name] = {}
+            continue
+        try:
+            module = declared(feature_files, name, kind="feature set", names=["Config"])
+        except UserError as error:
+            problems.append(f"features: {error}")
+            continue
+        given[name] = values or {}
+        _, bad = check(module.Config, given[name], prefix=f"features.{name}.")
+        problems += bad
+    return given

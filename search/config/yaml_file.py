@@ -1,0 +1,118 @@
+"""Reads sweep files and dotted overrides into plain values; `search.config.schema` checks them.
+
+YAML is read safely, and `1e-4` is a number here (YAML 1.1 calls it a string).
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chorale.datasets.errors import UserError
+
+SHIPPED = Path(__file__).parents[1] / "sweeps"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the numbers of YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def find(name: str) -> Path:
+    """The sweep file that a person named: a path, or the name of a shipped sweep.
+
+    Raises:
+        UserError: there is neither; the nearest shipped one is offered.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    shipped = {p.stem: p for p in sorted(SHIPPED.glob("*.yaml"))}
+    stem = path.name.removesuffix(".yaml")
+    if path.parent == Path() and stem in shipped:
+        return shipped[stem]
+    near = difflib.get_close_matches(stem, shipped, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UserError(
+        f"there is no sweep file '{name}'; {hint}"
+        f"give a path, or one of the shipped sweeps: {', '.join(shipped)}"
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The plain values of a sweep file.
+
+    Raises:
+        UserError: it is not YAML (with line and column), or not a mapping.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UserError(f"{path}{place}: not YAML: {error.problem}") from None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        raise UserError(f"{path}: not a text file in UTF-8; a sweep file is YAML") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: should hold `key: value` lines, but got {values!r:.60}")
+    return values
+
+
+def overrides(words: Sequence[str]) -> dict[str, Any]:
+    """`--budget.trials 8 --name=mine` -> `{"budget.trials": 8, "name": "mine"}`.
+
+    Raises:
+        UserError: a word that is no `--key`, or a key without a value.
+    """
+    found: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise UserError(f"expected --key value, but got '{word}'; see: chorale sweep --help")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not rest or re.match(r"--[A-Za-z]", rest[0]):
+                raise UserError(f"--{key} needs a value: --{key} VALUE; see: chorale sweep --help")
+            text = rest.pop(0)
+        try:
+            found[key] = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError:
+            found[key] = text
+    return found
+
+
+def merge(values: dict[str, Any], dotted: dict[str, Any]) -> dict[str, Any]:
+    """`values` with each dotted key set; what stood there before is replaced.
+
+    Raises:
+        UserError: a key goes through something that has no keys.
+    """
+    merged = _copy(values)
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        place = merged
+        for depth, part in enumerate(parents, start=1):
+            if place.get(part) is None:
+                place[part] = {}
+            if not isinstance(place[part], dict):
+                above = ".".join(parents[:depth])
+                raise UserError(f"--{key}: '{above}' is {place[part]!r}, which has no keys")
+            place = place[part]
+        place[last] = value
+    return merged
+
+
+def _copy(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, dict) else v for k, v in values.items()}

@@ -1,0 +1,77 @@
+"""The leaderboard of a study: one line a trial, best first, from the rows of the ledger alone.
+
+`search.report.report` writes it at the end of a sweep, `chorale leaderboard` shows it at any time.
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chorale.search.ledger.reader import Row
+
+STATES = ("COMPLETE", "PRUNED", "FAIL")
+COSTS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")
+
+Line = dict[str, Any]
+"""Column -> value; a column that says nothing of this trial is missing or None."""
+
+
+def leaderboard(
+    rows: Mapping[str, Row], finals: Mapping[str, Row], *, objective: str, second: str = "none"
+) -> list[Line]:
+    """One line a trial: finished ones first, best first; a finalist has its mean over folds too.
+
+    Args:
+        rows: the search's, by trial number.
+        finals: the finalists', by "number/fold/seed".
+        objective: the metric that was made as large as possible.
+        second: what was made as small as possible besides, or "none"; where there is one, the
+            column `front` is true for the trials that no other beats in both.
+    """
+    folds: dict[str, list[float]] = {}
+    for key, row in finals.items():
+        accuracy = row.facts.get("metrics", {}).get("accuracy")
+        if row.state == "COMPLETE" and accuracy is not None:
+            folds.setdefault(key.split("/")[0], []).append(accuracy)
+    front = set() if second == "none" else _front(rows, objective=objective, second=second)
+    ranked = sorted(rows.values(), key=lambda row: _rank(row, objective))
+    return [_line(row, folds.get(row.key, []), front, second=second) for row in ranked]
+
+
+def to_csv(lines: Sequence[Line]) -> str:
+    """The lines as CSV text, with every column that any of them has."""
+    columns = dict.fromkeys(column for line in lines for column in line)
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(lines)
+    return text.getvalue()
+
+
+def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> Line:
+    facts = row.facts
+    return {
+        "trial": int(row.key),
+        "state": row.state,
+        **({} if second == "none" else {"front": row.key in front}),
+        "architecture": facts.get("architecture"),
+        "features": facts.get("features"),
+        **{f"validation_{name}": value for name, value in facts.get("metrics", {}).items()},
+        "folds_accuracy": sum(folds) / len(folds) if folds else None,
+        **{name: facts.get(name) for name in COSTS},
+        "reason": row.reason,
+        **facts.get("params", {}),
+    }
+
+
+def _rank(row: Row, objective: str) -> tuple[int, bool, float, int]:
+    value = row.facts.get("metrics", {}).get(objective)
+    none = value is None or value != value
+    return STATES.index(row.state), none, 0.0 if none else -value, int(row.key)
+
+
+def _front(rows: Mapping[str, Row], *, objective: str, second: str) -> set[str]:
+    from chorale.search.ledger.pareto import front
+
+    return set(front(rows, objective=objective, second=second))

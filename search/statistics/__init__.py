@@ -1,0 +1,1 @@
+"""Pure functions of arrays: scores, intervals, calibration, conformal sets, selection."""

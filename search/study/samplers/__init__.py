@@ -1,0 +1,1 @@
+"""Proposal algorithms beyond Optuna's own."""

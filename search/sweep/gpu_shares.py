@@ -1,0 +1,127 @@
+"""How much of a GPU each training run takes, learnt from what runs like it were measured to need.
+
+`Sized` stands between a stage's trials and the runner: it says with each trial what it takes, and
+learns from each that ends. The policy itself is in `cluster.packing`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chorale.cluster.base import Failure, Outcome, Resources, Trials, TrialSpec
+from chorale.cluster.packing import gpu_share
+from chorale.lightning_models.train_config import TABLES
+from chorale.search.ledger.ledger import Row
+
+TRAIN_SIZES = ("batch_size", "crop_s")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the memory of a training run depends on.
+
+    Two runs of one `kind` differ in `sizes` alone: widths, numbers of layers, rows of a batch.
+    """
+
+    kind: tuple[Any, ...]
+    sizes: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        architecture: str,
+        features: str,
+        config: Mapping[str, Any],
+        train: Mapping[str, Any],
+    ) -> "Shape":
+        """The shape of a run with these configs; fractions such as dropout do not count."""
+        named = {k: v for k, v in sorted(config.items()) if isinstance(v, bool | str)}
+        sizes = {
+            k: float(v) for k, v in config.items() if isinstance(v, int) and not isinstance(v, bool)
+        }
+        sizes |= {f"train.{k}": float(train[k]) for k in TRAIN_SIZES if k in train}
+        return cls((architecture, features, *named.items()), sizes)
+
+
+class Peaks:
+    """The most memory that runs were measured to hold, by shape, and what others will need."""
+
+    def __init__(self) -> None:
+        self.device_bytes: int | None = None
+        """the size of the smallest GPU that was seen"""
+        self._seen: dict[tuple[Any, ...], list[tuple[Mapping[str, float], int]]] = {}
+
+    def add(self, shape: Shape, peak_bytes: int, device_bytes: int) -> None:
+        """A run on a GPU of `device_bytes` held `peak_bytes` of it."""
+        self.device_bytes = min(device_bytes, self.device_bytes or device_bytes)
+        self._seen.setdefault(shape.kind, []).append((shape.sizes, peak_bytes))
+
+    def need_bytes(self, shape: Shape) -> int | None:
+        """The most that a run of this shape should hold; None before one of its kind was seen.
+
+        Memory grows at most in proportion to each size; what is smaller than what was seen is
+        taken to need as much. Of several runs that were seen the one that says least counts.
+        """
+        seen = self._seen.get(shape.kind)
+        if not seen:
+            return None
+        return min(int(peak * _growth(sizes, shape.sizes)) for sizes, peak in seen)
+
+
+def _growth(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    growth = 1.0
+    for name, size in after.items():
+        if (known := before.get(name, size)) > 0:
+            growth *= max(1.0, size / known)
+    return growth
+
+
+class Sized:
+    """`Trials` that say of each trial what it takes; all else is up to the trials inside."""
+
+    def __init__(self, trials: Trials, whole: Resources, peaks: Peaks) -> None:
+        """Sizes trials that would each take `whole` if nothing were known of them."""
+        self._trials, self._whole, self._peaks = trials, whole, peaks
+        self.done, self.report = trials.done, trials.report
+        self._shapes: dict[int, Shape] = {}
+        self._too_large: set[int] = set()
+
+    def ask(self, n: int) -> list[TrialSpec]:
+        """The next trials, each with what it takes."""
+        return [self._sized(spec) for spec in self._trials.ask(n)]
+
+    def tell(self, trial_id: int, outcome: Outcome) -> None:
+        """Learns from what a trial held; one that it was too much for gets a GPU of its own."""
+        shape = self._shapes.pop(trial_id)
+        if outcome.failure is Failure.OUT_OF_MEMORY:
+            self._too_large.add(trial_id)
+        if outcome.value is not None and outcome.value.device_bytes is not None:
+            self._peaks.add(shape, outcome.value.peak_bytes, outcome.value.device_bytes)
+        self._trials.tell(trial_id, outcome)
+
+    def _sized(self, spec: TrialSpec) -> TrialSpec:
+        plan = spec.payload["plan"]
+        shape = Shape.of(plan.architecture, plan.features, plan.config, plan.train)
+        self._shapes[spec.trial_id] = shape
+        return replace(spec, resources=self._resources(spec.trial_id, shape))
+
+    def _resources(self, trial_id: int, shape: Shape) -> Resources:
+        if shape.kind[1] in TABLES:  # their networks are so small that a GPU would only wait
+            return Resources(self._whole.cpus)
+        if trial_id in self._too_large:
+            return self._whole
+        share = gpu_share(self._peaks.need_bytes(shape), self._peaks.device_bytes)
+        return replace(self._whole, gpus=share)
+
+
+def learnt(rows: Iterable[Row]) -> Peaks:
+    """What earlier sittings measured."""
+    peaks = Peaks()
+    for row in rows:
+        facts = row.facts
+        if "architecture" in facts and facts.get("device_bytes"):
+            shape = Shape.of(
+                facts["architecture"], facts["features"], facts["config"], facts["train"]
+            )
+            peaks.add(shape, facts["peak_bytes"], facts["device_bytes"])
+    return peaks

@@ -1,0 +1,1 @@
+"""What a worker runs: one training run, without Ray and without Optuna."""

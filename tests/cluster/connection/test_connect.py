@@ -1,0 +1,160 @@
+"""What `connect` says and does without starting Ray, and once with it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chorale.cluster.base import ClusterError, Resources
+from chorale.cluster.connection import connect
+from chorale.cluster.connection.addresses import LOCAL
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://head:10001", "chorale submit SWEEP.yaml --address http://head:8265"),
+        ("127.0.0.1:1", "no Ray cluster answers at address='127.0.0.1:1'; start one with"),
+        ("no.such.host.invalid:6379", "no Ray cluster answers"),
+    ],
+)
+def test_an_address_where_no_cluster_answers_is_refused_with_what_to_type(
+    address: str, message: str
+) -> None:
+    with pytest.raises(ClusterError, match=message), connect.connect(address):
+        pass
+
+
+def test_a_temporary_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    with pytest.raises(ClusterError, match="at most 30 characters"), connect.connect(temp_dir=long):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("trial", "nodes", "n_slots"),
+    [
+        (Resources(1), [Resources(2), Resources(3)], 5),
+        (Resources(2), [Resources(3), Resources(3)], 2),
+        (Resources(0.1), [Resources(1)], 10),
+        (Resources(1, 1), [Resources(8, 2), Resources(1, 4)], 3),
+        (Resources(1, 0.4), [Resources(8, 2)], 4),
+        (Resources(1, 2), [Resources(8, 3)], 1),
+        (Resources(1, 1), [Resources(8)], 0),
+        (Resources(1), [], 0),
+    ],
+)
+def test_trials_are_counted_node_by_node_and_gpu_by_gpu(
+    monkeypatch: pytest.MonkeyPatch, trial: Resources, nodes: list[Resources], n_slots: int
+) -> None:
+    monkeypatch.setattr(connect, "nodes", lambda: nodes)
+    assert connect.n_slots(trial) == n_slots
+
+
+def _places() -> list[str]:
+    """Where the code lies, as a process finds it that is asked."""
+    from chorale.cluster import environment
+
+    return [str(Path(environment.__file__).parent)]
+
+
+@pytest.mark.ray
+def test_the_processes_of_a_private_ray_have_one_thread_a_token_and_the_code(
+    private_ray: None,
+) -> None:
+    import ray
+
+    folder = str(Path(connect.__file__).parents[1])
+    names = ("OMP_NUM_THREADS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    look = ray.remote(lambda: [os.environ[name] for name in names] + _places())
+    n_threads, mode, token, code = ray.get(look.remote())
+    assert (n_threads, mode, len(token)) == ("1", "token", 64)
+    assert code == folder
+    assert os.environ.get("RAY_AUTH_TOKEN") != token
+    assert connect.cluster_size() == Resources(2, 0)
+
+
+@pytest.mark.ray
+def test_a_process_connects_once(private_ray: None) -> None:
+    with pytest.raises(ClusterError, match="connected to Ray already"), connect.connect():
+        pass
+
+
+def test_a_failed_connection_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    used: list[Path] = []
+
+    def init(**options: Any) -> None:
+        used.append(Path(options["_temp_dir"]))
+        assert used[0].exists()
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        raise Exception("no memory left\nand more")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 60)))
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr("chorale.cluster.connection.tokens.read_again", lambda: None)
+    with pytest.raises(ClusterError, match=r"\(no memory left\); do without"), connect.connect():
+        pass
+    assert not used[0].exists()
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_a_ray_that_a_busy_machine_did_not_start_in_time_is_started_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def init(**options: Any) -> None:
+        tried.append(options["address"])
+        raise Exception("The current node timed out during startup. This could happen.")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    # this process is connected to a Ray, whose token would be forgotten
+    monkeypatch.setattr("chorale.cluster.connection.tokens.read_again", lambda: None)
+    with pytest.raises(ClusterError, match="timed out during startup"), connect.connect():
+        pass
+    assert tried == [LOCAL] * 2
+
+
+@pytest.mark.ray
+def test_who_listens_for_signals_hears_them_while_connected_and_afterwards() -> None:
+    """In a process of its own: Ray's own handler would end it."""
+    code = """
+import os, signal
+from chorale.cluster.connection.connect import connect
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+with connect(num_cpus=1):
+    os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n" * 2), done.stderr
+
+
+@pytest.mark.ray
+def test_a_private_ray_starts_only_what_trials_need() -> None:
+    """In a process of its own, whose children are Ray's."""
+    code = """
+import json, psutil
+from chorale.cluster.connection.connect import connect
+with connect(num_cpus=1):
+    below = psutil.Process().children(recursive=True)
+    print(json.dumps([" ".join(process.cmdline()) for process in below]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    commands = json.loads(done.stdout)
+    assert any("raylet" in command for command in commands)
+    for needless in ("dashboard/dashboard.py", "log_monitor.py", "autoscaler/_private/monitor.py"):
+        assert not [command for command in commands if needless in command]

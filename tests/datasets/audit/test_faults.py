@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from chorale.datasets.audit import faults
+from chorale.datasets.audit.audit import audit, examine, survey
+from chorale.datasets.audit.faults import clipped_share, table, warnings
+from chorale.datasets.audit.findings import Finding
+from chorale.datasets.audit.leaks import Leak
+from chorale.datasets.base import track_table
+
+RATE = 8_000
+
+
+def loud(gain: float) -> np.ndarray:
+    wave = gain * np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE)
+    return np.clip(wave, -1, 1).astype(np.float32)
+
+
+def table_of(folder: Path) -> pd.DataFrame:
+    return track_table(
+        {"track_id": p.stem, "path": str(p), "label": "ab"[i % 2], "group": p.stem}
+        for i, p in enumerate(sorted(folder.iterdir()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("wave", "expected"),
+    [
+        (loud(0.9), 0.0),
+        (loud(2.0), 0.667),
+        (-loud(2.0), 0.667),
+        (0.4 * loud(2.0), 0.0),
+        (np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32), 0.0),
+    ],
+)
+def test_clipped_is_what_stays_at_its_peak(wave: np.ndarray, expected: float) -> None:
+    share = clipped_share(wave.astype(np.float32))
+    if expected:
+        assert share == pytest.approx(expected, abs=0.03)
+    else:
+        assert share < faults.CLIPPED_SHARE or wave.max() < 0.95
+
+
+def test_a_clipped_track_is_used_with_a_warning(tmp_path: Path) -> None:
+    (folder := tmp_path / "audio").mkdir()
+    for i in range(4):
+        soundfile.write(folder / f"t{i}.wav", loud(0.5 + 0.1 * i) * np.hanning(RATE), RATE)
+    soundfile.write(folder / "hot.wav", loud(3.0), RATE)
+    found = audit(table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path)
+    assert "hot" in set(found.tracks["track_id"])
+    assert found.warnings[["track_id", "problem"]].to_numpy().tolist() == [["hot", "clipped"]]
+    again = audit(table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path)
+    pd.testing.assert_frame_equal(found.warnings, again.warnings)
+
+
+def test_an_extension_that_lies_is_warned_of_and_the_file_used(tmp_path: Path) -> None:
+    path = tmp_path / "really_flac.wav"
+    soundfile.write(path, 0.3 * np.random.default_rng(0).standard_normal(RATE), RATE, format="FLAC")
+    finding = examine(str(path))
+    assert finding.format == "FLAC"
+    assert warnings(str(path), finding) == [
+        ("wrong extension", "its content is FLAC, not .wav"),
+    ]
+    assert warnings(str(path.with_suffix(".FLAC")), finding) == []
+    assert warnings(str(path.with_suffix(".strange")), finding) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        (".wav", {}),
+        (".wav", {"format": "WAVEX"}),
+        (".flac", {}),
+        (".ogg", {}),
+        (".mp3", {}),
+        (".au", {}),
+        (".aiff", {}),
+    ],
+)
+def test_an_honest_extension_is_not_warned_of(
+    tmp_path: Path, suffix: str, options: dict[str, str]
+) -> None:
+    path = tmp_path / f"t{suffix}"
+    wave = 0.1 * np.random.default_rng(0).standard_normal(RATE)
+    soundfile.write(path, wave, RATE, **options)
+    assert warnings(str(path), examine(str(path))) == []
+
+
+def test_a_survey_goes_on_however_much_is_bad(tmp_path: Path) -> None:
+    (folder := tmp_path / "audio").mkdir()
+    for i in range(3):
+        soundfile.write(folder / f"t{i}.wav", np.zeros(RATE + i), RATE)
+    found = survey(table_of(folder), min_duration_s=0.1, cache_root=tmp_path)
+    assert found.tracks.empty
+    assert found.problems["problem"].tolist() == ["silent"] * 3
+
+
+def test_the_table_has_everything_once_and_the_worst_first() -> None:
+    tracks = track_table(
+        {"track_id": name, "path": f"/audio/{name}.wav", "label": "x", "group": name}
+        for name in "abcdef"
+    )
+    columns = ["track_id", "path", "problem", "detail"]
+    made = table(
+        tracks,
+        problems=pd.DataFrame([["a", "/audio/a.wav", "silent", "0"]], columns=columns),
+        warnings=pd.DataFrame([["b", "/audio/b.wav", "clipped", "9 %"]], columns=columns),
+        duplicates=pd.DataFrame(
+            [["c", "d", "same bytes", 5.0, 0.0], ["e", "f", "same recording", 4.0, 0.5]],
+            columns=["track_id", "other_id", "kind", "overlap_s", "offset_s"],
+        ),
+        leaks=[Leak("labels", ("e", "f"), "two labels"), Leak("groups", ("a",), "two sides")],
+        accepted={"groups"},
+    )
+    assert made[["track_id", "outcome", "problem"]].to_numpy().tolist() == [
+        ["e", "stops the sweep", "labels"],
+        ["f", "stops the sweep", "labels"],
+        ["a", "accepted", "groups"],
+        ["a", "quarantined", "silent"],
+        ["b", "used", "clipped"],
+        ["d", "kept on one side", "duplicate"],
+    ]
+    assert made["path"][0] == "/audio/e.wav"
+    assert "same bytes as 'c', 5.0 s" in made["detail"].iloc[-1]
+
+
+def test_a_bad_file_has_no_warnings_beside_its_problem(tmp_path: Path) -> None:
+    assert faults.warned(table_of(tmp_path), []).empty
+    frame = pd.DataFrame({"track_id": ["a"], "path": ["a.wav"]})
+    assert faults.warned(frame, [Finding(1.0, "silent", "", 0.5, "FLAC")]).empty

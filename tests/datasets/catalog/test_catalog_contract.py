@@ -1,0 +1,260 @@
+"""What every dataset in `datasets/catalog` must do; a new file there is tested by itself."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chorale.datasets import catalog, plugins
+from chorale.datasets.base import TRACK_COLUMNS
+from chorale.datasets.config import read
+from chorale.datasets.download.checksum import parse_checksum
+from chorale.datasets.errors import UserError
+from chorale.datasets.tables.stats_names import STATS57, STATS518
+
+Options = Mapping[str, Any]
+
+
+def _folder(root: Path) -> Options:
+    for name in ("rock/ac_1.wav", "rock/ac_2.flac", "jazz/miles/1.mp3"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"audio")
+    return {"root": str(root), "group": r"/([a-z]+)"}
+
+
+def _fsdd(root: Path) -> Options:
+    for name in ("0_theo_0.wav", "0_lucas_12.wav", "9_theo_0.wav"):
+        (root / name).write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _synthetic(root: Path) -> Options:
+    return {"root": str(root), "n_tracks": 10, "n_artists": 2, "clip_s": 0.5}
+
+
+def _gtzan(root: Path) -> Options:
+    for name in ("blues/blues.00000.wav", "blues/._blues.00000.wav", "rock/rock.00016.wav"):
+        path = root / "genres_original" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _gtzan_features(root: Path) -> Options:
+    header = ",".join(["filename", "length", *STATS57, "label"])
+    numbers = ",".join(["1.5"] * len(STATS57))
+    segments = [(genre, n) for genre in ("blues", "rock") for n in range(10)]
+    lines = [f"{genre}.00000.{n}.wav,66149,{numbers},{genre}" for genre, n in segments]
+    (root / "features_3_sec.csv").write_text("\n".join([header, *lines, ""]))
+    return {"root": str(root), "table": "3s", "protocol": "all"}
+
+
+def _gtzan_images(root: Path) -> Options:
+    for name in ("blues/blues00000.png", "rock/rock00016.png"):
+        path = root / "images_original" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+    return {"root": str(root)}
+
+
+def _fma(root: Path) -> Options:
+    lines = [
+        ",set,set,artist,track",
+        ",split,subset,id,genre_top",
+        "track_id,,,,",
+        "2,training,small,1,Rock",
+        "5,test,small,6,Pop",
+        "10,test,large,6,",
+    ]
+    (root / "fma_metadata").mkdir()
+    (root / "fma_metadata" / "tracks.csv").write_text("\n".join([*lines, ""]))
+    (root / "fma_small" / "000").mkdir(parents=True)
+    for number in (2, 5):
+        (root / "fma_small" / "000" / f"{number:06d}.mp3").write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _fma_features(root: Path) -> Options:
+    options = _fma(root)
+    parts = [name.rsplit("_", 2) for name in STATS518]
+    heads = [",".join(["", *(part[i] for part in parts)]) for i in range(3)]
+    lines = [",".join([number, *["0.5"] * len(STATS518)]) for number in ("2", "5", "10")]
+    (root / "fma_metadata" / "features.csv").write_text("\n".join([*heads, *lines, ""]))
+    return options
+
+
+def _esc50(root: Path) -> Options:
+    header = "filename,fold,target,category,esc10,src_file,take"
+    lines = ["1-1-A-0.wav,1,0,dog,True,1,A", "5-2-A-41.wav,5,41,chainsaw,True,2,A"]
+    (root / "meta").mkdir()
+    (root / "meta" / "esc50.csv").write_text("\n".join([header, *lines, ""]))
+    (root / "audio").mkdir()
+    for line in lines:
+        (root / "audio" / line.split(",")[0]).write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _table(root: Path) -> Options:
+    (root / "t.csv").write_text("song,x,label\na,1,rock\na,2,rock\nb,3,jazz\n")
+    return {"root": str(root / "t.csv"), "id": "song"}
+
+
+TREES: dict[str, Callable[[Path], Options]] = {
+    "folder": _folder,
+    "fsdd": _fsdd,
+    "synthetic": _synthetic,
+    "gtzan": _gtzan,
+    "gtzan_features": _gtzan_features,
+    "gtzan_images": _gtzan_images,
+    "fma": _fma,
+    "fma_features": _fma_features,
+    "esc50": _esc50,
+    "table": _table,
+}
+"""Dataset -> what makes a small tree of its shape in an empty folder and gives the options of its
+`Config` that read it."""
+
+MAKES_ITS_OWN_DATA = {"synthetic"}
+"""These do not mind that `root` does not exist."""
+
+FOUND = plugins.names(catalog)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_every_dataset_has_a_tree_here(name: str) -> None:
+    if name not in TREES:
+        pytest.fail(
+            f"the contract suite cannot try dataset '{name}': write a function "
+            f"`def _{name}(root: Path) -> Options` here that makes a few files of its layout in "
+            f"the empty folder `root` and returns the options of its Config, and add it to TREES"
+        )
+
+
+@pytest.fixture(params=[name for name in FOUND if name in TREES])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def dataset(name: str) -> ModuleType:
+    return plugins.load(catalog, name, kind="dataset")
+
+
+@pytest.fixture
+def options(name: str, tmp_path: Path) -> Options:
+    root = tmp_path / "tree"
+    root.mkdir()
+    return TREES[name](root)
+
+
+@pytest.fixture
+def table(dataset: ModuleType, options: Options) -> pd.DataFrame:
+    made = dataset.tracks(read(dataset.Config, options, where="the contract suite"))
+    assert isinstance(made, pd.DataFrame)
+    return made
+
+
+def test_the_table_has_the_columns_and_types_of_the_contract(table: pd.DataFrame) -> None:
+    assert tuple(table.columns[: len(TRACK_COLUMNS)]) == TRACK_COLUMNS
+    kinds = dict.fromkeys(TRACK_COLUMNS, "str") | {"fold": "Int64", "duration_s": "float64"}
+    assert {column: str(table[column].dtype) for column in TRACK_COLUMNS} == kinds
+    assert len(table) > 1
+
+
+@pytest.mark.parametrize("column", ["track_id", "label", "group"])
+def test_ids_labels_and_groups_are_there(table: pd.DataFrame, column: str) -> None:
+    assert table[column].notna().all()
+    assert (table[column].str.strip() == table[column]).all()
+    assert (table[column] != "").all()
+
+
+def test_ids_are_unique_sorted_and_of_no_machine(table: pd.DataFrame, tmp_path: Path) -> None:
+    assert table["track_id"].is_unique
+    assert table["track_id"].is_monotonic_increasing
+    assert not table["track_id"].str.contains(str(tmp_path), regex=False).any()
+
+
+def test_paths_are_files_where_there_are_any(table: pd.DataFrame) -> None:
+    assert all(Path(path).is_file() for path in table["path"].dropna())
+
+
+def test_splits_and_folds_are_official_ones(table: pd.DataFrame) -> None:
+    assert set(table["split"].dropna()) <= {"train", "valid", "test"}
+    assert (table["fold"].dropna() >= 0).all()
+
+
+def test_the_same_tree_gives_the_same_table(
+    dataset: ModuleType, options: Options, table: pd.DataFrame
+) -> None:
+    again = dataset.tracks(read(dataset.Config, options, where="the contract suite"))
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_info_says_what_a_person_should_know(
+    dataset: ModuleType, name: str, table: pd.DataFrame
+) -> None:
+    info = dataset.INFO
+    assert info.name == name
+    assert all((info.title, info.licence, info.citation, info.homepage))
+    assert not info.labels or set(table["label"]) <= set(info.labels)
+    assert info.n_tracks is None or info.n_tracks > 0
+    assert all(parse_checksum(checksum) for checksum in info.checksums.values())
+
+
+def test_a_config_is_frozen_and_refuses_unknown_keys(dataset: ModuleType, options: Options) -> None:
+    made = read(dataset.Config, options, where="the contract suite")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.root = "elsewhere"
+    with pytest.raises(UserError, match="unknown key"):
+        read(dataset.Config, {**options, "rooot": "x"}, where="the contract suite")
+
+
+def test_a_root_that_is_not_there_is_a_users_mistake(
+    dataset: ModuleType, name: str, options: Options, tmp_path: Path
+) -> None:
+    if name in MAKES_ITS_OWN_DATA:
+        pytest.skip("it makes its folder")
+    config = read(dataset.Config, {**options, "root": str(tmp_path / "gone")}, where="here")
+    with pytest.raises(UserError, match="gone"):
+        dataset.tracks(config)
+
+
+def test_a_root_that_is_a_wrong_file_is_a_users_mistake(
+    dataset: ModuleType, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "wrong.txt").write_text("no dataset")
+    config = read(dataset.Config, {**options, "root": str(tmp_path / "wrong.txt")}, where="here")
+    with pytest.raises(UserError, match=r"wrong\.txt"):
+        dataset.tracks(config)
+
+
+def test_ready_features_are_a_row_or_more_of_numbers_for_each_track(
+    dataset: ModuleType, options: Options
+) -> None:
+    if not hasattr(dataset, "features"):
+        pytest.skip("it has no ready features")
+    config = read(dataset.Config, options, where="the contract suite")
+    table = dataset.tracks(config)
+    assert table["path"].isna().all()
+    for frame in dataset.features(config).values():
+        assert frame.index.name == "track_id"
+        assert frame.index.unique().tolist() == table["track_id"].tolist()
+        assert frame.index.is_monotonic_increasing
+        assert frame.columns.is_unique
+        assert set(map(str, frame.dtypes)) == {"float64"}
+        assert np.isfinite(frame.to_numpy()).all()
+
+
+def test_it_brings_the_features_that_it_names(dataset: ModuleType, options: Options) -> None:
+    brings = hasattr(dataset, "features") or hasattr(dataset, "load")
+    assert bool(dataset.INFO.features) == brings
+    if hasattr(dataset, "features"):
+        config = read(dataset.Config, options, where="the contract suite")
+        assert tuple(dataset.features(config)) == dataset.INFO.features

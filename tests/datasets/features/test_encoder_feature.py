@@ -1,0 +1,519 @@
+"""Embeddings are what the network itself says, and no file makes the loader do anything else."""
+
+import io
+import json
+import logging
+import pickle
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from chorale.datasets.audio import content_hash
+from chorale.datasets.config import plain, read
+from chorale.datasets.encoders import exported_program, pipelines
+from chorale.datasets.errors import UserError
+from chorale.datasets.features import encoder
+from chorale.datasets.store import cache
+from chorale.datasets.store.extraction import Recipe
+
+RATE = 16_000
+CHUNK_S = 0.5
+N_BINS = 6
+TINY = {
+    "extractor_mode": "group_norm",
+    "extractor_conv_layer_config": [(8, 10, 5), (8, 8, 8), (8, 8, 8)],  # 320 samples a frame
+    "extractor_conv_bias": False,
+    "encoder_embed_dim": 12,
+    "encoder_projection_dropout": 0.1,
+    "encoder_pos_conv_kernel": 8,
+    "encoder_pos_conv_groups": 2,
+    "encoder_num_layers": 3,
+    "encoder_num_heads": 2,
+    "encoder_attention_dropout": 0.1,
+    "encoder_ff_interm_features": 16,
+    "encoder_ff_interm_dropout": 0.0,
+    "encoder_dropout": 0.1,
+    "encoder_layer_norm_first": False,
+    "encoder_layer_drop": 0.05,
+    "aux_num_out": None,
+}
+
+
+class Net(torch.nn.Module):
+    """`(1, n_samples)` -> `(1, n_samples // 320, N_BINS)`."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.layer = torch.nn.Linear(320, N_BINS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n_frames = x.shape[1] // 320
+        return torch.tanh(self.layer(x[:, : n_frames * 320].reshape(1, n_frames, 320)))
+
+
+class Around(torch.nn.Module):
+    """Has a `Net`; TorchScript knows no `super()`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Net()
+
+
+class Clip(Around):
+    """`(1, n_samples)` -> `(1, N_BINS)`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.mean(self.net(x), dim=1)
+
+
+def export(net: torch.nn.Module, file: Path) -> Path:
+    example = torch.zeros(1, round(CHUNK_S * RATE))
+    torch.export.save(torch.export.export(net.eval(), (example,)), file)
+    return file
+
+
+def script(net: torch.nn.Module, file: Path) -> Path:
+    torch.jit.script(net.eval()).save(str(file))  # type: ignore[no-untyped-call]
+    return file
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(Net(), tmp_path_factory.mktemp("programs") / "net.pt2")
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return script(Net(), tmp_path_factory.mktemp("programs") / "net.pt")
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Any, Path]:
+    """A wav2vec 2.0 of random weights, known to torchaudio as TINY, and their file."""
+    import torchaudio
+    from torchaudio.models import wav2vec2_model
+
+    bundle = torchaudio.pipelines.Wav2Vec2Bundle("tiny.pth", TINY, RATE, True, "Wav2Vec2")
+    monkeypatch.setattr(torchaudio.pipelines, "TINY", bundle, raising=False)
+    torch.manual_seed(0)
+    model = wav2vec2_model(**TINY).eval()
+    file = tmp_path / "tiny.safetensors"
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, file)
+    return model, file
+
+
+def sound(n_samples: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.asarray(0.1 * rng.standard_normal(n_samples), np.float32)
+
+
+def config_of(file: Path, **values: Any) -> encoder.Config:
+    return encoder.Config(path=str(file), chunk_s=CHUNK_S, **values)
+
+
+def by_hand(net: torch.nn.Module, waveform: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return np.asarray(net.cpu()(torch.from_numpy(waveform)[None])[0].numpy()).T
+
+
+# -- what comes out ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_samples", [16_000, 8_000, 20_000, 19_999, 4_000, 12])
+@pytest.mark.parametrize("kind", ["exported", "scripted"])
+def test_frames_are_those_of_the_network_run_by_hand(
+    kind: str, n_samples: int, request: pytest.FixtureRequest
+) -> None:
+    config = config_of(request.getfixturevalue(kind))
+    waveform = sound(n_samples)
+    made = encoder.extract(waveform, config)
+    n_frames = n_samples * config.frame_rate_hz / RATE
+    assert made.dtype == np.float32
+    assert made.shape[0] == config.n_bins == N_BINS
+    assert config.frame_rate_hz == 50.0
+    assert abs(made.shape[1] - n_frames) <= 1
+    assert made.shape[1] >= 1
+    padded = np.pad(waveform, (0, max(0, 320 - n_samples)))
+    same = n_samples // 8000 * 25 if n_samples % 8000 else made.shape[1]
+    expected = by_hand(Net(), padded)
+    same = same or min(made.shape[1], expected.shape[1])  # shorter than a chunk
+    np.testing.assert_allclose(made[:, :same], expected[:, :same], atol=1e-6)
+
+
+def test_the_end_of_a_track_is_heard_with_what_goes_before(exported: Path) -> None:
+    waveform = sound(20_000)
+    made = encoder.extract(waveform, config_of(exported))
+    last = by_hand(Net(), waveform[-8000:])
+    np.testing.assert_allclose(made[:, 50:], last[:, -12:], atol=1e-6)
+    assert made.shape == (N_BINS, 62)
+
+
+@pytest.mark.parametrize("layer", [None, 1, 2])
+def test_a_pipelines_frames_are_those_of_its_layer(tiny: tuple[Any, Path], layer: int) -> None:
+    model, file = tiny
+    waveform = sound(16_000)
+    config = config_of(file, bundle="TINY", layer=layer)
+    made = encoder.extract(waveform, config)
+    halves = torch.from_numpy(waveform).reshape(2, 1, 8000)
+    with torch.inference_mode():
+        said = [
+            model.extract_features(torch.nn.functional.layer_norm(half, half.shape))[0][
+                (layer or 3) - 1
+            ][0]
+            for half in halves
+        ]
+    np.testing.assert_allclose(made, torch.cat(said).numpy().T, atol=1e-4)
+    assert made.shape[0] == config.n_bins == 12
+    assert made.shape[1] == 2 * CHUNK_S * config.frame_rate_hz
+
+
+def test_a_network_that_hears_a_whole_chunk_gives_one_frame_of_it(tmp_path: Path) -> None:
+    config = config_of(script(Clip(), tmp_path / "clip.pt"))
+    waveform = sound(24_000)
+    made = encoder.extract(waveform, config)
+    assert made.shape == (N_BINS, 3)
+    assert config.frame_rate_hz == 2.0
+    np.testing.assert_allclose(
+        made[:, 1], by_hand(Net(), waveform[8000:16_000]).mean(axis=1), atol=1e-6
+    )
+
+
+def test_frames_are_averaged_where_asked(exported: Path) -> None:
+    waveform = sound(16_000)
+    every = encoder.extract(waveform, config_of(exported))
+    pooled = config_of(exported, pool=20)
+    made = encoder.extract(waveform, pooled)
+    assert pooled.frame_rate_hz == 2.5
+    assert made.shape == (N_BINS, 3)  # 20 + 20 + 10 of 50
+    np.testing.assert_allclose(made[:, 1], every[:, 20:40].mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(made[:, 2], every[:, 40:].mean(axis=1), atol=1e-6)
+
+
+def test_the_network_never_hears_more_than_a_chunk(
+    scripted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, heard = config_of(scripted), []
+    run = encoder._run
+
+    def listening(chunk: Any, config: encoder.Config) -> Any:
+        heard.append(len(chunk))
+        return run(chunk, config)
+
+    monkeypatch.setattr(encoder, "_run", listening)
+    encoder.extract(sound(100_000), config)
+    assert max(heard) == config.n_chunk
+
+
+def test_the_same_track_gives_the_same_frames_and_the_process_keeps_its_threads(
+    exported: Path,
+) -> None:
+    before = torch.get_num_threads()
+    waveform = sound(30_000)
+    first = encoder.extract(waveform, config_of(exported))
+    encoder._encoder.cache_clear()
+    np.testing.assert_array_equal(first, encoder.extract(waveform, config_of(exported)))
+    assert torch.get_num_threads() == before
+
+
+def test_an_empty_waveform_is_refused(exported: Path) -> None:
+    with pytest.raises(ValueError, match="not empty"):
+        encoder.extract(np.zeros(0, np.float32), config_of(exported))
+
+
+def test_the_cache_keeps_embeddings_like_any_features(exported: Path, tmp_path: Path) -> None:
+    rows = []
+    for i, n in enumerate((20_000, 9_000)):
+        soundfile.write(tmp_path / f"{i}.wav", sound(n, i), RATE, subtype="FLOAT")
+        rows.append((str(i), str(tmp_path / f"{i}.wav"), content_hash(tmp_path / f"{i}.wav"), 1.0))
+    tracks = pd.DataFrame(rows, columns=["track_id", "path", "content", "duration_s"])
+    config = config_of(exported)
+    store = cache.build(tracks, "encoder", config, root=tmp_path / "cache")
+    assert store.lengths.tolist() == [62, 28]
+    assert store.frame_rate_hz == 50.0
+    made = encoder.extract(sound(9_000, 1), config)
+    np.testing.assert_array_equal(store.frames[62:].T, made)
+
+
+# -- the config ------------------------------------------------------------------------------
+
+
+def test_the_files_hash_is_part_of_the_recipe(tmp_path: Path) -> None:
+    file = script(Net(), tmp_path / "net.pt")
+    first = config_of(file)
+    script(Net(seed=1), file)
+    second = config_of(file)
+    assert first.digest != second.digest
+    assert Recipe("encoder", first).key != Recipe("encoder", second).key
+    assert plain(second)["digest"] == content_hash(file)
+    again = read(encoder.Config, plain(second), where="here")
+    assert again == second == pickle.loads(pickle.dumps(second))
+    with pytest.raises(UserError, match=f"another file than the one meant.*{second.digest}"):
+        read(encoder.Config, plain(first), where="here")
+    with pytest.raises(UserError, match="has changed since the sweep began"):
+        encoder.extract(sound(8000), first)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "give the encoder's file with --features.encoder.path FILE"),
+        ({"path": "none.pt2"}, "there is no file 'none.pt2'; give the right one with --features"),
+        ({"path": "odd.onnx"}, "ends with neither .pt2 .* nor .pt"),
+        ({"path": "text.pt"}, "'.*text.pt' is no archive, as exported programs are"),
+        ({"path": "text.pt2"}, "'.*text.pt2' is no archive, as exported programs are"),
+        ({"path": "weights.pt"}, "no code in it, so torch.jit.save did not make it"),
+        ({"path": "weights.pt2"}, "has no 'models/model.json' .* torch.export.save did not"),
+        ({"path": "text.pt", "layer": 1}, "layer=1 is for a `bundle`"),
+        ({"bundle": "WAV2VEC2_BAS", "path": "text.pt"}, "did you mean 'WAV2VEC2_BASE'"),
+        (
+            {"bundle": "WAV2VEC2_BASE"},
+            "weights of WAV2VEC2_BASE have not been fetched: .*get_model",
+        ),
+        ({"bundle": "WAV2VEC2_BASE", "path": "text.pt", "layer": 13}, "has 12 layers, but got"),
+        (
+            {"bundle": "WAV2VEC2_BASE", "path": "text.pt", "sample_rate": 22_050},
+            "hears 16000 Hz, but got sample_rate=22050",
+        ),
+        ({"path": "text.pt", "chunk_s": 0}, "greater than 0"),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_as_it_is_read(
+    values: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("text.pt", "text.pt2", "odd.onnx"):
+        (tmp_path / name).write_text("garbage")
+    for name in ("weights.pt", "weights.pt2"):
+        torch.save(Net().state_dict(), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=said) as caught:
+        read(encoder.Config, values, where="here")
+    assert str(caught.value).startswith("here: 1 problem\n  ")
+    with pytest.raises(ValidationError):
+        encoder.Config(**values)
+
+
+def test_weights_that_torchaudio_has_fetched_are_found(
+    tiny: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, file = tiny
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    fetched = pipelines.fetched_weights("TINY")
+    assert fetched == tmp_path / "hub" / "checkpoints" / "tiny.pth"
+    fetched.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), fetched)
+    waveform = sound(8_000)
+    np.testing.assert_array_equal(
+        encoder.extract(waveform, encoder.Config(bundle="TINY", chunk_s=CHUNK_S)),
+        encoder.extract(waveform, config_of(file, bundle="TINY")),
+    )
+
+
+# -- files that are not what they should be --------------------------------------------------------
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+@pytest.mark.parametrize("kind", ["garbage", "other", "bomb"])
+def test_bad_weights_are_one_clear_error(
+    kind: str, name: str, tiny: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / name
+    if kind == "other" and name == "w.safetensors":
+        save_file({"one": torch.zeros(1)}, file)
+    else:
+        torch.save({"garbage": 1, "other": {"one": torch.zeros(1)}, "bomb": Bomb()}[kind], file)
+    with pytest.raises(
+        UserError, match=r"w\.(pth|safetensors)' (does not hold|holds no) .*weights"
+    ):
+        encoder.extract(sound(8000), config_of(file, bundle="TINY"))
+    assert not Path("exploded").exists()
+
+
+class Scalar(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean()
+
+
+class Nan(Around):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(self.net(x) - 2)
+
+
+class Two(Around):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.net(x[:, :320] + x[:, 1:3]))
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (Scalar(), r"must give \(1, n_frames, n_bins\) .* it made \(\)"),
+        (Nan(), "gives numbers that are not finite"),
+        (Two(), "fails on 8000 samples"),
+    ],
+)
+def test_a_network_that_is_no_encoder_is_one_clear_error(
+    net: torch.nn.Module, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        encoder.extract(sound(8000), config_of(script(net, tmp_path / "net.pt")))
+
+
+def changed(file: Path, to: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    """A copy of an archive whose members went through `change`; None takes one out."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(to, "w") as new:
+        for info in old.infolist():
+            content = change(info.filename.partition("/")[2], old.read(info))
+            if content is not None:
+                new.writestr(info.filename, content)
+    return to
+
+
+def bomb() -> bytes:
+    made = io.BytesIO()
+    torch.save(Bomb(), made)
+    return made.getvalue()
+
+
+def edit_graph(edit: Callable[[dict[str, Any]], Any]) -> Callable[[str, bytes], bytes]:
+    def change(name: str, content: bytes) -> bytes:
+        if name != "models/model.json":
+            return content
+        program = json.loads(content)
+        edit(program["graph_module"])
+        return json.dumps(program).encode()
+
+    return change
+
+
+def pickled_weight(name: str, content: bytes) -> bytes:
+    if name == "data/weights/weight_0":
+        return bomb()
+    if name == "data/weights/model_weights_config.json":
+        return content.replace(b'"use_pickle": false', b'"use_pickle": true')
+    return content
+
+
+def call(target: str) -> Callable[[str, bytes], bytes]:
+    return edit_graph(lambda module: module["graph"]["nodes"][0].update(target=target))
+
+
+def spec(kind: str, context: str) -> Callable[[str, bytes], bytes]:
+    tree = json.dumps([1, {"type": kind, "context": context, "children_spec": []}])
+    return edit_graph(
+        lambda module: module["module_call_graph"][0]["signature"].update(in_spec=tree)
+    )
+
+
+def length(formula: str) -> Callable[[str, bytes], bytes]:
+    value = {"as_expr": {"expr_str": formula, "hint": None}}
+    return edit_graph(
+        lambda module: next(iter(module["graph"]["tensor_values"].values()))["sizes"].append(value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (pickled_weight, "keeps 'layer.weight' as a pickle, which could run any code"),
+        (call("torch.serialization.os.system"), "calls 'torch.serialization.os.system', which"),
+        (call("torch.ops.aten.from_file.default"), "calls 'torch.ops.aten.from_file.default'"),
+        (call("_operator.methodcaller"), "calls '_operator.methodcaller'"),
+        (spec("collections.defaultdict", '{"default_factory_module": "os"}'), "takes or gives a"),
+        (spec("builtins.dict", '{"__enum__": true, "fqn": "os:path"}'), "takes or gives a"),
+        (length("__import__('os').system('touch exploded')"), "which is no formula"),
+        (length("exec(chr(49))"), "which is no formula"),
+        (lambda name, content: content if "data/" not in name else None, "cannot be loaded|damag"),
+        (lambda name, content: content[:-9] if name.endswith("json") else content, "is damaged"),
+    ],
+)
+def test_an_exported_program_that_asks_for_more_than_arithmetic_is_not_run(
+    change: Callable[[str, bytes], bytes | None],
+    said: str,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = changed(exported, tmp_path / "bad.pt2", change)
+    with pytest.raises(UserError, match=said):
+        encoder.extract(sound(8000), config_of(bad))
+    assert not Path("exploded").exists()
+
+
+def test_the_example_inputs_of_an_exported_program_are_never_unpickled(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = changed(
+        exported,
+        tmp_path / "bad.pt2",
+        lambda name, content: bomb() if name.startswith("data/sample_inputs") else content,
+    )
+    made = encoder.extract(sound(8000), config_of(bad))
+    np.testing.assert_array_equal(made, encoder.extract(sound(8000), config_of(exported)))
+    assert not Path("exploded").exists()
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    with suppress(AssertionError):
+        torch.export.load(bad)  # what is kept from happening
+    assert Path("exploded").exists()
+
+
+class Writer(Around):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.save(x, "exploded")
+        return torch.relu(self.net(x))
+
+
+class Mapper(Around):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.add(self.net(x), torch.from_file("exploded", True, 1))
+
+
+@pytest.mark.parametrize("net", [Writer, Mapper])
+def test_a_script_that_touches_files_is_not_run(
+    net: type[Around], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"calls '(save|from_file)', which is not run here"):
+        encoder.extract(sound(8000), config_of(script(net(), tmp_path / "net.pt")))
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("kind", ["exported", "scripted"])
+def test_a_file_that_is_cut_off_or_scrambled_is_one_clear_error(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    whole = request.getfixturevalue(kind)
+    content = whole.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        wrong = bytearray(content)
+        for at in rng.integers(len(wrong), size=40):
+            wrong[at] = rng.integers(256)
+        bad = tmp_path / whole.name
+        bad.write_bytes(wrong[: rng.integers(1, len(wrong))] if rng.random() < 0.3 else wrong)
+        with suppress(exported_program.ProgramError):  # or it is loaded: the weights alone were hit
+            exported_program.load(bad, "cpu")
+
+
+def test_every_numbered_pipeline_is_known() -> None:
+    pipelines.check("HUBERT_LARGE", sample_rate=16_000, layer=24)
+    pipelines.check("WAVLM_BASE_PLUS", sample_rate=16_000, layer=None)

@@ -1,0 +1,104 @@
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from chorale.datasets.base import track_table
+from chorale.datasets.errors import UserError
+from chorale.datasets.splitting.split import make_split
+from chorale.datasets.splitting.split_config import SplitConfig
+
+N_FOLDS = 4
+
+
+def table(rows: Iterable[tuple[str, str, str]], **columns: Any) -> pd.DataFrame:
+    """Rows of (track_id, label, group)."""
+    made = track_table(
+        {"track_id": track, "label": label, "group": group} for track, label, group in rows
+    )
+    return made.assign(**columns)
+
+
+def speakers(n: int = 6, n_each: int = 5) -> pd.DataFrame:
+    """Every group has every class, as in FSDD."""
+    return table(
+        (f"{digit}_{speaker}_{i}", str(digit), f"s{speaker}")
+        for digit in range(10)
+        for speaker in range(n)
+        for i in range(n_each)
+    )
+
+
+def refusal(tracks: pd.DataFrame, n_folds: int = N_FOLDS, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        make_split(tracks, SplitConfig(**options), n_folds=n_folds)
+    return str(caught.value)
+
+
+def test_all_classes_with_too_few_groups_are_listed_with_what_would_work() -> None:
+    rows = [(f"{c}{g}", c, f"{c}{g}") for c, n in (("a", 9), ("b", 5), ("c", 3)) for g in range(n)]
+    text = refusal(table(rows), n_folds=5)
+    assert text.startswith("2 classes have too few groups for 5 folds and a test set")
+    assert "which take 6 groups of every class: 'b' has 5, 'c' has 3" in text
+    assert "type --finalists.folds 2," in text
+    assert make_split(table(rows), SplitConfig(), n_folds=2).n_folds == 2
+
+
+@pytest.mark.parametrize("n_groups", [1, 2])
+def test_a_class_with_hopelessly_few_groups_is_told_so(n_groups: int) -> None:
+    rows = [(f"{c}{g}", c, f"{c}{g}") for c, n in (("a", 9), ("b", n_groups)) for g in range(n)]
+    text = refusal(table(rows))
+    assert f"'b' has {n_groups}" in text
+    assert "no number of folds would do, as 3 groups are the least" in text
+
+
+def test_too_few_groups_beside_a_named_test_set_are_told() -> None:
+    text = refusal(speakers(), n_folds=5, test_groups=("s0", "s1"))
+    assert "for 5 folds beside the test set" in text
+    assert "'9' has 4" in text
+    assert "type --finalists.folds 4," in text
+    assert "no number of folds" in refusal(speakers(2), test_groups=("s0", "s1"))
+
+
+def test_unknown_test_groups_are_all_named_with_the_nearest() -> None:
+    text = refusal(speakers(7), test_groups=("s0", "s11", "xyz"))
+    assert "unknown 's11' (did you mean 's1'?), 'xyz'; the 7 groups are s0, s1" in text
+    assert "and 2 more" in text
+
+
+def test_one_class_only_is_refused() -> None:
+    assert "the one class 'a'" in refusal(table((str(i), "a", str(i)) for i in range(9)))
+    assert "no class at all" in refusal(table([]))
+
+
+def test_a_class_that_the_test_set_lacks_is_named() -> None:
+    tracks = table((f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(9))
+    assert "the test set has no track of 'b'" in refusal(tracks, test_groups=("a0",))
+    official = tracks.assign(split=["test", *["train"] * 17])
+    assert "the test set has no track of 'b'" in refusal(official)
+
+
+def test_a_group_on_two_official_sides_is_refused_unless_tracks_are_asked_for() -> None:
+    tracks = speakers()
+    tracks["split"] = ["test" if name.endswith("_0") else "train" for name in tracks["track_id"]]
+    text = refusal(tracks)
+    assert "the official split has 6 groups on two sides: 's0'" in text
+    assert make_split(tracks, SplitConfig(by="track"), n_folds=4).test_ids
+
+
+def test_official_parts_with_gaps_are_refused() -> None:
+    tracks = speakers()
+    some = tracks.assign(split=tracks["group"].map({"s0": "test", "s1": "train"}))
+    assert "200 tracks have no official split, such as '0_2_0'" in refusal(some)
+    folds = pd.array([0 if group < "s3" else None for group in tracks["group"]], "Int64")
+    assert "have no official fold" in refusal(tracks.assign(fold=folds))
+    one = pd.array([0] * len(tracks), "Int64")
+    assert "in the one official fold 0" in refusal(tracks.assign(fold=one))
+
+
+def test_an_official_fold_that_holds_a_whole_class_is_refused() -> None:
+    tracks = table((f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(9))
+    fold = [0 if name[0] == "a" else int(name[1]) % 2 for name in tracks["track_id"]]
+    text = refusal(tracks.assign(fold=pd.array(fold, "Int64")))
+    assert "fold 0 holds every development track of 'a'" in text

@@ -1,0 +1,113 @@
+"""Groups that nobody gave: they are seen in folders and tags, and said."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from chorale.datasets.catalog import folder
+from chorale.datasets.errors import UserError
+from chorale.datasets.splitting import grouping
+from chorale.datasets.splitting.split import fitting_folds, make_split
+from chorale.datasets.splitting.split_config import SplitConfig
+
+
+def _flac(path: Path, **tags: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(path, "w", samplerate=8000, channels=1, format="FLAC") as file:
+        for name, value in tags.items():
+            setattr(file, name, value)
+        file.write(np.zeros(800))
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """Two labels, three artists each of whom one is in both, two tracks each."""
+    for label, artists in (("jazz", "abc"), ("rock", "cde")):
+        for artist in artists:
+            for take in range(2):
+                _flac(tmp_path / label / artist / f"{take}.flac", artist=f" The  {artist.upper()}")
+    return tmp_path
+
+
+def _tracks(root: Path, group: str | None = None) -> pd.DataFrame:
+    return folder.tracks(folder.Config(root=str(root), group=group))
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [("parent_folder", set("abcde")), ("tag:artist", {f"the {name}" for name in "abcde"})],
+)
+def test_folders_and_tags_are_groups(nested: Path, group: str, expected: set[str]) -> None:
+    found = _tracks(nested, group)
+    assert set(found["group"]) == expected
+    assert found["group"].value_counts().to_dict()[min(expected)] == 2
+    shared = found[found["group"].isin({"c", "the c"})]
+    assert set(shared["label"]) == {"jazz", "rock"}
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ("parent_folder", "no folder below the label's for 1 of 13 tracks, such as 'jazz/x.flac'"),
+        ("tag:artist", "no artist for 1 of 13 tracks"),
+        ("tag:album", "no album for 13 of 13 tracks"),
+    ],
+)
+def test_a_track_without_such_a_group_is_named(nested: Path, group: str, said: str) -> None:
+    _flac(nested / "jazz" / "x.flac")
+    with pytest.raises(UserError, match=said):
+        _tracks(nested, group)
+
+
+def test_what_is_no_audio_has_no_tag_and_is_left_to_the_audit(nested: Path) -> None:
+    (nested / "jazz" / "a" / "broken.flac").write_bytes(b"no audio")
+    found = _tracks(nested, "tag:artist").set_index("track_id")
+    assert found.loc["jazz/a/broken.flac", "group"] == "jazz/a/broken.flac"
+
+
+def test_groups_are_proposed_in_the_words_to_type(nested: Path) -> None:
+    tracks = _tracks(nested)
+    assert [one.words for one in grouping.proposals(tracks)] == ["parent_folder", "tag:artist"]
+    said = grouping.caution(tracks, proposed=grouping.proposals(tracks), key=True)
+    assert "group: parent_folder (the 12 tracks lie in 5 folders)" in said
+    assert "group: tag:artist (12 of 12 files that were asked name 5 artists)" in said
+    assert grouping.proposals(_tracks(nested, "parent_folder")) == []
+    assert grouping.caution(_tracks(nested, "parent_folder"), proposed=(), key=True) == ""
+
+
+def test_folders_that_are_the_labels_are_not_proposed(tmp_path: Path) -> None:
+    for label in ("jazz", "rock"):
+        for take in range(4):
+            _flac(tmp_path / label / f"{take}.flac")
+    tracks = _tracks(tmp_path)
+    assert grouping.proposals(tracks) == []
+    assert "group: REGEX" in grouping.caution(tracks, proposed=(), key=True)
+
+
+def test_a_split_without_groups_says_that_it_is_by_track(nested: Path) -> None:
+    tracks = _tracks(nested)
+    by = grouping.by_words(tracks, "group")
+    split = make_split(tracks, SplitConfig(), n_folds=2, by=by)
+    assert split.protocol == (
+        "test by track (no groups were given), folds by track (no groups were given)"
+    )
+    assert grouping.by_words(tracks, "track") == "track"
+    assert grouping.by_words(_tracks(nested, "parent_folder"), "group") == "group"
+
+
+def test_so_many_folds_are_made_as_the_classes_have_groups_for(nested: Path) -> None:
+    for artist in "fgh":
+        for label in ("jazz", "rock"):
+            _flac(nested / label / (label + artist) / "0.flac")
+    tracks = _tracks(nested, "parent_folder")
+    config = SplitConfig()
+    n, why = fitting_folds(tracks, config, n_folds=9)
+    assert (n, why) == (5, "5 folds instead of 9: 'jazz' has 6 groups")
+    assert make_split(tracks, config, n_folds=n).n_folds == 5
+    assert fitting_folds(tracks, config, n_folds=3) == (3, "")
+    away = SplitConfig(test_groups=("a", "d", "jazzf", "rockf"))
+    assert fitting_folds(tracks, away, n_folds=9)[0] == 4
+    assert make_split(tracks, away, n_folds=4).n_folds == 4

@@ -1,0 +1,248 @@
+"""Two processes that train one network find what one finds, up to the order of sums.
+
+This file is also the program that each of the processes runs: all trainings, one after the other.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.architectures import autoencoder_cnn, cnn, softmax_regression
+from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.training import speed
+from chorale.lightning_models.training.fit import Trained, train
+from chorale.lightning_models.training.ranks import ALONE, Ranks
+
+N_RANKS = 2
+N_EPOCHS = 4
+BASE = {"max_epochs": N_EPOCHS, "crop_s": 1.0, "optimizer": "sgd", "sgd_lr": 0.01}
+CHANGED = {"mixup_alpha": 0.4, "n_masks": 1, "label_smoothing": 0.1, "balance": "class_weights"}
+
+
+def fold(n: int = 31) -> FoldData:
+    """With seven validation rows, of which two processes cannot have equally many."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 3
+    tracks = [rng.normal(10 * label, 8, (16, 25)).astype(np.float32) for label in labels]
+    rows = np.arange(n)
+    store = MemoryFrames.of(tracks, frame_rate_hz=20.0)
+    return FoldData(
+        store=store, train_rows=rows[: n - 7], valid_rows=rows[n - 7 :], labels=labels, n_classes=3
+    )
+
+
+def fit(ranks: Ranks, architecture: str, config: Any, **changes: Any) -> Trained:
+    settings = {**BASE, **changes.pop("train", {})}
+    asked: dict[str, Any] = {
+        "keep": "best",
+        "on_epoch": lambda epoch, scores: False,
+        "log_dir": None,
+        **changes,
+    }
+    return train(
+        architecture=architecture,
+        config=config,
+        train_config=TrainConfig(**settings),
+        data=fold(),
+        seed=3,
+        ranks=ranks,
+        **asked,
+    )
+
+
+def of_cnn(ranks: Ranks, **changes: Any) -> Trained:
+    config = cnn.Config(n_layers=2, width=8, dense=16, dropout=0.0)
+    return fit(ranks, "cnn", config, **changes)
+
+
+def plain(ranks: Ranks, folder: Path) -> Trained:
+    return of_cnn(ranks, train={"batch_size": 8})
+
+
+def changed(ranks: Ranks, folder: Path) -> Trained:
+    """Everything that looks at a whole batch, an odd one, and an average of the weights."""
+    settings = {**CHANGED, "batch_size": 7, "ema_decay": 0.9, "schedule": "plateau"}
+    return of_cnn(ranks, train=settings, log_dir=folder / "events")
+
+
+def sliced(ranks: Ranks, folder: Path) -> Trained:
+    config = softmax_regression.Config(dropout=0.0)
+    return fit(ranks, "softmax_regression", config, train={"batch_size": 8}, n_slices=2)
+
+
+def frozen(ranks: Ranks, folder: Path) -> Trained:
+    """First without a gradient for the classes, then without one for the encoder."""
+    config = autoencoder_cnn.Config(
+        n_layers=2, width=4, mode="first", pretrain=0.5, freeze=True, filters=8, dense=8, dropout=0
+    )
+    return fit(ranks, "autoencoder_cnn", config, train={"batch_size": 8})
+
+
+def stopped(ranks: Ranks, folder: Path) -> Trained:
+    return of_cnn(ranks, train={"batch_size": 8}, on_epoch=lambda epoch, scores: epoch == 2)
+
+
+def resumed(ranks: Ranks, folder: Path) -> Trained:
+    """As `changed`, broken off in its third epoch."""
+
+    def leave(epoch: int, scores: Mapping[str, float]) -> bool:
+        if epoch == 3:
+            raise InterruptedError
+        return False
+
+    state = folder / "state"
+    settings = {**CHANGED, "batch_size": 7, "ema_decay": 0.9, "schedule": "plateau"}
+    asked: dict[str, Any] = {"train": settings, "save_to": state, "save_every": 1}
+    with pytest.raises(InterruptedError):
+        of_cnn(ranks, on_epoch=leave, **asked)
+    # the others have no state of their own to look at
+    return of_cnn(ranks, resume_from=state if ranks.is_first else folder / "nowhere", **asked)
+
+
+def dropping(ranks: Ranks, folder: Path) -> Trained:
+    config = softmax_regression.Config(dropout=0.5)
+    return fit(ranks, "softmax_regression", config, train={"batch_size": 8})
+
+
+DOERS: tuple[Callable[[Ranks, Path], Trained], ...]
+DOERS = (plain, changed, sliced, frozen, stopped, resumed, dropping)
+CASES = {doer.__name__: doer for doer in DOERS}
+
+
+def found(trained: Trained) -> dict[str, Any]:
+    history = [
+        {name: value for name, value in row.items() if name != "lr"} for row in trained.history
+    ]
+    return {
+        "weights": {name: value.numpy() for name, value in trained.module.state_dict().items()},
+        "history": history,
+        "proba": trained.proba,
+        "epoch": trained.epoch,
+        "stopped": trained.stopped,
+        "resumed_after": trained.resumed_after,
+    }
+
+
+def main(rank: int, folder: Path) -> None:
+    """Runs all trainings as one of `N_RANKS` processes and leaves what it found in `folder`."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=N_RANKS
+    )
+    vars(speed)["precision"] = lambda kind: torch.float32
+    ranks = Ranks(rank, N_RANKS)
+    results: dict[str, Any] = {}
+    for name, doer in CASES.items():
+        (mine := folder / f"{name}-{rank}").mkdir()
+        results[name] = {
+            **found(doer(ranks, mine)),
+            "files": sorted(path.name for path in mine.iterdir()),
+        }
+    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(results))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each process found."""
+    folder = tmp_path_factory.mktemp("ranks")
+    # so that torch looks for no other way than loopback
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen([sys.executable, __file__, str(rank), str(folder)], env=environment)
+        for rank in range(N_RANKS)
+    ]
+    assert [process.wait(timeout=200) for process in processes] == [0] * N_RANKS
+    return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(N_RANKS)]
+
+
+@pytest.fixture
+def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
+    """What one process finds."""
+
+    def run(case: str) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(speed, "precision", lambda kind: torch.float32)
+            return found(CASES[case](ALONE, tmp_path))
+
+    return run
+
+
+SAME = [name for name in CASES if name != "dropping"]
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_two_processes_find_what_one_finds(
+    results: list[dict[str, Any]], alone: Callable[[str], dict[str, Any]], case: str
+) -> None:
+    ours, one = results[0][case], alone(case)
+    for name in ("epoch", "stopped", "resumed_after"):
+        assert ours[name] == one[name]
+    assert len(ours["history"]) == len(one["history"])
+    for mine, its in zip(ours["history"], one["history"], strict=True):
+        assert mine == pytest.approx(its, rel=1e-3, abs=1e-4)
+    np.testing.assert_allclose(ours["proba"], one["proba"], atol=1e-3)
+    assert ours["weights"].keys() == one["weights"].keys()
+    for name, value in one["weights"].items():
+        np.testing.assert_allclose(ours["weights"][name], value, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_processes_hold_the_same_to_the_bit(results: list[dict[str, Any]], case: str) -> None:
+    first, second = (of_rank[case] for of_rank in results)
+    for name, value in first["weights"].items():
+        np.testing.assert_array_equal(second["weights"][name], value)
+    np.testing.assert_array_equal(second["proba"], first["proba"])
+    assert second["history"] == first["history"]
+
+
+def test_a_training_that_was_broken_off_ends_in_the_same_weights(
+    results: list[dict[str, Any]],
+) -> None:
+    resumed, whole = results[0]["resumed"], results[0]["changed"]
+    assert (resumed["resumed_after"], whole["resumed_after"]) == (2, 0)
+    for name, value in whole["weights"].items():
+        np.testing.assert_array_equal(resumed["weights"][name], value)
+
+
+@pytest.mark.parametrize(("case", "what"), [("changed", ["events"]), ("resumed", ["state"])])
+def test_only_the_first_process_writes_files(
+    results: list[dict[str, Any]], case: str, what: list[str]
+) -> None:
+    assert [of_rank[case]["files"] for of_rank in results] == [what, []]
+
+
+def test_dropout_drops_other_values_in_each_process(
+    results: list[dict[str, Any]], alone: Callable[[str], dict[str, Any]]
+) -> None:
+    ours, one = results[0]["dropping"], alone("dropping")
+    assert any(
+        not np.allclose(ours["weights"][name], value, rtol=1e-3)
+        for name, value in one["weights"].items()
+    )
+
+
+def test_more_processes_than_rows_of_a_batch_are_refused() -> None:
+    with pytest.raises(UserError, match="a batch of 2 crops cannot be shared by 3 processes"):
+        of_cnn(Ranks(0, 3), train={"batch_size": 2})
+
+
+@pytest.mark.parametrize(("n", "size"), [(7, 2), (8, 3), (1, 4), (0, 2)])
+def test_shares_cover_all_rows_once_and_differ_by_one_at_most(n: int, size: int) -> None:
+    shares = [range(n)[Ranks(rank, size).share(n)] for rank in range(size)]
+    assert [row for share in shares for row in share] == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,274 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.architectures import autoencoder_cnn, cnn
+from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.train_config import TrainConfig
+from chorale.lightning_models.training import resume
+from chorale.lightning_models.training.fit import Trained, train
+from chorale.lightning_models.training.resume import State
+
+EPOCHS = 4
+
+
+def fold(*, n: int = 30, seed: int = 0) -> FoldData:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    tracks = []
+    for label in labels:
+        track = rng.normal(-30, 8, (12, int(rng.integers(10, 30))))
+        track[4 * label : 4 * label + 4] += 6
+        tracks.append(track.astype(np.float32))
+    rows = np.arange(n)
+    return FoldData(
+        store=MemoryFrames.of(tracks, frame_rate_hz=20.0),
+        train_rows=rows[: 2 * n // 3],
+        valid_rows=rows[2 * n // 3 :],
+        labels=labels,
+        n_classes=3,
+    )
+
+
+class Broken(Exception):  # noqa: N818 - the lights go out
+    pass
+
+
+class Told(list[tuple[int, Mapping[str, float]]]):
+    """Notes what it is told; the lights go out when it is told of epoch `until`."""
+
+    def __init__(self, until: int | None = None) -> None:
+        super().__init__()
+        self.until = until
+
+    def __call__(self, epoch: int, scores: Mapping[str, float]) -> bool:
+        self.append((epoch, scores))
+        if epoch == self.until:
+            raise Broken
+        return False
+
+
+def fit(settings: Mapping[str, Any] | None = None, **changes: Any) -> Trained:
+    settings = {"max_epochs": EPOCHS, "crop_s": 1.0, "batch_size": 5, **(settings or {})}
+    arguments: dict[str, Any] = {
+        "architecture": "cnn",
+        "config": cnn.Config(n_layers=2, width=4, dense=8, dropout=0.4),
+        "data": fold(),
+        "seed": 0,
+        "keep": "best",
+        "objective": "log_loss",
+        "on_epoch": Told(),
+        "log_dir": None,
+        **changes,
+    }
+    return train(train_config=TrainConfig(**settings), **arguments)
+
+
+def broken_off(folder: Path, after: int, settings: Mapping[str, Any], **changes: Any) -> None:
+    """A training that is saved after each epoch and dies in the one after `after`."""
+    with pytest.raises(Broken):
+        fit(settings, save_to=folder, save_every=1, on_epoch=Told(after + 1), **changes)
+
+
+AUGMENTED = {"mixup_alpha": 0.3, "n_masks": 1, "label_smoothing": 0.1}
+CASES: list[Any] = [
+    pytest.param({"optimizer": "adamw", "schedule": "one_cycle", **AUGMENTED}, {}, id="adamw"),
+    pytest.param({"optimizer": "adam", "schedule": "cosine", "beta2": 0.95}, {}, id="adam"),
+    pytest.param({"optimizer": "sgd", "schedule": "constant", **AUGMENTED}, {}, id="sgd"),
+    pytest.param({"optimizer": "sgd", "momentum": 0.0}, {}, id="sgd-plain"),
+    pytest.param({"optimizer": "rmsprop", "schedule": "cosine"}, {}, id="rmsprop"),
+    pytest.param({"optimizer": "adamw", "ema_decay": 0.9, **AUGMENTED}, {}, id="ema"),
+    pytest.param({"optimizer": "sgd", "ema_decay": 0.9}, {"keep": "last"}, id="ema-keep-last"),
+    pytest.param(
+        {"optimizer": "adam", "lr": 1e-7, "schedule": "plateau", "ema_decay": 0.5, "warm_up": 0.0},
+        {},
+        id="plateau-ema",
+    ),
+    pytest.param(
+        {"optimizer": "adam", "lr": 0.03, "schedule": "plateau"},
+        {"keep": "last"},
+        id="plateau-last",
+    ),
+    pytest.param(
+        {},
+        {
+            "architecture": "autoencoder_cnn",
+            "config": autoencoder_cnn.Config(
+                n_layers=2, width=4, filters=8, dense=8, mode="first", pretrain=0.5, freeze=True
+            ),
+        },
+        id="autoencoder",
+    ),
+]
+
+
+@pytest.mark.parametrize("after", range(1, EPOCHS))
+@pytest.mark.parametrize(("settings", "changes"), CASES)
+def test_a_resumed_training_is_to_the_bit_what_an_uninterrupted_one_is(
+    settings: Mapping[str, Any], changes: Mapping[str, Any], after: int, tmp_path: Path
+) -> None:
+    told, rest = Told(), Told()
+    whole = fit(settings, on_epoch=told, **changes)
+    broken_off(tmp_path, after, settings, **changes)
+    # something else happens in the process in between
+    torch.rand(3)
+    resumed = fit(settings, resume_from=tmp_path, on_epoch=rest, **changes)
+    assert resumed.resumed_after == after
+    assert rest == told[after:]
+    assert resumed.history == whole.history
+    assert [row["epoch"] for row in resumed.history] == list(range(1, EPOCHS + 1))
+    assert (resumed.epoch, resumed.metrics) == (whole.epoch, whole.metrics)
+    np.testing.assert_array_equal(resumed.proba, whole.proba)
+    mine, theirs = resumed.module.state_dict(), whole.module.state_dict()
+    assert mine.keys() == theirs.keys()
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def test_a_training_can_be_broken_off_more_than_once(tmp_path: Path) -> None:
+    whole = fit()
+    broken_off(tmp_path, 1, {})
+    broken_off(tmp_path, 2, {}, resume_from=tmp_path)
+    resumed = fit(resume_from=tmp_path, save_to=tmp_path, save_every=1)
+    assert resumed.resumed_after == 2
+    np.testing.assert_array_equal(resumed.proba, whole.proba)
+
+
+def test_the_best_epoch_before_the_break_is_still_kept_after_it(tmp_path: Path) -> None:
+    data = fold()
+    noise = np.random.default_rng(4).integers(0, 3, len(data.labels))
+    hopeless = FoldData(data.store, data.train_rows, data.valid_rows, noise, 3)
+    settings = {"lr": 0.01}
+    whole = fit(settings, data=hopeless)
+    assert whole.epoch < 3  # then it learns by heart
+    broken_off(tmp_path, 3, settings, data=hopeless)
+    resumed = fit(settings, data=hopeless, resume_from=tmp_path)
+    assert resumed.epoch == whole.epoch
+    np.testing.assert_array_equal(resumed.proba, whole.proba)
+
+
+def test_without_a_saved_state_it_starts_from_the_beginning(tmp_path: Path) -> None:
+    told = Told()
+    trained = fit(resume_from=tmp_path / "nowhere", on_epoch=told)
+    assert (trained.resumed_after, len(told)) == (0, EPOCHS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"lr": 0.002}}, r"train\.lr was 0.001, is 0.002"),
+        ({"config": cnn.Config(n_layers=2, width=8)}, r"config\.width was 4, is 8"),
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"data": fold(n=33)}, "n_train was 20, is 22"),
+        ({"data": fold(seed=1)}, "features was "),
+        ({"keep": "last"}, "keep was best, is last"),
+    ],
+)
+def test_a_state_of_another_training_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    broken_off(tmp_path, 1, {})
+    with pytest.raises(UserError, match=message) as caught:
+        fit(changes.pop("settings", {}), resume_from=tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+    assert "remove the folder" in str(caught.value)
+
+
+def test_a_short_training_writes_nothing_unless_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "SAVE_S", 3600.0)  # on a busy machine nothing is short
+    fit(save_to=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+def test_saves_come_as_often_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[int] = []
+    monkeypatch.setattr(resume, "save", lambda folder, state: epochs.append(state.numbers["epoch"]))
+    fit({"max_epochs": 7}, save_to=tmp_path, save_every=2)
+    assert epochs == [2, 4, 6]
+    epochs.clear()
+    monkeypatch.setattr(resume, "SAVE_S", 0.0)
+    fit({"max_epochs": 4}, save_to=tmp_path)
+    assert epochs == [1, 2, 3]  # the last needs no resume
+
+
+def test_a_training_that_is_told_to_stop_saves_nothing_more(tmp_path: Path) -> None:
+    fit(save_to=tmp_path / "state", save_every=1, on_epoch=lambda epoch, scores: True)
+    assert not (tmp_path / "state").exists()
+
+
+def state(value: float) -> State:
+    return State({"seed": 0}, {"epoch": 3, "best": 0.1}, {"a/b": torch.full((4, 3), value)})
+
+
+def test_a_state_comes_back_as_it_was_and_one_file_of_tensors_is_left(tmp_path: Path) -> None:
+    resume.save(tmp_path, state(1.0))
+    resume.save(tmp_path, state(2.0))
+    loaded = resume.load(tmp_path)
+    assert loaded is not None
+    assert (loaded.made_for, loaded.numbers) == ({"seed": 0}, {"epoch": 3, "best": 0.1})
+    assert torch.equal(loaded.tensors["a/b"], torch.full((4, 3), 2.0))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("file", ["atomic", "write_json"])
+def test_a_save_that_breaks_off_leaves_the_state_before(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resume.save(tmp_path, state(1.0))
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(resume, file, full)
+    with pytest.raises(OSError, match="no space"):
+        resume.save(tmp_path, state(2.0))
+    loaded = resume.load(tmp_path)
+    assert loaded is not None
+    assert float(loaded.tensors["a/b"][0, 0]) == 1.0
+
+
+def test_discarding_leaves_nothing_and_may_be_done_twice(tmp_path: Path) -> None:
+    resume.save(tmp_path, state(1.0))
+    resume.discard(tmp_path)
+    resume.discard(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert resume.load(tmp_path) is None
+
+
+def truncate(folder: Path) -> None:
+    (path,) = folder.glob("state-*")
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lose(folder: Path) -> None:
+    (path,) = folder.glob("state-*")
+    path.unlink()
+
+
+def garble(folder: Path) -> None:
+    (folder / "state.json").write_text('{"made_for": ')
+
+
+def empty(folder: Path) -> None:
+    (folder / "state.json").write_text("[]")
+
+
+def swap(folder: Path) -> None:
+    said = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({**said, "sha256": "0" * 64}))
+
+
+@pytest.mark.parametrize("damage", [truncate, lose, garble, empty, swap])
+def test_a_damaged_state_is_refused_in_one_line(damage: Any, tmp_path: Path) -> None:
+    resume.save(tmp_path, state(1.0))
+    damage(tmp_path)
+    with pytest.raises(UserError, match="cannot be used") as caught:
+        resume.load(tmp_path)
+    assert "\n" not in str(caught.value)

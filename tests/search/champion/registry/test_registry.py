@@ -1,0 +1,152 @@
+"""The champion always resolves to a whole bundle, whatever dies while it changes."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chorale.datasets.errors import UserError
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.champion.registry.registry import Shelf
+from chorale.search.paths import ChampionPaths
+
+
+def make(root: Path, name: str) -> Bundle:
+    """A bundle whose one file stands for its networks."""
+    root.mkdir(parents=True)
+    (root / "weights").write_text(name * 1000)
+    manifest: dict[str, Any] = {
+        "version": 1,
+        "study": name,
+        "labels": ["a", "b"],
+        "kind": "soft_vote",
+        "members": ["1"],
+        "architectures": ["cnn"],
+        "networks": [],
+        "features": {},
+        "temperature": 1.0,
+        "coverage": 0.9,
+        "least_proba": 0.1,
+        "most_disagreement": 0.1,
+        "about": {},
+        "files": {"weights": hashlib.sha256((root / "weights").read_bytes()).hexdigest()},
+    }
+    (root / "bundle.json").write_text(json.dumps(manifest))
+    return Bundle.open(root)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Bundle:
+    return make(tmp_path / "made" / "first", "first")
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Bundle:
+    return make(tmp_path / "made" / "second", "second")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(ChampionPaths(tmp_path / "champions" / "music"))
+
+
+def study_of(shelf: Shelf) -> str:
+    champion = shelf.current()
+    assert champion is not None
+    return champion.manifest.study
+
+
+def test_champions_follow_one_another_and_can_be_rolled_back(
+    shelf: Shelf, first: Bundle, second: Bundle
+) -> None:
+    assert shelf.current() is None
+    shelf.promote(first, expected=None, reason="the first")
+    shelf.promote(second, expected=first.digest, reason="better")
+    assert study_of(shelf) == "second"
+    shelf.rollback("it was not")
+    assert study_of(shelf) == "first"
+    assert [(one.study, one.reason) for one in shelf.history()] == [
+        ("first", "the first"),
+        ("second", "better"),
+        ("first", "it was not"),
+    ]
+
+
+def test_who_decided_on_another_champion_is_refused(
+    shelf: Shelf, first: Bundle, second: Bundle
+) -> None:
+    shelf.promote(first, expected=None, reason="one night")
+    with pytest.raises(UserError, match="by now, and not none as when this was decided"):
+        shelf.promote(second, expected=None, reason="the same night, elsewhere")
+    assert study_of(shelf) == "first"
+
+
+def test_a_first_champion_cannot_be_rolled_back(shelf: Shelf, first: Bundle) -> None:
+    shelf.promote(first, expected=None, reason="the first")
+    with pytest.raises(UserError, match="no champion before the present one"):
+        shelf.rollback("why not")
+
+
+def test_a_damaged_champion_is_refused(shelf: Shelf, first: Bundle) -> None:
+    shelf.promote(first, expected=None, reason="the first")
+    (shelf.paths.bundle(first.digest).root / "weights").write_text("x")
+    with pytest.raises(UserError, match="is not the file that the manifest was written for"):
+        shelf.current()
+
+
+def _die_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills this process before the `call`th thing that a promotion does on the disk."""
+    left = call
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return wrapped
+
+    for module, name in (
+        (tempfile, "mkdtemp"),
+        (shutil, "copyfile"),
+        (os, "fsync"),
+        (Path, "replace"),
+        (Path, "rename"),
+        (fcntl, "flock"),
+        (shutil, "rmtree"),
+    ):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+
+
+def test_a_promotion_that_is_killed_at_any_step_leaves_a_whole_champion(
+    shelf: Shelf, first: Bundle, second: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.promote(first, expected=None, reason="the first")
+    seen = []
+    for call in range(100):
+        shutil.rmtree(shelf.paths.bundle(second.digest).root, ignore_errors=True)
+        child = os.fork()
+        if child == 0:
+            _die_at(call, monkeypatch)
+            shelf.promote(second, expected=first.digest, reason="better")
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        seen.append(study_of(shelf))
+        if os.WIFEXITED(status):
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        if seen[-1] == "second":  # it died after the change
+            shelf.rollback("for the next try")
+    assert seen[-1] == "second"
+    assert seen[0] == "first"
+    assert len(seen) > 12

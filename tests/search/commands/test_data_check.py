@@ -1,0 +1,228 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from rich.console import Console
+
+from chorale.datasets.errors import UserError
+from chorale.search.commands import data_check
+from chorale.search.config.resolve import resolve
+from chorale.search.config.schema import load
+from chorale.search.console.progress import Progress
+from chorale.search.data.prepare import Prepared, prepare
+
+RATE = 8_000
+
+
+def tune(seed: int) -> np.ndarray:
+    """2.6 s of notes that no other seed has."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(RATE // 5) / RATE
+    notes = [
+        np.sin(2 * np.pi * 300 * 2 ** (rng.integers(24) / 12) * time_s) * np.exp(-6 * time_s)
+        for _ in range(13)
+    ]
+    hiss = 0.02 * rng.standard_normal(13 * len(time_s))
+    return np.asarray(0.5 * np.concatenate(notes) + hiss, np.float32)
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Path:
+    """Two labels x 5 artists x 2 tracks, all different."""
+    root = tmp_path / "audio"
+    for i, label in enumerate(("jazz", "rock")):
+        (root / label).mkdir(parents=True)
+        for artist in range(5):
+            for take in range(2):
+                name = f"{label}-artist{label[0]}{artist}-{take}.wav"
+                soundfile.write(root / label / name, tune(100 * i + 10 * artist + take), RATE)
+    return root
+
+
+@pytest.fixture
+def sweep(audio: Path, tmp_path: Path) -> str:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        f"""
+dataset: {{name: folder, root: {audio}, group: '(artist..)'}}
+features: {{mfcc: {{sample_rate: 8000, n_fft: 256, hop_length: 128, n_mels: 24, n_mfcc: 12}}}}
+finalists: {{configs: 2, folds: 2}}
+cluster: {{address: none}}
+runs: {tmp_path / "runs"}
+"""
+    )
+    return str(file)
+
+
+def copy(audio: Path, source: str, name: str) -> None:
+    """The same recording again, quieter and as FLAC."""
+    wave, _ = soundfile.read(audio / source, dtype="float32")
+    soundfile.write(audio / name, 0.7 * wave, RATE)
+
+
+def prepared(sweep: str, **dotted: object) -> tuple[Prepared, str]:
+    keys = {name.replace("__", "."): value for name, value in dotted.items()}
+    told = io.StringIO()
+    progress = Progress(Console(file=told, width=400))
+    return prepare(resolve(load(sweep, keys), where=sweep), progress, map), told.getvalue()
+
+
+def test_clean_data_exits_with_0(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_check.run([sweep]) == 0
+    assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
+
+
+def test_every_fault_is_told_by_path_and_reason(
+    sweep: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
+    (audio / "rock" / "broken-artistr0-9.wav").write_bytes(b"RIFF" + bytes(100))
+    soundfile.write(audio / "rock" / "hot-artistr1-9.wav", np.clip(4 * tune(77), -1, 1), RATE)
+    lying = audio / "rock" / "lying-artistr2-9.wav"
+    soundfile.write(lying, tune(78), RATE, format="FLAC")
+    copy(audio, "jazz/jazz-artistj1-0.wav", "jazz/again-artistj2-9.flac")
+    assert data_check.run([sweep, "--csv", str(tmp_path / "out.csv")]) == 1
+    found = pd.read_csv(tmp_path / "out.csv")
+    reasons = {
+        Path(path).name.split("-")[0]: problem
+        for path, problem in zip(found["path"], found["problem"], strict=True)
+    }
+    assert reasons == {
+        "quiet": "silent",
+        "broken": "undecodable",
+        "hot": "clipped",
+        "lying": "wrong extension",
+        "jazz": "duplicate",
+    }
+    said = capsys.readouterr().out
+    assert "1  silent (quarantined)" in said
+    assert "1  duplicate (kept on one side)" in said
+    assert "23 of 25 tracks are fit for use." in said
+
+
+def test_one_recording_under_two_labels_is_told_of_both(
+    sweep: str, audio: Path, tmp_path: Path
+) -> None:
+    copy(audio, "jazz/jazz-artistj1-0.wav", "rock/again-artistr2-9.flac")
+    assert data_check.run([sweep, f"--csv={tmp_path / 'out.csv'}"]) == 1
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["problem"].tolist() == ["labels", "labels"]
+    assert set(found["outcome"]) == {"stops the sweep"}
+    assert {Path(path).name for path in found["path"]} == {
+        "jazz-artistj1-0.wav",
+        "again-artistr2-9.flac",
+    }
+
+
+def test_a_split_that_cannot_be_made_does_not_hide_the_rest(
+    sweep: str, audio: Path, tmp_path: Path
+) -> None:
+    soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
+    words = [sweep, "--dataset.group", "^(....)", "--csv", str(tmp_path / "out.csv")]
+    assert data_check.run(words) == 1
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert set(found["problem"]) == {"silent", "no split"}
+    assert "no number of folds would do" in found["detail"].iloc[-1]
+
+
+def test_more_bad_tracks_than_a_sweep_allows_are_still_all_listed(
+    sweep: str, audio: Path, tmp_path: Path
+) -> None:
+    for path in audio.rglob("rock-*.wav"):
+        path.write_bytes(b"")
+    assert data_check.run([sweep, f"--csv={tmp_path / 'out.csv'}"]) == 1
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert (found["problem"] == "empty").sum() == 10
+    assert "no split" in set(found["problem"])
+
+
+def test_a_dataset_is_enough(
+    audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
+    words = ["folder", "--root", str(audio), "--group", "(artist..)", "--cluster.address", "none"]
+    words += ["--runs", str(tmp_path / "runs"), "--finalists.folds", "2"]
+    assert data_check.run([*words, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert pd.read_csv(tmp_path / "out.csv")["problem"].tolist() == ["silent"]
+    assert "20 of 21 tracks are fit for use." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["folder"], "dataset 'folder' needs root .*; type: chorale data check folder --root ROOT"),
+        ([], "expected a sweep file.*got none; type: chorale data check NAME"),
+        (["--csv", "x"], "got '--csv'"),
+        (["nothing.yaml"], "there is no sweep file 'nothing.yaml'"),
+    ],
+)
+def test_a_mistake_in_what_was_typed_is_said(words: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        data_check.run(words)
+
+
+def test_a_sweep_joins_the_groups_of_duplicates_and_says_so(sweep: str, audio: Path) -> None:
+    copy(audio, "jazz/jazz-artistj1-0.wav", "jazz/again-artistj2-9.flac")
+    found, said = prepared(sweep)
+    groups = dict(zip(found.tracks["track_id"], found.tracks["group"], strict=True))
+    joined = [group for name, group in groups.items() if "artistj1" in name or "artistj2" in name]
+    assert set(joined) == {"artistj1"}
+    assert "duplicates: 1 (groups joined to keep them on one side: 1); see" in said
+
+
+def test_a_sweep_stops_at_one_recording_with_two_labels_unless_told(
+    sweep: str, audio: Path
+) -> None:
+    copy(audio, "jazz/jazz-artistj1-0.wav", "rock/again-artistr2-9.flac")
+    with pytest.raises(UserError, match="one recording under two labels") as raised:
+        prepared(sweep)
+    assert "--audit.accept '[labels]'" in str(raised.value)
+    written = pd.read_csv(load(sweep, {}).paths.problems_csv)
+    assert written["problem"].tolist() == ["labels", "labels"]
+    assert len(prepared(sweep, audit__accept=["labels"])[0].tracks) == 21
+    assert len(prepared(sweep, audit__fingerprint=False)[0].tracks) == 21
+
+
+def test_a_recording_in_test_and_training_by_name_stops_a_sweep(sweep: str, audio: Path) -> None:
+    copy(audio, "jazz/jazz-artistj1-0.wav", "jazz/again-artistj2-9.flac")
+    named = {"split__test_groups": ["artistj1", "artistr1"]}
+    with pytest.raises(UserError, match="duplicates: one recording on two sides"):
+        prepared(sweep, **named)
+    assert len(prepared(sweep, **named, audit__accept=["duplicates"])[0].tracks) == 21
+
+
+def test_an_unknown_kind_of_leak_is_refused_with_those_there_are(sweep: str) -> None:
+    with pytest.raises(UserError, match=r"audit\.accept.*'duplicates', 'labels', 'groups'"):
+        load(sweep, {"audit.accept": ["everything"]})
+
+
+def test_a_split_by_track_goes_on_with_groups_on_two_sides(sweep: str) -> None:
+    assert len(prepared(sweep, split__by="track")[0].tracks) == 20
+
+
+def test_a_folder_without_groups_is_said_by_check_sweep_and_report(
+    sweep: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("jazz", "rock"):
+        for path in sorted((audio / label).glob("*.wav")):
+            below = audio / label / path.name.split("-")[1]
+            below.mkdir(exist_ok=True)
+            path.rename(below / path.name)
+    assert data_check.run([sweep, "--dataset.group", "null"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Split by track (no groups were given)" in said
+    assert "group: parent_folder (the 20 tracks lie in 10 folders)" in said
+    assert "Nothing is wrong" not in said
+    assert data_check.run([sweep, "--dataset.group", "parent_folder"]) == 0
+    assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
+    told = io.StringIO()
+    resolved = resolve(load(sweep, {"dataset.group": None, "finalists.folds": 9}), where=sweep)
+    found = prepare(resolved, Progress(Console(file=told, width=400)), map)
+    assert found.split.protocol.startswith("test by track (no groups were given), folds by track")
+    lines = told.getvalue()
+    assert "2 folds" not in lines
+    assert "by track (no groups were given)" in lines
+    assert "group: parent_folder" in lines

@@ -1,0 +1,176 @@
+"""`chorale tensorboard` and `chorale dashboard`: pages on this machine, until Ctrl-C."""
+
+import importlib.util
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.exceptions import StorageInternalError
+
+from chorale.search.cli import main
+from chorale.search.commands.serving import HOST
+from chorale.search.ledger.ledger import Ledger, LedgerError, Row
+from chorale.search.ledger.optuna_view import open_view
+from chorale.search.report.tensorboard import write_hparams
+
+needs_dashboard = pytest.mark.skipif(
+    importlib.util.find_spec("optuna_dashboard") is None,
+    reason="optuna-dashboard is not installed (pip install '.[dashboard]')",
+)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A study with three trials in its ledger, and a trial's parameters for TensorBoard."""
+    runs = tmp_path / "runs"
+    folder = runs / "digits"
+    write_hparams(
+        folder / "trials" / "0000", {"lr": 0.1}, {"final/accuracy": 0.5},
+        status="STATUS_FAILURE", began=0.0,
+    )  # fmt: skip
+    (folder / "sweep.yaml").write_text("{}")
+    ledger = Ledger(f"sqlite:///{runs / 'chorale.db'}")
+    ledger.create("digits", {})
+    study = optuna.create_study(storage=ledger.optuna, study_name="digits")
+    for _ in range(3):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        study.tell(trial, trial.params["x"])
+        ledger.record("digits", "search", Row(str(trial.number), "COMPLETE"))
+    ledger.leave("digits", "complete", spent_s=0.0)
+    ledger.close()
+    return runs
+
+
+@contextmanager
+def serving(command: str, runs: Path) -> Iterator[str]:
+    """The URL that the command prints; it must end well at Ctrl-C."""
+    words = [
+        sys.executable,
+        "-m",
+        "chorale.search",
+        command,
+        "digits",
+        "--runs",
+        str(runs),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://\S+", process.stdout.readline())
+            assert found, process.communicate()
+            yield found[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "has ended" in out
+    assert "Traceback" not in err
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def test_tensorboard_serves_the_studys_folder_on_this_machine_until_ctrl_c(runs: Path) -> None:
+    with serving("tensorboard", runs) as url:
+        assert url.startswith(f"http://{HOST}:")
+        assert "trials/0000" in get(url + "data/runs") or "TensorBoard" in get(url)
+
+
+@needs_dashboard
+def test_the_dashboard_reads_the_ledger_and_changes_nothing(runs: Path) -> None:
+    with serving("dashboard", runs) as url:
+        base, _, number = url.partition("/dashboard/studies/")
+        trials = json.loads(get(f"{base}/api/studies/{number}?after=0"))["trials"]
+        assert [trial["state"] for trial in trials] == ["Complete"] * 3
+        for method, path in (("DELETE", f"/api/studies/{number}"), ("POST", "/api/studies")):
+            asked = urllib.request.Request(base + path, data=b"{}", method=method)
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(asked, timeout=30)
+        assert json.loads(get(f"{base}/api/studies"))["study_summaries"]
+
+
+def test_the_view_of_a_ledger_cannot_write(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url)
+    ledger.create("digits", {})
+    study = optuna.create_study(storage=ledger.optuna, study_name="digits")
+    study.tell(study.ask(), 1.0)
+    view = open_view(ledger_url)
+    number = view.get_study_id_from_name("digits")
+    assert len(view.get_all_trials(number)) == 1
+    study.tell(study.ask(), 2.0)
+    assert len(view.get_all_trials(number)) == 2, "trials that come later are seen"
+    with pytest.raises(StorageInternalError):
+        view.delete_study(number)
+    assert len(view.get_all_trials(number)) == 2
+    ledger.close()
+    view.engine.dispose()
+
+
+def test_a_view_of_no_ledger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="cannot be read"):
+        open_view(f"sqlite:///{tmp_path / 'none.db'}")
+
+
+@pytest.mark.parametrize(
+    "command", ["tensorboard", pytest.param("dashboard", marks=needs_dashboard)]
+)
+def test_a_port_that_is_taken_is_one_clear_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main([command, "digits", "--runs", str(runs), "--port", port]) == 1
+    assert f"port {port} is taken; choose another with --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["tensorboard", "dashboard"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["digit"], "unknown study 'digit'; did you mean 'digits'?"),
+        ([], "expected the name of a study"),
+        (["digits", "--port", "many"], "--port should be a whole number"),
+        (["digits", "--port", "65536"], "--port should be a whole number"),
+        (["digits", "--runs", "nowhere"], "start one with: chorale sweep"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], command: str, words: list[str], said: str
+) -> None:
+    where = [] if "--runs" in words else ["--runs", str(runs)]
+    assert main([command, *words, *where]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_where_the_dashboard_is_not_installed_it_says_what_to_type(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
+    assert main(["dashboard", "digits", "--runs", str(runs)]) == 1
+    assert f"{sys.executable} -m pip install 'optuna-dashboard>=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["tensorboard", "dashboard"])
+def test_help_says_what_is_shown(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main([command, "--help"]) == 0
+    assert "--port N" in capsys.readouterr().out

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chorale.datasets.errors import UserError
+from chorale.datasets.splitting.split import Split
+from chorale.search.ledger.baseline_predictions import BankedBaseline, read_banked, write_banked
+
+SPLIT = Split(("t0", "t1"), {"d0": 0, "d1": 1, "d2": 2}, "hash", 3, 0)
+
+
+def rows(n: int, *, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.ones(4), size=n).astype(np.float32)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "svm.safetensors"
+    one = BankedBaseline(
+        rows(3, seed=0), rows(2, seed=1), tuple(rows(2, seed=s) for s in (2, 3, 4))
+    )
+    write_banked(path, one, SPLIT)
+    found = read_banked(path, SPLIT)
+    np.testing.assert_array_equal(found.out_of_fold, one.out_of_fold)
+    np.testing.assert_array_equal(found.test, one.test)
+    np.testing.assert_array_equal(found.test_by_fold, one.test_by_fold)
+
+
+def test_an_older_bank_lacks_what_fold_models_say(tmp_path: Path) -> None:
+    path = tmp_path / "svm.safetensors"
+    write_banked(path, BankedBaseline(rows(3, seed=0), rows(2, seed=1)), SPLIT)
+    assert read_banked(path, SPLIT).test_by_fold == ()
+
+
+def test_a_bank_of_another_number_of_folds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "svm.safetensors"
+    one = BankedBaseline(rows(3, seed=0), rows(2, seed=1), (rows(2, seed=2),) * 2)
+    write_banked(path, one, SPLIT)
+    with pytest.raises(UserError, match="'test_by_fold' is about other tracks"):
+        read_banked(path, SPLIT)

@@ -1,0 +1,66 @@
+"""What the ledger reads of Optuna's own tables, without Optuna, in each kind of database."""
+
+import json
+import math
+
+import optuna
+import sqlalchemy as sa
+
+from chorale.search.ledger.ledger import Ledger
+from chorale.search.ledger.reader import LedgerReader
+
+
+def _ledger(url: str) -> Ledger:
+    ledger = Ledger(url)
+    for name in ("a", "b"):
+        ledger.create(name, {})
+        study = optuna.create_study(study_name=name, storage=ledger.optuna, direction="maximize")
+        for number in range(2):
+            trial = study.ask()
+            trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+            trial.report(number + 0.5, 2)
+            trial.report(number + 0.25, 1)
+            trial.report(math.nan, 3)
+            trial.report(math.inf, 4)
+        ledger.flush()
+    return ledger
+
+
+def test_curves_and_ranges_are_those_of_one_study(ledger_url: str) -> None:
+    ledger = _ledger(ledger_url)
+    reader = LedgerReader(ledger_url)
+    try:
+        told = {0: [(1, 0.25), (2, 0.5)], 1: [(1, 1.25), (2, 1.5)]}
+        assert reader.reports("a") == told, "finite ones, in order"
+        ranges = reader.distributions("a")
+        assert json.loads(ranges["lr"])["attributes"]["log"] is True
+        assert reader.reports("none") == {}
+        assert reader.distributions("none") == {}
+    finally:
+        reader.close()
+        ledger.close()
+
+
+def test_looks_are_counted_and_not_made(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url)
+    ledger.create("a", {})
+    reader = LedgerReader(ledger_url)
+    try:
+        assert [reader.n_looks("split"), reader.n_looks("split")] == [0, 0]
+        ledger.look("a", "split")
+        assert (reader.n_looks("split"), reader.n_looks("other")) == (1, 0)
+    finally:
+        reader.close()
+        ledger.close()
+
+
+def test_a_ledger_without_optunas_tables_has_no_curves(tmp_path: object) -> None:
+    url = f"sqlite:///{tmp_path}/chorale.db"
+    ledger = Ledger(url)
+    ledger.create("a", {})
+    with sa.create_engine(url).begin() as c:
+        for table in ("trial_params", "trial_intermediate_values"):
+            c.execute(sa.text(f"drop table {table}"))
+    assert ledger.reports("a") == {}
+    assert ledger.distributions("a") == {}
+    ledger.close()

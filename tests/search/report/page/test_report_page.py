@@ -1,0 +1,520 @@
+"""`chorale report`: one page about a study, self-contained, escaped, and without another look."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import soundfile
+
+from chorale.search.cli import main
+from chorale.search.ledger.ledger import Ledger, Row
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.paths import Runs, StudyPaths
+from chorale.search.report.data.data import gather
+from chorale.search.report.data.hardest import Hard
+from chorale.search.report.page import sentences as words
+from chorale.search.report.page.page import page
+
+BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
+ODD = ("<script>alert(1)</script>", '"& rock', "é jazz", "pop")
+"""Labels as a hostile folder may give them."""
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+LOADING = ("src", "srcset", "poster", "data", "xlink:href")
+N_TRIALS = 24
+
+
+@dataclass
+class Page(HTMLParser):
+    """A page as a parser sees it; elements that were never closed are in `open` at the end."""
+
+    open: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    refers: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    n_bare_heads: int = 0
+    words: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {key: value or "" for key, value in attrs}
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.wrong += [key for key in given if key.startswith("on")]
+        self.loads += [given[key] for key in (*LOADING, "href") if key in given and tag != "a"]
+        if tag == "a":
+            inside = given["href"].startswith("#")
+            (self.refers if inside else self.links).append(given["href"].removeprefix("#"))
+        self.ids += [given["id"]] if "id" in given else []
+        self.refers += given.get("aria-labelledby", "").split()
+        self.n_bare_heads += tag == "th" and "scope" not in given
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def read(html: str) -> Page:
+    """What is in `html`, which must be whole and load nothing from anywhere."""
+    found = Page()
+    found.feed(html)
+    found.close()
+    assert found.open == []
+    assert found.wrong == []
+    assert len(found.ids) == len(set(found.ids))
+    assert set(found.refers) <= set(found.ids)
+    assert found.n_bare_heads == 0
+    assert found.counts.get("table", 0) == found.counts.get("caption", 0)
+    assert found.counts.get("svg", 0) == found.counts.get("desc", 0)
+    assert [url for url in found.loads if re.match(r"(https?:)?//", url)] == []
+    assert all(url.startswith(("https://", "file:")) or "/" in url for url in found.links)
+    assert not re.search(r"url\(|@import", html)
+    assert found.counts["script"] == 1, "its own"
+    return found
+
+
+def _bench() -> Any:
+    spec = importlib.util.spec_from_file_location("bench_ensembles", BENCH)
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    return bench
+
+
+def _search(ledger: Ledger, name: str, *, n_finalists: int) -> None:
+    """A search of two architectures whose learning rate matters; trials fail and are pruned, too.
+
+    The finalists' rows, which the made-up study has already, get what they lack.
+    """
+    study = optuna.create_study(study_name=name, storage=ledger.optuna, direction="maximize")
+    for number in range(N_TRIALS):
+        trial = study.ask()
+        kind = trial.suggest_categorical("architecture", ("cnn", "recurrent"))
+        params = {
+            "architecture": kind,
+            "train.lr": trial.suggest_float("train.lr", 1e-4, 1e-2, log=True),
+            f"{kind}.width": trial.suggest_int(f"{kind}.width", 8, 64),
+        }
+        value = 0.9 - abs(trial.params["train.lr"] - 3e-3) * 50
+        state = "COMPLETE" if number < n_finalists or number % 4 else "PRUNED"
+        state = "FAIL" if number == N_TRIALS - 1 else state
+        for epoch in range(1, 4):
+            trial.report(value * epoch / 3, epoch)
+        facts = {"architecture": kind, "features": "mel", "params": params, "elapsed_s": 2.0}
+        if state != "FAIL":
+            facts |= {"metrics": {"accuracy": value}, "epoch": 3, "n_parameters": 1000 + number}
+        reason = "Diverged: <b>the loss is nan</b>" if state == "FAIL" else ""
+        ledger.record(name, "search", Row(str(number), state, reason, facts))
+        told = value if state == "COMPLETE" else None
+        study.tell(trial, told, state=optuna.trial.TrialState[state])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
+    """A finished and scored study of four finalists, 160 tracks and four oddly named classes."""
+    runs = tmp_path_factory.mktemp("runs")
+    sweep = _bench().make_study(
+        runs, n_members=4, n_tracks=160, n_classes=4, width=4, ensemble={"kinds": ("greedy",)}
+    )
+    paths = StudyPaths(runs / sweep.name)
+    truth = json.loads(paths.truth_json.read_text())
+    paths.truth_json.write_text(json.dumps({**truth, "class_names": ODD}))
+    ledger = Ledger(sweep.ledger_url)
+    ledger.reopen(sweep.name, {}, take_over=True)
+    _search(ledger, sweep.name, n_finalists=4)
+    ledger.leave(sweep.name, "complete", spent_s=61.0)
+    ledger.close()
+    assert main(["ensemble", sweep.name, "--runs", str(runs)]) == 0
+    return paths
+
+
+@pytest.fixture
+def study(made: StudyPaths, tmp_path: Path) -> StudyPaths:
+    """A copy that a test may change."""
+    shutil.copytree(made.root.parent, tmp_path / "runs")
+    return StudyPaths(tmp_path / "runs" / made.root.name)
+
+
+def run(paths: StudyPaths, *words: str) -> int:
+    return main(["report", paths.root.name, "--runs", str(paths.root.parent), *words])
+
+
+def n_looks(paths: StudyPaths) -> int:
+    ledger = LedgerReader(Runs(paths.root.parent).ledger_url)
+    try:
+        return ledger.n_looks(json.loads(paths.split_json.read_text())["hash"])
+    finally:
+        ledger.close()
+
+
+def test_the_page_says_first_what_was_found(
+    study: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(study) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    found = read(study.report_html.read_text())
+    first = found.text.index("of 32 locked-away tracks rightly (95 % interval")
+    assert first < found.text.index("Ensembles, and which was chosen")
+    assert "of 32 locked-away tracks rightly (95 % interval" in said
+    assert f"Read it in a browser: {study.report_html}" in said
+    for text in (
+        "This test set has been looked at once.",
+        "on held-out groups",
+        "24 trials: 18 came to their end, 5 were pruned, 1 failed",
+        "Diverged: <b>the loss is nan</b>",
+        "The most confused pairs",
+        "temperature",
+        "Sets instead of guesses",
+        "architecture",
+        "PED-ANOVA",
+        "The tracks most often wrong",
+        "The audit found nothing wrong",
+        "not measured",
+        "chorale sweep",
+        "--name banked-again",
+    ):
+        assert text in found.text, text
+    for key in (
+        "forest", "side-by-side", "members", "confusion-test", "confusion-out-of-fold",
+        "reliability", "set-sizes", "history", "architectures", "curves", "importance",
+        "parallel-all", "parallel-own-0", "cost",
+    ):  # fmt: skip
+        assert f"{key}-title" in found.ids, key
+
+
+def test_names_are_escaped_wherever_they_stand(study: StudyPaths) -> None:
+    assert run(study) == 0
+    html = study.report_html.read_text()
+    assert "<script>alert" not in html
+    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
+    assert '"& rock' not in html
+    text = read(html).text
+    assert all(name in text for name in ODD)
+
+
+def test_nothing_is_looked_at_or_trained_and_report_json_only_gains(study: StudyPaths) -> None:
+    before = json.loads(study.report_json.read_text())
+    looks = n_looks(study)
+    weights = {path: path.read_bytes() for path in study.root.rglob("*.safetensors")}
+    assert looks == before["test_looks"] == 1
+    assert run(study) == 0
+    after = json.loads(study.report_json.read_text())
+    assert n_looks(study) == looks
+    # `chorale ensemble` told it all already; the copy lies elsewhere
+    assert after.pop("command") != before.pop("command")
+    assert after == before
+    assert {path: path.read_bytes() for path in study.root.rglob("*.safetensors")} == weights
+    told = {key: after.pop(key) for key in ("confusion", "reliability", "hardest", "importance")}
+    assert sum(map(sum, told["confusion"]["test"])) == after["ensemble"]["test"]["n"]
+    assert sum(told["importance"]["shares"].values()) == pytest.approx(1)
+    # the report of an older version lacks these keys, and gains them
+    study.report_json.write_text(json.dumps(after))
+    assert run(study) == 0
+    again = json.loads(study.report_json.read_text())
+    assert again.pop("command")
+    assert again == before
+
+
+def test_the_confusion_matrix_is_that_of_the_look(study: StudyPaths) -> None:
+    assert run(study) == 0
+    found = json.loads(study.report_json.read_text())
+    counts = found["confusion"]["test"]
+    right = sum(counts[i][i] for i in range(4))
+    assert right / 32 == pytest.approx(found["ensemble"]["test"]["accuracy"])
+    for row, name in zip(counts, ODD, strict=True):
+        assert sum(row) == found["per_class"][name]["n"]
+
+
+def test_the_hardest_tracks_are_of_development_only(study: StudyPaths) -> None:
+    assert run(study) == 0
+    split = json.loads(study.split_json.read_text())
+    hard = json.loads(study.report_json.read_text())["hardest"]
+    assert 0 < len(hard) <= 20
+    assert not {one["track"] for one in hard} & set(split["test_ids"])
+    assert all(one["true"] != one["said"] for one in hard)
+    wrong = [one["n_wrong"] for one in hard]
+    assert wrong == sorted(wrong, reverse=True)
+    assert wrong[0] == hard[0]["n_models"] == 4
+
+
+def test_audio_is_played_from_where_it_lies(study: StudyPaths, tmp_path: Path) -> None:
+    assert run(study) == 0
+    hard = [one["track"] for one in json.loads(study.report_json.read_text())["hardest"]]
+    inside = study.root.parent / 'audio & "more"' / "a b#1.wav"
+    outside = tmp_path / "else where" / "b.wav"
+    other = tmp_path / "else where" / "c.au"
+    for path in (inside, outside, other):
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, [0.0] * 80, 8000)
+    gone = tmp_path / "gone.wav"
+    files = dict(zip(hard, map(str, (inside, outside, other, gone)), strict=False))
+    study.audio_json.write_text(json.dumps(files))
+    assert run(study) == 0
+    html = study.report_html.read_text()
+    found = read(html)
+    assert found.counts["audio"] == 2
+    assert 'src="../audio%20%26%20%22more%22/a%20b%231.wav"' in html
+    assert f'src="file://{tmp_path}/else%20where/b.wav"' in html
+    assert f"file://{tmp_path}/else%20where/c.au" in found.links, "no browser plays it"
+    assert found.text.count("not here") == len(hard) - 3
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (None, "the study does not keep where its audio lies"),
+        ({}, "the dataset is a table of features"),
+        ("/nowhere/{}.wav", "the audio is not on this machine"),
+        (__file__, "the dataset's files are no audio"),
+    ],
+)
+def test_where_nothing_can_be_played_it_says_why(
+    study: StudyPaths, files: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if files is not None:
+        ids = json.loads(study.truth_json.read_text())["tracks"]
+        kept = files or {} if not isinstance(files, str) else {t: files.format(t) for t in ids}
+        study.audio_json.write_text(json.dumps(kept))
+    assert run(study) == 0
+    found = read(study.report_html.read_text())
+    assert said in found.text
+    assert "audio" not in found.counts
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_study_that_is_not_scored_yet_says_what_can_be_said(study: StudyPaths) -> None:
+    for path in (study.report_json, study.truth_json, study.headline, study.sweep_yaml):
+        path.unlink()
+    assert run(study) == 0
+    found = read(study.report_html.read_text())
+    assert "24 trials have ended; the best, trial" in found.text
+    assert "Nothing has been scored on the locked test set" in found.text
+    assert "It cannot be said: the study keeps no labels of its tracks yet." in found.text
+    assert "history-title" in found.ids
+    assert "forest-title" not in found.ids
+    assert not study.report_json.exists(), "half a report is none"
+
+
+def test_a_study_without_a_trial_has_a_page(tmp_path: Path) -> None:
+    ledger = Ledger(Runs(tmp_path).ledger_url)
+    ledger.create("empty", {}, about={"dataset": "gtzan"})
+    ledger.close()
+    assert main(["report", "empty", "--runs", str(tmp_path)]) == 0
+    found = read(StudyPaths(tmp_path / "empty").report_html.read_text())
+    assert "No trial has ended yet." in found.text
+    assert "The study is not over: it is" in found.text
+
+
+def test_a_study_of_an_older_version_says_what_it_did_not_keep(
+    study: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.headline.unlink()
+    assert run(study) == 0
+    text = read(study.report_html.read_text()).text
+    assert "What the ensemble said of each track was not kept" in text
+    assert "Class by class" in text, "which the report has"
+    assert "chorale ensemble banked" in capsys.readouterr().out
+
+
+def test_a_study_that_went_on_since_is_told_so_and_its_report_stays(study: StudyPaths) -> None:
+    before = json.loads(study.report_json.read_text())
+    before["trials"] = {"complete": 18, "pruned": 5, "failed": 0, "per_architecture": {}}
+    study.report_json.write_text(json.dumps(before))
+    assert run(study) == 0
+    assert "The study has gone on since it was scored" in read(study.report_html.read_text()).text
+    assert json.loads(study.report_json.read_text()) == before
+
+
+def test_a_second_objective_draws_its_front(study: StudyPaths) -> None:
+    ledger = Ledger(Runs(study.root.parent).ledger_url)
+    about = {"objective": "accuracy", "second": "n_parameters"}
+    ledger.reopen("banked", {}, about=about, take_over=True)
+    ledger.leave("banked", "complete", spent_s=1.0)
+    ledger.close()
+    assert run(study) == 0
+    found = read(study.report_html.read_text())
+    assert "pareto-title" in found.ids
+    assert "n_parameters" in found.text
+
+
+def test_with_few_trials_importance_is_not_claimed(study: StudyPaths) -> None:
+    g = _gathered(study, drop=10)
+    assert g.importance.shares == {}
+    text = read(page(g, headline="x")).text
+    assert "14 trials are too few to say: it takes 20 or more." in text
+
+
+def test_odd_names_of_tracks_and_studies_do_no_harm(study: StudyPaths) -> None:
+    g = _gathered(study)
+    odd = "a\udcff\0<img src=x onerror=alert(1)>\u202e'\""
+    hard = Hard(odd, odd, odd, odd, 1, 1, 0.1)
+    info = dataclasses.replace(g.info, name=odd)
+    problem = {"track_id": odd, "problem": odd, "outcome": odd, "detail": odd}
+    g = dataclasses.replace(g, info=info, hardest=((hard, None),), problems=(problem,) * 60)
+    html = page(g, headline=odd)
+    html.encode()
+    found = read(html)
+    assert "img" not in found.counts
+    assert "\0" not in html
+    assert "The first 50 of 60 findings" in found.text
+
+
+def test_the_page_keeps_its_size(study: StudyPaths) -> None:
+    assert run(study) == 0
+    assert study.report_html.stat().st_size < 400_000
+
+
+def test_a_page_allows_no_script_but_its_own(study: StudyPaths) -> None:
+    assert run(study) == 0
+    html = study.report_html.read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', html)
+    assert "default-src 'none'" in policy
+    assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", policy)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report"], "type: chorale report STUDY"),
+        (["report", "bankd"], "did you mean 'banked'?"),
+        (["report", "banked", "--opne"], "did you mean '--open'?"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(
+    study: StudyPaths, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--runs", str(study.root.parent)]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_damaged_report_is_one_clear_line(
+    study: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.report_json.write_text("{")
+    assert run(study) == 1
+    error = capsys.readouterr().err
+    assert "cannot be read" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_the_command_imports_neither_torch_nor_ray(study: StudyPaths) -> None:
+    code = (
+        "import sys; from chorale.search.cli import main\n"
+        f"main(['report', 'banked', '--runs', {str(study.root.parent)!r}])\n"
+        "sys.exit(','.join({'torch', 'ray', 'librosa'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _gathered(paths: StudyPaths, *, drop: int = 0) -> Any:
+    """The study as it is gathered, without its last `drop` trials."""
+    ledger = LedgerReader(Runs(paths.root.parent).ledger_url)
+    try:
+        rows = ledger.rows("banked", "search")
+        for number in range(N_TRIALS - drop, N_TRIALS):
+            del rows[str(number)]
+        seen = ledger.rows
+        ledger.rows = lambda study, stage: rows if stage == "search" else seen(study, stage)  # type: ignore[method-assign]
+        found = json.loads(paths.report_json.read_text())
+        return gather(ledger, ledger.study("banked"), {}, paths, found=found)
+    finally:
+        ledger.close()
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> list[str]:
+    """The words that start a browser without a screen; skips where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    flags = (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-background-networking", "disable-component-update", "disable-sync",
+        "enable-logging=stderr", "virtual-time-budget=3000",
+    )  # fmt: skip
+    profile = tmp_path / "profile"
+    return [found, *(f"--{flag}" for flag in flags), f"--user-data-dir={profile}", "--dump-dom"]
+
+
+def test_a_browser_opens_the_page_without_a_complaint(
+    study: StudyPaths, chromium: list[str], tmp_path: Path
+) -> None:
+    hard = [one["track"] for one in json.loads(study.report_json.read_text())["hardest"]]
+    sound = study.root.parent / "sound.wav"
+    soundfile.write(sound, [0.0] * 80, 8000)
+    study.audio_json.write_text(json.dumps({hard[0]: str(sound)}))
+    assert run(study) == 0
+    done = _browse([*chromium, study.report_html.as_uri()])
+    assert "CONSOLE" not in done.stderr, "an error, or something that the page's policy refused"
+    assert re.search(r"<th[^>]*><button type=\"button\">", done.stdout), "its script ran"
+    assert done.stdout.count("<svg") == study.report_html.read_text().count("<svg")
+
+    # the same page, clicked: a copy, as the page itself lets no other script in
+    html = study.report_html.read_text()
+    html = re.sub(r"<meta http-equiv=[^>]+>", "", html)
+    click = "<script>document.querySelector('table.sortable thead button').click()</script>"
+    clicked = tmp_path / "clicked.html"
+    clicked.write_text(html.replace("</body>", f"{click}</body>"))
+    done = _browse([*chromium, clicked.as_uri()])
+    assert "CONSOLE" not in done.stderr
+    assert 'aria-sort="ascending"' in done.stdout
+
+
+def _browse(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=240)
+
+
+def test_a_baseline_that_does_as_well_is_told(study: StudyPaths) -> None:
+    found = json.loads(study.report_json.read_text())
+    ours = found["ensemble"]
+    ours["test"]["accuracy"] = 0.5
+    scores = {"out_of_fold": ours["out_of_fold"], "test": {**ours["test"], "accuracy": 0.75}}
+    g = dataclasses.replace(_gathered(study), found={**found, "baselines": {"svm": scores}})
+    assert "The baseline svm does at least as well" in read(page(g, headline="x")).text
+    g = dataclasses.replace(g, found={**found, "baselines": {}})
+    assert "does at least as well" not in read(page(g, headline="x")).text
+
+
+def test_sets_say_what_of_their_coverage_is_proven() -> None:
+    one = {
+        "wanted": 0.9,
+        "coverage": 0.91,
+        "ci95": [0.85, 0.96],
+        "least_proba": 0.1,
+        "by_group": True,
+        "mean_size": 1.5,
+        "single": 0.6,
+    }
+    assert "prove" not in words.conformal({"conformal": one})  # of a study of an older version
+    said = words.conformal({"conformal": {**one, "guaranteed": 0.8}})
+    assert "prove 80%" in said
+    assert "an average over studies" in said

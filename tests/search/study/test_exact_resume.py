@@ -1,0 +1,161 @@
+"""The same seed, one trial at a time: the same trials, interrupted or not."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from chorale.cluster.base import Decision, End, Outcome
+from chorale.search.config.schema import Budget, Search
+from chorale.search.config.space import SearchSpace, make_space
+from chorale.search.console.events import Listeners
+from chorale.search.ledger.ledger import Ledger, Row
+from chorale.search.ledger.stages import SEARCH
+from chorale.search.study.budget import Meter
+from chorale.search.study.study import Study, StudyTrials
+from chorale.search.training.run_trial import TrialResult
+
+SILENT = Listeners(())
+MAX_EPOCHS = 6
+
+
+def _space(*, grid: bool) -> SearchSpace:
+    if grid:
+        narrowing = {"softmax_regression": {"dropout": {"choice": [0.0, 0.3]}}}
+        fixed = _all_fixed() | {"optimizer": "adam"}
+        fixed.pop("batch_size")
+        space, problems = make_space(["softmax_regression"], ["stats57"], narrowing, fixed=fixed)
+    else:
+        space, problems = make_space(["softmax_regression", "mlp"], ["stats57"], {}, fixed={})
+    assert space is not None, problems
+    return space
+
+
+def _all_fixed() -> dict[str, Any]:
+    from chorale.lightning_models.train_config import TRAIN_SPACE, TrainConfig
+
+    return {name: getattr(TrainConfig(), name) for name in TRAIN_SPACE}
+
+
+def _study(search: Search, n: int) -> Study:
+    return Study(
+        name="s",
+        space=_space(grid=search.sampler == "grid"),
+        search=search,
+        meter=Meter(Budget(trials=n, max_epochs=MAX_EPOCHS)),
+        plan=lambda candidate, number: candidate,  # type: ignore[arg-type, return-value]
+        keep=lambda number, result: None,
+    )
+
+
+def _value(candidate: Any, epoch: int) -> float:
+    """What a training of this candidate reaches: rough, but the same each time."""
+    base = zlib.crc32(repr(candidate).encode()) % 1000 / 1000
+    return base * epoch / MAX_EPOCHS
+
+
+def _one(trials: StudyTrials, *, until: int = MAX_EPOCHS) -> None:
+    """Runs one trial; one that gets no further than `until` epochs is never told."""
+    [spec] = trials.ask(1)
+    candidate = spec.payload["plan"]
+    for epoch in range(1, until + 1):
+        value = _value(candidate, epoch)
+        decision = trials.report(spec.trial_id, epoch, {"accuracy": value})
+        if decision is Decision.STOP:
+            break
+    else:
+        if until < MAX_EPOCHS:
+            return
+    result = TrialResult(
+        metrics={"accuracy": value, "latency_ms": 1 + 10 * value},
+        epoch=epoch,
+        n_parameters=zlib.crc32(repr(candidate.config).encode()) % 10_000,
+        train_s=0.0,
+        valid_s=0.0,
+        wall_s=0.0,
+        valid_proba=np.full((2, 2), 0.5, np.float32),
+    )
+    end = End.STOPPED if decision is Decision.STOP else End.FINISHED
+    trials.tell(spec.trial_id, Outcome(end, result))
+
+
+def _seen(rows: dict[str, Row]) -> dict[str, Any]:
+    return {
+        key: (row.state, row.facts["params"], row.facts["metrics"], row.facts["origin"])
+        for key, row in rows.items()
+    }
+
+
+def _whole(folder: Path, search: Search, n: int) -> dict[str, Any]:
+    ledger = Ledger(f"sqlite:///{folder / 'whole.db'}")
+    trials = StudyTrials(_study(search, n), ledger, SILENT)
+    while not trials.done():
+        _one(trials)
+    return _seen(ledger.rows("s", SEARCH))
+
+
+def _in_pieces(folder: Path, search: Search, n: int) -> dict[str, Any]:
+    """Every trial in a sitting of its own, which dies in the middle of the next one."""
+    ledger = Ledger(f"sqlite:///{folder / 'pieces.db'}")
+    done, sitting = False, 0
+    while not done:
+        trials = StudyTrials(_study(search, n), ledger, SILENT)
+        _one(trials)
+        if not trials.done():
+            _one(trials, until=1)
+        done = trials.done() and not trials.running
+        ledger.flush()
+        sitting += 1
+        if sitting % 7 == 0:  # what is only in this process is forgotten
+            ledger.close()
+            ledger = Ledger(f"sqlite:///{folder / 'pieces.db'}")
+    kept = optuna.load_study(study_name="s", storage=ledger.optuna).trials
+    assert all(trial.state.is_finished() for trial in kept), "a zombie"
+    assert len(kept) == len(ledger.rows("s", SEARCH))
+    return _seen(ledger.rows("s", SEARCH))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "second"),
+    [
+        ("tpe", "none"),
+        ("random", "none"),
+        ("qmc", "none"),
+        ("grid", "none"),
+        ("gp", "none"),
+        ("nsga2", "none"),
+        ("tpe", "n_parameters"),
+        ("nsga2", "latency_ms"),
+        ("gp", "n_parameters"),
+    ],
+)
+def test_an_interrupted_study_makes_the_same_trials(
+    tmp_path: Path, sampler: Any, second: Any
+) -> None:
+    search = Search(sampler=sampler, second=second, seed=3)
+    n = 13 if sampler == "gp" else 20  # three trials of its processes, which take their time
+    whole = _whole(tmp_path, search, n)
+    assert len(whole) == (16 if sampler == "grid" else n)
+    assert _in_pieces(tmp_path, search, n) == whole
+    origins = [origin for *_, origin in whole.values()]
+    assert origins.count(sampler) >= 3
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "median"])
+def test_every_pruner_judges_the_same_after_an_interruption(tmp_path: Path, pruner: Any) -> None:
+    search = Search(sampler="random", pruner=pruner, seed=1)
+    whole = _whole(tmp_path, search, 24)
+    assert {state for state, *_ in whole.values()} == {"COMPLETE", "PRUNED"}
+    assert _in_pieces(tmp_path, search, 24) == whole
+
+
+def test_another_seed_makes_other_trials(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one = _whole(tmp_path / "a", Search(seed=0), 12)
+    other = _whole(tmp_path / "b", Search(seed=1), 12)
+    assert one["0"] == other["0"], "known-good points do not depend on the seed"
+    assert one["9"] != other["9"]

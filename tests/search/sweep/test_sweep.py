@@ -1,0 +1,210 @@
+"""A whole sweep on a tiny corpus, as a user runs it, in this process and on Ray."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from chorale.search.cli import main
+from chorale.search.data import prepare as preparation
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.statistics.selection import COMPARED_ONLY
+
+NONE = ["--cluster.address", "none"]
+
+
+def _report(tmp_path: Path, name: str = "tiny") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "runs" / name / "report.json").read_text())
+    return found
+
+
+def _check_contract(found: dict[str, Any]) -> None:
+    assert found["study"] == "tiny"
+    assert found["dataset"]["n_tracks"] == 60
+    assert found["dataset"]["n_groups"] == 5
+    assert found["dataset"]["labels"] == ["high", "low", "mid"]
+    counts = found["trials"]
+    assert counts["complete"] + counts["pruned"] + counts["failed"] == 4
+    assert counts["failed"] == 0
+    assert set(counts["per_architecture"]) == {"cnn", "recurrent"}
+    for one in (found["best_single"], found["ensemble"]):
+        assert {"kind", "members", "params", "validation", "out_of_fold", "test"} <= one.keys()
+        for part in ("validation", "out_of_fold", "test"):
+            scores = one[part]
+            assert {"accuracy", "macro_f1", "log_loss", "ece", "n", "ci95"} <= scores.keys()
+            low, high = scores["ci95"]
+            assert 0 <= low <= scores["accuracy"] <= high <= 1
+    losses = {
+        kind: one["log_loss"]
+        for kind, one in found["selection"]["figures"].items()
+        if kind not in COMPARED_ONLY
+    }
+    assert losses[found["ensemble"]["kind"]] == pytest.approx(min(losses.values()))
+    assert len(found["best_single"]["members"]) == 1
+    assert {"logistic_regression", "svm"} <= found["baselines"].keys()
+    single = found["best_single"]
+    assert found["optimism"]["best_single"] == pytest.approx(
+        single["validation"]["accuracy"] - single["test"]["accuracy"]
+    )
+    assert found["test_looks"] == 1
+    assert {"wall_s", "core_s", "gpu_s", "trials_per_hour"} <= found["cost"].keys()
+    assert all(math.isfinite(value) for value in found["cost"].values())
+    assert {"torch", "ray", "optuna", "python", "chorale-audio"} <= found["versions"].keys()
+
+
+def test_wall_time_and_minutes_count_from_the_start_of_the_command(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, slow_s = preparation.prepare, 3_000.0
+
+    def prepare(*args: Any) -> Any:
+        prepared, clock = real(*args), time.perf_counter
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + slow_s)
+        return prepared
+
+    monkeypatch.setattr(preparation, "prepare", prepare)
+    assert main(["sweep", *tiny, *NONE, "--budget.minutes", "60"]) == 0
+    wall_s = _report(tmp_path)["cost"]["wall_s"]
+    assert slow_s < wall_s < slow_s + 300
+    reader = LedgerReader(f"sqlite:///{tmp_path / 'runs' / 'chorale.db'}")
+    assert reader.spent_s("tiny") == pytest.approx(wall_s, abs=60)
+    reader.close()
+    assert main(["sweep", *tiny, *NONE, "--name", "late", "--budget.minutes", "40"]) == 1
+
+
+def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", *tiny, *NONE]) == 0
+    found = _report(tmp_path)
+    _check_contract(found)
+    # Tones of three heights are easy: a pipeline that cannot learn them is broken.
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+    study = tmp_path / "runs" / "tiny"
+    table = pd.read_csv(study / "leaderboard.csv")
+    assert sorted(table["trial"]) == [0, 1, 2, 3]
+    assert table["state"].iloc[0] == "COMPLETE"
+    for number in range(4):
+        trial = study / "trials" / f"{number:04d}"
+        assert {p.name for p in trial.iterdir()} >= {"config.yaml", "metrics.csv"}
+        assert list(trial.glob("events.out.tfevents*"))
+    assert list((study / "finalists").glob("*/fold-*/weights/*.safetensors"))
+    said = capsys.readouterr().out
+    assert "soft_vote" in said
+    assert "looked at once" in said
+    assert "…" not in said.partition("study tiny")[2], "a log would not hold the whole table"
+    page = (study / "report.html").read_text()
+    assert f"Read it in a browser: {study / 'report.html'}" in said
+    assert "<audio" in page or not found["hardest"], "the corpus lies on this machine"
+    assert {"confusion", "reliability", "architectures", "command"} <= found.keys()
+    assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "temporary files were left"
+
+    # The same study a second time is refused; resumed, it has nothing left to do.
+    assert main(["sweep", *tiny, *NONE]) == 1
+    assert "study 'tiny' exists already (complete)" in capsys.readouterr().err
+    assert main(["sweep", *tiny, *NONE, "--resume"]) == 0
+    again = _report(tmp_path)
+    assert again["test_looks"] == 1, "nothing was trained, so nothing was looked at"
+    assert again == found
+
+    # A larger budget goes on where it stopped; features and audit are not computed again.
+    capsys.readouterr()
+    assert main(["sweep", *tiny, *NONE, "--resume", "--budget.trials", "5"]) == 0
+    longer = _report(tmp_path)
+    assert sum(longer["trials"][state] for state in ("complete", "pruned", "failed")) == 5
+    assert longer["test_looks"] == 2
+    assert longer["split"]["hash"] == found["split"]["hash"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("address", ["local", "processes"])
+def test_the_same_sweep_runs_on_ray_tune_and_in_processes(
+    tiny: list[str], tmp_path: Path, address: str
+) -> None:
+    assert main(["sweep", *tiny, "--cluster.address", address]) == 0
+    found = _report(tmp_path)
+    _check_contract(found)
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+
+
+def test_resuming_with_another_space_is_refused(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--budget.trials", "1", "--budget.max_epochs", "1", "--finalists.configs", "1"]
+    assert main(["sweep", *tiny, *NONE, *small]) == 0
+    assert main(["sweep", *tiny, *NONE, *small, "--resume", "--space.cnn.n_layers", "3"]) == 1
+    assert "was started with another space" in capsys.readouterr().err
+
+
+def test_a_second_study_starts_from_the_first_and_ends_by_patience(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--finalists.configs", "1", "--search.pruner", "none"]
+    assert main(["sweep", *tiny, *NONE, *small, "--budget.max_epochs", "2"]) == 0
+    capsys.readouterr()
+    words = ["--name", "tiny-2", "--search.warm_start", "auto", "--budget.trials", "10"]
+    words += ["--budget.patience", "1", "--search.second", "n_parameters", "--budget.core_hours"]
+    assert main(["sweep", *tiny, *NONE, *small, *words, "1", "--architectures", "[cnn]"]) == 0
+    said = capsys.readouterr().out
+    assert "recurrent is not searched now" in said
+    assert "ended by budget.patience" in said
+    assert _report(tmp_path, "tiny-2")["trials"]["complete"] < 10
+    table = pd.read_csv(tmp_path / "runs" / "tiny-2" / "leaderboard.csv")
+    assert len(table) < 10
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dataset.root", "/no/such/folder"], "does not exist"),
+        (["--architectures", "[cnnn]"], "did you mean 'cnn'?"),
+        (["--budget.trails", "3"], "budget.trails: unknown key; did you mean 'trials'?"),
+        (["--budget.trials", "many"], "budget.trials: "),
+        (["--features.mell", "{}"], "did you mean 'mel'?"),
+        (["--ensemble.kind", "best_singel"], "did you mean 'best_single'?"),
+        (["--dataset.group", "(nobody)"], "group"),
+        (["--train.max_epochs", "3"], "budget.max_epochs"),
+        (["--store", "nonsense"], "cannot be opened"),
+        (["--search.warm_start", "[nobody]"], "unknown study 'nobody'"),
+        (["--architectures", "[]"], "name at least one"),
+        (["--dataset", "{name: table, root: x.csv}"], "brings no audio to compute it from"),
+    ],
+)
+def test_a_users_mistake_is_one_clear_message_before_anything_is_trained(
+    tiny: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    assert main(["sweep", *tiny, *NONE, *words]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "runs" / "tiny" / "trials").exists()
+
+
+def test_all_problems_of_a_file_are_told_at_once(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--budget.trails", "3", "--split.test", "2", "--search.sampler", "magic"]
+    assert main(["sweep", *tiny, *words]) == 1
+    error = capsys.readouterr().err
+    assert "3 problems" in error
+    assert all(key in error for key in ("budget.trails", "split.test", "search.sampler"))
+
+
+def test_problems_of_keys_and_of_what_they_name_are_told_together(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--budget.trails", "3", "--dataset.rooot", "x", "--architectures", "[cnnn]"]
+    assert main(["sweep", *tiny, *words, "--features.mel.n_mel", "8"]) == 1
+    error = capsys.readouterr().err
+    assert "4 problems" in error
+    for hint in ("'trials'", "'root'", "'cnn'", "'n_mels'"):
+        assert f"did you mean {hint}?" in error

@@ -1,0 +1,31 @@
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from chorale.datasets.splitting import split
+from chorale.search.ledger.stages import Job
+from chorale.search.paths import Runs
+from chorale.search.training import plan
+
+
+@pytest.fixture
+def planned(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Plans of a trial and of a finalist, of which only seed and folder are looked at."""
+    sweep = SimpleNamespace(search=SimpleNamespace(seed=0), paths=Runs(tmp_path).study("seeds"))
+    resolved = cast("Any", SimpleNamespace(sweep=sweep))
+    prepared = cast("Any", SimpleNamespace(split=SimpleNamespace(test_ids=())))
+    monkeypatch.setattr(plan, "_plan", lambda *_, **words: SimpleNamespace(**words))
+    return resolved, prepared
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_a_finalist_of_the_search_fold_is_not_its_trial_again(planned: Any, number: int) -> None:
+    resolved, prepared = planned
+    trial: Any = plan.plan_trial(resolved, prepared, cast("Any", None), number)
+    jobs = [Job(number, fold, seed) for fold in range(5) for seed in range(2)]
+    finals: list[Any] = [
+        plan.plan_finalist(resolved, prepared, cast("Any", None), job) for job in jobs
+    ]
+    assert trial.fold == jobs[0].fold == split.SEARCH_FOLD
+    assert len({trial.seed, *(one.seed for one in finals)}) == 1 + len(jobs)
