@@ -1,1 +1,1 @@
-"""Runs trials on workers, here or on a Ray cluster. It knows no music and no Optuna."""
+"""Distributed execution of trials, on this machine or a Ray cluster; knows no audio, no Optuna."""

@@ -1,7 +1,7 @@
-"""The contract between those who know what to try and those who know where to run it.
+"""Protocols for running trials: `Trials` decides, a `Runner` executes, a work function trains.
 
-A `Trials` decides, a `Runner` drives it, the work function runs in a worker and knows one call:
-`report`. Nothing here knows music, Optuna or Ray.
+The work function runs in a worker and makes one call: `report`. This module knows nothing of audio,
+Optuna or Ray.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 
 class ClusterError(Exception):
-    """Something about the workers or the cluster that the person at the keyboard can mend.
+    """An error of the workers or the cluster that the user can fix.
 
     Its text says what, got, allowed, and what to type next.
     """
 
 
-class WorkerLost(ClusterError):  # noqa: N818 - it is what happened to a trial
-    """A process that a trial needs is gone; the trial may be tried again."""
+class WorkerLost(ClusterError):  # noqa: N818 - it names what happened to a trial
+    """A process that a trial needs was lost; the trial may be retried."""
 
 
 class Decision(Enum):
@@ -29,7 +29,7 @@ class Decision(Enum):
 
 
 class End(Enum):
-    """How a trial ended: by itself, because it was told to stop, or by a failure."""
+    """How a trial ended: it completed, it was stopped early, or it failed."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -37,26 +37,26 @@ class End(Enum):
 
 
 class Failure(Enum):
-    """Why a trial failed, as far as it matters to whoever may try it again.
+    """Why a trial failed, as far as a retry depends on it.
 
-    After OUT_OF_MEMORY, LOST and STALLED its process is gone or is not used again.
+    After OUT_OF_MEMORY, LOST and STALLED its process has ended or is not reused.
     """
 
     RAISED = "raised"
-    """its work function raised: trying again would only raise again"""
+    """its work function raised: a retry would raise again"""
     OUT_OF_MEMORY = "out of memory"
     """of the machine or of a GPU"""
     LOST = "worker lost"
-    """its process or its node is gone"""
+    """its process or its node died"""
     STALLED = "stalled"
-    """it reported nothing for too long, so its process was ended"""
+    """it reported nothing for too long, so its process was killed"""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial takes: CPU cores, and GPUs or a fraction of one.
+    """The resources of one trial: CPU cores, and GPUs or a fraction of one.
 
-    They are shared evenly by `workers` processes that train together, each with one GPU at most.
+    They are shared evenly by `workers` processes of a distributed trial, each with at most one GPU.
     """
 
     cpus: float = 1.0
@@ -64,8 +64,8 @@ class Resources:
     workers: int = 1
 
     @property
-    def each(self) -> "Resources":
-        """What one of the processes takes."""
+    def per_worker(self) -> "Resources":
+        """The resources of one of the processes."""
         return Resources(self.cpus / self.workers, self.gpus / self.workers)
 
     def __post_init__(self) -> None:
@@ -81,12 +81,12 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Group:
-    """The processes that do the work of one trial together: this one is `rank`, from 0, of `size`.
+class ProcessGroup:
+    """Rank and size of the process group of a distributed trial; ranks count from 0.
 
-    Where there are several, whoever started them has joined them into torch's process group. Each
-    runs the same work function and reports the same steps; what the first one says is passed on,
-    what was decided is told to all, and the value of the first one counts.
+    If there are several processes, they are members of torch's process group before the work
+    function starts. Each runs the same work function and reports the same steps. Rank 0's reports
+    are passed on, all ranks get the decision, and the trial's value is that of rank 0.
     """
 
     rank: int = 0
@@ -95,30 +95,30 @@ class Group:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """One trial to run: its number in the ledger and what the work function needs to know.
+    """One trial to run: its number in the ledger and the work function's input.
 
-    `payload` is plain, picklable data; a worker gets it as it is. `resources` is what this trial
-    takes where that is not what all take; as many workers and CPUs as all. `reads` are folders that
-    never change, `writes` those that the work leaves files in; it asks `path` where they are on its
-    node. `group` and `moved` are set by the runner.
+    `payload` is plain, picklable data, passed to the worker unchanged. `resources` overrides the
+    runner's resources for this trial; workers and CPUs must be the same. `input_folders` never
+    change; `output_folders` are those that the work function writes to. It calls `local_path` for
+    their paths on its node. The runner sets `process_group` and `local_paths`.
     """
 
     trial_id: int
     payload: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources | None = None
-    reads: tuple[str, ...] = ()
-    writes: tuple[str, ...] = ()
-    group: Group = Group()
-    moved: Mapping[str, str] = field(default_factory=dict)
+    input_folders: tuple[str, ...] = ()
+    output_folders: tuple[str, ...] = ()
+    process_group: ProcessGroup = ProcessGroup()
+    local_paths: Mapping[str, str] = field(default_factory=dict)
 
-    def path(self, path: str) -> str:
-        """Where one of `reads` or `writes` is for this process."""
-        return self.moved.get(path, path)
+    def local_path(self, path: str) -> str:
+        """The path of an input or output folder on this process's node."""
+        return self.local_paths.get(path, path)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, what its work function returned, and why it failed where it did.
+    """How a trial ended, what its work function returned, and why it failed if it did.
 
     `value` is None for a failed trial. `reason` is one line; `traceback` is the worker's own.
     `failure` is None unless the trial failed.
@@ -132,14 +132,14 @@ class Outcome:
 
 
 class Report(Protocol):
-    """The one call that training code knows."""
+    """The only call that training code makes."""
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Tells how far the trial is; on `Decision.STOP` the work function returns at once.
+        """Reports metrics after an epoch; on `Decision.STOP` the work function returns at once.
 
         Args:
-            step: how many epochs are done, counted from 1.
-            metrics: finite or not, by name.
+            step: the number of completed epochs, from 1.
+            metrics: values by name; they may be infinite or NaN.
         """
         ...
 
@@ -149,42 +149,42 @@ Work = Callable[[TrialSpec, Report], Any]
 
 
 class Trials(Protocol):
-    """The mind and the memory: what to try next, what to stop, what became of it.
+    """The ask-and-tell interface of a study: which trial to run next, when to stop it, its outcome.
 
     A runner calls it from one thread of the driver.
     """
 
     def ask(self, n: int) -> list[TrialSpec]:
-        """Up to `n` trials; an empty list means: none now.
+        """Up to `n` trials; an empty list means that none is available now.
 
-        One that has failed may be given again, under its number, in the hope of another end.
-        A worker may later train several trials of one shape at once, so this asks for `n`.
+        A failed trial may be returned again, with the same number, as a retry. A worker may later
+        train several trials of one shape at once, so this asks for `n`.
         """
         ...
 
     def done(self) -> bool:
-        """Whether nothing will be given any more, however the running trials end."""
+        """Whether `ask` will return no more trials, however the running ones end."""
         ...
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
-        """What a running trial said, and whether it shall go on."""
+        """Records a running trial's report; returns whether the trial goes on."""
         ...
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """How a trial ended. Called exactly once for each time that it was given."""
+        """Records how a trial ended. Called exactly once each time that `ask` returned it."""
         ...
 
 
 class Runner(Protocol):
-    """The muscle: runs what `trials` asks for until it is done and every trial is told."""
+    """Runs trials until `trials` is done and has got every outcome."""
 
     def run(self, trials: Trials, work: Work) -> None:
-        """Returns when `trials.done()` and no trial is running any more.
+        """Returns when `trials.done()` and no trial is running.
 
-        A trial that raises is told as FAILED and the run goes on. `KeyboardInterrupt` ends the
-        run at once; trials that were running are not told.
+        A trial that raises gets the outcome FAILED and the run goes on. `KeyboardInterrupt` ends
+        the run at once; running trials get no outcome.
 
         Raises:
-            ClusterError: the workers cannot be started or are gone for good.
+            ClusterError: the workers cannot be started, or were lost for good.
         """
         ...

@@ -1,6 +1,6 @@
-"""What an error says of the trial that met it, and of the process that it was met in.
+"""Classification of errors: the outcome of a failed trial, and whether its process is reusable.
 
-Both runners make the outcome of a failed trial here.
+All runners make the outcome of a failed trial here.
 """
 
 import traceback
@@ -10,12 +10,12 @@ from chorale.cluster.base import End, Failure, Outcome, WorkerLost
 
 MEMORY_TYPES = frozenset({"MemoryError", "OutOfMemoryError"})
 MEMORY_TEXTS = ("out of memory", "can't allocate memory")
-SPOILING_TYPES = frozenset({"AcceleratorError"})
-SPOILING_TEXTS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
+CUDA_ERROR_TYPES = frozenset({"AcceleratorError"})
+CUDA_ERROR_TEXTS = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
 
 
-def failure(error: BaseException) -> Outcome:
-    """The outcome of a trial whose work raised `error`: a reason of one line, and the traceback."""
+def failed_outcome(error: BaseException) -> Outcome:
+    """The outcome of a trial whose work raised `error`: a one-line reason and the traceback."""
     name = type(error).__name__
     lines = str(error).strip().splitlines()
     reason = f"{name}: {lines[0]}" if lines else name
@@ -26,17 +26,17 @@ def failure(error: BaseException) -> Outcome:
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Whether `error` comes from too little memory, of the machine or of a GPU."""
-    return _is_any(error, MEMORY_TYPES, MEMORY_TEXTS)
+    """Whether `error` was caused by too little memory, of the machine or of a GPU."""
+    return _matches(error, MEMORY_TYPES, MEMORY_TEXTS)
 
 
-def spoils(error: BaseException | None) -> bool:
-    """Whether a process that met `error` may not recover: CUDA errors and running out of memory."""
-    return ran_out_of_memory(error) or _is_any(error, SPOILING_TYPES, SPOILING_TEXTS)
+def requires_new_process(error: BaseException | None) -> bool:
+    """Whether a process may not recover from `error`: CUDA errors and running out of memory."""
+    return ran_out_of_memory(error) or _matches(error, CUDA_ERROR_TYPES, CUDA_ERROR_TEXTS)
 
 
-def _is_any(error: BaseException | None, types: frozenset[str], texts: tuple[str, ...]) -> bool:
-    """Told by the names of types and by text, as neither torch nor Ray is imported here."""
+def _matches(error: BaseException | None, types: frozenset[str], texts: tuple[str, ...]) -> bool:
+    """Compares type names and texts along the chain, as neither torch nor Ray is imported here."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
         if names & types or any(text in str(one) for text in texts):

@@ -1,8 +1,8 @@
-"""Says in one line which library cannot be imported, why, and what to type.
+"""Import errors explained in one line: which library cannot be imported, why, and what to type.
 
-The command line asks it of any error that it has no other word for, the doctor of a machine's
+The command line uses it for errors that it has no other message for, the doctor for a machine's
 packages. Libraries fail to import in many ways: they are missing, or were compiled for another
-version of PyTorch, which raises OSError, RuntimeError or AttributeError just as well.
+version of PyTorch, which may raise OSError, RuntimeError or AttributeError.
 """
 
 import sys
@@ -11,7 +11,13 @@ from types import TracebackType
 
 from packaging.requirements import Requirement
 
-from chorale.cluster.versions import FITTING, extras, pip_install, requirements, version_of
+from chorale.cluster.versions import (
+    COMPATIBLE_TORCH,
+    extras,
+    pip_install_command,
+    requirements,
+    version_of,
+)
 
 IMPORT_NAMES = {
     "scikit-learn": "sklearn",
@@ -20,90 +26,90 @@ IMPORT_NAMES = {
     "pyyaml": "yaml",
     "faiss-cpu": "faiss",
 }
-"""Distribution -> what is imported, where that is not the same name."""
+"""Distribution -> module, where the names differ."""
 
-OURS = "chorale"
-MOST_CHARACTERS = 160
-"""So much of a library's own words is repeated."""
+OWN_PACKAGE = "chorale"
+MAX_MESSAGE_LENGTH = 160
+"""A library's own message is cut to this length."""
 
 
 def import_name(distribution: str) -> str:
-    """What one imports of a distribution: "sklearn" of "scikit-learn"."""
+    """The module of a distribution: "sklearn" for "scikit-learn"."""
     return IMPORT_NAMES.get(distribution, distribution.replace("-", "_"))
 
 
-def cannot_import(error: BaseException) -> str | None:
-    """The library whose import ended in `error`, why, and what to type; None if none did."""
+def explain_import_error(error: BaseException) -> str | None:
+    """Which library's import raised `error`, why, and what to type; None if it was no import."""
     module = _failed(error)
     if module is None:
         return None
     why = first_line(str(error)) or type(error).__name__
-    command = repair(module, is_missing=isinstance(error, ModuleNotFoundError))
+    command = repair_command(module, is_missing=isinstance(error, ModuleNotFoundError))
     return f"{module} cannot be imported ({why}); type: {command}"
 
 
 def first_line(text: str) -> str:
-    """The first line of what a library said, cut to a readable length."""
+    """The first non-empty line of a message, cut to a readable length."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}..."
+    return line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[:MAX_MESSAGE_LENGTH]}..."
 
 
-def repair(
+def repair_command(
     module: str,
     *,
     is_missing: bool,
     versions: Mapping[str, str | None] | None = None,
     executable: str = sys.executable,
 ) -> str:
-    """The command that installs what `module` belongs to, in versions that are known to fit.
+    """The command that installs a module's distribution in a version known to be compatible.
 
     Args:
         module: a top-level module, as it is imported.
-        is_missing: it is not there at all, rather than damaged.
+        is_missing: it is not installed at all, rather than damaged.
         versions: of torch, torchaudio and torchvision; by default those of this environment.
         executable: the Python whose environment it is.
     """
-    if module in FITTING[0]:
-        return pip_install(*fitting_torch(versions), executable=executable)
+    if module in COMPATIBLE_TORCH[0]:
+        return pip_install_command(*compatible_torch_pins(versions), executable=executable)
     lines = [*requirements(), *(line for extra in extras() for line in requirements(extra))]
     wanted = next((line for line in lines if import_name(Requirement(line).name) == module), module)
     how = [] if is_missing else ["--force-reinstall", "--no-deps"]
-    return pip_install(*how, wanted, executable=executable)
+    return pip_install_command(*how, wanted, executable=executable)
 
 
-def fitting_torch(versions: Mapping[str, str | None] | None = None) -> list[str]:
-    """Pins for torch and what is compiled for it, as words for pip.
+def compatible_torch_pins(versions: Mapping[str, str | None] | None = None) -> list[str]:
+    """Pins for torch and the libraries compiled for it, as arguments for pip.
 
-    The installed torch is kept where something is known to fit it.
+    The installed torch is kept if compatible versions of the others are known.
     """
-    there = versions or {name: version_of(name) for name in FITTING[0]}
-    kept = [one for one in FITTING if one["torch"] == _public(there.get("torch"))]
+    installed = versions or {name: version_of(name) for name in COMPATIBLE_TORCH[0]}
+    kept = [one for one in COMPATIBLE_TORCH if one["torch"] == _public(installed.get("torch"))]
     wanted = {
         name: pin
-        for name, pin in (kept or FITTING)[0].items()
-        if name == "torch" or there.get(name)  # Chorale does without the other two
+        for name, pin in (kept or COMPATIBLE_TORCH)[0].items()
+        if name == "torch" or installed.get(name)  # the other two are optional
     }
-    other = {name: pin for name, pin in wanted.items() if _public(there.get(name)) != pin}
-    # The right versions that do not load are damaged: pip would leave them as they are.
+    other = {name: pin for name, pin in wanted.items() if _public(installed.get(name)) != pin}
+    # If the versions are right, an installation is damaged, and pip would not replace it.
     force = [] if other else ["--force-reinstall", "--no-deps"]
     return [*force, *(f"{name}=={pin}" for name, pin in (other or wanted).items())]
 
 
 def _public(version: str | None) -> str | None:
-    """A version without its build: "2.13.0" of "2.13.0+cpu"."""
+    """A version without its local part: "2.13.0" of "2.13.0+cpu"."""
     return None if version is None else version.partition("+")[0]
 
 
 def _failed(error: BaseException) -> str | None:
-    """The top-level module whose import raised `error`, if an import did and it is not ours.
+    """The top-level module whose import raised `error`, if an import did and it is not our own.
 
-    Of a library that imports another one, the other one: it is what must be mended.
+    If a library imports another one, it is the other one, since that must be repaired.
     """
     found = ""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
-        if frame.f_code.co_name == "<module>":  # what runs while a module is imported
+        if frame.f_code.co_name == "<module>":  # the code of a module being imported
             found = _top(str(frame.f_globals.get("__name__", ""))) or found
         trace = trace.tb_next
     if isinstance(error, ImportError):
@@ -113,4 +119,4 @@ def _failed(error: BaseException) -> str | None:
 
 def _top(module: str) -> str:
     top = module.partition(".")[0]
-    return "" if top in (OURS, "__main__") else top
+    return "" if top in (OWN_PACKAGE, "__main__") else top

@@ -1,7 +1,6 @@
-"""Runs trials in this process, one after the other: the runner for tests and for pdb.
+"""In-process runner: runs trials one after another in this process, for tests and debuggers.
 
-It stands where `cluster.tune.runner` stands, behaves like it towards `Trials` and the work
-function, and needs no Ray.
+It behaves like `cluster.tune.runner` towards `Trials` and the work function, and needs no Ray.
 """
 
 import bdb
@@ -9,39 +8,38 @@ import time
 from collections.abc import Mapping
 
 from chorale.cluster.base import Decision, End, Outcome, Trials, TrialSpec, Work
-from chorale.cluster.failures import failure
+from chorale.cluster.failures import failed_outcome
 
-PATIENCE_S = 0.1
-"""How long to wait before asking again, where nothing runs, nothing is to be tried now, and yet the
-trials are not done."""
+POLL_INTERVAL_S = 0.1
+"""How long to wait before asking again while no trial is available and the trials are not done."""
 
 
 class LocalRunner:
-    """A `Runner` without workers: a breakpoint in the work function stops right there.
+    """A `Runner` without worker processes: breakpoints in the work function work.
 
-    So there is none to lose, none that stalls, and no fresh process after one ran out of memory.
+    So no worker can be lost or killed when it stalls, and running out of memory starts no new one.
     """
 
     def run(self, trials: Trials, work: Work) -> None:
-        """Runs what `trials` asks for, one trial at a time, until it is done.
+        """Runs one trial at a time until `trials` is done.
 
-        A trial that raises is told as FAILED and the run goes on.
+        A trial that raises gets the outcome FAILED and the run goes on.
 
         Raises:
-            KeyboardInterrupt, bdb.BdbQuit: the person at the keyboard stopped the run; the trial
-                that was running is not told.
-            Exception: whatever `trials` itself raised; the trial that was running is not told.
+            KeyboardInterrupt, bdb.BdbQuit: the user stopped the run; the running trial gets no
+                outcome.
+            Exception: whatever `trials` itself raised; the running trial gets no outcome.
         """
         while not trials.done():
             specs = trials.ask(1)
             for spec in specs:
                 trials.tell(spec.trial_id, _Attempt(trials, spec).run(work))
             if not specs:
-                time.sleep(PATIENCE_S)
+                time.sleep(POLL_INTERVAL_S)
 
 
 class _Attempt:
-    """One trial on its way: passes its reports on and remembers what became of them."""
+    """One running trial: passes its reports on, keeps the decision or an error of `trials`."""
 
     def __init__(self, trials: Trials, spec: TrialSpec) -> None:
         self._trials = trials
@@ -57,16 +55,16 @@ class _Attempt:
         except (KeyboardInterrupt, bdb.BdbQuit):
             raise
         except (Exception, SystemExit) as error:
-            # Lightning answers Ctrl-C with exit(1): that is no failure of the trial.
+            # Lightning exits with status 1 on Ctrl-C: that is no failure of the trial.
             if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from error
-            outcome = failure(error)
+            outcome = failed_outcome(error)
         if self._error is not None:
             raise self._error
         return outcome
 
     def _report(self, step: int, metrics: Mapping[str, float]) -> Decision:
-        # What `trials` raises is no failure of this trial, even if the work function catches it.
+        # An error of `trials` is no failure of this trial, even if the work function catches it.
         if self._error is not None:
             raise self._error
         if self._decision is Decision.CONTINUE:

@@ -1,6 +1,6 @@
-"""What driver and workers of Ray Tune say to each other, sealed; it needs no Ray to be read.
+"""Messages between the driver and the workers of Ray Tune; this module needs no Ray.
 
-In between stands Tune, which would print, flatten, copy and store whatever it can look into.
+They travel in a `Sealed`, since Tune would print, flatten, copy and store values that it can read.
 """
 
 from collections.abc import Mapping
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 TRIAL = "trial"
-"""The one key of a Tune trial's config: sealed and pickled, Tune's name of it and a `TrialSpec`."""
+"""The only key of a Tune trial's config: a sealed, pickled pair of run id and `TrialSpec`."""
 
 MESSAGE = "message"
-"""The one key of a Tune result that is ours: a sealed `Said`, `Ended`, or None if it was told."""
+"""Our only key in a Tune result: a sealed `ProgressReport` or `TrialEnded`, or None if the reports
+bypassed Ray."""
 
 
 class Sealed:
-    """Carries something through Tune unseen, and gives it away once, so that Tune keeps nothing."""
+    """Opaque wrapper for values that pass through Tune; read once, so that Tune keeps nothing."""
 
     def __init__(self, content: Any) -> None:
         self._content = content
@@ -24,24 +25,23 @@ class Sealed:
         return self
 
     def take(self) -> Any:
-        """What is inside; afterwards nothing is."""
+        """Returns the content and removes it."""
         content, self._content = self._content, None
         return content
 
 
 @dataclass(frozen=True)
-class Said:
-    """A report on its way to the driver."""
+class ProgressReport:
+    """A work function's report, sent to the driver."""
 
     step: int
     metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The end of a trial on its way to the driver: its pickled `Outcome`, and whether the process
-    should not be used again.
-    """
+class TrialEnded:
+    """The end of a trial, sent to the driver: its pickled `Outcome`."""
 
     outcome: bytes
-    spoilt: bool
+    discard_process: bool
+    """whether the process must not be reused"""

@@ -1,25 +1,25 @@
-"""Pickles what goes to the processes that train, and comes back from them."""
+"""Pickling of what is sent to worker processes and back."""
 
 import pickle
 import sys
 from typing import Any
 
 MAIN_SCRIPT = b"__main__"
-"""In a pickle: another process has another main script, so what is of it has to travel along."""
+"""In a pickle: something of the main script, which another process cannot import."""
 
 
-def pickled(value: Any) -> bytes:
-    """`value`, also where its type or function is a script's own, which only cloudpickle can send.
+def pickle_value(value: Any) -> bytes:
+    """Pickles `value`, with cloudpickle if it holds a type or function of the main script.
 
-    That is Ray's, whose import takes seconds; where Ray is in use anyway it is asked at once.
+    cloudpickle is Ray's copy, whose import takes seconds; it is used at once if already imported.
     """
     if "ray.cloudpickle" not in sys.modules:
         try:
-            found = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+            pickled = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, AttributeError, TypeError):
-            found = b""
-        if found and MAIN_SCRIPT not in found:
-            return found
+            pickled = b""
+        if pickled and MAIN_SCRIPT not in pickled:
+            return pickled
     from ray import cloudpickle
 
     by_value: bytes = cloudpickle.dumps(value)

@@ -1,6 +1,6 @@
-"""Which versions run here: Chorale's own, also in a checkout, and those of all that it needs.
+"""Installed versions and requirements of Chorale and its dependencies, also in a checkout.
 
-`cluster.doctor.doctor` compares them between machines; a report says what it was made with.
+`cluster.doctor.doctor` compares them between machines; a report lists those it was made with.
 """
 
 import shlex
@@ -14,92 +14,93 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-NAME = "chorale-audio"
-"""The name of the distribution, as pip knows it."""
+DISTRIBUTION = "chorale-audio"
+"""The distribution's name for pip."""
 
-FITTING = (
+COMPATIBLE_TORCH = (
     {"torch": "2.15.0", "torchaudio": "2.11.1", "torchvision": "0.29.2"},
     {"torch": "2.13.0", "torchaudio": "2.11.1", "torchvision": "0.28.0"},
     {"torch": "2.11.0", "torchaudio": "2.11.0", "torchvision": "0.26.0"},
 )
-"""Versions that are compiled for one another and were tested together, the newest first.
+"""Versions that were compiled for one another and tested together, the newest first.
 
-Their own metadata promise more: torchaudio 2.11.1 asks for torch 2.11, but does not load there.
+Their own metadata are too permissive: torchaudio 2.11.1 accepts torch 2.11, but does not load
+with it.
 """
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-"""The folder that the four packages lie in."""
+REPOSITORY_ROOT = Path(__file__).resolve().parents[1]
+"""The folder that holds the four packages."""
 
 
 def version_of(name: str) -> str | None:
-    """The installed version of a distribution, or None; Chorale's own needs no installation."""
+    """The installed version of a distribution, or None; Chorale's own also in a checkout."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return str(_project()["version"]) if name == NAME and _project() else None
+        return str(_project()["version"]) if name == DISTRIBUTION and _project() else None
 
 
-def versions(names: Iterable[str]) -> dict[str, str | None]:
-    """Name -> version, or None where it is not installed."""
+def versions_of(names: Iterable[str]) -> dict[str, str | None]:
+    """Name -> version, or None if it is not installed."""
     return {name: version_of(name) for name in names}
 
 
 def requirements(extra: str = "") -> list[str]:
-    """What Chorale always needs, as pip understands it: "torch>=2.13,<2.16"; or what an extra adds.
+    """Chorale's requirements as pip specifiers, "torch>=2.13,<2.16", or those that an extra adds.
 
-    An extra that names others of Chorale's own is given with what they add.
+    An extra that names other extras of Chorale is expanded.
     """
     if _project():
         optional = _project()["optional-dependencies"]
         lines = [str(one) for one in (optional[extra] if extra else _project()["dependencies"])]
     else:
         try:
-            every = [Requirement(one) for one in metadata.requires(NAME) or []]
+            every = [Requirement(one) for one in metadata.requires(DISTRIBUTION) or []]
         except metadata.PackageNotFoundError:
             return []
         lines = [_without_marker(one) for one in every if _belongs(one, extra)]
     found: list[str] = []
     for line in lines:
         one = Requirement(line)
-        inner = sorted(one.extras) if one.name == NAME else []
+        inner = sorted(one.extras) if one.name == DISTRIBUTION else []
         found += [other for name in inner for other in requirements(name)] if inner else [line]
     return found
 
 
 def extras() -> list[str]:
-    """The names of what may be installed besides; what tests need is not among them."""
+    """The names of the optional extras; test dependencies are not among them."""
     if _project():
         names = list(_project()["optional-dependencies"])
     else:
         try:
-            names = metadata.metadata(NAME).get_all("Provides-Extra") or []
+            names = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
         except metadata.PackageNotFoundError:
             names = []
     return [name for name in names if name != "test"]
 
 
-def required_names() -> list[str]:
-    """The distributions that Chorale always needs, by name."""
+def required_distributions() -> list[str]:
+    """The names of the distributions that Chorale always needs."""
     return [Requirement(one).name for one in requirements()]
 
 
-def pip_install(*words: str, executable: str = sys.executable) -> str:
-    """The command that installs something into the environment of a Python, by default this one."""
+def pip_install_command(*words: str, executable: str = sys.executable) -> str:
+    """The command that installs into the environment of a Python, by default this one."""
     return shlex.join([executable, "-m", "pip", "install", *words])
 
 
-def install_extra(extra: str) -> str:
+def install_extra_command(extra: str) -> str:
     """The command that installs what an extra adds, by the packages' own names.
 
-    By Chorale's name pip would look for a release of it, where this is a checkout.
+    In a checkout, pip would look for a release of Chorale if given its name.
     """
-    return pip_install(*requirements(extra))
+    return pip_install_command(*requirements(extra))
 
 
 def _belongs(one: Requirement, extra: str) -> bool:
     if one.marker is None:
         return not extra
-    # A marker of another kind than of an extra holds for both, or for neither.
+    # A marker without an extra is true in both cases, or in neither.
     with_it, without = (one.marker.evaluate({"extra": name}) for name in (extra, ""))
     return with_it and not without if extra else without
 
@@ -110,9 +111,9 @@ def _without_marker(one: Requirement) -> str:
 
 @cache
 def _project() -> dict[str, Any]:
-    """The project's table in a checkout's pyproject.toml; empty where this is no checkout."""
-    file = CHECKOUT / "pyproject.toml"
+    """The table [project] of a checkout's pyproject.toml; empty if this is no checkout."""
+    file = REPOSITORY_ROOT / "pyproject.toml"
     if not file.is_file():
         return {}
     project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-    return dict(project) if project.get("name") == NAME else {}
+    return dict(project) if project.get("name") == DISTRIBUTION else {}

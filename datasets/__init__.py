@@ -1,5 +1,5 @@
-"""Audio or a table on disk, turned into audited tracks, cached features and honest folds.
+"""Data loading: track tables, audit, feature extraction and cache, group-disjoint splits.
 
-The lowest room of the house: it knows no Ray, no Optuna and no Lightning. (Not the Hugging Face
-package of the same name, on which this project never depends.)
+The lowest package: it imports no Ray, no Optuna and no Lightning. (Not the Hugging Face package of
+the same name, on which this project never depends.)
 """

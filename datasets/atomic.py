@@ -1,7 +1,7 @@
-"""Whole files or none: everything that Chorale writes goes through here (invariant I3).
+"""Atomic file writes: temporary file, fsync, rename (invariant I3).
 
-A file is written under a temporary name in its own folder, synced, and renamed; a reader, or a
-process that starts after a crash, sees the old file or the new one, never half of one.
+Everything that Chorale writes goes through here. The temporary file is in the target's folder; a
+reader, or a process that starts after a crash, sees the old file or the new one, never a part.
 """
 
 import json
@@ -14,15 +14,16 @@ from typing import Any
 
 
 @contextmanager
-def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Gives a temporary path to write to; at the end of the block it becomes `path`.
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Context manager with a temporary path to write to; on success it is renamed to `path`.
 
     If the block raises, the temporary file is removed and whatever was at `path` stays.
 
     Args:
         path: the file's final name.
-        durable: whether it is there at the end, even if the power fails then. A file that is not
-            may be missing after that, or the old one, but never half: it costs one sync, not two.
+        durable: whether the folder is synced too, so that the rename survives a power failure.
+            Without it (one fsync, not two) the file may then be missing or still the old one, but
+            it is never truncated.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _named(path):
@@ -45,18 +46,18 @@ def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Writes `text` as UTF-8, wholly or not at all; for `durable` see `atomic`."""
-    with atomic(path, durable=durable) as temporary:
+    """Writes `text` as UTF-8, atomically; for `durable` see `atomic_write`."""
+    with atomic_write(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, wholly or not at all; NaN is refused, as JSON has none."""
+    """Writes `value` as indented JSON, atomically; NaN raises, as JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def publish(folder: Path, final: Path) -> None:
-    """Gives a finished folder its final name at once, after syncing the files that it holds.
+def publish_folder(folder: Path, final: Path) -> None:
+    """Syncs the files of a finished folder, then renames it to `final`.
 
     Raises:
         OSError: `final` exists already, or is on another file system.
@@ -69,10 +70,10 @@ def publish(folder: Path, final: Path) -> None:
 
 
 def rename_synced(path: Path, final: Path) -> None:
-    """Gives a file or folder whose content is synced already its final name, for good.
+    """Renames a file or folder whose content is already synced, and syncs its parent folder.
 
     Raises:
-        OSError: `final` is a folder that holds something, or is on another file system.
+        OSError: `final` is a folder that is not empty, or is on another file system.
     """
     path.rename(final)
     _sync_folder(final.parent)
@@ -80,7 +81,7 @@ def rename_synced(path: Path, final: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Names the file in an error of the disk, which does not say which one was written."""
+    """Adds the file's name to an OSError that lacks it or names only the temporary file."""
     try:
         yield
     except OSError as error:

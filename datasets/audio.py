@@ -1,7 +1,6 @@
-"""Reads an audio file as one mono waveform, guarded against files that are broken or hostile.
+"""Audio decoding with soundfile: a mono waveform, with bounds for broken and malicious files.
 
-The only file of the house that decodes audio: the audit asks it what is wrong with a file, the
-feature cache takes waveforms from it.
+The only module that decodes audio; the audit and feature extraction call it.
 """
 
 import hashlib
@@ -16,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-VERSION = 2
-"""Raise it when `load` gives other samples for the same file: it is part of every cache key."""
+DECODER_VERSION = 2
+"""Part of every cache key: raise it when `load_audio` gives other samples for the same file."""
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 384_000
 MAX_CHANNELS = 16
@@ -25,14 +24,14 @@ MAX_DURATION_S = 3 * 3600
 MAX_SAMPLES = 2**28  # of one channel: 1 GiB as float32
 MAX_PEAK = 1e6  # float files may pass full scale (1.0), but not so far that their power overflows
 
-_BLOCK_SAMPLES = 2**16  # of all channels together: they stay in a core's cache
+_BLOCK_SAMPLES = 2**16  # of all channels together: fits in a core's cache
 
 
 class AudioError(Exception):
-    """A file that gives no usable waveform.
+    """A file cannot be decoded to a usable waveform.
 
     `problem` is one of "missing", "unreadable", "not audio", "undecodable", "empty",
-    "absurd header", "too long", "not finite"; `detail` is one line for a person.
+    "absurd header", "too long", "not finite"; `detail` is one line for the user.
     """
 
     def __init__(self, path: str | Path, problem: str, detail: str) -> None:
@@ -47,7 +46,7 @@ class AudioError(Exception):
 
 @dataclass(frozen=True)
 class AudioHeader:
-    """What a file says of itself; `n_frames` counts the samples of one channel."""
+    """The header of an audio file; `n_frames` counts the samples of one channel."""
 
     sample_rate: int
     n_channels: int
@@ -56,22 +55,22 @@ class AudioHeader:
 
     @property
     def duration_s(self) -> float:
-        """How long the file says it is, in seconds."""
+        """Duration in seconds by the header."""
         return self.n_frames / self.sample_rate
 
 
-def inspect(path: str | Path) -> AudioHeader:
-    """Reads the header and decodes nothing.
+def read_audio_header(path: str | Path) -> AudioHeader:
+    """Reads the header without decoding any sample.
 
     Raises:
-        AudioError: there is no such file, it is no audio, or its header is beyond the bounds.
+        AudioError: there is no such file, it is no audio, or its header is out of bounds.
     """
     with _opened(Path(path)) as sound:
         return _header(path, sound)
 
 
-def tags(path: str | Path) -> dict[str, str]:
-    """What a file says of its content, such as `title` and `artist`; empty where it says nothing.
+def read_tags(path: str | Path) -> dict[str, str]:
+    """The metadata tags of a file, such as `title` and `artist`; empty where it has none.
 
     Raises:
         AudioError: there is no such file, or it is no audio.
@@ -80,10 +79,10 @@ def tags(path: str | Path) -> dict[str, str]:
         return {name: str(text) for name, text in sound.copy_metadata().items()}
 
 
-def load(
+def load_audio(
     path: str | Path, *, sample_rate: int | None = None
 ) -> tuple[npt.NDArray[np.float32], int]:
-    """Decodes a file, mixed down to mono, where full scale is 1.0.
+    """Decodes a file and mixes it down to mono; full scale is 1.0.
 
     Args:
         path: a wav, au, flac, ogg or mp3 file, or another format of libsndfile.
@@ -93,7 +92,8 @@ def load(
         The waveform, float32 `(n_samples,)`, all finite, at least one sample; and its rate in Hz.
 
     Raises:
-        AudioError: the file is missing, broken, empty, too long, or has samples that are no sound.
+        AudioError: the file is missing, broken, empty or too long, or has samples that are not
+            finite or far beyond full scale.
     """
     with _opened(Path(path)) as sound:
         header = _header(path, sound)
@@ -104,7 +104,7 @@ def load(
 
 
 def content_hash(path: str | Path) -> str:
-    """SHA-256 of the file's bytes: what findings and features of it are remembered by.
+    """SHA-256 of the file's bytes: the cache key of its audit findings and features.
 
     Raises:
         AudioError: the file is missing or cannot be read.
@@ -121,10 +121,10 @@ def content_hash(path: str | Path) -> str:
 def resample(
     waveform: npt.NDArray[np.float32], from_rate: int, to_rate: int
 ) -> npt.NDArray[np.float32]:
-    """Band-limited resampling of `(n_samples,)` between two rates in Hz, in "high quality" of SoX.
+    """Band-limited resampling of `(n_samples,)` between two rates in Hz, SoX's "high quality".
 
-    A filter for any ratio costs little memory: 44,099 to 22,050 Hz as well as 44,100. At least one
-    sample comes back.
+    The filter takes little memory for any ratio: 44,099 to 22,050 Hz as well as 44,100. The result
+    has at least one sample.
 
     Source: libsoxr by Rob Sykes, 2013, https://sourceforge.net/projects/soxr/
     """
@@ -136,15 +136,15 @@ def resample(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Opens by file descriptor, because libsndfile trusts a file's name too much.
+    """Opens by file descriptor, because libsndfile relies on the file name.
 
-    Given a path it takes any file called `.au` or `.snd` that it does not understand for headerless
-    mu-law, and decodes it to noise.
+    Given a path, it treats any file called `.au` or `.snd` whose header it cannot parse as
+    headerless mu-law, and decodes it to noise.
     """
     if path.name.startswith("._"):
         raise AudioError(path, "not audio", "an AppleDouble file, left behind by macOS")
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a pipe would block
             detail = "it is not a file" if path.exists() else "there is no such file"
             raise AudioError(path, "missing", detail)
         with path.open("rb") as raw:
@@ -168,7 +168,7 @@ def _header(path: str | Path, sound: Any) -> AudioHeader:
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(path, "absurd header", f"{channels} channels; allowed are {MAX_CHANNELS}")
     if not 0 <= n_frames < 2**62:  # a FLAC stream may leave its length out
-        raise AudioError(path, "absurd header", "it does not say how long it is; encode it again")
+        raise AudioError(path, "absurd header", "it has no length; encode the file again")
     if n_frames == 0:
         raise AudioError(path, "empty", "no samples")
     if header.duration_s > MAX_DURATION_S or n_frames > MAX_SAMPLES:
@@ -179,8 +179,8 @@ def _header(path: str | Path, sound: Any) -> AudioHeader:
 
 
 def _decode(path: str | Path, sound: Any, header: AudioHeader) -> npt.NDArray[np.float32]:
-    """Decodes block by block, and never more than the header promised and the bounds allowed."""
-    # libsndfile turns 16-bit samples into floats ten times slower than numpy does
+    """Decodes block by block, never more samples than the header states."""
+    # libsndfile converts 16-bit samples to floats ten times slower than numpy
     narrow = sound.subtype == "PCM_16"
     dtype = np.dtype(np.int16 if narrow else np.float32)
     scale = np.float32(1 / (header.n_channels * (2**15 if narrow else 1)))
@@ -193,8 +193,8 @@ def _decode(path: str | Path, sound: Any, header: AudioHeader) -> npt.NDArray[np
             break
         mono = waveform[n_done : n_done + len(got)]
         _mix_down(got, scale, out=mono)
-        if not narrow:  # 16 bits cannot hold anything absurd
-            _refuse_absurd(path, mono, start_s=n_done / header.sample_rate)
+        if not narrow:  # 16-bit samples are always in range
+            _check_samples(path, mono, start_s=n_done / header.sample_rate)
         n_done += len(got)
     if n_done == 0:
         raise AudioError(path, "undecodable", f"none of its {header.n_frames} samples")
@@ -204,13 +204,13 @@ def _decode(path: str | Path, sound: Any, header: AudioHeader) -> npt.NDArray[np
 def _mix_down(block: npt.NDArray[Any], scale: np.float32, *, out: npt.NDArray[np.float32]) -> None:
     """The scaled sum of the channels; summed by column, as numpy is slow over a short last axis."""
     with np.errstate(over="ignore", invalid="ignore"):
-        out[:] = block[:, 0]  # by itself: a product that also converts goes through a buffer
+        out[:] = block[:, 0]  # converted first: a product that also converts is buffered
         out *= scale
         for channel in range(1, block.shape[1]):
             out += block[:, channel] * scale
 
 
-def _refuse_absurd(path: str | Path, mono: npt.NDArray[np.float32], *, start_s: float) -> None:
+def _check_samples(path: str | Path, mono: npt.NDArray[np.float32], *, start_s: float) -> None:
     peak = np.maximum(mono.max(), -mono.min())  # NaN if any sample is NaN
     if not np.isfinite(peak):
         raise AudioError(path, "not finite", f"NaN or infinite samples after {start_s:.1f} s")

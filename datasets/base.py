@@ -1,12 +1,12 @@
-"""The words that all of `datasets` speaks: the track table, DatasetInfo and the Dataset protocol.
+"""Protocols of the package: the track table, DatasetInfo, Dataset and FeatureSet.
 
-A dataset file turns something on disk into a track table; everything downstream reads only that.
+A dataset file makes a track table from files on disk; everything downstream reads only that.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from chorale.datasets.errors import UserError
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s")
-"""One row a track. `group` is what must not stand on two sides of a split (artist, speaker,
-recording); `split` ("train", "valid", "test") and `fold` (0, 1, ...) are official ones or missing;
-`path` and `duration_s` (seconds) are missing where there is no audio or nobody has measured."""
+"""One row per track. `group` must not be on two sides of a split (artist, speaker, recording);
+`split` ("train", "valid", "test") and `fold` (0, 1, ...) are the official ones or missing; `path`
+and `duration_s` (seconds) are missing where there is no audio or the duration is unknown."""
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that `chorale data fetch` can get; `file_name` is its name below the root folder.
+    """A file that `chorale data fetch` downloads; `file_name` is its name below the root folder.
 
     Where `unpack_to` is given, it is a zip or tar: its folder `inside` (all of it where empty)
-    becomes the folder `unpack_to` below root. `part` is the word that chooses it ("small"); a
-    download without one is always fetched, and of the parts the first unless another is named.
+    becomes the folder `unpack_to` below root. `part` is the name that selects it ("small"); a
+    download without one is always fetched, and of the parts only the first unless others are named.
     """
 
     url: str
@@ -38,13 +38,13 @@ class Download:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a person should know of a dataset before using it.
+    """Metadata of a dataset: title, licence, citation, labels, size, downloads.
 
-    `labels` is empty where they depend on the data, `n_tracks` is None likewise. `checksums` maps a
-    file name to its SHA-256, or to `sha1:` and that where nothing better was published.
-    `how_to_get` says what to do where there are no `downloads`: a login, a licence to sign.
-    `features` names what it brings ready-made; a dataset without any brings audio. `is_made` says
-    that Chorale makes what is not there yet.
+    `labels` is empty and `n_tracks` is None where they depend on the data. `checksums` maps a file
+    name to its SHA-256, or to `sha1:...` where only that was published. `how_to_get` says what to
+    do where there are no `downloads`: a login, a licence to sign. `features` names its precomputed
+    feature sets; a dataset without any has audio. `is_generated` means that Chorale generates
+    files that are missing.
     """
 
     name: str
@@ -59,16 +59,16 @@ class DatasetInfo:
     downloads: tuple[Download, ...] = ()
     how_to_get: str = ""
     features: tuple[str, ...] = ()
-    is_made: bool = False
+    is_generated: bool = False
 
 
 class Dataset(Protocol):
-    """What a file in `datasets/catalog` offers: `INFO`, a frozen `Config`, and `tracks`.
+    """The contract of a file in `datasets/catalog`: `INFO`, a frozen `Config`, and `tracks`.
 
-    One that brings ready-made features also offers either `features(config)`, which gives for each
-    of `INFO.features` a frame with a row for each segment, indexed by `track_id`; or, for pictures,
-    `load(path, config)`, which gives one as float32 `(n_channels, height, width)`, and
-    `DURATION_S`, the seconds that a picture shows.
+    A dataset with precomputed features also has either `features(config)`, which returns for each
+    of `INFO.features` a DataFrame with one row per segment, indexed by `track_id`; or, for images,
+    `load(path, config)`, which returns one as float32 `(n_channels, height, width)`, and
+    `DURATION_S`, the seconds that an image shows.
     """
 
     INFO: DatasetInfo
@@ -78,22 +78,31 @@ class Dataset(Protocol):
         """The track table of the dataset that `config` describes (see `TRACK_COLUMNS`).
 
         Raises:
-            UserError: what `config` names is not there or is not this dataset.
+            UserError: the files that `config` names are missing or are not this dataset.
         """
         ...
 
 
-class FeatureSet(Protocol):
-    """What a file in `datasets/features` offers: `VERSION`, a frozen `Config`, and `extract`.
+Layout = Literal["table", "spectrogram", "picture", "embedding"]
+"""The shape of a track's features: a table has one row of columns, a spectrogram frames of bins, a
+picture channels as well, an embedding frames whose axes have no order."""
 
-    `VERSION` is raised when `extract` gives other numbers. A config says at which `sample_rate` it
-    wants the waveform, how many values a frame has (`n_bins`), `frame_rate_hz` (0 where a track is
-    described as a whole), and, where there is more than one, their `n_channels`. One whose bins are
-    bands of frequency may also offer `scale(config)`, which gives their
-    `datasets.dsp.frequency_scale.Scale`.
+
+class FeatureSet(Protocol):
+    """The contract of a file in `datasets/features`: `LAYOUT`, `Config`, `extract`.
+
+    `VERSION` is raised when `extract` returns other numbers. A config has the `sample_rate` of the
+    waveform, the number of values in a frame (`n_bins`), `frame_rate_hz` (0 where one vector
+    describes the whole track), and `n_channels` where there is more than one. A feature set whose
+    bins are frequency bands may also have `scale(config)`, which returns their
+    `datasets.dsp.frequency_scale.FrequencyScale`.
+
+    One that can be exported offers `network(config)`, a PyTorch module with the same values; the
+    others say why not in `NO_NETWORK`.
     """
 
     VERSION: int
+    LAYOUT: Layout
     Config: type[Any]
 
     def extract(self, waveform: "np.ndarray", config: Any) -> "np.ndarray":
@@ -102,7 +111,7 @@ class FeatureSet(Protocol):
 
 
 def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
-    """Makes a track table from rows that give at least `track_id`, `label` and `group`.
+    """Makes a track table from rows that have at least `track_id`, `label` and `group`.
 
     The rows are sorted by `track_id`, so that the same data gives the same table on every machine.
 
@@ -125,14 +134,14 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     twice = table["track_id"][table["track_id"].duplicated()]
     if len(twice):
         raise UserError(
-            f"track_id '{twice.iloc[0]}' stands for two tracks; track ids must be unique: "
+            f"track_id '{twice.iloc[0]}' is used by two tracks; track ids must be unique: "
             f"rename one of the two files, or its row in the manifest"
         )
     return table.sort_values("track_id", ignore_index=True)
 
 
 def existing_folder(root: str | Path, *, dataset: str) -> Path:
-    """`root` as a path, when it is a folder.
+    """`root` as a path, checked to be a folder.
 
     Raises:
         UserError: it does not exist or is a file.

@@ -1,6 +1,6 @@
-"""Work in chunks of tracks, so that one process, a pool or a cluster can do it alike.
+"""Chunked parallel map over tracks: in one process, in a pool or on a cluster.
 
-The audit and the feature cache cut their work here; whoever calls them brings the `ChunkMap`.
+The audit and the feature cache split their work here; their callers pass the `ChunkMap`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,14 +10,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CHUNK_TRACKS = 32
-"""Enough that sending a chunk costs nothing beside it, few enough that little is lost with it."""
+"""Large enough that the overhead of a task is small, small enough that a failure loses little."""
 
 
 class ChunkMap(Protocol):
-    """Means what the builtin `map` means: one result a chunk, in the order of the chunks.
+    """Same semantics as the builtin `map`: one result per chunk, in the order of the chunks.
 
-    A pool's or a cluster's map may run chunks side by side, in other processes: the work is a
-    function of a module (or a `functools.partial` of one) and everything else can be pickled.
+    A pool's or a cluster's map may run chunks in parallel in other processes: the work is a
+    module-level function (or a `functools.partial` of one) and all arguments can be pickled.
     """
 
     def __call__(self, work: Callable[[T], R], chunks: Sequence[T], /) -> Iterable[R]:
@@ -28,10 +28,10 @@ class ChunkMap(Protocol):
 def in_chunks(
     items: Sequence[T], *, sizes: Sequence[float] | None = None, limit: float = 0.0
 ) -> list[Sequence[T]]:
-    """Cuts `items` into runs of at most `CHUNK_TRACKS`.
+    """Splits `items` into consecutive chunks of at most `CHUNK_TRACKS`.
 
-    Where `sizes` are given, those of a run sum to at most `limit`; an item larger than `limit`
-    makes a run of its own.
+    Where `sizes` are given, those of a chunk sum to at most `limit`; an item larger than `limit`
+    is a chunk of its own.
     """
     chunks = []
     first, filled = 0, 0.0

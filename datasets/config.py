@@ -1,7 +1,7 @@
-"""Frozen, checked configs, and the one place that turns a person's YAML into them.
+"""Frozen config dataclasses validated by pydantic, and how YAML values become them.
 
-Every config of the house (dataset, feature set, architecture, training, sweep) is a dataclass made
-by `@config`: types and bounds are checked when it is made, unknown fields are refused.
+Every config (dataset, feature set, architecture, training, sweep) is a dataclass decorated with
+`@config`: types and bounds are checked on construction, unknown fields raise.
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ from chorale.datasets.errors import UserError
 T = TypeVar("T")
 
 SECRET = "secret"
-"""The type of a validator's error about a value that must not be shown."""
+"""Error type for a validator of a secret: the error text then omits the value."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
 def config(cls: type[T]) -> type[T]:
-    """A frozen dataclass whose types and bounds are checked when it is made.
+    """Decorator: a frozen dataclass whose types and bounds are checked on construction.
 
     Bounds are written in the type: `n_mels: Annotated[int, Field(ge=8, le=256)] = 96`. A string
     literal under a field is its help text.
@@ -31,29 +31,29 @@ def config(cls: type[T]) -> type[T]:
     return cast(type[T], pydantic.dataclasses.dataclass(frozen=True, config=settings)(cls))
 
 
-def read(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
-    """Makes a config of class `cls` from plain values, as they come out of a YAML file.
+def read_config(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+    """Makes a config of class `cls` from plain values, such as those of a YAML file.
 
     Args:
-        cls: a class made by `@config`.
+        cls: a class decorated with `@config`.
         values: field name -> value, nested for configs within configs.
-        where: what the values belong to, in the user's words: "sweep.yaml", "dataset 'folder'".
+        where: where the values come from, for errors: "sweep.yaml", "dataset 'folder'".
 
     Raises:
         UserError: lists every unknown field, missing field, wrong type and value out of bounds.
     """
-    made, problems = check(cls, values)
-    if made is None:
-        raise listed(problems, where=where)
-    return made
+    validated, problems = validate_config(cls, values)
+    if validated is None:
+        raise problems_error(problems, where=where)
+    return validated
 
 
-def check(
+def validate_config(
     cls: type[T], values: Mapping[str, Any], *, prefix: str = ""
 ) -> tuple[T | None, list[str]]:
-    """Like `read`, but gives the problems back, so that those of several configs can be joined.
+    """Like `read_config`, but returns the problems, so that those of several configs can be joined.
 
-    `prefix` is put before each key: "dataset." for what stands under `dataset:` in a file.
+    `prefix` is put before each key: "dataset." for values under `dataset:` in a file.
     """
     try:
         return pydantic.TypeAdapter(cls).validate_python(dict(values)), []
@@ -62,14 +62,14 @@ def check(
         return None, [_problem(cls, detail, prefix) for detail in details]
 
 
-def listed(problems: list[str], *, where: str) -> UserError:
-    """One error that lists all `problems` of `where`, a line each."""
+def problems_error(problems: list[str], *, where: str) -> UserError:
+    """One error that lists all `problems` of `where`, one per line."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return UserError("\n  ".join([f"{where}: {count}", *problems]))
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """A config as plain values that JSON and YAML can hold; `read` takes them back."""
+def to_plain_values(config: Any) -> dict[str, Any]:
+    """A config as plain JSON and YAML values; `read_config` reads them back."""
     return dict(pydantic.TypeAdapter(type(config)).dump_python(config, mode="json"))
 
 
@@ -91,7 +91,7 @@ def _problem(cls: type[Any], detail: Any, prefix: str) -> str:
 
 
 def _fields_at(cls: type[Any], path: list[str]) -> list[str]:
-    """The field names of the config that stands at `path` below `cls`."""
+    """The field names of the nested config at `path` below `cls`."""
     for part in path:
         found = {f.name: f.type for f in dataclasses.fields(cls)}.get(part)
         if not (isinstance(found, type) and dataclasses.is_dataclass(found)):

@@ -1,4 +1,4 @@
-"""Files by their content: what the audit saw of a file decides what is remembered of it."""
+"""Content hashes as cache keys: findings and features are cached by SHA-256, not by path."""
 
 import hashlib
 import json
@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 
 class HashedFile(NamedTuple):
-    """One file to extract, and the SHA-256 that the audit saw."""
+    """One file to extract, and its SHA-256 at the time of the audit."""
 
     path: str
     content: str
 
 
-def digest(value: Any) -> str:
-    """A short hash of plain data, the same in every process: 128 bits as hexadecimal digits."""
+def json_digest(value: Any) -> str:
+    """A hash of a JSON value, the same in every process: 128 bits as 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,9 +1,8 @@
-"""What a plug-in declares (its config, its search space), without importing what it computes with.
+"""Lazy plug-in declarations: reads a plug-in's config and search space without its heavy imports.
 
-Whoever only checks or plans a sweep builds no network and computes no features, and need not wait
-for PyTorch and SciPy, which take seconds to import. Of a plug-in's file only those statements are
-run that its declarations are made of; the file itself stays an ordinary module, which imports what
-it likes at its top.
+Commands that only validate or plan a sweep need no PyTorch and no SciPy, which take seconds to
+import. Only those statements of a plug-in's file are executed on which its declarations depend; the
+file itself stays an ordinary module with its imports at the top.
 """
 
 import ast
@@ -14,25 +13,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from chorale.datasets.plugins import refuse_unknown
+from chorale.datasets.plugins import require_plugin
 
 
-def declared(package: ModuleType, name: str, *, kind: str, names: Collection[str]) -> Any:
-    """What a plug-in declares, as attributes; its module, where that has been imported.
+def read_declarations(package: ModuleType, name: str, *, kind: str, names: Collection[str]) -> Any:
+    """A plug-in's declarations as attributes; the module itself if it is already imported.
 
-    Objects of a class that is got here are of another class than the module's, though equal in
-    every field: they are for looks, and neither kept nor sent to other processes.
+    A class read here is not identical to the module's class, though equal in every field: use its
+    objects for inspection only, do not store them or send them to other processes.
 
     Args:
         package: the package whose files are the plug-ins.
         name: the file name without its ending.
-        kind: what the plug-in is, in the user's words; used in the error.
-        names: what is wanted of it; what it lacks of that is missing here, too.
+        kind: what the plug-in is, for the error: "dataset".
+        names: the declarations to read; those that the plug-in lacks are missing here, too.
 
     Raises:
-        UserError: no file has that name; the nearest one is offered.
+        UserError: no file has that name; the error suggests the nearest one.
     """
-    refuse_unknown(package, name, kind=kind)
+    require_plugin(package, name, kind=kind)
     full = f"{package.__name__}.{name}"
     if full in sys.modules:
         return sys.modules[full]
@@ -51,13 +50,13 @@ def _run(full: str, file: Path, names: frozenset[str]) -> ModuleType:
 
 
 def _needed(body: list[ast.stmt], names: Collection[str]) -> list[ast.stmt]:
-    """The statements that define `names`, and what those use, in their order."""
+    """The statements that define `names`, and those that they depend on, in their order."""
     wanted, kept = set(names), [False] * len(body)
     before = -1
     while before != len(wanted):
         before = len(wanted)
         for i, statement in enumerate(body):
-            if not kept[i] and (_defined(statement) & wanted or _acts(statement)):
+            if not kept[i] and (_defined(statement) & wanted or _has_side_effects(statement)):
                 kept[i] = True
                 wanted |= _used(statement)
     return [
@@ -75,8 +74,8 @@ def _defined(statement: ast.stmt) -> set[str]:
     return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
-def _acts(statement: ast.stmt) -> bool:
-    """Whether it may change what others have defined: it is neither a definition nor a text."""
+def _has_side_effects(statement: ast.stmt) -> bool:
+    """Whether it may change what others defined: it is neither a definition nor a docstring."""
     if isinstance(statement, ast.Expr):
         return not isinstance(statement.value, ast.Constant)
     definitions = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -89,7 +88,7 @@ def _used(statement: ast.stmt) -> set[str]:
 
 
 def _narrowed(statement: ast.stmt, wanted: set[str]) -> ast.stmt:
-    """An import without the names that nobody wants."""
+    """An import without the names that are not needed."""
     if isinstance(statement, ast.Import | ast.ImportFrom):
         statement.names = [alias for alias in statement.names if _bound(alias) in wanted]
     return statement

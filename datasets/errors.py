@@ -1,7 +1,7 @@
-"""What Chorale says when a person made a mistake: one clear text, no traceback.
+"""User errors: exceptions that the command line prints as one text, without a traceback.
 
 Everything that a user can cause is raised as a `UserError`; the command line prints its text and
-exits with 1. Anything else that escapes is a bug of ours and keeps its traceback.
+exits with 1. Any other exception is a bug of Chorale and keeps its traceback.
 """
 
 import difflib
@@ -9,19 +9,19 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake that the person at the keyboard can mend; its text says how.
+    """A mistake that the user can fix; the text says how.
 
     The text names what is wrong, what was got, what is allowed and what to type next.
     """
 
 
-def unknown(kind: str, got: str, allowed: Iterable[str]) -> UserError:
-    """An error for a name that is not among those allowed, with the nearest one offered.
+def unknown_name_error(kind: str, got: str, allowed: Iterable[str]) -> UserError:
+    """The error for a name that is not allowed; it suggests the nearest allowed one.
 
     Args:
-        kind: what the name stands for, in the user's words: "architecture", "dataset".
-        got: the name as it was typed.
-        allowed: every name that would have worked.
+        kind: what the name stands for: "architecture", "dataset".
+        got: the name as typed.
+        allowed: all allowed names.
     """
     names = sorted(allowed)
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
@@ -29,12 +29,12 @@ def unknown(kind: str, got: str, allowed: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} '{got}'; {hint}choose from: {', '.join(names)}")
 
 
-SHOWN = 5
-"""How many examples an error names before it only counts."""
+MAX_LISTED = 5
+"""How many examples an error lists before it only counts the rest."""
 
 
-def shown(items: Iterable[str], *, between: str = ", ") -> str:
-    """The first few of `items`, and how many more there are."""
+def join_first(items: Iterable[str], *, between: str = ", ") -> str:
+    """The first `MAX_LISTED` of `items`, joined, and how many more there are."""
     every = list(items)
-    more = [f"and {len(every) - SHOWN} more"] if len(every) > SHOWN else []
-    return between.join([*every[:SHOWN], *more])
+    more = [f"and {len(every) - MAX_LISTED} more"] if len(every) > MAX_LISTED else []
+    return between.join([*every[:MAX_LISTED], *more])

@@ -1,6 +1,6 @@
-"""A lock file that one process holds at a time, and that says who: the system lets go for the dead.
+"""Lock file (flock) that one process holds at a time; it contains the name of that process.
 
-Nights and libraries are held so; each says in its own words what another process is doing.
+The system releases the lock of a process that has died. Nightly runs and libraries use it.
 """
 
 import fcntl
@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class HeldError(Exception):
-    """Another process holds it; the text says which."""
+class LockedError(Exception):
+    """Another process holds the lock; the text names it."""
 
 
 @contextmanager
-def held(path: Path, *, note: str = "") -> Iterator[None]:
-    """Holds the lock in file `path` for the block, or says at once that another process does.
+def exclusive_lock(path: Path, *, note: str = "") -> Iterator[None]:
+    """Holds the lock in file `path` for the block; does not wait for another process.
 
     Args:
-        path: its folder is made where it is missing.
-        note: what others are told beside the name of this process.
+        path: the lock file; its folder is made where it is missing.
+        note: written to the file after the name of this process, for errors of others.
 
     Raises:
-        HeldError: another process holds it.
+        LockedError: another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -32,7 +32,7 @@ def held(path: Path, *, note: str = "") -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise HeldError(file.read().strip() or "another process") from None
+            raise LockedError(file.read().strip() or "another process") from None
         file.truncate(0)
         file.write(f"{socket.gethostname()}:{os.getpid()}{note}")
         file.flush()

@@ -1,43 +1,43 @@
-"""Finds the one-file-one-thing plug-ins by file name: datasets, features, architectures, ensembles.
+"""Plug-in discovery by file name: datasets, feature sets, architectures, ensembles.
 
-A plug-in is a module in a package; its file name is its public name. Nothing is registered, so
-adding one means adding one file. A plug-in is imported only when it is asked for.
+A plug-in is a module in a package; its file name is its public name. There is no registry, so
+adding one means adding one file. A plug-in is imported only when it is used.
 """
 
 import importlib
 import pkgutil
 from types import ModuleType
 
-from chorale.datasets.errors import unknown
+from chorale.datasets.errors import unknown_name_error
 
 
-def names(package: ModuleType) -> tuple[str, ...]:
+def plugin_names(package: ModuleType) -> tuple[str, ...]:
     """The public names of all plug-ins in `package`, sorted."""
     modules = pkgutil.iter_modules(package.__path__)
     return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
 
 
-def load(package: ModuleType, name: str, *, kind: str) -> ModuleType:
+def load_plugin(package: ModuleType, name: str, *, kind: str) -> ModuleType:
     """Imports the plug-in `name` of `package`.
 
     Args:
         package: the package whose files are the plug-ins.
         name: the file name without its ending.
-        kind: what the plug-in is, in the user's words; used in the error.
+        kind: what the plug-in is, for the error: "dataset".
 
     Raises:
-        UserError: no file has that name; the nearest one is offered.
+        UserError: no file has that name; the error suggests the nearest one.
     """
-    refuse_unknown(package, name, kind=kind)
+    require_plugin(package, name, kind=kind)
     return importlib.import_module(f"{package.__name__}.{name}")
 
 
-def refuse_unknown(package: ModuleType, name: str, *, kind: str) -> None:
-    """Looks whether there is a plug-in of that name, and imports nothing.
+def require_plugin(package: ModuleType, name: str, *, kind: str) -> None:
+    """Checks that there is a plug-in of that name, without importing it.
 
     Raises:
-        UserError: there is none; the nearest one is offered.
+        UserError: there is none; the error suggests the nearest one.
     """
-    allowed = names(package)
+    allowed = plugin_names(package)
     if name not in allowed:
-        raise unknown(kind, name, allowed)
+        raise unknown_name_error(kind, name, allowed)

@@ -1,11 +1,11 @@
-"""Independent random streams from one seed: each is named by what it is for.
+"""Random seeds: independent random streams from one seed, keyed by purpose.
 
-Every place that draws from the seed of a sweep or of a training run asks here, so that what is
-drawn for one purpose says nothing of what is drawn for another.
+All code that draws from the seed of a sweep or of a training run derives its stream here, so that
+the draws of two purposes are independent.
 
 The exception is `datasets.splitting.group_split`, whose keys are older than this module: other keys
-would lock away another test set than earlier studies did. No stream here is one of its streams, as
-theirs have no spawn key.
+would draw another test set than earlier studies had. No stream here equals one of its streams, as
+those have no spawn key.
 """
 
 from enum import IntEnum, unique
@@ -15,7 +15,7 @@ import numpy as np
 
 @unique
 class Purpose(IntEnum):
-    """What a stream is for. The numbers are part of every result: add some, change none."""
+    """What a stream is used for. The numbers are part of every result: add some, change none."""
 
     TRIAL = 1
     """training of a trial; its number"""
@@ -26,51 +26,51 @@ class Purpose(IntEnum):
     PROPOSAL = 4
     """a trial's configuration; its number and the parameter's name"""
     ARCHITECTURE = 5
-    """the architecture that a Gaussian process is asked about; as PROPOSAL"""
+    """the architecture for which a Gaussian process proposes a trial; key as PROPOSAL"""
     QUASI_RANDOM = 6
     """scrambling of the quasi-random points"""
     GRID = 7
     """order of a grid's points"""
-    REST = 8
-    """what a genetic sampler leaves to chance; as PROPOSAL"""
+    GENETIC = 8
+    """random parameters of a genetic sampler"""
     BASELINES = 9
     """bootstrap samples and splits of the baselines"""
-    CUTS = 10
-    """cuts of the groups by which ensembles are cross-fitted"""
+    CROSS_FIT = 10
+    """group folds for the cross-fitting of ensembles"""
     GREEDY = 11
     """bags of groups of the greedy ensemble"""
     FUSION = 12
     """networks of the fusion ensemble; the network"""
     SUBSETS = 13
-    """subsets of members by which averaging is measured"""
+    """random subsets of members that measure the gain by averaging"""
     BOOTSTRAP = 14
-    """draws of groups for an interval"""
-    SIGNS = 15
-    """signs of groups for a test"""
+    """bootstrap resamples of groups for a confidence interval"""
+    SIGN_FLIPS = 15
+    """sign flips of groups for a permutation test"""
     SEGMENTS = 16
     """groups whose segments are compared under several protocols"""
     WEIGHTS = 17
-    """first weights of a network"""
-    ORDER = 18
-    """order, crops and balance of the rows; the epoch"""
+    """initial weights of a network"""
+    ROW_ORDER = 18
+    """order, crops and class balance of the rows; the epoch"""
     AUGMENTATION = 19
-    """stretching of crops; the epoch"""
+    """time stretching of crops; the epoch"""
     NOISE = 20
-    """noise and filters of the sound"""
+    """noise and filters applied to the audio"""
     EPOCH = 21
     """dropout, masks and mixup; the epoch"""
     SYNTHETIC = 22
     """synthetic rows of a table"""
-    SCALE = 23
-    """tracks that the mean and deviation of large data are taken from"""
-    CHOICE = 24
-    """draws of groups that tell how lucky a choice was"""
+    NORMALIZATION = 23
+    """sample of tracks for the mean and standard deviation of large data"""
+    SELECTION_BIAS = 24
+    """bootstrap resamples of groups that estimate the selection bias"""
 
 
-def sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:
-    """The stream of `purpose`, one for each `key`.
+def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:
+    """The seed sequence of `purpose`, one for each `key`.
 
-    The purpose is a spawn key: in entropy itself NumPy pads with zeros, so that `(seed, n)` and
+    The purpose is in the spawn key: NumPy pads entropy with zeros, so that `(seed, n)` and
     `(seed, n, 0)` would be one stream.
 
     Source: O'Neill 2015, "Developing a seed_seq Alternative",
@@ -83,11 +83,11 @@ def sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=(int(purpose), *key))
 
 
-def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
-    """NumPy's generator of `sequence`."""
-    return np.random.default_rng(sequence(seed, purpose, *key))
+def random_generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
+    """A NumPy generator seeded by `seed_sequence`."""
+    return np.random.default_rng(seed_sequence(seed, purpose, *key))
 
 
-def seed_of(seed: int, purpose: Purpose, *key: int) -> int:
-    """32 bits of `sequence`, for what takes a number: a training run, torch, scikit-learn."""
-    return int(sequence(seed, purpose, *key).generate_state(1)[0])
+def derive_seed(seed: int, purpose: Purpose, *key: int) -> int:
+    """A 32-bit seed from `seed_sequence`, for torch, scikit-learn or a training run."""
+    return int(seed_sequence(seed, purpose, *key).generate_state(1)[0])

@@ -1,7 +1,7 @@
-"""What a dataset brings: recordings, pictures, or tables of ready-made features.
+"""Data sources: audio files, images or precomputed feature tables behind one interface.
 
-`search.data.prepare` asks a source to judge its tracks, to find the same ones, and to make their
-feature stores; it does so alike for each kind.
+`search.data.prepare` uses a source to audit its tracks, to find duplicates and to build feature
+stores, without knowing its kind.
 """
 
 from collections.abc import Mapping
@@ -12,114 +12,132 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from chorale.datasets.audit.audit import Audit, survey
-from chorale.datasets.audit.duplicates import COLUMNS, duplicates, same_content
+from chorale.datasets.audit.audit import AuditResult, audit_recordings
+from chorale.datasets.audit.duplicates import (
+    DUPLICATE_COLUMNS,
+    equal_content_pairs,
+    find_duplicates,
+)
 from chorale.datasets.chunks import ChunkMap
-from chorale.datasets.store import cache, pictures, ready_features
+from chorale.datasets.store import cache, images, precomputed_features
 from chorale.datasets.store.feature_store import FeatureStore
 
 
-class Source(Protocol):
-    """One dataset's tracks, seen from what comes after them."""
+class DataSource(Protocol):
+    """How the tracks of one dataset are audited, compared and stored as features."""
 
-    def survey(
+    def audit(
         self, tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap
-    ) -> Audit:
-        """Which of `tracks` can be used; these get `duration_s` and `content`.
+    ) -> AuditResult:
+        """The tracks that can be used, with `duration_s` and `content`, and the faulty ones.
 
         Raises:
             UserError: there are no tracks.
         """
         ...
 
-    def duplicates(self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap) -> pd.DataFrame:
-        """The pairs among surveyed `tracks` that are one recording (see `duplicates.COLUMNS`)."""
+    def find_duplicates(
+        self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap
+    ) -> pd.DataFrame:
+        """The pairs of audited `tracks` with the same recording (see `DUPLICATE_COLUMNS`)."""
         ...
 
-    def build(
+    def build_store(
         self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """The store of a feature set of surveyed `tracks`; made once."""
+        """The feature store of audited `tracks`; an existing one is opened."""
         ...
 
 
-class Recordings:
-    """Audio files: listened to, compared by their sound; features are computed from them."""
+class AudioSource:
+    """Audio files: decoded, compared by audio fingerprint; features are computed from them."""
 
-    def survey(
+    def audit(
         self, tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap
-    ) -> Audit:
-        """See `audit.survey`."""
-        return survey(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
+    ) -> AuditResult:
+        """See `audit.audit_recordings`."""
+        return audit_recordings(
+            tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run
+        )
 
-    def duplicates(self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap) -> pd.DataFrame:
-        """See `duplicates.duplicates`."""
-        return duplicates(tracks, cache_root=cache_root, run=run)
+    def find_duplicates(
+        self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap
+    ) -> pd.DataFrame:
+        """See `duplicates.find_duplicates`."""
+        return find_duplicates(tracks, cache_root=cache_root, run=run)
 
-    def build(
+    def build_store(
         self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """See `cache.build`."""
-        return cache.build(tracks, feature, config, root=root, run=run)
+        """See `cache.build_feature_store`."""
+        return cache.build_feature_store(tracks, feature, config, root=root, run=run)
 
 
-class Tables:
-    """Ready-made numbers: a row is a segment of a track. There is nothing to be listened to."""
+class TableSource:
+    """Precomputed features: a row is a segment of a track. There is no audio."""
 
     def __init__(self, frames: Mapping[str, pd.DataFrame]) -> None:
         """Feature set -> a row for each segment, indexed by `track_id`."""
         self._frames = frames
 
-    def survey(
+    def audit(
         self, tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap
-    ) -> Audit:
-        """All tracks are good: what lacks a number was left out when the table was read."""
+    ) -> AuditResult:
+        """All tracks are good: rows that lack a number were dropped when the table was read."""
         del min_duration_s, cache_root, run
-        return ready_features.survey(tracks, self._frames)
+        return precomputed_features.audit_tables(tracks, self._frames)
 
-    def duplicates(self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap) -> pd.DataFrame:
-        """The tracks with the very same numbers."""
+    def find_duplicates(
+        self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap
+    ) -> pd.DataFrame:
+        """The pairs of tracks with identical numbers."""
         del cache_root, run
-        return pd.DataFrame(same_content(tracks, kind="same numbers"), columns=list(COLUMNS))
+        return pd.DataFrame(
+            equal_content_pairs(tracks, kind="same numbers"), columns=list(DUPLICATE_COLUMNS)
+        )
 
-    def build(
+    def build_store(
         self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """See `ready.build_ready`."""
+        """See `precomputed_features.build_table_store`."""
         del config, run
-        return ready_features.build_ready(tracks, feature, self._frames[feature], root=root)
+        return precomputed_features.build_table_store(
+            tracks, feature, self._frames[feature], root=root
+        )
 
 
-class Pictures:
-    """Ready-made pictures: a file for each track; a column of pixels is a frame."""
+class ImageSource:
+    """Precomputed spectrogram images: one file per track; a column of pixels is a frame."""
 
-    def __init__(self, reader: pictures.Reader) -> None:
-        """How a picture is read, and what it shows."""
+    def __init__(self, reader: images.ImageReader) -> None:
+        """How an image is read, and the duration it shows."""
         self._reader = reader
 
-    def survey(
+    def audit(
         self, tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap
-    ) -> Audit:
-        """See `pictures.survey`."""
+    ) -> AuditResult:
+        """See `images.audit_images`."""
         del min_duration_s, cache_root
-        return pictures.survey(tracks, self._reader, run=run)
+        return images.audit_images(tracks, self._reader, run=run)
 
-    def duplicates(self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap) -> pd.DataFrame:
-        """The tracks with the very same file."""
+    def find_duplicates(
+        self, tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap
+    ) -> pd.DataFrame:
+        """The pairs of tracks with identical files."""
         del cache_root, run
-        return pd.DataFrame(same_content(tracks), columns=list(COLUMNS))
+        return pd.DataFrame(equal_content_pairs(tracks), columns=list(DUPLICATE_COLUMNS))
 
-    def build(
+    def build_store(
         self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """The pictures as a store, read in chunks."""
+        """The images as a feature store, read in chunks."""
         del config
-        recipe = pictures.PictureRecipe.of(feature, self._reader, str(tracks["path"].iloc[0]))
-        return cache.build_store(tracks, recipe, root=root, run=run)
+        recipe = images.ImageRecipe.of(feature, self._reader, str(tracks["path"].iloc[0]))
+        return cache.build_store_from_recipe(tracks, recipe, root=root, run=run)
 
 
-def source_of(dataset: ModuleType, config: Any) -> Source:
-    """What a file in `datasets/catalog` brings, as its own functions tell.
+def source_of(dataset: ModuleType, config: Any) -> DataSource:
+    """The source of a file in `datasets/catalog`, by the functions that it has.
 
     Args:
         dataset: the file.
@@ -129,8 +147,8 @@ def source_of(dataset: ModuleType, config: Any) -> Source:
         UserError: a table cannot be read.
     """
     if hasattr(dataset, "features"):
-        return Tables(dataset.features(config))
+        return TableSource(dataset.features(config))
     if hasattr(dataset, "load"):
         load = partial(dataset.load, config=config)
-        return Pictures(pictures.Reader(load, dataset.DURATION_S))
-    return Recordings()
+        return ImageSource(images.ImageReader(load, dataset.DURATION_S))
+    return AudioSource()

@@ -1,1 +1,1 @@
-"""Features in, a trained classifier out: architectures, the LightningModule, training at speed."""
+"""Architectures, the data pipeline, and training and inference of one network."""

@@ -1,34 +1,34 @@
-"""What may be searched, said plainly: the values of one field of a config.
+"""Search space distributions without Optuna: categorical, float and int.
 
-Architectures declare their spaces with these; `search.config.distributions` makes Optuna's of them.
-So a network that was found can be used where no Optuna is installed.
+Architectures declare their spaces with these; `search.config.distributions` converts them to
+Optuna's. So inference works where Optuna is not installed.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-Choice = None | bool | int | float | str
+ChoiceValue = None | bool | int | float | str
 
 
 @dataclass(frozen=True)
 class CategoricalDistribution:
-    """One of a few values; the first is what the space calls off, where there is an off."""
+    """One of a few values; the first is the one that switches a feature off, if there is one."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ChoiceValue, ...]
 
     def __post_init__(self) -> None:
         if not self.choices:
             raise ValueError("a choice needs at least one value, but got choices=()")
 
     def contains(self, value: Any) -> bool:
-        """Whether it is one of them."""
+        """Whether `value` is one of the choices."""
         return value in self.choices
 
 
 @dataclass(frozen=True)
 class FloatDistribution:
-    """A number from `low` to `high`, both included; drawn by its logarithm, or in steps."""
+    """A number from `low` to `high`, both included; on a logarithmic scale, or in steps."""
 
     low: float
     high: float
@@ -39,7 +39,7 @@ class FloatDistribution:
         _check(self.low, self.high, log=self.log, stepped=self.step is not None)
 
     def contains(self, value: Any) -> bool:
-        """Whether it lies in the range, and on a step where there are steps."""
+        """Whether `value` is in the range, and on a step if there are steps."""
         if not _is_number(value) or not self.low <= value <= self.high:
             return False
         if self.step is None:
@@ -50,7 +50,7 @@ class FloatDistribution:
 
 @dataclass(frozen=True)
 class IntDistribution:
-    """A whole number from `low` to `high`, both included; drawn by its logarithm, or in steps."""
+    """An integer from `low` to `high`, both included; on a logarithmic scale, or in steps."""
 
     low: int
     high: int
@@ -61,7 +61,7 @@ class IntDistribution:
         _check(self.low, self.high, log=self.log, stepped=self.step != 1)
 
     def contains(self, value: Any) -> bool:
-        """Whether it is a whole number of the range, on a step."""
+        """Whether `value` is an integer of the range, on a step."""
         inside = _is_number(value) and self.low <= value <= self.high
         return inside and (value - self.low) % self.step == 0
 

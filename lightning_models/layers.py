@@ -1,7 +1,4 @@
-"""What two or more architectures are built of, and nothing else.
-
-Architectures do not import one another; what they share stands here.
-"""
+"""Layers that two or more architectures share; architectures do not import one another."""
 
 import math
 from collections.abc import Callable
@@ -13,10 +10,10 @@ from torch import Tensor, nn
 from chorale.lightning_models.base import InputShape
 
 
-class Classifier(nn.Module):
-    """A network that says what it sees by `embed`, and what that means by its last layer, `head`.
+class EmbeddingNetwork(nn.Module):
+    """Base class of networks: `forward` is the last layer `head` applied to `embed`.
 
-    A subclass builds `head` and writes `embed` (see `lightning_models.base.Network`).
+    A subclass sets `head` and implements `embed` (see `lightning_models.base.Network`).
     """
 
     head: nn.Module
@@ -31,8 +28,8 @@ class Classifier(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no embed")
 
 
-def dense(n_in: int, n_out: int, *, dropout: float) -> nn.Sequential:
-    """A dense layer with ReLU between two dropouts: (batch, n_in) -> (batch, n_out)."""
+def dropout_dense(n_in: int, n_out: int, *, dropout: float) -> nn.Sequential:
+    """Dropout, dense layer, ReLU, dropout: (batch, n_in) -> (batch, n_out)."""
     return nn.Sequential(
         nn.Dropout(dropout),
         nn.Linear(n_in, n_out),
@@ -42,12 +39,12 @@ def dense(n_in: int, n_out: int, *, dropout: float) -> nn.Sequential:
 
 
 def pool_frames(x: Tensor, *, kind: str, dim: int) -> Tensor:
-    """One value for all frames.
+    """Global pooling over frames.
 
     Args:
         x: any shape.
-        kind: "mean", "max", or "mean_max" for one after the other along dimension 1.
-        dim: of the frames; it is lost.
+        kind: "mean", "max", or "mean_max" for both, concatenated along dimension 1.
+        dim: of the frames; it is removed.
 
     Raises:
         ValueError: no such kind.
@@ -73,8 +70,8 @@ def conv_norm(
 ) -> nn.Sequential:
     """A convolution, batch norm, activation: (batch, n_in, h, w) -> (batch, n_out, h, w).
 
-    The kernel's edges are odd. Zeros around the input keep its size; a stride divides it and rounds
-    up, so that no input is too small.
+    Kernel sizes are odd. Zero padding keeps the input's size; a stride divides it and rounds up, so
+    that any input size works.
     """
     edges = (kernel, kernel) if isinstance(kernel, int) else kernel
     gaps = (dilation, dilation) if isinstance(dilation, int) else dilation
@@ -87,7 +84,7 @@ def conv_norm(
 
 
 class AttentionPool(nn.Module):
-    """One vector for all steps: their mean, weighted by what one learned question finds in each.
+    """Attention pooling: the mean of all steps, weighted by a learned query.
 
     Source: Bahdanau, Cho and Bengio 2015, arXiv:1409.0473 (attention).
     """
@@ -104,7 +101,7 @@ class AttentionPool(nn.Module):
 
 
 def to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What a longer input leaves, averaged to what a training crop leaves.
+    """Adaptive average pooling of a longer input's feature map to the size of a training crop's.
 
     Args:
         x: (batch, width, n_rows, n_columns).
@@ -114,13 +111,13 @@ def to_grid(x: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 CLIP = 3.0
-"""The value, in standard deviations, that a clipped column comes near to and never reaches."""
+"""The bound of clipped columns, in standard deviations."""
 
 
 def soft_clip(x: Tensor) -> Tensor:
-    """Standardised columns whose outliers are pulled in: (batch, n_columns), all within `CLIP`.
+    """Soft clipping of standardized columns: (batch, n_columns), all within `CLIP`.
 
-    Statistics such as variance and kurtosis have long tails, and an unseen artist lies in them.
+    Statistics such as variance and kurtosis have long tails, which unseen artists reach.
 
     Source: Holzmueller, Grinsztajn and Steinwart 2024, arXiv:2407.04491.
     """
@@ -128,5 +125,5 @@ def soft_clip(x: Tensor) -> Tensor:
 
 
 def n_values(input_shape: InputShape) -> int:
-    """How many values an input has; of a table's row, its columns."""
+    """The number of values of an input; for a table's row, its columns."""
     return math.prod(input_shape)

@@ -1,4 +1,4 @@
-"""Scores of probabilities against labels: pure functions of two arrays.
+"""Metrics of probabilities against labels: accuracy, macro F1, log loss, calibration error.
 
 Training reports them after each epoch; the search compares trials and ensembles by them.
 """
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 Proba = NDArray[np.floating]
 Labels = NDArray[np.integer]
 
-FLOOR = float(np.finfo(np.float32).eps)
-"""The least probability that the log loss knows, 1.2e-7: a rounding step of what a bank holds."""
+PROBA_FLOOR = float(np.finfo(np.float32).eps)
+"""The lower bound of probabilities in the log loss, 1.2e-7: the resolution of float32."""
 
-N_BINS = 15
+N_CALIBRATION_BINS = 15
 """Equal-width confidence bins of the calibration error, as in its source."""
 
 
@@ -39,8 +39,8 @@ def confusion_matrix(proba: Proba, labels: Labels) -> NDArray[np.int64]:
     return counts.reshape(n_classes, n_classes)
 
 
-def per_class(proba: Proba, labels: Labels) -> NDArray[np.float64]:
-    """(n_classes,): the share of each class's rows that are found; NaN for a class without rows."""
+def accuracy_per_class(proba: Proba, labels: Labels) -> NDArray[np.float64]:
+    """(n_classes,): the recall of each class; NaN for a class without rows."""
     counts = confusion_matrix(proba, labels)
     rows = counts.sum(axis=1)
     found = np.full(len(rows), np.nan)
@@ -51,7 +51,7 @@ def per_class(proba: Proba, labels: Labels) -> NDArray[np.float64]:
 def macro_f1(proba: Proba, labels: Labels) -> float:
     """The mean F1 of the classes that occur among the labels or the predictions.
 
-    A class that occurs on one side only counts with 0, one that occurs on neither not at all.
+    A class that occurs only in one of them counts as 0; one that occurs in neither is left out.
     """
     counts = confusion_matrix(proba, labels)
     found = counts.sum(axis=0) + counts.sum(axis=1)
@@ -62,28 +62,30 @@ def macro_f1(proba: Proba, labels: Labels) -> float:
 def log_loss(proba: Proba, labels: Labels) -> float:
     """The mean of -log(probability of the true class), in nats.
 
-    A probability counts as at least `FLOOR`, so that one sure mistake costs much but not infinitely
-    much: 15.9 nats, whatever the precision of `proba`. NaN stays NaN.
+    Probabilities are clipped at `PROBA_FLOOR`, so that one confident mistake costs at most 15.9
+    nats, whatever the precision of `proba`. NaN stays NaN.
     """
     return float(log_losses(proba, labels).mean())
 
 
 def log_losses(proba: Proba, labels: Labels) -> NDArray[np.float64]:
-    """The same of each row, (n,)."""
+    """The log loss of each row, (n,)."""
     true = proba[np.arange(len(labels)), labels].astype(np.float64)
-    return np.asarray(-np.log(np.clip(true, FLOOR, 1.0)))
+    return np.asarray(-np.log(np.clip(true, PROBA_FLOOR, 1.0)))
 
 
 def expected_calibration_error(proba: Proba, labels: Labels) -> float:
-    """How far confidence and accuracy lie apart: the mean of their distance, bin by bin.
+    """ECE: the mean absolute difference of confidence and accuracy over confidence bins.
 
-    Rows are sorted into `N_BINS` equal-width bins of (0, 1] by their highest probability; each bin
-    counts by its share of the rows. 0 is perfect, 1 the worst.
+    Rows are binned into `N_CALIBRATION_BINS` equal-width bins of (0, 1] by their highest
+    probability; bins are weighted by their number of rows. 0 is perfect, 1 the worst.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
     confidence = proba.max(axis=1).astype(np.float64)
     right = proba.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=N_BINS)
+    bins = np.clip(
+        np.ceil(confidence * N_CALIBRATION_BINS).astype(np.int64) - 1, 0, N_CALIBRATION_BINS - 1
+    )
+    gaps = np.bincount(bins, weights=right - confidence, minlength=N_CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(labels))

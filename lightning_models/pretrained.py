@@ -1,7 +1,7 @@
-"""Pretrained weights from a file of this machine: found, read without pickle's code, fitted.
+"""Loads pretrained weights from a local file, without running pickled code.
 
-Architectures that can start from weights of others use it when they are built; nothing is ever
-downloaded, because a trial must not depend on the network.
+Architectures that can start from pretrained weights use it when they are built; nothing is ever
+downloaded, because a trial must not depend on internet access.
 """
 
 import os
@@ -10,35 +10,37 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NO_WEIGHTS = "none"
-"""What the field `weights` of an architecture's config says for random weights."""
+"""The value of the config field `weights` for random weights."""
 
 
-def tensors(weights: str, known: Mapping[str, tuple[str, str]]) -> "dict[str, Tensor]":
+def load_pretrained_tensors(
+    weights: str, known: Mapping[str, tuple[str, str]]
+) -> "dict[str, Tensor]":
     """The tensors of a file, by name.
 
     Args:
         weights: a name of `known`, or the path of a `.safetensors` file or of a state dict that
             `torch.save` wrote; of the latter only tensors are read.
-        known: a name -> its file in torch's cache, and the command that brings it there.
+        known: a name -> its file in torch's cache, and the command that downloads it there.
 
     Raises:
         UserError: there is no such file, or it holds no tensors.
     """
-    mend = f"give weights the path of another file, or '{NO_WEIGHTS}' to train from scratch"
+    fix = f"give weights the path of another file, or '{NO_WEIGHTS}' to train from scratch"
     path = Path(weights).expanduser()
     if weights in known:
         name, fetch = known[weights]
         path = _hub() / "checkpoints" / name
-        mend = f"type on a machine with internet access: {fetch}; copy the file here; or {mend}"
+        fix = f"type on a machine with internet access: {fetch}; copy the file here; or {fix}"
     if not path.is_file():
-        raise UserError(f"weights='{weights}': there is no file '{path.absolute()}'; {mend}")
-    import safetensors.torch  # not before: a mistyped path does not wait for PyTorch
+        raise UserError(f"weights='{weights}': there is no file '{path.absolute()}'; {fix}")
+    import safetensors.torch  # here, so that a wrong path fails without importing PyTorch
     import torch
 
     try:
@@ -55,23 +57,23 @@ def tensors(weights: str, known: Mapping[str, tuple[str, str]]) -> "dict[str, Te
         OSError,
     ) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"weights='{weights}': '{path}' cannot be read ({why}); {mend}") from None
+        raise UserError(f"weights='{weights}': '{path}' cannot be read ({why}); {fix}") from None
     if not isinstance(read, Mapping) or not all(isinstance(v, torch.Tensor) for v in read.values()):
-        raise UserError(f"weights='{weights}': '{path}' holds no state dict; {mend}")
+        raise UserError(f"weights='{weights}': '{path}' holds no state dict; {fix}")
     return dict(read)
 
 
-def load_into(
-    network: "nn.Module", given: "Mapping[str, Tensor]", *, first: str, said: str
+def load_pretrained_weights(
+    network: "nn.Module", given: "Mapping[str, Tensor]", *, first: str, source: str
 ) -> None:
-    """Puts `given` into `network`.
+    """Loads a state dict into a network.
 
     Args:
-        network: takes the values, whatever it held.
-        given: a value for each name of the network's state dict, and no other; the counters of
+        network: gets the weights.
+        given: a tensor for each name of the network's state dict, and no other; the counters of
             batch norms, which old files lack, may be missing.
-        first: name of the first convolution's weights, which are fitted to its channels.
-        said: what the user typed for the weights.
+        first: name of the first convolution's weights, which are adapted to its channels.
+        source: the config's `weights`, for messages.
 
     Raises:
         UserError: names or shapes are of another network.
@@ -88,21 +90,21 @@ def load_into(
     ]
     if problems:
         raise UserError(
-            f"weights='{said}' are of another network: {shown(problems, between='; ')}; "
+            f"weights='{source}' are of another network: {join_first(problems, between='; ')}; "
             f"give weights that fit, or '{NO_WEIGHTS}' to train from scratch"
         )
     network.load_state_dict(fitting, strict=False)
 
 
 def to_channels(weight: "Tensor", n_channels: int) -> "Tensor":
-    """The weights of a first convolution for as many channels as there are.
+    """Adapts the weights of a first convolution to another number of channels.
 
-    A picture whose channels are all the same gives the same as it did; an alpha channel joins
-    three colours as their mean, so that colours mean what they did.
+    An input whose channels are all equal gives the same output as before. Three colours stay as
+    they are where an alpha channel, weighted by their mean, is added.
 
     Args:
         weight: (n_filters, its channels, height, width).
-        n_channels: how many are wanted.
+        n_channels: the number of channels of the result.
     """
     n_given = weight.shape[1]
     if n_channels == n_given:
@@ -116,7 +118,7 @@ def to_channels(weight: "Tensor", n_channels: int) -> "Tensor":
 
 
 def _hub() -> Path:
-    """Where `torch.hub` keeps files; it would have to be imported to be asked."""
+    """The folder of `torch.hub`, without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("TORCH_HOME") or f"{cache}/torch").expanduser() / "hub"
 

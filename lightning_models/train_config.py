@@ -1,6 +1,6 @@
-"""How a network is trained: the config, the space that is searched, and what depends on what.
+"""The training config, its search space, and the conditions between its parameters.
 
-`module` and `batches` obey it; `search.config.space` joins its space with an architecture's own.
+`training` and `data` apply it; `search.config.space` joins its space with an architecture's.
 """
 
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
 from chorale.lightning_models.base import Space
 from chorale.lightning_models.distributions import (
@@ -17,79 +18,79 @@ from chorale.lightning_models.distributions import (
 )
 
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
-Schedule = Literal["constant", "cosine", "one_cycle", "plateau"]
+LrSchedule = Literal["constant", "cosine", "one_cycle", "plateau"]
 Balance = Literal["none", "class_weights", "sampling"]
 
 
 @config
 class TrainConfig:
-    """How a network is trained, whatever the network."""
+    """Training hyperparameters, for every architecture."""
 
     optimizer: Optimizer = "adamw"
-    """The rule of the steps: sgd has Nesterov's momentum; adam's weight decay is plain L2."""
+    """sgd has Nesterov momentum; adam's weight decay is an L2 penalty."""
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-3
     """Learning rate of adam, adamw and rmsprop."""
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    """How long adam and adamw remember squared gradients."""
+    """Decay rate of adam's and adamw's second moments."""
     rms_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    """How long rmsprop remembers squared gradients."""
+    """Decay rate of rmsprop's squared gradients."""
     sgd_lr: Annotated[float, Field(gt=0, le=10)] = 0.03
     """Learning rate of sgd."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of sgd; 0 for none."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-3
-    """Pull of the weights to zero; biases and norms are left alone."""
-    schedule: Schedule = "one_cycle"
-    """The course of the learning rate; plateau lowers it when the validation loss stands still."""
+    """Weight decay; biases and norms have none."""
+    schedule: LrSchedule = "one_cycle"
+    """Learning rate schedule; plateau lowers it when the validation loss stops improving."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """The share of all steps in which the learning rate rises; one_cycle has its own."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 5.0
-    """Longer gradients are shortened to this norm; null for as they are."""
+    """Gradients are clipped to this norm; null for no clipping."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Judged and kept is a running average of the weights that decays so; 0 for the last ones."""
+    """Decay of the EMA of the weights, which is evaluated and kept; 0 for no EMA."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of a label that is spread over all classes."""
+    """Label smoothing: the share of a label that is spread over all classes."""
     balance: Balance = "none"
-    """What makes up for rare classes: their weight in the loss, or drawing all equally often."""
+    """Compensation of class imbalance: class weights in the loss, or class-balanced sampling."""
     synthetic: bool = False
-    """Whether sampling fills up a rare class of a table with new rows between old ones (SMOTE)."""
+    """Whether sampling adds synthetic rows to the rare classes of a table (SMOTE)."""
     mixup_alpha: Annotated[float, Field(ge=0, le=4)] = 0.0
-    """How evenly mixup blends two crops; 0 for no mixup."""
+    """Alpha of mixup; 0 for no mixup."""
     n_masks: Annotated[int, Field(ge=0, le=4)] = 0
-    """How many bands of bins and stretches of frames SpecAugment hides; 0 for none."""
+    """Number of frequency masks and of time masks of SpecAugment; 0 for none."""
     bin_mask: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """The greatest share of the bins that one band hides."""
+    """The largest share of the bins that one mask covers."""
     frame_mask: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """The greatest share of the frames that one stretch hides."""
+    """The largest share of the frames that one mask covers."""
     noise: bool = False
-    """Whether half of all crops get white noise; that of mfcc is some dB softer than it says."""
+    """Whether half of all crops get white noise; for mfcc it is some dB quieter than set."""
     noise_snr_db: Annotated[float, Field(ge=-10, le=80)] = 20.0
-    """The lowest ratio of signal to noise in dB; each noisy crop has one up to 20 dB higher."""
+    """The lowest signal-to-noise ratio in dB; each noisy crop has one up to 20 dB higher."""
     gain_db: Annotated[float, Field(ge=0, le=40)] = 0.0
-    """Each crop is made louder or softer by at most so much; 0 for as it is."""
+    """Each crop's gain is at most this many dB, up or down; 0 for none."""
     pitch: Annotated[float, Field(ge=0, le=12)] = 0.0
-    """Each crop is shifted by at most so many semitones, up or down; 0 for as it is."""
+    """Each crop's pitch is shifted by at most this many semitones, up or down; 0 for none."""
     stretch: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Each crop is made slower or faster by at most this share; 0 for as it is."""
+    """Each crop is time-stretched by at most this share, slower or faster; 0 for none."""
     random_crop: bool = True
-    """Whether training crops lie anywhere in a track, or where it is judged."""
+    """Whether training crops start anywhere in a track, or only at its evaluation windows."""
     batch_size: Annotated[int, Field(ge=2, le=4096)] = 32
-    """Crops a step."""
+    """Crops per step."""
     max_epochs: Annotated[int, Field(ge=1)] = 30
     """Passes over the training tracks."""
     patience: Annotated[int, Field(ge=1)] | None = None
-    """Epochs without a better one after which a training ends early; null for never."""
+    """Epochs without improvement before early stopping; null for none."""
     compile: bool = False
-    """Whether steps run compiled by torch.compile: for long trainings on a GPU, where the half
-    minute that it takes is won back; nothing searches it."""
+    """Whether steps run with torch.compile: for long trainings on a GPU, where the half minute of
+    compilation pays off; it is not in the search space."""
     center: bool = False
-    """Whether each track's own mean of each bin, its loudness and colour, is taken off first."""
+    """Whether each track's mean of each bin, its loudness and timbre, is subtracted first."""
     crop_s: Annotated[float, Field(gt=0)] = 3.0
-    """Seconds of a training crop, and of a window that is judged."""
+    """Seconds of a training crop, and of an evaluation window."""
     crops_per_track: Annotated[int, Field(ge=1)] = 1
-    """Crops taken from each track in each epoch; of a table, each row is taken once."""
+    """Crops per track and epoch; of a table, each row is taken once."""
     n_windows: Annotated[int, Field(ge=1)] = 8
-    """The most windows that a track is judged by."""
+    """The maximum number of evaluation windows per track."""
 
 
 TRAIN_SPACE: Space = {
@@ -120,9 +121,9 @@ TRAIN_SPACE: Space = {
     "batch_size": CategoricalDistribution((16, 32, 64, 128)),
     "center": CategoricalDistribution((False, True)),
 }
-"""What is searched. Every way to balance or augment has "off" as its first choice or lower end."""
+"""The training search space; balancing and augmentation have "off" as first choice or lower end."""
 
-ONLY_WITH: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+REQUIRED_PARAMETER: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "lr": ("optimizer", ("adam", "adamw", "rmsprop")),
     "beta2": ("optimizer", ("adam", "adamw")),
     "rms_decay": ("optimizer", ("rmsprop",)),
@@ -134,24 +135,23 @@ ONLY_WITH: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "frame_mask": ("n_masks", (1, 2)),
     "noise_snr_db": ("noise", (True,)),
 }
-"""A parameter of `TRAIN_SPACE` -> another one, and the values of it under which it exists."""
+"""A conditional parameter of `TRAIN_SPACE` -> the parameter and its values on which it depends."""
 
-TABLES = ("stats57", "stats518", "table")
-SPECTRA = ("mel", "mfcc", "stft")
-PICTURES = ("spectrogram_image",)
-FRAMES = (*SPECTRA, *PICTURES, "encoder")
+_TABLE: tuple[Layout, ...] = ("table",)
+_SPECTROGRAM: tuple[Layout, ...] = ("spectrogram",)
+_FRAMES: tuple[Layout, ...] = ("spectrogram", "picture", "embedding")
 
-ONLY_FOR: Mapping[str, tuple[str, ...]] = {
-    "synthetic": TABLES,
-    "n_masks": FRAMES,
-    "bin_mask": FRAMES,
-    "frame_mask": FRAMES,
-    "noise": SPECTRA,
-    "noise_snr_db": SPECTRA,
-    "gain_db": SPECTRA,
-    "pitch": SPECTRA,
-    "stretch": FRAMES,
-    "random_crop": FRAMES,
-    "center": FRAMES,
+REQUIRED_LAYOUTS: Mapping[str, tuple[Layout, ...]] = {
+    "synthetic": _TABLE,
+    "n_masks": _FRAMES,
+    "bin_mask": _FRAMES,
+    "frame_mask": _FRAMES,
+    "noise": _SPECTROGRAM,
+    "noise_snr_db": _SPECTROGRAM,
+    "gain_db": _SPECTROGRAM,
+    "pitch": _SPECTROGRAM,
+    "stretch": _FRAMES,
+    "random_crop": _FRAMES,
+    "center": _FRAMES,
 }
-"""A parameter of `TRAIN_SPACE` -> the feature sets for which it exists; without entry, all."""
+"""A parameter of `TRAIN_SPACE` -> the layouts for which it exists; without entry, all."""

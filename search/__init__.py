@@ -1,1 +1,1 @@
-"""Trial, study, bank, ensemble, champion: what to try, what to keep, and how good it truly is."""
+"""Hyperparameter search: trials, studies, ensembles, evaluation, champions, the command line."""

@@ -1,4 +1,4 @@
-"""`python -m chorale.search` is `chorale`; so is `python -m search` in a checkout."""
+"""`python -m chorale.search` runs the `chorale` command; in a checkout `python -m search` does."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def _find_chorale() -> None:
-    """Lets this process, and those that it starts, import `chorale` from the checkout around it."""
+    """Makes `chorale` importable from this checkout, for this process and its children."""
     root = Path(__file__).resolve().parents[1]
-    # Python put the checkout itself there, where `datasets` would hide other people's package.
+    # Python put the checkout itself on the path, where `datasets` would shadow the PyPI package.
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != root]
     sys.path.insert(0, str(root / "cluster" / "checkout"))
     os.environ["PYTHONPATH"] = os.pathsep.join(

@@ -8,28 +8,28 @@ from importlib import import_module
 from pathlib import Path
 
 from chorale.cluster import environment
-from chorale.search import collecting, interrupts
+from chorale.search import garbage_collection, interrupts
 
-MAKE_ROOM = (
-    "what was finished is kept: make room, or let the folder be written, then type the same again "
-    "or, for a study that has begun: chorale resume STUDY"
+DISK_FULL_ADVICE = (
+    "what was finished is kept: free some space, or make the folder writable, then type the same "
+    "again or, for a study that has begun: chorale resume STUDY"
 )
 """What to do about a full disk."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command: a line of help, and what runs it; `run` gets the words that follow its name."""
+    """One command: a line of help, and its function, which gets the arguments after its name."""
 
     help: str
     run: Callable[[Sequence[str]], int]
 
 
 def _in(file: str) -> Callable[[Sequence[str]], int]:
-    """The `run` of a file in `search/commands`, imported when it is called."""
+    """The `run` function of a file in `search/commands`, imported when it is called."""
 
-    def run(words: Sequence[str]) -> int:
-        return int(import_module(f"chorale.search.commands.{file}").run(words))
+    def run(args: Sequence[str]) -> int:
+        return int(import_module(f"chorale.search.commands.{file}").run(args))
 
     return run
 
@@ -40,82 +40,84 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "submit": Command("run a sweep on a cluster, as a job", _in("submit")),
     "jobs list": Command("the jobs on a cluster", _in("jobs_list")),
-    "jobs logs": Command("what a job printed; --follow goes on", _in("jobs_logs")),
-    "jobs stop": Command("stop a job, so that it can go on later", _in("jobs_stop")),
-    "doctor": Command("is all well on this machine, or on every node of a cluster", _in("doctor")),
-    "status": Command("how far a study is, also while it runs", _in("status")),
+    "jobs logs": Command("what a job printed; --follow prints what comes next", _in("jobs_logs")),
+    "jobs stop": Command("stop a job, so that it can be resumed later", _in("jobs_stop")),
+    "doctor": Command("check this machine, or every node of a cluster", _in("doctor")),
+    "status": Command("the progress of a study, also while it runs", _in("status")),
     "list": Command("all studies", _in("list")),
     "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
     "ensemble": Command(
-        "make the ensembles of a study again, from the bank and without training", _in("ensemble")
+        "fit a study's ensembles again, on its predictions and without training", _in("ensemble")
     ),
-    "report": Command("one page about a study, to be read in a browser", _in("report")),
-    "export": Command("the ensemble of a study as a folder that predicts by itself", _in("export")),
+    "report": Command("an HTML report of a study", _in("report")),
+    "export": Command("package a study's ensemble as a bundle, or as ONNX", _in("export")),
     "compress": Command(
-        "an ensemble as one small network that keeps to a latency", _in("compress")
+        "distil an ensemble into one small network within a latency limit", _in("compress")
     ),
-    "predict": Command("what recordings are, by a study's ensemble or a bundle", _in("predict")),
-    "serve": Command("a bundle behind HTTP, with a page to drop recordings on", _in("serve")),
-    "library add": Command("keep how tracks sound to a bundle", _in("library_add")),
+    "predict": Command("classify recordings with a study's ensemble or a bundle", _in("predict")),
+    "serve": Command("serve a bundle over HTTP, with a page for uploads", _in("serve")),
+    "library add": Command("store the embeddings of tracks in a library", _in("library_add")),
     "library list": Command("what is in a library", _in("library_list")),
-    "recommend": Command("a playlist from a library, like what was heard", _in("recommend")),
-    "nightly": Command("one night of a schedule, and its verdict", _in("nightly")),
-    "schedule run": Command("stay, and call each night when it is due", _in("schedule_run")),
-    "champion show": Command("who is champion, and why", _in("champion_show")),
-    "champion history": Command("who was champion, and when", _in("champion_history")),
-    "champion promote": Command("make a study's ensemble the champion", _in("champion_promote")),
-    "champion rollback": Command("bring the last champion back", _in("champion_rollback")),
-    "tensorboard": Command(
-        "curves, parameters, pictures and embeddings in a browser", _in("tensorboard")
+    "recommend": Command("a playlist from a library, similar to given tracks", _in("recommend")),
+    "nightly": Command("one nightly run of a schedule, and its verdict", _in("nightly")),
+    "schedule run": Command(
+        "keep running, and start each nightly run on time", _in("schedule_run")
     ),
-    "dashboard": Command("the trials in a browser, by optuna-dashboard", _in("dashboard")),
-    "resume": Command("go on with an interrupted study", _in("resume")),
+    "champion show": Command("the current champion, and why it is", _in("champion_show")),
+    "champion history": Command("all champions, and since when", _in("champion_history")),
+    "champion promote": Command("make a study's ensemble the champion", _in("champion_promote")),
+    "champion rollback": Command("restore the previous champion", _in("champion_rollback")),
+    "tensorboard": Command(
+        "curves, parameters, images and embeddings in TensorBoard", _in("tensorboard")
+    ),
+    "dashboard": Command("the trials in optuna-dashboard", _in("dashboard")),
+    "resume": Command("resume an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),
     "data check": Command(
-        "all that is wrong with a sweep's tracks, and what its split lets through",
+        "all problems of a dataset's tracks, and leaks between the sides of its split",
         _in("data_check"),
     ),
     "data prune": Command("remove cached features that no study needs", _in("data_prune")),
-    "data leak": Command("what a careless split would have claimed", _in("data_leak")),
+    "data leak": Command("the accuracy that a leaking split would report", _in("data_leak")),
 }
-"""What can be typed after `chorale`: one word, or two."""
+"""Command name, of one or two words, -> command."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Runs one command; gives the exit code: 0, 1 for a user's mistake, 130 when interrupted."""
-    is_process = words is None
-    words = list(sys.argv[1:] if words is None else words)
-    if not words or words[0] in ("-h", "--help"):
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0, 1 for a user's mistake, 130 when interrupted."""
+    is_process = args is None
+    args = list(sys.argv[1:] if args is None else args)
+    if not args or args[0] in ("-h", "--help"):
         print(_help())
-        return 0 if words else 2
-    if words[0] == "--version":
-        from chorale.cluster.versions import NAME, version_of
+        return 0 if args else 2
+    if args[0] == "--version":
+        from chorale.cluster.versions import DISTRIBUTION, version_of
 
-        print(f"chorale {version_of(NAME)}")
+        print(f"chorale {version_of(DISTRIBUTION)}")
         return 0
-    name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
+    name = " ".join(args[:2]) if " ".join(args[:2]) in COMMANDS else args[0]
     command = COMMANDS.get(name)
     if command is None:
         print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
         return 2
     if is_process:
-        collecting.seldom()
-    environment.complete()
-    interrupts.listen(lambda: f"chorale {name}: {interrupts.CUT_SHORT}\n")
+        garbage_collection.collect_rarely()
+    environment.set_missing_user_and_home()
+    interrupts.install_handlers(lambda: f"chorale {name}: {interrupts.GRACE_PERIOD_OVER}\n")
     from chorale.cluster.base import ClusterError
-    from chorale.datasets.disk import NO_ROOM, no_room
+    from chorale.datasets.disk import UNWRITABLE_ERRNOS, write_error_text
     from chorale.datasets.errors import UserError
 
     code: int | None = None
     try:
-        code = _run(command, _settled(words[len(name.split()) :]))
+        code = _run(command, _enter_job_folder(args[len(name.split()) :]))
     except (UserError, ClusterError) as error:
         print(f"chorale {name}: {error}", file=sys.stderr)
         code = 1
     except OSError as error:
-        if error.errno in NO_ROOM:
-            print(f"chorale {name}: {no_room(error)}; {MAKE_ROOM}", file=sys.stderr)
+        if error.errno in UNWRITABLE_ERRNOS:
+            print(f"chorale {name}: {write_error_text(error)}; {DISK_FULL_ADVICE}", file=sys.stderr)
             code = 1
         else:
             code = _not_imported(name, error)
@@ -123,51 +125,51 @@ def main(words: Sequence[str] | None = None) -> int:
         code = _not_imported(name, error)
     except KeyboardInterrupt:
         print(f"chorale {name}: interrupted", file=sys.stderr)
-        code = interrupts.INTERRUPTED
+        code = interrupts.EXIT_INTERRUPTED
     finally:
         if is_process:
-            interrupts.leave(code)
+            interrupts.prepare_exit(code)
         else:
-            interrupts.over()
+            interrupts.finish()
     return code
 
 
 def _not_imported(name: str, error: Exception) -> int:
-    """One line about a library that cannot be imported; gives the exit code.
+    """Prints one line about a library that cannot be imported; returns the exit code.
 
     Raises:
         Exception: the error itself, where it is something else.
     """
-    from chorale.cluster.imports import cannot_import
+    from chorale.cluster.imports import explain_import_error
 
-    line = cannot_import(error)
+    line = explain_import_error(error)
     if line is None:
         raise error
     print(f"chorale {name}: {line} (all checks: chorale doctor)", file=sys.stderr)
     return 1
 
 
-def _run(command: Command, words: Sequence[str]) -> int:
-    """Runs a command; what it raises after a signal is that signal's doing."""
+def _run(command: Command, args: Sequence[str]) -> int:
+    """Runs a command; whatever it raises after a signal counts as an interruption."""
     try:
-        return command.run(words)
+        return command.run(args)
     except (Exception, SystemExit) as error:
-        if not interrupts.received():
+        if not interrupts.was_interrupted():
             raise
         raise KeyboardInterrupt from error
 
 
-def _settled(words: Sequence[str]) -> list[str]:
-    """Goes where a job's results are kept; files that the words name stay what they were.
+def _enter_job_folder(args: Sequence[str]) -> list[str]:
+    """In a job: changes to the home folder; makes paths of existing files among `args` absolute.
 
-    A job starts in a copy of the code that Ray removes after it, and that each version of the code
-    has of its own.
+    A job starts in Ray's copy of the code, which differs for each version of the code and is
+    removed after the job.
     """
-    from chorale.cluster.environment import in_job
+    from chorale.cluster.environment import in_ray_job
 
-    if not in_job():
-        return list(words)
-    kept = [str(Path(word).absolute()) if Path(word).is_file() else word for word in words]
+    if not in_ray_job():
+        return list(args)
+    kept = [str(Path(arg).absolute()) if Path(arg).is_file() else arg for arg in args]
     os.chdir(Path.home())
     return kept
 
@@ -176,7 +178,7 @@ def _help() -> str:
     lines = [
         "Chorale: hyperparameter search for audio classifiers, with honest scores.",
         "",
-        "usage: chorale COMMAND ...   (chorale COMMAND --help says more)",
+        "usage: chorale COMMAND ...   (details: chorale COMMAND --help)",
         "",
     ]
     lines += [f"  {name:<17} {command.help}" for name, command in COMMANDS.items()]

@@ -1,12 +1,12 @@
-"""Ctrl-C and SIGTERM: both raise KeyboardInterrupt, are remembered, and are obeyed within seconds.
+"""Signal handling (Ctrl-C, SIGTERM): both raise KeyboardInterrupt and end the process in seconds.
 
 Libraries in between turn a KeyboardInterrupt into errors of their own (Lightning into an exit);
-who asks `received` knows what an error after it really was. Python drops one that is raised in a
-finaliser, so it is raised again until somebody lets it through. While what was begun is left in
-order a second signal changes nothing; where that takes too long the process ends as it stands,
-which loses nothing: the ledger and every file are whole at any moment. A first signal that comes
-in the middle of a transaction waits for its end (`transaction`): libraries of databases are not
-made to be left anywhere.
+`was_interrupted` says whether an error followed a signal. Python drops an exception that is raised
+in a finaliser, so the interrupt is raised again until it gets through. During the clean-up a second
+signal changes nothing; where the clean-up takes too long the process is ended without it, which
+loses nothing: the ledger and every file are consistent at any moment. A first signal that arrives
+in the middle of a database transaction waits for its end (`transaction`): database libraries cannot
+be interrupted safely at any point.
 """
 
 import _thread
@@ -21,88 +21,90 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-AGAIN_S = 2.0
-"""After so many seconds a signal that nobody obeys is raised again."""
-LIMIT_S = 10.0
-"""So long a process may take to leave everything in order."""
-CUT_SHORT = (
-    f"interrupted, and ended after {LIMIT_S:.0f} s as it stood; every finished trial is kept"
+RAISE_AGAIN_S = 2.0
+"""Seconds after which an interrupt that had no effect is raised again."""
+GRACE_PERIOD_S = 10.0
+"""Seconds that the clean-up after a signal may take."""
+GRACE_PERIOD_OVER = (
+    f"interrupted, and ended after {GRACE_PERIOD_S:.0f} s without a full clean-up; every finished "
+    f"trial is kept"
 )
-"""What is said then."""
-INTERRUPTED = 130
+"""The message of a process that is ended at the end of the grace period."""
+EXIT_INTERRUPTED = 130
 """The exit code of a command that was ended by a signal."""
 
 _received: list[int] = []
 _in_transaction = _is_deferred = False
-_leaving = threading.Event()
-_code: int | None = None
-_over = threading.Event()
-_last_words: Callable[[], str] = lambda: ""  # noqa: E731
+_exiting = threading.Event()
+_exit_code: int | None = None
+_finished = threading.Event()
+_exit_message: Callable[[], str] = lambda: ""  # noqa: E731
 
 
-def listen(last_words: Callable[[], str] | None = None) -> None:
-    """From now on both signals raise KeyboardInterrupt in the main thread, and are remembered.
+def install_handlers(exit_message: Callable[[], str] | None = None) -> None:
+    """From now on both signals raise KeyboardInterrupt in the main thread, and are recorded.
 
-    `last_words` is what stderr is told where the process has to end as it stands.
+    `exit_message` gives what is printed on stderr if the grace period ends.
     """
-    global _code, _is_deferred, _last_words, _over
+    global _exit_code, _is_deferred, _exit_message, _finished
     _received.clear()
-    _leaving.clear()
-    _code, _is_deferred = None, False
-    _over = threading.Event()
-    _last_words = last_words or (lambda: "")
+    _exiting.clear()
+    _exit_code, _is_deferred = None, False
+    _finished = threading.Event()
+    _exit_message = exit_message or (lambda: "")
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
 
 
-def over() -> None:
-    """The command has ended, and the process goes on: nobody is waited for any more."""
-    _over.set()
+def finish() -> None:
+    """The command has ended, but the process goes on: cancels the grace period."""
+    _finished.set()
 
 
-def leave(code: int | None = None) -> None:
-    """The command has ended, and the process will, as `code`: signals are not raised any more.
+def prepare_exit(code: int | None = None) -> None:
+    """The command has ended, and the process will exit with `code`: ignores further signals.
 
-    If there was one, `LIMIT_S` holds for what the interpreter and libraries do at its end, too.
+    If there was a signal, `GRACE_PERIOD_S` also covers the exit of the interpreter and of
+    libraries.
     """
-    global _code
-    _code = code
-    _leaving.set()
+    global _exit_code
+    _exit_code = code
+    _exiting.set()
 
 
 @atexit.register
-def _end() -> None:
-    """Ends the process where its code is known, else sees that no signal changes it.
+def _exit() -> None:
+    """Exits at once where the exit code is known, else ignores signals.
 
-    This was registered before libraries were imported, so it comes after what they leave in order.
-    Nothing is taken apart any more: that takes PyTorch up to a second, and what a signal broke into
-    may crash then. Python gives signals back to the system before it is gone, where they would end
-    what is over.
+    Registered before libraries were imported, so it runs after their exit handlers. The
+    interpreter's own teardown is skipped: it takes PyTorch up to a second, and after an interrupt
+    it may crash. Python also restores the default signal handlers before it ends, which would then
+    change the exit code of a finished command.
     """
-    if not _leaving.is_set():
+    if not _exiting.is_set():
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if _code is None or sys.gettrace() is not None:  # what measures coverage writes it last of all
+    if _exit_code is None or sys.gettrace() is not None:  # coverage tools write their data last
         return
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads it, or there is no room: Python tells of that
-        if _code != INTERRUPTED:
+    except (OSError, ValueError):  # closed pipe or full disk: Python reports it at its own exit
+        if _exit_code != EXIT_INTERRUPTED:
             return
-    os._exit(_code)
+    os._exit(_exit_code)
 
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """A first signal that comes in the block is obeyed at the block's end; a second one at once.
+    """Defers a first signal that arrives in the block to its end; a second one is raised at once.
 
-    So nothing is left half done by Ctrl-C, and a database that hangs does not keep anybody. Blocks
-    do not nest. In other threads than the main one it does nothing: signals do not come there.
+    So Ctrl-C leaves nothing half done, and a database that hangs does not block the exit. Blocks
+    do not nest. Outside the main thread it does nothing: signals are only raised there.
 
     Raises:
-        KeyboardInterrupt: at the end, where a signal came.
+        KeyboardInterrupt: at the end, where a signal arrived.
     """
     global _in_transaction, _is_deferred
     if threading.current_thread() is not threading.main_thread():
@@ -117,8 +119,8 @@ def transaction() -> Iterator[None]:
             raise KeyboardInterrupt
 
 
-def received() -> bool:
-    """Whether one of them came since `listen`."""
+def was_interrupted() -> bool:
+    """Whether a signal arrived since `install_handlers`."""
     return bool(_received)
 
 
@@ -126,16 +128,16 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     global _is_deferred
     _received.append(number)
     if len(_received) == 1:
-        threading.Thread(target=_insist, args=(number, _over), daemon=True).start()
+        threading.Thread(target=_raise_until_over, args=(number, _finished), daemon=True).start()
         if _in_transaction:
             _is_deferred = True
             return
-    if not (_leaving.is_set() or _is_obeyed(sys.exc_info()[1])):
+    if not (_exiting.is_set() or _is_unwinding(sys.exc_info()[1])):
         raise KeyboardInterrupt
 
 
-def _is_obeyed(error: BaseException | None) -> bool:
-    """Whether the main thread is on its way out, which is told by what it is handling now."""
+def _is_unwinding(error: BaseException | None) -> bool:
+    """Whether the exception that the main thread handles now already ends the command."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             return True
@@ -143,14 +145,14 @@ def _is_obeyed(error: BaseException | None) -> bool:
     return False
 
 
-def _insist(number: int, over: threading.Event) -> None:
-    """Raises the signal again and again, and in the end does without anybody's help."""
-    limit_s = time.monotonic() + LIMIT_S
+def _raise_until_over(number: int, finished: threading.Event) -> None:
+    """Raises the interrupt repeatedly, and ends the process at the end of the grace period."""
+    limit_s = time.monotonic() + GRACE_PERIOD_S
     while time.monotonic() < limit_s:
-        if over.wait(AGAIN_S):
+        if finished.wait(RAISE_AGAIN_S):
             return
-        # Not a true signal: Ray's core, as it ends, leaves those to the system for a moment.
+        # Simulated, not sent: while Ray's core exits, it resets real signals to their defaults.
         _thread.interrupt_main(signal.Signals(number))
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it
-        os.write(sys.stderr.fileno(), _last_words().encode())
-    os._exit(INTERRUPTED)
+    with contextlib.suppress(OSError, ValueError):  # stderr is closed
+        os.write(sys.stderr.fileno(), _exit_message().encode())
+    os._exit(EXIT_INTERRUPTED)

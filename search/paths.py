@@ -1,6 +1,6 @@
-"""The only file that spells file names: where everything that a sweep leaves behind lies.
+"""File paths: the names and the folder layout of everything that sweeps, bundles and nights write.
 
-Every other file asks here, so a layout can change in one place.
+Every other file takes its paths from here, so the layout can change in one place.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ BUCKET_URL = re.compile(r"^[a-z][a-z0-9+]*://")
 
 @dataclass(frozen=True)
 class Runs:
-    """The folder of all studies: `runs/` unless told otherwise."""
+    """The folder of all studies, `runs/` by default."""
 
     root: Path
 
@@ -25,22 +25,22 @@ class Runs:
         """The default ledger, an SQLite file beside the studies."""
         from sqlalchemy import URL
 
-        # made and not pasted: a folder's name may hold what means something in a URL
+        # escaped: a folder's name may hold characters that have a meaning in a URL
         return URL.create("sqlite", database=str(self.ledger)).render_as_string()
 
     @property
     def ledger(self) -> Path:
-        """That file."""
+        """The default ledger's file."""
         return self.root / "chorale.db"
 
     @property
     def writer(self) -> Path:
-        """Who carries this folder to a bucket, and when that was last done."""
+        """The lease of the process that syncs this folder to a bucket, and when it last did."""
         return self.root / "writer.json"
 
     @property
     def arrived(self) -> Path:
-        """Which state of each file of a bucket this folder has."""
+        """Which version of each file of a bucket this folder holds."""
         return self.root / "arrived.json"
 
     @property
@@ -53,20 +53,20 @@ class Runs:
         return StudyPaths(self.root / name)
 
     def studies(self) -> "list[StudyPaths]":
-        """The files of every study that has begun here."""
+        """The files of every study that was started here."""
         return [StudyPaths(path.parent) for path in sorted(self.root.glob("*/sweep.yaml"))]
 
     def nightly(self, name: str) -> "NightlyPaths":
-        """The files of a schedule: what its nights were, and what they share."""
+        """The files of a nightly schedule: those of its nights, and those that they share."""
         return NightlyPaths(self.root / "nightly" / name)
 
     def champion(self, name: str) -> "ChampionPaths":
-        """The bundles that have been champion under a name."""
+        """All bundles that were champion under a name."""
         return ChampionPaths(self.root / "champions" / name)
 
     @property
     def library(self) -> "LibraryPaths":
-        """The library of tracks, unless another is named."""
+        """The default library of tracks."""
         return LibraryPaths(self.root / "library")
 
 
@@ -78,7 +78,7 @@ class StudyPaths:
 
     @property
     def sweep_yaml(self) -> Path:
-        """The resolved config that the study was started with."""
+        """The resolved config of the study."""
         return self.root / "sweep.yaml"
 
     @property
@@ -88,65 +88,65 @@ class StudyPaths:
 
     @property
     def problems_csv(self) -> Path:
-        """All that the audit found wrong: which tracks are quarantined, doubled, or leak."""
+        """All findings of the audit: tracks that are quarantined, duplicated, or leak."""
         return self.root / "quarantine.csv"
 
     @property
     def leaderboard_csv(self) -> Path:
-        """One line a trial, best first."""
+        """One line per trial, best first."""
         return self.root / "leaderboard.csv"
 
     @property
     def report_json(self) -> Path:
-        """What was found and how sure that is, for scripts."""
+        """Results with their confidence intervals, for scripts."""
         return self.root / "report.json"
 
     @property
     def report_html(self) -> Path:
-        """The same for people: one file that opens in any browser, without a network."""
+        """The report as one page for a browser, which loads nothing from a network."""
         return self.root / "report.html"
 
     @property
     def audio_json(self) -> Path:
-        """Where the file of each track lies, if it has one."""
+        """The path of each track's audio file, if it has one."""
         return self.root / "audio.json"
 
     @property
-    def headline(self) -> Path:
-        """What the ensemble that the headline is about said of each track."""
+    def chosen_predictions(self) -> Path:
+        """The chosen ensemble's predictions for each track."""
         return self.root / "headline.safetensors"
 
     @property
     def teacher(self) -> Path:
-        """What an ensemble's networks say of the development tracks, for its student."""
+        """An ensemble's predictions for the development tracks: the targets of distillation."""
         return self.root / "teacher.safetensors"
 
     @property
     def compress_json(self) -> Path:
-        """The variants of an ensemble that were made small, and which one was chosen."""
+        """The compressed variants of an ensemble, and which one was chosen."""
         return self.root / "compress.json"
 
-    def graph(self, name: str) -> Path:
+    def student_onnx(self, name: str) -> Path:
         """One variant of a student as an ONNX graph."""
         return self.root / f"{name}.onnx"
 
-    def narrowed(self, number: int, *, fold: int, seed: int) -> "TrialPaths":
-        """The files of one retraining of a pruned student."""
+    def pruned_student(self, number: int, *, fold: int, seed: int) -> "TrialPaths":
+        """The files of one retraining of a structurally pruned student."""
         return TrialPaths(self.root / "pruned" / f"{number:04d}" / f"fold-{fold}-seed-{seed}")
 
     @property
     def stores_json(self) -> Path:
-        """The names of the feature stores in the cache that the study uses."""
+        """The names of the cached feature stores that the study uses."""
         return self.root / "stores.json"
 
     @property
-    def truth_json(self) -> Path:
-        """The label and the group of each track."""
+    def ground_truth_json(self) -> Path:
+        """The ground truth: the label and the group of each track."""
         return self.root / "truth.json"
 
     @property
     def bundle(self) -> "BundlePaths":
-        """The study's ensemble as prediction needs it, made when it is first asked for."""
+        """The bundle of the study's ensemble, packed on demand."""
         return BundlePaths(self.root / "bundle")
 
     def ensemble(self, kind: str) -> Path:
@@ -154,25 +154,25 @@ class StudyPaths:
         return self.root / "ensembles" / f"{kind}.json"
 
     def ensemble_model(self, kind: str) -> Path:
-        """All that one kind of ensemble needs to predict."""
+        """The fitted parameters of one kind of ensemble."""
         return self.root / "ensembles" / f"{kind}.safetensors"
 
     def baseline(self, name: str) -> Path:
-        """What one baseline said."""
+        """One baseline's predictions."""
         return self.root / "baselines" / f"{name}.safetensors"
 
     def fitted_baseline(self, name: str) -> Path:
-        """All that one baseline needs to predict."""
+        """The fitted parameters of one baseline."""
         return self.root / "baselines" / "fitted" / f"{name}.safetensors"
 
-    def finalist_board(self, number: int) -> "BoardPaths":
-        """What TensorBoard shows of finalist `number` beside its trainings."""
-        return BoardPaths(self.root / "finalists" / f"{number:04d}")
+    def finalist_tensorboard(self, number: int) -> "TensorBoardPaths":
+        """TensorBoard's images and embeddings of finalist `number`."""
+        return TensorBoardPaths(self.root / "finalists" / f"{number:04d}")
 
     @property
-    def ensemble_board(self) -> "BoardPaths":
-        """What TensorBoard shows of the headline's ensemble."""
-        return BoardPaths(self.root / "ensembles")
+    def ensemble_tensorboard(self) -> "TensorBoardPaths":
+        """TensorBoard's images of the chosen ensemble."""
+        return TensorBoardPaths(self.root / "ensembles")
 
     def trial(self, number: int) -> "TrialPaths":
         """The files of one trial of the search."""
@@ -185,38 +185,38 @@ class StudyPaths:
 
 @dataclass(frozen=True)
 class TrialPaths:
-    """The files of one training run. TensorBoard's events lie in `root` itself."""
+    """The files of one training run. TensorBoard's event files are in `root` itself."""
 
     root: Path
 
     @property
     def config_yaml(self) -> Path:
-        """What was trained."""
+        """The configs of the architecture and of the training."""
         return self.root / "config.yaml"
 
     @property
     def metrics_csv(self) -> Path:
-        """One line an epoch."""
+        """One line per epoch."""
         return self.root / "metrics.csv"
 
     @property
     def state(self) -> Path:
-        """A folder: where a training stands that was broken off; gone when it is committed."""
+        """A folder: the checkpoint of an unfinished training, removed once it is committed."""
         return self.root / "state"
 
     @property
     def error(self) -> Path:
-        """What the worker said when it failed: its traceback."""
+        """The traceback of a failed trial."""
         return self.root / "error.txt"
 
     @property
     def predictions(self) -> Path:
-        """What the model said of its validation (and test) rows."""
+        """The model's predictions for its validation (and test) rows."""
         return self.root / "predictions.safetensors"
 
     @property
     def weights(self) -> Path:
-        """A folder: the weights and their card."""
+        """A folder: the weights, and the JSON file that describes them."""
         return self.root / "weights"
 
 
@@ -228,7 +228,7 @@ class BundlePaths:
 
     @property
     def manifest(self) -> Path:
-        """What is in it and how it goes together, with the hash of every other file."""
+        """The contents and how they fit together, with the hash of every other file."""
         return self.root / "bundle.json"
 
     @property
@@ -243,16 +243,16 @@ class BundlePaths:
 
     @property
     def networks(self) -> Path:
-        """The folder of the networks, one folder each."""
+        """The folder of the networks, with one folder for each."""
         return self.root / "networks"
 
     def baseline(self, name: str) -> Path:
-        """A fitted baseline among the members."""
+        """A fitted baseline that is a member of the ensemble."""
         return self.root / "baselines" / f"{name}.safetensors"
 
     @property
     def encoders(self) -> Path:
-        """The folder of frozen encoders, where the networks hear through one."""
+        """The folder of frozen encoders, where networks use embeddings as features."""
         return self.root / "encoders"
 
 
@@ -264,33 +264,33 @@ class ChampionPaths:
 
     @property
     def pointer(self) -> Path:
-        """Which bundle is in use, and which were before: the one truth."""
+        """The single source of truth: which bundle is in use, and which were before."""
         return self.root / "champion.json"
 
     @property
     def lock(self) -> Path:
-        """Held by who changes the pointer."""
+        """The lock file for changes of the pointer."""
         return self.root / "lock"
 
     def bundle(self, digest: str) -> BundlePaths:
-        """The bundle of that content."""
+        """The bundle with that content hash."""
         return BundlePaths(self.root / "bundles" / digest)
 
 
 @dataclass(frozen=True)
 class LibraryPaths:
-    """The files of a library: tracks as a bundle hears them, in parts."""
+    """The files of a library: the embeddings of tracks by one bundle, in parts."""
 
     root: Path
 
     @property
     def manifest(self) -> Path:
-        """Which bundle heard the tracks, and which parts there are: the one truth."""
+        """The single source of truth: which bundle made the embeddings, and which parts exist."""
         return self.root / "library.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that adds; says who it is."""
+        """The lock file of the process that adds tracks; it names the owner."""
         return self.root / "lock"
 
     def tracks(self, number: int) -> Path:
@@ -298,43 +298,43 @@ class LibraryPaths:
         return self.root / f"tracks-{number:06d}.json"
 
     def vectors(self, number: int) -> Path:
-        """Their embeddings and probabilities."""
+        """The embeddings and probabilities of a part."""
         return self.root / f"vectors-{number:06d}.safetensors"
 
     def parts(self) -> list[Path]:
-        """The files of all parts, also of those that the manifest does not name."""
+        """The files of all parts, also of those that the manifest does not list."""
         return sorted(p for kind in ("tracks-*", "vectors-*") for p in self.root.glob(kind))
 
 
 @dataclass(frozen=True)
 class NightlyPaths:
-    """The files of a schedule of nights."""
+    """The files of a nightly schedule."""
 
     root: Path
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs a night; says who it is."""
+        """The lock file of the process that runs a night; it names the owner."""
         return self.root / "lock"
 
     @property
     def locked_json(self) -> Path:
-        """The test tracks that all nights have in common, as they were when they were locked."""
+        """The locked test tracks that all nights share, as they were when they were locked."""
         return self.root / "locked.json"
 
     @property
     def trend_html(self) -> Path:
-        """A line for each night."""
+        """The trend page, with one line per night."""
         return self.root / "trend.html"
 
     @property
     def trend_csv(self) -> Path:
-        """The same for scripts."""
+        """The trend for scripts, with one line per night."""
         return self.root / "trend.csv"
 
     @property
     def nights(self) -> Path:
-        """The folder of the nights, one each, named by its date."""
+        """The folder with one folder per night, named by its date."""
         return self.root / "nights"
 
     def night(self, night: date) -> "NightPaths":
@@ -344,70 +344,70 @@ class NightlyPaths:
 
 @dataclass(frozen=True)
 class NightPaths:
-    """The files of one night; its study lies beside those of other sweeps."""
+    """The files of one night; its study has its own folder among the other studies."""
 
     root: Path
 
     @property
     def record_json(self) -> Path:
-        """What became of it: the one truth about a night."""
+        """The night's record, the single source of truth about it."""
         return self.root / "night.json"
 
     @property
     def report_html(self) -> Path:
-        """The morning's page."""
+        """The night's report page."""
         return self.root / "report.html"
 
     @property
     def data_json(self) -> Path:
-        """The content, label and group of every track of that night."""
+        """The content hash, label and group of every track of that night."""
         return self.root / "data.json"
 
     @property
     def bundle(self) -> BundlePaths:
-        """The candidate, until it is promoted or not."""
+        """The candidate's bundle, until the night is over."""
         return BundlePaths(self.root / "bundle")
 
 
 @dataclass(frozen=True)
-class BoardPaths:
-    """Pictures and embeddings for TensorBoard, which looks for files of these names."""
+class TensorBoardPaths:
+    """Images and embeddings for TensorBoard, which expects these file names."""
 
     root: Path
-    PICTURES: ClassVar[str] = ".pictures"
+    IMAGES_SUFFIX: ClassVar[str] = ".pictures"
 
     @property
     def projector_config(self) -> Path:
-        """What the projector looks for in a run's folder: it names the two files below."""
+        """The config of TensorBoard's projector: it names the two files below."""
         return self.root / "projector_config.pbtxt"
 
     @property
     def tensors(self) -> Path:
-        """One line a track: its embedding."""
+        """One line per track: its embedding."""
         return self.root / "tensors.tsv"
 
     @property
     def metadata(self) -> Path:
-        """One line a track: what it is, and what was said of it."""
+        """One line per track: its id, label and predictions."""
         return self.root / "metadata.tsv"
 
     def events(self, time_ns: int) -> Path:
-        """The pictures, in an event file. A later one has another name, and sorts after it."""
+        """A new event file with images; its name sorts after those of earlier ones."""
         s, ns = divmod(time_ns, 10**9)
-        return self.root / f"events.out.tfevents.{s:010d}.{ns:09d}{self.PICTURES}"
+        return self.root / f"events.out.tfevents.{s:010d}.{ns:09d}{self.IMAGES_SUFFIX}"
 
     def all_events(self) -> list[Path]:
-        """The event files with pictures that are there."""
-        return sorted(self.root.glob(f"events.out.tfevents.*{self.PICTURES}"))
+        """The event files with images that exist."""
+        return sorted(self.root.glob(f"events.out.tfevents.*{self.IMAGES_SUFFIX}"))
 
 
 def is_bucket(runs: str) -> bool:
-    """Whether it is a URL, and not a folder."""
+    """Whether `runs` is the URL of a bucket, and not a folder."""
     return bool(BUCKET_URL.match(runs))
 
 
 def folder_of(runs: str) -> Path:
-    """The folder that `runs` means: itself, or this machine's copy of a bucket."""
+    """The local folder for `runs`: itself, or this machine's copy of a bucket."""
     if not is_bucket(runs):
         return Path(runs).expanduser()
     url = runs.rstrip("/")

@@ -1,4 +1,4 @@
-"""The distribution: its packages are the folders, from a wheel as from a checkout."""
+"""Packaging: packages and data files of the distribution, the wheel, and use from a checkout."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def test_every_folder_with_code_is_a_package_of_the_distribution() -> None:
     assert PROJECT["tool"]["setuptools"]["packages"] == names
 
 
-def test_every_file_beside_the_code_is_in_the_distribution() -> None:
+def test_every_data_file_is_in_the_distribution() -> None:
     data = PROJECT["tool"]["setuptools"]["package-data"]
     for top in FOLDERS:
         shipped = {
@@ -34,18 +34,23 @@ def test_every_file_beside_the_code_is_in_the_distribution() -> None:
             ["git", "ls-files", "-z", top], cwd=ROOT, capture_output=True, text=True, check=False
         )
         if tracked.returncode:
-            pytest.skip("this is no checkout")
+            pytest.skip("not a git checkout")
         files = {ROOT / name for name in tracked.stdout.split("\0") if name}
-        beside = {path for path in files if path.suffix != ".py" and path.name != "README.md"}
-        assert beside - shipped == {p for p in beside if p.name.endswith(".dockerignore")} - shipped
+        data_files = {path for path in files if path.suffix != ".py" and path.name != "README.md"}
+        assert (
+            data_files - shipped
+            == {p for p in data_files if p.name.endswith(".dockerignore")} - shipped
+        )
 
 
-def test_a_checkout_runs_without_an_installation_and_hides_nobodys_package(tmp_path: Path) -> None:
-    """As `python -m search` from the checkout, where another `datasets` is installed."""
-    theirs = tmp_path / "site"
-    (theirs / "datasets").mkdir(parents=True)
-    (theirs / "datasets" / "__init__.py").write_text("OWNER = 'somebody else'")
-    (theirs / "sitecustomize.py").write_text(
+def test_a_checkout_runs_without_installation_and_does_not_shadow_other_packages(
+    tmp_path: Path,
+) -> None:
+    """`python -m search` in the checkout, with another package `datasets` installed."""
+    site = tmp_path / "site"
+    (site / "datasets").mkdir(parents=True)
+    (site / "datasets" / "__init__.py").write_text("OWNER = 'another package'")
+    (site / "sitecustomize.py").write_text(
         "import sys\nsys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in str(f)]"
     )
     code = (
@@ -60,20 +65,20 @@ def test_a_checkout_runs_without_an_installation_and_hides_nobodys_package(tmp_p
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(theirs)},
+        env={**os.environ, "PYTHONPATH": str(site)},
     )  # fmt: skip
-    version, owners, child = done.stdout.splitlines()
+    version, imported, child = done.stdout.splitlines()
     assert version.startswith("chorale ")
-    assert owners == f"somebody else {ROOT / 'datasets' / '__init__.py'}"
+    assert imported == f"another package {ROOT / 'datasets' / '__init__.py'}"
     assert child == str(ROOT / "cluster" / "checkout" / "chorale" / "__init__.py")
 
 
 @pytest.mark.slow
-def test_a_wheel_holds_nothing_outside_its_namespace(tmp_path: Path) -> None:
-    """Nobody else's file is overwritten, as `datasets/__init__.py` once was."""
+def test_a_wheel_contains_only_its_namespace(tmp_path: Path) -> None:
+    """A file outside, such as `datasets/__init__.py`, would overwrite another package's."""
     source = tmp_path / "source"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "runs", "tests"))
-    words = [
+    args = [
         "wheel",
         "--no-deps",
         "--no-build-isolation",
@@ -82,7 +87,7 @@ def test_a_wheel_holds_nothing_outside_its_namespace(tmp_path: Path) -> None:
         str(tmp_path),
         str(source),
     ]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
+    subprocess.run([sys.executable, "-m", "pip", *args], check=True)
     [wheel] = tmp_path.glob("chorale_audio-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}

@@ -1,4 +1,4 @@
-"""`.ci/newest` says what broke, in a tree of its own where pip and tests answer as a case wants."""
+"""`.ci/newest` reports what broke; run in a temporary checkout with fake pip and python."""
 
 import os
 import shutil
@@ -18,16 +18,16 @@ beta==2.0 ; python_full_version < '3.12' \\
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A checkout with the script, a lock, and programs that end as `answers` say."""
+    """A checkout with the script, a lock, and programs whose exit codes are set by `answers`."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(SCRIPT, tmp_path / ".ci" / "newest")
     (tmp_path / "constraints-test.txt").write_text(LOCK)
-    _program(tmp_path / ".ci" / "smoke", 'exit "${SMOKE:-0}"')
+    _write_program(tmp_path / ".ci" / "smoke", 'exit "${SMOKE:-0}"')
     tools = tmp_path / "tools"
     tools.mkdir()
-    _program(tools / "pip", PIP)
-    _program(tools / "python", 'echo "ran: $*"; exit "${TESTS:-0}"')
-    _program(tools / "python3", 'mkdir -p "$3/bin" && : > "$3/bin/activate"')
+    _write_program(tools / "pip", PIP)
+    _write_program(tools / "python", 'echo "ran: $*"; exit "${TESTS:-0}"')
+    _write_program(tools / "python3", 'mkdir -p "$3/bin" && : > "$3/bin/activate"')
     return tmp_path
 
 
@@ -40,19 +40,19 @@ esac
 """
 
 
-def _program(path: Path, text: str) -> None:
+def _write_program(path: Path, text: str) -> None:
     path.write_text("#!/bin/sh\n" + text + "\n")
     path.chmod(0o755)
 
 
-def _run(tree: Path, *words: str, **answers: str) -> subprocess.CompletedProcess[str]:
+def _run(tree: Path, *args: str, **answers: str) -> subprocess.CompletedProcess[str]:
     path = f"{tree / 'tools'}{os.pathsep}{os.environ['PATH']}"
     env = {"PATH": path, "TMPDIR": str(tree), **answers}
-    command = ["bash", str(tree / ".ci" / "newest"), *words]
+    command = ["bash", str(tree / ".ci" / "newest"), *args]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
-def test_it_lists_what_is_other_than_the_lock_and_runs_everything(tree: Path) -> None:
+def test_it_lists_versions_that_differ_from_the_lock_and_runs_all_checks(tree: Path) -> None:
     done = _run(tree)
     lines = done.stdout.splitlines()
     assert [line.strip() for line in lines[: lines.index("ran: -m pytest")]] == [
@@ -63,14 +63,14 @@ def test_it_lists_what_is_other_than_the_lock_and_runs_everything(tree: Path) ->
     assert (done.returncode, lines[-1]) == (0, "newest: all well")
 
 
-def test_it_leaves_the_tests_out_where_that_is_asked_for(tree: Path) -> None:
+def test_no_tests_leaves_the_tests_out(tree: Path) -> None:
     done = _run(tree, "--no-tests", TESTS="1")
     assert "pytest" not in done.stdout
     assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "last_line"),
     [
         ({"INSTALL": "1"}, "newest: cannot be resolved"),
         ({"CHECK": "1"}, "newest: pip check"),
@@ -79,12 +79,12 @@ def test_it_leaves_the_tests_out_where_that_is_asked_for(tree: Path) -> None:
         ({"CHECK": "1", "SMOKE": "1", "TESTS": "1"}, "newest: pip check, smoke, tests"),
     ],
 )
-def test_it_says_all_that_broke(tree: Path, answers: dict[str, str], said: str) -> None:
+def test_it_lists_all_that_broke(tree: Path, answers: dict[str, str], last_line: str) -> None:
     done = _run(tree, **answers)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, said)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, last_line)
 
 
-def test_it_leaves_nothing_behind(tree: Path) -> None:
+def test_it_leaves_no_files(tree: Path) -> None:
     before = {path.name for path in tree.iterdir()}
     _run(tree, SMOKE="1")
     assert {path.name for path in tree.iterdir()} == before

@@ -1,4 +1,4 @@
-"""The README is true: its commands are those that CI runs, and what it names exists."""
+"""The README matches the code: CI runs its commands, and the files and names in it exist."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from chorale.datasets import features, plugins
 from chorale.lightning_models import architectures
 from chorale.search.cli import COMMANDS
-from chorale.search.config.yaml_file import SHIPPED
+from chorale.search.config.yaml_file import SHIPPED_SWEEPS
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,15 +23,15 @@ def test_ci_runs_the_readmes_lines() -> None:
     lines = _commands()
     [tests] = [i for i, line in enumerate(lines) if line == "python -m pytest"]
     assert lines[2] == "chorale sweep"
-    wanted = [*lines[:2], *lines[tests - 1 : tests + 1]]
+    expected = [*lines[:2], *lines[tests - 1 : tests + 1]]
     assert [
-        line for line in wanted if "venv" in line or "pip" in line or "pytest" in line
-    ] == wanted
+        line for line in expected if "venv" in line or "pip" in line or "pytest" in line
+    ] == expected
     ran = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert [line for line in ran if line in wanted] == wanted
+    assert [line for line in ran if line in expected] == expected
 
 
-def test_what_is_typed_first_installs_the_lock() -> None:
+def test_the_install_commands_install_the_lock() -> None:
     for line in (line for line in _commands() if "pip install" in line):
         lock, then = line.split(" && ")
         assert (ROOT / lock.removeprefix("pip install -r ")).is_file()
@@ -47,13 +47,13 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        plugins.names(architectures),
-        plugins.names(features),
-        sorted(path.stem for path in SHIPPED.glob("*.yaml")),
+        plugins.plugin_names(architectures),
+        plugins.plugin_names(features),
+        sorted(path.stem for path in SHIPPED_SWEEPS.glob("*.yaml")),
         [f"chorale {name}" for name in COMMANDS],
     ],
     ids=["architectures", "features", "sweeps", "commands"],
 )
-def test_the_readme_names_all_that_there_is(names: list[str]) -> None:
+def test_the_readme_names_every_plugin_sweep_and_command(names: list[str]) -> None:
     readme = (ROOT / "README.md").read_text()
     assert [name for name in names if not re.search(rf"`{name}[` ]", readme)] == []

@@ -1,1 +1,1 @@
-"""Starts a private Ray or joins a running cluster, with its token."""
+"""Connection to Ray: starts a private instance or joins a cluster, with token authentication."""

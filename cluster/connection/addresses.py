@@ -1,7 +1,7 @@
-"""Addresses of clusters: what they mean, whether anybody answers, and whether for anybody at all.
+"""Cluster addresses: parsing, and probes that tell whether a cluster requires authentication.
 
-Both ways in are tried as a stranger would, without a token: what a cluster says of itself is not
-believed.
+The control service (GCS) and the job server are both probed without a token, as an unauthorised
+client would; a cluster's own statement about its settings is not used.
 """
 
 import ipaddress
@@ -9,37 +9,37 @@ import socket
 from urllib.parse import urlsplit
 
 from chorale.cluster.base import ClusterError
-from chorale.cluster.connection.tokens import MAKE_ONE, has_token
+from chorale.cluster.connection.tokens import MAKE_TOKEN_COMMAND, has_token
 
-LOCAL = "local"
-"""The address that starts a private Ray."""
+LOCAL_ADDRESS = "local"
+"""Starts a private Ray on this machine."""
 
-PROCESSES = "processes"
-"""The address of this machine's processors, with processes of our own and without Ray."""
+PROCESSES_ADDRESS = "processes"
+"""Runs trials in local processes without Ray."""
 
-AUTO = "auto"
-"""The address that joins the cluster of this machine, or of the Ray job that this process is."""
+AUTO_ADDRESS = "auto"
+"""Joins the cluster that runs on this machine, or that of the Ray job that this process runs in."""
 
 PROBE_TIMEOUT_S = 5.0
-"""How long a cluster may take to accept a connection or to answer."""
+"""Timeout for connecting to a cluster and for its answer."""
 
-JOBS_PORT = 8265
-"""Where the head of a cluster takes jobs, unless it was told another port."""
+JOB_SERVER_PORT = 8265
+"""Ray's default port for the job server (dashboard) on the head node."""
 
-REMOTE = ("ray://", "http://", "https://")
-"""Addresses that jobs are sent to; a sweep cannot be driven through them."""
+REMOTE_SCHEMES = ("ray://", "http://", "https://")
+"""Addresses that accept submitted jobs; a driver cannot connect through them."""
 
 
 def is_remote(address: str | None) -> bool:
-    """Whether a sweep at this address is to be sent there as a job."""
-    return address is not None and address.startswith(REMOTE)
+    """Whether a sweep for this address must be submitted as a job."""
+    return address is not None and address.startswith(REMOTE_SCHEMES)
 
 
-def jobs_url(address: str) -> str:
-    """The address of a cluster's job server: of `ray://HOST:10001` and `HOST`, its usual port.
+def job_server_url(address: str) -> str:
+    """The URL of a cluster's job server; `ray://HOST:10001` and `HOST` get the default port.
 
     Raises:
-        ClusterError: it names no host.
+        ClusterError: the address has no host.
     """
     parts = urlsplit(address if "://" in address else f"http://{address}")
     try:
@@ -49,18 +49,18 @@ def jobs_url(address: str) -> str:
     if parts.scheme not in ("http", "https", "ray") or not host:
         raise ClusterError(
             f"expected the address of a cluster's job server, but got address={address!r}; "
-            f"give one such as http://HOST:{JOBS_PORT}"
+            f"give one such as http://HOST:{JOB_SERVER_PORT}"
         )
     if parts.scheme == "ray":
-        port = JOBS_PORT  # the other one is that of Ray's client server
+        port = JOB_SERVER_PORT  # the given port is the Ray Client server's
     host = f"[{host}]" if ":" in host else host
     scheme = "https" if parts.scheme == "https" else "http"
-    default = "" if scheme == "https" else f":{JOBS_PORT}"
+    default = "" if scheme == "https" else f":{JOB_SERVER_PORT}"
     return f"{scheme}://{host}{f':{port}' if port else default}{parts.path.rstrip('/')}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name means this machine alone, wherever it is looked up."""
+    """Whether a host resolves to loopback addresses only."""
     try:
         found = socket.getaddrinfo(host, None)
     except OSError:
@@ -68,20 +68,21 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
 
 
-def gcs_asks(host: str, port: int) -> bool:
-    """Whether a cluster's control service (GCS) refuses who shows no token.
+def gcs_requires_token(host: str, port: int) -> bool:
+    """Whether a cluster's control service (GCS) refuses requests without a token.
 
     Raises:
-        ConnectionError: nobody answers there, or something else than Ray.
+        ConnectionError: there is no answer, or not from Ray.
     """
     import grpc
     from ray.core.generated import gcs_service_pb2 as messages
     from ray.core.generated import gcs_service_pb2_grpc as services
 
-    # as Ray's own calls: a proxy for web pages leads nowhere
-    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as way:
+    # Like Ray's own calls, this bypasses the HTTP proxy.
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(f"{host}:{port}", options=options) as channel:
         try:
-            services.NodeInfoGcsServiceStub(way).CheckAlive(
+            services.NodeInfoGcsServiceStub(channel).CheckAlive(
                 messages.CheckAliveRequest(), timeout=PROBE_TIMEOUT_S
             )
         except grpc.RpcError as error:
@@ -91,11 +92,11 @@ def gcs_asks(host: str, port: int) -> bool:
     return False
 
 
-def server_asks(url: str) -> bool:
-    """Whether a cluster's job server refuses who shows no token.
+def job_server_requires_token(url: str) -> bool:
+    """Whether a cluster's job server refuses requests without a token.
 
     Raises:
-        ConnectionError: nobody answers there, or something else than Ray.
+        ConnectionError: there is no answer, or not from Ray.
     """
     import requests
 
@@ -106,32 +107,34 @@ def server_asks(url: str) -> bool:
     if answer.status_code in (401, 403):
         return True
     if not answer.ok or "ray_version" not in answer.text:
-        raise ConnectionError(f"it answers {answer.status_code}, which is not a job server's word")
+        raise ConnectionError(f"HTTP status {answer.status_code}, not the answer of a job server")
     return False
 
 
-def refuse_open(where: str, host: str, *, asks: bool, allow_no_token: bool, flag: str) -> None:
-    """Refuses a cluster that anybody can use, and one that asks for a token which is not here.
+def require_authentication(
+    address: str, host: str, *, requires_token: bool, allow_no_token: bool, flag: str
+) -> None:
+    """Refuses a cluster without authentication, and one whose token is missing here.
 
     Args:
-        where: the address as the user gave it.
-        host: where that is.
-        asks: whether it refuses who shows no token.
-        allow_no_token: the user wants it nonetheless.
-        flag: what to type to say so.
+        address: as the user gave it.
+        host: the host of that address.
+        requires_token: whether the cluster refuses requests without a token.
+        allow_no_token: accept a cluster without authentication that other machines can reach.
+        flag: the command-line flag that sets `allow_no_token`.
 
     Raises:
         ClusterError: it is refused.
     """
-    if asks and not has_token():
+    if requires_token and not has_token():
         raise ClusterError(
-            f"the cluster at address={where!r} asks for a token, and there is none here; copy its "
+            f"the cluster at {address=} requires a token, and there is none here; copy its "
             f"~/.ray/auth_token to this machine, or: export RAY_AUTH_TOKEN_PATH=FILE"
         )
-    if not asks and not allow_no_token and not is_loopback(host):
+    if not requires_token and not allow_no_token and not is_loopback(host):
         raise ClusterError(
-            f"the cluster at address={where!r} asks for no token: whoever reaches {host} runs what "
-            f"they like on it; make a token with {MAKE_ONE}, copy ~/.ray/auth_token to each "
-            f"machine, and start it again with: RAY_AUTH_MODE=token ray start --head; or, where "
+            f"the cluster at {address=} requires no token: anybody who reaches {host} can run code "
+            f"on it; make a token with {MAKE_TOKEN_COMMAND}, copy ~/.ray/auth_token to each "
+            f"machine, and start it again with: RAY_AUTH_MODE=token ray start --head; or, if "
             f"nobody else can reach it, add {flag}"
         )

@@ -1,6 +1,6 @@
-"""Starts a private Ray on this machine, or joins a cluster that runs, and lets go of it again.
+"""Connects to Ray: starts a private instance on this machine, or joins a running cluster.
 
-Everything else in `cluster` that needs Ray runs inside `connect`.
+All other code of `cluster` that needs Ray runs inside `connect`.
 """
 
 import os
@@ -17,63 +17,60 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.ray_logging import stdout_deduplicator
-from ray._private.services import (
-    canonicalize_bootstrap_address,
-    canonicalize_bootstrap_address_or_die,
-)
 
+from chorale.cluster._ray import bootstrap_address, hidden_messages, require_ray_internals
 from chorale.cluster.base import ClusterError, Resources
 from chorale.cluster.connection import tokens
 from chorale.cluster.connection.addresses import (
-    AUTO,
-    LOCAL,
+    AUTO_ADDRESS,
+    LOCAL_ADDRESS,
     PROBE_TIMEOUT_S,
-    gcs_asks,
+    gcs_requires_token,
     is_remote,
-    jobs_url,
-    refuse_open,
+    job_server_url,
+    require_authentication,
 )
-from chorale.cluster.connection.starting import interruptible, shut_down
-from chorale.cluster.environment import checkout_paths, environment, threads
+from chorale.cluster.connection.ray_lifecycle import interruptible, shut_down_ray
+from chorale.cluster.environment import checkout_paths, set_variables, thread_variables
 
 MAX_TEMP_DIR_LENGTH = 30
 """A Unix socket's path has at most 107 characters; "/ray-xxxxxxxx" takes 13 of them, Ray's
 "/session_<time>_<pid>" 43 and "/sockets/plasma_store" 21."""
 
-TOO_BUSY = "timed out during startup"
-"""What Ray says where its processes took longer than half a minute to start."""
+STARTUP_TIMEOUT_TEXT = "timed out during startup"
+"""In Ray's error if its processes took longer than half a minute to start."""
 
-LOSSES = re.compile(
+HIDDEN_MESSAGES = re.compile(
     "A worker died|has been marked dead|Raylet is terminated|ServeController.graceful_shutdown"
 )
-"""What Ray prints to stdout at any log level; the trials that were lost tell it themselves, and a
-controller that was told to end has ended."""
+"""Lines that Ray prints to stdout at any log level; lost trials are reported by their outcome, and
+the controller's shutdown was requested."""
 
 MIB = 2**20
 
-REMOVALS, REMOVAL_PAUSE_S = 10, 0.1
-"""How often, and after which pauses, a folder is removed that comes back."""
+N_REMOVAL_ATTEMPTS, REMOVAL_PAUSE_S = 10, 0.1
+"""How many attempts to remove a folder that is still written to, and the pause between them."""
 
 
 @dataclass(frozen=True)
-class Typed:
-    """What a message tells the user to type, which is another word for each command.
+class CommandHints:
+    """The options that error messages suggest; each command has its own.
 
-    `local` starts a private Ray, `alone` does without Ray, `allow_no_token` joins an open cluster.
+    `local` starts a private Ray, `without_ray` runs without Ray, `allow_no_token` accepts a cluster
+    without authentication.
     """
 
     local: str = "--cluster.address local"
-    alone: str = "do without it, one trial at a time: --cluster.address none"
+    without_ray: str = "run without it, one trial at a time: --cluster.address none"
     allow_no_token: str = "--cluster.allow_no_token true"
 
 
-SWEEP = Typed()
+SWEEP_HINTS = CommandHints()
 
 
 @contextmanager
 def connect(
-    address: str = LOCAL,
+    address: str = LOCAL_ADDRESS,
     *,
     num_cpus: int | None = None,
     num_gpus: int | None = None,
@@ -82,45 +79,46 @@ def connect(
     preload: Sequence[str] = (),
     working_dir: Path | None = None,
     allow_no_token: bool = False,
-    typed: Typed = SWEEP,
+    hints: CommandHints = SWEEP_HINTS,
 ) -> Iterator[Resources]:
-    """Connects this process to Ray while the block runs; gives what the cluster has.
+    """Connects this process to Ray while the block runs; yields the cluster's resources.
 
     Args:
-        address: "local" starts a private Ray and stops it again; "auto" joins the one that runs on
-            this machine or that a Ray job belongs to; HOST:PORT joins that one.
+        address: "local" starts a private Ray and stops it again; "auto" joins the cluster that runs
+            on this machine or that a Ray job belongs to; HOST:PORT joins that one.
         num_cpus: how many CPUs a private Ray may use; all of them if None.
         num_gpus: how many GPUs a private Ray may use; all of them if None.
         temp_dir: where a private Ray keeps sockets and logs while it runs; must be a short path.
-        object_store_mib: shared memory of a private Ray, in MiB. A trial's value goes through it.
-        preload: modules that the workers of a private Ray import as soon as they start, so that the
-            first trials find it done; while they do, this process goes on.
-        working_dir: code that the workers of a joined cluster lack; Ray sends it to them.
-        allow_no_token: join also a cluster that asks nobody for a token and that other machines
-            can reach.
-        typed: what messages tell the user to type.
+        object_store_mib: object store of a private Ray, in MiB. A trial's value goes through it.
+        preload: modules that the workers of a private Ray import as soon as they start, in
+            parallel with this process, so that the first trials need not import them.
+        working_dir: code that the workers of a joined cluster lack; Ray uploads it to them.
+        allow_no_token: also join a cluster that requires no token and that other machines can
+            reach.
+        hints: the command-line options that error messages suggest.
 
     Raises:
-        ClusterError: Ray cannot be started, there is no cluster at `address`, or it is open to all.
+        ClusterError: Ray cannot be started, there is no cluster at `address`, or it requires no
+            token.
     """
     if is_remote(address):
         raise ClusterError(
-            f"a sweep is driven from inside the cluster, but got {address=}; send it there with: "
-            f"chorale submit SWEEP.yaml --address {jobs_url(address)}"
+            f"a sweep's driver runs inside the cluster, but got {address=}; submit it as a job "
+            f"with: chorale submit SWEEP.yaml --address {job_server_url(address)}"
         )
-    if address != LOCAL:
-        variables = _manners(address, allow_no_token=allow_no_token, typed=typed)
+    if address != LOCAL_ADDRESS:
+        variables = _authentication_variables(address, allow_no_token=allow_no_token, hints=hints)
         runtime_env: dict[str, Any] = {"working_dir": str(working_dir)} if working_dir else {}
         if checkout_paths():
             runtime_env["env_vars"] = {"PYTHONPATH": os.pathsep.join(checkout_paths())}
-        with _session(address, typed, variables=variables, runtime_env=runtime_env):
-            yield cluster_size()
+        with _session(address, hints, variables=variables, runtime_env=runtime_env):
+            yield cluster_resources()
         return
     with (
         _private_folder(temp_dir) as folder,
         _session(
-            LOCAL,
-            typed,
+            LOCAL_ADDRESS,
+            hints,
             variables=_private_environment(preload),
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -129,36 +127,36 @@ def connect(
             _temp_dir=folder,
         ),
     ):
-        yield cluster_size()
+        yield cluster_resources()
 
 
-def cluster_size() -> Resources:
-    """The CPUs and GPUs of all nodes of the connected cluster that are alive."""
-    sizes = nodes()
+def cluster_resources() -> Resources:
+    """The CPUs and GPUs of all alive nodes of the connected cluster."""
+    sizes = node_resources()
     if not sizes:
         raise ClusterError("the cluster has no node with a CPU; look at it with: ray status")
     return Resources(sum(node.cpus for node in sizes), sum(node.gpus for node in sizes))
 
 
-def nodes() -> list[Resources]:
-    """What each node of the connected cluster has, of those that are alive and have a CPU."""
+def node_resources() -> list[Resources]:
+    """The resources of each alive node with a CPU of the connected cluster."""
     found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Resources(r["CPU"], r.get("GPU", 0.0)) for r in found if r.get("CPU")]
 
 
 def n_slots(trial: Resources) -> int:
-    """How many trials of this size the nodes have room for at once.
+    """How many trials that need `trial` fit on the cluster at once.
 
-    The processes of one trial may lie on several nodes.
+    The processes of one trial may run on several nodes.
     """
-    return sum(_n_slots(trial.each, node) for node in nodes()) // trial.workers
+    return sum(_n_slots(trial.per_worker, node) for node in node_resources()) // trial.workers
 
 
 def _n_slots(trial: Resources, node: Resources) -> int:
     by_cpus = int(node.cpus / trial.cpus + 1e-9)
     if not trial.gpus:
         return by_cpus
-    # A trial's share must lie on one GPU: two trials of 0.4 fit on it, and no third one on two.
+    # A fraction must fit on one GPU: two trials of 0.4 fit on each, and no fifth one across two.
     per_gpu = int(1 / trial.gpus + 1e-9)
     by_gpus = int(node.gpus) * per_gpu if per_gpu else int(node.gpus / trial.gpus + 1e-9)
     return min(by_cpus, by_gpus)
@@ -166,77 +164,84 @@ def _n_slots(trial: Resources, node: Resources) -> int:
 
 @contextmanager
 def _session(
-    address: str, typed: Typed, *, variables: Mapping[str, str], **options: Any
+    address: str, hints: CommandHints, *, variables: Mapping[str, str], **options: Any
 ) -> Iterator[None]:
     """Connects while the block runs; processes that Ray starts inherit `variables`."""
     if ray.is_initialized():
-        raise ClusterError("this process is connected to Ray already; connect once, at the outside")
-    before, stdout_deduplicator.skip_re = stdout_deduplicator.skip_re, LOSSES
-    try:
-        with environment(variables):
-            tokens.read_again()
-            _init(address, options, typed)
-        yield
-    finally:
-        shut_down()
-        tokens.read_again()
-        stdout_deduplicator.skip_re = before
+        raise ClusterError("this process is connected to Ray already; do not nest `connect`")
+    require_ray_internals()
+    with hidden_messages(HIDDEN_MESSAGES):
+        try:
+            with set_variables(variables):
+                tokens.reload()
+                _init(address, options, hints)
+            yield
+        finally:
+            shut_down_ray()
+            tokens.reload()
 
 
-def _init(address: str, options: Mapping[str, Any], typed: Typed, *, n_attempts: int = 2) -> None:
+def _init(
+    address: str, options: Mapping[str, Any], hints: CommandHints, *, n_attempts: int = 2
+) -> None:
     try:
         with interruptible():
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
-    except Exception as error:  # when a node does not start in time, Ray raises no other type
-        if address == LOCAL and n_attempts > 1 and TOO_BUSY in str(error):
+    except Exception as error:  # Ray raises a plain Exception if a node does not start in time
+        if address == LOCAL_ADDRESS and n_attempts > 1 and STARTUP_TIMEOUT_TEXT in str(error):
             ray.shutdown()
-            _init(address, options, typed, n_attempts=n_attempts - 1)
+            _init(address, options, hints, n_attempts=n_attempts - 1)
             return
-        if address != LOCAL:
-            raise _no_cluster(address, error, typed) from error
+        if address != LOCAL_ADDRESS:
+            raise _no_cluster(address, error, hints) from error
         raise ClusterError(
-            f"Ray could not be started on this machine ({_first_line(error)}); {typed.alone}"
+            f"Ray could not be started on this machine ({_first_line(error)}); {hints.without_ray}"
         ) from error
 
 
-def _manners(address: str, *, allow_no_token: bool, typed: Typed) -> dict[str, str]:
-    """What joining a cluster takes: the variable that sends the token, where it asks for one.
+def _authentication_variables(
+    address: str, *, allow_no_token: bool, hints: CommandHints
+) -> dict[str, str]:
+    """The environment variable for joining a cluster with a token; empty if it requires none.
 
     Raises:
-        ClusterError: nobody answers, it is open to all, or its token is not here.
+        ClusterError: there is no answer, the cluster requires no token, or its token is missing
+            here.
     """
     try:
-        host, port = _whereabouts(address)
-        # Ray itself waits for minutes before it says that nothing listens.
+        host, port = _host_and_port(address)
+        # Ray itself waits for minutes before it reports that nothing listens.
         socket.create_connection((host, port), timeout=PROBE_TIMEOUT_S).close()
-        asks = gcs_asks(host, port)
+        requires_token = gcs_requires_token(host, port)
     except (OSError, ValueError) as error:
-        raise _no_cluster(address, error, typed) from error
-    flag = typed.allow_no_token
-    refuse_open(address, host, asks=asks, allow_no_token=allow_no_token, flag=flag)
-    tokens.shut_default()
-    return dict(tokens.ON) if asks else {}
+        raise _no_cluster(address, error, hints) from error
+    require_authentication(
+        address,
+        host,
+        requires_token=requires_token,
+        allow_no_token=allow_no_token,
+        flag=hints.allow_no_token,
+    )
+    tokens.restrict_default_file()
+    return dict(tokens.TOKEN_AUTH_VARIABLES) if requires_token else {}
 
 
-def _whereabouts(address: str) -> tuple[str, int]:
-    """The host and port that Ray will go to: of this machine, it takes the address others see.
+def _host_and_port(address: str) -> tuple[str, int]:
+    """The host and port that Ray connects to; for this machine, its external address.
 
     Raises:
         ConnectionError: no cluster runs on this machine.
-        ValueError: the address is none.
+        ValueError: the address is invalid.
     """
-    if address == AUTO:
-        at = canonicalize_bootstrap_address_or_die(AUTO)
-    else:
-        at = canonicalize_bootstrap_address(address) or ""
+    at = bootstrap_address(None if address == AUTO_ADDRESS else address)
     host, _, port = at.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def _no_cluster(address: str, error: Exception, typed: Typed) -> ClusterError:
+def _no_cluster(address: str, error: Exception, hints: CommandHints) -> ClusterError:
     return ClusterError(
         f"no Ray cluster answers at address={address!r}; start one with: RAY_AUTH_MODE=token ray "
-        f"start --head, or use a private one with: {typed.local} ({_first_line(error)})"
+        f"start --head, or use a private one with: {hints.local} ({_first_line(error)})"
     )
 
 
@@ -245,12 +250,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _private_environment(preload: Sequence[str]) -> dict[str, str]:
-    """What the processes of a private Ray inherit: one thread, the code, and a token.
+    """Environment of a private Ray's processes: one thread each, the import path, and a token.
 
-    Ray listens on all network interfaces, so a token that nobody else knows keeps others out.
+    Ray listens on all network interfaces, so a random token keeps other users out.
     """
     variables = {
-        **threads(1),
+        **thread_variables(1),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -264,7 +269,7 @@ def _private_environment(preload: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _private_folder(temp_dir: Path | None) -> Iterator[str]:
-    """A new folder below `temp_dir` or the system's, removed with all that Ray wrote to it."""
+    """A new folder in `temp_dir` or the system's temporary folder, removed after the block."""
     candidates = [temp_dir] if temp_dir else [Path(tempfile.gettempdir()), Path("/tmp")]
     short = [path for path in candidates if len(str(path.absolute())) <= MAX_TEMP_DIR_LENGTH]
     if not short:
@@ -277,7 +282,7 @@ def _private_folder(temp_dir: Path | None) -> Iterator[str]:
     try:
         yield folder
     finally:
-        for _ in range(REMOVALS):  # what the kernel has not ended yet may still write to it
+        for _ in range(N_REMOVAL_ATTEMPTS):  # killed processes may still be writing to it
             shutil.rmtree(folder, ignore_errors=True)
             if not Path(folder).exists():
                 break

@@ -1,4 +1,4 @@
-"""The token that keeps strangers out of a Ray cluster: where it is, and who can read it.
+"""Ray's authentication token: where it is found, and its file permissions.
 
 Ray reads RAY_AUTH_TOKEN, or else the file RAY_AUTH_TOKEN_PATH, or else ~/.ray/auth_token.
 Source: Ray's documentation, token authentication, 2026,
@@ -9,50 +9,49 @@ import os
 import stat
 from pathlib import Path
 
-MODE = "RAY_AUTH_MODE"
-TOKEN = "RAY_AUTH_TOKEN"
-TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
-DEFAULT_FILE = Path("~/.ray/auth_token")
+RAY_AUTH_MODE_VARIABLE = "RAY_AUTH_MODE"
+RAY_TOKEN_VARIABLE = "RAY_AUTH_TOKEN"
+RAY_TOKEN_PATH_VARIABLE = "RAY_AUTH_TOKEN_PATH"
+DEFAULT_TOKEN_FILE = Path("~/.ray/auth_token")
 
-ON = {MODE: "token"}
-"""The variable that makes a process of Ray send its token, and ask for one."""
+TOKEN_AUTH_VARIABLES = {RAY_AUTH_MODE_VARIABLE: "token"}
+"""The variable that makes a Ray process send its token and require one."""
 
-MAKE_ONE = "(umask 077; ray get-auth-token --generate > /dev/null)"
-"""What to type for a token file that nobody else can read; Ray alone leaves it open to all."""
+MAKE_TOKEN_COMMAND = "(umask 077; ray get-auth-token --generate > /dev/null)"
+"""Creates a token file that only its owner can read; Ray alone makes it readable by all."""
 
 
 def token_file() -> Path | None:
-    """The file that this process would read its token from; None where that is in a variable."""
-    if os.environ.get(TOKEN):
+    """The file that Ray would read its token from; None if the token is in a variable."""
+    if os.environ.get(RAY_TOKEN_VARIABLE):
         return None
-    return Path(os.environ.get(TOKEN_PATH) or DEFAULT_FILE).expanduser()
+    return Path(os.environ.get(RAY_TOKEN_PATH_VARIABLE) or DEFAULT_TOKEN_FILE).expanduser()
 
 
 def has_token() -> bool:
-    """Whether this process has a token to show."""
+    """Whether this process has a token to send."""
     file = token_file()
     return file is None or file.is_file()
 
 
-def is_open(file: Path) -> bool:
-    """Whether others than its owner can read or write a file."""
+def is_accessible_to_others(file: Path) -> bool:
+    """Whether users other than the owner can read or write a file."""
     return bool(file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def shut_default() -> None:
-    """Takes Ray's own token file away from others' eyes: Ray writes it for all to read.
+def restrict_default_file() -> None:
+    """Sets the mode of Ray's default token file to 0600: Ray writes it readable by all.
 
-    A file that RAY_AUTH_TOKEN_PATH names is somebody's choice, so it is left alone;
-    `cluster.doctor.doctor` tells of it.
+    A file that RAY_AUTH_TOKEN_PATH names is the user's choice, so its mode is not changed;
+    `cluster.doctor.doctor` reports it.
     """
-    file = DEFAULT_FILE.expanduser()
-    if file.is_file() and file.stat().st_uid == os.getuid() and is_open(file):
+    file = DEFAULT_TOKEN_FILE.expanduser()
+    if file.is_file() and file.stat().st_uid == os.getuid() and is_accessible_to_others(file):
         file.chmod(0o600)
 
 
-def read_again() -> None:
-    """Makes Ray look at the variables now: it reads mode and token once in a process's life."""
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+def reload() -> None:
+    """Makes Ray read mode and token again; by itself it reads them once per process."""
+    from chorale.cluster._ray import reload_token
 
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    reload_token()

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A sweep on a Slurm cluster: a head and its workers, one task a node, for as long as the job lasts.
+# A sweep on a Slurm cluster: a Ray head and its workers, one task per node, for the job's duration.
 #   sbatch cluster/deploy/slurm.sh my.yaml --budget.minutes 600
-# Submitted from a folder that all nodes see, with Chorale installed in .venv there (or give VENV).
-# Before its time is over the sweep leaves everything in order and is queued again, to go on.
+# Submit it from a folder that all nodes see, with Chorale installed in its .venv (or set VENV).
+# Before the time limit the sweep stops cleanly and is requeued, to resume.
 #SBATCH --job-name=chorale
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -21,8 +21,8 @@ fi
 venv=${VENV:-$PWD/.venv}
 export PATH="$venv/bin:$PATH" RAY_USAGE_STATS_ENABLED=0
 
-# Whoever shares these machines reaches Ray's ports, so it asks for a token, which is in a file that
-# only you can read and that goes with the job.
+# Other users of these machines reach Ray's ports, so Ray requires a token. It is in a file that only
+# you can read and that is removed with the job.
 token=$(mktemp "$PWD/.chorale-token-XXXXXX")   # made 0600
 python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$token"
 chmod 600 "$token"
@@ -64,7 +64,7 @@ trap 'late=1; kill -TERM "$sweep"' TERM
 code=0
 wait "$sweep" || code=$?
 if [ "$late" -eq 1 ]; then
-  wait "$sweep" || true                        # the first one ended with the signal
+  wait "$sweep" || true                        # the first wait was ended by the signal
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

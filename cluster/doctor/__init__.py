@@ -1,1 +1,1 @@
-"""Checks every node of a cluster before anything is trained there."""
+"""Health checks of every node of a cluster, before anything is trained there."""

@@ -1,7 +1,7 @@
-"""What one machine says of itself: versions, memory, disk, clock, storage, PyTorch and GPUs.
+"""Facts of one machine: versions, memory, disk, clock, storage, PyTorch and GPUs.
 
-It is sent to each node as it stands, so that it runs also where Chorale is missing: it imports
-nothing of Chorale and, at its top, nothing that must be installed. `cluster.doctor.doctor` judges.
+The code is sent to each node by value, so that it runs also without Chorale: it imports nothing of
+Chorale and, at module level, only the standard library. `cluster.doctor.checks` evaluates them.
 """
 
 import contextlib
@@ -21,26 +21,26 @@ from pathlib import Path
 from typing import Any
 
 IMPORT_TIMEOUT_S = 180
-"""A first import of PyTorch from a slow disk takes long."""
+"""The first import of PyTorch from a slow disk takes long."""
 
-TRIED = """
+IMPORT_PROBE = """
 import importlib, json, sys
-said = {"broken": {}}
+found = {"broken": {}}
 for name in sys.argv[1:]:
     try:
         module = importlib.import_module(name)
-        if name == "torchvision":   # its compiled part is asked for, too
+        if name == "torchvision":   # its compiled part is tested, too
             import torch
             module.ops.nms(torch.rand(1, 4), torch.rand(1), 0.5)
     except BaseException as error:
-        said["broken"][name] = [type(error).__name__, str(error)[:2000]]
-said["gpus"] = []
+        found["broken"][name] = [type(error).__name__, str(error)[:2000]]
+found["gpus"] = []
 try:
     import torch
-    said["cuda"] = torch.version.cuda
+    found["cuda"] = torch.version.cuda
     for i in range(torch.cuda.device_count()):
         gpu = {"name": torch.cuda.get_device_name(i)}
-        said["gpus"].append(gpu)
+        found["gpus"].append(gpu)
         try:
             x = torch.rand(64, 64, device=f"cuda:{i}")
             if not torch.isfinite(x @ x).all().item():
@@ -49,15 +49,15 @@ try:
         except BaseException as error:
             gpu["error"] = f"{type(error).__name__}: {error}"
 except BaseException as error:
-    said["broken"].setdefault("torch", [type(error).__name__, str(error)[:2000]])
-print(json.dumps(said))
+    found["broken"].setdefault("torch", [type(error).__name__, str(error)[:2000]])
+print(json.dumps(found))
 """
-"""Run in a process of its own: a library that does not fit may end it, and a GPU stays taken."""
+"""Run in a subprocess: an incompatible library may crash it, and its end releases the GPU."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """One machine, as it sees itself; sizes in bytes, times in seconds since 1970."""
+class NodeFacts:
+    """Facts of one machine; sizes in bytes, times in seconds since 1970."""
 
     host: str
     python: str
@@ -69,25 +69,28 @@ class Facts:
     began_s: float
     ended_s: float
     storage_error: str = ""
-    """why the folder that was asked about cannot be used from here"""
+    """why the storage folder cannot be used on this machine; empty if it can"""
     n_gpus_present: int = 0
-    """graphics cards that the system's driver knows"""
+    """GPUs known to the system's driver"""
     torch: dict[str, Any] = field(default_factory=dict)
-    """what `TRIED` printed: `broken` (module -> type and text of the error), `gpus`, `cuda`; where
-    the process itself ended, `error`; empty where it was not asked"""
+    """the output of `IMPORT_PROBE`: `broken` (module -> type and text of the error), `gpus`,
+    `cuda`; `error` if the subprocess crashed; empty if it was not run"""
 
 
-def look(names: Sequence[str], folder: str, token: str, *, modules: Sequence[str] = ()) -> Facts:
-    """Looks around on this machine.
+def collect_facts(
+    names: Sequence[str], folder: str, token: str, *, modules: Sequence[str] = ()
+) -> NodeFacts:
+    """Collects the facts of this machine.
 
     Args:
-        names: distributions whose versions are wanted.
-        folder: one that all machines should share; empty: none.
-        token: what the file `.chorale-doctor-TOKEN` in it should hold, if another machine wrote it.
-        modules: what is imported for a try, with a look at the GPUs, which takes seconds.
+        names: distributions whose versions are needed.
+        folder: a folder that all machines should share; empty for none.
+        token: the expected content of the file `.chorale-doctor-TOKEN` in it, which the driver
+            wrote.
+        modules: modules to import in a subprocess, which also tests the GPUs; takes seconds.
     """
     began_s = time.time()
-    return Facts(
+    return NodeFacts(
         host=socket.gethostname(),
         python=platform.python_version(),
         executable=sys.executable,
@@ -97,15 +100,15 @@ def look(names: Sequence[str], folder: str, token: str, *, modules: Sequence[str
         shared_memory=_shared_memory(),
         storage_error=_storage(folder, token) if folder else "",
         n_gpus_present=len(list(Path("/proc/driver/nvidia/gpus").glob("*"))),
-        torch=_tried(modules) if modules else {},
+        torch=_probe_imports(modules) if modules else {},
         began_s=began_s,
         ended_s=time.time(),
     )
 
 
 @contextlib.contextmanager
-def shared_file(folder: str, token: str) -> Iterator[str]:
-    """Lays a file into a folder for other machines to find; gives why that failed, or nothing."""
+def marker_file(folder: str, token: str) -> Iterator[str]:
+    """Writes a file that other machines look for; yields the error, or an empty string."""
     path = Path(folder) / f".chorale-doctor-{token}"
     try:
         path.write_text(token)
@@ -123,7 +126,7 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-    try:  # a checkout, or what came with a job
+    try:  # a checkout, or a job's working directory
         from chorale.cluster.versions import version_of
     except ImportError:
         return None
@@ -131,11 +134,11 @@ def _version(name: str) -> str | None:
 
 
 def _storage(folder: str, token: str) -> str:
-    """Why a folder cannot be used from here; nothing where it can."""
+    """Why a folder cannot be used from here; empty if it can."""
     path = Path(folder) / f".chorale-doctor-{token}"
     try:
         if path.read_text() != token:
-            return "holds something else than on the driver"
+            return "differs from the driver's"
     except FileNotFoundError:
         return "is not the driver's" if Path(folder).is_dir() else "is missing"
     except OSError as error:
@@ -150,12 +153,12 @@ def _storage(folder: str, token: str) -> str:
 
 
 def _memory_free() -> int:
-    """What is left of the machine's memory, or of what the container may use."""
+    """Free memory in bytes, of the machine or within the container's limit."""
     lines = Path("/proc/meminfo")
     if not lines.exists():  # macOS
         return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    said = dict(line.split(":", 1) for line in lines.read_text().splitlines())
-    free = 1024 * int(said["MemAvailable"].split()[0])
+    fields = dict(line.split(":", 1) for line in lines.read_text().splitlines())
+    free = 1024 * int(fields["MemAvailable"].split()[0])
     limit, used = (Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory.current"))
     if limit.exists() and (text := limit.read_text().strip()) != "max":
         free = min(free, int(text) - int(used.read_text()))
@@ -163,17 +166,17 @@ def _memory_free() -> int:
 
 
 def _shared_memory() -> int | None:
-    """The size of shared memory, where Ray's objects lie; None where there is no such folder."""
+    """Size in bytes of /dev/shm, where Ray keeps its object store; None if it does not exist."""
     folder = Path("/dev/shm")
     return shutil.disk_usage(folder).total if folder.is_dir() else None
 
 
-def _tried(modules: Sequence[str]) -> dict[str, Any]:
-    # Ray hides the GPUs from a process that asked for none.
+def _probe_imports(modules: Sequence[str]) -> dict[str, Any]:
+    # Ray hides the GPUs from a process that requested none.
     kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", TRIED, *modules],
+            [sys.executable, "-c", IMPORT_PROBE, *modules],
             capture_output=True,
             text=True,
             timeout=IMPORT_TIMEOUT_S,
@@ -181,9 +184,9 @@ def _tried(modules: Sequence[str]) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return {"error": f"not all is imported after {IMPORT_TIMEOUT_S} s", "gpus": []}
+        return {"error": f"imports took longer than {IMPORT_TIMEOUT_S} s", "gpus": []}
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         return {"error": f"ended with code {done.returncode}: {last}", "gpus": []}
     return dict(json.loads(lines[-1]))

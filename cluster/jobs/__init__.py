@@ -1,1 +1,1 @@
-"""Submits, lists, follows and stops Ray jobs."""
+"""Ray jobs: submit, list, follow and stop them on a remote cluster."""

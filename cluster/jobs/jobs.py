@@ -1,8 +1,8 @@
-"""Jobs on a cluster that runs somewhere else: submit, list, follow, stop, through Ray's job API.
+"""Ray Jobs API client: submits, lists, follows and stops jobs on a remote cluster.
 
-A job is named after its study. Ray refuses a name that it has seen, and that is what makes a
-second submit of a running study fail wherever it comes from; one that ended is followed by
-`STUDY~2`, which no study can be called.
+A job is named after its study. Ray refuses a name that was used before, so a second submission of a
+running study fails, from whatever machine it comes. After a job that has ended the next one is
+called `STUDY~2`, which is no valid name of a study.
 """
 
 import asyncio
@@ -18,37 +18,41 @@ from urllib.parse import quote, urlsplit
 
 from chorale.cluster.base import ClusterError
 from chorale.cluster.connection import tokens
-from chorale.cluster.connection.addresses import jobs_url, refuse_open, server_asks
-from chorale.cluster.environment import environment
+from chorale.cluster.connection.addresses import (
+    job_server_requires_token,
+    job_server_url,
+    require_authentication,
+)
+from chorale.cluster.environment import set_variables
 
-STUDY = "chorale_study"
-"""The key of a job's metadata that holds its study."""
+STUDY_KEY = "chorale_study"
+"""The key of the study's name in a job's metadata."""
 
 STOP_WAIT_S = 60
-"""How long a driver may take to leave everything in order; Ray gives it 3 s unless told."""
+"""How long a driver may take to clean up when stopped; Ray's default is 3 s."""
 
-TALKATIVE = (
+NOISY_LOGGERS = (
     "ray.dashboard.modules.dashboard_sdk",
     "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
 )
-"""Loggers of Ray's client that tell at INFO what we tell ourselves."""
+"""Loggers of Ray's client whose INFO messages repeat our own."""
 
 POLL_S = 0.5
-PATIENCE_S = 60.0
-"""How long a cluster may take to be ready, and its job server be out of reach while a job is
-followed."""
-BETWEEN = "~"
-STOPPED_CODE = 130
-"""The exit code of a job that somebody stopped: as that of an interrupted command."""
+CLUSTER_TIMEOUT_S = 60.0
+"""How long a cluster may take to be ready for a job, and how long its job server may be unreachable
+while a job is followed."""
+ATTEMPT_SEPARATOR = "~"
+STOPPED_EXIT_CODE = 130
+"""The exit code for a job that was stopped: that of an interrupted command."""
 
 
 @dataclass(frozen=True)
-class Job:
+class RayJob:
     """One job. `state` is "pending", "running", "stopped", "succeeded" or "failed".
 
-    `exit_code` is its driver's own, or None while it runs or where it never started; times are
-    seconds since 1970.
+    `exit_code` is its driver's, or None while it runs or if it never started; times are seconds
+    since 1970.
     """
 
     name: str
@@ -61,35 +65,36 @@ class Job:
     command: str
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it has not ended."""
         return self.state in ("pending", "running")
 
     @property
-    def code(self) -> int:
-        """The exit code that a command which waited for it should give."""
+    def command_exit_code(self) -> int:
+        """The exit code for a command that waited for the job."""
         if self.state == "stopped":
-            return STOPPED_CODE
+            return STOPPED_EXIT_CODE
         if self.exit_code is not None:
             return self.exit_code
         return 0 if self.state == "succeeded" else 1
 
 
-class Jobs:
+class RayJobs:
     """The jobs of one cluster.
 
     Args:
-        address: of its job server: `http://HOST:8265`, or `ray://HOST:10001` for its usual port.
-        allow_no_token: use also one that asks nobody for a token and that others can reach.
+        address: of its job server: `http://HOST:8265`, or `ray://HOST:10001` for the default port.
+        allow_no_token: also use one that requires no token and that other machines can reach.
 
     Raises:
-        ClusterError: nobody answers there, it is open to all, or its token is not here or wrong.
+        ClusterError: there is no answer, it requires no token, or its token is missing here or
+            wrong.
     """
 
     def __init__(self, address: str, *, allow_no_token: bool = False) -> None:
-        self.url = jobs_url(address)
+        self.url = job_server_url(address)
         try:
-            asks = server_asks(self.url)
+            requires_token = job_server_requires_token(self.url)
         except ConnectionError as error:
             raise ClusterError(
                 f"no job server of a Ray cluster answers at address={self.url!r} ({error}); is it "
@@ -97,67 +102,74 @@ class Jobs:
                 f"or reach it with: ssh -N -L 8265:localhost:8265 HEAD"
             ) from error
         host = urlsplit(self.url).hostname or ""
-        flag = "--allow-no-token"
-        refuse_open(self.url, host, asks=asks, allow_no_token=allow_no_token, flag=flag)
-        tokens.shut_default()
-        self._client = _client(self.url, asks=asks)
+        require_authentication(
+            self.url,
+            host,
+            requires_token=requires_token,
+            allow_no_token=allow_no_token,
+            flag="--allow-no-token",
+        )
+        tokens.restrict_default_file()
+        self._client = _client(self.url, requires_token=requires_token)
 
-    def submit(self, study: str, words: Sequence[str], *, folder: Path) -> str:
-        """Starts a job for a study; gives its name.
+    def submit(self, study: str, command: Sequence[str], *, folder: Path) -> str:
+        """Starts a job for a study; returns its name.
 
         Args:
-            study: what it is named after.
-            words: the command that it runs, in the folder.
-            folder: what it brings along.
+            study: the study that it is named after.
+            command: what it runs, in the folder.
+            folder: its working directory, which is uploaded.
 
         Raises:
-            ClusterError: a job of this study has not ended, or the cluster refuses this one.
+            ClusterError: a job of this study is still running, or the cluster refuses this one.
         """
-        before = self.of(study)
-        if before and before[-1].alive:
-            raise self._taken(study, before[-1].name)
-        name = study if not before else f"{study}{BETWEEN}{len(before) + 1}"
-        # Whoever may look at the cluster sees all of this: no secret may ever stand in it.
+        before = self.jobs_of(study)
+        if before and before[-1].is_alive:
+            raise self._running_error(study, before[-1].name)
+        name = study if not before else f"{study}{ATTEMPT_SEPARATOR}{len(before) + 1}"
+        # Every user of the cluster can read this, so it must never hold a secret.
         runtime_env = {
             "working_dir": str(folder),
             "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
         }
-        ends = time.monotonic() + PATIENCE_S
+        ends = time.monotonic() + CLUSTER_TIMEOUT_S
         while True:
             try:
                 self._client.submit_job(
                     submission_id=name,
-                    entrypoint=shlex.join(words),
+                    entrypoint=shlex.join(command),
                     runtime_env=runtime_env,
-                    metadata={STUDY: study},
+                    metadata={STUDY_KEY: study},
                 )
                 return name
-            except Exception as error:  # Ray raises no other type for what its server refused
-                if "already exists" in str(error):  # somebody was faster by a moment
-                    raise self._taken(study, name) from error
-                # The server is there sooner than those on the nodes that start the jobs.
+            except Exception as error:  # Ray raises a plain Exception for what its server refuses
+                if "already exists" in str(error):  # submitted elsewhere in the meantime
+                    raise self._running_error(study, name) from error
+                # The server is ready before the agents on the nodes, which start the jobs.
                 if "No available agent" not in str(error) or time.monotonic() > ends:
                     raise _refused(self.url, error) from error
             time.sleep(POLL_S)
 
-    def all(self) -> list[Job]:
-        """Every job that was submitted by Chorale, in the order of their starts."""
-        with self._asking():
+    def all_jobs(self) -> list[RayJob]:
+        """All jobs that Chorale submitted, in the order of their starts."""
+        with self._translate_errors():
             listed = self._client.list_jobs()
-        found = [_job(one) for one in listed if one.submission_id and STUDY in (one.metadata or {})]
+        found = [
+            _job(one) for one in listed if one.submission_id and STUDY_KEY in (one.metadata or {})
+        ]
         return sorted(found, key=lambda job: (job.began_s or 0.0, len(job.name), job.name))
 
-    def of(self, study: str) -> list[Job]:
+    def jobs_of(self, study: str) -> list[RayJob]:
         """The jobs of one study, in the order of their starts."""
-        return [job for job in self.all() if job.study == study]
+        return [job for job in self.all_jobs() if job.study == study]
 
-    def find(self, name: str) -> Job:
-        """The job of that name, or the newest of the study of that name.
+    def find(self, name: str) -> RayJob:
+        """The job of that name, or the newest job of the study of that name.
 
         Raises:
             ClusterError: there is none.
         """
-        every = self.all()
+        every = self.all_jobs()
         found = [job for job in every if job.name == name] or [j for j in every if j.study == name]
         if not found:
             known = ", ".join(job.name for job in every) or "none yet"
@@ -165,49 +177,49 @@ class Jobs:
                 f"there is no job '{name}' at {self.url} (there are: {known}); "
                 f"see: chorale jobs list --address {self.url}"
             )
-        # A study's first job has its very name; asked for the study, the newest is meant.
+        # A study's first job has the study's name, which means the newest job.
         same = [job for job in every if job.study == found[-1].study]
         return same[-1] if name == found[-1].study else found[-1]
 
     def log(self, name: str) -> str:
-        """All that a job has printed so far."""
-        with self._asking():
+        """The output of a job so far."""
+        with self._translate_errors():
             return str(self._client.get_job_logs(quote(name, safe="")))
 
-    def follow(self, name: str, show: Callable[[str], None]) -> Job:
-        """Hands what a job prints to `show`, piece by piece, until it has ended; gives the job.
+    def follow(self, name: str, show: Callable[[str], None]) -> RayJob:
+        """Passes a job's output to `show`, in pieces, until it has ended; returns the job.
 
-        A connection that breaks is made again, and nothing is shown twice.
+        It reconnects after a broken connection, and shows nothing twice.
 
         Raises:
-            ClusterError: the cluster is gone.
+            ClusterError: the cluster does not answer any more.
             KeyboardInterrupt: at once; the job goes on.
         """
-        shown, heard = 0, time.monotonic()
+        n_shown, answered_s = 0, time.monotonic()
         while True:
-            shown = asyncio.run(self._tail(name, show, skip=shown))
+            n_shown = asyncio.run(self._tail(name, show, skip=n_shown))
             try:
-                job = self.find_exactly(name)
-                heard = time.monotonic()
-                if not job.alive:
-                    if rest := self.log(name)[shown:]:
+                job = self.get(name)
+                answered_s = time.monotonic()
+                if not job.is_alive:
+                    if rest := self.log(name)[n_shown:]:
                         show(rest)
                     return job
             except ClusterError:
-                if time.monotonic() - heard > PATIENCE_S:
+                if time.monotonic() - answered_s > CLUSTER_TIMEOUT_S:
                     raise
             time.sleep(POLL_S)
 
-    def stop(self, name: str) -> Job:
-        """Asks a job to stop, and waits until it has; gives the job.
+    def stop(self, name: str) -> RayJob:
+        """Stops a job and waits until it has ended; returns the job.
 
         Raises:
-            ClusterError: there is none of that name, or it is still there after a long wait.
+            ClusterError: there is none of that name, or it has not ended after a long wait.
         """
-        with self._asking():
+        with self._translate_errors():
             self._client.stop_job(quote(name, safe=""))
         ends = time.monotonic() + 2 * STOP_WAIT_S
-        while (job := self.find_exactly(name)).alive:
+        while (job := self.get(name)).is_alive:
             if time.monotonic() > ends:
                 raise ClusterError(
                     f"job '{name}' has not stopped within {2 * STOP_WAIT_S} s; look at it with: "
@@ -216,66 +228,67 @@ class Jobs:
             time.sleep(POLL_S)
         return job
 
-    def find_exactly(self, name: str) -> Job:
-        """The job of that name.
+    def get(self, name: str) -> RayJob:
+        """The job of exactly that name.
 
         Raises:
-            ClusterError: there is none, or the cluster is gone.
+            ClusterError: there is none, or the cluster does not answer.
         """
-        with self._asking():
+        with self._translate_errors():
             return _job(self._client.get_job_info(quote(name, safe="")))
 
     async def _tail(self, name: str, show: Callable[[str], None], *, skip: int) -> int:
-        """Shows what comes after the first `skip` characters; gives how many there were in all."""
+        """Shows the output after the first `skip` characters; returns its length in characters."""
         import aiohttp
 
-        seen = 0
-        # Where the connection breaks, the caller asks how things are.
+        n_received = 0
+        # After a broken connection the caller asks for the job's state.
         with contextlib.suppress(RuntimeError, OSError, aiohttp.ClientError):
             async for piece in self._client.tail_job_logs(quote(name, safe="")):
-                fresh = piece[max(0, skip - seen) :]
-                seen += len(piece)
-                if fresh:
-                    show(fresh)
-        return max(skip, seen)
+                new = piece[max(0, skip - n_received) :]
+                n_received += len(piece)
+                if new:
+                    show(new)
+        return max(skip, n_received)
 
-    def _taken(self, study: str, name: str) -> ClusterError:
+    def _running_error(self, study: str, name: str) -> ClusterError:
         return ClusterError(
-            f"study '{study}' is being run by job '{name}' already; follow it with: "
+            f"study '{study}' is already run by job '{name}'; follow it with: "
             f"chorale jobs logs {name} --follow --address {self.url}; "
             f"or stop it first: chorale jobs stop {name} --address {self.url}"
         )
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # Ray's client raises what its HTTP library raises, too
+        except Exception as error:  # Ray's client also raises its HTTP library's errors
             raise _refused(self.url, error) from error
 
 
-def _client(url: str, *, asks: bool) -> Any:
-    """Ray's client of a job server, with the token in its headers where one is asked for."""
+def _client(url: str, *, requires_token: bool) -> Any:
+    """Ray's client of a job server, with the token in its headers if one is required."""
     from ray.job_submission import JobSubmissionClient
 
-    for name in TALKATIVE:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
-    # These two win over what is asked for.
-    variables = {"RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": "", **(tokens.ON if asks else {})}
-    with environment(variables):
-        tokens.read_again()
+    # The two addresses would override `url`.
+    authentication = tokens.TOKEN_AUTH_VARIABLES if requires_token else {}
+    variables = {"RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": "", **authentication}
+    with set_variables(variables):
+        tokens.reload()
         try:
             return JobSubmissionClient(url)
-        except Exception as error:  # its own and those of the HTTP library
+        except Exception as error:  # Ray's own and its HTTP library's errors
             raise _refused(url, error) from error
 
 
-def _job(details: Any) -> Job:
+def _job(details: Any) -> RayJob:
     name = str(details.submission_id)
     began, ended = details.start_time, details.end_time
-    return Job(
+    return RayJob(
         name=name,
-        study=(details.metadata or {}).get(STUDY, name),
+        study=(details.metadata or {}).get(STUDY_KEY, name),
         state=str(details.status).lower(),
         began_s=began / 1000 if began else None,
         ended_s=ended / 1000 if ended else None,
@@ -289,7 +302,7 @@ def _refused(url: str, error: Exception) -> ClusterError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if "Authentication failed" in lines[0]:
         return ClusterError(
-            f"the cluster at address={url!r} refuses the token that is here; copy its "
+            f"the cluster at address={url!r} refuses the token on this machine; copy its "
             f"~/.ray/auth_token to this machine, or: export RAY_AUTH_TOKEN_PATH=FILE"
         )
-    return ClusterError(f"the job server at {url} says: {lines[0]:.300}")
+    return ClusterError(f"the job server at {url} reports: {lines[0]:.300}")

@@ -1,1 +1,1 @@
-"""Runs trials in forked processes of this machine: fork server, clients, reports."""
+"""Local worker processes: trials run in forked processes of this machine, without Ray."""

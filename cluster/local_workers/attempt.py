@@ -1,7 +1,7 @@
-"""One trial in the process that trains it: runs the work function, passes its reports on.
+"""One attempt at a trial in the worker process: runs the work function, passes its reports on.
 
-`cluster.tune.worker` does it in a thread of a Ray worker, `cluster.local_workers.child` in a
-process of its own.
+`cluster.tune.worker` calls it in a thread of a Ray worker, `cluster.local_workers.child` in a
+forked process.
 """
 
 import os
@@ -9,33 +9,34 @@ import sys
 from collections.abc import Callable, Mapping
 
 from chorale.cluster.base import Decision, End, Outcome, TrialSpec, Work
-from chorale.cluster.environment import threads
-from chorale.cluster.failures import failure, spoils
-from chorale.cluster.messages import Ended, Said
-from chorale.cluster.pickling import pickled
+from chorale.cluster.environment import thread_variables
+from chorale.cluster.failures import failed_outcome, requires_new_process
+from chorale.cluster.messages import ProgressReport, TrialEnded
+from chorale.cluster.pickling import pickle_value
 
 
-def attempt(work: Work, spec: TrialSpec, ask: Callable[[Said], Decision]) -> Ended:
-    """Runs one trial to its end, whatever that is; `ask` passes a report on and waits."""
+def attempt(work: Work, spec: TrialSpec, send: Callable[[ProgressReport], Decision]) -> TrialEnded:
+    """Runs one trial until it ends in any way; `send` sends a report and waits for the decision."""
     decision = Decision.CONTINUE
 
     def report(step: int, metrics: Mapping[str, float]) -> Decision:
         nonlocal decision
         if decision is Decision.CONTINUE:
-            decision = ask(Said(step, dict(metrics)))
+            decision = send(ProgressReport(step, dict(metrics)))
         return decision
 
     try:
         value = work(spec, report)
         end = End.STOPPED if decision is Decision.STOP else End.FINISHED
-        return Ended(pickled(Outcome(end, value)), spoilt=False)
-    except BaseException as error:  # whatever it is, the driver waits for an answer
-        return Ended(pickled(failure(error)), spoilt=spoils(error))
+        return TrialEnded(pickle_value(Outcome(end, value)), discard_process=False)
+    except BaseException as error:  # of any type: the driver waits for an outcome
+        outcome = failed_outcome(error)
+        return TrialEnded(pickle_value(outcome), discard_process=requires_new_process(error))
 
 
 def use_threads(n_threads: int) -> None:
-    """Sets how many threads this process computes with, be torch imported already or not."""
-    os.environ.update(threads(n_threads))
+    """Sets the number of compute threads of this process, whether torch is imported yet or not."""
+    os.environ.update(thread_variables(n_threads))
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(n_threads)

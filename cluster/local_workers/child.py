@@ -1,9 +1,9 @@
-"""A worker process, forked from the fork server: trains one trial after the other for its owner.
+"""Worker process forked from the fork server: trains one trial after another for its parent.
 
-The owner, a Ray worker (`cluster.local_workers.proxy_actor`) or the driver
-(`cluster.local_workers.runner`), says what to train first and is told when there is nothing more;
-the driver (`cluster.local_workers.report_socket`) is told each report and how each trial ended, and
-has the next one.
+The parent, a Ray worker (`cluster.local_workers.proxy_actor`) or the driver
+(`cluster.local_workers.runner`), sends the first trial and is notified when no other follows. The
+driver (`cluster.local_workers.report_socket`) gets each report and each trial's outcome, and
+replies with the next trial.
 """
 
 import fcntl
@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chorale.cluster.local_workers.attempt import attempt, use_threads
-from chorale.cluster.messages import Ended, Said
+from chorale.cluster.messages import ProgressReport, TrialEnded
 
-MAX_GREETING_BYTES = 2**20
-OOM_SCORE = Path("/proc/self/oom_score_adj")
-"""How readily the kernel ends a process when memory is short."""
+MAX_SETUP_BYTES = 2**20
+OOM_SCORE_FILE = Path("/proc/self/oom_score_adj")
+"""How readily the kernel kills a process when memory runs out."""
 
 
 @dataclass(frozen=True)
-class Greeting:
-    """What a child takes over from its worker: the environment, and how soon the kernel ends it.
+class ChildSetup:
+    """What a child takes over from its parent: the environment, threads and OOM score.
 
-    `driver` is the socket of who decides. With it come the worker's standard output and error, and
-    a socket that nobody writes to.
+    `driver` is the path of the driver's report socket. Sent along are the parent's standard output
+    and error, and a socket that is never written to: its end means that the parent has ended.
     """
 
     environment: Mapping[str, str]
@@ -42,32 +42,32 @@ class Greeting:
     driver: str
 
 
-def serve(connection: socket.socket) -> NoReturn:
-    """Serves the worker at the other end of the connection until it is gone; then exits."""
+def run_child(connection: socket.socket) -> NoReturn:
+    """Trains for the parent at the other end of the connection until that ends; then exits."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        data, files, _, _ = socket.recv_fds(connection, MAX_GREETING_BYTES, 3)
-        greeting: Greeting = pickle.loads(data)
-        _take_over(greeting, *files)
-        _train(Connection(connection.detach()), greeting.driver)
+        data, files, _, _ = socket.recv_fds(connection, MAX_SETUP_BYTES, 3)
+        setup: ChildSetup = pickle.loads(data)
+        _apply_setup(setup, *files)
+        _train(Connection(connection.detach()), setup.driver)
     except (EOFError, OSError):
-        pass  # the worker is gone: nobody is there to be told
+        pass  # the parent has ended: there is nobody to report to
     finally:
         os._exit(0)
 
 
-def _take_over(greeting: Greeting, output: int, errors: int, life: int) -> None:
+def _apply_setup(setup: ChildSetup, output: int, errors: int, lifeline: int) -> None:
     os.dup2(output, 1)
     os.dup2(errors, 2)
     os.environ.clear()
-    os.environ.update(greeting.environment)
-    OOM_SCORE.write_text(greeting.oom_score)
-    use_threads(greeting.n_threads)
-    # The kernel kills this process when its worker's end is closed, whatever it is doing then.
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life, F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([life], [], [], 0)[0]:
+    os.environ.update(setup.environment)
+    OOM_SCORE_FILE.write_text(setup.oom_score)
+    use_threads(setup.n_threads)
+    # The kernel kills this process as soon as the parent's end of the socket is closed.
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:
         raise EOFError  # it was closed before
 
 
@@ -75,27 +75,27 @@ F_SETSIG = 10
 """Linux: which signal a file with O_ASYNC sends (fcntl.h)."""
 
 
-def _train(worker: "Connection[Any, Any]", driver_at: str) -> None:
-    """Says None once it knows its work, else why it does not; then trains what it is given."""
+def _train(parent: "Connection[Any, Any]", driver_path: str) -> None:
+    """Sends None once the work function is unpickled, else a traceback; then trains trials."""
     try:
-        work = pickle.loads(worker.recv_bytes())
+        work = pickle.loads(parent.recv_bytes())
     except Exception:
-        worker.send(traceback.format_exc())
+        parent.send(traceback.format_exc())
         return
-    worker.send(None)
-    driver = Client(driver_at, "AF_UNIX")
+    parent.send(None)
+    driver = Client(driver_path, "AF_UNIX")
 
-    def ask(name: str, message: Said | Ended) -> Any:
+    def send(run_id: str, message: ProgressReport | TrialEnded) -> Any:
         try:
-            driver.send((name, message))
+            driver.send((run_id, message))
             return driver.recv()
         except (EOFError, OSError):
-            os._exit(1)  # nobody is there who would want to know the rest
+            os._exit(1)  # the driver has ended: nobody needs the rest of the trial
 
     while True:
-        trial, spoilt = worker.recv_bytes(), False
+        trial, discard_process = parent.recv_bytes(), False
         while trial is not None:
-            name, spec = pickle.loads(trial)
-            ended = attempt(work, spec, partial(ask, name))
-            trial, spoilt = ask(name, ended), ended.spoilt
-        worker.send(spoilt)
+            run_id, spec = pickle.loads(trial)
+            ended = attempt(work, spec, partial(send, run_id))
+            trial, discard_process = send(run_id, ended), ended.discard_process
+        parent.send(discard_process)

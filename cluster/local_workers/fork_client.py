@@ -1,7 +1,7 @@
-"""Starts the process that workers of this machine are forked from, and gets a worker of it.
+"""Client of the fork server: starts it, and gets forked child processes from it.
 
-The driver holds `forks` open while it runs trials; each Ray worker makes a `Child` for its own, and
-without Ray the driver itself makes them (`cluster.local_workers.runner`).
+The driver keeps `fork_server` open while it runs trials. Each Ray worker makes a `Child` of its
+own; without Ray the driver makes them (`cluster.local_workers.runner`).
 """
 
 import json
@@ -18,28 +18,28 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from chorale.cluster.environment import threads
-from chorale.cluster.local_workers.child import OOM_SCORE, Greeting
+from chorale.cluster.environment import thread_variables
+from chorale.cluster.local_workers.child import OOM_SCORE_FILE, ChildSetup
 
-START_S = 10.0
-"""How long the process may take until it listens; what it imports it does while others wait."""
+FORK_SERVER_TIMEOUT_S = 10.0
+"""How long the fork server may take until it listens; it imports after that."""
 
-MAX_FOLDER_LENGTH = 60
+MAX_SOCKET_FOLDER_LENGTH = 60
 """A Unix socket's path has at most 107 characters."""
 
 
 @contextmanager
-def forks(modules: Sequence[str]) -> Iterator[Path | None]:
-    """While the block runs, there is a process that imports `modules` and forks; gives its socket.
+def fork_server(modules: Sequence[str]) -> Iterator[Path | None]:
+    """Runs a fork server that imports `modules` while the block runs; yields its socket's path.
 
-    It imports while this process goes on. None on systems other than Linux.
+    It imports in parallel with this process. Yields None on systems other than Linux.
     """
     if sys.platform != "linux":
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="forks-", dir=_short()) as folder:
+    with tempfile.TemporaryDirectory(prefix="forks-", dir=_short_temp_folder()) as folder:
         path = Path(folder) / "socket"
-        with _errors_of(path).open("wb") as errors:
+        with _errors_file(path).open("wb") as errors:
             process = subprocess.Popen(
                 [
                     sys.executable,
@@ -52,7 +52,7 @@ def forks(modules: Sequence[str]) -> Iterator[Path | None]:
                 stdin=subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
-                env={**os.environ, **threads(1), "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, **thread_variables(1), "PYTHONPATH": os.pathsep.join(sys.path)},
                 start_new_session=True,
             )
         try:
@@ -63,11 +63,11 @@ def forks(modules: Sequence[str]) -> Iterator[Path | None]:
 
 
 class Child:
-    """A process of its own, forked for this one; it ends when this one does, or drops it."""
+    """A forked process that trains for this one; it ends with this process, or when closed."""
 
     def __init__(
         self,
-        forks: Path,
+        fork_socket: Path,
         work: bytes,
         *,
         n_threads: int,
@@ -75,69 +75,70 @@ class Child:
         oom_score: str | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Asks for it and gives it its work, pickled; it reports to the socket of the `driver`.
+        """Forks it and sends it the pickled work function; it reports to the socket `driver`.
 
-        The kernel ends it as readily as `oom_score` says, by default as readily as this process;
-        its environment is that of this process, with `variables`.
+        `oom_score` is how readily the kernel kills it when memory runs out, by default as readily
+        as this process. Its environment is that of this process, updated with `variables`.
 
         Raises:
-            RuntimeError: it cannot be had, or does not know its work; the text is its traceback.
+            RuntimeError: it could not be forked, or cannot unpickle the work function; the text is
+                its traceback.
         """
-        self._life, theirs = socket.socketpair()  # to be closed by the end of this process
-        with socket.socket(socket.AF_UNIX) as wire, theirs:
-            _connect(wire, forks)
-            score = oom_score or OOM_SCORE.read_text()
+        self._lifeline, childs_end = socket.socketpair()  # closed by the end of this process
+        with socket.socket(socket.AF_UNIX) as connected, childs_end:
+            _connect(connected, fork_socket)
+            score = oom_score or OOM_SCORE_FILE.read_text()
             environment = {**os.environ, **(variables or {})}
-            greeting = Greeting(environment, n_threads, score, str(driver))
-            socket.send_fds(wire, [pickle.dumps(greeting)], [1, 2, theirs.fileno()])
-            self.wire: Connection[Any, Any] = Connection(wire.detach())
-            """what it says, beside what it reports"""
+            setup = ChildSetup(environment, n_threads, score, str(driver))
+            socket.send_fds(connected, [pickle.dumps(setup)], [1, 2, childs_end.fileno()])
+            self.connection: Connection[Any, Any] = Connection(connected.detach())
+            """its messages to this process; reports go to the driver"""
         try:
-            self.wire.send_bytes(work)
-            problem = self.hear()
+            self.connection.send_bytes(work)
+            problem = self.receive()
         except (EOFError, OSError):
-            problem = _errors_of(forks).read_text() or "the process that workers come from is gone"
+            problem = _errors_file(fork_socket).read_text() or "the fork server has ended"
         if problem is not None:
             raise RuntimeError(problem)
 
     def train(self, trial: bytes) -> None:
-        """Begins a trial: pickled, Tune's name of it and a `TrialSpec`."""
-        self.wire.send_bytes(trial)
+        """Starts a trial: its run id and `TrialSpec`, pickled."""
+        self.connection.send_bytes(trial)
 
-    def hear(self) -> Any:
-        """Waits for its next word.
+    def receive(self) -> Any:
+        """Waits for its next message.
 
         Raises:
-            EOFError, OSError: it is gone.
+            EOFError, OSError: it has ended.
         """
-        return self.wire.recv()
+        return self.connection.recv()
 
     def kill(self) -> None:
-        """Ends it, whatever it is doing."""
-        self._life.close()
+        """Kills it, whatever it is doing."""
+        self._lifeline.close()
 
     def close(self) -> None:
-        """Ends it, and hears no more."""
+        """Kills it and closes the connection."""
         self.kill()
-        self.wire.close()
+        self.connection.close()
 
 
-def _connect(wire: socket.socket, path: Path) -> None:
-    give_up_s = time.monotonic() + START_S
+def _connect(connected: socket.socket, path: Path) -> None:
+    give_up_s = time.monotonic() + FORK_SERVER_TIMEOUT_S
     while True:
         try:
-            return wire.connect(str(path))
+            return connected.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             if time.monotonic() > give_up_s:
-                raise RuntimeError(_errors_of(path).read_text() or str(error)) from error
+                raise RuntimeError(_errors_file(path).read_text() or str(error)) from error
             time.sleep(0.05)
 
 
-def _errors_of(path: Path) -> Path:
-    """What the process behind a socket printed before it forked anything."""
+def _errors_file(path: Path) -> Path:
+    """Output of the fork server with socket `path`, until it forks."""
     return path.with_name("errors.txt")
 
 
-def _short() -> str:
+def _short_temp_folder() -> str:
     folder = tempfile.gettempdir()
-    return folder if len(folder) <= MAX_FOLDER_LENGTH else "/tmp"
+    return folder if len(folder) <= MAX_SOCKET_FOLDER_LENGTH else "/tmp"

@@ -1,11 +1,11 @@
-"""A process that has imported what trials need, and forks a copy of itself for each worker.
+"""Fork server: a process that has imported what trials need, and forks a child for each worker.
 
     python -m chorale.cluster.local_workers.fork_server SOCKET PATHS MODULE ...
 
-PyTorch and Lightning take seconds to import; so they are imported once on a machine, while others
-are still busy, and their memory is shared. `cluster.local_workers.fork_client` starts it; who
-connects to its socket speaks to a process of its own (see `cluster.local_workers.child`). It ends
-when its standard input does.
+PyTorch and Lightning take seconds to import, so they are imported once per machine, while the
+driver does other things, and their memory is shared. `cluster.local_workers.fork_client` starts it.
+Each connection to its socket is served by a forked child (`cluster.local_workers.child`). It ends
+when its standard input is closed.
 """
 
 import gc
@@ -19,9 +19,9 @@ import sys
 
 
 def main(path: str, paths: str, *modules: str) -> None:
-    """Listens at once, imports, then forks a child for whoever has connected."""
+    """Listens, imports the modules, then forks a child for each connection."""
     sys.path[:] = json.loads(paths)
-    # Ctrl-C is for the person's own process; children that end are nobody's business.
+    # Only the driver handles Ctrl-C; nobody waits for children that have ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -29,11 +29,11 @@ def main(path: str, paths: str, *modules: str) -> None:
         listener.listen(64)
         from chorale.cluster.local_workers import child
 
-        gc.disable()  # what is imported stays
+        gc.disable()  # imported objects stay alive anyway
         for module in modules:
             importlib.import_module(module)
         gc.collect()
-        gc.freeze()  # so that no child's collector copies what all share by touching it
+        gc.freeze()  # else a child's collector would write to shared pages and so copy them
         gc.enable()
         while True:
             ready, _, _ = select.select([listener, sys.stdin], [], [])
@@ -42,7 +42,7 @@ def main(path: str, paths: str, *modules: str) -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                child.serve(connection)
+                child.run_child(connection)
             connection.close()
 
 

@@ -1,9 +1,9 @@
-"""Hears what children on this machine say and answers them, with no Ray in between.
+"""Report socket: receives reports of child processes on this machine and replies, bypassing Ray.
 
-A report through Ray costs several processes some milliseconds of work, more than an epoch of a
-small network, and the way from one trial to the next thirty. `cluster.tune.runner` and
-`cluster.local_workers.runner` listen; the begin and the end of a series of trials, and losses, come
-to them in another way.
+A report through Ray costs several processes some milliseconds of CPU time, more than an epoch of a
+small network; the step from one trial to the next costs thirty. `cluster.tune.runner` and
+`cluster.local_workers.runner` listen here; they learn of the start and the end of a series of
+trials, and of lost processes, in another way.
 """
 
 import socket
@@ -12,59 +12,59 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from chorale.cluster.messages import Ended, Said
+from chorale.cluster.messages import ProgressReport, TrialEnded
 
-Answer = Callable[[str, Said | Ended], Any]
-"""Takes Tune's name of a trial and what the trial said; None ends a series of trials."""
+Reply = Callable[[str, ProgressReport | TrialEnded], Any]
+"""Takes a run id and a message; returns the reply, None to end a series of trials."""
 
 
-class Ear:
-    """A socket that children connect to, each for all its trials."""
+class ReportSocket:
+    """A Unix socket that children connect to, with one connection each for all their trials."""
 
     def __init__(self, path: Path) -> None:
         """Listens from now on."""
         self.path = path
-        self._door = socket.socket(socket.AF_UNIX)
-        self._door.bind(str(path))
-        self._door.listen(64)
-        self._lines: list[Connection[Any, Any]] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self._connections: list[Connection[Any, Any]] = []
 
     def listen(
         self,
-        answer: Answer,
+        reply: Reply,
         timeout_s: float,
         *,
-        beside: "Sequence[Connection[Any, Any]]" = (),
+        also_watch: "Sequence[Connection[Any, Any]]" = (),
     ) -> bool:
-        """Answers for so long at most; stops early when a series of trials or a child has ended.
+        """Replies to messages for up to `timeout_s`; returns early when anything has arrived.
 
-        So it does when one of `beside` has something to say, which is left there.
+        It also returns when one of `also_watch` can be read; that is left unread.
 
         Returns:
-            Whether a series or a child has ended, so that more is about to be told.
+            Whether a series of trials or a child has ended, so that the parent's message follows.
         """
         ended = False
-        for ready in wait([self._door, *self._lines, *beside], timeout_s):
-            if ready is self._door:
-                self._lines.append(Connection(self._door.accept()[0].detach()))
-            elif isinstance(ready, Connection) and ready not in beside:
-                ended |= not self._answered(ready, answer)
+        for ready in wait([self._listener, *self._connections, *also_watch], timeout_s):
+            if ready is self._listener:
+                self._connections.append(Connection(self._listener.accept()[0].detach()))
+            elif isinstance(ready, Connection) and ready not in also_watch:
+                ended |= not self._reply_to(ready, reply)
         return ended
 
     def close(self) -> None:
-        """Hangs up."""
-        for line in self._lines:
-            line.close()
-        self._door.close()
+        """Closes all connections and removes the socket."""
+        for connection in self._connections:
+            connection.close()
+        self._listener.close()
         self.path.unlink(missing_ok=True)
 
-    def _answered(self, line: "Connection[Any, Any]", answer: Answer) -> bool:
-        """Whether it was answered with something to do: that was no end of a series or a child."""
+    def _reply_to(self, connection: "Connection[Any, Any]", reply: Reply) -> bool:
+        """Replies to one message; False if a series of trials or the child has ended."""
         try:
-            answered = answer(*line.recv())
-            line.send(answered)
-            return answered is not None
+            answer = reply(*connection.recv())
+            connection.send(answer)
+            return answer is not None
         except (EOFError, ConnectionError):
-            self._lines.remove(line)
-            line.close()
+            self._connections.remove(connection)
+            connection.close()
             return False

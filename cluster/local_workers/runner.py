@@ -1,8 +1,8 @@
-"""Runs trials in processes of this machine, without Ray: each forked, used again, and watched.
+"""Local process runner: runs trials in forked, reused processes of this machine, without Ray.
 
-A private Ray takes a third of the CPU-seconds until the first trial runs, and on one machine
-without GPUs there is nothing that it would have to share out. `cluster.tune.runner` does the same
-on a cluster.
+Starting a private Ray takes a third of the CPU-seconds until the first trial runs, and on one
+machine without GPUs there is nothing for it to schedule. `cluster.tune.runner` is the runner for a
+Ray cluster.
 """
 
 import uuid
@@ -14,165 +14,173 @@ from typing import Any
 
 from chorale.cluster import machine
 from chorale.cluster.base import ClusterError, Resources, Trials, Work
-from chorale.cluster.local_workers.bridge import Bridge
+from chorale.cluster.local_workers.dispatcher import Dispatcher
 from chorale.cluster.local_workers.fork_client import Child
-from chorale.cluster.local_workers.report_socket import Ear
-from chorale.cluster.pickling import pickled
+from chorale.cluster.local_workers.report_socket import ReportSocket
+from chorale.cluster.pickling import pickle_value
 
-PAUSE_S = 0.5
-"""How often processes are looked after while none has anything to say."""
+BUSY_POLL_S = 0.5
+"""How often processes are checked while trials run and nothing arrives."""
 
-HESITATION_S = 0.05
-"""When to ask again, where nothing runs and nothing is to be tried now."""
+IDLE_POLL_S = 0.05
+"""When to ask for trials again while none runs and none was available."""
 
-FIRST_TO_GO = "1000"
-"""How readily the kernel ends a process that trains when memory is short: before any other."""
+WORKER_OOM_SCORE = "1000"
+"""The highest value of oom_score_adj: the kernel kills workers before any other process."""
 
 
-class CouldNotStartError(RuntimeError):
-    """A process could not be had, or does not know its work."""
+class WorkerStartError(RuntimeError):
+    """A process could not be forked, or cannot unpickle the work function."""
 
-    actor_init_failed = True  # as Ray says it of its own
+    actor_init_failed = True  # the attribute that Ray's own error has
 
 
 class ProcessRunner:
-    """A `Runner` that forks its processes from that of `cluster.local_workers.fork_client`.
+    """A `Runner` whose processes are forked by `cluster.local_workers.fork_client`.
 
     Args:
-        resources: what one trial takes: cores, which are its threads, too. It finds no GPU.
-        n_at_once: how many trials run at once at most.
-        forks: the socket where processes are forked.
-        stall_s: a trial that reports nothing for so many seconds is ended; never if None.
+        resources: what one trial takes; its CPUs are also its threads. Processes see no GPU.
+        n_at_once: the maximum number of concurrent trials.
+        fork_socket: the fork server's socket.
+        stall_s: a trial without a report for this many seconds is ended; never if None.
     """
 
     def __init__(
-        self, resources: Resources, *, n_at_once: int, forks: Path, stall_s: float | None = None
+        self,
+        resources: Resources,
+        *,
+        n_at_once: int,
+        fork_socket: Path,
+        stall_s: float | None = None,
     ) -> None:
         if n_at_once < 1:
             raise ClusterError(f"n_at_once must be 1 or more, but got {n_at_once=}")
         self._resources, self._n_at_once = resources, n_at_once
-        self._forks, self._stall_s = forks, stall_s
+        self._fork_socket, self._stall_s = fork_socket, stall_s
 
     def run(self, trials: Trials, work: Work) -> None:
-        """Runs what `trials` asks for until it is done and every trial is told.
+        """Runs trials until `trials` is done and has got every outcome.
 
-        A trial that raises, stalls, or whose process dies, is told as FAILED and the run goes on.
+        A trial that raises, stalls or loses its process gets the outcome FAILED; the run goes on.
 
         Raises:
             ClusterError: processes cannot be started.
-            KeyboardInterrupt: at once; the processes are killed, running trials are not told.
-            Exception: whatever `trials` itself raised; running trials are not told.
+            KeyboardInterrupt: at once; processes are killed, running trials get no outcome.
+            Exception: whatever `trials` itself raised; running trials get no outcome.
         """
         if trials.done():
             return
-        bridge = Bridge(trials, n_at_once=self._n_at_once)
-        with self._crew(pickled(work)) as crew:
+        dispatcher = Dispatcher(trials, n_at_once=self._n_at_once)
+        with self._process_pool(pickle_value(work)) as pool:
             while True:
-                self._begin(bridge, crew)
-                if bridge.error is not None:
-                    raise bridge.error
-                if not crew.busy and bridge.is_done():
+                self._start_trials(dispatcher, pool)
+                if dispatcher.error is not None:
+                    raise dispatcher.error
+                if not pool.busy and dispatcher.is_done():
                     return
-                crew.listen(bridge, PAUSE_S if crew.busy else HESITATION_S)
+                pool.listen(dispatcher, BUSY_POLL_S if pool.busy else IDLE_POLL_S)
                 if self._stall_s is not None:
-                    crew.end_stalled(bridge, self._stall_s)
+                    pool.kill_stalled(dispatcher, self._stall_s)
 
     @contextmanager
-    def _crew(self, work: bytes) -> Iterator["_Crew"]:
-        ear = Ear(self._forks.with_name(uuid.uuid4().hex[:8]))
-        told = {"n_threads": max(1, int(self._resources.cpus)), "driver": ear.path}
-        crew = _Crew(self._forks, work, told, ear)
+    def _process_pool(self, work: bytes) -> Iterator["_ProcessPool"]:
+        reports = ReportSocket(self._fork_socket.with_name(uuid.uuid4().hex[:8]))
+        options = {"n_threads": max(1, int(self._resources.cpus)), "driver": reports.path}
+        pool = _ProcessPool(self._fork_socket, work, options, reports)
         try:
-            yield crew
+            yield pool
         finally:
-            crew.close()
-            ear.close()
+            pool.close()
+            reports.close()
 
-    def _begin(self, bridge: Bridge, crew: "_Crew") -> None:
-        """Begins as many trials as there is room for."""
-        while bridge.error is None and bridge.has_place() and not bridge.is_done():
-            name = uuid.uuid4().hex
-            trial = bridge.ask(name)
+    def _start_trials(self, dispatcher: Dispatcher, pool: "_ProcessPool") -> None:
+        """Starts as many trials as there is room for."""
+        while dispatcher.error is None and dispatcher.has_room() and not dispatcher.is_done():
+            run_id = uuid.uuid4().hex
+            trial = dispatcher.ask(run_id)
             if trial is None:
                 return
             try:
-                crew.begin(name, trial)
-            except CouldNotStartError as error:
-                bridge.lose(name, error)
-            bridge.n_waiting = 0
+                pool.start(run_id, trial)
+            except WorkerStartError as error:
+                dispatcher.lose(run_id, error)
+            dispatcher.n_waiting = 0
 
 
-class _Crew:
-    """The processes: `busy` maps the name of a trial, or of a series of them, to who trains it."""
+class _ProcessPool:
+    """The processes: `busy` maps the run id of a trial, or of a series, to its process."""
 
-    def __init__(self, forks: Path, work: bytes, told: dict[str, Any], ear: Ear) -> None:
-        self._forks, self._work, self._told, self._ear = forks, work, told, ear
+    def __init__(
+        self, fork_socket: Path, work: bytes, options: dict[str, Any], reports: ReportSocket
+    ) -> None:
+        self._fork_socket, self._work = fork_socket, work
+        self._options, self._reports = options, reports
         self.busy: dict[str, Child] = {}
         self._free: list[Child] = []
-        self._n_killed = machine.n_killed()
+        self._n_oom_kills = machine.n_oom_kills()
 
-    def begin(self, name: str, trial: bytes) -> None:
-        """Gives a trial to a process that is free, or to a new one.
+    def start(self, run_id: str, trial: bytes) -> None:
+        """Gives a trial to a free process, or to a new one.
 
         Raises:
-            CouldNotStartError: there is none.
+            WorkerStartError: no process could be started.
         """
         while self._free:
             child = self._free.pop()
             try:
                 child.train(trial)
-            except OSError:  # it died while it had nothing to do
+            except OSError:  # it died while it was idle
                 child.close()
             else:
-                self.busy[name] = child
+                self.busy[run_id] = child
                 return
         try:
             child = Child(
-                self._forks,
+                self._fork_socket,
                 self._work,
-                oom_score=FIRST_TO_GO,
-                variables=machine.HIDDEN,
-                **self._told,
+                oom_score=WORKER_OOM_SCORE,
+                variables=machine.NO_GPU_VARIABLES,
+                **self._options,
             )
             child.train(trial)
         except (RuntimeError, OSError) as error:
-            raise CouldNotStartError(str(error)) from error
-        self.busy[name] = child
+            raise WorkerStartError(str(error)) from error
+        self.busy[run_id] = child
 
-    def listen(self, bridge: Bridge, timeout_s: float) -> None:
-        """Answers what is said for so long at most, and sees who has come free and who is gone."""
-        wires = {name: child.wire for name, child in self.busy.items()}
-        self._ear.listen(bridge.answer, timeout_s, beside=list(wires.values()))
-        for name, wire in wires.items():
-            if wire.poll():
-                self._end(name, wire, bridge)
+    def listen(self, dispatcher: Dispatcher, timeout_s: float) -> None:
+        """Replies to messages for up to `timeout_s`; collects processes that are free or dead."""
+        connections = {run_id: child.connection for run_id, child in self.busy.items()}
+        self._reports.listen(dispatcher.reply, timeout_s, also_watch=list(connections.values()))
+        for run_id, connection in connections.items():
+            if connection.poll():
+                self._end(run_id, connection, dispatcher)
 
-    def end_stalled(self, bridge: Bridge, stall_s: float) -> None:
-        """Kills those that were silent for so long; they are told as lost by and by."""
-        for name, child in self.busy.items():
-            if bridge.stalls(name, stall_s):
+    def kill_stalled(self, dispatcher: Dispatcher, stall_s: float) -> None:
+        """Kills the processes of stalled trials; `listen` then finds them dead."""
+        for run_id, child in self.busy.items():
+            if dispatcher.newly_stalled(run_id, stall_s):
                 child.kill()
 
     def close(self) -> None:
-        """Kills all."""
+        """Kills all processes."""
         for child in [*self.busy.values(), *self._free]:
             child.close()
 
-    def _end(self, name: str, wire: "Connection[Any, Any]", bridge: Bridge) -> None:
-        child = self.busy.pop(name)
+    def _end(self, run_id: str, connection: "Connection[Any, Any]", dispatcher: Dispatcher) -> None:
+        child = self.busy.pop(run_id)
         try:
-            spoilt = bool(wire.recv())
+            discard_process = bool(connection.recv())
         except (EOFError, OSError):
             child.close()
-            bridge.lose(name, self._why_gone())
+            dispatcher.lose(run_id, self._death_cause())
             return
-        if spoilt:
+        if discard_process:
             child.close()
         else:
             self._free.append(child)
 
-    def _why_gone(self) -> Exception:
-        before, self._n_killed = self._n_killed, machine.n_killed()
-        if self._n_killed > before:
-            return MemoryError("the system ended its process")
+    def _death_cause(self) -> Exception:
+        before, self._n_oom_kills = self._n_oom_kills, machine.n_oom_kills()
+        if self._n_oom_kills > before:
+            return MemoryError("the system killed its process")
         return RuntimeError("its process died")

@@ -1,1 +1,1 @@
-"""An ASGI app as replicas under Ray Serve."""
+"""Ray Serve deployment of an ASGI app as replicas."""

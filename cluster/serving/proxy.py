@@ -1,6 +1,7 @@
-"""Bounds what Ray Serve's HTTP proxies hold of a body: they read on whatever an app says.
+"""Middleware for Ray Serve's HTTP proxies that limits request bodies.
 
-A proxy loads this file by the name that it finds in its environment (`environment_of`).
+A proxy reads a body to its end even after the app has refused it. It imports this module by the
+name in its environment (`body_limit_variables`).
 Source: Ray Serve 2.60, RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH in ray/serve/_private/http_util.py
 """
 
@@ -10,24 +11,28 @@ from typing import Any
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-BODY_BYTES = "CHORALE_BODY_BYTES"
+PROXY_CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+BODY_LIMIT_VARIABLE = "CHORALE_BODY_BYTES"
 
 
-def environment_of(body_bytes: int) -> dict[str, str]:
-    """The variables that make a proxy bound bodies."""
-    return {CALLBACK: f"{__name__}.middlewares", BODY_BYTES: str(body_bytes)}
+def body_limit_variables(body_bytes: int) -> dict[str, str]:
+    """Environment variables that make a proxy limit request bodies."""
+    return {
+        PROXY_CALLBACK_VARIABLE: f"{__name__}.proxy_middlewares",
+        BODY_LIMIT_VARIABLE: str(body_bytes),
+    }
 
 
-def middlewares() -> list[Any]:
-    """What a proxy puts around its app."""
-    return [Middleware(BoundBodies, body_bytes=int(os.environ[BODY_BYTES]))]
+def proxy_middlewares() -> list[Any]:
+    """The middlewares that a proxy wraps around its app."""
+    return [Middleware(LimitBody, body_bytes=int(os.environ[BODY_LIMIT_VARIABLE]))]
 
 
-class BoundBodies:
-    """Passes on no more of a body than shows that it is too long; the rest is thrown away.
+class LimitBody:
+    """ASGI middleware that drops the rest of a body once it exceeds the limit.
 
-    The app refuses it by what it got; the client, who still sends, can read why.
+    The app gets just enough to see that the body is too long, and refuses it; the client, which
+    still sends, can read the answer.
     """
 
     def __init__(self, app: ASGIApp, *, body_bytes: int) -> None:
@@ -35,13 +40,13 @@ class BoundBodies:
         self._body_bytes = body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         n_bytes = 0
 
-        async def bounded() -> Message:
+        async def receive_limited() -> Message:
             nonlocal n_bytes
             while True:
                 message = await receive()
@@ -52,4 +57,4 @@ class BoundBodies:
                 if not was_over or not message.get("more_body", False):
                     return {**message, "body": b""} if was_over else message
 
-        await self._app(scope, bounded, send)
+        await self._app(scope, receive_limited, send)

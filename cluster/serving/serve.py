@@ -1,7 +1,7 @@
-"""An ASGI app as replicas under Ray Serve, on a private Ray or on a cluster.
+"""Ray Serve: runs replicas of an ASGI app, on a private Ray or on a cluster.
 
-It is given what makes the app and knows nothing of what the app does. An app that gathers requests
-into batches does so within each replica.
+It takes a factory of the app and knows nothing of what the app does. An app that batches requests
+does so within each replica.
 """
 
 import logging
@@ -12,37 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from chorale.cluster.base import ClusterError
-from chorale.cluster.connection.addresses import LOCAL, is_remote
-from chorale.cluster.connection.connect import Typed, cluster_size, connect
-from chorale.cluster.serving.proxy import environment_of
-from chorale.cluster.versions import install_extra
+from chorale.cluster.connection.addresses import LOCAL_ADDRESS, is_remote
+from chorale.cluster.connection.connect import CommandHints, cluster_resources, connect
+from chorale.cluster.serving.proxy import body_limit_variables
+from chorale.cluster.versions import install_extra_command
 
-NAME = "chorale"
-HEALTH_S = 5.0
-"""How often a replica is asked whether it is well, in seconds."""
-LEAVE_S = 3.0
-"""How long a replica that is to end may take for what it is at, in seconds: Ctrl-C ends all of this
-within ten."""
-SPARE = 8
-"""So many requests more than an app wants are given to it, so that it can refuse them itself."""
-PATIENCE = {
+APP_NAME = "chorale"
+HEALTH_CHECK_INTERVAL_S = 5.0
+"""Interval of a replica's health checks, in seconds."""
+REPLICA_SHUTDOWN_S = 3.0
+"""How long a stopping replica may take to finish its requests, in seconds: after Ctrl-C everything
+ends within ten."""
+EXTRA_REQUESTS = 8
+"""A replica gets this many requests beyond its app's limit, so that the app itself refuses them."""
+PROXY_TIMEOUT_VARIABLES = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
 }
-"""How long a proxy may take to start and to say that it is well, in seconds: on a busy machine Ray
-ends one that is only slow."""
-TYPED = Typed(
+"""Timeouts for a proxy's start and its health checks, in seconds: with the defaults, on a busy
+machine, Ray kills a proxy that is only slow."""
+SERVE_HINTS = CommandHints(
     local="--address local",
-    alone="leave --address out, to serve from this process",
+    without_ray="omit --address to serve from this process",
     allow_no_token="--allow-no-token",
 )
 
 
-def serve_on(
+def serve_on_cluster(
     factory: Callable[[], Any],
     *,
     address: str,
-    needs: Path,
+    required_folder: Path,
     host: str,
     port: int,
     replicas: int,
@@ -50,21 +50,21 @@ def serve_on(
     body_bytes: int,
     allow_no_token: bool = False,
 ) -> None:
-    """Serves until Ctrl-C or SIGTERM on the cluster at an address; see `connect` and `deployed`.
+    """Serves until Ctrl-C or SIGTERM on the cluster at an address; see `connect` and `deploy`.
 
     Args:
-        factory: as in `deployed`.
+        factory: as in `deploy`.
         address: as in `connect`.
-        needs: a folder that the factory reads; every node must have it.
-        host: as in `deployed`.
+        required_folder: a folder that the factory reads; every node must have it.
+        host: as in `deploy`.
         port: likewise.
         replicas: likewise.
         queue: likewise.
         body_bytes: likewise.
-        allow_no_token: join also an open cluster, as in `connect`.
+        allow_no_token: also join a cluster without authentication, as in `connect`.
 
     Raises:
-        ClusterError: as these; or a node lacks something.
+        ClusterError: as in these; or a node has other versions or lacks the folder.
     """
     if is_remote(address):
         raise ClusterError(
@@ -72,21 +72,21 @@ def serve_on(
             f"machines type --address auto, or give the head's own address, such as HOST:6379"
         )
     try:
-        with connect(address, allow_no_token=allow_no_token, typed=TYPED):
-            if address != LOCAL:
-                _refuse_unfit(needs)
-            print(f"starting {replicas} replicas; the first request can come in a moment ...")
-            with deployed(
+        with connect(address, allow_no_token=allow_no_token, hints=SERVE_HINTS):
+            if address != LOCAL_ADDRESS:
+                _check_nodes(required_folder)
+            print(f"starting {replicas} replicas ...")
+            with deploy(
                 factory, host=host, port=port, replicas=replicas, queue=queue, body_bytes=body_bytes
             ) as url:
-                print(f"{replicas} replicas: {url}   (Ctrl-C ends them)", flush=True)
+                print(f"{replicas} replicas: {url}   (Ctrl-C stops them)", flush=True)
                 threading.Event().wait()
     except KeyboardInterrupt:
-        print("the replicas have ended")
+        print("the replicas have stopped")
 
 
 @contextmanager
-def deployed(
+def deploy(
     factory: Callable[[], Any],
     *,
     host: str,
@@ -95,19 +95,19 @@ def deployed(
     queue: int,
     body_bytes: int,
 ) -> Iterator[str]:
-    """Serves the app of `factory` on the connected Ray while the block runs; gives its URL.
+    """Serves the app of `factory` on the connected Ray while the block runs; yields its URL.
 
     Args:
         factory: makes the ASGI app; called once in each replica, so it must be picklable.
-        host: where the cluster's HTTP proxies listen.
-        port: likewise; a free one must be named.
-        replicas: how many processes hold an app each, on a CPU each.
-        queue: so many requests are handled by one replica at once; an app refuses those beyond
-            what it wants itself, so it is given a few more than that.
-        body_bytes: the longest body that the app takes; no more than that of it is ever held.
+        host: the address on which the cluster's HTTP proxies listen.
+        port: likewise; it must be free.
+        replicas: the number of processes with an app each, on one CPU each.
+        queue: the maximum number of concurrent requests of one replica. Since the app itself
+            refuses those beyond its limit, it gets a few more than that.
+        body_bytes: the longest body that the app accepts; a proxy buffers no more.
 
     Raises:
-        ClusterError: Ray Serve is not installed, is in use, or the app cannot be made there.
+        ClusterError: Ray Serve is not installed or in use, or the app cannot be started there.
     """
     try:
         from ray import serve
@@ -115,23 +115,23 @@ def deployed(
     except ImportError as error:
         raise ClusterError(
             f"serving on a cluster needs Ray Serve ({error}); type: "
-            f"{install_extra('serve-cluster')}"
+            f"{install_extra_command('serve-cluster')}"
         ) from None
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    _refuse_full(replicas)
+    _check_cpus(replicas)
     if serve.status().proxies:
         raise ClusterError(
-            "this cluster serves something already, and its proxies would be ended with ours; end "
-            "it there with: serve shutdown, or name another cluster with --address"
+            "this cluster runs another Ray Serve app, whose proxies would be stopped with ours; "
+            "stop it there with: serve shutdown, or give another cluster with --address"
         )
     app = serve.deployment(
-        name=NAME,
+        name=APP_NAME,
         num_replicas=replicas,
-        max_ongoing_requests=queue + SPARE,
-        max_queued_requests=replicas * (queue + SPARE),
-        health_check_period_s=HEALTH_S,
+        max_ongoing_requests=queue + EXTRA_REQUESTS,
+        max_queued_requests=replicas * (queue + EXTRA_REQUESTS),
+        health_check_period_s=HEALTH_CHECK_INTERVAL_S,
         graceful_shutdown_wait_loop_s=0.2,
-        graceful_shutdown_timeout_s=LEAVE_S,
+        graceful_shutdown_timeout_s=REPLICA_SHUTDOWN_S,
         ray_actor_options={"num_cpus": 1},
         logging_config={"enable_access_log": False},
     )(serve.ingress()(_Replica))
@@ -140,19 +140,21 @@ def deployed(
             serve.start(
                 http_options={"host": host, "port": port},
                 controller_options={
-                    "runtime_env": {"env_vars": PATIENCE | environment_of(body_bytes)}
+                    "runtime_env": {
+                        "env_vars": PROXY_TIMEOUT_VARIABLES | body_limit_variables(body_bytes)
+                    }
                 },
             )
-            serve.run(app.bind(factory), name=NAME, route_prefix="/")
+            serve.run(app.bind(factory), name=APP_NAME, route_prefix="/")
         except (RuntimeError, TimeoutError, RayError) as error:
-            raise ClusterError(_why(f"{error}\n{_told()}")) from error
+            raise ClusterError(_start_error(f"{error}\n{_deployment_messages()}")) from error
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     finally:
         serve.shutdown()
 
 
 class _Replica:
-    """What Ray Serve starts: it makes its app when it is there."""
+    """The class that Ray Serve starts; it makes its app in the replica's process."""
 
     def __init__(self, factory: Callable[[], Any]) -> None:
         self._factory = factory
@@ -161,13 +163,13 @@ class _Replica:
         return self._factory()
 
 
-def _refuse_full(replicas: int) -> None:
-    """Refuses what would wait for ever.
+def _check_cpus(replicas: int) -> None:
+    """Checks that all replicas have a CPU; else the deployment would wait forever.
 
     Raises:
         ClusterError: there are fewer CPUs than replicas.
     """
-    cpus = cluster_size().cpus
+    cpus = cluster_resources().cpus
     if replicas > cpus:
         raise ClusterError(
             f"each replica takes a CPU, and there are {cpus:g}, but got --replicas {replicas}; "
@@ -175,31 +177,31 @@ def _refuse_full(replicas: int) -> None:
         )
 
 
-def _refuse_unfit(needs: Path) -> None:
-    """Refuses a cluster whose nodes have other versions, or lack the folder.
+def _check_nodes(required_folder: Path) -> None:
+    """Checks that all nodes have the same versions and the folder.
 
     Raises:
-        ClusterError: so it is.
+        ClusterError: a node has other versions or lacks the folder.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from chorale.cluster.doctor import doctor
 
-    doctor.quick()
-    look = ray.remote(num_cpus=0)(_is_folder)
-    looks = {
-        node["NodeManagerAddress"]: look.options(
+    doctor.quick_check()
+    task = ray.remote(num_cpus=0)(_is_folder)
+    references = {
+        node["NodeManagerAddress"]: task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(str(needs))
+        ).remote(str(required_folder))
         for node in ray.nodes()
         if node["Alive"] and node["Resources"].get("CPU")
     }
-    lacking = [where for where, seen in looks.items() if not ray.get(seen)]
+    lacking = [where for where, reference in references.items() if not ray.get(reference)]
     if lacking:
         raise ClusterError(
-            f"'{needs}' should lie on every node, but {', '.join(lacking)} has no such folder; "
-            f"copy it there under the same path, or put it where all nodes see it"
+            f"every node needs the folder '{required_folder}', but {', '.join(lacking)} does not "
+            f"have it; copy it there under the same path, or put it where all nodes see it"
         )
 
 
@@ -207,20 +209,20 @@ def _is_folder(path: str) -> bool:
     return Path(path).is_dir()
 
 
-def _told() -> str:
-    """What Serve says of the app's deployments, a replica's trace among it."""
+def _deployment_messages() -> str:
+    """Serve's messages about the app's deployments, which include a replica's traceback."""
     from ray import serve
     from ray.exceptions import RayError
 
     try:
-        found = serve.status().applications[NAME].deployments.values()
-    except (KeyError, RayError):  # it came not so far, or is gone
+        deployments = serve.status().applications[APP_NAME].deployments.values()
+    except (KeyError, RayError):  # not deployed yet, or Serve has ended
         return ""
-    return "\n".join(one.message for one in found)
+    return "\n".join(deployment.message for deployment in deployments)
 
 
-def _why(trace: str) -> str:
-    """The last error of a replica's trace: what its app could not do."""
-    lines = [line.strip() for line in trace.splitlines() if line.strip()] or ["it does not say why"]
-    told = next((line for line in reversed(lines) if "Error: " in line), lines[0])
-    return f"the app cannot be started on the cluster: {told.partition('Error: ')[2] or told}"
+def _start_error(trace: str) -> str:
+    """The last error of a replica's traceback as a message of one line."""
+    lines = [line.strip() for line in trace.splitlines() if line.strip()] or ["no reason given"]
+    cause = next((line for line in reversed(lines) if "Error: " in line), lines[0])
+    return f"the app cannot be started on the cluster: {cause.partition('Error: ')[2] or cause}"

@@ -1,1 +1,1 @@
-"""Moves work and files between the driver and the nodes of a cluster."""
+"""Transfer of files and tasks between the driver and the nodes of a cluster."""

@@ -1,8 +1,8 @@
-"""Lets trials run on nodes that do not see the driver's folders: what they read and write travels.
+"""File transfer for nodes that do not share the driver's file system.
 
-A `Keeper` on the driver's node reads and writes there. A worker that does not see the folder
-fetches what a trial reads once into a cache of its node, and sends what the trial writes back, at
-the end and from time to time before. Where a node sees the folder nothing of this happens.
+A `FolderServer` on the driver's node reads and writes there. A worker that does not see the
+driver's folder downloads a trial's input folders once into a cache of its node, and uploads the
+trial's output folders at intervals and at the end. A node that sees the folder transfers nothing.
 """
 
 import fcntl
@@ -23,21 +23,21 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chorale.cluster.base import ClusterError, Decision, Report, TrialSpec, Work
 
-PIECE_BYTES = 32 * 2**20
-"""So much of a file travels at once."""
+CHUNK_BYTES = 32 * 2**20
+"""Files are read in chunks of this size."""
 
-SEND_S = 10.0
-"""How often what a trial writes is sent back while it runs."""
+OUTPUT_UPLOAD_INTERVAL_S = 10.0
+"""Interval of uploads of a running trial's output folders."""
 
 
-class Keeper:
-    """An actor on the driver's node that reads and writes files below one folder, for others."""
+class FolderServer:
+    """An actor on the driver's node that reads and writes files below one folder for workers."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root).resolve()
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """The files below a folder, relative to it, and their sizes; none where it is not there."""
+        """The files below a folder, relative to it, with sizes; empty if it does not exist."""
         top = self._below(folder)
         return {
             str(path.relative_to(top)): path.stat().st_size
@@ -46,13 +46,13 @@ class Keeper:
         }
 
     def read(self, file: str, offset: int) -> bytes:
-        """A piece of a file."""
+        """The chunk of a file that begins at `offset`."""
         with self._below(file).open("rb") as opened:
             opened.seek(offset)
-            return opened.read(PIECE_BYTES)
+            return opened.read(CHUNK_BYTES)
 
     def write(self, file: str, data: bytes) -> None:
-        """Puts a whole file in its place at once."""
+        """Replaces a file atomically."""
         path = self._below(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -67,173 +67,185 @@ class Keeper:
             Path(name).unlink(missing_ok=True)
 
     def remove(self, file: str) -> None:
-        """Takes a file away."""
+        """Removes a file."""
         self._below(file).unlink(missing_ok=True)
 
     def _below(self, path: str) -> Path:
         wanted = Path(path).resolve()
         if not wanted.is_relative_to(self._root):
-            raise ClusterError(f"'{path}' does not lie in '{self._root}', which trials may use")
+            raise ClusterError(f"'{path}' is not in '{self._root}', the only folder for trials")
         return wanted
 
 
 @dataclass(frozen=True)
-class Shared:
-    """A folder of the driver: how a worker knows whether it sees it, and who reads it if not."""
+class SharedFolder:
+    """A folder of the driver, with a marker file to detect whether a worker sees it.
+
+    `server` is the actor that serves it to workers that do not.
+    """
 
     root: str
-    mark: str
+    marker: str
     token: str
-    keeper: Any = field(repr=False)
+    server: Any = field(repr=False)
 
-    def is_seen(self) -> bool:
-        """Whether this process sees the folder: it can read what the driver wrote there."""
+    def is_visible(self) -> bool:
+        """Whether this process sees the folder: it can read the driver's marker file."""
         try:
-            return (Path(self.root) / self.mark).read_text() == self.token
+            return (Path(self.root) / self.marker).read_text() == self.token
         except OSError:
             return False
 
 
 @contextmanager
-def shared(root: Path) -> Iterator[Shared]:
-    """Offers `root` to the workers of the connected cluster while the block runs."""
+def share_folder(root: Path) -> Iterator[SharedFolder]:
+    """Serves `root` to the workers of the connected cluster while the block runs."""
     root.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
-    mark = root / f".seen-{token}"
-    mark.write_text(token)
+    marker = root / f".seen-{token}"
+    marker.write_text(token)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    keeper = ray.remote(num_cpus=0)(Keeper).options(scheduling_strategy=here).remote(str(root))
+    server = (
+        ray.remote(num_cpus=0)(FolderServer).options(scheduling_strategy=here).remote(str(root))
+    )
     try:
-        yield Shared(str(root.absolute()), mark.name, token, keeper)
+        yield SharedFolder(str(root.absolute()), marker.name, token, server)
     finally:
-        ray.kill(keeper)
-        mark.unlink(missing_ok=True)
+        ray.kill(server)
+        marker.unlink(missing_ok=True)
 
 
-def all_nodes_see(folder: Shared) -> bool:
-    """Whether every node of the cluster that has a CPU sees the folder."""
-    looks = []
+def all_nodes_see_folder(folder: SharedFolder) -> bool:
+    """Whether every alive node with a CPU sees the folder."""
+    references = []
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU"):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            look = ray.remote(num_cpus=0)(_is_seen).options(scheduling_strategy=there)
-            looks.append(look.remote(folder))
-    return all(ray.get(looks))
+            task = ray.remote(num_cpus=0)(_is_visible).options(scheduling_strategy=there)
+            references.append(task.remote(folder))
+    return all(ray.get(references))
 
 
-def _is_seen(folder: Shared) -> bool:
-    return folder.is_seen()
+def _is_visible(folder: SharedFolder) -> bool:
+    return folder.is_visible()
 
 
 @dataclass(frozen=True)
-class Carried:
-    """`work`, wherever it runs; a `Work` itself. What it reads and writes is `spec.path(...)`."""
+class TransferredWork:
+    """`Work` that runs `work` on any node, with local copies of the driver's folders if needed.
+
+    `work` gets the paths from `spec.local_path(...)`.
+    """
 
     work: Work
-    folder: Shared
+    folder: SharedFolder
 
     def __call__(self, spec: TrialSpec, report: Report) -> Any:
-        """Does the work in the driver's folder, or in one of this node with the same files."""
-        if self.folder.is_seen():
+        """Runs `work` in the driver's folder, or in a folder of this node with the same files."""
+        if self.folder.is_visible():
             return self.work(spec, report)
-        moved = {path: str(_fetched(path, self.folder)) for path in spec.reads}
+        local_paths = {path: str(_cached_copy(path, self.folder)) for path in spec.input_folders}
         with tempfile.TemporaryDirectory(prefix="chorale-") as scratch:
             mirrors = [
-                _Mirror(path, Path(scratch) / str(i), self.folder.keeper)
-                for i, path in enumerate(spec.writes)
+                _Mirror(path, Path(scratch) / str(i), self.folder.server)
+                for i, path in enumerate(spec.output_folders)
             ]
-            moved |= {mirror.theirs: str(mirror.ours) for mirror in mirrors}
-            sent = time.monotonic()
+            local_paths |= {mirror.remote: str(mirror.local) for mirror in mirrors}
+            uploaded_s = time.monotonic()
 
-            def told(step: int, metrics: Mapping[str, float]) -> Decision:
-                nonlocal sent
-                if time.monotonic() - sent >= SEND_S:
-                    _send(mirrors, spec)
-                    sent = time.monotonic()
+            def report_and_upload(step: int, metrics: Mapping[str, float]) -> Decision:
+                nonlocal uploaded_s
+                if time.monotonic() - uploaded_s >= OUTPUT_UPLOAD_INTERVAL_S:
+                    _upload(mirrors, spec)
+                    uploaded_s = time.monotonic()
                 return report(step, metrics)
 
             try:
-                return self.work(replace(spec, moved=moved), told)
+                return self.work(replace(spec, local_paths=local_paths), report_and_upload)
             finally:
-                _send(mirrors, spec)
+                _upload(mirrors, spec)
 
 
-def _send(mirrors: list["_Mirror"], spec: TrialSpec) -> None:
-    for mirror in mirrors if spec.group.rank == 0 else ():
-        mirror.send()
+def _upload(mirrors: list["_Mirror"], spec: TrialSpec) -> None:
+    for mirror in mirrors if spec.process_group.rank == 0 else ():
+        mirror.upload()
 
 
 class _Mirror:
-    """A folder of this node, `ours`, and the driver's, `theirs`: begins with what lies there."""
+    """A folder of this node, `local`, that mirrors the driver's, `remote`; starts as its copy."""
 
-    def __init__(self, theirs: str, ours: Path, keeper: Any) -> None:
-        self.theirs, self.ours = theirs, ours
-        self._keeper = keeper
-        _fetch(theirs, ours, keeper)
-        self._sent = self._stamps()
+    def __init__(self, remote: str, local: Path, server: Any) -> None:
+        self.remote, self.local = remote, local
+        self._server = server
+        _download(remote, local, server)
+        self._uploaded = self._stamps()
 
-    def send(self) -> None:
-        """Sends what is new, the oldest first, as one may name another; then what is gone goes."""
+    def upload(self) -> None:
+        """Uploads changed files, the oldest first, since a newer one may refer to an older one.
+
+        After that it removes deleted files.
+        """
         now = self._stamps()
         for name, stamp in sorted(now.items(), key=lambda item: item[1]):
-            if self._sent.get(name) != stamp:
-                data = (self.ours / name).read_bytes()
-                ray.get(self._keeper.write.remote(f"{self.theirs}/{name}", data))
-        for name in self._sent.keys() - now.keys():
-            ray.get(self._keeper.remove.remote(f"{self.theirs}/{name}"))
-        self._sent = now
+            if self._uploaded.get(name) != stamp:
+                data = (self.local / name).read_bytes()
+                ray.get(self._server.write.remote(f"{self.remote}/{name}", data))
+        for name in self._uploaded.keys() - now.keys():
+            ray.get(self._server.remove.remote(f"{self.remote}/{name}"))
+        self._uploaded = now
 
     def _stamps(self) -> dict[str, tuple[int, int]]:
-        found = {}
-        for path in self.ours.rglob("*"):
+        """Modification time in ns and size of each file."""
+        stamps = {}
+        for path in self.local.rglob("*"):
             if path.is_file():
-                seen = path.stat()
-                found[str(path.relative_to(self.ours))] = (seen.st_mtime_ns, seen.st_size)
-        return found
+                status = path.stat()
+                stamps[str(path.relative_to(self.local))] = (status.st_mtime_ns, status.st_size)
+        return stamps
 
 
-def _fetched(path: str, folder: Shared) -> Path:
+def _cached_copy(path: str, folder: SharedFolder) -> Path:
     """A copy of the driver's folder `path` in the cache of this node, made once.
 
-    What lies under one path never changes: the folder's name tells its content.
+    The content under a path never changes: an input folder's name is a key of its content.
     """
     cache = _cache()
     key = hashlib.sha256(path.encode()).hexdigest()[:16]
     final = cache / f"{Path(path).name}-{key}"
     with (cache / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the others of this node wait for it
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers of this node wait for the copy
         if not final.is_dir():
-            made = Path(tempfile.mkdtemp(dir=cache, prefix=".made-"))
+            scratch = Path(tempfile.mkdtemp(dir=cache, prefix=".made-"))
             try:
-                if not _fetch(path, made / "copy", folder.keeper):
-                    raise ClusterError(f"the driver has nothing in '{path}'; run the sweep again")
-                (made / "copy").replace(final)
+                if not _download(path, scratch / "copy", folder.server):
+                    raise ClusterError(f"the driver has no files in '{path}'; run the sweep again")
+                (scratch / "copy").replace(final)
             finally:
-                shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(scratch, ignore_errors=True)
     return final
 
 
-def _fetch(theirs: str, ours: Path, keeper: Any) -> int:
-    """Copies a folder of the driver's; gives the number of files."""
-    ours.mkdir(parents=True)
-    sizes: dict[str, int] = ray.get(keeper.sizes.remote(theirs))
+def _download(remote: str, local: Path, server: Any) -> int:
+    """Copies a folder of the driver; returns the number of files."""
+    local.mkdir(parents=True)
+    sizes: dict[str, int] = ray.get(server.sizes.remote(remote))
     for name, size in sizes.items():
-        path = ours / name
+        path = local / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as copy:
-            for offset in range(0, size, PIECE_BYTES):
-                copy.write(ray.get(keeper.read.remote(f"{theirs}/{name}", offset)))
+            for offset in range(0, size, CHUNK_BYTES):
+                copy.write(ray.get(server.read.remote(f"{remote}/{name}", offset)))
     return len(sizes)
 
 
 def _cache() -> Path:
-    """Where copies lie on this node; nobody else may write there."""
+    """The folder for copies on this node, which no other user can write to."""
     cache = Path(tempfile.gettempdir()) / f"chorale-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
-    seen = cache.stat(follow_symlinks=False)
-    if seen.st_uid != os.getuid() or seen.st_mode & 0o022:
+    status = cache.stat(follow_symlinks=False)
+    if status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise ClusterError(
-            f"'{cache}' on this node belongs to somebody else, or others may write to it; "
+            f"'{cache}' on this node belongs to another user, or other users can write to it; "
             f"remove it, or set TMPDIR for the processes that Ray starts"
         )
     return cache

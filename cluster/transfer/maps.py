@@ -1,7 +1,7 @@
-"""`map` over many processes, for feature extraction and the like: on this machine or on Ray.
+"""Parallel `map` over processes of this machine or Ray tasks, for feature extraction and the like.
 
-Both maps are lazy and keep the order. Code that has chunks to work on takes a `Map` and does not
-know where it runs; the builtin `map` is one, too.
+Both maps are lazy and keep the order. Code that processes chunks takes a `Map` and does not know
+where it runs; the builtin `map` is one as well.
 """
 
 import multiprocessing
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from chorale.cluster.base import ClusterError, Resources
-from chorale.cluster.environment import environment, threads
+from chorale.cluster.environment import set_variables, thread_variables
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-AHEAD = 2
-"""How many items are on their way for each worker: one in work, one waiting."""
+ITEMS_PER_WORKER = 2
+"""Items in flight per worker: one being processed, one queued."""
 
-N_AGAIN, PAUSE_S = 3, 3.0
-"""How often, and after how many seconds, an item is given again to a Ray that does not answer."""
+MAX_RETRIES, RETRY_PAUSE_S = 3, 3.0
+"""How often, and after how many seconds, an item is resubmitted when Ray does not answer."""
 
 
 class Map(Protocol):
@@ -43,8 +43,9 @@ class Map(Protocol):
 def process_map(n_workers: int) -> Iterator[Map]:
     """A map over `n_workers` processes with one thread each; with one worker, the builtin `map`.
 
-    Function, items and results must be picklable. Items are taken as results are: at most `AHEAD`
-    for each worker are on their way. An exception in the block stops the processes at once.
+    Function, items and results must be picklable. Items are consumed as results are: at most
+    `ITEMS_PER_WORKER` per worker are in flight. An exception in the block stops the processes at
+    once.
 
     Raises:
         ClusterError: `n_workers` is below 1, or, in the map: a process died.
@@ -54,17 +55,17 @@ def process_map(n_workers: int) -> Iterator[Map]:
     if n_workers == 1:
         yield map
         return
-    # Spawned and not forked: a fork copies the locks of torch's and OpenMP's threads as they are.
+    # Spawned, not forked: a fork copies the locks of torch's and OpenMP's threads in any state.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, context, _serve_parent)
 
     def mapped(fn: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
         def begin(item: T) -> Callable[[], R]:
-            with environment(threads(1)):  # the pool starts a process when it needs one, here
+            with set_variables(thread_variables(1)):  # the pool may start a process here
                 return pool.submit(fn, item).result
 
         try:
-            yield from _in_order(begin, items, lambda: n_workers * AHEAD)
+            yield from _in_order(begin, items, lambda: n_workers * ITEMS_PER_WORKER)
         except BrokenProcessPool as error:
             raise ClusterError(
                 f"a worker process died, most likely because memory ran out; "
@@ -83,13 +84,13 @@ def process_map(n_workers: int) -> Iterator[Map]:
 def ray_map() -> Iterator[Map]:
     """A map over tasks of one CPU each on the cluster that this process is connected to.
 
-    Function, items and results must be picklable. Items are taken as results are: at most `AHEAD`
-    for each CPU that the cluster has at that moment are on their way. A relative path means the
-    same file in a worker as here. What a node was at when it died is done again by another one.
-    Leaving the block cancels what still runs.
+    Function, items and results must be picklable. Items are consumed as results are: at most
+    `ITEMS_PER_WORKER` per CPU of the cluster at that moment are in flight. A relative path means
+    the same file in a worker as here. If a node dies, its items are processed again on another one.
+    Leaving the block cancels running tasks.
 
     Raises:
-        ClusterError: in the map: an item's worker died, as often as it was tried, or Ray did, or a
+        ClusterError: in the map: an item's worker died at each attempt, or Ray's raylet died, or a
             node lacks a folder that this process has.
     """
     import ray
@@ -99,26 +100,26 @@ def ray_map() -> Iterator[Map]:
 
     running: set[Any] = set()
 
-    def finish(task: Any, reference: Any, item: Any, *, n_again: int = N_AGAIN) -> Any:
+    def finish(task: Any, reference: Any, item: Any, *, n_retries: int = MAX_RETRIES) -> Any:
         try:
             return ray.get(reference)
         except RayTaskError as error:
-            raise _of_one_node(error.cause) or error.cause from error
+            raise _missing_folder_error(error.cause) or error.cause from error
         except LocalRayletDiedError as error:
-            if n_again:  # it was seen of a busy raylet that answered a moment later
-                time.sleep(PAUSE_S)
-                running.add(again := task.remote(item))
-                return finish(task, again, item, n_again=n_again - 1)
+            if n_retries:  # busy raylets were seen to answer a moment later
+                time.sleep(RETRY_PAUSE_S)
+                running.add(retry := task.remote(item))
+                return finish(task, retry, item, n_retries=n_retries - 1)
             raise ClusterError(
                 "Ray's own process on this node (the raylet) ended, or does not answer; start "
-                "again, with less beside it on this machine (why: raylet.out below Ray's "
-                "temporary folder)"
+                "again, with fewer other processes on this machine (the cause is in raylet.out "
+                "below Ray's temporary folder)"
             ) from error
         except RayError as error:
             raise ClusterError(
                 f"a worker died at each attempt, most likely because memory ran out; "
-                f"use nodes with more memory for each CPU (Ray says: {type(error).__name__}; "
-                f"its work was {reprlib.repr(item)})"
+                f"use nodes with more memory per CPU ({type(error).__name__}; "
+                f"the item was {reprlib.repr(item)})"
             ) from error
         finally:
             running.discard(reference)
@@ -127,10 +128,10 @@ def ray_map() -> Iterator[Map]:
         here = Path.cwd()
 
         def work(item: T) -> R:
-            with _inside(here):
+            with _in_folder(here):
                 return fn(item)
 
-        # Ray takes plain functions only, and a `functools.partial` is none
+        # Ray accepts plain functions only, no `functools.partial`
         task = ray.remote(num_cpus=1)(work)
 
         def begin(item: T) -> Callable[[], R]:
@@ -138,7 +139,7 @@ def ray_map() -> Iterator[Map]:
             running.add(reference)
             return lambda: finish(task, reference, item)
 
-        yield from _in_order(begin, items, lambda: n_slots(Resources()) * AHEAD)
+        yield from _in_order(begin, items, lambda: n_slots(Resources()) * ITEMS_PER_WORKER)
 
     try:
         yield mapped
@@ -150,9 +151,10 @@ def ray_map() -> Iterator[Map]:
 def _in_order(
     begin: Callable[[T], Callable[[], R]], items: Iterable[T], n_ahead: Callable[[], int]
 ) -> Iterator[R]:
-    """Begins items `n_ahead` of the one whose result is waited for; `begin` gives the waiting.
+    """Yields results in order, with up to `n_ahead()` items in flight.
 
-    `n_ahead` is asked each time: nodes come and go.
+    `begin` submits an item and returns the function that waits for its result. `n_ahead` is called
+    for each item: nodes come and go.
     """
     waiting: deque[Callable[[], R]] = deque()
     for item in items:
@@ -163,29 +165,29 @@ def _in_order(
         yield waiting.popleft()()
 
 
-def _inside(folder: Path) -> AbstractContextManager[None]:
-    """A worker's own folder is another than the driver's; a node may lack the driver's."""
+def _in_folder(folder: Path) -> AbstractContextManager[None]:
+    """Changes a worker to the driver's working directory, if its node has it."""
     return chdir(folder) if folder.is_dir() else nullcontext()
 
 
-def _of_one_node(cause: BaseException) -> ClusterError | None:
-    """What is wrong where a worker misses a folder that is there for this process."""
+def _missing_folder_error(cause: BaseException) -> ClusterError | None:
+    """The error for a worker that misses a file whose folder exists for this process, else None."""
     if not isinstance(cause, FileNotFoundError) or not isinstance(cause.filename, str):
         return None
     folder = Path(cause.filename).absolute().parent
     if not folder.is_dir():
         return None
     return ClusterError(
-        f"a node of the cluster does not see '{cause.filename}', though '{folder}' is there for "
-        f"the process that drives it; keep data and results in a folder that all nodes share under "
-        f"one path, and give that path whole, from its first '/' on"
+        f"a node of the cluster does not see '{cause.filename}', though the driver sees "
+        f"'{folder}'; keep data and results in a folder that all nodes share under one path, and "
+        f"give that path as an absolute one"
     )
 
 
 def _serve_parent() -> None:
-    """Leaves Ctrl-C, which reaches every process of a terminal, to the one that the person started.
+    """Ignores Ctrl-C, which a terminal sends to every process: the parent handles it.
 
-    Ends with that one, even if it is killed: nobody else would tell.
+    Ends the worker with its parent, even if that is killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

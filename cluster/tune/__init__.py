@@ -1,1 +1,1 @@
-"""Runs trials on a Ray cluster through Ray Tune."""
+"""Ray Tune runner: runs trials on the workers of a Ray cluster."""

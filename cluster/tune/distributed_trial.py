@@ -1,11 +1,10 @@
-"""A trial that several processes train together, on as many GPUs or none, through Ray Train.
+"""Distributed training of one trial with Ray Train: several processes, with one GPU each or none.
 
-`cluster.tune.runner` runs such a trial as any other; its work function is a `Together`, which
-starts the processes, lets each do the work as one of a `Group`, and passes reports and decisions
-on.
+`cluster.tune.runner` runs such a trial like any other. Its work function is a `DistributedWork`,
+which starts the processes, gives each its `ProcessGroup`, and passes reports and decisions on.
 
-The trial itself takes nothing, and Ray gives the processes their places all at once or not at all,
-so that no two trials can wait for one another, each with half of what it needs.
+The trial's own process takes no CPU or GPU, and Ray schedules the workers all at once or not at all
+(gang scheduling), so that no two trials wait for one another with half of their workers each.
 """
 
 import asyncio
@@ -19,37 +18,51 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayActorError
 
-from chorale.cluster.base import Decision, Group, Report, Resources, TrialSpec, Work, WorkerLost
-from chorale.cluster.environment import environment
+from chorale.cluster.base import (
+    Decision,
+    ProcessGroup,
+    Report,
+    Resources,
+    TrialSpec,
+    Work,
+    WorkerLost,
+)
+from chorale.cluster.environment import set_variables
 from chorale.cluster.local_workers.attempt import use_threads
 
-SETTINGS = {
-    # how often, in seconds, it looks whether the processes live and whether they are done
+RAY_TRAIN_VARIABLES = {
+    # how often, in seconds, it checks whether the processes are alive and whether they are done
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    # of a node that is about to go it is known when its processes are gone, as of any other
+    # a preempted node is noticed when its processes have ended, like any other lost node
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # a trial that waits for a place keeps its turn; else it gives it up each minute and asks anew
+    # a waiting trial keeps its place in the queue; by default it would start again each minute
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "86400",
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
-"""Variables that Ray Train reads."""
+"""Environment variables of Ray Train."""
 
 COLLECTIVE_TIMEOUT_S = 1800
 """How long a process waits for the others before it gives up."""
 
-DRIVER: Mapping[str, float] = {"memory": 1}
-"""What the trial's own process asks for, which only waits: one byte, as it cannot be nothing."""
+COORDINATOR_RESOURCES: Mapping[str, float] = {"memory": 1}
+"""What the trial's own process reserves, which only waits: one byte, as zero is not allowed."""
 
-CONSEQUENCES = ("Connection closed by peer", "Connection reset by peer", "gloo/", "NCCL", "ncclS")
-"""In the text of what a process raises because another one is gone."""
+SECONDARY_ERROR_TEXTS = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "gloo/",
+    "NCCL",
+    "ncclS",
+)
+"""In the text of errors that a process raises because another process was lost."""
 
 
 @dataclass(frozen=True)
-class Together:
-    """`work` as it is done by `resources.workers` processes; a `Work` itself.
+class DistributedWork:
+    """`Work` that runs `work` in `resources.workers` processes.
 
-    The value is that of the first process. If one of them is lost, so is the trial: the others
-    could not go on without it.
+    The value is that of rank 0. If a process is lost, so is the trial: the others cannot go on
+    without it.
     """
 
     work: Work
@@ -59,33 +72,33 @@ class Together:
         """Starts the processes, and returns when all of them are done.
 
         Raises:
-            WorkerLost: one of them, or its node, is gone.
-            Exception: what the work raised in one of them.
+            WorkerLost: a process or its node was lost.
+            Exception: what `work` raised in one of the processes.
         """
-        relay = ray.remote(num_cpus=0)(Relay).remote()
+        channel = ray.remote(num_cpus=0)(ReportChannel).remote()
         with ThreadPoolExecutor(1) as pool:
-            end = pool.submit(self._fit, spec, relay)
-            end.add_done_callback(lambda _: relay.close.remote())
-            _pass_on(relay, report, end)
-            return end.result()
+            result = pool.submit(self._fit, spec, channel)
+            result.add_done_callback(lambda _: channel.close.remote())
+            _forward_reports(channel, report, result)
+            return result.result()
 
-    def _fit(self, spec: TrialSpec, relay: Any) -> Any:
+    def _fit(self, spec: TrialSpec, channel: Any) -> Any:
         from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        each, work = self.resources.each, cloudpickle.dumps(self.work)
+        per_worker, work = self.resources.per_worker, cloudpickle.dumps(self.work)
         scaling = ScalingConfig(
             num_workers=self.resources.workers,
-            use_gpu=each.gpus > 0,
-            resources_per_worker={"CPU": each.cpus, "GPU": each.gpus},
+            use_gpu=per_worker.gpus > 0,
+            resources_per_worker={"CPU": per_worker.cpus, "GPU": per_worker.gpus},
         )
 
         def run() -> Any:
-            return _one_of_them(work, spec, relay, max(1, int(each.cpus)))
+            return _run_in_worker(work, spec, channel, max(1, int(per_worker.cpus)))
 
         with (
             tempfile.TemporaryDirectory(prefix="chorale-") as scratch,
-            environment(SETTINGS),
+            set_variables(RAY_TRAIN_VARIABLES),
         ):
             trainer = TorchTrainer(
                 run,
@@ -94,7 +107,7 @@ class Together:
                 run_config=RunConfig(
                     name="trial",
                     storage_path=scratch,
-                    # whoever gave the trial decides whether it is tried again
+                    # `Trials` decides whether the trial is retried
                     failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
                 ),
             )
@@ -104,91 +117,95 @@ class Together:
                 raise _cause(error) from error
 
 
-class Relay:
-    """An actor between the processes of a trial and the one that waits for them.
+class ReportChannel:
+    """An actor between the worker processes of a trial and the process that waits for them.
 
-    The first process says how far the trial is; all of them get to know what was decided.
+    Rank 0 reports; all ranks get the decision.
     """
 
     def __init__(self) -> None:
-        self._said: asyncio.Queue[tuple[int, Mapping[str, float]] | None] = asyncio.Queue()
+        self._reports: asyncio.Queue[tuple[int, Mapping[str, float]] | None] = asyncio.Queue()
         self._decisions: dict[int, asyncio.Future[Decision]] = {}
 
-    async def say(self, step: int, metrics: Mapping[str, float]) -> Decision:
-        """The first process reports; returns what was decided."""
-        self._said.put_nowait((step, metrics))
+    async def report(self, step: int, metrics: Mapping[str, float]) -> Decision:
+        """Queues a report of rank 0; returns the decision."""
+        self._reports.put_nowait((step, metrics))
         return await self.decision(step)
 
     async def decision(self, step: int) -> Decision:
-        """What was decided at a step, as soon as it is."""
-        return await self._at(step)
+        """The decision at a step, as soon as it is made."""
+        return await self._future(step)
 
-    async def hear(self) -> tuple[int, Mapping[str, float]] | None:
-        """The next report; None when there will be no more."""
-        return await self._said.get()
+    async def next_report(self) -> tuple[int, Mapping[str, float]] | None:
+        """The next report; None after the last one."""
+        return await self._reports.get()
 
     async def decide(self, step: int, decision: Decision) -> None:
-        """The answer to a report."""
-        self._at(step).set_result(decision)
+        """Sets the decision on a report."""
+        self._future(step).set_result(decision)
 
     async def close(self) -> None:
-        """Says that there will be no more reports."""
-        self._said.put_nowait(None)
+        """Marks the end of the reports."""
+        self._reports.put_nowait(None)
 
-    def _at(self, step: int) -> "asyncio.Future[Decision]":
+    def _future(self, step: int) -> "asyncio.Future[Decision]":
         return self._decisions.setdefault(step, asyncio.get_running_loop().create_future())
 
 
-def _pass_on(relay: Any, report: Report, end: "Future[Any]") -> None:
-    """Reports what the processes say until they are done."""
+def _forward_reports(channel: Any, report: Report, result: "Future[Any]") -> None:
+    """Passes the reports of rank 0 on until the processes are done."""
     try:
-        while (said := ray.get(relay.hear.remote())) is not None:
-            relay.decide.remote(said[0], report(*said))
+        while (message := ray.get(channel.next_report.remote())) is not None:
+            channel.decide.remote(message[0], report(*message))
     except RayActorError as error:  # the processes notice it, too, and end
-        end.exception()
-        raise WorkerLost("worker lost: the relay between a trial's processes died") from error
+        result.exception()
+        raise WorkerLost("worker lost: the report channel of a trial's processes died") from error
 
 
-def _one_of_them(work: bytes, spec: TrialSpec, relay: Any, n_threads: int) -> Any:
-    """What each process does; `work` comes pickled, as it does to `cluster.tune.worker`."""
+def _run_in_worker(work: bytes, spec: TrialSpec, channel: Any, n_threads: int) -> Any:
+    """Runs the trial in one process of the group; `work` is pickled as in `cluster.tune.worker`."""
     context = ray.train.get_context()
-    group = Group(context.get_world_rank(), context.get_world_size())
+    group = ProcessGroup(context.get_world_rank(), context.get_world_size())
     use_threads(n_threads)
-    value = cloudpickle.loads(work)(replace(spec, group=group), _reporter(relay, group))
+    value = cloudpickle.loads(work)(replace(spec, process_group=group), _reporter(channel, group))
     return value if group.rank == 0 else None
 
 
-def _reporter(relay: Any, group: Group) -> Report:
+def _reporter(channel: Any, group: ProcessGroup) -> Report:
     decision = Decision.CONTINUE
 
     def report(step: int, metrics: Mapping[str, float]) -> Decision:
         nonlocal decision
         if decision is Decision.CONTINUE:
-            asked = relay.decision.remote(step)
+            reference = channel.decision.remote(step)
             if group.rank == 0:
-                asked = relay.say.remote(step, dict(metrics))
-            decision = ray.get(asked)
+                reference = channel.report.remote(step, dict(metrics))
+            decision = ray.get(reference)
         return decision
 
     return report
 
 
 def _cause(error: Exception) -> Exception:
-    """Of all that went wrong in the processes, what the rest followed from."""
+    """The first cause among the errors of all processes."""
     failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
-    if not failures:  # their node is about to go, or Ray Train itself failed
+    if not failures:  # their node is being preempted, or Ray Train itself failed
         lines = str(error).strip().splitlines()
         return WorkerLost(f"worker lost: {lines[-1] if lines else type(error).__name__}")
     raised = {rank: _unwrapped(failures[rank]) for rank in sorted(failures)}
     for rank, one in raised.items():
         if isinstance(one, RayActorError):
-            return WorkerLost(f"worker lost: process {rank} of those that train together died")
-    own = [one for one in raised.values() if not any(text in str(one) for text in CONSEQUENCES)]
-    return own[0] if own else WorkerLost("worker lost: a process misses another one")
+            return WorkerLost(f"worker lost: process {rank} of the distributed trial died")
+    first = [
+        one
+        for one in raised.values()
+        if not any(text in str(one) for text in SECONDARY_ERROR_TEXTS)
+    ]
+    return first[0] if first else WorkerLost("worker lost: a process lost contact with another one")
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """What the work raised, out of what Ray puts around it."""
+    """The work function's own error, without Ray's wrappers."""
     for name in ("health_check_failure", "_base_exc", "cause"):
         inner = getattr(error, name, None)
         if isinstance(inner, Exception):

@@ -1,7 +1,6 @@
-"""The driver's side of the proxy actors: makes Tune use them, and receives what they report.
+"""Tune's actor manager for proxy actors: starts them, and replies to their children's reports.
 
-`cluster.tune.controller` puts it in the place of Tune's own manager of actors, where there is an
-ear.
+`cluster.tune.controller` uses it instead of Tune's own actor manager if there is a report socket.
 """
 
 import functools
@@ -10,58 +9,72 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.air.execution._internal import RayActorManager
 
-from chorale.cluster.local_workers.bridge import Bridge
-from chorale.cluster.local_workers.proxy_actor import Relay
-from chorale.cluster.local_workers.report_socket import Ear
+from chorale.cluster.local_workers.dispatcher import Dispatcher
+from chorale.cluster.local_workers.proxy_actor import ProxyActor
+from chorale.cluster.local_workers.report_socket import ReportSocket
 from chorale.cluster.messages import TRIAL
+from chorale.cluster.tune._tune import RayActorManager
 
-EXPECTING_S = 0.05
-"""So long after one event of Ray's, or the end of a series of trials, the next is waited for."""
+RAY_EVENT_WINDOW_S = 0.05
+"""For this long after an event of Ray or the end of a series, another event is expected."""
 
-SOON_S = 0.002
-"""How long reports may wait while an event of Ray's is expected."""
+RAY_POLL_S = 0.002
+"""Timeout of a poll of Ray's events, and so the delay of reports, while an event is expected."""
 
-PAUSE_S = 0.05
-"""How often Ray is asked while none is."""
+REPORT_WAIT_S = 0.05
+"""Interval of polls of Ray's events while none is expected."""
 
 
 @functools.cache
-def _relay() -> Any:
-    """Ray's class of a `Relay`; each call of `ray.remote` would send it to the cluster anew."""
-    return ray.remote(Relay)
+def _actor_class() -> Any:
+    """Ray's class of a `ProxyActor`; each call of `ray.remote` would upload it again."""
+    return ray.remote(ProxyActor)
 
 
-class Relays(RayActorManager):  # type: ignore[misc]
-    """Makes a `Relay` where Tune wants a trainable, and tells it what a `Relay` has to know.
+class ProxyActors(RayActorManager):  # type: ignore[misc]
+    """Makes a `ProxyActor` instead of a trainable, with the arguments `proxy_kwargs`.
 
-    What Tune would tell it cannot be read without importing Tune. Between Tune's events it listens
-    to the children.
+    Tune's own arguments cannot be unpickled without importing Tune. Between Ray's events it replies
+    to the children's reports.
     """
 
-    bridge: Bridge
-    ear: Ear
-    told: Mapping[str, Any]
+    dispatcher: Dispatcher
+    reports: ReportSocket
+    proxy_kwargs: Mapping[str, Any]
     _expecting_until_s = 0.0
 
+    @classmethod
+    def over(
+        cls,
+        dispatcher: Dispatcher,
+        reports: ReportSocket,
+        proxy_kwargs: Mapping[str, Any],
+        *,
+        resource_manager: Any,
+    ) -> "ProxyActors":
+        """A manager over the resources that Tune manages."""
+        made = cls(resource_manager=resource_manager)
+        made.dispatcher, made.reports, made.proxy_kwargs = dispatcher, reports, proxy_kwargs
+        return made
+
     def next(self, timeout: float | None = None) -> bool:
-        """Handles one event of Ray's if there is one in time; answers reports meanwhile."""
+        """Handles one event of Ray if there is one in time; replies to reports meanwhile."""
         now_s = time.monotonic()
         until_s = now_s + (timeout or 0.0)
         while True:
             expecting = now_s < self._expecting_until_s or self.num_pending_actors > 0
-            if super().next(timeout=SOON_S if expecting else 0):
-                self._expecting_until_s = time.monotonic() + EXPECTING_S
+            if super().next(timeout=RAY_POLL_S if expecting else 0):
+                self._expecting_until_s = time.monotonic() + RAY_EVENT_WINDOW_S
                 return True
-            pause_s = 0.0 if expecting else max(0.0, min(PAUSE_S, until_s - now_s))
-            if self.ear.listen(self.bridge.answer, pause_s):
-                self._expecting_until_s = time.monotonic() + EXPECTING_S
+            pause_s = 0.0 if expecting else max(0.0, min(REPORT_WAIT_S, until_s - now_s))
+            if self.reports.listen(self.dispatcher.reply, pause_s):
+                self._expecting_until_s = time.monotonic() + RAY_EVENT_WINDOW_S
             now_s = time.monotonic()
-            if now_s >= until_s or self.bridge.error is not None:
+            if now_s >= until_s or self.dispatcher.error is not None:
                 return False
 
     def add_actor(self, cls: Any, kwargs: dict[str, Any], *args: Any, **more: Any) -> Any:
         del cls
-        told = {"trial": kwargs["config"][TRIAL], **self.told}
-        return super().add_actor(_relay(), told, *args, **more)
+        own_kwargs = {"trial": kwargs["config"][TRIAL], **self.proxy_kwargs}
+        return super().add_actor(_actor_class(), own_kwargs, *args, **more)

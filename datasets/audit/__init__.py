@@ -1,1 +1,1 @@
-"""Finds what no model should learn from: bad, duplicate and leaking tracks."""
+"""Data audit: corrupt, silent and duplicate tracks, and leakage between training and test."""

@@ -1,7 +1,7 @@
-"""Listens to every track once and sets aside what no model should learn from, with the reason.
+"""Data quality audit: decodes every track once and excludes faulty ones, with the reason.
 
-Between the track table and the feature cache. What was found is remembered by the files' content,
-so a second sweep on the same data decodes nothing.
+Between the track table and the feature cache. Findings are cached by the files' content hash, so a
+second sweep on the same data decodes nothing.
 """
 
 import math
@@ -15,27 +15,27 @@ import numpy as np
 import pandas as pd
 
 from chorale.datasets import audio
-from chorale.datasets.audit.faults import clipped_share, warned
-from chorale.datasets.audit.findings import Finding, Findings, Stamp
+from chorale.datasets.audit.faults import clipped_share, warning_table
+from chorale.datasets.audit.findings import FileStamp, Finding, FindingsCache
 from chorale.datasets.chunks import ChunkMap as ChunkMap
 from chorale.datasets.chunks import in_chunks
 from chorale.datasets.errors import UserError
 
 R = TypeVar("R")
 
-SILENCE = 1e-4  # -80 dBFS, where full scale is 1.0
-N_SHOWN = 10  # bad files named in an error
+MIN_PEAK = 1e-4  # -80 dBFS, where full scale is 1.0
+MAX_LISTED_BAD = 10  # bad files listed in an error
 
-_OF_THE_PLACE = ("missing", "unreadable", "not audio")  # said of a path, not of its content
+_PATH_PROBLEMS = ("missing", "unreadable", "not audio")  # of a path, not of its content
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What is left to work with, and what was set aside.
+class AuditResult:
+    """The usable tracks of a dataset, and the faulty ones that were excluded.
 
-    `tracks` are the good ones, with `duration_s` measured and a further column `content`, the
+    `tracks` are the usable ones, with `duration_s` measured and a further column `content`, the
     SHA-256 of the file. `problems` has the columns track_id, path, problem, detail, and so has
-    `warnings`, which are about tracks that are used nevertheless.
+    `warnings`, about tracks that are used nevertheless.
     """
 
     tracks: pd.DataFrame
@@ -43,33 +43,35 @@ class Audit:
     warnings: pd.DataFrame
 
 
-def audit(
+def audit_or_refuse(
     tracks: pd.DataFrame,
     *,
     min_duration_s: float,
     max_bad_share: float,
     cache_root: Path,
     run: ChunkMap = map,
-) -> Audit:
-    """Sets aside tracks that are missing, undecodable, empty, silent, constant or too short.
+) -> AuditResult:
+    """Excludes tracks that are missing, undecodable, empty, silent, constant or too short.
 
     Args:
         tracks: a track table whose tracks have audio.
         min_duration_s: shorter tracks are bad.
-        max_bad_share: more than this share of bad tracks (0 to 1) stops the sweep.
-        cache_root: where findings are kept between sweeps.
-        run: how chunks of files are worked on.
+        max_bad_share: a larger share of bad tracks (0 to 1) is an error.
+        cache_root: where findings are cached between sweeps.
+        run: maps work over chunks of files.
 
     Raises:
         UserError: there are no tracks, too many are bad, or fewer than two labels are left.
     """
-    found = survey(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
-    refuse(found, tracks, max_bad_share=max_bad_share)
+    found = audit_recordings(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
+    require_usable_tracks(found, tracks, max_bad_share=max_bad_share)
     return found
 
 
-def refuse(found: Audit, tracks: pd.DataFrame, *, max_bad_share: float) -> None:
-    """Stops where too little is left of `tracks`.
+def require_usable_tracks(
+    found: AuditResult, tracks: pd.DataFrame, *, max_bad_share: float
+) -> None:
+    """Raises if too few usable tracks are left of `tracks`.
 
     Raises:
         UserError: too many are bad, or fewer than two labels are left.
@@ -78,70 +80,72 @@ def refuse(found: Audit, tracks: pd.DataFrame, *, max_bad_share: float) -> None:
     _refuse_one_label(tracks, found.tracks, found.problems)
 
 
-def survey(
+def audit_recordings(
     tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap = map
-) -> Audit:
-    """Like `audit`, but goes on however much is bad.
+) -> AuditResult:
+    """Like `audit_or_refuse`, but without a limit on the share of bad tracks.
 
     Raises:
         UserError: there are no tracks.
     """
     if tracks.empty:
         raise UserError("audit: the dataset has no tracks; check --dataset.root")
-    with Findings.kept(cache_root / "audit.json") as known:
-        heard = _listen([str(path) for path in tracks["path"]], known, run)
-    judged = [_judge(finding, min_duration_s) for _, finding in heard]
+    with FindingsCache.opened(cache_root / "audit.json") as known:
+        examined = _examine_files([str(path) for path in tracks["path"]], known, run)
+    findings = [_check_duration(finding, min_duration_s) for _, finding in examined]
     measured = tracks.assign(
-        duration_s=[finding.duration_s for finding in judged],
-        content=[content for content, _ in heard],
+        duration_s=[finding.duration_s for finding in findings],
+        content=[content for content, _ in examined],
     )
-    bad = np.array([finding.problem != "" for finding in judged])
+    bad = np.array([finding.problem != "" for finding in findings])
     problems = tracks.loc[bad, ["track_id", "path"]].assign(
-        problem=[finding.problem for finding in judged if finding.problem],
-        detail=[finding.detail for finding in judged if finding.problem],
+        problem=[finding.problem for finding in findings if finding.problem],
+        detail=[finding.detail for finding in findings if finding.problem],
     )
     good = measured[~bad].reset_index(drop=True)
-    return Audit(good, problems.reset_index(drop=True), warned(tracks, judged))
+    return AuditResult(good, problems.reset_index(drop=True), warning_table(tracks, findings))
 
 
-def examine(path: str) -> Finding:
-    """Decodes one file and says what is wrong with its sound, if anything is."""
+def examine_file(path: str) -> Finding:
+    """Decodes one file and reports the problem of its waveform, if there is one."""
     try:
-        content_format = audio.inspect(path).format
-        waveform, sample_rate = audio.load(path)
+        content_format = audio.read_audio_header(path).format
+        waveform, sample_rate = audio.load_audio(path)
     except audio.AudioError as error:
         return Finding(0.0, error.problem, error.detail)
     duration_s = len(waveform) / sample_rate
     low, high = float(waveform.min()), float(waveform.max())
-    if (peak := max(high, -low)) < SILENCE:
+    if (peak := max(high, -low)) < MIN_PEAK:
         level = f"{20 * math.log10(peak):.0f} dBFS" if peak > 0 else "0"
         return Finding(duration_s, "silent", f"its peak is {level}; at least -80 dBFS is needed")
     mean = float(waveform.mean(dtype=np.float64))
-    if max(high - mean, mean - low) < SILENCE:
+    if max(high - mean, mean - low) < MIN_PEAK:
         return Finding(duration_s, "DC only", f"every sample is about {mean:.4f}")
     clipped = clipped_share(waveform)
     return Finding(duration_s, clipped_share=clipped, format=content_format)
 
 
-def _listen(paths: Sequence[str], known: Findings, run: ChunkMap) -> list[tuple[str, Finding]]:
-    """For each path its content hash ("" where it has none) and what was found."""
+def _examine_files(
+    paths: Sequence[str], known: FindingsCache, run: ChunkMap
+) -> list[tuple[str, Finding]]:
+    """For each path its content hash ("" where it has none) and its finding."""
     stamps = {path: stamp for path in dict.fromkeys(paths) if (stamp := _stamp(path))}
     changed = [path for path, stamp in stamps.items() if not known.content(path, stamp)]
     for path, content in _each(_hash_chunk, changed, run):
-        known.learn_content(path, stamps[path], content)
+        known.set_content(path, stamps[path], content)
     contents = {path: known.content(path, stamp) for path, stamp in stamps.items()}
 
-    unheard = {c: path for path, c in contents.items() if c and known.finding(c) is None}
-    for path, finding in _each(_examine_chunk, list(unheard.values()), run):
-        if finding.problem not in _OF_THE_PLACE:
-            known.learn_finding(contents[path], finding)
-    # what has no content in its place fails before it is decoded, and costs nothing here
-    found = {p: known.finding(contents.get(p, "")) or examine(p) for p in dict.fromkeys(paths)}
+    unknown = {c: path for path, c in contents.items() if c and known.finding(c) is None}
+    for path, finding in _each(_examine_chunk, list(unknown.values()), run):
+        if finding.problem not in _PATH_PROBLEMS:
+            known.set_finding(contents[path], finding)
+    # a path without content fails before decoding, so examining it here is cheap
+    found = {p: known.finding(contents.get(p, "")) or examine_file(p) for p in dict.fromkeys(paths)}
     return [(contents.get(path, ""), found[path]) for path in paths]
 
 
-def _stamp(path: str) -> Stamp | None:
-    """None where there is no file, or one that is no audio by its name."""
+def _stamp(path: str) -> FileStamp | None:
+    """None where there is no file, or its name shows that it is no audio."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -155,7 +159,7 @@ def _each(
     work: Callable[[Sequence[str]], list[R]], paths: Sequence[str], run: ChunkMap
 ) -> Iterator[tuple[str, R]]:
     chunks = in_chunks(paths)
-    done = run(work, chunks) if chunks else ()  # a pool need not start for nothing
+    done = run(work, chunks) if chunks else ()  # do not start a pool without work
     for chunk, results in zip(chunks, done, strict=True):
         yield from zip(chunk, results, strict=True)
 
@@ -171,10 +175,10 @@ def _hash_chunk(paths: Sequence[str]) -> list[str]:
 
 
 def _examine_chunk(paths: Sequence[str]) -> list[Finding]:
-    return [examine(path) for path in paths]
+    return [examine_file(path) for path in paths]
 
 
-def _judge(finding: Finding, min_duration_s: float) -> Finding:
+def _check_duration(finding: Finding, min_duration_s: float) -> Finding:
     if finding.problem or finding.duration_s >= min_duration_s:
         return finding
     detail = f"{finding.duration_s:.3f} s; at least {min_duration_s:g} s is needed"
@@ -187,9 +191,9 @@ def _refuse_bad_share(problems: pd.DataFrame, n_tracks: int, max_bad_share: floa
         return
     enough = math.ceil(share * 100) / 100
     advice = (
-        "mend or remove them"
+        "fix or remove them"
         if len(problems) == n_tracks
-        else f"mend or remove them, or go on without them: --audit.max_bad_share {enough:g}"
+        else f"fix or remove them, or continue without them: --audit.max_bad_share {enough:g}"
     )
     raise UserError(
         f"audit: {len(problems)} of {n_tracks} tracks are bad ({share:.1%}), "
@@ -198,13 +202,13 @@ def _refuse_bad_share(problems: pd.DataFrame, n_tracks: int, max_bad_share: floa
 
 
 def _listed(problems: pd.DataFrame) -> str:
-    rows = problems.head(N_SHOWN)
+    rows = problems.head(MAX_LISTED_BAD)
     columns = (rows["path"], rows["problem"], rows["detail"])
     lines = [
         f"  {path}: {problem} ({detail})" for path, problem, detail in zip(*columns, strict=True)
     ]
-    if len(problems) > N_SHOWN:
-        lines.append(f"  ... and {len(problems) - N_SHOWN} more")
+    if len(problems) > MAX_LISTED_BAD:
+        lines.append(f"  ... and {len(problems) - MAX_LISTED_BAD} more")
     return "\n".join(lines)
 
 
@@ -217,5 +221,5 @@ def _refuse_one_label(tracks: pd.DataFrame, good: pd.DataFrame, problems: pd.Dat
     bad = f"; these tracks are bad:\n{_listed(problems)}\n" if len(problems) else "; "
     raise UserError(
         f"audit: {which} is left of {len(tracks)} tracks with the labels: {before}{bad}"
-        f"a classifier needs good tracks of at least two labels: mend them or add others"
+        f"a classifier needs good tracks of at least two labels: fix them or add others"
     )

@@ -1,7 +1,7 @@
-"""Finds tracks that are the same recording: re-encoded, renamed, cut or shifted in time.
+"""Duplicate detection by audio fingerprints: re-encoded, renamed, cut or time-shifted copies.
 
 Between the audit and the split. An index over sub-fingerprints proposes pairs by votes on the time
-offset, so that N tracks cost about N and not N^2; only what it proposes is compared.
+offset, so that the cost for N tracks is about N and not N^2; only proposed pairs are compared.
 """
 
 import math
@@ -14,36 +14,36 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from chorale.datasets.audit.fingerprint import HOP_S, SILENCE, Bits, fingerprints
+from chorale.datasets.audit.fingerprint import HOP_S, SILENT_BITS, Bits, cached_fingerprints
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.errors import UserError
 
-Ints = npt.NDArray[np.int64]
+Int64Array = npt.NDArray[np.int64]
 
-COLUMNS = ("track_id", "other_id", "kind", "overlap_s", "offset_s")
+DUPLICATE_COLUMNS = ("track_id", "other_id", "kind", "overlap_s", "offset_s")
 SAME_BYTES, SAME_RECORDING = "same bytes", "same recording"
 
 MIN_OVERLAP_S = 2.0
-"""Two tracks that share less are not called the same, unless they are shorter themselves."""
+"""Minimum shared duration of two duplicates, unless the tracks themselves are shorter."""
 MAX_ERROR = 0.18
-"""Share of differing bits up to which the best `MIN_OVERLAP_S` of sound is the same recording. In
+"""Maximum bit error rate of the best `MIN_OVERLAP_S` of two tracks with the same recording. In
 1,000 synthetic tracks copies as MP3 of 40 kbit/s stay below 0.15, other tracks above 0.23."""
 SAME_ERROR = 0.25
-"""Likewise for the rest of what two tracks have in common, once that has been found."""
+"""Likewise for the rest of the overlap, once a match has been found."""
 MAX_ERROR_SHORT = 0.03
-"""The same for tracks shorter than that, where a person saying one word twice comes near."""
-MIN_SHORT = 12  # sub-fingerprints, 0.46 s of sound
+"""Likewise for shorter tracks, where one person speaking the same word twice comes near."""
+MIN_SHORT = 12  # sub-fingerprints, 0.46 s of audio
 
 NUMBER_BITS = 63
-"""Of an int64 that is not negative."""
+"""Usable bits of a non-negative int64."""
 
 _WINDOW = round(MIN_OVERLAP_S / HOP_S)
 _MAX_INDEXED = 2**23
 _MIN_KEY_BITS, _SPARE_KEY_BITS = 24, 4
-_NEIGHBOURS = 16  # entries of one bucket that each entry is paired with: linear in any corpus
+_NEIGHBOURS = 16  # entries of one bucket that each entry is paired with: linear cost
 _MIN_VOTES = 2
-_OFFSETS_A_PAIR = 3
-_TOLERANCE = 2  # sub-fingerprints that the offset may be off
+_OFFSETS_PER_PAIR = 3
+_TOLERANCE = 2  # maximum error of the offset, in sub-fingerprints
 
 
 class _Match(NamedTuple):
@@ -52,21 +52,21 @@ class _Match(NamedTuple):
     offset: int
 
 
-def duplicates(tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap = map) -> pd.DataFrame:
-    """Every pair of tracks that hold the same recording, or a chain of pairs where many do.
+def find_duplicates(tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap = map) -> pd.DataFrame:
+    """All pairs of tracks with the same recording, or a chain of pairs for several copies.
 
     Not found are recordings whose pitch or tempo was changed, and excerpts under two seconds that
-    were encoded with loss. Memory: four bytes for each 23 ms of audio (0.6 GB for 1,000 h), and an
-    index of at most 8 million entries; in larger corpora fewer moments of each track are indexed.
+    were encoded with loss. Memory: four bytes per 23 ms of audio (0.6 GB for 1,000 h), and an index
+    of at most 8 million entries; in larger corpora fewer frames of each track are indexed.
 
     Args:
         tracks: audited tracks, with the columns `path`, `content` and `duration_s`.
-        cache_root: where fingerprints are kept between sweeps.
-        run: how chunks of files are worked on.
+        cache_root: where fingerprints are cached between sweeps.
+        run: maps work over chunks of files.
 
     Returns:
         The columns track_id, other_id (in the order of the table), kind ("same bytes" or
-        "same recording"), overlap_s and offset_s: what is heard at t s in the one is heard at
+        "same recording"), overlap_s and offset_s: the audio at t s in the first track is at
         t + offset_s in the other.
 
     Source: Haitsma and Kalker 2002, "A Highly Robust Audio Fingerprinting System", ISMIR,
@@ -74,20 +74,22 @@ def duplicates(tracks: pd.DataFrame, *, cache_root: Path, run: ChunkMap = map) -
     Industrial-Strength Audio Search Algorithm", ISMIR,
     https://www.ee.columbia.edu/~dpwe/papers/Wang03-shazam.pdf.
     """
-    rows = same_content(tracks)
+    rows = equal_content_pairs(tracks)
     once = tracks.drop_duplicates("content")
-    prints = fingerprints(once, cache_root=cache_root, run=run)
+    prints = cached_fingerprints(once, cache_root=cache_root, run=run)
     ids = once["track_id"].tolist()
-    for a, b, found in matches([prints.get(c, np.zeros(0, np.uint32)) for c in once["content"]]):
+    for a, b, found in match_fingerprints(
+        [prints.get(c, np.zeros(0, np.uint32)) for c in once["content"]]
+    ):
         overlap_s, offset_s = round(found.n_same * HOP_S, 2), round(found.offset * HOP_S, 2)
         rows.append((ids[a], ids[b], SAME_RECORDING, overlap_s, offset_s))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
 
 
-def same_content(
+def equal_content_pairs(
     tracks: pd.DataFrame, *, kind: str = SAME_BYTES
 ) -> list[tuple[str, str, str, float, float]]:
-    """The pairs of tracks whose `content` is the same, as rows of what `duplicates` gives."""
+    """The pairs of tracks with equal `content`, as rows of the result of `find_duplicates`."""
     rows = []
     for _, same in tracks.groupby("content", sort=False):
         ids, durations_s = same["track_id"].tolist(), same["duration_s"].tolist()
@@ -95,8 +97,8 @@ def same_content(
     return rows
 
 
-def matches(prints: Sequence[Bits]) -> list[tuple[int, int, _Match]]:
-    """The pairs (a, b), a < b, of fingerprints of the same recording, in that order."""
+def match_fingerprints(prints: Sequence[Bits]) -> list[tuple[int, int, _Match]]:
+    """The pairs (a, b), a < b, of fingerprints of the same recording, sorted."""
     found: dict[tuple[int, int], _Match] = {}
     for a, b, offset in _candidates(prints):
         match = _compare(prints[a], prints[b], offset)
@@ -107,34 +109,34 @@ def matches(prints: Sequence[Bits]) -> list[tuple[int, int, _Match]]:
 
 @dataclass(frozen=True)
 class _Packing:
-    """How many bits of a vote's number a track takes, twice, and an offset."""
+    """Packs a vote (track, other track, offset) into one int64: bits per track and per offset."""
 
     track_bits: int
     offset_bits: int
 
     @classmethod
     def of(cls, prints: Sequence[Bits]) -> "_Packing":
-        """Enough for so many tracks, and for offsets as long as the longest.
+        """The packing for this number of tracks and offsets up to the longest track.
 
         Raises:
-            UserError: no integer has so many bits.
+            UserError: an int64 has too few bits.
         """
         longest = max(map(len, prints), default=0)
         found = cls(len(prints).bit_length(), (longest + 2 * _TOLERANCE).bit_length() + 1)
         if 2 * found.track_bits + found.offset_bits > NUMBER_BITS:
             raise UserError(
-                f"{len(prints):,} tracks of up to {longest * HOP_S / 3600:.1f} h are too many to "
-                f"look for the same recording in at once; cut the longest, or leave this out with "
+                f"{len(prints):,} tracks of up to {longest * HOP_S / 3600:.1f} h are too many for "
+                f"duplicate detection; cut the longest, or switch it off with "
                 f"--audit.fingerprint false"
             )
         return found
 
-    def pack(self, track: Ints, other: Ints, offset: Ints) -> Ints:
-        """One number each, which sort by track, other track and offset."""
+    def pack(self, track: Int64Array, other: Int64Array, offset: Int64Array) -> Int64Array:
+        """One number for each vote; the numbers sort by track, other track and offset."""
         pair = (track << self.track_bits) + other
         return np.asarray((pair << self.offset_bits) + offset + 2 ** (self.offset_bits - 1))
 
-    def unpack(self, codes: Ints) -> tuple[Ints, Ints, Ints]:
+    def unpack(self, codes: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
         """Track, other track and offset of each number."""
         offset = (codes & (2**self.offset_bits - 1)) - 2 ** (self.offset_bits - 1)
         pair = codes >> self.offset_bits
@@ -142,10 +144,10 @@ class _Packing:
 
 
 def _candidates(prints: Sequence[Bits]) -> list[tuple[int, int, int]]:
-    """(a, b, offset) where b[i + offset] is often a[i]: the best few offsets of each pair."""
+    """(a, b, offset) where b[i + offset] often equals a[i]: the few best offsets of each pair."""
     packing = _Packing.of(prints)
     codes = _votes(*_index(prints), packing=packing)
-    # two moments that vote for nearly the same offset stand in the same bin of one of two grids
+    # two frames that vote for nearly the same offset are in the same bin of one of two grids
     width = 2 * _TOLERANCE
     binned = np.concatenate([codes // width, (codes + _TOLERANCE) // width])
     grid = np.repeat([0, _TOLERANCE], len(codes))
@@ -162,16 +164,16 @@ def _candidates(prints: Sequence[Bits]) -> list[tuple[int, int, int]]:
     order = np.lexsort((-n_votes, pair))
     pair, codes = pair[order], codes[order]
     rank = np.arange(len(pair)) - np.searchsorted(pair, pair)
-    best = rank < _OFFSETS_A_PAIR
+    best = rank < _OFFSETS_PER_PAIR
     a, b, offset = packing.unpack(codes[best])
     return list(zip(a.tolist(), b.tolist(), offset.tolist(), strict=True))
 
 
-def _index(prints: Sequence[Bits]) -> tuple[npt.NDArray[np.uint32], Ints, Ints]:
-    """Keys, tracks and moments of all that is indexed, sorted by key and then by track.
+def _index(prints: Sequence[Bits]) -> tuple[npt.NDArray[np.uint32], Int64Array, Int64Array]:
+    """Keys, tracks and frames of the index, sorted by key and then by track.
 
-    A key is a sub-fingerprint's lower bits: the fewer are asked to be equal, the more survive a
-    coarse encoding, but the more are equal by chance in a large corpus.
+    A key is the lower bits of a sub-fingerprint: fewer bits survive lossy encoding more often, but
+    more keys are equal by chance in a large corpus.
     """
     n_all = sum(len(bits) for bits in prints)
     every = max(1, math.ceil(n_all / _MAX_INDEXED))
@@ -180,19 +182,21 @@ def _index(prints: Sequence[Bits]) -> tuple[npt.NDArray[np.uint32], Ints, Ints]:
     parts = []
     for number, bits in enumerate(prints):
         keys = bits & mask
-        # which ones are left out depends on their value alone, so two copies keep the same ones
+        # the selection depends on the value alone, so two copies keep the same ones
         drawn = (keys * np.uint32(2654435761)) >> np.uint32(12)
-        at = np.flatnonzero((bits != SILENCE) & (drawn % np.uint32(every) == 0))
+        at = np.flatnonzero((bits != SILENT_BITS) & (drawn % np.uint32(every) == 0))
         parts.append((keys[at], np.full(len(at), number, np.int64), at))
     if not parts:
         return np.zeros(0, np.uint32), np.zeros(0, np.int64), np.zeros(0, np.int64)
     keys, track, at = (np.concatenate(part) for part in zip(*parts, strict=True))
-    order = np.argsort(keys, kind="stable")  # the tracks of one key stay in their order
+    order = np.argsort(keys, kind="stable")  # keeps the order of the tracks within a key
     return keys[order], track[order], at[order]
 
 
-def _votes(keys: npt.NDArray[np.uint32], track: Ints, at: Ints, *, packing: _Packing) -> Ints:
-    """One number for each vote: track, other track and offset, packed so that they sort so."""
+def _votes(
+    keys: npt.NDArray[np.uint32], track: Int64Array, at: Int64Array, *, packing: _Packing
+) -> Int64Array:
+    """One packed number for each vote: track, other track and offset."""
     codes = [np.zeros(0, np.int64)]
     for step in range(1, min(_NEIGHBOURS, len(keys) - 1) + 1):
         i = np.flatnonzero((keys[step:] == keys[:-step]) & (track[step:] != track[:-step]))
@@ -201,7 +205,7 @@ def _votes(keys: npt.NDArray[np.uint32], track: Ints, at: Ints, *, packing: _Pac
 
 
 def _compare(a: Bits, b: Bits, offset: int) -> _Match | None:
-    """How alike two fingerprints are where they overlap, at the best of some near offsets."""
+    """The match of two fingerprints at the best of the offsets near `offset`."""
     near = range(offset - _TOLERANCE, offset + _TOLERANCE + 1)
     found = [match for o in near if (match := _at_offset(a, b, o))]
     return min(found, default=None)
@@ -212,8 +216,8 @@ def _at_offset(a: Bits, b: Bits, offset: int) -> _Match | None:
     if stop <= start:
         return None
     mine, other = a[start:stop], b[start + offset : stop + offset]
-    heard = (mine != SILENCE) & (other != SILENCE)
-    wrong = np.bitwise_count(mine[heard] ^ other[heard]).astype(np.float64) / 32
+    audible = (mine != SILENT_BITS) & (other != SILENT_BITS)
+    wrong = np.bitwise_count(mine[audible] ^ other[audible]).astype(np.float64) / 32
     if len(wrong) >= _WINDOW:
         return _in_windows(wrong, offset)
     shorter = min(np.count_nonzero(a), np.count_nonzero(b))
@@ -223,7 +227,7 @@ def _at_offset(a: Bits, b: Bits, offset: int) -> _Match | None:
 
 
 def _in_windows(wrong: npt.NDArray[np.float64], offset: int) -> _Match | None:
-    """The same, from the share of wrong bits of each moment that both tracks have."""
+    """Like `_at_offset`, from the bit error rate of each frame that both tracks have."""
     sums = np.cumsum(np.r_[0.0, wrong])
     error = (sums[_WINDOW:] - sums[:-_WINDOW]) / _WINDOW  # of each window
     if (best := float(error.min())) > MAX_ERROR:

@@ -1,7 +1,6 @@
-"""Faults that a track may have and still be used, and the one table of all that is wrong.
+"""Audit warnings (clipping, wrong extension), and the table of all faults of a dataset.
 
-`datasets.audit.audit` asks what a file's sound and name should be warned of; the sweep and
-`chorale data check` tell people by the table.
+`datasets.audit.audit` uses the warnings; the sweep and `chorale data check` print the table.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +13,8 @@ import pandas as pd
 from chorale.datasets.audit.findings import Finding
 from chorale.datasets.audit.leaks import Leak
 
-COLUMNS = ("track_id", "path", "outcome", "problem", "detail")
-"""Of the table: `outcome` says what becomes of the track, the others what is wrong with it."""
+FAULT_COLUMNS = ("track_id", "path", "outcome", "problem", "detail")
+"""Columns of `fault_table`; `outcome` is what happens to the track: excluded, used, ..."""
 
 QUARANTINED, WARNED, JOINED, LEAKS, ACCEPTED = (
     "quarantined",
@@ -26,11 +25,11 @@ QUARANTINED, WARNED, JOINED, LEAKS, ACCEPTED = (
 )
 
 CLIPPED_SHARE = 1e-3
-"""A track is called clipped where at least this share of its samples stands at its very peak."""
+"""A track is clipped if at least this share of its samples is in flat tops at its peak."""
 
-_FULL_SCALE = 0.5  # a peak below it may be flat by nature
+_FULL_SCALE = 0.5  # a lower peak may be flat without clipping
 _FLAT = 0.9999  # of the peak
-_RUN = 3  # neighbouring samples: one or two at the peak are no flat top
+_RUN = 3  # consecutive samples: one or two at the peak are no flat top
 
 _FORMATS: Mapping[str, tuple[str, ...]] = {
     ".wav": ("WAV", "WAVEX", "RF64", "W64"),
@@ -59,8 +58,8 @@ def clipped_share(waveform: npt.NDArray[np.float32]) -> float:
     return float(lengths[lengths >= _RUN].sum() / len(waveform))
 
 
-def warnings(path: str, finding: Finding) -> list[tuple[str, str]]:
-    """What a good file should be warned of: (problem, detail) pairs."""
+def file_warnings(path: str, finding: Finding) -> list[tuple[str, str]]:
+    """The warnings of a usable file: (problem, detail) pairs."""
     found = []
     if finding.clipped_share >= CLIPPED_SHARE:
         found.append(("clipped", f"{finding.clipped_share:.1%} of its samples are at the peak"))
@@ -71,20 +70,20 @@ def warnings(path: str, finding: Finding) -> list[tuple[str, str]]:
     return found
 
 
-def warned(tracks: pd.DataFrame, findings: Sequence[Finding]) -> pd.DataFrame:
-    """The warnings of `tracks`, row by row as `findings`: track_id, path, problem, detail."""
+def warning_table(tracks: pd.DataFrame, findings: Sequence[Finding]) -> pd.DataFrame:
+    """The warnings of usable `tracks`, one finding each: track_id, path, problem, detail."""
     rows = [
         (track_id, path, *warning)
         for track_id, path, finding in zip(
             tracks["track_id"], tracks["path"], findings, strict=True
         )
         if not finding.problem
-        for warning in warnings(str(path), finding)
+        for warning in file_warnings(str(path), finding)
     ]
     return pd.DataFrame(rows, columns=["track_id", "path", "problem", "detail"])
 
 
-def table(
+def fault_table(
     tracks: pd.DataFrame,
     *,
     problems: pd.DataFrame,
@@ -93,14 +92,14 @@ def table(
     leaks: Iterable[Leak] = (),
     accepted: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """All that is wrong, a row each (see `COLUMNS`), the worst first.
+    """All faults of a dataset, one row each (see `FAULT_COLUMNS`), the worst first.
 
     Args:
         tracks: all tracks of the dataset, for their paths.
-        problems: of the tracks that were set aside.
+        problems: of the tracks that were excluded.
         warnings: of the tracks that are used nevertheless.
         duplicates: pairs of tracks with the same recording.
-        leaks: what the split lets through.
+        leaks: of the split.
         accepted: kinds of leaks that the user accepts.
     """
     paths = dict(zip(tracks["track_id"], tracks["path"].astype(object), strict=True))
@@ -113,14 +112,14 @@ def table(
         leaking.update(leak.track_ids if leak.kind in ("duplicates", "labels") else ())
     for outcome, faults in ((QUARANTINED, problems), (WARNED, warnings)):
         columns = (faults[name] for name in ("track_id", "path", "problem", "detail"))
-        rows += [(id_, path, outcome, *said) for id_, path, *said in zip(*columns, strict=True)]
+        rows += [(id_, path, outcome, *rest) for id_, path, *rest in zip(*columns, strict=True)]
     for pair in duplicates.itertuples():
-        if not {pair.track_id, pair.other_id} <= leaking:  # else it has been said
-            overlap_s = float(str(pair.overlap_s))  # unknown where nothing was listened to
-            much = "" if np.isnan(overlap_s) else f", {overlap_s:.1f} s of it"
-            detail = f"{pair.kind} as '{pair.track_id}'{much}"
+        if not {pair.track_id, pair.other_id} <= leaking:  # otherwise listed as a leak
+            overlap_s = float(str(pair.overlap_s))  # NaN where there is no audio
+            overlap = "" if np.isnan(overlap_s) else f", {overlap_s:.1f} s of it"
+            detail = f"{pair.kind} as '{pair.track_id}'{overlap}"
             rows.append((pair.other_id, paths.get(pair.other_id), JOINED, "duplicate", detail))
-    made = pd.DataFrame(rows, columns=list(COLUMNS))
+    made = pd.DataFrame(rows, columns=list(FAULT_COLUMNS))
     order = [LEAKS, ACCEPTED, QUARANTINED, WARNED, JOINED]
     return made.sort_values(
         "outcome", key=lambda column: column.map(order.index), kind="stable", ignore_index=True

@@ -1,6 +1,6 @@
-"""What the audit has found so far, remembered between sweeps by the content of the files.
+"""Cache of audit findings, keyed by the content hash of the files.
 
-A file that has not changed is not even read again; one that was renamed is not decoded again.
+An unchanged file is not read again; a renamed one is not decoded again.
 """
 
 import json
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from chorale.datasets.atomic import write_json
 
-Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in ns: another stamp, perhaps another content."""
+FileStamp = tuple[int, int]
+"""Size in bytes and modification time in ns; while it is unchanged, so is the content."""
 
-_FORMAT = 2  # raise it when the audit, or `audio.load`, judges the same file in another way
+_FORMAT = 2  # raise it when the audit or `audio.load_audio` gives another result for a file
 _SAVE_EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What listening to one file found; `problem` is empty where nothing is wrong.
+    """The result of examining one file; `problem` is empty where there is none.
 
-    `clipped_share` (0 to 1) of the samples are in flat tops; `format` is the content's, in
-    libsndfile's words, and empty where the file is not even decoded.
+    `clipped_share` (0 to 1) of the samples are in flat tops; `format` is libsndfile's name of the
+    content's format, empty where the file was not decoded.
     """
 
     duration_s: float
@@ -34,8 +34,8 @@ class Finding:
     format: str = ""
 
 
-class Findings:
-    """The memory: path and stamp -> content hash, content hash -> finding."""
+class FindingsCache:
+    """A persistent map: path and stamp -> content hash, content hash -> finding."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -43,14 +43,14 @@ class Findings:
         self._findings: dict[str, Finding] = {}
         self._changed = False
         self._saved_s = time.monotonic()
-        self._recall()
+        self._load()
 
     @classmethod
     @contextmanager
-    def kept(cls, file: Path) -> Iterator["Findings"]:
-        """The memory in `file`; what is learnt in the block stays there, even if it is broken off.
+    def opened(cls, file: Path) -> Iterator["FindingsCache"]:
+        """The cache in `file`; it is saved at the end of the block, after an exception too.
 
-        A file that cannot be read any more is forgotten: all it costs is another audit.
+        An unreadable file is ignored: the cost is another audit.
         """
         findings = cls(file)
         try:
@@ -58,27 +58,27 @@ class Findings:
         finally:
             findings.save()
 
-    def content(self, path: str, stamp: Stamp) -> str:
+    def content(self, path: str, stamp: FileStamp) -> str:
         """The content hash of an unchanged file, or "" where it is not known."""
         size, changed_ns, content = self._contents.get(_place(path), (-1, -1, ""))
         return content if (size, changed_ns) == stamp else ""
 
     def finding(self, content: str) -> Finding | None:
-        """What was found in this content, or None where nobody has listened yet."""
+        """The finding for this content, or None where it has not been examined."""
         return self._findings.get(content)
 
-    def learn_content(self, path: str, stamp: Stamp, content: str) -> None:
-        """Remembers what content a file has."""
+    def set_content(self, path: str, stamp: FileStamp, content: str) -> None:
+        """Stores the content hash of a file."""
         self._contents[_place(path)] = (*stamp, content)
-        self._learnt()
+        self._mark_changed()
 
-    def learn_finding(self, content: str, finding: Finding) -> None:
-        """Remembers what was found in a content."""
+    def set_finding(self, content: str, finding: Finding) -> None:
+        """Stores the finding for a content hash."""
         self._findings[content] = finding
-        self._learnt()
+        self._mark_changed()
 
     def save(self) -> None:
-        """Writes down what is new."""
+        """Writes the file if there is anything new."""
         if self._changed:
             findings = {content: astuple(finding) for content, finding in self._findings.items()}
             write_json(
@@ -86,12 +86,12 @@ class Findings:
             )
         self._changed, self._saved_s = False, time.monotonic()
 
-    def _learnt(self) -> None:
+    def _mark_changed(self) -> None:
         self._changed = True
-        if time.monotonic() - self._saved_s > _SAVE_EVERY_S:  # a power cut costs this much
+        if time.monotonic() - self._saved_s > _SAVE_EVERY_S:  # the most that a crash loses
             self.save()
 
-    def _recall(self) -> None:
+    def _load(self) -> None:
         try:
             kept = json.loads(self._file.read_text(encoding="utf-8"))
             if kept["format"] == _FORMAT:

@@ -1,7 +1,7 @@
-"""Finds what a split lets through from training to test: shared recordings, shared groups.
+"""Data leakage between training and test: recordings or groups on both sides of a split.
 
-After the split is made and before anything is trained. Duplicates that nobody has put on two sides
-are kept together before, by `join_groups`; what is left is a leak, and stops a sweep.
+Runs after the split is made and before anything is trained. `join_groups` keeps duplicates on one
+side where the split is still to be drawn; any other leak stops a sweep.
 """
 
 from collections import defaultdict
@@ -9,24 +9,24 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.splitting.split import Split
-from chorale.datasets.splitting.split_config import Kind, SplitConfig
+from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+LEAK_KINDS: tuple[LeakKind, ...] = get_args(LeakKind)
 
-OF_TRACKS: tuple[Kind, ...] = ("groups", "few_groups")
-"""What a split by track lets through by its nature."""
+TRACK_SPLIT_LEAKS: tuple[LeakKind, ...] = ("groups", "few_groups")
+"""Leaks that a split by track always has."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """One thing that makes a score claim too much, and the tracks that it is about."""
+    """One leak that makes scores too optimistic, and its tracks."""
 
-    kind: Kind
+    kind: LeakKind
     track_ids: tuple[str, ...]
     detail: str
 
@@ -34,15 +34,15 @@ class Leak:
 def join_groups(
     tracks: "pd.DataFrame", duplicates: "pd.DataFrame", config: SplitConfig
 ) -> "pd.DataFrame":
-    """`tracks` with one group, the first by name, for all groups that share a recording.
+    """`tracks` with groups that share a recording merged into one, the first by name.
 
-    Only where the split is still to be drawn: an official test set or fold, and `test_groups`, stay
-    as they are, and a recording on two of their sides stays a leak.
+    Only where the split is still to be drawn: an official test set or fold and `test_groups` are
+    unchanged, and a recording on two of their sides is still a leak.
 
     Args:
         tracks: the table that will be split.
         duplicates: pairs of tracks, track_id and other_id, with the same recording.
-        config: how it will be split; by track, nothing can be joined.
+        config: how it will be split; by track, nothing is merged.
     """
     if config.by == "track" or duplicates.empty:
         return tracks
@@ -60,37 +60,37 @@ def join_groups(
     )
 
 
-def find(tracks: "pd.DataFrame", split: Split, duplicates: "pd.DataFrame") -> list[Leak]:
-    """All leaks of `split`, in the order of `KINDS`.
+def find_leaks(tracks: "pd.DataFrame", split: Split, duplicates: "pd.DataFrame") -> list[Leak]:
+    """All leaks of `split`, in the order of `LEAK_KINDS`.
 
     Args:
         tracks: the table that was split.
-        split: where each track stands.
+        split: the part of each track.
         duplicates: pairs of tracks, track_id and other_id, with the same recording.
     """
     label = dict(zip(tracks["track_id"], tracks["label"], strict=True))
     side = {track_id: f"fold {fold}" for track_id, fold in split.fold_of.items()}
     side |= dict.fromkeys(split.test_ids, "the test set")
 
-    def said(track_ids: Iterable[str]) -> str:
-        return shown(f"'{name}' ({label[name]}, {side[name]})" for name in track_ids)
+    def listed(track_ids: Iterable[str]) -> str:
+        return join_first(f"'{name}' ({label[name]}, {side[name]})" for name in track_ids)
 
     pairs = zip(duplicates["track_id"], duplicates["other_id"], strict=True)
     recordings = _classes(_joined((a, b) for a, b in pairs if a in side and b in side))
     leaks = [
-        Leak("duplicates", ids, f"one recording on two sides: {said(ids)}")
+        Leak("duplicates", ids, f"one recording on two sides: {listed(ids)}")
         for ids in recordings
         if len({side[name] for name in ids}) > 1
     ]
     leaks += [
-        Leak("labels", ids, f"one recording under two labels: {said(ids)}")
+        Leak("labels", ids, f"one recording under two labels: {listed(ids)}")
         for ids in recordings
         if len({label[name] for name in ids}) > 1
     ]
     for group, members in tracks.groupby("group", sort=True)["track_id"]:
         sides = sorted({side[name] for name in members})
         if len(sides) > 1:
-            detail = f"group '{group}' is on {len(sides)} sides: {shown(sides)}"
+            detail = f"group '{group}' is on {len(sides)} sides: {join_first(sides)}"
             leaks.append(Leak("groups", tuple(members), detail))
     for name, rows in tracks.groupby("label", sort=True):
         if rows["group"].nunique() < 2:
@@ -101,33 +101,33 @@ def find(tracks: "pd.DataFrame", split: Split, duplicates: "pd.DataFrame") -> li
     return leaks
 
 
-def accepted(accept: Collection[str], config: SplitConfig) -> frozenset[str]:
-    """The kinds that stop nothing: those that are accepted, and those of a split by track."""
-    return frozenset(accept) | frozenset(OF_TRACKS if config.by == "track" else ())
+def accepted_kinds(accept: Collection[str], config: SplitConfig) -> frozenset[str]:
+    """The kinds of leaks that are no error: those accepted, and those of a split by track."""
+    return frozenset(accept) | frozenset(TRACK_SPLIT_LEAKS if config.by == "track" else ())
 
 
-def refuse(leaks: Sequence[Leak], accepted: Collection[str]) -> None:
-    """Stops where a leak is not accepted.
+def require_no_leaks(leaks: Sequence[Leak], accepted: Collection[str]) -> None:
+    """Raises if a leak is not accepted.
 
     Raises:
-        UserError: names the leaks, and what to type to go on nevertheless.
+        UserError: lists the leaks, and what to type to continue nevertheless.
     """
     left = [leak for leak in leaks if leak.kind not in accepted]
     if not left:
         return
-    kinds = [kind for kind in KINDS if kind in {leak.kind for leak in left}]
-    listed = shown((f"\n  {leak.kind}: {leak.detail}" for leak in left), between="")
-    every = ", ".join(kind for kind in KINDS if kind in {*kinds, *accepted})
+    kinds = [kind for kind in LEAK_KINDS if kind in {leak.kind for leak in left}]
+    listed = join_first((f"\n  {leak.kind}: {leak.detail}" for leak in left), between="")
+    every = ", ".join(kind for kind in LEAK_KINDS if kind in {*kinds, *accepted})
     count = "1 leak" if len(left) == 1 else f"{len(left)} leaks"
     raise UserError(
-        f"audit: the split has {count}, so a score would claim too much:{listed}\n"
-        f"remove all but one of these tracks, or mend their labels, groups or official split; or "
-        f"accept it, knowing that: --audit.accept '[{every}]'"
+        f"audit: the split has {count}, so scores would be too optimistic:{listed}\n"
+        f"remove all but one of these tracks, or fix their labels, groups or official split; or "
+        f"accept it: --audit.accept '[{every}]'"
     )
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Union-find: each name in `pairs` -> the first, by name, of all that it is joined with."""
+    """Union-find: each name in `pairs` -> the first, by name, of its connected component."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -144,7 +144,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _classes(joined: dict[str, str]) -> list[tuple[str, ...]]:
-    """The sets of names that are joined with one another, each sorted."""
+    """The connected components, each sorted."""
     members = defaultdict(list)
     for name, first in sorted(joined.items()):
         members[first].append(name)

@@ -1,1 +1,1 @@
-"""One file, one dataset: each turns what lies on disk into a track table (`datasets.base`)."""
+"""Dataset catalog: one file per dataset, each makes a track table (`datasets.base`)."""

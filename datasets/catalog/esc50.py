@@ -1,12 +1,12 @@
 """ESC-50: 2,000 recordings of 5 s of environmental sounds in 50 classes.
 
-Gives the track table with the official folds, and the source recording as group. Layout:
+The track table has the official folds, and the source recording as group. Files:
 
     audio/{FOLD}-{CLIP}-{TAKE}-{TARGET}.wav   44,100 Hz, mono
     meta/esc50.csv                            filename,fold,target,category,esc10,src_file,take
 
-Traps: several clips are cut from one recording on Freesound (`src_file`), all of them in one fold;
-some recordings were band-limited by their authors, which can tell a class by itself.
+Pitfalls: several clips are cut from one recording on Freesound (`src_file`), all of them in one
+fold; some recordings were band-limited by their authors, which can reveal a class by itself.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
 from chorale.datasets.config import config
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables.csv_table import find_table, read_columns
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ INFO = DatasetInfo(
     labels=tuple(sorted(CATEGORIES)),
     n_tracks=2000,
     size="600 MB, zipped",
-    # the address that its README gives: the newest state, of which there can be no checksum
+    # the address in its README: the newest version, so there can be no checksum
     downloads=(
         Download(
             "https://github.com/karoldvl/ESC-50/archive/master.zip",
@@ -58,54 +58,54 @@ INFO = DatasetInfo(
     ),
 )
 
-SUBFOLDERS = ("", "ESC-50-master", "ESC-50")
-"""Where `audio` and `meta` lie below `root`: in it, in the unpacked zip, in a clone."""
-COLUMNS = ("filename", "fold", "category", "esc10", "src_file")
+_SUBFOLDERS = ("", "ESC-50-master", "ESC-50")
+"""Possible parents of `audio` and `meta` below `root`: itself, the unpacked zip, a clone."""
+_COLUMNS = ("filename", "fold", "category", "esc10", "src_file")
 
 _log = logging.getLogger("chorale")
 
 
 @config
 class Config:
-    """Where the recordings are, and whether to take all 50 classes."""
+    """Where the recordings are, and whether to use all 50 classes."""
 
     root: str
-    """folder that holds audio and meta, or the one around it"""
+    """folder that contains audio and meta, or its parent"""
     esc10: bool = False
     """only the 400 recordings of the ten classes of ESC-10"""
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """A row for each recording: its class, its official fold (0 to 4), its source as group.
+    """One row per recording: its class, its official fold (0 to 4), its source as group.
 
-    Files that are missing are left out and counted.
+    Missing files are left out and counted.
 
     Raises:
-        UserError: the recordings or their table are not there, or the table is damaged.
+        UserError: the recordings or their table are missing, or the table is damaged.
     """
     root = existing_folder(config.root, dataset=INFO.name)
-    places = [f"{name}/meta/esc50.csv".lstrip("/") for name in SUBFOLDERS]
+    places = [f"{name}/meta/esc50.csv".lstrip("/") for name in _SUBFOLDERS]
     meta = find_table(config.root, places, dataset=INFO.name)
-    table = read_columns(meta, dataset=INFO.name, text=COLUMNS)
-    _refuse_odd(meta, table)
+    table = read_columns(meta, dataset=INFO.name, text=_COLUMNS)
+    _check_rows(meta, table)
     if config.esc10:
         table = table.loc[table["esc10"].str.lower() == "true"]
     audio = meta.parent.parent / "audio"
-    there = {path.name for path in audio.glob("*")}
-    is_there = table["filename"].isin(there)
-    if not is_there.any():
+    existing = {path.name for path in audio.glob("*")}
+    exists = table["filename"].isin(existing)
+    if not exists.any():
         raise UserError(
-            f"dataset 'esc50': not one of the {len(table)} recordings that '{meta}' names is in "
-            f"'{audio}', such as {shown(table['filename'].head(1))}; give the folder that holds "
-            f"audio and meta with --dataset.root FOLDER, but got '{root}'"
+            f"dataset 'esc50': none of the {len(table)} recordings that '{meta}' lists is in "
+            f"'{audio}', such as {join_first(table['filename'].head(1))}; give the folder that "
+            f"contains audio and meta with --dataset.root FOLDER, but got '{root}'"
         )
-    if not is_there.all():
+    if not exists.all():
         _log.warning(
             "esc50: %d of %d recordings are not in %s: %s",
-            int((~is_there).sum()),
+            int((~exists).sum()),
             len(table),
             audio,
-            shown(table.loc[~is_there, "filename"]),
+            join_first(table.loc[~exists, "filename"]),
         )
     return track_table(
         {
@@ -115,17 +115,17 @@ def tracks(config: Config) -> "pd.DataFrame":
             "group": f"source-{source}",
             "fold": int(fold) - 1,
         }
-        for name, fold, category, _, source in table.loc[is_there].itertuples(index=False)
+        for name, fold, category, _, source in table.loc[exists].itertuples(index=False)
     )
 
 
-def _refuse_odd(meta: Path, table: "pd.DataFrame") -> None:
-    """Each row needs a fold from 1 to 5, a class, a source, and to know if it is of ESC-10."""
+def _check_rows(meta: Path, table: "pd.DataFrame") -> None:
+    """Each row needs a fold from 1 to 5, a class, a source, and whether it is in ESC-10."""
     odd = ~table["fold"].isin(list("12345")) | (table["category"] == "") | (table["src_file"] == "")
     odd |= ~table["esc10"].str.lower().isin(["true", "false"])
     if odd.any():
         raise UserError(
             f"dataset 'esc50': '{meta}' has {int(odd.sum())} rows with a fold that is not 1 to 5, "
             f"an esc10 that is not True or False, or no category or src_file: "
-            f"{shown(repr(name) for name in table.loc[odd, 'filename'])}; get a whole copy of it"
+            f"{join_first(repr(name) for name in table.loc[odd, 'filename'])}; get a complete copy"
         )

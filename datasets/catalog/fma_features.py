@@ -1,13 +1,13 @@
-"""FMA's feature table: 518 numbers that librosa says of each whole track.
+"""FMA's feature table: 518 librosa statistics of each untrimmed track.
 
-Gives the track table with the artist as group, and the features as `stats518`. Layout:
+The track table has the artist as group; the features are `stats518`. Files:
 
     fma_metadata/tracks.csv      106,574 rows under a header of two lines
     fma_metadata/features.csv    106,574 rows of 518 numbers under a header of three lines
 
-Traps: only 49,598 tracks have a top genre, in 16 genres; the others are left out and counted. The
-numbers are of the whole tracks, so the clips that are cut wrong are good here; and all of them but
-those of cqt and mel were computed as if each track had 22,050 samples a second.
+Pitfalls: only 49,598 tracks have a top genre, in 16 genres; the others are left out and counted.
+The numbers are of the untrimmed tracks, so tracks whose clips are cut wrong are usable here; and
+all of them except those of cqt and mel were computed as if each track's sample rate was 22,050 Hz.
 """
 
 import io
@@ -22,17 +22,17 @@ import numpy.typing as npt
 
 from chorale.datasets.base import DatasetInfo
 from chorale.datasets.config import config
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables import fma_metadata
 from chorale.datasets.tables.csv_table import (
     LOG,
-    QUIET,
+    QUIET_LOG,
     find_table,
-    parse,
-    read_header,
-    refuse_missing,
+    parse_columns,
+    read_csv_header,
+    require_columns,
 )
-from chorale.datasets.tables.fma_metadata import Subset, track_id
+from chorale.datasets.tables.fma_metadata import Subset, fma_track_id
 from chorale.datasets.tables.stats_names import STATS518
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ INFO = DatasetInfo(
     name="fma_features",
     title="Free Music Archive: 518 statistics of each track, 16 genres",
     licence="CC BY 4.0",
-    citation=fma_metadata.CITATION,
+    citation=fma_metadata.FMA_CITATION,
     homepage=fma_metadata.HOMEPAGE,
-    labels=fma_metadata.GENRES,
-    n_tracks=fma_metadata.N_TRACKS,
+    labels=fma_metadata.FMA_GENRES,
+    n_tracks=fma_metadata.N_FMA_TRACKS,
     size="342 MiB zipped, 1.2 GB as CSV",
     checksums=fma_metadata.CHECKSUMS,
     downloads=(fma_metadata.DOWNLOAD,),
@@ -57,37 +57,37 @@ CHUNK_LINES = 2000  # 18 MB of text
 
 @config
 class Config:
-    """Where the tables are, and how many of their tracks to take."""
+    """Where the tables are, and which subset to use."""
 
     root: str
-    """folder that holds fma_metadata, or that folder itself"""
+    """folder that contains fma_metadata, or that folder itself"""
     subset: Subset = "medium"
     """small: 8,000 tracks of 8 genres; medium: 25,000 of 16, for which figures are published;
     large or full: all that have a top genre"""
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """A row for each track with a top genre: its artist as group, the official split.
+    """One row per track with a top genre: its artist as group, the official split.
 
     Rows of the feature table that lack a number are left out and counted.
 
     Raises:
-        UserError: one of the tables is not there, lacks a column or is damaged.
+        UserError: one of the tables is missing, lacks a column or is damaged.
     """
     table, metadata = _Table.open(config), _metadata(config, log=LOG)
     numbers = [number for number, _ in table.lines(set(metadata.index))]
-    return fma_metadata.make_tracks(_found(metadata, numbers, table.path, log=LOG))
+    return fma_metadata.fma_track_table(_found(metadata, numbers, table.path, log=LOG))
 
 
 def features(config: Config) -> "dict[str, pd.DataFrame]":
     """`stats518`: the 518 columns of `STATS518`, indexed by `track_id`, one row for each track.
 
     Raises:
-        UserError: as `tracks` does, and where a cell is no finite number.
+        UserError: as `tracks`, and if a cell is no finite number.
     """
     import pandas as pd
 
-    table, metadata = _Table.open(config), _metadata(config, log=QUIET)
+    table, metadata = _Table.open(config), _metadata(config, log=QUIET_LOG)
     place = {number: row for row, number in enumerate(metadata.index)}
     values = np.empty((len(metadata), len(STATS518)))
     numbers: list[int] = []
@@ -95,10 +95,10 @@ def features(config: Config) -> "dict[str, pd.DataFrame]":
     while chunk := list(islice(lines, CHUNK_LINES)):
         values[[place[number] for number, _ in chunk]] = table.parse([line for _, line in chunk])
         numbers += [number for number, _ in chunk]
-    found = _found(metadata, numbers, table.path, log=QUIET)
+    found = _found(metadata, numbers, table.path, log=QUIET_LOG)
     if len(found) < len(metadata):
         values = values[metadata.index.isin(found.index)]
-    ids = pd.Index([track_id(number) for number in found.index], name="track_id", dtype="str")
+    ids = pd.Index([fma_track_id(number) for number in found.index], name="track_id", dtype="str")
     return {"stats518": pd.DataFrame(values, index=ids, columns=list(STATS518))}
 
 
@@ -116,27 +116,27 @@ def _found(
     twice = found[found.duplicated()]
     if len(twice):
         raise UserError(
-            f"dataset 'fma_features': '{path}' has tracks twice: {shown(map(str, twice))}; "
-            f"get a whole copy of it"
+            f"dataset 'fma_features': '{path}' has duplicate tracks: "
+            f"{join_first(map(str, twice))}; get a complete copy of it"
         )
     missing = metadata.index.difference(found)
     if len(missing) == len(metadata):
         raise UserError(
-            f"dataset 'fma_features': '{path}' has no whole row of any of the {len(metadata)} "
-            f"tracks that were asked for; get a whole copy of it"
+            f"dataset 'fma_features': '{path}' has no complete row of any of the {len(metadata)} "
+            f"requested tracks; get a complete copy of it"
         )
     if len(missing):
         log.warning(
             "fma_features: left out %d of %d tracks, whose row is missing or lacks numbers: %s",
             len(missing),
             len(metadata),
-            shown(track_id(number) for number in missing),
+            join_first(fma_track_id(number) for number in missing),
         )
     return metadata.drop(missing)
 
 
 class _Table:
-    """The feature table, read line by line: most of its gigabyte is of tracks without a genre."""
+    """The feature table, read line by line: most of its gigabyte are tracks without a genre."""
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
         self.path = path
@@ -145,19 +145,19 @@ class _Table:
 
     @classmethod
     def open(cls, config: Config) -> "_Table":
-        """The table below `config.root`, when its header has all 518 columns."""
+        """The table below `config.root`, checked to have all 518 columns."""
         places = ("fma_metadata/features.csv", "features.csv")
         path = find_table(config.root, places, dataset=INFO.name)
-        lines = read_header(path, dataset=INFO.name, n_lines=3)
+        lines = read_csv_header(path, dataset=INFO.name, n_lines=3)
         header = [
             f"{feature}_{statistic}_{row.zfill(2)}"
             for feature, statistic, row in zip(*lines, strict=False)
         ]
-        refuse_missing(path, header, STATS518, dataset=INFO.name)
+        require_columns(path, header, STATS518, dataset=INFO.name)
         return cls(path, header)
 
     def lines(self, wanted: Container[int]) -> Iterator[tuple[int, bytes]]:
-        """Track number and line of each row of those wanted that has a number in every cell."""
+        """Track number and line of each `wanted` row that has a number in every cell."""
         with self.path.open("rb") as opened:
             for line in opened:
                 first = line[: line.find(b",")]
@@ -170,16 +170,16 @@ class _Table:
         return not (b"n" in line or b"N" in line) or b"nan" not in line.lower()
 
     def parse(self, lines: Sequence[bytes]) -> npt.NDArray[np.float64]:
-        """The numbers of whole lines: `(n_lines, 518)`, in the order of `STATS518`."""
+        """The numbers of complete lines: `(n_lines, 518)`, in the order of `STATS518`."""
         import pandas as pd
 
         text = b"".join(lines)
         try:
-            # about twice as fast as `parse`, which can say where a word stands among the numbers
+            # about twice as fast as `parse_columns`, which reports cells that are no number
             cells = pd.read_csv(io.BytesIO(text), header=None, dtype="float64", na_filter=False)
         except ValueError:
             places = {0: "number"} | {place: name for name, place in self.column.items()}
-            parse(
+            parse_columns(
                 text,
                 self.path,
                 places=places,

@@ -1,6 +1,6 @@
-"""Anybody's own audio: one folder a label, or a manifest CSV that says what is where.
+"""The user's own audio: one folder per label, or a manifest CSV.
 
-Gives the track table that everything downstream reads; no audio is opened here.
+Makes the track table; no audio is decoded here.
 """
 
 import logging
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.splitting import grouping
-from chorale.datasets.tables.manifest import find_manifest, read_manifest
+from chorale.datasets.tables.manifest import find_manifest, read_track_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,34 +36,33 @@ class Config:
     """Where the audio is, and what its labels and groups are."""
 
     root: str
-    """folder with one sub-folder a label; with a manifest: what its paths are relative to"""
+    """folder with one sub-folder per label; with a manifest: the folder its paths start from"""
     manifest: str | None = None
-    """CSV file with the columns path,label[,group][,split]; below root, or as it stands"""
+    """CSV file with the columns path,label[,group][,split]; a path below root, or any path"""
     group: str | None = None
-    """what must not be on two sides of a split: `parent_folder`, the folder that a track lies in
-    below its label's; `tag:artist` or another tag of the files; or a regular expression on a
-    track's path below root: its first group, or the one named `group`; without it each track is
-    its own"""
+    """what must not be on two sides of a split: `parent_folder`, the folder of a track below its
+    label's folder; `tag:artist` or another tag of the files; or a regular expression on a track's
+    path below root: its first group, or the one named `group`; without it each track is its own"""
     extensions: tuple[str, ...] = ("wav", "flac", "ogg", "mp3", "au")
-    """endings of the files that are audio, in small or capital letters"""
+    """file extensions of audio, in lower or upper case"""
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """The tracks below `root`, or those that the manifest names (see `TRACK_COLUMNS`).
+    """The tracks below `root`, or those in the manifest (see `TRACK_COLUMNS`).
 
-    `track_id` is the path relative to `root`. A group found by the regular expression goes before
-    one in the manifest; a track of which neither says anything is its own group. Hidden files and
-    folders are skipped, AppleDouble files (`._*`) with them.
+    `track_id` is the path relative to `root`. A group by the config overrides one in the manifest;
+    a track without either is its own group. Hidden files and folders are skipped, and so are
+    AppleDouble files (`._*`).
 
     Raises:
-        UserError: a folder, file or column is missing, nothing is found, there is one label only,
-            the regular expression does not fit every track, or a group is in two splits.
+        UserError: a folder, file or column is missing, nothing is found, there is only one label,
+            the regular expression does not match every track, or a group is in two splits.
     """
     root = existing_folder(config.root, dataset=INFO.name)
     if config.manifest is None:
         rows = _scan(root, config.extensions)
     else:
-        rows = read_manifest(find_manifest(root, config.manifest), root=root)
+        rows = read_track_manifest(find_manifest(root, config.manifest), root=root)
     if config.group is not None:
         groups = _groups(config.group, rows)
         rows = [{**row, "group": group} for row, group in zip(rows, groups, strict=True)]
@@ -80,18 +79,18 @@ def tracks(config: Config) -> "pd.DataFrame":
 
 def _layout(root: Path, extensions: tuple[str, ...]) -> str:
     return (
-        f"Expected: {root}/LABEL/.../FILE with one of the endings {', '.join(extensions)}; "
-        f"or name a CSV with the columns path,label by --dataset.manifest FILE"
+        f"Expected: {root}/LABEL/.../FILE with one of the extensions {', '.join(extensions)}; "
+        f"or give a CSV with the columns path,label with --dataset.manifest FILE"
     )
 
 
 def _scan(root: Path, extensions: tuple[str, ...]) -> list[dict[str, str | None]]:
-    """A row for each audio file below a label's folder."""
+    """One row per audio file below a label's folder."""
     endings = tuple("." + ending.lower().lstrip(".") for ending in extensions)
     names = [name for name in _file_names(root) if name.lower().endswith(endings)]
     loose = [name for name in names if "/" not in name]
     if len(names) == len(loose):
-        hint = f" ({len(loose)} lie directly in it, where they have no label)" if loose else ""
+        hint = f" ({len(loose)} are directly in it, where they have no label)" if loose else ""
         raise UserError(
             f"dataset 'folder': no audio in any label's folder below '{root}'{hint}. "
             f"{_layout(root, extensions)}"
@@ -113,9 +112,8 @@ def _scan(root: Path, extensions: tuple[str, ...]) -> list[dict[str, str | None]
 def _file_names(root: Path) -> list[str]:
     """POSIX paths below `root` of all files that are not hidden, sorted.
 
-    Each folder is read once: under its own name where it has one below `root`, otherwise under
-    the first link that leads to it. So links that form a loop end, and a link beside a folder
-    cannot take its files over.
+    Each folder is read once: under its own path if it is below `root`, otherwise under the first
+    link to it. So circular links terminate, and a link beside a folder does not replace its path.
     """
     seen: set[tuple[int, int]] = set()
     found: list[str] = []
@@ -151,23 +149,23 @@ def _refuse_undecodable(name: str) -> None:
     except UnicodeEncodeError:
         raise UserError(
             f"dataset 'folder': the file name {name!r} is not valid UTF-8, so it cannot be a "
-            f"track's id; rename the file"
+            f"track id; rename the file"
         ) from None
 
 
 def _groups(wanted: str, rows: Sequence[Mapping[str, str | None]]) -> list[str]:
-    """The group of each row, by what the config's `group` says."""
+    """The group of each row by the config's `group`."""
     names = [str(row["track_id"]) for row in rows]
     if wanted == grouping.PARENT_FOLDER:
         found = grouping.folder_groups(names, [str(row["label"]) for row in rows])
         _refuse_without(found, names, f"group '{wanted}': no folder below the label's")
         return found
-    if not wanted.startswith(grouping.TAG):
+    if not wanted.startswith(grouping.TAG_PREFIX):
         return _matched_groups(wanted, names)
-    tag = wanted.removeprefix(grouping.TAG).strip()
-    said = grouping.tag_groups([str(row["path"]) for row in rows], tag)
-    # what cannot be opened has no tag, and will be quarantined
-    found = [name if one is None else one for one, name in zip(said, names, strict=True)]
+    tag = wanted.removeprefix(grouping.TAG_PREFIX).strip()
+    tags = grouping.tag_groups([str(row["path"]) for row in rows], tag)
+    # a file that cannot be opened has no tag, and the audit will exclude it
+    found = [name if one is None else one for one, name in zip(tags, names, strict=True)]
     _refuse_without(found, names, f"group '{wanted}': no {tag or 'tag'}")
     return found
 
@@ -184,17 +182,17 @@ def _refuse_without(groups: Sequence[str], names: Sequence[str], what: str) -> N
 
 def _matched_groups(pattern: str, names: list[str]) -> list[str]:
     """The group that the regular expression finds in each of the names."""
-    ask = "correct it with --dataset.group REGEX"
+    fix = "correct it with --dataset.group REGEX"
     try:
         regex = re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f"dataset 'folder': group '{pattern}' is no regular expression: {error}; {ask}"
+            f"dataset 'folder': group '{pattern}' is no regular expression: {error}; {fix}"
         ) from None
     if not regex.groups:
         raise UserError(
             f"dataset 'folder': group '{pattern}' has no ( ) around the part that is the group; "
-            f"an example name is '{names[0]}'; {ask}"
+            f"an example name is '{names[0]}'; {fix}"
         )
     key: str | int = "group" if "group" in regex.groupindex else 1
     found = [match.group(key) if (match := regex.search(name)) else None for name in names]
@@ -202,7 +200,7 @@ def _matched_groups(pattern: str, names: list[str]) -> list[str]:
     if unmatched:
         raise UserError(
             f"dataset 'folder': group '{pattern}' finds no group in {len(unmatched)} of "
-            f"{len(names)} names, such as '{unmatched[0]}'; it must fit every one; {ask}"
+            f"{len(names)} names, such as '{unmatched[0]}'; it must match every one; {fix}"
         )
     return [group for group in found if group]
 
@@ -212,6 +210,6 @@ def _refuse_groups_in_two_splits(table: "pd.DataFrame") -> None:
     double = [f"'{group}' ({', '.join(sorted(of))})" for group, of in splits.items() if len(of) > 1]
     if double:
         raise UserError(
-            f"dataset 'folder': groups in more than one split ({len(double)}): {shown(double)}; "
-            f"the test set would not be honest; give each group one split in the manifest"
+            f"dataset 'folder': groups in more than one split ({len(double)}): "
+            f"{join_first(double)}; the test score would be too optimistic; give each group one split in the manifest"
         )

@@ -1,6 +1,6 @@
 """The Free Spoken Digit Dataset: 3,000 short recordings of ten digits by six speakers.
 
-Gives the track table with the speaker as group, so that no voice is on two sides of a split.
+The track table has the speaker as group, so that no voice is on two sides of a split.
 """
 
 import logging
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
 from chorale.datasets.config import config
-from chorale.datasets.download.archive import unpacked
-from chorale.datasets.download.archive_members import Limits
+from chorale.datasets.download.archive import unpack_cached
+from chorale.datasets.download.archive_members import ArchiveLimits
 from chorale.datasets.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ INFO = DatasetInfo(
     labels=tuple("0123456789"),
     n_tracks=3000,
     size="21 MB of audio, 16 MB zipped",
-    # the last release, which has all six speakers; nobody has published a checksum of it
+    # the last release, which has all six speakers; no checksum was published
     downloads=(
         Download(
             "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
@@ -40,12 +40,12 @@ INFO = DatasetInfo(
     ),
 )
 
-FILE_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[A-Za-z]+)_(?P<index>[0-9]+)\.wav")
-SUBFOLDERS = ("recordings", "fsdd", "*/recordings")
-"""Where the recordings lie below `root`, if not in it: in the repository's clone or its zip."""
+_FILE_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[A-Za-z]+)_(?P<index>[0-9]+)\.wav")
+_SUBFOLDERS = ("recordings", "fsdd", "*/recordings")
+"""Possible folders of the recordings below `root`: in a clone of the repository or its zip."""
 
-LIMITS = Limits(entries=20_000, n_bytes=1024**3)
-"""What an archive of it may hold; it has 3,000 files of 21 MB."""
+_ARCHIVE_LIMITS = ArchiveLimits(entries=20_000, n_bytes=1024**3)
+"""Limits of unpacking its archive, which has 3,000 files of 21 MB in total."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,26 +55,28 @@ class Config:
     """Where the recordings are."""
 
     root: str
-    """folder with {digit}_{speaker}_{index}.wav, the folder around it, or the zip file itself"""
+    """folder with {digit}_{speaker}_{index}.wav, its parent, or the zip file itself"""
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """A row for each recording: the digit is its label, the speaker its group.
+    """One row per recording: the digit is its label, the speaker its group.
 
-    The official test set (index 0 to 4) is not taken over: the same voices speak in it and in the
-    training set. A set with recordings missing is used as it is; other wav files are skipped.
+    The official test set (index 0 to 4) is not used: it has the same voices as the training set. An
+    incomplete copy is used as it is; other wav files are skipped.
 
     Raises:
-        UserError: `root` is not there, or holds no recording; or a zip is damaged or hostile.
+        UserError: `root` is missing or has no recording; or a zip is damaged or malicious.
     """
     given = Path(config.root).expanduser()
     if given.is_file():
-        root = unpacked(given, dataset=INFO.name, limits=LIMITS)
+        root = unpack_cached(given, dataset=INFO.name, limits=_ARCHIVE_LIMITS)
     else:
         root = existing_folder(given, dataset=INFO.name)
-    below = (folder for pattern in SUBFOLDERS for folder in sorted(root.glob(pattern)))
+    below = (folder for pattern in _SUBFOLDERS for folder in sorted(root.glob(pattern)))
     for folder in (root, *below):
-        found = {path.name: FILE_NAME.fullmatch(path.name) for path in sorted(folder.glob("*.wav"))}
+        found = {
+            path.name: _FILE_NAME.fullmatch(path.name) for path in sorted(folder.glob("*.wav"))
+        }
         matches = [match for match in found.values() if match]
         if matches:
             break

@@ -1,14 +1,14 @@
-"""GTZAN's feature tables: 57 numbers that librosa says of each 30-s clip, or of each tenth of it.
+"""GTZAN's feature tables: 57 librosa statistics of each 30-s clip, or of each 3-s segment.
 
-Gives the track table with the artist as group, and the features as `stats57`. Layout:
+The track table has the artist as group; the features are `stats57`. Files:
 
-    features_30_sec.csv   1,000 rows, one a clip: blues.00000.wav
-    features_3_sec.csv    9,990 rows, ten a clip: blues.00000.0.wav
+    features_30_sec.csv   1,000 rows, one per clip: blues.00000.wav
+    features_3_sec.csv    9,990 rows, ten per clip: blues.00000.0.wav
 
-Traps: a row of the 3-s table is no track, as nine others are of the same clip: here they are the
-ten segments of one track. `length` is the clip's number of samples and says nothing of music.
-Copies have other orders of columns, lack some, or name their files with folders. The 3-s table has
-no row of `jazz.00054`, whose wav cannot be decoded; the 30-s table has one.
+Pitfalls: a row of the 3-s table is no track, as nine others are of the same clip: here they are the
+ten segments of one track. `length` is the clip's number of samples and no musical feature. Copies
+have other orders of columns, lack some, or have folders in their file names. The 3-s table has no
+row of `jazz.00054`, whose wav cannot be decoded; the 30-s table has one.
 """
 
 import logging
@@ -21,10 +21,21 @@ import numpy.typing as npt
 
 from chorale.datasets.base import DatasetInfo
 from chorale.datasets.config import config
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables import gtzan_tracks
-from chorale.datasets.tables.csv_table import LOG, QUIET, find_table, read_columns, read_header
-from chorale.datasets.tables.gtzan_tracks import GENRES, UNDECODABLE, Protocol, known_tracks
+from chorale.datasets.tables.csv_table import (
+    LOG,
+    QUIET_LOG,
+    find_table,
+    read_columns,
+    read_csv_header,
+)
+from chorale.datasets.tables.gtzan_tracks import (
+    GTZAN_GENRES,
+    UNDECODABLE,
+    GtzanProtocol,
+    known_tracks,
+)
 from chorale.datasets.tables.stats_names import STATS57
 
 if TYPE_CHECKING:
@@ -34,42 +45,42 @@ INFO = DatasetInfo(
     name="gtzan_features",
     title="GTZAN feature tables: 57 statistics of a clip, or of each 3 s of it",
     licence=gtzan_tracks.LICENCE,
-    citation=gtzan_tracks.CITATION + "; feature tables: A. Olteanu, Kaggle, 2020",
+    citation=gtzan_tracks.GTZAN_CITATION + "; feature tables: A. Olteanu, Kaggle, 2020",
     homepage=(
         "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification"
     ),
-    labels=GENRES,
-    n_tracks=gtzan_tracks.N_TRACKS,
+    labels=GTZAN_GENRES,
+    n_tracks=gtzan_tracks.N_GTZAN_TRACKS,
     size="1 MB (30s) and 11 MB (3s), in an archive of 1.2 GB",
     how_to_get=gtzan_tracks.HOW_TO_GET,
     features=("stats57",),
 )
 
-FILE_NAME = re.compile(r"(?P<track>[a-z]+\.[0-9]{5})(?:\.(?P<segment>[0-9]+))?\.(?i:wav|au)")
-TABLES = {"30s": "features_30_sec.csv", "3s": "features_3_sec.csv"}
+_FILE_NAME = re.compile(r"(?P<track>[a-z]+\.[0-9]{5})(?:\.(?P<segment>[0-9]+))?\.(?i:wav|au)")
+_TABLE_FILES = {"30s": "features_30_sec.csv", "3s": "features_3_sec.csv"}
 
 
 @config
 class Config:
-    """Where the table is, and which of its tracks to take."""
+    """Where the table is, and which of its tracks to use."""
 
     root: str
-    """folder that holds features_30_sec.csv and features_3_sec.csv, or the one file itself"""
+    """folder that contains features_30_sec.csv and features_3_sec.csv, or one of the files"""
     table: Literal["30s", "3s"] = "30s"
     """30s: a track has one row; 3s: it has ten, its segments"""
-    protocol: Protocol = "fault_filtered"
+    protocol: GtzanProtocol = "fault_filtered"
     """fault_filtered: 930 tracks in the published, artist-disjoint split; all: every track, with
     its artist as group and no official split"""
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """A row for each track of the table: `blues.00000`, its genre, its artist's group, its split.
+    """One row per track of the table: `blues.00000`, its genre, its artist's group, its split.
 
-    Rows with a missing or infinite number are left out and counted; tracks without a row left too.
+    Rows with a missing or infinite number are left out and counted; so are tracks without a row.
 
     Raises:
-        UserError: there is no such table, it lacks a feature, a cell is no number, a row is there
-            twice, or its `label` is not the genre that GTZAN gives the track.
+        UserError: there is no such table, it lacks a feature, a cell is no number, a row is
+            duplicated, or its `label` is not the track's genre in GTZAN.
     """
     return _tracks(_read(config, log=LOG), config, log=LOG)
 
@@ -78,29 +89,29 @@ def features(config: Config) -> "dict[str, pd.DataFrame]":
     """`stats57`: the 57 columns of `STATS57`, indexed by `track_id`, a row for each segment.
 
     Raises:
-        UserError: as `tracks` does.
+        UserError: as `tracks`.
     """
-    table = _read(config, log=QUIET)
-    chosen = table["track_id"].isin(_tracks(table, config, log=QUIET)["track_id"])
+    table = _read(config, log=QUIET_LOG)
+    chosen = table["track_id"].isin(_tracks(table, config, log=QUIET_LOG)["track_id"])
     return {"stats57": table.loc[chosen].set_index("track_id")[list(STATS57)]}
 
 
 def _tracks(table: "pd.DataFrame", config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     found: dict[str, Path | None] = dict.fromkeys(table["track_id"].unique())
-    return gtzan_tracks.make_tracks(
+    return gtzan_tracks.gtzan_track_table(
         found,
         protocol=config.protocol,
         dataset=INFO.name,
-        never_there={UNDECODABLE} if config.table == "3s" else frozenset(),
+        known_missing={UNDECODABLE} if config.table == "3s" else frozenset(),
         log=log,
     )
 
 
 def _read(config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     """`track_id` and features of all usable rows, in the order of tracks and segments."""
-    name = TABLES[config.table]
+    name = _TABLE_FILES[config.table]
     path = find_table(config.root, (name, f"Data/{name}"), dataset=INFO.name)
-    labelled = "label" in read_header(path, dataset=INFO.name)[0]
+    labelled = "label" in read_csv_header(path, dataset=INFO.name)[0]
     text = ["filename", "label"] if labelled else ["filename"]
     table = read_columns(path, dataset=INFO.name, text=text, numbers=STATS57, row_name="filename")
     table = _named(table, path, log=log)
@@ -111,23 +122,23 @@ def _read(config: Config, *, log: logging.Logger) -> "pd.DataFrame":
     finite: npt.NDArray[np.bool_] = np.isfinite(table[list(STATS57)].to_numpy()).all(axis=1)
     if not finite.any():
         raise UserError(
-            f"dataset 'gtzan_features': every row of '{path}' lacks a number; get a whole copy"
+            f"dataset 'gtzan_features': every row of '{path}' lacks a number; get a complete copy"
         )
     if not finite.all():
         log.warning(
             "gtzan_features: left out %d of %d rows, which have a missing or infinite number: %s",
             int((~finite).sum()),
             len(table),
-            shown(table.loc[~finite, "filename"]),
+            join_first(table.loc[~finite, "filename"]),
         )
     return table.loc[finite].sort_values(["track_id", "segment"], ignore_index=True)
 
 
 def _named(table: "pd.DataFrame", path: Path, *, log: logging.Logger) -> "pd.DataFrame":
-    """The rows that are of GTZAN's tracks, with `track_id` and `segment` (-1 for a whole track)."""
-    # some copies name their files with folders, of Windows too
+    """The rows of GTZAN tracks, with `track_id` and `segment` (-1 for the whole track)."""
+    # some copies have folders in their file names, also with backslashes
     names = table["filename"].str.replace("\\", "/", regex=False).str.rsplit("/", n=1).str[-1]
-    matches = [FILE_NAME.fullmatch(name) for name in names]
+    matches = [_FILE_NAME.fullmatch(name) for name in names]
     known = known_tracks()
     used = [m for m in matches if m is not None and m["track"] in known]
     is_known = np.array([m is not None and m["track"] in known for m in matches], dtype=bool)
@@ -135,8 +146,8 @@ def _named(table: "pd.DataFrame", path: Path, *, log: logging.Logger) -> "pd.Dat
         raise UserError(
             f"dataset 'gtzan_features': no row of '{path}' is of a GTZAN track; the column "
             f"'filename' must have names such as blues.00000.wav, but has "
-            f"{shown(repr(name) for name in table['filename'].head(2)) or 'no row'}; for a table "
-            f"of your own take --dataset.name table"
+            f"{join_first(repr(name) for name in table['filename'].head(2)) or 'no row'}; for your "
+            f"own table use --dataset.name table"
         )
     gtzan_tracks.log_unknown(list(table.loc[~is_known, "filename"]), dataset=INFO.name, log=log)
     return table.loc[is_known].assign(
@@ -161,8 +172,8 @@ def _refuse_twice(path: Path, table: "pd.DataFrame") -> None:
     twice = table["filename"][table.duplicated(["track_id", "segment"])]
     if len(twice):
         raise UserError(
-            f"dataset 'gtzan_features': '{path}' has {len(twice)} rows twice: {shown(twice)}; "
-            f"remove one of each"
+            f"dataset 'gtzan_features': '{path}' has {len(twice)} duplicate rows: "
+            f"{join_first(twice)}; remove one of each"
         )
 
 
@@ -172,6 +183,6 @@ def _refuse_other_labels(path: Path, table: "pd.DataFrame") -> None:
     if len(other):
         raise UserError(
             f"dataset 'gtzan_features': {len(other)} rows of '{path}' have a label that is not "
-            f"their track's genre: {shown(other)}; for labels of your own take "
+            f"their track's genre: {join_first(other)}; for your own labels use "
             f"--dataset.name table"
         )

@@ -1,11 +1,11 @@
-"""GTZAN's mel spectrogram pictures: a PNG for each clip, 432 x 288 pixels with four channels.
+"""GTZAN's mel spectrogram images: one PNG per clip, 432 x 288 pixels with four channels.
 
-Gives the track table with the artist as group; `load` gives a picture as numbers. Layout:
+The track table has the artist as group; `load` reads an image as numbers. Files:
 
     images_original/GENRE/GENRENNNNN.png   the copy on Kaggle: blues/blues00000.png
 
-Traps: one of the 1,000 is missing, that of the clip that cannot be decoded; the pictures are
-colours of a colour map, not levels, and their fourth channel is opacity.
+Pitfalls: one of the 1,000 is missing, that of the clip that cannot be decoded; pixels are colours
+of a colour map, not levels, and their fourth channel is opacity.
 """
 
 import re
@@ -20,7 +20,7 @@ from chorale.datasets.base import DatasetInfo, existing_folder
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError
 from chorale.datasets.tables import gtzan_tracks
-from chorale.datasets.tables.gtzan_tracks import GENRES, UNDECODABLE, Protocol
+from chorale.datasets.tables.gtzan_tracks import GTZAN_GENRES, UNDECODABLE, GtzanProtocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,68 +29,68 @@ INFO = DatasetInfo(
     name="gtzan_images",
     title="GTZAN mel spectrogram pictures: RGBA, 432 x 288",
     licence=gtzan_tracks.LICENCE,
-    citation=gtzan_tracks.CITATION + "; pictures: A. Olteanu, Kaggle, 2020",
+    citation=gtzan_tracks.GTZAN_CITATION + "; pictures: A. Olteanu, Kaggle, 2020",
     homepage=(
         "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification"
     ),
-    labels=GENRES,
-    n_tracks=gtzan_tracks.N_TRACKS - 1,
+    labels=GTZAN_GENRES,
+    n_tracks=gtzan_tracks.N_GTZAN_TRACKS - 1,
     size="1.2 GB with the audio, in one archive",
     how_to_get=gtzan_tracks.HOW_TO_GET,
     features=("spectrogram_image",),
 )
 
-FILE_NAME = re.compile(r"(?P<genre>[a-z]+)(?P<number>[0-9]{5})\.(?i:png)")
-SUBFOLDERS = ("images_original", "Data/images_original", "")
+_FILE_NAME = re.compile(r"(?P<genre>[a-z]+)(?P<number>[0-9]{5})\.(?i:png)")
+_SUBFOLDERS = ("images_original", "Data/images_original", "")
 DURATION_S = 30.0
-"""Of the clip that a picture shows."""
+"""Duration of the clip that an image shows."""
 MAX_SIDE = 4096
-"""Pixels; the published pictures have 432 x 288, and a small file can claim millions."""
+"""Pixels; the published images have 432 x 288, and a small file can claim millions."""
 MODES = ("RGBA", "RGB", "LA", "L", "P", "1")
-"""Kinds of pixel, in Pillow's names, that have at most 8 bits a channel."""
+"""Pixel modes of Pillow that have at most 8 bits per channel."""
 
 
 @config
 class Config:
-    """Where the pictures are, which of them to take, and how many channels to read."""
+    """Where the images are, which of them to use, and how many channels to read."""
 
     root: str
-    """folder that holds images_original, or that folder itself"""
+    """folder that contains images_original, or that folder itself"""
     grey: bool = False
     """one channel, the brightness, instead of red, green, blue and opacity"""
-    protocol: Protocol = "fault_filtered"
+    protocol: GtzanProtocol = "fault_filtered"
     """fault_filtered: 930 tracks in the published, artist-disjoint split; all: every track, with
     its artist as group and no official split"""
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """A row for each picture that is there; its `path` is the PNG's.
+    """One row per existing image; its `path` is the PNG's.
 
     Raises:
-        UserError: `root` is not there, or holds none of the pictures.
+        UserError: `root` is missing, or has none of the images.
     """
     root = existing_folder(config.root, dataset=INFO.name)
-    found = gtzan_tracks.find_files(root, SUBFOLDERS, FILE_NAME, dataset=INFO.name)
+    found = gtzan_tracks.find_files(root, _SUBFOLDERS, _FILE_NAME, dataset=INFO.name)
     if not found:
         raise UserError(
-            f"dataset 'gtzan_images': no picture such as images_original/blues/blues00000.png "
-            f"below '{root}'; give the folder that holds images_original with "
+            f"dataset 'gtzan_images': no image such as images_original/blues/blues00000.png "
+            f"below '{root}'; give the folder that contains images_original with "
             f"--dataset.root FOLDER"
         )
-    return gtzan_tracks.make_tracks(
-        found, protocol=config.protocol, dataset=INFO.name, never_there={UNDECODABLE}
+    return gtzan_tracks.gtzan_track_table(
+        found, protocol=config.protocol, dataset=INFO.name, known_missing={UNDECODABLE}
     )
 
 
 def load(path: str | Path, config: Config) -> npt.NDArray[np.float32]:
-    """One picture: float32 `(n_channels, height, width)` in 0..1, the top row first.
+    """Reads an image: float32 `(n_channels, height, width)` in 0..1, the top row first.
 
-    `n_channels` is 1 where `config.grey`, else 4: red, green, blue, opacity. Grey is the
-    brightness by ITU-R BT.601, 0.299 red + 0.587 green + 0.114 blue, without regard to opacity.
+    `n_channels` is 1 if `config.grey`, otherwise 4: red, green, blue, opacity. Grey is the
+    brightness by ITU-R BT.601, 0.299 red + 0.587 green + 0.114 blue, ignoring opacity.
 
     Raises:
-        UserError: the file is no PNG, is damaged, or is larger than `MAX_SIDE` on a side; that is
-            checked before any pixel is decoded.
+        UserError: the file is no PNG, is damaged, or is larger than `MAX_SIDE` on a side; the size
+            is checked before any pixel is decoded.
     """
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -98,7 +98,7 @@ def load(path: str | Path, config: Config) -> npt.NDArray[np.float32]:
             if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
                 raise _unusable(path, f"it has {width} x {height} pixels, above {MAX_SIDE}")
             if picture.mode not in MODES:
-                raise _unusable(path, f"its pixels are of the kind {picture.mode}")
+                raise _unusable(path, f"its pixel mode is {picture.mode}")
             colours = picture.convert("RGBA")
             pixels = np.asarray(colours.convert("L") if config.grey else colours)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -109,6 +109,6 @@ def load(path: str | Path, config: Config) -> npt.NDArray[np.float32]:
 
 def _unusable(path: str | Path, why: str) -> UserError:
     return UserError(
-        f"dataset 'gtzan_images': '{path}' is no usable PNG picture ({why}); "
+        f"dataset 'gtzan_images': '{path}' is no usable PNG image ({why}); "
         f"get it again, or remove it"
     )

@@ -1,12 +1,11 @@
-"""Anybody's own table of numbers: a CSV or Parquet file with a label in each row.
+"""The user's own table of numbers: a CSV or Parquet file with a label in each row.
 
-Gives the track table, and the features as `table`. Layout: one row a track, or several with one id,
-which are the segments of one track in their order; a column with the label, maybe others with id,
-group and split; every other column is a feature.
+The features are `table`. Layout: one row per track, or several rows with one id, which are the
+segments of one track in their order; a column with the label, optional columns with id, group and
+split; every other column is a feature.
 
-Traps: a column that says the label in other words is a feature like any other here, so name it in
-`drop`; a saved row number is one such where the rows are sorted by label, so columns without a name
-are left out.
+Pitfalls: a column that encodes the label would be used as a feature, so name it in `drop`; a saved
+row number is such a column if the rows are sorted by label, so columns without a name are left out.
 """
 
 import logging
@@ -19,10 +18,16 @@ from pydantic import Field
 
 from chorale.datasets.base import DatasetInfo, track_table
 from chorale.datasets.config import config
-from chorale.datasets.errors import UserError, shown
-from chorale.datasets.tables.csv_table import LOG, QUIET, read_columns, read_header, refuse_missing
+from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.tables.csv_table import (
+    LOG,
+    QUIET_LOG,
+    read_columns,
+    read_csv_header,
+    require_columns,
+)
 from chorale.datasets.tables.manifest import SPLITS
-from chorale.datasets.tables.parquet_table import is_parquet, load, text_and_numbers
+from chorale.datasets.tables.parquet_table import is_parquet, read_parquet, text_and_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +42,8 @@ INFO = DatasetInfo(
     features=("table",),
 )
 
-MEND = (
-    "mend them (a number has a decimal point, not a comma), leave them empty, or leave the column "
+_FIX = (
+    "fix them (a number has a decimal point, not a comma), leave them empty, or leave the column "
     "out with --dataset.drop '[COLUMN, ...]'"
 )
 
@@ -52,20 +57,21 @@ class Config:
     label: str = "label"
     """column with the class"""
     id: str | None = None
-    """column that names the track; rows with the same name are segments of one track; without it
-    each row is a track"""
+    """column with the track's id; rows with the same id are segments of one track; without it each
+    row is a track"""
     group: str | None = None
-    """column with what must not be on two sides of a split; without it each track is its own"""
+    """column with the group, which must not be on two sides of a split; without it each track is
+    its own group"""
     split: str | None = None
     """column with the official split: train, valid or test"""
     drop: tuple[str, ...] = ()
     """columns that are no features"""
     max_nan_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """rows that lack a number or a label are left out; a larger share of them stops the sweep"""
+    """rows that lack a number or a label are left out; a larger share of them is an error"""
 
     @property
     def named(self) -> dict[str, str]:
-        """What is named -> its column, for those that are."""
+        """Role -> column, for the roles that have one."""
         every = {"label": self.label, "id": self.id, "group": self.group, "split": self.split}
         return {what: column for what, column in every.items() if column is not None}
 
@@ -80,11 +86,11 @@ class Config:
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """A row for each track: its id (else its row's number), label, group and split.
+    """One row per track: its id (otherwise its row number), label, group and split.
 
     Raises:
-        UserError: the file is not there or no table, a column is missing, is there twice or is no
-            numbers, a number is infinite, too many rows lack one, or one track's rows disagree.
+        UserError: the file is missing or no table, a column is missing, duplicated or not numeric,
+            a number is infinite, too many rows lack one, or the rows of one track differ.
     """
     about, _ = _read(config, log=LOG)
     columns = ["track_id", "label", "group", "split"]
@@ -93,22 +99,22 @@ def tracks(config: Config) -> "pd.DataFrame":
 
 
 def features(config: Config) -> "dict[str, pd.DataFrame]":
-    """`table`: every column that is neither named nor dropped, in the file's order.
+    """`table`: every column without a role that is not dropped, in the file's order.
 
-    Indexed by `track_id`, a row for each of a track's segments.
+    Indexed by `track_id`, one row per segment of a track.
 
     Raises:
-        UserError: as `tracks` does.
+        UserError: as `tracks`.
     """
     import pandas as pd
 
-    about, numbers = _read(config, log=QUIET)
+    about, numbers = _read(config, log=QUIET_LOG)
     numbers.index = pd.Index(about["track_id"])
     return {"table": numbers.sort_index(kind="stable")}
 
 
 def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """What each usable row says of its track, and its numbers."""
+    """Id, label, group and split of each usable row, and its features."""
     path = Path(config.root).expanduser()
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -117,23 +123,25 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
         )
     text = list(config.named.values())
     if is_parquet(path):
-        table = load(path, dataset=INFO.name, named=[*text, *config.drop])
+        table = read_parquet(path, dataset=INFO.name, named=[*text, *config.drop])
         _refuse_missing(path, list(table.columns), config)
         table = table.drop(columns=list(config.drop))
-        table = text_and_numbers(table, path, text=text, dataset=INFO.name, mend=MEND)
+        table = text_and_numbers(table, path, text=text, dataset=INFO.name, fix=_FIX)
     else:
         table = _read_csv(path, config, log=log)
     numbers = table.drop(columns=text)
     if numbers.columns.empty:
         raise UserError(
-            f"dataset 'table': '{path}' has no feature: all of its columns are named as something "
-            f"else, or dropped; give a table with numbers, or drop less"
+            f"dataset 'table': '{path}' has no feature: all of its columns are label, id, group, "
+            f"split or dropped; give a table with numbers, or drop fewer columns"
         )
     infinite = np.isinf(numbers.to_numpy())
     if infinite.any():
         where = zip(numbers.columns, infinite.T, strict=True)
         bad = [f"'{name}' in row {cells.argmax() + 1}" for name, cells in where if cells.any()]
-        raise UserError(f"dataset 'table': '{path}' has infinite numbers: {shown(bad)}; {MEND}")
+        raise UserError(
+            f"dataset 'table': '{path}' has infinite numbers: {join_first(bad)}; {_FIX}"
+        )
     lacks = (numbers.isna().any(axis=1) | (table[config.label] == "")).to_numpy(dtype=bool)
     _refuse_gaps(path, numbers, lacks, config)
     if n_lacking := int(lacks.sum()):
@@ -144,19 +152,19 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
 
 
 def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> "pd.DataFrame":
-    header = read_header(path, dataset=INFO.name)[0]
+    header = read_csv_header(path, dataset=INFO.name)[0]
     text = list(config.named.values())
     _refuse_missing(path, header, config)
     if "" in header:
         log.warning("table: left out a column without a name, as a saved row number has")
     numbers = [name for name in header if name not in ("", *text, *config.drop)]
-    return read_columns(path, dataset=INFO.name, text=text, numbers=numbers, mend=MEND)
+    return read_columns(path, dataset=INFO.name, text=text, numbers=numbers, fix=_FIX)
 
 
 def _refuse_missing(path: Path, header: list[str], config: Config) -> None:
-    mend = "Name the right columns with --dataset.label, id, group, split and drop"
+    fix = "Name the right columns with --dataset.label, id, group, split and drop"
     wanted = [*config.named.values(), *config.drop]
-    refuse_missing(path, header, wanted, dataset=INFO.name, mend=mend)
+    require_columns(path, header, wanted, dataset=INFO.name, fix=fix)
 
 
 def _refuse_gaps(
@@ -172,8 +180,8 @@ def _refuse_gaps(
     raise UserError(
         f"dataset 'table': {n_lacking} of the {n_rows} rows of '{path}' lack a number or a label, "
         f"and at most {config.max_nan_share:.0%} may; columns with most gaps: "
-        f"{shown(worst) or 'only the label'}; leave such columns out with --dataset.drop, fill "
-        f"them, or raise --dataset.max_nan_share"
+        f"{join_first(worst) or 'only the label'}; leave such columns out with --dataset.drop, "
+        f"fill them, or raise --dataset.max_nan_share"
     )
 
 
@@ -198,8 +206,8 @@ def _refuse_nameless(path: Path, about: "pd.DataFrame", config: Config) -> None:
     n_nameless = int((about["track_id"] == "").sum())
     if n_nameless:
         raise UserError(
-            f"dataset 'table': {n_nameless} rows of '{path}' have nothing in the column "
-            f"'{config.id}', which names their track; fill it, or do without --dataset.id"
+            f"dataset 'table': {n_nameless} rows of '{path}' have no value in the column "
+            f"'{config.id}', which is the track id; fill it, or leave --dataset.id out"
         )
 
 
@@ -208,17 +216,18 @@ def _refuse_other_splits(path: Path, about: "pd.DataFrame", config: Config) -> N
     if config.split is not None and len(other):
         raise UserError(
             f"dataset 'table': the column '{config.split}' of '{path}' has "
-            f"{shown(repr(cell) for cell in other)}; each row must have one of {', '.join(SPLITS)}"
+            f"{join_first(repr(cell) for cell in other)}; each row must have one of "
+            f"{', '.join(SPLITS)}"
         )
 
 
 def _refuse_torn_tracks(path: Path, about: "pd.DataFrame") -> None:
-    """The rows of one track are of one label, group and split."""
+    """The rows of one track must have one label, group and split."""
     n_kinds = about.groupby("track_id")[["label", "group", "split"]].nunique(dropna=False)
     torn = n_kinds.loc[(n_kinds > 1).any(axis=1)]
     if len(torn):
         what = ", ".join(str(column) for column in torn if (torn[column] > 1).any())
         raise UserError(
             f"dataset 'table': {len(torn)} tracks of '{path}' have rows that differ in their "
-            f"{what}: {shown(map(str, torn.index))}; correct them, or do without --dataset.id"
+            f"{what}: {join_first(map(str, torn.index))}; correct them, or leave --dataset.id out"
         )

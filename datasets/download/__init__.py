@@ -1,1 +1,1 @@
-"""Downloads datasets and unpacks archives, both as if the other side were hostile."""
+"""Downloads and safe unpacking of datasets; servers and archives are untrusted."""

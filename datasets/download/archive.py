@@ -1,4 +1,4 @@
-"""Lets a person name an archive where a dataset's folder is expected: unpacks it once, safely.
+"""Cached, safe unpacking of an archive that is given instead of a dataset's folder.
 
 Dataset files whose `root` may be the archive itself use it; `datasets.download.unpack` does the
 work.
@@ -10,27 +10,27 @@ import os
 import tempfile
 from pathlib import Path
 
-from chorale.datasets.download.archive_members import ArchiveError, Limits
-from chorale.datasets.download.unpack import unpack
+from chorale.datasets.download.archive_members import ArchiveError, ArchiveLimits
+from chorale.datasets.download.unpack import unpack_archive
 from chorale.datasets.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 
-def unpacked(archive: Path, *, dataset: str, limits: Limits) -> Path:
-    """The folder with what `archive` holds.
+def unpack_cached(archive: Path, *, dataset: str, limits: ArchiveLimits) -> Path:
+    """The folder with the content of `archive`.
 
-    It is made when it is first asked for, in `$XDG_CACHE_HOME/chorale` (else `~/.cache/chorale`)
-    and under a name that has the archive's SHA-256 in it: a folder that exists is complete, and
-    another archive gets another folder.
+    It is made on the first call in `$XDG_CACHE_HOME/chorale` (else `~/.cache/chorale`), under a
+    name that contains the archive's SHA-256: a folder that exists is complete, and another archive
+    gets another folder.
 
     Args:
         archive: a zip or tar.
-        dataset: whose it is, in the user's words.
-        limits: how much it may hold.
+        dataset: the dataset's name, for errors.
+        limits: how much it may contain.
 
     Raises:
-        UserError: it is no archive, is damaged, hostile or too large, or the cache folder cannot
+        UserError: it is no archive, is damaged, malicious or too large, or the cache folder cannot
             be written.
     """
     instead = "unpack a good copy yourself and give its folder with --dataset.root FOLDER"
@@ -57,15 +57,17 @@ def _sha256(archive: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _unpack_beside(archive: Path, target: Path, limits: Limits) -> None:
-    """Each process unpacks in a folder of its own; the first to end gives the name."""
+def _unpack_beside(archive: Path, target: Path, limits: ArchiveLimits) -> None:
+    """Each process unpacks in a folder of its own; the first one to finish renames it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as own:
-        made = Path(own) / "made"
-        unpack(archive, made, inside="", limits=limits, progress=lambda _done, _total: None)
+        unpacked = Path(own) / "unpacked"
+        unpack_archive(
+            archive, unpacked, inside="", limits=limits, progress=lambda _done, _total: None
+        )
         try:
-            made.rename(target)
+            unpacked.rename(target)
         except OSError:
-            # another process was faster; its folder is as good as ours
+            # another process was faster; its folder has the same content
             if not target.is_dir():
                 raise

@@ -1,6 +1,6 @@
-"""What a zip or tar from the internet holds, read as hostile: whatever is odd refuses the whole.
+"""Validated members of an untrusted zip or tar: anything suspicious rejects the whole archive.
 
-`datasets.download.unpack` writes the members that this file lets through, and nothing else.
+`datasets.download.unpack` writes the members that this module yields, and nothing else.
 """
 
 import bz2
@@ -19,22 +19,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from chorale.datasets.disk import size_text
+from chorale.datasets.disk import format_size
 
-DAMAGED = (
+DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     struct.error,
     lzma.LZMAError,
-    OSError,  # bz2 and gzip say damage so, and a disk that cannot be read
+    OSError,  # damage in bz2 and gzip, or a disk that cannot be read
     EOFError,
-    NotImplementedError,  # a method of compression that Python lacks
+    NotImplementedError,  # a compression method that Python lacks
     RuntimeError,  # an encrypted zip
     ValueError,
     OverflowError,
 )
-"""What the standard library raises for broken, cut, oddly packed or encrypted archives."""
+"""Exceptions of the standard library for damaged, truncated, unsupported or encrypted archives."""
 
 TEXT_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
@@ -43,86 +43,87 @@ TEXT_HEADERS = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-"""Headers of a tar whose text `tarfile` reads into memory, however much of it there is."""
+"""Tar headers whose text `tarfile` reads into memory without a limit."""
 MAX_HEADER_BYTES = 1024 * 1024
 ZIP_HEADER_BYTES = 30
-"""Before a member's name; the last four say how long the name is, and what follows it."""
+"""Length of a local file header up to the member's name; its last four bytes are the lengths of
+the name and of the extra field."""
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 1024
 
-Kind = Literal["file", "folder", "symbolic link", "hard link", "device", "sparse file"]
+EntryKind = Literal["file", "folder", "symbolic link", "hard link", "device", "sparse file"]
 
 
 class ArchiveError(Exception):
-    """An archive is damaged or hostile; the text says why."""
+    """An archive is damaged or malicious; the text says why."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What an archive may be unpacked to: entries, bytes, and bytes for each of its own."""
+class ArchiveLimits:
+    """Limits of unpacking: number of entries, total bytes, and compression ratio."""
 
     entries: int = 250_000
     n_bytes: int = 256 * 1024**3
     ratio: int = 100
     harmless_bytes: int = 64 * 1024**2
-    """under which the ratio does not matter"""
+    """up to this size the ratio is not checked"""
 
 
-ORDINARY = Limits()
+DEFAULT_LIMITS = ArchiveLimits()
 
 
 @dataclass(frozen=True)
-class Member:
-    """A file of an archive: where it belongs, its size in bytes, and how to read it."""
+class ArchiveMember:
+    """A file of an archive: its path, its size in bytes, and how to read it."""
 
     path: PurePosixPath
     size: int
     open: Callable[[], IO[bytes]]
     crc32: int | None
-    """of its content, where the archive has one"""
+    """of the content, where the archive has one"""
 
 
 @dataclass(frozen=True)
 class _Entry:
     name: str
-    kind: Kind
+    kind: EntryKind
     size: int
     open: Callable[[], IO[bytes]]
     crc32: int | None = None
 
 
-def members(archive: Path, limits: Limits) -> Iterator[Member]:
-    """The files of a zip or tar (plain, gzip, bzip2, xz) in its order, each checked.
+def archive_members(archive: Path, limits: ArchiveLimits) -> Iterator[ArchiveMember]:
+    """Yields the files of a zip or tar (plain, gzip, bzip2, xz) in its order, each validated.
 
-    A member can be opened until the next one is asked for. Its `size` is what it says; a reader
-    must not take more. To be sure of the whole archive, go through all of it before writing any.
+    A member can be opened until the next one is requested. `size` is what its header states; a
+    reader must not read more. To validate the whole archive, iterate over it before writing any.
 
     Raises:
-        ArchiveError: a name leads elsewhere, two entries have one name (or would have where
-            capital letters do not count), something is no plain file or folder, the limits are
-            broken, or the archive is damaged, encrypted or of another format.
+        ArchiveError: a name leads outside, two entries have one name (or names that differ only in
+            case), an entry is no plain file or folder, a limit is exceeded, or the archive is
+            damaged, encrypted or of another format.
     """
-    with refused_if_damaged():
+    with damage_as_archive_error():
         archive_bytes = archive.stat().st_size
         entries = _zip_entries(archive) if zipfile.is_zipfile(archive) else _tar_entries(archive)
     gate = _Gate(limits, archive_bytes)
     while True:
-        with refused_if_damaged():
+        with damage_as_archive_error():
             entry = next(entries, None)
         if entry is None:
             return
         path = gate.admit(entry)
         if entry.kind == "file":
-            yield Member(path, entry.size, entry.open, entry.crc32)
+            yield ArchiveMember(path, entry.size, entry.open, entry.crc32)
 
 
 @contextmanager
-def refused_if_damaged() -> Iterator[None]:
-    """Says what goes wrong while an archive is read as `ArchiveError`."""
+def damage_as_archive_error() -> Iterator[None]:
+    """Converts exceptions of a damaged archive to `ArchiveError`."""
     try:
         yield
-    except DAMAGED as error:
-        # tarfile says on further lines what each of its readers thinks
+    except DAMAGE_ERRORS as error:
+        # tarfile adds a line for each of its readers
         why = str(error).partition(":\n")[0] or type(error).__name__
         raise ArchiveError(f"it is no zip or tar, or a damaged one ({why})") from None
 
@@ -131,12 +132,12 @@ def _zip_entries(archive: Path) -> Iterator[_Entry]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             mode = stat.S_IFMT(info.external_attr >> 16)
-            kind: Kind = "folder" if info.orig_filename.endswith("/") else "file"
+            kind: EntryKind = "folder" if info.orig_filename.endswith("/") else "file"
             if mode == stat.S_IFLNK:
                 kind = "symbolic link"
             elif mode not in (0, stat.S_IFREG, stat.S_IFDIR):
                 kind = "device"
-            # the original name: zipfile cuts the other one at a null byte
+            # the original name: zipfile truncates the other one at a null byte
             name, open_member = info.orig_filename, _zip_opener(opened, info)
             yield _Entry(name, kind, info.file_size, open_member, info.CRC)
 
@@ -145,10 +146,10 @@ def _zip_opener(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], 
     if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return lambda: opened.open(info)
     if info.compress_type != zipfile.ZIP_BZIP2:
-        raise ArchiveError(f"{info.orig_filename!r} is packed by method {info.compress_type}")
+        raise ArchiveError(f"{info.orig_filename!r} is compressed by method {info.compress_type}")
 
     def open_bzip2() -> IO[bytes]:
-        # zipfile would unpack 4 KiB of a bomb to gigabytes at once, bz2 does it bit by bit
+        # zipfile would unpack 4 KiB of a zip bomb to gigabytes at once, bz2 streams it
         opened.open(info).close()  # compares the two headers
         source = opened.fp
         if source is None:
@@ -162,20 +163,20 @@ def _zip_opener(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], 
 
 
 class _Header(tarfile.TarInfo):
-    """A header of a tar; those that `tarfile` would fill the memory for are refused unread."""
+    """A tar header; those for which `tarfile` would fill the memory are rejected unread."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         header = super().frombuf(buf, encoding, errors)
         n_text_bytes = header.size if header.type in TEXT_HEADERS else 0
         if header.size < 0 or n_text_bytes > MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header says that it has {header.size} bytes")
+            raise tarfile.ReadError(f"a header claims {header.size} bytes")
         if header.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError(f"{header.name!r} is a sparse file")
         return header
 
     def _proc_gnusparse_10(self, *_: object) -> None:
-        # the third kind of sparse file says how many holes it has in its content, without end
+        # this kind of sparse file has the number of its holes in its content, without a limit
         raise tarfile.ReadError(f"{self.name!r} is a sparse file")
 
 
@@ -183,15 +184,15 @@ def _tar_entries(archive: Path) -> Iterator[_Entry]:
     with tarfile.open(archive, "r:*", tarinfo=_Header) as opened:
         for info in opened:
             yield _Entry(info.name, _tar_kind(info), info.size, _tar_opener(opened, info))
-        # tarfile takes a broken header for the end; at the true end there is a block of zeros
+        # tarfile treats a broken header as the end; at the true end there is a block of zeros
         source = opened.fileobj
         if source is not None:
             source.seek(opened.offset)
         if source is None or source.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("it breaks off before its end")
+            raise tarfile.ReadError("it is truncated")
 
 
-def _tar_kind(info: tarfile.TarInfo) -> Kind:
+def _tar_kind(info: tarfile.TarInfo) -> EntryKind:
     if info.issparse():
         return "sparse file"
     if info.isreg():
@@ -214,9 +215,9 @@ def _tar_opener(opened: tarfile.TarFile, info: tarfile.TarInfo) -> Callable[[], 
 
 
 class _Gate:
-    """Lets the entries of one archive through, one after the other, while nothing is odd."""
+    """Validates the entries of one archive, one after the other."""
 
-    def __init__(self, limits: Limits, archive_bytes: int) -> None:
+    def __init__(self, limits: ArchiveLimits, archive_bytes: int) -> None:
         self._limits = limits
         self._max_bytes = min(
             limits.n_bytes, max(limits.harmless_bytes, limits.ratio * archive_bytes)
@@ -226,7 +227,7 @@ class _Gate:
         self._n_bytes = 0
 
     def admit(self, entry: _Entry) -> PurePosixPath:
-        """Where the entry belongs below the target."""
+        """The path of the entry below the target, if it is valid."""
         path = _safe_path(entry.name)
         if entry.kind not in ("file", "folder"):
             raise ArchiveError(f"{entry.name!r} is a {entry.kind}; only files are unpacked")
@@ -241,13 +242,13 @@ class _Gate:
             raise ArchiveError(f"it has more than the {self._limits.entries} entries allowed")
         if self._n_bytes > self._max_bytes:
             raise ArchiveError(
-                f"it would unpack to {size_text(self._n_bytes)} or more, and "
-                f"{size_text(self._max_bytes)} are allowed for one of its size"
+                f"it would unpack to {format_size(self._n_bytes)} or more, and "
+                f"{format_size(self._max_bytes)} are allowed for one of its size"
             )
         return path
 
     def _claim(self, path: PurePosixPath, *, is_file: bool) -> None:
-        """Takes a name for a file or folder; that of a folder may come again."""
+        """Registers the name of a file or folder; that of a folder may be repeated."""
         name = str(path)
         folded = unicodedata.normalize("NFC", name).casefold()
         if folded not in self._seen:
@@ -255,7 +256,7 @@ class _Gate:
             return
         known, was_file = self._seen[folded]
         if known != name:
-            raise ArchiveError(f"{known!r} and {name!r} are one name on some disks")
+            raise ArchiveError(f"{known!r} and {name!r} are the same name on some disks")
         if is_file or was_file:
             raise ArchiveError(f"it has two entries named {name!r}")
 
@@ -263,9 +264,9 @@ class _Gate:
 def _safe_path(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or re.search(r"\\|^.:", name):
-        raise ArchiveError(f"the name {name!r} leads out of it")
+        raise ArchiveError(f"the name {name!r} leads out of the archive")
     if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name):
-        raise ArchiveError(f"the name {name!r} has characters that no name should have")
+        raise ArchiveError(f"the name {name!r} has forbidden characters")
     sizes = [len(part.encode()) for part in path.parts]
     if max(sizes, default=0) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
         raise ArchiveError(f"the name {name[:40]!r}... is too long")

@@ -1,7 +1,7 @@
-"""Downloads one file over an unreliable line: it goes on where it stopped, and never leaves a half.
+"""Resumable HTTP download of one file with retries and checksum.
 
-What has come in lies in `NAME.part` until it is whole and its checksum fits; `NAME.part.json` says
-which version of the file it is the beginning of. `datasets.download.fetch` builds on it.
+The data is in `NAME.part` until it is complete and its checksum verified; `NAME.part.json` holds
+the version of the file (URL, ETag, length) to resume. `datasets.download.fetch` builds on it.
 """
 
 import json
@@ -16,41 +16,41 @@ from pathlib import Path
 from typing import Protocol
 
 from chorale.datasets.atomic import rename_synced, write_json
-from chorale.datasets.disk import require_free, size_text
+from chorale.datasets.disk import format_size, require_free_space
 from chorale.datasets.download import web
-from chorale.datasets.download.checksum import file_digest, parse_checksum
+from chorale.datasets.download.checksum import file_checksum, parse_checksum
 
-PROGRESS_BYTES = 1024 * 1024
-"""So much more than ever before has to come in for a failure to count as the first again."""
+MIN_PROGRESS_BYTES = 1024 * 1024
+"""Progress beyond the previous maximum after which the count of failures restarts."""
 
 
-class Listener(Protocol):
-    """What is told to the person who waits."""
+class DownloadListener(Protocol):
+    """Receives messages and progress, to print them."""
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
+    def message(self, text: str) -> None:
+        """A permanent line."""
         ...
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """`done` of `total` bytes of `what` are there; `total` is None where nobody knows."""
+        """`done` of `total` bytes of `what` are done; `total` is None where it is unknown."""
         ...
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to try: `attempts` failures in a row, pauses that double, waits for the network."""
+class RetryPolicy:
+    """Retries: `max_attempts` failures in a row, pauses that double, and a network timeout."""
 
-    attempts: int = 6
+    max_attempts: int = 6
     first_pause_s: float = 1.0
-    longest_pause_s: float = 60.0
+    max_pause_s: float = 60.0
     timeout_s: float = 30.0
 
 
-PATIENT = Patience()
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 class ChecksumError(web.WebError):
-    """The file that came is not the one that was published; it has been removed."""
+    """The file's checksum differs from the published one."""
 
 
 def download(
@@ -59,63 +59,63 @@ def download(
     *,
     checksum: str,
     copies: int,
-    listener: Listener,
-    patience: Patience,
+    listener: DownloadListener,
+    retry_policy: RetryPolicy,
 ) -> None:
-    """Gets `url` as the file `target`, or goes on with what an earlier call has left of it.
+    """Downloads `url` to the file `target`, resuming an interrupted download.
 
     Args:
         url: https, or http on this machine.
-        target: a file that is not there yet, in a folder that is.
-        checksum: as in `DatasetInfo.checksums`; where empty, the file's SHA-256 is said.
-        copies: the disk must have room for so many times the file: 2 where it is unpacked next.
-        listener: is told of progress, of each failure, and of the checksum.
-        patience: how often and how long to try.
+        target: a file that does not exist yet, in an existing folder.
+        checksum: as in `DatasetInfo.checksums`; where empty, the file's SHA-256 is reported.
+        copies: the free disk space needed, in multiples of the file: 2 if it is unpacked next.
+        listener: receives progress, failures and the checksum.
+        retry_policy: how often and how long to try.
 
     Raises:
-        web.WebError: the file cannot be had; what has come of it is kept for the next call.
-        ChecksumError: it came, but is another.
-        UserError: there is no room for it.
-        OSError: it cannot be written.
+        web.WebError: the download failed; the partial file is kept for the next call.
+        ChecksumError: the checksum differs; the file has been removed.
+        UserError: there is not enough disk space.
+        OSError: the file cannot be written.
     """
     part = _Part(target, url=url, verified=bool(checksum))
     furthest, failures = part.size(), 0
     while True:
         try:
-            _receive(part, copies=copies, listener=listener, timeout_s=patience.timeout_s)
+            _receive(part, copies=copies, listener=listener, timeout_s=retry_policy.timeout_s)
             break
         except web.TemporaryError as error:
-            failures = 0 if part.size() >= furthest + PROGRESS_BYTES else failures
+            failures = 0 if part.size() >= furthest + MIN_PROGRESS_BYTES else failures
             furthest, failures = max(furthest, part.size()), failures + 1
-            if failures >= patience.attempts:
-                kept = f"{size_text(part.size())} are kept" if part.size() else "nothing came"
+            if failures >= retry_policy.max_attempts:
+                kept = f"{format_size(part.size())} are kept" if part.size() else "nothing received"
                 raise web.WebError(f"{error}, {failures} times in a row; {kept}") from None
-            pause_s = max(patience.first_pause_s * 2 ** (failures - 1), error.retry_after_s)
-            pause_s = min(pause_s, patience.longest_pause_s)
-            listener.say(f"{target.name}: {error}; trying again in {pause_s:.0f} s")
+            pause_s = max(retry_policy.first_pause_s * 2 ** (failures - 1), error.retry_after_s)
+            pause_s = min(pause_s, retry_policy.max_pause_s)
+            listener.message(f"{target.name}: {error}; retrying in {pause_s:.0f} s")
             time.sleep(pause_s)
-    verify(part.path, checksum, name=target.name, listener=listener, wrong=part.remove)
-    with part.path.open("rb") as whole:
-        os.fsync(whole.fileno())
+    verify_checksum(part.path, checksum, name=target.name, listener=listener, wrong=part.remove)
+    with part.path.open("rb") as complete:
+        os.fsync(complete.fileno())
     rename_synced(part.path, target)
     part.remove()
 
 
-def verify(
-    path: Path, checksum: str, *, name: str, listener: Listener, wrong: Callable[[], None]
+def verify_checksum(
+    path: Path, checksum: str, *, name: str, listener: DownloadListener, wrong: Callable[[], None]
 ) -> None:
-    """Compares the file with its published checksum, or says the one that it has.
+    """Compares the file with its published checksum, or reports its SHA-256 where there is none.
 
     Raises:
         ChecksumError: they differ; `wrong` has been called.
     """
     algorithm, expected = parse_checksum(checksum) if checksum else ("sha256", "")
     progress = partial(listener.progress, f"checking {name}")
-    found = file_digest(path, algorithm, progress=progress)
+    found = file_checksum(path, algorithm, progress=progress)
     if not checksum:
-        listener.say(f"{name}: sha256 {found}, unverified: there is no published one to compare")
+        listener.message(f"{name}: sha256 {found}, unverified: no published checksum")
     elif found == expected:
-        listener.say(f"{name}: {algorithm} {found} fits")
+        listener.message(f"{name}: {algorithm} {found} matches")
     else:
         wrong()
         raise ChecksumError(f"its {algorithm} is {found}, but {expected} was published")
@@ -123,7 +123,7 @@ def verify(
 
 @dataclass(frozen=True)
 class _Version:
-    """Which file the bytes in a `.part` are the beginning of."""
+    """The version of a file that is partially downloaded."""
 
     url: str
     etag: str = ""
@@ -132,13 +132,13 @@ class _Version:
 
     @property
     def validator(self) -> str:
-        """For `If-Range`, which takes no weak ETag (RFC 9110, 13.1.5)."""
+        """The value for `If-Range`, which allows no weak ETag (RFC 9110, 13.1.5)."""
         strong = self.etag if self.etag.startswith('"') else ""
         return strong or self.last_modified
 
 
 class _Part:
-    """The beginning of `target`, and what is known of the whole."""
+    """The partial file of `target`, and the version of the complete one."""
 
     def __init__(self, target: Path, *, url: str, verified: bool) -> None:
         self.url = url
@@ -150,12 +150,12 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def version(self) -> _Version | None:
-        """Of what there is; None where that cannot be gone on with."""
+        """The version of the partial file; None if it cannot be resumed."""
         try:
             found = _Version(**json.loads(self._notes.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        # without a validator only the checksum tells whether two halves are of one file
+        # without a validator only the checksum shows whether two parts are of one file
         known = found.url == self.url and (found.validator or self._verified)
         return found if known and self.size() else None
 
@@ -167,8 +167,8 @@ class _Part:
         self._notes.unlink(missing_ok=True)
 
 
-def _receive(part: _Part, *, copies: int, listener: Listener, timeout_s: float) -> None:
-    """One request; returns when the part is the whole file."""
+def _receive(part: _Part, *, copies: int, listener: DownloadListener, timeout_s: float) -> None:
+    """One request; returns when the partial file is complete."""
     version, have = part.version(), part.size()
     if version is not None and version.total == have:
         return
@@ -188,27 +188,27 @@ def _receive(part: _Part, *, copies: int, listener: Listener, timeout_s: float) 
             version = _continued(response, version, have)
             if version is None:
                 part.remove()
-                raise web.TemporaryError("the file has changed meanwhile")
-            listener.say(f"{name}: going on from {size_text(have)}")
+                raise web.TemporaryError("the file on the server has changed")
+            listener.message(f"{name}: resuming from {format_size(have)}")
         else:
             if have:
-                listener.say(f"{name}: what there is cannot be gone on with; starting anew")
+                listener.message(f"{name}: the partial file cannot be resumed; starting again")
             part.remove()
             version, have = _described(response, part.url, response.length), 0
             part.note(version)
         if version.total is not None:
-            purpose = f"{name} and what it unpacks to" if copies > 1 else name
-            require_free(part.path.parent, copies * version.total - have, purpose=purpose)
+            purpose = f"{name} and its content" if copies > 1 else name
+            require_free_space(part.path.parent, copies * version.total - have, purpose=purpose)
         with part.path.open("ab") as written:
-            for block in web.blocks(response):
+            for block in web.read_blocks(response):
                 written.write(block)
                 have += len(block)
                 listener.progress(name, have, version.total)
         if version.total not in (None, have):
-            # only where the answer told no length of its own
+            # only where the response had no length
             if have > version.total:
                 part.remove()
-            raise web.TemporaryError(f"{have} bytes came instead of {version.total}")
+            raise web.TemporaryError(f"received {have} bytes instead of {version.total}")
     part.note(_described(response, part.url, have))
 
 
@@ -218,7 +218,7 @@ def _described(response: HTTPResponse, url: str, total: int | None) -> _Version:
 
 
 def _continued(response: HTTPResponse, version: _Version | None, have: int) -> _Version | None:
-    """The version that a 206 goes on with, when it is the one that we have the beginning of."""
+    """The version of a 206 response, if it continues the partial file."""
     place = re.fullmatch(
         r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})",
         response.headers.get("Content-Range", ""),

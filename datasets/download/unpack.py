@@ -1,7 +1,7 @@
-"""Unpacks a hostile zip or tar into a folder that is there wholly or not at all.
+"""Safe, atomic unpacking of an untrusted zip or tar into a new folder.
 
-`datasets.download.fetch` uses it for what it has downloaded; `datasets.download.archive_members`
-decides what may be written.
+`datasets.download.fetch` uses it for downloads; `datasets.download.archive_members` decides what
+may be written.
 """
 
 import os
@@ -12,52 +12,54 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from chorale.datasets.atomic import rename_synced
-from chorale.datasets.disk import require_free
+from chorale.datasets.disk import require_free_space
 from chorale.datasets.download.archive_members import (
     ArchiveError,
-    Limits,
-    Member,
-    members,
-    refused_if_damaged,
+    ArchiveLimits,
+    ArchiveMember,
+    archive_members,
+    damage_as_archive_error,
 )
 
-BLOCK_BYTES = 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024
 
 
-def unpack(
+def unpack_archive(
     archive: Path,
     target: Path,
     *,
     inside: str,
-    limits: Limits,
+    limits: ArchiveLimits,
     progress: Callable[[int, int], None],
 ) -> int:
-    """Makes the folder `target` of the archive's folder `inside`; gives the number of its files.
+    """Unpacks the archive's folder `inside` to the folder `target`; returns the number of files.
 
-    The archive is gone through once before anything is written. Files get this process's rights,
-    not those that the archive names; empty folders are left out.
+    The whole archive is validated before anything is written. Files get the default permissions of
+    this process, not those in the archive; empty folders are left out.
 
     Args:
         archive: a zip, or a tar (plain, gzip, bzip2, xz).
-        target: a folder that is not there yet, or is empty.
+        target: a folder that does not exist yet, or is empty.
         inside: a folder of the archive, with `/` between its parts; all of it where empty.
-        limits: how much the whole archive may hold.
-        progress: is told how many of how many bytes are written.
+        limits: how much the whole archive may contain.
+        progress: called with the bytes written and their total.
 
     Raises:
-        ArchiveError: it is damaged or hostile, or has no files in `inside`.
-        UserError: the disk has no room for it.
-        OSError: something cannot be written.
+        ArchiveError: it is damaged or malicious, or has no files in `inside`.
+        UserError: there is not enough disk space.
+        OSError: a file cannot be written.
     """
     top = PurePosixPath(inside)
-    sizes = [file.size for file in members(archive, limits) if file.path.is_relative_to(top)]
+    sizes = [
+        file.size for file in archive_members(archive, limits) if file.path.is_relative_to(top)
+    ]
     if not sizes:
         raise ArchiveError(f"it has no files in '{inside}'" if inside else "it has no files")
     total, done = sum(sizes), 0
     target.parent.mkdir(parents=True, exist_ok=True)
-    require_free(target.parent, total, purpose=f"unpacking {archive.name}")
+    require_free_space(target.parent, total, purpose=f"unpacking {archive.name}")
     with _becoming(target) as folder:
-        for file in members(archive, limits):
+        for file in archive_members(archive, limits):
             if not file.path.is_relative_to(top):
                 continue
             copy = folder / file.path.relative_to(top)
@@ -70,34 +72,34 @@ def unpack(
     return len(sizes)
 
 
-def _content(file: Member) -> Iterator[bytes]:
-    """The bytes of a member, as many as it said that it has."""
+def _content(file: ArchiveMember) -> Iterator[bytes]:
+    """The bytes of a member, as many as its header states."""
     got, crc32 = 0, 0
-    with refused_if_damaged():
+    with damage_as_archive_error():
         source = file.open()
     with source:
         while got < file.size:
-            with refused_if_damaged():
-                block = source.read(min(BLOCK_BYTES, file.size - got))
+            with damage_as_archive_error():
+                block = source.read(min(_BLOCK_BYTES, file.size - got))
             if not block:
-                raise ArchiveError(f"'{file.path}' breaks off after {got} of {file.size} bytes")
+                raise ArchiveError(f"'{file.path}' ends after {got} of {file.size} bytes")
             got += len(block)
             crc32 = zlib.crc32(block, crc32)
             yield block
     if file.crc32 not in (None, crc32):
-        raise ArchiveError(f"'{file.path}' is damaged: its CRC-32 does not fit")
+        raise ArchiveError(f"'{file.path}' is damaged: its CRC-32 does not match")
 
 
 @contextmanager
 def _becoming(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that gets its name when all went well, and else is removed."""
+    """A new folder beside `target` that is renamed to it on success, and otherwise removed."""
     folder = target.with_name(f".{target.name}.unpacking")
-    # what a process that was killed has left
+    # left by a process that was killed
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         yield folder
-        # one sync for thousands of small files, before the name makes them valid
+        # one sync for thousands of small files, before the rename makes them valid
         os.sync()
         rename_synced(folder, target)
     finally:

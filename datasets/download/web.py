@@ -1,7 +1,7 @@
-"""Opens a URL for reading, and says of each failure whether trying again makes sense.
+"""HTTPS GET requests, with failures classified as temporary (retry) or permanent.
 
-`datasets.download.download` builds on it. Only https is spoken; http to this machine itself alone
-(tests, mirrors behind a tunnel).
+`datasets.download.download` builds on it. Only https is allowed; http only to this machine (tests,
+mirrors behind a tunnel).
 """
 
 import ipaddress
@@ -13,33 +13,33 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import BaseHandler, HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-TRY_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""HTTP statuses that pass by themselves."""
+RETRY_STATUSES = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""HTTP statuses of temporary failures."""
 
-BLOCK_BYTES = 256 * 1024
+_BLOCK_BYTES = 256 * 1024
 
 
 class WebError(Exception):
-    """A file cannot be had from its address, and trying again would not help."""
+    """A request failed, and a retry would not help."""
 
 
 class TemporaryError(WebError):
-    """Trying again may help, after `retry_after_s` where the server asked for a pause."""
+    """A retry may help, after `retry_after_s` where the server asked for a pause."""
 
     def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
-        """`reason` is said to the person at the keyboard."""
+        """`reason` is printed to the user."""
         super().__init__(reason)
         self.retry_after_s = retry_after_s
 
 
 class RangeError(TemporaryError):
-    """The server has nothing at the place from which we asked to go on."""
+    """The requested range is beyond the end of the file."""
 
 
 def open_url(url: str, *, headers: Mapping[str, str], timeout_s: float) -> HTTPResponse:
-    """The answer to a GET: status 200, or 206 where `headers` ask for a range. Close it.
+    """The response to a GET: status 200, or 206 where `headers` ask for a range. Close it.
 
-    Redirects are followed, to https alone.
+    Redirects are followed, to https only.
 
     Args:
         url: where the file is.
@@ -47,11 +47,11 @@ def open_url(url: str, *, headers: Mapping[str, str], timeout_s: float) -> HTTPR
         timeout_s: for connecting, and for each wait for the next bytes.
 
     Raises:
-        TemporaryError: no connection, or a status that passes.
-        WebError: anything else that is no file.
+        TemporaryError: no connection, or a status of a temporary failure.
+        WebError: any other failure.
     """
     _require_safe(url)
-    handlers: list[BaseHandler] = [SafeRedirects()]
+    handlers: list[BaseHandler] = [HttpsRedirects()]
     if _is_loopback(url):
         handlers.append(ProxyHandler({}))
     every = {"User-Agent": "chorale", "Accept-Encoding": "identity", **headers}
@@ -68,9 +68,9 @@ def open_url(url: str, *, headers: Mapping[str, str], timeout_s: float) -> HTTPR
             ) from None
         raise TemporaryError(f"no connection ({error.reason})") from None
     except (OSError, HTTPException) as error:
-        raise TemporaryError(f"no answer ({_text(error)})") from None
+        raise TemporaryError(f"no response ({_text(error)})") from None
     except ValueError as error:
-        raise WebError(f"it leads to an address that is none ({error})") from None
+        raise WebError(f"invalid address ({error})") from None
     encoding = response.headers.get("Content-Encoding", "identity")
     if response.status not in (200, 206) or encoding != "identity":
         response.close()
@@ -78,29 +78,30 @@ def open_url(url: str, *, headers: Mapping[str, str], timeout_s: float) -> HTTPR
     return response
 
 
-def blocks(response: HTTPResponse) -> Iterator[bytes]:
-    """The body, bit by bit as it comes in.
+def read_blocks(response: HTTPResponse) -> Iterator[bytes]:
+    """Yields the body in blocks as they arrive.
 
     Raises:
-        TemporaryError: the connection breaks off before the length that the server told, or is
-            still for longer than the time-out.
+        TemporaryError: the connection breaks before the stated length, or nothing arrives within
+            the timeout.
     """
-    told, got = response.length, 0
-    while told is None or got < told:
+    total, got = response.length, 0
+    while total is None or got < total:
+        n_bytes = _BLOCK_BYTES if total is None else min(_BLOCK_BYTES, total - got)
         try:
-            block = response.read1(BLOCK_BYTES if told is None else min(BLOCK_BYTES, told - got))
+            block = response.read1(n_bytes)
         except (OSError, HTTPException) as error:
             raise TemporaryError(f"the connection broke ({_text(error)})") from None
         if not block:
             break
         got += len(block)
         yield block
-    if told is not None and got < told:
-        raise TemporaryError(f"the connection broke off after {got} of {told} bytes")
+    if total is not None and got < total:
+        raise TemporaryError(f"the connection broke after {got} of {total} bytes")
 
 
-class SafeRedirects(HTTPRedirectHandler):
-    """Never from https to anything else."""
+class HttpsRedirects(HTTPRedirectHandler):
+    """Follows redirects from https to https only."""
 
     def redirect_request(
         self,
@@ -120,7 +121,7 @@ class SafeRedirects(HTTPRedirectHandler):
 
 def _require_safe(url: str) -> None:
     if not (urlsplit(url).scheme == "https" or _is_loopback(url)):
-        raise WebError(f"{url!r} is no https address; only https is allowed")
+        raise WebError(f"{url!r} is not an https address; only https is allowed")
 
 
 def _is_loopback(url: str) -> bool:
@@ -137,13 +138,13 @@ def _answered(error: HTTPError) -> WebError:
     reason = f"it answers {error.code} {_text(error.reason)}"
     if error.code == 416:
         return RangeError(reason)
-    if error.code in TRY_AGAIN:
+    if error.code in RETRY_STATUSES:
         pause = error.headers.get("Retry-After", "")
         return TemporaryError(reason, retry_after_s=float(pause) if pause.isdecimal() else 0.0)
     return WebError(reason)
 
 
-def _text(said: object) -> str:
-    """What a server or the network said, without anything that a terminal would obey."""
-    text = str(said) or type(said).__name__
+def _text(reason: object) -> str:
+    """The text of a server or network error, without terminal control characters."""
+    text = str(reason) or type(reason).__name__
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,1 +1,1 @@
-"""Signal processing: the transforms that feature sets are made of."""
+"""Digital signal processing: FFT, mel spectrogram, constant-Q, HPSS, descriptors."""

@@ -1,6 +1,6 @@
-"""Pitch classes over time from the constant-Q transform, and where they lie in tonal space.
+"""Chroma features: pitch classes from the constant-Q transform, CENS and tonnetz.
 
-`datasets.features.stats518` takes statistics of them.
+`datasets.features.stats518` computes statistics of them.
 
 Source: McFee et al., 2015 (librosa 0.11), https://doi.org/10.25080/Majora-7b98e3ed-003.
 """
@@ -10,25 +10,25 @@ from functools import lru_cache
 import numpy as np
 import scipy.ndimage
 
-from chorale.datasets.dsp.mel_spectrogram import Floats
+from chorale.datasets.dsp.mel_spectrogram import Float32Array
 
-_QUANTA = (0.4, 0.2, 0.1, 0.05)  # a share above each of them counts a quarter
+_QUANTA = (0.4, 0.2, 0.1, 0.05)  # thresholds; each one that is exceeded adds a quarter
 _SMOOTHED_FRAMES = 41
 _TINY = np.finfo(np.float32).tiny
 
 
-def folded(semitones: Floats) -> Floats:
-    """Octaves from C to B folded into one: `(n_frames, 12 * n_octaves)` -> `(n_frames, 12)`."""
+def fold_octaves(semitones: Float32Array) -> Float32Array:
+    """Sums octaves (from C to B) to one: `(n_frames, 12 * n_octaves)` -> `(n_frames, 12)`."""
     return np.asarray(semitones.reshape(len(semitones), -1, 12).sum(axis=1))
 
 
-def by_peak(chroma: Floats) -> Floats:
-    """Each frame's strongest pitch class becomes 1; silence stays 0."""
+def peak_normalized(chroma: Float32Array) -> Float32Array:
+    """Normalises each frame's strongest pitch class to 1; silence stays 0."""
     return chroma / _safe(np.abs(chroma).max(axis=1, keepdims=True))
 
 
-def cens(chroma: Floats) -> Floats:
-    """Energy normalised, quantised and smoothed: `(n_frames, 12)`, of length 1 in each frame.
+def cens(chroma: Float32Array) -> Float32Array:
+    """CENS: chroma energy normalised, quantised and smoothed, `(n_frames, 12)`, frames of norm 1.
 
     Source: Müller and Ewert, "Chroma Toolbox: MATLAB implementations for extracting variants of
     chroma-based audio features", 2011 (`librosa.feature.chroma_cens`).
@@ -39,8 +39,8 @@ def cens(chroma: Floats) -> Floats:
     return np.asarray(smooth / _safe(np.sqrt(np.square(smooth).sum(axis=1, keepdims=True))))
 
 
-def tonnetz(chroma: Floats) -> Floats:
-    """Where the sound lies among fifths, minor and major thirds: `(n_frames, 6)`.
+def tonnetz(chroma: Float32Array) -> Float32Array:
+    """Tonal centroid: positions on the circles of fifths, minor and major thirds, `(n_frames, 6)`.
 
     Source: Harte, Sandler and Gasser, "Detecting harmonic change in musical audio", 2006,
     https://doi.org/10.1145/1178723.1178727 (`librosa.feature.tonnetz`).
@@ -53,13 +53,13 @@ def tonnetz(chroma: Floats) -> Floats:
     return np.asarray(shares @ axes.T)
 
 
-def _safe(norm: Floats) -> Floats:
+def _safe(norm: Float32Array) -> Float32Array:
     return np.where(norm < _TINY, np.float32(1), norm)
 
 
 @lru_cache(maxsize=1)
-def _hann() -> Floats:
-    """Hann's window, symmetric, of sum 1."""
+def _hann() -> Float32Array:
+    """Symmetric Hann window of sum 1."""
     inside = np.arange(_SMOOTHED_FRAMES + 2) / (_SMOOTHED_FRAMES + 1)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * inside)
     return np.asarray(window / window.sum())

@@ -1,7 +1,7 @@
-"""What the two published feature tables measure in each frame, from one shared spectrogram.
+"""Spectral descriptors per frame (centroid, rolloff, contrast, chroma, MFCC) from one shared STFT.
 
-The files of `datasets/features` that describe a whole track take means and the like of these. Each
-is what librosa 0.11 gives with its defaults (certified in the tests), frames first.
+The feature sets that describe a whole track compute statistics of these. Each equals the result of
+librosa 0.11 with its defaults (verified in the tests), frames first.
 
 Source: McFee et al., "librosa: Audio and Music Signal Analysis in Python", 2015,
 https://doi.org/10.25080/Majora-7b98e3ed-003.
@@ -15,37 +15,37 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from chorale.datasets.dsp.librosa_parts import part
+from chorale.datasets.dsp.librosa_parts import librosa_module
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.dsp.mel_spectrogram import (
     AMIN,
     TOP_DB,
-    Floats,
+    Float32Array,
     Spectrum,
     frame_count,
     mel_filters,
     power_to_db,
 )
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 N_FFT = 2048
 HOP_LENGTH = 512
-_BLOCK_FRAMES = 64  # they and their spectra stay in a core's cache
+_BLOCK_FRAMES = 64  # they and their spectra fit in a core's cache
 _TINY = np.finfo(np.float32).tiny
-_SILENCE = 1e-10  # samples below it have no sign
+_SILENCE = 1e-10  # the sign of smaller samples is ignored
 _ROLLOFF = np.float32(0.85)  # share of the magnitude
 _EXTREME = 0.02  # share of a band's bins that are its peak, or its valley
 _CONTRAST_HZ, _CONTRAST_BANDS = 200.0, 6
-_TUNING_HZ = (150.0, 4000.0)  # peaks in between tell how an instrument is tuned
-_PEAK = np.float32(0.1)  # of the loudest bin of the frame
+_TUNING_HZ = (150.0, 4000.0)  # range of the peaks for the tuning estimate
+_PEAK = np.float32(0.1)  # relative to the loudest bin of the frame
 
 
-def stft(waveform: Floats) -> Spectrum:
-    """Spectra of centred frames, Hann's window: complex64 `(n_frames, 1 + N_FFT // 2)`.
+def stft(waveform: Float32Array) -> Spectrum:
+    """Spectra of centred frames, Hann window: complex64 `(n_frames, 1 + N_FFT // 2)`.
 
-    Transformed in double precision, as librosa does: how an instrument is tuned is the highest
-    column of a histogram, and the last digit can decide which one that is.
+    In double precision, as in librosa: the tuning is the maximum of a histogram, and the last digit
+    can decide which bin that is.
 
     Raises:
         ValueError: `waveform` is empty or not `(n_samples,)`.
@@ -61,23 +61,23 @@ def stft(waveform: Floats) -> Spectrum:
     return spectrum
 
 
-def frequencies_hz(sample_rate: float) -> Doubles:
-    """The middle of each bin, `(1 + N_FFT // 2,)`."""
+def frequencies_hz(sample_rate: float) -> Float64Array:
+    """The centre frequency of each bin, `(1 + N_FFT // 2,)`."""
     return np.arange(1 + N_FFT // 2, dtype=np.float64) * (sample_rate / N_FFT)
 
 
-def zero_crossing_rate(waveform: Floats) -> Doubles:
+def zero_crossing_rate(waveform: Float32Array) -> Float64Array:
     """Changes of sign per sample in each centred frame, `(n_frames,)`."""
     padded = np.pad(waveform, N_FFT // 2, mode="edge")
     negative = padded < -_SILENCE
-    crossings = np.zeros(len(padded) + 1, np.int64)  # how many before each sample
+    crossings = np.zeros(len(padded) + 1, np.int64)  # cumulative, before each sample
     np.cumsum(negative[1:] != negative[:-1], out=crossings[2:])
     first = np.arange(0, len(padded) - N_FFT + 1, HOP_LENGTH)
     return np.asarray((crossings[first + N_FFT] - crossings[first + 1]) / N_FFT)
 
 
-def waveform_rms(waveform: Floats) -> Floats:
-    """Root of the mean square of each centred frame's samples, `(n_frames,)`."""
+def waveform_rms(waveform: Float32Array) -> Float32Array:
+    """Root mean square of each centred frame's samples, `(n_frames,)`."""
     n_frames = frame_count(waveform, N_FFT, HOP_LENGTH)
     n_hops = N_FFT // HOP_LENGTH
     padded = np.pad(waveform, N_FFT // 2)[: (n_frames + n_hops - 1) * HOP_LENGTH]
@@ -86,38 +86,40 @@ def waveform_rms(waveform: Floats) -> Floats:
     return np.asarray(np.sqrt(totals / N_FFT), np.float32)
 
 
-def spectral_rms(magnitude: Floats) -> Floats:
-    """Root mean square of each frame after its window, from its magnitudes, `(n_frames,)`."""
+def spectral_rms(magnitude: Float32Array) -> Float32Array:
+    """Root mean square of each windowed frame, from its magnitudes, `(n_frames,)`."""
     power = np.square(magnitude)
     total = 2 * power.sum(axis=1) - power[:, 0] - power[:, -1]
     return np.asarray(np.sqrt(np.maximum(total, 0)) / np.float32(N_FFT))
 
 
-def centroid_and_bandwidth(magnitude: Floats, sample_rate: float) -> tuple[Doubles, Doubles]:
-    """The mean frequency of each frame and the deviation from it, both in Hz, `(n_frames,)`.
+def centroid_and_bandwidth(
+    magnitude: Float32Array, sample_rate: float
+) -> tuple[Float64Array, Float64Array]:
+    """Spectral centroid and bandwidth of each frame, both in Hz, `(n_frames,)`.
 
-    A frame's magnitudes weigh its frequencies; a silent frame has 0 and 0.
+    Mean and deviation of the frequency, weighted by magnitude; both are 0 for a silent frame.
     """
     hz = frequencies_hz(sample_rate)
     moments = magnitude.astype(np.float64) @ np.stack([np.ones_like(hz), hz, hz**2], axis=1)
     total = moments[:, 0]
     total = np.where(total < _TINY, 1.0, total)
     centroid = moments[:, 1] / total
-    # where the magnitudes are too small to be normalised, their sum of squares stays as it is
+    # the sum of squares stays unnormalised if the magnitudes are too small
     spread = moments[:, 2] / total - 2 * centroid * (moments[:, 1] / total)
     spread += centroid**2 * (moments[:, 0] / total)
     return centroid, np.sqrt(np.maximum(spread, 0))
 
 
-def rolloff(magnitude: Floats, sample_rate: float) -> Doubles:
-    """The frequency in Hz below which 85 % of each frame's magnitude is, `(n_frames,)`."""
+def rolloff(magnitude: Float32Array, sample_rate: float) -> Float64Array:
+    """Spectral rolloff: the frequency in Hz below which 85 % of a frame's magnitude is."""
     total = np.cumsum(magnitude, axis=1)
     below = total < _ROLLOFF * total[:, -1:]
     return np.asarray(frequencies_hz(sample_rate)[below.sum(axis=1)])
 
 
-def spectral_contrast(magnitude: Floats, sample_rate: float) -> Doubles:
-    """How far peaks stand above valleys in each of seven octaves, in dB, `(n_frames, 7)`.
+def spectral_contrast(magnitude: Float32Array, sample_rate: float) -> Float64Array:
+    """Spectral contrast: peaks over valleys in each of seven octave bands, in dB, `(n_frames, 7)`.
 
     Source: Jiang et al., "Music type classification by spectral contrast feature", 2002,
     https://doi.org/10.1109/ICME.2002.1035731 (`librosa.feature.spectral_contrast`).
@@ -133,8 +135,8 @@ def spectral_contrast(magnitude: Floats, sample_rate: float) -> Doubles:
     return _db(np.stack(peaks, axis=1)) - _db(np.stack(valleys, axis=1))
 
 
-def tuning(spectrogram: Floats, sample_rate: float) -> float:
-    """How far the instruments are from A = 440 Hz, in semitones, -0.5 to 0.5.
+def tuning(spectrogram: Float32Array, sample_rate: float) -> float:
+    """Estimated tuning relative to A = 440 Hz, in semitones, -0.5 to 0.5.
 
     Args:
         spectrogram: power or magnitude `(n_frames, n_bins)`; its peaks are interpolated.
@@ -156,31 +158,33 @@ def tuning(spectrogram: Floats, sample_rate: float) -> float:
     if not len(pitch):
         return 0.0
     height = peak + np.float32(0.5) * slope.astype(np.float32) * shift
-    return float(part("core.pitch").pitch_tuning(pitch[height >= np.median(height)]))
+    return float(librosa_module("core.pitch").pitch_tuning(pitch[height >= np.median(height)]))
 
 
-def chroma(power: Floats, sample_rate: float) -> Floats:
-    """How strong each of the twelve pitch classes is, the strongest 1: `(n_frames, 12)`."""
-    bank = part("filters").chroma(sr=sample_rate, n_fft=N_FFT, tuning=tuning(power, sample_rate))
+def chroma(power: Float32Array, sample_rate: float) -> Float32Array:
+    """Chroma: energy of the twelve pitch classes, normalised to maximum 1: `(n_frames, 12)`."""
+    bank = librosa_module("filters").chroma(
+        sr=sample_rate, n_fft=N_FFT, tuning=tuning(power, sample_rate)
+    )
     raw = power @ bank.T
     peak = np.abs(raw).max(axis=1, keepdims=True)
     return np.asarray(raw / np.where(peak < _TINY, np.float32(1), peak), np.float32)
 
 
-def mel_db(power: Floats, sample_rate: float) -> Floats:
-    """The levels of 128 mel bands in dB, `(n_frames, 128)`."""
+def mel_db(power: Float32Array, sample_rate: float) -> Float32Array:
+    """Log-mel spectrogram: levels of 128 mel bands in dB, `(n_frames, 128)`."""
     return power_to_db(power @ _mel_bank(sample_rate))
 
 
-def mfcc(level: Floats, n_mfcc: int) -> Floats:
-    """The first cepstral coefficients of `mel_db`'s levels, `(n_frames, n_mfcc)`.
+def mfcc(level: Float32Array, n_mfcc: int) -> Float32Array:
+    """The first cepstral coefficients of `mel_db` levels, `(n_frames, n_mfcc)`.
 
     Source: Davis and Mermelstein, 1980, https://doi.org/10.1109/TASSP.1980.1163420.
     """
     return np.asarray(scipy.fft.dct(level, type=2, norm="ortho", axis=1)[:, :n_mfcc], np.float32)
 
 
-def _db(power: Doubles) -> Doubles:
+def _db(power: Float64Array) -> Float64Array:
     level = 10 * np.log10(np.maximum(power, AMIN))
     return np.asarray(np.maximum(level, level.max() - TOP_DB))
 
@@ -189,8 +193,8 @@ def _db(power: Doubles) -> Doubles:
 def _octaves(sample_rate: float) -> tuple[slice, ...]:
     """Bins of the bands of `spectral_contrast`.
 
-    Each begins with the last bin of the one below, as librosa has it, and the last of its own is
-    left to the next one.
+    As in librosa, each begins with the last bin of the band below, and its own last bin belongs to
+    the next one.
     """
     hz = frequencies_hz(sample_rate)
     edges = [0.0, *(_CONTRAST_HZ * 2.0**octave for octave in range(_CONTRAST_BANDS + 1))]
@@ -204,6 +208,6 @@ def _octaves(sample_rate: float) -> tuple[slice, ...]:
 
 
 @lru_cache(maxsize=4)
-def _mel_bank(sample_rate: int) -> Floats:
+def _mel_bank(sample_rate: int) -> Float32Array:
     filters = mel_filters(MelConfig(sample_rate=sample_rate, n_fft=N_FFT, n_mels=128))
     return np.ascontiguousarray(filters.T)

@@ -1,6 +1,7 @@
-"""What the bins of a spectral feature set are, so that features can be changed as sound would be.
+"""Frequency scale of a spectral feature set: centres, weights and power of its bands.
 
-`scale` of a file in `datasets/features` gives one; `lightning_models.augment` reads it.
+`scale` of a file in `datasets/features` returns one; `lightning_models.augment` uses it to augment
+features as if the waveform had been changed.
 """
 
 from collections.abc import Callable
@@ -13,16 +14,16 @@ import numpy.typing as npt
 
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.dsp.mel_spectrogram import (
-    Floats,
+    Float32Array,
     frame_count,
-    hann,
+    hann_window,
     mel_edges_hz,
     mel_filters,
-    spectra,
+    stft_blocks,
 )
 
 MIN_DB = -100.0
-"""No level is lower: that of silence, and of `spectrum.AMIN`."""
+"""The lowest level: that of silence, and of `mel_spectrogram.AMIN`."""
 
 
 class Framing(Protocol):
@@ -35,7 +36,7 @@ class Framing(Protocol):
 
     @property
     def n_fft(self) -> int:
-        """Samples of a frame."""
+        """Samples per frame."""
         ...
 
     @property
@@ -45,30 +46,30 @@ class Framing(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
-    """What the values of a frame say: the levels of bands in dB, or coefficients of these.
+class FrequencyScale:
+    """The meaning of a frame's values: band levels in dB, or cosine coefficients of these.
 
-    `centers_hz` (n_bands,) rises. `weights` (n_bands,) turn the power in each band into its part
-    of the waveform's mean square. `power` gives the power in each band, (n_bands, n_frames), of a
-    waveform (n_samples,). Where `n_coefficients` is none, a frame holds the bands' levels relative
-    to 1, else as many coefficients of their orthonormal cosine transform.
+    `centers_hz` (n_bands,) is ascending. `weights` (n_bands,) convert the power in each band to its
+    part of the waveform's mean square. `power` returns the power in each band, (n_bands, n_frames),
+    of a waveform (n_samples,). If `n_coefficients` is None, a frame has the bands' levels relative
+    to 1, otherwise that many coefficients of their orthonormal cosine transform.
     """
 
     framing: Framing
     centers_hz: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
-    power: Callable[[Floats], Floats]
+    power: Callable[[Float32Array], Float32Array]
     n_coefficients: int | None = None
 
     @property
     def n_bands(self) -> int:
-        """How many bands there are; a frame of coefficients may hold fewer values."""
+        """Number of bands; a frame of coefficients may have fewer values."""
         return len(self.centers_hz)
 
-    def cosines(self) -> Floats | None:
-        """(n_bands, n_coefficients): levels times these are coefficients; none where levels stay.
+    def cosines(self) -> Float32Array | None:
+        """The DCT matrix (n_bands, n_coefficients) from levels to coefficients; None for levels.
 
-        Its columns are orthonormal, so its transpose leads back, but for what was truncated.
+        Its columns are orthonormal, so its transpose is the inverse, except for the truncation.
         """
         if self.n_coefficients is None:
             return None
@@ -77,24 +78,24 @@ class Scale:
         norm = np.where(order == 0, np.sqrt(1 / self.n_bands), np.sqrt(2 / self.n_bands))
         return np.asarray(norm * np.cos(phase), np.float32)
 
-    def white_noise(self, n_frames: int, rng: np.random.Generator) -> Floats:
+    def white_noise(self, n_frames: int, rng: np.random.Generator) -> Float32Array:
         """The power in each band of white noise of mean square 1: (n_frames, n_bands).
 
-        Made from samples, so that it fluctuates between bands and frames as such noise does.
+        Computed from samples, so that it fluctuates between bands and frames like real noise.
         """
         n_fft, hop = self.framing.n_fft, self.framing.hop_length
-        n_edge = -(-n_fft // (2 * hop))  # frames at each end that reach into the silence beyond
+        n_edge = -(-n_fft // (2 * hop))  # frames at each end that contain padding
         n_samples = (n_frames + 2 * n_edge) * hop + n_fft % 2
         waveform = rng.standard_normal(n_samples, dtype=np.float32)
         return np.ascontiguousarray(self.power(waveform)[:, n_edge : n_edge + n_frames].T)
 
 
-def mel_scale(config: MelConfig, *, n_coefficients: int | None = None) -> Scale:
+def mel_scale(config: MelConfig, *, n_coefficients: int | None = None) -> FrequencyScale:
     """The scale of mel bands, or of `n_coefficients` cepstral coefficients of them."""
     edges_hz = mel_edges_hz(config)
-    # a triangle has the area 1; as high as 1, neighbours would add up to 1 at each frequency
+    # triangles have area 1; with height 1 instead, neighbours sum to 1 at each frequency
     heights_hz = (edges_hz[2:] - edges_hz[:-2]) / 2
-    return Scale(
+    return FrequencyScale(
         framing=config,
         centers_hz=edges_hz[1:-1],
         weights=heights_hz * 2 / _window_power(config),
@@ -103,23 +104,25 @@ def mel_scale(config: MelConfig, *, n_coefficients: int | None = None) -> Scale:
     )
 
 
-def _mel_power(waveform: Floats, *, config: MelConfig) -> Floats:
-    """Like `mel_spectrogram`, without what a training process would compile for seconds first."""
+def _mel_power(waveform: Float32Array, *, config: MelConfig) -> Float32Array:
+    """Like `mel_spectrogram`, without the compiled kernel, whose compilation takes seconds."""
     n_frames = frame_count(waveform, config.n_fft, config.hop_length)
     power = np.empty((n_frames, config.n_mels), np.float32)
     filters = np.ascontiguousarray(mel_filters(config).T)
-    blocks = spectra(waveform, n_fft=config.n_fft, hop_length=config.hop_length, n_frames=n_frames)
+    blocks = stft_blocks(
+        waveform, n_fft=config.n_fft, hop_length=config.hop_length, n_frames=n_frames
+    )
     for start, spectrum in blocks:
         power[start : start + len(spectrum)] = np.square(np.abs(spectrum)) @ filters
     return power.T
 
 
-def linear_scale(config: Framing, power: Callable[[Floats], Floats]) -> Scale:
+def linear_scale(config: Framing, power: Callable[[Float32Array], Float32Array]) -> FrequencyScale:
     """The scale of the bins of a short-time Fourier transform."""
     n_fft = config.n_fft
     bins = np.arange(1 + n_fft // 2)
-    twice = np.where((bins == 0) | (2 * bins == n_fft), 1, 2)  # what stands for -f as well
-    return Scale(
+    twice = np.where((bins == 0) | (2 * bins == n_fft), 1, 2)  # bins that also represent -f
+    return FrequencyScale(
         framing=config,
         centers_hz=np.asarray(bins * (config.sample_rate / n_fft), np.float64),
         weights=twice / _window_power(config),
@@ -128,5 +131,5 @@ def linear_scale(config: Framing, power: Callable[[Floats], Floats]) -> Scale:
 
 
 def _window_power(config: Framing) -> float:
-    """What Parseval's theorem divides by: the mean square is the sum of all |bins|^2 over this."""
-    return config.n_fft * float(np.square(hann(config.n_fft), dtype=np.float64).sum())
+    """Parseval's normalisation: the mean square is the sum of all |bins|^2 divided by this."""
+    return config.n_fft * float(np.square(hann_window(config.n_fft), dtype=np.float64).sum())

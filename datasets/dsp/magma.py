@@ -1,7 +1,7 @@
-"""The colour map "magma": from black through violet and orange to a pale yellow.
+"""The colour map "magma": from black through violet and orange to pale yellow.
 
-librosa's pictures of spectrograms, and so the published ones, are drawn with it;
-`datasets.features.spectrogram_image` does likewise.
+librosa's spectrogram images, and so the published ones, use it;
+`datasets.features.spectrogram_image` uses it, too.
 
 Source: S. van der Walt and N. Smith, "mpl colormaps", 2015, https://bids.github.io/colormap/ (CC0).
 """
@@ -9,7 +9,7 @@ Source: S. van der Walt and N. Smith, "mpl colormaps", 2015, https://bids.github
 import numpy as np
 import numpy.typing as npt
 
-from chorale.datasets.dsp.mel_spectrogram import Floats
+from chorale.datasets.dsp.mel_spectrogram import Float32Array
 
 _RGB = bytes.fromhex(
     "00000300000400000601000701010901010b02020d02020f03031104031304041505041706051907051b"
@@ -34,8 +34,8 @@ _RGB = bytes.fromhex(
 )  # red, green, blue of 256 levels
 
 
-def rgba(levels: Floats) -> npt.NDArray[np.float32]:
-    """Colours of `levels` in 0..1, of any shape: float32 `(4, ...)` in 0..1, opacity last."""
+def magma_rgba(levels: Float32Array) -> npt.NDArray[np.float32]:
+    """RGBA colours of `levels` in 0..1, of any shape: float32 `(4, ...)` in 0..1."""
     colours = np.frombuffer(_RGB, np.uint8).reshape(256, 3)
     index = np.minimum((levels * 256).astype(np.int64), 255)
     rgb = np.moveaxis(colours[index], -1, 0).astype(np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""The config of a mel spectrogram, without NumPy; `datasets.dsp.mel_spectrogram` computes it."""
+"""Mel spectrogram config, without importing NumPy; `datasets.dsp.mel_spectrogram` computes it."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from chorale.datasets.config import config
 
 @config
 class MelConfig:
-    """How a waveform becomes a mel spectrogram; frames are centred, the window is Hann's."""
+    """Parameters of a mel spectrogram; frames are centred, the window is a Hann window."""
 
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = 22_050
     """Hz; audio at another rate is resampled to it"""
@@ -38,7 +38,7 @@ class MelConfig:
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop_length
 
     @property

@@ -1,1 +1,1 @@
-"""Pretrained networks whose embeddings are features."""
+"""Loaders of pretrained audio encoders whose embeddings are features."""

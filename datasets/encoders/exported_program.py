@@ -1,10 +1,10 @@
-"""Loads a network that somebody exported, without unpickling anything and without odd operators.
+"""Safe loading of untrusted `torch.export` and TorchScript programs: no pickle, only arithmetic.
 
 `datasets.features.encoder` runs such programs. PyTorch's own loaders trust the file:
 `torch.export.load` unpickles weights and example inputs, evaluates shape expressions as Python and
 looks operators up by name in all of `torch` (`torch.serialization.os.system` among them);
 `torch.jit.load` unpickles no Python objects, but a program may write and map files. So a file is
-read member by member, judged, and handed to PyTorch as a new archive of what was judged.
+read member by member, validated, and passed to PyTorch as a new archive of the validated members.
 """
 
 import io
@@ -21,48 +21,48 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-EXPORTED, SCRIPTED = ".pt2", ".pt"
-"""The endings of programs: of `torch.export.save`, and of `torch.jit.save`."""
+EXPORTED_SUFFIX, SCRIPTED_SUFFIX = ".pt2", ".pt"
+"""File extensions of programs: of `torch.export.save`, and of `torch.jit.save`."""
 
 
 Program = Callable[[Any], Any]
-"""What is called with a tensor."""
+"""A callable that takes a tensor."""
 
 
 class ProgramError(Exception):
-    """A file that is no program, or one that asks for more than arithmetic; one line."""
+    """The file is no program, or uses more than arithmetic operators; the text is one line."""
 
 
-def check(path: Path) -> None:
-    """Looks whether the file is such an archive at all, without PyTorch.
+def check_program(path: Path) -> None:
+    """Checks that the file is an archive of a program, without importing PyTorch.
 
     Raises:
         ProgramError: it is not.
     """
     with _opened(path) as members:
-        exported = path.suffix == EXPORTED
-        wanted = MODEL if exported else "data.pkl"
+        exported = path.suffix == EXPORTED_SUFFIX
+        wanted = _MODEL_JSON if exported else "data.pkl"
         if wanted not in members or not (exported or any(map(_is_code, members))):
             made_by = "torch.export.save" if exported else "torch.jit.save"
             raise ProgramError(f"has no '{wanted}' or no code in it, so {made_by} did not make it")
 
 
-def load(path: Path, device: str) -> Program:
-    """The program on `device`, ready to be called with tensors.
+def load_program(path: Path, device: str) -> Program:
+    """Loads the program on `device`.
 
     Raises:
-        ProgramError: the file is not one, is damaged, or holds what is not run here.
+        ProgramError: the file is no program, is damaged, or uses operators that are not allowed.
     """
     import torch
 
-    check(path)
-    safe = _exported(path) if path.suffix == EXPORTED else _scripted(path)
+    check_program(path)
+    safe = _exported(path) if path.suffix == EXPORTED_SUFFIX else _scripted(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # weights lie in memory that is not written to
-            if path.suffix == SCRIPTED:
-                read: Any = torch.jit.load  # which has no types
-                return cast(Program, read(safe, map_location=device).eval())
+            warnings.simplefilter("ignore")  # weights are in read-only memory
+            if path.suffix == SCRIPTED_SUFFIX:
+                load: Any = torch.jit.load  # untyped
+                return cast(Program, load(safe, map_location=device).eval())
             with _quiet("torch.export"):
                 loaded = torch.export.load(safe)
             if device != "cpu":
@@ -70,14 +70,14 @@ def load(path: Path, device: str) -> Program:
 
                 loaded = move_to_device_pass(loaded, device)
             return cast(Program, loaded.module())
-    except Exception as error:  # a damaged archive makes PyTorch raise anything
+    except Exception as error:  # for a damaged archive PyTorch raises all kinds of exceptions
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ProgramError(f"cannot be loaded by this PyTorch ({first:.200})") from error
 
 
 @contextmanager
 def _quiet(logger: str) -> Iterator[None]:
-    """PyTorch logs a traceback of what it raises afterwards."""
+    """Disables PyTorch's log of the traceback that it then raises."""
     log = logging.getLogger(logger)
     before, log.disabled = log.disabled, True
     try:
@@ -86,7 +86,7 @@ def _quiet(logger: str) -> Iterator[None]:
         log.disabled = before
 
 
-MODEL = "models/model.json"
+_MODEL_JSON = "models/model.json"
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)"
@@ -111,10 +111,10 @@ def _exported(path: Path) -> io.BytesIO:
             kept[name] = members[name]() if name in members else b'{"config": {}}'
             _refuse_pickled(_json(kept[name]))
         try:
-            kept[MODEL] = json.dumps(_judged(_json(members[MODEL]()))).encode()
+            kept[_MODEL_JSON] = json.dumps(_validated(_json(members[_MODEL_JSON]()))).encode()
         except RecursionError:
             raise ProgramError("is damaged (its graph is nested too deep)") from None
-        kept["data/sample_inputs/model.pt"] = b""  # a pickle that nobody needs
+        kept["data/sample_inputs/model.pt"] = b""  # a pickle that is not needed
     return _archive(kept)
 
 
@@ -128,35 +128,35 @@ def _json(text: bytes) -> Any:
 def _refuse_pickled(config: Any) -> None:
     entries = config.get("config") if isinstance(config, dict) else None
     if not isinstance(entries, dict):
-        raise ProgramError("is damaged (its list of weights is no list)")
+        raise ProgramError("is damaged (its list of weights is invalid)")
     for name, entry in entries.items():
         at = str(entry.get("path_name")) if isinstance(entry, dict) else ""
         if not re.fullmatch(r"(weight|tensor)_\d+", at) or entry.get("use_pickle") is not False:
-            raise ProgramError(f"keeps '{name:.80}' as a pickle, which could run any code")
+            raise ProgramError(f"has '{name:.80}' as a pickle, which could run any code")
 
 
-def _judged(value: Any) -> Any:
-    """The program's graph without what PyTorch would look up or evaluate, if the rest is sound."""
+def _validated(value: Any) -> Any:
+    """The program's graph without parts that PyTorch would evaluate; raises if it is not safe."""
     if isinstance(value, list):
-        return [_judged(part) for part in value]
+        return [_validated(part) for part in value]
     if not isinstance(value, dict):
         return value
-    judged = {}
+    validated = {}
     for key, part in value.items():
-        if key == "metadata":  # where each step came from in the source
+        if key == "metadata":  # source locations
             part = {}
         elif key == "guards_code":  # Python that checks the inputs
             part = []
         elif key == "target" and not _is_arithmetic(part):
-            raise ProgramError(f"calls '{part!s:.80}', which is not run here")
+            raise ProgramError(f"calls '{part!s:.80}', which is not allowed")
         elif key in ("as_operator", "as_custom_obj", "custom_obj"):
-            raise ProgramError(f"holds an object ('{key}') that could run any code")
+            raise ProgramError(f"has an object ('{key}') that could run any code")
         elif key == "expr_str" and not _EXPRESSION.fullmatch(str(part)):
             raise ProgramError(f"has a length '{part!s:.80}', which is no formula")
         elif key in ("in_spec", "out_spec"):
             _refuse_structure(_json(str(part).encode()))
-        judged[key] = _judged(part)
-    return judged
+        validated[key] = _validated(part)
+    return validated
 
 
 def _is_arithmetic(target: Any) -> bool:
@@ -166,7 +166,7 @@ def _is_arithmetic(target: Any) -> bool:
 
 
 def _refuse_structure(spec: Any) -> None:
-    """A tree of arguments names a type for each branch, and PyTorch would import it."""
+    """Checks the types in a tree of arguments, which PyTorch would import."""
     if isinstance(spec, list):
         for part in spec:
             _refuse_structure(part)
@@ -175,7 +175,7 @@ def _refuse_structure(spec: Any) -> None:
         known = (None, "builtins.tuple", "builtins.list", "builtins.dict")
         if kind not in known or context not in (None, "null", "[]"):
             raise ProgramError(
-                f"takes or gives a {kind!s:.80}; export it to take a tensor and give a tensor"
+                f"takes or returns a {kind!s:.80}; export it to take a tensor and return a tensor"
             )
         _refuse_structure(spec.get("children_spec"))
 
@@ -191,11 +191,11 @@ def _scripted(path: Path) -> io.BytesIO:
     with _opened(path) as members:
         kept = {name: read() for name, read in members.items() if not name.endswith(".debug_pkl")}
     for name, content in kept.items():
-        # a class of C++ would be made from a pickle's own words, so these are searched as well
+        # a pickle can create C++ classes by name, so pickles are searched as well
         found = _OF_FILES.search(content.decode("latin-1")) if _is_code(name) else None
         if found or (name.endswith(".pkl") and b"torch.classes" in content):
             what = found.group() if found else "torch.classes"
-            raise ProgramError(f"calls '{what}', which is not run here")
+            raise ProgramError(f"calls '{what}', which is not allowed")
     return _archive(kept)
 
 
@@ -205,18 +205,18 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, R
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Mapping[str, Callable[[], bytes]]]:
-    """The members of an archive by name, without its top folder; each is read when it is called."""
+    """The members of an archive by name, without its top folder, as functions that read them."""
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGE, OSError) as error:
-        raise ProgramError(f"is no archive, as exported programs are ({error})") from None
+        raise ProgramError(f"is no archive, so it is no exported program ({error})") from None
     with archive:
         members: dict[str, Callable[[], bytes]] = {}
         for info in archive.infolist():
             name = info.filename.partition("/")[2]
             stored = info.compress_type == zipfile.ZIP_STORED  # only code is compressed
             if name in members or not (stored or info.file_size <= _MAX_CODE_BYTES):
-                raise ProgramError(f"has a member '{name:.80}' as PyTorch never writes it")
+                raise ProgramError(f"has a member '{name:.80}' that PyTorch does not write so")
             members[name] = partial(_read, archive, info)
         yield members
 
@@ -229,9 +229,9 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _archive(members: Mapping[str, bytes]) -> io.BytesIO:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
             archive.writestr(f"program/{name}", content)
-    made.seek(0)
-    return made
+    target.seek(0)
+    return target

@@ -1,32 +1,32 @@
-"""The pretrained networks of torchaudio, built here and filled with weights from a local file.
+"""Pretrained torchaudio pipelines (wav2vec 2.0, HuBERT, WavLM) with weights from a local file.
 
-`datasets.features.encoder` runs them. Nothing is downloaded: torchaudio would do so in the middle
-of a sweep, and in every worker.
+`datasets.features.encoder` runs them. Nothing is downloaded: torchaudio would do so during a sweep,
+in every worker.
 """
 
 from pathlib import Path
 from typing import Any
 
 from chorale.datasets.encoders.exported_program import Program, ProgramError
-from chorale.datasets.errors import unknown
+from chorale.datasets.errors import unknown_name_error
 
 
-def check(bundle: str, *, sample_rate: int, layer: int | None) -> None:
-    """Looks whether there is such a pipeline with such a layer, for such a rate.
+def check_pipeline(bundle: str, *, sample_rate: int, layer: int | None) -> None:
+    """Checks that the pipeline exists, has the layer and uses the sample rate.
 
     Raises:
-        ValueError: there is not; says which there are.
+        ValueError: one of them is wrong; the text lists what is allowed.
     """
     found = _bundle(bundle)
     n_layers = int(found._params["encoder_num_layers"])
     if layer is not None and layer > n_layers:
         raise ValueError(f"{bundle} has {n_layers} layers, but got {layer=}")
     if sample_rate != found.sample_rate:
-        raise ValueError(f"{bundle} hears {found.sample_rate:.0f} Hz, but got {sample_rate=}")
+        raise ValueError(f"{bundle} needs {found.sample_rate:.0f} Hz, but got {sample_rate=}")
 
 
 def fetched_weights(bundle: str) -> Path:
-    """Where torchaudio keeps the weights, once it has fetched them.
+    """The path of the weights in torchaudio's cache.
 
     Raises:
         ValueError: there is no such pipeline.
@@ -37,17 +37,17 @@ def fetched_weights(bundle: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / name
 
 
-def how_to_get(bundle: str) -> str:
-    """What to do where the weights have not been fetched; goes before "with --key FILE"."""
+def fetch_instructions(bundle: str) -> str:
+    """What to do if the weights are not in the cache; comes before "with --key FILE"."""
     return (
-        f"the weights of {bundle} have not been fetched: where there is a network, run "
+        f"the weights of {bundle} have not been downloaded: on a machine with internet access, run "
         f"python -c 'import torchaudio; torchaudio.pipelines.{bundle}.get_model()', copy the file "
-        f"that it fetches to this machine, and name it"
+        f"that it downloads to this machine, and give it"
     )
 
 
-def load(bundle: str, file: Path, *, layer: int | None, device: str) -> Program:
-    """The network on `device`: `(1, n_samples)` -> `(1, n_frames, n_bins)` of one layer.
+def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) -> Program:
+    """Loads the network on `device`: `(1, n_samples)` -> `(1, n_frames, n_bins)` of one layer.
 
     Args:
         bundle: a name in `torchaudio.pipelines`.
@@ -87,12 +87,12 @@ def _bundle(name: str) -> Any:
     made, kind = getattr(pipelines, name, None), pipelines.Wav2Vec2Bundle
     if not isinstance(made, kind):
         known = [n for n in dir(pipelines) if isinstance(getattr(pipelines, n), kind)]
-        raise ValueError(str(unknown("bundle", name, known)))
+        raise ValueError(str(unknown_name_error("bundle", name, known)))
     return made
 
 
 def _weights(file: Path) -> dict[str, Any]:
-    """Tensors by name; a pickle is read by the reader that makes tensors and nothing else."""
+    """Tensors by name; a pickle is read with `weights_only`."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -101,6 +101,6 @@ def _weights(file: Path) -> dict[str, Any]:
         import torch
 
         return dict(torch.load(file, map_location="cpu", weights_only=True))
-    except Exception as error:  # each kind of damage makes the two readers raise something else
+    except Exception as error:  # both readers raise many kinds of exceptions for damaged files
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ProgramError(f"holds no weights that can be read ({first:.200})") from error
+        raise ProgramError(f"has no readable weights ({first:.200})") from error

@@ -1,7 +1,7 @@
-"""Embeddings of a frozen pretrained encoder: what a linear probe or a small head learns from.
+"""Embeddings of a frozen pretrained encoder, for a linear probe or a small head.
 
 The feature cache calls `extract` once for each track, so that a search over heads never runs the
-encoder. It is a file of the user's (see `datasets.encoders.exported_program`), or weights for a
+encoder. The encoder is the user's file (see `datasets.encoders.exported_program`), or weights for a
 torchaudio pipeline.
 """
 
@@ -16,40 +16,43 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
 from chorale.datasets.encoders import exported_program, pipelines
 from chorale.datasets.errors import UserError
 
 VERSION = 1
+LAYOUT: Layout = "embedding"
 SPECTRAL = False
+NO_NETWORK = "it is a separate program that only PyTorch runs"
 
-Floats = npt.NDArray[np.float32]
+Float32Array = npt.NDArray[np.float32]
 
-SHORTEST = 8
-"""A track shorter than this part of a chunk is followed by silence up to there."""
+MIN_CHUNK_DIVISOR = 8
+"""A track shorter than a chunk divided by this is zero-padded to that length."""
 
 
 @config_class
 class Config:
-    """Which encoder, what it hears at once, and what is kept of what it says."""
+    """The encoder, the chunk length of its input, and which outputs are used."""
 
     path: str = ""
     """the encoder: a program of torch.export (.pt2) or TorchScript (.pt) that takes (1, n_samples)
-    and gives (1, n_frames, n_bins) or (1, n_bins); with `bundle`, its weights (.safetensors or
+    and returns (1, n_frames, n_bins) or (1, n_bins); with `bundle`, its weights (.safetensors or
     .pth)"""
     bundle: str = ""
     """a wav2vec 2.0, HuBERT or WavLM of torchaudio.pipelines, such as WAV2VEC2_BASE; without
-    `path` its weights are those that torchaudio has fetched before"""
+    `path` its weights are those in torchaudio's cache"""
     layer: Annotated[int, Field(ge=1)] | None = None
-    """which transformer layer of `bundle` is kept, counted from 1; default: the last"""
+    """which transformer layer of `bundle` is used, counted from 1; default: the last"""
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = 16_000
     """Hz; the rate that the encoder was trained with"""
     chunk_s: Annotated[float, Field(gt=0, le=600)] = 10.0
-    """seconds that the encoder hears at once; bounds its memory"""
+    """seconds of audio per forward pass; bounds the memory"""
     pool: Annotated[int, Field(ge=1, le=100_000)] = 1
-    """so many neighbouring frames are averaged into one, which makes the cache smaller"""
+    """number of consecutive frames that are averaged into one, to make the cache smaller"""
     digest: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    """SHA-256 of the file; it is filled in by itself, and a file with another one is refused"""
+    """SHA-256 of the file; filled in automatically, and a file with another one is an error"""
 
     def __post_init__(self) -> None:
         if not (self.path or self.bundle):
@@ -59,10 +62,10 @@ class Config:
             )
         file = self.file
         if not file.is_file():
-            how = "give the right one" if self.path else pipelines.how_to_get(self.bundle)
+            how = "give the right one" if self.path else pipelines.fetch_instructions(self.bundle)
             raise ValueError(f"there is no file '{file}'; {how} with --features.encoder.path FILE")
         if self.bundle:
-            pipelines.check(self.bundle, sample_rate=self.sample_rate, layer=self.layer)
+            pipelines.check_pipeline(self.bundle, sample_rate=self.sample_rate, layer=self.layer)
         else:
             _check_program(self)
         found = _sha256(file, file.stat().st_size, file.stat().st_mtime_ns)
@@ -75,43 +78,43 @@ class Config:
 
     @property
     def file(self) -> Path:
-        """The program, or the weights: those given, or where torchaudio keeps them."""
+        """The program, or the weights: those given, or those in torchaudio's cache."""
         if self.path:
             return Path(self.path).expanduser()
         return pipelines.fetched_weights(self.bundle)
 
     @property
     def n_chunk(self) -> int:
-        """Samples that the encoder hears at once."""
+        """Samples per forward pass."""
         return max(1, round(self.chunk_s * self.sample_rate))
 
     @property
     def n_bins(self) -> int:
-        """Values in a frame, found by running the encoder once."""
+        """Values in a frame, measured by running the encoder once."""
         return _probe(self).n_bins
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames a second, found by running the encoder once."""
+        """Frames per second, measured by running the encoder once."""
         return _probe(self).n_frames * self.sample_rate / self.n_chunk / self.pool
 
 
-def extract(waveform: Floats, config: Config) -> Floats:
-    """What the encoder says of each moment, chunk by chunk.
+def extract(waveform: Float32Array, config: Config) -> Float32Array:
+    """The embeddings of a track, computed in chunks.
 
-    The last chunk of a track begins earlier, so that it is whole; of it only the end is kept. A
-    program that was exported for one length hears a shorter track followed by silence.
+    The last chunk starts earlier, so that it has full length; only its end is used. A shorter track
+    is zero-padded for a program that was exported for one length.
 
     Args:
         waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
-        config: the encoder, and what is kept of its output.
+        config: the encoder, and which outputs are used.
 
     Returns:
         float32 `(n_bins, n_frames)`.
 
     Raises:
         ValueError: `waveform` is empty.
-        UserError: the encoder's file is damaged or not what is needed, or it fails on the track.
+        UserError: the encoder's file is damaged or unsuitable, or it fails on the track.
 
     Source: Turian et al., "HEAR: Holistic Evaluation of Audio Representations", 2022,
     https://arxiv.org/abs/2203.03022 (frozen encoders under a small head); the pipelines are of
@@ -122,18 +125,18 @@ def extract(waveform: Floats, config: Config) -> Floats:
     probe, n_chunk = _probe(config), config.n_chunk
     per_sample = probe.n_frames / n_chunk
     n_whole, n_rest = divmod(len(waveform), n_chunk)
-    said = [_run(waveform[i * n_chunk :][:n_chunk], config) for i in range(n_whole)]
+    outputs = [_run(waveform[i * n_chunk :][:n_chunk], config) for i in range(n_whole)]
     n_kept = round(n_rest * per_sample)
     if n_whole == 0:
-        shortest = -(-n_chunk // SHORTEST) if probe.any_length else n_chunk
+        shortest = -(-n_chunk // MIN_CHUNK_DIVISOR) if probe.any_length else n_chunk
         frames = _run(np.pad(waveform, (0, max(0, shortest - n_rest))), config)
-        said = [frames[: max(1, n_kept)] if n_rest < shortest else frames]
+        outputs = [frames[: max(1, n_kept)] if n_rest < shortest else frames]
     elif n_kept:
-        said.append(_run(waveform[-n_chunk:], config)[-n_kept:])
-    return _pooled(np.concatenate(said), config.pool).T
+        outputs.append(_run(waveform[-n_chunk:], config)[-n_kept:])
+    return _pooled(np.concatenate(outputs), config.pool).T
 
 
-def _pooled(frames: Floats, n: int) -> Floats:
+def _pooled(frames: Float32Array, n: int) -> Float32Array:
     if n == 1:
         return frames
     starts = np.arange(0, len(frames), n)
@@ -143,7 +146,7 @@ def _pooled(frames: Floats, n: int) -> Floats:
 
 
 class _Probe(NamedTuple):
-    """What comes out of one chunk, and whether the encoder takes shorter ones, too."""
+    """The output shape of one chunk, and whether the encoder accepts shorter ones, too."""
 
     n_frames: int
     n_bins: int
@@ -156,7 +159,7 @@ def _probe(config: Config) -> _Probe:
     chunk = 0.1 * rng.standard_normal(config.n_chunk).astype(np.float32)
     n_frames, n_bins = _run(chunk, config).shape
     any_length = n_frames > 1
-    for part in (SHORTEST, 2):
+    for part in (MIN_CHUNK_DIVISOR, 2):
         n_samples = -(-config.n_chunk // part)
         try:
             got = len(_run(chunk[:n_samples], config))
@@ -166,17 +169,17 @@ def _probe(config: Config) -> _Probe:
     return _Probe(n_frames, n_bins, any_length)
 
 
-def _run(chunk: Floats, config: Config) -> Floats:
+def _run(chunk: Float32Array, config: Config) -> Float32Array:
     """`(n_samples,)` -> `(n_frames, n_bins)`."""
     import torch
 
     encoder, device = _encoder(config)
     try:
         with _repeatable(), torch.inference_mode():
-            said = encoder(torch.tensor(chunk, device=device)[None])
-            while isinstance(said, (tuple, list)) and said:
-                said = said[0]
-            frames = np.asarray(said.float().cpu().numpy(), np.float32)
+            output = encoder(torch.tensor(chunk, device=device)[None])
+            while isinstance(output, (tuple, list)) and output:
+                output = output[0]
+            frames = np.asarray(output.float().cpu().numpy(), np.float32)
     except (RuntimeError, TypeError, AttributeError, AssertionError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise _failed(config, f"fails on {len(chunk)} samples ({first:.200})") from error
@@ -185,11 +188,11 @@ def _run(chunk: Floats, config: Config) -> Floats:
     if frames.ndim != 3 or len(frames) != 1 or 0 in frames.shape:
         raise _failed(
             config,
-            f"must give (1, n_frames, n_bins) or (1, n_bins) for (1, n_samples), but of "
-            f"{len(chunk)} samples it made {frames.shape}",
+            f"must return (1, n_frames, n_bins) or (1, n_bins) for (1, n_samples), but for "
+            f"{len(chunk)} samples it returned {frames.shape}",
         )
     if not np.isfinite(frames).all():
-        raise _failed(config, "gives numbers that are not finite")
+        raise _failed(config, "returns numbers that are not finite")
     return np.asarray(frames[0])
 
 
@@ -200,7 +203,7 @@ def _failed(config: Config, what: str) -> UserError:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """One thread, as workers fill the cores, and the same numbers on a GPU each time."""
+    """One thread, as workers use all cores, and deterministic results on a GPU."""
     import torch
 
     n_threads = torch.get_num_threads()
@@ -214,7 +217,7 @@ def _repeatable() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _encoder(config: Config) -> tuple[exported_program.Program, str]:
-    """The encoder and the device that it is on; kept from track to track."""
+    """The encoder and its device; cached from track to track."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -228,9 +231,9 @@ def _encoder(config: Config) -> tuple[exported_program.Program, str]:
         )
     try:
         if config.bundle:
-            made = pipelines.load(config.bundle, file, layer=config.layer, device=device)
+            made = pipelines.load_pipeline(config.bundle, file, layer=config.layer, device=device)
             return made, device
-        return exported_program.load(file, device), device
+        return exported_program.load_program(file, device), device
     except exported_program.ProgramError as error:
         raise _failed(config, str(error)) from error
 
@@ -238,21 +241,21 @@ def _encoder(config: Config) -> tuple[exported_program.Program, str]:
 def _check_program(config: Config) -> None:
     file = config.file
     if config.layer is not None:
-        raise ValueError(f"layer={config.layer} is for a `bundle`; a program gives what it gives")
-    if file.suffix not in (exported_program.EXPORTED, exported_program.SCRIPTED):
+        raise ValueError(f"layer={config.layer} needs a `bundle`; a program has one output")
+    if file.suffix not in (exported_program.EXPORTED_SUFFIX, exported_program.SCRIPTED_SUFFIX):
         raise ValueError(
             f"'{file}' ends with neither .pt2 (torch.export.save) nor .pt (torch.jit.save); "
-            f"weights alone need the `bundle` that they are for"
+            f"weights alone need a `bundle`"
         )
     try:
-        exported_program.check(file)
+        exported_program.check_program(file)
     except exported_program.ProgramError as error:
         raise ValueError(f"'{file}' {error}") from None
 
 
 @lru_cache(maxsize=8)
 def _sha256(file: Path, size: int, mtime_ns: int) -> str:
-    """Reads a file again only when its size or time has changed."""
+    """Reads a file again only if its size or modification time has changed."""
     del size, mtime_ns
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

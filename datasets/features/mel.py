@@ -1,18 +1,23 @@
-"""Log-mel spectrograms: what convolutional networks for audio eat.
+"""Log-mel spectrogram: the usual input of convolutional networks for audio.
 
 The feature cache calls `extract` once for each track.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
-from chorale.datasets.dsp.frequency_scale import Scale, mel_scale
+from chorale.datasets.dsp.frequency_scale import FrequencyScale, mel_scale
 from chorale.datasets.dsp.mel_config import MelConfig
-from chorale.datasets.dsp.mel_spectrogram import Floats, mel_spectrogram, power_to_db
+from chorale.datasets.dsp.mel_spectrogram import Float32Array, mel_spectrogram, power_to_db
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VERSION = 1
+LAYOUT: Layout = "spectrogram"
 SPECTRAL = True
 
 
@@ -29,7 +34,7 @@ class Config(MelConfig):
         return self.n_mels
 
 
-def extract(waveform: Floats, config: Config) -> Floats:
+def extract(waveform: Float32Array, config: Config) -> Float32Array:
     """The level of each mel band over time, in dB, at most 80 dB below the loudest.
 
     Args:
@@ -48,6 +53,13 @@ def extract(waveform: Floats, config: Config) -> Floats:
     return power_to_db(mel_spectrogram(waveform, config))
 
 
-def scale(config: Config) -> Scale:
-    """What its bins are."""
+def scale(config: Config) -> FrequencyScale:
+    """The frequency scale of the bins."""
     return mel_scale(config)
+
+
+def network(config: Config) -> "nn.Module":
+    """The feature set as a module, for export: (n_samples,) -> (n_frames, n_bins)."""
+    from chorale.datasets.dsp.feature_networks import Mel
+
+    return Mel(config)

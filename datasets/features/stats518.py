@@ -1,7 +1,7 @@
-"""FMA's feature table computed from audio: 518 numbers that describe a whole track.
+"""FMA's feature table computed from audio: 518 statistics of a whole track.
 
 The feature cache calls `extract` once for each track; `datasets.catalog.fma_features` reads the
-same numbers ready-made, so that a model fits both. Their names are `stats_names.STATS518`.
+same numbers precomputed, so a model works with both. Their names are `stats_names.STATS518`.
 """
 
 from typing import Annotated, Any
@@ -10,50 +10,53 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
 from chorale.datasets.dsp import chroma, descriptors
 from chorale.datasets.dsp.constant_q import constant_q
-from chorale.datasets.dsp.mel_spectrogram import Floats
+from chorale.datasets.dsp.mel_spectrogram import Float32Array
 from chorale.datasets.tables.stats_names import STATS518
 
 VERSION = 1
+LAYOUT: Layout = "table"
 SPECTRAL = False
+NO_NETWORK = "its constant-Q transforms and ranks have no ONNX form"
 
 ASSUMED_RATE_HZ = 22_050
-"""What the published code took for granted of every file, except for pitch and mel bands: at
-another rate, frequencies in Hz are off by the same factor as in the published table."""
+"""The sample rate that the published code assumes for every file, except for pitch and mel bands:
+at another rate, frequencies in Hz are wrong by the same factor as in the published table."""
 
-N_MFCC = 20
+_N_MFCC = 20
 
 
 @config_class
 class Config:
-    """At which rate a track is described; the rest is as published."""
+    """The sample rate; all else is as published."""
 
     sample_rate: Annotated[int, Field(ge=11_025, le=48_000)] = 22_050
     """Hz; audio at another rate is resampled to it; most of the published table has 44,100"""
 
     @property
     def frame_rate_hz(self) -> float:
-        """None: a track has a single frame, whatever its length."""
+        """0: a track has a single frame, whatever its length."""
         return 0.0
 
     @property
     def n_bins(self) -> int:
-        """How many numbers describe a track."""
+        """Values in the frame."""
         return len(STATS518)
 
 
-def extract(waveform: Floats, config: Config) -> Floats:
+def extract(waveform: Float32Array, config: Config) -> Float32Array:
     """Seven statistics of each of 74 series over the frames of a track.
 
     Args:
         waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
-        config: the rate.
+        config: the sample rate.
 
     Returns:
         float32 `(518,)` in the order of `stats_names.STATS518`; the skewness of a series that
-        never changes is 0 and its kurtosis -3, as the published table has them.
+        is constant is 0 and its kurtosis -3, as in the published table.
 
     Raises:
         ValueError: `waveform` is empty.
@@ -70,14 +73,14 @@ def extract(waveform: Floats, config: Config) -> Floats:
         hop_length=descriptors.HOP_LENGTH,
         tuning=descriptors.tuning(magnitude, rate),
     )
-    folded = chroma.folded(semitones)
+    folded = chroma.fold_octaves(semitones)
     cens = chroma.cens(folded)
     centroid, bandwidth = descriptors.centroid_and_bandwidth(magnitude, assumed)
     series: list[npt.NDArray[Any]] = [  # in lexicographic order of the published names
         cens,
-        chroma.by_peak(folded),
+        chroma.peak_normalized(folded),
         descriptors.chroma(power, assumed),
-        descriptors.mfcc(descriptors.mel_db(power, rate), N_MFCC),
+        descriptors.mfcc(descriptors.mel_db(power, rate), _N_MFCC),
         descriptors.spectral_rms(magnitude),
         bandwidth,
         centroid,
@@ -86,10 +89,10 @@ def extract(waveform: Floats, config: Config) -> Floats:
         chroma.tonnetz(cens),
         descriptors.zero_crossing_rate(waveform),
     ]
-    return np.concatenate([statistics(values) for values in series]).astype(np.float32)
+    return np.concatenate([column_statistics(values) for values in series]).astype(np.float32)
 
 
-def statistics(series: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def column_statistics(series: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Kurtosis, max, mean, median, min, skewness, standard deviation, each of every column.
 
     Args:

@@ -1,7 +1,7 @@
-"""GTZAN's feature table computed from audio: 57 numbers that describe a whole track.
+"""GTZAN's feature table computed from audio: 57 statistics of a whole track.
 
 The feature cache calls `extract` once for each track; `datasets.catalog.gtzan_features` reads the
-same numbers ready-made, so that a model fits both. Their names are `stats_names.STATS57`.
+same numbers precomputed, so a model works with both. Their names are `stats_names.STATS57`.
 """
 
 from typing import Annotated, Any
@@ -10,46 +10,49 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
 from chorale.datasets.dsp import descriptors
-from chorale.datasets.dsp.librosa_parts import part
-from chorale.datasets.dsp.mel_spectrogram import Floats
+from chorale.datasets.dsp.librosa_parts import librosa_module
+from chorale.datasets.dsp.mel_spectrogram import Float32Array
 from chorale.datasets.tables.stats_names import STATS57
 
 VERSION = 1
+LAYOUT: Layout = "table"
 SPECTRAL = False
+NO_NETWORK = "its beat tracking and harmonic-percussive separation have no ONNX form"
 
-N_MFCC = 20
+_N_MFCC = 20
 
 
 @config_class
 class Config:
-    """At which rate a track is described; the rest is as published."""
+    """The sample rate; all else is as published."""
 
     sample_rate: Annotated[int, Field(ge=8_000, le=48_000)] = 22_050
     """Hz; audio at another rate is resampled to it; the published table has 22,050"""
 
     @property
     def frame_rate_hz(self) -> float:
-        """None: a track has a single frame, whatever its length."""
+        """0: a track has a single frame, whatever its length."""
         return 0.0
 
     @property
     def n_bins(self) -> int:
-        """How many numbers describe a track."""
+        """Values in the frame."""
         return len(STATS57)
 
 
-def extract(waveform: Floats, config: Config) -> Floats:
-    """Mean and population variance of what is measured in each frame, and the tempo.
+def extract(waveform: Float32Array, config: Config) -> Float32Array:
+    """Mean and population variance of the frame descriptors, and the tempo.
 
     Args:
         waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
-        config: the rate.
+        config: the sample rate.
 
     Returns:
-        float32 `(57,)` in the order of `stats_names.STATS57`; tempo in beats a minute, 0 where
-        nothing begins.
+        float32 `(57,)` in the order of `stats_names.STATS57`; tempo in beats per minute, 0 without
+        any onset.
 
     Raises:
         ValueError: `waveform` is empty.
@@ -73,7 +76,7 @@ def extract(waveform: Floats, config: Config) -> Floats:
         descriptors.zero_crossing_rate(waveform),
         *hpss(spectrum, hop_length=descriptors.HOP_LENGTH, n_samples=len(waveform)),
     ]
-    coefficients = descriptors.mfcc(level, N_MFCC).astype(np.float64)
+    coefficients = descriptors.mfcc(level, _N_MFCC).astype(np.float64)
     moments = [
         *(moment for values in measured for moment in _mean_and_variance(values)),
         tempo_bpm(level, rate),
@@ -82,8 +85,8 @@ def extract(waveform: Floats, config: Config) -> Floats:
     return np.array(moments, np.float32)
 
 
-def tempo_bpm(level: Floats, sample_rate: float) -> float:
-    """The tempo from which librosa's beat tracker starts, in beats a minute.
+def tempo_bpm(level: Float32Array, sample_rate: float) -> float:
+    """The initial tempo of librosa's beat tracker, in beats per minute.
 
     Args:
         level: mel bands in dB, `(n_frames, n_mels)`.
@@ -93,12 +96,12 @@ def tempo_bpm(level: Floats, sample_rate: float) -> float:
     https://doi.org/10.1080/09298210701653344 (`librosa.beat.beat_track`).
     """
     rise = np.median(np.maximum(0, level[1:] - level[:-1]), axis=1)
-    # a change is heard one frame later, and a frame is heard half its length later
+    # a difference is delayed by one frame, and a frame by half its length
     delay = 1 + descriptors.N_FFT // (2 * descriptors.HOP_LENGTH)
     onsets = np.concatenate([np.zeros(delay, np.float32), rise])[: len(level)]
     if not onsets.any():
         return 0.0
-    return float(part("feature.rhythm").tempo(onset_envelope=onsets, sr=sample_rate)[0])
+    return float(librosa_module("feature.rhythm").tempo(onset_envelope=onsets, sr=sample_rate)[0])
 
 
 def _mean_and_variance(values: npt.NDArray[Any]) -> tuple[float, float]:

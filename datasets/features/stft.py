@@ -1,30 +1,35 @@
-"""Log-magnitude spectrograms: every bin of the short-time Fourier transform, in dB.
+"""Log-magnitude spectrogram (STFT): every bin of the short-time Fourier transform, in dB.
 
 The feature cache calls `extract` once for each track.
 """
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
-from chorale.datasets.dsp.frequency_scale import Scale, linear_scale
-from chorale.datasets.dsp.mel_spectrogram import Floats, frame_count, power_to_db, spectra
+from chorale.datasets.dsp.frequency_scale import FrequencyScale, linear_scale
+from chorale.datasets.dsp.mel_spectrogram import Float32Array, frame_count, power_to_db, stft_blocks
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VERSION = 1
+LAYOUT: Layout = "spectrogram"
 SPECTRAL = True
 
 
 @config_class
 class Config:
-    """How a waveform is cut into frames; they are centred, the window is Hann's."""
+    """Parameters of the STFT; frames are centred, the window is a Hann window."""
 
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] = 22_050
     """Hz; audio at another rate is resampled to it"""
     n_fft: Annotated[int, Field(ge=16, le=16_384)] = 1024
-    """samples of one window; a frame has half as many bins, and one"""
+    """samples of one window; a frame has `n_fft // 2 + 1` bins"""
     hop_length: Annotated[int, Field(ge=16, le=16_384)] = 512
     """samples from one frame to the next"""
 
@@ -37,7 +42,7 @@ class Config:
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.sample_rate / self.hop_length
 
     @property
@@ -46,12 +51,12 @@ class Config:
         return 1 + self.n_fft // 2
 
 
-def extract(waveform: Floats, config: Config) -> Floats:
+def extract(waveform: Float32Array, config: Config) -> Float32Array:
     """The level of each bin over time, in dB, at most 80 dB below the loudest.
 
     Args:
         waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
-        config: the frames.
+        config: the parameters of the STFT.
 
     Returns:
         float32 `(1 + n_fft // 2, n_frames)`.
@@ -66,7 +71,7 @@ def extract(waveform: Floats, config: Config) -> Floats:
     return power_to_db(power_spectrogram(waveform, config).T).T
 
 
-def power_spectrogram(waveform: Floats, config: Config) -> Floats:
+def power_spectrogram(waveform: Float32Array, config: Config) -> Float32Array:
     """The power in each bin over time, float32 `(1 + n_fft // 2, n_frames)`.
 
     Raises:
@@ -75,11 +80,18 @@ def power_spectrogram(waveform: Floats, config: Config) -> Floats:
     n_frames = frame_count(waveform, config.n_fft, config.hop_length)
     power = np.empty((n_frames, config.n_bins), np.float32)
     sizes = {"n_fft": config.n_fft, "hop_length": config.hop_length, "n_frames": n_frames}
-    for start, spectrum in spectra(waveform, **sizes):
+    for start, spectrum in stft_blocks(waveform, **sizes):
         np.square(np.abs(spectrum), out=power[start : start + len(spectrum)])
     return power.T
 
 
-def scale(config: Config) -> Scale:
-    """What its bins are."""
+def scale(config: Config) -> FrequencyScale:
+    """The frequency scale of the bins."""
     return linear_scale(config, partial(power_spectrogram, config=config))
+
+
+def network(config: Config) -> "nn.Module":
+    """The feature set as a module, for export: (n_samples,) -> (n_frames, n_bins)."""
+    from chorale.datasets.dsp.feature_networks import Stft
+
+    return Stft(config)

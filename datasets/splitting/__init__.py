@@ -1,1 +1,1 @@
-"""Locks the test set away and cuts the other tracks into group-disjoint folds."""
+"""Group-disjoint train/test splits and cross-validation folds; class balancing."""

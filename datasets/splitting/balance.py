@@ -1,24 +1,23 @@
-"""What makes up for rare classes: weights for the loss, an even draw, synthetic rows (SMOTE).
+"""Class imbalance: class weights, balanced sampling, synthetic rows (SMOTE).
 
-Pure functions of what they are given; `lightning_models` gives them the training rows of a fold
-and nothing else.
+Pure functions; `lightning_models` applies them to the training rows of a fold only.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
 
-NEIGHBOURS = 5
-"""A synthetic row lies between a row and one of so many that are nearest to it."""
+N_NEIGHBOURS = 5
+"""A synthetic row is interpolated between a row and one of this many nearest neighbours."""
 
 
-def class_weights(labels: Ints, n_classes: int) -> Floats:
-    """How much a row of each class counts, so that all classes count the same.
+def class_weights(labels: Int64Array, n_classes: int) -> Float32Array:
+    """Loss weights of the classes, inversely proportional to their number of rows.
 
-    The mean over the rows is 1. A class without rows gets 0: no row of it can be weighed, and
-    label smoothing is not to pull towards it.
+    The mean over the rows is 1. A class without rows gets 0, so that label smoothing does not pull
+    towards it.
 
     Args:
         labels: (n_rows,), the class index of each row.
@@ -37,20 +36,20 @@ def class_weights(labels: Ints, n_classes: int) -> Floats:
     return weights
 
 
-def balanced_order(labels: Ints, *, n: int, rng: np.random.Generator) -> Ints:
-    """Draws `n` rows, of each class that there is as many as of any other (or one more).
+def balanced_order(labels: Int64Array, *, n: int, rng: np.random.Generator) -> Int64Array:
+    """Draws `n` rows with equal numbers of each present class (they differ by at most one).
 
-    Every row of a class comes before any of it comes twice.
+    Every row of a class is drawn before any of them is drawn again.
 
     Args:
         labels: (n_rows,), the class index of each row.
-        n: how many are drawn.
-        rng: where the order comes from.
+        n: how many rows to draw.
+        rng: random generator of the order.
 
     Returns:
         (n,), row numbers in random order.
     """
-    present = rng.permutation(np.unique(labels))  # the first ones get what is left over
+    present = rng.permutation(np.unique(labels))  # the first ones get the remainder
     shares = n // len(present) + (np.arange(len(present)) < n % len(present))
     drawn = []
     for label, share in zip(present, shares, strict=True):
@@ -60,17 +59,17 @@ def balanced_order(labels: Ints, *, n: int, rng: np.random.Generator) -> Ints:
     return rng.permutation(np.concatenate(drawn))
 
 
-def smote(x: Floats, labels: Ints, seed: int) -> tuple[Floats, Ints]:
-    """Makes new rows for each class but the largest, until all are as large.
+def smote(x: Float32Array, labels: Int64Array, seed: int) -> tuple[Float32Array, Int64Array]:
+    """SMOTE oversampling: synthetic rows for all classes up to the size of the largest.
 
-    A new row lies between a row and one of its nearest neighbours of the same class, which are
-    sought in columns that are standardised by all rows of `x`. A class of few rows has fewer
-    neighbours; a class of one row has none, and that row is repeated.
+    A new row is interpolated between a row and one of its nearest neighbours of the same class, by
+    distance in columns that are standardised over all rows of `x`. A class of few rows has fewer
+    neighbours; the only row of a class is repeated.
 
     Args:
         x: (n_rows, n_columns), finite: the rows of a training fold and no others.
         labels: (n_rows,), the class index of each row.
-        seed: of the choice of rows, neighbours and places.
+        seed: of the choice of rows, neighbours and interpolation weights.
 
     Returns:
         the new rows (n_new, n_columns) and their labels (n_new,).
@@ -85,8 +84,8 @@ def smote(x: Floats, labels: Ints, seed: int) -> tuple[Floats, Ints]:
     rare = [int(c) for c in np.flatnonzero(counts) if counts[c] < n_largest]
     new_x, new_labels = [x[:0]], [labels[:0]]
     z, mean, std = _standardised(x)
-    for n_neighbours in sorted({min(NEIGHBOURS, int(counts[c]) - 1) for c in rare}):
-        wanted = {c: n_largest for c in rare if min(NEIGHBOURS, counts[c] - 1) == n_neighbours}
+    for n_neighbours in sorted({min(N_NEIGHBOURS, int(counts[c]) - 1) for c in rare}):
+        wanted = {c: n_largest for c in rare if min(N_NEIGHBOURS, counts[c] - 1) == n_neighbours}
         if n_neighbours:
             sampler = SMOTE(sampling_strategy=wanted, k_neighbors=n_neighbours, random_state=seed)
             all_z, all_labels = sampler.fit_resample(z, labels)
@@ -99,8 +98,8 @@ def smote(x: Floats, labels: Ints, seed: int) -> tuple[Floats, Ints]:
     return np.concatenate(new_x), np.concatenate(new_labels)
 
 
-def _standardised(x: Floats) -> tuple[Floats, Floats, Floats]:
-    """`x` with columns of mean 0 and deviation 1, and what these were; constant ones stay so."""
+def _standardised(x: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """`x` with columns of mean 0 and deviation 1, their mean and deviation; constant ones stay."""
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     std[std < 1e-6 * np.maximum(1.0, np.abs(mean))] = 1.0
     mean, std = mean.astype(np.float32), std.astype(np.float32)

@@ -1,35 +1,37 @@
-"""Draws test sets and folds of whole groups, seeded, with each class in every part.
+"""Stratified group splits: seeded draws of a test set and of folds from whole groups.
 
-`datasets.splitting.split` says what is asked for and checks it; here it is only drawn. Rows are
-given as class numbers `y` (n,) and group numbers `g` (n,), both counted from 0.
+`datasets.splitting.split` calls it and checks the result. Rows are given as class numbers `y` (n,)
+and group numbers `g` (n,), both counted from 0.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+Int64Array = NDArray[np.int64]
 
 MAX_ATTEMPTS = 10
-GROUPS_IN_ALL = 2000
-"""With few groups one draw can be unlucky, so several are made and the best is kept; with many
-they all are alike. Attempts times groups stay below this, so drawing takes less than a second."""
+MAX_DRAWN_GROUPS = 2000
+"""With few groups a single draw can be uneven, so several are made and the best is kept; with many
+groups all draws are similar. Attempts times groups stay below this, so it takes less than 1 s."""
 
 
-def group_counts(y: Ints, g: Ints, *, n_classes: int) -> Ints:
-    """How many rows of each class each group has: (n_groups, n_classes)."""
+def group_counts(y: Int64Array, g: Int64Array, *, n_classes: int) -> Int64Array:
+    """Number of rows per group and class: (n_groups, n_classes)."""
     n_groups = int(g.max()) + 1 if len(g) else 0
     flat = np.bincount(g * n_classes + y, minlength=n_groups * n_classes)
     return flat.reshape(n_groups, n_classes).astype(np.int64)
 
 
-def draw_test(y: Ints, g: Ints, *, share: float, keep: int, seed: int) -> NDArray[np.bool_] | None:
-    """Which rows to lock away: whole groups, about `share` of every class, at least one group.
+def draw_test(
+    y: Int64Array, g: Int64Array, *, share: float, keep: int, seed: int
+) -> NDArray[np.bool_] | None:
+    """Draws the test set: whole groups, about `share` of every class, at least one group each.
 
-    Groups come in random order, and one is taken where it brings the classes' shares nearer to
+    Greedy in random order of the groups: one is taken if it brings the classes' shares nearer to
     `share`, unless one of its classes would keep fewer than `keep` groups.
 
     Returns:
-        a mask (n,), or None where no draw had every class in it.
+        a mask (n,), or None if no draw contained every class.
     """
     counts = group_counts(y, g, n_classes=int(y.max()) + 1)
     best: tuple[float, NDArray[np.bool_]] | None = None
@@ -43,9 +45,9 @@ def draw_test(y: Ints, g: Ints, *, share: float, keep: int, seed: int) -> NDArra
 
 
 def _draw_groups(
-    counts: Ints, *, share: float, keep: int, rng: np.random.Generator
+    counts: Int64Array, *, share: float, keep: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], float]:
-    """One draw: which groups are taken, and how far the classes' shares are from `share`."""
+    """One draw: which groups are taken, and the squared error of the classes' shares."""
     shares = counts / counts.sum(axis=0)  # (n_groups, n_classes)
     spare = (counts > 0).sum(axis=0) - keep  # groups of each class that may still be taken
     missing = np.full(counts.shape[1], share)
@@ -56,36 +58,36 @@ def _draw_groups(
         missing[:] -= shares[group]
         spare[:] -= counts[group] > 0
 
-    def may_go(group: int) -> bool:
+    def can_take(group: int) -> bool:
         return not taken[group] and bool((spare[counts[group] > 0] > 0).all())
 
     order = rng.permutation(len(counts))
     for group in order:
         nearer = float(np.sum((missing - shares[group]) ** 2)) < float(np.sum(missing**2))
-        if nearer and may_go(group):
+        if nearer and can_take(group):
             take(group)
-    # a class of few, large groups can be left out: its group that does least harm is taken
+    # a class of few, large groups can be missing: its group with the least error is taken
     for label in range(counts.shape[1]):
         if not counts[taken, label].any():
-            can = [group for group in order if counts[group, label] and may_go(group)]
-            if can:
-                take(min(can, key=lambda group: float(np.sum((missing - shares[group]) ** 2))))
+            possible = [group for group in order if counts[group, label] and can_take(group)]
+            if possible:
+                take(min(possible, key=lambda group: float(np.sum((missing - shares[group]) ** 2))))
     return taken, float(np.sum(missing**2))
 
 
-def draw_folds(y: Ints, g: Ints, *, n_folds: int, seed: int) -> Ints:
-    """The fold (n,) of each row: 0 to `n_folds` - 1, groups whole, classes as even as can be.
+def draw_folds(y: Int64Array, g: Int64Array, *, n_folds: int, seed: int) -> Int64Array:
+    """The fold (n,) of each row: 0 to `n_folds` - 1, by whole groups, stratified by class.
 
     Of several draws the one with the fewest classes missing in a fold is kept; among those, the
-    one with the evenest classes.
+    one with the most even classes.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     n_groups = len(np.unique(g))
-    # groups of one row each need no search for their place, which takes long for many groups
+    # groups of one row each need no group search, which is slow for many groups
     one_row_each = n_groups == len(g)
     kind = StratifiedKFold if one_row_each else StratifiedGroupKFold
-    best: tuple[tuple[int, float], Ints] | None = None
+    best: tuple[tuple[int, float], Int64Array] | None = None
     for attempt in range(_attempts(n_groups)):
         state = int(np.random.SeedSequence([seed, 1, attempt]).generate_state(1)[0])
         folds = np.zeros(len(y), dtype=np.int64)
@@ -105,4 +107,4 @@ def draw_folds(y: Ints, g: Ints, *, n_folds: int, seed: int) -> Ints:
 
 
 def _attempts(n_groups: int) -> int:
-    return max(1, min(MAX_ATTEMPTS, GROUPS_IN_ALL // n_groups))
+    return max(1, min(MAX_ATTEMPTS, MAX_DRAWN_GROUPS // n_groups))

@@ -1,7 +1,8 @@
-"""Whether a track table has groups, and where the data shows some: its folders, or its tags.
+"""Groups (artists, speakers) of a track table: whether it has any, and proposals from its data.
 
-Tracks of one artist sound alike. Where they are on both sides of a split, a classifier learns the
-artist, and its score claims too much: by 6 to 10 points on GTZAN.
+Proposals come from folders and tags. Tracks of one artist sound alike. If they are on both sides of
+a split, a classifier learns the artist, and its score is too optimistic: by 6 to 10 points on
+GTZAN.
 Source: Flexer 2007, "A Closer Look on Artist Filters for Musical Genre Classification", ISMIR.
 """
 
@@ -15,26 +16,26 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-UNGROUPED = "track (no groups were given)"
-"""What a split is by in words, where every track is its own group."""
+UNGROUPED_TEXT = "track (no groups were given)"
+"""The split unit in the protocol text where every track is its own group."""
 
 PARENT_FOLDER = "parent_folder"
-TAG = "tag:"
-TAGS = ("artist", "album")
-"""Tags that may be groups, the first that fits is proposed."""
+TAG_PREFIX = "tag:"
+GROUP_TAGS = ("artist", "album")
+"""Tags that may be groups; the first that fits is proposed."""
 
-N_ASKED = 200
-"""So many files are asked for their tags before groups are proposed."""
+N_PROBED_FILES = 200
+"""Number of files whose tags are read to propose groups."""
 
-MOST_WITHOUT = 0.1
-"""A tag that a larger share of the files lacks is no group."""
+MAX_UNTAGGED_SHARE = 0.1
+"""A tag that is missing in a larger share of the files is not proposed."""
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """What the groups might be: `words` is the value of `dataset.group`, `why` what was seen."""
+class GroupProposal:
+    """A proposal for the config key `dataset.group`: `setting` is its value, `why` the evidence."""
 
-    words: str
+    setting: str
     why: str
 
 
@@ -43,20 +44,20 @@ def is_ungrouped(tracks: "pd.DataFrame") -> bool:
     return bool(tracks["group"].nunique() == len(tracks))
 
 
-def by_words(tracks: "pd.DataFrame", by: str) -> str:
-    """What stays on one side of a split, in words: "group", "track", or that there are no groups.
+def split_unit_text(tracks: "pd.DataFrame", by: str) -> str:
+    """The split unit for the protocol text: "group", "track", or that there are no groups.
 
     Args:
-        tracks: the dataset's own table, before recordings that are the same were joined.
-        by: as the split's config says.
+        tracks: the dataset's own table, before groups with the same recording were merged.
+        by: the value of the split's config.
     """
-    return UNGROUPED if by == "group" and is_ungrouped(tracks) else by
+    return UNGROUPED_TEXT if by == "group" and is_ungrouped(tracks) else by
 
 
 def folder_groups(track_ids: Sequence[str], labels: Sequence[str]) -> list[str]:
-    """Of each track the folder that it lies in, below its label's; empty where there is none.
+    """The folder of each track below its label's folder; empty where there is none.
 
-    `rock/abba/gold/01.wav` with the label `rock` is of `abba/gold`.
+    `rock/abba/gold/01.wav` with the label `rock` has the group `abba/gold`.
     """
     groups = []
     for name, label in zip(track_ids, labels, strict=True):
@@ -66,24 +67,24 @@ def folder_groups(track_ids: Sequence[str], labels: Sequence[str]) -> list[str]:
 
 
 def tag_groups(paths: Sequence[str], tag: str) -> list[str | None]:
-    """What the files say in a tag, its case and spaces apart; "" where one says nothing.
+    """The value of a tag in each file, with case and spaces normalised; "" where it is missing.
 
-    None for a file that cannot be opened: the audit will say so.
+    None for a file that cannot be opened, which the audit reports.
     """
-    # Imported here: who reads no tags does not wait for what opens audio.
+    # imported here, because most callers read no tags
     from chorale.datasets import audio
 
     found: list[str | None] = []
     for path in paths:
         try:
-            found.append(" ".join(audio.tags(path).get(tag, "").split()).casefold())
+            found.append(" ".join(audio.read_tags(path).get(tag, "").split()).casefold())
         except audio.AudioError:
             found.append(None)
     return found
 
 
-def proposals(tracks: "pd.DataFrame") -> list[Proposal]:
-    """What the groups of an ungrouped table might be, the likeliest first; [] where it has some."""
+def propose_groups(tracks: "pd.DataFrame") -> list[GroupProposal]:
+    """Proposals for the groups of an ungrouped table, the likeliest first; [] if it has groups."""
     if not is_ungrouped(tracks):
         return []
     labels = tracks["label"].astype(str).tolist()
@@ -91,47 +92,49 @@ def proposals(tracks: "pd.DataFrame") -> list[Proposal]:
     groups = folder_groups(tracks["track_id"].astype(str).tolist(), labels)
     if all(groups) and _are_groups(groups, labels):
         n = len(set(groups))
-        found.append(Proposal(PARENT_FOLDER, f"the {len(groups)} tracks lie in {n} folders"))
+        found.append(GroupProposal(PARENT_FOLDER, f"the {len(groups)} tracks are in {n} folders"))
     with_file = tracks[tracks["path"].notna()]
     if not len(with_file):
         return found
-    rows = np.unique(np.linspace(0, len(with_file) - 1, N_ASKED).astype(int))
-    asked = with_file.iloc[rows]
-    for tag in TAGS:
-        said = tag_groups(asked["path"].astype(str).tolist(), tag)
-        pairs = zip(said, asked["label"].astype(str), strict=True)
+    rows = np.unique(np.linspace(0, len(with_file) - 1, N_PROBED_FILES).astype(int))
+    probed = with_file.iloc[rows]
+    for tag in GROUP_TAGS:
+        values = tag_groups(probed["path"].astype(str).tolist(), tag)
+        pairs = zip(values, probed["label"].astype(str), strict=True)
         known = [(group, label) for group, label in pairs if group]
-        enough = len(known) >= (1 - MOST_WITHOUT) * len(asked)
+        enough = len(known) >= (1 - MAX_UNTAGGED_SHARE) * len(probed)
         if enough and _are_groups([group for group, _ in known], [label for _, label in known]):
             n = len({group for group, _ in known})
-            why = f"{len(known)} of {len(asked)} files that were asked name {n} {tag}s"
-            found.append(Proposal(f"{TAG}{tag}", why))
+            why = f"{len(known)} of {len(probed)} probed files name {n} {tag}s"
+            found.append(GroupProposal(f"{TAG_PREFIX}{tag}", why))
             break
     return found
 
 
-def caution(tracks: "pd.DataFrame", *, proposed: Sequence[Proposal], key: bool) -> str:
-    """What is wrong with having no groups, and what to type; empty where there are some.
+def no_groups_warning(
+    tracks: "pd.DataFrame", *, proposed: Sequence[GroupProposal], key: bool
+) -> str:
+    """The warning about missing groups and what to type; empty if there are groups.
 
     Args:
         tracks: the dataset's own table.
-        proposed: as `proposals` gives it.
-        key: whether the dataset has the key `group`.
+        proposed: the result of `propose_groups`.
+        key: whether the dataset's config has the key `group`.
     """
     if not is_ungrouped(tracks):
         return ""
-    said = (
+    warning = (
         "no groups were given, so that tracks of one artist (or speaker, or recording) may be on "
-        "both sides of the split, and every score claims too much"
+        "both sides of the split, and every score is too optimistic"
     )
     if not key:
-        return f"{said}; give each track its group, if there are any"
-    ways = [f"group: {one.words} ({one.why})" for one in proposed]
+        return f"{warning}; give each track its group, if there are any"
+    ways = [f"group: {one.setting} ({one.why})" for one in proposed]
     if ways:
-        return f"{said}; these look like groups, write below dataset: {', or '.join(ways)}"
+        return f"{warning}; these look like groups, write below dataset: {', or '.join(ways)}"
     return (
-        f"{said}; say what the groups are below dataset: group: {PARENT_FOLDER}, group: "
-        f"{TAG}artist, or group: REGEX"
+        f"{warning}; name the groups below dataset: group: {PARENT_FOLDER}, group: "
+        f"{TAG_PREFIX}artist, or group: REGEX"
     )
 
 

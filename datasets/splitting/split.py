@@ -1,6 +1,6 @@
-"""Locks a test set away and cuts the other tracks into folds, with no group on two sides.
+"""Group-disjoint split: a locked test set and cross-validation folds of the other tracks.
 
-Every trial, ensemble and score downstream stands on this one partition; its hash says which.
+Every trial, ensemble and score downstream uses this one partition, which its hash identifies.
 """
 
 import difflib
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.splitting.feasibility import (
-    most_folds,
-    refuse_few_groups,
-    refuse_missing_classes,
-    refuse_two_sides,
-    refuse_untrained_classes,
+    max_folds,
+    require_disjoint_groups,
+    require_enough_groups,
+    require_test_classes,
+    require_train_classes,
 )
-from chorale.datasets.splitting.group_split import Ints, draw_folds, draw_test
+from chorale.datasets.splitting.group_split import Int64Array, draw_folds, draw_test
 from chorale.datasets.splitting.split_config import SplitConfig
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ _log = logging.getLogger(__name__)
 DRAWN = "drawn"
 
 SEARCH_FOLD = 0
-"""The search trains on all folds but this one, and validates on it."""
+"""The validation fold of the search, which trains on all others."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which tracks are locked away, and in which fold each of the others is held out.
+    """The test tracks, and the fold of each development track.
 
     `test_ids` are sorted; `fold_of` maps each development track, sorted, to 0 .. `n_folds` - 1;
-    `protocol` says in words how the test set and the folds came about.
+    `protocol` describes how the test set and the folds were made.
     """
 
     test_ids: tuple[str, ...]
@@ -58,14 +58,14 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """SHA-256, in hexadecimal, of who is where: equal for equal partitions, however drawn."""
+        """SHA-256, in hexadecimal, of the partition: equal for equal partitions, however drawn."""
         content = {"test": sorted(self.test_ids), "folds": sorted(self.fold_of.items())}
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def development_ids(self) -> tuple[str, ...]:
-        """All tracks that are not locked away, in the order of `fold_of`."""
+        """All tracks outside the test set, in the order of `fold_of`."""
         return tuple(self.fold_of)
 
     def train_ids(self, fold: int) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Split:
         return tuple(name for name, at in self.fold_of.items() if at != fold)
 
     def valid_ids(self, fold: int) -> tuple[str, ...]:
-        """The development tracks that `fold` holds out."""
+        """The development tracks in `fold`."""
         self._check(fold)
         return tuple(name for name, at in self.fold_of.items() if at == fold)
 
@@ -83,7 +83,7 @@ class Split:
             raise ValueError(f"fold must be 0 to {self.n_folds - 1}, but got {fold=}")
 
     def to_json(self) -> dict[str, Any]:
-        """The split as values that JSON can hold; `from_json` takes them back."""
+        """The split as JSON values; `from_json` reads them back."""
         return {
             "protocol": self.protocol,
             "n_folds": self.n_folds,
@@ -95,10 +95,10 @@ class Split:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Split":
-        """The split of which `to_json` gave `content`.
+        """The split from the result of `to_json`.
 
         Raises:
-            UserError: it is no split, or was changed since it was written.
+            UserError: `content` is no split, or was changed since it was written.
         """
         try:
             values = {name: value for name, value in content.items() if name != "hash"}
@@ -110,17 +110,18 @@ class Split:
             ) from None
         if got != expected:
             raise UserError(
-                f"the split says that its hash is {str(expected)[:12]}, but it is {got[:12]}: it "
-                f"was changed by hand; restore the file, or start a study of another name"
+                f"the split's stored hash is {str(expected)[:12]}, but its content's hash is "
+                f"{got[:12]}: it was changed by hand; restore the file, or start a study of "
+                f"another name"
             )
         return split
 
 
-def fitting_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int) -> tuple[int, str]:
-    """How many folds the classes have groups for, `n_folds` at most; and why it is fewer, or "".
+def feasible_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int) -> tuple[int, str]:
+    """The largest feasible number of folds up to `n_folds`; and why it is fewer, or "".
 
-    Two folds are the least; where not even these can be, `make_split` says why. Official folds
-    stay what they are.
+    The minimum is two folds; if these are not feasible either, `make_split` raises. Official folds
+    are not changed.
 
     Source: fewer folds where a class has few rows as in Erickson et al. 2020, "AutoGluon-Tabular",
     arXiv:2003.06505; here by groups, so that each class is in each fold.
@@ -129,14 +130,14 @@ def fitting_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int) 
     if tracks["fold"].notna().any():
         return n_folds, ""
     named = tracks["group"].isin(config.test_groups).to_numpy(dtype=bool)
-    away = official | named
-    table = tracks[~away]
+    in_test = official | named
+    table = tracks[~in_test]
     owners = table["track_id"] if config.by == "track" else table["group"]
     classes, y = np.unique(table["label"].to_numpy(dtype=str), return_inverse=True)
     _, g = np.unique(owners.to_numpy(dtype=str), return_inverse=True)
     if not len(classes):
         return n_folds, ""
-    most, why = most_folds(classes, y, g, n_test=0 if away.any() else 1)
+    most, why = max_folds(classes, y, g, n_test=0 if in_test.any() else 1)
     if most >= n_folds or most < 2:
         return n_folds, ""
     return most, f"{most} folds instead of {n_folds}: {why} {config.by}s"
@@ -145,13 +146,13 @@ def fitting_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int) 
 def make_split(
     tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int = 5, by: str | None = None
 ) -> Split:
-    """Divides a track table into a locked test set and `n_folds` folds of all other tracks.
+    """Splits a track table into a locked test set and `n_folds` folds of all other tracks.
 
-    An official test set (`split` is "test") is taken as it is, and so are official folds, whatever
-    `n_folds` says; `test_groups` are locked away by name, `test_fold` by its number; what is left
-    to draw is drawn with the seed, every class in every part in about the same share. The order of
-    the table's rows does not matter. `by` is what stays on one side in words, for the protocol,
-    where that is another than the config says (see `grouping.by_words`).
+    An official test set (`split` is "test") is used unchanged, and so are official folds, whatever
+    `n_folds` is; `test_groups` select the test set by name, `test_fold` by number; all other parts
+    are drawn with the seed, stratified by class. The order of the table's rows does not matter.
+    `by` is the split unit in the protocol text if it differs from the config (see
+    `grouping.split_unit_text`).
 
     Raises:
         UserError: there is one class only, a class has too few groups, a test group is unknown,
@@ -172,9 +173,9 @@ def make_split(
     by = by or config.by
     if test_by == DRAWN:
         test_by = f"by {by}"
-    refuse_missing_classes(classes, y[is_test])
+    require_test_classes(classes, y[is_test])
     dev_y, dev_g = y[~is_test], g[~is_test]
-    refuse_few_groups(classes, dev_y, dev_g, n_needed=n_needed, n_test=0, by=config.by)
+    require_enough_groups(classes, dev_y, dev_g, n_needed=n_needed, n_test=0, by=config.by)
     if official_folds:
         fold, folds_by = _official_folds(table["fold"][~is_test]), "official"
     else:
@@ -182,8 +183,8 @@ def make_split(
         folds_by = f"by {by}"
     side = np.full(len(table), -1)
     side[~is_test] = fold
-    refuse_two_sides(groups, g, side)
-    refuse_untrained_classes(classes, dev_y, fold)
+    require_disjoint_groups(groups, g, side)
+    require_train_classes(classes, dev_y, fold)
     ids = table["track_id"].to_numpy(dtype=str)
     return Split(
         test_ids=tuple(ids[is_test].tolist()),
@@ -196,20 +197,21 @@ def make_split(
 
 def _test_set(
     table: "pd.DataFrame",
-    y: Ints,
-    g: Ints,
+    y: Int64Array,
+    g: Int64Array,
     *,
     classes: NDArray[np.str_],
     n_needed: int,
     config: SplitConfig,
 ) -> tuple[NDArray[np.bool_], str]:
-    """Which rows are locked away, and how that came about."""
+    """The mask of the test rows, and how they were selected."""
     official = (table["split"] == "test").to_numpy(dtype=bool)
     if official.any():
         if config.test_groups:
             raise UserError(
-                f"the dataset brings a test set of {official.sum()} tracks, and split.test_groups "
-                f"names another ({shown(config.test_groups)}); remove split.test_groups"
+                f"the dataset has an official test set of {official.sum()} tracks, and "
+                f"split.test_groups names another ({join_first(config.test_groups)}); remove "
+                f"split.test_groups"
             )
         if table["split"].isna().any():
             raise UserError(
@@ -222,18 +224,19 @@ def _test_set(
         return _official_fold(table["fold"], config), f"official fold {config.test_fold}"
     if config.test_groups:
         return _named(table["group"], config.test_groups), "named"
-    refuse_few_groups(classes, y, g, n_needed=n_needed, n_test=1, by=config.by)
+    require_enough_groups(classes, y, g, n_needed=n_needed, n_test=1, by=config.by)
     drawn = draw_test(y, g, share=config.test, keep=n_needed, seed=config.seed)
     if drawn is None:
         raise UserError(
-            "no test set of whole groups was found that has every class in it and leaves enough; "
-            "name groups with --split.test_groups '[GROUP, ...]', or --finalists.folds 2"
+            "no test set of whole groups was found that has every class and leaves enough groups "
+            "for the folds; name groups with --split.test_groups '[GROUP, ...]', or type "
+            "--finalists.folds 2"
         )
     got = float(drawn.mean())
     if abs(got - config.test) > config.test / 3:
         _log.warning(
-            "the test set has %.0f %% of the tracks instead of %.0f %%: whole %ss are locked "
-            "away, and %d folds need %d of each class",
+            "the test set has %.0f %% of the tracks instead of %.0f %%: it consists of whole %ss, "
+            "and %d folds need %d of each class",
             100 * got,
             100 * config.test,
             config.by,
@@ -247,11 +250,13 @@ def _official_fold(fold: "pd.Series[int]", config: SplitConfig) -> NDArray[np.bo
     if config.test_groups:
         raise UserError(
             f"split.test_fold={config.test_fold} and split.test_groups "
-            f"({shown(config.test_groups)}) both say what is locked away; remove one of them"
+            f"({join_first(config.test_groups)}) both define the test set; remove one of them"
         )
     numbers = sorted(fold.dropna().unique())
     if config.test_fold not in numbers:
-        there = f"official folds {shown(map(str, numbers))}" if numbers else "no official folds"
+        there = (
+            f"official folds {join_first(map(str, numbers))}" if numbers else "no official folds"
+        )
         raise UserError(
             f"split.test_fold={config.test_fold} is not there: the dataset has {there}; "
             f"take one of them, or leave split.test_fold out"
@@ -268,12 +273,13 @@ def _named(group: "pd.Series[str]", wanted: tuple[str, ...]) -> NDArray[np.bool_
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
         raise UserError(
-            f"split.test_groups: unknown {shown(hints)}; the {len(known)} groups are {shown(known)}"
+            f"split.test_groups: unknown {join_first(hints)}; the {len(known)} groups are "
+            f"{join_first(known)}"
         )
     return group.isin(wanted).to_numpy(dtype=bool)
 
 
-def _official_folds(fold: "pd.Series[int]") -> Ints:
+def _official_folds(fold: "pd.Series[int]") -> Int64Array:
     if fold.isna().any():
         raise UserError(
             f"{fold.isna().sum()} development tracks have no official fold and the others have "

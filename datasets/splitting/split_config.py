@@ -1,6 +1,6 @@
-"""What a person says of the split and of the leaks that it may have.
+"""Config of the split and the kinds of leaks, without importing NumPy.
 
-`datasets.splitting.split` and `datasets.audit.leaks` obey it; here, NumPy is not needed to read it.
+`datasets.splitting.split` and `datasets.audit.leaks` use it.
 """
 
 from typing import Annotated, Literal
@@ -9,23 +9,23 @@ from pydantic import Field
 
 from chorale.datasets.config import config
 
-Kind = Literal["duplicates", "labels", "groups", "few_groups"]
+LeakKind = Literal["duplicates", "labels", "groups", "few_groups"]
 """duplicates: one recording on two sides of the split; labels: one recording under two labels;
 groups: one group on two sides; few_groups: a class whose tracks are all of one group."""
 
 
 @config
 class SplitConfig:
-    """How tracks are divided into a locked test set and folds."""
+    """How tracks are split into a locked test set and folds."""
 
     by: Literal["group", "track"] = "group"
-    """what stays on one side: a whole group, or only a track, which claims too much wherever a
-    group has several tracks (an artist's sound is then learnt, not the genre)"""
+    """the unit that stays on one side: a whole group, or a single track, which gives too
+    optimistic scores if a group has several tracks (the artist's sound is learnt, not the genre)"""
     test: Annotated[float, Field(ge=0.02, le=0.5)] = 0.2
-    """share of the tracks that is locked away, unless an official test set or test_groups say so"""
+    """share of the tracks in the test set, unless there is an official one or test_groups"""
     test_groups: tuple[str, ...] = ()
-    """groups that are locked away, by name"""
+    """the groups of the test set, by name"""
     test_fold: Annotated[int, Field(ge=0)] | None = None
-    """an official fold (0, 1, ...) that is locked away; the others stay folds"""
+    """an official fold (0, 1, ...) that becomes the test set; the others stay folds"""
     seed: Annotated[int, Field(ge=0)] = 0
     """of the draw"""

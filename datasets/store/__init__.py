@@ -1,1 +1,1 @@
-"""The feature cache: each track's features computed once, memory-mapped by all who train."""
+"""Feature cache: each track's features are computed once and memory-mapped for training."""

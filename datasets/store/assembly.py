@@ -1,6 +1,7 @@
-"""Joins the frames of many chunks, and of older stores, into the arrays of one feature store.
+"""Assembly of a feature store: joins the frames of chunks and of older stores into its arrays.
 
-The last step of `datasets.store.cache.build`. It streams: no more than one chunk is in memory.
+The last step of `datasets.store.cache.build_feature_store`. It streams: at most one chunk is in
+memory.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -11,20 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Frames = npt.NDArray[np.float32]
+FrameArray = npt.NDArray[np.float32]
 """`(n_frames, n_bins)`, of one track or of several one after another."""
 
 
 class Piece(NamedTuple):
-    """Where the frames of one content lie: rows of a chunk's file, or of another store's array."""
+    """The location of the frames of one content: rows of a chunk's file or of a store's array."""
 
-    origin: Path | Frames
+    origin: Path | FrameArray
     start: int
     stop: int
 
 
 def pieces_of(
-    origin: Path | Frames, contents: Sequence[str], offsets: npt.NDArray[np.int64]
+    origin: Path | FrameArray, contents: Sequence[str], offsets: npt.NDArray[np.int64]
 ) -> dict[str, Piece]:
     """The pieces of one chunk or store by content; piece `i` has rows `offsets[i:i + 2]`."""
     bounds = offsets.tolist()
@@ -44,14 +45,14 @@ def pieces_in(work: Path) -> dict[str, Piece]:
 
 
 def chunk_files(work: Path) -> list[Path]:
-    """The finished chunks; a name that begins with a dot is one that was never finished."""
+    """The finished chunks; a name that begins with a dot is a temporary file."""
     return sorted(path for path in work.glob("*.npz") if not path.name.startswith("."))
 
 
 def remove_used(work: Path, contents: Collection[str]) -> None:
-    """Removes the chunks of which nothing is needed any more because a store has `contents`.
+    """Removes the chunks whose contents are all in a store (`contents`).
 
-    A chunk of another build that was interrupted stays for it.
+    A chunk of another, interrupted build is kept.
     """
     needed = {piece.origin for content, piece in pieces_in(work).items() if content not in contents}
     for path in chunk_files(work):
@@ -60,11 +61,11 @@ def remove_used(work: Path, contents: Collection[str]) -> None:
 
 
 def write_arrays(folder: Path, pieces: Sequence[Piece], n_bins: int) -> int:
-    """Writes `frames.npy` and `offsets.npy` of a store; returns how many frames there are."""
+    """Writes `frames.npy` and `offsets.npy` of a store; returns the number of frames."""
     lengths = [piece.stop - piece.start for piece in pieces]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     _write(folder / "offsets.npy", offsets.dtype, offsets.shape, [offsets])
-    # written as a stream: the pages of a memory map would count as memory of this process
+    # streamed, because the pages of a memory map count as memory of this process
     streamed = (np.ascontiguousarray(frames, dtype=np.float32) for frames in _read(pieces))
     shape = (int(offsets[-1]), n_bins)
     _write(folder / "frames.npy", np.dtype(np.float32), shape, streamed)
@@ -74,10 +75,10 @@ def write_arrays(folder: Path, pieces: Sequence[Piece], n_bins: int) -> int:
 def _write(
     path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], parts: Iterable[npt.NDArray[Any]]
 ) -> None:
-    """Writes contiguous parts as one `.npy`; NumPy's own writing does not say that a disk is full.
+    """Writes contiguous parts as one `.npy`; NumPy's own writer does not report a full disk.
 
     Raises:
-        OSError: it cannot be written, and names the file.
+        OSError: the file, which the error names, cannot be written.
     """
     descr = np.lib.format.dtype_to_descr(dtype)
     header = {"descr": descr, "fortran_order": False, "shape": shape}
@@ -91,14 +92,14 @@ def _write(
         raise
 
 
-def _read(pieces: Sequence[Piece]) -> Iterator[Frames]:
-    chunk_frames = lru_cache(maxsize=1)(_chunk_frames)  # neighbours mostly come from one chunk
+def _read(pieces: Sequence[Piece]) -> Iterator[FrameArray]:
+    chunk_frames = lru_cache(maxsize=1)(_chunk_frames)  # consecutive pieces are mostly of one chunk
     for piece in pieces:
         origin = piece.origin
         frames = chunk_frames(origin) if isinstance(origin, Path) else origin
         yield frames[piece.start : piece.stop]
 
 
-def _chunk_frames(path: Path) -> Frames:
+def _chunk_frames(path: Path) -> FrameArray:
     with np.load(path) as chunk:
         return np.asarray(chunk["frames"], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Extracts the features of a chunk of files into one file of its own: the unit of a build.
+"""Feature extraction of one chunk of files into one `.npz`: the unit of work of a build.
 
 `datasets.store.cache` plans the chunks and joins them; a worker process runs `extract_chunk`.
 """
@@ -13,34 +13,34 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale.datasets import audio, features, plugins
-from chorale.datasets.atomic import atomic
+from chorale.datasets.atomic import atomic_write
 from chorale.datasets.base import FeatureSet
-from chorale.datasets.config import plain
-from chorale.datasets.content import HashedFile, digest
+from chorale.datasets.config import to_plain_values
+from chorale.datasets.content import HashedFile, json_digest
 from chorale.datasets.errors import UserError
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that decides what comes out of a given file: the same recipe, the same features."""
+class FeatureRecipe:
+    """A feature set and its config: the same recipe gives the same features for a file."""
 
     feature: str
     config: Any
 
     @property  # not cached: a module cannot be pickled
     def extractor(self) -> FeatureSet:
-        """The feature set's file.
+        """The feature set's module.
 
         Raises:
             UserError: there is none of that name.
         """
-        return cast(FeatureSet, plugins.load(features, self.feature, kind="feature set"))
+        return cast(FeatureSet, plugins.load_plugin(features, self.feature, kind="feature set"))
 
     @cached_property
     def key(self) -> str:
-        """Changes with the feature set, its version, its config and how audio is decoded."""
-        versions = [self.extractor.VERSION, audio.VERSION]
-        return digest([self.feature, versions, plain(self.config)])
+        """Cache key of the feature set, its version, its config and the audio decoder's version."""
+        versions = [self.extractor.VERSION, audio.DECODER_VERSION]
+        return json_digest([self.feature, versions, to_plain_values(self.config)])
 
     @property
     def n_bins(self) -> int:
@@ -48,29 +48,29 @@ class Recipe:
         return int(self.config.n_bins)
 
     def manifest(self) -> dict[str, Any]:
-        """What a store says of itself."""
+        """Entries of the store's manifest."""
         return {
             "version": self.extractor.VERSION,
-            "config": plain(self.config),
+            "config": to_plain_values(self.config),
             "frame_rate_hz": self.config.frame_rate_hz,
             "n_channels": getattr(self.config, "n_channels", 1),
         }
 
     def frames(self, source: "HashedFile") -> npt.NDArray[np.float32]:
-        """What is extracted from one file: `(n_frames, n_bins)`.
+        """The features of one file: `(n_frames, n_bins)`.
 
         Raises:
-            UserError: it has changed or can no longer be decoded.
+            UserError: the file has changed or can no longer be decoded.
         """
         values = self.extractor.extract(_waveform(source, self), self.config)
-        # a feature set that describes a whole track by one vector gives one frame
+        # one vector for the whole track becomes one frame
         return np.asarray(values, np.float32).reshape(self.n_bins, -1).T
 
 
-class AnyRecipe(Protocol):
-    """What a build needs to know of how files become frames: `Recipe`, or one for other files.
+class Recipe(Protocol):
+    """How files become frames: `FeatureRecipe`, or a recipe for other kinds of files.
 
-    `key` changes with all that decides what comes out of a given file.
+    `key` changes with everything that affects the features of a given file.
     """
 
     @property
@@ -80,7 +80,7 @@ class AnyRecipe(Protocol):
 
     @property
     def key(self) -> str:
-        """See above."""
+        """Cache key."""
         ...
 
     @property
@@ -89,23 +89,23 @@ class AnyRecipe(Protocol):
         ...
 
     def manifest(self) -> dict[str, Any]:
-        """What a store says of itself: at least `frame_rate_hz` and `n_channels`."""
+        """Entries of the store's manifest: at least `frame_rate_hz` and `n_channels`."""
         ...
 
     def frames(self, source: "HashedFile") -> npt.NDArray[np.float32]:
-        """What comes out of one file: `(n_frames, n_bins)`."""
+        """The features of one file: `(n_frames, n_bins)`."""
         ...
 
 
-def extract_chunk(sources: Sequence[HashedFile], *, recipe: AnyRecipe, folder: Path) -> int:
-    """Extracts `sources` into one new file in `folder`; returns how many they were.
+def extract_chunk(sources: Sequence[HashedFile], *, recipe: Recipe, folder: Path) -> int:
+    """Extracts `sources` into one new file in `folder`; returns their number.
 
     Raises:
         UserError: a file has changed or can no longer be decoded.
     """
     frames = [recipe.frames(source) for source in sources]
     contents = [source.content for source in sources]
-    with atomic(folder / f"{digest(contents)}.npz") as path:
+    with atomic_write(folder / f"{json_digest(contents)}.npz") as path:
         np.savez(
             path,
             frames=np.concatenate(frames),
@@ -115,14 +115,14 @@ def extract_chunk(sources: Sequence[HashedFile], *, recipe: AnyRecipe, folder: P
     return len(sources)
 
 
-def _waveform(source: HashedFile, recipe: Recipe) -> npt.NDArray[np.float32]:
+def _waveform(source: HashedFile, recipe: FeatureRecipe) -> npt.NDArray[np.float32]:
     try:
         if audio.content_hash(source.path) != source.content:
             raise UserError(
                 f"{source.path} has changed since it was audited; "
                 f"run the same command again when nothing writes to it"
             )
-        return audio.load(source.path, sample_rate=recipe.config.sample_rate)[0]
+        return audio.load_audio(source.path, sample_rate=recipe.config.sample_rate)[0]
     except audio.AudioError as error:
         raise UserError(
             f"feature '{recipe.feature}': cannot read {error}, though the audit could; "

@@ -1,7 +1,6 @@
-"""A feature store: the features of some tracks on disk, memory-mapped by all who train on them.
+"""Feature store: the features of some tracks in memory-mapped arrays on disk.
 
-`datasets.store.cache` makes them. A worker opens one by its folder, and needs nothing that reads
-audio.
+`datasets.store.cache` builds them. A worker opens one by its folder and needs no audio libraries.
 """
 
 import json
@@ -15,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale.datasets import features, plugins
-from chorale.datasets.config import read
-from chorale.datasets.dsp.frequency_scale import Scale
+from chorale.datasets.config import read_config
+from chorale.datasets.dsp.frequency_scale import FrequencyScale
 from chorale.datasets.errors import UserError
 
 STORE_FORMAT = 2
@@ -24,7 +23,7 @@ STORE_FORMAT = 2
 
 @dataclass(frozen=True, eq=False)
 class FeatureStore:
-    """The features of some tracks, as they lie in a folder; nothing is read until it is used.
+    """The features of some tracks in a folder; arrays are memory-mapped, tracks read on first use.
 
     Track `i` has the frames `frames[offsets[i]:offsets[i + 1]]`. `frames` is float32
     `(n_frames of all tracks, n_bins)`, read-only and shared between processes; `offsets` is int64
@@ -43,7 +42,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, folder: Path) -> "FeatureStore":
-        """Opens a store that `build` made; its folder is all that a process needs to know.
+        """Opens an existing store.
 
         Raises:
             UserError: there is no store, or it is damaged.
@@ -54,7 +53,7 @@ class FeatureStore:
             frames = np.load(folder / "frames.npy", mmap_mode="r").view(np.ndarray)
             offsets = np.load(folder / "offsets.npy", mmap_mode="r").view(np.ndarray)
             if (manifest["format"], offsets[-1]) != (STORE_FORMAT, len(frames)):
-                raise ValueError("its parts do not fit together")
+                raise ValueError("its files do not match")
             return cls(
                 folder=folder,
                 feature=manifest["feature"],
@@ -67,7 +66,7 @@ class FeatureStore:
             )
         except FileNotFoundError:
             raise UserError(
-                f"there is no feature store in '{folder}'; run the sweep again, it makes one"
+                f"there is no feature store in '{folder}'; run the sweep again to build it"
             ) from None
         except (ValueError, KeyError, TypeError, IndexError, EOFError) as error:
             raise _damaged(folder, error) from None
@@ -88,7 +87,7 @@ class FeatureStore:
         return tuple(self._tracks["contents"])
 
     def rows(self, track_ids: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Where the tracks stand, int64 `(n,)`, in the order asked for.
+        """The row numbers of the tracks, int64 `(n,)`, in the given order.
 
         Raises:
             UserError: one of them is not in this store.
@@ -100,44 +99,44 @@ class FeatureStore:
             raise UserError(
                 f"{len(unknown)} of {len(wanted)} tracks are not among the {len(index)} of the "
                 f"feature store '{self.folder}': {shown}{', ...' if len(unknown) > 5 else ''}; "
-                f"run the sweep again, so that features are made for them"
+                f"run the sweep again to extract their features"
             )
         return np.array([index[track_id] for track_id in wanted], dtype=np.int64)
 
     @cached_property
-    def scale(self) -> Scale | None:
-        """What the values of a frame are, where they were made by a feature set that can say it.
+    def scale(self) -> FrequencyScale | None:
+        """The frequency bands of a frame, where the feature set has a `scale` function.
 
         Raises:
-            UserError: the store is damaged, or no longer fits its feature set.
+            UserError: the store is damaged, or no longer matches its feature set.
         """
         try:
             manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise _damaged(self.folder, error) from None
-        if "config" not in manifest:  # pictures and tables that came ready-made
+        if "config" not in manifest:  # precomputed images and tables
             return None
-        made_by = plugins.load(features, self.feature, kind="feature set")
-        if not hasattr(made_by, "scale"):
+        module = plugins.load_plugin(features, self.feature, kind="feature set")
+        if not hasattr(module, "scale"):
             return None
-        config = read(made_by.Config, manifest["config"], where=f"the store '{self.folder}'")
-        return cast(Scale, made_by.scale(config))
+        config = read_config(module.Config, manifest["config"], where=f"the store '{self.folder}'")
+        return cast(FrequencyScale, module.scale(config))
 
     @cached_property
     def is_spectral(self) -> bool:
-        """Whether the bins of a frame lie along a frequency axis, as the feature set says.
+        """Whether the bins of a frame are along a frequency axis (`SPECTRAL` of the feature set).
 
-        False of ready-made features that no feature set makes: nothing is known of their order.
+        False for precomputed features without a feature set: the order of their bins is unknown.
         """
-        if self.feature not in plugins.names(features):
+        if self.feature not in plugins.plugin_names(features):
             return False
-        return bool(plugins.load(features, self.feature, kind="feature set").SPECTRAL)
+        return bool(plugins.load_plugin(features, self.feature, kind="feature set").SPECTRAL)
 
     @cached_property
     def _tracks(self) -> dict[str, list[str]]:
         try:
-            kept = json.loads((self.folder / "tracks.json").read_text(encoding="utf-8"))
-            return {name: list(kept[name]) for name in ("track_ids", "contents")}
+            tracks = json.loads((self.folder / "tracks.json").read_text(encoding="utf-8"))
+            return {name: list(tracks[name]) for name in ("track_ids", "contents")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(self.folder, error) from None
 
@@ -146,12 +145,12 @@ class FeatureStore:
         return {track_id: row for row, track_id in enumerate(self._tracks["track_ids"])}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travels to another process as its folder, not as its frames."""
+        """Pickled as its folder, without its frames."""
         return FeatureStore.open, (self.folder,)
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:
     return UserError(
         f"the feature store in '{folder}' is damaged ({error}); "
-        f"remove that folder and run the sweep again, it makes a new one"
+        f"remove that folder and run the sweep again to rebuild it"
     )

@@ -1,6 +1,6 @@
-"""A small composer: ten genres of music made by rules, so that Chorale runs without a download.
+"""Synthetic music generator: ten genres by rules, so that Chorale runs without a download.
 
-`datasets.catalog.synthetic` turns what is composed here into files and a track table.
+`datasets.catalog.synthetic` makes audio files and a track table from it.
 """
 
 SAMPLE_RATE = 22_050

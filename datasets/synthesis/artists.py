@@ -1,8 +1,8 @@
-"""The artists: people with habits, drawn once from a seed, whose tracks sound alike.
+"""Synthetic artists: random parameters, drawn once per artist, that make their tracks similar.
 
-Instruments, kit, desk, room and loudness are drawn around what is usual in the genre and overlap
-with other genres, while rhythm and harmony keep to its rules: the sound alone tells the artist
-rather than the genre. `piece` writes music for an artist, `mixdown` plays it as they sound.
+Instruments, drum kit, mixer, room and loudness are drawn around the genre's typical values and
+overlap with other genres, while rhythm and harmony follow its rules: the timbre identifies the
+artist rather than the genre. `piece` writes music for an artist, `mixdown` renders it.
 """
 
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ import numpy as np
 from chorale.datasets.synthesis import percussion
 from chorale.datasets.synthesis.effects import Equaliser
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix
-from chorale.datasets.synthesis.timbres import ROLES, TIMBRES, Timbre, variant
+from chorale.datasets.synthesis.timbres import ROLES, TIMBRES, Timbre, timbre_variant
 
-STRENGTH = 0.35
-"""How far artists differ from what is usual, in everything that makes their sound."""
-BORROWING = 0.08
-"""Chance that a part is played on an instrument from anywhere, not from the genre's own."""
-HABIT = 0.5
-"""Chance that a track follows the artist's favourite where there is a choice."""
+ARTIST_VARIATION = 0.35
+"""How much artists differ from the genre's typical sound."""
+P_FOREIGN_INSTRUMENT = 0.08
+"""Probability that a part is played on an instrument of any genre."""
+P_FAVOURITE = 0.5
+"""Probability that a track uses the artist's favourite option."""
 
 
 @dataclass(frozen=True)
-class Desk:
-    """How an artist's records are mixed."""
+class MixerSettings:
+    """How an artist's tracks are mixed."""
 
     levels_db: Mapping[str, float]
     equaliser: Equaliser
@@ -35,41 +35,41 @@ class Desk:
     compression: float
     saturation: float
     noise_db: float
-    """Level of the hiss; a part at its loudest is about 0 dB."""
+    """Level of the noise; the peak of a part is about 0 dB."""
     loudness_db: float
     """Mean power of the finished track, relative to full scale."""
 
 
 @dataclass(frozen=True)
 class Artist:
-    """One artist of a genre and everything that is typical of their records."""
+    """One artist of a genre and the parameters of their tracks."""
 
     genre: Genre
     groove: Groove
     tempo_bpm: float
     tempo_spread: float
     swing: float
-    looseness_s: float
-    """How far notes fall beside the beat (standard deviation)."""
+    timing_spread_s: float
+    """Standard deviation of the notes' onsets from the beat."""
     registers: Mapping[str, float]
     """Part -> the MIDI note around which it plays."""
     timbres: Mapping[str, Timbre]
-    """Part -> instrument; a part that is not here is not played."""
+    """Part -> instrument; a missing part is not played."""
     kit: Mapping[str, percussion.Drum]
     drums: bool
-    desk: Desk
+    mixer: MixerSettings
     favourites: Mapping[str, float]
-    """What is chosen from -> the favourite's place in the list, from 0 to 1."""
+    """Choice -> position of the favourite in the list of options, from 0 to 1."""
 
     def choice(self, what: str, n_options: int, rng: np.random.Generator) -> int:
-        """Chooses one of `n_options`: mostly the favourite, now and then any."""
-        if rng.uniform() < HABIT:
+        """Chooses one of `n_options`: the favourite with `P_FAVOURITE`, otherwise any."""
+        if rng.uniform() < P_FAVOURITE:
             return min(n_options - 1, int(self.favourites[what] * n_options))
         return int(rng.integers(n_options))
 
 
-def draw(genre: Genre, rng: np.random.Generator) -> Artist:
-    """A new artist of `genre`."""
+def draw_artist(genre: Genre, rng: np.random.Generator) -> Artist:
+    """A random artist of `genre`."""
     groove = genre.grooves[int(rng.integers(len(genre.grooves)))]
     low, high = genre.tempo_bpm
     playing = [r for r in ("bass", "chords", "lead") if rng.uniform() >= genre.missing.get(r, 0.0)]
@@ -80,31 +80,31 @@ def draw(genre: Genre, rng: np.random.Generator) -> Artist:
         tempo_bpm=rng.uniform(low, high),
         tempo_spread=rng.uniform(0.02, 0.09),
         swing=rng.uniform(0, 1),
-        looseness_s=rng.uniform(0.001, 0.016),
+        timing_spread_s=rng.uniform(0.001, 0.016),
         registers={
             "bass": rng.uniform(33, 43),
             "chords": rng.uniform(50, 67),
             "lead": rng.uniform(62, 79),
         },
         timbres={role: _instrument(genre, role, rng) for role in playing},
-        kit=percussion.kit(STRENGTH, rng),
+        kit=percussion.draw_kit(ARTIST_VARIATION, rng),
         drums=bool(rng.uniform() >= genre.missing.get("drums", 0.0)),
-        desk=_desk(genre.mix, rng),
+        mixer=_mixer_settings(genre.mix, rng),
         favourites={choice: rng.uniform() for choice in choices},
     )
 
 
 def _instrument(genre: Genre, role: str, rng: np.random.Generator) -> Timbre:
-    names = ROLES[role] if rng.uniform() < BORROWING else genre.timbres[role]
-    return variant(TIMBRES[names[int(rng.integers(len(names)))]], STRENGTH, rng)
+    names = ROLES[role] if rng.uniform() < P_FOREIGN_INSTRUMENT else genre.timbres[role]
+    return timbre_variant(TIMBRES[names[int(rng.integers(len(names)))]], ARTIST_VARIATION, rng)
 
 
-def _desk(usual: Mix, rng: np.random.Generator) -> Desk:
+def _mixer_settings(usual: Mix, rng: np.random.Generator) -> MixerSettings:
     def off(spread: float) -> float:
-        return float(STRENGTH * rng.uniform(-spread, spread))
+        return float(ARTIST_VARIATION * rng.uniform(-spread, spread))
 
     bumps = tuple((120 * 2 ** float(rng.uniform(0, 6)), off(8), 0.8 + off(0.4)) for _ in range(4))
-    return Desk(
+    return MixerSettings(
         levels_db={part: level + off(5) for part, level in usual.levels_db.items()},
         equaliser=Equaliser(
             tilt_db=usual.tilt_db + off(2.5),

@@ -1,6 +1,6 @@
-"""The composer's door: which track is asked for, and what it sounds like.
+"""Generates one synthetic track: its samples from seed, genre, artist and number.
 
-`corpus` calls `track` for every row of the corpus, in any order and process.
+`corpus` calls `compose_track` for every track of the corpus, in any order and process.
 """
 
 import numpy as np
@@ -11,37 +11,37 @@ from chorale.datasets.synthesis.grooves import Genre
 from chorale.datasets.synthesis.voices import Signal
 
 
-def rules(genre: str) -> Genre:
+def genre_rules(genre: str) -> Genre:
     """The rules of a genre.
 
     Raises:
         UserError: there is no such genre.
     """
-    found: Genre = plugins.load(genres, genre, kind="genre").GENRE
+    found: Genre = plugins.load_plugin(genres, genre, kind="genre").GENRE
     return found
 
 
-def track(*, seed: int, genre: str, artist: int, number: int, clip_s: float) -> Signal:
+def compose_track(*, seed: int, genre: str, artist: int, number: int, clip_s: float) -> Signal:
     """The samples of one track, (clip_s * SAMPLE_RATE,), between -1 and 1.
 
-    The same arguments give the same samples; nothing else has an influence.
+    They depend on the arguments only.
 
     Args:
         seed: the corpus's seed.
         genre: the name of a file in `datasets.synthesis.genres`.
-        artist: which of the genre's artists plays it, from 0.
-        number: which of the artist's tracks it is, from 0.
+        artist: number of the artist in the genre, from 0.
+        number: number of the track of the artist, from 0.
         clip_s: length of the excerpt.
 
     Raises:
         UserError: there is no such genre.
     """
-    # by its name, so that a new genre changes none of the others
+    # keyed by name, so that a new genre does not change the others
     origin = (int.from_bytes(genre.encode(), "big"), artist)
-    person = artists.draw(rules(genre), _generator(seed, origin))
+    performer = artists.draw_artist(genre_rules(genre), _generator(seed, origin))
     rng = _generator(seed, (*origin, number))
-    score = piece.write(person, clip_s, rng)
-    return mixdown.mix(person, score, clip_s, rng)
+    score = piece.write_score(performer, clip_s, rng)
+    return mixdown.mix_track(performer, score, clip_s, rng)
 
 
 def _generator(seed: int, origin: tuple[int, ...]) -> np.random.Generator:

@@ -1,6 +1,6 @@
-"""What happens to a sound after it was played: tone control, distortion, room, compression.
+"""Audio effects: equaliser, soft clipping, room reverb, dynamic range compression.
 
-`mixdown` sends the parts through these, the artist's desk says how much of each.
+`mixdown` applies them with the settings of the artist's mixer.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from chorale.datasets.synthesis.voices import Signal
 
 @dataclass(frozen=True)
 class Equaliser:
-    """A tone control: a slope, a few bumps, and both ends cut by 12 dB an octave."""
+    """An equaliser: a tilt, a few bumps, and both ends cut by 12 dB per octave."""
 
     tilt_db: float
-    """Change for each octave above 700 Hz."""
+    """Change per octave above 700 Hz."""
     bumps: tuple[tuple[float, float, float], ...]
     """Each a centre in Hz, a gain in dB and a width in octaves."""
     low_cut_hz: float
@@ -37,10 +37,10 @@ class Equaliser:
         return gain
 
 
-def room(decay_s: float, damping: float, rng: np.random.Generator) -> Signal:
-    """The impulse response of a room: noise that dies away by 60 dB in `decay_s`.
+def room_impulse(decay_s: float, damping: float, rng: np.random.Generator) -> Signal:
+    """The impulse response of a room: noise that decays by 60 dB in `decay_s`, of energy 1.
 
-    `damping`, 0 to 1, says how much duller than the direct sound it is. Its energy is 1.
+    `damping`, 0 to 1, is how much its high frequencies are attenuated.
     """
     n_samples = int(decay_s * SAMPLE_RATE)
     time_s = np.arange(n_samples) / SAMPLE_RATE
@@ -50,16 +50,18 @@ def room(decay_s: float, damping: float, rng: np.random.Generator) -> Signal:
     return np.asarray(dull / np.sqrt(np.sum(dull**2)), dtype=np.float64)
 
 
-def colour(signal: Signal, *, impulse: Signal, wet: float, equaliser: Equaliser) -> Signal:
-    """Room and tone control in one pass through the Fourier domain; as long as `signal`."""
+def apply_room_and_eq(
+    signal: Signal, *, impulse: Signal, wet: float, equaliser: Equaliser
+) -> Signal:
+    """Room and equaliser in one pass in the frequency domain; as long as `signal`."""
     size = next_fast_len(signal.size + impulse.size, real=True)
     spectrum = rfft(signal, size) * (1 + wet * rfft(impulse, size))
     hz = np.arange(spectrum.size) * (SAMPLE_RATE / size)
     return np.asarray(irfft(spectrum * equaliser.gain(hz), size)[: signal.size], dtype=np.float64)
 
 
-def drive(signal: Signal, amount: float) -> Signal:
-    """Soft clipping; 0 leaves the signal as it is, 40 is fuzz. Keeps the peak."""
+def saturate(signal: Signal, amount: float) -> Signal:
+    """Soft clipping; 0 does not change the signal, 40 is fuzz. Keeps the peak."""
     peak = np.abs(signal).max()
     if not amount or not peak:
         return signal
@@ -67,8 +69,8 @@ def drive(signal: Signal, amount: float) -> Signal:
     return clipped
 
 
-def compress(signal: Signal, amount: float, *, time_s: float = 0.05) -> Signal:
-    """Evens out the level: 0 changes nothing, 1 makes every moment equally loud."""
+def compress_dynamics(signal: Signal, amount: float, *, time_s: float = 0.05) -> Signal:
+    """Dynamic range compression: 0 does not change the signal, 1 makes its level constant."""
     keep = np.exp(-1 / (time_s * SAMPLE_RATE))
     power = lfilter([1 - keep], [1, -keep], signal**2)
     reference = np.sqrt(np.mean(signal**2)) + 1e-9

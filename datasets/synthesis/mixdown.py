@@ -1,25 +1,25 @@
-"""Plays a score with an artist's instruments and mixes it on their desk.
+"""Mixdown: renders a score with an artist's instruments and mixes the parts to samples.
 
-The last station of the composer: from here on a track is only samples.
+The last step of the generation of a track.
 """
 
 import numpy as np
 from scipy.signal import butter, sosfilt
 
 from chorale.datasets.synthesis import SAMPLE_RATE, effects, percussion, scales, voices
-from chorale.datasets.synthesis.artists import Artist, Desk
+from chorale.datasets.synthesis.artists import Artist, MixerSettings
 from chorale.datasets.synthesis.parts import Note
 from chorale.datasets.synthesis.piece import LEAD_IN_S, Score
 from chorale.datasets.synthesis.voices import Signal
 
 PEAK = 0.95
-"""No sample of a finished track is further from zero."""
+"""Maximum absolute sample of a track."""
 _LENGTHS_S = 0.03
-"""Notes whose lengths differ by less are played alike, which saves most of the work."""
+"""Note lengths are rounded to multiples of this, so that most notes are rendered only once."""
 
 
-def mix(artist: Artist, score: Score, clip_s: float, rng: np.random.Generator) -> Signal:
-    """The finished excerpt, (clip_s * SAMPLE_RATE,), from -PEAK to PEAK."""
+def mix_track(artist: Artist, score: Score, clip_s: float, rng: np.random.Generator) -> Signal:
+    """The rendered excerpt, (clip_s * SAMPLE_RATE,), from -PEAK to PEAK."""
     n_lead_in = int(LEAD_IN_S * SAMPLE_RATE)
     n_samples = n_lead_in + round(clip_s * SAMPLE_RATE)
     total = np.zeros(n_samples)
@@ -29,11 +29,11 @@ def mix(artist: Artist, score: Score, clip_s: float, rng: np.random.Generator) -
             continue
         bus = _bus(artist, score, notes, n_samples=n_samples, rng=rng)
         if part in artist.timbres:
-            bus = effects.drive(bus, artist.timbres[part].drive)
+            bus = effects.saturate(bus, artist.timbres[part].drive)
         peak = np.abs(bus).max()
         if peak > 0:
-            total += bus / peak * 10 ** (artist.desk.levels_db[part] / 20)
-    return _master(artist.desk, total, n_lead_in, rng)
+            total += bus / peak * 10 ** (artist.mixer.levels_db[part] / 20)
+    return _master(artist.mixer, total, n_lead_in, rng)
 
 
 def _bus(
@@ -44,13 +44,13 @@ def _bus(
     n_samples: int,
     rng: np.random.Generator,
 ) -> Signal:
-    """All notes of one part, added up; the lead-in comes first."""
+    """The sum of all notes of one part; it starts with the lead-in."""
     bus = np.zeros(n_samples)
     played: dict[tuple[str, float, int, float], Signal] = {}
     for note in notes:
         start_s = score.clock.seconds(note.beat)
         length_s = score.clock.seconds(note.beat + note.length) - start_s
-        late_s = note.late_s + artist.looseness_s * rng.normal()
+        late_s = note.late_s + artist.timing_spread_s * rng.normal()
         at = int((start_s - score.start_s + LEAD_IN_S + late_s) * SAMPLE_RATE)
         if not 0 <= at < n_samples:
             continue
@@ -65,20 +65,24 @@ def _bus(
 
 def _sound(artist: Artist, note: Note, *, length_s: float, rng: np.random.Generator) -> Signal:
     if note.drum:
-        return percussion.strike(artist.kit[note.drum], rng)
+        return percussion.drum_hit(artist.kit[note.drum], rng)
     hz = scales.frequency_hz(note.pitch)
-    return voices.play(artist.timbres[note.part], hz, length_s, bend=note.bend, rng=rng)
+    return voices.render_note(artist.timbres[note.part], hz, length_s, bend=note.bend, rng=rng)
 
 
-def _master(desk: Desk, total: Signal, n_lead_in: int, rng: np.random.Generator) -> Signal:
-    impulse = effects.room(desk.room_s, desk.room_damping, rng)
-    sound = effects.compress(total, desk.compression)
-    sound = effects.drive(sound, desk.saturation)
-    sound += 10 ** (desk.noise_db / 20) * rng.standard_normal(sound.size)
-    sound = effects.colour(sound, impulse=impulse, wet=desk.wet, equaliser=desk.equaliser)
-    # a constant offset or rumble would cost loudness and be heard by no one
+def _master(
+    mixer: MixerSettings, total: Signal, n_lead_in: int, rng: np.random.Generator
+) -> Signal:
+    impulse = effects.room_impulse(mixer.room_s, mixer.room_damping, rng)
+    sound = effects.compress_dynamics(total, mixer.compression)
+    sound = effects.saturate(sound, mixer.saturation)
+    sound += 10 ** (mixer.noise_db / 20) * rng.standard_normal(sound.size)
+    sound = effects.apply_room_and_eq(
+        sound, impulse=impulse, wet=mixer.wet, equaliser=mixer.equaliser
+    )
+    # an offset or inaudible rumble would reduce the loudness
     rumble = butter(1, 20, "high", fs=SAMPLE_RATE, output="sos")
     sound = np.asarray(sosfilt(rumble, sound))[n_lead_in:]
-    sound *= 10 ** (desk.loudness_db / 20) / np.sqrt(np.mean(sound**2))
+    sound *= 10 ** (mixer.loudness_db / 20) / np.sqrt(np.mean(sound**2))
     limited: Signal = PEAK * np.tanh(sound / PEAK)
     return limited

@@ -1,6 +1,6 @@
-"""What each part of the band plays in one bar: drums, bass, chords and melody.
+"""Note generators of the four parts for one bar: drums, bass, chords and melody.
 
-`piece` calls these bar by bar and hands the notes to `mixdown`.
+`piece` calls these bar by bar; `mixdown` renders the notes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ _FILL = "xxXx"
 
 @dataclass(frozen=True)
 class Note:
-    """One note or one stroke. `beat` and `length` are in beats from the start of the piece.
+    """One note or drum hit; `beat` (from the start of the piece) and `length` are in beats.
 
-    `pitch` is a MIDI note; `drum` names the drum where the part is "drums".
+    `pitch` is a MIDI note; `drum` is the name of the drum if the part is "drums".
     """
 
     part: str
@@ -32,12 +32,12 @@ class Note:
     bend: float = 0.0
     """Semitones below the pitch from which the note slides up."""
     late_s: float = 0.0
-    """A strum reaches its higher strings later."""
+    """Delay of the higher notes of a strum."""
 
 
 @dataclass(frozen=True)
-class Bar:
-    """Where a bar stands and what sounds in it."""
+class ScoreBar:
+    """Position and harmony of a bar."""
 
     start: float
     beats: int
@@ -51,19 +51,19 @@ class Bar:
 
 
 def drums(
-    bar: Bar, pattern: Mapping[str, str], *, fill: bool, rng: np.random.Generator
+    bar: ScoreBar, pattern: Mapping[str, str], *, fill: bool, rng: np.random.Generator
 ) -> list[Note]:
-    """A bar of drums; with `fill`, its last beat rolls over the toms."""
+    """A bar of drums; with `fill`, its last beat is a fill on snare and toms."""
     notes = []
     last = bar.beats - 1
     for drum, steps in pattern.items():
-        for hit in rhythm.read(steps, beats=bar.beats):
+        for hit in rhythm.parse_pattern(steps, beats=bar.beats):
             if rng.uniform() < 0.03 or (fill and hit.beat >= last and drum != "kick"):
                 continue
             velocity = hit.velocity * rng.uniform(0.85, 1.1)
             notes.append(Note("drums", bar.start + hit.beat, hit.length, velocity, drum=drum))
     if fill:
-        for hit in rhythm.read(_FILL, beats=1):
+        for hit in rhythm.parse_pattern(_FILL, beats=1):
             drum = "snare" if rng.uniform() < 0.5 else "tom"
             notes.append(
                 Note("drums", bar.start + last + hit.beat, 0.25, hit.velocity * 0.8, drum=drum)
@@ -71,14 +71,14 @@ def drums(
     return notes
 
 
-def bass(bar: Bar, pattern: str, *, centre: float, rng: np.random.Generator) -> list[Note]:
+def bass(bar: ScoreBar, pattern: str, *, centre: float, rng: np.random.Generator) -> list[Note]:
     """A bar of bass; the pattern's characters are degrees of the chord (see `Groove`)."""
     notes = []
-    for hit in rhythm.read(pattern, beats=bar.beats):
+    for hit in rhythm.parse_pattern(pattern, beats=bar.beats):
         chord = bar.chord_at(hit.beat)
-        root = scales.nearest(bar.key + chord.root, centre=centre)
+        root = scales.nearest_pitch(bar.key + chord.root, centre=centre)
         if hit.symbol == "a":
-            pitch = scales.nearest(bar.key + bar.following.root, centre=centre) - 1
+            pitch = scales.nearest_pitch(bar.key + bar.following.root, centre=centre) - 1
         elif hit.symbol == "w":
             tone = 0 if hit.beat == 0 else int(rng.integers(len(chord.tones)))
             pitch = root + chord.tones[tone] - (12 if rng.uniform() < 0.3 and tone else 0)
@@ -92,17 +92,17 @@ def bass(bar: Bar, pattern: str, *, centre: float, rng: np.random.Generator) -> 
     return notes
 
 
-def chords(bar: Bar, pattern: str, *, centre: float, rng: np.random.Generator) -> list[Note]:
-    """A bar of chords: struck, muted, as power chords or one note after another."""
+def chords(bar: ScoreBar, pattern: str, *, centre: float, rng: np.random.Generator) -> list[Note]:
+    """A bar of chords: struck, muted, as power chords or arpeggios."""
     notes = []
-    for hit in rhythm.read(pattern, beats=bar.beats):
+    for hit in rhythm.parse_pattern(pattern, beats=bar.beats):
         chord = bar.chord_at(hit.beat)
         voices: Sequence[int] = scales.voicing(chord, key=bar.key, centre=centre)
         length, velocity, strum_s = hit.length * 0.92, hit.velocity, rng.uniform(0.0, 0.014)
         if hit.symbol.isdigit():
             voices, velocity = [voices[(int(hit.symbol) - 1) % len(voices)]], 0.7
         elif hit.symbol in _DYADS:
-            root = scales.nearest(bar.key + chord.root, centre=centre - 7)
+            root = scales.nearest_pitch(bar.key + chord.root, centre=centre - 7)
             voices, length = [root + step for step in _DYADS[hit.symbol]], hit.length * 0.6
         elif hit.symbol == "m":
             voices, length, velocity = voices[:2], min(0.12, hit.length * 0.5), 0.7
@@ -117,25 +117,27 @@ def chords(bar: Bar, pattern: str, *, centre: float, rng: np.random.Generator) -
 
 @dataclass(frozen=True)
 class Melody:
-    """What stays the same whenever a tune comes back: its steps on the scale."""
+    """A melody as steps on a scale, which are the same at each repetition."""
 
     ladder: tuple[int, ...]
-    """The notes it may use, low to high."""
+    """The allowed notes, low to high."""
     steps: tuple[int, ...]
     slides: float
 
-    def play(self, bar: Bar, pattern: str, *, place: int, rng: np.random.Generator) -> list[Note]:
-        """A bar of the tune.
+    def play(
+        self, bar: ScoreBar, pattern: str, *, place: int, rng: np.random.Generator
+    ) -> list[Note]:
+        """A bar of the melody.
 
         Args:
-            bar: the bar and its harmony; long notes and downbeats lean on the chord.
+            bar: the bar and its harmony; long notes and downbeats are chord tones.
             pattern: the rhythm.
-            place: where the tune is in its steps; the same place gives the same notes.
-            rng: gives slides and touch.
+            place: position in the steps; the same position gives the same notes.
+            rng: random generator of slides and velocities.
         """
         notes = []
         rung = len(self.ladder) // 2
-        for order, hit in enumerate(rhythm.read(pattern, beats=bar.beats)):
+        for order, hit in enumerate(rhythm.parse_pattern(pattern, beats=bar.beats)):
             rung += self.steps[(place + order) % len(self.steps)]
             rung = _reflect(rung, len(self.ladder))
             pitch = self.ladder[rung]
@@ -148,10 +150,10 @@ class Melody:
         return notes
 
 
-def melody(
+def new_melody(
     ladder: Sequence[int], *, leaps: float, slides: float, rng: np.random.Generator
 ) -> Melody:
-    """A new tune on the notes of `ladder`, with a share of `leaps` among its steps."""
+    """A random melody on the notes of `ladder`, with a share of `leaps` among its steps."""
     near = rng.choice((-2, -1, -1, 0, 1, 1, 2), size=32)
     wide = rng.integers(-5, 6, size=32)
     steps = np.where(rng.uniform(size=32) < leaps, wide, near)
@@ -159,7 +161,7 @@ def melody(
 
 
 def _reflect(rung: int, n_rungs: int) -> int:
-    """Turns a walk round at both ends of the ladder."""
+    """Reflects the index at both ends of the scale."""
     if rung < 0:
         rung = -rung
     if rung >= n_rungs:
@@ -169,5 +171,5 @@ def _reflect(rung: int, n_rungs: int) -> int:
 
 def _lean(pitch: int, chord: Chord, *, key: int) -> int:
     """The chord tone nearest to `pitch`."""
-    tones = [scales.nearest(key + chord.root + tone, centre=pitch) for tone in chord.tones]
+    tones = [scales.nearest_pitch(key + chord.root + tone, centre=pitch) for tone in chord.tones]
     return min(tones, key=lambda tone: abs(tone - pitch))

@@ -1,6 +1,7 @@
-"""Drums from sine sweeps and filtered noise.
+"""Drum synthesis from sine sweeps and filtered noise.
 
-Every artist has a kit of their own (`kit`); `mixdown` renders each drum once a track with `strike`.
+Every artist has a random kit (`draw_kit`); `mixdown` renders each drum once per track with
+`drum_hit`.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from chorale.datasets.synthesis.voices import Signal
 
 @dataclass(frozen=True)
 class Drum:
-    """A membrane (a sine that falls from `bend` times `hz` to `hz`) and the noise upon it."""
+    """A drum: a sine whose frequency falls from `bend * hz` to `hz`, and band-filtered noise."""
 
     hz: float
     bend: float
@@ -27,7 +28,7 @@ class Drum:
     high_hz: float
     bursts: int = 1
     metal: float = 0.0
-    """Level of ringing partials that are not harmonic."""
+    """Level of inharmonic partials."""
 
 
 DRUMS = {
@@ -47,13 +48,13 @@ DRUMS = {
     "timpani": Drum(75, 1.1, 1.0, 0.5, 0.08, 0.04, 150, 1200),
 }
 _METAL = (1.0, 1.483, 1.932, 2.546, 2.630, 3.897)
-"""Partials of a struck plate, near those of the TR-808's six oscillators."""
+"""Partials of a plate, near those of the TR-808's six oscillators."""
 
 
-def kit(strength: float, rng: np.random.Generator) -> dict[str, Drum]:
-    """A drum kit of one's own: every drum tuned, damped and miked a little differently.
+def draw_kit(strength: float, rng: np.random.Generator) -> dict[str, Drum]:
+    """A random drum kit: tuning, decay and tone of every drum vary.
 
-    `strength` says how far it may differ; at 1 by a factor of 1.5.
+    `strength` is the amount of variation; at 1 up to a factor of 1.5.
     """
 
     def factor() -> float:
@@ -78,8 +79,8 @@ def kit(strength: float, rng: np.random.Generator) -> dict[str, Drum]:
     return {name: own(drum) for name, drum in DRUMS.items()}
 
 
-def strike(drum: Drum, rng: np.random.Generator) -> Signal:
-    """The sound of one stroke, about as long as it can be heard; its peak is 1."""
+def drum_hit(drum: Drum, rng: np.random.Generator) -> Signal:
+    """The samples of one hit until it has decayed; its peak is 1."""
     length_s = 5 * max(drum.tone_s if drum.tone else 0.0, drum.noise_s)
     time_s = np.arange(int(length_s * SAMPLE_RATE)) / SAMPLE_RATE
     sweep = drum.hz * (time_s + (drum.bend - 1) * 0.03 * -np.expm1(-time_s / 0.03))

@@ -1,6 +1,6 @@
-"""Writes a piece for an artist and cuts out the excerpt that a track holds.
+"""Score generation: writes a piece for an artist and selects the excerpt of a track.
 
-A piece has sections in which parts come and go; the excerpt starts anywhere, also within a bar.
+A piece has sections with different parts; the excerpt starts anywhere, also within a bar.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import numpy as np
 from chorale.datasets.synthesis import parts, scales
 from chorale.datasets.synthesis.artists import Artist
 from chorale.datasets.synthesis.grooves import Groove
-from chorale.datasets.synthesis.parts import Bar, Note
+from chorale.datasets.synthesis.parts import Note, ScoreBar
 from chorale.datasets.synthesis.rhythm import Clock
 
 SECTION_BARS = 8
-SECTIONS = (
+PIECE_SECTIONS = (
     frozenset({"drums", "bass", "chords"}),
     frozenset({"drums", "bass", "chords", "lead"}),
     frozenset({"drums", "bass", "chords", "lead"}),
@@ -29,16 +29,16 @@ LEAD_IN_S = 4.0
 
 @dataclass(frozen=True)
 class Score:
-    """The notes of one excerpt and the clock that says when they sound."""
+    """The notes of one excerpt and the clock that converts beats to seconds."""
 
     notes: tuple[Note, ...]
     clock: Clock
     start_s: float
-    """Where in the piece the excerpt starts."""
+    """Start of the excerpt in the piece."""
 
 
-def write(artist: Artist, clip_s: float, rng: np.random.Generator) -> Score:
-    """A new piece by `artist`, reduced to the notes that sound in a random excerpt of `clip_s`."""
+def write_score(artist: Artist, clip_s: float, rng: np.random.Generator) -> Score:
+    """A random piece by `artist`, reduced to the notes of a random excerpt of `clip_s`."""
     genre = artist.genre
     groove = artist.groove
     if rng.uniform() > 0.75:
@@ -52,7 +52,7 @@ def write(artist: Artist, clip_s: float, rng: np.random.Generator) -> Score:
         rubato=genre.rubato * rng.uniform(0.3, 1),
     )
     bar_s = groove.beats * 60 / clock.tempo_bpm
-    n_bars = max(len(SECTIONS) * SECTION_BARS, int(2 * clip_s / bar_s) + 4)
+    n_bars = max(len(PIECE_SECTIONS) * SECTION_BARS, int(2 * clip_s / bar_s) + 4)
     start_s = rng.uniform(0, n_bars * bar_s - clip_s - 2 * bar_s)
     first = max(0, int((start_s - LEAD_IN_S) / bar_s) - 1)
     last = min(n_bars, int((start_s + clip_s) / bar_s) + 2)
@@ -69,26 +69,28 @@ def _bars(artist: Artist, groove: Groove, bars: range, rng: np.random.Generator)
 
     scale = scales.SCALES[genre.scales[favourite("scale", len(genre.scales))]]
     text = genre.progressions[favourite("progression", len(genre.progressions))]
-    progression = scales.progression(text)
+    progression = scales.parse_progression(text)
     drums = groove.drums[favourite("drums", len(groove.drums))]
     bass = groove.bass[favourite("bass", len(groove.bass))]
     chords = groove.chords[favourite("chords", len(groove.chords))]
     rhythms = [groove.lead[favourite("lead", len(groove.lead))] for _ in range(2)]
     rests = rng.uniform(size=4) < genre.lead_rests
     registers = artist.registers
-    ladder = scales.ladder(scale, key=key, centre=registers["lead"], reach=11)
-    tune = parts.melody(ladder, leaps=genre.leaps, slides=genre.slides, rng=rng)
+    ladder = scales.scale_notes(scale, key=key, centre=registers["lead"], reach=11)
+    tune = parts.new_melody(ladder, leaps=genre.leaps, slides=genre.slides, rng=rng)
     notes: list[Note] = []
     for number in bars:
-        bar = Bar(
+        bar = ScoreBar(
             start=float(number * groove.beats),
             beats=groove.beats,
             key=key,
             chords=progression[number % len(progression)],
             following=progression[(number + 1) % len(progression)][0],
         )
-        playing = SECTIONS[number // SECTION_BARS % len(SECTIONS)] & artist.timbres.keys()
-        if artist.drums and "drums" in SECTIONS[number // SECTION_BARS % len(SECTIONS)]:
+        playing = (
+            PIECE_SECTIONS[number // SECTION_BARS % len(PIECE_SECTIONS)] & artist.timbres.keys()
+        )
+        if artist.drums and "drums" in PIECE_SECTIONS[number // SECTION_BARS % len(PIECE_SECTIONS)]:
             fill = number % SECTION_BARS == SECTION_BARS - 1 and "snare" in drums
             notes += parts.drums(bar, drums, fill=fill, rng=rng)
         if "bass" in playing:

@@ -1,20 +1,20 @@
-"""Rhythms written as one bar of characters, and the clock that turns beats into seconds.
+"""Rhythm patterns as one bar of characters, and the clock that converts beats to seconds.
 
-`genres` writes its patterns in this small language, `parts` reads them.
+`genres` states its patterns in this notation, `parts` parses them.
 """
 
 import math
 from dataclasses import dataclass
 
-REST, HOLD = ".", "-"
+REST, EXTEND = ".", "-"
 VELOCITIES = {"X": 1.0, "x": 0.8, "o": 0.45}
-"""Loudness of a hit from 0 to 1; every other character sounds at `DEFAULT_VELOCITY`."""
+"""Velocity of a hit from 0 to 1; every other character has `DEFAULT_VELOCITY`."""
 DEFAULT_VELOCITY = 0.8
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One character of a pattern: when it sounds and for how long, in beats from the bar line."""
+    """One character of a pattern: its start in the bar and its length, in beats."""
 
     symbol: str
     beat: float
@@ -22,33 +22,34 @@ class Hit:
     velocity: float
 
 
-def read(pattern: str, *, beats: int) -> tuple[Hit, ...]:
-    """Reads one bar: "." rests, "-" holds the note before it, all else is a hit; spaces are free.
+def parse_pattern(pattern: str, *, beats: int) -> tuple[Hit, ...]:
+    """Parses one bar: "." is a rest, "-" extends the previous note, all else is a hit.
 
     Args:
-        pattern: any number of characters; they divide the bar evenly, so that 16 in a bar of four
-            beats are sixteenths and 12 are triplets.
+        pattern: any number of characters, spaces ignored; they divide the bar evenly, so that 16 in
+            a bar of four beats are sixteenths and 12 are triplets.
         beats: the bar's length.
     """
     steps = pattern.replace(" ", "")
     step = beats / len(steps) if steps else 0.0
     hits = []
     for index, symbol in enumerate(steps):
-        if symbol in (REST, HOLD):
+        if symbol in (REST, EXTEND):
             continue
         tail = steps[index + 1 :]
-        held = len(tail) - len(tail.lstrip(HOLD))
+        n_extensions = len(tail) - len(tail.lstrip(EXTEND))
         velocity = VELOCITIES.get(symbol, DEFAULT_VELOCITY)
-        hits.append(Hit(symbol, index * step, (1 + held) * step, velocity))
+        hits.append(Hit(symbol, index * step, (1 + n_extensions) * step, velocity))
     return tuple(hits)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Beats to seconds, with swing and rubato.
+    """Converts beats to seconds, with swing and rubato.
 
-    `swing` is where the middle of each pair falls, from 0.5 (even) to 0.67 (triplets) and beyond;
-    a pair is `pair` beats long. `rubato` is the share by which the tempo sways over eight beats.
+    `swing` is the position of the second note of each pair, from 0.5 (straight) to 0.67 (triplets)
+    and beyond; a pair is `pair` beats long. `rubato` is the relative tempo variation with a period
+    of eight beats.
     """
 
     tempo_bpm: float
@@ -57,7 +58,7 @@ class Clock:
     rubato: float = 0.0
 
     def seconds(self, beat: float) -> float:
-        """When a beat sounds, counted from the start of the piece; monotonic in `beat`."""
+        """The time of a beat from the start of the piece; monotonic in `beat`."""
         whole = math.floor(beat / self.pair)
         part = beat / self.pair - whole
         if part < 0.5:

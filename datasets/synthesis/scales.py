@@ -1,6 +1,6 @@
 """Scales, chords and chord progressions, all in semitones.
 
-The parts of a piece (`parts`) choose their pitches from what is spelt here.
+The parts of a piece (`parts`) choose their pitches from these.
 """
 
 import re
@@ -49,8 +49,8 @@ class Chord:
     tones: tuple[int, ...]
 
 
-def chord(symbol: str) -> Chord:
-    """Reads a roman numeral: "IV", "bVII", "ii7" (small letters are minor), "Imaj7", "v5".
+def parse_chord(symbol: str) -> Chord:
+    """Parses a roman numeral: "IV", "bVII", "ii7" (lower case is minor), "Imaj7", "v5".
 
     Raises:
         ValueError: the symbol is no numeral or its quality is unknown.
@@ -68,9 +68,9 @@ def chord(symbol: str) -> Chord:
     return Chord(root % 12, _QUALITIES[quality])
 
 
-def progression(text: str) -> tuple[tuple[Chord, ...], ...]:
-    """Reads bars that are divided by spaces; a comma divides a bar: "ii7,V7 Imaj7" is two bars."""
-    return tuple(tuple(chord(symbol) for symbol in bar.split(",")) for bar in text.split())
+def parse_progression(text: str) -> tuple[tuple[Chord, ...], ...]:
+    """Parses bars separated by spaces; a comma divides a bar: "ii7,V7 Imaj7" is two bars."""
+    return tuple(tuple(parse_chord(symbol) for symbol in bar.split(",")) for bar in text.split())
 
 
 def voicing(of: Chord, *, key: int, centre: float) -> list[int]:
@@ -79,18 +79,18 @@ def voicing(of: Chord, *, key: int, centre: float) -> list[int]:
     Args:
         of: the chord.
         key: pitch class of the tonic, 0 to 11.
-        centre: MIDI note that the voices gather around.
+        centre: MIDI note around which the voices are placed.
     """
-    notes = {nearest(key + of.root + tone, centre=centre) for tone in of.tones}
+    notes = {nearest_pitch(key + of.root + tone, centre=centre) for tone in of.tones}
     return sorted(notes)
 
 
-def nearest(pitch: int, *, centre: float) -> int:
+def nearest_pitch(pitch: int, *, centre: float) -> int:
     """The MIDI note of the pitch class of `pitch` that is nearest to `centre`."""
     return pitch + 12 * round((centre - pitch) / 12)
 
 
-def ladder(scale: Sequence[int], *, key: int, centre: float, reach: int) -> list[int]:
+def scale_notes(scale: Sequence[int], *, key: int, centre: float, reach: int) -> list[int]:
     """The MIDI notes of a scale within `reach` semitones of `centre`, low to high."""
     lowest, highest = round(centre) - reach, round(centre) + reach
     return [n for n in range(lowest, highest + 1) if (n - key) % 12 in scale]

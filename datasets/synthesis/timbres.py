@@ -1,6 +1,6 @@
-"""The instruments: a table of timbres, and how an artist makes one their own.
+"""Instrument timbres: a table of synthesis parameters, and their random variation by artist.
 
-`voices` turns a timbre and a pitch into sound; `genres` and `artists` choose from this table.
+`voices` renders a timbre at a pitch; `genres` and `artists` choose from this table.
 """
 
 import dataclasses
@@ -12,36 +12,36 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timbre:
-    """What one instrument sounds like; fields that its `engine` does not use are ignored."""
+    """Synthesis parameters of an instrument; fields that its `engine` does not use are ignored."""
 
     engine: Literal["table", "fm", "pluck", "mallet"]
     attack_s: float = 0.005
     decay_s: float = 0.6
-    """Time in which the level falls towards `sustain` by a factor of e."""
+    """Time constant of the decay towards `sustain`."""
     sustain: float = 0.0
-    """Level that is kept until the note ends, from 0 to 1."""
+    """Level until the note ends, from 0 to 1."""
     release_s: float = 0.06
     tilt: float = 1.2
     """Harmonic k has the amplitude k ** -tilt."""
     even: float = 1.0
     """Weight of the even harmonics, 0 to 1."""
     dull_s: float = 0.3
-    """Time in which the sound loses its high harmonics."""
+    """Time constant of the decay of the high harmonics."""
     dull_tilt: float = 1.5
-    """How much steeper the spectrum is then."""
+    """Additional tilt of the spectrum after that decay."""
     vibrato_cents: float = 0.0
     detune_cents: float = 0.0
     breath: float = 0.0
-    """Level of the noise in the tone, 0 to 1."""
+    """Level of breath noise, 0 to 1."""
     formants_hz: tuple[float, ...] = ()
     ratio: float = 2.0
     """FM: the modulator's frequency over the carrier's; mallet: spread of the partials."""
     index: float = 2.0
     """FM: depth of modulation at the attack, in radians."""
     damping: float = 0.3
-    """Pluck: 0 rings bright, 0.5 is dull."""
+    """Pluck: 0 is bright, 0.5 is dull."""
     drive: float = 0.0
-    """Distortion of the whole part, 0 (none) to 40 (fuzz)."""
+    """Distortion of the part, 0 (none) to 40 (fuzz)."""
 
 
 TIMBRES = {
@@ -114,10 +114,10 @@ ROLES = {
 # fmt: on
 
 
-def variant(of: Timbre, strength: float, rng: np.random.Generator) -> Timbre:
-    """The same instrument in another artist's hands: another make, another touch.
+def timbre_variant(of: Timbre, strength: float, rng: np.random.Generator) -> Timbre:
+    """A random variation of an instrument for one artist.
 
-    `strength` says how far it may differ; at 1 its times, levels and depths by a factor of 1.6.
+    `strength` is the amount of variation; at 1 times, levels and depths by up to a factor of 1.6.
     """
 
     def own(value: float) -> float:

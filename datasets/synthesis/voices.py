@@ -1,6 +1,6 @@
-"""Turns a timbre and a pitch into the sound of one note.
+"""Note synthesis: renders one note of a timbre at a pitch (additive, FM, mallet, plucked string).
 
-`mixdown` calls `play` once for every different note of a track and adds the results up.
+`mixdown` calls `render_note` once for every different note of a track and sums the results.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _MALLET_PARTIALS = ((1.0, 1.0, 1.0), (1.0, 0.35, 0.4), (2.6, 0.15, 0.2))
 """(multiple of the timbre's ratio or 1, amplitude, decay relative to the first partial)."""
 
 
-def play(
+def render_note(
     timbre: Timbre, hz: float, duration_s: float, *, bend: float, rng: np.random.Generator
 ) -> Signal:
     """One note, from its attack to the end of its release; its peak is near 1.
@@ -25,9 +25,9 @@ def play(
     Args:
         timbre: the instrument.
         hz: the pitch.
-        duration_s: time until the note is let go.
+        duration_s: time until the note's release.
         bend: semitones below the pitch from which the note slides up to it.
-        rng: gives phases and noise.
+        rng: random generator of phases and noise.
     """
     n_samples = max(64, int((duration_s + 5 * timbre.release_s) * SAMPLE_RATE))
     if timbre.engine == "pluck":
@@ -48,7 +48,7 @@ def play(
 def _phase(
     timbre: Timbre, hz: float, n_samples: int, *, bend: float, rng: np.random.Generator
 ) -> Signal:
-    """Cycles of the fundamental since the note began, with its slide and vibrato."""
+    """Phase of the fundamental in cycles since the onset, with slide and vibrato."""
     time_s = np.arange(n_samples) / SAMPLE_RATE
     start = rng.uniform()
     if not bend and not timbre.vibrato_cents:
@@ -63,7 +63,7 @@ def _phase(
 
 
 def _table(timbre: Timbre, hz: float, cycles: Signal, rng: np.random.Generator) -> Signal:
-    """Additive: one period of all harmonics is read again and again, bright at first."""
+    """Wavetable synthesis: one period of all harmonics is repeated, with decaying brightness."""
     harmonic = np.arange(1, max(2, min(48, int(0.45 * SAMPLE_RATE / hz))))
     amplitude = harmonic**-timbre.tilt * np.where(harmonic % 2 == 0, timbre.even, 1.0)
     for centre_hz in timbre.formants_hz:
@@ -119,7 +119,7 @@ def _mallet(timbre: Timbre, hz: float, cycles: Signal) -> Signal:
 
 
 def _pluck(timbre: Timbre, hz: float, n_samples: int, rng: np.random.Generator) -> Signal:
-    """A string: noise that runs round a delay line and loses its highs at every turn.
+    """Plucked string: noise in a delay line with a low-pass filter in its feedback loop.
 
     Source: Karplus and Strong 1983, "Digital synthesis of plucked-string and drum timbres",
     Computer Music Journal 7(2); the delay's fraction as in Jaffe and Smith 1983, same issue.

@@ -1,1 +1,1 @@
-"""Reads the tables that describe tracks: CSV, Parquet, manifests, published metadata."""
+"""Readers of tables that describe tracks: CSV, Parquet, manifests, published metadata."""

@@ -1,6 +1,6 @@
-"""Reads the columns that somebody names out of a CSV file, whatever the file's order of them.
+"""CSV reader: named columns of a CSV file in any order, with clear errors.
 
-The datasets that come with a table read it here; what is wrong with a file is said in one text.
+The datasets that have a table read it here.
 """
 
 import csv
@@ -14,27 +14,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.base import existing_folder
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>")
-"""What stands for "no number" in a column of numbers; in a column of text it stands for itself."""
+MISSING_CELLS = (
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "-nan",
+    "NULL",
+    "null",
+    "None",
+    "<NA>",
+)
+"""Missing values in a column of numbers; in a column of text they are ordinary text."""
 
-MEND = "mend them (a number has a decimal point, not a comma), or leave them empty"
-GET_WHOLE = "Get a whole copy of it, with its header and commas between the columns"
+FIX = "fix them (a number has a decimal point, not a comma), or leave them empty"
+GET_FULL_COPY = "Get a complete copy of it, with its header and commas between the columns"
 
 LOG = logging.getLogger("chorale")
-QUIET = logging.Logger("quiet", logging.CRITICAL + 1)
-"""Given where a table is read a second time, so that nothing is said twice."""
+QUIET_LOG = logging.Logger("quiet", logging.CRITICAL + 1)
+"""Used where a table is read a second time, so that nothing is logged twice."""
 
-_HEADER_CHARACTERS = 2**22  # far more than the widest table's first lines
+_HEADER_CHARACTERS = 2**22  # far more than the header of the widest table
 _OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def find_table(root: str, places: Sequence[str], *, dataset: str) -> Path:
-    """The table: `root` itself where it is a file, else the first of `places` below it.
+    """The path of the table: `root` if it is a file, otherwise the first of `places` below it.
 
     Raises:
         UserError: there is none.
@@ -48,12 +61,12 @@ def find_table(root: str, places: Sequence[str], *, dataset: str) -> Path:
             return folder / place
     raise UserError(
         f"dataset '{dataset}': there is no {' or '.join(places)} in '{folder}'; give the folder "
-        f"that holds it with --dataset.root FOLDER"
+        f"that contains it with --dataset.root FOLDER"
     )
 
 
-def read_header(path: Path, *, dataset: str, n_lines: int = 1) -> list[list[str]]:
-    """The cells of the first `n_lines` lines, without the spaces around them.
+def read_csv_header(path: Path, *, dataset: str, n_lines: int = 1) -> list[list[str]]:
+    """The cells of the first `n_lines` lines, stripped.
 
     Raises:
         UserError: the file has fewer lines, or is no CSV in UTF-8.
@@ -71,7 +84,7 @@ def read_header(path: Path, *, dataset: str, n_lines: int = 1) -> list[list[str]
         raise _unreadable(path, error, dataset=dataset) from None
     if len(lines) < n_lines or not lines[0]:
         raise UserError(
-            f"dataset '{dataset}': '{path}' has no header of {n_lines} lines; get a whole copy"
+            f"dataset '{dataset}': '{path}' has no header of {n_lines} lines; get a complete copy"
         )
     return [[cell.strip() for cell in line] for line in lines]
 
@@ -83,29 +96,29 @@ def read_columns(
     text: Sequence[str] = (),
     numbers: Sequence[str] = (),
     row_name: str | None = None,
-    mend: str = MEND,
+    fix: str = FIX,
 ) -> "pd.DataFrame":
     """The columns `text` (str, "" where empty) and then `numbers` (float64, NaN where missing).
 
-    A byte order mark, Windows line ends, other columns and any order of columns are fine.
+    A byte order mark, Windows line ends, other columns and any order of columns are allowed.
 
     Args:
         path: the file.
-        dataset: whose table it is, in the user's words.
-        text: names of columns, as they stand in the first line.
-        numbers: likewise.
-        row_name: which column of text names a row in an error, instead of its number.
-        mend: what to do where a cell is no number.
+        dataset: the dataset's name, for errors.
+        text: names of text columns, as in the header.
+        numbers: names of numeric columns.
+        row_name: text column that names a row in an error, instead of its number.
+        fix: what to do about a cell that is no number, for errors.
 
     Raises:
-        UserError: a column is missing or there twice, a cell is no number, or it is no CSV.
+        UserError: a column is missing or duplicated, a cell is no number, or it is no CSV.
     """
-    header = read_header(path, dataset=dataset)[0]
-    refuse_missing(path, header, [*text, *numbers], dataset=dataset)
+    header = read_csv_header(path, dataset=dataset)[0]
+    require_columns(path, header, [*text, *numbers], dataset=dataset)
     wanted = {header.index(name): name for name in (*text, *numbers)}
-    # the others are read too, since a row with too many cells shows only then
+    # the others are read too, because only then a row with too many cells is detected
     others = {i: f"\0{i}" for i in range(len(header)) if i not in wanted}
-    table = parse(
+    table = parse_columns(
         path,
         path,
         places=wanted | others,
@@ -113,12 +126,12 @@ def read_columns(
         n_skipped=1,
         dataset=dataset,
         row_name=row_name,
-        mend=mend,
+        fix=fix,
     )
     return table[[*text, *numbers]]
 
 
-def parse(
+def parse_columns(
     source: Path | bytes,
     path: Path,
     *,
@@ -127,21 +140,21 @@ def parse(
     dataset: str,
     n_skipped: int = 0,
     row_name: str | None = None,
-    mend: str = MEND,
+    fix: str = FIX,
 ) -> "pd.DataFrame":
-    """Columns by their places: those of `text` as str, the others as float64.
+    """Reads columns by position: those of `text` as str, the others as float64.
 
-    Where all places from 0 on are given, a row with more cells than those is refused.
+    If all positions from 0 on are given, a row with more cells raises.
 
     Args:
-        source: the file, or some whole lines of it.
+        source: the file, or some complete lines of it.
         path: the file's name, for errors.
-        places: 0, 1, ... from the left -> the column's name.
-        text: names of the columns that are text.
-        dataset: whose table it is, in the user's words.
-        n_skipped: how many lines at the top are header.
-        row_name: which column of text names a row in an error, instead of its number.
-        mend: what to do where a cell is no number.
+        places: position 0, 1, ... from the left -> the column's name.
+        text: names of the text columns.
+        dataset: the dataset's name, for errors.
+        n_skipped: number of header lines.
+        row_name: text column that names a row in an error, instead of its number.
+        fix: what to do about a cell that is no number, for errors.
 
     Raises:
         UserError: a cell is no number, or it is no CSV.
@@ -150,19 +163,19 @@ def parse(
 
     names = [places[place] for place in sorted(places)]
     numbers = [name for name in names if name not in text]
-    whole = sorted(places) == list(range(len(places)))
+    all_columns = sorted(places) == list(range(len(places)))
 
-    def read(kind: str) -> "pd.DataFrame":
+    def read(number_dtype: str) -> "pd.DataFrame":
         return pd.read_csv(
             source if isinstance(source, Path) else io.BytesIO(source),
             header=None,
             skiprows=n_skipped,
             names=names,
-            usecols=None if whole else sorted(places),
+            usecols=None if all_columns else sorted(places),
             index_col=False,
-            dtype={name: "str" if name in text else kind for name in names},
+            dtype={name: "str" if name in text else number_dtype for name in names},
             keep_default_na=False,
-            na_values={name: list(MISSING) for name in numbers},
+            na_values={name: list(MISSING_CELLS) for name in numbers},
             skipinitialspace=True,
             encoding="utf-8-sig",
         )
@@ -174,10 +187,10 @@ def parse(
                 table = read("float64")
             except UnicodeDecodeError:
                 raise
-            except ValueError:  # a cell that is no number, but pandas does not say which
+            except ValueError:  # a cell is no number, but pandas does not report which
                 cells = read("str")
                 rows = None if row_name is None else cells[row_name]
-                refuse_words(cells[numbers], path, rows=rows, dataset=dataset, mend=mend)
+                require_numbers(cells[numbers], path, rows=rows, dataset=dataset, fix=fix)
                 raise
     except (
         UnicodeDecodeError,
@@ -192,21 +205,26 @@ def parse(
     return table
 
 
-def refuse_missing(
-    path: Path, got: Sequence[str], wanted: Iterable[str], *, dataset: str, mend: str = GET_WHOLE
+def require_columns(
+    path: Path,
+    got: Sequence[str],
+    wanted: Iterable[str],
+    *,
+    dataset: str,
+    fix: str = GET_FULL_COPY,
 ) -> None:
-    """Each of the columns `wanted` must be among those that the file has, once.
+    """Checks that each of the columns `wanted` is in the file exactly once.
 
-    `mend` says what to do where one is not.
+    `fix` is what to do if one is missing, for the error.
 
     Raises:
-        UserError: lists what is missing with the nearest names, and what is there.
+        UserError: lists the missing columns with the nearest names, and the existing ones.
     """
     wanted = list(wanted)
     twice = [f"'{name}'" for name in wanted if list(got).count(name) > 1]
     if twice:
         raise UserError(
-            f"dataset '{dataset}': '{path}' has two columns of the name {shown(twice)}; "
+            f"dataset '{dataset}': '{path}' has two columns of the name {join_first(twice)}; "
             f"remove or rename one of them"
         )
     missing = [name for name in wanted if name not in got]
@@ -215,23 +233,23 @@ def refuse_missing(
     named = [f"'{name}'{_nearest(name, got, wanted)}" for name in missing]
     count = "the column" if len(missing) == 1 else f"{len(missing)} columns:"
     raise UserError(
-        f"dataset '{dataset}': '{path}' lacks {count} {shown(named)}; it has {len(got)}: "
-        f"{shown(repr(name) for name in got)}. {_other_delimiter(got) or mend}"
+        f"dataset '{dataset}': '{path}' lacks {count} {join_first(named)}; it has {len(got)}: "
+        f"{join_first(repr(name) for name in got)}. {_other_delimiter(got) or fix}"
     )
 
 
-def refuse_words(
+def require_numbers(
     cells: "pd.DataFrame",
     path: Path,
     *,
     dataset: str,
     rows: "pd.Series[str] | None" = None,
-    mend: str = MEND,
+    fix: str = FIX,
 ) -> None:
-    """Each of the cells, which are text, must be a number or missing; `rows` names their rows.
+    """Checks that each of the text cells is a number or missing; `rows` has the rows' names.
 
     Raises:
-        UserError: names the first cell in each column that is none.
+        UserError: lists the first cell in each column that is no number.
     """
     import pandas as pd
 
@@ -244,7 +262,7 @@ def refuse_words(
             bad.append(f"'{name}' has '{cells[name].iloc[row]}' {where}")
     if bad:
         raise UserError(
-            f"dataset '{dataset}': '{path}' has cells that are no numbers: {shown(bad)}; {mend}"
+            f"dataset '{dataset}': '{path}' has cells that are no numbers: {join_first(bad)}; {fix}"
         )
 
 
@@ -265,5 +283,5 @@ def _unreadable(path: Path, error: Exception, *, dataset: str) -> UserError:
     why = " ".join(str(error).split())
     return UserError(
         f"dataset '{dataset}': '{path}' cannot be read as a CSV file in UTF-8 ({why}); "
-        f"get a whole copy of it, or save it again as 'CSV UTF-8' with commas"
+        f"get a complete copy of it, or save it again as 'CSV UTF-8' with commas"
     )

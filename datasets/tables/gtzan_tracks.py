@@ -1,9 +1,9 @@
-"""What is known of each of GTZAN's 1,000 tracks: its genre, its artist and its honest place.
+"""GTZAN metadata: genre, artist and fault-filtered split of each of its 1,000 tracks.
 
-The three GTZAN datasets (audio, feature tables, pictures) make their track tables here, so that
-they name, group and split the same tracks in the same way.
+The three GTZAN datasets (audio, feature tables, images) make their track tables here, so that
+names, groups and splits are the same.
 
-Sources of the table beside the datasets (`catalog/gtzan_tracks.csv`): artists and faults from
+Sources of `catalog/gtzan_tracks.csv`: artists and faults from
 B. L. Sturm, "The GTZAN dataset: Its contents, its faults, their effects on evaluation, and its
 future use", 2013, https://arxiv.org/abs/1306.1461; the fault-filtered split from C. Kereliuk,
 B. L. Sturm, J. Larsen, "Deep Learning and Music Adversaries", 2015,
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chorale.datasets.base import track_table
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables.csv_table import LOG
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GENRES = (
+GTZAN_GENRES = (
     "blues",
     "classical",
     "country",
@@ -40,11 +40,11 @@ GENRES = (
     "reggae",
     "rock",
 )
-N_TRACKS = 1000
+N_GTZAN_TRACKS = 1000
 UNDECODABLE = "jazz.00054"
-"""Its wav in the Kaggle copy is no audio; its au in the first edition is."""
+"""Its wav in the Kaggle copy is no audio; its au in the original edition is."""
 
-CITATION = (
+GTZAN_CITATION = (
     "G. Tzanetakis, P. Cook: Musical Genre Classification of Audio Signals, IEEE Transactions on "
     "Speech and Audio Processing 10(5), 2002, doi:10.1109/TSA.2002.800560; faults and artists: "
     "B. L. Sturm, arXiv:1306.1461, 2013; fault-filtered split: C. Kereliuk, B. L. Sturm, "
@@ -57,15 +57,15 @@ HOW_TO_GET = (
     "folder with --dataset.root FOLDER"
 )
 
-Protocol = Literal["fault_filtered", "all"]
+GtzanProtocol = Literal["fault_filtered", "all"]
 """Which tracks: `fault_filtered` is the published split of 930 tracks (443 to train on, 197 to
 validate, 290 to test; no artist in two of them), `all` is every track, replicas and wrong labels
 with them, and no official split."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """A track's genre, its artist's group, and its part of the split (None where it is faulty)."""
+class KnownTrack:
+    """A track's genre, its artist's group, and its part of the split (None if it is faulty)."""
 
     genre: str
     group: str
@@ -73,13 +73,13 @@ class Known:
 
 
 @lru_cache(maxsize=1)
-def known_tracks() -> Mapping[str, Known]:
-    """`blues.00000` -> what is known of it, for all 1,000 tracks."""
+def known_tracks() -> Mapping[str, KnownTrack]:
+    """`blues.00000` -> its metadata, for all 1,000 tracks."""
     table = resources.files("chorale.datasets.catalog").joinpath("gtzan_tracks.csv")
     known = {}
     for row in csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))):
         split = row["fault_filtered_split"]
-        known[row["track"]] = Known(
+        known[row["track"]] = KnownTrack(
             genre=row["genre"],
             group=f"artist-{int(row['artist_group']):03d}",
             split=None if split == "excluded" else split,
@@ -87,25 +87,25 @@ def known_tracks() -> Mapping[str, Known]:
     return known
 
 
-def make_tracks(
+def gtzan_track_table(
     found: Mapping[str, Path | None],
     *,
-    protocol: Protocol,
+    protocol: GtzanProtocol,
     dataset: str,
-    never_there: Set[str] = frozenset(),
+    known_missing: Set[str] = frozenset(),
     log: logging.Logger = LOG,
 ) -> "pd.DataFrame":
-    """The track table of the tracks that were found; how many those are is logged.
+    """The track table of the tracks that were found; logs how many are left out or missing.
 
     Args:
         found: `blues.00000` -> its file, or None in a table.
-        protocol: which of them to take, and whether they have an official split.
-        dataset: whose tracks they are, in the user's words.
-        never_there: tracks that no copy has, so that nobody is told to look for them.
-        log: where the counts are said.
+        protocol: which of them to use, and whether they have an official split.
+        dataset: the dataset's name, for errors and logs.
+        known_missing: tracks that no copy has, which are not logged as missing.
+        log: where the counts are logged.
 
     Raises:
-        UserError: not one of them is left.
+        UserError: no track is left.
     """
     known = known_tracks()
     official = protocol == "fault_filtered"
@@ -124,22 +124,22 @@ def make_tracks(
     if not rows:
         raise UserError(
             f"dataset '{dataset}': all {len(found)} tracks that were found are among the faulty "
-            f"ones that the fault-filtered split leaves out, such as {shown(sorted(found))}; get "
-            f"a whole copy, or type --dataset.protocol all"
+            f"ones that the fault-filtered split excludes, such as {join_first(sorted(found))}; "
+            f"get a complete copy, or type --dataset.protocol all"
         )
     if n_faulty := len(found) - len(rows):
         log.info(
             "%s: left out %d tracks that are faulty (replicas, wrong labels)", dataset, n_faulty
         )
-    missing = [name for name in wanted if name not in found and name not in never_there]
+    missing = [name for name in wanted if name not in found and name not in known_missing]
     if missing:
         n_expected = len(rows) + len(missing)
         log.warning(
-            "%s: only %d of %d tracks are there; missing: %s",
+            "%s: only %d of %d tracks exist; missing: %s",
             dataset,
             len(rows),
             n_expected,
-            shown(missing),
+            join_first(missing),
         )
     return track_table(rows)
 
@@ -147,21 +147,23 @@ def make_tracks(
 def find_files(
     root: Path, subfolders: Iterable[str], file_name: re.Pattern[str], *, dataset: str
 ) -> dict[str, Path]:
-    """`blues.00000` -> its file, in the first of `subfolders` whose genres' folders have any.
+    """`blues.00000` -> its file, in the first of `subfolders` whose genre folders have any.
 
-    Hidden files are skipped; others that are none of GTZAN's tracks are skipped and counted. Of
-    two files of one track the first by name is taken.
+    Hidden files are skipped; others that are not GTZAN tracks are skipped and counted. Of two files
+    of one track the first by name is used.
 
     Args:
         root: where the subfolders are.
-        subfolders: what may lie between `root` and the genres' folders.
-        file_name: what a file's name must match, with the groups `genre` and `number`.
-        dataset: whose files they are, in the user's words.
+        subfolders: possible paths between `root` and the genre folders.
+        file_name: pattern of the file names, with the groups `genre` and `number`.
+        dataset: the dataset's name, for errors.
     """
     for subfolder in subfolders:
         found: dict[str, Path] = {}
         others = []
-        for path in sorted(at for genre in GENRES for at in (root / subfolder / genre).glob("*")):
+        for path in sorted(
+            at for genre in GTZAN_GENRES for at in (root / subfolder / genre).glob("*")
+        ):
             if path.name.startswith(".") or not path.is_file():
                 continue
             match = file_name.fullmatch(path.name)
@@ -177,8 +179,8 @@ def find_files(
 
 
 def log_unknown(names: Sequence[str], *, dataset: str, log: logging.Logger = LOG) -> None:
-    """Says of files or rows that are none of GTZAN's tracks that they were not taken."""
+    """Logs files or rows that are ignored because they are not GTZAN tracks."""
     if names:
         log.warning(
-            "%s: ignored %d that GTZAN does not have: %s", dataset, len(names), shown(names)
+            "%s: ignored %d that are not GTZAN tracks: %s", dataset, len(names), join_first(names)
         )

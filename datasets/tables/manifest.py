@@ -1,6 +1,6 @@
-"""Reads a manifest: a person's own CSV `path,label[,group][,split]` that says what is where.
+"""Manifest CSV reader: `path,label[,group][,split]` of the user's own audio files.
 
-The dataset `folder` makes its track table of it. All problems of one manifest are told at once.
+The dataset `folder` makes its track table from it. All problems are listed in one error.
 """
 
 import csv
@@ -9,7 +9,7 @@ import io
 import os
 from pathlib import Path
 
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 
 REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("group", "split")
@@ -17,10 +17,10 @@ SPLITS = ("train", "valid", "test")
 
 
 def find_manifest(root: Path, name: str) -> Path:
-    """The manifest `name`, looked for below `root` first, then as it stands.
+    """The path of the manifest `name`: below `root`, otherwise `name` itself.
 
     Raises:
-        UserError: it is in neither place.
+        UserError: there is no such file in either place.
     """
     candidates = (root / Path(name).expanduser(), Path(name).expanduser())
     for path in candidates:
@@ -30,10 +30,10 @@ def find_manifest(root: Path, name: str) -> Path:
     raise UserError(f"there is no manifest {places}; give it with --dataset.manifest FILE")
 
 
-def read_manifest(manifest: Path, *, root: Path) -> list[dict[str, str | None]]:
+def read_track_manifest(manifest: Path, *, root: Path) -> list[dict[str, str | None]]:
     """The manifest's rows: `track_id`, `path`, `label`, `group` and `split` of each track.
 
-    A path is relative to `root` or to the manifest's own folder; `track_id` is relative to `root`.
+    Paths are relative to `root` or to the manifest's folder; `track_id` is relative to `root`.
     A track without a group is its own group; without a `split` column, `split` is None.
 
     Raises:
@@ -69,19 +69,19 @@ def read_manifest(manifest: Path, *, root: Path) -> list[dict[str, str | None]]:
         count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
         problems.insert(
             0,
-            f"{count} neither below '{root}' nor beside the manifest: {shown(missing)}; mend the "
-            f"paths, or give the folder that they start from with --dataset.root FOLDER",
+            f"{count} neither below '{root}' nor in the manifest's folder: {join_first(missing)}; "
+            f"fix the paths, or give the folder that they start from with --dataset.root FOLDER",
         )
     if problems:
-        every = shown(problems, between="\n  ")
-        raise UserError(f"manifest '{manifest}' must be mended:\n  {every}")
+        every = join_first(problems, between="\n  ")
+        raise UserError(f"manifest '{manifest}' must be fixed:\n  {every}")
     return rows
 
 
 def _read_lines(manifest: Path) -> list[tuple[int, dict[str, str]]]:
-    """The manifest's lines with their numbers, when it has the columns that it needs."""
+    """The manifest's lines with their numbers, if it has the required columns."""
     try:
-        # Excel begins a UTF-8 file with a byte order mark
+        # Excel writes a byte order mark at the start of a UTF-8 file
         text = manifest.read_text(encoding="utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), restval="", restkey="")
         columns = [name.strip() for name in reader.fieldnames or ()]
@@ -103,7 +103,7 @@ def _check_columns(manifest: Path, columns: list[str]) -> None:
         return
     free = [name for name in columns if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)]
     hints = [
-        f"did you mean '{name}' where it says '{near[0]}'? "
+        f"did you mean '{name}' instead of '{near[0]}'? "
         for name in absent
         if (near := difflib.get_close_matches(name, free, n=1, cutoff=0.5))
     ]

@@ -1,6 +1,6 @@
-"""Reads a Parquet file into columns of text and columns of numbers, as `csv_table` does a CSV.
+"""Parquet reader: columns of text and columns of numbers, as `csv_table` for CSV.
 
-Only where somebody gives such a file is pyarrow needed.
+pyarrow is needed only for such files.
 """
 
 import sys
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chorale.datasets.errors import UserError, shown
-from chorale.datasets.tables.csv_table import refuse_words
+from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.tables.csv_table import require_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +18,13 @@ _MAGIC = b"PAR1"
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether the file begins as a Parquet file does, whatever it is called."""
+    """Whether the file has the magic bytes of Parquet, whatever its name."""
     with path.open("rb") as opened:
         return opened.read(len(_MAGIC)) == _MAGIC
 
 
-def load(path: Path, *, dataset: str, named: Sequence[str]) -> "pd.DataFrame":
-    """All columns, by names that are text; a saved index is one of them where it is `named`.
+def read_parquet(path: Path, *, dataset: str, named: Sequence[str]) -> "pd.DataFrame":
+    """All columns, with names as text; a saved index is one of them if it is in `named`.
 
     Raises:
         UserError: pyarrow is not installed, or the file is damaged.
@@ -41,7 +41,7 @@ def load(path: Path, *, dataset: str, named: Sequence[str]) -> "pd.DataFrame":
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         raise UserError(
-            f"dataset '{dataset}': '{path}' is no Parquet file that can be read ({why}); get it "
+            f"dataset '{dataset}': '{path}' cannot be read as a Parquet file ({why}); get it "
             f"again, or save it again with one name for each column"
         ) from None
     levels = [name for name in table.index.names if name in named]
@@ -51,19 +51,19 @@ def load(path: Path, *, dataset: str, named: Sequence[str]) -> "pd.DataFrame":
 
 
 def text_and_numbers(
-    table: "pd.DataFrame", path: Path, *, text: Sequence[str], dataset: str, mend: str
+    table: "pd.DataFrame", path: Path, *, text: Sequence[str], dataset: str, fix: str
 ) -> "pd.DataFrame":
     """The columns `text` (str, "" where missing), then all others (float64).
 
     Args:
-        table: what `load` gave.
+        table: the result of `read_parquet`.
         path: the file's name, for errors.
-        text: names of columns.
-        dataset: whose table it is, in the user's words.
-        mend: what to do where a column is no numbers.
+        text: names of the text columns.
+        dataset: the dataset's name, for errors.
+        fix: what to do about a column that is not numeric, for errors.
 
     Raises:
-        UserError: a column is no numbers.
+        UserError: a column is not numeric.
     """
     import pandas as pd
 
@@ -72,10 +72,10 @@ def text_and_numbers(
     others = [name for name in rest if not pd.api.types.is_numeric_dtype(rest[name].dtype)]
     if others:
         cells = rest[others].astype("object").astype("str").where(rest[others].notna())
-        refuse_words(cells, path, dataset=dataset, mend=mend)
+        require_numbers(cells, path, dataset=dataset, fix=fix)
         raise UserError(
-            f"dataset '{dataset}': '{path}' keeps numbers as text in the columns "
-            f"{shown(map(repr, others))}; save them as numbers, or {mend}"
+            f"dataset '{dataset}': '{path}' has numbers as text in the columns "
+            f"{join_first(map(repr, others))}; save them as numbers, or {fix}"
         )
     values = rest.to_numpy(dtype="float64", na_value=float("nan"))
     return pd.concat([words, pd.DataFrame(values, table.index, rest.columns)], axis=1)

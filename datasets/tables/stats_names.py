@@ -1,7 +1,7 @@
-"""The names of the two published feature tables' columns, in their published order.
+"""Column names of the two published feature tables (GTZAN's 57, FMA's 518), in their order.
 
-The ready tables are read by these names, and the feature sets that compute the same numbers from
-audio give them in this order, so that a model trained on one can be fed with the other.
+The precomputed tables are read by these names, and the feature sets that compute the same numbers
+from audio use this order, so that a model trained on one works on the other.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ STATS57 = (
     "tempo",
     *_mean_and_var(f"mfcc{row}" for row in range(1, 21)),
 )
-"""GTZAN's feature table without `length`: mean and variance of what librosa says of a track.
+"""GTZAN's feature table without `length`: mean and variance of librosa features of a track.
 
 Source: A. Olteanu, "GTZAN Dataset - Music Genre Classification", 2020,
 https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification

@@ -1,4 +1,4 @@
-"""An undercomplete convolutional autoencoder, and a convolutional classifier on its latent.
+"""Convolutional autoencoder (undercomplete) with a convolutional classifier on its latent.
 
 Source: report A, "Deep Learning major project": an encoder of 4-16-32-64-128 channels (3x3, stride
 2, ReLU) on RGBA pictures of mel spectrograms with a mirrored transposed decoder, and a CNN on the
@@ -11,37 +11,39 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, dense, pool_frames
+from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, pool_frames
 
 if TYPE_CHECKING:
     from chorale.lightning_models.training.module import GenreClassifier
 
-FEATURES = ("spectrogram_image", "mel", "mfcc", "stft")
+LAYOUTS: tuple[Layout, ...] = ("picture", "spectrogram")
 
 
 @config
 class Config:
-    """The shape of the network, and when it learns to reconstruct what it sees."""
+    """The shape of the network, and how its reconstruction is trained."""
 
     n_layers: Annotated[int, Field(ge=1, le=5)] = 4
     """Convolutions of the encoder, each of which halves bins and frames and doubles channels."""
     width: Annotated[int, Field(ge=4, le=64)] = 16
     """Filters of the encoder's first convolution."""
     mode: Literal["first", "jointly"] = "jointly"
-    """Whether reconstruction is learnt before the classes or along with them."""
+    """Whether reconstruction is a pretraining or an auxiliary loss."""
     pretrain: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """The share of the epochs for reconstruction alone, where it comes first."""
+    """The share of the epochs for pretraining, with mode first."""
     freeze: bool = False
-    """Whether the encoder stays as it is when the classes are learnt after it."""
+    """Whether the encoder is frozen after pretraining."""
     weight: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """What the error of reconstruction counts in the loss, where both are learnt jointly."""
+    """Weight of the reconstruction loss, with mode jointly."""
     n_convolutions: Annotated[int, Field(ge=1, le=3)] = 2
     """Convolutions of the classifier on the latent."""
     filters: Annotated[int, Field(ge=8, le=256)] = 64
@@ -49,7 +51,7 @@ class Config:
     dense: Annotated[int, Field(ge=8, le=1024)] = 64
     """Width of the dense layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops before the dense layer and after it."""
+    """Dropout probability before and after the dense layer."""
 
 
 SPACE: Space = {
@@ -66,7 +68,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: reconstruction keeps the encoder from knowing tracks by heart
+    {  # for little data: reconstruction as regularization
         "n_layers": 4,
         "width": 16,
         "mode": "jointly",
@@ -75,17 +77,9 @@ DEFAULTS = (
         "filters": 64,
         "dense": 64,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
+        **presets.LITTLE_DATA,
     },
-    {  # the published encoder and decoder, trained first, and left alone afterwards
+    {  # the published encoder and decoder: pretrained, then frozen
         "n_layers": 4,
         "width": 16,
         "mode": "first",
@@ -95,23 +89,16 @@ DEFAULTS = (
         "filters": 64,
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
+        **presets.PLAIN_ADAM,
         "train.batch_size": 64,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
     },
 )
 
 
-class AutoencoderCnn(Classifier):
-    """Strided convolutions to a latent; from there a decoder back, and a classifier on.
+class AutoencoderCnn(EmbeddingNetwork):
+    """Strided convolutions to a latent, a decoder, and a classifier on the latent.
 
-    `lightning_models.training.reconstruction` trains both. Prediction has no use for the decoder.
+    `lightning_models.training.reconstruction` trains both. Inference does not need the decoder.
     """
 
     auxiliary = ("decoder",)
@@ -136,15 +123,15 @@ class AutoencoderCnn(Classifier):
             ]
             channels = config.filters
         self.classifier = nn.Sequential(*blocks)
-        self.dense = dense(2 * channels * n_bins, config.dense, dropout=config.dropout)
+        self.dense = dropout_dense(2 * channels * n_bins, config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        """(batch, n_channels, n_bins, n_frames) -> output of the dense layer (batch, dense)."""
         return self._embed_latent(self._encode(x)[0])
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """What the decoder makes of the latent: the shape of `x`."""
+        """The reconstruction of `x`, of the same shape."""
         latent, sizes = self._encode(x)
         return self._decode(latent, sizes)
 
@@ -155,8 +142,8 @@ class AutoencoderCnn(Classifier):
         return logits, self._decode(latent, sizes)
 
     def _encode(self, x: Tensor) -> tuple[Tensor, list[list[int]]]:
-        """The latent (batch, channels, n_frames, n_bins), and the sizes on the way to it."""
-        x = x.transpose(2, 3)  # frames come contiguous, so this order costs no copy
+        """The latent (batch, channels, n_frames, n_bins), and the input size of each layer."""
+        x = x.transpose(2, 3)  # frames are contiguous, so this order needs no copy
         sizes = []
         for layer in self.encoder:
             sizes.append(list(x.shape[2:]))
@@ -167,8 +154,8 @@ class AutoencoderCnn(Classifier):
         x = latent
         for i, layer in enumerate(self.decoder):
             if i:
-                x = x.relu()  # not after the last: what is standardised is negative, too
-            x = layer(x, output_size=sizes[-1 - i])  # odd sizes have to be told
+                x = x.relu()  # not after the last: standardized values may be negative
+            x = layer(x, output_size=sizes[-1 - i])  # resolves odd sizes
         return x.transpose(2, 3)
 
     def _embed_latent(self, latent: Tensor) -> Tensor:
@@ -180,13 +167,13 @@ class AutoencoderCnn(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `AutoencoderCnn` (see `lightning_models.base.Architecture.build`).
 
-    Its convolutions round up, so that no input is too small for it.
+    Its convolutions round up, so that it accepts inputs of any size.
     """
     return AutoencoderCnn(config, input_shape, n_classes)
 
 
 def module_class() -> type["GenreClassifier"]:
-    """How it is trained (see `lightning_models.base.Architecture`)."""
-    from chorale.lightning_models.training.reconstruction import Reconstructing
+    """Its LightningModule (see `lightning_models.base.Architecture`)."""
+    from chorale.lightning_models.training.reconstruction import ReconstructionClassifier
 
-    return Reconstructing
+    return ReconstructionClassifier

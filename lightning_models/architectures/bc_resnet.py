@@ -1,4 +1,4 @@
-"""Broadcasted residual learning: most of the work is done on one value for all bins.
+"""BC-ResNet: broadcasted residual learning; most operations run on one value for all bins.
 
 Source: Kim, Chang, Lee and Sung 2021, "Broadcasted residual learning for efficient keyword
 spotting", arXiv:2106.04140: BC-ResNet-1 to -8 on 1 s of 40 mel bins. Chang, Park, Cho, Park, Yun
@@ -10,17 +10,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import CategoricalDistribution, FloatDistribution
-from chorale.lightning_models.layers import Classifier, conv_norm
+from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm
 
-FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 
-BASE = 8
-"""Channels of the first stage at tau 1; all others are multiples."""
+BASE_CHANNELS = 8
+"""Channels of the first stage at tau 1; all others are multiples of it."""
 
-STAGES = ((2, 1.0, 1), (2, 1.5, 2), (4, 2.0, 2), (4, 2.5, 1))
+STAGE_SPECS = ((2, 1.0, 1), (2, 1.5, 2), (4, 2.0, 2), (4, 2.5, 1))
 """Of each stage: its blocks, its channels as a multiple of the base, its stride over bins."""
 
 STEM, LAST = 2.0, 4.0
@@ -36,9 +38,9 @@ class Config:
     frame_stride: Literal[1, 2, 4] = 2
     """The stride over frames of the first convolution: 1, as published, is for crops of 1 s."""
     n_bands: Annotated[int, Field(ge=1, le=8)] = 5
-    """Bands of bins that are normalised apart, at most: as many as divide the bins; 1 for none."""
+    """Most bands of sub-spectral normalization; reduced to a divisor of the bins; 1 for none."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The share of channels that training drops in each block."""
+    """Channel dropout probability in each block."""
 
 
 SPACE: Space = {
@@ -54,15 +56,9 @@ DEFAULTS = (
         "frame_stride": 2,
         "n_bands": 5,
         "dropout": 0.1,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 3e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
         "train.mixup_alpha": 0.2,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
     },
     {  # as published: SGD with warm-up and cosine, SpecAugment
         "tau": 1.0,
@@ -87,13 +83,13 @@ DEFAULTS = (
 
 
 class SubSpectralNorm(nn.Module):
-    """Batch norm with means, deviations and weights of its own for each band of bins.
+    """Sub-spectral normalization: batch norm with separate statistics and weights per band.
 
     Source: Chang et al. 2021, arXiv:2103.13620.
     """
 
     def __init__(self, channels: int, n_bins: int, n_bands: int) -> None:
-        """As many bands as divide `n_bins`, and no more than `n_bands`."""
+        """Uses the largest number of bands up to `n_bands` that divides `n_bins`."""
         super().__init__()
         self.n_bands = max(n for n in range(1, n_bands + 1) if n_bins % n == 0)
         self.norm = nn.BatchNorm2d(channels * self.n_bands)
@@ -101,25 +97,25 @@ class SubSpectralNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, n_bins, n_frames) -> the same shape."""
         batch, channels, n_bins, n_frames = x.shape
-        apart = x.reshape(batch, channels * self.n_bands, n_bins // self.n_bands, n_frames)
-        normed: Tensor = self.norm(apart).view(batch, channels, n_bins, n_frames)
+        split = x.reshape(batch, channels * self.n_bands, n_bins // self.n_bands, n_frames)
+        normed: Tensor = self.norm(split).view(batch, channels, n_bins, n_frames)
         return normed
 
 
 class Block(nn.Module):
-    """A look along the bins, and a look along the frames that all bins share, added to it."""
+    """Depthwise convolution over bins, plus one over frames of the mean, broadcast to all bins."""
 
     def __init__(
         self, n_in: int, n_out: int, n_bins: int, *, config: Config, stride: int, dilation: int
     ) -> None:
-        """Where the channels change, a 1x1 convolution comes first and no input is added.
+        """Where the channels change, a 1x1 convolution comes first and there is no residual.
 
-        `n_bins` counts those that come out.
+        `n_bins` is the number of output bins.
         """
         super().__init__()
-        self.adds = n_in == n_out
+        self.is_residual = n_in == n_out
         self.along_bins = nn.Sequential(
-            *([] if self.adds else [conv_norm(n_in, n_out, 1)]),
+            *([] if self.is_residual else [conv_norm(n_in, n_out, 1)]),
             nn.Conv2d(n_out, n_out, (3, 1), (stride, 1), (1, 0), groups=n_out, bias=False),
             SubSpectralNorm(n_out, n_bins, config.n_bands),
         )
@@ -133,24 +129,26 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, n_in, n_bins * stride, n_frames) -> (batch, n_out, n_bins, n_frames)."""
-        near: Tensor = self.along_bins(x)
-        new: Tensor = near + self.along_frames(near.mean(dim=2, keepdim=True))  # for all bins alike
-        return (new + x if self.adds else new).relu()
+        local: Tensor = self.along_bins(x)
+        new: Tensor = local + self.along_frames(
+            local.mean(dim=2, keepdim=True)
+        )  # broadcast over bins
+        return (new + x if self.is_residual else new).relu()
 
 
-class BcResNet(Classifier):
-    """A strided convolution, four stages of blocks, a look at all that is left, mean pooling."""
+class BcResNet(EmbeddingNetwork):
+    """A strided convolution, four stages of blocks, a last convolution, mean pooling."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
-        base = int(BASE * config.tau)
+        base = int(BASE_CHANNELS * config.tau)
         n_bins = -(-input_shape[1] // 2)
         channels = int(STEM * base)
         layers: list[nn.Module] = [
             conv_norm(input_shape[0], channels, 5, stride=(2, config.frame_stride))
         ]
-        for i, (n_blocks, times, stride) in enumerate(STAGES):
+        for i, (n_blocks, times, stride) in enumerate(STAGE_SPECS):
             n_bins = -(-n_bins // stride)
             for k in range(n_blocks):
                 n_in, channels = channels, int(times * base)
@@ -167,7 +165,7 @@ class BcResNet(Classifier):
         self.head = nn.Linear(int(LAST * base), n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> mean over all places (batch, width)."""
+        """(batch, n_channels, n_bins, n_frames) -> mean over all positions (batch, width)."""
         embedding: Tensor = self.body(x).mean(dim=(2, 3))
         return embedding
 
@@ -175,6 +173,6 @@ class BcResNet(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `BcResNet` (see `lightning_models.base.Architecture.build`).
 
-    Its strides round up and its last filter shrinks to fit, so that no input is too small for it.
+    Its strides round up and its last filter shrinks to fit, so that it accepts inputs of any size.
     """
     return BcResNet(config, input_shape, n_classes)

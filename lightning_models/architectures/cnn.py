@@ -1,4 +1,4 @@
-"""A plain convolutional network: report C's, and what grows from it.
+"""CNN: a plain convolutional network, after report C, with variants.
 
 Source: report C, "Music genre classification system": three convolutions of 32 filters, 3x3, with
 batch norm, L2 and 3x3 max pooling of stride 2, a dense layer, softmax, on MFCC of segments.
@@ -11,16 +11,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Link, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, dense, pool_frames
+from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, pool_frames
 
-FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 
 
 @config
@@ -32,15 +34,15 @@ class Config:
     width: Annotated[int, Field(ge=4, le=256)] = 32
     """Filters of the first convolution."""
     growth: Annotated[float, Field(ge=1, le=2)] = 1.0
-    """How many times as many filters each further convolution has."""
+    """Factor by which each further convolution has more filters."""
     kernel: Literal[3, 5] = 3
-    """Edge of the filters."""
+    """Kernel size (square)."""
     pooling: Literal["flatten", "mean", "max", "mean_max"] = "mean_max"
-    """How the frames that are left become one vector; flatten keeps their order, as published."""
+    """How the remaining frames are pooled; flatten keeps their order, as published."""
     dense: Annotated[int, Field(ge=8, le=1024)] = 64
     """Width of the dense layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops before the dense layer and after it."""
+    """Dropout probability before and after the dense layer."""
 
 
 SPACE: Space = {
@@ -54,7 +56,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # the same for little data: time is pooled, labels and crops are blended
+    {  # for little data: pooled over time, label smoothing, mixup
         "n_layers": 3,
         "width": 32,
         "growth": 1.0,
@@ -62,17 +64,9 @@ DEFAULTS = (
         "pooling": "mean_max",
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
+        **presets.LITTLE_DATA,
     },
-    {  # deeper, with masks against knowing recordings by heart
+    {  # deeper, with SpecAugment against overfitting to recordings
         "n_layers": 4,
         "width": 32,
         "growth": 1.5,
@@ -80,13 +74,7 @@ DEFAULTS = (
         "pooling": "mean_max",
         "dense": 64,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
+        **presets.LITTLE_DATA,
         "train.n_masks": 2,
         "train.bin_mask": 0.2,
         "train.frame_mask": 0.2,
@@ -100,21 +88,14 @@ DEFAULTS = (
         "pooling": "flatten",
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
+        **presets.PLAIN_ADAM,
         "train.weight_decay": 2e-2,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
     },
 )
 
 
-class Cnn(Classifier):
-    """Convolution, max pooling, ReLU, batch norm, some times over; then frames are pooled."""
+class Cnn(EmbeddingNetwork):
+    """Convolution, max pooling, ReLU, batch norm, repeated; then frames are pooled."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
@@ -126,7 +107,7 @@ class Cnn(Classifier):
             blocks += [
                 nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2),
                 nn.MaxPool2d(3, stride=2, padding=1),
-                nn.ReLU(inplace=True),  # after pooling: the same, on a quarter of the values
+                nn.ReLU(inplace=True),  # after pooling: the same result on a quarter of the values
                 nn.BatchNorm2d(width),
             ]
             channels, n_bins, n_frames = width, -(-n_bins // 2), -(-n_frames // 2)
@@ -135,12 +116,12 @@ class Cnn(Classifier):
         self.n_frames = n_frames  # left of a training crop, for flatten
         n_steps = {"flatten": n_frames, "mean_max": 2}.get(config.pooling, 1)
         n_pooled = channels * n_bins * n_steps
-        self.dense = dense(n_pooled, config.dense, dropout=config.dropout)
+        self.dense = dropout_dense(n_pooled, config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
-        # frames come contiguous, so this order costs no copy
+        """(batch, n_channels, n_bins, n_frames) -> output of the dense layer (batch, dense)."""
+        # frames are contiguous, so this order needs no copy
         x = self.body(x.transpose(2, 3))  # (batch, width, n_frames, n_bins)
         embedding: Tensor = self.dense(self._pool(x).flatten(1))
         return embedding
@@ -156,13 +137,13 @@ class Cnn(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Cnn` (see `lightning_models.base.Architecture.build`).
 
-    Its pools round up, so that no input is too small for it.
+    Its pools round up, so that it accepts inputs of any size.
     """
     return Cnn(config, input_shape, n_classes)
 
 
 def chain(network: Cnn) -> list[Link]:
-    """Its layers (see `lightning_models.base.Architecture`)."""
+    """The chain of its layers, for pruning (see `lightning_models.base.Architecture`)."""
     return list(_links(network))
 
 
@@ -178,6 +159,6 @@ def _links(network: Cnn) -> Iterator[Link]:
 
 
 def narrowed(config: Config, share: float) -> Config:
-    """About that share of its filters and units (see `lightning_models.base.Architecture`)."""
+    """A config with about that share of filters and units, for pruning."""
     width, dense = max(4, round(config.width * share)), max(8, round(config.dense * share))
     return replace(config, width=min(width, config.width), dense=min(dense, config.dense))

@@ -1,9 +1,9 @@
-"""Four wide-eyed convolutions: the smallest of the networks known as PANNs.
+"""CNN6: four 5x5 convolutions, the smallest network of PANNs.
 
 Source: Kong, Cao, Iqbal, Wang, Wang and Plumbley 2020, "PANNs: large-scale pretrained audio neural
 networks for audio pattern recognition", arXiv:1912.10211: CNN6, four 5x5 convolutions of 64 to 512
 filters with 2x2 mean pooling on 64 mel bins. Here the input's batch norm is left out: features
-come standardised.
+are standardized already.
 """
 
 from itertools import pairwise
@@ -12,16 +12,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, conv_norm, dense
+from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm, dropout_dense
 
-FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 
 
 @config
@@ -33,13 +35,13 @@ class Config:
     width: Annotated[int, Field(ge=4, le=64)] = 16
     """Filters of the first convolution; each further one has twice as many."""
     kernel: Literal[3, 5] = 5
-    """Edge of the filters."""
+    """Kernel size (square)."""
     dense: Annotated[int, Field(ge=8, le=1024)] = 512
     """Width of the dense layer."""
     conv_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The share of whole channels that training drops after each pooling."""
+    """Channel dropout probability after each pooling."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """The share of values that training drops before the dense layer and after it."""
+    """Dropout probability before and after the dense layer."""
 
 
 SPACE: Space = {
@@ -52,22 +54,15 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: a quarter as wide, with less dropped: it has few steps to learn in
+    {  # for little data: a quarter as wide, less dropout, as there are few steps
         "n_blocks": 4,
         "width": 16,
         "kernel": 5,
         "dense": 128,
         "conv_dropout": 0.0,
         "dropout": 0.2,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 2e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
     },
     {  # as published, with mixup and SpecAugment as there
         "n_blocks": 4,
@@ -76,23 +71,17 @@ DEFAULTS = (
         "dense": 512,
         "conv_dropout": 0.2,
         "dropout": 0.5,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
+        **presets.PLAIN_ADAM,
         "train.mixup_alpha": 0.5,
-        "train.label_smoothing": 0.0,
         "train.n_masks": 2,
         "train.bin_mask": 0.12,
         "train.frame_mask": 0.06,
-        "train.center": False,
     },
 )
 
 
-class Cnn6(Classifier):
-    """Convolution, batch norm, ReLU and mean pooling, some times over; then frames are pooled."""
+class Cnn6(EmbeddingNetwork):
+    """Convolution, batch norm, ReLU and mean pooling, repeated; then frames are pooled."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
@@ -106,11 +95,11 @@ class Cnn6(Classifier):
                 nn.Dropout2d(config.conv_dropout),
             ]
         self.body = nn.Sequential(*blocks)
-        self.dense = dense(widths[-1], config.dense, dropout=config.dropout)
+        self.dense = dropout_dense(widths[-1], config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        """(batch, n_channels, n_bins, n_frames) -> output of the dense layer (batch, dense)."""
         frames = self.body(x.transpose(2, 3)).mean(dim=3)  # (batch, width, n_frames)
         embedding: Tensor = self.dense(frames.amax(dim=2) + frames.mean(dim=2))
         return embedding
@@ -119,6 +108,6 @@ class Cnn6(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Cnn6` (see `lightning_models.base.Architecture.build`).
 
-    Its pools round up, so that no input is too small for it.
+    Its pools round up, so that it accepts inputs of any size.
     """
     return Cnn6(config, input_shape, n_classes)

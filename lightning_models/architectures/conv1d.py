@@ -1,4 +1,4 @@
-"""A one-dimensional convolutional network along a table's columns: report E's best.
+"""1-D CNN along a table's columns, after report E.
 
 Source: report E, "Genre recognition": Conv1D(32, 3, same), pool 2, Conv1D(64, 3), dropout,
 Conv1D(128, 5), pool 2, dropout, flatten, dense 128, 64, 32 and 16 classes: 2,122,800 parameters on
@@ -13,19 +13,21 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Link, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, n_values, soft_clip
+from chorale.lightning_models.layers import EmbeddingNetwork, n_values, soft_clip
 
-FEATURES = ("stats518", "stats57", "table")
+LAYOUTS: tuple[Layout, ...] = ("table",)
 
 MIN_COLUMNS = 16
-"""The narrowest row of which convolutions and pools leave something: 16, 8, 6, 2, 1."""
+"""The narrowest row that the convolutions and pools reduce to one position: 16, 8, 6, 2, 1."""
 
 
 @config
@@ -35,13 +37,13 @@ class Config:
     width: Annotated[int, Field(ge=4, le=128)] = 32
     """Filters of the first convolution; the second has twice, the third four times as many."""
     batch_norm: bool = False
-    """Whether each convolution is normalised."""
+    """Whether each convolution has batch norm."""
     clip: bool = False
-    """Whether outliers of a column are pulled in."""
+    """Whether outliers of a column are soft-clipped."""
     dense: Annotated[int, Field(ge=16, le=1024)] = 128
     """Width of the first dense layer; the second has half, the third a quarter of it."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops after the second convolution and the third."""
+    """Dropout probability after the second and the third convolution."""
 
 
 SPACE: Space = {
@@ -53,41 +55,29 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: narrower, normalised, outliers pulled in, rows and labels blended
+    {  # for little data: narrower, batch norm, clipped outliers, mixup
         "width": 16,
         "batch_norm": True,
         "clip": True,
         "dense": 128,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-2,
-        "train.schedule": "one_cycle",
+        **presets.LITTLE_DATA_TABLE,
         "train.balance": "none",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.2,
-        "train.label_smoothing": 0.1,
     },
-    {  # the layers as published, and SMOTE; dropout's share and the optimizer were not
+    {  # the layers and SMOTE as published; dropout and optimizer were not published
         "width": 32,
         "batch_norm": False,
         "clip": False,
         "dense": 128,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
+        **presets.PLAIN_ADAM_TABLE,
         "train.balance": "sampling",
         "train.synthetic": True,
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
     },
 )
 
 
-class Conv1d(Classifier):
+class Conv1d(EmbeddingNetwork):
     """Three convolutions along the columns, two pools, three dense layers."""
 
     def __init__(self, config: Config, n_columns: int, n_classes: int) -> None:
@@ -95,9 +85,9 @@ class Conv1d(Classifier):
         super().__init__()
         first, second, third = (config.width * k for k in (1, 2, 4))
         self.clip = config.clip
-        self.n_missing = max(0, MIN_COLUMNS - n_columns)
-        n_left = (n_columns + self.n_missing) // 2  # padding keeps the first one's length
-        n_left = (n_left - 2 - 4) // 2  # the others lose what sticks out
+        self.n_padding = max(0, MIN_COLUMNS - n_columns)
+        n_left = (n_columns + self.n_padding) // 2  # the first convolution is padded
+        n_left = (n_left - 2 - 4) // 2  # the others are not
         self.body = nn.Sequential(
             *_convolution(1, first, config, kernel=3, padding=1),
             nn.MaxPool1d(2),
@@ -116,9 +106,9 @@ class Conv1d(Classifier):
         self.head = nn.Linear(widths[-1], n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, 1, n_columns, 1) -> what the last dense layer says (batch, dense // 4)."""
+        """(batch, 1, n_columns, 1) -> output of the last dense layer (batch, dense // 4)."""
         x = soft_clip(x.flatten(1)) if self.clip else x.flatten(1)
-        x = F.pad(x, (0, self.n_missing)).unsqueeze(1)  # (batch, 1, n_columns)
+        x = F.pad(x, (0, self.n_padding)).unsqueeze(1)  # (batch, 1, n_columns)
         embedding: Tensor = self.dense(self.body(x))
         return embedding
 
@@ -133,13 +123,13 @@ def _convolution(
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Conv1d` (see `lightning_models.base.Architecture.build`).
 
-    Rows of fewer columns than the published layers need are filled up with zeros.
+    Rows of fewer columns than the published layers need are padded with zeros.
     """
     return Conv1d(config, n_values(input_shape), n_classes)
 
 
 def chain(network: Conv1d) -> list[Link]:
-    """Its layers (see `lightning_models.base.Architecture`)."""
+    """The chain of its layers, for pruning (see `lightning_models.base.Architecture`)."""
     convolutions = [part for part in network.body if isinstance(part, nn.Conv1d)]
     norms: list[nn.Module | None] = [p for p in network.body if isinstance(p, nn.BatchNorm1d)]
     norms = norms or [None] * len(convolutions)
@@ -149,6 +139,6 @@ def chain(network: Conv1d) -> list[Link]:
 
 
 def narrowed(config: Config, share: float) -> Config:
-    """About that share of its filters and units (see `lightning_models.base.Architecture`)."""
+    """A config with about that share of filters and units, for pruning."""
     width, dense = max(4, round(config.width * share)), max(16, round(config.dense * share))
     return replace(config, width=min(width, config.width), dense=min(dense, config.dense))

@@ -1,10 +1,10 @@
-"""A convolutional network that doubles its filters and ends in wide dense layers: report D's.
+"""VGG-like CNN that doubles its filters and ends in wide dense layers, after report D.
 
 Source: report D, "DLS final project": convolutions of 64, 128, 256 and 512 filters, 3x3, padding 1,
 pools of 2, 2, 4 and 4, dropout 0.5, Linear(77824, 1024), 256 and 10 classes, on spectrograms of one
 channel. 77,824 = 512 * 8 * 19 is what 513 bins and 29 s of 1,249 frames leave, for one (n_fft 1024,
 hop 512, 22,050 Hz); which input it was is not published. He, Zhang, Ren and Sun 2015,
-arXiv:1502.01852 (first weights that keep a signal's strength through many ReLUs).
+arXiv:1502.01852 (Kaiming initialization).
 """
 
 from typing import Annotated, Literal
@@ -12,20 +12,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, pool_frames, to_grid
+from chorale.lightning_models.layers import EmbeddingNetwork, pool_frames, to_grid
 
-FEATURES = ("mel", "stft", "mfcc", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 HEAVY = True
 
-POOLS = (2, 2, 4, 4)
-"""Edge of the squares of which the greatest value is kept, after each convolution."""
+_POOLS = (2, 2, 4, 4)
+"""Size of the square max pooling after each convolution."""
 
 
 @config
@@ -35,13 +37,13 @@ class Config:
     width: Annotated[int, Field(ge=4, le=128)] = 64
     """Filters of the first convolution; each further one has twice as many as the one before."""
     batch_norm: bool = False
-    """Whether each convolution is normalised."""
+    """Whether each convolution has batch norm."""
     pooling: Literal["flatten", "mean", "max", "mean_max"] = "flatten"
-    """How the frames that are left become one vector; flatten keeps their order, as published."""
+    """How the remaining frames are pooled; flatten keeps their order, as published."""
     dense: Annotated[int, Field(ge=16, le=2048)] = 1024
     """Width of the first dense layer; the second has a quarter of it."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """The share of values that training drops before each dense layer."""
+    """Dropout probability before each dense layer."""
 
 
 SPACE: Space = {
@@ -53,42 +55,27 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: a quarter of the work, normalised, time is pooled, crops are blended
+    {  # for little data: a quarter of the operations, batch norm, pooled over time, mixup
         "width": 32,
         "batch_norm": True,
         "pooling": "mean_max",
         "dense": 256,
         "dropout": 0.3,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
+        **presets.LITTLE_DATA,
     },
-    {  # the layers as published; how they were trained was not
+    {  # the layers as published; their training was not published
         "width": 64,
         "batch_norm": False,
         "pooling": "flatten",
         "dense": 1024,
         "dropout": 0.5,
-        "train.optimizer": "adam",
+        **presets.PLAIN_ADAM,
         "train.lr": 3e-4,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
     },
 )
 
 
-class Convnet(Classifier):
+class Convnet(EmbeddingNetwork):
     """Convolution, batch norm, pooling, ReLU, four times; then two dense layers."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
@@ -96,13 +83,13 @@ class Convnet(Classifier):
         super().__init__()
         channels, n_bins, n_frames = input_shape
         blocks: list[nn.Module] = []
-        for i, pool in enumerate(POOLS):
+        for i, pool in enumerate(_POOLS):
             width = config.width * 2**i
-            edges = min(pool, n_frames), min(pool, n_bins)  # no more than there is
+            edges = min(pool, n_frames), min(pool, n_bins)  # not larger than the input
             blocks.append(nn.Conv2d(channels, width, 3, padding=1))
             if config.batch_norm:
                 blocks.append(nn.BatchNorm2d(width))
-            # ReLU after pooling: the same, on fewer values
+            # ReLU after pooling: the same result on fewer values
             blocks += [nn.MaxPool2d(edges), nn.ReLU(inplace=True)]
             channels, n_frames, n_bins = width, n_frames // edges[0], n_bins // edges[1]
         self.body = nn.Sequential(*blocks)
@@ -120,13 +107,13 @@ class Convnet(Classifier):
             nn.ReLU(inplace=True),
         )
         self.head = nn.Linear(last, n_classes)
-        for layer in [*self.body, *self.dense]:  # else, without batch norm, learning starts late
+        for layer in [*self.body, *self.dense]:  # otherwise training starts late without batch norm
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def embed(self, x: Tensor) -> Tensor:
         """(batch, n_channels, n_bins, n_frames) -> the last dense layer (batch, dense // 4)."""
-        # frames come contiguous, so this order costs no copy
+        # frames are contiguous, so this order needs no copy
         x = self.body(x.transpose(2, 3))  # (batch, width, n_frames, n_bins)
         if self.pooling == "flatten":
             x = to_grid(x, self.grid)
@@ -139,6 +126,6 @@ class Convnet(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Convnet` (see `lightning_models.base.Architecture.build`).
 
-    On an input with a side under 64 its pools take what there is, so that none is too small for it.
+    On an input with a side under 64 its pools shrink, so that it accepts inputs of any size.
     """
     return Convnet(config, input_shape, n_classes)

@@ -1,4 +1,4 @@
-"""Convolutions that hear what a moment is like, and a GRU that hears in which order moments come.
+"""CRNN: convolutions followed by a GRU over the frames.
 
 Source: Choi, Fazekas, Sandler and Cho 2017, "Convolutional recurrent neural networks for music
 classification", arXiv:1609.04243: four convolutions with ELU and pools of 2, 3, 4 and 4, and two
@@ -11,19 +11,21 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import AttentionPool, Classifier, conv_norm, pool_frames
+from chorale.lightning_models.layers import AttentionPool, EmbeddingNetwork, conv_norm, pool_frames
 
-FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 
-POOLS = (2, 3, 4, 4)
-"""How many bins each convolution's pooling makes one, and at most how many frames."""
+_POOLS = (2, 3, 4, 4)
+"""Pooling size after each convolution over bins, and the maximum over frames."""
 
 
 @config
@@ -35,17 +37,17 @@ class Config:
     width: Annotated[int, Field(ge=4, le=256)] = 32
     """Filters of the first convolution; each further one has twice as many."""
     frame_pool: Literal[2, 3, 4] = 2
-    """The most frames that one pooling makes one: 4, as published, is for crops of 30 s."""
+    """Maximum pooling size over frames: 4, as published, is for crops of 30 s."""
     n_recurrent: Annotated[int, Field(ge=1, le=3)] = 2
-    """GRU layers, one on the other."""
+    """Number of stacked GRU layers."""
     recurrent_width: Annotated[int, Field(ge=8, le=256)] = 32
-    """Values of a GRU layer's state."""
+    """Width of a GRU layer's state."""
     pooling: Literal["last", "mean", "max", "attention"] = "last"
-    """How the GRU's steps become one vector."""
+    """How the GRU's steps are pooled."""
     conv_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The share of whole channels that training drops after each convolution."""
+    """Channel dropout probability after each convolution."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops before the last layer."""
+    """Dropout probability before the last layer."""
 
 
 SPACE: Space = {
@@ -60,7 +62,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data and short crops: half as wide, more and slower steps, all of them heard
+    {  # for little data and short crops: half as wide, more steps, mean over all of them
         "n_layers": 4,
         "width": 32,
         "frame_pool": 2,
@@ -69,15 +71,8 @@ DEFAULTS = (
         "pooling": "mean",
         "conv_dropout": 0.0,
         "dropout": 0.3,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 2e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
     },
     {  # as published
         "n_layers": 4,
@@ -88,33 +83,25 @@ DEFAULTS = (
         "pooling": "last",
         "conv_dropout": 0.1,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
+        **presets.PLAIN_ADAM,
     },
 )
 
 
-class Crnn(Classifier):
-    """Convolution, batch norm, ELU and pooling, some times over; then a GRU along the frames."""
+class Crnn(EmbeddingNetwork):
+    """Convolution, batch norm, ELU and pooling, repeated; then a GRU along the frames."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
         channels, n_bins, _ = input_shape
         blocks: list[nn.Module] = []
-        for i, pool in enumerate(POOLS[: config.n_layers]):
+        for i, pool in enumerate(_POOLS[: config.n_layers]):
             width = config.width * (1 if i == 0 else 2)
             blocks += [
                 conv_norm(channels, width, 3, activation=None),
                 nn.MaxPool2d((min(pool, config.frame_pool), pool), ceil_mode=True),
-                nn.ELU(inplace=True),  # after pooling: the same, on a few of the values
+                nn.ELU(inplace=True),  # after pooling: the same result on fewer values
                 nn.Dropout2d(config.conv_dropout),
             ]
             channels, n_bins = width, -(-n_bins // pool)
@@ -123,8 +110,8 @@ class Crnn(Classifier):
             channels * n_bins, config.recurrent_width, config.n_recurrent, batch_first=True
         )
         self.pooling = config.pooling
-        asks = config.pooling == "attention"
-        self.attention = AttentionPool(config.recurrent_width) if asks else None
+        has_attention = config.pooling == "attention"
+        self.attention = AttentionPool(config.recurrent_width) if has_attention else None
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.recurrent_width, n_classes)
 
@@ -132,7 +119,7 @@ class Crnn(Classifier):
         """(batch, n_channels, n_bins, n_frames) -> pooled steps (batch, recurrent_width)."""
         x = self.body(x.transpose(2, 3))  # (batch, channels, n_steps, n_bins)
         steps = x.permute(0, 2, 1, 3).flatten(2)  # (batch, n_steps, channels * n_bins)
-        with torch.autocast("cpu", enabled=False):  # on a processor bf16 makes a GRU slower
+        with torch.autocast("cpu", enabled=False):  # on a CPU bf16 makes a GRU slower
             steps = self.recurrent(steps.float())[0]
         embedding: Tensor = self.dropout(self._pool(steps))
         return embedding
@@ -149,6 +136,6 @@ class Crnn(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Crnn` (see `lightning_models.base.Architecture.build`).
 
-    Its pools round up, so that no input is too small for it.
+    Its pools round up, so that it accepts inputs of any size.
     """
     return Crnn(config, input_shape, n_classes)

@@ -1,12 +1,12 @@
-"""A small classifier on what a frozen, pretrained encoder said of each frame.
+"""Linear or shallow probe on the frame embeddings of a frozen, pretrained encoder.
 
-The encoder's frames are a feature set, computed once and cached; what is trained here is only how
-they are pooled and read, which takes seconds.
+The embeddings are a feature set, computed once and cached; only the pooling and the classifier are
+trained, which takes seconds.
 
 Source: Alain and Bengio 2017, "Understanding intermediate layers using linear classifier probes",
 arXiv:1610.01644; Turian et al. 2022, "HEAR: holistic evaluation of audio representations",
 arXiv:2203.03022 (mean over frames, a shallow network); Snyder et al. 2018, "X-vectors",
-doi:10.1109/ICASSP.2018.8461375 (mean and deviation over frames).
+doi:10.1109/ICASSP.2018.8461375 (statistics pooling: mean and standard deviation over frames).
 """
 
 from typing import Annotated, Literal
@@ -15,15 +15,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import CategoricalDistribution, FloatDistribution
-from chorale.lightning_models.layers import AttentionPool, Classifier
+from chorale.lightning_models.layers import AttentionPool, EmbeddingNetwork
 
-FEATURES = ("encoder",)
+LAYOUTS: tuple[Layout, ...] = ("embedding",)
 
 EPSILON = 1e-5
-"""Added to a variance before its root is taken, whose slope at zero is infinite."""
+"""Added to a variance before its square root, whose gradient at zero is infinite."""
 
 
 @config
@@ -31,13 +33,13 @@ class Config:
     """The shape of the network."""
 
     pooling: Literal["mean", "mean_std", "attention"] = "mean"
-    """How the frames become one vector; mean_std also says how much they vary."""
+    """How the frames are pooled; mean_std adds their standard deviation."""
     batch_norm: bool = True
-    """Whether each value of that vector is brought to mean 0 and deviation 1."""
+    """Whether the pooled vector goes through batch norm."""
     hidden: Annotated[int, Field(ge=0, le=2048)] = 0
     """Width of a hidden layer; 0 for none, a linear probe."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The share of values that training drops before the hidden and before the last layer."""
+    """Dropout probability before the hidden and before the last layer."""
 
 
 SPACE: Space = {
@@ -53,36 +55,28 @@ DEFAULTS = (
         "batch_norm": True,
         "hidden": 0,
         "dropout": 0.2,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
+        **presets.LITTLE_DATA,
         "train.weight_decay": 1e-2,
         "train.schedule": "cosine",
-        "train.batch_size": 32,
         "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
         "train.center": False,
     },
-    {  # a shallow network that also hears how a track changes
+    {  # a shallow network with statistics pooling
         "pooling": "mean_std",
         "batch_norm": True,
         "hidden": 256,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 5e-4,
         "train.weight_decay": 1e-2,
         "train.schedule": "cosine",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
         "train.center": False,
     },
 )
 
 
-class EncoderProbe(Classifier):
-    """Frames are pooled; the vector is normed; a hidden layer or none; the last layer."""
+class EncoderProbe(EmbeddingNetwork):
+    """Pooling over frames, batch norm, an optional hidden layer, the last layer."""
 
     def __init__(self, config: Config, n_bins: int, n_classes: int) -> None:
         """See `build`."""
@@ -118,6 +112,6 @@ class EncoderProbe(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `EncoderProbe` (see `lightning_models.base.Architecture.build`).
 
-    One frame is enough for it.
+    It accepts inputs of one frame.
     """
     return EncoderProbe(config, input_shape[0] * input_shape[1], n_classes)

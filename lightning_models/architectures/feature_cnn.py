@@ -1,9 +1,9 @@
-"""A convolutional network on a table's columns: report B's, and one that learns their order.
+"""1-D CNN on a table's columns in given or learned order, after report B.
 
 Source: report B, "NN & DL music genre classification": a CNN on the standardised feature table of
 GTZAN; its layers are not published, so two convolutions and a dense layer stand for them. Guo 2020,
 second place of Kaggle's "Mechanisms of Action", github.com/baosenguo/Kaggle-MoA-2nd-Place-Solution:
-a dense layer turns the columns into a sequence in which neighbours belong together.
+a dense layer turns the columns into a sequence in which neighbours are related.
 """
 
 from typing import Annotated, Literal
@@ -11,19 +11,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, dense, n_values, soft_clip
+from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, n_values, soft_clip
 
-FEATURES = ("stats57", "stats518", "table")
+LAYOUTS: tuple[Layout, ...] = ("table",)
 
-N_PLACES = 32
-"""Length of a sequence whose order is learned."""
+SEQUENCE_LENGTH = 32
+"""Length of the learned sequence."""
 
 
 @config
@@ -31,7 +33,7 @@ class Config:
     """The shape of the network."""
 
     order: Literal["given", "learned"] = "given"
-    """Whether neighbours are columns as they stand, or what a dense layer puts side by side."""
+    """Whether the sequence is the columns in their order, or the output of a dense layer."""
     n_layers: Annotated[int, Field(ge=1, le=5)] = 2
     """Convolutions, each with a pooling that halves the sequence."""
     width: Annotated[int, Field(ge=4, le=256)] = 32
@@ -39,13 +41,13 @@ class Config:
     kernel: Literal[3, 5, 7] = 3
     """Length of the filters."""
     batch_norm: bool = False
-    """Whether each convolution is normalised."""
+    """Whether each convolution has batch norm."""
     clip: bool = False
-    """Whether outliers of a column are pulled in."""
+    """Whether outliers of a column are soft-clipped."""
     dense: Annotated[int, Field(ge=8, le=1024)] = 64
     """Width of the dense layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops before the dense layer and after it."""
+    """Dropout probability before and after the dense layer."""
 
 
 SPACE: Space = {
@@ -60,7 +62,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: a learned order, outliers pulled in, rows and labels blended
+    {  # for little data: learned order, clipped outliers, mixup
         "order": "learned",
         "n_layers": 2,
         "width": 32,
@@ -69,15 +71,9 @@ DEFAULTS = (
         "clip": True,
         "dense": 64,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-2,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.2,
-        "train.label_smoothing": 0.1,
+        **presets.LITTLE_DATA_TABLE,
     },
-    {  # as published, as far as it is
+    {  # as published, as far as it was published
         "order": "given",
         "n_layers": 2,
         "width": 32,
@@ -86,19 +82,13 @@ DEFAULTS = (
         "clip": False,
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
+        **presets.PLAIN_ADAM_TABLE,
     },
 )
 
 
-class FeatureCnn(Classifier):
-    """Convolution, batch norm, ReLU, pooling, some times over; then a dense layer."""
+class FeatureCnn(EmbeddingNetwork):
+    """Convolution, batch norm, ReLU, pooling, repeated; then a dense layer."""
 
     def __init__(self, config: Config, n_columns: int, n_classes: int) -> None:
         """See `build`."""
@@ -107,11 +97,11 @@ class FeatureCnn(Classifier):
         channels, n_left = 1, n_columns
         self.order: nn.Module = nn.Unflatten(1, (1, n_columns))
         if config.order == "learned":
-            channels, n_left = config.width, N_PLACES
+            channels, n_left = config.width, SEQUENCE_LENGTH
             self.order = nn.Sequential(
-                nn.Linear(n_columns, channels * N_PLACES),
+                nn.Linear(n_columns, channels * SEQUENCE_LENGTH),
                 nn.ELU(),
-                nn.Unflatten(1, (channels, N_PLACES)),
+                nn.Unflatten(1, (channels, SEQUENCE_LENGTH)),
             )
         blocks: list[nn.Module] = []
         for i in range(config.n_layers):
@@ -122,11 +112,11 @@ class FeatureCnn(Classifier):
             blocks += [nn.ReLU(inplace=True), nn.MaxPool1d(2, ceil_mode=True)]
             channels, n_left = width, -(-n_left // 2)
         self.body = nn.Sequential(*blocks, nn.Flatten())
-        self.dense = dense(channels * n_left, config.dense, dropout=config.dropout)
+        self.dense = dropout_dense(channels * n_left, config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, 1, n_columns, 1) -> what the dense layer says (batch, dense)."""
+        """(batch, 1, n_columns, 1) -> output of the dense layer (batch, dense)."""
         x = soft_clip(x.flatten(1)) if self.clip else x.flatten(1)
         sequence = self.order(x)  # (batch, channels, n_places)
         embedding: Tensor = self.dense(self.body(sequence))
@@ -136,6 +126,6 @@ class FeatureCnn(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `FeatureCnn` (see `lightning_models.base.Architecture.build`).
 
-    Its pools round up, so that no row is too narrow for it.
+    Its pools round up, so that it accepts rows of any width.
     """
     return FeatureCnn(config, n_values(input_shape), n_classes)

@@ -1,4 +1,4 @@
-"""A small convolutional network that sees a spectrogram as a grey picture: report B's.
+"""Small CNN on a spectrogram as a grey picture, after report B.
 
 Source: report B, "NN & DL music genre classification": two convolutions on grey spectrogram
 pictures of GTZAN, batches of 4, 10 epochs; filters, pools and the dense layer are not published.
@@ -9,19 +9,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, dense, pool_frames, to_grid
+from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, pool_frames, to_grid
 
-FEATURES = ("spectrogram_image", "mel")
+LAYOUTS: tuple[Layout, ...] = ("picture", "spectrogram")
 
-COLOURS = 3
-"""Channels of a picture that are colours; a fourth one says what is opaque."""
+N_COLOUR_CHANNELS = 3
+"""Colour channels of a picture; a fourth channel is alpha."""
 
 
 @config
@@ -29,21 +31,21 @@ class Config:
     """The shape of the network."""
 
     grey: bool = True
-    """Whether the colours of a picture are averaged."""
+    """Whether the colour channels are averaged."""
     width: Annotated[int, Field(ge=4, le=256)] = 32
     """Filters of the first convolution; the second has twice as many."""
     kernel: Literal[3, 5] = 3
-    """Edge of the filters."""
+    """Kernel size (square)."""
     pool: Annotated[int, Field(ge=2, le=8)] = 4
-    """Edge of the squares of which the greatest value is kept, after each convolution."""
+    """Size of the square max pooling after each convolution."""
     pooling: Literal["flatten", "mean", "max", "mean_max"] = "flatten"
-    """How the frames that are left become one vector; flatten keeps their order, as published."""
+    """How the remaining frames are pooled; flatten keeps their order, as published."""
     batch_norm: bool = False
-    """Whether each convolution is normalised."""
+    """Whether each convolution has batch norm."""
     dense: Annotated[int, Field(ge=8, le=1024)] = 64
     """Width of the dense layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops before the dense layer and after it."""
+    """Dropout probability before and after the dense layer."""
 
 
 SPACE: Space = {
@@ -58,7 +60,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: normalised, time is pooled, pictures and labels are blended
+    {  # for little data: batch norm, pooled over time, mixup
         "grey": True,
         "width": 32,
         "kernel": 5,
@@ -67,17 +69,9 @@ DEFAULTS = (
         "batch_norm": True,
         "dense": 64,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
+        **presets.LITTLE_DATA,
     },
-    {  # as published, as far as it is; of the batches that are searched, 16 is nearest to 4
+    {  # as published, as far as it was; 16 is the searched batch size nearest to 4
         "grey": True,
         "width": 32,
         "kernel": 3,
@@ -86,20 +80,13 @@ DEFAULTS = (
         "batch_norm": False,
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
+        **presets.PLAIN_ADAM,
         "train.batch_size": 16,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
     },
 )
 
 
-class ImageCnn(Classifier):
+class ImageCnn(EmbeddingNetwork):
     """Convolution, pooling, ReLU, batch norm, twice; then frames are pooled; a dense layer."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
@@ -113,7 +100,7 @@ class ImageCnn(Classifier):
             blocks += [
                 nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2),
                 nn.MaxPool2d(config.pool, ceil_mode=True),
-                nn.ReLU(inplace=True),  # after pooling: the same, on fewer values
+                nn.ReLU(inplace=True),  # after pooling: the same result on fewer values
             ]
             if config.batch_norm:
                 blocks.append(nn.BatchNorm2d(width))
@@ -123,14 +110,16 @@ class ImageCnn(Classifier):
         self.pooling = config.pooling
         self.grid = (n_frames, n_bins)  # left of a training crop, for flatten
         n_steps = {"flatten": n_frames, "mean_max": 2}.get(config.pooling, 1)
-        self.dense = dense(channels * n_bins * n_steps, config.dense, dropout=config.dropout)
+        self.dense = dropout_dense(
+            channels * n_bins * n_steps, config.dense, dropout=config.dropout
+        )
         self.head = nn.Linear(config.dense, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        """(batch, n_channels, n_bins, n_frames) -> output of the dense layer (batch, dense)."""
         if self.grey:
-            x = x[:, :COLOURS].mean(dim=1, keepdim=True)
-        # frames come contiguous, so this order costs no copy
+            x = x[:, :N_COLOUR_CHANNELS].mean(dim=1, keepdim=True)
+        # frames are contiguous, so this order needs no copy
         x = self.body(x.transpose(2, 3))  # (batch, width, n_frames, n_bins)
         if self.pooling == "flatten":
             x = to_grid(x, self.grid)
@@ -143,6 +132,6 @@ class ImageCnn(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `ImageCnn` (see `lightning_models.base.Architecture.build`).
 
-    Its pools round up, so that no picture is too small for it.
+    Its pools round up, so that it accepts pictures of any size.
     """
     return ImageCnn(config, input_shape, n_classes)

@@ -1,4 +1,4 @@
-"""A multilayer perceptron on a table's columns: report E's two, and what grows from them.
+"""MLP: a multilayer perceptron on a table's columns, after report E, with variants.
 
 Source: report E, "Genre recognition": MLPs of 3 and of 4 hidden layers on 518 features of FMA.
 """
@@ -9,16 +9,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Link, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, n_values, soft_clip
+from chorale.lightning_models.layers import EmbeddingNetwork, n_values, soft_clip
 
-FEATURES = ("stats518", "stats57", "table")
+LAYOUTS: tuple[Layout, ...] = ("table",)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -37,15 +39,15 @@ class Config:
     width: Annotated[int, Field(ge=8, le=2048)] = 256
     """Width of the first hidden layer."""
     shrink: Annotated[float, Field(ge=0.25, le=1)] = 0.5
-    """How many times as wide as the one before each further hidden layer is."""
+    """Factor by which each further hidden layer is narrower."""
     batch_norm: bool = False
-    """Whether each hidden layer is normalised before its activation."""
+    """Whether each hidden layer has batch norm before its activation."""
     activation: Literal["relu", "gelu", "silu", "elu"] = "relu"
-    """What bends the values of a hidden layer."""
+    """Activation of the hidden layers."""
     clip: bool = False
-    """Whether outliers of a column are pulled in."""
+    """Whether outliers of a column are soft-clipped."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops after each hidden layer."""
+    """Dropout probability after each hidden layer."""
 
 
 SPACE: Space = {
@@ -64,18 +66,12 @@ _PUBLISHED = {
     "activation": "relu",
     "clip": False,
     "dropout": 0.3,
-    "train.optimizer": "adam",
-    "train.lr": 1e-3,
-    "train.weight_decay": 1e-5,
-    "train.schedule": "constant",
-    "train.batch_size": 32,
-    "train.mixup_alpha": 0.0,
-    "train.label_smoothing": 0.0,
+    **presets.PLAIN_ADAM_TABLE,
 }
-"""What is published is the number of layers; the rest is the usual."""
+"""Only the number of layers is published; the rest is common practice."""
 
 DEFAULTS = (
-    {  # for little data: normalised, outliers pulled in, rows and labels blended
+    {  # for little data: batch norm, clipped outliers, mixup
         "n_layers": 2,
         "width": 256,
         "shrink": 1.0,
@@ -83,21 +79,16 @@ DEFAULTS = (
         "activation": "silu",
         "clip": True,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA_TABLE,
         "train.lr": 2e-3,
-        "train.weight_decay": 1e-2,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.2,
-        "train.label_smoothing": 0.1,
     },
     {"n_layers": 3, "width": 256, **_PUBLISHED},  # 256, 128, 64
     {"n_layers": 4, "width": 512, **_PUBLISHED},  # 512, 256, 128, 64
 )
 
 
-class Mlp(Classifier):
-    """Linear layer, batch norm, activation, dropout, some times over."""
+class Mlp(EmbeddingNetwork):
+    """Linear layer, batch norm, activation, dropout, repeated."""
 
     def __init__(self, config: Config, n_columns: int, n_classes: int) -> None:
         """See `build`."""
@@ -126,13 +117,13 @@ class Mlp(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `Mlp` (see `lightning_models.base.Architecture.build`).
 
-    No row is too narrow for it.
+    It accepts rows of any width.
     """
     return Mlp(config, n_values(input_shape), n_classes)
 
 
 def chain(network: Mlp) -> list[Link]:
-    """Its layers (see `lightning_models.base.Architecture`)."""
+    """The chain of its layers, for pruning (see `lightning_models.base.Architecture`)."""
     layers = [part for part in network.body if isinstance(part, nn.Linear)]
     norms: list[nn.Module | None] = [p for p in network.body if isinstance(p, nn.BatchNorm1d)]
     norms = norms or [None] * len(layers)
@@ -141,5 +132,5 @@ def chain(network: Mlp) -> list[Link]:
 
 
 def narrowed(config: Config, share: float) -> Config:
-    """About that share of its units (see `lightning_models.base.Architecture`)."""
+    """A config with about that share of units, for pruning."""
     return replace(config, width=min(config.width, max(8, round(config.width * share))))

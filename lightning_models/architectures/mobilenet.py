@@ -1,8 +1,8 @@
-"""MobileNetV3 of any width: what a small network can hear with few multiplications.
+"""MobileNetV3 of any width: inverted residual blocks with few multiplications.
 
 Source: Howard et al. 2019, "Searching for MobileNetV3", arXiv:1905.02244 (the blocks); Schmid,
 Koutini and Widmer 2023, "Efficient large-scale audio tagging via transformer-to-CNN knowledge
-distillation", arXiv:2211.04772 (for sound, at widths from 0.4 on; EfficientAT).
+distillation", arXiv:2211.04772 (EfficientAT: for audio, at widths from 0.4).
 """
 
 from typing import Annotated, Literal, NamedTuple
@@ -11,16 +11,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import CategoricalDistribution, FloatDistribution
-from chorale.lightning_models.layers import Classifier, conv_norm, pool_frames
+from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm, pool_frames
 
-FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 
 
-class Row(NamedTuple):
-    """One block at width 1: a line of the paper's tables."""
+class BlockSpec(NamedTuple):
+    """One block at width 1: a row of the paper's tables."""
 
     kernel: int
     inner: int
@@ -31,36 +33,36 @@ class Row(NamedTuple):
     stride: int
 
 
-TABLES = {
+BLOCK_SPECS = {
     "large": (
-        Row(3, 16, 16, False, False, 1),
-        Row(3, 64, 24, False, False, 2),
-        Row(3, 72, 24, False, False, 1),
-        Row(5, 72, 40, True, False, 2),
-        Row(5, 120, 40, True, False, 1),
-        Row(5, 120, 40, True, False, 1),
-        Row(3, 240, 80, False, True, 2),
-        Row(3, 200, 80, False, True, 1),
-        Row(3, 184, 80, False, True, 1),
-        Row(3, 184, 80, False, True, 1),
-        Row(3, 480, 112, True, True, 1),
-        Row(3, 672, 112, True, True, 1),
-        Row(5, 672, 160, True, True, 2),
-        Row(5, 960, 160, True, True, 1),
-        Row(5, 960, 160, True, True, 1),
+        BlockSpec(3, 16, 16, False, False, 1),
+        BlockSpec(3, 64, 24, False, False, 2),
+        BlockSpec(3, 72, 24, False, False, 1),
+        BlockSpec(5, 72, 40, True, False, 2),
+        BlockSpec(5, 120, 40, True, False, 1),
+        BlockSpec(5, 120, 40, True, False, 1),
+        BlockSpec(3, 240, 80, False, True, 2),
+        BlockSpec(3, 200, 80, False, True, 1),
+        BlockSpec(3, 184, 80, False, True, 1),
+        BlockSpec(3, 184, 80, False, True, 1),
+        BlockSpec(3, 480, 112, True, True, 1),
+        BlockSpec(3, 672, 112, True, True, 1),
+        BlockSpec(5, 672, 160, True, True, 2),
+        BlockSpec(5, 960, 160, True, True, 1),
+        BlockSpec(5, 960, 160, True, True, 1),
     ),
     "small": (
-        Row(3, 16, 16, True, False, 2),
-        Row(3, 72, 24, False, False, 2),
-        Row(3, 88, 24, False, False, 1),
-        Row(5, 96, 40, True, True, 2),
-        Row(5, 240, 40, True, True, 1),
-        Row(5, 240, 40, True, True, 1),
-        Row(5, 120, 48, True, True, 1),
-        Row(5, 144, 48, True, True, 1),
-        Row(5, 288, 96, True, True, 2),
-        Row(5, 576, 96, True, True, 1),
-        Row(5, 576, 96, True, True, 1),
+        BlockSpec(3, 16, 16, True, False, 2),
+        BlockSpec(3, 72, 24, False, False, 2),
+        BlockSpec(3, 88, 24, False, False, 1),
+        BlockSpec(5, 96, 40, True, True, 2),
+        BlockSpec(5, 240, 40, True, True, 1),
+        BlockSpec(5, 240, 40, True, True, 1),
+        BlockSpec(5, 120, 48, True, True, 1),
+        BlockSpec(5, 144, 48, True, True, 1),
+        BlockSpec(5, 288, 96, True, True, 2),
+        BlockSpec(5, 576, 96, True, True, 1),
+        BlockSpec(5, 576, 96, True, True, 1),
     ),
 }
 """The blocks of MobileNetV3-Large and -Small."""
@@ -79,11 +81,11 @@ class Config:
     width: Annotated[float, Field(ge=0.1, le=4)] = 0.4
     """Channels of every layer, as a multiple of MobileNetV3's."""
     squeeze: bool = True
-    """Whether blocks weigh their channels by what the whole crop sounds like, as published."""
+    """Whether blocks have squeeze-and-excitation, as published."""
     pooling: Literal["mean", "max", "mean_max"] = "mean"
-    """How what the last block says of each place becomes one vector."""
+    """How the last block's output is pooled over all positions."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The share of values that training drops before the last layer."""
+    """Dropout probability before the last layer."""
 
 
 SPACE: Space = {
@@ -101,46 +103,36 @@ DEFAULTS = (
         "squeeze": True,
         "pooling": "mean",
         "dropout": 0.3,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 2e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
     },
-    {  # as published, but trained from nothing and without a teacher
+    {  # as published, but trained from scratch and without a teacher
         "size": "large",
         "width": 1.0,
         "squeeze": True,
         "pooling": "mean",
         "dropout": 0.2,
-        "train.optimizer": "adam",
+        **presets.PLAIN_ADAM,
         "train.lr": 8e-4,
-        "train.weight_decay": 1e-5,
         "train.schedule": "one_cycle",
         "train.batch_size": 64,
         "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
         "train.gain_db": 6.0,
-        "train.center": False,
     },
 )
 
 
-def eights(channels: float) -> int:
+def round_to_8(channels: float) -> int:
     """The nearest multiple of 8 that is at least 8, and not below `channels` by over a tenth."""
     near = max(8, int(channels + 4) // 8 * 8)
     return near if near >= 0.9 * channels else near + 8
 
 
 class Depthwise(nn.Conv2d):
-    """A convolution of each channel by itself; on a processor never in bf16.
+    """Depthwise convolution that never runs in bf16 on a CPU.
 
-    There its way back takes up to eight times as long in bf16 as in float32, and the network twice.
+    There its backward pass takes up to eight times as long in bf16 as in float32, and that of the
+    network twice.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,15 +144,15 @@ class Depthwise(nn.Conv2d):
 
 
 class SqueezeExcitation(nn.Module):
-    """Each channel times a factor from 0 to 1, by what all channels are on average.
+    """Squeeze-and-excitation: scales each channel by a factor computed from all channels' means.
 
     Source: Hu, Shen and Sun 2018, arXiv:1709.01507.
     """
 
     def __init__(self, channels: int) -> None:
-        """A quarter of the channels says what matters."""
+        """The bottleneck has a quarter of the channels."""
         super().__init__()
-        inner = eights(channels // 4)
+        inner = round_to_8(channels // 4)
         self.factors = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, inner, 1),
@@ -176,51 +168,51 @@ class SqueezeExcitation(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen each place, look around within each channel, weigh the channels, narrow again."""
+    """Inverted residual block: expansion, depthwise convolution, squeeze-excitation, projection."""
 
-    def __init__(self, n_in: int, row: Row, *, width: float, squeeze: bool) -> None:
-        """`row` at `width`; where nothing changes size, the input is added."""
+    def __init__(self, n_in: int, spec: BlockSpec, *, width: float, squeeze: bool) -> None:
+        """`spec` at `width`; a residual is added where input and output have the same shape."""
         super().__init__()
-        inner, n_out = eights(row.inner * width), eights(row.out * width)
-        activation = nn.Hardswish if row.hard_swish else nn.ReLU
-        widen = [conv_norm(n_in, inner, 1, activation=activation)] if inner != n_in else []
-        edge = row.kernel
-        look = nn.Sequential(
-            Depthwise(inner, inner, edge, row.stride, edge // 2, groups=inner, bias=False),
+        inner, n_out = round_to_8(spec.inner * width), round_to_8(spec.out * width)
+        activation = nn.Hardswish if spec.hard_swish else nn.ReLU
+        expand = [conv_norm(n_in, inner, 1, activation=activation)] if inner != n_in else []
+        edge = spec.kernel
+        depthwise = nn.Sequential(
+            Depthwise(inner, inner, edge, spec.stride, edge // 2, groups=inner, bias=False),
             nn.BatchNorm2d(inner),
             activation(),
         )
-        weigh = [SqueezeExcitation(inner)] if row.squeeze and squeeze else []
-        narrow = conv_norm(inner, n_out, 1, activation=None)
-        self.body = nn.Sequential(*widen, look, *weigh, narrow)
-        self.adds = row.stride == 1 and n_in == n_out
+        excite = [SqueezeExcitation(inner)] if spec.squeeze and squeeze else []
+        project = conv_norm(inner, n_out, 1, activation=None)
+        self.body = nn.Sequential(*expand, depthwise, *excite, project)
+        self.is_residual = spec.stride == 1 and n_in == n_out
         self.n_out = n_out
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, n_in, h, w) -> (batch, n_out, h / stride, w / stride), rounded up."""
         new: Tensor = self.body(x)
-        return new + x if self.adds else new
+        return new + x if self.is_residual else new
 
 
-class MobileNet(Classifier):
+class MobileNet(EmbeddingNetwork):
     """A strided convolution, inverted residuals, global pooling, a dense layer."""
 
     def __init__(self, config: Config, n_channels: int, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
-        channels = eights(STEM * config.width)
+        channels = round_to_8(STEM * config.width)
         layers: list[nn.Module] = [
             conv_norm(n_channels, channels, 3, stride=2, activation=nn.Hardswish)
         ]
-        for row in TABLES[config.size]:
-            block = InvertedResidual(channels, row, width=config.width, squeeze=config.squeeze)
+        for spec in BLOCK_SPECS[config.size]:
+            block = InvertedResidual(channels, spec, width=config.width, squeeze=config.squeeze)
             layers.append(block)
             channels = block.n_out
         last = LAST_EXPANSION * channels
         layers.append(conv_norm(channels, last, 1, activation=nn.Hardswish))
         self.body = nn.Sequential(*layers)
         self.pooling = config.pooling
-        width = eights(DENSE[config.size] * config.width)
+        width = round_to_8(DENSE[config.size] * config.width)
         self.dense = nn.Sequential(
             nn.Linear(last * (2 if config.pooling == "mean_max" else 1), width),
             nn.Hardswish(),
@@ -229,7 +221,7 @@ class MobileNet(Classifier):
         self.head = nn.Linear(width, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, width)."""
+        """(batch, n_channels, n_bins, n_frames) -> output of the dense layer (batch, width)."""
         x = self.body(x.transpose(2, 3)).flatten(2)  # (batch, channels, n_places)
         embedding: Tensor = self.dense(pool_frames(x, kind=self.pooling, dim=2))
         return embedding
@@ -238,7 +230,7 @@ class MobileNet(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `MobileNet` (see `lightning_models.base.Architecture.build`).
 
-    Its strides round up, so that no input is too small for it. Its batch norms follow the data
-    faster than the published ones (0.1 a step, not 0.01): a small corpus has few steps.
+    Its strides round up, so that it accepts inputs of any size. Its batch norms have momentum
+    0.1 instead of the published 0.01: a small corpus has few steps.
     """
     return MobileNet(config, input_shape[0], n_classes)

@@ -1,4 +1,4 @@
-"""A recurrent network over frames: report B's two LSTM layers, and what grows from it.
+"""LSTM or GRU over frames, after reports A and B, with variants.
 
 Source: report B, "NN & DL music genre classification": two LSTM layers on MFCC, a dense layer
 with ReLU, dropout, softmax. Report A, "Deep Learning major project": LSTM(1292, 64),
@@ -14,16 +14,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, dense, pool_frames, to_grid
+from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, pool_frames, to_grid
 
-FEATURES = ("mfcc", "mel", "stft", "spectrogram_image", "encoder")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture", "embedding")
 
 
 @config
@@ -33,21 +35,21 @@ class Config:
     cell: Literal["lstm", "gru"] = "lstm"
     """The recurrent unit."""
     steps: Literal["frames", "bins"] = "frames"
-    """What follows one another: frames, or bins, as if the spectrogram lay on its side."""
+    """The sequence axis: frames, or bins, as if the spectrogram was transposed."""
     n_layers: Annotated[int, Field(ge=1, le=4)] = 2
-    """Recurrent layers, one on the other."""
+    """Number of stacked recurrent layers."""
     bidirectional: bool = False
-    """Whether each layer also reads backwards."""
+    """Whether each layer is bidirectional."""
     width: Annotated[int, Field(ge=8, le=512)] = 64
-    """Values of a layer's state, for each direction."""
+    """Width of a layer's state, per direction."""
     stride: Annotated[int, Field(ge=1, le=16)] = 1
-    """Neighbouring steps that are averaged into one; as many times faster."""
+    """Number of neighbouring steps averaged into one, which is as many times faster."""
     pooling: Literal["last", "mean", "max", "attention"] = "last"
-    """How the steps become one vector."""
+    """How the steps are pooled."""
     dense: Annotated[int, Field(ge=8, le=1024)] = 64
     """Width of the dense layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """The share of values that training drops between layers, before the dense one and after it."""
+    """Dropout probability between layers, and before and after the dense layer."""
 
 
 SPACE: Space = {
@@ -63,7 +65,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: both directions, every second frame, the steps that matter
+    {  # for little data: bidirectional, stride 2, attention pooling
         "cell": "gru",
         "steps": "frames",
         "n_layers": 2,
@@ -73,15 +75,8 @@ DEFAULTS = (
         "pooling": "attention",
         "dense": 64,
         "dropout": 0.4,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 2e-3,
-        "train.weight_decay": 1e-3,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
     },
     {  # as published by B
         "cell": "lstm",
@@ -93,18 +88,10 @@ DEFAULTS = (
         "pooling": "last",
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
+        **presets.PLAIN_ADAM,
     },
-    {  # A's layers, on their side as published: LSTM(1292, 64) on crops of 30 s; it dropped values
-        # after the dense layer only
+    {  # A's layers, transposed as published: LSTM(1292, 64) on crops of 30 s; there, dropout was
+        # only after the dense layer
         "cell": "lstm",
         "steps": "bins",
         "n_layers": 2,
@@ -114,27 +101,20 @@ DEFAULTS = (
         "pooling": "last",
         "dense": 64,
         "dropout": 0.3,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
+        **presets.PLAIN_ADAM,
         "train.batch_size": 64,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
     },
 )
 
 
-class Recurrent(Classifier):
-    """Recurrent layers over (averaged) frames or bins; their steps are pooled; a dense layer."""
+class Recurrent(EmbeddingNetwork):
+    """Recurrent layers over (averaged) frames or bins, pooling over steps, a dense layer."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
         n_channels, n_bins, n_frames = input_shape
-        # bins have as many values as a training crop has frames
+        # with bins as steps, a step has as many values as a training crop has frames
         self.n_frames = n_frames if config.steps == "bins" else None
         self.stride = config.stride
         self.pooling = config.pooling
@@ -149,11 +129,11 @@ class Recurrent(Classifier):
         )
         width = config.width * (2 if config.bidirectional else 1)
         self.attention = nn.Linear(width, 1) if config.pooling == "attention" else None
-        self.dense = dense(width, config.dense, dropout=config.dropout)
+        self.dense = dropout_dense(width, config.dense, dropout=config.dropout)
         self.head = nn.Linear(config.dense, n_classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what the dense layer says (batch, dense)."""
+        """(batch, n_channels, n_bins, n_frames) -> output of the dense layer (batch, dense)."""
         if self.n_frames:
             x = x.transpose(2, 3)
             x = to_grid(x, (self.n_frames, x.shape[3]))
@@ -166,7 +146,7 @@ class Recurrent(Classifier):
 
     def _read(self, steps: Tensor) -> Tensor:
         if isinstance(self.layers, nn.GRU) and steps.device.type == "cpu":
-            # on a processor bf16 makes an LSTM twice as fast and a GRU 10 to 20 % slower
+            # on a CPU bf16 makes an LSTM twice as fast and a GRU 10 to 20 % slower
             with torch.autocast("cpu", enabled=False):
                 read: Tensor = self.layers(steps.float())[0]
         else:
@@ -182,7 +162,7 @@ class Recurrent(Classifier):
             return read
         if not self.layers.bidirectional:
             return steps[:, -1]
-        half = steps.shape[2] // 2  # what each direction says when it has read everything
+        half = steps.shape[2] // 2  # the last state of each direction
         return torch.cat([steps[:, -1, :half], steps[:, 0, half:]], dim=1)
 
 

@@ -1,10 +1,9 @@
-"""ResNet-18 on a spectrogram as a picture, from scratch or from pretrained weights: report D's.
+"""ResNet-18 on a spectrogram as a picture, from scratch or pretrained, after report D.
 
-`weights` is never searched by itself, because it needs a file: what a trial may start from is the
-operator's choice.
+`weights` is not in the search space, because it needs a file that the user chooses.
 
 Source: report D, "DLS final project": ResNet-18 by transfer learning. He, Zhang, Ren and Sun 2016,
-arXiv:1512.03385. Howard and Ruder 2018, arXiv:1801.06146 (lower rates for earlier layers).
+arXiv:1512.03385. Howard and Ruder 2018, arXiv:1801.06146 (lower learning rates for earlier layers).
 """
 
 from typing import Annotated
@@ -12,39 +11,46 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import FloatDistribution, IntDistribution
-from chorale.lightning_models.layers import Classifier
-from chorale.lightning_models.pretrained import NO_WEIGHTS, load_into, tensors
+from chorale.lightning_models.layers import EmbeddingNetwork
+from chorale.lightning_models.pretrained import (
+    NO_WEIGHTS,
+    load_pretrained_tensors,
+    load_pretrained_weights,
+)
 
-FEATURES = ("mel", "spectrogram_image", "stft", "mfcc")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 HEAVY = True
 
-IMAGENET = "resnet18-f37072fd.pth"
+IMAGENET_FILE = "resnet18-f37072fd.pth"
 """The file of torchvision's ImageNet weights, as torch's cache names it."""
 
-FETCH = "python -c \"import torchvision; torchvision.models.resnet18(weights='IMAGENET1K_V1')\""
-"""What brings that file into the cache, on a machine with internet access."""
+FETCH_COMMAND = (
+    "python -c \"import torchvision; torchvision.models.resnet18(weights='IMAGENET1K_V1')\""
+)
+"""The command that downloads that file into the cache, with internet access."""
 
-STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
-"""Parts of torchvision's network that are frozen together, in the order of the signal."""
+FREEZING_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+"""Parts of torchvision's network that are frozen together, from input to output."""
 
 
 @config
 class Config:
-    """The shape of the network, and what it starts from."""
+    """The shape of the network, and its initial weights."""
 
     weights: Annotated[str, Field(min_length=1)] = NO_WEIGHTS
     """none for random weights; imagenet for those in torch's cache; or a file: .safetensors, or
     .pth with a state dict that has torchvision's names."""
     frozen: Annotated[int, Field(ge=0, le=4)] = 0
-    """How many of the five stages (the stem is the first) keep their pretrained weights; without
-    `weights` none does."""
+    """How many of the five stages (the stem is the first) are frozen; 0 without `weights`."""
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each stage has the learning rate of the next one times this; without `weights` the same."""
+    """Each stage's learning rate as a multiple of the next one's; unused without `weights`."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of values that training drops before the last layer."""
+    """Dropout probability before the last layer."""
 
 
 SPACE: Space = {
@@ -54,41 +60,28 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: what is general is kept, crops and labels are blended
+    {  # for little data: frozen stem, lower rates for early stages, mixup
         "frozen": 1,
         "lr_decay": 0.6,
         "dropout": 0.2,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
+        **presets.LITTLE_DATA,
         "train.weight_decay": 1e-2,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
         "train.n_masks": 1,
         "train.bin_mask": 0.15,
         "train.frame_mask": 0.15,
         "train.center": False,
     },
-    {  # the layers as published; how they were trained was not
+    {  # the layers as published; their training was not published
         "frozen": 0,
         "lr_decay": 1.0,
         "dropout": 0.0,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
-        "train.n_masks": 0,
-        "train.center": False,
+        **presets.PLAIN_ADAM,
     },
 )
 
 
-class Resnet18(Classifier):
-    """Torchvision's network with a first convolution for the channels at hand and a head of ours.
+class Resnet18(EmbeddingNetwork):
+    """Torchvision's network with a first convolution for the input's channels and a new head.
 
     `lr_scales` maps prefixes of parameter names to factors of the learning rate.
     """
@@ -96,7 +89,7 @@ class Resnet18(Classifier):
     def __init__(self, config: Config, n_channels: int, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
-        # only this network needs it, and it fits but one version of PyTorch
+        # optional: only this network needs it, and each version needs one version of PyTorch
         import torchvision
 
         self.body = torchvision.models.resnet18(weights=None)
@@ -109,48 +102,50 @@ class Resnet18(Classifier):
         self.lr_scales: dict[str, float] = {}
         self.frozen: list[nn.Module] = []
         if config.weights != NO_WEIGHTS:
-            self._start_from(config)
+            self._load_pretrained(config)
 
-    def _start_from(self, config: Config) -> None:
-        given = tensors(config.weights, {"imagenet": (IMAGENET, FETCH)})
+    def _load_pretrained(self, config: Config) -> None:
+        given = load_pretrained_tensors(
+            config.weights, {"imagenet": (IMAGENET_FILE, FETCH_COMMAND)}
+        )
         given = {name: value for name, value in given.items() if not name.startswith("fc.")}
-        load_into(self.body, given, first="conv1.weight", said=config.weights)
-        for i, stage in enumerate(STAGES):
+        load_pretrained_weights(self.body, given, first="conv1.weight", source=config.weights)
+        for i, stage in enumerate(FREEZING_STAGES):
             for part in stage:
                 if i < config.frozen:
                     self.frozen.append(getattr(self.body, part).requires_grad_(False))
                 else:
-                    self.lr_scales[f"body.{part}."] = config.lr_decay ** (len(STAGES) - i)
+                    self.lr_scales[f"body.{part}."] = config.lr_decay ** (len(FREEZING_STAGES) - i)
 
     def train(self, mode: bool = True) -> "Resnet18":
-        """As usual; but what is frozen goes on normalising by the statistics that it came with."""
+        """Sets the mode; batch norms of frozen stages keep their pretrained statistics."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
         return self
 
     def embed(self, x: Tensor) -> Tensor:
-        """(batch, n_channels, n_bins, n_frames) -> what is before the last layer (batch, 512)."""
+        """(batch, n_channels, n_bins, n_frames) -> input of the last layer (batch, 512)."""
         embedding: Tensor = self.dropout(self.body(x))
         return embedding
 
 
 def check(config: Config) -> None:
-    """Looks whether `config.weights` can be had.
+    """Checks that `config.weights` can be loaded.
 
     Raises:
         UserError: they cannot.
     """
     if config.weights != NO_WEIGHTS:
-        tensors(config.weights, {"imagenet": (IMAGENET, FETCH)})
+        load_pretrained_tensors(config.weights, {"imagenet": (IMAGENET_FILE, FETCH_COMMAND)})
 
 
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
-    """A freshly initialised, or pretrained, `Resnet18` (see `lightning_models.base.Architecture`).
+    """A new or pretrained `Resnet18` (see `lightning_models.base.Architecture`).
 
-    Its strides round up, so that no input is too small for it.
+    Its strides round up, so that it accepts inputs of any size.
 
     Raises:
-        UserError: `config.weights` cannot be had, or are of another network.
+        UserError: `config.weights` cannot be loaded, or are of another network.
     """
     return Resnet18(config, input_shape[0], n_classes)

@@ -1,7 +1,6 @@
-"""Softmax regression: one linear layer on a table's columns, the least that can be trained.
+"""Softmax regression: one linear layer on a table's columns, a baseline for deeper networks.
 
-It says what the columns are worth by themselves; what is deeper must beat it. Its embedding is the
-row itself.
+Its embedding is the row itself.
 
 Source: report E, "Genre recognition": softmax regression on 518 features of FMA. Wager, Wang and
 Liang 2013, arXiv:1307.1493 (dropping columns is a penalty on the weights that fits their scale).
@@ -12,12 +11,14 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import CategoricalDistribution, FloatDistribution
-from chorale.lightning_models.layers import Classifier, n_values, soft_clip
+from chorale.lightning_models.layers import EmbeddingNetwork, n_values, soft_clip
 
-FEATURES = ("stats518", "stats57", "table")
+LAYOUTS: tuple[Layout, ...] = ("table",)
 
 
 @config
@@ -25,9 +26,9 @@ class Config:
     """The shape of the network."""
 
     clip: bool = False
-    """Whether outliers of a column are pulled in."""
+    """Whether outliers of a column are soft-clipped."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """The share of columns that training drops from a row."""
+    """Dropout probability of a column."""
 
 
 SPACE: Space = {
@@ -36,32 +37,22 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: outliers pulled in, smaller weights, softer labels
+    {  # for little data: clipped outliers, weight decay, label smoothing
         "clip": True,
         "dropout": 0.2,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA_TABLE,
         "train.lr": 3e-3,
-        "train.weight_decay": 1e-2,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
         "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.1,
     },
-    {  # the layer as published; how it was trained was not
+    {  # the layer as published; its training was not published
         "clip": False,
         "dropout": 0.0,
-        "train.optimizer": "adam",
-        "train.lr": 1e-3,
-        "train.weight_decay": 1e-5,
-        "train.schedule": "constant",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.0,
-        "train.label_smoothing": 0.0,
+        **presets.PLAIN_ADAM_TABLE,
     },
 )
 
 
-class SoftmaxRegression(Classifier):
+class SoftmaxRegression(EmbeddingNetwork):
     """A linear layer."""
 
     def __init__(self, config: Config, n_columns: int, n_classes: int) -> None:
@@ -81,6 +72,6 @@ class SoftmaxRegression(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `SoftmaxRegression` (see `lightning_models.base.Architecture.build`).
 
-    No row is too narrow for it.
+    It accepts rows of any width.
     """
     return SoftmaxRegression(config, n_values(input_shape), n_classes)

@@ -1,11 +1,11 @@
-"""A small transformer on patches of a spectrogram, of which training may hide many.
+"""Spectrogram transformer (AST) on patches of a spectrogram, with patchout in training.
 
 Source: Gong, Chung and Glass 2021, "AST: audio spectrogram transformer", arXiv:2104.01778; Koutini,
 Schlüter, Eghbal-zadeh and Widmer 2022, "Efficient training of audio transformers with patchout",
-arXiv:2110.05069 (patchout, and positions in bins and in frames learned apart); Beyer, Zhai and
-Kolesnikov 2022, "Better plain ViT baselines for ImageNet-1k", arXiv:2205.01580 (sines in two
-dimensions, mean pooling); Xiao et al. 2021, "Early convolutions help transformers see better",
-arXiv:2106.14881 (the stem); Huang et al. 2016, "Deep networks with stochastic depth",
+arXiv:2110.05069 (patchout, and separate positions in bins and in frames); Beyer, Zhai and
+Kolesnikov 2022, "Better plain ViT baselines for ImageNet-1k", arXiv:2205.01580 (sinusoidal
+positions in two dimensions, mean pooling); Xiao et al. 2021, "Early convolutions help transformers
+see better", arXiv:2106.14881 (the stem); Huang et al. 2016, "Deep networks with stochastic depth",
 arXiv:1603.09382.
 """
 
@@ -16,22 +16,24 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from chorale.datasets.base import Layout
 from chorale.datasets.config import config
+from chorale.lightning_models import presets
 from chorale.lightning_models.base import InputShape, Space
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.layers import Classifier, conv_norm
+from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm
 
-FEATURES = ("mel", "mfcc", "stft", "spectrogram_image")
+LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 
 LONGEST_WAVE = 1e4
-"""Patches of the slowest sine's wave, over 2 pi."""
+"""Wavelength of the slowest sine in patches, over 2 pi."""
 
 INITIAL_STD = 0.02
-"""Of learned positions and of the class token."""
+"""Initial standard deviation of learned positions and of the class token."""
 
 
 @config
@@ -39,29 +41,29 @@ class Config:
     """The shape of the network."""
 
     stem: Literal["convolutions", "patches"] = "convolutions"
-    """Whether small strided convolutions make a patch's values, or one matrix, as in AST."""
+    """Whether patches are embedded by small strided convolutions, or by one matrix, as in AST."""
     patch_bins: Literal[8, 16, 32] = 16
-    """Bins of a patch; patches touch, but do not overlap."""
+    """Bins of a patch; patches do not overlap."""
     patch_frames: Literal[4, 8, 16] = 8
     """Frames of a patch."""
     positions: Literal["sines", "learned"] = "sines"
-    """What tells a patch where it lies; learned ones are stretched for crops that are longer."""
+    """Position embeddings; learned ones are interpolated for longer crops."""
     depth: Annotated[int, Field(ge=1, le=12)] = 4
-    """Layers of attention, each followed by a small network on each patch."""
+    """Number of transformer layers."""
     width: Annotated[int, Field(ge=64, le=768, multiple_of=64)] = 128
-    """Values of a patch."""
+    """Width of a patch's embedding."""
     n_heads: Literal[2, 4, 8] = 4
-    """Attentions side by side."""
+    """Attention heads."""
     expansion: Literal[2, 4] = 4
-    """How many times as wide the small network is inside."""
+    """Width of the feed-forward layer as a multiple of the embedding's."""
     pooling: Literal["mean", "cls"] = "mean"
-    """Whether all patches are averaged, or one more token is asked."""
+    """Mean over patches, or a class token."""
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    """The share of patches that training leaves out of each crop, which also makes it faster."""
+    """Patchout: the share of patches left out in training, which also makes it faster."""
     layer_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The share of crops that training sends past each half of a layer (stochastic depth)."""
+    """Stochastic depth: the probability that a crop skips a branch of a layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The share of values that training drops before the last layer."""
+    """Dropout probability before the last layer."""
 
 
 SPACE: Space = {
@@ -80,7 +82,7 @@ SPACE: Space = {
 }
 
 DEFAULTS = (
-    {  # for little data: a hundredth of AST's weights, a quarter of the patches hidden
+    {  # for little data: a hundredth of AST's weights, patchout of a quarter
         "stem": "convolutions",
         "patch_bins": 16,
         "patch_frames": 8,
@@ -93,17 +95,10 @@ DEFAULTS = (
         "patch_dropout": 0.25,
         "layer_dropout": 0.1,
         "dropout": 0.1,
-        "train.optimizer": "adamw",
-        "train.lr": 1e-3,
+        **presets.LITTLE_DATA,
         "train.weight_decay": 1e-2,
-        "train.schedule": "one_cycle",
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
-        "train.n_masks": 0,
-        "train.center": True,
     },
-    {  # nearer to AST and patchout: square patches, learned positions, a class token, half hidden
+    {  # close to AST with patchout: square patches, learned positions, class token, half left out
         "stem": "patches",
         "patch_bins": 16,
         "patch_frames": 16,
@@ -116,26 +111,22 @@ DEFAULTS = (
         "patch_dropout": 0.5,
         "layer_dropout": 0.1,
         "dropout": 0.0,
-        "train.optimizer": "adamw",
+        **presets.LITTLE_DATA,
         "train.lr": 5e-4,
         "train.weight_decay": 1e-2,
         "train.schedule": "cosine",
         "train.warm_up": 0.1,
-        "train.batch_size": 32,
-        "train.mixup_alpha": 0.3,
-        "train.label_smoothing": 0.1,
         "train.n_masks": 2,
         "train.bin_mask": 0.2,
         "train.frame_mask": 0.2,
-        "train.center": True,
     },
 )
 
 
-def stem(config: Config, n_channels: int) -> nn.Module:
-    """What makes (batch, n_channels, n_frames, n_bins) to a vector for each patch of its last two.
+def build_stem(config: Config, n_channels: int) -> nn.Module:
+    """Patch embedding of (batch, n_channels, n_frames, n_bins): a vector for each patch.
 
-    Its convolutions halve frames and bins until a patch is one place, and widen as they go.
+    Its convolutions halve frames and bins until a patch is one position, and double the channels.
     """
     patch = (config.patch_frames, config.patch_bins)
     if config.stem == "patches":
@@ -150,16 +141,16 @@ def stem(config: Config, n_channels: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Conv2d(n_channels, config.width, 1))
 
 
-def sines(n: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Positions 0 to n - 1 as sines and cosines of ever longer waves: (n, width)."""
+def sinusoidal_positions(n: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Sinusoidal embeddings of positions 0 to n - 1: (n, width)."""
     place = torch.arange(n, device=device, dtype=torch.float32)
     share = torch.arange(width // 2, device=device, dtype=torch.float32) / (width // 2)
     angles = place[:, None] * LONGEST_WAVE**-share
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class Sines(nn.Module):
-    """Where a patch lies: half its values by its bins, half by its frames. Nothing is learned."""
+class SinusoidalPositions(nn.Module):
+    """Sinusoidal positions: half the values for the bins, half for the frames."""
 
     def __init__(self, width: int) -> None:
         """For patches of `width` values."""
@@ -169,18 +160,18 @@ class Sines(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """(batch, n_frame_patches, n_bin_patches, width) -> the same shape but for the batch."""
         _, n_frames, n_bins, _ = patches.shape
-        along_frames = sines(n_frames, self.width // 2, patches.device)[:, None]
-        along_bins = sines(n_bins, self.width // 2, patches.device)[None]
+        along_frames = sinusoidal_positions(n_frames, self.width // 2, patches.device)[:, None]
+        along_bins = sinusoidal_positions(n_bins, self.width // 2, patches.device)[None]
         return torch.cat(
             [along_frames.expand(-1, n_bins, -1), along_bins.expand(n_frames, -1, -1)], dim=2
         )
 
 
-class Learned(nn.Module):
-    """Where a patch lies: a learned vector for its bins plus one for its frames."""
+class LearnedPositions(nn.Module):
+    """Learned positions: a vector for the bins plus one for the frames."""
 
     def __init__(self, width: int, n_frames: int, n_bins: int) -> None:
-        """For patches of `width` values, of which a training crop has so many along each axis."""
+        """For patches of `width` values; a training crop has `n_frames` by `n_bins` patches."""
         super().__init__()
         self.along_frames = nn.Parameter(torch.empty(n_frames, 1, width))
         self.along_bins = nn.Parameter(torch.empty(1, n_bins, width))
@@ -188,7 +179,7 @@ class Learned(nn.Module):
             nn.init.trunc_normal_(positions, std=INITIAL_STD)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """As of `Sines`; those of longer crops are stretched, of shorter ones the first."""
+        """As `SinusoidalPositions`; interpolated for longer crops, truncated for shorter ones."""
         n_frames = patches.shape[1]
         along_frames = self.along_frames[:n_frames]
         if n_frames > len(along_frames):
@@ -198,11 +189,11 @@ class Learned(nn.Module):
         return along_frames + self.along_bins
 
 
-class Layer(nn.Module):
-    """Every patch asks all others; then each thinks for itself. Both are added to what it was."""
+class TransformerLayer(nn.Module):
+    """Pre-norm transformer layer: multi-head self-attention and a feed-forward network."""
 
     def __init__(self, config: Config) -> None:
-        """Norms come first in each branch: deep ones then train without a long warm-up."""
+        """Pre-norm, so that deep networks train without a long warm-up."""
         super().__init__()
         width, inner = config.width, config.width * config.expansion
         self.n_heads, self.dropout = config.n_heads, config.layer_dropout
@@ -220,39 +211,39 @@ class Layer(nn.Module):
         """(batch, n_patches, width) -> the same shape."""
         heads = self.ask(self.norm(x)).unflatten(2, (3, self.n_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # (batch, n_heads, n_patches, width)
-        heard = self._attend(query, key, value)
-        x = x + self._drop(self.answer(heard.transpose(1, 2).flatten(2)))
+        attended = self._attend(query, key, value)
+        x = x + self._drop(self.answer(attended.transpose(1, 2).flatten(2)))
         return x + self._drop(self.think(x))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         if query.device.type != "cpu":
             return F.scaled_dot_product_attention(query, key, value)
-        # on a processor its way back takes three times as long in bf16 as in float32
+        # on a CPU its backward pass takes three times as long in bf16 as in float32
         with torch.autocast("cpu", enabled=False):
             return F.scaled_dot_product_attention(query.float(), key.float(), value.float())
 
     def _drop(self, branch: Tensor) -> Tensor:
-        """In training, nothing for some crops, and as much more for the others."""
+        """Stochastic depth: in training, zero for some crops, scaled up for the others."""
         if not (self.training and self.dropout):
             return branch
         kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.dropout
         return branch * (kept / (1 - self.dropout)).to(branch.dtype)
 
 
-class SpectrogramTransformer(Classifier):
-    """Patches with their positions, some hidden in training; layers of attention; pooling."""
+class SpectrogramTransformer(EmbeddingNetwork):
+    """Patch embeddings with positions, patchout in training, transformer layers, pooling."""
 
     def __init__(self, config: Config, input_shape: InputShape, n_classes: int) -> None:
         """See `build`."""
         super().__init__()
         n_channels, n_bins, n_frames = input_shape
         self.patch = (config.patch_frames, config.patch_bins)
-        self.cut = stem(config, n_channels)
+        self.cut = build_stem(config, n_channels)
         n_patches = (-(-n_frames // self.patch[0]), -(-n_bins // self.patch[1]))
         self.positions = (
-            Learned(config.width, *n_patches)
+            LearnedPositions(config.width, *n_patches)
             if config.positions == "learned"
-            else Sines(config.width)
+            else SinusoidalPositions(config.width)
         )
         self.cls = (
             nn.Parameter(INITIAL_STD * torch.randn(1, 1, config.width))
@@ -260,7 +251,7 @@ class SpectrogramTransformer(Classifier):
             else None
         )
         self.patch_dropout = config.patch_dropout
-        self.layers = nn.Sequential(*(Layer(config) for _ in range(config.depth)))
+        self.layers = nn.Sequential(*(TransformerLayer(config) for _ in range(config.depth)))
         self.norm = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.width, n_classes)
@@ -268,7 +259,7 @@ class SpectrogramTransformer(Classifier):
     def embed(self, x: Tensor) -> Tensor:
         """(batch, n_channels, n_bins, n_frames) -> pooled patches (batch, width)."""
         x = x.transpose(2, 3)
-        # zeros, a standardised bin's mean, fill up the last patches
+        # pads the last patches with zeros, the mean of a standardized bin
         x = F.pad(x, (0, -x.shape[3] % self.patch[1], 0, -x.shape[2] % self.patch[0]))
         patches = self.cut(x).permute(0, 2, 3, 1)  # (batch, n_frames, n_bins, width)
         tokens = self._hide((patches + self.positions(patches)).flatten(1, 2))
@@ -280,7 +271,7 @@ class SpectrogramTransformer(Classifier):
         return embedding
 
     def _hide(self, tokens: Tensor) -> Tensor:
-        """In training, a random choice of patches, another for each crop, in any order."""
+        """Patchout: in training, a random subset of patches for each crop."""
         if not self.training:
             return tokens
         batch, n_patches, width = tokens.shape
@@ -294,6 +285,6 @@ class SpectrogramTransformer(Classifier):
 def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
     """A freshly initialised `SpectrogramTransformer` (see `lightning_models.base.Architecture`).
 
-    Inputs are filled up to whole patches, so that none is too small for it.
+    Inputs are padded to whole patches, so that it accepts inputs of any size.
     """
     return SpectrogramTransformer(config, input_shape, n_classes)

@@ -1,7 +1,7 @@
-"""Changes to training crops that leave their classes as they are; evaluation never sees them.
+"""Data augmentation of training crops; validation and inference never use it.
 
-`levels` holds those made to raw features in place of the sound, which `batches` applies;
-`standardised` those that `GenreClassifier` applies to what its network is about to see.
+`levels` has augmentations of raw features, which `data.batches` applies; `standardised` those of
+standardized crops, which `GenreClassifier` applies before its network.
 """
 
 from chorale.lightning_models.augment.standardised import mixup, spec_augment

@@ -1,7 +1,7 @@
-"""Pitch shift, noise and gain of sound, made to the levels of its bands instead.
+"""Pitch shift, noise and gain augmentation, applied to band levels instead of waveforms.
 
-`batches` applies them to raw training crops, a batch at once, on the batch's own device. The tests
-certify each against features of sound that was really changed.
+`data.batches` applies them to raw training crops, a batch at a time, on the batch's own device. The
+tests compare each with features of really changed audio.
 """
 
 from collections.abc import Callable
@@ -12,35 +12,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.datasets.dsp.frequency_scale import MIN_DB, Scale
+from chorale.datasets.dsp.frequency_scale import MIN_DB, FrequencyScale
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.train_config import TrainConfig
 
 NOISE_RANGE_DB = 20.0
-"""A noisy crop's ratio of signal to noise is at most so much above the lowest."""
+"""A noisy crop's signal-to-noise ratio is at most this far above the lowest."""
 
-NOISY_SHARE = 0.5
-"""The share of crops that get noise, where noise is on."""
+NOISE_PROBABILITY = 0.5
+"""The probability that a crop gets noise, if noise is on."""
 
 NOISE_VALUES = 2**19
-"""About how many values of noise are made once, for crops to take theirs from (2 MB)."""
+"""About how many noise values are generated once, from which crops take theirs (2 MB)."""
 
-OFF = {"pitch": "0", "noise": "false", "gain_db": "0"}
-"""How each change is switched off, as it is written in a sweep's file."""
+SWITCHED_OFF = {"pitch": "0", "noise": "false", "gain_db": "0"}
+"""The value that switches each augmentation off, as in a sweep file."""
 
 DB = float(np.log(10) / 10)
 """A level in dB times this is the natural logarithm of a power."""
 
 
 def shift_pitch(levels: Tensor, *, semitones: Tensor, centers_hz: Tensor) -> Tensor:
-    """Moves what a band shows to where it is after a shift of pitch.
+    """Pitch shift: resamples the levels along the frequency axis.
 
-    What would come from beyond the outermost bands is not known; they stand for it.
+    Levels beyond the outermost bands are unknown; those bands' levels are used.
 
     Args:
         levels: (batch, n_frames, n_bands), in dB.
         semitones: (batch,), up or down.
-        centers_hz: (n_bands,), rising.
+        centers_hz: (n_bands,), ascending.
     """
     came_from_hz = centers_hz / torch.exp2(semitones / 12).unsqueeze(1)  # (batch, n_bands)
     came_from_hz = came_from_hz.clamp(centers_hz[0], centers_hz[-1])
@@ -54,15 +54,14 @@ def shift_pitch(levels: Tensor, *, semitones: Tensor, centers_hz: Tensor) -> Ten
 def add_noise(
     levels: Tensor, *, noise: Tensor, snr_db: Tensor, weights: Tensor, inside: Tensor | None
 ) -> Tensor:
-    """Adds noise as loud as a ratio of signal to noise says: a ratio of mean squares of a crop.
+    """Adds noise at a given signal-to-noise ratio: the ratio of a crop's mean squares.
 
     Args:
         levels: (batch, n_frames, n_bands), in dB.
         noise: of the same shape: the power of noise of mean square 1.
         snr_db: (batch,).
-        weights: (n_bands,), of the power in the bands within the mean square (see `Scale`).
-        inside: (batch, n_frames), false where a crop reaches beyond its track; none where it does
-            not.
+        weights: (n_bands,), of the bands' power in the mean square (see `FrequencyScale`).
+        inside: (batch, n_frames), false where a crop is padded; None where none is.
     """
     power = (levels * DB).exp_()
     signal = power @ weights  # (batch, n_frames)
@@ -73,30 +72,29 @@ def add_noise(
     return power.addcmul_(noise, loudness.view(-1, 1, 1)).log_().div_(DB)
 
 
-Change = Callable[[Tensor, Tensor | None], Tensor]
-"""Raw crops (batch, n_frames, n_bins), and where they are inside their tracks (see `add_noise`) ->
-the crops as they would be had the sound been changed."""
+CropChange = Callable[[Tensor, Tensor | None], Tensor]
+"""An augmentation: raw crops (batch, n_frames, n_bins), and the mask of frames inside their tracks
+(see `add_noise`) -> augmented crops."""
 
 
-class SoundChanges:
-    """Pitch shift, noise and gain in this order, each where a training config switches it on.
+class LevelAugmentation:
+    """Pitch shift, noise and gain in this order, each if the training config switches it on.
 
-    A gain is exact: levels are relative to 1, and their floor, 80 dB below the loudest, moves with
-    them. Coefficients go back to the levels that they stand for, smoothed by what was truncated,
-    and forward again. Smoothed, sound with sharp peaks seems some dB softer than it is, so its
-    noise is softer by as much.
+    Gain is exact: levels are relative to 1, and their floor, 80 dB below the loudest, moves with
+    them. Cepstral coefficients are transformed back to levels, which the truncation has smoothed,
+    and forward again. Smoothing lowers sharp peaks by some dB, and the noise with them.
     """
 
     def __init__(
         self,
         settings: TrainConfig,
-        scale: Scale,
+        scale: FrequencyScale,
         *,
         n_frames: int,
         rng: np.random.Generator,
         device: torch.device,
     ) -> None:
-        """What crops of `n_frames` frames need; `rng` makes the noise."""
+        """Prepares crops of `n_frames` frames; `rng` draws the noise."""
         self.settings = settings
         self.n_frames = n_frames
         self._centers_hz = torch.from_numpy(scale.centers_hz).to(device)
@@ -109,12 +107,16 @@ class SoundChanges:
             n_noise = n_frames + NOISE_VALUES // scale.n_bands
             self._noise = torch.from_numpy(scale.white_noise(n_noise, rng)).to(device)
 
-    def draw(self, n: int, rng: np.random.Generator) -> Change:
-        """How the next batch, of `n` crops, is changed."""
+    def draw(self, n: int, rng: np.random.Generator) -> CropChange:
+        """Draws the augmentation of the next batch, of `n` crops."""
         settings = self.settings
         semitones = self._sent(rng.uniform(-settings.pitch, settings.pitch, n))
         gain_db = self._sent(rng.uniform(-settings.gain_db, settings.gain_db, n).astype(np.float32))
-        noisy = np.flatnonzero(rng.random(n) < NOISY_SHARE) if settings.noise else np.empty(0, int)
+        noisy = (
+            np.flatnonzero(rng.random(n) < NOISE_PROBABILITY)
+            if settings.noise
+            else np.empty(0, int)
+        )
         lowest = settings.noise_snr_db
         snr_db = self._sent(rng.uniform(lowest, lowest + NOISE_RANGE_DB, n).astype(np.float32))
         first = rng.integers(max(1, len(self._noise) - self.n_frames + 1), size=n)
@@ -148,26 +150,26 @@ class SoundChanges:
         return torch.from_numpy(values).to(self._device)
 
 
-def sound_changes(
+def level_augmentation(
     settings: TrainConfig,
-    scale: Scale | None,
+    scale: FrequencyScale | None,
     *,
     n_frames: int,
     rng: np.random.Generator,
     device: torch.device,
-) -> SoundChanges | None:
-    """What a training config asks for, of features on `scale`; none where that is nothing.
+) -> LevelAugmentation | None:
+    """The augmentations of a training config for features on `scale`; None where all are off.
 
     Raises:
-        UserError: it asks for something, and the features are no levels of known bands.
+        UserError: one is on, and the features are not levels of known bands.
     """
     wanted = [name for name in ("pitch", "noise", "gain_db") if getattr(settings, name)]
     if not wanted:
         return None
     if scale is None:
-        off = ", ".join(f"train.{name}: {OFF[name]}" for name in wanted)
+        off = ", ".join(f"train.{name}: {SWITCHED_OFF[name]}" for name in wanted)
         raise UserError(
-            f"train.{', train.'.join(wanted)} change the levels of bands of frequency, but these "
-            f"features have no such bands; write {off}, or take mel, mfcc or stft"
+            f"train.{', train.'.join(wanted)} change the levels of frequency bands, but these "
+            f"features have no such bands; write {off}, or use mel, mfcc or stft"
         )
-    return SoundChanges(settings, scale, n_frames=n_frames, rng=rng, device=device)
+    return LevelAugmentation(settings, scale, n_frames=n_frames, rng=rng, device=device)

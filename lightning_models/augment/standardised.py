@@ -1,4 +1,4 @@
-"""Changes to a batch of standardised crops, made on the batch's own device: mixup and SpecAugment.
+"""Mixup and SpecAugment of a batch of standardized crops, on the batch's own device.
 
 `GenreClassifier` applies them to training crops only.
 """
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 def mixup(x: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-    """Blends each crop with another one of its batch.
+    """Mixup: blends each crop with another one of its batch.
 
-    Batches are shuffled already, so "another one" is the one `shift` places further on.
+    Batches are shuffled already, so the other crop is the one `shift` positions away.
 
     Args:
         x: (batch, n_channels, n_bins, n_frames).
-        alpha: of the Beta(alpha, alpha) that the shares come from; greater than 0.
-        rng: where the shares come from.
+        alpha: of the Beta(alpha, alpha) distribution of the weights; greater than 0.
+        rng: draws the weights.
 
     Returns:
-        The blended batch; the share (batch,) that each crop keeps of itself, at least one half;
-        and the shift: the other share belongs to `labels.roll(shift)`.
+        The blended batch; the weight (batch,) of each crop itself, at least one half; and the
+        shift: the other weight belongs to `labels.roll(shift)`.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
     """
@@ -36,14 +36,14 @@ def mixup(x: Tensor, *, alpha: float, rng: np.random.Generator) -> tuple[Tensor,
 def spec_augment(
     x: Tensor, *, n_masks: int, shares: Sequence[float], rng: np.random.Generator
 ) -> Tensor:
-    """Hides random bands of bins and random stretches of frames of each crop behind the mean.
+    """SpecAugment: sets random frequency bands and time spans of each crop to the mean.
 
     Args:
-        x: (batch, n_channels, n_bins, n_frames), standardised, so that the mean is 0.
-        n_masks: how many bands, and how many stretches, for each crop.
-        shares: the greatest share (0 to 1) of the bins that a band covers, and of the frames that
-            a stretch covers.
-        rng: where widths and places come from.
+        x: (batch, n_channels, n_bins, n_frames), standardized, so that the mean is 0.
+        n_masks: the number of frequency masks, and of time masks, per crop.
+        shares: the largest share (0 to 1) of the bins that a frequency mask covers, and of the
+            frames that a time mask covers.
+        rng: draws widths and positions.
 
     Source: Park et al. 2019, "SpecAugment", arXiv:1904.08779 (without time warping).
     """

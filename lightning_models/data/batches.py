@@ -1,4 +1,4 @@
-"""A fold in, batches out: changed crops to train on, evenly spaced windows to judge by.
+"""The data loader: batches of augmented training crops, gathered from frames in memory.
 
 Frames stay in memory (or on the GPU) and a batch is gathered from them in one indexing call:
 for data of this size DataLoader workers would cost two to three times as much.
@@ -11,18 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.datasets.seeds import Purpose, generator
-from chorale.lightning_models.augment.levels import Change, sound_changes
-from chorale.lightning_models.data.datamodule import FoldData, Rows, Tracks
-from chorale.lightning_models.data.examples import examples
+from chorale.datasets.seeds import Purpose, random_generator
+from chorale.lightning_models.augment.levels import CropChange, level_augmentation
+from chorale.lightning_models.data.datamodule import FoldData, RowIndices, Tracks
+from chorale.lightning_models.data.examples import make_examples
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.data.windows import windows
 
-__all__ = ["CropSource", "TrainBatches", "windows"]
-
-AT_ONCE_BYTES = 2**20
-"""Batches of small crops are gathered together, up to so much, and then cut: a call for each would
-take longer than the gathering."""
+GATHER_BYTES = 2**20
+"""Several batches of small crops are gathered in one call, up to this size, and then split: a call
+for each would take longer than the gathering."""
 
 
 class CropSource:
@@ -31,24 +28,23 @@ class CropSource:
     def __init__(
         self, data: Tracks, *, n_frames: int, pad: Tensor, center: bool, device: torch.device
     ) -> None:
-        """Where crops come from and what they are like.
+        """Crops of a given length.
 
         Args:
             data: the tracks.
             n_frames: of a crop.
-            pad: (n_channels * n_bins,), the frame that stands before a track's first and after
-                its last.
-            center: whether each track's own mean is taken off.
-            device: where crops are wanted.
+            pad: (n_channels * n_bins,), the frame for padding before and after a track.
+            center: whether each track's mean is subtracted.
+            device: the device of the crops.
         """
         self.n_frames = n_frames
         self.device = device
         self._frames = data.frames_for(device)
-        self.home = self._frames.device
+        self.frames_device = self._frames.device
         self._begins = torch.from_numpy(np.array(data.store.offsets[:-1], dtype=np.int64))
         self._lengths = torch.from_numpy(data.lengths)
-        self._steps = torch.arange(n_frames, device=self.home)
-        self._pad = pad.to(self.home)
+        self._steps = torch.arange(n_frames, device=self.frames_device)
+        self._pad = pad.to(self.frames_device)
         self._n_channels = data.store.n_channels
         self.n_values = data.store.n_bins
         self._means = data.track_means if center else None
@@ -59,21 +55,21 @@ class CropSource:
         starts: Tensor,
         *,
         speeds: Tensor | None = None,
-        change: Change | None = None,
+        change: CropChange | None = None,
     ) -> Tensor:
-        """One crop for each of `rows`, from frame `starts` (may be negative) of its track on.
+        """One crop for each of `rows`, starting at frame `starts` (may be negative) of its track.
 
-        With `center`, a changed crop loses what the change did to its mean: as its track, had all
-        of it been changed so, would have had another mean to be taken off.
+        With `center`, the change of a crop's mean by an augmentation is subtracted, too: if the
+        whole track had been augmented, its mean would have changed as well.
 
         Args:
             rows: (batch,) int64.
             starts: (batch,): int64, or any float with `speeds`.
-            speeds: (batch,), how many frames of a track make one of the crop; none for one.
-            change: what is done to a crop's frames within its track.
+            speeds: (batch,), the track's frames per frame of the crop; None for 1.
+            change: the augmentation of a crop's frames within its track.
 
         Returns:
-            (batch, n_channels, n_bins, n_frames): a view, in memory frame lies after frame.
+            (batch, n_channels, n_bins, n_frames): a view of memory in which frames are contiguous.
         """
         if speeds is None:
             x, inside = self._frames_from(rows, starts)
@@ -85,21 +81,23 @@ class CropSource:
                 changed = changed - _mean_frame(changed - x, inside)
             x = changed
         if self._means is not None:
-            x -= self._means[rows].to(self.home).unsqueeze(1)
+            x -= self._means[rows].to(self.frames_device).unsqueeze(1)
         if inside is not None:
             x = torch.where(inside.unsqueeze(2), x, self._pad)
         x = x.view(*x.shape[:2], self._n_channels, -1)  # (batch, n_frames, n_channels, n_bins)
         return x.to(self.device).permute(0, 2, 3, 1)
 
     def _frames_from(self, rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Frames (batch, n_frames, all bins), and which are inside their tracks: none for all."""
+        """Frames (batch, n_frames, all bins), and the mask of those inside tracks; None for all."""
         lengths = self._lengths[rows]
         padded = bool(((starts < 0) | (starts + self.n_frames > lengths)).any())
-        begin = self._begins[rows].to(self.home).unsqueeze(1)
-        place = starts.to(self.home).unsqueeze(1) + self._steps  # (batch, n_frames), in the track
+        begin = self._begins[rows].to(self.frames_device).unsqueeze(1)
+        place = (
+            starts.to(self.frames_device).unsqueeze(1) + self._steps
+        )  # (batch, n_frames), in the track
         inside = None
         if padded:
-            length = lengths.to(self.home).unsqueeze(1)
+            length = lengths.to(self.frames_device).unsqueeze(1)
             inside = (place >= 0) & (place < length)
             place = torch.minimum(place.clamp(min=0), length - 1)
         return self._at(begin + place), inside
@@ -107,13 +105,15 @@ class CropSource:
     def _frames_between(
         self, rows: Tensor, starts: Tensor, speeds: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Like `_frames_from`, of a slower or faster track: what lies between frames is blended."""
+        """Like `_frames_from`, of a slower or faster track, by linear interpolation of frames."""
         lengths = self._lengths[rows]
         padded = bool(((starts < 0) | (starts + speeds * (self.n_frames - 1) > lengths - 1)).any())
-        begin = self._begins[rows].to(self.home).unsqueeze(1)
-        last = lengths.to(self.home).unsqueeze(1) - 1
-        speed = speeds.to(self.home).unsqueeze(1)
-        place = starts.to(self.home).unsqueeze(1) + speed * self._steps  # (batch, n_frames)
+        begin = self._begins[rows].to(self.frames_device).unsqueeze(1)
+        last = lengths.to(self.frames_device).unsqueeze(1) - 1
+        speed = speeds.to(self.frames_device).unsqueeze(1)
+        place = (
+            starts.to(self.frames_device).unsqueeze(1) + speed * self._steps
+        )  # (batch, n_frames)
         # a frame of the crop stands for `speed` frames of the track, so at least one is inside
         inside = (place >= -speed / 2) & (place <= last + speed / 2) if padded else None
         place = torch.minimum(place.clamp(min=0), last)
@@ -136,14 +136,13 @@ def _mean_frame(x: Tensor, inside: Tensor | None) -> Tensor:
 
 
 class TrainBatches:
-    """One epoch of shuffled training crops each time that it is iterated: pairs (x, labels).
+    """Each iteration is one epoch of shuffled training crops: pairs (x, labels).
 
-    Labels are class indices (batch,), or, where the fold has targets, these: (batch, n_classes).
-    An epoch takes each track `crops_per_track` times, each row of a table once; where classes are
-    drawn equally often it is as long, but takes from rare classes more. Epoch `e` depends on the
-    seed and `e` alone, so that a resumed training sees what an uninterrupted one sees. All batches
-    have one size; what does not fill half a batch waits for another epoch, what more than half
-    fills one is filled up.
+    Labels are class indices (batch,), or, where the fold has soft targets, these: (batch,
+    n_classes). An epoch takes each track `crops_per_track` times, each row of a table once; with
+    class-balanced sampling it has the same length, but rare classes are drawn more often. Epoch `e`
+    depends only on the seed and `e`, so that a resumed training gets the same batches as an
+    uninterrupted one. All batches have the same size, so an epoch is rounded to whole batches.
     """
 
     def __init__(
@@ -155,26 +154,26 @@ class TrainBatches:
         seed: int,
         device: torch.device | None = None,
     ) -> None:
-        """Batches of crops of `n_frames` frames (see `CropSource`), as `settings` say.
+        """Batches of crops of `n_frames` frames (see `CropSource`) by the training config.
 
         Raises:
-            UserError: an augmentation is asked for that these features do not allow.
+            UserError: an augmentation is configured that these features do not allow.
         """
         device = device or torch.device("cpu")
         self.settings = settings
         self.seed = seed
         self.epoch = 0
         self.n_frames = n_frames
-        self._examples = examples(data, settings, n_frames=n_frames, seed=seed)
+        self._examples = make_examples(data, settings, n_frames=n_frames, seed=seed)
         tracks = self._examples.tracks
         center = settings.center
-        mean, _ = data.statistics(center=center)  # which standardising turns into zeros
+        mean, _ = data.statistics(center=center)  # standardization turns it into zeros
         self.source = CropSource(tracks, n_frames=n_frames, pad=mean, center=center, device=device)
         self._lengths = tracks.lengths
-        rng = generator(seed, Purpose.NOISE)
-        home = self.source.home
-        self._sound = sound_changes(
-            settings, data.store.scale, n_frames=n_frames, rng=rng, device=home
+        rng = random_generator(seed, Purpose.NOISE)
+        frames_device = self.source.frames_device
+        self._augmentation = level_augmentation(
+            settings, data.store.scale, n_frames=n_frames, rng=rng, device=frames_device
         )
         self.batch_size = max(2, min(settings.batch_size, self._examples.n_epoch))  # for batch norm
         self.n_batches = max(1, round(self._examples.n_epoch / self.batch_size))
@@ -183,8 +182,8 @@ class TrainBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        rng = generator(self.seed, Purpose.ORDER, self.epoch)
-        changes = generator(self.seed, Purpose.AUGMENTATION, self.epoch)
+        rng = random_generator(self.seed, Purpose.ROW_ORDER, self.epoch)
+        changes = random_generator(self.seed, Purpose.AUGMENTATION, self.epoch)
         self.epoch += 1
         n_drawn = self.n_batches * self.batch_size
         rows, starts, classes = self._examples.draw(n_drawn, rng)
@@ -203,23 +202,25 @@ class TrainBatches:
                 tracks[part],
                 begins[part],
                 speeds=None if speeds is None else speeds[part],
-                change=None if self._sound is None else self._sound.draw(self.batch_size, changes),
+                change=None
+                if self._augmentation is None
+                else self._augmentation.draw(self.batch_size, changes),
             )
-            parts = (torch.split(whole, self.batch_size) for whole in (x, labels[part]))
+            parts = (torch.split(joined, self.batch_size) for joined in (x, labels[part]))
             yield from zip(*parts, strict=True)
 
     def _n_together(self) -> int:
-        """How many crops are gathered at once: one batch, or several small ones."""
-        if self._sound is not None:
-            return self.batch_size  # each batch is changed in its own way
+        """The number of crops to gather at once: of one batch, or of several small ones."""
+        if self._augmentation is not None:
+            return self.batch_size  # each batch has its own augmentation
         crop_bytes = self.n_frames * self.source.n_values * torch.float32.itemsize
-        return self.batch_size * max(1, AT_ONCE_BYTES // (crop_bytes * self.batch_size))
+        return self.batch_size * max(1, GATHER_BYTES // (crop_bytes * self.batch_size))
 
 
 def _stretched(
-    starts: Rows, lengths: Rows, speeds: NDArray[np.float64], *, n_frames: int
+    starts: RowIndices, lengths: RowIndices, speeds: NDArray[np.float64], *, n_frames: int
 ) -> NDArray[np.float64]:
-    """Where crops begin that have the same middle at other speeds, but stay in their tracks."""
+    """The starts of crops with the same middle at other speeds, moved into their tracks."""
     span = 1 + (n_frames - 1) * speeds  # frames of the track
     slack = lengths - span
     moved = starts + (n_frames - span) / 2

@@ -1,4 +1,4 @@
-"""One fold of a feature store: which tracks to train on, which to validate on, what they are like.
+"""The data of one fold: training and validation tracks, labels, normalization statistics.
 
 It is made from the feature cache and a split; `batches` cuts it into crops.
 """
@@ -14,27 +14,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.datasets.splitting import balance
+from chorale.datasets.dsp.frequency_scale import FrequencyScale
 from chorale.datasets.errors import UserError
-from chorale.datasets.dsp.frequency_scale import Scale
-from chorale.datasets.seeds import Purpose, generator
+from chorale.datasets.seeds import Purpose, random_generator
+from chorale.datasets.splitting import balance
 from chorale.lightning_models.base import InputShape
 
-Rows = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 Statistics = tuple[Tensor, Tensor]
 
 STATISTICS_FRAMES = 250_000
-"""About how many frames mean and standard deviation are taken from; more change nothing."""
+"""About how many frames mean and standard deviation are computed from; more change nothing."""
 
 TARGET_TOLERANCE = 1e-3
-"""How far the sum of a target may be from 1."""
+"""The largest deviation of a soft target's sum from 1."""
 
 GPU_SHARE = 0.5
 """The share of a GPU's free memory that frames may fill before they stay in main memory."""
 
 
-class Frames(Protocol):
-    """The frames of all tracks, one track after the other, as the feature store keeps them."""
+class FrameStore(Protocol):
+    """The concatenated frames of all tracks, as a feature store provides them."""
 
     @property
     def frames(self) -> NDArray[np.float32]:
@@ -48,34 +48,34 @@ class Frames(Protocol):
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames a second; 0 where frames do not follow one another in time, as a table's rows."""
+        """Frames per second; 0 where frames have no order in time, as a table's rows."""
         ...
 
     @property
     def n_bins(self) -> int:
-        """Values a frame, of all channels: those of the first, then those of the second, ..."""
+        """Values per frame, of all channels: those of the first, then those of the second, ..."""
         ...
 
     @property
     def n_channels(self) -> int:
-        """Into how many equal parts the values of a frame fall; spectrograms have one."""
+        """The number of channels that a frame's values consist of; spectrograms have one."""
         ...
 
     @property
-    def scale(self) -> Scale | None:
-        """What the values of a frame are, where they are levels of bands or come from such."""
+    def scale(self) -> FrequencyScale | None:
+        """The frequency scale of the values, if they are levels of bands or derived from such."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryFrames:
-    """Frames that lie in no store: of a track that somebody wants a label for, or of a test."""
+    """Frames in memory instead of a store: for inference, synthetic rows and tests."""
 
     frames: NDArray[np.float32]
     offsets: NDArray[np.int64]
     frame_rate_hz: float
     n_channels: int = 1
-    scale: Scale | None = None
+    scale: FrequencyScale | None = None
 
     @classmethod
     def of(
@@ -84,24 +84,24 @@ class MemoryFrames:
         *,
         frame_rate_hz: float,
         n_channels: int = 1,
-        scale: Scale | None = None,
+        scale: FrequencyScale | None = None,
     ) -> "MemoryFrames":
-        """Joins features of tracks as feature sets give them: (n_bins, n_frames) each."""
+        """Joins the features of tracks as feature sets return them: (n_bins, n_frames) each."""
         offsets = np.cumsum([0, *(track.shape[1] for track in tracks)], dtype=np.int64)
         frames = np.ascontiguousarray(np.concatenate(tracks, axis=1).T, dtype=np.float32)
         return cls(frames, offsets, frame_rate_hz, n_channels, scale)
 
     @property
     def n_bins(self) -> int:
-        """Values a frame."""
+        """Values per frame."""
         return int(self.frames.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """The tracks of a store, ready to be cut into crops. That is all that prediction needs."""
+    """The tracks of a store, ready to be cut into crops; inference needs no more."""
 
-    store: Frames
+    store: FrameStore
     _resident: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -111,7 +111,7 @@ class Tracks:
 
     @property
     def is_table(self) -> bool:
-        """Whether frames are rows of a table, each of which describes its track by itself."""
+        """Whether frames are rows of a table, each of which describes its whole track."""
         return self.store.frame_rate_hz == 0
 
     @cached_property
@@ -121,7 +121,7 @@ class Tracks:
         return torch.from_numpy(sums / self.lengths[:, None].astype(np.float32))
 
     def frames_for(self, device: torch.device) -> Tensor:
-        """All frames (total_frames, n_bins): on the GPU where they fit, else in place, uncopied."""
+        """All frames (total_frames, n_bins): on the GPU if they fit, otherwise not copied."""
         if device not in self._resident:
             self._resident[device] = _as_tensor(self.store.frames, device)
         return self._resident[device]
@@ -129,18 +129,18 @@ class Tracks:
 
 @dataclass(frozen=True, eq=False)
 class FoldData(Tracks):
-    """One fold of one data set.
+    """One fold of one dataset.
 
-    `train_rows` and `valid_rows` are rows of `store` (track numbers), `labels` (n_tracks,) the
-    class index of every track of the store. Rows in neither, as of the test set, are not looked at.
+    `train_rows` and `valid_rows` are rows of `store` (track indices), `labels` (n_tracks,) the
+    class index of every track of the store. Rows in neither, as of the test set, are never read.
 
-    `targets` (n_tracks, n_classes), where there are any, are what training is told of a track
-    instead of its label: shares of the classes that sum to 1. Only training rows' are read;
-    judging, balancing and weighing classes go by `labels` all the same.
+    `targets` (n_tracks, n_classes), if given, are soft targets for training, as of a teacher in
+    distillation: class probabilities that sum to 1. Only those of training rows are read;
+    validation, class balancing and class weights use `labels`.
     """
 
-    train_rows: Rows
-    valid_rows: Rows
+    train_rows: RowIndices
+    valid_rows: RowIndices
     labels: NDArray[np.int64]
     n_classes: int
     targets: NDArray[np.float32] | None = None
@@ -153,7 +153,7 @@ class FoldData(Tracks):
         used = self.labels[np.concatenate([self.train_rows, self.valid_rows])]
         if used.min() < 0 or used.max() >= self.n_classes:
             raise UserError(
-                f"labels must lie in 0..{self.n_classes - 1} for n_classes={self.n_classes}, "
+                f"labels must be in 0..{self.n_classes - 1} for n_classes={self.n_classes}, "
                 f"but got {used.min()}..{used.max()}; make the class list and the labels from the "
                 f"same track table"
             )
@@ -161,38 +161,38 @@ class FoldData(Tracks):
             self._check_targets(self.targets)
 
     def _check_targets(self, targets: NDArray[np.float32]) -> None:
-        """Refuses targets of the training rows that are no shares of the classes."""
+        """Refuses targets of the training rows that are not class probabilities."""
         wanted = (len(self.labels), self.n_classes)
         if targets.shape != wanted:
             raise UserError(
                 f"targets must have the shape (n_tracks, n_classes) = {wanted}, but got "
                 f"{targets.shape}; make them from the same track table as the labels"
             )
-        told = targets[self.train_rows]
-        if not (np.abs(told.sum(axis=1) - 1) < TARGET_TOLERANCE).all() or (told < 0).any():
+        used = targets[self.train_rows]
+        if not (np.abs(used.sum(axis=1) - 1) < TARGET_TOLERANCE).all() or (used < 0).any():
             raise UserError(
-                "targets of training tracks must be shares of the classes that sum to 1, but some "
-                "are not; make them of what a teacher said of every training track"
+                "targets of training tracks must be class probabilities that sum to 1, but some "
+                "are not; make them from a teacher's predictions for every training track"
             )
 
     def statistics(self, *, center: bool) -> Statistics:
-        """Mean and standard deviation (n_bins,) of the frames of the training rows alone.
+        """Mean and standard deviation (n_bins,) of the frames of the training rows.
 
-        Where there are many, of some that are drawn: rows stand in the order of classes and
-        artists, so that every n-th of them might be of one kind. A bin that never changes gets the
-        deviation 1.
+        Where there are many frames, a random sample of the tracks is used: rows are sorted by class
+        and artist, so that every n-th of them might be of one class. A constant bin gets the
+        standard deviation 1.
 
         Args:
-            center: whether each track's own mean is taken off first.
+            center: whether each track's mean is subtracted first.
         """
         if center not in self._statistics:
             self._statistics[center] = self._measure(center=center)
         return self._statistics[center]
 
     def class_weights(self) -> NDArray[np.float32]:
-        """How much each class counts in a loss, (n_classes,), by the training rows alone.
+        """The weight of each class in the loss, (n_classes,), from the training rows.
 
-        The mean over what an epoch sees is 1: over tracks, or over all rows of a table.
+        The mean over an epoch's examples is 1: over tracks, or over all rows of a table.
         """
         labels = self.labels[self.train_rows]
         if self.is_table:
@@ -207,7 +207,9 @@ class FoldData(Tracks):
         rows = np.sort(self.train_rows)
         if every > 1:
             n_drawn = -(-len(rows) // every)
-            rows = np.sort(generator(0, Purpose.SCALE).choice(rows, n_drawn, replace=False))
+            rows = np.sort(
+                random_generator(0, Purpose.NORMALIZATION).choice(rows, n_drawn, replace=False)
+            )
         for row in rows:
             track = self.store.frames[begin[row] : end[row]].astype(np.float64)
             if center:
@@ -223,10 +225,10 @@ class FoldData(Tracks):
     def input_shape(self, crop_s: float) -> InputShape:
         """The shape of a crop of `crop_s` seconds: no longer than the longest training track.
 
-        What has no time axis is taken frame by frame, whatever `crop_s` says.
+        Features without a time axis give one frame, whatever `crop_s` is.
 
         Raises:
-            UserError: not even one frame lasts that short a time.
+            UserError: `crop_s` is shorter than one frame.
         """
         rate_hz = self.store.frame_rate_hz
         wanted = round(crop_s * rate_hz) if rate_hz else 1
@@ -242,7 +244,7 @@ class FoldData(Tracks):
 
 def _as_tensor(frames: NDArray[np.float32], device: torch.device) -> Tensor:
     with warnings.catch_warnings():
-        # the map is read-only: torch warns of what nobody does here, writing to it
+        # torch warns that the read-only memory map is not writable; nothing writes to it
         warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
         shared = torch.from_numpy(np.asarray(frames))
     if device.type == "cuda" and frames.nbytes < GPU_SHARE * torch.cuda.mem_get_info(device)[0]:

@@ -1,6 +1,6 @@
-"""What an epoch is drawn from: training tracks, the rows of a table, synthetic rows beside them.
+"""Sampling of training examples: tracks or table rows, class-balanced, with SMOTE rows.
 
-`batches` cuts crops of what is drawn. Nothing here looks at a row that is not a training row.
+`batches` cuts crops of the drawn examples. Only training rows are read.
 """
 
 from dataclasses import dataclass
@@ -8,29 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.splitting.balance import balanced_order, smote
 from chorale.datasets.errors import UserError
-from chorale.datasets.seeds import Purpose, seed_of
-from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, Rows, Tracks
+from chorale.datasets.seeds import Purpose, derive_seed
+from chorale.datasets.splitting.balance import balanced_order, smote
+from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, RowIndices, Tracks
+from chorale.lightning_models.data.windows import evaluation_windows
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.data.windows import windows
 
-Told = NDArray[np.int64] | NDArray[np.float32]
-"""What training is told of examples: labels (n,), or shares of the classes (n, n_classes)."""
+ExampleTargets = NDArray[np.int64] | NDArray[np.float32]
+"""The targets of examples: labels (n,), or soft targets (n, n_classes)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Examples 0 to n - 1: the row in `tracks` of each, its label, and the places of its crops.
+    """Examples 0 to n - 1: each one's row in `tracks`, its label, and where its crops may start.
 
-    Example `i` has the places `places[offsets[i]:offsets[i + 1]]`, frames at which a crop may
-    start; without them it may start anywhere. `n_epoch` examples are drawn for an epoch.
-    `targets` (n, n_classes), where there are any, are what is told of an example instead of its
-    label.
+    Crops of example `i` start at one of the frames `places[offsets[i]:offsets[i + 1]]`, or anywhere
+    if `places` is None. An epoch draws `n_epoch` examples. `targets` (n, n_classes), if given, are
+    soft targets that replace the labels in the loss.
     """
 
     tracks: Tracks
-    rows: Rows
+    rows: RowIndices
     labels: NDArray[np.int64]
     n_epoch: int
     n_frames: int
@@ -39,10 +38,12 @@ class Examples:
     offsets: NDArray[np.int64] | None = None
     targets: NDArray[np.float32] | None = None
 
-    def draw(self, n: int, rng: np.random.Generator) -> tuple[Rows, Rows, Told]:
+    def draw(
+        self, n: int, rng: np.random.Generator
+    ) -> tuple[RowIndices, RowIndices, ExampleTargets]:
         """Draws `n` crops: row in `tracks`, first frame (may be negative), label, each (n,).
 
-        Where there are targets, they stand in the labels' place: (n, n_classes).
+        With soft targets these replace the labels: (n, n_classes).
         """
         if self.balanced:
             chosen = balanced_order(self.labels, n=n, rng=rng)
@@ -59,29 +60,29 @@ class Examples:
         return rows, starts, (self.labels if self.targets is None else self.targets)[chosen]
 
 
-def examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed: int) -> Examples:
-    """What a training config draws crops of `n_frames` frames from.
+def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed: int) -> Examples:
+    """The examples from which a training config draws crops of `n_frames` frames.
 
     Args:
-        data: the fold; only its training rows are looked at.
-        settings: how classes are balanced and where crops lie.
+        data: the fold; only its training rows are read.
+        settings: class balancing and crop positions.
         n_frames: of a crop; 1 for a table.
         seed: of synthetic rows.
 
     Raises:
-        UserError: synthetic rows or other speeds are asked for where they mean nothing.
+        UserError: synthetic rows or time stretching are not possible with these features.
     """
     if data.is_table and settings.stretch:
         raise UserError(
-            f"train.stretch={settings.stretch} needs frames that follow one another in time, but "
-            f"these features are a table; write train.stretch: 0"
+            f"train.stretch={settings.stretch} needs frames with an order in time, but these "
+            f"features are a table; write train.stretch: 0"
         )
     rows = np.asarray(data.train_rows, dtype=np.int64)
     labels = np.asarray(data.labels, dtype=np.int64)[rows]
     targets = None if data.targets is None else np.asarray(data.targets, np.float32)[rows]
     balanced = settings.balance == "sampling"
     if balanced and settings.synthetic:
-        return _with_synthetic(data, rows, labels, targets, center=settings.center, seed=seed)
+        return _with_smote(data, rows, labels, targets, center=settings.center, seed=seed)
     if data.is_table:  # an example for each row of a track
         lengths = data.lengths[rows]
         places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -93,35 +94,35 @@ def examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed: int)
     n_epoch = len(rows) * settings.crops_per_track
     if settings.random_crop:
         return Examples(data, rows, labels, n_epoch, n_frames, balanced, targets=targets)
-    judged = windows(data.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(judged.track, minlength=len(rows)))])
-    places = judged.start.numpy()
+    fixed = evaluation_windows(data.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(fixed.track, minlength=len(rows)))])
+    places = fixed.start.numpy()
     return Examples(data, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets)
 
 
-def _with_synthetic(
+def _with_smote(
     data: FoldData,
-    rows: Rows,
+    rows: RowIndices,
     labels: NDArray[np.int64],
     targets: NDArray[np.float32] | None,
     *,
     center: bool,
     seed: int,
 ) -> Examples:
-    """The training rows of a table and nothing else of it, copied, and synthetic rows.
+    """A copy of a table's training rows, extended by synthetic rows (SMOTE).
 
-    Of a synthetic row nobody has said more than its label.
+    The soft target of a synthetic row is its label.
     """
     if not data.is_table or center:
         raise UserError(
-            "train.synthetic makes new rows of a table as it is, but these are "
-            + ("frames of tracks" if not data.is_table else "rows less their track's mean")
+            "train.synthetic interpolates rows of an uncentred table, but these are "
+            + ("frames of tracks" if not data.is_table else "rows minus their track's mean")
             + f"; write train.{'center' if data.is_table else 'synthetic'}: false"
         )
     begin, end = data.store.offsets[rows], data.store.offsets[rows + 1]
     parts = [data.store.frames[a:b] for a, b in zip(begin, end, strict=True)]
     real, real_labels = np.concatenate(parts), np.repeat(labels, end - begin)
-    made, made_labels = smote(real, real_labels, seed_of(seed, Purpose.SYNTHETIC))
+    made, made_labels = smote(real, real_labels, derive_seed(seed, Purpose.SYNTHETIC))
     if targets is not None:
         hard = np.eye(data.n_classes, dtype=np.float32)[made_labels]
         targets = np.concatenate([np.repeat(targets, end - begin, axis=0), hard])
@@ -139,10 +140,12 @@ def _with_synthetic(
     )
 
 
-def _in_turn(chosen: Rows, offsets: NDArray[np.int64], rng: np.random.Generator) -> Rows:
-    """A place of each chosen example, all of them in turn where it is chosen more than once."""
+def _in_turn(
+    chosen: RowIndices, offsets: NDArray[np.int64], rng: np.random.Generator
+) -> RowIndices:
+    """A place of each chosen example; an example that is chosen repeatedly takes them in turn."""
     counts = np.diff(offsets)
-    first = rng.integers(counts)  # of each example, so that epochs begin elsewhere
+    first = rng.integers(counts)  # of each example, so that epochs start at different places
     order = np.argsort(chosen, kind="stable")
     in_order = chosen[order]
     visit = np.empty(len(chosen), dtype=np.int64)

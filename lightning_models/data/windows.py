@@ -1,6 +1,6 @@
-"""Where tracks are judged: evenly spaced windows, as many as it takes to see all of each.
+"""Evaluation windows: evenly spaced windows that cover each track.
 
-`predict` looks at them, and training crops lie there too where a config says so.
+`training.predict` averages over them; training crops are taken there, too, if `random_crop` is off.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.lightning_models.data.datamodule import Rows
+from chorale.lightning_models.data.datamodule import RowIndices
 
-NEGLIGIBLE = 0.05
-"""The share of a window that may stay unjudged rather than cost a track one window more: a clip
-twice as long as a window has a frame or two more than two windows."""
+NEGLIGIBLE_SHARE = 0.05
+"""The share of a window that may stay uncovered rather than add a window: a clip twice as long as a
+window often has a frame or two more than two windows."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """What is looked at to evaluate tracks: windows (n_windows_in_all,) and the track of each.
+    """Evaluation windows: store row, first frame and track of each, all (total_windows,).
 
-    `track` counts within the rows asked for, not within the store.
+    `track` is an index into the given rows, not into the store.
     """
 
     row: Tensor
@@ -29,20 +29,22 @@ class Windows:
     track: Tensor
 
 
-def windows(lengths: NDArray[np.int64], rows: Rows, *, n_frames: int, n_windows: int) -> Windows:
+def evaluation_windows(
+    lengths: NDArray[np.int64], rows: RowIndices, *, n_frames: int, n_windows: int
+) -> Windows:
     """Evenly spaced windows that cover each track from its first frame to its last.
 
-    A track gets as many as it takes to leave no gap worth the name, at most `n_windows`; one
-    shorter than a window stands in the middle of it.
+    A track gets as few as cover it except for `NEGLIGIBLE_SHARE` of a window, at most `n_windows`;
+    a track shorter than a window is centred in it.
 
     Args:
         lengths: (n_tracks,), in frames.
-        rows: which tracks.
+        rows: the tracks.
         n_frames: of one window.
-        n_windows: the most windows for one track.
+        n_windows: the maximum number of windows per track.
     """
     slack = lengths[rows] - n_frames
-    wanted = np.ceil(lengths[rows] / n_frames - NEGLIGIBLE).astype(np.int64)
+    wanted = np.ceil(lengths[rows] / n_frames - NEGLIGIBLE_SHARE).astype(np.int64)
     counts = np.clip(wanted, 1, n_windows)
     track = np.repeat(np.arange(len(rows)), counts)
     nth = np.arange(len(track)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -1,1 +1,1 @@
-"""Whatever alters or works around PyTorch and Lightning, and only here."""
+"""Patches and workarounds for PyTorch and Lightning."""

@@ -1,9 +1,9 @@
-"""Mends what a processor gets wrong: the weights' gradient of narrow strided convolutions in bf16.
+"""Workaround for wrong weight gradients of narrow strided bf16 convolutions on CPUs.
 
-`GenreClassifier` asks for it when its network is built. Seen with PyTorch 2.11 on a processor with
-AVX-512 bf16: where the input is no wider than the stride, a kernel wider than 1 gets a gradient of
-arbitrary numbers, up to 1e36 and NaN, and the training diverges in its first epoch. A scan of 3,750
-shapes found no other wrong ones.
+`Classifier` applies it when it builds a network. Seen with PyTorch 2.11 on a CPU with AVX-512 bf16:
+where the input is no wider than the stride, a kernel wider than 1 gets a gradient of arbitrary
+numbers, up to 1e36 and NaN, and the training diverges in its first epoch. A scan of 3,750 shapes
+found no other wrong ones.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class NarrowConv2d(nn.Conv2d):
-    """A convolution that takes what is no wider than its stride in float32 on a processor."""
+    """A convolution that computes inputs no wider than its stride in float32 on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, n_in, h, w) -> (batch, n_out, h_out, w_out)."""
@@ -22,9 +22,9 @@ class NarrowConv2d(nn.Conv2d):
         return super().forward(x)
 
 
-def mend(network: nn.Module) -> None:
-    """Makes every convolution of `network` that could be hit a `NarrowConv2d`, in place."""
+def use_narrow_conv2d(network: nn.Module) -> None:
+    """Makes every convolution of `network` that could be affected a `NarrowConv2d`, in place."""
     for module in network.modules():
         if type(module) is nn.Conv2d and module.stride[1] > 1 and module.kernel_size[1] > 1:
-            # the same object with the same weights, whoever built it; only its forward is another
+            # keeps the object and its weights; only its forward differs
             module.__class__ = NarrowConv2d

@@ -1,9 +1,9 @@
-"""Imports Lightning without what torchmetrics brings along: in half the time, in workers alone.
+"""Imports Lightning without torchmetrics' optional dependencies, in half the time; for workers.
 
-Lightning imports the whole of torchmetrics, and that torchvision, transformers and SciPy wherever
-they are installed, for measures that nobody here asks for. A process in which this is imported
-first can still import them, but not use those measures; so it is for processes of our own, which
-`search.sweep.workers` has fork workers, and never for one that others' code runs in.
+Lightning imports all of torchmetrics, which imports torchvision, transformers and SciPy if they are
+installed, for metrics that are not used here. A process that imports this module first can still
+import those packages, but not use those metrics; so it is for our own processes, from which
+`search.sweep.worker_pool` forks workers, never for a process that runs other people's code.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ UNWANTED = ("scipy", "torchvision", "transformers", "onnxruntime", "librosa", "m
 
 @contextmanager
 def _as_if_missing() -> Iterator[None]:
-    """Within the block, whoever asks lightning-utilities for `UNWANTED` hears: not installed."""
-    whole, ask = imports.RequirementCache._check_available, imports.package_available
+    """Within the block, lightning-utilities reports the packages in `UNWANTED` as not installed."""
+    original, ask = imports.RequirementCache._check_available, imports.package_available
 
     def check(cache: Any) -> None:
-        whole(cache)
+        original(cache)
         if (cache.requirement or cache.module).startswith(UNWANTED):
             cache.available = False
 
@@ -30,7 +30,7 @@ def _as_if_missing() -> Iterator[None]:
     try:
         yield
     finally:
-        setattr(imports.RequirementCache, "_check_available", whole)  # noqa: B010
+        setattr(imports.RequirementCache, "_check_available", original)  # noqa: B010
         setattr(imports, "package_available", ask)  # noqa: B010
 
 

@@ -1,1 +1,1 @@
-"""Trains one network on one fold, saves it, resumes it, and predicts with it."""
+"""Training of one network on one fold: fit, validation, resume, checkpoints, inference."""

@@ -1,6 +1,7 @@
-"""What happens after each epoch of a training: validate, keep the best weights, log, stop.
+"""The end-of-epoch callback: validation, best weights, TensorBoard scalars, early stopping.
 
-`fit.train` hangs it into Lightning's Trainer and reads off it what was kept; `resume` saves it.
+`fit.train_network` adds it to Lightning's Trainer and reads the kept epoch from it; `resume` saves
+its state.
 """
 
 import math
@@ -14,43 +15,44 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.datasets.disk import unless_full
+from chorale.datasets.disk import skip_if_unwritable
 from chorale.lightning_models import metrics
 from chorale.lightning_models.data.batches import TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData
 from chorale.lightning_models.training import optimizers
 from chorale.lightning_models.training.events import EventFile
 from chorale.lightning_models.training.module import Diverged, GenreClassifier
-from chorale.lightning_models.training.predict import Questions
+from chorale.lightning_models.training.predict import Evaluator
 
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
-"""Told of each epoch (counted from 1) and its validation metrics; returns True to stop there."""
+"""Called with each epoch (counted from 1) and its validation metrics; returns True to stop."""
 
 OBJECTIVES: Mapping[str, float] = {"accuracy": 1.0, "macro_f1": 1.0, "log_loss": -1.0}
-"""What the best epoch may be chosen by, and the sign that makes more of it better."""
+"""Objective by which the best epoch is chosen -> the sign that makes higher better."""
 
-EXPLODED = 20.0
-"""A loss this many times that of the first epoch has exploded, if it is also `FAR_OFF`."""
+EXPLOSION_FACTOR = 20.0
+"""An exploded loss is this many times that of the first epoch."""
 
-FAR_OFF = 10.0
-"""So many times the loss of guessing, ln(n_classes): surer of the wrong classes than any network
-is that still learns. Both have to hold: a first epoch may be lucky, or wild and then calm down."""
+CHANCE_LOSS_FACTOR = 10.0
+"""An exploded loss is also this many times the loss at chance level, ln(n_classes), which no
+network that still learns has. Both must hold: a first epoch may have an unusually low loss, or a
+high one from which the training recovers."""
 
 
-def exploded(loss: float, *, first: float, n_classes: int) -> bool:
-    """Whether a training ran away: an epoch's mean loss is far above the first epoch's, and absurd.
+def has_exploded(loss: float, *, first: float, n_classes: int) -> bool:
+    """Whether an epoch's mean loss is far above the first epoch's and far above chance level.
 
     Args:
         loss: of the epoch.
-        first: that of the first epoch.
-        n_classes: gives the loss of guessing.
+        first: of the first epoch.
+        n_classes: determines the loss at chance level.
     """
-    return loss > EXPLODED * first and loss > FAR_OFF * math.log(n_classes)
+    return loss > EXPLOSION_FACTOR * first and loss > CHANCE_LOSS_FACTOR * math.log(n_classes)
 
 
 @dataclass(eq=False)
-class Kept:
-    """The epoch whose weights are kept; `weights` are empty where the last ones will do."""
+class KeptEpoch:
+    """The epoch whose weights are kept; `weights` is empty where those are the module's last."""
 
     epoch: int = 0
     score: tuple[float, float] = (-math.inf, -math.inf)
@@ -59,8 +61,8 @@ class Kept:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Watch(pl.Callback):
-    """Validates after each epoch, keeps the best weights, logs, and stops when told to.
+class EpochEnd(pl.Callback):
+    """Validates after each epoch, keeps the best weights, logs, and stops the training.
 
     `history` has a row for each epoch: its number, training loss, learning rate and metrics.
     """
@@ -82,19 +84,19 @@ class Watch(pl.Callback):
         self.on_epoch = on_epoch
         self.curves = curves
         self.left_out: list[str] = []
-        """what could not be written for want of room, and is missed by nobody but people"""
-        self.kept = Kept()
+        """what a full disk left unwritten, on which nothing depends"""
+        self.kept = KeptEpoch()
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.stopped = False
         self.train_s = 0.0
         self.valid_s = 0.0
         self._started_s = 0.0
-        self._questions: Questions | None = None
+        self._evaluator: Evaluator | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if isinstance(pl_module, GenreClassifier):
-            pl_module.start(n_steps=len(self.batches) * (trainer.max_epochs or 1))
+            pl_module.begin_training(n_steps=len(self.batches) * (trainer.max_epochs or 1))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: object) -> None:
         self._started_s = time.perf_counter()
@@ -103,42 +105,42 @@ class Watch(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = pl_module
         if not isinstance(module, GenreClassifier):
-            raise TypeError(f"a GenreClassifier is watched, but got {type(module).__name__}")
+            raise TypeError(f"EpochEnd needs a GenreClassifier, but got {type(module).__name__}")
         self.epoch = epoch = trainer.current_epoch + 1
-        loss = module.epoch_loss()  # waits for the GPU, so that the clock is right
+        loss = module.epoch_loss()  # synchronizes with the GPU, so that the time is right
         first = self.history[0]["train_loss"] if self.history else loss
-        if exploded(loss, first=first, n_classes=self.data.n_classes):
+        if has_exploded(loss, first=first, n_classes=self.data.n_classes):
             raise Diverged(
                 f"diverged: loss exploded to {loss:.3g} at epoch {epoch}; it was {first:.3g} at "
                 f"epoch 1"
             )
         trained_s = time.perf_counter()
         self.train_s += trained_s - self._started_s
-        with module.as_judged():
-            proba = self._judged(module)
+        with module.evaluation_weights():
+            proba = self._valid_proba(module)
             scores = self._scores(proba, epoch)
-            self._choose(module, epoch, scores, proba)
+            self._keep(module, epoch, scores, proba)
         self.valid_s += time.perf_counter() - trained_s
-        lr = optimizers.lr_of(trainer.optimizers[0])
+        lr = optimizers.current_lr(trainer.optimizers[0])
         if module.train_config.schedule == "plateau":
-            # where the last weights are kept, validation rows must leave no trace in them
-            module.plateau.see(scores["log_loss"] if self.keep == "best" else loss)
-        self._note(epoch, loss, lr, scores)
+            # where the last weights are kept, they must not depend on validation rows
+            module.plateau.update(scores["log_loss"] if self.keep == "best" else loss)
+        self._log(epoch, loss, lr, scores)
         self.stopped = self.on_epoch(epoch, scores)
         patience = module.train_config.patience
-        since = epoch - max(self.kept.epoch, module.first_epoch_that_counts - 1)
+        since = epoch - max(self.kept.epoch, module.first_scored_epoch - 1)
         trainer.should_stop = self.stopped or (patience is not None and since >= patience)
 
-    def _judged(self, module: GenreClassifier) -> NDArray[np.float32]:
-        """What the network says of the validation rows, of which each process asks for a share."""
+    def _valid_proba(self, module: GenreClassifier) -> NDArray[np.float32]:
+        """The predictions for the validation rows; each process computes a share."""
         rows, ranks = self.data.valid_rows, module.ranks
-        mine = rows[ranks.share(len(rows))]
+        mine = rows[ranks.shard(len(rows))]
         proba = np.empty((0, module.n_classes), np.float32)
         if len(mine):
-            if self._questions is None:
-                self._questions = Questions(module, self.data, mine)
-            proba = self._questions.ask().proba
-        return ranks.gather(proba, len(rows), device=module.device)
+            if self._evaluator is None:
+                self._evaluator = Evaluator(module, self.data, mine)
+            proba = self._evaluator.predict().proba
+        return ranks.all_gather(proba, len(rows), device=module.device)
 
     def _scores(self, proba: NDArray[np.float32], epoch: int) -> dict[str, float]:
         labels = self.data.labels[self.data.valid_rows]
@@ -151,7 +153,7 @@ class Watch(pl.Callback):
             "log_loss": loss,
         }
 
-    def _choose(
+    def _keep(
         self,
         module: GenreClassifier,
         epoch: int,
@@ -162,17 +164,17 @@ class Watch(pl.Callback):
         if self.keep == "best" and score <= self.kept.score:
             return
         weights: dict[str, Tensor] = {}
-        if self.keep == "best" or module.average is not None:
+        if self.keep == "best" or module.ema is not None:
             weights = {name: value.clone() for name, value in module.state_dict().items()}
-        self.kept = Kept(epoch, score, scores, proba, weights)
+        self.kept = KeptEpoch(epoch, score, scores, proba, weights)
 
-    def _note(self, epoch: int, loss: float, lr: float, scores: Mapping[str, float]) -> None:
+    def _log(self, epoch: int, loss: float, lr: float, scores: Mapping[str, float]) -> None:
         self.history.append({"epoch": epoch, "train_loss": loss, "lr": lr, **scores})
         if self.curves is None:
             return
         valid = {f"valid/{'loss' if k == 'log_loss' else k}": v for k, v in scores.items()}
         n_before = len(self.left_out)
-        with unless_full("TensorBoard's curves", self.left_out):
+        with skip_if_unwritable("TensorBoard's curves", self.left_out):
             self.curves.scalars({"train/loss": loss, **valid, "lr": lr}, step=epoch)
         if len(self.left_out) > n_before:
-            self.curves = None  # a curve with a gap looks whole
+            self.curves = None  # a gap in a curve would not be visible

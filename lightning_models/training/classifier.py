@@ -1,6 +1,7 @@
-"""A network between standardisation and its logits: all that is needed to predict.
+"""The inference module: input standardization and an architecture's network, without Lightning.
 
-`module.GenreClassifier` trains one; here, nothing of Lightning is imported, which takes seconds.
+`module.GenreClassifier` extends it for training. Lightning, which takes seconds to import, is not
+imported here.
 """
 
 from collections.abc import Callable
@@ -16,14 +17,14 @@ from chorale.lightning_models.patches import convolutions
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import speed
 
-_AS_IT_IS: AbstractContextManager[object] = nullcontext()
-"""The precision that tensors have anyway."""
+_NO_AUTOCAST: AbstractContextManager[object] = nullcontext()
+"""The tensors' own precision."""
 
 
 class Classifier(nn.Module):
-    """An architecture's network between standardisation and logits.
+    """An architecture's network with input standardization.
 
-    It takes features as they are, of shape (batch, n_channels, n_bins, n_frames): mean and
+    It takes raw features of shape (batch, n_channels, n_bins, n_frames): mean and standard
     deviation of the training rows are buffers, so that they are saved and loaded with its weights.
     """
 
@@ -48,8 +49,8 @@ class Classifier(nn.Module):
             train_config: how it will be, or was, trained.
             input_shape: (n_channels, n_bins, n_frames) of a training crop.
             n_classes: how many logits.
-            statistics: mean and deviation (n_channels * n_bins,) of the training rows; none when
-                they are about to be loaded.
+            statistics: mean and standard deviation (n_channels * n_bins,) of the training rows;
+                None where they will be loaded with the weights.
 
         Raises:
             UserError: no such architecture, or the input is too small for it.
@@ -67,25 +68,25 @@ class Classifier(nn.Module):
         self.register_buffer("std", std.view(n_channels, n_bins, 1).clone())
         plugin = load_architecture(architecture)
         network = plugin.build(config, input_shape, n_classes)
-        # convolutions are twice as fast with channels last; nothing else has four dimensions
+        # convolutions are twice as fast with channels last; no other weights have four dimensions
         self.network = network.to(memory_format=torch.channels_last)
-        convolutions.mend(self.network)
-        dropout.mend(self.network)
+        convolutions.use_narrow_conv2d(self.network)
+        dropout.use_quick_dropout(self.network)
         heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
         self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
-        # a plain function: a compiled module would be a second owner of the weights
+        # a function: a compiled module would register the weights twice
         self._compiled: Callable[[Tensor], Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The module's device."""
         return self.mean.device
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, n_channels, n_bins, n_frames) -> logits (batch, n_classes), float32."""
-        return self.judge(x)[0]
+        return self.logits_and_embedding(x)[0]
 
-    def judge(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def logits_and_embedding(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features (batch, n_channels, n_bins, n_frames) -> logits and embedding.
 
         Both, (batch, n_classes) and (batch, width), are float32 and come from one pass.
@@ -96,10 +97,10 @@ class Classifier(nn.Module):
         return logits.float(), embedding.float()
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The precision that is fastest here (see `speed.precision`)."""
+        """Automatic mixed precision where it is faster (see `speed.fastest_precision`)."""
         kind = self.device.type
-        # on a processor, dense layers alone take longer to be converted than to be multiplied
+        # on a CPU, converting the inputs of dense layers takes longer than multiplying them
         able = self._is_heavy or kind != "cpu"
-        if able and speed.precision(kind) == torch.bfloat16:
+        if able and speed.fastest_precision(kind) == torch.bfloat16:
             return torch.autocast(kind, dtype=torch.bfloat16)
-        return _AS_IT_IS
+        return _NO_AUTOCAST

@@ -1,7 +1,7 @@
-"""TensorBoard's event files, written at once and without a thread, which would fail unheard.
+"""Writes TensorBoard event files synchronously: a writer thread's errors would go unnoticed.
 
-`watch` writes the scalars of a training, `search.report.tensorboard` the hyperparameters of a
-trial.
+`callbacks.EpochEnd` writes the scalars of a training, `search.report.tensorboard` the
+hyperparameters of a trial.
 """
 
 import io
@@ -18,24 +18,24 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 _number = itertools.count()
-"""Tells the files apart that one process begins within a second."""
+"""Distinguishes the files that one process creates within a second."""
 
 
 class EventFile:
-    """A new event file in `folder`, made when the first event is written.
+    """A new event file in `folder`, created when the first event is written.
 
-    What a failed write left of its events is cut off again, for nobody reads past half an event.
+    After a failed write the file is truncated to whole events: readers stop at a partial one.
     """
 
     def __init__(self, folder: Path, *, suffix: str = "") -> None:
-        """`suffix` ends the file's name."""
-        # in the order of these names TensorBoard reads the files of a folder
+        """`suffix` is appended to the file's name."""
+        # TensorBoard reads the files of a folder in the order of their names
         name = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_number)}{suffix}"
         self._path = folder / f"events.out.tfevents.{name}"
         self._handle: int | None = None
 
     def scalars(self, values: Mapping[str, float], *, step: int) -> None:
-        """Writes numbers by tag.
+        """Writes scalars by tag.
 
         Raises:
             OSError: they cannot be written; none of them is.
@@ -59,17 +59,17 @@ class EventFile:
         records = io.BytesIO()
         for event in events:
             RecordWriter(records).write(event.SerializeToString())
-        left = records.getbuffer()
+        unwritten = records.getbuffer()
         try:
-            while left:
-                left = left[os.write(self._handle, left) :]
+            while unwritten:
+                unwritten = unwritten[os.write(self._handle, unwritten) :]
         except OSError as error:
             os.ftruncate(self._handle, before)
             error.filename = str(self._path)
             raise
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

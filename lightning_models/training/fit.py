@@ -1,6 +1,6 @@
-"""Trains one network on one fold, and asks a trained one for its judgement.
+"""The training loop's entry point: `train_network` fits one network on one fold.
 
-`search.training.run_trial` calls it once for a trial, `search` again for each fold of a finalist.
+`search.training.run_trial` calls it once for a trial, and once for each fold of a finalist.
 """
 
 import signal
@@ -17,34 +17,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.datasets.errors import UserError, unknown
-from chorale.datasets.seeds import Purpose, seed_of
+from chorale.datasets.errors import UserError, unknown_name_error
+from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.lightning_models import metrics
 from chorale.lightning_models.data.batches import TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import speed, sync_batch_norm
-from chorale.lightning_models.training.callbacks import OBJECTIVES, OnEpoch, Watch
+from chorale.lightning_models.training.callbacks import OBJECTIVES, EpochEnd, OnEpoch
 from chorale.lightning_models.training.events import EventFile
 from chorale.lightning_models.training.module import GenreClassifier, classifier_class
 from chorale.lightning_models.training.predict import Prediction, predict
-from chorale.lightning_models.training.ranks import ALONE, Ranks
-from chorale.lightning_models.training.resume import Resumer, described, digest
+from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
+from chorale.lightning_models.training.resume import (
+    ResumeCallback,
+    tensors_digest,
+    training_identity,
+)
 from chorale.lightning_models.training.trainer import LeanTrainer
 
-__all__ = ["Prediction", "Trained", "predict", "train"]
+__all__ = ["Prediction", "TrainedNetwork", "predict", "train_network"]
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedNetwork:
     """A trained network.
 
     `epoch` (counted from 1), `metrics`, `proba` (n_valid, n_classes) and `per_class` (n_classes,),
-    the accuracy of each class (NaN where no row has it), are those of the weights that were kept;
-    `history` has a row for each epoch, those before a resume too; `resumed_after` is how many of
-    them those are. `stopped` says that `on_epoch` ended the training; `train_s` are the seconds
-    spent in training steps, `valid_s` those spent in judging the validation rows. `left_out` says
-    what was not written for want of room: curves, or a state to resume from.
+    the accuracy of each class (NaN where no row has it), belong to the weights that were kept.
+    `history` has a row for each epoch, of which `resumed_after` precede a resume. `stopped`: the
+    training was ended by `on_epoch`. `train_s` are the seconds in training steps, `valid_s` those
+    in validation. `left_out` lists what a full disk left unwritten: curves, or a state to resume
+    from.
     """
 
     module: GenreClassifier
@@ -61,7 +65,7 @@ class Trained:
     left_out: Sequence[str] = ()
 
 
-def train(
+def train_network(
     *,
     architecture: str,
     config: Any,
@@ -76,13 +80,13 @@ def train(
     save_to: Path | None = None,
     save_every: int | None = None,
     n_slices: int = 1,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
     start: Mapping[str, Tensor] | None = None,
-) -> Trained:
-    """Trains a network on the training rows of a fold and judges it on the validation rows.
+) -> TrainedNetwork:
+    """Trains a network on the training rows of a fold and validates it on the validation rows.
 
-    The same arguments give the same weights, to the bit, on one thread of a processor, also where
-    a training was broken off and resumed. Torch's global generator is left as it was.
+    The same arguments give bit-identical weights on one CPU thread, also where a training was
+    interrupted and resumed. PyTorch's global generator is left as it was.
 
     Args:
         architecture: a file name in `lightning_models.architectures`.
@@ -90,24 +94,23 @@ def train(
         train_config: how to train.
         data: the fold.
         seed: of weights, order, crops, dropout and augmentation.
-        keep: the weights of the epoch with the best objective (ties: lower log loss), or those
-            of the last epoch; the latter also switches early stopping off, and lets a plateau go
-            by the training loss.
+        keep: "best": the weights of the epoch with the best objective (ties: lower log loss);
+            "last": those of the last epoch, without early stopping, and the plateau schedule
+            follows the training loss, so that the weights do not depend on validation rows.
         objective: one of `OBJECTIVES`.
         on_epoch: called after each epoch, but not again for those before a resume.
-        log_dir: where TensorBoard scalars go; none for nowhere.
-        resume_from: the folder of a saved state to go on from; one that holds none means from the
-            beginning.
-        save_to: the folder for the state, whole at any time; none for no saving. It may be the
-            same, and stays when the training is over (see `resume.discard`).
-        save_every: epochs from one save to the next; none for every `resume.SAVE_S` seconds.
-        n_slices: gradients of a batch are summed over so many parts of it, one after the other, so
-            that less memory is needed. Steps are the same but for what batch norm sees; more than
-            one part give other bits.
-        ranks: which of the processes that train this network together this one is. Each calls with
-            the same arguments and is given the same result, that of one process but for the order
-            of sums and for which values dropout drops; the first one alone writes files.
-        start: the network's weights to begin with, by their names in it; none for fresh ones.
+        log_dir: the folder of TensorBoard scalars; None for none.
+        resume_from: the folder of a saved state to continue from; where it holds none, training
+            starts from the beginning.
+        save_to: the folder for the state, which is valid at any time; None for no saving. It may be
+            `resume_from`, and is not removed at the end (see `resume.discard_state`).
+        save_every: epochs between saves; None for every `resume.SAVE_INTERVAL_S` seconds.
+        n_slices: gradient accumulation: a batch is processed in this many micro-batches, to need
+            less memory. Steps are the same except for batch norm's statistics and rounding.
+        ranks: data-parallel training: the rank of this process. All processes call with the same
+            arguments and get the same result, which is that of a single process except for the
+            order of sums and for which values dropout drops; only the first writes files.
+        start: initial weights of the network by their names; None for random ones.
 
     Raises:
         Diverged: a loss is not finite, or has exploded.
@@ -115,11 +118,11 @@ def train(
             state that is damaged or belongs to another training, or more processes than rows.
     """
     if objective not in OBJECTIVES:
-        raise unknown("objective", objective, OBJECTIVES)
-    speed.quieten_lightning()
-    device = speed.device()
+        raise unknown_name_error("objective", objective, OBJECTIVES)
+    speed.silence_lightning()
+    device = speed.training_device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        speed.seed_torch(seed_of(seed, Purpose.WEIGHTS), device)
+        speed.seed_torch(derive_seed(seed, Purpose.WEIGHTS), device)
         module = classifier_class(architecture)(
             architecture=architecture,
             config=config,
@@ -129,16 +132,16 @@ def train(
             statistics=data.statistics(center=train_config.center),
             seed=seed,
         )
-        more: dict[str, Any] = {}
+        identity: dict[str, Any] = {}
         if start is not None:
             module.network.load_state_dict(dict(start))
-            more["start"] = digest(start)
+            identity["start"] = tensors_digest(start)
         if train_config.balance == "class_weights":
             module.class_weights = torch.from_numpy(data.class_weights())
         module.n_slices = n_slices
         if ranks.size > 1:
             module.ranks = ranks
-            sync_batch_norm.share(module.network, ranks)
+            sync_batch_norm.synchronize_batch_norm(module.network, ranks)
         batches = TrainBatches(
             data, train_config, n_frames=module.input_shape[2], seed=seed, device=device
         )
@@ -148,15 +151,15 @@ def train(
                 f"processes; use fewer of them, or a larger train.batch_size"
             )
         with _curves(log_dir if ranks.is_first else None) as curves:
-            watch = Watch(
+            epoch_end = EpochEnd(
                 data, batches, keep=keep, objective=objective, on_epoch=on_epoch, curves=curves
             )
-            callbacks: list[pl.Callback] = [watch]
+            callbacks: list[pl.Callback] = [epoch_end]
             epochs_done = 0
             if resume_from is not None or save_to is not None:
-                resumer = Resumer(
-                    watch,
-                    described(module, data, keep=keep, objective=objective, **more),
+                resumer = ResumeCallback(
+                    epoch_end,
+                    training_identity(module, data, keep=keep, objective=objective, **identity),
                     resume_from=resume_from,
                     save_to=save_to,
                     save_every=save_every,
@@ -165,31 +168,31 @@ def train(
                 callbacks.append(resumer)
                 epochs_done = resumer.epochs_done
             _run(module, batches, callbacks, device)
-    kept = watch.kept
-    if kept.weights and (kept.epoch < watch.epoch or module.average is not None):
+    kept = epoch_end.kept
+    if kept.weights and (kept.epoch < epoch_end.epoch or module.ema is not None):
         module.load_state_dict(kept.weights)
-    module.average = None
-    module.ranks = ALONE
+    module.ema = None
+    module.ranks = SINGLE_PROCESS
     module.eval()
-    return Trained(
+    return TrainedNetwork(
         module=module,
         epoch=kept.epoch,
-        stopped=watch.stopped,
+        stopped=epoch_end.stopped,
         metrics=kept.metrics,
-        per_class=metrics.per_class(kept.proba, data.labels[data.valid_rows]),
-        history=watch.history,
+        per_class=metrics.accuracy_per_class(kept.proba, data.labels[data.valid_rows]),
+        history=epoch_end.history,
         proba=kept.proba,
         n_parameters=sum(p.numel() for p in module.parameters()),
-        train_s=watch.train_s,
-        valid_s=watch.valid_s,
+        train_s=epoch_end.train_s,
+        valid_s=epoch_end.valid_s,
         resumed_after=epochs_done,
-        left_out=watch.left_out,
+        left_out=epoch_end.left_out,
     )
 
 
 @contextmanager
 def _curves(log_dir: Path | None) -> Iterator[EventFile | None]:
-    """A writer of TensorBoard scalars that is closed after the block."""
+    """A writer of TensorBoard scalars, closed after the block."""
     if log_dir is None:
         yield None
         return
@@ -206,7 +209,7 @@ def _run(
     callbacks: Sequence[pl.Callback],
     device: torch.device,
 ) -> None:
-    """One fit, with Ctrl-C as it should be."""
+    """One `Trainer.fit`, after which Ctrl-C still raises KeyboardInterrupt."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\.")
         trainer = LeanTrainer(
@@ -221,6 +224,6 @@ def _run(
         except SystemExit as left:
             if not isinstance(left.__context__, KeyboardInterrupt):
                 raise
-            # Lightning turns Ctrl-C into an exit and leaves it ignored; here it stays Ctrl-C
+            # Lightning turns Ctrl-C into an exit and leaves the signal ignored
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None

@@ -1,4 +1,4 @@
-"""How much memory a training takes, measured, and how much it may take.
+"""Measures a training's peak memory, and limits its GPU memory.
 
 `search.training.run_trial` measures each of its runs, so that later ones can share a GPU.
 """
@@ -12,54 +12,55 @@ import torch
 PROCESS = Path("/proc/self")
 
 RESET_PEAK = "5"
-"""What resets the kernel's high-water mark, VmHWM, when it is written (man 5 proc, clear_refs)."""
+"""The value that resets the kernel's high-water mark VmHWM (man 5 proc, clear_refs)."""
 
 
 @dataclass(frozen=True)
-class Memory:
-    """`peak_bytes` is the most that was held since `reset`: of the GPU, tensors and what PyTorch
-    keeps for more of them; of the processor, the resident memory of the whole process.
-    `device_bytes` is the size of the GPU; None on a processor.
+class PeakMemory:
+    """The peak memory since `reset_peak`.
+
+    `peak_bytes` is, on a GPU, what PyTorch's caching allocator reserved; on a CPU, the resident
+    memory of the process. `device_bytes` is the size of the GPU; None on a CPU.
     """
 
     peak_bytes: int
     device_bytes: int | None
 
 
-def reset(device: torch.device) -> None:
-    """Begins to measure."""
+def reset_peak(device: torch.device) -> None:
+    """Starts a measurement."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # of the trial before, which may have been larger
+        torch.cuda.empty_cache()  # of the previous trial, which may have been larger
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with contextlib.suppress(OSError):  # where there is no such file nothing is measured
+    with contextlib.suppress(OSError):  # without this file nothing is measured
         (PROCESS / "clear_refs").write_text(RESET_PEAK)
 
 
-def measured(device: torch.device) -> Memory | None:
-    """The most that was held since `reset`; None where that cannot be known."""
+def measured_peak(device: torch.device) -> PeakMemory | None:
+    """The most that was held since `reset_peak`; None where that cannot be known."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        return Memory(torch.cuda.max_memory_reserved(device), total)
+        return PeakMemory(torch.cuda.max_memory_reserved(device), total)
     try:
         status = (PROCESS / "status").read_text()
     except OSError:
         return None
     for line in status.splitlines():
         if line.startswith("VmHWM:"):
-            return Memory(int(line.split()[1]) * 1024, None)
+            return PeakMemory(int(line.split()[1]) * 1024, None)
     return None
 
 
-def limit(share: float, device: torch.device, *, beside_bytes: int) -> None:
-    """Lets this process hold no more than `share` of a GPU: it runs out of memory before others do.
+def limit_gpu_memory(share: float, device: torch.device, *, beside_bytes: int) -> None:
+    """Limits this process to `share` of a GPU, so that it runs out of memory before others do.
 
-    Does nothing on a processor, where there is no such limit for resident memory.
+    Does nothing on a CPU, where there is no such limit for resident memory.
 
     Args:
         share: above 0, up to 1.
         device: the GPU.
-        beside_bytes: what the process takes of it that PyTorch does not count.
+        beside_bytes: memory of the process that PyTorch does not count, as the CUDA context.
     """
     if device.type != "cuda":
         return

@@ -1,6 +1,7 @@
-"""One LightningModule for every architecture: standardise, augment, train, judge.
+"""The LightningModule of every architecture: standardization, augmentation, loss, optimizer.
 
-`fit.train` drives it, by a `train_config.TrainConfig`; `watch` looks on after each epoch.
+`fit.train_network` trains it by a `train_config.TrainConfig`; `callbacks.EpochEnd` validates it
+after each epoch.
 """
 
 import math
@@ -14,33 +15,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chorale.datasets.seeds import Purpose, generator
+from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models import dropout
 from chorale.lightning_models.augment import mixup, spec_augment
 from chorale.lightning_models.base import InputShape, load_architecture
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import optimizers, speed
 from chorale.lightning_models.training.classifier import Classifier
-from chorale.lightning_models.training.ema import Average
-from chorale.lightning_models.training.ranks import ALONE
+from chorale.lightning_models.training.ema import Ema
+from chorale.lightning_models.training.ranks import SINGLE_PROCESS
 from chorale.lightning_models.training.schedule import Plateau, lr_factor
 
 Blend = tuple[Tensor, Tensor]
-"""What mixup blended in: the other labels, and the share (batch,) that each crop kept. Labels are
-indices (batch,), or targets (batch, n_classes): shares of the classes."""
+"""Mixup's labels: those of the other crops, and the weight (batch,) of each crop itself. Labels are
+indices (batch,), or soft targets (batch, n_classes)."""
 
 
-class Diverged(Exception):  # noqa: N818 - it is what happened to a trial
-    """The training ran away: a loss is not finite, or huge. The text says which and when."""
+class Diverged(Exception):  # noqa: N818 - the outcome of a trial
+    """The training diverged: a loss is not finite, or huge. The text says which and when."""
 
 
 class GenreClassifier(Classifier, pl.LightningModule):
-    """A classifier that is trained: with a loss, an optimizer and a schedule.
+    """A classifier in training: with a loss, an optimizer and a learning rate schedule.
 
     `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
-    over the training rows is 1. `average` and `plateau` exist while they are asked for.
-    `n_slices`, if set before training, is in how many parts a step takes its batch; `ranks` which
-    process of how many it trains in.
+    over the training rows is 1. `ema` is set during training if the config asks for it. `n_slices`
+    is the number of micro-batches that a batch is split into (gradient accumulation), `ranks` the
+    rank of this process in data-parallel training; both are set before training.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class GenreClassifier(Classifier, pl.LightningModule):
             train_config: how it will be, or was, trained.
             input_shape: (n_channels, n_bins, n_frames) of a training crop.
             n_classes: how many logits.
-            statistics: mean and deviation (n_channels * n_bins,) of the training rows; none when
-                they are about to be loaded.
+            statistics: mean and standard deviation (n_channels * n_bins,) of the training rows;
+                None where they will be loaded with the weights.
             seed: of the augmentation.
 
         Raises:
@@ -82,22 +83,22 @@ class GenreClassifier(Classifier, pl.LightningModule):
             self._compiled = torch.compile(self.network.forward)
         self.class_weights: Tensor | None = None
         self.n_slices = 1
-        self.ranks = ALONE
-        self.average: Average | None = None
+        self.ranks = SINGLE_PROCESS
+        self.ema: Ema | None = None
         self.plateau = Plateau.of(train_config.max_epochs)
-        self._rng = generator(seed, Purpose.EPOCH)
+        self._rng = random_generator(seed, Purpose.EPOCH)
         self._losses: list[Tensor] = []
         self._n_steps = 1
 
     @property
-    def first_epoch_that_counts(self) -> int:
-        """The first epoch (counted from 1) that trains what is judged: patience waits for it."""
+    def first_scored_epoch(self) -> int:
+        """The first epoch (counted from 1) that trains the classifier: patience starts there."""
         return 1
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The loss of a batch: features (batch, n_channels, n_bins, n_frames), labels.
 
-        Labels are class indices (batch,), or targets (batch, n_classes).
+        Labels are class indices (batch,), or soft targets (batch, n_classes).
         """
         x, labels = batch
         settings = self.train_config
@@ -116,14 +117,14 @@ class GenreClassifier(Classifier, pl.LightningModule):
         return loss
 
     def _partial_loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
-        """The loss of this process's rows, slice by slice, as their share of the whole batch's.
+        """Computes this process's share of the batch loss, one micro-batch at a time.
 
-        Adds up the gradients of all slices but the last, whose part of the loss it returns.
+        Accumulates the gradients of all micro-batches but the last, whose loss it returns.
         """
         self.network.zero_grad()
-        # batch norm needs two rows; as many slices in each process, so that they stay in step
+        # batch norm needs two rows; all processes take the same number of slices, to stay in step
         n_slices = max(1, min(self.n_slices, len(x) // self.ranks.size // 2))
-        mine = np.arange(len(x))[self.ranks.share(len(x))]
+        mine = np.arange(len(x))[self.ranks.shard(len(x))]
         losses: list[Tensor] = []
         for part in np.array_split(mine, n_slices):
             if losses:
@@ -139,29 +140,29 @@ class GenreClassifier(Classifier, pl.LightningModule):
     def optimizer_zero_grad(
         self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Lightning calls it between a step's loss and its gradient; slices have added some."""
+        """Lightning calls it between loss and gradient; accumulated gradients must be kept."""
         del epoch, batch_idx
         if self.n_slices == 1 and self.ranks.size == 1:
-            for group in optimizer.param_groups:  # as `zero_grad` does, without asking a profiler
+            for group in optimizer.param_groups:  # like `zero_grad`, without its profiler record
                 for parameter in group["params"]:
                     parameter.grad = None
 
     def loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
-        """What a step minimises; a subclass may minimise something else.
+        """The loss that a step minimizes; a subclass may minimize another.
 
         Args:
-            x: (batch, n_channels, n_bins, n_frames), standardised and augmented.
-            labels: class indices (batch,), or targets (batch, n_classes).
-            blend: what mixup did to `x`, if it did.
+            x: (batch, n_channels, n_bins, n_frames), standardized and augmented.
+            labels: class indices (batch,), or soft targets (batch, n_classes).
+            blend: the other labels and weights of mixup, if it was applied to `x`.
         """
         with self.autocast():
             logits = (self._compiled or self.network)(x)
         return self.classification_loss(logits.float(), labels, blend)
 
     def classification_loss(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
-        """Cross-entropy with smoothed, weighted and blended labels: the mean over the batch.
+        """Cross-entropy with label smoothing, class weights and mixup: the mean over the batch.
 
-        A class's weight goes with its share of the label, be that by smoothing or by mixup.
+        A class's weight is multiplied by its share of the label, be that by smoothing or by mixup.
         """
         if blend is None and self.class_weights is None:  # the same, in one call
             smoothing = self.train_config.label_smoothing
@@ -181,21 +182,21 @@ class GenreClassifier(Classifier, pl.LightningModule):
             reduction="none",  # the mean that torch takes would undo the weights, batch by batch
         )
 
-    def start(self, n_steps: int) -> None:
-        """Makes ready for a training of so many steps; the weights are where they will stay."""
+    def begin_training(self, n_steps: int) -> None:
+        """Prepares a training of `n_steps` steps; the module is on its final device."""
         self._n_steps = n_steps
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(self.device)
         if self.train_config.ema_decay:
-            self.average = Average(self.network, self.train_config.ema_decay)
+            self.ema = Ema(self.network, self.train_config.ema_decay)
 
     def on_train_epoch_start(self) -> None:
         """Seeds dropout and augmentation by seed and epoch alone, so that resuming is exact."""
         self._losses.clear()
-        dropout.forget(self.network)
-        self._rng = generator(self.seed, Purpose.EPOCH, self.current_epoch)
+        dropout.discard_drawn(self.network)
+        self._rng = random_generator(self.seed, Purpose.EPOCH, self.current_epoch)
         seed = int(self._rng.integers(2**63))
-        speed.seed_torch((seed + self.ranks.rank) % 2**63, self.device)  # each drops its own
+        speed.seed_torch((seed + self.ranks.rank) % 2**63, self.device)  # dropout differs by rank
 
     def epoch_loss(self) -> float:
         """The mean training loss of this epoch.
@@ -203,17 +204,17 @@ class GenreClassifier(Classifier, pl.LightningModule):
         Raises:
             Diverged: it is not finite.
         """
-        loss = float(self.ranks.sum(torch.stack(self._losses).mean()))
+        loss = float(self.ranks.all_reduce(torch.stack(self._losses).mean()))
         if not math.isfinite(loss):
             raise Diverged(f"diverged: loss is {loss} at epoch {self.current_epoch + 1}")
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer of the training config; `on_before_optimizer_step` moves its rate."""
-        return optimizers.build(self.network, self.train_config)
+        """The optimizer of the training config; `on_before_optimizer_step` sets its rate."""
+        return optimizers.build_optimizer(self.network, self.train_config)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Sets the learning rate of this step: by its number, and a plateau's factor."""
+        """Sets the learning rate of this step from the schedule and the plateau's factor."""
         settings = self.train_config
         factor = self.plateau.factor * lr_factor(
             self.trainer.global_step,
@@ -221,25 +222,25 @@ class GenreClassifier(Classifier, pl.LightningModule):
             schedule=settings.schedule,
             warm_up=settings.warm_up,
         )
-        optimizers.set_lr(optimizer, optimizers.full_lr(settings) * factor)
+        optimizers.set_lr(optimizer, optimizers.base_lr(settings) * factor)
 
     def on_train_batch_end(self, *_: object) -> None:
-        """Takes the step's weights into their running average, where there is one."""
-        if self.average is not None:
-            self.average.update()
+        """Updates the EMA of the weights, if there is one."""
+        if self.ema is not None:
+            self.ema.update()
 
     @contextmanager
-    def as_judged(self) -> Iterator[None]:
-        """Within the block the module has the weights that count: averaged ones, if asked for."""
-        if self.average is None:
+    def evaluation_weights(self) -> Iterator[None]:
+        """Within the block the module has the weights to evaluate: those of the EMA, if any."""
+        if self.ema is None:
             yield
         else:
-            with self.average.shown():
+            with self.ema.applied():
                 yield
 
 
 def classifier_class(architecture: str) -> type[GenreClassifier]:
-    """The LightningModule of an architecture: its own where it offers one.
+    """The LightningModule of an architecture: its own where it has one.
 
     Raises:
         UserError: no such architecture.

@@ -1,4 +1,4 @@
-"""The rules by which weights move: adam, adamw, sgd and rmsprop, with their groups of parameters.
+"""Optimizers: Adam, AdamW, SGD and RMSprop, with parameter groups for weight decay and lr scale.
 
 `GenreClassifier` builds one for a training, and sets its learning rate before every step.
 """
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from chorale.lightning_models.train_config import TrainConfig
 
 
-def build(network: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of a training config over those parameters of a network that are trained.
+def build_optimizer(network: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of a training config for the trainable parameters of a network.
 
-    Biases and norms are not decayed. A group's `scale` is its share of the learning rate, which
-    `set_lr` obeys.
+    Biases and norms have no weight decay. A group's `scale` multiplies the learning rate that
+    `set_lr` sets.
 
     Args:
         network: parameters that need no gradient are left out; its `lr_scales`, where it has any,
-            maps prefixes of parameter names to scales (the longest that fits counts).
-        settings: names the rule and its numbers.
+            maps prefixes of parameter names to scales (the longest match counts).
+        settings: the optimizer and its hyperparameters.
 
     Raises:
-        ValueError: a prefix fits no parameter, or no parameter is trained.
+        ValueError: a prefix matches no parameter, or no parameter is trainable.
 
     Source: Kingma and Ba 2015, arXiv:1412.6980 (adam); Loshchilov and Hutter 2019,
     arXiv:1711.05101 (adamw); Sutskever et al. 2013, "On the importance of initialization and
@@ -32,7 +32,7 @@ def build(network: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
     lecture 6.5 (rmsprop).
     """
     groups = _groups(network, settings.weight_decay)
-    lr = full_lr(settings)
+    lr = base_lr(settings)
     match settings.optimizer:
         case "sgd":
             return _sgd(groups, lr, momentum=settings.momentum)
@@ -45,50 +45,52 @@ def build(network: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
 
 
 def _sgd(groups: list[dict[str, Any]], lr: float, *, momentum: float) -> torch.optim.SGD:
-    """With momentum from the first step on: the fused rule fails where a parameter that had no
-    gradient so far, as in a pretraining, gets its first one beside others that have momentum.
+    """SGD whose momentum buffers exist from the start.
+
+    The fused kernel fails where a parameter gets its first gradient, as after a pretraining, while
+    others already have momentum buffers.
     """
-    made = torch.optim.SGD(groups, lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    optimizer = torch.optim.SGD(groups, lr, momentum=momentum, nesterov=momentum > 0, fused=True)
     if momentum:
-        for parameter in _parameters(made):
-            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return made
+        for parameter in _parameters(optimizer):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
-def full_lr(settings: TrainConfig) -> float:
-    """The full height of the learning rate: sgd has one of its own."""
+def base_lr(settings: TrainConfig) -> float:
+    """The learning rate that the schedule scales; sgd has its own parameter."""
     return settings.sgd_lr if settings.optimizer == "sgd" else settings.lr
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of the coming step, for each group by its scale."""
+    """Sets the learning rate of the next step, times the scale of each group."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
 
 
-def lr_of(optimizer: torch.optim.Optimizer) -> float:
+def current_lr(optimizer: torch.optim.Optimizer) -> float:
     """The learning rate of the last step, of a group with the scale 1."""
     group = optimizer.param_groups[0]
     return float(group["lr"] / group["scale"])
 
 
-def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """A function that moves the weights as `optimizer.step()` does, in less time.
+def fast_step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """A function that does the same as `optimizer.step()` in less time.
 
-    A step of a small network is over sooner than what Optimizer does around it: naming it for a
-    profiler, asking the compiler to look away, gathering the same tensors again. The function
-    keeps what it gathered: make a new one after `restore`. Adam's steps are the same to the bit,
-    RMSprop's, which take one pass over the weights instead of six, to the last digit or so.
+    A step of a small network takes less time than PyTorch's overhead around it: the profiler
+    record, the disabled compiler, gathering the same tensors again. The function keeps the gathered
+    tensors: make a new one after `restore_optimizer`. Adam's steps are bit-identical; RMSprop's,
+    which take one pass over the weights instead of six, are equal up to rounding.
     """
     plain: Callable[[], Any] = optimizer.step
     rule: Any = type(optimizer).step
-    while hasattr(rule, "__wrapped__"):  # the profiler's wrapper, and the one for gradients of it
+    while hasattr(rule, "__wrapped__"):  # the wrappers for the profiler and for differentiability
         rule = rule.__wrapped__
     gathered: list[_Fused] = []
     quick: Callable[[Any, dict[str, Any]], _Fused] | None = None
     if isinstance(optimizer, torch.optim.Adam):
         quick = _Adam
-    elif isinstance(optimizer, torch.optim.RMSprop) and _on_processor(optimizer):
+    elif isinstance(optimizer, torch.optim.RMSprop) and _on_cpu(optimizer):
         quick = _RMSprop
 
     @torch.no_grad()
@@ -97,8 +99,8 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
             if not gathered and all(optimizer.state.get(p) for p in _parameters(optimizer)):
                 gathered.extend(quick(optimizer, group) for group in optimizer.param_groups)
             grads = [[p.grad for p in one.params if p.grad is not None] for one in gathered]
-            whole = zip(gathered, grads, strict=True)
-            if gathered and all(len(some) == len(one.params) for one, some in whole):
+            pairs = zip(gathered, grads, strict=True)
+            if gathered and all(len(some) == len(one.params) for one, some in pairs):
                 for one, some in zip(gathered, grads, strict=True):
                     one.step(some)
                 return
@@ -108,7 +110,7 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
 
 class _Fused:
-    """The tensors of one group of parameters, in the order that Adam's fused kernel wants."""
+    """The tensors of one parameter group, as the arguments of Adam's fused kernel."""
 
     kernel: Callable[..., None] = staticmethod(torch._fused_adam_)
     params: list[Tensor]
@@ -118,11 +120,11 @@ class _Fused:
     group: dict[str, Any]
 
     def betas(self) -> tuple[float, float]:
-        """How much of the means of gradients and of their squares stays in a step."""
+        """The decay rates of the moving averages of gradients and of their squares."""
         raise NotImplementedError
 
     def step(self, grads: list[Tensor]) -> None:
-        """What `torch.optim.adam._fused_adam` does for tensors of one device and type."""
+        """Does what `torch.optim.adam._fused_adam` does for tensors of one device and dtype."""
         beta1, beta2 = self.betas()
         self.kernel(
             self.params,
@@ -142,7 +144,7 @@ class _Fused:
 
 
 class _Adam(_Fused):
-    """Of a fused Adam or AdamW."""
+    """One parameter group of a fused Adam or AdamW."""
 
     def __init__(self, optimizer: torch.optim.Adam, group: dict[str, Any]) -> None:
         self.params, self.group = group["params"], group
@@ -162,10 +164,9 @@ class _Adam(_Fused):
 
 
 class _RMSprop(_Fused):
-    """Of a plain RMSprop.
+    """One parameter group of RMSprop without momentum, run by Adam's fused kernel.
 
-    It is Adam whose mean of gradients forgets all but the last one, and whose means are not
-    corrected for their zero beginning: after so many steps there is nothing left to correct.
+    RMSprop is Adam with beta1 = 0 and without bias correction, which a large step count makes 1.
     """
 
     N_STEPS = 1e9
@@ -180,12 +181,12 @@ class _RMSprop(_Fused):
         return 0.0, self.group["alpha"]
 
 
-def _on_processor(optimizer: torch.optim.Optimizer) -> bool:
+def _on_cpu(optimizer: torch.optim.Optimizer) -> bool:
     return all(parameter.device.type == "cpu" for parameter in _parameters(optimizer))
 
 
-def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer remembers: "3.exp_avg" is that of its fourth parameter."""
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state by name: "3.exp_avg" is that of its fourth parameter."""
     return {
         f"{i}.{name}": value
         for i, parameter in enumerate(_parameters(optimizer))
@@ -194,11 +195,11 @@ def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Gives an optimizer back what `state_of` said, to the bit.
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Restores the result of `optimizer_state`, bit by bit.
 
-    A moment gets its parameter's place and layout in memory: fused rules walk through both side
-    by side, and a file keeps no layout.
+    A state tensor gets its parameter's device and memory layout: fused kernels iterate over both in
+    parallel, and a file does not keep the layout.
     """
     parameters = list(_parameters(optimizer))
     fused = bool(optimizer.param_groups[0].get("fused"))
@@ -236,7 +237,7 @@ def _scales(network: nn.Module) -> Mapping[str, float]:
     names = [name for name, _ in network.named_parameters()]
     for prefix in scales:
         if not any(_fits(prefix, name) for name in names):
-            raise ValueError(f"lr_scales names {prefix!r}, but no parameter's name starts so")
+            raise ValueError(f"lr_scales has {prefix!r}, but no parameter's name starts with it")
     return scales
 
 
@@ -246,5 +247,5 @@ def _scale(name: str, scales: Mapping[str, float]) -> float:
 
 
 def _fits(prefix: str, name: str) -> bool:
-    """Whole parts of a name only: "block.1" is no prefix of "block.10.weight"."""
+    """Whether a prefix matches whole parts of a name: "block.1" is not in "block.10.weight"."""
     return f"{name}.".startswith(f"{prefix.rstrip('.')}.")

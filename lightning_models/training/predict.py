@@ -1,6 +1,6 @@
-"""Asks a trained network what it makes of tracks.
+"""Inference with a trained network: window-averaged probabilities and embeddings of tracks.
 
-Training does so after each epoch, `search` for its finalists, prediction for a person's audio.
+Used by validation after each epoch, for a finalist's test rows, and by bundles.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.lightning_models.data.batches import AT_ONCE_BYTES, CropSource, windows
-from chorale.lightning_models.data.datamodule import Rows, Tracks
+from chorale.lightning_models.data.batches import GATHER_BYTES, CropSource
+from chorale.lightning_models.data.datamodule import RowIndices, Tracks
+from chorale.lightning_models.data.windows import evaluation_windows
 from chorale.lightning_models.training.classifier import Classifier
 
-WINDOWS_AT_ONCE: Mapping[str, int] = {"cpu": 64, "cuda": 1024}
-"""How many windows are judged in one pass, by kind of device; more where they are small."""
+WINDOWS_PER_BATCH: Mapping[str, int] = {"cpu": 64, "cuda": 1024}
+"""Windows per forward pass, by device type; more where windows are small."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a network says of tracks: the means over each track's windows.
+    """A network's predictions for tracks: the means over each track's windows.
 
     `proba` is float32 (n, n_classes), `embeddings` float32 (n, width).
     """
@@ -30,32 +31,32 @@ class Prediction:
     embeddings: NDArray[np.float32]
 
 
-def predict(module: Classifier, data: Tracks, rows: Rows) -> Prediction:
-    """What a trained network says of some tracks of a store, in the order of `rows`.
+def predict(module: Classifier, data: Tracks, rows: RowIndices) -> Prediction:
+    """Predicts for some tracks of a store, in the order of `rows`.
 
     Args:
-        module: judged as it is; it may be on any device.
-        data: the tracks, of any store; if it is a fold, its labels are not looked at.
+        module: used as it is, on the device where it is.
+        data: the tracks, of any store; if it is a fold, its labels are not used.
         rows: rows of the store.
     """
-    return Questions(module, data, rows).ask()
+    return Evaluator(module, data, rows).predict()
 
 
-class Questions:
-    """What a network is asked of the same tracks again and again, as after each epoch.
+class Evaluator:
+    """Repeated prediction for the same tracks, as in validation after each epoch.
 
-    What stays the same is worked out once. The network's device and statistics must stay, too.
+    The windows are computed once. The network's device and input statistics must not change.
     """
 
-    def __init__(self, module: Classifier, data: Tracks, rows: Rows) -> None:
+    def __init__(self, module: Classifier, data: Tracks, rows: RowIndices) -> None:
         """See `predict`."""
         n_frames = module.input_shape[2]
         settings = module.train_config
         n_windows = int(data.lengths.max()) if data.is_table else settings.n_windows
         window_bytes = n_frames * data.store.n_bins * torch.float32.itemsize
-        at_once = WINDOWS_AT_ONCE.get(module.device.type, 64)
-        size = max(at_once, AT_ONCE_BYTES // window_bytes)
-        seen = windows(data.lengths, rows, n_frames=n_frames, n_windows=n_windows)
+        at_once = WINDOWS_PER_BATCH.get(module.device.type, 64)
+        size = max(at_once, GATHER_BYTES // window_bytes)
+        seen = evaluation_windows(data.lengths, rows, n_frames=n_frames, n_windows=n_windows)
         parts = zip(torch.split(seen.row, size), torch.split(seen.start, size), strict=True)
         self._module = module
         self._parts = list(parts)
@@ -69,8 +70,8 @@ class Questions:
         self._track = seen.track
         self._n_windows = seen.track.bincount(minlength=len(rows)).unsqueeze(1)
 
-    def ask(self) -> Prediction:
-        """What the network says of them now."""
+    def predict(self) -> Prediction:
+        """The predictions with the network's current weights."""
         module = self._module
         proba: list[Tensor] = []
         embeddings: list[Tensor] = []
@@ -78,7 +79,7 @@ class Questions:
         module.eval()
         with torch.inference_mode():
             for row, start in self._parts:
-                logits, embedding = module.judge(self._source.gather(row, start))
+                logits, embedding = module.logits_and_embedding(self._source.gather(row, start))
                 proba.append(logits.softmax(dim=1))
                 embeddings.append(embedding)
         module.train(was_training)

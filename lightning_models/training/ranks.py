@@ -1,7 +1,7 @@
-"""The processes that train one network together: each takes its share of every batch.
+"""Data-parallel training: several processes train one network, each on a shard of every batch.
 
-`fit.train` is told which one this is; whoever starts them has joined them into torch's default
-process group. All hold the same weights, draw the same batches and come to the same decisions.
+`fit.train_network` gets the rank; whoever starts the processes has initialized torch's default
+process group. All have the same weights, draw the same batches and make the same decisions.
 """
 
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is: number `rank`, counted from 0, of `size`; alone it is 0 of 1.
+    """The rank of this process, from 0, and the number of processes; a single one is 0 of 1.
 
     Source: Li et al. 2020, "PyTorch Distributed", arXiv:2006.15704 (data-parallel training; here
-    gradients are added up in one go after the backward pass, and not while it runs).
+    gradients are reduced in one call after the backward pass, not while it runs).
     """
 
     rank: int = 0
@@ -28,45 +28,45 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes files."""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
-    def share(self, n: int) -> slice:
-        """Which of `n` rows are this process's: sizes differ by one at most."""
+    def shard(self, n: int) -> slice:
+        """The shard of this process among `n` rows; sizes differ by at most one."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Adds up the gradients of all processes: each has that of its share of the loss."""
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sums the gradients of all processes, each of which has those of its shard's loss."""
         gradients = [one.grad for one in parameters if one.grad is not None]
         if self.size == 1 or not gradients:
             return
-        whole = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(whole)
-        parts = torch.split(whole, [gradient.numel() for gradient in gradients])
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
 
-    def sum(self, x: Tensor) -> Tensor:
-        """The sum of what all processes have, on each of them; gradients flow back to all."""
+    def all_reduce(self, x: Tensor) -> Tensor:
+        """The sum of `x` over all processes, on each of them; gradients flow back to all."""
         if self.size == 1:
             return x
         total: Tensor = _Sum.apply(x)
         return total
 
-    def gather(
+    def all_gather(
         self, part: NDArray[np.float32], n: int, *, device: torch.device
     ) -> NDArray[np.float32]:
-        """All `n` rows (n, width), on each process, of which `part` are those of `share(n)`."""
+        """All `n` rows (n, width), on each process; `part` are those of `shard(n)`."""
         if self.size == 1:
             return part
-        whole = torch.zeros(n, part.shape[1], device=device)
-        whole[self.share(n)] = torch.from_numpy(part).to(device)
-        dist.all_reduce(whole)
-        rows: NDArray[np.float32] = whole.cpu().numpy()
+        gathered = torch.zeros(n, part.shape[1], device=device)
+        gathered[self.shard(n)] = torch.from_numpy(part).to(device)
+        dist.all_reduce(gathered)
+        rows: NDArray[np.float32] = gathered.cpu().numpy()
         return rows
 
-    def from_first(self, value: Any, *, device: torch.device) -> Any:
-        """What the first process has, on each of them; `value` is not looked at on the others."""
+    def broadcast(self, value: Any, *, device: torch.device) -> Any:
+        """The first process's `value`, on each of them; that of the others is ignored."""
         if self.size == 1:
             return value
         sent = [value]
@@ -74,11 +74,11 @@ class Ranks:
         return sent[0]
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 class _Sum(torch.autograd.Function):
-    """Adds up over all processes: what changes one's part changes the sum that each sees."""
+    """Differentiable all-reduce: each process's part has the gradients of all processes."""
 
     @staticmethod
     def forward(_context: Any, x: Tensor) -> Tensor:

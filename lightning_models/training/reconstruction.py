@@ -1,6 +1,6 @@
-"""Trains a network that also reconstructs what it sees: before its classes, or along with them.
+"""Autoencoder training: reconstruction as pretraining, or as an auxiliary loss.
 
-Architectures with a decoder offer it as their LightningModule (`module_class`).
+Architectures with a decoder provide it as their LightningModule (`module_class`).
 """
 
 import torch.nn.functional as F
@@ -9,12 +9,12 @@ from torch import Tensor
 from chorale.lightning_models.training.module import Blend, GenreClassifier
 
 
-class Reconstructing(GenreClassifier):
+class ReconstructionClassifier(GenreClassifier):
     """A GenreClassifier whose network has an `encoder`, `reconstruct(x)` and `both(x)`.
 
-    Its config has `mode` ("first" or "jointly"), `pretrain` (the share of the epochs in which
-    nothing but the reconstruction is learnt), `freeze` (whether the encoder stays as it is
-    afterwards) and `weight` (of the reconstruction in the joint loss).
+    Its config has `mode` ("first" or "jointly"), `pretrain` (the share of the epochs that train
+    only the reconstruction), `freeze` (whether the encoder is frozen afterwards) and `weight` (of
+    the reconstruction in the joint loss).
 
     Source: Bengio et al. 2007, "Greedy Layer-Wise Training of Deep Networks" (reconstruction
     first); Le, Patterson and White 2018, "Supervised autoencoders" (jointly).
@@ -22,7 +22,7 @@ class Reconstructing(GenreClassifier):
 
     @property
     def n_pretrained(self) -> int:
-        """Epochs that learn the reconstruction alone; at least one is left for the classes."""
+        """The number of epochs with the reconstruction loss alone; at least one epoch is left."""
         if self.config.mode != "first":
             return 0
         n_epochs = self.train_config.max_epochs
@@ -30,26 +30,26 @@ class Reconstructing(GenreClassifier):
         return min(max(1, round(share * n_epochs)), n_epochs - 1)
 
     @property
-    def first_epoch_that_counts(self) -> int:
-        """The one after the reconstruction."""
+    def first_scored_epoch(self) -> int:
+        """The epoch after the pretraining."""
         return self.n_pretrained + 1
 
     def on_train_epoch_start(self) -> None:
-        """Freezes the encoder, where it shall be, as soon as the reconstruction is learnt."""
+        """Freezes the encoder after the pretraining, if the config asks for it."""
         super().on_train_epoch_start()
         frozen = self.config.freeze and 0 < self.n_pretrained <= self.current_epoch
         self.network.encoder.requires_grad_(not frozen)
 
     def loss(self, x: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
-        """The mean squared error of the reconstruction, that of the classes, or both."""
+        """The reconstruction's mean squared error, the classification loss, or both."""
         if self.current_epoch < self.n_pretrained:
             with self.autocast():
-                seen = self.network.reconstruct(x)
-            return F.mse_loss(seen.float(), x)
+                decoded = self.network.reconstruct(x)
+            return F.mse_loss(decoded.float(), x)
         if self.config.mode != "jointly":
             return super().loss(x, labels, blend)
         with self.autocast():
-            logits, seen = self.network.both(x)
-        error = F.mse_loss(seen.float(), x)
+            logits, decoded = self.network.both(x)
+        error = F.mse_loss(decoded.float(), x)
         weight: float = self.config.weight
         return self.classification_loss(logits.float(), labels, blend) + weight * error

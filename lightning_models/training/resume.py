@@ -1,7 +1,7 @@
-"""A training that was broken off goes on as if nothing had happened: its state on disk. No pickle.
+"""Exact resume of an interrupted training: its state on disk, as safetensors and JSON, no pickle.
 
-`fit.train` hangs `Resumer` into Lightning's Trainer; `search.training.run_trial` says where the
-state lies.
+`fit.train_network` adds `ResumeCallback` to Lightning's Trainer; `search.training.run_trial`
+chooses the folder of the state.
 """
 
 import dataclasses
@@ -20,64 +20,64 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from chorale.datasets.atomic import atomic, write_json
-from chorale.datasets.config import plain
-from chorale.datasets.disk import unless_full
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.atomic import atomic_write, write_json
+from chorale.datasets.config import to_plain_values
+from chorale.datasets.disk import skip_if_unwritable
+from chorale.datasets.errors import UserError, join_first
 from chorale.lightning_models.data.datamodule import FoldData
 from chorale.lightning_models.training import optimizers, speed
-from chorale.lightning_models.training.callbacks import Kept, Watch
+from chorale.lightning_models.training.callbacks import EpochEnd, KeptEpoch
 from chorale.lightning_models.training.module import GenreClassifier
-from chorale.lightning_models.training.ranks import ALONE, Ranks
+from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
 
-NUMBERS = "state.json"
+STATE_JSON = "state.json"
 
-SAVE_S = 10.0
-"""Seconds between two saves where nobody says otherwise: what breaks off loses no more than that
-and an epoch, and a training that is over sooner writes nothing."""
+SAVE_INTERVAL_S = 10.0
+"""The default seconds between two saves: an interruption loses no more than that and an epoch, and
+a training that ends sooner writes nothing."""
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """A training between two epochs: `made_for` says of what, flat and ready for JSON."""
+class TrainingState:
+    """The state of a training between two epochs; `made_for` is its `training_identity`."""
 
     made_for: Mapping[str, Any]
     numbers: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
 
-def save(folder: Path, state: State) -> None:
-    """Writes a state into `folder`; the one that was there stays valid until the last moment.
+def save_state(folder: Path, state: TrainingState) -> None:
+    """Writes a state into `folder` atomically: the previous one stays valid until the end.
 
-    The tensors' file carries a part of its hash in its name, and `state.json`, which is renamed
-    last, names it.
+    The name of the tensors' file contains a part of its hash; `state.json`, which is renamed last,
+    refers to it.
     """
     data = safetensors.torch.save({k: v.cpu().contiguous() for k, v in state.tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
     name = f"state-{digest[:12]}.safetensors"
-    with atomic(folder / name) as temporary:
+    with atomic_write(folder / name) as temporary:
         temporary.write_bytes(data)
-    said = {"made_for": state.made_for, "numbers": state.numbers, "file": name, "sha256": digest}
-    write_json(folder / NUMBERS, said)
+    content = {"made_for": state.made_for, "numbers": state.numbers, "file": name, "sha256": digest}
+    write_json(folder / STATE_JSON, content)
     for other in folder.glob("state-*.safetensors"):
         if other.name != name:
             other.unlink()
 
 
-def load(folder: Path) -> State | None:
+def load_state(folder: Path) -> TrainingState | None:
     """Reads a state back; None where none was saved.
 
     Raises:
         UserError: it is damaged.
     """
     try:
-        said = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-        data = (folder / Path(said["file"]).name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != said["sha256"]:
-            raise ValueError(f"{said['file']} is not the file that {NUMBERS} was written for")
-        return State(said["made_for"], said["numbers"], safetensors.torch.load(data))
+        content = json.loads((folder / STATE_JSON).read_text(encoding="utf-8"))
+        data = (folder / Path(content["file"]).name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != content["sha256"]:
+            raise ValueError(f"{content['file']} is not the file that {STATE_JSON} was written for")
+        return TrainingState(content["made_for"], content["numbers"], safetensors.torch.load(data))
     except (FileNotFoundError, NotADirectoryError) as error:
-        if not (folder / NUMBERS).exists():
+        if not (folder / STATE_JSON).exists():
             return None
         why: Exception = error
     except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
@@ -88,15 +88,15 @@ def load(folder: Path) -> State | None:
     )
 
 
-def discard(folder: Path) -> None:
-    """Removes a state that is needed no more; does nothing where there is none."""
-    (folder / NUMBERS).unlink(missing_ok=True)
+def discard_state(folder: Path) -> None:
+    """Removes a state that is no longer needed, if there is one."""
+    (folder / STATE_JSON).unlink(missing_ok=True)
     for path in folder.glob("state-*.safetensors"):
         path.unlink()
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A part of the hash of named tensors, to tell them from others."""
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of named tensors."""
     found = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         found.update(name.encode())
@@ -104,21 +104,21 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()[:12]
 
 
-def described(module: GenreClassifier, data: FoldData, **more: Any) -> dict[str, Any]:
-    """All that a training follows from, flat, so that two can be compared line by line."""
+def training_identity(module: GenreClassifier, data: FoldData, **more: Any) -> dict[str, Any]:
+    """Everything that determines a training, as a flat JSON-ready dict, to compare two of them."""
     tracks = hashlib.sha256()
     for array in (data.train_rows, data.valid_rows, data.labels):
         tracks.update(array.tobytes())
     features = hashlib.sha256()
     for buffer in (module.mean, module.std):
         features.update(buffer.cpu().numpy().tobytes())
-    if data.targets is not None:  # of the training rows: no other is read
-        told = np.ascontiguousarray(data.targets[data.train_rows], dtype=np.float32)
-        more["targets"] = hashlib.sha256(told.tobytes()).hexdigest()[:12]
+    if data.targets is not None:  # only those of training rows are read
+        targets = np.ascontiguousarray(data.targets[data.train_rows], dtype=np.float32)
+        more["targets"] = hashlib.sha256(targets.tobytes()).hexdigest()[:12]
     return {
         "architecture": module.architecture,
-        **{f"config.{k}": v for k, v in plain(module.config).items()},
-        **{f"train.{k}": v for k, v in plain(module.train_config).items()},
+        **{f"config.{k}": v for k, v in to_plain_values(module.config).items()},
+        **{f"train.{k}": v for k, v in to_plain_values(module.train_config).items()},
         "seed": module.seed,
         **more,
         "input_shape": list(module.input_shape),
@@ -130,65 +130,75 @@ def described(module: GenreClassifier, data: FoldData, **more: Any) -> dict[str,
     }
 
 
-class Resumer(pl.Callback):
-    """Puts a training where a saved one stood, and saves it from time to time.
+class ResumeCallback(pl.Callback):
+    """Restores a saved training state, and saves the state periodically.
 
-    It comes after the `Watch` among the callbacks, so that an epoch was told of before it is
-    saved: one that was broken off in between is trained, and told of, once more.
+    It comes after `EpochEnd` among the callbacks, so that an epoch is reported before it is saved:
+    after an interruption in between it is trained and reported once more.
     """
 
     def __init__(
         self,
-        watch: Watch,
+        epoch_end: EpochEnd,
         made_for: Mapping[str, Any],
         *,
         resume_from: Path | None,
         save_to: Path | None,
         save_every: int | None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
-        """See `fit.train`; of several processes the first one reads and writes.
+        """See `fit.train_network`; of several processes the first one reads and writes.
 
         Raises:
-            UserError: the state is damaged, or that of another training.
+            UserError: the state is damaged, or belongs to another training.
         """
-        self.watch = watch
+        self.epoch_end = epoch_end
         self.made_for = made_for
         self.save_to = save_to if ranks.is_first else None
         self.save_every = save_every
         self._saved_s = time.perf_counter()
-        found = load(resume_from) if resume_from is not None and ranks.is_first else None
-        self._state: State | None = ranks.from_first(found, device=speed.device())
+        found = load_state(resume_from) if resume_from is not None and ranks.is_first else None
+        self._state: TrainingState | None = ranks.broadcast(found, device=speed.training_device())
         if self._state is not None and resume_from is not None:
-            _refuse_another(self._state.made_for, made_for, resume_from)
+            _refuse_other_training(self._state.made_for, made_for, resume_from)
 
     @property
     def epochs_done(self) -> int:
-        """Those of the saved training."""
+        """The number of epochs of the saved training."""
         return int(self._state.numbers["epoch"]) if self._state is not None else 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._state is not None and isinstance(pl_module, GenreClassifier):
-            _restore(self._state, trainer, pl_module, self.watch)
+            _restore(self._state, trainer, pl_module, self.epoch_end)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = self.watch.epoch
+        epoch = self.epoch_end.epoch
         if self.save_to is None or trainer.should_stop or epoch == trainer.max_epochs:
             return
         now = time.perf_counter()
-        due = now - self._saved_s >= SAVE_S if not self.save_every else epoch % self.save_every == 0
+        due = (
+            now - self._saved_s >= SAVE_INTERVAL_S
+            if not self.save_every
+            else epoch % self.save_every == 0
+        )
         if due and isinstance(pl_module, GenreClassifier):
-            # The one that was saved before stays whole, so all it costs is some epochs more.
-            with unless_full(f"the state after epoch {epoch}", self.watch.left_out):
-                save(self.save_to, _capture(self.made_for, trainer, pl_module, self.watch))
+            # the previous state stays valid, so a failure costs only some epochs
+            with skip_if_unwritable(f"the state after epoch {epoch}", self.epoch_end.left_out):
+                save_state(
+                    self.save_to, _capture(self.made_for, trainer, pl_module, self.epoch_end)
+                )
             self._saved_s = time.perf_counter()
 
 
-def _refuse_another(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path) -> None:
+def _refuse_other_training(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: Path
+) -> None:
     ours = json.loads(json.dumps(ours))
     other = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
     if other:
-        differences = shown(f"{key} was {theirs.get(key)}, is {ours.get(key)}" for key in other)
+        differences = join_first(
+            f"{key} was {theirs.get(key)}, is {ours.get(key)}" for key in other
+        )
         raise UserError(
             f"the training state in '{folder}' is that of another training: {differences}; give "
             f"the same config and data, or remove the folder to train from the beginning"
@@ -196,31 +206,33 @@ def _refuse_another(theirs: Mapping[str, Any], ours: Mapping[str, Any], folder: 
 
 
 def _capture(
-    made_for: Mapping[str, Any], trainer: pl.Trainer, module: GenreClassifier, watch: Watch
-) -> State:
-    kept, average = watch.kept, module.average
+    made_for: Mapping[str, Any], trainer: pl.Trainer, module: GenreClassifier, epoch_end: EpochEnd
+) -> TrainingState:
+    kept, ema = epoch_end.kept, module.ema
     numbers = {
-        "epoch": watch.epoch,
+        "epoch": epoch_end.epoch,
         "step": trainer.global_step,
         "plateau": dataclasses.asdict(module.plateau),
-        "n_averaged": average.n_seen if average is not None else 0,
+        "n_averaged": ema.n_updates if ema is not None else 0,
         "kept": {"epoch": kept.epoch, "score": list(kept.score), "metrics": dict(kept.metrics)},
-        "history": watch.history,
-        "train_s": watch.train_s,
-        "valid_s": watch.valid_s,
+        "history": epoch_end.history,
+        "train_s": epoch_end.train_s,
+        "valid_s": epoch_end.valid_s,
     }
     parts: dict[str, Mapping[str, Tensor]] = {
         "module": module.state_dict(),
-        "optimizer": optimizers.state_of(trainer.optimizers[0]),
-        "average": average.state() if average is not None else {},
+        "optimizer": optimizers.optimizer_state(trainer.optimizers[0]),
+        "average": ema.state() if ema is not None else {},
         "kept": kept.weights,
         "proba": {"kept": torch.from_numpy(kept.proba)},
     }
     tensors = {f"{part}/{k}": v.detach() for part, some in parts.items() for k, v in some.items()}
-    return State(made_for, numbers, tensors)
+    return TrainingState(made_for, numbers, tensors)
 
 
-def _restore(state: State, trainer: pl.Trainer, module: GenreClassifier, watch: Watch) -> None:
+def _restore(
+    state: TrainingState, trainer: pl.Trainer, module: GenreClassifier, epoch_end: EpochEnd
+) -> None:
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in state.tensors.items():
         part, name = key.split("/", 1)
@@ -228,20 +240,20 @@ def _restore(state: State, trainer: pl.Trainer, module: GenreClassifier, watch: 
     numbers = state.numbers
     module.load_state_dict(parts["module"])
     module.plateau = type(module.plateau)(**numbers["plateau"])
-    optimizers.restore(trainer.optimizers[0], parts.get("optimizer", {}))
-    if module.average is not None:
-        module.average.restore(parts["average"], numbers["n_averaged"])
+    optimizers.restore_optimizer(trainer.optimizers[0], parts.get("optimizer", {}))
+    if module.ema is not None:
+        module.ema.restore(parts["average"], numbers["n_averaged"])
     kept = numbers["kept"]
-    watch.kept = Kept(
+    epoch_end.kept = KeptEpoch(
         epoch=kept["epoch"],
         score=tuple(kept["score"]),
         metrics=kept["metrics"],
         proba=parts["proba"]["kept"].numpy(),
         weights={k: v.to(module.device) for k, v in parts.get("kept", {}).items()},
     )
-    watch.epoch = numbers["epoch"]
-    watch.history = list(numbers["history"])
-    watch.train_s, watch.valid_s = numbers["train_s"], numbers["valid_s"]
+    epoch_end.epoch = numbers["epoch"]
+    epoch_end.history = list(numbers["history"])
+    epoch_end.train_s, epoch_end.valid_s = numbers["train_s"], numbers["valid_s"]
     # Lightning's own counters: current_epoch, and global_step
     epochs: Any = trainer.fit_loop.epoch_progress.current
     epochs.processed = epochs.completed = numbers["epoch"]

@@ -1,6 +1,7 @@
-"""What makes a training process fast on the machine at hand: threads, allocator, precision.
+"""Process settings for fast training: threads, memory allocator, mixed precision, seeds.
 
-A worker calls `prepare` once, before its first trial; `GenreClassifier` asks `precision`.
+A worker calls `prepare_process` once, before its first trial; `Classifier` uses
+`fastest_precision`.
 """
 
 import ctypes
@@ -13,58 +14,58 @@ from typing import Any
 import torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-"""Numbers of glibc's `mallopt` parameters (malloc.h)."""
+"""glibc's `mallopt` parameters (malloc.h)."""
 
-KEEP_BYTES = 2**31 - 1
-"""How much freed memory stays with the process: all that `mallopt`, which takes an int, can say."""
+RETAINED_BYTES = 2**31 - 1
+"""Freed memory that the process keeps: the maximum, as `mallopt` takes an int."""
 
 PAD_BYTES = 64 * 2**20
-"""How much memory the heap grows by at least."""
+"""The least by which the heap grows."""
 
 
-def prepare(threads: int = 1) -> None:
-    """Makes this process fast at training. Call it once, before the first tensor is made.
+def prepare_process(threads: int = 1) -> None:
+    """Sets threads, denormals and allocator for fast training. Call it before the first tensor.
 
     Args:
-        threads: how many cores this process has for itself. One, with as many processes as there
-            are cores, gives the most trials an hour.
+        threads: the number of cores of this process. One, with as many processes as there are
+            cores, gives the most trials per hour.
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
-    keep_memory()
-    quieten_lightning()
+    retain_memory()
+    silence_lightning()
 
 
-def keep_memory() -> bool:
-    """Tells glibc to keep freed memory; says whether there was a glibc to tell.
+def retain_memory() -> bool:
+    """Makes glibc keep freed memory; returns whether it accepted that.
 
-    Else each large tensor is fresh memory from the kernel, which clears it page by page: half the
-    time of a training step.
+    Otherwise each large tensor is new memory from the kernel, which zeroes it page by page: half
+    the time of a training step.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    wanted = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEEP_BYTES, M_TOP_PAD: PAD_BYTES}
+    wanted = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: RETAINED_BYTES, M_TOP_PAD: PAD_BYTES}
     accepted = [mallopt(name, value) == 1 for name, value in wanted.items()]
     return all(accepted)
 
 
-def give_memory_back() -> None:
-    """Hands what `keep_memory` kept back to the machine: after a trial, before a smaller one."""
+def release_memory() -> None:
+    """Returns the freed memory that `retain_memory` kept to the system, as after a trial."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def device() -> torch.device:
-    """Where this process trains: the current GPU where there is one, else the processor."""
+def training_device() -> torch.device:
+    """The device of this process: the current GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def seed_torch(seed: int, device: torch.device) -> None:
-    """Seeds the generators that dropout and initialisation on `device` draw from.
+    """Seeds the generators of dropout and initialization on `device`.
 
-    `torch.manual_seed` also notes the seed, and a stack trace, for every kind of accelerator that
-    the machine might have: ten times the work, and memory that is never given back.
+    `torch.manual_seed` also records the seed, and a stack trace, for every kind of accelerator that
+    the machine might have: ten times the work, and memory that is never freed.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
@@ -72,15 +73,15 @@ def seed_torch(seed: int, device: torch.device) -> None:
 
 
 @functools.cache
-def precision(kind: str) -> torch.dtype:
-    """The type in which matrix products and convolutions are fastest without costing accuracy.
+def fastest_precision(kind: str) -> torch.dtype:
+    """The dtype in which matrix products and convolutions are fastest without loss of accuracy.
 
     Args:
-        kind: of the device: "cpu" or "cuda".
+        kind: the device type, "cpu" or "cuda".
 
     Returns:
-        bfloat16 where the hardware multiplies it natively, else float32. Processors with AVX-512
-        but without its bf16 part emulate it, slower than float32.
+        bfloat16 where the hardware supports it natively, otherwise float32. CPUs with AVX-512 but
+        without AVX512_BF16 emulate it, slower than float32.
     """
     if kind == "cuda":
         native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(
@@ -93,28 +94,28 @@ def precision(kind: str) -> torch.dtype:
 
 
 @functools.cache
-def quieten_lightning() -> None:
-    """Silences what Lightning says of every fit, and what it looks up anew for every fit."""
+def silence_lightning() -> None:
+    """Silences Lightning's messages for every fit, and caches what it looks up for every fit."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in ("", ".utilities.rank_zero"):
             logging.getLogger(name + part).setLevel(logging.ERROR)
     _remember_entry_points()
     _say_nothing_of_devices()
-    remember_no_gpu()
+    cache_gpu_absence()
 
 
-def remember_no_gpu() -> None:
-    """Lets torch look for a GPU's driver once where there is none, not in every step.
+def cache_gpu_absence() -> None:
+    """Makes PyTorch search for a GPU driver once, not in every step, where there is none.
 
-    Its optimizers ask for CUDA before each step, and its answer "no" is not kept: on a processor
-    the vain search takes a fifth of a millisecond each time.
+    Its optimizers query CUDA before each step, and a negative answer is not cached: on a CPU each
+    query takes 0.2 ms.
     """
     if hasattr(torch.cuda, "_cached_device_count") and not _may_have_gpu():
         vars(torch.cuda)["_cached_device_count"] = 0
 
 
 def _may_have_gpu() -> bool:
-    """False only where the driver's library is missing, so that no variable can bring a GPU in."""
+    """False only where the driver's library is missing, so that no GPU can become visible."""
     if platform.system() != "Linux" or torch.version.hip or torch.cuda.device_count():
         return True
     try:
@@ -125,7 +126,7 @@ def _may_have_gpu() -> bool:
 
 
 def _say_nothing_of_devices() -> None:
-    """Spares each Trainer the search for GPUs and TPUs that it would only log."""
+    """Skips each Trainer's search for GPUs and TPUs, whose result is only logged."""
     from pytorch_lightning.trainer import setup
 
     if hasattr(setup, "_log_device_info"):
@@ -133,33 +134,33 @@ def _say_nothing_of_devices() -> None:
 
 
 def _nothing(trainer: object) -> None:
-    """In the place of a function of Lightning's."""
+    """Replaces a function of Lightning."""
     del trainer
 
 
 def _remember_entry_points() -> None:
-    """Lets Lightning look for callbacks among the installed packages once, not for each Trainer.
+    """Makes Lightning search the installed packages for callbacks once, not for each Trainer.
 
-    The look-up reads the metadata of every package: more than half of the fixed cost of a fit.
-    Where a package does offer callbacks, each Trainer still makes its own.
+    The search reads the metadata of every package: more than half of the fixed cost of a fit.
+    Where a package does provide callbacks, each Trainer still makes its own.
     """
     from pytorch_lightning.trainer.connectors import callback_connector
 
     look_up = getattr(callback_connector, "_load_external_callbacks", None)
-    if look_up is not None:  # else another Lightning: slower, and just as right
-        vars(callback_connector)["_load_external_callbacks"] = once_empty(look_up)
+    if look_up is not None:  # another version of Lightning works, too, only slower
+        vars(callback_connector)["_load_external_callbacks"] = cache_empty_result(look_up)
 
 
-def once_empty(look_up: Callable[[str], list[Any]]) -> Callable[[str], list[Any]]:
-    """`look_up`, but what it once found nothing for is not looked up again."""
-    without_any: set[str] = set()
+def cache_empty_result(look_up: Callable[[str], list[Any]]) -> Callable[[str], list[Any]]:
+    """`look_up` with its empty results cached."""
+    empty: set[str] = set()
 
-    def remembering(group: str) -> list[Any]:
-        if group in without_any:
+    def cached(group: str) -> list[Any]:
+        if group in empty:
             return []
         found = look_up(group)
         if not found:
-            without_any.add(group)
+            empty.add(group)
         return found
 
-    return remembering
+    return cached

@@ -1,7 +1,7 @@
-"""Structured pruning: cuts a narrower network of the same architecture out of a trained one.
+"""Structured pruning: extracts a narrower network of the same architecture from a trained one.
 
-Whole filters and units go, those with the smallest weights first, so that what is left is an
-ordinary network that needs no sparse arithmetic; `search.champion.compress` trains it on.
+It removes whole filters and units, those with the smallest weights first, so that the result is an
+ordinary network without sparse arithmetic; `search.champion.compress` fine-tunes it.
 
 Source: Li, Kadav, Durdanovic, Samet and Graf 2017, "Pruning Filters for Efficient ConvNets",
 arXiv:1608.08710 (filters by the sum of their absolute weights).
@@ -17,30 +17,29 @@ from chorale.lightning_models.base import architecture_names, load_architecture
 from chorale.lightning_models.training.classifier import Classifier
 
 
-def can_be_narrowed(architecture: str) -> bool:
-    """Whether that architecture says how its layers follow one another."""
+def is_prunable(architecture: str) -> bool:
+    """Whether an architecture declares the chain of its layers, which pruning needs."""
     plugin = load_architecture(architecture)
     return hasattr(plugin, "chain") and hasattr(plugin, "narrowed")
 
 
-def narrowed(architecture: str, config: Any, share: float) -> Any:
+def pruned_config(architecture: str, config: Any, share: float) -> Any:
     """The config of a network with about `share` (0 to 1) of the filters and units of `config`'s.
 
     Raises:
-        UserError: the architecture cannot be narrowed.
+        UserError: the architecture cannot be pruned.
     """
     return _prunable(architecture).narrowed(config, share)
 
 
-def narrow(wide: Classifier, config: Any) -> dict[str, Tensor]:
-    """The weights of a network of `config`, cut out of `wide`; by their names in it.
+def prune_network(wide: Classifier, config: Any) -> dict[str, Tensor]:
+    """The weights of a network of `config`, extracted from `wide`, by their names.
 
-    Each layer keeps as many outputs as the narrow one has: those whose weights have the largest
-    sum of absolute values, in the order in which they stood. Where it has as many as before, all
-    stay as they are.
+    Each layer keeps as many outputs as the narrow one has: those with the largest L1 norm of their
+    weights, in their original order. A layer of unchanged width keeps all outputs.
 
     Raises:
-        UserError: the architecture cannot be narrowed, or `config` is not narrower than `wide`.
+        UserError: the architecture cannot be pruned, or `config` is not narrower than `wide`.
     """
     plugin = _prunable(wide.architecture)
     with torch.random.fork_rng(devices=[]):
@@ -56,7 +55,7 @@ def narrow(wide: Classifier, config: Any) -> dict[str, Tensor]:
         if n_left > n_before or weight.shape[1:] != new.layer.weight.shape[1:]:
             raise UserError(
                 f"{wide.architecture}: a layer of {tuple(new.layer.weight.shape)} weights cannot "
-                f"be cut out of one of {tuple(old.layer.weight.shape)}; give a narrower config"
+                f"be extracted from one of {tuple(old.layer.weight.shape)}; give a narrower config"
             )
         kept = _strongest(weight, n_left)
         with torch.no_grad():
@@ -69,9 +68,9 @@ def narrow(wide: Classifier, config: Any) -> dict[str, Tensor]:
 
 
 def _inputs(weight: Tensor, kept: Tensor, n_before: int, *, repeats: int) -> Tensor:
-    """The columns of a layer (n_out, n_in, ...) that look at the outputs kept of the one before it.
+    """The columns of a layer (n_out, n_in, ...) that read the kept outputs of the layer before it.
 
-    Its inputs are those outputs, each with as many places, the whole `repeats` times over.
+    Its inputs are those outputs, each with an equal number of positions, repeated `repeats` times.
     """
     n_out, n_in = weight.shape[:2]
     n_places = n_in // (repeats * n_before)
@@ -80,7 +79,7 @@ def _inputs(weight: Tensor, kept: Tensor, n_before: int, *, repeats: int) -> Ten
 
 
 def _strongest(weight: Tensor, n: int) -> Tensor:
-    """The `n` outputs with the largest sum of absolute weights, in their order."""
+    """The indices of the `n` outputs with the largest L1 norm, in ascending order."""
     norms = weight.abs().flatten(1).sum(dim=1)
     return norms.argsort(descending=True, stable=True)[:n].sort().values
 
@@ -92,10 +91,10 @@ def _copy_norm(old: Any, new: Any, kept: Tensor) -> None:
 
 
 def _prunable(architecture: str) -> Any:
-    if not can_be_narrowed(architecture):
-        able = [name for name in architecture_names() if can_be_narrowed(name)]
+    if not is_prunable(architecture):
+        able = [name for name in architecture_names() if is_prunable(name)]
         raise UserError(
-            f"architecture '{architecture}' cannot be narrowed: it does not say how its layers "
-            f"follow one another; those that do are {', '.join(able)}"
+            f"architecture '{architecture}' cannot be pruned: it does not declare the chain of its "
+            f"layers; those that do are {', '.join(able)}"
         )
     return load_architecture(architecture)

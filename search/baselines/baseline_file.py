@@ -1,4 +1,4 @@
-"""Fitted baselines on disk, and what they say of new tracks: safetensors, no pickle.
+"""Saves and loads fitted baselines as safetensors, without pickle, and predicts with them.
 
 `search.evaluation.final_evaluation` writes them into a study, `search.champion.pack.pack` copies
 them into a bundle.
@@ -15,78 +15,83 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from chorale.datasets.atomic import atomic
+from chorale.datasets.atomic import atomic_write
 from chorale.datasets.errors import UserError
-from chorale.search.baselines.fitted_classifier import Arrays, scores_of, standardised
-from chorale.search.baselines.track_statistics import Description
+from chorale.search.baselines.fitted_classifier import (
+    ClassifierArrays,
+    classifier_scores,
+    standardized,
+)
+from chorale.search.baselines.track_statistics import StatisticsLayout
 from chorale.search.statistics.softmax import softmax
 
-CARD = "chorale"
+_METADATA_KEY = "chorale"
 
 
 @dataclass(frozen=True)
 class FittedBaseline:
     """A baseline that was trained on all development tracks.
 
-    `features` is the feature set that it reads, made with `features_config`; `description` turns
-    frames of it into a row, of which it reads the part that `statistics` names. Its scores are
-    divided by `temperature`.
+    It reads the feature set `features` with the config `features_config`. `layout` turns a track's
+    frames into a row, of which the classifier reads the columns that `statistics` names. Its scores
+    are divided by `temperature`.
     """
 
     name: str
     features: str
     features_config: Mapping[str, Any]
-    description: Description
+    layout: StatisticsLayout
     statistics: str
     temperature: float
     n_classes: int
-    arrays: Arrays
+    arrays: ClassifierArrays
 
     def rows(self, tracks: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """What it reads of tracks, each (n_frames, n_bins): (n_tracks, n_columns)."""
-        n = self.description.n_columns(self.statistics)
-        return np.stack([self.description.row(frames) for frames in tracks])[:, :n]
+        """Statistics (n_tracks, n_columns) of tracks, each (n_frames, n_bins)."""
+        n = self.layout.n_columns(self.statistics)
+        return np.stack([self.layout.row(frames) for frames in tracks])[:, :n]
 
     def proba(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n_tracks, n_classes) of what `rows` gave."""
-        scores = scores_of(self.arrays, rows, n_classes=self.n_classes)
+        """Probabilities (n_tracks, n_classes) for the result of `rows`."""
+        scores = classifier_scores(self.arrays, rows, n_classes=self.n_classes)
         return np.asarray(softmax(scores / self.temperature), np.float32)
 
     def embeddings(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The rows as the classifier sees them: what is alike lies close."""
-        return standardised(self.arrays, rows).astype(np.float32)
+        """Embeddings: the standardized statistics, in which similar tracks are close."""
+        return standardized(self.arrays, rows).astype(np.float32)
 
 
-def write_baseline(path: Path, one: FittedBaseline) -> None:
-    """Writes it; the same baseline gives the same bytes."""
+def write_baseline(path: Path, baseline: FittedBaseline) -> None:
+    """Writes a baseline; the same baseline gives the same bytes."""
     card = {
-        "name": one.name,
-        "features": one.features,
-        "features_config": dict(one.features_config),
-        "description": one.description.as_dict(),
-        "statistics": one.statistics,
-        "temperature": one.temperature,
-        "n_classes": one.n_classes,
+        "name": baseline.name,
+        "features": baseline.features,
+        "features_config": dict(baseline.features_config),
+        "description": baseline.layout.as_dict(),
+        "statistics": baseline.statistics,
+        "temperature": baseline.temperature,
+        "n_classes": baseline.n_classes,
     }
-    arrays = {name: np.ascontiguousarray(array) for name, array in one.arrays.items()}
-    data = safetensors.numpy.save(arrays, metadata={CARD: json.dumps(card, allow_nan=False)})
-    with atomic(path) as temporary:
+    arrays = {name: np.ascontiguousarray(array) for name, array in baseline.arrays.items()}
+    data = safetensors.numpy.save(
+        arrays, metadata={_METADATA_KEY: json.dumps(card, allow_nan=False)}
+    )
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
 def read_baseline(path: Path) -> FittedBaseline:
-    """What `write_baseline` wrote.
+    """Reads a baseline that `write_baseline` wrote.
 
     Raises:
         UserError: it is missing, as in a study of an older version, or damaged.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            card = json.loads((file.metadata() or {})[CARD])
+            card = json.loads((file.metadata() or {})[_METADATA_KEY])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return FittedBaseline(
-            **{**card, "description": Description(**card["description"])}, arrays=arrays
-        )
+        layout = StatisticsLayout(**card.pop("description"))
+        return FittedBaseline(**card, layout=layout, arrays=arrays)
     except FileNotFoundError:
         raise UserError(
             f"the fitted baseline '{path}' is missing; make the ensembles without baselines: "

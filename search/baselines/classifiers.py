@@ -1,6 +1,7 @@
-"""The classical classifiers behind the baselines: their parameters, one fit, and what it costs.
+"""The scikit-learn classifiers behind the baselines: parameter grids, one fit, its expected time.
 
-`search.baselines.baselines` spreads `fit` over worker processes; everything here can be pickled.
+`search.baselines.baselines` distributes `fit_and_score` over worker processes; its arguments and
+results can be pickled.
 
 Source: Cox 1958, "The Regression Analysis of Binary Sequences"; Cortes and Vapnik 1995,
 "Support-Vector Networks"; Cover and Hart 1967, "Nearest Neighbor Pattern Classification";
@@ -19,11 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.baselines.fitted_classifier import Arrays, arrays_of, scores_of
-from chorale.search.baselines.track_statistics import Description
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from chorale.search.baselines.fitted_classifier import (
+    ClassifierArrays,
+    classifier_arrays,
+    classifier_scores,
+)
+from chorale.search.baselines.track_statistics import StatisticsLayout
+from chorale.search.statistics.arrays import Floats, Labels
 
 GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "logistic_regression": {
@@ -48,65 +51,69 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Statistics (n, n_columns), labels (n,) and folds (n,) of the development tracks; test's."""
+class BaselineData:
+    """Statistics `x` (n, n_columns), labels `y` (n,) and folds (n,) of the development tracks.
+
+    `x_test` (n_test, n_columns) are the statistics of the test tracks.
+    """
 
     x: NDArray[np.float32]
-    y: Ints
-    fold: Ints
+    y: Labels
+    fold: Labels
     x_test: NDArray[np.float32]
     n_classes: int
 
     @property
     def n_folds(self) -> int:
-        """How many folds have a row."""
+        """The number of folds that have a row."""
         return len(np.unique(self.fold))
 
 
 @dataclass(frozen=True)
-class Fit:
-    """One training: of `name` with `params` on `x` (n, n_columns), `y` (n,), then asked of `x_new`.
+class FitJob:
+    """One fit of classifier `name` with `params` on `x` (n, n_columns) and `y` (n,).
 
-    `n_classes` counts all classes, also those without a training row.
+    It then scores `x_new` (n_new, n_columns). `n_classes` counts all classes, also those without a
+    training row.
     """
 
     name: str
     params: Mapping[str, Any]
     x: NDArray[np.float32]
-    y: Ints
+    y: Labels
     x_new: NDArray[np.float32]
     n_classes: int
     seed: int
-    is_last: bool = False
-    """on all development rows: its arrays are wanted, too"""
+    is_final: bool = False
+    """trained on all development rows; its result includes the fitted arrays"""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """`scores` (n_new, n_classes), `took_s` of wall time, and the arrays of a last fit."""
+    """`scores` (n_new, n_classes), wall time, and the fitted arrays if the fit was final."""
 
     scores: Floats
     took_s: float
-    arrays: Arrays | None
+    arrays: ClassifierArrays | None
 
 
-def fit(job: Fit) -> FitResult:
-    """Trains with one thread, so that many can do so side by side, and scores the new rows."""
+def fit_and_score(job: FitJob) -> FitResult:
+    """Fits a classifier with one thread, so that many can run in parallel, and scores `x_new`."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    fitted = make(job.name, job.params, n_columns=job.x.shape[1], seed=job.seed)
-    began = time.perf_counter()  # not before: the first fit of a process imports scikit-learn
+    fitted = make_classifier(job.name, job.params, n_columns=job.x.shape[1], seed=job.seed)
+    began = time.perf_counter()  # not earlier: a process's first fit imports scikit-learn
     with threadpool_limits(limits=1):
         fitted.fit(job.x.astype(np.float64), job.y)
-        arrays = arrays_of(fitted)
-        scores = scores_of(arrays, job.x_new, n_classes=job.n_classes)
+        arrays = classifier_arrays(fitted)
+        scores = classifier_scores(arrays, job.x_new, n_classes=job.n_classes)
     took_s = time.perf_counter() - began
-    return FitResult(scores, took_s, arrays if job.is_last else None)
+    return FitResult(scores, took_s, arrays if job.is_final else None)
 
 
-def make(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:
-    """A classifier of scikit-learn that is not fitted yet."""
-    # Imported here: who only draws a report or asks a bundle does not wait for it.
+def make_classifier(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:
+    """An unfitted scikit-learn classifier."""
+    # imported here: neither reports nor bundles need scikit-learn
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -117,7 +124,7 @@ def make(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> 
     if name == "random_forest":
         return RandomForestClassifier(params["n_trees"], random_state=seed)
     if name == "gradient_boosting":
-        # small trees of few columns each: hundreds of tracks, as many columns
+        # small trees of few columns each: the data have hundreds of tracks and as many columns
         return HistGradientBoostingClassifier(
             max_iter=params["n_rounds"], learning_rate=0.15, max_depth=3, max_features=0.2,
             min_samples_leaf=10, early_stopping=False, random_state=seed,
@@ -133,43 +140,43 @@ def make(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> 
     return make_pipeline(StandardScaler(), classifier)
 
 
-def grid_of(name: str, description: Description, *, n_least: int) -> list[dict[str, Any]]:
-    """All combinations of a classifier's values that fit the features and the number of rows.
+def grid_of(name: str, layout: StatisticsLayout, *, n_train: int) -> list[dict[str, Any]]:
+    """The parameter grid of a classifier, limited to what fits the features and the data's size.
 
     Args:
         name: of the classifier.
-        description: of the features; where they lack the statistics that a classifier names, it
-            reads the largest that there are, but one that differs in nothing else is left out.
-        n_least: the fewest rows that a classifier is trained on.
+        layout: of the features. Where they lack all statistics that a classifier names, it reads
+            the largest set that there is; `svm_thirds`, which would then equal `svm`, has no grid.
+        n_train: the fewest rows that a classifier is trained on.
     """
     choices = GRIDS[name]
-    named = [one for one in choices["statistics"] if one in description.choices]
+    named = [one for one in choices["statistics"] if one in layout.choices]
     if name == "svm_thirds" and not named:
         return []
-    chosen = {**choices, "statistics": tuple(named) or description.choices[-1:]}
+    chosen = {**choices, "statistics": tuple(named) or layout.choices[-1:]}
     points = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
-    # a few tracks cannot have more neighbours than there are tracks
-    return [point for point in points if point.get("k", 1) <= n_least]
+    # there cannot be more neighbours than training rows
+    return [point for point in points if point.get("k", 1) <= n_train]
 
 
-def first_of(grid: list[dict[str, Any]]) -> int:
-    """Which point is tried first: the one in the middle of every parameter's values."""
-    return _middle(grid, list(range(len(grid))), list(grid[0]))
+def middle_point(grid: list[dict[str, Any]]) -> int:
+    """The index of the point in the middle of every parameter's values, which is fitted first."""
+    return _middle_of(grid, list(range(len(grid))), list(grid[0]))
 
 
-def _middle(grid: list[dict[str, Any]], among: list[int], names: list[str]) -> int:
+def _middle_of(grid: list[dict[str, Any]], among: list[int], names: list[str]) -> int:
     if not names:
         return among[0]
     values = list(dict.fromkeys(grid[i][names[0]] for i in among))
     middle = values[len(values) // 2]
-    return _middle(grid, [i for i in among if grid[i][names[0]] == middle], names[1:])
+    return _middle_of(grid, [i for i in among if grid[i][names[0]] == middle], names[1:])
 
 
 def expected_s(name: str, *, n_rows: int, n_new: int, n_columns: int, n_classes: int) -> float:
-    """About how many seconds one fit takes, on one core of 2024.
+    """Estimated seconds of one fit, on one core of a 2024 CPU.
 
-    It only ranks what is tried first and guards against what would never end; how long a classifier
-    really takes is measured by its first fits.
+    It only orders the first fits and excludes those that would never end; the time of further fits
+    is estimated from the measured first ones.
     """
     if name == "logistic_regression":
         return 0.03 + 3e-8 * n_rows * n_columns * n_classes

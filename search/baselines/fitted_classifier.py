@@ -1,6 +1,7 @@
-"""Fitted classifiers as plain arrays: what they say without scikit-learn, and kept without pickle.
+"""Fitted scikit-learn classifiers as plain arrays: inference without scikit-learn or pickle.
 
-`search.baselines.classifiers` fits them; a bundle that holds a baseline predicts by `scores_of`.
+`search.baselines.classifiers` fits them; a bundle that holds a baseline predicts by
+`classifier_scores`.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,19 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Arrays = Mapping[str, NDArray[Any]]
+from chorale.search.statistics.arrays import Floats
 
-SMALLEST_PROBA = 1e-3
-"""Votes of trees and neighbours that are 0 count as this, since none of them is ever that sure."""
-ROWS_AT_ONCE = 256
-"""Bounds the memory of distances to all training rows."""
+ClassifierArrays = Mapping[str, NDArray[Any]]
+
+MIN_VOTE_SHARE = 1e-3
+"""The lower bound of the shares of votes of trees and neighbours before logarithms are taken."""
+_BATCH_SIZE = 256
+"""Rows per batch; bounds the memory of distances to all training rows."""
 
 
-def arrays_of(fitted: Any) -> Arrays:
-    """All that a classifier of `search.baselines.classifiers.make` knows.
+def classifier_arrays(fitted: Any) -> ClassifierArrays:
+    """The parameters of a fitted classifier of `search.baselines.classifiers.make_classifier`.
 
-    `kind` (its bytes), `classes`, and, where columns are standardised, their `mean` and `scale`.
+    They include `kind` (its name as bytes), `classes`, and, where columns are standardized, their
+    `mean` and `scale`.
     """
     steps = [step for _, step in fitted.steps] if hasattr(fitted, "steps") else [fitted]
     model = steps[-1]
@@ -30,49 +33,49 @@ def arrays_of(fitted: Any) -> Arrays:
     found = {"kind": np.frombuffer(kind.encode(), np.uint8), "classes": model.classes_}
     if len(steps) > 1:
         found |= {"mean": steps[0].mean_, "scale": steps[0].scale_}
-    return {**found, **KINDS[kind].read(model)}
+    return {**found, **_FORMATS[kind].read(model)}
 
 
-def scores_of(arrays: Arrays, x: NDArray[Any], *, n_classes: int) -> Floats:
-    """Scores (n, n_classes) of rows (n, n_columns) whose highest is the classifier's own decision.
+def classifier_scores(arrays: ClassifierArrays, x: NDArray[Any], *, n_classes: int) -> Floats:
+    """Scores (n, n_classes) of rows (n, n_columns); the highest is the classifier's own decision.
 
-    Of a classifier that knows probabilities alone they are logarithms. A class that no training row
-    had gets the row's lowest score.
+    For a classifier that gives only probabilities they are their logarithms. A class without
+    training rows gets the row's lowest score.
     """
-    kind = KINDS[bytes(arrays["kind"]).decode()]
-    x = standardised(arrays, x)
-    parts = [x[i : i + ROWS_AT_ONCE] for i in range(0, len(x), ROWS_AT_ONCE)]
+    kind = _FORMATS[bytes(arrays["kind"]).decode()]
+    x = standardized(arrays, x)
+    parts = [x[i : i + _BATCH_SIZE] for i in range(0, len(x), _BATCH_SIZE)]
     found = np.concatenate([kind.scores(arrays, part) for part in parts])
-    if found.shape[1] == 1:  # two classes, and how much it is the second
+    if found.shape[1] == 1:  # two classes: the score of the second
         found = np.concatenate([-found / 2, found / 2], axis=1)
     scores = np.repeat(found.min(axis=1, keepdims=True), n_classes, axis=1)
     scores[:, arrays["classes"]] = found
     return scores
 
 
-def standardised(arrays: Arrays, x: NDArray[Any]) -> Floats:
-    """The rows as the classifier reads them."""
+def standardized(arrays: ClassifierArrays, x: NDArray[Any]) -> Floats:
+    """Rows (n, n_columns) after the classifier's standardization, if it has one."""
     x = x.astype(np.float64)
     return (x - arrays["mean"]) / arrays["scale"] if "mean" in arrays else x
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How a classifier is read into arrays, and what these say of rows: (n, n_classes or 1)."""
+class _Format:
+    """Reads a classifier into arrays, and scores rows with these: (n, n_classes or 1)."""
 
-    read: Callable[[Any], Arrays]
-    scores: Callable[[Arrays, Floats], Floats]
+    read: Callable[[Any], ClassifierArrays]
+    scores: Callable[[ClassifierArrays, Floats], Floats]
 
 
-def _read_linear(model: Any) -> Arrays:
+def _read_linear(model: Any) -> ClassifierArrays:
     return {"slopes": model.coef_, "intercepts": model.intercept_}
 
 
-def _linear(arrays: Arrays, x: Floats) -> Floats:
+def _linear(arrays: ClassifierArrays, x: Floats) -> Floats:
     return np.asarray(x @ arrays["slopes"].T + arrays["intercepts"])
 
 
-def _read_svm(model: Any) -> Arrays:
+def _read_svm(model: Any) -> ClassifierArrays:
     return {
         "vectors": model.support_vectors_,
         "n_vectors": model.n_support_,
@@ -82,58 +85,58 @@ def _read_svm(model: Any) -> Arrays:
     }
 
 
-def _svm(arrays: Arrays, x: Floats) -> Floats:
-    """Each pair of classes by its support vectors; a vote of pairs, ties by how sure they are.
+def _svm(arrays: ClassifierArrays, x: Floats) -> Floats:
+    """One-vs-one SVM: each pair of classes votes; ties go to the larger sum of decision values.
 
     Source: Chang and Lin 2011, "LIBSVM: A Library for Support Vector Machines",
-    doi:10.1145/1961189.1961199; the sum of sure pairs as scikit-learn adds it to the votes.
+    doi:10.1145/1961189.1961199; decision values are added to the votes as in scikit-learn.
     """
     kernel = np.exp(-arrays["gamma"] * _squared_distances(x, arrays["vectors"]))
     ends = np.cumsum([0, *arrays["n_vectors"]])
     n, coefficients = len(arrays["n_vectors"]), arrays["coefficients"]
     if n == 2:
         return np.asarray(kernel @ coefficients.T + arrays["intercepts"])
-    votes, sure = np.zeros((len(x), n)), np.zeros((len(x), n))
+    votes, sums = np.zeros((len(x), n)), np.zeros((len(x), n))
     pair = 0
     for i in range(n):
         for j in range(i + 1, n):
             of_i, of_j = slice(ends[i], ends[i + 1]), slice(ends[j], ends[j + 1])
             decision = kernel[:, of_i] @ coefficients[j - 1, of_i]
             decision += kernel[:, of_j] @ coefficients[i, of_j] + arrays["intercepts"][pair]
-            sure[:, i] += decision
-            sure[:, j] -= decision
+            sums[:, i] += decision
+            sums[:, j] -= decision
             votes[:, i] += decision >= 0
             votes[:, j] += decision < 0
             pair += 1
-    return np.asarray(votes + sure / (3 * (np.abs(sure) + 1)))  # never as much as a third of a vote
+    return np.asarray(votes + sums / (3 * (np.abs(sums) + 1)))  # less than a third of a vote
 
 
-def _read_knn(model: Any) -> Arrays:
+def _read_knn(model: Any) -> ClassifierArrays:
     return {"rows": model._fit_X, "labels": model._y, "k": np.array([model.n_neighbors])}
 
 
-def _knn(arrays: Arrays, x: Floats) -> Floats:
-    """The nearest rows vote, each by the inverse of its distance; one at no distance alone."""
+def _knn(arrays: ClassifierArrays, x: Floats) -> Floats:
+    """The nearest rows vote, weighted by inverse distance; rows at distance 0 vote alone."""
     rows, k = arrays["rows"], int(arrays["k"][0])
     distances = np.sqrt(_squared_distances(x, rows))
     near = np.argpartition(distances, k - 1, axis=1)[:, :k]
-    far = np.take_along_axis(distances, near, axis=1)
-    same = far == 0
+    distance = np.take_along_axis(distances, near, axis=1)  # (n, k)
+    same = distance == 0
     with np.errstate(divide="ignore"):
-        weights = np.where(same.any(axis=1, keepdims=True), same * 1.0, 1 / far)
+        weights = np.where(same.any(axis=1, keepdims=True), same * 1.0, 1 / distance)
     votes = np.zeros((len(x), len(arrays["classes"])))
     np.add.at(votes, (np.arange(len(x))[:, None], arrays["labels"][near]), weights)
     return _log(votes / votes.sum(axis=1, keepdims=True))
 
 
 def _squared_distances(x: Floats, rows: Floats) -> Floats:
-    """(n, n_rows). By differences: what is equal is at a distance of exactly 0."""
+    """(n, n_rows), computed from differences, so that equal rows have distance exactly 0."""
     from scipy.spatial.distance import cdist
 
     return np.asarray(cdist(x, rows, "sqeuclidean"))
 
 
-def _read_forest(model: Any) -> Arrays:
+def _read_forest(model: Any) -> ClassifierArrays:
     trees = [one.tree_ for one in model.estimators_]
     shares = [t.value[:, 0] / t.value[:, 0].sum(axis=1, keepdims=True) for t in trees]
     return {
@@ -142,13 +145,13 @@ def _read_forest(model: Any) -> Arrays:
     }
 
 
-def _forest(arrays: Arrays, x: Floats) -> Floats:
-    # scikit-learn grows and asks these trees in single precision
+def _forest(arrays: ClassifierArrays, x: Floats) -> Floats:
+    # scikit-learn fits and evaluates these trees in single precision
     leaves = _leaves(arrays, x.astype(np.float32))
     return _log(arrays["values"][leaves].mean(axis=0))
 
 
-def _read_boosted(model: Any) -> Arrays:
+def _read_boosted(model: Any) -> ClassifierArrays:
     trees = [tree.nodes for step in model._predictors for tree in step]
     sides = []
     for nodes in trees:
@@ -162,19 +165,19 @@ def _read_boosted(model: Any) -> Arrays:
     }
 
 
-def _boosted(arrays: Arrays, x: Floats) -> Floats:
-    said = arrays["values"][_leaves(arrays, x)]  # (n_trees, n)
+def _boosted(arrays: ClassifierArrays, x: Floats) -> Floats:
+    values = arrays["values"][_leaves(arrays, x)]  # (n_trees, n)
     first = arrays["first"]
-    return np.asarray(first + said.reshape(-1, len(first), len(x)).sum(axis=0).T)
+    return np.asarray(first + values.reshape(-1, len(first), len(x)).sum(axis=0).T)
 
 
 def _joined(trees: list[tuple[Any, Any, Any, Any]]) -> dict[str, NDArray[Any]]:
-    """The trees' nodes in one row, each tree's first node in `roots`; a leaf has no `left`, -1."""
+    """All trees' nodes in flat arrays; `roots` are the trees' first nodes; a leaf has `left` -1."""
     sizes = [len(tree[0]) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
-    begins = list(zip(trees, roots, strict=True))
+    starts = list(zip(trees, roots, strict=True))
     left, right = (
-        np.concatenate([np.where(tree[side] < 0, -1, tree[side] + at) for tree, at in begins])
+        np.concatenate([np.where(tree[side] < 0, -1, tree[side] + at) for tree, at in starts])
         for side in (0, 1)
     )
     return {
@@ -186,26 +189,26 @@ def _joined(trees: list[tuple[Any, Any, Any, Any]]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _leaves(arrays: Arrays, x: NDArray[Any]) -> NDArray[np.int64]:
-    """The node in which each row ends, of each tree: (n_trees, n)."""
+def _leaves(arrays: ClassifierArrays, x: NDArray[Any]) -> NDArray[np.int64]:
+    """The leaf of each row in each tree: (n_trees, n)."""
     at = np.repeat(arrays["roots"][:, None], len(x), axis=1)
     rows = np.arange(len(x))
-    while (inside := arrays["left"][at] >= 0).any():
+    while (is_inner := arrays["left"][at] >= 0).any():
         goes_left = x[rows, arrays["column"][at]] <= arrays["threshold"][at]
         below = np.where(goes_left, arrays["left"][at], arrays["right"][at])
-        at = np.where(inside, below, at)
+        at = np.where(is_inner, below, at)
     return at
 
 
 def _log(proba: Floats) -> Floats:
-    return np.asarray(np.log(np.maximum(proba, SMALLEST_PROBA)))
+    return np.asarray(np.log(np.maximum(proba, MIN_VOTE_SHARE)))
 
 
-KINDS: Mapping[str, Kind] = {
-    "LogisticRegression": Kind(_read_linear, _linear),
-    "SVC": Kind(_read_svm, _svm),
-    "KNeighborsClassifier": Kind(_read_knn, _knn),
-    "RandomForestClassifier": Kind(_read_forest, _forest),
-    "HistGradientBoostingClassifier": Kind(_read_boosted, _boosted),
+_FORMATS: Mapping[str, _Format] = {
+    "LogisticRegression": _Format(_read_linear, _linear),
+    "SVC": _Format(_read_svm, _svm),
+    "KNeighborsClassifier": _Format(_read_knn, _knn),
+    "RandomForestClassifier": _Format(_read_forest, _forest),
+    "HistGradientBoostingClassifier": _Format(_read_boosted, _boosted),
 }
-"""Class of scikit-learn -> how it is read."""
+"""Class name in scikit-learn -> its format."""

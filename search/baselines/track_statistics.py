@@ -1,7 +1,7 @@
-"""What describes a track regardless of its length: a row of numbers for classical classifiers.
+"""Track statistics: summarizes a track's frames as one fixed-length row for classical classifiers.
 
-`search.baselines.baselines` learns from it, `search.evaluation.protocols` shows leaks with it, and
-a bundle that holds a baseline describes new recordings by it.
+`search.baselines.baselines` trains on these rows, `search.evaluation.protocols` shows leaks with
+them, and a bundle that holds a baseline computes them for new recordings.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,29 +16,26 @@ from scipy.fft import dct
 from chorale.datasets.chunks import ChunkMap, in_chunks
 from chorale.datasets.store.feature_store import FeatureStore
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-
 BLOCKS = {"mean_std": 2, "differences": 4, "thirds": 7}
-"""How many of the blocks of statistics a classifier reads, `n_values` columns each."""
+"""Name of a set of statistics -> the number of blocks that it reads, `n_values` columns each."""
 TABLE = "table"
-"""What it reads of a table, whose columns are statistics already: all of them."""
+"""The only set for a table of features, whose columns are statistics already: all columns."""
 
 MAX_BINS = 40
 N_CEPSTRA = 20
-"""Spectra wider than `MAX_BINS` are read as that many cepstral coefficients: neighbouring bands say
-the same, and hundreds of columns cost minutes."""
+"""Spectra wider than `MAX_BINS` are read as `N_CEPSTRA` cepstral coefficients: neighbouring bands
+are redundant, and hundreds of columns cost minutes."""
 
-SMALL_VALUES = 50_000_000
-"""So many values of frames are read within seconds, sooner than other processes are ready."""
+IN_PROCESS_VALUES = 50_000_000
+"""Fewer values of frames are read within seconds, which is faster than starting processes."""
 
 
 @dataclass(frozen=True)
-class Description:
-    """How the frames of a feature set become one row.
+class StatisticsLayout:
+    """The layout of a track's row of statistics, given its feature set's frames.
 
-    `n_bins` values of `n_channels` channels a frame. `is_table`: frames follow one another in no
-    order, and a track is their mean. `is_spectral`: bins lie along a frequency axis.
+    A frame has `n_bins` values, of all `n_channels` channels together. `is_table`: frames are in no
+    order, and the row is their mean. `is_spectral`: the bins are a frequency axis.
     """
 
     n_bins: int
@@ -47,8 +44,8 @@ class Description:
     is_spectral: bool = False
 
     @classmethod
-    def of(cls, store: FeatureStore) -> "Description":
-        """For the features in a store."""
+    def of(cls, store: FeatureStore) -> "StatisticsLayout":
+        """The layout for the features in a store."""
         return cls(
             store.n_bins,
             store.n_channels,
@@ -58,20 +55,20 @@ class Description:
 
     @property
     def is_cepstral(self) -> bool:
-        """Whether frames are read by their first cepstral coefficients."""
+        """Whether frames are reduced to their first cepstral coefficients."""
         return self.is_spectral and self.n_bins > self.n_channels * MAX_BINS
 
     @property
     def n_values(self) -> int:
-        """Columns of a block."""
+        """The number of columns of a block."""
         return self.n_channels * N_CEPSTRA if self.is_cepstral else self.n_bins
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Which statistics a classifier may choose from; of a wide embedding only the first.
+        """The sets of statistics that a classifier may read; for a wide embedding only one.
 
-        Its axes are in no order, so nothing shortens them: an encoder of 768 would give 5,376
-        columns.
+        The axes of an embedding are in no order, so no cosine transform shortens it: all statistics
+        of an encoder of width 768 would be 5,376 columns.
         """
         if self.is_table:
             return (TABLE,)
@@ -79,14 +76,14 @@ class Description:
         return ("mean_std",) if is_wide else tuple(BLOCKS)
 
     def n_columns(self, statistics: str) -> int:
-        """How many of the row's first columns belong to one of `choices`."""
+        """How many of the row's first columns one of `choices` reads."""
         return self.n_bins if statistics == TABLE else BLOCKS[statistics] * self.n_values
 
-    def row(self, frames: NDArray[Any]) -> Floats:
+    def row(self, frames: NDArray[Any]) -> NDArray[np.float32]:
         """The statistics of one track: float32 (n_columns of the last of `choices`,).
 
-        For each bin the mean and the standard deviation over time, then both of the difference
-        from one frame to the next (0 for a track of one frame), then the means of the track's three
+        For each bin the mean and the standard deviation over time, then both of the differences
+        between successive frames (0 for a track of one frame), then the means of the track's three
         thirds.
 
         Args:
@@ -121,22 +118,26 @@ class Description:
         return asdict(self)
 
 
-def statistics(store: FeatureStore, rows: Ints, *, run: ChunkMap = map) -> Floats:
-    """A row for each track: float32 (n, n_columns), see `Description.row`.
+def track_statistics(
+    store: FeatureStore, rows: NDArray[np.int64], *, run: ChunkMap = map
+) -> NDArray[np.float32]:
+    """A row of statistics for each track: float32 (n, n_columns), see `StatisticsLayout.row`.
 
     Args:
         store: cached features.
-        rows: which tracks, in the order wanted.
-        run: the map that does it, but what is soon done is done in this process.
+        rows: the store's rows, in the order of the result.
+        run: the map over chunks of tracks; small stores are read in this process instead.
     """
-    if int(store.lengths[rows].sum()) * store.n_bins < SMALL_VALUES:
+    if int(store.lengths[rows].sum()) * store.n_bins < IN_PROCESS_VALUES:
         run = map
     chunks = [np.asarray(chunk) for chunk in in_chunks(rows.tolist())]
-    found = list(run(partial(_of_chunk, store, Description.of(store)), chunks))
+    found = list(run(partial(_chunk_statistics, store, StatisticsLayout.of(store)), chunks))
     return np.concatenate(found)
 
 
-def _of_chunk(store: FeatureStore, description: Description, rows: Ints) -> Floats:
+def _chunk_statistics(
+    store: FeatureStore, layout: StatisticsLayout, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
     begin, end = store.offsets[rows], store.offsets[rows + 1]
     each = (store.frames[a:b] for a, b in zip(begin, end, strict=True))
-    return np.stack([description.row(frames) for frames in each])
+    return np.stack([layout.row(frames) for frames in each])

@@ -1,1 +1,1 @@
-"""A bundle: one folder with everything that prediction needs, none of it pickled."""
+"""Bundles: one folder with everything that inference needs, none of it pickled."""

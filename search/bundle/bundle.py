@@ -1,7 +1,8 @@
-"""A bundle: one folder with everything that prediction needs, none of it pickled.
+"""The model bundle: one folder with everything that inference needs, none of it pickled.
 
-`search.champion.pack.pack` makes one of a study; `search.bundle.predictor` predicts with it. Its
-manifest names every file with its hash, so that a bundle is either whole or refused.
+`search.champion.pack.pack` packs a study's ensemble into a bundle, `search.bundle.predictor`
+predicts with it. The manifest lists every file with its SHA-256, and `Bundle.open` refuses a bundle
+in which a file is missing or changed.
 """
 
 import hashlib
@@ -10,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from chorale.datasets.config import config, read
+from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError
 from chorale.search.paths import BundlePaths
 
-VERSION = 1
-"""Of the manifest's layout; a bundle of a later one is refused."""
+MANIFEST_VERSION = 1
+"""Version of the manifest's layout; a bundle with another version is refused."""
 
 
 @config
-class Network:
-    """One trained network: its folder below the bundle, and where it stands in the ensemble.
+class BundledNetwork:
+    """One trained network: its folder below the bundle, and its place in the ensemble.
 
-    `member` counts the ensemble's members, `space` numbers the fold and seed that it was trained
-    on, as the ensemble's views do.
+    `member` is the index of the ensemble's member. `space` numbers the fold and seed that the
+    network was trained on, as `EmbeddingView.space` does.
     """
 
     folder: str
@@ -34,7 +35,7 @@ class Network:
 
 @config
 class BundledBaseline:
-    """One classical classifier: its file below the bundle, and its place among the members."""
+    """One classical classifier: its file below the bundle, and its index among the members."""
 
     file: str
     member: int
@@ -42,18 +43,20 @@ class BundledBaseline:
 
 
 @config
-class Manifest:
-    """What `bundle.json` holds.
+class BundleManifest:
+    """The content of `bundle.json`.
 
-    `members` names what the ensemble combines, in its order, `architectures` likewise;
-    `features` maps a feature set to its config. `temperature` calibrates, `least_proba` makes
-    sets that hold the true class with probability `coverage`. A track about which the members
-    disagree by more than `most_disagreement` nats is like hardly any of the test tracks; nor is
-    one whose probabilities have an entropy of more than `most_entropy` nats, where that is known: a
-    single network has nobody to disagree with.
-    `baselines` are the members that are classical classifiers.
-    `about` is what a person should know: dataset, protocol, scores, versions. `files` maps each
-    other file, a POSIX path below the bundle, to its SHA-256.
+    `members` and `architectures` are in the ensemble's order; `features` maps a feature set to its
+    config; `baselines` are the members that are classical classifiers. `temperature` is that of
+    temperature scaling. `least_proba` is the threshold of conformal sets that contain the true
+    class with probability `coverage`.
+
+    A track is out of distribution where the members' disagreement exceeds `most_disagreement`
+    nats, or where the entropy of the probabilities exceeds `most_entropy` nats. The latter is for
+    ensembles of a single member, which cannot disagree, and is None for others.
+
+    `about` is for people: dataset, protocol, scores, versions. `files` maps each other file, a
+    POSIX path below the bundle, to its SHA-256.
     """
 
     version: int
@@ -62,7 +65,7 @@ class Manifest:
     kind: str
     members: tuple[str, ...]
     architectures: tuple[str, ...]
-    networks: tuple[Network, ...]
+    networks: tuple[BundledNetwork, ...]
     features: dict[str, dict[str, Any]]
     temperature: float
     coverage: float
@@ -74,8 +77,8 @@ class Manifest:
     baselines: tuple[BundledBaseline, ...] = ()
 
     @property
-    def said(self) -> str:
-        """Its members, for people: "2 trials and baseline svm"."""
+    def members_text(self) -> str:
+        """The members in words: "2 trials and baseline svm"."""
         names = [self.members[one.member] for one in self.baselines]
         n = len(self.members) - len(names)
         trials = [f"{n} trial{'s' * (n != 1)}"] if n else []
@@ -85,19 +88,20 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: all its hashes have been checked."""
+    """An opened bundle, all of whose hashes have been verified."""
 
     paths: BundlePaths
-    manifest: Manifest
+    manifest: BundleManifest
     digest: str
-    """SHA-256 of the manifest, and so of everything: what a champion is called by."""
+    """SHA-256 of the manifest, hence of the whole content: the identity of a champion."""
 
     @classmethod
     def open(cls, folder: Path) -> "Bundle":
         """Opens the bundle in `folder`.
 
         Raises:
-            UserError: there is none, a newer Chorale made it, or a file is missing or changed.
+            UserError: there is none, another version of Chorale made it, or a file is missing or
+                changed.
         """
         paths = BundlePaths(Path(folder))
         try:
@@ -111,36 +115,36 @@ class Bundle:
             content = json.loads(raw)
             version = content["version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise damaged(folder, f"{paths.manifest.name} cannot be read ({error})") from None
-        if version != VERSION:
+            raise bundle_error(folder, f"{paths.manifest.name} cannot be read ({error})") from None
+        if version != MANIFEST_VERSION:
             raise UserError(
                 f"the bundle in '{folder}' has version={version}, but this Chorale reads "
-                f"{VERSION}; bring the Chorale that made it, or export it again"
+                f"{MANIFEST_VERSION}; bring the Chorale that made it, or export it again"
             )
-        manifest = read(Manifest, content, where=str(paths.manifest))
+        manifest = read_config(BundleManifest, content, where=str(paths.manifest))
         for name, digest in manifest.files.items():
             _check(paths.root, name, digest)
         return cls(paths, manifest, hashlib.sha256(raw).hexdigest())
 
 
-def file_digest(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def damaged(folder: Path | str, why: str) -> UserError:
-    """What to raise of a bundle that cannot be used."""
+def bundle_error(folder: Path | str, why: str) -> UserError:
+    """The error for a bundle that cannot be used."""
     return UserError(f"the bundle in '{folder}' cannot be used: {why}; export or copy it again")
 
 
 def _check(root: Path, name: str, digest: str) -> None:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
-        raise damaged(root, f"its manifest names a file outside of it, '{name}'")
+        raise bundle_error(root, f"its manifest names a file outside of it, '{name}'")
     try:
-        found = file_digest(root / pure)
+        found = file_sha256(root / pure)
     except OSError:
-        raise damaged(root, f"'{name}' is missing") from None
+        raise bundle_error(root, f"'{name}' is missing") from None
     if found != digest:
-        raise damaged(root, f"'{name}' is not the file that the manifest was written for")
+        raise bundle_error(root, f"'{name}' is not the file that the manifest was written for")

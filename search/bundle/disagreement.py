@@ -1,4 +1,7 @@
-"""How much the members of an ensemble disagree about a track: what tells that it is like no other.
+"""Epistemic uncertainty for out-of-distribution detection: the disagreement of ensemble members.
+
+`search.bundle.predictor` flags a track as out of distribution where the disagreement (or, of a
+single network, the predictive entropy) exceeds a threshold that is fitted here.
 
 Source: the mutual information of Houlsby et al. 2011, "Bayesian Active Learning for Classification
 and Preference Learning", arXiv:1112.5745, of ensembles as in Lakshminarayanan, Pritzel and Blundell
@@ -12,72 +15,74 @@ import numpy as np
 
 from chorale.search.statistics.arrays import Floats, Proba
 
-USUAL = 0.99
-"""Of so large a share of tracks nothing is said; the others are strange, too."""
+IN_DISTRIBUTION_SHARE = 0.99
+"""The quantile of in-distribution tracks that is the threshold: 1 % of them are flagged, too."""
 
 
 def disagreement(proba: Proba) -> Floats:
-    """The entropy of the members' mean less the mean of their entropies, in nats.
+    """Mutual information: the entropy of the members' mean minus their mean entropy, in nats.
 
-    0 where all members say the same, and with a single member; at most the logarithm of their
-    number.
+    It is 0 where all members agree, and for a single member; at most the logarithm of the number
+    of members.
 
     Args:
-        proba: (n_members, n_tracks, n_classes), said by networks that were trained on the same
+        proba: (n_members, n_tracks, n_classes), from networks that were trained on the same
             tracks.
 
     Returns:
         (n_tracks,).
     """
-    together = _entropy(proba.mean(axis=0, dtype=np.float64))
-    alone = _entropy(proba.astype(np.float64)).mean(axis=0)
-    return np.asarray(np.maximum(together - alone, 0.0))
+    entropy_of_mean = _entropy(proba.mean(axis=0, dtype=np.float64))
+    mean_entropy = _entropy(proba.astype(np.float64)).mean(axis=0)
+    return np.asarray(np.maximum(entropy_of_mean - mean_entropy, 0.0))
 
 
-def entropy(proba: Proba) -> Floats:
+def predictive_entropy(proba: Proba) -> Floats:
     """The entropy of each row of `proba` (n_tracks, n_classes), in nats: (n_tracks,).
 
-    Source: as a sign of what is like nothing that was learnt, Hendrycks and Gimpel 2017, "A
-    Baseline for Detecting Misclassified and Out-of-Distribution Examples", arXiv:1610.02136.
+    Source: as a score for out-of-distribution detection, Hendrycks and Gimpel 2017, "A Baseline for
+    Detecting Misclassified and Out-of-Distribution Examples", arXiv:1610.02136.
     """
     return _entropy(proba.astype(np.float64))
 
 
-def usual_limit_of_means(out_of_fold: Floats, by_network: Floats) -> float:
-    """What the mean over networks exceeds for about one of a hundred new tracks.
+def ood_threshold_of_means(out_of_fold: Floats, by_network: Floats) -> float:
+    """The out-of-distribution threshold for scores that are means over networks.
 
-    Such means vary less than what one network says: by a limit from out-of-fold rows alone 0.0 to
-    0.3 % were flagged in simulated worlds. So it is carried over to means, by the mean and the
-    standard deviation that both have on test tracks; and it is not below the limit of these tracks'
-    means, of which there may be few. Then 0.2 to 1.3 % are flagged with 80 test tracks, 0.3 to 3 %
-    with 20 (`tests/benchmarks/bench_statistics.py`).
+    A mean over networks varies less than the score of a single one: with a threshold from
+    out-of-fold rows alone, 0.0 to 0.3 % of the tracks were flagged in simulations. So the
+    out-of-fold threshold is rescaled by the means and standard deviations that both kinds of score
+    have on test tracks; and it is not below the threshold of the test tracks' own means, of which
+    there may be few. Then 0.2 to 1.3 % are flagged with 80 test tracks, 0.3 to 3 % with 20
+    (`tests/benchmarks/bench_statistics.py`).
 
     Args:
         out_of_fold: (n_development,), each by the one network that did not train on the track.
         by_network: (n_networks, n_test).
     """
-    means, spread = by_network.mean(axis=0), float(by_network.std())
-    shrunk = float(means.std()) / spread if spread > 0 else 1.0
-    carried = float(means.mean()) + shrunk * (usual_limit(out_of_fold) - float(by_network.mean()))
-    return max(usual_limit(means), carried)
+    means, std = by_network.mean(axis=0), float(by_network.std())
+    ratio = float(means.std()) / std if std > 0 else 1.0
+    rescaled = float(means.mean()) + ratio * (ood_threshold(out_of_fold) - float(by_network.mean()))
+    return max(ood_threshold(means), rescaled)
 
 
-def usual_limit(values: Floats) -> float:
-    """What a new track that is like the others exceeds in one of a hundred cases.
+def ood_threshold(values: Floats) -> float:
+    """The out-of-distribution threshold: 1 % of in-distribution tracks exceed it.
 
-    Of fewer than 99 tracks it is the highest value.
+    With fewer than 99 tracks it is the highest value.
 
     Args:
-        values: (n_tracks,) of tracks that no network trained on, each as it is found of a new one.
+        values: (n_tracks,) scores of tracks that the network was not trained on, each computed as
+            it is for a new track.
 
     Source: the quantile of split conformal prediction, as in Laxhammar and Falkman 2010,
     "Conformal prediction for distribution-independent anomaly detection in streaming vessel data",
     doi:10.1145/1833280.1833281.
     """
-    rank = min(len(values), math.ceil(USUAL * (len(values) + 1)))
+    rank = min(len(values), math.ceil(IN_DISTRIBUTION_SHARE * (len(values) + 1)))
     return float(np.sort(values)[rank - 1])
 
 
 def _entropy(proba: Floats) -> Floats:
-    """Along the last axis; `scipy.special.entr` does it, whose import takes a quarter second."""
+    """Along the last axis. `scipy.special.entr` does the same, but takes 0.25 s to import."""
     return np.asarray(-(proba * np.log(np.where(proba > 0, proba, 1.0))).sum(axis=-1))

@@ -1,6 +1,6 @@
-"""One vector a recording, from what all networks of an ensemble heard in it.
+"""Track embeddings: one vector per recording, joined from the embeddings of all networks.
 
-The predictor makes it beside its guess; the library and its recommendations compare it.
+The predictor returns it with each prediction; the library compares it by cosine similarity.
 """
 
 from collections.abc import Sequence
@@ -9,34 +9,34 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 256
-"""Longer ones are projected to so many numbers: 100,000 tracks are then 100 MB in all."""
+EMBEDDING_WIDTH = 256
+"""The largest width; wider vectors are projected to it. 100,000 tracks are then 100 MB."""
 
-_SEED = 0  # of the projection: the same in every process, or two vectors cannot be compared
+_SEED = 0  # of the projection: the same in every process, or vectors cannot be compared
 
 
-def embedding(heard: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Joins what each network heard: (n_tracks, width), each row of length 1.
+def joint_embedding(embeddings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Concatenates the networks' embeddings: (n_tracks, width), each row of length 1.
 
-    Every network has a space of its own, with a scale of its own, so each one's vectors are given
-    the same length before they are put side by side: the cosine of two joined vectors is then the
-    mean of the networks' cosines, and no network is louder than another. Probabilities are left
-    out, as they say nothing apart about two tracks of which the genre is sure. What is wider than
-    `WIDTH` is projected at random, which keeps cosines within a few hundredths.
+    Every network has its own embedding space and scale, so each one's vectors are L2-normalized
+    before they are concatenated: the cosine of two joint vectors is then the mean of the networks'
+    cosines, with equal weights. Probabilities are left out, as they do not distinguish two tracks
+    whose genre is clear. What is wider than `EMBEDDING_WIDTH` goes through a random projection,
+    which preserves cosines within a few hundredths.
 
     Args:
-        heard: the vectors of each network, (n_tracks, its width), in an order that stays.
+        embeddings: of each network, (n_tracks, its width), in a fixed order of the networks.
 
     Source: Johnson and Lindenstrauss 1984, "Extensions of Lipschitz mappings into a Hilbert space".
     """
-    joined = np.concatenate([unit(one.astype(np.float64)) for one in heard], axis=1)
-    if joined.shape[1] > WIDTH:
+    joined = np.concatenate([l2_normalized(one.astype(np.float64)) for one in embeddings], axis=1)
+    if joined.shape[1] > EMBEDDING_WIDTH:
         joined = joined @ _projection(joined.shape[1])
-    return unit(joined).astype(np.float32)
+    return l2_normalized(joined).astype(np.float32)
 
 
-def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each row with length 1; a row of zeros stays."""
+def l2_normalized(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each row scaled to length 1; a row of zeros stays."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(length > 0, length, 1.0))
 
@@ -44,4 +44,4 @@ def unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 @lru_cache(maxsize=2)
 def _projection(width: int) -> NDArray[np.float64]:
     # RandomState: numpy promises that its numbers never change, and a library is kept for years
-    return np.asarray(np.random.RandomState(_SEED).standard_normal((width, WIDTH)))
+    return np.asarray(np.random.RandomState(_SEED).standard_normal((width, EMBEDDING_WIDTH)))

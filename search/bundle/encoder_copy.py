@@ -1,28 +1,39 @@
-"""Brings a frozen encoder's file into a bundle whose networks hear through it."""
+"""Copies the weights of a frozen pretrained encoder into a bundle that uses it as feature set."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from chorale.datasets import features, plugins
-from chorale.datasets.config import read
+from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.writing import copy_file
 from chorale.search.paths import BundlePaths
 
-ENCODER = "encoder"
-"""The feature set that needs a file of its own."""
+_ENCODER = "encoder"
+"""The feature set whose extractor needs a file of weights."""
 
 
-def with_encoder(name: str, config: Mapping[str, Any], paths: BundlePaths) -> dict[str, Any]:
-    """A feature set's config; a file that it names comes along, and is named by its place here."""
-    if name != ENCODER:
+def with_bundled_encoder(
+    name: str, config: Mapping[str, Any], paths: BundlePaths
+) -> dict[str, Any]:
+    """Copies an encoder's weights into the bundle.
+
+    Returns:
+        The feature set's config; for an encoder, `path` is the copy's POSIX path below the bundle.
+
+    Raises:
+        UserError: the encoder cannot be read.
+    """
+    if name != _ENCODER:
         return dict(config)
-    plugin = plugins.load(features, name, kind="feature set")
-    # also the weights of a pipeline, which lie where torchaudio keeps them
-    source = read(plugin.Config, config, where="the study's encoder").file
+    plugin = plugins.load_plugin(features, name, kind="feature set")
+    # `file` also resolves the weights of a pipeline in torchaudio's cache
+    source = read_config(plugin.Config, config, where="the study's encoder").file
     try:
         copy_file(source, paths.encoders / source.name)
     except OSError as error:
-        raise UserError(f"the encoder '{source}' cannot be read ({error}); bring it back") from None
-    place = (paths.encoders / source.name).relative_to(paths.root).as_posix()
-    return {**config, "path": place}
+        raise UserError(
+            f"the encoder '{source}' cannot be read ({error}); put it back there"
+        ) from None
+    path = (paths.encoders / source.name).relative_to(paths.root).as_posix()
+    return {**config, "path": path}

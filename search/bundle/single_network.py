@@ -1,6 +1,7 @@
-"""Writes a bundle of a single network.
+"""Writes the bundle of a single network: a compressed student, or a candidate to be timed.
 
-`latency` times candidates so, and a student is what the whole command ends with.
+`search.training.latency` measures candidates in this form; `search.champion.compress` writes the
+distilled student.
 """
 
 import json
@@ -12,24 +13,24 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_text
-from chorale.search.bundle.bundle import Bundle, Network
-from chorale.search.bundle.disagreement import entropy, usual_limit
-from chorale.search.bundle.encoder_copy import with_encoder
+from chorale.search.bundle.bundle import Bundle, BundledNetwork
+from chorale.search.bundle.disagreement import ood_threshold, predictive_entropy
+from chorale.search.bundle.encoder_copy import with_bundled_encoder
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.combining import fitted_file
-from chorale.search.combining.base import Model
+from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
 from chorale.search.statistics.arrays import Groups, Labels, Proba
-from chorale.search.statistics.calibration import calibrate, honest_temperature
+from chorale.search.statistics.calibration import calibrate, validated_temperature
 from chorale.search.statistics.conformal import fit_conformal
-from chorale.search.statistics.group_cuts import cut
+from chorale.search.statistics.inner_folds import inner_folds
 
-KIND = "best_single"
+_KIND = "best_single"  # the ensemble of one member
 
 
 @dataclass(frozen=True)
-class Sureness:
-    """How sure a network may be: see `search.bundle.bundle.Manifest`."""
+class Calibration:
+    """Temperature scaling, conformal sets, out-of-distribution limit: see `BundleManifest`."""
 
     temperature: float
     coverage: float
@@ -37,80 +38,86 @@ class Sureness:
     most_entropy: float | None
 
 
-PLAIN = Sureness(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
-"""Of a network of which nothing is known."""
+UNCALIBRATED = Calibration(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
+"""For a network that was not calibrated, as where only its latency is measured."""
 
 
-def sureness(
+def fit_calibration(
     out_of_fold: Proba, labels: Labels, groups: Groups, *, coverage: float, seed: int
-) -> Sureness:
-    """Learns it from rows that the networks asked had not been trained on.
+) -> Calibration:
+    """Fits temperature, conformal threshold and entropy limit on out-of-fold rows.
 
     Args:
-        out_of_fold: (n, n_classes).
+        out_of_fold: (n, n_classes) probabilities, each row by a network not trained on it.
         labels: (n,) class indices.
-        groups: (n,) what hangs together.
-        coverage: how often a set shall hold the true class.
-        seed: of the cuts by which the temperature is judged.
+        groups: (n,) groups, which are not split.
+        coverage: the probability with which a conformal set shall contain the true class.
+        seed: of the cross-validation by which the temperature is checked.
     """
-    at, after = honest_temperature(out_of_fold, labels, cut(labels, groups, seed=seed))
+    folds = inner_folds(labels, groups, seed=seed)
+    temperature, after = validated_temperature(out_of_fold, labels, folds)
     sets = fit_conformal(after, labels, groups, coverage=coverage)
-    limit = usual_limit(entropy(calibrate(out_of_fold, at)))
-    return Sureness(at, coverage, sets.least_proba, limit)
+    limit = ood_threshold(predictive_entropy(calibrate(out_of_fold, temperature)))
+    return Calibration(temperature, coverage, sets.least_proba, limit)
 
 
 @dataclass(frozen=True)
-class One:
-    """A network for a bundle: its name, its checkpoint's folder, how sure it may be.
+class SingleNetwork:
+    """A network for a bundle: its name, its checkpoint's folder, its calibration.
 
-    `study` is the one that trained it, `about` what a person should know, `text` its model card.
+    `study` is the one that trained it, `about` the manifest's facts for people, `model_card` the
+    text of the card.
     """
 
     name: str
     weights: Path
-    sure: Sureness
+    calibration: Calibration
     study: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
-    text: str = ""
+    model_card: str = ""
 
 
-def write_one(to: Path, one: One, *, copy_encoder: bool = True) -> Bundle:
-    """Writes the bundle; one that is there is replaced.
+def write_single_network_bundle(
+    to: Path, network: SingleNetwork, *, copy_encoder: bool = True
+) -> Bundle:
+    """Writes the bundle to the folder `to`; an existing bundle is replaced.
 
     Args:
-        to: where.
-        one: the network.
-        copy_encoder: whether a frozen encoder that it hears through comes along, or is used where
-            it lies: for a bundle that is gone again in a moment.
+        to: the bundle's folder.
+        network: what it holds.
+        copy_encoder: whether the weights of a frozen encoder are copied into the bundle; without,
+            they are read from where they are, which does for a temporary bundle.
 
     Raises:
-        UserError: something else is there, or an encoder cannot be read.
+        UserError: `to` holds something else, or an encoder cannot be read.
     """
 
     def fill(paths: BundlePaths) -> None:
-        folder = paths.networks / one.name
-        for path in sorted(one.weights.iterdir()):
+        folder = paths.networks / network.name
+        for path in sorted(network.weights.iterdir()):
             if not path.name.startswith("."):
                 copy_file(path, folder / path.name)
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         name, config = card["features"], dict(card["features_config"])
         if copy_encoder:
-            config = with_encoder(name, config, paths)
-        fitted_file.write_model(paths.ensemble, Model(np.ones(1)), kind=KIND, members=(one.name,))
-        if one.text:
-            write_text(paths.card, one.text)
-        network = Network(folder.relative_to(paths.root).as_posix(), 0, 0, name)
+            config = with_bundled_encoder(name, config, paths)
+        fitted_file.write_ensemble(
+            paths.ensemble, EnsembleModel(np.ones(1)), kind=_KIND, members=(network.name,)
+        )
+        if network.model_card:
+            write_text(paths.card, network.model_card)
+        entry = BundledNetwork(folder.relative_to(paths.root).as_posix(), 0, 0, name)
         manifest = {
-            "study": one.study,
+            "study": network.study,
             "labels": card["labels"],
-            "kind": KIND,
-            "members": [one.name],
+            "kind": _KIND,
+            "members": [network.name],
             "architectures": [card["architecture"]],
-            "networks": [asdict(network)],
+            "networks": [asdict(entry)],
             "features": {name: config},
-            **asdict(one.sure),
+            **asdict(network.calibration),
             "most_disagreement": 0.0,
-            "about": dict(one.about),
+            "about": dict(network.about),
         }
         write_manifest(paths, manifest)
 

@@ -1,6 +1,6 @@
-"""Writes bundles: whole under their final name, or not at all.
+"""Writes bundles atomically: complete under the final name, or not at all.
 
-`search.champion.pack.pack` fills one from a study, `chorale export` copies a champion's.
+`search.champion.pack.pack` fills a bundle from a study, `chorale export` copies a champion's.
 """
 
 import shutil
@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chorale.datasets.atomic import atomic, rename_synced, write_json
-from chorale.search.bundle.bundle import VERSION, Bundle, damaged, file_digest
+from chorale.datasets.atomic import atomic_write, rename_synced, write_json
+from chorale.search.bundle.bundle import MANIFEST_VERSION, Bundle, bundle_error, file_sha256
 from chorale.search.paths import BundlePaths
 
 
 def write_bundle(destination: Path, fill: Callable[[BundlePaths], None]) -> Bundle:
-    """Lets `fill` write a bundle, which appears at `destination` when it is whole.
+    """Calls `fill` with a temporary folder, renames that to `destination` and verifies it.
 
-    A bundle that is there already is replaced.
+    An existing bundle is replaced.
 
     Raises:
-        UserError: `destination` holds something else, or what is there now is no whole bundle.
+        UserError: `destination` holds something else, or what `fill` wrote is not a valid bundle.
     """
     final = Path(destination)
     _refuse_other(final)
@@ -42,22 +42,22 @@ def write_bundle(destination: Path, fill: Callable[[BundlePaths], None]) -> Bund
 
 
 def write_manifest(paths: BundlePaths, content: Mapping[str, Any]) -> None:
-    """Writes the manifest, last of all: `content`, the version, and the hash of every other file.
+    """Writes the manifest: `content`, the version, and the SHA-256 of every other file.
 
     Args:
-        paths: of the bundle; everything else lies there already.
-        content: the fields of `Manifest` but for `version` and `files`, ready for JSON.
+        paths: of the bundle; all other files must have been written.
+        content: the fields of `BundleManifest` except `version` and `files`, JSON-ready.
     """
     files = {
-        path.relative_to(paths.root).as_posix(): file_digest(path)
+        path.relative_to(paths.root).as_posix(): file_sha256(path)
         for path in sorted(paths.root.rglob("*"))
         if path.is_file()
     }
-    write_json(paths.manifest, {"version": VERSION, **content, "files": files})
+    write_json(paths.manifest, {"version": MANIFEST_VERSION, **content, "files": files})
 
 
 def copy_bundle(bundle: Bundle, destination: Path) -> Bundle:
-    """Copies a bundle to another place, where it has the same content and so the same digest."""
+    """Copies a bundle; the copy has the same content and so the same digest."""
 
     def fill(paths: BundlePaths) -> None:
         copy_file(bundle.paths.manifest, paths.manifest)
@@ -68,8 +68,8 @@ def copy_bundle(bundle: Bundle, destination: Path) -> Bundle:
 
 
 def copy_file(source: Path, final: Path) -> None:
-    """Copies one file, synced before it has its name."""
-    with atomic(final) as temporary:
+    """Copies one file atomically, synced before it gets its final name."""
+    with atomic_write(final) as temporary:
         shutil.copyfile(source, temporary)
 
 
@@ -79,4 +79,6 @@ def _refuse_other(final: Path) -> None:
     if final.is_dir() and not any(final.iterdir()):
         final.rmdir()
         return
-    raise damaged(final, "something else is there already; give another place with --to FOLDER")
+    raise bundle_error(
+        final, "something else is there already; give another place with --to FOLDER"
+    )

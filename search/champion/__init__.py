@@ -1,1 +1,1 @@
-"""What the search found, in use: bundles, and what is done with them."""
+"""Everything that is done with a finished study's model: registry, export, compression, serving."""

@@ -1,1 +1,1 @@
-"""What an ensemble is, how it is fitted on out-of-fold rows, and how it is stored."""
+"""The ensemble protocol, cross-fitting on out-of-fold rows, and fitted ensembles on disk."""

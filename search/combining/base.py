@@ -1,7 +1,7 @@
-"""What a file in `search/ensembles` offers, and the checks that every ensemble makes first.
+"""The ensemble protocol: what each file in `search/ensembles` offers, and its inputs and result.
 
 Ensembles read predictions and never a network; `search.evaluation.members` gives them rows of the
-bank.
+prediction bank.
 """
 
 import math
@@ -15,20 +15,23 @@ from numpy.typing import NDArray
 from chorale.datasets.errors import UserError
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, Weights, check_proba
 
-Name = int | str
-"""What a member is called: a finalist by its trial's number, a baseline by its name."""
+MemberName = int | str
+"""A finalist's trial number, or a baseline's name."""
 
+LOG_PROBA_FLOOR = 1e-4
+"""Probabilities are clipped to this before logarithms are taken: one member's confident mistake
+must not outvote all others."""
 
-SMALLEST_PROBA = 1e-4
-"""What logarithms are taken of at least: one member's sure mistake must not outvote all others."""
+TRUE_PROBA_FLOOR = 1e-6
+"""The least probability of the true class that a log loss of fitted weights counts."""
 
 
 @dataclass(frozen=True)
-class View:
-    """What one network of each member saw in some tracks.
+class EmbeddingView:
+    """The embeddings of some tracks by one network of each member.
 
-    `space` (n_tracks,) says in whose space a track's embeddings lie: two networks that were trained
-    apart, and be it on two folds, have embeddings whose axes have nothing to do with one another.
+    `space` (n_tracks,) numbers the network that embedded a track: embeddings of two networks that
+    were trained separately, even of one configuration on two folds, have unrelated axes.
     `embeddings` holds, for each member, (n_tracks, width of that member) or None.
     """
 
@@ -37,42 +40,45 @@ class View:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What several members said of the same tracks.
+class MemberPredictions:
+    """Several members' predictions for the same tracks.
 
     `proba` is (n_members, n_tracks, n_classes), each row summing to 1. `kinds` names each member's
-    architecture, or is empty where nobody knows. `views` holds embeddings, or is empty: of
-    development tracks one view a seed, each track in the space of the network that did not train
-    on it; of test tracks one view a network.
+    architecture, or is empty where it is not known. `views` holds embeddings, or is empty: for
+    development tracks one view per seed, each track embedded by the network that held it out; for
+    test tracks one view per network.
     """
 
     proba: Proba
     kinds: tuple[str, ...] = ()
-    views: tuple[View, ...] = ()
+    views: tuple[EmbeddingView, ...] = ()
 
-    def tracks(self, rows: NDArray[Any]) -> "Said":
-        """What was said of the tracks in `rows`: positions, or a mask."""
+    def select_tracks(self, rows: NDArray[Any]) -> "MemberPredictions":
+        """The predictions for the tracks in `rows`: positions, or a mask."""
         views = tuple(
-            View(view.space[rows], tuple(None if e is None else e[rows] for e in view.embeddings))
+            EmbeddingView(
+                view.space[rows], tuple(None if e is None else e[rows] for e in view.embeddings)
+            )
             for view in self.views
         )
         return replace(self, proba=self.proba[:, rows], views=views)
 
-    def members(self, order: NDArray[Any]) -> "Said":
-        """What the members at the positions `order` said, in that order."""
+    def select_members(self, order: NDArray[Any]) -> "MemberPredictions":
+        """The predictions of the members at the positions `order`, in that order."""
         views = tuple(
-            View(view.space, tuple(view.embeddings[m] for m in order)) for view in self.views
+            EmbeddingView(view.space, tuple(view.embeddings[m] for m in order))
+            for view in self.views
         )
         kinds = tuple(self.kinds[m] for m in order) if self.kinds else ()
-        return Said(self.proba[order], kinds, views)
+        return MemberPredictions(self.proba[order], kinds, views)
 
 
 @dataclass(frozen=True)
-class Model:
-    """A fitted ensemble as plain data: it can be kept as JSON and safetensors, without pickle.
+class EnsembleModel:
+    """A fitted ensemble as plain data: stored as JSON and safetensors, without pickle.
 
-    `weights` (n_members,) say how much each member counts: not negative, summing to 1. Where an
-    ensemble is no weighted mean they are an account for people, and `arrays` hold what it needs.
+    `weights` (n_members,) is the weight of each member: not negative, summing to 1. Where an
+    ensemble is not a weighted mean, they only inform a reader, and `arrays` hold its parameters.
     `facts` are JSON-ready: what was chosen, and how.
     """
 
@@ -82,30 +88,36 @@ class Model:
 
 
 class Ensemble(Protocol):
-    """One way to combine members: fitted on out-of-fold rows, then used on any rows."""
+    """One way to combine members: fitted on out-of-fold rows, then used on any rows.
 
-    def fit(self, said: Said, labels: Labels, groups: Groups, seed: int) -> Model:
-        """What is learnt from rows that no member was trained on.
+    An ensemble that can be exported also offers `network(model)`, a PyTorch module from the
+    members' probabilities (n_members, n_classes) to the combined ones (n_classes,).
+    """
 
-        Neither the order of the tracks nor that of the members changes what the model says.
+    def fit(
+        self, predictions: MemberPredictions, labels: Labels, groups: Groups, seed: int
+    ) -> EnsembleModel:
+        """Fits the ensemble on out-of-fold rows, on which no member was trained.
+
+        Neither the order of the tracks nor that of the members changes the model's predictions.
 
         Args:
-            said: what each member said of them.
+            predictions: each member's out-of-fold predictions.
             labels: (n_tracks,) class indices.
-            groups: (n_tracks,) what must not be on two sides where an ensemble cuts rows again.
-            seed: for ensembles that draw.
+            groups: (n_tracks,) artists, speakers: never on both sides of an inner fold.
+            seed: of ensembles that draw random numbers.
 
         Raises:
-            UserError: the shapes do not fit, a value is no probability, or there is nothing.
+            UserError: shapes do not match, a value is not a probability, or there are no rows.
         """
         ...
 
-    def predict(self, model: Model, said: Said) -> Floats:
+    def predict(self, model: EnsembleModel, predictions: MemberPredictions) -> Floats:
         """The combined probabilities: (n_tracks, n_classes), each row summing to 1.
 
         Args:
             model: as `fit` gave it.
-            said: of any tracks, the members in the order of `fit`.
+            predictions: for any tracks, the members in the order of `fit`.
 
         Raises:
             UserError: as `fit`.
@@ -116,28 +128,28 @@ class Ensemble(Protocol):
 def best_members(proba: Proba, labels: Labels, n: int) -> NDArray[np.int64]:
     """The positions of the `n` members with the lowest log loss, best first.
 
-    The sums are exact, so the order of the tracks cannot change the order of the members.
+    The sums are exact (`math.fsum`), so the order of the tracks cannot change that of the members.
     """
     true = proba[:, np.arange(len(labels)), labels].astype(np.float64)
-    logs = np.log(np.maximum(true, SMALLEST_PROBA))
-    sure = proba.max(axis=2).astype(np.float64)
-    keys = [(-math.fsum(one), math.fsum(other)) for one, other in zip(logs, sure, strict=True)]
+    logs = np.log(np.maximum(true, LOG_PROBA_FLOOR))
+    confidence = proba.max(axis=2).astype(np.float64)
+    keys = [(-math.fsum(a), math.fsum(b)) for a, b in zip(logs, confidence, strict=True)]
     return np.array(sorted(range(len(proba)), key=keys.__getitem__)[:n], dtype=np.int64)
 
 
 def log_proba(proba: Proba) -> Floats:
-    """Logarithms of probabilities, see `SMALLEST_PROBA`; the same shape."""
-    return np.asarray(np.log(np.maximum(proba, SMALLEST_PROBA, dtype=np.float64)))
+    """Logarithms of probabilities clipped at `LOG_PROBA_FLOOR`; the same shape."""
+    return np.asarray(np.log(np.maximum(proba, LOG_PROBA_FLOOR, dtype=np.float64)))
 
 
 def weighted_mean(weights: Weights, proba: Proba) -> Floats:
-    """The members' mean by `weights`: (n_tracks, n_classes), each row summing to 1.
+    """The weighted mean of the members' probabilities: (n_tracks, n_classes), rows sum to 1.
 
-    Members without weight are not read, so they cost nothing.
+    Members of weight 0 are not read, so they cost nothing.
 
     Raises:
-        UserError: `proba` is (n_members, n_tracks, n_classes) of something else than
-            probabilities, or `weights` are not one for each member, or sum to nothing.
+        UserError: `proba` (n_members, n_tracks, n_classes) are not probabilities, or `weights`
+            are not one for each member, or do not have a positive sum.
     """
     check_proba(proba, n_dims=3)
     if weights.shape != proba.shape[:1] or not weights.sum() > 0 or (weights < 0).any():
@@ -150,9 +162,9 @@ def weighted_mean(weights: Weights, proba: Proba) -> Floats:
     return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
 
-def other_members(n_fitted: int, said: Said) -> UserError:
-    """What to raise where an ensemble of `n_fitted` members is asked about others."""
+def members_mismatch(n_fitted: int, predictions: MemberPredictions) -> UserError:
+    """The error where an ensemble of `n_fitted` members is given other members' predictions."""
     return UserError(
-        f"an ensemble of {n_fitted} members was asked about {said.proba.shape[0]} members and "
-        f"{said.proba.shape[2]} classes; fit it again"
+        f"an ensemble of {n_fitted} members got predictions of {predictions.proba.shape[0]} "
+        f"members and {predictions.proba.shape[2]} classes; fit it again"
     )

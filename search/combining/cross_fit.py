@@ -1,6 +1,7 @@
-"""Cuts rows by group, and lets each cut be predicted by an ensemble that was fitted on the others.
+"""Cross-fitting: predicts each group-disjoint inner fold by an ensemble fitted on the other folds.
 
-Ensembles choose their own strength so, and `search.statistics.selection` which of them to believe.
+`search.evaluation.members` cross-fits every kind of ensemble, so that `search.statistics.selection`
+can choose a kind by predictions for groups that the ensemble was not fitted on.
 """
 
 from dataclasses import dataclass
@@ -8,39 +9,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.combining.base import Ensemble, Model, Said
+from chorale.search.combining.base import Ensemble, EnsembleModel, MemberPredictions
 from chorale.search.statistics.arrays import Floats, Groups, Labels
-from chorale.search.statistics.group_cuts import cut, held_out
+from chorale.search.statistics.inner_folds import held_out_masks, inner_folds
 
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """What an ensemble says of rows that it was not fitted on.
+    """An ensemble's predictions for rows that it was not fitted on.
 
-    `cuts` (n_tracks,) numbers the cut of each row, `models` holds the ensemble that was fitted on
-    all other cuts, and `proba` (n_tracks, n_classes) what that one says.
+    `folds` (n_tracks,) is the inner fold of each row, `models` holds for each fold the ensemble
+    fitted on all other folds, and `proba` (n_tracks, n_classes) the predictions of these models.
     """
 
-    cuts: NDArray[np.int64]
-    models: tuple[Model, ...]
+    folds: NDArray[np.int64]
+    models: tuple[EnsembleModel, ...]
     proba: Floats
 
 
 def cross_fit(
-    ensemble: Ensemble, said: Said, labels: Labels, groups: Groups, *, seed: int
+    ensemble: Ensemble, predictions: MemberPredictions, labels: Labels, groups: Groups, *, seed: int
 ) -> CrossFitted | None:
-    """Fits `ensemble` once for each cut, on all others; None where all rows are of one group.
+    """Fits `ensemble` once per inner fold, on all others; None where all rows are of one group.
 
     Raises:
         UserError: as `search.combining.base.Ensemble.fit`.
     """
-    cuts = cut(labels, groups, seed=seed)
-    if cuts.max() == 0:
+    folds = inner_folds(labels, groups, seed=seed)
+    if folds.max() == 0:
         return None
-    proba = np.zeros(said.proba.shape[1:])
+    proba = np.zeros(predictions.proba.shape[1:])
     models = []
-    for out in held_out(cuts):
-        model = ensemble.fit(said.tracks(~out), labels[~out], groups[~out], seed)
-        proba[out] = ensemble.predict(model, said.tracks(out))
+    for out in held_out_masks(folds):
+        model = ensemble.fit(predictions.select_tracks(~out), labels[~out], groups[~out], seed)
+        proba[out] = ensemble.predict(model, predictions.select_tracks(out))
         models.append(model)
-    return CrossFitted(cuts, tuple(models), proba)
+    return CrossFitted(folds, tuple(models), proba)

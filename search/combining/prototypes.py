@@ -1,10 +1,10 @@
-"""Embeddings of networks that were trained apart, brought into one space: that of the classes.
+"""Class prototypes: maps embeddings of different networks to cosine similarities to each class.
 
-The axes of two networks' embeddings have nothing to do with one another, nor have those of the fold
-models of one finalist, so they must not be stacked as if they had. What they share is the classes:
-in each network's own space a track is more or less like the mean of each class. Those likenesses
-mean the same everywhere; `search.ensembles.fusion` reads them. Test rows play no part: only rows
-with a known label, which the network was not trained on, make the means.
+Embeddings of two networks have unrelated axes, even those of the fold models of one finalist, so
+they must not be stacked. The classes are what they share: in each network's embedding space a track
+has a similarity to the mean embedding of each class. These similarities are comparable between
+networks; `search.ensembles.fusion` reads them. The prototypes are means over labelled rows that the
+network was not trained on; test rows are never used.
 
 Source: nearest class means, after Snell, Swersky and Zemel 2017, "Prototypical Networks for
 Few-shot Learning", arXiv:1703.05175.
@@ -16,70 +16,78 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.combining.base import Said
+from chorale.search.combining.base import MemberPredictions
 from chorale.search.statistics.arrays import Floats, Groups, Labels
-from chorale.search.statistics.group_cuts import cut, held_out
+from chorale.search.statistics.inner_folds import held_out_masks, inner_folds
 
-N_CUTS = 4
+N_PROTOTYPE_FOLDS = 4
 PRIOR_ROWS = 2.0
-"""A class's mean is drawn to the mean of all as if by so many rows that lie there."""
+"""A class's mean is shrunk towards the mean of all rows, as if by this many rows there."""
 
-Arrays = Mapping[str, NDArray[Any]]
+Prototypes = Mapping[str, NDArray[Any]]
 
 
-def likeness(said: Said, anchors: Arrays, *, n_classes: int) -> Floats:
-    """How much each track is like each class, by member: (n_members, n_tracks, n_classes).
+def class_similarities(
+    predictions: MemberPredictions, prototypes: Prototypes, *, n_classes: int
+) -> Floats:
+    """Each track's similarity to each class, by member: (n_members, n_tracks, n_classes).
 
-    The cosine to the class's mean, in -1 .. 1, averaged over the views; NaN where a member has no
-    embeddings, or nothing is known of the space that they lie in.
+    The cosine to the class's prototype, in -1 .. 1, averaged over the views; NaN where a member has
+    no embeddings, or there are no prototypes for its embedding space.
 
     Args:
-        said: any tracks.
-        anchors: as `fit_anchors` gave them for the same members.
-        n_classes: how many there are.
+        predictions: for any tracks.
+        prototypes: as `fit_prototypes` returned them for the same members.
+        n_classes: the number of classes.
     """
-    n_members, n_tracks = said.proba.shape[:2]
+    n_members, n_tracks = predictions.proba.shape[:2]
     total = np.zeros((n_members, n_tracks, n_classes))
     seen = np.zeros((n_members, n_tracks))
-    for view in said.views:
+    for view in predictions.views:
         for member, embeddings in enumerate(view.embeddings):
             if embeddings is None:
                 continue
             for space in np.unique(view.space):
                 at = f"{member}.{space}"
-                if f"{at}.means" in anchors:
+                if f"{at}.means" in prototypes:
                     rows = view.space == space
-                    total[member, rows] += _cosine(embeddings[rows], anchors, at)
+                    total[member, rows] += _cosine(embeddings[rows], prototypes, at)
                     seen[member, rows] += 1
     with np.errstate(invalid="ignore"):
         return np.asarray(total / seen[..., None])
 
 
-def own_likeness(
-    said: Said, labels: Labels, groups: Groups, *, n_classes: int, seed: int
+def held_out_similarities(
+    predictions: MemberPredictions, labels: Labels, groups: Groups, *, n_classes: int, seed: int
 ) -> Floats:
-    """`likeness` of the rows that the means are made of, each by means without its own group.
+    """`class_similarities` of labelled rows, each to prototypes that leave out its own group.
 
-    With its own row among them, the mean of a row's true class would give its label away.
+    A prototype that included the row itself would leak the row's label.
     """
-    found = np.full((said.proba.shape[0], len(labels), n_classes), np.nan)
-    cuts = cut(labels, groups, seed=seed, n_cuts=N_CUTS)
-    if cuts.max() == 0:
+    found = np.full((predictions.proba.shape[0], len(labels), n_classes), np.nan)
+    folds = inner_folds(labels, groups, seed=seed, n_folds=N_PROTOTYPE_FOLDS)
+    if folds.max() == 0:
         return found
-    for out in held_out(cuts):
-        anchors = fit_anchors(said.tracks(~out), labels[~out], n_classes=n_classes)
-        found[:, out] = likeness(said.tracks(out), anchors, n_classes=n_classes)
+    for out in held_out_masks(folds):
+        prototypes = fit_prototypes(
+            predictions.select_tracks(~out), labels[~out], n_classes=n_classes
+        )
+        found[:, out] = class_similarities(
+            predictions.select_tracks(out), prototypes, n_classes=n_classes
+        )
     return found
 
 
-def fit_anchors(said: Said, labels: Labels, *, n_classes: int) -> dict[str, NDArray[Any]]:
-    """Where each class lies in each space: named arrays, plain data.
+def fit_prototypes(
+    predictions: MemberPredictions, labels: Labels, *, n_classes: int
+) -> dict[str, NDArray[Any]]:
+    """The mean embedding of each class in each embedding space, as named arrays.
 
     For each member and space the `centre` and `scale` (width,) of the rows, and the `means`
-    (n_classes, width) of the classes, in these units.
+    (n_classes, width) of the classes, standardised by these.
     """
-    anchors: dict[str, NDArray[Any]] = {}
-    for view in said.views:
+    prototypes: dict[str, NDArray[Any]] = {}
+    for view in predictions.views:
         for member, embeddings in enumerate(view.embeddings):
             if embeddings is None:
                 continue
@@ -91,13 +99,13 @@ def fit_anchors(said: Said, labels: Labels, *, n_classes: int) -> dict[str, NDAr
                 truth = np.eye(n_classes)[labels[rows]]  # (n_rows, n_classes)
                 sums = truth.T @ ((inside - centre) / scale)
                 at = f"{member}.{space}"
-                anchors[f"{at}.centre"], anchors[f"{at}.scale"] = centre, scale
-                anchors[f"{at}.means"] = sums / (truth.sum(axis=0)[:, None] + PRIOR_ROWS)
-    return anchors
+                prototypes[f"{at}.centre"], prototypes[f"{at}.scale"] = centre, scale
+                prototypes[f"{at}.means"] = sums / (truth.sum(axis=0)[:, None] + PRIOR_ROWS)
+    return prototypes
 
 
-def _cosine(embeddings: NDArray[Any], anchors: Arrays, at: str) -> Floats:
-    z = (embeddings - anchors[f"{at}.centre"]) / anchors[f"{at}.scale"]
-    means = anchors[f"{at}.means"]
+def _cosine(embeddings: NDArray[Any], prototypes: Prototypes, at: str) -> Floats:
+    z = (embeddings - prototypes[f"{at}.centre"]) / prototypes[f"{at}.scale"]
+    means = prototypes[f"{at}.means"]
     lengths = np.linalg.norm(z, axis=1)[:, None] * np.linalg.norm(means, axis=1)
     return np.asarray(z @ means.T / np.maximum(lengths, 1e-9))

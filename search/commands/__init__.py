@@ -1,1 +1,1 @@
-"""One file, one command of `chorale`."""
+"""The subcommands of `chorale`: one file per command parses its arguments and prints results."""

@@ -1,33 +1,33 @@
-"""`chorale champion history [NAME]`: who was champion, the present one first."""
+"""`chorale champion history [NAME]`: all champions, the current one first."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.champion_words import ABOUT, champion_words
-from chorale.search.commands.study_words import console
+from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
+from chorale.search.commands.study_options import console
 
 HELP = f"""\
 usage: chorale champion history [NAME] [--runs FOLDER]
 
-Lists all champions, the present one first: since when (UTC), which bundle and study, and why. A
-bundle that retention removed is marked. {ABOUT}
+Lists all champions, the current one first: since when (UTC), which bundle and study, and why. A
+bundle that retention removed is marked. {NAME_HELP}
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from rich import box
     from rich.table import Table
 
-    given = champion_words(words, command="history")
+    given = parse_champion_options(args, command="history")
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("since (UTC)", "bundle", "study", "why"):
         table.add_column(name, no_wrap=name in ("since (UTC)", "bundle"))
-    for reign in reversed(given.shelf.history()):
-        there = given.shelf.paths.bundle(reign.digest).manifest.is_file()
-        digest = reign.digest[:12] + ("" if there else " (removed)")
-        table.add_row(reign.since_utc, digest, reign.study, reign.reason)
+    for period in reversed(given.registry.history()):
+        exists = given.registry.paths.bundle(period.digest).manifest.is_file()
+        digest = period.digest[:12] + ("" if exists else " (removed)")
+        table.add_row(period.since_utc, digest, period.study, period.reason)
     console().print(table, markup=False)
     return 0

@@ -1,42 +1,42 @@
-"""`chorale champion promote STUDY`: makes a study's ensemble the champion, by a person's word."""
+"""`chorale champion promote STUDY`: makes a study's ensemble the champion by hand."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.champion_words import known_champions
-from chorale.search.commands.study_words import console, study_words
+from chorale.search.commands.champion_options import known_champions
+from chorale.search.commands.study_options import console, parse_study_options
 
 HELP = """\
 usage: chorale champion promote STUDY [--as NAME] [--reason TEXT] [--runs FOLDER] [--store URL]
 
-Packs the ensemble of a finished study and makes it the champion, without asking the gate. It
-becomes so wholly or not at all; who was champion before can be brought back by rollback.
+Packs the ensemble of a finished study and makes it the champion, bypassing the gate. The change is
+atomic; `chorale champion rollback` restores the previous champion.
 
-  --as NAME      which champion (the only one that there is, or else the study's name)
+  --as NAME      the champion's name (the only existing one, or else the study's name)
   --reason TEXT  a sentence for the history
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    from chorale.search.champion.registry.registry import Shelf
-    from chorale.search.commands.export import packed
+    from chorale.search.champion.registry.registry import Registry
+    from chorale.search.commands.export import packed_bundle
 
-    given = study_words(words, options=["as", "reason"])
-    study = given.named("champion promote")
+    given = parse_study_options(args, options=["as", "reason"])
+    study = given.require_name("champion promote")
     known = known_champions(given.runs)
     name = given.options.get("as") or (known[0] if len(known) == 1 else study)
-    shelf = Shelf(given.runs.champion(name))
-    before = shelf.history()
-    bundle = packed(given, study)
+    registry = Registry(given.runs.champion(name))
+    before = registry.history()
+    bundle = packed_bundle(given, study)
     expected = before[-1].digest if before else None
     if bundle.digest == expected:
-        console().print(f"{study} is champion '{name}' already ({bundle.digest[:12]})")
+        console().print(f"{study} is already champion '{name}' ({bundle.digest[:12]})")
         return 0
     reason = given.options.get("reason", "promoted by hand")
-    reign = shelf.promote(bundle, expected=expected, reason=reason)
-    old = f"; before it {before[-1].study} was" if before else ""
-    console().print(f"{study} is champion '{name}' since {reign.since_utc}{old}")
+    period = registry.promote(bundle, expected=expected, reason=reason)
+    old = f"; the previous champion was {before[-1].study}" if before else ""
+    console().print(f"{study} is champion '{name}' since {period.since_utc}{old}")
     return 0

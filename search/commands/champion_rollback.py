@@ -1,23 +1,23 @@
-"""`chorale champion rollback [NAME]`: brings the champion back that was there before."""
+"""`chorale champion rollback [NAME]`: restores the previous champion."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.champion_words import ABOUT, champion_words
-from chorale.search.commands.study_words import console
+from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
+from chorale.search.commands.study_options import console
 
 HELP = f"""\
 usage: chorale champion rollback [NAME] [--reason TEXT] [--runs FOLDER]
 
-Makes the champion before the present one champion again. {ABOUT}
+Makes the previous champion the champion again. {NAME_HELP}
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = champion_words(words, command="rollback", options=["reason"])
-    reign = given.shelf.rollback(given.options.get("reason", "rolled back by hand"))
-    console().print(f"{reign.study} is champion '{given.name}' again ({reign.digest[:12]})")
+    given = parse_champion_options(args, command="rollback", options=["reason"])
+    period = given.registry.rollback(given.options.get("reason", "rolled back by hand"))
+    console().print(f"{period.study} is champion '{given.name}' again ({period.digest[:12]})")
     return 0

@@ -1,39 +1,40 @@
-"""`chorale champion show [NAME]`: who is champion, how good it is, and since when."""
+"""`chorale champion show [NAME]`: the current champion, its scores, and since when it is."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.champion_words import ABOUT, champion_words
-from chorale.search.commands.study_words import console
+from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
+from chorale.search.commands.study_options import console
 
 HELP = f"""\
 usage: chorale champion show [NAME] [--runs FOLDER]
 
-Says who is champion and why; all its files are checked against their hashes. {ABOUT}
+Shows the current champion and why it was promoted; verifies the hashes of all its files.
+{NAME_HELP}
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = champion_words(words, command="show")
-    bundle, reigns = given.shelf.current(), given.shelf.history()
+    given = parse_champion_options(args, command="show")
+    bundle, periods = given.registry.current(), given.registry.history()
     if bundle is None:
         return 1
-    manifest, reign = bundle.manifest, reigns[-1]
+    manifest, period = bundle.manifest, periods[-1]
     lines = (
         ("champion", f"{given.name}, {bundle.digest[:12]}"),
         ("study", manifest.study),
-        ("since", f"{reign.since_utc} ({len(reigns)} reigns until now)"),
-        ("why", reign.reason),
-        ("is", f"{manifest.kind} of {manifest.said}, {len(manifest.networks)} networks: "
+        ("since", f"{period.since_utc} (champion number {len(periods)})"),
+        ("why", period.reason),
+        ("is", f"{manifest.kind} of {manifest.members_text}, {len(manifest.networks)} networks: "
                f"{', '.join(dict.fromkeys(manifest.architectures))}"),
         ("scored", str(manifest.about["headline"])),
-        ("files", f"{bundle.paths.root}: {len(manifest.files)}, and all their hashes fit"),
+        ("files", f"{bundle.paths.root}: {len(manifest.files)} files with matching hashes"),
         ("try it", f"chorale predict FILE --bundle {bundle.paths.root}"),
     )  # fmt: skip
     out = console()
-    for name, said in lines:
-        out.print(f"{name:<10}{said}", soft_wrap=True, markup=False)
+    for name, text in lines:
+        out.print(f"{name:<10}{text}", soft_wrap=True, markup=False)
     return 0

@@ -1,4 +1,4 @@
-"""`chorale dashboard STUDY [--port N]`: optuna-dashboard on the ledger, where it is installed."""
+"""`chorale dashboard STUDY [--port N]`: optuna-dashboard, read-only on the ledger."""
 
 import errno
 import threading
@@ -8,36 +8,36 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from chorale.cluster.versions import install_extra
+from chorale.cluster.versions import install_extra_command
 from chorale.datasets.errors import UserError
-from chorale.search.commands.serving import HOST, port_of, port_taken, wait
-from chorale.search.commands.study_words import study_words
+from chorale.search.commands.local_page import HOST, port_of, port_taken, wait_for_interrupt
+from chorale.search.commands.study_options import parse_study_options
 
 HELP = """\
 usage: chorale dashboard STUDY [--port N] [--runs FOLDER] [--store URL]
 
 Shows the trials of a study in optuna-dashboard, also while it runs: history, importances, parallel
-coordinates, every trial. It needs the extra `dashboard`. The ledger is only read, so
-what the pages offer to change is refused. It answers on this machine only, and Ctrl-C ends it.
+coordinates, every trial. It needs the extra `dashboard`. The ledger is only read: requests that
+would change it are refused. It listens on this machine only, and Ctrl-C stops it.
 
-  --port N       where it listens; 0: any free port (8080)
+  --port N       the port; 0: any free port (8080)
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
 """
-PORT = 8080
-READING = ("GET", "HEAD")
+DEFAULT_DASHBOARD_PORT = 8080
+READ_METHODS = ("GET", "HEAD")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = study_words(words, options=["port"])
+    given = parse_study_options(args, options=["port"])
     port = port_of(given.options)
-    name = given.named("dashboard")
+    name = given.require_name("dashboard")
     ledger = given.open()
     try:
         ledger.study(name)
@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> int:
         from optuna_dashboard import wsgi
     except ImportError:
         raise UserError(
-            f"optuna-dashboard is not installed; type: {install_extra('dashboard')}"
+            f"optuna-dashboard is not installed; type: {install_extra_command('dashboard')}"
         ) from None
     from chorale.search.ledger.optuna_view import open_view
 
@@ -56,20 +56,20 @@ def run(words: Sequence[str]) -> int:
         number = storage.get_study_id_from_name(name)
     except KeyError:
         raise UserError(f"study '{name}' has no trials yet; try again in a moment") from None
-    # the pages say themselves what cannot be said of few trials
+    # the pages themselves show which plots need more trials
     warnings.filterwarnings("ignore", module="optuna")
-    server = _listen(only_reading(wsgi(storage)), PORT if port is None else port)
+    server = _listen(read_only(wsgi(storage)), DEFAULT_DASHBOARD_PORT if port is None else port)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://{HOST}:{server.server_port}/dashboard/studies/{number}"
-    wait("optuna-dashboard", url)
+    wait_for_interrupt("optuna-dashboard", url)
     return 0
 
 
-def only_reading(app: App) -> App:
-    """The same pages without what changes anything: the ledger is the truth of a sweep."""
+def read_only(app: App) -> App:
+    """The app with GET and HEAD only: a sweep's ledger must not be changed from outside."""
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in READING:
+        if environ["REQUEST_METHOD"] in READ_METHODS:
             return app(environ, start)
         start("403 Forbidden", [("Content-Type", "application/json")])
         return [b'{"reason": "chorale dashboard only reads"}']
@@ -78,17 +78,17 @@ def only_reading(app: App) -> App:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Several requests at a time, none of which outlives the command."""
+    """A threaded server, whose threads end with the command."""
 
     daemon_threads = True
     allow_reuse_address = True
 
 
 class _Quiet(WSGIRequestHandler):
-    """Says nothing of requests that went well."""
+    """Logs errors, but no successful requests."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 def _listen(app: App, port: int) -> WSGIServer:

@@ -1,4 +1,4 @@
-"""`chorale data leak NAME [--key value]`: what a careless split would have claimed."""
+"""`chorale data leak NAME [--key value]`: how much data leakage inflates the accuracy."""
 
 import sys
 from collections.abc import Sequence
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chorale.search.config.schema import SweepConfig
-    from chorale.search.evaluation.protocols import Claims
+    from chorale.search.evaluation.protocols import ProtocolComparison
 
 HELP = """\
 usage: chorale data leak NAME [--key value ...]
 
-Scores one quick classifier three times on the same segments of a dataset's tracks: with segments
-shuffled, so that a track is on both sides; with tracks shuffled, so that an artist is; and with
-groups disjoint. The difference is what a careless split would have claimed. NAME is a dataset, a
-sweep file, or a shipped sweep; the locked test set is not looked at. Datasets: chorale data list
+Measures data leakage: cross-validates one fast classifier three times on the same segments of a
+dataset's tracks: with segments shuffled, so that a track is on both sides of the split; with tracks
+shuffled, so that an artist is; and with disjoint groups. The difference is by how much a leaking
+split overstates the accuracy. NAME is a dataset, a sweep file, or a shipped sweep; the locked test
+set is not used. Datasets: chorale data list
 
   --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3,
                 --features.mel.n_mels 64); without a sweep file the features are MFCCs
@@ -23,31 +24,31 @@ sweep file, or a shipped sweep; the locked test set is not looked at. Datasets: 
   chorale data leak fsdd --root fsdd.zip
 """
 
-BAR = 40
-"""Characters of a bar that stands for 100 %."""
+BAR_WIDTH = 40
+"""Characters of the bar for 100 %."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from rich.console import Console
 
-    from chorale.search.commands.sweep_words import named_sweep
+    from chorale.search.commands.sweep_options import parse_sweep_options
     from chorale.search.console.progress import Progress
 
-    named = named_sweep(words, command="data leak", feature="mfcc")
+    named = parse_sweep_options(args, command="data leak", feature="mfcc")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    with Progress(console).never_silent("data leak"):
-        found = leak(named.sweep, where=named.where, console=console)
-    for line in lines(found):
+    with Progress(console).keep_alive("data leak"):
+        found = score_protocols(named.sweep, where=named.where, console=console)
+    for line in protocol_lines(found):
         console.print(line, markup=False, soft_wrap=True)
     return 0
 
 
-def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
-    """What each protocol says of the development tracks of a sweep.
+def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "ProtocolComparison":
+    """The cross-validated accuracy of each split protocol on a sweep's development tracks.
 
     Raises:
         UserError, ClusterError: the data is not there, or cannot be split by groups.
@@ -57,27 +58,27 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
 
     from rich.console import Console
 
-    from chorale.datasets.audit.leaks import KINDS
+    from chorale.datasets.audit.leaks import LEAK_KINDS
     from chorale.search.config.resolve import resolve
     from chorale.search.console.progress import Progress
     from chorale.search.data.tracks import divisible_tracks
-    from chorale.search.sweep.workers import extraction
+    from chorale.search.sweep.worker_pool import extraction
 
-    # leaks are what is looked for here, so they stop nothing
-    tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=KINDS))
+    # leaks are what is measured here, so they stop nothing
+    tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=LEAK_KINDS))
     resolved = resolve(tolerant, where=where)
     progress = Progress(cast(Console, console))
     tracks = divisible_tracks(resolved, progress)
-    # Imported now that the tracks are there: these bring what features are computed with.
+    # Imported only once the tracks are read: these import the feature extractors.
     from chorale.datasets.store.feature_store import FeatureStore
     from chorale.search.data.prepare import prepare
-    from chorale.search.evaluation.protocols import claims
+    from chorale.search.evaluation.protocols import compare_protocols
 
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
         prepared = prepare(resolved, progress, run, tracks)
     name = "mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))
     rows = prepared.rows(prepared.split.development_ids)
-    return claims(
+    return compare_protocols(
         FeatureStore.open(prepared.stores[name]),
         rows,
         labels=prepared.labels[rows],
@@ -86,26 +87,28 @@ def leak(sweep: "SweepConfig", *, where: str, console: "object") -> "Claims":
     )
 
 
-def lines(found: "Claims") -> list[str]:
-    """The table as text, with a bar for each protocol, and what it comes to in one sentence."""
-    made = [
+def protocol_lines(found: "ProtocolComparison") -> list[str]:
+    """The table as text, with a bar for each protocol, and one sentence of conclusion."""
+    lines = [
         f"{found.n_segments} segments of {found.segment_s:.2g} s, of {found.n_tracks} tracks in "
         f"{found.n_groups} groups, {found.n_folds} folds; logistic regression; "
         f"chance is {found.chance:.1%}",
         "",
     ]
-    for claim in found.claims:
-        bar = "█" * round(claim.accuracy * BAR)
-        low, high = claim.ci95
-        made.append(f"{claim.protocol:<18} {claim.accuracy:6.1%}  {low:6.1%} to {high:6.1%}  {bar}")
-    careless, honest = found.claims[0], found.claims[-1]
-    points = 100 * (careless.accuracy - honest.accuracy)
-    made += [
+    for score in found.scores:
+        bar = "█" * round(score.accuracy * BAR_WIDTH)
+        low, high = score.ci95
+        lines.append(
+            f"{score.protocol:<18} {score.accuracy:6.1%}  {low:6.1%} to {high:6.1%}  {bar}"
+        )
+    leaking, disjoint = found.scores[0], found.scores[-1]
+    points = 100 * (leaking.accuracy - disjoint.accuracy)
+    lines += [
         "",
-        f"With {careless.protocol} one would have claimed {careless.accuracy:.1%}; on groups that "
-        f"were never heard the same classifier is worth {honest.accuracy:.1%}, "
-        f"{abs(points):.1f} points {'less' if points >= 0 else 'more'}.",
+        f"With {leaking.protocol} the accuracy would be reported as {leaking.accuracy:.1%}; on "
+        f"unseen groups the same classifier reaches {disjoint.accuracy:.1%}, {abs(points):.1f} "
+        f"points {'less' if points >= 0 else 'more'}.",
     ]
-    if honest.few_groups:
-        made.append(f"There are only {found.n_groups} groups: that makes the intervals wide.")
-    return made
+    if disjoint.few_groups:
+        lines.append(f"There are only {found.n_groups} groups, so the intervals are wide.")
+    return lines

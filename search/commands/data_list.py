@@ -1,4 +1,4 @@
-"""`chorale data list [--json]`."""
+"""`chorale data list [--json]`: all datasets that Chorale can read."""
 
 import dataclasses
 import json
@@ -8,39 +8,42 @@ from typing import Any
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets.base import DatasetInfo
-from chorale.datasets.download.fetch import by_hand, part_names
+from chorale.datasets.download.fetch import manual_instructions, part_names
 from chorale.datasets.errors import UserError
 
 HELP = """\
 usage: chorale data list [--json]
 
-Lists every dataset that Chorale reads, with its licence and how to get it. --json gives the same,
-with citations, labels, addresses and checksums, to other programs.
+Lists every dataset that Chorale can read, with its licence and how to get it. --json prints JSON,
+also with citations, labels, addresses and checksums.
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    if unknown := [word for word in words if word != "--json"]:
-        raise UserError(f"unknown word '{unknown[0]}'; the only one allowed is --json")
-    infos = [plugins.load(catalog, name, kind="dataset").INFO for name in plugins.names(catalog)]
-    if "--json" in words:
+    if unknown := [arg for arg in args if arg != "--json"]:
+        raise UserError(f"unknown argument '{unknown[0]}'; the only one allowed is --json")
+    infos = [
+        plugins.load_plugin(catalog, name, kind="dataset").INFO
+        for name in plugins.plugin_names(catalog)
+    ]
+    if "--json" in args:
         print(json.dumps([_plain(info) for info in infos], indent=2, ensure_ascii=False))
     else:
         _print_table(infos)
     return 0
 
 
-def how_to_get(info: DatasetInfo) -> str:
-    """What to type for a dataset, or what to do where no program may get it."""
+def download_advice(info: DatasetInfo) -> str:
+    """The command that downloads a dataset, or what to do where no program may download it."""
     if info.downloads:
         parts = part_names(info)
         choice = f" [--part {'|'.join(parts)}]" if parts else ""
         return f"chorale data fetch {info.name} --root FOLDER{choice}"
-    return by_hand(info)
+    return manual_instructions(info)
 
 
 def _print_table(infos: Sequence[DatasetInfo]) -> None:
@@ -57,13 +60,13 @@ def _print_table(infos: Sequence[DatasetInfo]) -> None:
         table.add_column(column, overflow="fold")
     for info in infos:
         n_tracks = "" if info.n_tracks is None else f"{info.n_tracks:,}"
-        cells = (info.name, info.title, n_tracks, info.size, info.licence, how_to_get(info))
+        cells = (info.name, info.title, n_tracks, info.size, info.licence, download_advice(info))
         table.add_row(*(_unmarked(cell) for cell in cells))
     console.print(table)
 
 
 def _unmarked(text: str) -> str:
-    """`text` with what rich would take for a colour, such as [--part], kept as it is."""
+    """`text` with brackets escaped, since rich would take [--part] for markup."""
     from rich.markup import escape
 
     return escape(text)

@@ -1,4 +1,4 @@
-"""`chorale doctor [--address A] [--runs FOLDER] [--json]`: whether all machines are well."""
+"""`chorale doctor [--address A] [--runs FOLDER] [--json]`: health checks of all machines."""
 
 import json
 import secrets
@@ -14,71 +14,80 @@ if TYPE_CHECKING:
 HELP = """\
 usage: chorale doctor [--address A] [--runs FOLDER] [--allow-no-token] [--json]
 
-Looks at every node of a cluster: whether it answers, runs the same versions, has PyTorch that fits
-together and GPUs that compute, memory, disk and the time of day, and sees the folder of studies;
-and whether strangers are turned away. For each failure it says the command that mends it; the exit
-code is 1 where something fails. Without --address: this machine alone.
+Checks every node of a cluster: whether it answers, runs the same versions, has a working PyTorch
+installation and GPUs, enough memory and disk, the right time, and access to the folder of studies;
+and whether the cluster requires a token. For each failure it prints the command that fixes it; the
+exit code is 1 if a check fails. Without --address: checks this machine alone.
 
-  --address A       auto or HOST:PORT: a cluster that is joined; http://HOST:8265 or
-                    ray://HOST:10001: one where the doctor runs as a job
+  --address A       auto or HOST:PORT: joins a cluster; http://HOST:8265 or ray://HOST:10001: runs
+                    the checks there as a job
   --runs FOLDER     the folder of all studies (runs)
-  --allow-no-token  look as a job also into a cluster that asks nobody for a token
-  --json            the same for other programs
+  --allow-no-token  run the job even if the cluster requires no token
+  --json            print JSON
 """
-STYLES = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]FAILED[/]"}
+CHECK_STYLES = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]FAILED[/]"}
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    from chorale.cluster.connection.addresses import AUTO, is_remote
-    from chorale.cluster.doctor.doctor import all_ok, examine
-    from chorale.cluster.environment import in_job
+    from chorale.cluster.connection.addresses import AUTO_ADDRESS, is_remote
+    from chorale.cluster.doctor.doctor import all_ok, check_cluster
+    from chorale.cluster.environment import in_ray_job
     from chorale.datasets.errors import UserError
-    from chorale.search.commands.study_words import study_words
+    from chorale.search.commands.study_options import parse_study_options
 
-    given = study_words(words, options=["address"], flags=["json", "allow-no-token"])
+    given = parse_study_options(args, options=["address"], flags=["json", "allow-no-token"])
     if given.study is not None:
         raise UserError(
             f"chorale doctor takes no name, but got '{given.study}'; a cluster is named with "
             f"--address"
         )
-    address = given.options.get("address") or (AUTO if in_job() else None)
+    address = given.options.get("address") or (AUTO_ADDRESS if in_ray_job() else None)
     if is_remote(address):
-        return _send(str(address), words, allow_no_token="allow-no-token" in given.flags)
-    checks = examine(address, folder=str(given.runs.root))
+        return _send(str(address), args, allow_no_token="allow-no-token" in given.flags)
+    checks = check_cluster(address, folder=str(given.runs.root))
     if "json" in given.flags:
-        said = [{**vars(check), "state": check.state.value} for check in checks]
-        print(json.dumps(said, indent=2))
+        rows = [
+            {
+                "where": check.where,
+                "what": check.what,
+                "state": check.state.value,
+                "said": check.detail,
+                "mend": check.fix,
+            }
+            for check in checks
+        ]
+        print(json.dumps(rows, indent=2))
     else:
         _show(checks)
     return 0 if all_ok(checks) else 1
 
 
-def _send(address: str, words: Sequence[str], *, allow_no_token: bool) -> int:
-    """Lets the doctor look from inside the cluster."""
-    from chorale.cluster.jobs.job_folder import pack
-    from chorale.cluster.jobs.jobs import BETWEEN, Jobs
-    from chorale.search.commands.job_words import follow
-    from chorale.search.commands.submit import PACKAGES
+def _send(address: str, args: Sequence[str], *, allow_no_token: bool) -> int:
+    """Runs the checks as a job inside the cluster."""
+    from chorale.cluster.jobs.job_folder import write_job_folder
+    from chorale.cluster.jobs.jobs import ATTEMPT_SEPARATOR, RayJobs
+    from chorale.search.commands.job_options import follow_job
+    from chorale.search.commands.submit import SENT_PACKAGES
 
-    rest, kept = list(words), []
+    rest, kept = list(args), []
     while rest:
-        word = rest.pop(0)
-        if word == "--address":
+        arg = rest.pop(0)
+        if arg == "--address":
             rest.pop(0)
-        elif not word.startswith("--address="):
-            kept.append(word)
-    jobs = Jobs(address, allow_no_token=allow_no_token)
+        elif not arg.startswith("--address="):
+            kept.append(arg)
+    jobs = RayJobs(address, allow_no_token=allow_no_token)
     with tempfile.TemporaryDirectory(prefix="chorale-") as folder:
-        parcel = pack(PACKAGES, {}, Path(folder))
-        name = f"doctor{BETWEEN}{secrets.token_hex(3)}"  # no study can be called so
+        job_folder = write_job_folder(SENT_PACKAGES, {}, Path(folder))
+        name = f"doctor{ATTEMPT_SEPARATOR}{secrets.token_hex(3)}"  # no study can have this name
         job = jobs.submit(
-            name, ["python", "-m", "chorale.search", "doctor", *kept], folder=parcel.folder
+            name, ["python", "-m", "chorale.search", "doctor", *kept], folder=job_folder.folder
         )
-    return follow(jobs, job)
+    return follow_job(jobs, job)
 
 
 def _show(checks: Sequence["Check"]) -> None:
@@ -95,13 +104,15 @@ def _show(checks: Sequence["Check"]) -> None:
     for check in checks:
         where = "" if check.where == before else check.where
         before = check.where
-        table.add_row(escape(where), check.what, STYLES[check.state.value], escape(check.said))
+        table.add_row(
+            escape(where), check.what, CHECK_STYLES[check.state.value], escape(check.detail)
+        )
     console.print(table)
     for check in checks:
-        if check.mend and check.state.value != "ok":
+        if check.fix and check.state.value != "ok":
             console.print(
-                f"{STYLES[check.state.value]} {escape(check.where)}, {check.what}: "
-                f"[bold]{escape(check.mend)}[/]",
+                f"{CHECK_STYLES[check.state.value]} {escape(check.where)}, {check.what}: "
+                f"[bold]{escape(check.fix)}[/]",
                 soft_wrap=True,
             )
     n_failed = sum(check.state.value == "failed" for check in checks)

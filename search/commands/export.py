@@ -1,134 +1,138 @@
-"""`chorale export STUDY|CHAMPION --to FOLDER`: an ensemble as a folder that predicts by itself."""
+"""`chorale export STUDY|CHAMPION --to FOLDER`: packages an ensemble as a bundle, or as ONNX."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError
-from chorale.search.commands.study_words import StudyWords, console, study_words
+from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
 from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
     from chorale.search.bundle.bundle import Bundle
-    from chorale.search.champion.pack.pack import Packed
-    from chorale.search.champion.registry.registry import Shelf
+    from chorale.search.champion.pack.pack import BundleContents
+    from chorale.search.champion.registry.registry import Registry
     from chorale.search.config.schema import SweepConfig
 
-CHAMPIONS = "champions"
-"""Before a champion's name, where a study has the same."""
+CHAMPION_PREFIX = "champions"
+"""The prefix of a champion's name where a study has the same name: champions/NAME."""
 
 HELP = """\
 usage: chorale export STUDY|CHAMPION [--to FOLDER] [--onnx FILE [--int8]] [--runs FOLDER]
                       [--store URL]
 
-Packs the ensemble of a finished study into one folder with everything that prediction needs:
-networks, ensemble, calibration, labels, a model card. No pickle is in it, every file is hashed, and
-it needs neither the study nor the ledger any more. Of a champion, the bundle that is in use now is
-copied; where a study has the same name, type champions/NAME.
+Packs the ensemble of a finished study into a bundle: one folder with everything that prediction
+needs (networks, ensemble, calibration, labels, a model card). It contains no pickle, every file is
+hashed, and it needs neither the study nor the ledger. For a champion, its current bundle is copied;
+where a study has the same name, type champions/NAME.
 
-  --to FOLDER    where to; a bundle that is there is replaced (RUNS/STUDY/bundle; a champion's
-                 has no such place)
-  --onnx FILE    also all of it as one ONNX graph, from a mono waveform at the rate that is told to
-                 the probabilities; needs the extra `onnx`
-  --int8         the graph's dense layers with 8 bits a weight, which changes what it says a little
+  --to FOLDER    the bundle's folder; an existing bundle is replaced (RUNS/STUDY/bundle; required
+                 for a champion)
+  --onnx FILE    also writes one end-to-end ONNX graph, from a mono waveform at the printed sample
+                 rate to the probabilities; needs the extra `onnx`
+  --int8         quantises the graph's dense layers to 8 bits, which changes its output slightly
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = study_words(words, options=["to", "onnx"], flags=["int8"])
-    name = given.named("export")
+    given = parse_study_options(args, options=["to", "onnx"], flags=["int8"])
+    name = given.require_name("export")
     if "int8" in given.flags and "onnx" not in given.options:
-        raise UserError("--int8 is about the ONNX graph, but none is asked for; add --onnx FILE")
+        raise UserError("--int8 applies to the ONNX graph, but there is none; add --onnx FILE")
     to = Path(given.options["to"]).expanduser() if "to" in given.options else None
     from chorale.search.console.progress import Progress
 
-    shelf = champion_of(given.runs, name)
-    with Progress(console()).never_silent("export"):
-        bundle = export(given, name, to) if shelf is None else export_champion(shelf, name, to)
+    registry = registry_of(given.runs, name)
+    with Progress(console()).keep_alive("export"):
+        if registry is None:
+            bundle = export_study(given, name, to)
+        else:
+            bundle = export_champion(registry, name, to)
     size_mb = sum(f.stat().st_size for f in bundle.paths.root.rglob("*") if f.is_file()) / 1e6
     manifest = bundle.manifest
     console().print(
-        f"{bundle.paths.root}: {manifest.kind} of {manifest.said}, "
+        f"{bundle.paths.root}: {manifest.kind} of {manifest.members_text}, "
         f"{len(manifest.networks)} networks, {size_mb:.1f} MB, {bundle.digest[:12]}\n"
         f"try it: chorale predict FILE --bundle {bundle.paths.root}",
         soft_wrap=True,
     )
     if "onnx" in given.options:
         graph = Path(given.options["onnx"]).expanduser()
-        with Progress(console()).never_silent("ONNX"):
-            _export_onnx(bundle, graph, small="int8" in given.flags)
+        with Progress(console()).keep_alive("ONNX"):
+            _export_onnx(bundle, graph, int8="int8" in given.flags)
     return 0
 
 
-def _export_onnx(bundle: "Bundle", to: Path, *, small: bool) -> None:
+def _export_onnx(bundle: "Bundle", to: Path, *, int8: bool) -> None:
     from chorale.search.bundle.predictor import Predictor
-    from chorale.search.champion.export.onnx_file import export_onnx, whole_of
+    from chorale.search.champion.export.onnx_file import end_to_end_network, export_onnx
 
-    whole = whole_of(Predictor(bundle))
-    export_onnx(whole, to)
-    if small:
+    network = end_to_end_network(Predictor(bundle))
+    export_onnx(network, to)
+    if int8:
         from chorale.search.champion.export.quantise import quantise
 
         quantise(to, to)
     console().print(
-        f"{to}: waveform at {whole.sample_rate} Hz -> proba, each; {to.stat().st_size / 1e6:.1f} MB"
+        f"{to}: waveform at {network.sample_rate} Hz -> probabilities; "
+        f"{to.stat().st_size / 1e6:.1f} MB"
     )
 
 
-def champion_of(runs: Runs, name: str) -> "Shelf | None":
-    """The champions called `name`, or champions/NAME; None where a study is meant."""
-    from chorale.search.champion.registry.registry import Shelf
+def registry_of(runs: Runs, name: str) -> "Registry | None":
+    """The registry of the champion `name` or champions/NAME; None where `name` is a study."""
+    from chorale.search.champion.registry.registry import Registry
 
-    plain = name.removeprefix(f"{CHAMPIONS}/")
+    plain = name.removeprefix(f"{CHAMPION_PREFIX}/")
     paths = runs.champion(plain)
     if plain == name and (not paths.pointer.is_file() or runs.study(name).report_json.is_file()):
         return None
-    return Shelf(paths)
+    return Registry(paths)
 
 
-def export_champion(shelf: "Shelf", name: str, to: Path | None) -> "Bundle":
+def export_champion(registry: "Registry", name: str, to: Path | None) -> "Bundle":
     """Copies the bundle of the champion in use.
 
     Raises:
-        UserError: there is none, it is damaged, or it is not said where to.
+        UserError: there is none, it is damaged, or no folder was given.
     """
     from chorale.search.bundle.writing import copy_bundle
 
-    bundle = current(shelf, name)
+    bundle = champion_in_use(registry, name)
     if to is None:
         raise UserError(
-            f"expected where the champion's bundle is copied to; type: chorale export {name} "
-            f"--to FOLDER"
+            f"expected a folder for the copy of the champion's bundle; type: chorale export "
+            f"{name} --to FOLDER"
         )
     return copy_bundle(bundle, to)
 
 
-def current(shelf: "Shelf", name: str) -> "Bundle":
-    """The champion in use.
+def champion_in_use(registry: "Registry", name: str) -> "Bundle":
+    """The bundle of the current champion.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
-    bundle = shelf.current()
+    bundle = registry.current()
     if bundle is None:
         raise UserError(
-            f"there is no champion '{name.removeprefix(f'{CHAMPIONS}/')}' in "
-            f"'{shelf.paths.root}'; promote a study: chorale champion promote STUDY"
+            f"there is no champion '{name.removeprefix(f'{CHAMPION_PREFIX}/')}' in "
+            f"'{registry.paths.root}'; promote a study: chorale champion promote STUDY"
         )
     return bundle
 
 
-def packed(given: StudyWords, name: str) -> "Bundle":
-    """The bundle in the study's own folder; packed anew where its report has changed since.
+def packed_bundle(given: StudyOptions, name: str) -> "Bundle":
+    """The bundle in the study's own folder; packed again where its report is newer.
 
     Raises:
-        UserError: as `export`.
+        UserError: as `export_study`.
     """
     from chorale.search.bundle.bundle import Bundle
 
@@ -137,30 +141,30 @@ def packed(given: StudyWords, name: str) -> "Bundle":
     both = manifest.is_file() and report.is_file()
     if both and manifest.stat().st_mtime_ns > report.stat().st_mtime_ns:
         return Bundle.open(paths.bundle.root)
-    return export(given, name, None)
+    return export_study(given, name, None)
 
 
-def export(given: StudyWords, name: str, to: Path | None) -> "Bundle":
+def export_study(given: StudyOptions, name: str, to: Path | None) -> "Bundle":
     """Packs study `name`; by default into its own folder.
 
     Raises:
         UserError: there is no such study, it is not finished, or parts of it are missing.
     """
-    from chorale.search.champion.pack.pack import pack
+    from chorale.search.champion.pack.pack import pack_bundle
     from chorale.search.commands.ensemble import sweep_of
 
     sweep = sweep_of(given, name)
-    return pack(collected(given, sweep), sweep.paths.bundle.root if to is None else to)
+    return pack_bundle(study_contents(given, sweep), sweep.paths.bundle.root if to is None else to)
 
 
-def collected(given: StudyWords, sweep: "SweepConfig") -> "Packed":
-    """What a finished study's bundle is made of.
+def study_contents(given: StudyOptions, sweep: "SweepConfig") -> "BundleContents":
+    """The contents of a finished study's bundle.
 
     Raises:
-        UserError: as `export`.
+        UserError: as `export_study`.
     """
-    from chorale.search.champion.pack.pack import collect
-    from chorale.search.commands.ensemble import report_of, truth_of_study
+    from chorale.search.champion.pack.pack import collect_contents
+    from chorale.search.commands.ensemble import ground_truth_of_study, report_of
 
     report = report_of(sweep)
     ledger = given.open()
@@ -169,4 +173,4 @@ def collected(given: StudyWords, sweep: "SweepConfig") -> "Packed":
     finally:
         ledger.close()
     kinds = {int(key): row.facts.get("architecture", "") for key, row in rows.items()}
-    return collect(sweep, truth_of_study(sweep), report, kinds)
+    return collect_contents(sweep, ground_truth_of_study(sweep), report, kinds)

@@ -1,36 +1,36 @@
-"""`chorale jobs list [--address URL] [--json]`: the sweeps that were submitted to a cluster."""
+"""`chorale jobs list [--address URL] [--json]`: the jobs that were submitted to a cluster."""
 
 import dataclasses
 import json
 import time
 from collections.abc import Sequence
 
-from chorale.search.commands.job_words import OPTIONS, job_words
+from chorale.search.commands.job_options import JOB_OPTIONS_HELP, parse_job_options
 
 HELP = f"""\
 usage: chorale jobs list [--address URL] [--allow-no-token] [--json]
 
 Lists the jobs that `chorale submit` started on a cluster, the newest first.
 
-{OPTIONS}
-  --json            the same for other programs
+{JOB_OPTIONS_HELP}
+  --json            print JSON
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from chorale.datasets.errors import UserError
 
-    given = job_words(words, flags=["json"])
+    given = parse_job_options(args, flags=["json"])
     if given.name is not None:
         raise UserError(
-            f"chorale jobs list takes no name; of one job says more: chorale jobs logs {given.name}"
+            f"chorale jobs list takes no name; for one job type: chorale jobs logs {given.name}"
         )
     jobs = given.open()
-    found = jobs.all()[::-1]
+    found = jobs.all_jobs()[::-1]
     if "json" in given.flags:
         print(json.dumps([dataclasses.asdict(job) for job in found], indent=2))
         return 0
@@ -43,8 +43,8 @@ def run(words: Sequence[str]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from chorale.search.commands.study_words import console
-    from chorale.search.console.progress import duration
+    from chorale.search.commands.study_options import console
+    from chorale.search.console.progress import duration_text
 
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("job", "study", "state", "exit code", "began (UTC)", "took"):
@@ -52,7 +52,9 @@ def run(words: Sequence[str]) -> int:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for job in found:
         began = "" if job.began_s is None else _utc(job.began_s)
-        took = "" if job.began_s is None else duration((job.ended_s or time.time()) - job.began_s)
+        took = (
+            "" if job.began_s is None else duration_text((job.ended_s or time.time()) - job.began_s)
+        )
         code = "" if job.exit_code is None else str(job.exit_code)
         table.add_row(escape(job.name), escape(job.study), job.state, code, began, took)
     console().print(table)

@@ -1,29 +1,30 @@
-"""`chorale jobs logs NAME [--follow] [--address URL]`: what a submitted sweep printed."""
+"""`chorale jobs logs NAME [--follow] [--address URL]`: the output of a submitted job."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.job_words import OPTIONS, follow, job_words
+from chorale.search.commands.job_options import JOB_OPTIONS_HELP, follow_job, parse_job_options
 
 HELP = f"""\
 usage: chorale jobs logs NAME [--follow] [--address URL] [--allow-no-token]
 
-Prints what a job has printed so far. NAME is a job, or a study, which stands for its newest job.
+Prints the output of a job so far. NAME is a job, or a study, which stands for its newest job.
 
-{OPTIONS}
-  --follow          go on until it has ended, and give its exit code; Ctrl-C lets go of it
+{JOB_OPTIONS_HELP}
+  --follow          keep printing until the job ends, and exit with its code; Ctrl-C stops
+                    following, not the job
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = job_words(words, flags=["follow"])
-    name = given.named("jobs logs")
+    given = parse_job_options(args, flags=["follow"])
+    name = given.require_name("jobs logs")
     jobs = given.open()
     job = jobs.find(name)
     if "follow" in given.flags:
-        return follow(jobs, job.name)
+        return follow_job(jobs, job.name)
     print(jobs.log(job.name), end="")
     return 0

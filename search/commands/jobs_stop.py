@@ -1,31 +1,31 @@
-"""`chorale jobs stop NAME [--address URL]`: ends a submitted sweep so that it can go on later."""
+"""`chorale jobs stop NAME [--address URL]`: stops a submitted job so that it can be resumed."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.job_words import OPTIONS, job_words
+from chorale.search.commands.job_options import JOB_OPTIONS_HELP, parse_job_options
 
 HELP = f"""\
 usage: chorale jobs stop NAME [--address URL] [--allow-no-token]
 
-Stops a job and waits until it has left everything in order. What is finished is kept; submitted
-again, the study goes on. NAME is a job, or a study, which stands for its newest job.
+Stops a job and waits until it has shut down cleanly. Finished trials are kept; submitted again, the
+study is resumed. NAME is a job, or a study, which stands for its newest job.
 
-{OPTIONS}
+{JOB_OPTIONS_HELP}
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = job_words(words)
-    name = given.named("jobs stop")
+    given = parse_job_options(args)
+    name = given.require_name("jobs stop")
     jobs = given.open()
     job = jobs.find(name)
-    if not job.alive:
-        print(f"job {job.name} has ended already: {job.state}")
+    if not job.is_alive:
+        print(f"job {job.name} has already ended: {job.state}")
         return 0
     job = jobs.stop(job.name)
-    print(f"job {job.name}: {job.state}; go on with it: submit the same again")
+    print(f"job {job.name}: {job.state}; to resume it, submit the same again")
     return 0

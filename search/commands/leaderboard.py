@@ -5,44 +5,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chorale.search.commands.study_words import about, console, study_words
+from chorale.search.commands.study_options import console, parse_study_options, study_about
 
 if TYPE_CHECKING:
-    from chorale.search.report.leaderboard import Line
+    from chorale.search.report.leaderboard import LeaderboardRow
 
 HELP = """\
 usage: chorale leaderboard STUDY [--top N] [--csv FILE] [--runs FOLDER] [--store URL]
 
 Shows the trials of a study, best first, also while it runs. Where the study has a second objective,
-the trials that no other beats in both are marked with *.
+the trials of the Pareto front are marked with *.
 
   --top N        only the N best
-  --csv FILE     every column and parameter as CSV, to a file, or with - to the terminal
+  --csv FILE     writes every column and parameter as CSV to a file, or with - to standard output
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from chorale.datasets.atomic import write_text
     from chorale.search.report.leaderboard import leaderboard, to_csv
 
-    given = study_words(words, options=["top", "csv"])
+    given = parse_study_options(args, options=["top", "csv"])
     top = _number(given.options.get("top"))
-    name = given.named("leaderboard")
+    name = given.require_name("leaderboard")
     ledger = given.open()
     try:
         info = ledger.study(name)
-        told = about(info, given.runs.study(name))
+        about = study_about(info, given.runs.study(name))
         rows, finals = ledger.rows(name, "search"), ledger.rows(name, "finalists")
         n_running = ledger.n_running(name)
     finally:
         ledger.close()
-    objective, second = told.get("objective") or "accuracy", told.get("second") or "none"
+    objective, second = about.get("objective") or "accuracy", about.get("second") or "none"
     lines = leaderboard(rows, finals, objective=objective, second=second)[:top]
     csv = given.options.get("csv")
     if csv == "-":
@@ -52,7 +52,7 @@ def run(words: Sequence[str]) -> int:
         write_text(Path(csv).expanduser(), to_csv(lines))
     _show(lines, objective, second)
     if n_running:
-        console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} not over yet.")
+        console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} unfinished.")
     return 0
 
 
@@ -66,16 +66,16 @@ def _number(text: str | None) -> int | None:
     return int(text)
 
 
-def _show(lines: Sequence["Line"], objective: str, second: str) -> None:
+def _show(lines: Sequence["LeaderboardRow"], objective: str, second: str) -> None:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    from chorale.search.console.progress import COLOURS, WORDS
+    from chorale.search.console.progress import STATE_COLOURS, STATE_WORDS
 
     if not lines:
-        console().print("No trial is over yet.")
+        console().print("No trial has ended yet.")
         return
     table = Table(box=box.SIMPLE_HEAD)
     columns = ["trial", "state", "architecture", "features", objective, "folds", "epochs", "s"]
@@ -86,22 +86,22 @@ def _show(lines: Sequence["Line"], objective: str, second: str) -> None:
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     table.add_column("parameters, or why it failed")
     for line in lines:
-        state = f"[{COLOURS[line['state']]}]{WORDS[line['state']]}[/]"
+        state = f"[{STATE_COLOURS[line['state']]}]{STATE_WORDS[line['state']]}[/]"
         cells = [f"{'*' if line.get('front') else ''}{line['trial']}", state]
         cells += [escape(str(line[key] or "")) for key in ("architecture", "features")]
         cells += [_text(line.get(f"validation_{objective}"), 3)]
         cells += [_text(line.get(second, line.get(f"validation_{second}")), 3)] * (second != "none")
         cells += [_text(line["folds_accuracy"], 3), _text(line["epoch"], 0)]
         cells += [_text(line["elapsed_s"], 1)]
-        said = line["reason"] if line["state"] == "FAIL" else _params(line)
-        table.add_row(*cells, Text(said, no_wrap=True, overflow="ellipsis"))
+        details = line["reason"] if line["state"] == "FAIL" else _params(line)
+        table.add_row(*cells, Text(details, no_wrap=True, overflow="ellipsis"))
     console().print(table)
     if second != "none":
         console().print(f"* no other trial beats it in both {objective} and {second}")
 
 
 def _params(line: Mapping[str, Any]) -> str:
-    """What follows the column `reason`: the parameters, short."""
+    """The parameters, which follow the column `reason`, in short form."""
     names = list(line)
     owner = f"{line['architecture']}."
     return " ".join(

@@ -1,4 +1,4 @@
-"""`chorale library add FOLDER ...`: a library of tracks as a bundle hears them."""
+"""`chorale library add FOLDER ...`: stores the embeddings of tracks in a library."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError
-from chorale.search.commands.library_words import absolute, bundle_of, library_paths
-from chorale.search.commands.study_words import split_words
+from chorale.search.commands.library_options import absolute_path, bundle_of, library_paths
+from chorale.search.commands.study_options import split_arguments
 
 if TYPE_CHECKING:
-    from chorale.search.champion.library.adding import Added
+    from chorale.search.champion.library.adding import AddResult
 
 HELP = """\
 usage: chorale library add FOLDER ... [--bundle BUNDLE|CHAMPION] [--to LIBRARY] [--artist REGEX]
 
-Hears all audio below the folders with a bundle, and keeps how each track sounds and which genre it
-is: for chorale recommend, and for the similar tracks of chorale serve --library. What is in the
-library already is skipped, a file that changed is heard again, one that was moved is found by its
-content. Type it again after an interruption, or when there is more music. A file that cannot be
-read is told and left out; then the exit code is 1.
+Embeds and classifies all audio below the folders with a bundle and stores the results: for chorale
+recommend, and for the similar tracks of chorale serve --library. Tracks that are already in the
+library are skipped, changed files are embedded again, and moved files are recognised by their
+content. Run it again after an interruption, or when there are more files. A file that cannot be
+read is reported and skipped; then the exit code is 1.
 
-Title and artist come from the file's tags, else from its place: FOLDER/[GENRE/]ARTIST/..., or
+Title and artist come from the file's tags, else from its path: FOLDER/[GENRE/]ARTIST/..., or
 "Artist - Title.mp3"; else the artist is unknown.
 
   --bundle BUNDLE    a bundle's folder, or a champion's name; by default the library's own, or for a
@@ -30,62 +30,62 @@ Title and artist come from the file's tags, else from its place: FOLDER/[GENRE/]
   --artist REGEX     its first group, found in a path below FOLDER, is the artist: '([^/]+)/[^/]+$'
   --runs FOLDER      the folder of all studies (runs)
 """
-OPTIONS = ("bundle", "to", "artist", "runs")
+LIBRARY_ADD_OPTIONS = ("bundle", "to", "artist", "runs")
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    places, options, _ = split_words(words, options=OPTIONS)
+    places, options, _ = split_arguments(args, options=LIBRARY_ADD_OPTIONS)
     if not places:
         raise UserError("expected a FOLDER of audio; type: chorale library add FOLDER")
     artist = _pattern(options)
-    from chorale.search.commands.predict import files_of
+    from chorale.search.commands.predict import audio_files
 
     roots = [_folder(place) for place in places]
-    files = {root: [Path(file) for file in files_of([str(root)])] for root in roots}
+    files = {root: [Path(file) for file in audio_files([str(root)])] for root in roots}
     paths = library_paths(options, "to")
-    from chorale.search.champion.library.files import read_manifest
+    from chorale.search.champion.library.files import read_library_manifest
 
-    manifest = read_manifest(paths) if paths.manifest.is_file() else None
+    manifest = read_library_manifest(paths) if paths.manifest.is_file() else None
     bundle = bundle_of(options, manifest)
 
     from chorale.search.bundle.predictor import Predictor
     from chorale.search.champion.library.adding import add
-    from chorale.search.commands.library_display import Display
+    from chorale.search.commands.library_progress import LibraryProgress
 
     predictor = Predictor(bundle)
     n_bad = 0
     for root, found in files.items():
-        with Display() as display:
+        with LibraryProgress() as display:
             added = add(
                 paths, predictor, found, root=root, listener=display, artist=artist,
-                otherwise=f"add them to another library: {_elsewhere(places, options, paths.root)}",
+                next_step=f"add them to another library: {_elsewhere(places, options, paths.root)}",
             )  # fmt: skip
-        print(f"{root}: {told(added)}")
+        print(f"{root}: {added_text(added)}")
         n_bad += added.n_bad
-    print(f"{paths.root}: {added.n_all} tracks, heard by {bundle.digest[:12]}; try it: chorale "
+    print(f"{paths.root}: {added.n_all} tracks, embedded by {bundle.digest[:12]}; try it: chorale "
           f"recommend --like FILE{_library(options)}")  # fmt: skip
     return 1 if n_bad else 0
 
 
-def told(added: "Added") -> str:
-    """What became of the files, in one line."""
-    words: Mapping[str, int] = {
+def added_text(added: "AddResult") -> str:
+    """The outcome of the files, in one line."""
+    counts: Mapping[str, int] = {
         "new": added.n_new,
         "known": added.n_known,
         "moved": added.n_moved,
-        "no longer what they were": added.n_replaced,
-        "the same as another": added.n_doubled,
-        "not readable": added.n_bad,
+        "changed": added.n_replaced,
+        "duplicate": added.n_duplicates,
+        "unreadable": added.n_bad,
     }
-    return ", ".join(f"{n} {word}" for word, n in words.items() if n or word == "new")
+    return ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n or outcome == "new")
 
 
 def _folder(place: str) -> Path:
-    folder = absolute(place)
+    folder = absolute_path(place)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"expected a folder of audio, but '{place}' {what}; give another FOLDER")
@@ -114,6 +114,6 @@ def _elsewhere(places: Sequence[str], options: Mapping[str, str], root: Path) ->
 
 
 def _library(options: Mapping[str, str]) -> str:
-    words = [f" --library {options['to']}"] if "to" in options else []
-    words += [f" --runs {options['runs']}"] if "runs" in options and not words else []
-    return "".join(words)
+    args = [f" --library {options['to']}"] if "to" in options else []
+    args += [f" --runs {options['runs']}"] if "runs" in options and not args else []
+    return "".join(args)

@@ -6,38 +6,40 @@ from collections import Counter
 from collections.abc import Sequence
 
 from chorale.datasets.errors import UserError
-from chorale.search.commands.library_words import library_paths
-from chorale.search.commands.study_words import console, split_words
+from chorale.search.commands.library_options import library_paths
+from chorale.search.commands.study_options import console, split_arguments
 
 HELP = """\
 usage: chorale library list [--library DIR] [--csv] [--runs FOLDER]
 
-How many tracks of each genre a library has, of how many artists, and which bundle heard them.
+Shows how many tracks of each genre a library has, of how many artists, and which bundle embedded
+them.
 
   --library DIR      the library's folder (RUNS/library)
-  --csv              instead a row for each track
+  --csv              prints a CSV row for each track instead
   --runs FOLDER      the folder of all studies (runs)
 """
-COLUMNS = ("path", "title", "artist", "genre", "duration_s")
+LIST_COLUMNS = ("path", "title", "artist", "genre", "duration_s")
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    places, options, flags = split_words(words, options=("library", "runs"), flags=("csv",))
+    places, options, flags = split_arguments(args, options=("library", "runs"), flags=("csv",))
     if places:
-        raise UserError(f"expected no more words, but got {' '.join(places)}; name the library "
-                        f"with --library DIR")  # fmt: skip
+        raise UserError(
+            f"expected no name, but got {' '.join(places)}; give the library with --library DIR"
+        )
     from chorale.search.champion.library.library import Library
 
     library = Library.open(library_paths(options, "library").root)
     tracks = library.content.tracks
     if "csv" in flags:
         rows = csv.writer(sys.stdout)
-        rows.writerow(COLUMNS)
-        rows.writerows([getattr(track, name) for name in COLUMNS] for track in tracks)
+        rows.writerow(LIST_COLUMNS)
+        rows.writerows([getattr(track, name) for name in LIST_COLUMNS] for track in tracks)
         return 0
     n_of = Counter(track.genre for track in tracks)
     hours = sum(track.duration_s for track in tracks) / 3600
@@ -46,7 +48,7 @@ def run(words: Sequence[str]) -> int:
     about = library.manifest
     out.print(
         f"{library.paths.root}: {len(tracks)} tracks of {n_artists} known artists, {hours:.1f} h, "
-        f"heard by {about.bundle[:12]} (of study '{about.study}')",
+        f"embedded by {about.bundle[:12]} (of study '{about.study}')",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     for genre, n in n_of.most_common():

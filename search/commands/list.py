@@ -5,30 +5,30 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from chorale.search.commands.study_words import about, console, study_words
+from chorale.search.commands.study_options import console, parse_study_options, study_about
 
 HELP = """\
 usage: chorale list [--runs FOLDER] [--store URL] [--json]
 
-Lists every study, the newest first: its state, its dataset, how its trials ended and the best one.
+Lists every study, the newest first: its state, dataset, trials by final state, and best trial.
 
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
-  --json         the same for other programs
+  --json         print JSON
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from chorale.datasets.errors import UserError
 
-    given = study_words(words, flags=["json"])
+    given = parse_study_options(args, flags=["json"])
     if given.study is not None:
         raise UserError(
-            f"chorale list takes no name; of one study says more: chorale status {given.study}"
+            f"chorale list takes no name; for one study type: chorale status {given.study}"
         )
     ledger = given.open()
     try:
@@ -38,8 +38,10 @@ def run(words: Sequence[str]) -> int:
                 "state": one.state,
                 "created_utc": one.created_utc,
                 "spent_s": one.spent_s,
-                "dataset": (told := about(one, given.runs.study(one.name))).get("dataset"),
-                **summary(ledger.rows(one.name, "search"), told.get("objective") or "accuracy"),
+                "dataset": (about := study_about(one, given.runs.study(one.name))).get("dataset"),
+                **trials_summary(
+                    ledger.rows(one.name, "search"), about.get("objective") or "accuracy"
+                ),
             }
             for one in ledger.all_studies()
         ]
@@ -52,11 +54,11 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def summary(rows: Any, objective: str) -> dict[str, Any]:
-    """How the trials of a study ended, and the best: its number, architecture and value."""
+def trials_summary(rows: Any, objective: str) -> dict[str, Any]:
+    """A study's trials by final state, and the best one: its number, architecture and value."""
     counts = Counter(row.state for row in rows.values())
-    whole = [row for row in rows.values() if row.state == "COMPLETE"]
-    best = max(whole, key=lambda row: row.facts["metrics"][objective], default=None)
+    complete = [row for row in rows.values() if row.state == "COMPLETE"]
+    best = max(complete, key=lambda row: row.facts["metrics"][objective], default=None)
     return {
         "trials": {
             "complete": counts["COMPLETE"],
@@ -79,7 +81,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from chorale.search.console.progress import duration
+    from chorale.search.console.progress import duration_text
 
     if not found:
         console().print("There is no study yet; start one with: chorale sweep")
@@ -91,26 +93,26 @@ def _show(found: list[dict[str, Any]]) -> None:
     table.add_column("created (UTC)", no_wrap=True)
     for one in found:
         ended, best = one["trials"], one["best"]
-        said = ""
+        shown = ""
         if best:
-            said = f"{best['value']:.3f} {one['objective']} ({best['architecture']})"
+            shown = f"{best['value']:.3f} {one['objective']} ({best['architecture']})"
         table.add_row(
             escape(one["study"]),
-            STYLES[one["state"]],
+            STUDY_STYLES[one["state"]],
             escape(str(one["dataset"] or "")),
             str(sum(ended.values())),
             str(ended["pruned"]),
             str(ended["failed"]),
-            escape(said),
-            duration(one["spent_s"]),
+            escape(shown),
+            duration_text(one["spent_s"]),
             one["created_utc"][:16].replace("T", " "),
         )
     console().print(table)
 
 
-STYLES = {
+STUDY_STYLES = {
     "running": "[green]running[/]",
     "interrupted": "[yellow]interrupted[/]",
     "complete": "complete",
 }
-"""A study's state as it is shown."""
+"""State -> its text with rich markup."""

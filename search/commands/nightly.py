@@ -1,4 +1,4 @@
-"""`chorale nightly NIGHTLY.yaml`: one night, and a verdict in the morning."""
+"""`chorale nightly NIGHTLY.yaml`: one nightly run, and its verdict."""
 
 import sys
 from collections.abc import Sequence
@@ -8,58 +8,58 @@ HELP = """\
 usage: chorale nightly NIGHTLY.yaml [--night YYYY-MM-DD] [--accept] [--key value ...]
 
 Runs the night that is due, and exits; cron, systemd, Kubernetes or `chorale schedule run` call it.
-Each date is run once, whoever calls: a second call says what became of it. A night that broke off
-goes on where it stood; after an outage the latest night is run, and the others are noted as missed.
+Each date is run only once: a second call prints the result of the first. An interrupted night is
+resumed; after an outage the latest night is run, and the others are recorded as missed.
 
   NIGHTLY.yaml       a nightly file, or a shipped one: nightly_demo, nightly_gtzan, nightly_fma
-  --night DATE       run the night of that date, whatever the clock says
-  --accept           take the data as it is, whatever changed since the last night
-  --key value        set what stands in the file: --budget.trials 8, --gate.min_gain 0.01
+  --night DATE       run the night of that date, whatever the time is
+  --accept           accept the data as it is, whatever changed since the last night
+  --key value        override a key of the file: --budget.trials 8, --gate.min_gain 0.01
 
-A nightly file holds a sweep's keys (chorale sweep --help) or `sweep: NAME`, and besides:
+A nightly file holds a sweep's keys (chorale sweep --help) or `sweep: NAME`, and also:
 
-  schedule   at, until (HH:MM), zone            when a night begins, and when its search ends
+  schedule   at, until (HH:MM), zone            when a night starts, and when its search ends
   gate       confidence, min_gain, class_floor, max_latency_ms, max_size_mb
   changes    sync, max_relabelled, max_gone, confidence
-  retention  top, max_gb                        whose weights are kept
-  notify     urls, webhook, link                who is told
-  champion   a name; earlier, max_looks         how many nights teach, and use a test set
+  retention  top, max_gb                        which weights are kept
+  notify     urls, webhook, link                who is notified
+  champion   a name; earlier, max_looks         earlier nights to reuse, looks at a test set
 
-Exit codes: 0 promoted or kept, 10 inconclusive, 20 the data was refused, 75 another night is being
-run, 1 it failed.
+Exit codes: 0 promoted or kept, 10 inconclusive, 20 the data was refused, 75 another night is
+running, 1 it failed.
 """
 
-BUSY = 75
-FLAGS = ("--accept",)
+NIGHTLY_FLAGS = ("--accept",)
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from chorale.datasets.errors import UserError
-    from chorale.search.commands.study_words import console
+    from chorale.search.commands.study_options import console
     from chorale.search.config import yaml_file
-    from chorale.search.nightly.config import load
-    from chorale.search.nightly.lock import BusyError
+    from chorale.search.nightly.config import load_nightly
+    from chorale.search.nightly.night_lock import BusyError
+    from chorale.search.nightly.records import EXIT_BUSY
 
-    rest = [word for word in words if word not in FLAGS]
+    rest = [arg for arg in args if arg not in NIGHTLY_FLAGS]
     if not rest or rest[0].startswith("--"):
         raise UserError(
             "expected a nightly file; type: chorale nightly NIGHTLY.yaml (nightly_demo is one)"
         )
-    file, dotted = rest[0], yaml_file.overrides(rest[1:])
+    file, dotted = rest[0], yaml_file.parse_overrides(rest[1:])
     night = _date(dotted.pop("night", None))
-    nightly = load(file, dotted)
+    nightly = load_nightly(file, dotted)
 
     from chorale.search.nightly.night import run_night
 
     try:
-        done = run_night(nightly, console=console(), night=night, accept="--accept" in words)
+        done = run_night(nightly, console=console(), night=night, accept="--accept" in args)
     except BusyError as error:
         print(f"chorale nightly: {error}", file=sys.stderr)
-        return BUSY
+        return EXIT_BUSY
     if done is None:
         return 0
     if done.code not in (0, 10):

@@ -1,21 +1,21 @@
-"""`chorale report STUDY [--open]`: one page about a study, from what is known of it now."""
+"""`chorale report STUDY [--open]`: writes the HTML report of a study in its current state."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_words import about, console, study_words
+from chorale.search.commands.study_options import console, parse_study_options, study_about
 
 if TYPE_CHECKING:
     from chorale.search.paths import StudyPaths
-    from chorale.search.report.data.data import Gathered
+    from chorale.search.report.data.study_data import StudyData
 
 HELP = """\
 usage: chorale report STUDY [--open] [--runs FOLDER] [--store URL]
 
 Writes RUNS/STUDY/report.html, one file that any browser opens without a network, from the ledger
-and the study's files, also while it runs. Nothing is trained, and nothing is looked at again: what
-was said of the locked test set is shown as it was kept. A finished study's report.json is told
-anew what follows from them.
+and the study's files, also while the study runs. Nothing is trained or evaluated: results on the
+locked test set are shown as they were stored. In a finished study's report.json the derived values
+are recomputed.
 
   --open         opens the page in this machine's browser
   --runs FOLDER  the folder of all studies (runs)
@@ -23,34 +23,34 @@ anew what follows from them.
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = study_words(words, flags=["open"])
-    name = given.named("report")
+    given = parse_study_options(args, flags=["open"])
+    name = given.require_name("report")
     ledger = given.open()
     try:
         info = ledger.study(name)  # an unknown study is refused before anything heavy is imported
-        from chorale.search.report.report import first_sentence, renew
+        from chorale.search.report.report import summary_sentence, update_report
 
         paths = given.runs.study(name)
-        told = renew(ledger, info, about(info, paths), paths)
+        data = update_report(ledger, info, study_about(info, paths), paths)
     finally:
         ledger.close()
-    console().print(first_sentence(told), highlight=False)
-    _tell(told, paths, opens="open" in given.flags)
+    console().print(summary_sentence(data), highlight=False)
+    _print_paths(data, paths, opens="open" in given.flags)
     return 0
 
 
-def _tell(told: "Gathered", paths: "StudyPaths", *, opens: bool) -> None:
-    """Where the page is, and what it could not say."""
+def _print_paths(data: "StudyData", paths: "StudyPaths", *, opens: bool) -> None:
+    """Prints the path of the page, and what it lacks."""
     console().print(f"Read it in a browser: {paths.report_html}", soft_wrap=True)
-    for gap in dict.fromkeys(told.gaps.values()):
+    for gap in dict.fromkeys(data.missing.values()):
         console().print(f"Not in it: {gap}", soft_wrap=True, style="dim", markup=False)
     if opens:
         import webbrowser
 
         if not webbrowser.open(paths.report_html.absolute().as_uri()):
-            console().print("No browser could be started here; open that file yourself.")
+            console().print("No browser could be started; open that file yourself.")

@@ -1,49 +1,49 @@
-"""`chorale resume STUDY [--budget.trials N ...] [--take-over]`: goes on with a study."""
+"""`chorale resume STUDY [--budget.trials N ...] [--take-over]`: resumes a study."""
 
 from collections.abc import Sequence
 
-from chorale.search.commands.study_words import StudyWords, study_words
+from chorale.search.commands.study_options import StudyOptions, parse_study_options
 
 HELP = """\
 usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...] [--take-over]
                       [--runs FOLDER] [--store URL]
 
-Goes on with an interrupted study, or gives a finished one a larger budget. It reads the sweep file
-that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to be typed again.
+Resumes an interrupted study, or extends a finished one with a larger budget. It reads the sweep
+file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to be typed again.
 
   --budget.KEY value   another budget: --budget.trials 128, --budget.minutes 60
   --cluster.KEY value  other workers: --cluster.address none
-  --take-over          even if another process seems to run the study; that one can write no more
+  --take-over          even if another process seems to run the study; it loses its lease
   --runs FOLDER        the folder of all studies (runs)
   --store URL          the ledger, where it is not in that folder
 """
-ALLOWED = ("budget", "cluster")
-"""What may be another than when the study was started."""
+CHANGEABLE_KEYS = ("budget", "cluster")
+"""The sections of a sweep that may change when a study is resumed."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    dotted = _overrides(words)
-    given = study_words(words, options=dotted, flags=["take-over"])
-    name = given.named("resume")
+    dotted = _overrides(args)
+    given = parse_study_options(args, options=dotted, flags=["take-over"])
+    name = given.require_name("resume")
     _refuse_unknown(given, name)
 
     import shlex
 
-    from chorale.search.commands.sweep import carry_out
+    from chorale.search.commands.sweep import run_and_show
     from chorale.search.config import yaml_file
     from chorale.search.config.resolve import resolve_file
 
-    overrides = yaml_file.overrides([f"--{key}={given.options[key]}" for key in dotted])
+    overrides = yaml_file.parse_overrides([f"--{key}={given.options[key]}" for key in dotted])
     overrides |= {"name": name, "runs": given.runs_given}
     if "store" in given.options:
         overrides["store"] = given.options["store"]
     resolved = resolve_file(str(given.runs.study(name).sweep_yaml), overrides)
-    again = [word for word in words if word != "--take-over"]
-    return carry_out(
+    again = [arg for arg in args if arg != "--take-over"]
+    return run_and_show(
         resolved,
         resume=True,
         take_over="take-over" in given.flags,
@@ -51,26 +51,31 @@ def run(words: Sequence[str]) -> int:
     )
 
 
-def _overrides(words: Sequence[str]) -> list[str]:
-    """The keys of the sweep that were given.
+def _overrides(args: Sequence[str]) -> list[str]:
+    """The sweep's keys among the arguments.
 
     Raises:
-        UserError: one that must stay as it was.
+        UserError: a key that may not change.
     """
     from chorale.datasets.errors import UserError
 
-    keys = [w[2:].partition("=")[0] for w in words if w.startswith("--") and "." in w.split("=")[0]]
+    keys = [w[2:].partition("=")[0] for w in args if w.startswith("--") and "." in w.split("=")[0]]
     for key in keys:
-        if key.split(".")[0] not in ALLOWED:
+        if key.split(".")[0] not in CHANGEABLE_KEYS:
             raise UserError(
-                f"--{key}: a study goes on as it was started; only --budget.KEY and --cluster.KEY "
-                f"may change; for anything else start another: chorale sweep FILE --name NAME"
+                f"--{key}: a study is resumed as it was started; only --budget.KEY and "
+                f"--cluster.KEY may change; for anything else start another study: chorale sweep "
+                f"FILE --name NAME"
             )
     return keys
 
 
-def _refuse_unknown(given: StudyWords, name: str) -> None:
-    """A study is known by its ledger, or by the file that would say where its ledger is."""
+def _refuse_unknown(given: StudyOptions, name: str) -> None:
+    """Refuses a study that neither has a sweep file nor is in the ledger.
+
+    Raises:
+        UserError: it is unknown, or its sweep file is missing.
+    """
     from chorale.datasets.errors import UserError
 
     file = given.runs.study(name).sweep_yaml
@@ -82,7 +87,7 @@ def _refuse_unknown(given: StudyWords, name: str) -> None:
     finally:
         ledger.close()
     raise UserError(
-        f"'{file}', which is kept with study '{name}', is missing; say where it is with --runs "
-        f"FOLDER, or go on with the file that it was started with: chorale sweep FILE --name "
-        f"{name} --resume"
+        f"'{file}', which is kept with study '{name}', is missing; give its folder with --runs "
+        f"FOLDER, or resume with the file that the study was started with: chorale sweep FILE "
+        f"--name {name} --resume"
     )

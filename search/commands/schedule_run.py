@@ -1,4 +1,4 @@
-"""`chorale schedule run NIGHTLY.yaml ...`: stays, and calls each night when it is due."""
+"""`chorale schedule run NIGHTLY.yaml ...`: an embedded scheduler that starts nights on time."""
 
 import sys
 from collections.abc import Sequence
@@ -6,42 +6,42 @@ from collections.abc import Sequence
 HELP = """\
 usage: chorale schedule run NIGHTLY.yaml ... [--runs FOLDER]
 
-Stays until it is interrupted, and runs `chorale nightly` of each file when its night is due, in a
-process of its own. A night that was missed while nothing ran is run at once, if any was run before.
-Where cron, systemd or Kubernetes are at hand, let them do it.
+Runs until it is interrupted, and starts `chorale nightly` for each file when its night is due, in a
+process of its own. A night that was missed while the scheduler did not run is run at once, unless
+it is the first one. Where cron, systemd or Kubernetes are available, prefer them.
 
 It needs APScheduler, the extra `schedule`.
 """
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
     from importlib.util import find_spec
 
-    from chorale.cluster.versions import install_extra
+    from chorale.cluster.versions import install_extra_command
     from chorale.datasets.errors import UserError
-    from chorale.search.commands.study_words import split_words
+    from chorale.search.commands.study_options import split_arguments
 
-    files, given, _ = split_words(words, options=("runs",))
+    files, given, _ = split_arguments(args, options=("runs",))
     if not files:
         raise UserError("expected nightly files; type: chorale schedule run NIGHTLY.yaml")
     if find_spec("apscheduler") is None:
         raise UserError(
-            f"the scheduler needs APScheduler; type: {install_extra('schedule')}, or let cron "
-            "call: chorale nightly NIGHTLY.yaml"
+            f"the scheduler needs APScheduler; type: {install_extra_command('schedule')}, or let "
+            f"cron call: chorale nightly NIGHTLY.yaml"
         )
-    from chorale.search import collecting
-    from chorale.search.nightly.config import load
-    from chorale.search.nightly.scheduler import serve
+    from chorale.search import garbage_collection
+    from chorale.search.nightly.config import load_nightly
+    from chorale.search.nightly.scheduler import run_scheduler
 
-    nightlies = [load(file, dict(given)) for file in files]
+    nightlies = [load_nightly(file, dict(given)) for file in files]
     twice = {one.name for one in nightlies if sum(o.name == one.name for o in nightlies) > 1}
     if twice:
-        raise UserError(f"several files are called '{sorted(twice)[0]}'; give each a `name`")
+        raise UserError(f"several files have the name '{sorted(twice)[0]}'; give each a `name`")
     more = [f"--runs={given['runs']}"] if "runs" in given else []
-    collecting.as_usual()
-    serve(nightlies, more=more, say=lambda line: print(line, file=sys.stderr, flush=True))
+    garbage_collection.collect_normally()
+    run_scheduler(nightlies, more=more, log=lambda line: print(line, file=sys.stderr, flush=True))
     return 0

@@ -1,4 +1,4 @@
-"""`chorale serve BUNDLE`: a bundle behind HTTP, on this machine or on a cluster."""
+"""`chorale serve BUNDLE`: serves a bundle over HTTP, on this machine or on a cluster."""
 
 import os
 import socket
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError
-from chorale.search import collecting
-from chorale.search.commands.serving import HOST, port_of, port_taken
-from chorale.search.commands.study_words import split_words
+from chorale.search import garbage_collection
+from chorale.search.commands.local_page import HOST, port_of, port_taken
+from chorale.search.commands.study_options import split_arguments
 
 if TYPE_CHECKING:
     from chorale.search.champion.serve.factory import AppFactory
@@ -19,78 +19,77 @@ if TYPE_CHECKING:
 HELP = """\
 usage: chorale serve BUNDLE [--host HOST] [--port N] [--token-file FILE] ...
 
-Says over HTTP what recordings are: POST one to /predict, or open the page at / and drop it there.
-/healthz says whether it is up, /metrics counts for Prometheus, /openapi.json describes it all. Only
-this machine is let in unless --host says otherwise, and then a token is asked for.
+Classifies recordings over HTTP: POST one to /predict, or upload it on the page at /. /healthz is a
+health check, /metrics serves Prometheus, /openapi.json describes the API. It accepts connections
+from this machine only, unless --host names another address; then a token is required.
 
-  --host HOST          where to listen (127.0.0.1)
-  --port N             on which port; 0 takes any that is free (8000)
-  --token-file FILE    a file with the token that requests must show; else CHORALE_TOKEN, if set
-  --allow-no-token     let everybody in who reaches HOST, without a token; on a cluster that asks
-                       for none, too
-  --library DIR        also say which tracks of this library are most similar (chorale library add)
-  --body-mb N          the longest body (50)
+  --host HOST          the address to listen on (127.0.0.1)
+  --port N             the port; 0 takes any free one (8000)
+  --token-file FILE    a file with the token that requests must send; else CHORALE_TOKEN, if set
+  --allow-no-token     accept requests without a token; also use a cluster that requires none
+  --library DIR        also return the most similar tracks of this library (chorale library add)
+  --body-mb N          the largest request body (50)
   --duration-s N       the longest recording (600)
-  --upload-s N         how long a body may take to arrive (60)
-  --decode-s N         how long decoding may take (20)
-  --queue N            so many requests at once; the others are told to come again (32)
-  --batch N            so many recordings are judged together where they wait (8)
-  --decoders N         so many processes decode (1)
-  --address ADDRESS    serve it on this Ray cluster (auto, or HOST:PORT), where BUNDLE lies on every
+  --upload-s N         the time limit of an upload (60)
+  --decode-s N         the time limit of decoding (20)
+  --queue N            the most requests at once; others are rejected and may be retried (32)
+  --batch N            the most recordings in one batch (8)
+  --decoders N         the number of decoder processes (1)
+  --address ADDRESS    serve on this Ray cluster (auto, or HOST:PORT), where BUNDLE exists on every
                        node; local starts a private Ray
-  --replicas N         on a cluster: so many copies of the bundle (2)
+  --replicas N         on a cluster: the number of replicas (2)
 """
-LIMITS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
-OPTIONS = (
-    "host", "port", "token-file", "library", *LIMITS, "decoders", "address", "replicas",
+LIMIT_OPTIONS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
+SERVE_OPTIONS = (
+    "host", "port", "token-file", "library", *LIMIT_OPTIONS, "decoders", "address", "replicas",
 )  # fmt: skip
-FLAGS = ("allow-no-token",)
-PORT = 8000
-TOKEN = "CHORALE_TOKEN"
-GRACE_S = 10
+SERVE_FLAGS = ("allow-no-token",)
+DEFAULT_SERVE_PORT = 8000
+TOKEN_VARIABLE = "CHORALE_TOKEN"
+SHUTDOWN_GRACE_S = 10
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    places, options, flags = split_words(words, options=OPTIONS, flags=FLAGS)
+    places, options, flags = split_arguments(args, options=SERVE_OPTIONS, flags=SERVE_FLAGS)
     if len(places) != 1:
         raise UserError("expected one BUNDLE, a folder; make one with: chorale export STUDY")
     host = options.get("host", HOST)
     token = _token(options)
-    refuse_open(host, token, allowed="allow-no-token" in flags)
+    refuse_open_host(host, token, allowed="allow-no-token" in flags)
     factory = _factory(places[0], options, token)
     port = port_of(options)
-    port = PORT if port is None else port
+    port = DEFAULT_SERVE_PORT if port is None else port
     if "address" in options:
-        return _serve_there(factory, host, port, options, flags)
+        return _serve_on_cluster(factory, host, port, options, flags)
     if "replicas" in options:
         raise UserError(
-            "--replicas are those of a cluster; name it with --address, or leave it out"
+            "--replicas needs a cluster; give it with --address, or leave --replicas out"
         )
     return serve_here(factory, host, port)
 
 
-def _serve_there(
+def _serve_on_cluster(
     factory: "AppFactory",
     host: str,
     port: int,
     options: Mapping[str, str],
     flags: Sequence[str],
 ) -> int:
-    """Replicas on a cluster, until Ctrl-C or SIGTERM."""
-    from chorale.cluster.serving.serve import serve_on
+    """Serves replicas on a cluster until Ctrl-C or SIGTERM."""
+    from chorale.cluster.serving.serve import serve_on_cluster
     from chorale.search.bundle.bundle import Bundle
 
-    Bundle.open(factory.bundle)  # what is wrong with it is better told before anything starts
-    with _listen(host, port) as probe:
+    Bundle.open(factory.bundle)  # reports a damaged bundle before anything starts
+    with _bind(host, port) as probe:
         port = int(probe.getsockname()[1])
-    serve_on(
+    serve_on_cluster(
         factory,
         address=options["address"],
-        needs=factory.bundle,
+        required_folder=factory.bundle,
         host=host,
         port=port,
         replicas=int(_number(options, "replicas", 2)),
@@ -102,13 +101,14 @@ def _serve_there(
 
 
 def _missing(error: ImportError) -> str:
-    from chorale.cluster.versions import install_extra
+    from chorale.cluster.versions import install_extra_command
 
-    return f"serving needs {error.name}, which is not installed; type: {install_extra('serve')}"
+    command = install_extra_command("serve")
+    return f"serving needs {error.name}, which is not installed; type: {command}"
 
 
 def serve_here(factory: "AppFactory", host: str, port: int) -> int:
-    """Listens until Ctrl-C or SIGTERM, which end it after what it is at."""
+    """Serves until Ctrl-C or SIGTERM, which end it after the open requests."""
     try:
         import uvicorn
     except ImportError as error:
@@ -117,40 +117,40 @@ def serve_here(factory: "AppFactory", host: str, port: int) -> int:
         app = factory()
     except ImportError as error:
         raise UserError(_missing(error)) from None
-    listening = _listen(host, port)
+    listening = _bind(host, port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}/"
 
     class Server(uvicorn.Server):
-        """Says where it is when it can be asked."""
+        """Prints its URL once it accepts requests."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             print(f"{app.title} {app.version}: {url}   (Ctrl-C ends it)", flush=True)
 
-    collecting.as_usual()
+    garbage_collection.collect_normally()
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S,
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         h11_max_incomplete_event_size=2**16, server_header=False,
     )  # fmt: skip
-    with suppress(KeyboardInterrupt):  # uvicorn, once it has ended in order, raises it again
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after a clean shutdown
         Server(config).run(sockets=[listening])
     print("the server has ended")
     return 0
 
 
-def refuse_open(host: str, token: str | None, *, allowed: bool) -> None:
+def refuse_open_host(host: str, token: str | None, *, allowed: bool) -> None:
     """Refuses to listen for other machines without a token.
 
     Raises:
-        UserError: it would.
+        UserError: the host is not local, and there is neither a token nor the permission.
     """
     from chorale.cluster.connection.addresses import is_loopback
 
     if token or allowed or is_loopback(host):
         return
     raise UserError(
-        f"--host {host} lets other machines in, and no token is set: put one into a file, "
+        f"--host {host} accepts other machines, and no token is set: write one to a file, "
         f"(umask 077; openssl rand -hex 32 > token), and add --token-file token; or, where "
         f"nobody else can reach it, add --allow-no-token"
     )
@@ -158,30 +158,32 @@ def refuse_open(host: str, token: str | None, *, allowed: bool) -> None:
 
 def _token(options: Mapping[str, str]) -> str | None:
     if "token-file" not in options:
-        return os.environ.get(TOKEN, "").strip() or None
+        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
     path = Path(options["token-file"]).expanduser()
     try:
         token = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--token-file '{path}' cannot be read ({error})") from None
     if not token or len(token.split()) != 1:
-        raise UserError(f"--token-file '{path}' should hold one word, the token")
+        raise UserError(f"--token-file '{path}' should contain the token and nothing else")
     if path.stat().st_mode & 0o077:
-        print(f"others on this machine can read it: chmod 600 {path}", file=sys.stderr)
+        print(f"other users of this machine can read it: chmod 600 {path}", file=sys.stderr)
     return token
 
 
 def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "AppFactory":
     from chorale.search.champion.serve.factory import AppFactory
-    from chorale.search.champion.serve.limits import Limits
+    from chorale.search.champion.serve.limits import RequestLimits
 
     wanted: dict[str, Any] = {
-        name.replace("-", "_"): _number(options, name, 0) for name in LIMITS if name in options
+        name.replace("-", "_"): _number(options, name, 0)
+        for name in LIMIT_OPTIONS
+        if name in options
     }
     wanted |= {name: int(wanted[name]) for name in ("queue", "batch") if name in wanted}
     return AppFactory(
         Path(bundle).expanduser().absolute(),
-        Limits(**wanted),
+        RequestLimits(**wanted),
         token,
         int(_number(options, "decoders", 1)),
         Path(options["library"]).expanduser().absolute() if "library" in options else None,
@@ -201,7 +203,7 @@ def _number(options: Mapping[str, str], name: str, default: float) -> float:
     return number
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

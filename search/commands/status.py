@@ -1,4 +1,4 @@
-"""`chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]`: how far a study is."""
+"""`chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]`: the progress of a study."""
 
 import json
 import shlex
@@ -6,8 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chorale.search.commands.list import STYLES, summary
-from chorale.search.commands.study_words import StudyWords, about, console, study_words
+from chorale.search.commands.list import STUDY_STYLES, trials_summary
+from chorale.search.commands.study_options import (
+    StudyOptions,
+    console,
+    parse_study_options,
+    study_about,
+)
 
 if TYPE_CHECKING:
     from chorale.search.ledger.reader import LedgerReader, StudyInfo
@@ -15,27 +20,27 @@ if TYPE_CHECKING:
 HELP = """\
 usage: chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]
 
-Says how far a study is, also while it runs: who runs it, how its trials ended, its budget and what
-is spent, the best trial so far, and why trials failed. Without STUDY: those that run now, or else
-the newest.
+Shows the progress of a study, also while it runs: its owner, its trials by final state, the budget
+and what is spent, the best trial so far, and why trials failed. Without STUDY: all that are running
+now, or else the newest one.
 
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
-  --json         the same for other programs
+  --json         print JSON
 """
 N_REASONS = 3
-"""So many reasons of failures are shown, the most frequent first."""
+"""How many reasons of failures are shown, the most frequent first."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         print(HELP)
         return 0
-    given = study_words(words, flags=["json"])
+    given = parse_study_options(args, flags=["json"])
     ledger = given.open()
     try:
-        found = [status(ledger, one, given) for one in _wanted(ledger, given.study)]
+        found = [study_status(ledger, one, given) for one in _wanted(ledger, given.study)]
     finally:
         ledger.close()
     if "json" in given.flags:
@@ -50,9 +55,9 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def status(ledger: "LedgerReader", info: "StudyInfo", given: StudyWords) -> dict[str, Any]:
-    """All that is said of one study, JSON-ready."""
-    told = about(info, given.runs.study(info.name))
+def study_status(ledger: "LedgerReader", info: "StudyInfo", given: StudyOptions) -> dict[str, Any]:
+    """The status of one study, JSON-ready."""
+    about = study_about(info, given.runs.study(info.name))
     rows = ledger.rows(info.name, "search")
     finals = ledger.rows(info.name, "finalists")
     failed = [row for row in rows.values() if row.state == "FAIL"]
@@ -60,12 +65,12 @@ def status(ledger: "LedgerReader", info: "StudyInfo", given: StudyWords) -> dict
         "study": info.name,
         "state": info.state,
         "died": info.died,
-        "holder": info.holder,
-        "beat_age_s": info.beat_age_s,
-        "dataset": told.get("dataset"),
-        "budget": {k: v for k, v in (told.get("budget") or {}).items() if v is not None},
+        "holder": info.owner,
+        "beat_age_s": info.heartbeat_age_s,
+        "dataset": about.get("dataset"),
+        "budget": {k: v for k, v in (about.get("budget") or {}).items() if v is not None},
         "spent_s": info.spent_s,
-        **summary(rows, told.get("objective") or "accuracy"),
+        **trials_summary(rows, about.get("objective") or "accuracy"),
         "running": ledger.n_running(info.name),
         "finalists": dict(Counter(row.state for row in finals.values())),
         "failures": [
@@ -94,43 +99,45 @@ def _reasons(failed: Mapping[str, str]) -> list[tuple[str, int, int]]:
 def _show(one: Mapping[str, Any]) -> None:
     from rich.markup import escape
 
-    lines = {"study": f"{escape(one['study'])}: {STYLES[one['state']]}{escape(_who(one))}"}
+    lines = {
+        "study": f"{escape(one['study'])}: {STUDY_STYLES[one['state']]}{escape(_owner_text(one))}"
+    }
     lines |= {name: escape(text) for name, text in _lines(one).items() if text}
     for name, text in lines.items():
         console().print(f"[bold]{name:<10}[/bold] {text}", soft_wrap=True)
 
 
-def _who(one: Mapping[str, Any]) -> str:
-    from chorale.search.console.progress import duration
+def _owner_text(one: Mapping[str, Any]) -> str:
+    from chorale.search.console.progress import duration_text
 
     if one["died"]:
-        return f" ({one['holder']} ended without a word)"
+        return f" ({one['holder']} died)"
     if one["state"] != "running":
         return ""
     age_s = one["beat_age_s"]
     return f" on {one['holder']}" + (
-        "" if age_s is None else f", last sign of life {duration(age_s)} ago"
+        "" if age_s is None else f", last heartbeat {duration_text(age_s)} ago"
     )
 
 
 def _lines(one: Mapping[str, Any]) -> dict[str, str]:
-    from chorale.search.console.progress import WORDS, duration
+    from chorale.search.console.progress import STATE_WORDS, duration_text
 
     ended, budget, best = one["trials"], dict(one["budget"]), one["best"]
     n, limit = sum(ended.values()), budget.pop("trials", None)
-    words = dict(zip(ended, ("done", "pruned", "failed"), strict=True))
+    state_words = dict(zip(ended, ("done", "pruned", "failed"), strict=True))
     trials = f"{n}{f' of {limit}' if limit else ''}"
-    split = ", ".join(f"{ended[key]} {word}" for key, word in words.items() if ended[key])
-    waiting = "running" if one["state"] == "running" else "to be taken up again"
-    split += f"{', ' if split else ''}{one['running']} {waiting}" if one["running"] else ""
-    finals = ", ".join(f"{count} {WORDS[state]}" for state, count in one["finalists"].items())
+    split = ", ".join(f"{ended[key]} {word}" for key, word in state_words.items() if ended[key])
+    open_state = "running" if one["state"] == "running" else "to be resumed"
+    split += f"{', ' if split else ''}{one['running']} {open_state}" if one["running"] else ""
+    finals = ", ".join(f"{count} {STATE_WORDS[state]}" for state, count in one["finalists"].items())
     resumable = one["state"] == "interrupted"
     return {
         "dataset": str(one["dataset"] or ""),
         "trials": trials + (f": {split}" if split else ""),
         "finalists": finals,
         "budget": ", ".join(f"{key} {value}" for key, value in budget.items()),
-        "spent": duration(one["spent_s"]),
+        "spent": duration_text(one["spent_s"]),
         "best": ""
         if best is None
         else f"{best['value']:.3f} {one['objective']}, trial {best['trial']} "
@@ -139,5 +146,5 @@ def _lines(one: Mapping[str, Any]) -> dict[str, str]:
             f"failed {i}": f"{why['n']} x {why['reason']} (last: trial {why['last_trial']})"
             for i, why in enumerate(one["failures"], start=1)
         },
-        "go on": shlex.join(["chorale", "resume", one["study"]]) if resumable else "",
+        "resume with": shlex.join(["chorale", "resume", one["study"]]) if resumable else "",
     }

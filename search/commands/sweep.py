@@ -4,59 +4,67 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_words import console
+from chorale.search.commands.study_options import console
 
 if TYPE_CHECKING:
-    from chorale.search.config.resolve import Resolved
+    from chorale.search.config.resolve import ResolvedSweep
 
-DEFAULT = "demo"
-FLAGS = ("--resume", "--continue", "--take-over")
+DEFAULT_SWEEP = "demo"
+SWEEP_FLAGS = ("--resume", "--continue", "--take-over")
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs the command; gives its exit code."""
-    if any(word in ("-h", "--help") for word in words):
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if any(arg in ("-h", "--help") for arg in args):
         from chorale.search.commands.sweep_help import sweep_help
 
         print(sweep_help())
         return 0
     from chorale.cluster.connection.addresses import is_remote
-    from chorale.cluster.environment import in_job
+    from chorale.cluster.environment import in_ray_job
     from chorale.search.config import yaml_file
     from chorale.search.config.resolve import resolve_file
 
-    rest = [word for word in words if word not in FLAGS]
-    file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT
-    resolved = resolve_file(file, yaml_file.overrides(rest))
+    rest = [arg for arg in args if arg not in SWEEP_FLAGS]
+    file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT_SWEEP
+    resolved = resolve_file(file, yaml_file.parse_overrides(rest))
     address = resolved.sweep.cluster.address
     if is_remote(address):
         return _send(resolved, str(address), file, rest)
-    kept = [word for word in words if word not in FLAGS]
+    kept = [arg for arg in args if arg not in SWEEP_FLAGS]
     again = shlex.join(["chorale", "sweep", *kept, "--resume"])
-    return carry_out(
+    return run_and_show(
         resolved,
-        resume=None if "--continue" in words else "--resume" in words,
-        take_over="--take-over" in words,
-        again="submit the same again" if in_job() else again,
+        resume=None if "--continue" in args else "--resume" in args,
+        take_over="--take-over" in args,
+        again="submit the same again" if in_ray_job() else again,
     )
 
 
-def _send(resolved: "Resolved", address: str, file: str, rest: Sequence[str]) -> int:
-    """A sweep is driven from inside its cluster: it is sent there, and followed."""
-    from chorale.search.commands.job_words import ALLOW, JobWords
-    from chorale.search.commands.submit import send
+def _send(resolved: "ResolvedSweep", address: str, file: str, rest: Sequence[str]) -> int:
+    """Submits the sweep as a job of its cluster, and follows it."""
+    from chorale.search.commands.job_options import ALLOW_NO_TOKEN, JobOptions
+    from chorale.search.commands.submit import submit_sweep
 
-    flags = [ALLOW] if resolved.sweep.cluster.allow_no_token else []
-    return send(resolved, JobWords(None, address, flags, tuple(rest)), file=file, wait=True)
+    flags = [ALLOW_NO_TOKEN] if resolved.sweep.cluster.allow_no_token else []
+    return submit_sweep(
+        resolved, JobOptions(None, address, flags, tuple(rest)), file=file, wait=True
+    )
 
 
-def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, again: str) -> int:
-    """Runs a sweep and shows what it found; gives the exit code. `again` is what goes on with it.
+def run_and_show(
+    resolved: "ResolvedSweep", *, resume: bool | None, take_over: bool, again: str
+) -> int:
+    """Runs a sweep and shows its report; returns the exit code.
 
-    `resume` is None for a sweep that goes on where it exists, and else begins.
+    Args:
+        resolved: the sweep.
+        resume: resume the study of that name instead of starting it; None: if it exists.
+        take_over: resume it even if another process seems to run it.
+        again: the command line that resumes the sweep.
 
     Raises:
-        UserError, ClusterError: what the user can mend.
+        UserError, ClusterError: what the user can fix.
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
     from chorale.search import interrupts
@@ -66,11 +74,11 @@ def carry_out(resolved: "Resolved", *, resume: bool | None, take_over: bool, aga
     try:
         found = run_sweep(resolved, resume=resume, take_over=take_over, console=shown)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if not (isinstance(error, KeyboardInterrupt) or interrupts.received()):
+        if not (isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted()):
             raise
-        shown.print(f"\nInterrupted; every finished trial is kept. Go on with:  {again}")
+        shown.print(f"\nInterrupted; every finished trial is kept. Resume with:  {again}")
         raise
     from chorale.search.report import report
 
-    report.show(found, shown, folder=str(resolved.sweep.paths.root))
+    report.print_summary(found, shown, folder=str(resolved.sweep.paths.root))
     return 0

@@ -1,4 +1,4 @@
-"""The help of `chorale sweep`, made from the configs themselves, so it is never out of date."""
+"""The help text of `chorale sweep`, generated from the config classes, so it is always current."""
 
 import dataclasses
 from typing import Any
@@ -16,19 +16,19 @@ usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] 
 
 Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep; without it the demo
 on the built-in synthetic corpus runs. Each key of the file can be given on the command line.
---resume goes on with an interrupted sweep; with --take-over even where another process seems to run
-it. `chorale resume STUDY` does so without the file. --continue goes on with it where it exists, and
-else begins: for jobs that are started again by themselves.
+--resume resumes an interrupted sweep; with --take-over even if another process seems to run it.
+`chorale resume STUDY` does so without the file. --continue resumes the sweep if it exists, and else
+starts it: for jobs that are restarted automatically.
 """
 
 
 def sweep_help() -> str:
-    """Usage, what there is to choose from, and every key with its default."""
+    """Usage, the available sweeps and plug-ins, and every key with its default."""
     choices = {
-        "shipped sweeps": sorted(p.stem for p in yaml_file.SHIPPED.glob("*.yaml")),
-        "datasets": plugins.names(catalog),
-        "feature sets": plugins.names(feature_files),
-        "architectures": plugins.names(architecture_files),
+        "shipped sweeps": sorted(p.stem for p in yaml_file.SHIPPED_SWEEPS.glob("*.yaml")),
+        "datasets": plugins.plugin_names(catalog),
+        "feature sets": plugins.plugin_names(feature_files),
+        "architectures": plugins.plugin_names(architecture_files),
     }
     lines = [HEAD]
     lines += [f"{name + ':':<16} {', '.join(known)}" for name, known in choices.items()]
@@ -40,7 +40,7 @@ def sweep_help() -> str:
 
 
 def _keys(cls: type[Any], prefix: str) -> list[tuple[str, str, str]]:
-    """(key, default, help) of each field of a config and of the configs in it."""
+    """(key, default, help) of each field of a config and of its nested configs."""
     texts = _texts(cls)
     found = []
     for field in dataclasses.fields(cls):

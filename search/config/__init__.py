@@ -1,1 +1,1 @@
-"""The sweep file: its schema, how it is read, and the search space that it describes."""
+"""The sweep file: schema, YAML, resolution of names, and the conditional search space."""

@@ -1,6 +1,6 @@
-"""Turns what an architecture declares into Optuna's distributions, and back.
+"""Converts the search distributions that architectures declare into Optuna's, and back.
 
-`search.config.space` asks for whole spaces.
+`search.config.space` converts whole spaces.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from chorale.lightning_models.distributions import (
 
 
 def to_optuna(declared: Distribution) -> BaseDistribution:
-    """The same values, as Optuna knows them.
+    """The Optuna distribution with the same values.
 
     Raises:
         TypeError: it is no distribution of `lightning_models.distributions`.
@@ -29,7 +29,7 @@ def to_optuna(declared: Distribution) -> BaseDistribution:
             return optuna.distributions.FloatDistribution(low, high, log=log, step=step)
         case IntDistribution(low, high, log, step):
             return optuna.distributions.IntDistribution(low, high, log=log, step=step)
-    raise TypeError(f"expected a distribution that is declared, but got {declared!r}")
+    raise TypeError(f"expected a declared distribution, but got {declared!r}")
 
 
 def optuna_space(declared: Mapping[str, Distribution]) -> dict[str, BaseDistribution]:
@@ -38,7 +38,7 @@ def optuna_space(declared: Mapping[str, Distribution]) -> dict[str, BaseDistribu
 
 
 def from_optuna(known: BaseDistribution) -> Distribution:
-    """The same values, as they are declared.
+    """The declared distribution with the same values as Optuna's.
 
     Raises:
         TypeError: Optuna's kind has no counterpart.

@@ -1,14 +1,14 @@
-"""Every point of a conditional space, counted exactly: what the sampler `grid` tries.
+"""Grid search: enumerates every point of a conditional search space, for the sampler `grid`.
 
-It walks the space as a trial does, choice by choice, so parameters that exist only under another's
-value are counted only there.
+It walks the space as a trial does, choice by choice, so conditional parameters are counted only
+where they exist.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from chorale.datasets.errors import UserError
-from chorale.datasets.seeds import Purpose, generator
+from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
     Distribution,
@@ -17,58 +17,58 @@ from chorale.lightning_models.distributions import (
 )
 from chorale.search.config.space import SearchSpace
 
-MOST = 10_000
-"""A grid of more points than this is refused: nobody could train them all."""
+MAX_GRID_POINTS = 10_000
+"""Larger grids are refused: nobody could train them all."""
 
-Point = dict[str, Any]
+SpacePoint = dict[str, Any]
 
 
-def problems(space: SearchSpace) -> list[str]:
+def grid_problems(space: SearchSpace) -> list[str]:
     """Why `space` cannot be enumerated, one line for each reason; empty where it can."""
     ranges: dict[str, FloatDistribution] = {}
     n = 0
     for n, _ in enumerate(_walk(space, ranges), start=1):
-        if n > MOST:
+        if n > MAX_GRID_POINTS:
             break
     found = [
-        f"search.sampler: a grid needs single values, but {name} may be anything from "
+        f"search.sampler: a grid needs single values, but {name} is continuous, from "
         f"{one.low:g} to {one.high:g}; write space.{name}: {{choice: [...]}}, or one value"
         for name, one in sorted(ranges.items())
     ]
-    if n > MOST:
+    if n > MAX_GRID_POINTS:
         found.append(
-            f"search.sampler: the grid has more than {MOST} points; fix more parameters, each "
-            f"with one value under `space` or `train`, or take another sampler"
+            f"search.sampler: the grid has more than {MAX_GRID_POINTS} points; fix more "
+            f"parameters, each with one value under `space` or `train`, or take another sampler"
         )
     return found
 
 
-def points(space: SearchSpace, *, seed: int) -> list[Point]:
+def grid_points(space: SearchSpace, *, seed: int) -> list[SpacePoint]:
     """Every point once, as full parameter name -> value.
 
-    In an order drawn by `seed`: a budget that ends early has then tried a fair sample of the grid.
+    Shuffled by `seed`, so that a budget that ends early has tried a random sample of the grid.
 
     Raises:
-        UserError: the space has a continuous range or too many points (see `problems`).
+        UserError: the space has a continuous range or too many points (see `grid_problems`).
     """
-    if found := problems(space):
+    if found := grid_problems(space):
         raise UserError("; ".join(found))
     every = list(_walk(space, {}))
-    order = generator(seed, Purpose.GRID).permutation(len(every))
+    order = random_generator(seed, Purpose.GRID).permutation(len(every))
     return [every[i] for i in order]
 
 
-def _walk(space: SearchSpace, ranges: dict[str, FloatDistribution]) -> Iterator[Point]:
-    """All points in order; continuous ranges count as their lowest value and go into `ranges`."""
+def _walk(space: SearchSpace, ranges: dict[str, FloatDistribution]) -> Iterator[SpacePoint]:
+    """All points in order; a continuous range counts as its lowest value and is put in `ranges`."""
     choice: list[int] = []
     while True:
-        point: Point = {}
+        point: SpacePoint = {}
         n_options: list[int] = []
 
         def pick(
             name: str,
             distribution: Distribution,
-            point: Point = point,
+            point: SpacePoint = point,
             n_options: list[int] = n_options,
         ) -> Any:
             options = _options(name, distribution, ranges)

@@ -1,4 +1,4 @@
-"""What a sweep file makes of a declared range: narrower, never wider.
+"""Narrows a declared search distribution to the values in a sweep file; never widens it.
 
 `search.config.space` applies it to every parameter that the file names.
 """
@@ -14,21 +14,21 @@ from chorale.lightning_models.distributions import (
     IntDistribution,
 )
 
-KINDS = ("float", "log_float", "int", "log_int", "choice")
+RANGE_KINDS = ("float", "log_float", "int", "log_int", "choice")
 
 
-def narrow(declared: Distribution, wanted: Any) -> Distribution:
-    """The distribution that the YAML's `wanted` makes of what the architecture `declared`.
+def narrow_distribution(declared: Distribution, wanted: Any) -> Distribution:
+    """The `declared` distribution of an architecture, narrowed to the YAML value `wanted`.
 
     Raises:
-        ValueError: a kind that does not exist, bounds the wrong way round, wider than declared.
+        ValueError: an unknown kind, bounds in the wrong order, or a range wider than declared.
     """
     if not isinstance(wanted, Mapping):
         wanted = {"choice": [wanted]}
-    if len(wanted) != 1 or next(iter(wanted)) not in KINDS:
+    if len(wanted) != 1 or next(iter(wanted)) not in RANGE_KINDS:
         raise ValueError(
-            f"should be one value or one of {', '.join(KINDS)}, as in {{{describe(declared)}}}, "
-            f"but got {dict(wanted)!r}"
+            f"should be one value or one of {', '.join(RANGE_KINDS)}, as in "
+            f"{{{describe(declared)}}}, but got {dict(wanted)!r}"
         )
     kind, values = next(iter(wanted.items()))
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
@@ -73,15 +73,15 @@ def contains(distribution: Distribution, value: Any) -> bool:
 
 
 def describe(distribution: Distribution) -> str:
-    """A distribution in the words of the sweep file: `log_float: [0.0001, 0.003]`."""
+    """A distribution in the syntax of a sweep file: `log_float: [0.0001, 0.003]`."""
     if isinstance(distribution, CategoricalDistribution):
         return f"choice: {list(distribution.choices)}"
-    whole = isinstance(distribution, IntDistribution)
+    is_int = isinstance(distribution, IntDistribution)
     log = "log_" if distribution.log else ""
     low, high = distribution.low, distribution.high
-    step = distribution.step if whole else 1
+    step = distribution.step if is_int else 1
     steps = f" in steps of {step}" if step != 1 else ""
-    return f"{log}{'int' if whole else 'float'}: [{low}, {high}]{steps}"
+    return f"{log}{'int' if is_int else 'float'}: [{low}, {high}]{steps}"
 
 
 def _among(value: Any, choices: Sequence[Any]) -> bool:

@@ -1,6 +1,7 @@
-"""A sweep's config with everything that it names looked up and checked: dataset, features, space.
+"""Resolves a sweep's config: looks up its dataset, features and architectures, and validates them.
 
-All that can be checked without looking at the data is checked here, and listed at once.
+Everything that can be checked without reading the data is checked here, and all problems are listed
+at once.
 """
 
 from collections.abc import Mapping
@@ -11,19 +12,24 @@ from typing import Any
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets import features as feature_files
-from chorale.datasets.config import check, listed
-from chorale.datasets.declarations import declared
-from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.config import problems_error, validate_config
+from chorale.datasets.declarations import read_declarations
+from chorale.datasets.errors import UserError, unknown_name_error
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
-from chorale.search.config.schema import AUTO, Ensemble, SweepConfig, read_values
-from chorale.search.config.space import Candidate, SearchSpace, declarations, make_space
+from chorale.search.config.schema import AUTO_KIND, EnsembleConfig, SweepConfig, read_sweep_values
+from chorale.search.config.space import (
+    Candidate,
+    SearchSpace,
+    architecture_declarations,
+    make_space,
+)
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """What a sweep's names stand for."""
+class ResolvedSweep:
+    """A sweep's config with the dataset, feature sets and search space that it names."""
 
     sweep: SweepConfig
     dataset: ModuleType
@@ -36,18 +42,19 @@ class Resolved:
     def features(self) -> Mapping[str, Any]:
         """Feature set -> its config, which is empty where the dataset brings it ready-made.
 
-        Asked for once there are tracks: what features are computed with takes long to import.
+        Evaluated lazily, once the tracks are read: the libraries of feature sets take long to
+        import.
         """
         if self.dataset.INFO.features:
             return {name: {} for name in self.feature_values}
         return {
-            name: plugins.load(feature_files, name, kind="feature set").Config(**values)
+            name: plugins.load_plugin(feature_files, name, kind="feature set").Config(**values)
             for name, values in self.feature_values.items()
         }
 
     def architecture_config(self, candidate: Candidate) -> Any:
         """The candidate's values as its architecture's `Config`."""
-        return declarations(candidate.architecture).Config(**candidate.config)
+        return architecture_declarations(candidate.architecture).Config(**candidate.config)
 
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""
@@ -55,43 +62,43 @@ class Resolved:
         return TrainConfig(**{**fixed, **candidate.train})
 
 
-def resolve_file(file: str, dotted: Mapping[str, Any]) -> Resolved:
+def resolve_file(file: str, dotted: Mapping[str, Any]) -> ResolvedSweep:
     """Reads a sweep file (or a shipped sweep by its name) with overrides, and looks up its names.
 
     Raises:
         UserError: there is no such file, or it has problems; all of them are listed, those of the
             file's own keys and those of what its names stand for.
     """
-    values = read_values(file, dotted)
-    sweep, problems = check(SweepConfig, values)
+    values = read_sweep_values(file, dotted)
+    sweep, problems = validate_config(SweepConfig, values)
     if sweep is not None:
         return resolve(sweep, where=file)
     bad = {problem.split(":")[0].split(".")[0] for problem in problems}
     rest = {key: value for key, value in values.items() if key not in bad}
-    partly, _ = check(SweepConfig, {"dataset": {}, **rest})
+    partly, _ = validate_config(SweepConfig, {"dataset": {}, **rest})
     if partly is not None:
-        _, more = _looked_up(partly)
+        _, more = _look_up(partly)
         problems += [problem for problem in more if problem.split(".")[0] not in bad]
-    raise listed(problems, where=file)
+    raise problems_error(problems, where=file)
 
 
-def resolve(sweep: SweepConfig, *, where: str) -> Resolved:
+def resolve(sweep: SweepConfig, *, where: str) -> ResolvedSweep:
     """Looks up everything that `sweep` names.
 
     Raises:
-        UserError: lists every unknown name and every bad value, before anything is read or run.
+        UserError: lists every unknown name and every bad value, before any data is read.
     """
-    resolved, problems = _looked_up(sweep)
+    resolved, problems = _look_up(sweep)
     if resolved is None:
-        raise listed(problems, where=where)
+        raise problems_error(problems, where=where)
     return resolved
 
 
-def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
+def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     problems: list[str] = []
     dataset, dataset_config = _dataset(sweep.dataset, problems)
     features = _features(sweep.features, dataset, problems)
-    _, bad_train = check(TrainConfig, sweep.train, prefix="train.")
+    _, bad_train = validate_config(TrainConfig, sweep.train, prefix="train.")
     problems += bad_train
     if "max_epochs" in sweep.train:
         problems.append("train.max_epochs: is set by budget.max_epochs; remove it here")
@@ -100,34 +107,34 @@ def _looked_up(sweep: SweepConfig) -> tuple[Resolved | None, list[str]]:
     )
     problems += bad_space
     if space is not None and sweep.search.sampler == "grid":
-        problems += grid.problems(space)
+        problems += grid.grid_problems(space)
     problems += ensemble_problems(sweep.ensemble)
     if problems or dataset is None or space is None:
         return None, problems
-    return Resolved(sweep, dataset, dataset_config, features, space), []
+    return ResolvedSweep(sweep, dataset, dataset_config, features, space), []
 
 
-def ensemble_problems(wanted: Ensemble) -> list[str]:
-    """What is wrong with the names of ensembles."""
-    known = plugins.names(ensemble_files)
-    kinds = dict.fromkeys([*wanted.kinds, *({wanted.kind} - {AUTO})])
+def ensemble_problems(wanted: EnsembleConfig) -> list[str]:
+    """One line for each unknown kind of ensemble."""
+    known = plugins.plugin_names(ensemble_files)
+    kinds = dict.fromkeys([*wanted.kinds, *({wanted.kind} - {AUTO_KIND})])
     bad = [kind for kind in kinds if kind not in known]
-    return [f"ensemble: {unknown('ensemble', kind, known)}" for kind in bad]
+    return [f"ensemble: {unknown_name_error('ensemble', kind, known)}" for kind in bad]
 
 
 def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType | None, Any]:
     options = dict(values)
     name = options.pop("name", None)
-    known = plugins.names(catalog)
+    known = plugins.plugin_names(catalog)
     if name is None:
         problems.append(f"dataset.name: is missing; choose from: {', '.join(known)}")
         return None, None
     try:
-        module = plugins.load(catalog, str(name), kind="dataset")
+        module = plugins.load_plugin(catalog, str(name), kind="dataset")
     except UserError as error:
         problems.append(f"dataset.name: {error}")
         return None, None
-    made, bad = check(module.Config, options, prefix="dataset.")
+    made, bad = validate_config(module.Config, options, prefix="dataset.")
     problems += bad
     return module, made
 
@@ -135,12 +142,12 @@ def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType
 def _features(
     wanted: Mapping[str, Any] | None, dataset: ModuleType | None, problems: list[str]
 ) -> dict[str, Any]:
-    """Feature set -> the values of its config, which were checked."""
+    """Feature set -> the validated values of its config."""
     ready = () if dataset is None else dataset.INFO.features
     if wanted is None:
         wanted = dict.fromkeys(ready or ("mel",))
     if not wanted:
-        known = ", ".join(ready or plugins.names(feature_files))
+        known = ", ".join(ready or plugins.plugin_names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")
     given: dict[str, Any] = {}
     for name, values in wanted.items():
@@ -157,11 +164,11 @@ def _features(
             given[name] = {}
             continue
         try:
-            module = declared(feature_files, name, kind="feature set", names=["Config"])
+            module = read_declarations(feature_files, name, kind="feature set", names=["Config"])
         except UserError as error:
             problems.append(f"features: {error}")
             continue
         given[name] = values or {}
-        _, bad = check(module.Config, given[name], prefix=f"features.{name}.")
+        _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
     return given

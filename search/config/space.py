@@ -1,7 +1,8 @@
-"""Architecture spaces + the YAML's narrowing -> one conditional space over everything.
+"""The conditional search space: the architectures' spaces, narrowed by the sweep file, in one.
 
-`architecture` is a categorical; an architecture's own parameters exist only under it, and so do
-parameters that need another's value (`train.momentum` needs `train.optimizer: sgd`).
+`architecture` is a categorical parameter; an architecture's own parameters exist only under it, and
+parameters that depend on another's value only under that value (`train.momentum` needs
+`train.optimizer: sgd`).
 """
 
 import dataclasses
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets import plugins
-from chorale.datasets.config import read
-from chorale.datasets.declarations import declared
-from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.base import Layout
+from chorale.datasets.config import read_config
+from chorale.datasets.declarations import read_declarations
+from chorale.datasets.errors import UserError, unknown_name_error
+from chorale.datasets.features import layout_of, with_layouts
 from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.distributions import (
     CategoricalDistribution,
@@ -20,18 +23,23 @@ from chorale.lightning_models.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from chorale.lightning_models.train_config import ONLY_FOR, ONLY_WITH, TRAIN_SPACE, TrainConfig
-from chorale.search.config.narrowing import contains, narrow
+from chorale.lightning_models.train_config import (
+    REQUIRED_LAYOUTS,
+    REQUIRED_PARAMETER,
+    TRAIN_SPACE,
+    TrainConfig,
+)
+from chorale.search.config.narrowing import contains, narrow_distribution
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
 Pick = Callable[[str, Distribution], Any]
-"""Gives the value of a parameter by its full name: `cnn.width`, `train.lr`."""
+"""Picks the value of a parameter, which is given by its full name: `cnn.width`, `train.lr`."""
 
-DECLARED = ("FEATURES", "HEAVY", "Config", "SPACE", "DEFAULTS", "check")
-"""What an architecture's file says of its network (see `lightning_models.base.Architecture`)."""
+DECLARED_NAMES = ("LAYOUTS", "HEAVY", "Config", "SPACE", "DEFAULTS", "check")
+"""The names that an architecture's file defines (see `lightning_models.base.Architecture`)."""
 
 ARCHITECTURE = "architecture"
 TRAIN = "train"
@@ -39,7 +47,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One point of the space: an architecture, the features it eats, and both configs' values."""
+    """One point of the space: an architecture, the features it gets, and both configs' values."""
 
     architecture: str
     features: str
@@ -49,10 +57,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The whole conditional space: for each architecture its parameters, and the training's.
+    """The conditional search space: the parameters of each architecture and of the training.
 
-    `features` says for each architecture which of the sweep's feature sets it can eat; `fixed` are
-    the training values that the sweep sets and does not search.
+    `features` maps each architecture to the sweep's feature sets that it accepts; `fixed` holds the
+    training values that the sweep sets and does not search.
     """
 
     features: Mapping[str, tuple[str, ...]]
@@ -65,19 +73,19 @@ class SearchSpace:
         return tuple(self.features)
 
     def suggest(self, trial: "BaseTrial") -> Candidate:
-        """Draws a candidate, asking `trial` for just the parameters that exist under its choices.
+        """Draws a candidate; `trial` suggests only the parameters that exist under its choices.
 
-        A trial that has its values already (a stored one) gives the same candidate again.
+        A stored trial, which has its values already, gives the same candidate again.
         """
-        return self.candidate(lambda name, distribution: draw(trial, name, distribution))
+        return self.candidate(lambda name, distribution: draw_value(trial, name, distribution))
 
     def candidate(self, pick: Pick) -> Candidate:
-        """The candidate that `pick` makes, asked once for each parameter that exists, in order."""
+        """The candidate with the values of `pick`, called once per existing parameter, in order."""
         architecture = str(pick(ARCHITECTURE, CategoricalDistribution(self.architectures)))
-        eats = self.features[architecture]
-        features = eats[0]
-        if len(eats) > 1:
-            features = str(pick(f"{architecture}.features", CategoricalDistribution(eats)))
+        accepted = self.features[architecture]
+        features = accepted[0]
+        if len(accepted) > 1:
+            features = str(pick(f"{architecture}.features", CategoricalDistribution(accepted)))
         config = {
             name: pick(f"{architecture}.{name}", distribution)
             for name, distribution in self.spaces[architecture].items()
@@ -95,14 +103,14 @@ class SearchSpace:
         return optuna_space(self._flat(architecture))
 
     def _flat(self, architecture: str) -> dict[str, Distribution]:
-        eats = self.features[architecture]
+        accepted = self.features[architecture]
         found: dict[str, Distribution] = {}
-        if len(eats) > 1:
-            found[f"{architecture}.features"] = CategoricalDistribution(eats)
+        if len(accepted) > 1:
+            found[f"{architecture}.features"] = CategoricalDistribution(accepted)
         for name, distribution in self.spaces[architecture].items():
             found[f"{architecture}.{name}"] = distribution
         for name, distribution in _parents_first(self.spaces[TRAIN]):
-            if any(features in ONLY_FOR.get(name, eats) for features in eats):
+            if any(_applies(name, features) for features in accepted):
                 found[f"{TRAIN}.{name}"] = distribution
         return found
 
@@ -112,22 +120,22 @@ class SearchSpace:
         return tuple(sorted(every))
 
     def _exists(self, name: str, features: str, train: Mapping[str, Any]) -> bool:
-        """Whether a training parameter means something for these features and earlier values."""
-        if features not in ONLY_FOR.get(name, (features,)):
+        """Whether a training parameter applies to these features and earlier values."""
+        if not _applies(name, features):
             return False
-        if name not in ONLY_WITH:
+        if name not in REQUIRED_PARAMETER:
             return True
-        parent, values = ONLY_WITH[name]
+        parent, values = REQUIRED_PARAMETER[name]
         return train.get(parent, self.fixed.get(parent)) in values
 
     def defaults(self) -> list[dict[str, Any]]:
-        """The architectures' known-good points, the first of each before the second of any.
+        """The architectures' known-good points: the first of each, then the second of each, etc.
 
-        A value that the YAML's narrowing excludes is left to the sampler.
+        A value that the sweep file's narrowing excludes is left to the sampler.
         """
         points: list[tuple[int, dict[str, Any]]] = []
         for architecture in self.architectures:
-            module = declarations(architecture)
+            module = architecture_declarations(architecture)
             for rank, default in enumerate(module.DEFAULTS):
                 points.append((rank, self._point(architecture, module.Config(), default)))
         return [point for _, point in sorted(points, key=lambda p: p[0])]
@@ -150,8 +158,8 @@ class SearchSpace:
         return point
 
 
-def draw(trial: "BaseTrial", name: str, distribution: Distribution) -> Any:
-    """The value that `trial` has, or now gets, for the parameter `name`."""
+def draw_value(trial: "BaseTrial", name: str, distribution: Distribution) -> Any:
+    """The value that `trial` has, or now draws, for the parameter `name`."""
     match distribution:
         case CategoricalDistribution(choices):
             return trial.suggest_categorical(name, choices)
@@ -165,22 +173,22 @@ def draw(trial: "BaseTrial", name: str, distribution: Distribution) -> Any:
 def _parents_first(
     space: Mapping[str, Distribution],
 ) -> list[tuple[str, Distribution]]:
-    return sorted(space.items(), key=lambda item: item[0] in ONLY_WITH)
+    return sorted(space.items(), key=lambda item: item[0] in REQUIRED_PARAMETER)
 
 
-def declarations(name: str) -> Any:
-    """What the architecture declares, without PyTorch, of which only its network is made.
+def architecture_declarations(name: str) -> Any:
+    """What an architecture's file declares, read without importing PyTorch.
 
     Raises:
-        UserError: there is none of that name; the nearest is offered.
+        UserError: there is none of that name; the error suggests the nearest.
     """
-    return declared(architecture_files, name, kind="architecture", names=DECLARED)
+    return read_declarations(architecture_files, name, kind="architecture", names=DECLARED_NAMES)
 
 
 def light_architectures() -> list[str]:
-    """The names of all architectures that are searched where a sweep names none."""
-    names = plugins.names(architecture_files)
-    return [name for name in names if not getattr(declarations(name), "HEAVY", False)]
+    """The names of all architectures that a sweep searches by default."""
+    names = plugins.plugin_names(architecture_files)
+    return [name for name in names if not getattr(architecture_declarations(name), "HEAVY", False)]
 
 
 def make_space(
@@ -190,37 +198,37 @@ def make_space(
     *,
     fixed: Mapping[str, Any],
 ) -> tuple[SearchSpace | None, list[str]]:
-    """Joins and narrows the spaces; gives the problems back where there are any.
+    """Joins and narrows the spaces; returns the problems instead where there are any.
 
     Args:
-        architectures: names, or None for all light ones that can eat one of `features`.
+        architectures: names, or None for all light ones that accept one of `features`.
         features: the feature sets of this sweep.
         narrowing: architecture name or "train" -> parameter -> `{kind: [low, high]}`,
             `{choice: [...]}`, or one fixed value.
-        fixed: training parameters that the sweep sets itself and does not search.
+        fixed: training parameters that the sweep sets and does not search.
     """
     problems: list[str] = []
-    eats: dict[str, tuple[str, ...]] = {}
+    accepted: dict[str, tuple[str, ...]] = {}
     if architectures is not None and not architectures:
         problems.append("architectures: is empty; name at least one, or leave it out for all")
     for name in light_architectures() if architectures is None else architectures:
         try:
-            able = declarations(name).FEATURES
+            able = architecture_declarations(name).LAYOUTS
         except UserError as error:
             problems.append(f"architectures: {error}")
             continue
-        if fitting := tuple(f for f in able if f in features):
-            eats[name] = fitting
+        if fitting := tuple(f for one in able for f in features if layout_of(f) == one):
+            accepted[name] = fitting
         elif architectures:
             problems.append(
-                f"architectures: '{name}' eats {' or '.join(able)}, but this sweep computes "
-                f"{', '.join(features)}; add --features.{able[0]} '{{}}'"
+                f"architectures: '{name}' accepts {' or '.join(with_layouts(able)) or 'a table'}, "
+                f"but this sweep computes {', '.join(features)}; {_feature_hint(able)}"
             )
-    if not eats and not problems:
-        what = ", ".join(features) or "nothing, which is all that `features` names"
-        problems.append(f"architectures: none eats {what}")
+    if not accepted and not problems:
+        what = ", ".join(features) or "an empty list of features"
+        problems.append(f"architectures: none accepts {what}")
     spaces: dict[str, dict[str, Distribution]]
-    spaces = {name: dict(declarations(name).SPACE) for name in eats}
+    spaces = {name: dict(architecture_declarations(name).SPACE) for name in accepted}
     spaces[TRAIN] = {k: v for k, v in TRAIN_SPACE.items() if k not in fixed}
     for owner, parameters in narrowing.items():
         if owner == TRAIN and isinstance(parameters, Mapping):
@@ -230,21 +238,32 @@ def make_space(
             ]
             parameters = {n: wanted for n, wanted in parameters.items() if n not in both}
         problems += _narrow_all(spaces, owner, parameters)
-    return (None if problems else SearchSpace(eats, spaces, fixed)), problems
+    return (None if problems else SearchSpace(accepted, spaces, fixed)), problems
+
+
+def _applies(name: str, feature: str) -> bool:
+    """Whether a training parameter exists for a feature set of that layout."""
+    return name not in REQUIRED_LAYOUTS or layout_of(feature) in REQUIRED_LAYOUTS[name]
+
+
+def _feature_hint(layouts: tuple[Layout, ...]) -> str:
+    """What to type for an architecture that accepts `layouts`."""
+    names = with_layouts(layouts)
+    return f"add --features.{names[0]} '{{}}'" if names else "use a dataset of tables"
 
 
 def _narrow_all(
     spaces: dict[str, dict[str, Distribution]], owner: str, parameters: Any
 ) -> list[str]:
-    """Narrows `spaces[owner]` in place; gives the problems back.
+    """Narrows `spaces[owner]` in place; returns the problems.
 
-    The space of an architecture that this sweep leaves out is checked, too, and not used.
+    The space of an architecture that this sweep leaves out is also checked, but not used.
     """
-    known = plugins.names(architecture_files)
+    known = plugins.plugin_names(architecture_files)
     if owner not in spaces:
         if owner not in known:
-            return [f"space: {unknown('architecture', owner, [*known, TRAIN])}"]
-        spaces = {owner: dict(declarations(owner).SPACE)}
+            return [f"space: {unknown_name_error('architecture', owner, [*known, TRAIN])}"]
+        spaces = {owner: dict(architecture_declarations(owner).SPACE)}
     if not isinstance(parameters, Mapping):
         return [f"space.{owner}: should map parameters to ranges, but got {parameters!r}"]
     problems = []
@@ -252,40 +271,42 @@ def _narrow_all(
         where = f"space.{owner}.{name}"
         try:
             if name in spaces[owner]:
-                spaces[owner][name] = narrow(spaces[owner][name], wanted)
-            elif owner != TRAIN and name in _settings(owner):
-                spaces[owner][name] = _settled(owner, name, wanted)
+                spaces[owner][name] = narrow_distribution(spaces[owner][name], wanted)
+            elif owner != TRAIN and name in _config_fields(owner):
+                spaces[owner][name] = _listed_values(owner, name, wanted)
             else:
-                raise unknown("parameter", name, spaces[owner])
+                raise unknown_name_error("parameter", name, spaces[owner])
         except (ValueError, UserError) as error:
             problems.append(f"{where}: {error}")
     return problems
 
 
-def _settings(architecture: str) -> list[str]:
-    return [field.name for field in dataclasses.fields(declarations(architecture).Config)]
+def _config_fields(architecture: str) -> list[str]:
+    return [
+        field.name for field in dataclasses.fields(architecture_declarations(architecture).Config)
+    ]
 
 
-def _settled(architecture: str, name: str, wanted: Any) -> Distribution:
-    """The values that a sweep gives a field that is not searched by itself, such as `weights`.
+def _listed_values(architecture: str, name: str, wanted: Any) -> Distribution:
+    """The values that a sweep lists for a field outside the search space, such as `weights`.
 
     Raises:
-        UserError: the architecture does not take one of them.
-        ValueError: a range, where only values are known to be right.
+        UserError: the architecture does not accept one of them.
+        ValueError: a range, where only single values can be checked.
     """
     values = wanted.get("choice") if isinstance(wanted, Mapping) else [wanted]
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         raise ValueError(f"should be one value, or {{choice: [...]}}, but got {wanted!r}")
-    module = declarations(architecture)
+    module = architecture_declarations(architecture)
     for value in values:
-        config = read(module.Config, {name: value}, where=f"architecture '{architecture}'")
+        config = read_config(module.Config, {name: value}, where=f"architecture '{architecture}'")
         if hasattr(module, "check"):
             module.check(config)
     return CategoricalDistribution(tuple(values))
 
 
-def default_of(name: str) -> Any:
-    """The value that a config has by itself, by the parameter's full name: `cnn.width`."""
+def default_value(name: str) -> Any:
+    """The default of a parameter, which is given by its full name: `cnn.width`."""
     owner, _, parameter = name.partition(".")
-    config = TrainConfig() if owner == TRAIN else declarations(owner).Config()
+    config = TrainConfig() if owner == TRAIN else architecture_declarations(owner).Config()
     return getattr(config, parameter)

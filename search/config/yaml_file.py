@@ -1,6 +1,6 @@
-"""Reads sweep files and dotted overrides into plain values; `search.config.schema` checks them.
+"""Reads sweep files (YAML) and dotted overrides; `search.config.schema` validates the values.
 
-YAML is read safely, and `1e-4` is a number here (YAML 1.1 calls it a string).
+YAML is loaded safely, and `1e-4` is a number here (in YAML 1.1 it is a string).
 """
 
 import difflib
@@ -13,7 +13,7 @@ import yaml
 
 from chorale.datasets.errors import UserError
 
-SHIPPED = Path(__file__).parents[1] / "sweeps"
+SHIPPED_SWEEPS = Path(__file__).parents[1] / "sweeps"
 
 
 class _Loader(yaml.SafeLoader):
@@ -27,16 +27,16 @@ _Loader.add_implicit_resolver(
 )
 
 
-def find(name: str) -> Path:
-    """The sweep file that a person named: a path, or the name of a shipped sweep.
+def find_sweep_file(name: str) -> Path:
+    """The sweep file with a given path, or with the name of a shipped sweep.
 
     Raises:
-        UserError: there is neither; the nearest shipped one is offered.
+        UserError: there is neither; the error suggests the nearest shipped one.
     """
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    shipped = {p.stem: p for p in sorted(SHIPPED.glob("*.yaml"))}
+    shipped = {p.stem: p for p in sorted(SHIPPED_SWEEPS.glob("*.yaml"))}
     stem = path.name.removesuffix(".yaml")
     if path.parent == Path() and stem in shipped:
         return shipped[stem]
@@ -52,7 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The plain values of a sweep file.
 
     Raises:
-        UserError: it is not YAML (with line and column), or not a mapping.
+        UserError: it is not YAML (the error gives line and column), or not a mapping.
     """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
@@ -69,19 +69,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def overrides(words: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(args: Sequence[str]) -> dict[str, Any]:
     """`--budget.trials 8 --name=mine` -> `{"budget.trials": 8, "name": "mine"}`.
 
     Raises:
-        UserError: a word that is no `--key`, or a key without a value.
+        UserError: an argument that is no `--key`, or a key without a value.
     """
     found: dict[str, Any] = {}
-    rest = list(words)
+    rest = list(args)
     while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or word == "--":
-            raise UserError(f"expected --key value, but got '{word}'; see: chorale sweep --help")
-        key, equals, text = word[2:].partition("=")
+        arg = rest.pop(0)
+        if not arg.startswith("--") or arg == "--":
+            raise UserError(f"expected --key value, but got '{arg}'; see: chorale sweep --help")
+        key, equals, text = arg[2:].partition("=")
         if not equals:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
                 raise UserError(f"--{key} needs a value: --{key} VALUE; see: chorale sweep --help")
@@ -93,11 +93,11 @@ def overrides(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def merge(values: dict[str, Any], dotted: dict[str, Any]) -> dict[str, Any]:
-    """`values` with each dotted key set; what stood there before is replaced.
+def merge_overrides(values: dict[str, Any], dotted: dict[str, Any]) -> dict[str, Any]:
+    """`values` with each dotted key set; an existing value is replaced.
 
     Raises:
-        UserError: a key goes through something that has no keys.
+        UserError: a part of a key names a value that has no keys.
     """
     merged = _copy(values)
     for key, value in dotted.items():

@@ -1,1 +1,1 @@
-"""What a person sees while a sweep runs: progress, trials, events."""
+"""Terminal and log output while a sweep runs: stages, trials, progress."""

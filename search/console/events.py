@@ -1,4 +1,4 @@
-"""What the stages of a sweep tell those who watch it: the progress display and TensorBoard."""
+"""Study listeners: the events of training runs, for the progress display and for TensorBoard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Started:
-    """A training run that begins: its number and what a person calls it, what is trained."""
+class TrialStarted:
+    """The start of a training run: its number, display name, architecture and parameters."""
 
     trial_id: int
     name: str
@@ -18,39 +18,39 @@ class Started:
     params: Mapping[str, Any]
 
 
-class Listener(Protocol):
-    """Watches; nothing it does changes the sweep."""
+class StudyListener(Protocol):
+    """Receives the events of training runs; cannot change the sweep."""
 
-    def started(self, trial: Started) -> None:
-        """A training run begins."""
+    def started(self, trial: TrialStarted) -> None:
+        """A training run starts."""
         ...
 
     def reported(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> None:
-        """An epoch is over."""
+        """An epoch has ended."""
         ...
 
     def ended(self, trial_id: int, row: "Row") -> None:
-        """A training run is over and committed."""
+        """A training run has ended and is committed."""
         ...
 
 
 @dataclass(frozen=True)
-class Listeners:
+class StudyListeners:
     """Several listeners as one."""
 
-    each: tuple[Listener, ...]
+    each: tuple[StudyListener, ...]
 
-    def started(self, trial: Started) -> None:
-        """Tells each."""
+    def started(self, trial: TrialStarted) -> None:
+        """Notifies each listener."""
         for listener in self.each:
             listener.started(trial)
 
     def reported(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> None:
-        """Tells each."""
+        """Notifies each listener."""
         for listener in self.each:
             listener.reported(trial_id, step, metrics)
 
     def ended(self, trial_id: int, row: "Row") -> None:
-        """Tells each."""
+        """Notifies each listener."""
         for listener in self.each:
             listener.ended(trial_id, row)

@@ -1,25 +1,25 @@
-"""Shows what a sweep prints somewhere else, as it would look here.
+"""Follows the log of a remote job on this terminal.
 
-In a log file each ended trial says also how far all are; on a terminal that part becomes one line
-at the bottom which stays current.
+In a log file each line of an ended trial also holds a summary of all trials; on a terminal the
+summary becomes one status line at the bottom.
 """
 
 from rich.console import Console
 from rich.status import Status
 
-from chorale.search.console.progress import MARK
+from chorale.search.console.progress import SUMMARY_MARK
 
 
-class Follower:
-    """Gets a log in pieces, which may end anywhere, and prints it line by line."""
+class LogFollower:
+    """Receives a log in chunks, which may end anywhere, and prints it line by line."""
 
     def __init__(self, console: Console) -> None:
-        """Prints on `console`; nothing yet."""
+        """Will print on `console`."""
         self._console = console
         self._rest = ""
         self._status: Status | None = None
 
-    def __enter__(self) -> "Follower":
+    def __enter__(self) -> "LogFollower":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -29,23 +29,23 @@ class Follower:
             self._print(self._rest)
             self._rest = ""
 
-    def __call__(self, piece: str) -> None:
-        """The next piece of the log."""
-        *lines, self._rest = (self._rest + piece).split("\n")
+    def __call__(self, chunk: str) -> None:
+        """Prints the next chunk of the log."""
+        *lines, self._rest = (self._rest + chunk).split("\n")
         for line in lines:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        said, mark, summary = line.partition(MARK)
+        ended, mark, summary = line.partition(SUMMARY_MARK)
         if self._console.is_terminal and mark:
             if self._status is None:
                 self._status = self._console.status("")
                 self._status.start()
             self._status.update(f"trials {summary}")
-            if not said.strip():
+            if not ended.strip():
                 return
-            line = said
-        elif self._status is not None and not line.startswith(" "):  # a stage is over
+            line = ended
+        elif self._status is not None and not line.startswith(" "):  # a stage has ended
             self._status.stop()
             self._status = None
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
-"""What a person sees while a sweep runs: stages, and a line about trials that stays current.
+"""Progress output of a sweep: one line per stage, and a live summary of the trials.
 
-On a terminal the line is redrawn; in a log file a new line appears when a trial ends.
+On a terminal the summary is redrawn; in a log file a new line is printed when a trial ends.
 """
 
 import time
@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from chorale.datasets.chunks import ChunkMap
-from chorale.search.console.events import Started
-from chorale.search.console.ticker import Beat, Ticker
+from chorale.search.console.events import TrialStarted
+from chorale.search.console.ticker import StatusPrinter, StatusTicker
 
 if TYPE_CHECKING:
     from chorale.search.ledger.reader import Row
@@ -23,83 +23,86 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-WORDS = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
-MARK = "  | "
-"""In a log it parts how a trial ended from how far all are; `search.console.follow` reads it."""
-COLOURS = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
+STATE_WORDS = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
+SUMMARY_MARK = "  | "
+"""Separates a trial's result from the summary in a log line; `search.console.follow` parses it."""
+STATE_COLOURS = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: "48 s", "3 min 20 s", "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+def duration_text(seconds: float) -> str:
+    """Seconds in readable form: "48 s", "3 min 20 s", "2 h 05 min"."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
-def states(rows: "Mapping[str, Row]") -> str:
-    """How the training runs of a stage ended: "24 trials: 9 done, 14 pruned, 1 failed"."""
+def state_counts(rows: "Mapping[str, Row]") -> str:
+    """The final states of a stage's training runs: "24 trials: 9 done, 14 pruned, 1 failed"."""
     counts = Counter(row.state for row in rows.values())
-    said = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
-    return f"{len(rows)} trials: {said}"
+    parts = [f"{counts[state]} {word}" for state, word in STATE_WORDS.items() if counts[state]]
+    return f"{len(rows)} trials: {', '.join(parts)}"
 
 
 class Progress:
-    """Stages and chunks of work, told on `console`."""
+    """Prints stages and the progress of their work on `console`."""
 
     def __init__(self, console: Console) -> None:
-        """Starts the clock that stages are timed by."""
+        """Starts the clock for the times of stages."""
         self.console = console
         self._began = time.perf_counter()
-        self._ticker = Ticker.of(console)
+        self._ticker = StatusTicker.of(console)
 
     @contextmanager
-    def never_silent(self, what: str) -> Iterator[None]:
-        """While the block lasts, a line is printed whenever nothing was for some seconds.
+    def keep_alive(self, what: str) -> Iterator[None]:
+        """Prints a status line in the block whenever nothing was printed for some seconds.
 
-        It names what is being done by then: `what`, or what a `doing` inside the block names.
+        It names the innermost `activity`, or else `what`.
         """
-        with self._ticker, self.doing(what):
+        with self._ticker, self.activity(what):
             yield
 
     @contextmanager
-    def doing(self, what: str, beat: Beat | None = None) -> Iterator[Callable[[str], None]]:
-        """Names what the block does, for the line that breaks a silence.
+    def activity(
+        self, what: str, printer: StatusPrinter | None = None
+    ) -> Iterator[Callable[[str], None]]:
+        """Names the work of the block in the status line, or uses `printer` instead of that line.
 
-        Gives what can be told how far it is. `beat` says it in another way than by that line.
+        Yields a function that sets the progress text of the status line, such as "40%".
         """
-        began, far = time.perf_counter(), [""]
+        began, reached = time.perf_counter(), [""]
 
-        def still() -> None:
-            elapsed = duration(time.perf_counter() - began)
+        def print_line() -> None:
+            elapsed = duration_text(time.perf_counter() - began)
+            before = f"{reached[0]}, " if reached[0] else ""
             self.console.print(
-                f"{'':<10} [dim]{what}: {far[0] + ', ' if far[0] else ''}{elapsed} so far[/dim]",
+                f"{'':<10} [dim]{what}: {before}{elapsed} so far[/dim]",
                 highlight=False,
                 soft_wrap=True,
             )
 
-        with self._ticker.beating(beat or still):
-            yield lambda said: far.__setitem__(0, said)
+        with self._ticker.printing(printer or print_line):
+            yield lambda text: reached.__setitem__(0, text)
 
     def stage(self, name: str, found: str) -> None:
-        """One line about a stage that is over: "features   mel: 400 tracks, ..."."""
-        elapsed = duration(time.perf_counter() - self._began)
+        """Prints one line about a stage that has ended: "features   mel: 400 tracks, ..."."""
+        elapsed = duration_text(time.perf_counter() - self._began)
         self.console.print(
             f"[bold]{name:<10}[/bold] {found} [dim]({elapsed})[/dim]", soft_wrap=True
         )
 
     def watch(self, run: ChunkMap, what: str) -> ChunkMap:
-        """`run`, but where it takes long it shows how many chunks are done."""
+        """`run` with progress output: prints the share of finished chunks every few seconds."""
 
         def watched(work: Callable[[T], R], chunks: Sequence[T], /) -> Iterator[R]:
             shown = time.perf_counter()
             pause_s = 1.0 if self.console.is_terminal else 8.0
-            with self.doing(what) as tell:
+            with self.activity(what) as set_progress:
                 for i, result in enumerate(run(work, chunks), start=1):
                     share = f"{i / len(chunks):.0%}"
-                    tell(share)
+                    set_progress(share)
                     if time.perf_counter() - shown > pause_s and i < len(chunks):
                         shown = time.perf_counter()
                         self.console.print(f"{'':<10} [dim]{what}: {share}[/dim]", highlight=False)
@@ -109,7 +112,7 @@ class Progress:
 
 
 class TrialsDisplay:
-    """A listener that shows one stage of training runs."""
+    """A study listener that shows the training runs of one stage."""
 
     def __init__(
         self,
@@ -121,13 +124,14 @@ class TrialsDisplay:
         n_before: int = 0,
         forecast_s: Callable[[], float | None] | None = None,
     ) -> None:
-        """`n` runs will be made in all, of which `n_before` ended in an earlier sitting.
+        """Shows `n` runs in total, of which `n_before` ended before the study was resumed.
 
-        `forecast_s` says in how many seconds all will be over; without it, the pace so far does.
+        `forecast_s` gives the expected remaining seconds; by default they are extrapolated from
+        the pace so far.
         """
         self._forecast_s = forecast_s or self._pace_s
         self._console, self._what, self._n, self._objective = console, what, n, objective
-        self._running: dict[int, Started] = {}
+        self._running: dict[int, TrialStarted] = {}
         self._latest: dict[int, tuple[int, float]] = {}
         self._ended = {"COMPLETE": n_before, "PRUNED": 0, "FAIL": 0}
         self._n_before = n_before
@@ -143,53 +147,57 @@ class TrialsDisplay:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def started(self, trial: Started) -> None:
-        """A training run begins."""
+    def started(self, trial: TrialStarted) -> None:
+        """A training run starts."""
         self._running[trial.trial_id] = trial
         self._redraw()
 
     def reported(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> None:
-        """An epoch is over."""
+        """An epoch has ended."""
         self._latest[trial_id] = (step, metrics.get(self._objective, float("nan")))
         self._redraw()
 
     def ended(self, trial_id: int, row: "Row") -> None:
-        """A training run is over: its line stays."""
+        """A training run has ended: prints its line."""
         trial = self._running.pop(trial_id)
         self._ended[row.state] += 1
         value = row.facts.get("metrics", {}).get(self._objective)
         if row.state == "COMPLETE" and (self._best is None or value > self._best[0]):
             self._best = (value, trial.name)
         steps, _ = self._latest.pop(trial_id, (0, 0.0))
-        said = f"{self._objective} {value:.3f}" if value is not None else row.reason
+        result = f"{self._objective} {value:.3f}" if value is not None else row.reason
         line = (
-            f"{'':<10} [{COLOURS[row.state]}]{WORDS[row.state]:<7}[/] {trial.name:<16} "
-            f"{trial.architecture:<12} {said}  [dim]{steps} epochs[/dim]"
+            f"{'':<10} [{STATE_COLOURS[row.state]}]{STATE_WORDS[row.state]:<7}[/] {trial.name:<16} "
+            f"{trial.architecture:<12} {result}  [dim]{steps} epochs[/dim]"
         )
         if not self._console.is_terminal:
-            line += f"[dim]{MARK}{self._summary()}[/dim]"
+            line += f"[dim]{SUMMARY_MARK}{self._summary()}[/dim]"
         self._console.print(line, highlight=False, soft_wrap=True)
         self._redraw()
 
-    def beat(self) -> None:
-        """Shows that it goes on, where no trial has ended and no epoch is over for some time."""
+    def print_status(self) -> None:
+        """Prints the summary, for when no trial and no epoch has ended for some time."""
         if self._console.is_terminal:
             self._redraw()
             return
-        self._console.print(f"[dim]{MARK}{self._summary()}[/dim]", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"[dim]{SUMMARY_MARK}{self._summary()}[/dim]", highlight=False, soft_wrap=True
+        )
 
     def _summary(self) -> str:
         n_ended = sum(self._ended.values())
         parts = [f"{n_ended} of {self._n}"]
         parts += [
-            f"{n} {WORDS[state]}" for state, n in self._ended.items() if n and state != "COMPLETE"
+            f"{n} {STATE_WORDS[state]}"
+            for state, n in self._ended.items()
+            if n and state != "COMPLETE"
         ]
         parts.append(f"{len(self._running)} running")
-        parts.append(f"{duration(time.perf_counter() - self._began)} so far")
+        parts.append(f"{duration_text(time.perf_counter() - self._began)} so far")
         if self._best:
             parts.append(f"best {self._best[0]:.3f} ({self._best[1]})")
         if (left_s := self._forecast_s()) is not None:
-            parts.append(f"about {duration(left_s)} left")
+            parts.append(f"about {duration_text(left_s)} left")
         return ", ".join(parts)
 
     def _pace_s(self) -> float | None:

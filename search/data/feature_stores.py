@@ -1,7 +1,7 @@
-"""Which feature stores in the cache are still needed, and the removal of all others.
+"""Garbage collection of the feature cache: which feature stores are still needed.
 
-Whoever prepares a sweep notes here what it uses; `chorale data prune` and the retention of nights
-remove the rest. A store that is gone costs the time to make it again, and nothing else.
+A sweep records here which stores it uses; `chorale data prune` and the retention of nights remove
+the others. A removed store costs the time to extract its features again.
 """
 
 import json
@@ -17,14 +17,14 @@ from chorale.search.ledger.reader import LedgerReader
 from chorale.search.paths import Runs, StudyPaths
 
 RECENT_S = 3600.0
-"""A store that somebody took up so lately may belong to a sweep that no ledger knows yet."""
+"""A store that was used so recently may belong to a sweep that no ledger knows yet, in seconds."""
 
 
 @dataclass(frozen=True)
-class Store:
-    """A feature store in the cache: its folder, what made it, when it was last taken up, its size.
+class CachedStore:
+    """A feature store in the cache: its folder, recipe, time of last use (Unix) and size.
 
-    `needed` says who needs it, and is empty where nobody does.
+    `needed` names what needs it; it is empty where nothing does.
     """
 
     folder: Path
@@ -34,24 +34,26 @@ class Store:
     needed: str
 
 
-def note(paths: StudyPaths, stores: Mapping[str, Path]) -> None:
-    """Keeps with a study which stores it uses; they count as taken up now."""
+def record_use(paths: StudyPaths, stores: Mapping[str, Path]) -> None:
+    """Records in a study's folder which stores it uses; they count as used now."""
     for folder in stores.values():
         os.utime(folder / "manifest.json")
     write_json(paths.stores_json, sorted(folder.name for folder in stores.values()))
 
 
-def survey(runs: Runs, ledger: LedgerReader | None, *, now_s: float | None = None) -> list[Store]:
+def cached_stores(
+    runs: Runs, ledger: LedgerReader | None, *, now_s: float | None = None
+) -> list[CachedStore]:
     """All feature stores of the cache, by name.
 
-    Needed are those of studies that are not complete; the latest of each recipe, out of which the
-    next sweep takes what it knows already; and those that were taken up in the last hour. Where an
-    interrupted study of an older version does not say what it uses, all that nobody names are.
+    Needed are those of studies that are not complete, the latest of each recipe (the next sweep
+    reuses its features), and those that were used in the last hour. Where an interrupted study of
+    an older version has no record of its stores, all stores without a record are needed.
 
     Args:
         runs: the folder of all studies.
-        ledger: knows their states; None where there is none yet.
-        now_s: the time, in seconds since the epoch; none for now.
+        ledger: the studies' states; None where there is no ledger yet.
+        now_s: the time, in Unix seconds; None for now.
     """
     now_s = time.time() if now_s is None else now_s
     user_of, silent = _users(runs, ledger)
@@ -62,36 +64,36 @@ def survey(runs: Runs, ledger: LedgerReader | None, *, now_s: float | None = Non
             made = json.loads(manifest.read_text(encoding="utf-8"))
             recipe = f"{made['feature']}-{made['recipe_key']}"
         except (OSError, ValueError, KeyError, TypeError):
-            recipe = manifest.parent.name  # a damaged one is nobody's latest
+            recipe = manifest.parent.name  # a damaged one is no recipe's latest
         folder, used_s = manifest.parent, manifest.stat().st_mtime
         needed = user_of.get(folder.name, "")
         if not needed and silent and folder.name not in named:
             needed = f"perhaps by {silent}"
         if not needed and now_s - used_s < RECENT_S:
-            needed = "taken up in the last hour"
+            needed = "used in the last hour"
         n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-        found.append(Store(folder, recipe, used_s, n_bytes, needed))
+        found.append(CachedStore(folder, recipe, used_s, n_bytes, needed))
     latest = {one.recipe: one for one in sorted(found, key=lambda one: one.used_s)}
     return [
         one
         if one.needed or latest[one.recipe] is not one
-        else Store(one.folder, one.recipe, one.used_s, one.n_bytes, "the latest of its kind")
+        else CachedStore(one.folder, one.recipe, one.used_s, one.n_bytes, "the latest of its kind")
         for one in found
     ]
 
 
-def prune(runs: Runs, ledger: LedgerReader | None) -> list[Store]:
-    """Removes the feature stores that nobody needs; gives them."""
-    gone = [one for one in survey(runs, ledger) if not one.needed]
+def prune(runs: Runs, ledger: LedgerReader | None) -> list[CachedStore]:
+    """Removes the feature stores that nothing needs; returns them."""
+    gone = [one for one in cached_stores(runs, ledger) if not one.needed]
     for one in gone:
-        going = one.folder.with_name(f".{one.folder.name}.going")  # at once, for whoever looks
-        one.folder.rename(going)
-        shutil.rmtree(going)
+        removed = one.folder.with_name(f".{one.folder.name}.going")
+        one.folder.rename(removed)  # atomically, so that no reader sees a partial store
+        shutil.rmtree(removed)
     return gone
 
 
 def _users(runs: Runs, ledger: LedgerReader | None) -> tuple[dict[str, str], str]:
-    """Store -> a study that is not complete and uses it; and one of those that do not say."""
+    """Store -> an incomplete study that uses it; and an incomplete one without a record."""
     user_of, silent = {}, ""
     for info in [] if ledger is None else ledger.all_studies():
         paths = runs.study(info.name)

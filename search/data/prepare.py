@@ -1,9 +1,8 @@
-"""The first stages of a sweep: tracks, audit, features, locked test set and folds.
+"""Data preparation of a sweep: track table, audit, features, locked test set and folds.
 
-What comes out is all that the later stages know of the data.
+The result, `PreparedData`, is all that later stages know of the data.
 """
 
-from chorale.search.ledger.ground_truth import Truth
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,29 +14,31 @@ import numpy as np
 import pandas as pd
 from rich.markup import escape
 
-from chorale.datasets.audit import faults, leaks
-from chorale.datasets.splitting import grouping
 from chorale.datasets.atomic import write_text
-from chorale.datasets.audit.audit import Audit, refuse
+from chorale.datasets.audit import faults, leaks
+from chorale.datasets.audit.audit import AuditResult, require_usable_tracks
+from chorale.datasets.audit.duplicates import DUPLICATE_COLUMNS
 from chorale.datasets.chunks import ChunkMap
-from chorale.datasets.config import plain
-from chorale.datasets.audit.duplicates import COLUMNS
+from chorale.datasets.config import to_plain_values
+from chorale.datasets.source import DataSource, source_of
+from chorale.datasets.splitting import grouping
+from chorale.datasets.splitting.split import Split, feasible_folds, make_split
 from chorale.datasets.store.feature_store import FeatureStore
-from chorale.datasets.source import Source, source_of
-from chorale.datasets.splitting.split import Split, fitting_folds, make_split
-from chorale.search.data import feature_stores
+from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
-from chorale.search.config.resolve import Resolved
+from chorale.search.data import feature_stores
 from chorale.search.data.tracks import divisible_tracks
+from chorale.search.ledger.ground_truth import GroundTruth
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """Audited tracks with their features and folds.
 
     Row i of `tracks`, of `labels` (int64, an index into `class_names`) and of every feature store
-    is the same track. `stores` maps a feature set to its folder.
+    is the same track. `stores` maps a feature set to the folder of its store; `problems` are the
+    quarantined tracks.
     """
 
     tracks: pd.DataFrame
@@ -48,7 +49,7 @@ class Prepared:
     problems: pd.DataFrame
 
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
-        """Where the tracks stand, int64, in the order asked for."""
+        """The row of each track, int64; -1 where it is unknown."""
         index = pd.Index(self.tracks["track_id"])
         return np.asarray(index.get_indexer(pd.Index(list(track_ids))), dtype=np.int64)
 
@@ -58,48 +59,51 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when a track, its audio, its label or its group does."""
+        """A hash of all tracks, their audio, labels and groups."""
         columns = self.tracks[["track_id", "content", "label", "group"]]
         text = json.dumps(columns.to_numpy(dtype=str).tolist())
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def prepare(
-    resolved: Resolved, progress: Progress, run: ChunkMap, tracks: pd.DataFrame | None = None
-) -> Prepared:
-    """Reads (unless `divisible_tracks` gave `tracks` before), audits, extracts and splits.
+    resolved: ResolvedSweep, progress: Progress, run: ChunkMap, tracks: pd.DataFrame | None = None
+) -> PreparedData:
+    """Reads the tracks (unless they are given), audits and splits them, and extracts features.
 
     Raises:
-        UserError: the data is not there, is too bad, cannot be split as asked, or leaks.
+        UserError: the data does not exist, has too many bad tracks, or cannot be split as
+            configured; or the split leaks.
     """
     sweep = resolved.sweep
     cache_root = sweep.runs_folder.cache
     if tracks is None:
         tracks = divisible_tracks(resolved, progress)
     source = source_of(resolved.dataset, resolved.dataset_config)
-    found = survey(source, tracks, sweep, progress, run)
-    refuse(found, tracks, max_bad_share=sweep.audit.max_bad_share)
-    pairs = same_recordings(source, found.tracks, sweep, progress, run)
+    found = audit_tracks(source, tracks, sweep, progress, run)
+    require_usable_tracks(found, tracks, max_bad_share=sweep.audit.max_bad_share)
+    pairs = find_duplicate_pairs(source, found.tracks, sweep, progress, run)
     joined = leaks.join_groups(found.tracks, pairs, sweep.split)
     csv = sweep.paths.problems_csv
-    n_wrong = _write_wrong(csv, tracks, found, pairs)
-    progress.stage("audit", _audited(found, pairs, joined) + (f"; see {csv}" if n_wrong else ""))
-    n_folds, fewer = fitting_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
-    by = grouping.by_words(tracks, sweep.split.by)
+    n_faults = _write_faults(csv, tracks, found, pairs)
+    progress.stage(
+        "audit", _audit_line(found, pairs, joined) + (f"; see {csv}" if n_faults else "")
+    )
+    n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
+    by = grouping.split_unit_text(tracks, sweep.split.by)
     split = make_split(joined, sweep.split, n_folds=n_folds, by=by)
-    leaking = leaks.find(joined, split, pairs)
-    accepted = leaks.accepted(sweep.audit.accept, sweep.split)
+    leaking = leaks.find_leaks(joined, split, pairs)
+    accepted = leaks.accepted_kinds(sweep.audit.accept, sweep.split)
     if leaking:
-        _write_wrong(csv, tracks, found, pairs, leaking, accepted)
-    leaks.refuse(leaking, accepted)
+        _write_faults(csv, tracks, found, pairs, leaking, accepted)
+    leaks.require_no_leaks(leaking, accepted)
     stores = {}
     for feature, config in resolved.features.items():
         watched = progress.watch(run, feature)
-        with progress.doing("features"):
-            store = source.build(joined, feature, config, root=cache_root, run=watched)
+        with progress.activity("features"):
+            store = source.build_store(joined, feature, config, root=cache_root, run=watched)
         stores[feature] = store.folder
-        progress.stage("features", f"{feature}: {_sized(store)}")
-    feature_stores.note(sweep.paths, stores)
+        progress.stage("features", f"{feature}: {_store_size(store)}")
+    feature_stores.record_use(sweep.paths, stores)
     sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
     progress.stage(
         "split",
@@ -108,17 +112,17 @@ def prepare(
     )
     if fewer:
         progress.stage("split", fewer)
-    if sweep.split.by == "group" and (said := ungrouped(resolved, tracks)):
-        progress.stage("split", escape(said))
+    if sweep.split.by == "group" and (warning := no_groups_note(resolved, tracks)):
+        progress.stage("split", escape(warning))
     names = tuple(sorted(joined["label"].unique()))
     labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
-    return Prepared(joined, names, labels, split, stores, found.problems)
+    return PreparedData(joined, names, labels, split, stores, found.problems)
 
 
-def truth_of(prepared: Prepared) -> Truth:
-    """The truth about the tracks of a sweep."""
+def ground_truth_of(prepared: PreparedData) -> GroundTruth:
+    """The labels, groups and split of a sweep's tracks, as later stages read them from disk."""
     names = prepared.tracks["track_id"].astype(str)
-    return Truth(
+    return GroundTruth(
         prepared.class_names,
         prepared.split,
         dict(zip(names, map(int, prepared.labels), strict=True)),
@@ -126,50 +130,50 @@ def truth_of(prepared: Prepared) -> Truth:
     )
 
 
-def ungrouped(resolved: Resolved, tracks: pd.DataFrame) -> str:
-    """What to say of tracks without groups, and what the groups may be; empty where there are."""
-    proposed = grouping.proposals(tracks) if (key := _has_group(resolved)) else []
-    return grouping.caution(tracks, proposed=proposed, key=key)
+def no_groups_note(resolved: ResolvedSweep, tracks: pd.DataFrame) -> str:
+    """A warning for tracks without groups, with proposals for them; empty if there are groups."""
+    proposed = grouping.propose_groups(tracks) if (key := _has_group_key(resolved)) else []
+    return grouping.no_groups_warning(tracks, proposed=proposed, key=key)
 
 
-def _has_group(resolved: Resolved) -> bool:
-    """Whether the dataset can be told what its groups are."""
+def _has_group_key(resolved: ResolvedSweep) -> bool:
+    """Whether the dataset's config has a key `group`."""
     return str(resolved.dataset.INFO.name) == "folder"
 
 
-def survey(
-    source: Source, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
-) -> Audit:
-    """Which tracks can be used, however many are bad."""
-    with progress.doing("audit"):
-        return source.survey(
+def audit_tracks(
+    source: DataSource, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
+) -> AuditResult:
+    """Audits the tracks, however many are bad."""
+    with progress.activity("audit"):
+        return source.audit(
             tracks,
             min_duration_s=sweep.audit.min_duration_s,
             cache_root=sweep.runs_folder.cache,
-            run=progress.watch(run, "listening"),
+            run=progress.watch(run, "decoding"),
         )
 
 
-def same_recordings(
-    source: Source, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
+def find_duplicate_pairs(
+    source: DataSource, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
 ) -> pd.DataFrame:
-    """The pairs of audited tracks that are one recording; none where nobody wants them looked for.
+    """The pairs of audited tracks that are the same recording; none without `audit.fingerprint`.
 
-    See `datasets.audit.duplicates.duplicates` for the columns.
+    See `datasets.audit.duplicates.find_duplicates` for the columns.
     """
     if not sweep.audit.fingerprint:
-        return pd.DataFrame(columns=list(COLUMNS))
-    with progress.doing("audit"):
-        return source.duplicates(
+        return pd.DataFrame(columns=list(DUPLICATE_COLUMNS))
+    with progress.activity("audit"):
+        return source.find_duplicates(
             tracks,
             cache_root=sweep.runs_folder.cache,
             run=progress.watch(run, "fingerprinting"),
         )
 
 
-def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
-    """What must not change while a study goes on; its budget may."""
-    from chorale.search.config.distributions import to_optuna  # a check of the data does without Optuna
+def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[str, Any]:
+    """What must not change when a study is resumed; its budget may."""
+    from chorale.search.config.distributions import to_optuna  # not needed to check the data
 
     sweep = resolved.sweep
     space = {
@@ -179,24 +183,24 @@ def fingerprint(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
     return {
         "dataset": prepared.fingerprint,
         "split": prepared.split.hash,
-        "features": {name: plain(config) for name, config in resolved.features.items()},
+        "features": {name: to_plain_values(config) for name, config in resolved.features.items()},
         "space": space,
-        "search": plain(sweep.search),
+        "search": to_plain_values(sweep.search),
         "train": dict(sweep.train),
         "number of epochs": sweep.budget.max_epochs,
     }
 
 
-def _write_wrong(
+def _write_faults(
     csv: Path,
     tracks: pd.DataFrame,
-    found: Audit,
+    found: AuditResult,
     pairs: pd.DataFrame,
     leaking: Sequence[leaks.Leak] = (),
     accepted: Collection[str] = (),
 ) -> int:
-    """Writes the table of all that is wrong, if anything is; gives its number of rows."""
-    wrong = faults.table(
+    """Writes the table of all faults, if there are any; returns their number."""
+    table = faults.fault_table(
         tracks,
         problems=found.problems,
         warnings=found.warnings,
@@ -204,27 +208,27 @@ def _write_wrong(
         leaks=leaking,
         accepted=accepted,
     )
-    if len(wrong):
-        write_text(csv, wrong.to_csv(index=False))
-    return len(wrong)
+    if len(table):
+        write_text(csv, table.to_csv(index=False))
+    return len(table)
 
 
-def _audited(found: Audit, pairs: pd.DataFrame, joined: pd.DataFrame) -> str:
-    """The audit in one line."""
+def _audit_line(found: AuditResult, pairs: pd.DataFrame, joined: pd.DataFrame) -> str:
+    """The result of the audit in one line."""
     hours = joined["duration_s"].sum() / 3600
-    said = [f"{len(joined)} good" + (f", {hours:.2f} h of audio" if hours else "")]
+    parts = [f"{len(joined)} good" + (f", {hours:.2f} h of audio" if hours else "")]
     if len(found.warnings):
-        said.append(f"warnings of {_counted(found.warnings)}")
+        parts.append(f"warnings of {_problem_counts(found.warnings)}")
     if len(pairs):
         n_joined = found.tracks["group"].nunique() - joined["group"].nunique()
-        also = f" (groups joined to keep them on one side: {n_joined})" if n_joined else ""
-        said.append(f"duplicates: {len(pairs)}{also}")
+        joined_text = f" (groups joined to keep them on one side: {n_joined})" if n_joined else ""
+        parts.append(f"duplicates: {len(pairs)}{joined_text}")
     if len(found.problems):
-        said.append(f"{len(found.problems)} quarantined ({_counted(found.problems)})")
-    return "; ".join(said)
+        parts.append(f"{len(found.problems)} quarantined ({_problem_counts(found.problems)})")
+    return "; ".join(parts)
 
 
-def _sized(store: FeatureStore) -> str:
+def _store_size(store: FeatureStore) -> str:
     n_frames = int(store.offsets[-1])
     if not store.frame_rate_hz:
         return f"{n_frames} rows of {store.n_bins} numbers"
@@ -232,5 +236,5 @@ def _sized(store: FeatureStore) -> str:
     return f"{n_frames} frames of {store.n_bins // store.n_channels} bins{channels}"
 
 
-def _counted(problems: pd.DataFrame) -> str:
+def _problem_counts(problems: pd.DataFrame) -> str:
     return ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())

@@ -1,1 +1,1 @@
-"""One file, one ensemble: `fit(proba, labels, groups, seed) -> weights` and `predict`."""
+"""The ensembles, one per file: `fit(predictions, labels, groups, seed) -> model` and `predict`."""

@@ -1,7 +1,6 @@
-"""The class that most members name, each having one voice: for comparison with the soft vote.
+"""Hard (majority) voting: the class that most members predict, for comparison with the soft vote.
 
-One of the ensembles that `search.evaluation.members` fits on out-of-fold rows. It throws away how
-sure a member is, so it is no candidate where the sweep chooses by itself.
+It discards the members' confidence, so `search.statistics.selection` never chooses it.
 
 Source: Hansen and Salamon 1990, "Neural Network Ensembles", doi:10.1109/34.58871.
 """
@@ -9,17 +8,17 @@ Source: Hansen and Salamon 1990, "Neural Network Ensembles", doi:10.1109/34.5887
 import numpy as np
 
 from chorale.lightning_models.metrics import accuracy, log_loss
-from chorale.search.combining.base import Model, Said, weighted_mean
+from chorale.search.combining.base import EnsembleModel, MemberPredictions, weighted_mean
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_proba, check_rows
 
 
-def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa: ARG001
-    """One voice to each of the top k members.
+def fit(predictions: MemberPredictions, labels: Labels, groups: Groups, seed: int) -> EnsembleModel:  # noqa: ARG001
+    """Gives one vote to each of the top k members.
 
-    They are ranked, and k is chosen, by accuracy and then log loss; equal k go to the larger.
-    `groups` and `seed` are not needed. See `search.combining.base.Ensemble`.
+    Members are ranked, and k is chosen, by accuracy, then log loss; ties go to the larger k.
+    `groups` and `seed` are not used. See `search.combining.base.Ensemble`.
     """
-    proba = said.proba
+    proba = predictions.proba
     check_rows(proba, labels, groups, n_dims=3)
     own = [_score(one, labels) for one in proba]
     ranked = sorted(range(len(proba)), key=own.__getitem__)
@@ -32,19 +31,19 @@ def fit(said: Said, labels: Labels, groups: Groups, seed: int) -> Model:  # noqa
     best_k = -min(scores)[1]
     weights = np.zeros(len(proba))
     weights[ranked[:best_k]] = 1.0 / best_k
-    return Model(weights, facts={"k": best_k})
+    return EnsembleModel(weights, facts={"k": best_k})
 
 
-def predict(model: Model, said: Said) -> Floats:
-    """The share of the votes, the members' mean counting as one vote more.
+def predict(model: EnsembleModel, predictions: MemberPredictions) -> Floats:
+    """The share of the votes, with the members' mean probability as one more vote.
 
-    So a tie goes to the class that the members find more probable, and no class gets exactly 0.
+    So a tie goes to the class with the higher mean probability, and no class gets exactly 0.
     See `search.combining.base.Ensemble`.
     """
-    mean = weighted_mean(model.weights, said.proba)
-    check_proba(said.proba, n_dims=3)
+    mean = weighted_mean(model.weights, predictions.proba)
+    check_proba(predictions.proba, n_dims=3)
     used = np.flatnonzero(model.weights)
-    votes = sum((_votes(said.proba[member]) for member in used), np.zeros(mean.shape))
+    votes = sum((_votes(predictions.proba[member]) for member in used), np.zeros(mean.shape))
     return np.asarray((votes + mean) / (len(used) + 1))
 
 

@@ -1,1 +1,1 @@
-"""From predictions to scores: members, ensembles, and the one look at the test set."""
+"""Final evaluation: ensembles of finalists, fitted out of fold and scored once on the test set."""

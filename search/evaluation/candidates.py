@@ -1,7 +1,7 @@
-"""Who may become a member of an ensemble: the best finalists, and baselines that keep up with them.
+"""Candidate members of the ensembles: the best finalists, and baselines of comparable accuracy.
 
-Decided on out-of-fold rows alone, before anything is combined; `search.evaluation.final_evaluation`
-asks here.
+They are chosen by out-of-fold accuracy, before anything is combined.
+`search.evaluation.final_evaluation` calls this.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,24 @@ from chorale.datasets.splitting.split import SEARCH_FOLD, Split
 from chorale.lightning_models.metrics import correct
 from chorale.search.baselines.baselines import Baseline
 from chorale.search.evaluation.members import Member, read_member
-from chorale.search.ledger.ground_truth import Truth
+from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
-from chorale.search.statistics.selection import group_error
+from chorale.search.statistics.selection import group_standard_error
 
 
 def read_members(
     paths: StudyPaths, split: Split, jobs: Mapping[int, Sequence[Job]]
 ) -> tuple[list[Member], list[str]]:
-    """The finalists that the bank knows, and a line for each that is left out.
+    """Reads the finalists from the prediction bank, and a line for each that is left out.
 
     Args:
         paths: the study's files.
-        split: what they must be about.
+        split: the one that their predictions must be of.
         jobs: a trial's number -> its retrainings, all of them finished.
 
     Raises:
-        UserError: none is left; the first one's reason is told.
+        UserError: all are left out; the error names the first one's reason.
     """
     members, left_out = [], []
     for number, mine in jobs.items():
@@ -40,13 +40,13 @@ def read_members(
             left_out.append(f"trial {number} is left out: {error}")
     if not members:
         raise UserError(
-            f"the bank holds none of {len(left_out)} finalists, so there is nothing to combine: "
-            f"{left_out[0]}; or start a study of another --name"
+            f"no predictions of the {len(left_out)} finalists can be read, so there is nothing to "
+            f"combine: {left_out[0]}; or start a study of another --name"
         )
     return members, left_out
 
 
-def best(members: Sequence[Member], truth: Truth, *, n: int) -> list[Member]:
+def best_finalists(members: Sequence[Member], truth: GroundTruth, *, n: int) -> list[Member]:
     """The `n` finalists with the highest out-of-fold accuracy, best first."""
     labels = truth.labels(truth.split.development_ids)
 
@@ -56,39 +56,39 @@ def best(members: Sequence[Member], truth: Truth, *, n: int) -> list[Member]:
     return sorted(members, key=rank)[:n]
 
 
-def admitted(
-    finalists: Sequence[Member], baselines: Sequence[Baseline], truth: Truth
+def admit_baselines(
+    finalists: Sequence[Member], baselines: Sequence[Baseline], truth: GroundTruth
 ) -> list[Member]:
     """The baselines whose out-of-fold accuracy is within a standard error of the best finalist's.
 
-    The error is that of their difference, by group. A member that is clearly worse may still help
-    where it errs elsewhere, but so few rows do not show it, and whoever weighs all members pays for
-    it.
+    The standard error is that of the paired difference, by group. A clearly worse member may still
+    help if its errors differ, but so few rows cannot show that, and ensembles that weight all
+    members suffer from it.
 
     Args:
-        finalists: the members that they would join.
-        baselines: all there are.
-        truth: about the development tracks.
+        finalists: the members that the baselines would join.
+        baselines: all baselines.
+        truth: of the development tracks.
     """
     ids = truth.split.development_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
-    rival = correct(best(finalists, truth, n=1)[0].out_of_fold, labels)
+    rival = correct(best_finalists(finalists, truth, n=1)[0].out_of_fold, labels)
     found = []
     for one in baselines:
         behind = rival - correct(one.oof_proba, labels)
-        if behind.mean() <= group_error(behind, groups):
-            found.append(as_member(one, truth))
+        if behind.mean() <= group_standard_error(behind, groups):
+            found.append(baseline_member(one, truth))
     return found
 
 
-def as_member(baseline: Baseline, truth: Truth) -> Member:
-    """A baseline as ensembles read it."""
-    split, said = truth.split, baseline.oof_proba
+def baseline_member(baseline: Baseline, truth: GroundTruth) -> Member:
+    """A baseline as a member of ensembles."""
+    split, out_of_fold = truth.split, baseline.oof_proba
     valid = np.array([split.fold_of[track] == SEARCH_FOLD for track in split.development_ids])
     return Member(
         baseline.name,
-        said[valid],
-        said,
+        out_of_fold[valid],
+        out_of_fold,
         baseline.test_proba,
         baseline.name,
         test_by_network=baseline.test_by_fold,

@@ -1,7 +1,7 @@
-"""The last stage: ensembles on out-of-fold rows, then one look at the test set.
+"""The final evaluation: fits ensembles out of fold, then scores them on the locked test set once.
 
-All ensembles are fitted, and the one that the headline is about is chosen, before the test set is
-opened. `search.commands.ensemble` does the same again from the bank alone.
+All ensembles are fitted, and the one whose score the report states is chosen, before the test set
+is scored. `search.commands.ensemble` repeats this from the prediction bank alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,49 +11,66 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_json
-from chorale.datasets.config import plain
+from chorale.datasets.config import to_plain_values
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import SEARCH_FOLD
 from chorale.search.baselines.baseline_file import FittedBaseline, write_baseline
 from chorale.search.baselines.baselines import Baseline, Baselines
-from chorale.search.combining.fitted_file import write_model
-from chorale.search.config.resolve import Resolved
-from chorale.search.config.schema import AUTO, SweepConfig
-from chorale.search.data.prepare import Prepared, truth_of
-from chorale.search.evaluation.candidates import admitted, as_member, best
-from chorale.search.evaluation.headline import Headline, headline, write_headline
+from chorale.search.combining.fitted_file import write_ensemble
+from chorale.search.config.resolve import ResolvedSweep
+from chorale.search.config.schema import AUTO_KIND, SweepConfig
+from chorale.search.data.prepare import PreparedData, ground_truth_of
+from chorale.search.evaluation.candidates import admit_baselines, baseline_member, best_finalists
+from chorale.search.evaluation.chosen_predictions import (
+    ChosenPredictions,
+    chosen_predictions,
+    write_chosen_predictions,
+)
 from chorale.search.evaluation.member_names import BEST_BASELINE
-from chorale.search.evaluation.members import Fitted, Member, fit, said_by_fold, score_rows
-from chorale.search.evaluation.warnings import cautions
-from chorale.search.ledger.baseline_predictions import BankedBaseline, write_banked
-from chorale.search.ledger.ground_truth import Truth, write_truth
+from chorale.search.evaluation.members import (
+    FittedEnsemble,
+    Member,
+    fit_ensemble,
+    predictions_by_fold,
+    score_rows,
+)
+from chorale.search.evaluation.warnings import data_warnings
+from chorale.search.ledger.baseline_predictions import (
+    BaselinePredictions,
+    write_baseline_predictions,
+)
+from chorale.search.ledger.ground_truth import GroundTruth, write_ground_truth
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.statistics.conformal import covers, fit_conformal
 from chorale.search.statistics.expected_accuracy import expected_accuracy
 from chorale.search.statistics.scores import (
-    compare,
     optimism,
     paired_difference,
-    per_class,
+    pairwise_comparisons,
+    per_class_scores,
     share_interval,
 )
-from chorale.search.statistics.selection import SIMPLE, Choice, Nested, choose
-from chorale.search.statistics.selection_bias import of_configurations
+from chorale.search.statistics.selection import (
+    REFERENCE_KIND,
+    KindChoice,
+    NestedPredictions,
+    choose_kind,
+)
+from chorale.search.statistics.selection_bias import configuration_selection_bias
 
-SINGLE = "best_single"
+BEST_SINGLE = "best_single"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the end of a sweep found, JSON-ready: each ensemble's and baseline's scores.
+class FinalEvaluation:
+    """The result of a sweep, JSON-ready: the scores of each ensemble and baseline.
 
-    `members` are the finalists that were combined, best first, `headline` the ensemble that the
-    headline is about. `ensembles` maps a kind to `kind`, `members`
-    (trials by number, baselines by name), `params`, the scores `validation`, `out_of_fold` and
-    `test`, and its `optimism`; `baselines` a name to `params`, `out_of_fold`, `test`. `gains` says
-    by how much the headline ensemble's test accuracy is above that of each rival (`difference` and
-    `ci95`, paired over the same tracks and groups). `test_looks` is how often this test set has
-    been looked at by now. `more` holds what stands in the report besides: see `more_of`.
+    `members` are the finalists that were combined, best first, `chosen` is the chosen ensemble.
+    `ensembles` maps a kind to `kind`, `members` (trials by number, baselines by name), `params`,
+    the scores `validation`, `out_of_fold` and `test`, and its `optimism`; `baselines` maps a name
+    to `params`, `out_of_fold`, `test`. `gains` is the chosen ensemble's test accuracy minus that of
+    each rival (`difference` and `ci95`, paired by track, with groups). `test_looks` counts all
+    evaluations of this test set. `details` are further keys of the report: see `detailed_scores`.
     """
 
     ensembles: dict[str, dict[str, Any]]
@@ -61,17 +78,17 @@ class Judged:
     gains: dict[str, dict[str, Any]]
     test_looks: int
     members: Sequence[Member]
-    headline: Fitted
-    more: dict[str, Any] = field(default_factory=dict)
+    chosen: FittedEnsemble
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
-        """The ensemble that the headline is about."""
-        return self.headline.kind
+        """The kind of the chosen ensemble."""
+        return self.chosen.kind
 
     def as_report(self) -> dict[str, Any]:
-        """The keys of `report.json` that the bank decides."""
-        single, ensemble = self.ensembles[SINGLE], self.ensembles[self.kind]
+        """The keys of `report.json` that follow from the prediction bank."""
+        single, ensemble = self.ensembles[BEST_SINGLE], self.ensembles[self.kind]
         return {
             "best_single": single,
             "ensemble": ensemble,
@@ -83,89 +100,94 @@ class Judged:
                 "ensemble": ensemble["optimism"]["validation"],
             },
             "test_looks": self.test_looks,
-            **self.more,
+            **self.details,
         }
 
 
-def judge(
-    resolved: Resolved,
-    prepared: Prepared,
+def evaluate_study(
+    resolved: ResolvedSweep,
+    prepared: PreparedData,
     ledger: Ledger,
     members: Sequence[Member],
     baselines: Baselines,
-) -> Judged:
-    """Keeps what is true and what the baselines say with the study, then `judge_bank`."""
+) -> FinalEvaluation:
+    """Writes labels and baselines into the study's folder, then calls `evaluate_from_bank`."""
     sweep, split = resolved.sweep, prepared.split
-    truth = truth_of(prepared)
-    write_truth(sweep.paths, truth)
+    truth = ground_truth_of(prepared)
+    write_ground_truth(sweep.paths, truth)
     features_config = _plain(resolved.features.get(baselines.features))
-    for baseline in baselines.made:
+    for baseline in baselines.fitted:
         fitted = FittedBaseline(
             baseline.name,
             baselines.features,
             features_config,
-            baselines.description,
+            baselines.layout,
             baseline.params["statistics"],
             baseline.temperature,
             len(truth.class_names),
             baseline.arrays,
         )
         write_baseline(sweep.paths.fitted_baseline(baseline.name), fitted)
-        said = BankedBaseline(baseline.oof_proba, baseline.test_proba, baseline.test_by_fold)
-        write_banked(sweep.paths.baseline(baseline.name), said, split)
-    judged = judge_bank(sweep, truth, ledger, members, baselines.made)
-    judged.more["baselines_made"] = baselines.as_dict()
-    return judged
+        predictions = BaselinePredictions(
+            baseline.oof_proba, baseline.test_proba, baseline.test_by_fold
+        )
+        write_baseline_predictions(sweep.paths.baseline(baseline.name), predictions, split)
+    evaluation = evaluate_from_bank(sweep, truth, ledger, members, baselines.fitted)
+    evaluation.details["baselines_made"] = baselines.as_dict()
+    return evaluation
 
 
-def judge_bank(
+def evaluate_from_bank(
     sweep: SweepConfig,
-    truth: Truth,
+    truth: GroundTruth,
     ledger: Ledger,
     members: Sequence[Member],
     baselines: Sequence[Baseline],
-) -> Judged:
-    """Fits every ensemble of the sweep, looks at the test set once, and counts the look.
+) -> FinalEvaluation:
+    """Fits every ensemble of the sweep, scores the test set once, and counts that in the ledger.
 
-    Of the members only the best `ensemble.members` out of fold are combined, and with them the
-    baselines that `search.evaluation.candidates` admits; the best single trial is a trial in any
-    case. Writes `ensembles/<kind>.json`, `ensembles/<kind>.safetensors`, what the headline's
-    ensemble says, and what TensorBoard shows.
+    Combined are the best `ensemble.members` finalists by out-of-fold accuracy, and the baselines
+    that `search.evaluation.candidates` admits; `best_single` is always a trial. Writes
+    `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and the chosen ensemble's predictions.
     """
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
-    trials = [_named(member, rows) for member in best(members, truth, n=sweep.ensemble.members)]
-    offered = sweep.ensemble.baselines == AUTO
-    allies = admitted(trials, baselines, truth) if offered else []
-    alone = [as_member(one, truth) for one in baselines]
-    members_of = {SINGLE: trials, BEST_BASELINE: alone}
-    together = [*trials, *allies]
-    fixed = () if sweep.ensemble.kind == AUTO else (sweep.ensemble.kind,)
+    trials = [
+        _named(member, rows) for member in best_finalists(members, truth, n=sweep.ensemble.members)
+    ]
+    offered = sweep.ensemble.baselines == AUTO_KIND
+    admitted = admit_baselines(trials, baselines, truth) if offered else []
+    alone = [baseline_member(one, truth) for one in baselines]
+    members_of = {BEST_SINGLE: trials, BEST_BASELINE: alone}
+    together = [*trials, *admitted]
+    fixed = () if sweep.ensemble.kind == AUTO_KIND else (sweep.ensemble.kind,)
     also = (BEST_BASELINE,) if offered else ()
-    wanted = dict.fromkeys([SINGLE, SIMPLE, *fixed, *sweep.ensemble.kinds, *also])
+    wanted = dict.fromkeys([BEST_SINGLE, REFERENCE_KIND, *fixed, *sweep.ensemble.kinds, *also])
     if BEST_BASELINE in fixed and not alone:
         raise UserError(f"ensemble.kind is {BEST_BASELINE}, but there is no baseline; write auto")
     kinds = [kind for kind in wanted if kind != BEST_BASELINE or alone]
-    fitted = {kind: fit(kind, members_of.get(kind, together), truth, seed=seed) for kind in kinds}
+    fitted = {
+        kind: fit_ensemble(kind, members_of.get(kind, together), truth, seed=seed) for kind in kinds
+    }
     choice = _choose(sweep.ensemble.kind, fitted, truth, seed=seed)
-    headlined = fitted[choice.kind]
+    chosen = fitted[choice.kind]
     expected, averaged = expected_accuracy(
-        headlined.out_of_fold,
+        chosen.out_of_fold,
         truth.labels(split.development_ids),
-        said_by_fold(headlined, members_of.get(choice.kind, together), split),
-        headlined.test,
-        configuration_bias=_configuration_bias(members, truth) * _part_of_trials(headlined),
+        predictions_by_fold(chosen, members_of.get(choice.kind, together), split),
+        chosen.test,
+        configuration_bias=_configuration_bias(members, truth) * _part_of_trials(chosen),
         kind_bias=choice.bias,
     )
-    at, said = headline(headlined, truth, ratio=averaged.temperature_ratio)
+    temperature, predictions = chosen_predictions(chosen, truth, ratio=averaged.temperature_ratio)
 
-    looks = ledger.look(sweep.name, split.hash)
+    looks = ledger.count_test_look(sweep.name, split.hash)
     ensembles = {}
     for kind, one in fitted.items():
         ensembles[kind] = _scored(one, truth)
         write_json(sweep.paths.ensemble(kind), ensembles[kind])
         path = sweep.paths.ensemble_model(kind)
-        write_model(path, one.model, kind=kind, members=one.members)
+        write_ensemble(path, one.model, kind=kind, members=one.members)
     scored = {
         baseline.name: {
             "params": baseline.params,
@@ -175,41 +197,40 @@ def judge_bank(
         for baseline in baselines
     }
     on_test = {kind: one.test for kind, one in fitted.items()}
-    rivals = {SINGLE: on_test[SINGLE]} | {b.name: b.test_proba for b in baselines}
+    rivals = {BEST_SINGLE: on_test[BEST_SINGLE]} | {b.name: b.test_proba for b in baselines}
     labels, groups = truth.labels(split.test_ids), truth.groups(split.test_ids)
     gains = {}
     for name, theirs in rivals.items():
         ours = on_test[choice.kind]
         difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
-    more = more_of(at, said, truth, coverage=sweep.ensemble.coverage)
-    more["expected"] = expected.as_dict()
-    write_headline(sweep.paths, said, truth)
-    more["cautions"] = cautions(trials, truth)
-    more["selection"] = choice.as_dict()
-    more["comparisons"] = compare(on_test | rivals, labels, groups)
-    return Judged(ensembles, scored, gains, looks, trials, fitted[choice.kind], more)
+    details = detailed_scores(temperature, predictions, truth, coverage=sweep.ensemble.coverage)
+    details["expected"] = expected.as_dict()
+    write_chosen_predictions(sweep.paths, predictions, truth)
+    details["cautions"] = data_warnings(trials, truth)
+    details["selection"] = choice.as_dict()
+    details["comparisons"] = pairwise_comparisons(on_test | rivals, labels, groups)
+    return FinalEvaluation(ensembles, scored, gains, looks, trials, chosen, details)
 
 
-def more_of(
-    at: float,
-    said: Headline,
-    truth: Truth,
+def detailed_scores(
+    temperature: float,
+    predictions: ChosenPredictions,
+    truth: GroundTruth,
     *,
     coverage: float,
 ) -> dict[str, Any]:
-    """Keys of the report about what the headline ensemble said: calibration, conformal, per_class.
+    """Report keys of the chosen ensemble's predictions: calibration, conformal, per_class.
 
-    `calibration` is the `temperature` on test rows, out-of-fold rows being less timid, and the log
-    loss and calibration error `out_of_fold` and on `test`, each `before` and `after` it;
-    `conformal` how the sets of the calibrated ensemble do, and what of their coverage is
-    `guaranteed`.
+    `calibration` has the `temperature` on test rows, and the log loss and calibration error
+    `out_of_fold` and on `test`, each `before` and `after` it; `conformal` has the coverage and size
+    of the calibrated ensemble's sets, and the coverage that is `guaranteed`.
     """
     split = truth.split
     labels, groups = truth.labels(split.development_ids), truth.groups(split.development_ids)
-    after, test = said.calibrated_out_of_fold, said.calibrated_test
+    after, test = predictions.calibrated_out_of_fold, predictions.calibrated_test
 
-    def sureness(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
+    def calibration_scores(proba: np.ndarray, track_ids: Sequence[str]) -> dict[str, float]:
         found = score_rows(proba, track_ids, truth)
         return {name: found[name] for name in ("log_loss", "ece")}
 
@@ -221,12 +242,15 @@ def more_of(
     sizes = sets.sum(axis=1)
     return {
         "calibration": {
-            "temperature": at,
+            "temperature": temperature,
             "out_of_fold": {
-                "before": sureness(said.out_of_fold, ids),
-                "after": sureness(after, ids),
+                "before": calibration_scores(predictions.out_of_fold, ids),
+                "after": calibration_scores(after, ids),
             },
-            "test": {"before": sureness(said.test, test_ids), "after": sureness(test, test_ids)},
+            "test": {
+                "before": calibration_scores(predictions.test, test_ids),
+                "after": calibration_scores(test, test_ids),
+            },
         },
         "conformal": {
             "wanted": coverage,
@@ -238,15 +262,15 @@ def more_of(
             "least_proba": fitted.least_proba,
             "by_group": fitted.by_group,
         },
-        "per_class": per_class(said.test, true, truth.class_names),
+        "per_class": per_class_scores(predictions.test, true, truth.class_names),
     }
 
 
-def _configuration_bias(finalists: Sequence[Member], truth: Truth) -> float:
-    """By how much the out-of-fold accuracy of finalists is too high, as the search chose them."""
+def _configuration_bias(finalists: Sequence[Member], truth: GroundTruth) -> float:
+    """The selection bias of finalists' out-of-fold accuracy, as the search chose them."""
     ids = truth.split.development_ids
     fold = np.array([truth.split.fold_of[track] for track in ids])
-    return of_configurations(
+    return configuration_selection_bias(
         [member.out_of_fold for member in finalists],
         [member.validation for member in finalists],
         truth.labels(ids),
@@ -254,27 +278,29 @@ def _configuration_bias(finalists: Sequence[Member], truth: Truth) -> float:
     )
 
 
-def _part_of_trials(one: Fitted) -> float:
-    """The part of an ensemble's weights that trials have: no search chose the baselines."""
+def _part_of_trials(one: FittedEnsemble) -> float:
+    """The share of weight on trials; baselines were not chosen by the search."""
     of_trials = sum(weight for name, weight in one.weights.items() if not isinstance(name, str))
     return of_trials / sum(one.weights.values())
 
 
-def _choose(wanted: str, fitted: Mapping[str, Fitted], truth: Truth, *, seed: int) -> Choice:
-    """The headline's kind; figures are told also where the user named it."""
+def _choose(
+    wanted: str, fitted: Mapping[str, FittedEnsemble], truth: GroundTruth, *, seed: int
+) -> KindChoice:
+    """Chooses the kind of ensemble; figures are computed also where the user names it."""
     ids = truth.split.development_ids
-    if fitted[SIMPLE].nested is None:
-        kind = SIMPLE if wanted == AUTO else wanted
-        return Choice(kind, f"{kind}: with one group nothing can be held out to choose by", {})
-    nested = {kind: Nested(one.out_of_fold, one.fitted) for kind, one in fitted.items()}
-    choice = choose(nested, truth.labels(ids), truth.groups(ids), seed=seed)
-    if wanted == AUTO:
+    if fitted[REFERENCE_KIND].nested is None:
+        kind = REFERENCE_KIND if wanted == AUTO_KIND else wanted
+        return KindChoice(kind, f"{kind}: with one group no rows can be held out to choose by", {})
+    nested = {kind: NestedPredictions(one.out_of_fold, one.fitted) for kind, one in fitted.items()}
+    choice = choose_kind(nested, truth.labels(ids), truth.groups(ids), seed=seed)
+    if wanted == AUTO_KIND:
         return choice
-    reason = f"{wanted}: named beforehand by ensemble.kind"
+    reason = f"{wanted}: set beforehand by ensemble.kind"
     return replace(choice, kind=wanted, reason=reason, bias=0.0)
 
 
-def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:
+def _scored(one: FittedEnsemble, truth: GroundTruth) -> dict[str, Any]:
     split = truth.split
     weights = {str(name): weight for name, weight in one.weights.items()}
     parts = {
@@ -292,11 +318,11 @@ def _scored(one: Fitted, truth: Truth) -> dict[str, Any]:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """Of features that came ready-made there is no config."""
-    return {} if config is None else dict(plain(config))
+    """The plain values of a features config; ready-made features have none."""
+    return {} if config is None else dict(to_plain_values(config))
 
 
 def _named(member: Member, rows: Mapping[str, Any]) -> Member:
-    """With its architecture, where the ledger knows it."""
+    """The member with its architecture, where the ledger has it."""
     row = rows.get(str(member.name))
     return replace(member, architecture=row.facts.get("architecture", "")) if row else member

@@ -1,40 +1,40 @@
-"""How the members of an ensemble are named for people: trials by number, baselines by name.
+"""Display names of an ensemble's members: trials by number, baselines by name.
 
-Terminal, pages, model cards and nights say it with these words.
+Used by the terminal, report pages, model cards and nightly reports.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 BEST_BASELINE = "best_baseline"
-"""The kind of ensemble that is one baseline alone."""
+"""The kind of ensemble that is a single baseline."""
 
 
-def parted(members: Sequence[int | str]) -> tuple[list[str], list[str]]:
+def split_members(members: Sequence[int | str]) -> tuple[list[str], list[str]]:
     """The numbers of trials, and the names of baselines."""
     names = [str(member) for member in members]
     return [n for n in names if n.isdecimal()], [n for n in names if not n.isdecimal()]
 
 
-def listed(members: Sequence[int | str]) -> str:
+def list_members(members: Sequence[int | str]) -> str:
     """All of them: "trials 3, 7 and baselines svm, knn"."""
-    return _both(parted(members), lambda what, names: f"{what} {', '.join(names)}")
+    return _both(split_members(members), lambda what, names: f"{what} {', '.join(names)}")
 
 
-def counted(members: Sequence[int | str]) -> str:
-    """How many: "2 trials and 1 baseline"."""
-    return _both(parted(members), lambda what, names: f"{len(names)} {what}")
+def count_members(members: Sequence[int | str]) -> str:
+    """The number of each: "2 trials and 1 baseline"."""
+    return _both(split_members(members), lambda what, names: f"{len(names)} {what}")
 
 
-def named(ensemble: Mapping[str, Any]) -> str:
-    """A report's ensemble: "soft_vote ensemble of 2 trials and 1 baseline", "baseline svm"."""
+def name_ensemble(ensemble: Mapping[str, Any]) -> str:
+    """The ensemble of a report: "soft_vote ensemble of 2 trials and 1 baseline", "baseline svm"."""
     kind, members = ensemble["kind"], ensemble["members"]
     if kind == BEST_BASELINE:
         return f"baseline {', '.join(map(str, members))}"
-    _, baselines = parted(members)
-    return f"{kind} ensemble of {counted(members) if baselines else len(members)}"
+    _, baselines = split_members(members)
+    return f"{kind} ensemble of {count_members(members) if baselines else len(members)}"
 
 
-def _both(members: tuple[list[str], list[str]], say: Any) -> str:
+def _both(members: tuple[list[str], list[str]], phrase: Any) -> str:
     each = zip(("trial", "baseline"), members, strict=True)
-    return " and ".join(say(what + "s" * (len(n) != 1), n) for what, n in each if n) or "none"
+    return " and ".join(phrase(what + "s" * (len(n) != 1), n) for what, n in each if n) or "none"

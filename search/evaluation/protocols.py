@@ -1,7 +1,7 @@
-"""One quick classifier under three protocols: what a careless split would have claimed.
+"""Measures leakage: the accuracy of one quick classifier under three cross-validation protocols.
 
-For `chorale data leak`. Works on a feature store, so on audio and on ready tables alike; the locked
-test set is not touched.
+For `chorale data leak`. It shows how much splits by segment or by track inflate the accuracy. It
+works on a feature store, so on audio and on feature tables; the locked test set is not used.
 """
 
 import warnings
@@ -16,27 +16,27 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from chorale.datasets.errors import UserError
-from chorale.datasets.seeds import Purpose, generator
+from chorale.datasets.seeds import Purpose, random_generator
 from chorale.datasets.splitting.group_split import draw_folds
 from chorale.datasets.store.feature_store import FeatureStore
-from chorale.search.baselines.track_statistics import Description, statistics
+from chorale.search.baselines.track_statistics import StatisticsLayout, track_statistics
 from chorale.search.statistics.intervals import Interval
 from chorale.search.statistics.scores import score
 
 Ints = NDArray[np.int64]
 
 SEGMENT_S = 3.0
-"""The segment that reports on GTZAN cut their tracks into; where tracks are short, a third of the
-median track."""
-MAX_SEGMENTS = 12_000
-"""More are not needed to see a leak: whole groups are then left out, drawn by the seed."""
+"""The segment length of most GTZAN publications; where tracks are short, a third of the median
+track."""
+MAX_SCORED_SEGMENTS = 12_000
+"""Above this, random groups are left out: more are not needed to measure leakage."""
 MAX_FOLDS = 5
-C = 0.1
+INVERSE_L2_STRENGTH = 0.1
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What one protocol says: the accuracy of single segments, out of fold, and its interval."""
+class ProtocolScore:
+    """The out-of-fold accuracy of single segments under one protocol, and its interval."""
 
     protocol: str
     accuracy: float
@@ -45,10 +45,10 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Claims:
-    """What each protocol says of the same classifier on the same segments."""
+class ProtocolComparison:
+    """The scores of the same classifier on the same segments under each protocol."""
 
-    claims: Sequence[Claim]
+    scores: Sequence[ProtocolScore]
     n_segments: int
     n_tracks: int
     n_groups: int
@@ -70,20 +70,20 @@ class Segments:
     segment_s: float
 
 
-def claims(
+def compare_protocols(
     store: FeatureStore, rows: Ints, *, labels: Ints, groups: NDArray[np.str_], seed: int = 0
-) -> Claims:
+) -> ProtocolComparison:
     """Scores the same classifier with segments shuffled, tracks shuffled, and groups disjoint.
 
     Logistic regression (Cox 1958, "The Regression Analysis of Binary Sequences") on the means and
-    deviations that the baselines read. The intervals draw groups, as everywhere.
+    standard deviations that the baselines use. The intervals account for groups.
 
     Args:
         store: cached features.
-        rows: which of its tracks.
+        rows: positions of the tracks to use.
         labels: class of each of those tracks.
         groups: group of each of those tracks.
-        seed: of folds and draws.
+        seed: of folds and random draws.
 
     Raises:
         UserError: a class has only one group, so that groups cannot be disjoint.
@@ -92,12 +92,12 @@ def claims(
     cut = _cut(store, rows, labels, group, seed=seed)
     n_folds = _n_folds(cut)
     units = {"segments shuffled": np.arange(len(cut.label)), "tracks shuffled": cut.track}
-    if len(np.unique(cut.track)) == len(cut.track):  # nothing was cut, so both are the same
+    if len(np.unique(cut.track)) == len(cut.track):  # one segment per track: both are the same
         del units["segments shuffled"]
     if len(np.unique(cut.group)) == len(np.unique(cut.track)):
         raise UserError(
             "each track is a group of its own, so groups disjoint would be the same as tracks "
-            "shuffled; say what belongs together (artist, speaker) by the dataset's group setting"
+            "shuffled; give each track's artist or speaker by the dataset's group setting"
         )
     units["groups disjoint"] = cut.group
     found = []
@@ -105,8 +105,8 @@ def claims(
         fold = draw_folds(cut.label, _numbered(unit), n_folds=n_folds, seed=seed)
         proba = _out_of_fold(cut.x, cut.label, fold)
         scores = score(proba, cut.label, cut.group)
-        found.append(Claim(protocol, scores.accuracy, scores.ci95, scores.few_groups))
-    return Claims(
+        found.append(ProtocolScore(protocol, scores.accuracy, scores.ci95, scores.few_groups))
+    return ProtocolComparison(
         found,
         n_segments=len(cut.label),
         n_tracks=len(np.unique(cut.track)),
@@ -118,26 +118,26 @@ def claims(
 
 
 def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: int) -> Segments:
-    """Cuts each track into segments of equal length; what is left at its end is not used."""
+    """Cuts each track into segments of equal length; the rest at its end is not used."""
     lengths = store.lengths[rows]
     wanted = min(SEGMENT_S * store.frame_rate_hz, float(np.median(lengths)) / 3)
     n_frames = max(1, round(wanted))
     per_track = np.maximum(1, lengths // n_frames)
     keep = np.flatnonzero(_drawn(group, per_track, seed=seed))
-    keep = keep[np.argsort(rows[keep])]  # in the order in which their frames lie
+    keep = keep[np.argsort(rows[keep])]  # in the order of their frames in the store
     edges = [
         store.offsets[rows[i]] + np.arange(per_track[i] + 1) * min(n_frames, lengths[i])
         for i in keep
     ]
-    # the same frames, where each segment counts as a track; what lies between the last segment of
-    # one track and the first of the next counts as one, too, and is not asked for
+    # a view of the store with one track per segment; the frames between the last segment of a track
+    # and the first of the next form one, too, which is not used
     cut = replace(store, offsets=np.concatenate(edges))
     is_segment = np.ones(len(cut.offsets), dtype=bool)
     is_segment[np.cumsum([len(of_track) for of_track in edges]) - 1] = False
-    x = statistics(cut, np.flatnonzero(is_segment))
-    description = Description.of(store)
-    if "differences" in description.choices:
-        x = x[:, : description.n_columns("differences")]
+    x = track_statistics(cut, np.flatnonzero(is_segment))
+    layout = StatisticsLayout.of(store)
+    if "differences" in layout.choices:
+        x = x[:, : layout.n_columns("differences")]
     return Segments(
         x.astype(np.float64),
         label=np.repeat(labels[keep], per_track[keep]),
@@ -148,11 +148,11 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
 
 
 def _drawn(group: Ints, n_segments: Ints, *, seed: int) -> NDArray[np.bool_]:
-    """Which tracks are used: whole groups in random order, until there are enough segments."""
+    """Which tracks are used: complete groups in random order, until there are enough segments."""
     sizes = np.bincount(group, weights=n_segments)
-    order = generator(seed, Purpose.SEGMENTS).permutation(len(sizes))
+    order = random_generator(seed, Purpose.SEGMENTS).permutation(len(sizes))
     before = np.cumsum(sizes[order]) - sizes[order]
-    return np.isin(group, order[before < MAX_SEGMENTS])
+    return np.isin(group, order[before < MAX_SCORED_SEGMENTS])
 
 
 def _n_folds(cut: Segments) -> int:
@@ -160,8 +160,8 @@ def _n_folds(cut: Segments) -> int:
     fewest = int(np.bincount(pairs)[np.unique(cut.label)].min())
     if fewest < 2:
         raise UserError(
-            "a class has only one group among the tracks that are not locked away, so groups "
-            "cannot be disjoint; see: chorale data check"
+            "a class has only one group outside the locked test set, so groups cannot be disjoint; "
+            "see: chorale data check"
         )
     return min(MAX_FOLDS, fewest)
 
@@ -175,9 +175,11 @@ def _out_of_fold(x: NDArray[np.float64], y: Ints, fold: Ints) -> NDArray[np.floa
     proba = np.zeros((len(y), int(y.max()) + 1), np.float32)
     for held_out in np.unique(fold):
         valid = fold == held_out
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=200))
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=INVERSE_L2_STRENGTH, max_iter=200)
+        )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # near enough for this purpose
+            warnings.simplefilter("ignore", ConvergenceWarning)  # precise enough for this purpose
             model.fit(x[~valid], y[~valid])
         proba[np.ix_(valid, model.classes_)] = model.predict_proba(x[valid])
     return proba

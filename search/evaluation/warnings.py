@@ -1,23 +1,22 @@
-"""What the tracks of a study cannot bear out, in plain lines, and what is refused outright.
+"""Data warnings of the final evaluation (classes missing from a fold), and leak detection.
 
-`search.evaluation.final_evaluation` puts the lines into the report; they take nothing back that can
-still be said.
+`search.evaluation.final_evaluation` puts the warnings into the report, beside the scores.
 """
 
 from collections.abc import Sequence
 
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 from chorale.search.evaluation.members import Member
-from chorale.search.ledger.ground_truth import Truth
+from chorale.search.ledger.ground_truth import GroundTruth
 
-TEST = -1
-"""Stands for the test set among the numbers of folds."""
+TEST_SIDE = -1
+"""The test set, among the numbers of folds."""
 
 
-def refuse_leaks(truth: Truth, *, by: str) -> None:
-    """Refuses a group on two sides of the split, where the split is one of groups.
+def refuse_leaks(truth: GroundTruth, *, by: str) -> None:
+    """Refuses a group on two sides of the split (leakage), where the split is by group.
 
-    A sweep cannot come to that; a file that was changed afterwards can.
+    A sweep never makes such a split, but its files may be changed afterwards.
 
     Raises:
         UserError: a group is in two folds, or in the test set and in a fold.
@@ -30,23 +29,24 @@ def refuse_leaks(truth: Truth, *, by: str) -> None:
     leaking = sorted(group for group, found in sides.items() if len(found) > 1)
     if leaking:
         raise UserError(
-            f"{len(leaking)} groups are on two sides of the split ({shown(leaking)}), so that what "
-            f"is learnt of them would be scored on them; bring truth.json and split.json of the "
-            f"study back from a copy, or start a study of another --name"
+            f"{len(leaking)} groups are on two sides of the split ({join_first(leaking)}), so "
+            f"they would be both trained and scored on; restore truth.json and split.json of the "
+            f"study from a backup, or start a study of another --name"
         )
 
 
-def cautions(finalists: Sequence[Member], truth: Truth) -> list[str]:
-    """A line for each thing that a reader of the scores should know.
+def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
+    """One line per property of the data that a reader of the scores should know.
 
     Args:
         finalists: the members that are trials.
-        truth: about all tracks.
+        truth: of all tracks.
     """
     lines = []
     if len(finalists) == 1:
         lines.append(
-            f"there is one finalist, trial {finalists[0].name}: no ensemble of trials can be better"
+            f"there is only one finalist, trial {finalists[0].name}, so no ensemble of trials can "
+            f"be better"
         )
     folds = range(truth.split.n_folds)
     side_of = _side_of(truth)
@@ -54,18 +54,19 @@ def cautions(finalists: Sequence[Member], truth: Truth) -> list[str]:
         mine = {side for track, side in side_of.items() if truth.label_of[track] == label}
         lacking = [str(fold) for fold in folds if fold not in mine]
         if len(lacking) == len(folds):
-            lines.append(f"class '{name}' has no track but in the test set: nothing could learn it")
+            lines.append(f"class '{name}' has test tracks only, so no model could learn it")
         elif len(lacking) == len(folds) - 1:
-            (only,) = mine - {TEST}
+            (only,) = mine - {TEST_SIDE}
             lines.append(
-                f"class '{name}' is in fold {only} alone: what judged it out of fold never heard it"
+                f"class '{name}' is in fold {only} only, so the networks that predict it out of "
+                f"fold were not trained on it"
             )
         elif lacking:
             lines.append(f"class '{name}' has no track in fold {', '.join(lacking)}")
-        if TEST not in mine:
+        if TEST_SIDE not in mine:
             lines.append(f"class '{name}' has no test track: its test score is unknown")
     return lines
 
 
-def _side_of(truth: Truth) -> dict[str, int]:
-    return dict.fromkeys(truth.split.test_ids, TEST) | dict(truth.split.fold_of)
+def _side_of(truth: GroundTruth) -> dict[str, int]:
+    return dict.fromkeys(truth.split.test_ids, TEST_SIDE) | dict(truth.split.fold_of)

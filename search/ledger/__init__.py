@@ -1,1 +1,1 @@
-"""What the ledger is made of: tables, the database under them, who holds a study, trials."""
+"""The ledger: the database of all studies, leases, Optuna's trials, and the prediction bank."""

@@ -1,8 +1,8 @@
-"""The database under the ledger: SQLite or PostgreSQL, how it is written, and its errors.
+"""The ledger's database, SQLite or PostgreSQL: connections, transactions and one-line errors.
 
-A durable transaction is on the disk when `write` returns, with all that was written before it. A
-quick one survives the death of this process at once, and a power cut as soon as a durable one
-follows. Every failure becomes a `LedgerError` of one line.
+A durable transaction is on disk when `write` returns, with everything that was written before it. A
+quick one survives a crash of this process at once, and a power cut only after the next durable one.
+Every failure becomes a `LedgerError` of one line.
 """
 
 import logging
@@ -15,21 +15,21 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from chorale.cluster.versions import install_extra
+from chorale.cluster.versions import install_extra_command
 from chorale.datasets.errors import UserError
 from chorale.search import interrupts
 from chorale.search.ledger.file_systems import is_local
-from chorale.search.ledger.places import cause_at
+from chorale.search.ledger.places import explain_cause
 
 T = TypeVar("T")
 
 BUSY_S = 30.0
-"""How long SQLite waits for another process that writes; `?timeout=1` in the URL changes it."""
+"""How long SQLite waits for another writing process; `?timeout=1` in the URL changes it."""
 CONNECT_S = 10
 """How long a PostgreSQL server may take to answer; `?connect_timeout=30` in the URL changes it."""
-RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Pauses between attempts where a PostgreSQL server that was there is gone, in seconds."""
-FAILURES = (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)
+RETRY_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Pauses between retries where a PostgreSQL server no longer answers, in seconds."""
+DATABASE_ERRORS = (sa.exc.SQLAlchemyError, sqlite3.Error, OSError)
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 HINTS = {
     "is a folder": "name a file in it",
@@ -39,33 +39,33 @@ HINTS = {
     "space left": "make room on its disk",
     "readonly": "make the file and its folder writable",
     "read-only": "make it writable",
-    "permission denied": "ask for the right to write there",
-    "locked": "another program keeps it locked; close that",
-    "not a database": "the file is something else or damaged; restore a copy",
-    "malformed": "it is damaged; restore a copy",
-    "i/o error": "its disk is full or failing; make room or mend it",
-    "authentication failed": "mind the user and the password (PGPASSWORD or ~/.pgpass)",
+    "permission denied": "ask for write permission there",
+    "locked": "another program has locked it; close that program",
+    "not a database": "the file is something else or damaged; restore a backup",
+    "malformed": "it is damaged; restore a backup",
+    "i/o error": "its disk is full or failing; make room or repair it",
+    "authentication failed": "check the user and the password (PGPASSWORD or ~/.pgpass)",
     "no password": "give it (PGPASSWORD or ~/.pgpass)",
-    "refused": "start the server, or mind the host and port",
-    "timeout expired": "the server does not answer; mind the host and port",
-    "does not exist": "make it (createdb), or mind its name",
+    "refused": "start the server, or check the host and port",
+    "timeout expired": "the server does not answer; check the host and port",
+    "does not exist": "create it (createdb), or check its name",
 }
 
 _log = logging.getLogger(__name__)
 
 
 class LedgerError(UserError):
-    """The ledger cannot be opened, read or written; its cause is kept. What it has, it keeps."""
+    """The ledger cannot be opened, read or written; `__cause__` is the original error."""
 
 
 class Database:
     """One database, by URL: `write` and `read` run a function with a connection."""
 
     def __init__(self, url: str) -> None:
-        """Parses the URL; connects to nothing.
+        """Parses the URL, without connecting.
 
         Raises:
-            LedgerError: the URL is none, or is of a database or driver that is not there.
+            LedgerError: the URL is invalid, or names an unsupported database or a missing driver.
         """
         self.shown = url
         try:
@@ -76,7 +76,7 @@ class Database:
             self.url = parsed
             self.is_sqlite = parsed.get_backend_name() == "sqlite"
             if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-                raise self._unusable(f"'{parsed.get_backend_name()}' is no database for a ledger")
+                raise self._unusable(f"'{parsed.get_backend_name()}' is not supported as a ledger")
             if self.is_sqlite and (not parsed.database or parsed.database == ":memory:"):
                 raise self._unusable("an SQLite ledger needs a file")
             self._timeout_s = float(str(self.url.query.get("timeout", BUSY_S)))
@@ -84,30 +84,30 @@ class Database:
             self._quick = self._engine(durable=False)
             self._reading = self._reader()
         except ImportError as error:
-            missing = f"its driver is missing ({error}); type: {install_extra('postgres')}"
+            missing = f"its driver is missing ({error}); type: {install_extra_command('postgres')}"
             raise LedgerError(f"the ledger '{self.shown}' cannot be opened: {missing}, or "
                               f"{_elsewhere()}") from error  # fmt: skip
-        except (*FAILURES, ValueError) as error:
+        except (*DATABASE_ERRORS, ValueError) as error:
             raise self._unusable(_cause(error)) from error
 
     @property
     def path(self) -> Path | None:
-        """The file of an SQLite ledger."""
+        """The file of an SQLite ledger; None for PostgreSQL."""
         return Path(str(self.url.database)) if self.is_sqlite else None
 
     def write(
         self, work: Callable[[sa.Connection], T], *, durable: bool = True, verb: str = "written"
     ) -> T:
-        """Runs `work` in a transaction of its own, whole or not at all.
+        """Runs `work` in a transaction of its own, atomically.
 
-        Where a server that was there is gone it is waited for, and `work` may run a second time;
-        not so where `verb`, what errors say, is "opened" or "beaten".
+        A lost connection to a server is retried, so `work` may run twice; but not where `verb`, the
+        word in error messages, is "opened" or "renewed".
 
         Raises:
-            LedgerError: it could not be written; nothing of it is there.
+            LedgerError: it could not be written; the transaction was rolled back.
         """
         engine = self._durable if durable else self._quick
-        return self._tried(engine, work, verb=verb, patient=verb == "written")
+        return self._with_retries(engine, work, verb=verb, patient=verb == "written")
 
     def read(self, work: Callable[[sa.Connection], T], *, verb: str = "read") -> T:
         """Runs `work`, which only reads.
@@ -115,10 +115,10 @@ class Database:
         Raises:
             LedgerError: it could not be read.
         """
-        return self._tried(self._reading, work, verb=verb, patient=verb == "read")
+        return self._with_retries(self._reading, work, verb=verb, patient=verb == "read")
 
     def now_s(self, c: sa.Connection) -> float:
-        """Seconds by a clock that all who share the database share."""
+        """Seconds, by a clock shared by all users of the database."""
         if self.is_sqlite:
             return time.time()
         return float(
@@ -126,7 +126,7 @@ class Database:
         )
 
     def options(self, *, durable: bool) -> dict[str, Any]:
-        """What SQLAlchemy has to know to make an engine of this database."""
+        """The arguments of SQLAlchemy's `create_engine` for this database."""
         if not self.is_sqlite:
             patience = {} if "connect_timeout" in self.url.query else {"connect_timeout": CONNECT_S}
             return {"pool_pre_ping": True, "connect_args": patience}
@@ -138,7 +138,7 @@ class Database:
         }
 
     def reading_options(self) -> dict[str, Any]:
-        """`options` of an engine that the database lets write nothing."""
+        """`options` of a read-only engine, enforced by the database."""
         if not self.is_sqlite:
             read_only = {"options": "-c default_transaction_read_only=on"}
             return {"pool_pre_ping": True, "connect_args": read_only}
@@ -149,56 +149,56 @@ class Database:
         }
 
     def close(self) -> None:
-        """Lets go of all connections."""
+        """Closes all connections."""
         for engine in (self._durable, self._quick, self._reading):
             engine.dispose()
 
     def error(self, verb: str, error: BaseException) -> LedgerError:
-        """What a person is told of a failure: "cannot be written: disk is full; make room ..."."""
-        cause = cause_at(self.path, _cause(error))
-        found = (hint for words, hint in HINTS.items() if words in cause.lower())
-        said = next(found, "mend that")
+        """The error for a failure: "cannot be written: disk is full; make room ..."."""
+        cause = explain_cause(self.path, _cause(error))
+        hints = (hint for words, hint in HINTS.items() if words in cause.lower())
+        hint = next(hints, "fix that")
         if verb == "opened":
-            return LedgerError(f"the ledger '{self.shown}' cannot be opened: {cause}; {said}, or "
+            return LedgerError(f"the ledger '{self.shown}' cannot be opened: {cause}; {hint}, or "
                                f"{_elsewhere()}")  # fmt: skip
-        kept = "" if verb == "read" else "; all that was recorded before is kept"
+        kept = "" if verb == "read" else "; everything recorded before is kept"
         return LedgerError(
-            f"the ledger '{self.shown}' cannot be {verb}: {cause}{kept}; {said}, "
-            f"then go on with: chorale resume STUDY"
+            f"the ledger '{self.shown}' cannot be {verb}: {cause}{kept}; {hint}, "
+            f"then continue with: chorale resume STUDY"
         )
 
     def _unusable(self, cause: str) -> LedgerError:
         return LedgerError(f"the ledger '{self.shown}' cannot be opened: {cause}; {_elsewhere()}")
 
-    def _tried(
+    def _with_retries(
         self, engine: sa.Engine, work: Callable[[sa.Connection], T], *, verb: str, patient: bool
     ) -> T:
-        pauses_s = iter(RETRY_S if patient and not self.is_sqlite else ())
+        pauses_s = iter(RETRY_PAUSES_S if patient and not self.is_sqlite else ())
         while True:
             try:
                 with interrupts.transaction(), engine.begin() as c:
                     return work(c)
-            except FAILURES as error:
-                pause_s = next(pauses_s, None) if _passing(error) else None
+            except DATABASE_ERRORS as error:
+                pause_s = next(pauses_s, None) if _is_transient(error) else None
                 if pause_s is None:
                     raise self.error(verb, error) from error
-                _log.warning("the ledger '%s' does not answer; trying again", self.shown)
+                _log.warning("the ledger '%s' does not answer; retrying", self.shown)
                 time.sleep(pause_s)
 
     def _engine(self, *, durable: bool) -> sa.Engine:
         if not self.is_sqlite:
             engine = sa.create_engine(self.url, **self.options(durable=durable))
             if not durable:
-                # The server answers before its disk does; a durable commit waits for both.
+                # The server answers before it has written to disk; a durable commit waits for that.
                 _on_begin(engine, "SET LOCAL synchronous_commit TO off")
             return engine
         engine = sa.create_engine(self.url, **self.options(durable=durable))
 
         def prepare(dbapi: Any, _record: object) -> None:
-            dbapi.isolation_level = None  # transactions are begun by `_on_begin`
+            dbapi.isolation_level = None  # `_on_begin` begins transactions
 
         sa.event.listen(engine, "connect", prepare)
-        # A transaction that begins by reading could not become a writing one behind another's back.
+        # A deferred transaction that reads first could not be upgraded after another one's write.
         _on_begin(engine, "BEGIN IMMEDIATE")
         return engine
 
@@ -214,7 +214,7 @@ def _open_to_write(path: Path, timeout_s: float, *, wal: bool, durable: bool) ->
     opened = sqlite3.connect(path, timeout=timeout_s, check_same_thread=False)
     try:
         wal = wal and _write_ahead(opened)
-        # Without a write-ahead log less than FULL may harm the whole file.
+        # Without a write-ahead log, less than FULL may corrupt the file.
         opened.execute(f"PRAGMA synchronous={'NORMAL' if wal and not durable else 'FULL'}")
     except sqlite3.Error:
         opened.close()
@@ -223,7 +223,7 @@ def _open_to_write(path: Path, timeout_s: float, *, wal: bool, durable: bool) ->
 
 
 def _open_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """A connection that never makes a file or a table, also in a folder that cannot be written."""
+    """A connection that never creates a file or table; it works in a read-only folder, too."""
     name = quote(str(path))
     opened = sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=timeout_s,
                              check_same_thread=False)  # fmt: skip
@@ -231,7 +231,7 @@ def _open_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
         opened.execute("select 1 from sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         opened.close()
-        # Reading a write-ahead log needs a file beside it; where no log is, nobody writes either.
+        # Reading a write-ahead log needs a file beside it; without a log there is no writer either.
         beside = [Path(f"{path}-{kind}").exists() for kind in ("wal", "journal")]
         if any(beside) or not path.exists() or "locked" in str(error):
             raise
@@ -241,12 +241,12 @@ def _open_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 
 def _write_ahead(dbapi: sqlite3.Connection) -> bool:
-    """Turns the write-ahead log on; whether it is on. It stays on for the file's life."""
+    """Turns the write-ahead log on, which the file keeps; returns whether it is on."""
     for _ in range(20):
         try:
             return str(dbapi.execute("PRAGMA journal_mode=WAL").fetchone()[0]) == "wal"
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error):  # SQLite does not wait here by itself
+            if "locked" not in str(error):  # SQLite's timeout does not apply here
                 raise
             time.sleep(0.05)
     return str(dbapi.execute("PRAGMA journal_mode").fetchone()[0]) == "wal"
@@ -256,8 +256,8 @@ def _on_begin(engine: sa.Engine, statement: str) -> None:
     sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql(statement))
 
 
-def _passing(error: BaseException) -> bool:
-    """Whether it may pass by itself: a server that is started again, a network that is down."""
+def _is_transient(error: BaseException) -> bool:
+    """Whether it may be transient: a restarting server, a network that is down."""
     return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
 
 
@@ -268,4 +268,4 @@ def _cause(error: BaseException) -> str:
 
 
 def _elsewhere() -> str:
-    return "give a database that can be written with --store sqlite:///FOLDER/chorale.db"
+    return "give a writable database with --store sqlite:///FOLDER/chorale.db"

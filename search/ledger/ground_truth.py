@@ -1,13 +1,12 @@
-"""What is true of a study's tracks: labels, groups, and the split. No audio.
+"""Ground truth: the labels and groups of a study's tracks, with the split.
 
-All that ensembles and scores need beside the bank; it is kept with the study, so that they can be
-made again where the data is not.
+Ensembles and scores need only this and the prediction bank. It is kept in the study's folder, so
+that they can be made again without the dataset.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +15,9 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import Split
 from chorale.search.paths import StudyPaths
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """The label, an index into `class_names`, and the group of each track of `split`."""
 
     class_names: tuple[str, ...]
@@ -30,32 +26,32 @@ class Truth:
     group_of: Mapping[str, str] = field(hash=False)
 
     def labels(self, track_ids: Iterable[str]) -> np.ndarray:
-        """Class indices, int64, in the order asked for."""
+        """Class indices, int64, in the order of `track_ids`."""
         return np.array([self.label_of[track] for track in track_ids], dtype=np.int64)
 
     def groups(self, track_ids: Iterable[str]) -> np.ndarray:
-        """The tracks' groups, in the order asked for."""
+        """The tracks' groups, in the order of `track_ids`."""
         return np.array([self.group_of[track] for track in track_ids], dtype=str)
 
 
-def write_truth(paths: StudyPaths, truth: Truth) -> None:
-    """Keeps it with the study, beside the split."""
+def write_ground_truth(paths: StudyPaths, truth: GroundTruth) -> None:
+    """Writes it into the study's folder, beside the split."""
     tracks = {t: [truth.label_of[t], truth.group_of[t]] for t in sorted(truth.label_of)}
     content = {"split": truth.split.hash, "class_names": list(truth.class_names), "tracks": tracks}
-    write_json(paths.truth_json, content)
+    write_json(paths.ground_truth_json, content)
 
 
-def read_truth(paths: StudyPaths) -> Truth | None:
-    """What `write_truth` kept; None where a study has none, as those of older versions.
+def read_ground_truth(paths: StudyPaths) -> GroundTruth | None:
+    """Reads what `write_ground_truth` wrote; None for a study of an older version.
 
     Raises:
-        UserError: the files are damaged, or do not belong together.
+        UserError: the files are damaged, or of different splits.
     """
-    if not paths.truth_json.is_file():
+    if not paths.ground_truth_json.is_file():
         return None
     try:
         split = Split.from_json(json.loads(paths.split_json.read_text(encoding="utf-8")))
-        content = json.loads(paths.truth_json.read_text(encoding="utf-8"))
+        content = json.loads(paths.ground_truth_json.read_text(encoding="utf-8"))
         tracks = content["tracks"]
         names = tuple(content["class_names"])
         labels = {track: int(label) for track, (label, _) in tracks.items()}
@@ -63,12 +59,12 @@ def read_truth(paths: StudyPaths) -> Truth | None:
         same = content["split"] == split.hash
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"what is true of the study's tracks cannot be read ({error}); delete "
-            f"{paths.truth_json}, and it is made anew from the dataset"
+            f"the ground truth of the study's tracks cannot be read ({error}); delete "
+            f"{paths.ground_truth_json}, and it is made again from the dataset"
         ) from None
     if not same or not {*split.test_ids, *split.development_ids} <= labels.keys():
         raise UserError(
-            f"{paths.truth_json} belongs to another split than {paths.split_json}; delete it, and "
-            f"it is made anew from the dataset"
+            f"{paths.ground_truth_json} belongs to another split than {paths.split_json}; delete "
+            f"it, and it is made again from the dataset"
         )
-    return Truth(names, split, labels, groups)
+    return GroundTruth(names, split, labels, groups)

@@ -1,7 +1,7 @@
-"""Holding a study: one process at a time runs it, and who lost it can write no more.
+"""The lease of a study: only the process that holds it may write, so one at a time runs a study.
 
-`search.ledger.ledger.Ledger` takes and leaves studies through here; every transaction that it
-writes is a sign of life, too.
+`search.ledger.ledger.Ledger` acquires and releases leases with this; each of its write transactions
+checks the lease, and counts as a heartbeat.
 """
 
 import contextlib
@@ -15,106 +15,109 @@ from chorale.datasets.errors import UserError
 from chorale.search.ledger import tables
 from chorale.search.ledger.database import Database, LedgerError
 from chorale.search.ledger.heartbeat import Heartbeat
-from chorale.search.ledger.owner import Holder
-from chorale.search.ledger.reader import beat_age_s, holder_lives
+from chorale.search.ledger.owner import Owner
+from chorale.search.ledger.reader import heartbeat_age_s, owner_is_alive
 
 
-class Hold:
-    """Which study this process holds, if any, and the thread that says that it lives."""
+class Lease:
+    """The lease that this process holds, if any, and its heartbeat."""
 
     def __init__(self, database: Database) -> None:
-        """Holds nothing yet."""
+        """Holds no lease yet."""
         self._database = database
         self.study: str | None = None
-        self.sitting = ""
+        self.token = ""
         self._heartbeat: Heartbeat | None = None
 
-    def take(self, study: str, sitting: str) -> None:
-        """The database says that this process runs `study`; `sitting` is its token."""
-        self.let_go()
-        self.study, self.sitting = study, sitting
-        self._heartbeat = Heartbeat(self._beat)
+    def acquire(self, study: str, token: str) -> None:
+        """Starts the heartbeat of a lease of `study` that the database already records.
 
-    def let_go(self) -> None:
-        """Nothing is held any more, as far as this process is concerned."""
+        `token` is unique to this lease.
+        """
+        self.release()
+        self.study, self.token = study, token
+        self._heartbeat = Heartbeat(self._renew)
+
+    def release(self) -> None:
+        """Stops the heartbeat and forgets the lease; the database is not changed."""
         if self._heartbeat is not None:
             self._heartbeat.stop()
         self.study = self._heartbeat = None
 
     def guard(self, c: sa.Connection) -> None:
-        """A sign of life, as a part of a transaction.
+        """Checks and renews the lease, as a part of a transaction.
 
         Raises:
-            LedgerError: the study is somebody else's by now, so nothing may be written.
+            LedgerError: another process has the lease now, so nothing may be written.
         """
         if self.study is None:
             return
         t = tables.studies
-        mine = (t.c.name == self.study, t.c.sitting == self.sitting)
+        mine = (t.c.name == self.study, t.c.sitting == self.token)
         beat_s = self._database.now_s(c)
         if c.execute(t.update().where(*mine).values(beat_s=beat_s)).rowcount == 0:
             row = study_row(c, self.study)
-            by = "nobody: its row is gone" if row is None else row.holder or "another process"
+            by = "nobody: its row was deleted" if row is None else row.holder or "another process"
             raise LedgerError(
-                f"study '{self.study}' was taken over by {by}; this process stops, and what it had "
+                f"study '{self.study}' was taken over by {by}; this process stops, and what it "
                 f"recorded is kept"
             )
 
-    def _beat(self) -> None:
-        # A beat may be missed: the search's next write meets the same, and ends the sweep.
+    def _renew(self) -> None:
+        # A heartbeat may fail: the search's next write fails in the same way, and ends the sweep.
         with contextlib.suppress(LedgerError):
-            self._database.write(self.guard, durable=False, verb="beaten")
+            self._database.write(self.guard, durable=False, verb="renewed")
 
 
-def seat(
+def lease_columns(
     database: Database,
     c: sa.Connection,
-    sitting: str,
+    token: str,
     about: Mapping[str, Any] | None,
     *,
     before_s: float,
 ) -> dict[str, Any]:
-    """The columns that say that this process runs a study, and has for `before_s` seconds."""
-    me, now_s = Holder.me(), database.now_s(c)
-    said = {} if about is None else {"about": json.dumps(dict(about))}
-    return said | {
+    """The columns that give this process the lease of a study, held for `before_s` seconds."""
+    me, now_s = Owner.current(), database.now_s(c)
+    columns = {} if about is None else {"about": json.dumps(dict(about))}
+    return columns | {
         "state": "running",
         "holder": me.name,
         "holder_process": me.process,
-        "sitting": sitting,
+        "sitting": token,
         "sat_down_s": now_s - before_s,
         "beat_s": now_s,
     }
 
 
 def study_row(c: sa.Connection, study: str, *, lock: bool = False) -> Any:
-    """A study's row, or None; `lock` keeps others from changing it before this transaction ends."""
+    """A study's row, or None; `lock` locks it until this transaction ends."""
     query = sa.select(tables.studies).where(tables.studies.c.name == study)
     return c.execute(query.with_for_update() if lock else query).first()
 
 
-def refuse_held(row: Any, now_s: float) -> None:
-    """Refuses a study that another process runs.
+def refuse_leased(row: Any, now_s: float) -> None:
+    """Refuses a study whose lease another live process holds.
 
     Raises:
-        UserError: it does.
+        UserError: one does.
     """
-    mine = Holder(row.holder or "", row.holder_process or "") == Holder.me()
-    if mine or not holder_lives(row, now_s):
+    mine = Owner(row.holder or "", row.holder_process or "") == Owner.current()
+    if mine or not owner_is_alive(row, now_s):
         return
-    age_s = beat_age_s(row, now_s)
-    seen = "" if age_s is None else f" (last sign of life {age_s:.0f} s ago)"
+    age_s = heartbeat_age_s(row, now_s)
+    last = "" if age_s is None else f" (last heartbeat {age_s:.0f} s ago)"
     raise UserError(
-        f"study '{row.name}' is being run by {row.holder}{seen}; wait for it, or end that process; "
-        f"where you are sure that it is gone, add --take-over"
+        f"study '{row.name}' is being run by {row.holder}{last}; wait for it, or end that process; "
+        f"if you are sure that it has ended, add --take-over"
     )
 
 
 def refuse_changed(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses to go on with something else than a study was started with.
+    """Refuses to resume a study with another dataset, split, space or seed than it began with.
 
     Raises:
-        UserError: names what is another.
+        UserError: names what differs.
     """
     now = json.loads(json.dumps(now))
     if changed := sorted(k for k in {*before, *now} if before.get(k) != now.get(k)):

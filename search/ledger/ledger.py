@@ -1,7 +1,7 @@
-"""The ledger: Optuna's tables and our own in one database. What is not in it did not happen.
+"""The ledger: Optuna's tables and our own in one database, the only record of what has run.
 
-Only the driver writes. A trial counts when `record` has returned: it is on the disk then, whatever
-happens to this process or to its machine's power. SQLite by default, PostgreSQL for teams.
+Only the driver writes. A trial counts once `record` has returned: it is on disk then, and survives
+a crash or a power cut. SQLite by default, PostgreSQL for teams.
 """
 
 import json
@@ -15,42 +15,49 @@ import sqlalchemy as sa
 
 from chorale.datasets.errors import UserError
 from chorale.search.ledger import tables
-from chorale.search.ledger.database import FAILURES, Database, LedgerError
-from chorale.search.ledger.lease import Hold, refuse_changed, refuse_held, seat, study_row
-from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo, newer, sitting_s
+from chorale.search.ledger.database import DATABASE_ERRORS, Database, LedgerError
+from chorale.search.ledger.lease import (
+    Lease,
+    lease_columns,
+    refuse_changed,
+    refuse_leased,
+    study_row,
+)
+from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo, newer_schema_error, session_s
 from chorale.search.ledger.trials import TrialsStorage
 
 __all__ = ["Ledger", "LedgerError", "Row", "StudyInfo"]
 
-NAME_LENGTH = 255
-RACES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Pauses between attempts to make tables that another process makes just now, in seconds."""
+MAX_NAME_LENGTH = 255
+RACE_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses between attempts to create tables while another process creates them, in seconds."""
 
 
 class Ledger(LedgerReader):
     """One database that holds any number of studies, open for the process that runs one of them.
 
-    `optuna` is the storage of Optuna's trials. After `create` or `reopen` this process holds the
-    study until `leave`: whatever it writes is refused once another process has taken the study.
+    `optuna` is the storage of Optuna's trials. `create` and `reopen` acquire the study's lease,
+    which this process holds until `release`: its writes are refused once another process has taken
+    the lease over. The time from acquiring to releasing a lease is a session.
     """
 
     def __init__(self, url: str) -> None:
-        """Opens the ledger, making its tables where they are missing.
+        """Opens the ledger, creating its tables where they are missing.
 
         Raises:
-            LedgerError: the URL is none, the database cannot be reached or written, or a newer
-                Chorale made it.
+            LedgerError: the URL is invalid, the database cannot be reached or written, or a newer
+                Chorale created it.
         """
         self._database = Database(url)
-        self._hold = Hold(self._database)
-        self._known: dict[tuple[str, str], dict[str, Row]] = {}
-        self.sitting_before: tuple[float, float] | None = None
-        """when the sitting before this one began and showed its last sign of life, in Unix time"""
+        self._lease = Lease(self._database)
+        self._cache: dict[tuple[str, str], dict[str, Row]] = {}
+        self.previous_session: tuple[float, float] | None = None
+        """when the previous session began, and its last heartbeat, in Unix time"""
         self.optuna = self._open()
 
     def close(self) -> None:
-        """Lets go of the database. A study that is still held counts as interrupted."""
-        self._hold.let_go()
+        """Closes the database. A study whose lease is not released counts as interrupted."""
+        self._lease.release()
         self.optuna.close()
         super().close()
 
@@ -62,25 +69,25 @@ class Ledger(LedgerReader):
         about: Mapping[str, Any] | None = None,
         before_s: float = 0.0,
     ) -> None:
-        """Opens a new study, held by this process; `about` is what people will ask of it.
+        """Creates a study and acquires its lease; `about` describes it for `chorale status`.
 
-        This sitting began `before_s` seconds ago.
+        This session began `before_s` seconds ago.
 
         Raises:
             UserError: a study of that name exists, or the name is too long.
         """
-        if len(study) > NAME_LENGTH:
+        if len(study) > MAX_NAME_LENGTH:
             raise UserError(
-                f"a study's name has {NAME_LENGTH} characters at most, but this one has "
+                f"a study's name may have {MAX_NAME_LENGTH} characters, but this one has "
                 f"{len(study)}; give a shorter --name"
             )
-        sitting = uuid.uuid4().hex
+        token = uuid.uuid4().hex
 
         def work(c: sa.Connection) -> str | None:
             row = study_row(c, study)
-            if row is not None:  # ours where the answer to a first attempt was lost
-                return None if row.sitting == sitting else str(row.state)
-            values = seat(self._database, c, sitting, about, before_s=before_s) | {
+            if row is not None:  # our own, if the reply to a first attempt was lost
+                return None if row.sitting == token else str(row.state)
+            values = lease_columns(self._database, c, token, about, before_s=before_s) | {
                 "name": study,
                 "fingerprint": json.dumps(fingerprint, sort_keys=True),
                 "created_utc": _now(),
@@ -94,14 +101,14 @@ class Ledger(LedgerReader):
         except LedgerError as error:
             if not isinstance(error.__cause__, sa.exc.IntegrityError):
                 raise
-            state = "running"  # another process was faster by a moment
+            state = "running"  # another process was slightly faster
         if state is not None:
             raise UserError(
                 f"study '{study}' exists already ({state}); continue it with --resume, or start"
                 f" another with --name {study}-2"
             )
-        self._known = {}
-        self._hold.take(study, sitting)
+        self._cache = {}
+        self._lease.acquire(study, token)
 
     def reopen(
         self,
@@ -112,39 +119,39 @@ class Ledger(LedgerReader):
         take_over: bool = False,
         before_s: float = 0.0,
     ) -> None:
-        """Takes up a study that exists; with `take_over` even from a holder that seems alive.
+        """Resumes an existing study; `take_over` takes the lease even if its owner seems alive.
 
-        This sitting began `before_s` seconds ago. `sitting_before` is known after it.
+        This session began `before_s` seconds ago. Sets `previous_session`.
 
         Raises:
-            UserError: there is none, another process holds it, or what it was started with
-                (dataset, split, space, seed) is not what it would be continued with.
+            UserError: there is no such study, another process has its lease, or its dataset, split,
+                space or seed differ from those that it was started with.
         """
-        sitting = uuid.uuid4().hex
+        token = uuid.uuid4().hex
 
         def work(c: sa.Connection) -> None:
             row = study_row(c, study, lock=not self._database.is_sqlite)
             if row is None:
                 raise UserError(f"there is no study '{study}' to resume; start it without --resume")
-            if row.sitting == sitting:
+            if row.sitting == token:
                 return
             now_s = self._database.now_s(c)
             if not take_over:
-                refuse_held(row, now_s)
+                refuse_leased(row, now_s)
             refuse_changed(study, json.loads(row.fingerprint), fingerprint)
-            values = seat(self._database, c, sitting, about, before_s=before_s)
+            values = lease_columns(self._database, c, token, about, before_s=before_s)
             if row.sat_down_s is not None and row.beat_s is not None:
-                self.sitting_before = (row.sat_down_s, row.beat_s)
-            spent_s = row.spent_s + sitting_s(row, now_s)  # that of a holder who died counts, too
+                self.previous_session = (row.sat_down_s, row.beat_s)
+            spent_s = row.spent_s + session_s(row, now_s)  # of an owner that died, too
             where = tables.studies.c.name == study
             c.execute(tables.studies.update().where(where).values(**values, spent_s=spent_s))
 
         self._database.write(work)
-        self._known = {}
-        self._hold.take(study, sitting)
+        self._cache = {}
+        self._lease.acquire(study, token)
 
-    def leave(self, study: str, state: str, *, spent_s: float) -> None:
-        """Lets go of a study; `spent_s` is the wall time of this sitting.
+    def release(self, study: str, state: str, *, spent_s: float) -> None:
+        """Releases the lease of a study; `spent_s` is the wall time of this session.
 
         Raises:
             LedgerError: it cannot be written, or another process has taken the study over.
@@ -153,8 +160,8 @@ class Ledger(LedgerReader):
         def work(c: sa.Connection) -> None:
             self.optuna.flush_into(c)
             row = study_row(c, study)
-            if row is None or (row.holder is None and row.sitting == self._hold.sitting):
-                return  # left already, but the answer was lost
+            if row is None or (row.holder is None and row.sitting == self._lease.token):
+                return  # released already, but the reply was lost
             values = {
                 "state": state,
                 "holder": None,
@@ -167,10 +174,10 @@ class Ledger(LedgerReader):
 
         self._database.write(work)
         self.optuna.flushed()
-        self._hold.let_go()
+        self._lease.release()
 
     def flush(self) -> None:
-        """Writes what has been asked and reported since the last time.
+        """Writes suggestions and reports that are not yet written.
 
         Raises:
             LedgerError: it cannot be written, or another process has taken the study over.
@@ -178,12 +185,12 @@ class Ledger(LedgerReader):
         self.optuna.flush()
 
     def record(self, study: str, stage: str, row: Row) -> None:
-        """Writes how a training run ended; a second time replaces the first.
+        """Writes how a training run ended, replacing an earlier row of the same key.
 
         Raises:
             LedgerError: it cannot be written, or another process has taken the study over.
         """
-        said = {
+        values = {
             "study": study,
             "stage": stage,
             "key": row.key,
@@ -195,36 +202,37 @@ class Ledger(LedgerReader):
         def work(c: sa.Connection) -> None:
             self.optuna.flush_into(c)
             keys = ("study", "stage", "key")
-            c.execute(tables.replacing(tables.trials, c.dialect.name, keys, tuple(said)), said)
+            c.execute(
+                tables.upsert_statement(tables.trials, c.dialect.name, keys, tuple(values)), values
+            )
 
         self._database.write(work)
         self.optuna.flushed()
-        if (known := self._known.get((study, stage))) is not None:
-            known[row.key] = Row(row.key, row.state, said["reason"], json.loads(said["facts"]))
+        if (cached := self._cache.get((study, stage))) is not None:
+            cached[row.key] = Row(row.key, row.state, values["reason"], json.loads(values["facts"]))
 
     def rows(self, study: str, stage: str) -> dict[str, Row]:
-        """Every recorded run of a stage, by its key; of a held study, without asking again."""
-        if study != self._hold.study:
+        """Every recorded run of a stage by key, cached for the study that this process runs."""
+        if study != self._lease.study:
             return super().rows(study, stage)
-        if (study, stage) not in self._known:
-            self._known[study, stage] = super().rows(study, stage)
-        return dict(self._known[study, stage])
+        if (study, stage) not in self._cache:
+            self._cache[study, stage] = super().rows(study, stage)
+        return dict(self._cache[study, stage])
 
-    def look(self, study: str, split: str) -> int:
-        """Counts one look at a locked test set; gives how often it has been looked at by now.
+    def count_test_look(self, study: str, split: str) -> int:
+        """Counts one evaluation of a locked test set; returns the number of all of them.
 
-        Tried again where the answer to a first attempt was lost, it counts once: a look is known by
-        its moment.
+        A retry after a lost reply counts once, as evaluations are identified by their time.
         """
         looked_utc = datetime.now(UTC).isoformat(timespec="microseconds")
         mine = {"study": study, "split": split, "looked_utc": looked_utc}
 
         def work(c: sa.Connection) -> int:
-            self._hold.guard(c)
-            known = sa.select(tables.looks.c.id).where(
+            self._lease.guard(c)
+            existing = sa.select(tables.looks.c.id).where(
                 *(tables.looks.c[name] == value for name, value in mine.items())
             )
-            if c.execute(known).first() is None:
+            if c.execute(existing).first() is None:
                 c.execute(tables.looks.insert().values(**mine))
             query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
             return int(c.execute(query).scalar_one())
@@ -235,25 +243,25 @@ class Ledger(LedgerReader):
         try:
             if self._database.path is not None:
                 self._database.path.parent.mkdir(parents=True, exist_ok=True)
-            return self._made()
+            return self._create_tables()
         except tables.NewerSchemaError as error:
-            raise newer(self._database, error) from error
-        except FAILURES as error:
+            raise newer_schema_error(self._database, error) from error
+        except DATABASE_ERRORS as error:
             raise self._database.error("opened", error) from error
-        except RuntimeError as error:  # Optuna's word for tables of another version of its own
+        except RuntimeError as error:  # raised by Optuna for tables of another Optuna version
             raise LedgerError(
                 f"the ledger '{self._database.shown}' cannot be opened: its trials were written by "
                 f"another Optuna ({' '.join(str(error).split())}); install that one, or give "
                 f"another --store sqlite:///FOLDER/chorale.db"
             ) from error
 
-    def _made(self) -> TrialsStorage:
-        """All tables are there after this, whoever else makes them at the same moment."""
-        for pause_s in (*RACES_S, None):
+    def _create_tables(self) -> TrialsStorage:
+        """Creates all tables, even if another process does so at the same time."""
+        for pause_s in (*RACE_PAUSES_S, None):
             try:
-                self._database.write(tables.prepare, verb="opened")
-                return TrialsStorage(self._database, self._hold.guard)
-            except (LedgerError, *FAILURES) as error:
+                self._database.write(tables.create_or_upgrade, verb="opened")
+                return TrialsStorage(self._database, self._lease.guard)
+            except (LedgerError, *DATABASE_ERRORS) as error:
                 if pause_s is None or not _raced(error):
                     raise
                 time.sleep(pause_s)
@@ -261,13 +269,13 @@ class Ledger(LedgerReader):
 
 
 def _raced(error: BaseException) -> bool:
-    """Whether another process made the same tables at the same moment."""
+    """Whether another process created the same tables at the same time."""
     cause = error.__cause__ if isinstance(error, LedgerError) else error
     return isinstance(cause, sa.exc.IntegrityError) or "already exists" in str(cause)
 
 
 def _printable(text: str) -> str:
-    """`text` as every database takes it: no NUL, nothing that UTF-8 cannot say."""
+    """`text` as every database accepts it: without NUL and lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 

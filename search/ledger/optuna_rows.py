@@ -1,7 +1,6 @@
-"""What Optuna's own tables say of a study's trials, read without Optuna.
+"""Reads intermediate values and distributions from Optuna's own tables, without Optuna.
 
-They hold what our rows do not: the objective after each epoch, of failed trials too, and the ranges
-that were searched.
+Our rows lack these: the objective after each epoch, of failed trials too, and the search space.
 """
 
 from typing import Any
@@ -39,7 +38,7 @@ def distributions(c: sa.Connection, study: str) -> dict[str, str]:
 
 
 def _rows(c: sa.Connection, table: str, query: str, study: str) -> list[Any]:
-    """The answer to a query; none where nobody has made Optuna's tables yet."""
+    """The rows of a query; empty where Optuna's tables do not exist yet."""
     if not sa.inspect(c).has_table(table):
         return []
     return list(c.execute(sa.text(query), {"name": study}).all())

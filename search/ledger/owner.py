@@ -1,6 +1,6 @@
-"""Who runs a study: this process's identity, and whether another one still lives.
+"""The owner of a lease: the identity of a process, and whether it is still alive.
 
-The ledger asks here before it gives a study away.
+The ledger checks it before it gives a study's lease to another process.
 """
 
 import os
@@ -9,28 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STALE_S = 180.0
-"""A holder on another machine that gave no sign of life for so long is taken for dead."""
+"""An owner on another machine without a heartbeat for this long counts as dead."""
 PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
-class Holder:
-    """One process. `name` is host:pid, for people; `process` tells it from every other one."""
+class Owner:
+    """One process. `name` is host:pid, for display; `process` identifies it uniquely."""
 
     name: str
     process: str
 
     @classmethod
-    def me(cls) -> "Holder":
-        """The process that asks."""
+    def current(cls) -> "Owner":
+        """The calling process."""
         pid = os.getpid()
         return cls(f"{socket.gethostname()}:{pid}", _identity(pid) or "")
 
-    def alive(self, *, beat_age_s: float | None) -> bool:
-        """Whether it still runs; when in doubt, it does.
+    def is_alive(self, *, heartbeat_age_s: float | None) -> bool:
+        """Whether it still runs; if unknown, it does.
 
-        Where it was started on this machine its process is looked up, and one that only has its
-        number counts for nothing. Elsewhere its last sign of life counts, `beat_age_s` ago.
+        On this machine its process is looked up, and another process with its pid does not count.
+        On other machines its last heartbeat, `heartbeat_age_s` ago, decides.
         """
         host, _, pid = self.name.rpartition(":")
         if host == socket.gethostname() and pid.isdecimal():
@@ -38,8 +38,8 @@ class Holder:
                 return _exists(int(pid))
             if _machine(self.process) == _machine(_identity(os.getpid()) or ""):
                 return _identity(int(pid)) == self.process
-        # Another machine, or one that was started again, or another container.
-        return beat_age_s is None or beat_age_s <= STALE_S
+        # Another machine, this machine before a reboot, or another container.
+        return heartbeat_age_s is None or heartbeat_age_s <= STALE_S
 
 
 def _machine(identity: str) -> str:
@@ -47,19 +47,18 @@ def _machine(identity: str) -> str:
 
 
 def _identity(pid: int) -> str | None:
-    """Boot, process namespace and start time of a process; None: it is dead, or /proc is not here.
+    """Boot id, process namespace and start time of a process; None if it is dead or without /proc.
 
-    Two containers on one machine may have the same host name and process numbers, so the namespace
-    is part of it.
+    Two containers on one machine may share host name and pids, so the namespace is part of it.
     """
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         space = os.readlink(PROC / "self/ns/pid")  # noqa: PTH115
-        # The command in brackets may hold anything, so count from its end.
+        # The command in brackets may contain anything, so fields are counted after it.
         state, *fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    if state in "ZX":  # killed, and its parent has not looked yet
+    if state in "ZX":  # a zombie: it ended, and its parent has not waited for it
         return None
     started = fields[18]  # the 22nd field of /proc/PID/stat, in ticks since the boot
     return f"{boot}/{space}:{started}"

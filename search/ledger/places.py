@@ -1,31 +1,31 @@
-"""Why a ledger's file cannot be opened: SQLite itself does not say.
+"""Diagnoses why an SQLite file cannot be opened, where SQLite's own error does not say.
 
-`search.ledger.database` asks here before it tells a person.
+`search.ledger.database` uses it for its error messages.
 """
 
 import os
 import re
 from pathlib import Path
 
-UNABLE = ("unable to open database file", "File exists", "Not a directory")
-"""What SQLite and the system say of a place that is no place for a ledger."""
+UNINFORMATIVE_CAUSES = ("unable to open database file", "File exists", "Not a directory")
+"""Errors of SQLite and the system that do not name what is wrong with the path."""
 
-ERRNO = re.compile(r"^\[Errno \d+\] ")
+ERRNO_PREFIX = re.compile(r"^\[Errno \d+\] ")
 
 
-def cause_at(path: Path | None, cause: str) -> str:
-    """`cause`, or what is wrong with the place of the ledger's file where the cause is silent.
+def explain_cause(path: Path | None, cause: str) -> str:
+    """`cause`, or what is wrong with the path where `cause` does not say.
 
     Args:
-        path: the file; None for a ledger on a server.
-        cause: the first line of what was raised.
+        path: the ledger's file; None for a ledger on a server.
+        cause: the first line of the error.
     """
-    if path is not None and any(words in cause for words in UNABLE):
-        cause = _found(path) or cause
-    return ERRNO.sub("", cause)
+    if path is not None and any(words in cause for words in UNINFORMATIVE_CAUSES):
+        cause = _diagnose(path) or cause
+    return ERRNO_PREFIX.sub("", cause)
 
 
-def _found(path: Path) -> str | None:
+def _diagnose(path: Path) -> str | None:
     if path.is_dir():
         return f"'{path}' is a folder, and not a file"
     for folder in reversed(path.parents):

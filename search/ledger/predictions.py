@@ -1,6 +1,6 @@
-"""The prediction bank: what each trained model said, by track, tied to the split it was made on.
+"""The prediction bank: each trained model's predictions by track, tied to the split.
 
-Ensembles and scores read the bank and never a model. Rows are aligned by track id and the split's
+Ensembles and scores read the bank, never a model. Rows are aligned by track ids and the split's
 hash; a mismatch is refused, never re-ordered.
 """
 
@@ -14,13 +14,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from chorale.datasets.atomic import atomic
+from chorale.datasets.atomic import atomic_write
 from chorale.datasets.errors import UserError
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a model said of some tracks.
+class PredictionPart:
+    """A model's predictions for some tracks.
 
     `proba` is float32 (n_tracks, n_classes), `embeddings` float32 (n_tracks, width) or None, both
     in the order of `track_ids`.
@@ -31,11 +31,11 @@ class Part:
     embeddings: np.ndarray | None = None
 
 
-def write(path: Path, parts: Mapping[str, Part], *, split: str) -> None:
+def write_predictions(path: Path, parts: Mapping[str, PredictionPart], *, split: str) -> None:
     """Writes named parts ("valid", "test", ...) of one model; `split` is the split's hash.
 
     Raises:
-        ValueError: rows that do not match the tracks, or probabilities that are none.
+        ValueError: the rows do not match the tracks, or are not probabilities.
     """
     tensors: dict[str, np.ndarray] = {}
     for name, part in parts.items():
@@ -45,28 +45,28 @@ def write(path: Path, parts: Mapping[str, Part], *, split: str) -> None:
             tensors[f"{name}.embeddings"] = np.ascontiguousarray(part.embeddings, np.float32)
     tracks = {name: _digest(part.track_ids) for name, part in parts.items()}
     card = {"split": split, "tracks": json.dumps(tracks)}
-    data = safetensors.numpy.save(tensors, metadata=card)  # its own writing hides a full disk
-    with atomic(path) as temporary:
+    data = safetensors.numpy.save(tensors, metadata=card)  # `save_file` hides a full disk
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
-def read(
+def read_predictions(
     path: Path,
     expected: Mapping[str, Sequence[str]],
     *,
     split: str,
     optional: Collection[str] = (),
-) -> dict[str, Part]:
-    """Reads the parts named in `expected` (name -> the track ids that it must be about, in order).
+) -> dict[str, PredictionPart]:
+    """Reads the parts named in `expected` (name -> the track ids that it must have, in order).
 
     Args:
         path: the file.
         expected: the parts.
         split: the hash of the split that they must be of.
-        optional: names of `expected` that the file may lack; then the result does, too.
+        optional: names of `expected` that the file and then the result may lack.
 
     Raises:
-        UserError: the file is missing or damaged, is of another split, or is about other tracks.
+        UserError: the file is missing or damaged, or of another split or other tracks.
     """
     parts = {}
     try:
@@ -79,23 +79,25 @@ def read(
                 if name in optional and name not in tracks:
                     continue
                 if tracks.get(name) != _digest(ids):
-                    raise UserError(f"{path}: '{name}' is about other tracks; it is not used")
+                    raise UserError(f"{path}: '{name}' is of other tracks; it is not used")
                 wide = f"{name}.embeddings"
                 embeddings = file.get_tensor(wide) if wide in file.keys() else None  # noqa: SIM118
-                parts[name] = Part(tuple(ids), file.get_tensor(f"{name}.proba"), embeddings)
+                parts[name] = PredictionPart(
+                    tuple(ids), file.get_tensor(f"{name}.proba"), embeddings
+                )
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; bring it back from a copy") from None
+        raise UserError(f"{path} is missing; restore it from a backup") from None
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); bring it back from a copy") from None
+        raise UserError(f"{path} is damaged ({error}); restore it from a backup") from None
     return parts
 
 
-def _check(name: str, part: Part) -> None:
+def _check(name: str, part: PredictionPart) -> None:
     shape = part.proba.shape
     if len(shape) != 2 or shape[0] != len(part.track_ids):
-        raise ValueError(f"'{name}': {shape=} does not fit {len(part.track_ids)} tracks")
+        raise ValueError(f"'{name}': {shape=} does not match {len(part.track_ids)} tracks")
     if not np.isfinite(part.proba).all() or np.abs(part.proba.sum(1) - 1).max(initial=0) > 1e-3:
-        raise ValueError(f"'{name}': rows are no probabilities (each should sum to 1)")
+        raise ValueError(f"'{name}': rows are not probabilities (each must sum to 1)")
     if part.embeddings is not None and len(part.embeddings) != shape[0]:
         raise ValueError(f"'{name}': {len(part.embeddings)} embeddings for {shape[0]} tracks")
 

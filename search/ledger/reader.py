@@ -1,6 +1,6 @@
-"""What can be read of a ledger, by anybody and at any time, without Optuna and without a lock.
+"""Read-only access to a ledger, for any process at any time, without Optuna and without a lease.
 
-`search.ledger.ledger.Ledger` adds what only the process that holds a study may do.
+`search.ledger.ledger.Ledger` adds what only the owner of a study's lease may do.
 """
 
 import json
@@ -10,17 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chorale.datasets.errors import unknown
+from chorale.datasets.errors import unknown_name_error
 from chorale.search.ledger import optuna_rows, tables
 from chorale.search.ledger.database import Database, LedgerError
-from chorale.search.ledger.owner import Holder
-
-SEARCH = "search"
+from chorale.search.ledger.owner import Owner
 
 
 @dataclass(frozen=True)
 class Row:
-    """One finished training run, as the ledger keeps it. `facts` is JSON-ready."""
+    """One finished training run in the ledger. `facts` is JSON-ready."""
 
     key: str
     state: str
@@ -30,60 +28,61 @@ class Row:
 
 @dataclass(frozen=True)
 class StudyInfo:
-    """One study. `state` is "running", "interrupted" or "complete", as it really is.
+    """One study. `state` is its actual state: "running", "interrupted" or "complete".
 
-    `holder` is who runs it, host:pid, or who did when it died; `beat_age_s` its last sign of life.
-    `spent_s` counts the sitting that is under way. `about` holds what the sweep said of itself.
+    `owner` is the process that runs it, host:pid, or that died while running it; `heartbeat_age_s`
+    the age of its last heartbeat. `spent_s` includes the current session. `about` is the sweep's
+    description of itself.
     """
 
     name: str
     state: str
-    holder: str | None
-    beat_age_s: float | None
+    owner: str | None
+    heartbeat_age_s: float | None
     created_utc: str
     spent_s: float
     about: Mapping[str, Any]
 
     @property
     def died(self) -> bool:
-        """Whether who ran it ended without a word."""
-        return self.state == "interrupted" and self.holder is not None
+        """Whether its owner ended without releasing the lease."""
+        return self.state == "interrupted" and self.owner is not None
 
 
 class NoLedgerError(LedgerError):
-    """Nobody has made a ledger there yet."""
+    """There is no ledger there yet."""
 
 
 class LedgerReader:
     """One database that holds any number of studies, open for reading."""
 
     def __init__(self, url: str) -> None:
-        """Opens a ledger that is there.
+        """Opens an existing ledger.
 
         Raises:
-            LedgerError: there is none, it cannot be read, or a newer Chorale made it.
+            LedgerError: there is none, it cannot be read, or a newer Chorale created it.
         """
         self._database = Database(url)
         path = self._database.path
         if path is not None and not path.exists():
             raise NoLedgerError(
                 f"there is no ledger '{path}', so no study was run there; start one with: chorale "
-                f"sweep, or say where it is with --runs FOLDER or --store URL"
+                f"sweep, or name another with --runs FOLDER or --store URL"
             )
         try:
             version = self._database.read(tables.version, verb="opened")
             if version is not None and version < tables.SCHEMA:
-                self._database.write(tables.prepare, verb="opened")
+                self._database.write(tables.create_or_upgrade, verb="opened")
         except tables.NewerSchemaError as error:
-            raise newer(self._database, error) from error
+            raise newer_schema_error(self._database, error) from error
         if version is None:
             raise NoLedgerError(
                 f"the database '{self._database.shown}' holds no ledger of Chorale; start a study "
-                f"with: chorale sweep, or say where it is with --runs FOLDER or --store URL"
+                f"with: chorale sweep, or name another with --runs FOLDER or --store URL"
             )
 
     def close(self) -> None:
-        """Lets go of the database."""
+        """Closes the database."""
         self._database.close()
 
     def studies(self) -> list[str]:
@@ -95,11 +94,11 @@ class LedgerReader:
         """One study.
 
         Raises:
-            UserError: there is none of that name; the nearest is offered.
+            UserError: there is no study of that name; the error suggests the nearest one.
         """
         found = self._infos(tables.studies.c.name == name)
         if not found:
-            raise unknown("study", name, self.studies() or ["(none yet)"])
+            raise unknown_name_error("study", name, self.studies() or ["(none yet)"])
         return found[0]
 
     def all_studies(self) -> list[StudyInfo]:
@@ -107,29 +106,29 @@ class LedgerReader:
         return sorted(self._infos(sa.true()), key=lambda one: one.created_utc, reverse=True)
 
     def state(self, study: str) -> str | None:
-        """What was last written: "running", "interrupted", "complete"; None for no such study."""
+        """The state last written: "running", "interrupted", "complete"; None for no such study."""
         row = self._study(study)
         return None if row is None else str(row.state)
 
-    def refuse_held(self, study: str) -> None:
-        """Refuses, before long preparations, what `Ledger.reopen` would refuse after them.
+    def refuse_leased(self, study: str) -> None:
+        """Refuses early, before long preparations, a study that `Ledger.reopen` would refuse.
 
         Raises:
-            UserError: another process holds the study.
+            UserError: another process has the study's lease.
         """
-        from chorale.search.ledger.lease import refuse_held  # which needs this file
+        from chorale.search.ledger.lease import refuse_leased  # that module imports this one
 
         row = self._study(study)
         if row is not None:
-            refuse_held(row, self._database.read(self._database.now_s))
+            refuse_leased(row, self._database.read(self._database.now_s))
 
     def fingerprint(self, study: str) -> dict[str, Any]:
-        """What the study was started with and must not change; empty for no such study."""
+        """What a study must be resumed with (dataset, split, ...); empty for no such study."""
         row = self._study(study)
         return {} if row is None else dict(json.loads(row.fingerprint))
 
     def spent_s(self, study: str) -> float:
-        """Wall time of all earlier sittings of the study."""
+        """Wall time of all earlier sessions of the study."""
         row = self._study(study)
         return 0.0 if row is None else float(row.spent_s)
 
@@ -141,7 +140,7 @@ class LedgerReader:
         return {r.key: Row(r.key, r.state, r.reason, json.loads(r.facts)) for r in found}
 
     def n_running(self, study: str) -> int:
-        """How many trials of the search were asked and have not ended."""
+        """The number of the search's trials that were asked and have not ended."""
         query = sa.text(
             "select count(*) from trials join studies on trials.study_id = studies.study_id "
             "where studies.study_name = :name and trials.state = 'RUNNING'"
@@ -155,20 +154,20 @@ class LedgerReader:
         return self._database.read(count)
 
     def reports(self, study: str) -> optuna_rows.Reports:
-        """What each trial of the search reported, by its number: (epoch, objective) in order."""
+        """The reports of each of the search's trials, by number: (epoch, objective) in order."""
         return self._database.read(lambda c: optuna_rows.reports(c, study))
 
     def distributions(self, study: str) -> dict[str, str]:
-        """The range that each parameter was searched in, as Optuna's JSON."""
+        """The distribution of each searched parameter, as Optuna's JSON."""
         return self._database.read(lambda c: optuna_rows.distributions(c, study))
 
     def n_looks(self, split: str) -> int:
-        """How often a locked test set has been looked at by now."""
+        """The number of evaluations of a locked test set, over all studies."""
         query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
         return int(self._database.read(lambda c: c.execute(query).scalar_one()))
 
     def n_looks_of(self, studies: Collection[str]) -> int:
-        """How often these studies have looked at their locked test sets by now."""
+        """The number of evaluations of locked test sets by these studies."""
         of_them = tables.looks.c.study.in_(list(studies))
         query = sa.select(sa.func.count()).select_from(tables.looks).where(of_them)
         return int(self._database.read(lambda c: c.execute(query).scalar_one()))
@@ -185,43 +184,43 @@ class LedgerReader:
         return [_info(row, now_s) for row in rows]
 
 
-def newer(database: Database, error: tables.NewerSchemaError) -> LedgerError:
-    """The refusal of a ledger that a later version made."""
+def newer_schema_error(database: Database, error: tables.NewerSchemaError) -> LedgerError:
+    """The error for a ledger that a later version created."""
     return LedgerError(
-        f"the ledger '{database.shown}' was made by a newer Chorale ({error}); upgrade Chorale, or "
-        f"keep this study elsewhere with --store sqlite:///FOLDER/chorale.db"
+        f"the ledger '{database.shown}' was created by a newer Chorale ({error}); upgrade Chorale, "
+        f"or keep this study elsewhere with --store sqlite:///FOLDER/chorale.db"
     )
 
 
-def beat_age_s(row: Any, now_s: float) -> float | None:
-    """Seconds since the holder's last sign of life."""
+def heartbeat_age_s(row: Any, now_s: float) -> float | None:
+    """Seconds since the owner's last heartbeat."""
     return None if row.beat_s is None else max(now_s - row.beat_s, 0.0)
 
 
-def holder_lives(row: Any, now_s: float) -> bool:
-    """Whether somebody runs the study now."""
+def owner_is_alive(row: Any, now_s: float) -> bool:
+    """Whether a live process runs the study."""
     if row.state != "running" or not row.holder:
         return False
-    holder = Holder(row.holder, row.holder_process or "")
-    return holder.alive(beat_age_s=beat_age_s(row, now_s))
+    owner = Owner(row.holder, row.holder_process or "")
+    return owner.is_alive(heartbeat_age_s=heartbeat_age_s(row, now_s))
 
 
-def sitting_s(row: Any, now_s: float) -> float:
-    """What the sitting that is under way, or died, has lasted, as far as is known."""
+def session_s(row: Any, now_s: float) -> float:
+    """The known duration of the current session, or of one whose owner died."""
     if row.state != "running" or row.sat_down_s is None or row.beat_s is None:
         return 0.0
-    until_s = now_s if holder_lives(row, now_s) else row.beat_s
+    until_s = now_s if owner_is_alive(row, now_s) else row.beat_s
     return float(max(until_s - row.sat_down_s, 0.0))
 
 
 def _info(row: Any, now_s: float) -> StudyInfo:
-    dead = row.state == "running" and not holder_lives(row, now_s)
+    dead = row.state == "running" and not owner_is_alive(row, now_s)
     return StudyInfo(
         name=row.name,
         state="interrupted" if dead else row.state,
-        holder=row.holder,
-        beat_age_s=beat_age_s(row, now_s),
+        owner=row.holder,
+        heartbeat_age_s=heartbeat_age_s(row, now_s),
         created_utc=row.created_utc,
-        spent_s=row.spent_s + sitting_s(row, now_s),
+        spent_s=row.spent_s + session_s(row, now_s),
         about=json.loads(row.about) if row.about else {},
     )

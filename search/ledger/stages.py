@@ -1,20 +1,20 @@
-"""The stages of a study as the ledger names them, and the key of a row of the finalists' stage."""
+"""Names of a study's stages in the ledger, and the keys of the finalists' rows."""
 
 from dataclasses import dataclass
 
 SEARCH = "search"
-"""One row a trial."""
+"""One row per trial."""
 
 FINALISTS = "finalists"
-"""One row a retraining of a finalist: see `Job`."""
+"""One row per retraining of a finalist: see `Job`."""
 
 ATTEMPTS = "attempts"
-"""One row a training run that was lost and tried again."""
+"""One row per attempt at a training run that was lost."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One retraining of trial `number`: the fold that it does not see, and its seed."""
+    """One retraining of trial `number`: the fold that is held out, and the seed."""
 
     number: int
     fold: int
@@ -22,7 +22,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The display name."""
         return f"trial {self.number} fold {self.fold}" + (f" seed {self.seed}" if self.seed else "")
 
     @property

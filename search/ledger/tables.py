@@ -1,7 +1,7 @@
-"""The ledger's own tables and their version; Optuna's stand beside them in the same database.
+"""The schema of the ledger's own tables, with its version and migration.
 
-A ledger of an older version gains what it lacks when it is opened; one of a newer version is
-refused, for nobody knows what its rows mean.
+Optuna's tables are in the same database. A ledger of an older version is upgraded when it is
+opened; one of a newer version is refused.
 """
 
 import functools
@@ -22,15 +22,15 @@ studies = sa.Table(
     sa.Column("name", sa.String(255), primary_key=True),
     sa.Column("state", sa.String(20), nullable=False),  # "running", "interrupted", "complete"
     sa.Column("fingerprint", sa.Text, nullable=False),  # JSON: what must not change under a study
-    sa.Column("holder", sa.String(255)),  # who runs it now: host:pid
+    sa.Column("holder", sa.String(255)),  # the lease's owner: host:pid
     sa.Column("created_utc", sa.String(40), nullable=False),
-    sa.Column("spent_s", sa.Float, nullable=False),  # wall time of all sittings that ended
+    sa.Column("spent_s", sa.Float, nullable=False),  # wall time of all sessions that ended
     # since version 2
-    sa.Column("holder_process", sa.Text),  # tells the holder from a later process of its pid
-    sa.Column("sitting", sa.String(40)),  # a token: who lost the study does not know the new one
-    sa.Column("sat_down_s", sa.Float),  # when this sitting began, by the database's clock
-    sa.Column("beat_s", sa.Float),  # the holder's last sign of life, by the database's clock
-    sa.Column("about", sa.Text),  # JSON: what people ask of a study (dataset, objective, budget)
+    sa.Column("holder_process", sa.Text),  # tells the owner from a later process of its pid
+    sa.Column("sitting", sa.String(40)),  # the lease's token, new for each session
+    sa.Column("sat_down_s", sa.Float),  # start of this session, by the database's clock
+    sa.Column("beat_s", sa.Float),  # the owner's last heartbeat, by the database's clock
+    sa.Column("about", sa.Text),  # JSON: description of a study (dataset, objective, budget)
 )
 trials = sa.Table(
     "chorale_trials",
@@ -53,10 +53,12 @@ looks = sa.Table(
 
 
 @functools.cache
-def replacing(table: Any, dialect: str, keys: tuple[str, ...], columns: tuple[str, ...]) -> Any:
-    """An INSERT of `columns` that replaces the row of the same `keys`.
+def upsert_statement(
+    table: Any, dialect: str, keys: tuple[str, ...], columns: tuple[str, ...]
+) -> Any:
+    """An upsert: an INSERT of `columns` that replaces the row of the same `keys`.
 
-    Made once, for making it takes longer than running it.
+    Cached, as building the statement takes longer than running it.
     """
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     statement = insert(table).values({name: sa.bindparam(name) for name in columns})
@@ -65,32 +67,32 @@ def replacing(table: Any, dialect: str, keys: tuple[str, ...], columns: tuple[st
 
 
 class NewerSchemaError(Exception):
-    """The tables were made by a later version; `version` is theirs."""
+    """The tables are of a later version, which is `version`."""
 
     def __init__(self, version: int) -> None:
         """Keeps the version."""
-        super().__init__(f"its tables are of version {version}, known here up to {SCHEMA}")
+        super().__init__(f"its tables have version {version}, supported here up to {SCHEMA}")
         self.version = version
 
 
 def version(c: sa.Connection) -> int | None:
-    """The version of the ledger's tables; None where there are none.
+    """The version of the ledger's tables; None where they do not exist.
 
     Raises:
         NewerSchemaError: it is above `SCHEMA`.
     """
-    there = set(sa.inspect(c).get_table_names())
-    if schema.name in there:
+    existing = set(sa.inspect(c).get_table_names())
+    if schema.name in existing:
         found = c.execute(sa.select(sa.func.max(schema.c.version))).scalar()
         if found is not None:
             if found > SCHEMA:
                 raise NewerSchemaError(int(found))
             return int(found)
-    return 1 if studies.name in there else None
+    return 1 if studies.name in existing else None
 
 
-def prepare(c: sa.Connection) -> None:
-    """Makes the tables where they are missing, and brings older ones up to date.
+def create_or_upgrade(c: sa.Connection) -> None:
+    """Creates the tables where they are missing, and upgrades older ones.
 
     Raises:
         NewerSchemaError: they are of a later version than `SCHEMA`.
@@ -98,11 +100,11 @@ def prepare(c: sa.Connection) -> None:
     before = version(c)
     metadata.create_all(c)
     if before == 1:
-        there = {column["name"] for column in sa.inspect(c).get_columns(studies.name)}
+        existing = {column["name"] for column in sa.inspect(c).get_columns(studies.name)}
         for column in studies.columns:
-            if column.name not in there:
+            if column.name not in existing:
                 kind = column.type.compile(c.dialect)
                 c.exec_driver_sql(f"ALTER TABLE {studies.name} ADD COLUMN {column.name} {kind}")
-    # Written in any case, so that who may not write, or has no room, hears of it at once.
+    # Written in any case, so that a lack of permission or disk space fails at once.
     c.execute(schema.delete())
     c.execute(schema.insert().values(version=SCHEMA))

@@ -1,6 +1,6 @@
-"""Trials as rows of Optuna's own tables, so that every tool that knows Optuna can read them.
+"""Writes trials as rows of Optuna's own tables, so that Optuna's tools can read them.
 
-`search.ledger.trials` decides when; here is what is written.
+`search.ledger.trials` decides when to write; this module knows what.
 """
 
 import json
@@ -13,10 +13,10 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
-from chorale.search.ledger.tables import replacing
+from chorale.search.ledger.tables import upsert_statement
 
-Rows = dict[Any, list[dict[str, Any]]]
-"""Optuna's model of a table -> rows of it."""
+TableRows = dict[Any, list[dict[str, Any]]]
+"""Optuna's SQLAlchemy model of a table -> rows of it."""
 
 _TRIALS: Any = models.TrialModel.__table__
 _PARAMS = models.TrialParamModel
@@ -34,8 +34,8 @@ _KEYS: dict[Any, str] = {
 
 
 @dataclass
-class Change:
-    """What the database does not know of one trial yet."""
+class PendingChange:
+    """What is not yet written of one trial."""
 
     state: bool = False
     params: dict[str, BaseDistribution] = field(default_factory=dict)
@@ -45,30 +45,30 @@ class Change:
 
 
 def make_tables(c: sa.Connection) -> None:
-    """Makes Optuna's tables where they are missing."""
+    """Creates Optuna's tables where they are missing."""
     models.BaseModel.metadata.create_all(c)
 
 
-def find(c: sa.Connection, study: int, number: int) -> int | None:
-    """The row of a trial by its number in the study whose row is `study`."""
+def find_trial(c: sa.Connection, study: int, number: int) -> int | None:
+    """The row id of a trial by its number in the study of row id `study`; None if there is none."""
     where = (_TRIALS.c.study_id == study, _TRIALS.c.number == number)
     return c.execute(sa.select(_TRIALS.c.trial_id).where(*where)).scalar()
 
 
-def make(c: sa.Connection, study: int, trial: FrozenTrial) -> int:
-    """Inserts a trial, without what is in other tables; gives its row."""
+def insert_trial(c: sa.Connection, study: int, trial: FrozenTrial) -> int:
+    """Inserts a trial, without its rows in other tables; returns its row id."""
     values = {"study_id": study, "number": trial.number, **_state(trial)}
     statement = sa.insert(_TRIALS).values(**values).returning(_TRIALS.c.trial_id)
     return int(c.execute(statement).scalar_one())
 
 
-def update(c: sa.Connection, row: int, trial: FrozenTrial) -> None:
-    """Writes how far a trial is."""
+def update_trial(c: sa.Connection, row: int, trial: FrozenTrial) -> None:
+    """Writes a trial's state and times."""
     c.execute(sa.update(_TRIALS).where(_TRIALS.c.trial_id == row).values(**_state(trial)))
 
 
-def collect(rows: Rows, row: int, trial: FrozenTrial, change: Change) -> None:
-    """Adds what is new of a trial to the rows of each table."""
+def collect_rows(rows: TableRows, row: int, trial: FrozenTrial, change: PendingChange) -> None:
+    """Adds a trial's changes to the rows of each table."""
 
     def add(model: Any, **values: Any) -> None:
         rows.setdefault(model, []).append({"trial_id": row, **values})
@@ -89,11 +89,11 @@ def collect(rows: Rows, row: int, trial: FrozenTrial, change: Change) -> None:
             add(_VALUES, objective=objective, value=stored, value_type=sort)
 
 
-def upsert(c: sa.Connection, rows: Rows) -> None:
-    """Writes rows; one that is there already is replaced."""
+def upsert_rows(c: sa.Connection, rows: TableRows) -> None:
+    """Writes rows, replacing existing ones."""
     for model, values in rows.items():
         keys = ("trial_id", _KEYS[model])
-        c.execute(replacing(model.__table__, c.dialect.name, keys, tuple(values[0])), values)
+        c.execute(upsert_statement(model.__table__, c.dialect.name, keys, tuple(values[0])), values)
 
 
 def _state(trial: FrozenTrial) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Optuna's trials: read once, kept in memory, written to Optuna's own tables in batches.
+"""An Optuna storage with a write-back cache: trials are read once and written in batches.
 
-Only the process that holds a study writes it, so what it remembers is what the database says.
-Optuna's own storage asks the database anew for every suggestion and commits every parameter.
+Only the owner of a study's lease writes it, so its memory equals the database. Optuna's own
+`RDBStorage` queries the database for every suggestion and commits every parameter.
 """
 
 import math
@@ -19,78 +19,79 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from chorale.search.ledger import trial_rows
-from chorale.search.ledger.database import FAILURES, Database
-from chorale.search.ledger.trial_rows import Change
+from chorale.search.ledger.database import DATABASE_ERRORS, Database
+from chorale.search.ledger.trial_rows import PendingChange
 
-GUARD_S = 1.0
-"""How often, at most, the writing of a report asks whether this process still holds its study."""
+LEASE_CHECK_INTERVAL_S = 1.0
+"""The shortest time between two checks of the lease when reports are written."""
 
 
 class TrialsStorage(InMemoryStorage):
-    """An Optuna storage over the ledger's database, for one process that holds its studies.
+    """An Optuna storage over the ledger's database, for one process that holds its studies' leases.
 
-    What is suggested one by one waits for `flush`, the trial's first report or its end, and is then
-    written whole. A trial that is added whole, a report, a verdict and an end are written at once.
+    Parameters that are suggested one by one are written together at `flush`, at the trial's first
+    report or at its end. Complete trials, reports, a pruner's attributes and ends are written at
+    once.
     """
 
     def __init__(self, database: Database, guard: Callable[[sa.Connection], None]) -> None:
-        """Makes Optuna's tables where they are missing.
+        """Creates Optuna's tables where they are missing.
 
         `guard` is called inside each transaction and raises where this process must not write.
 
         Raises:
-            RuntimeError: the tables are of an Optuna that this one does not fit.
-            SQLAlchemyError: they cannot be made.
+            RuntimeError: the tables are of an incompatible version of Optuna.
+            SQLAlchemyError: they cannot be created.
         """
         super().__init__()
         self._database = database
         self._guard = guard
-        # Optuna fills {SCHEMA_VERSION} in, so that braces in a folder's name would be taken for it
+        # Optuna formats {SCHEMA_VERSION} in URLs, so braces in a folder's name must be doubled
         url = database.url.render_as_string(hide_password=False)
         url = url.replace("{", "{{").replace("}", "}}")
-        database.write(trial_rows.make_tables, verb="opened")  # all at once, which is quicker
+        database.write(trial_rows.make_tables, verb="opened")  # in one transaction, which is faster
         try:
             self._rdb = RDBStorage(url, engine_kwargs=database.options(durable=False))
-        except StorageInternalError as error:  # which hides what the database said
+        except StorageInternalError as error:  # which hides the database's error
             raise error.__cause__ or error from error
         self._study_rows: dict[int, int] = {}
         self._trial_rows: dict[int, int] = {}
-        self._pending: dict[int, Change] = {}
+        self._pending: dict[int, PendingChange] = {}
         self._in_doubt = False
         self._guarded_s = -math.inf
 
     def close(self) -> None:
-        """Lets go of the database; what waits is not written."""
+        """Closes the database; pending changes are not written."""
         self._rdb.remove_session()
         self._rdb.engine.dispose()
 
     def flush(self) -> None:
-        """Writes what waits, in one transaction.
+        """Writes pending changes, in one transaction.
 
         Raises:
-            LedgerError: it could not be written; it waits on.
+            LedgerError: they could not be written; they stay pending.
         """
         if self._pending:
             self._database.write(self._flush_quickly, durable=False)
             self.flushed()
 
     def flush_into(self, c: sa.Connection) -> None:
-        """Writes what waits as a part of the transaction of `c`; `flushed` follows its commit."""
+        """Writes pending changes in the transaction of `c`; call `flushed` after its commit."""
         self._guard(c)
         self._guarded_s = time.monotonic()
         self._write(c)
 
     def flushed(self) -> None:
-        """What `flush_into` wrote is committed."""
+        """Forgets pending changes, which `flush_into` wrote and the caller has committed."""
         self._pending.clear()
         self._in_doubt = False
 
-    # What Optuna calls.
+    # The interface of Optuna's storages.
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        with self._told():
+        with self._ledger_errors():
             row = self._rdb.create_new_study(directions, study_name)
             name = self._rdb.get_study_name_from_id(row)
         return self._remember(name, row)
@@ -98,29 +99,29 @@ class TrialsStorage(InMemoryStorage):
     def delete_study(self, study_id: int) -> None:
         self._check_study_id(study_id)
         self.flush()
-        with self._told():
+        with self._ledger_errors():
             self._rdb.delete_study(self._study_rows[study_id])
         super().delete_study(study_id)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         super().set_study_user_attr(study_id, key, value)
-        with self._told():
+        with self._ledger_errors():
             self._rdb.set_study_user_attr(self._study_rows[study_id], key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         super().set_study_system_attr(study_id, key, value)
-        with self._told():
+        with self._ledger_errors():
             self._rdb.set_study_system_attr(self._study_rows[study_id], key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         if study_name not in self._study_name_to_id:
-            with self._told():
+            with self._ledger_errors():
                 row = self._rdb.get_study_id_from_name(study_name)
             return self._remember(study_name, row)
         return super().get_study_id_from_name(study_name)
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        with self._told():
+        with self._ledger_errors():
             names = [study.study_name for study in self._rdb.get_all_studies()]
         for name in names:
             self.get_study_id_from_name(name)
@@ -128,7 +129,7 @@ class TrialsStorage(InMemoryStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         trial_id = super().create_new_trial(study_id, template_trial)
-        change = self._pending[trial_id] = Change(state=True)
+        change = self._pending[trial_id] = PendingChange(state=True)
         if template_trial is not None:
             trial = self._get_trial(trial_id)
             change.params = dict(trial.distributions)
@@ -168,38 +169,38 @@ class TrialsStorage(InMemoryStorage):
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         super().set_trial_user_attr(trial_id, key, value)
         self._change(trial_id).user[key] = value
-        self._flush_if_judged(trial_id)
+        self._flush_if_reported(trial_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         super().set_trial_system_attr(trial_id, key, value)
         self._change(trial_id).system[key] = value
-        self._flush_if_judged(trial_id)
+        self._flush_if_reported(trial_id)
 
     def _flush_quickly(self, c: sa.Connection) -> None:
-        if time.monotonic() - self._guarded_s < GUARD_S:
+        if time.monotonic() - self._guarded_s < LEASE_CHECK_INTERVAL_S:
             self._write(c)
         else:
             self.flush_into(c)
 
     def _write(self, c: sa.Connection) -> None:
         in_doubt, self._in_doubt = self._in_doubt, True
-        rows: trial_rows.Rows = {}
+        rows: trial_rows.TableRows = {}
         for trial_id, change in self._pending.items():
             row = self._trial_row(c, trial_id, change, in_doubt=in_doubt)
-            trial_rows.collect(rows, row, self._get_trial(trial_id), change)
-        trial_rows.upsert(c, rows)
+            trial_rows.collect_rows(rows, row, self._get_trial(trial_id), change)
+        trial_rows.upsert_rows(c, rows)
 
-    def _flush_if_judged(self, trial_id: int) -> None:
-        """A pruner's verdict on a trial that has reported must not be forgotten."""
+    def _flush_if_reported(self, trial_id: int) -> None:
+        """Writes at once after a report: a pruner's attributes must survive a crash."""
         if self._get_trial(trial_id).intermediate_values:
             self.flush()
 
-    def _change(self, trial_id: int) -> Change:
-        return self._pending.setdefault(trial_id, Change())
+    def _change(self, trial_id: int) -> PendingChange:
+        return self._pending.setdefault(trial_id, PendingChange())
 
     def _remember(self, name: str, row: int) -> int:
-        """Reads a study of the database into memory; gives its number here."""
-        with self._told():
+        """Reads a study of the database into memory; returns its id in memory."""
+        with self._ledger_errors():
             directions = self._rdb.get_study_directions(row)
             user, system = (
                 self._rdb.get_study_user_attrs(row),
@@ -215,25 +216,27 @@ class TrialsStorage(InMemoryStorage):
         self._study_rows[study_id] = row
         return study_id
 
-    def _trial_row(self, c: sa.Connection, trial_id: int, change: Change, *, in_doubt: bool) -> int:
-        """The trial's number in the database; its row is made or brought up to date."""
+    def _trial_row(
+        self, c: sa.Connection, trial_id: int, change: PendingChange, *, in_doubt: bool
+    ) -> int:
+        """Inserts or updates the trial's row; returns its row id."""
         trial = self._get_trial(trial_id)
         study_row = self._study_rows[self._trial_id_to_study_id_and_number[trial_id][0]]
         row = self._trial_rows.get(trial_id)
-        if in_doubt:  # whether an earlier attempt made it was never answered
-            row = trial_rows.find(c, study_row, trial.number)
+        if in_doubt:  # whether an earlier attempt inserted it is not known
+            row = trial_rows.find_trial(c, study_row, trial.number)
         if row is None:
-            row = trial_rows.make(c, study_row, trial)
+            row = trial_rows.insert_trial(c, study_row, trial)
         elif change.state:
-            trial_rows.update(c, row, trial)
+            trial_rows.update_trial(c, row, trial)
         self._trial_rows[trial_id] = row
         return row
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _ledger_errors(self) -> Iterator[None]:
         """Turns what Optuna's own storage raises into a `LedgerError`."""
         try:
             yield
-        except (StorageInternalError, *FAILURES) as error:
+        except (StorageInternalError, *DATABASE_ERRORS) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             raise self._database.error("written", cause or error) from error

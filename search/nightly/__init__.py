@@ -1,1 +1,1 @@
-"""A sweep every night: when it is due, and what was decided in the morning."""
+"""Nightly runs: schedule, data checks, sweep, champion/challenger comparison, reports."""

@@ -1,7 +1,7 @@
-"""Which night is due: a pure function of the clock, the schedule and the nights that were run.
+"""The nightly schedule: which night is due, as a pure function of the time and of earlier nights.
 
-Times of day are of the schedule's zone; everything that is kept or compared is UTC. A night is
-named by its local date, so that there is one for each date, also where the clocks change.
+Times of day are in the schedule's time zone; everything that is stored or compared is in UTC. A
+night is identified by its local date, so there is exactly one per date, also at clock changes.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ ONE_DAY = timedelta(days=1)
 
 
 @config
-class Schedule:
-    """When nights begin, and when their search must have ended."""
+class NightlySchedule:
+    """When nights start, and when their search must have ended."""
 
     at: Annotated[str, Field(pattern=CLOCK)] = "01:00"
-    """the time of day at which a night begins, HH:MM"""
+    """the time of day at which a night starts, HH:MM"""
     until: Annotated[str, Field(pattern=CLOCK)] = "06:00"
     """the time of day by which it ends, HH:MM; where it is not later than `at`, on the next day"""
     zone: str = "UTC"
@@ -37,37 +37,37 @@ class Schedule:
             ) from None
 
     def begin(self, night: date) -> datetime:
-        """When the night begins, UTC.
+        """The start of the night, UTC.
 
-        A time of day that the clocks leave out counts as if they had not been put forward yet, one
-        that comes twice is the first.
+        A time of day that a clock change skips is read as before the change; of one that occurs
+        twice the first is taken.
         """
         return _utc(night, self.at, self.zone)
 
     def end(self, night: date) -> datetime:
-        """When it ends, UTC: always after it begins."""
+        """The end of the night, UTC: at least a minute after its start."""
         same_day = _clock(self.until) > _clock(self.at)
         end = _utc(night if same_day else night + ONE_DAY, self.until, self.zone)
         return max(end, self.begin(night) + timedelta(minutes=1))
 
 
 @dataclass(frozen=True)
-class Due:
-    """What is to be done now: the night to run, if any, and those that nobody ran in time."""
+class DueNights:
+    """The night to run now, if any, and the nights that were missed before it."""
 
     night: date | None
     missed: tuple[date, ...] = ()
 
 
-def due(schedule: Schedule, now: datetime, last: date | None) -> Due:
-    """The latest night that has begun and was not run; those between it and the last are missed.
+def due_nights(schedule: NightlySchedule, now: datetime, last: date | None) -> DueNights:
+    """The latest night that has started and was not run; those since the last one are missed.
 
-    So after an outage one night is run, and not all that were slept through.
+    So after an outage one night is run, and not all missed ones.
 
     Args:
-        schedule: when nights begin.
-        now: with a time zone.
-        last: the last night that was run or noted as missed; None where there was none.
+        schedule: when nights start.
+        now: the time, with a time zone.
+        last: the last night that was run or recorded as missed; None where there was none.
 
     Raises:
         ValueError: `now` has no time zone.
@@ -78,11 +78,11 @@ def due(schedule: Schedule, now: datetime, last: date | None) -> Due:
     while schedule.begin(latest) > now:
         latest -= ONE_DAY
     if last is None:
-        return Due(latest)
+        return DueNights(latest)
     if latest <= last:
-        return Due(None)
+        return DueNights(None)
     n_between = (latest - last).days - 1
-    return Due(latest, tuple(last + (i + 1) * ONE_DAY for i in range(n_between)))
+    return DueNights(latest, tuple(last + (i + 1) * ONE_DAY for i in range(n_between)))
 
 
 def _clock(text: str) -> time:

@@ -1,6 +1,6 @@
-"""What changed in the data since the last night that was run, and whether too much did.
+"""Data change detection: what changed since the last night, and whether that is too much.
 
-`search.nightly.steps` asks before anything is trained.
+`search.nightly.data_stage` checks it before anything is trained.
 """
 
 import json
@@ -11,43 +11,43 @@ from pathlib import Path
 import pandas as pd
 
 from chorale.datasets.atomic import write_json
-from chorale.datasets.errors import UserError, shown
-from chorale.search.nightly.config import Changes
+from chorale.datasets.errors import UserError, join_first
+from chorale.search.nightly.config import ChangesConfig
 
-ACCEPT = "if that is as it should be: chorale nightly {file} --accept"
-Facts = tuple[str, str, str]
-"""A track's content (a hash), label and group."""
+ACCEPT_ADVICE = "if the change is intended: chorale nightly {file} --accept"
+TrackFacts = tuple[str, str, str]
+"""A track's content hash, label and group."""
 
 
 class DataRefusedError(UserError):
-    """The data is not fit to decide by; the champion stays."""
+    """The data is not fit for a comparison; the champion stays."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The tracks of one night, as they were found; groups as the dataset names them."""
+    """The tracks of one night, as they were found, with the dataset's own groups."""
 
-    tracks: Mapping[str, Facts]
+    tracks: Mapping[str, TrackFacts]
 
     @classmethod
     def of(cls, audited: pd.DataFrame, raw: pd.DataFrame) -> "Snapshot":
-        """The audited tracks, with their groups before those of the same recordings were joined.
+        """The audited tracks, with their groups before groups of duplicates were joined.
 
         Args:
-            audited: with track_id, content and label.
-            raw: the dataset's own table of them.
+            audited: the tracks that passed the audit, with track_id, content and label.
+            raw: the dataset's own track table.
         """
         groups = dict(zip(raw["track_id"].astype(str), raw["group"].astype(str), strict=True))
         rows = audited[["track_id", "content", "label"]].astype(str).itertuples(index=False)
         return cls({name: (content, label, groups[name]) for name, content, label in rows})
 
     def write(self, path: Path) -> None:
-        """Keeps it with its night."""
+        """Writes the snapshot as JSON."""
         write_json(path, {name: list(facts) for name, facts in sorted(self.tracks.items())})
 
     @classmethod
     def read(cls, path: Path) -> "Snapshot | None":
-        """What `write` kept; None where there is none.
+        """Reads a snapshot; None where there is none.
 
         Raises:
             UserError: it is damaged.
@@ -59,17 +59,17 @@ class Snapshot:
             return None
         except (OSError, ValueError, IndexError, AttributeError) as error:
             raise UserError(
-                f"what the tracks of an earlier night were cannot be read from '{path}' ({error}); "
-                f"restore that file, or delete it: then nothing is compared with that night"
+                f"the tracks of an earlier night cannot be read from '{path}' ({error}); restore "
+                f"that file, or delete it: then nothing is compared with that night"
             ) from None
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Which tracks are other than they were, by their ids, each sorted.
+class DataDifference:
+    """The tracks that changed, by their ids, each sorted; `gone` are those that no longer exist.
 
-    A track that was moved or renamed is the one that it was: its content says so. `relabelled`
-    counts it where its label changed; `n_before` is how many tracks there were.
+    A track that was moved or renamed is recognised by its content; it is `relabelled` if its label
+    changed. `n_before` is the number of tracks before.
     """
 
     n_before: int = 0
@@ -81,22 +81,22 @@ class Difference:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of each kind; only those that there are."""
+        """Kind of change -> number of tracks; only kinds that occur."""
         kinds = ("new", "gone", "relabelled", "changed", "regrouped")
         return {kind: n for kind in kinds if (n := len(getattr(self, kind)))}
 
-    def said(self) -> str:
-        """In a line: "12 new, 3 relabelled"."""
+    def summary(self) -> str:
+        """The counts in one line: "12 new, 3 relabelled"."""
         counts = self.counts
         if not counts:
             return "nothing changed" if self.n_before else "nothing to compare with yet"
         return ", ".join(f"{n} {kind}" for kind, n in counts.items())
 
 
-def difference(before: Snapshot | None, now: Snapshot) -> Difference:
-    """What changed from one night to another."""
+def data_difference(before: Snapshot | None, now: Snapshot) -> DataDifference:
+    """The changes from one night to another."""
     if before is None:
-        return Difference()
+        return DataDifference()
     old = before.tracks
     by_content = {facts[0]: name for name, facts in old.items() if facts[0]}
     found: dict[str, list[str]] = {"new": [], "relabelled": [], "changed": [], "regrouped": []}
@@ -111,30 +111,31 @@ def difference(before: Snapshot | None, now: Snapshot) -> Difference:
             found["relabelled"].append(name)
         if content != old[was][0]:
             found["changed"].append(name)
-        # who is its own group is renamed with it
+        # a renamed track that is its own group changes its group, too
         if group != old[was][2] and was == name:
             found["regrouped"].append(name)
     gone = sorted(old.keys() - seen)
     each = {kind: tuple(sorted(names)) for kind, names in found.items()}
-    return Difference(len(old), gone=tuple(gone), **each)
+    return DataDifference(len(old), gone=tuple(gone), **each)
 
 
-def refuse(found: Difference, limits: Changes, *, file: str) -> None:
-    """Stops where more changed than is allowed.
+def refuse_changes(found: DataDifference, limits: ChangesConfig, *, file: str) -> None:
+    """Refuses the data if more changed than is allowed.
 
     Raises:
-        DataRefusedError: says what, how much, and what to do.
+        DataRefusedError: it did; the error names the tracks and the limit.
     """
-    said = []
+    problems = []
     for kind, limit in (("relabelled", limits.max_relabelled), ("gone", limits.max_gone)):
         names: tuple[str, ...] = getattr(found, kind)
         if found.n_before and len(names) > limit * found.n_before:
-            said.append(
+            problems.append(
                 f"{len(names)} of {found.n_before} tracks are {kind} "
                 f"({len(names) / found.n_before:.1%}; allowed are {limit:.1%} by "
-                f"changes.max_{kind}): {shown(names)}"
+                f"changes.max_{kind}): {join_first(names)}"
             )
-    if said:
+    if problems:
         raise DataRefusedError(
-            f"since the last night {'; '.join(said)}; mend the data, or " + ACCEPT.format(file=file)
+            f"since the last night {'; '.join(problems)}; fix the data, or "
+            + ACCEPT_ADVICE.format(file=file)
         )

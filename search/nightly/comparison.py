@@ -1,7 +1,8 @@
-"""Candidate and champion on the same locked tracks: what each says of them, and what the gate says.
+"""Champion/challenger comparison: predictions of both on the same locked tracks, and the gate.
 
-The candidate has said it in its sweep, at the night's one look. The champion said it when it was a
-candidate; of tracks that it has not met it is asked now, by its bundle.
+The candidate's predictions were made in its sweep, at the night's one look at the test set. The
+champion's were stored when it was a candidate; for a test set that has changed since, its bundle
+predicts again.
 """
 
 import itertools
@@ -18,10 +19,10 @@ from chorale.datasets.errors import UserError
 from chorale.lightning_models.metrics import accuracy
 from chorale.search.baselines.classifiers import GRIDS as BASELINES
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.champion.registry.gate import Contender, Decision, Gate, decide
-from chorale.search.evaluation.headline import read_headline
-from chorale.search.ledger.baseline_predictions import read_banked
-from chorale.search.ledger.ground_truth import Truth, read_truth
+from chorale.search.champion.registry.gate import Contender, Gate, GateDecision, decide
+from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
+from chorale.search.ledger.baseline_predictions import read_baseline_predictions
+from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
 from chorale.search.paths import StudyPaths
 from chorale.search.statistics.arrays import Proba
 from chorale.search.statistics.scores import score
@@ -30,18 +31,18 @@ if TYPE_CHECKING:
     from chorale.search.training.latency import Latency
 
 N_TIMED = 5
-"""Of so many tracks predictions are timed, in turn and again and again."""
+"""How many tracks the latency is measured on, in turn."""
 
 
 @dataclass(frozen=True)
-class Contest:
-    """A decision, and the test scores (JSON-ready) of both; the champion's are None without one.
+class Comparison:
+    """The gate's decision, and the test scores (JSON-ready) of candidate and champion, if any.
 
-    `latency_ms` is the processor's time for a prediction, by which the gate goes, `latency_wall_ms`
-    that of the clock on the wall, which other work on the machine lengthens.
+    `latency_ms` is the CPU time of a prediction, which the gate limits; `latency_wall_ms` is the
+    wall-clock time, which grows with other load on the machine.
     """
 
-    decision: Decision
+    decision: GateDecision
     candidate: dict[str, object]
     champion: dict[str, object] | None
     latency_ms: float
@@ -49,56 +50,60 @@ class Contest:
     size_mb: float
 
 
-def contest(
+def compare_bundles(
     candidate: Bundle,
     champion: Bundle | None,
     *,
-    mine: StudyPaths,
-    theirs: StudyPaths | None,
+    study: StudyPaths,
+    champion_study: StudyPaths | None,
     tracks: pd.DataFrame,
     gate: Gate,
     seed: int,
-) -> Contest:
+) -> Comparison:
     """Decides between both on the test tracks of tonight's study.
 
     Args:
-        candidate: tonight's.
-        champion: who is in use.
-        mine: tonight's study.
-        theirs: the champion's study, if it is there.
-        tracks: tonight's, with track_id, path and content.
+        candidate: tonight's bundle.
+        champion: the current champion's bundle.
+        study: tonight's study.
+        champion_study: the champion's study, if it had the same test tracks.
+        tracks: tonight's tracks, with track_id, path and content.
         gate: the rules.
-        seed: of the draws.
+        seed: the seed of the resampling.
 
     Raises:
-        UserError: the champion does not know tonight's classes, or a track cannot be heard.
+        UserError: the study's predictions are missing, or a track cannot be decoded.
     """
-    truth = read_truth(mine)
-    said = None if truth is None else read_headline(mine, truth)
-    if truth is None or said is None:
-        raise UserError(f"the study in '{mine.root}' lacks what its ensemble said; run it again")
+    truth = read_ground_truth(study)
+    chosen = None if truth is None else read_chosen_predictions(study, truth)
+    if truth is None or chosen is None:
+        raise UserError(
+            f"the study in '{study.root}' lacks its ensemble's predictions; run it again"
+        )
     ids = truth.split.test_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
-    size_mb = size_of(candidate.paths.root) / 1e6
+    size_mb = folder_bytes(candidate.paths.root) / 1e6
     paths_of = dict(zip(tracks["track_id"].astype(str), tracks["path"].astype(str), strict=True))
     latency = _latency(candidate, [paths_of[name] for name in ids[:N_TIMED]])
-    mine_said = Contender(said.test, latency.processor_ms, size_mb)
+    challenger = Contender(chosen.test, latency.processor_ms, size_mb)
     rival = None
     if champion is not None:
-        rival = Contender(said_of(champion, truth, theirs=theirs, paths=paths_of))
+        rival = Contender(
+            champion_predictions(champion, truth, champion_study=champion_study, paths=paths_of)
+        )
     decision = decide(
-        mine_said,
+        challenger,
         rival,
         labels,
         groups,
         truth.class_names,
         gate,
-        baseline=best_baseline(mine, truth),
+        baseline=best_baseline(study, truth),
         seed=seed,
     )
-    return Contest(
+    return Comparison(
         decision,
-        score(said.test, labels, groups).as_dict(),
+        score(chosen.test, labels, groups).as_dict(),
         None if rival is None else score(rival.proba, labels, groups).as_dict(),
         latency.processor_ms,
         latency.p50_ms,
@@ -106,36 +111,40 @@ def contest(
     )
 
 
-def said_of(
-    champion: Bundle, truth: Truth, *, theirs: StudyPaths | None, paths: dict[str, str]
+def champion_predictions(
+    champion: Bundle,
+    truth: GroundTruth,
+    *,
+    champion_study: StudyPaths | None,
+    paths: dict[str, str],
 ) -> Proba:
-    """What the champion says of the test tracks, (n_test, n_classes) in the truth's classes.
+    """The champion's predictions for the test tracks, (n_test, n_classes) in tonight's classes.
 
-    From its own study's bank where that is about the very same test tracks, else from its bundle.
+    Read from its own study where that has the same test tracks, else predicted by its bundle.
     """
-    kept = None if theirs is None else _kept(champion, truth, theirs)
+    kept = None if champion_study is None else _kept(champion, truth, champion_study)
     if kept is not None:
         return kept
     from chorale.search.bundle.predictor import Predictor
 
     predictor = Predictor(champion)
-    rows = [predictor.of_file(Path(paths[name])).proba for name in truth.split.test_ids]
+    rows = [predictor.predict_file(Path(paths[name])).proba for name in truth.split.test_ids]
     at = {name: i for i, name in enumerate(champion.manifest.labels)}
     proba = np.zeros((len(rows), len(truth.class_names)))
     for i, name in enumerate(truth.class_names):
-        if name in at:  # of a class that came later it knows nothing
+        if name in at:  # a class that was added later keeps 0
             proba[:, i] = [row[at[name]] for row in rows]
-    left = 1 - proba.sum(axis=1, keepdims=True)  # what it gives to classes that are gone
+    left = 1 - proba.sum(axis=1, keepdims=True)  # probability of classes that no longer exist
     return np.asarray(proba + left / len(truth.class_names))
 
 
-def best_baseline(study: StudyPaths, truth: Truth) -> tuple[str, Proba] | None:
-    """The baseline of a study with the highest accuracy out of fold, and what it says of the test.
+def best_baseline(study: StudyPaths, truth: GroundTruth) -> tuple[str, Proba] | None:
+    """The name and test predictions of a study's best baseline out of fold.
 
     None where the study has none.
 
     Raises:
-        UserError: what it said is damaged.
+        UserError: its predictions are damaged.
     """
     split = truth.split
     labels = truth.labels(split.development_ids)
@@ -144,50 +153,53 @@ def best_baseline(study: StudyPaths, truth: Truth) -> tuple[str, Proba] | None:
         path = study.baseline(name)
         if not path.is_file():
             continue
-        said = read_banked(path, split)
-        share = accuracy(said.out_of_fold, labels)
+        predictions = read_baseline_predictions(path, split)
+        share = accuracy(predictions.out_of_fold, labels)
         if found is None or share > found[0]:
-            found = share, name, said.test
+            found = share, name, predictions.test
     return None if found is None else found[1:]
 
 
-def _kept(champion: Bundle, truth: Truth, theirs: StudyPaths) -> Proba | None:
-    before = read_truth(theirs)
+def _kept(champion: Bundle, truth: GroundTruth, champion_study: StudyPaths) -> Proba | None:
+    before = read_ground_truth(champion_study)
     if before is None or before.class_names != truth.class_names:
         return None
-    if before.split.test_ids != truth.split.test_ids or champion.manifest.study != theirs.root.name:
+    if (
+        before.split.test_ids != truth.split.test_ids
+        or champion.manifest.study != champion_study.root.name
+    ):
         return None
-    said = read_headline(theirs, before)
-    return None if said is None else said.test
+    chosen = read_chosen_predictions(champion_study, before)
+    return None if chosen is None else chosen.test
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+def folder_bytes(folder: Path) -> int:
+    """The total size in bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _latency(bundle: Bundle, files: list[str]) -> "Latency":
-    """What a prediction takes, from a decoded recording, on one thread.
+    """The latency of a prediction from a decoded recording, on one thread.
 
-    Each recording is asked about once before anything is timed: the first time of each length
-    compiles, loads and plans what later ones find ready.
+    Each recording is predicted once before the measurement: the first prediction of each length
+    compiles kernels, loads libraries and plans transforms.
     """
     from chorale.search.bundle.predictor import Predictor
-    from chorale.search.training.latency import N_TIMES, measure
+    from chorale.search.training.latency import N_CANDIDATE_ROUNDS, measure_latency
 
     predictor = Predictor(bundle)
-    waves = [audio.load(Path(file)) for file in files]
-    for wave in waves:
-        predictor.of_waveform(*wave)
-    in_turn = itertools.cycle(waves)
-    return measure(lambda: predictor.of_waveform(*next(in_turn)), N_TIMES)
+    waveforms = [audio.load_audio(Path(file)) for file in files]
+    for waveform in waveforms:
+        predictor.predict_waveform(*waveform)
+    in_turn = itertools.cycle(waveforms)
+    return measure_latency(lambda: predictor.predict_waveform(*next(in_turn)), N_CANDIDATE_ROUNDS)
 
 
-def looks_allowed(confidence: float) -> int:
-    """How many nights a test set is good for.
+def max_test_looks(confidence: float) -> int:
+    """How many nights may use a test set (multiple testing).
 
-    Each night on which the candidate is no better promotes one nevertheless with a probability of
-    at most 1 - `confidence`. It is worn out when one such promotion in so many nights is more
-    likely than none.
+    Each night whose candidate is no better still promotes it with a probability of at most
+    1 - `confidence`. The test set is used up when one such false promotion in that many nights is
+    more likely than none.
     """
     return max(1, math.floor(math.log(0.5) / math.log(confidence)))

@@ -1,6 +1,6 @@
-"""A nightly file: a sweep's own keys, and when it runs, what a champion must be, what is kept.
+"""The nightly file: a sweep's keys, plus schedule, gate, data checks, retention, notification.
 
-`load` splits the two. A file may name another sweep and say only what differs from it.
+`load_nightly` splits the two. A file may name another sweep and set only what differs from it.
 """
 
 import dataclasses
@@ -14,98 +14,98 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from chorale.cluster.versions import install_extra
-from chorale.datasets.config import check, config, listed
+from chorale.cluster.versions import install_extra_command
+from chorale.datasets.config import config, problems_error, validate_config
 from chorale.datasets.errors import UserError
 from chorale.search.champion.registry.gate import Gate
 from chorale.search.config import yaml_file
-from chorale.search.config.resolve import Resolved, resolve
+from chorale.search.config.resolve import ResolvedSweep, resolve
 from chorale.search.config.schema import SweepConfig
-from chorale.search.config.yaml_file import merge
-from chorale.search.nightly.calendar import Schedule
+from chorale.search.config.yaml_file import merge_overrides
+from chorale.search.nightly.calendar import NightlySchedule
 from chorale.search.paths import NightlyPaths, Runs, is_bucket
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-MOST_TRIALS = 1_000
-"""Of a night whose file does not say how many: the clock ends it."""
+CHAMPION_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+MAX_TRIALS = 1_000
+"""The budget of a night whose file sets no number of trials: time ends it."""
 
-VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
+ENVIRONMENT_VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
 @config
-class Changes:
-    """How much of the data may be other than it was on the last night that was run."""
+class ChangesConfig:
+    """How much of the data may differ from the last night that was run."""
 
     sync: str | None = None
-    """a shell command that brings the data up to date; it is run first, and must succeed"""
+    """a shell command that updates the data; it is run first, and must succeed"""
     max_relabelled: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """the night is refused where more than this share of the tracks has another label"""
+    """the night is refused if more than this share of the tracks has another label"""
     max_gone: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """the night is refused where more than this share of the tracks is gone"""
+    """the night is refused if more than this share of the tracks no longer exists"""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.995
-    """how sure it must be that the champion's settings, trained again, do worse than they did: then
-    the data is no longer what it was, and the night is refused"""
+    """confidence level of the drift check: the night is refused if the champion's configuration,
+    trained again, does worse than it did at this level, because then the data has drifted"""
 
 
 @config
-class Retention:
+class RetentionConfig:
     """What is removed after a night. Predictions, scores and reports are always kept."""
 
     top: Annotated[int, Field(ge=0)] = 3
-    """weights of so many of each night's best trials are kept, besides those of the members of its
-    ensemble and of champions"""
+    """how many of each night's best trials keep their weights, besides the members of its ensemble
+    and champions"""
     max_gb: Annotated[float, Field(gt=0)] | None = None
-    """of all nights and champions together; the oldest nights' weights go first, and then old
-    champions' bundles; null: no limit"""
+    """size limit of all nights and champions together; the oldest nights' weights are removed
+    first, then old champions' bundles; null: no limit"""
 
 
 @config
-class Notify:
-    """Who is told of a night. $NAME stands for an environment variable."""
+class NotifyConfig:
+    """Who is notified after a night. $NAME stands for an environment variable."""
 
     urls: tuple[str, ...] = ()
-    """of services that apprise knows (the extra `notify`): mailto://, slack://, ..."""
+    """URLs of services that apprise supports (the extra `notify`): mailto://, slack://, ..."""
     webhook: str | None = None
-    """is sent the verdict as JSON, by POST"""
+    """URL that gets the verdict as JSON, by POST"""
     link: str | None = None
-    """where the folder of all studies can be read in a browser: http://host/runs"""
+    """URL under which a browser can open the folder of all studies: http://host/runs"""
 
 
 @config
-class Ballot:
-    """What stands in a nightly file besides the sweep's keys."""
+class NightlySettings:
+    """The keys of a nightly file besides the sweep's."""
 
-    schedule: Schedule = Schedule()
+    schedule: NightlySchedule = NightlySchedule()
     gate: Gate = Gate()
-    changes: Changes = Changes()
-    retention: Retention = Retention()
-    notify: Notify = Notify()
-    champion: Annotated[str, Field(pattern=NAME)] | None = None
-    """the name that the champion is kept under; default: the file's name"""
+    changes: ChangesConfig = ChangesConfig()
+    retention: RetentionConfig = RetentionConfig()
+    notify: NotifyConfig = NotifyConfig()
+    champion: Annotated[str, Field(pattern=CHAMPION_NAME_PATTERN)] | None = None
+    """the name of the champion in the registry; default: the file's name"""
     earlier: Annotated[int, Field(ge=0)] = 3
-    """of so many earlier nights the best trials are tried again, and the finalists may join the
-    ensemble"""
+    """how many earlier nights contribute: their best trials are tried again, and their finalists
+    may join the ensemble"""
     max_looks: Annotated[int, Field(ge=1)] | None = None
-    """so often the test set may be looked at before a fresh one is due; default: until one false
-    champion in that many looks is more likely than none"""
+    """how often the test set may be used before a fresh one is due; default: until one false
+    promotion in that many looks is more likely than none"""
 
 
-OWN = tuple(field.name for field in dataclasses.fields(Ballot))
+NIGHTLY_KEYS = tuple(field.name for field in dataclasses.fields(NightlySettings))
 
 
 @dataclass(frozen=True)
 class Nightly:
-    """A nightly file, read: `name` is the schedule's, `file` what was typed."""
+    """A parsed nightly file: `name` is the schedule's, `file` the argument as it was typed."""
 
     name: str
     file: str
-    ballot: Ballot
-    resolved: Resolved
-    says_trials: bool
+    settings: NightlySettings
+    resolved: ResolvedSweep
+    sets_trials: bool
 
     @property
     def sweep(self) -> SweepConfig:
-        """The sweep that each night does."""
+        """The sweep that each night runs."""
         return self.resolved.sweep
 
     @property
@@ -120,58 +120,62 @@ class Nightly:
 
     @property
     def champion(self) -> str:
-        """The name that the champion is kept under."""
-        return self.ballot.champion or self.name
+        """The name of the champion in the registry."""
+        return self.settings.champion or self.name
 
     def study(self, night: date) -> str:
         """The name of a night's study."""
         return f"{self.name}-{night.isoformat()}"
 
-    def sweep_of(self, night: date, **changes: Any) -> Resolved:
-        """What a night sweeps; `changes` replace the sweep's own values."""
+    def sweep_of(self, night: date, **changes: Any) -> ResolvedSweep:
+        """The resolved sweep of a night; `changes` replace the sweep's own values."""
         sweep = replace(self.sweep, name=self.study(night), **changes)
         return replace(self.resolved, sweep=sweep)
 
 
-def load(file: str, dotted: Mapping[str, Any]) -> Nightly:
+def load_nightly(file: str, dotted: Mapping[str, Any]) -> Nightly:
     """Reads a nightly file, or a shipped one by its name, with the command line's overrides.
 
     Raises:
         UserError: there is no such file, it cannot be run every night, or it has problems, all of
             which are listed.
     """
-    path = yaml_file.find(file)
+    path = yaml_file.find_sweep_file(file)
     values = yaml_file.read_yaml(path)
     if (base := values.pop("sweep", None)) is not None:
-        values = _over(yaml_file.read_yaml(yaml_file.find(str(base))), values)
-    values = merge(values, dict(dotted))
+        values = _override_sections(
+            yaml_file.read_yaml(yaml_file.find_sweep_file(str(base))), values
+        )
+    values = merge_overrides(values, dict(dotted))
     name = str(values.pop("name", re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)))
     budget = values.get("budget")
-    says_trials = isinstance(budget, dict) and "trials" in budget
-    if not says_trials and isinstance(budget, dict | None):
-        values["budget"] = {**(budget or {}), "trials": MOST_TRIALS}
-    ballot, problems = check(Ballot, {k: v for k, v in values.items() if k in OWN})
-    sweep, more = check(
-        SweepConfig, {k: v for k, v in values.items() if k not in OWN} | {"name": name}
+    sets_trials = isinstance(budget, dict) and "trials" in budget
+    if not sets_trials and isinstance(budget, dict | None):
+        values["budget"] = {**(budget or {}), "trials": MAX_TRIALS}
+    settings, problems = validate_config(
+        NightlySettings, {k: v for k, v in values.items() if k in NIGHTLY_KEYS}
     )
-    problems += [_with_own(problem) for problem in more]
-    if ballot is not None:
-        problems += _deaf(ballot.notify)
+    sweep, more = validate_config(
+        SweepConfig, {k: v for k, v in values.items() if k not in NIGHTLY_KEYS} | {"name": name}
+    )
+    problems += [_with_nightly_keys(problem) for problem in more]
+    if settings is not None:
+        problems += _notify_problems(settings.notify)
     if sweep is not None:
-        problems += _unfit(sweep)
-    if problems or ballot is None or sweep is None:
-        raise listed(problems, where=file)
+        problems += _sweep_problems(sweep)
+    if problems or settings is None or sweep is None:
+        raise problems_error(problems, where=file)
     resolved = resolve(sweep, where=file)
     if resolved.dataset.INFO.features:
         raise UserError(
-            f"{file}: dataset '{resolved.dataset.INFO.name}' brings ready-made features, and a "
-            f"champion must be able to hear recordings; name a dataset of recordings"
+            f"{file}: dataset '{resolved.dataset.INFO.name}' brings ready-made features, but a "
+            f"champion must predict from recordings; name a dataset of recordings"
         )
-    return Nightly(name, file, ballot, resolved, says_trials)
+    return Nightly(name, file, settings, resolved, sets_trials)
 
 
-def _over(base: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
-    """The named sweep with what the file says itself; another dataset replaces it whole."""
+def _override_sections(base: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
+    """The named sweep with the file's own keys, section by section; a new dataset replaces all."""
     joined = dict(base)
     for key, value in mine.items():
         before = joined.get(key)
@@ -186,16 +190,18 @@ def _over(base: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
     return joined
 
 
-def _with_own(problem: str) -> str:
-    """An unknown key may also be one of the nightly file's own, misspelt."""
-    return f"{problem}, {', '.join(OWN)}" if "unknown key" in problem.split(";")[0] else problem
+def _with_nightly_keys(problem: str) -> str:
+    """Adds the nightly file's own keys to an unknown key's suggestions."""
+    if "unknown key" not in problem.split(";")[0]:
+        return problem
+    return f"{problem}, {', '.join(NIGHTLY_KEYS)}"
 
 
-def _deaf(notify: Notify) -> list[str]:
-    """Why nobody could be told; values of variables are secrets, and never shown."""
+def _notify_problems(notify: NotifyConfig) -> list[str]:
+    """Why notifications could not be sent; values of variables are secrets, and never shown."""
     found = []
     for key, text in (("webhook", notify.webhook or ""), *(("urls", url) for url in notify.urls)):
-        for match in VARIABLE.findall(text):
+        for match in ENVIRONMENT_VARIABLE.findall(text):
             if (variable := match.strip("{}")) not in os.environ:
                 found.append(
                     f"notify.{key}: the environment variable {variable} is not set; "
@@ -204,17 +210,18 @@ def _deaf(notify: Notify) -> list[str]:
     if notify.webhook and not notify.webhook.startswith(("https://", "http://", "$")):
         found.append("notify.webhook: should begin with https:// or http://")
     if notify.urls and find_spec("apprise") is None:
-        found.append(f"notify.urls: apprise is not installed; type: {install_extra('notify')}")
+        command = install_extra_command("notify")
+        found.append(f"notify.urls: apprise is not installed; type: {command}")
     return found
 
 
-def _unfit(sweep: SweepConfig) -> list[str]:
-    """What a sweep may say, but not one that is run every night."""
+def _sweep_problems(sweep: SweepConfig) -> list[str]:
+    """Values that are valid for a sweep, but not for a nightly one."""
     found = []
     if sweep.split.by != "group":
         found.append(
-            f"split.by: nights compare on the same locked groups, so it must be group, but got "
-            f"'{sweep.split.by}'"
+            f"split.by: nights are compared on the same locked groups, so it must be group, but "
+            f"got '{sweep.split.by}'"
         )
     if is_bucket(sweep.runs):
         found.append(
@@ -223,7 +230,7 @@ def _unfit(sweep: SweepConfig) -> list[str]:
         )
     if sweep.search.warm_start != "none":
         found.append(
-            "search.warm_start: a night chooses by itself what to learn from; leave it out, and "
-            "say with `earlier` from how many nights"
+            "search.warm_start: a night warm-starts from earlier nights; leave it out, and set "
+            "their number with `earlier`"
         )
     return found

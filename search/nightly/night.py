@@ -1,4 +1,4 @@
-"""One night: which is due, the lock, its steps, and what is told of it, whatever became of it."""
+"""One nightly run: finds the due night, takes the lock, runs its steps, writes pages, notifies."""
 
 import traceback
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from rich.markup import escape
 from chorale.cluster.base import ClusterError
 from chorale.datasets.errors import UserError
 from chorale.search.console.progress import Progress
-from chorale.search.nightly.calendar import ONE_DAY, due
+from chorale.search.nightly.calendar import ONE_DAY, due_nights
 from chorale.search.nightly.changes import DataRefusedError
 from chorale.search.nightly.config import Nightly
-from chorale.search.nightly.lock import one_at_a_time
+from chorale.search.nightly.night_lock import night_lock
 from chorale.search.nightly.notify import notify
 from chorale.search.nightly.pages import write_pages
-from chorale.search.nightly.records import OVER, Night, Records
-from chorale.search.nightly.steps import Steps
+from chorale.search.nightly.records import FINAL_STATES, Night, Records
+from chorale.search.nightly.steps import NightSteps
 
 
 def run_night(
@@ -28,41 +28,41 @@ def run_night(
     accept: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Night | None:
-    """Runs the night that is due, or `night`; gives what became of it.
+    """Runs the night that is due, or `night`; returns its record.
 
-    None where none is due; a night that was run before is given as it is, and not run again.
+    None where none is due; for a night that was already run, its record, without running it again.
 
     Args:
-        nightly: what to run.
-        console: where progress is told.
-        night: a date, whatever the clock says.
-        accept: take the data as it is, whatever changed.
-        clock: tells the time, with a zone.
+        nightly: the nightly file.
+        console: where progress is printed.
+        night: a date to run, whatever the time is.
+        accept: accept the data as it is, whatever changed.
+        clock: gives the time, with a zone.
 
     Raises:
-        BusyError: another process runs one.
+        BusyError: another process is running a night.
         UserError: a record is damaged.
-        KeyboardInterrupt: interrupted; called again, the night goes on.
+        KeyboardInterrupt: interrupted; the next call resumes the night.
     """
-    with one_at_a_time(nightly.paths.lock, name=nightly.name):
+    with night_lock(nightly.paths.lock, name=nightly.name):
         records, progress = Records(nightly.paths), Progress(console)
         chosen = night or _due(nightly, records, clock(), progress)
         if chosen is None:
             return None
         before = records.read(chosen)
-        if before is not None and before.state in OVER:
-            then = nightly.ballot.schedule.begin(chosen + ONE_DAY)
+        if before is not None and before.state in FINAL_STATES:
+            then = nightly.settings.schedule.begin(chosen + ONE_DAY)
             progress.stage(
                 "night",
-                f"{chosen} was run already: {before.word}, {escape(before.reason)}; the next one "
-                f"begins at {then:%Y-%m-%d %H:%M} UTC",
+                f"{chosen} was already run: {before.word}, {escape(before.reason)}; the next one "
+                f"starts at {then:%Y-%m-%d %H:%M} UTC",
             )
             return before
-        record = records.begin(chosen, zone=nightly.ballot.schedule.zone, study="")
+        record = records.begin(chosen, zone=nightly.settings.schedule.zone, study="")
         progress.stage("night", f"{chosen} of '{nightly.name}'")
-        one = Steps(nightly, records, progress, clock, accept)
+        one = NightSteps(nightly, records, progress, clock, accept)
         try:
-            with progress.never_silent("night"):
+            with progress.keep_alive("night"):
                 record = one.run(record)
         except DataRefusedError as error:
             record = records.end(one.record or record, "refused", reason=str(error))
@@ -72,28 +72,28 @@ def run_night(
             last = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"
             record = records.end(one.record or record, "failed", reason=reason)
-            _tell(nightly, records, record, progress)
+            _publish(nightly, records, record, progress)
             raise
-        return _tell(nightly, records, record, progress)
+        return _publish(nightly, records, record, progress)
 
 
 def _due(nightly: Nightly, records: Records, now: datetime, progress: Progress) -> date | None:
-    """Which night is due; notes those that were missed, and those that nobody went on with."""
-    schedule, last = nightly.ballot.schedule, records.last()
-    found = due(schedule, now, None if last is None else last.date)
-    if found.night is None:  # the last one is tonight's: run already, or broken off
+    """The night that is due; records missed nights, and unfinished ones as failed."""
+    schedule, last = nightly.settings.schedule, records.last()
+    found = due_nights(schedule, now, None if last is None else last.date)
+    if found.night is None:  # the last one is tonight's: already run, or interrupted
         return None if last is None else last.date
     if last is not None and last.state == "running":
-        records.end(last, "failed", reason="it broke off, and nobody went on with it in time")
+        records.end(last, "failed", reason="it was interrupted, and not resumed in time")
     if found.missed:
         records.miss(found.missed, schedule.zone)
         days = ", ".join(map(str, found.missed[:5])) + (" ..." if len(found.missed) > 5 else "")
-        progress.stage("missed", f"{len(found.missed)} nights were not run in time: {days}")
+        progress.stage("missed", f"{len(found.missed)} nights were missed: {days}")
     return found.night
 
 
-def _tell(nightly: Nightly, records: Records, record: Night, progress: Progress) -> Night:
-    """Writes the pages, says what became of the night, and notifies."""
+def _publish(nightly: Nightly, records: Records, record: Night, progress: Progress) -> Night:
+    """Writes the pages, prints the outcome of the night, and sends notifications."""
     write_pages(nightly, records, record)
     progress.stage("verdict", f"{record.word}: {escape(record.reason)}")
     for line in notify(nightly, record):

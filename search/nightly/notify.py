@@ -1,6 +1,6 @@
-"""Tells people of a night: the verdict, three numbers and a link, by apprise or a plain webhook.
+"""Notifications after a night: verdict, three numbers and a link, by apprise or a plain webhook.
 
-What cannot be delivered is said and kept, and never fails a night.
+A failed delivery is reported, and never fails a night.
 """
 
 import json
@@ -16,8 +16,8 @@ from chorale.search.nightly.records import Night
 TIMEOUT_S = 10.0
 
 
-def message(nightly: Nightly, night: Night) -> dict[str, Any]:
-    """What is told, JSON-ready: `title` and `body` for people, the same in parts for programs."""
+def notification(nightly: Nightly, night: Night) -> dict[str, Any]:
+    """The notification, JSON-ready: `title` and `body` for people, single values for programs."""
     candidate, champion = night.figures.get("candidate"), night.figures.get("champion")
     difference = night.figures.get("difference")
     accuracy = None if candidate is None else candidate["accuracy"]
@@ -42,53 +42,52 @@ def message(nightly: Nightly, night: Night) -> dict[str, Any]:
 
 
 def link_of(nightly: Nightly, night: Night) -> str:
-    """Where the morning's page is: an address where `notify.link` is set, else its file."""
+    """The night's page: a URL where `notify.link` is set, else the file's path."""
     page = nightly.paths.night(night.date).report_html
-    base = nightly.ballot.notify.link
+    base = nightly.settings.notify.link
     if base is None:
         return str(page.absolute())
     return f"{base.rstrip('/')}/{page.relative_to(nightly.runs.root).as_posix()}"
 
 
 def notify(nightly: Nightly, night: Night) -> list[str]:
-    """Tells everybody; gives a line for each of them that was told, or could not be, and why."""
-    settings, told = nightly.ballot.notify, message(nightly, night)
-    said = []
+    """Sends all notifications; returns a line with the outcome of each."""
+    settings, content = nightly.settings.notify, notification(nightly, night)
+    lines = []
     if settings.webhook is not None:
         url = os.path.expandvars(settings.webhook)
-        said.append(f"webhook at {_host(url)}: {_post(url, told)}")
+        lines.append(f"webhook at {_host(url)}: {_post(url, content)}")
     if settings.urls:
-        said.append(
-            f"apprise: {_apprise([os.path.expandvars(url) for url in settings.urls], told)}"
-        )
-    return said
+        urls = [os.path.expandvars(url) for url in settings.urls]
+        lines.append(f"apprise: {_apprise(urls, content)}")
+    return lines
 
 
-def _post(url: str, told: dict[str, Any]) -> str:
+def _post(url: str, content: dict[str, Any]) -> str:
     # `text` is what Slack, Mattermost and the like show of a message
-    body = json.dumps({**told, "text": f"{told['title']}\n{told['body']}"}).encode()
+    body = json.dumps({**content, "text": f"{content['title']}\n{content['body']}"}).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "chorale"}
     request = urllib.request.Request(url, data=body, headers=headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
-            return "told"
+            return "sent"
     except urllib.error.HTTPError as error:
-        return f"not told: it answered {error.code}"
+        return f"not sent: it answered {error.code}"
     except (OSError, ValueError) as error:  # the URL holds a secret and is not shown
-        return f"not told: {type(getattr(error, 'reason', error)).__name__}"
+        return f"not sent: {type(getattr(error, 'reason', error)).__name__}"
 
 
-def _apprise(urls: list[str], told: dict[str, Any]) -> str:
+def _apprise(urls: list[str], content: dict[str, Any]) -> str:
     import apprise
 
     kinds = {0: apprise.NotifyType.SUCCESS, 10: apprise.NotifyType.INFO}
-    kind = kinds.get(told["exit_code"], apprise.NotifyType.WARNING)
+    kind = kinds.get(content["exit_code"], apprise.NotifyType.WARNING)
     service = apprise.Apprise()
     bad = sum(not service.add(url) for url in urls)
-    done = service.notify(title=told["title"], body=told["body"], notify_type=kind)
+    done = service.notify(title=content["title"], body=content["body"], notify_type=kind)
     if bad:
-        return f"{bad} of {len(urls)} URLs are none that it knows"
-    return f"told {len(urls)}" if done else "at least one of its services could not be told"
+        return f"{bad} of {len(urls)} URLs are not supported"
+    return f"sent to {len(urls)}" if done else "delivery to at least one service failed"
 
 
 def _host(url: str) -> str:

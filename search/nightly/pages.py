@@ -1,4 +1,4 @@
-"""The morning's page of a night, and the trend page with a line for each; both whole in a file."""
+"""HTML pages of a schedule: the report of one night, and the trend over all nights."""
 
 import csv
 import io
@@ -9,33 +9,33 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from chorale.cluster.versions import NAME, version_of
+from chorale.cluster.versions import DISTRIBUTION, version_of
 from chorale.datasets.atomic import write_text
-from chorale.search.champion.registry.registry import Shelf
-from chorale.search.nightly import sentences
+from chorale.search.champion.registry.registry import Registry
+from chorale.search.nightly import page_texts
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night, Records
 from chorale.search.report.charts.forest import Estimate, forest
-from chorale.search.report.charts.svg import clean
+from chorale.search.report.charts.svg import printable
 from chorale.search.report.charts.trend import trend
-from chorale.search.report.page.page import TEMPLATES as SHARED
+from chorale.search.report.page.page import REPORT_TEMPLATES as SHARED
 
-TEMPLATES = Path(__file__).parent / "templates"
-COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "difference", "tracks",
+NIGHTLY_TEMPLATES = Path(__file__).parent / "templates"
+TREND_COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "difference", "tracks",
            "trials", "took", "why")  # fmt: skip
-"""Of `trend.csv`."""
+"""The columns of `trend.csv`."""
 
 
 def write_pages(nightly: Nightly, records: Records, night: Night) -> None:
-    """Writes the page of a night, and the schedule's trend anew."""
+    """Writes the page of a night, and the schedule's trend page and CSV file."""
     page = _rendered("night.html", **_of_night(nightly, night))
     write_text(records.night(night.date).report_html, page)
     every = records.all()
     write_text(nightly.paths.trend_html, _rendered("trend.html", **_of_all(nightly, every)))
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, TREND_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sentences.row(one, "") for one in every)
+    writer.writerows(page_texts.trend_row(one, "") for one in every)
     write_text(nightly.paths.trend_csv, text.getvalue())
 
 
@@ -58,19 +58,19 @@ def _of_night(nightly: Nightly, night: Night) -> dict[str, Any]:
         "title": f"Night of {night.date}",
         "kicker": f"Chorale · nightly · {nightly.name}",
         "dateline": f"{night.word.lower()}, ended {night.ended_utc}",
-        "lede": sentences.lede(night),
-        "notes": sentences.notes(night),
-        "tiles": sentences.tiles(night),
-        "drawing": _duel(night),
+        "lede": page_texts.night_lede(night),
+        "notes": page_texts.night_notes(night),
+        "tiles": page_texts.night_tiles(night),
+        "drawing": _comparison_chart(night),
         "n_test": figures["candidate"]["n"] if "candidate" in figures else 0,
-        "sections": sentences.sections(night),
+        "sections": page_texts.night_sections(night),
         "commands": commands,
         "links": links,
     }
 
 
-def _duel(night: Night) -> Markup | None:
-    """Candidate and champion, one above the other."""
+def _comparison_chart(night: Night) -> Markup | None:
+    """The chart of candidate and champion with their intervals; None without a champion."""
     both = (("candidate", "chosen"), ("champion", "ensemble"))
     found = [(name, kind, night.figures.get(name)) for name, kind in both]
     rows = [
@@ -83,19 +83,19 @@ def _duel(night: Night) -> Markup | None:
 
 
 def _of_all(nightly: Nightly, every: list[Night]) -> dict[str, Any]:
-    schedule, last = nightly.ballot.schedule, every[-1]
-    rows = [sentences.row(one, _link(nightly, one)) for one in reversed(every)]
-    reigns = Shelf(nightly.runs.champion(nightly.champion)).history()
+    schedule, last = nightly.settings.schedule, every[-1]
+    rows = [page_texts.trend_row(one, _link(nightly, one)) for one in reversed(every)]
+    periods = Registry(nightly.runs.champion(nightly.champion)).history()
     return {
         "title": nightly.name,
         "kicker": "Chorale · nightly · trend",
         "dateline": f"every night from {schedule.at} to {schedule.until}, {schedule.zone}",
-        "lede": f"{last.date}: {sentences.lede(last)}",
-        "notes": sentences.notes(last),
-        "tiles": sentences.trend_tiles(every),
-        "drawing": trend([sentences.mark(one) for one in every]),
+        "lede": f"{last.date}: {page_texts.night_lede(last)}",
+        "notes": page_texts.night_notes(last),
+        "tiles": page_texts.trend_tiles(every),
+        "drawing": trend([page_texts.trend_mark(one) for one in every]),
         "rows": rows,
-        "reigns": list(reversed(reigns)),
+        "periods": list(reversed(periods)),
     }
 
 
@@ -106,13 +106,13 @@ def _link(nightly: Nightly, night: Night) -> str:
 
 def _rendered(name: str, **values: Any) -> str:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader(NIGHTLY_TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     made = environment.get_template(name).render(
         **values,
         style=Markup((SHARED / "style.css").read_text(encoding="utf-8")),
-        chorale_version=version_of(NAME),
+        chorale_version=version_of(DISTRIBUTION),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
-    return clean(made)
+    return printable(made)

@@ -1,6 +1,6 @@
-"""What became of each night: one small file a night, written whole at every step of it.
+"""The records of nights: one JSON file per night, rewritten atomically at every step.
 
-A date has one record, so it has one run, whoever calls it and how often.
+A date has exactly one record, so it is run only once, however often it is called.
 """
 
 import json
@@ -9,30 +9,30 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from chorale.datasets.atomic import write_json
-from chorale.datasets.config import config, read
+from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError
 from chorale.search.paths import NightlyPaths, NightPaths
 
-State = Literal["running", "done", "refused", "failed", "missed"]
-OVER: tuple[State, ...] = ("done", "missed")
-"""A night of these is never run again; one that failed, was refused or died may be."""
+NightState = Literal["running", "done", "refused", "failed", "missed"]
+FINAL_STATES: tuple[NightState, ...] = ("done", "missed")
+"""A night in one of these states is never run again; one that failed or was refused may be."""
 
-CODES = {"PROMOTED": 0, "KEPT": 0, "INCONCLUSIVE": 10}
-REFUSED, BUSY, FAILED = 20, 75, 1
-"""Exit codes besides those of verdicts."""
+VERDICT_EXIT_CODES = {"PROMOTED": 0, "KEPT": 0, "INCONCLUSIVE": 10}
+EXIT_REFUSED, EXIT_BUSY, EXIT_FAILED = 20, 75, 1
+"""Exit codes of nights without a verdict."""
 
 
 @config
 class Night:
-    """One night of a schedule.
+    """The record of one night.
 
-    `verdict` and `reason` are there when it is decided; `expected` is the champion's digest that it
-    was decided against, `candidate` that of its own bundle. `figures` holds what the pages tell,
-    JSON-ready: see `search.nightly.steps`.
+    `verdict` and `reason` are set once the night is decided; `expected` is the digest of the
+    champion that the candidate was compared with, `candidate` that of the candidate's bundle.
+    `figures` holds the figures of the pages, JSON-ready: see `search.nightly.steps`.
     """
 
     date: date
-    state: State
+    state: NightState
     zone: str
     study: str = ""
     began_utc: str = ""
@@ -46,32 +46,32 @@ class Night:
 
     @property
     def code(self) -> int:
-        """The exit code that says what became of it."""
+        """The exit code for the night's outcome."""
         if self.state == "done":
-            return CODES[self.verdict]
-        return REFUSED if self.state == "refused" else FAILED
+            return VERDICT_EXIT_CODES[self.verdict]
+        return EXIT_REFUSED if self.state == "refused" else EXIT_FAILED
 
     @property
     def word(self) -> str:
-        """The one word that it ended with."""
+        """The outcome in one word: the verdict, or the state."""
         return self.verdict if self.state == "done" else self.state.upper()
 
 
 @dataclass(frozen=True)
 class Records:
-    """All nights of a schedule."""
+    """The records of all nights of a schedule."""
 
     paths: NightlyPaths
 
     def night(self, night: date) -> NightPaths:
-        """The files of one."""
+        """The files of one night."""
         return self.paths.night(night)
 
     def read(self, night: date) -> Night | None:
-        """What became of one; None where nobody has begun it.
+        """The record of one night; None where it was never started.
 
         Raises:
-            UserError: its record is damaged.
+            UserError: the record is damaged.
         """
         path = self.night(night).record_json
         try:
@@ -80,19 +80,19 @@ class Records:
             return None
         except (OSError, ValueError) as error:
             raise UserError(
-                f"what became of the night cannot be read from '{path}' ({error}); restore that "
-                f"file, or delete it, and the night is run again"
+                f"the night's record cannot be read from '{path}' ({error}); restore that file, or "
+                f"delete it, and the night is run again"
             ) from None
-        return read(Night, content, where=str(path))
+        return read_config(Night, content, where=str(path))
 
     def write(self, night: Night) -> Night:
-        """Writes what became of a night by now, wholly; gives it back."""
+        """Writes the record of a night atomically; returns it."""
         content = {**asdict(night), "date": night.date.isoformat()}
         write_json(self.night(night.date).record_json, content)
         return night
 
     def all(self) -> list[Night]:
-        """Every night that has a record, oldest first.
+        """All records, oldest first.
 
         Raises:
             UserError: a record is damaged.
@@ -101,35 +101,35 @@ class Records:
         for folder in sorted(self.paths.nights.glob("????-??-??")):
             try:
                 one = self.read(date.fromisoformat(folder.name))
-            except ValueError:  # no night's folder
+            except ValueError:  # a folder whose name is no date
                 continue
             found += [] if one is None else [one]
         return found
 
     def last(self) -> Night | None:
-        """The latest night that was run, begun or missed."""
+        """The record of the latest night."""
         every = self.all()
         return every[-1] if every else None
 
     def miss(self, nights: tuple[date, ...], zone: str) -> None:
-        """Notes nights that nobody ran in time."""
+        """Records missed nights."""
         for night in nights:
             if self.read(night) is None:
-                reason = "nobody ran it in time"
+                reason = "it was not run in time"
                 self.write(Night(night, "missed", zone, reason=reason))
 
     def begin(self, night: date, *, zone: str, study: str) -> Night:
-        """Notes that a night is run; of one that broke off, what it had decided stays."""
+        """Records the start of a night; an interrupted night keeps its record."""
         before = self.read(night)
         if before is not None and before.state == "running":
             return before
         return self.write(Night(night, "running", zone, study=study, began_utc=now_utc()))
 
-    def end(self, night: Night, state: State, **more: Any) -> Night:
-        """Notes how it ended."""
+    def end(self, night: Night, state: NightState, **more: Any) -> Night:
+        """Records the final state of a night."""
         return self.write(replace(night, state=state, ended_utc=now_utc(), **more))
 
 
 def now_utc() -> str:
-    """The time, UTC, ISO 8601."""
+    """The current time, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
-"""What is removed after a night: weights that nobody needs any more, and what is over the limit.
+"""Retention: removes weights that no longer serve after a night, and what exceeds the size limit.
 
-Predictions, scores and reports always stay, so that every ensemble can be scored again.
+Predictions, scores and reports are always kept, so that every ensemble can be scored again.
 """
 
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.data import feature_stores
 from chorale.search.ledger.reader import LedgerReader, Row
 from chorale.search.ledger.stages import SEARCH
@@ -21,31 +21,31 @@ GB = 1e9
 
 @dataclass
 class _Removed:
-    """Lines that say what was removed."""
+    """The folders removed so far, as lines of text."""
 
     lines: list[str] = field(default_factory=list)
 
     def remove(self, folders: Iterable[Path], what: str) -> None:
-        """Removes whole folders, and says how many and how large they were."""
+        """Removes folders, and adds a line with their number and size."""
         there = [folder for folder in folders if folder.is_dir()]
         if not there:
             return
-        n_bytes = size(there)
+        n_bytes = disk_bytes(there)
         for folder in there:
             shutil.rmtree(folder)
         self.lines.append(f"{what}: {len(there)}, {n_bytes / 1e6:.1f} MB")
 
 
-def clean_up(nightly: Nightly, records: Records, night: Night, shelf: Shelf) -> list[str]:
-    """Removes what `retention` does not keep; gives a line for each kind of thing that went.
+def clean_up(nightly: Nightly, records: Records, night: Night, registry: Registry) -> list[str]:
+    """Removes what `retention` does not keep; returns a line for each kind of removed files.
 
     Args:
-        nightly: says what is kept.
+        nightly: the nightly file, with its retention settings.
         records: all nights.
-        night: the one that was decided.
-        shelf: the champions; the present one always stays.
+        night: the night that was decided.
+        registry: the champions; the present one always stays.
     """
-    gone, keep = _Removed(), nightly.ballot.retention
+    removed, keep = _Removed(), nightly.settings.retention
     study = nightly.runs.study(night.study)
     ledger = LedgerReader(nightly.sweep.ledger_url)
     try:
@@ -56,43 +56,48 @@ def clean_up(nightly: Nightly, records: Records, night: Night, shelf: Shelf) -> 
     members = map(str, night.figures.get("members", ()))
     needed = {int(one) for one in members if one.isdecimal()}  # the others are baselines
     needed |= set(_best(rows, n=keep.top, objective=nightly.sweep.search.objective))
-    gone.remove(_weights(study, "trials", but=needed), "weights of the search's trials")
-    gone.remove(_weights(study, "finalists", but=needed), "weights of finalists")
-    gone.remove([records.night(night.date).bundle.root], "the candidate's bundle")
+    removed.remove(_weights(study, "trials", but=needed), "weights of the search's trials")
+    removed.remove(_weights(study, "finalists", but=needed), "weights of finalists")
+    removed.remove([records.night(night.date).bundle.root], "the candidate's bundle")
     if features:
         n_mb = sum(one.n_bytes for one in features) / 1e6
-        gone.lines.append(f"cached features that no study needs: {len(features)}, {n_mb:.1f} MB")
+        removed.lines.append(f"cached features that no study needs: {len(features)}, {n_mb:.1f} MB")
     if keep.max_gb is not None:
-        _within(keep.max_gb * GB, nightly, records, night, shelf, gone)
-    return gone.lines
+        _within(keep.max_gb * GB, nightly, records, night, registry, removed)
+    return removed.lines
 
 
 def _within(
-    limit: float, nightly: Nightly, records: Records, night: Night, shelf: Shelf, gone: _Removed
+    limit: float,
+    nightly: Nightly,
+    records: Records,
+    night: Night,
+    registry: Registry,
+    removed: _Removed,
 ) -> None:
-    """Removes the oldest first until all of it fits."""
+    """Removes the oldest weights and bundles until the total size fits."""
     studies = [one.study for one in records.all() if one.study]
     folders = [nightly.runs.study(name).root for name in studies]
-    folders += [nightly.paths.root, shelf.paths.root]
+    folders += [nightly.paths.root, registry.paths.root]
     for name in [name for name in studies if name != night.study]:
-        if size(folders) <= limit:
+        if disk_bytes(folders) <= limit:
             return
         paths = nightly.runs.study(name)
         both = [*_weights(paths, "trials"), *_weights(paths, "finalists")]
-        gone.remove(both, f"over {limit / GB:g} GB: weights of {name}")
-    reigns = shelf.history()
-    present = reigns[-1].digest if reigns else ""
-    for digest in dict.fromkeys(one.digest for one in reigns):
-        if size(folders) <= limit:
+        removed.remove(both, f"over {limit / GB:g} GB: weights of {name}")
+    periods = registry.history()
+    present = periods[-1].digest if periods else ""
+    for digest in dict.fromkeys(one.digest for one in periods):
+        if disk_bytes(folders) <= limit:
             return
         if digest != present:
-            gone.remove([shelf.paths.bundle(digest).root], f"over {limit / GB:g} GB: champion "
-                        f"{digest[:12]}")  # fmt: skip
-    left = size(folders)
+            label = f"over {limit / GB:g} GB: champion {digest[:12]}"
+            removed.remove([registry.paths.bundle(digest).root], label)
+    left = disk_bytes(folders)
     if left > limit:
-        gone.lines.append(
-            f"nothing more can go, and {left / GB:.2f} GB are left of the {limit / GB:g} that "
-            f"retention.max_gb allows: predictions, reports and the champion stay"
+        removed.lines.append(
+            f"nothing more can be removed: {left / GB:.2f} GB are left, above the {limit / GB:g} "
+            f"of retention.max_gb; predictions, reports and the champion are always kept"
         )
 
 
@@ -104,15 +109,15 @@ def _best(rows: dict[str, Row], *, n: int, objective: str) -> list[int]:
 
 
 def _weights(study: StudyPaths, stage: str, *, but: Iterable[int] = ()) -> list[Path]:
-    """The folders with weights of all trials of a stage `but` those."""
+    """The weights folders of all trials of a stage except the trials `but`."""
     kept = {f"{number:04d}" for number in but}
     pattern = "*/weights" if stage == "trials" else "*/*/weights"
     found = sorted((study.root / stage).glob(pattern))
     return [path for path in found if path.relative_to(study.root / stage).parts[0] not in kept]
 
 
-def size(folders: Sequence[Path]) -> int:
-    """Bytes on the disk of all files below the folders; one with several names counts once."""
+def disk_bytes(folders: Sequence[Path]) -> int:
+    """The total size in bytes of all files below the folders; hard links count once."""
     seen = {}
     for folder in folders:
         for path in folder.rglob("*"):

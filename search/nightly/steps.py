@@ -1,7 +1,7 @@
-"""The steps of one night: data, sweep, candidate against champion, verdict, promotion, clean-up.
+"""The steps of one night: data, sweep, comparison with the champion, verdict, promotion, clean-up.
 
-Each leaves its mark in the night's record before the next begins, so a night that dies is taken up
-where it stood when it is called again.
+Each step updates the night's record before the next one starts, so a night that dies is resumed at
+that step when it is called again.
 """
 
 from collections.abc import Callable
@@ -13,44 +13,50 @@ from rich.markup import escape
 
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.champion.pack.pack import collect, pack
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.pack.pack import collect_contents, pack_bundle
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.console.progress import Progress
-from chorale.search.data.prepare import fingerprint
-from chorale.search.evaluation.member_names import counted, parted
-from chorale.search.ledger.ground_truth import read_truth
+from chorale.search.data.prepare import study_fingerprint
+from chorale.search.evaluation.member_names import count_members, split_members
+from chorale.search.ledger.ground_truth import read_ground_truth
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import SEARCH
-from chorale.search.nightly import drift_check, locked
-from chorale.search.nightly.calendar import ONE_DAY, Schedule, due
-from chorale.search.nightly.changes import ACCEPT, DataRefusedError, Snapshot
-from chorale.search.nightly.comparison import Contest, contest, looks_allowed
+from chorale.search.nightly import drift_check, locked_test_set
+from chorale.search.nightly.calendar import ONE_DAY, NightlySchedule, due_nights
+from chorale.search.nightly.changes import ACCEPT_ADVICE, DataRefusedError, Snapshot
+from chorale.search.nightly.comparison import Comparison, compare_bundles, max_test_looks
 from chorale.search.nightly.config import Nightly
-from chorale.search.nightly.earlier import Origin, Teachers, allies, origin_of, points
+from chorale.search.nightly.data_stage import NightData, prepare_night_data
+from chorale.search.nightly.earlier_nights import (
+    EarlierNights,
+    StudyMember,
+    earlier_members,
+    nightly_warm_start,
+    resolve_member,
+)
 from chorale.search.nightly.records import Night, Records
 from chorale.search.nightly.retention import clean_up
-from chorale.search.nightly.tracks import Tonight, look_at_data
 from chorale.search.paths import Runs
+from chorale.search.sweep.earlier_studies import EarlierStudies
 from chorale.search.sweep.run import run_sweep
-from chorale.search.sweep.stage import Lessons
 
 
-def minutes_left(schedule: Schedule, night: date, now: datetime) -> float:
-    """How long a night may take from now on.
+def minutes_left(schedule: NightlySchedule, night: date, now: datetime) -> float:
+    """The minutes that a night may still take.
 
-    One that is called late gets as long as any, but no longer than until the next one begins.
+    A night that starts late gets the full duration, but ends before the next one starts.
     """
     begin, end = schedule.begin(night), schedule.end(night)
     if now >= end:
-        next_night = due(schedule, now, None).night or night
+        next_night = due_nights(schedule, now, None).night or night
         end = min(now + (end - begin), schedule.begin(next_night + ONE_DAY))
     return max((end - now).total_seconds() / 60, 1.0)
 
 
 @dataclass
-class Steps:
-    """What the steps of one night share."""
+class NightSteps:
+    """The steps of one night, with the state that they share."""
 
     nightly: Nightly
     records: Records
@@ -61,28 +67,30 @@ class Steps:
 
     def __post_init__(self) -> None:
         self.runs: Runs = self.nightly.runs
-        self.shelf = Shelf(self.runs.champion(self.nightly.champion))
+        self.registry = Registry(self.runs.champion(self.nightly.champion))
 
     def run(self, record: Night) -> Night:
-        """All steps that are not done yet."""
+        """Runs all steps that are not done yet; returns the final record."""
         self.record = record
         if not record.verdict:
-            tonight = look_at_data(self.nightly, record.date, self.progress, accept=self.accept)
-            record = self._swept(record, tonight)
+            tonight = prepare_night_data(
+                self.nightly, record.date, self.progress, accept=self.accept
+            )
+            record = self._sweep_and_decide(record, tonight)
         if record.verdict == "PROMOTED":
             self._promote(record)
-        record = self._keep(record)
-        removed = clean_up(self.nightly, self.records, record, self.shelf)
+        record = self._record_champion(record)
+        removed = clean_up(self.nightly, self.records, record, self.registry)
         for line in removed:
             self.progress.stage("removed", escape(line))
         figures = {**record.figures, "removed": removed}
         return self.records.end(record, "done", figures=figures)
 
-    def _swept(self, record: Night, tonight: Tonight) -> Night:
-        """Sweeps and decides; what was decided is in the record that it gives."""
-        champion = self.shelf.current()
-        teachers = self._teachers(record.date, champion)
-        origin = teachers.sentinel
+    def _sweep_and_decide(self, record: Night, tonight: NightData) -> Night:
+        """Runs the sweep and the comparison; returns the record with the verdict."""
+        champion = self.registry.current()
+        earlier = self._earlier_nights(record.date, champion)
+        origin = earlier.drift_origin
         ledger = Ledger(self.nightly.sweep.ledger_url)
         try:
             study = _free_name(ledger, self.nightly, record.date, tonight)
@@ -92,7 +100,7 @@ class Steps:
         self.record = record = self.records.write(replace(record, study=study))
         if tonight.is_fresh and champion is not None:
             self._refuse_trained_on(champion, tonight)
-        minutes = minutes_left(self.nightly.ballot.schedule, record.date, self.clock())
+        minutes = minutes_left(self.nightly.settings.schedule, record.date, self.clock())
         minutes += spent_s / 60
         given = self.nightly.sweep.budget.minutes
         budget = replace(
@@ -104,40 +112,41 @@ class Steps:
             resolved,
             resume=None,
             console=self.progress.console,
-            lessons=Lessons(
-                points(teachers),
-                allies(teachers, self.runs),
-                sentinel=None if origin is None or not origin.is_trial else origin.source,
+            earlier=EarlierStudies(
+                nightly_warm_start(earlier),
+                earlier_members(earlier, self.runs),
+                drift_check=None if origin is None or not origin.is_trial else origin.source,
             ),
         )
         reader = LedgerReader(sweep.ledger_url)
         try:
-            seen = self._sentinel(reader, teachers, study, champion, tonight.snapshot)
-            candidate = self._packed(record, resolved, found, reader, teachers)
+            drift = self._check_drift(reader, earlier, study, champion, tonight.snapshot)
+            candidate = self._packed(record, resolved, found, reader, earlier)
             looks = self._looks(reader, record, tonight)
         finally:
             reader.close()
-        made = contest(
+        comparison = compare_bundles(
             candidate,
             champion,
-            mine=sweep.paths,
-            theirs=self._study_of(champion, tonight),
+            study=sweep.paths,
+            champion_study=self._study_of(champion, tonight),
             tracks=tonight.prepared.tracks,
-            gate=self.nightly.ballot.gate,
+            gate=self.nightly.settings.gate,
             seed=sweep.search.seed,
         )
-        figures = _figures(found, made, tonight, seen, teachers)
-        most = self.nightly.ballot.max_looks or looks_allowed(self.nightly.ballot.gate.confidence)
-        figures |= {"looks": looks, "max_looks": most, "minutes": budget.minutes}
+        figures = _figures(found, comparison, tonight, drift, earlier)
+        settings = self.nightly.settings
+        max_looks = settings.max_looks or max_test_looks(settings.gate.confidence)
+        figures |= {"looks": looks, "max_looks": max_looks, "minutes": budget.minutes}
         figures["promoted_by"] = "" if champion is None else champion.manifest.study
         self.record = record = self.records.write(replace(record, figures=figures))
-        if seen.moved and not self.accept:
+        if drift.moved and not self.accept:
             raise DataRefusedError(
-                f"{seen.reason}; mend it, or {ACCEPT.format(file=self.nightly.file)}"
+                f"{drift.reason}; fix the data, or {ACCEPT_ADVICE.format(file=self.nightly.file)}"
             )
         tonight.locked.write(self.nightly.paths.locked_json)
-        decision = made.decision
-        # From here on the night is decided, whatever dies.
+        decision = comparison.decision
+        # From here on the verdict is recorded, and survives a crash.
         self.record = record = self.records.write(
             replace(
                 record,
@@ -150,68 +159,68 @@ class Steps:
         return record
 
     def _promote(self, record: Night) -> None:
-        """Makes the candidate champion, if that has not been done yet."""
-        history = self.shelf.history()
+        """Promotes the candidate, unless that was already done."""
+        history = self.registry.history()
         now = history[-1].digest if history else None
         if now == record.candidate:
             return
         bundle = Bundle.open(self.records.night(record.date).bundle.root)
         reason = f"night of {record.date}: {record.reason}"
-        self.shelf.promote(bundle, expected=record.expected, reason=reason)
+        self.registry.promote(bundle, expected=record.expected, reason=reason)
 
-    def _keep(self, record: Night) -> Night:
-        history = self.shelf.history()
+    def _record_champion(self, record: Night) -> Night:
+        history = self.registry.history()
         digest = history[-1].digest if history else ""
         self.record = record = replace(record, champion=digest)
         return record
 
-    def _teachers(self, night: date, champion: Bundle | None) -> Teachers:
-        """The latest nights, that of the champion among them, and its first member.
+    def _earlier_nights(self, night: date, champion: Bundle | None) -> EarlierNights:
+        """The latest nights, the champion's night, and the champion's member for the drift check.
 
-        Its first trial, or where it has none its first baseline.
+        The latter is the champion's first trial, or where it has none its first baseline.
         """
         every = self.records.all()
         done = [one for one in every if one.state == "done" and one.study and one.date < night]
         numbered = [((one.date - every[0].date).days + 1, one.study) for one in reversed(done)]
-        chosen = numbered[: self.nightly.ballot.earlier]
-        origin: Origin | None = None
+        chosen = numbered[: self.nightly.settings.earlier]
+        origin: StudyMember | None = None
         if champion is not None:
             study = champion.manifest.study
             chosen += [one for one in numbered if one[1] == study and one not in chosen]
-            trials, baselines = parted(champion.manifest.members)
+            trials, baselines = split_members(champion.manifest.members)
             if trials:
-                origin = origin_of(int(trials[0]), study, numbered)
+                origin = resolve_member(int(trials[0]), study, numbered)
             elif baselines:
-                origin = Origin(study, baselines[0])
-        return Teachers(tuple(chosen), origin)
+                origin = StudyMember(study, baselines[0])
+        return EarlierNights(tuple(chosen), origin)
 
-    def _sentinel(
+    def _check_drift(
         self,
         ledger: LedgerReader,
-        teachers: Teachers,
+        earlier: EarlierNights,
         study: str,
         champion: Bundle | None,
         snapshot: Snapshot,
-    ) -> drift_check.Sentinel:
-        origin = teachers.sentinel
+    ) -> drift_check.DriftCheck:
+        origin = earlier.drift_origin
         before = None
         if origin is not None:
             paths = self.runs.study(origin.study)
-            before = drift_check.Night(origin.study, paths, self._snapshot_of(origin.study))
-        seen = drift_check.compare(
+            before = drift_check.NightStudy(origin.study, paths, self._snapshot_of(origin.study))
+        drift = drift_check.check_drift(
             origin,
             before,
-            drift_check.Night(study, self.runs.study(study), snapshot),
+            drift_check.NightStudy(study, self.runs.study(study), snapshot),
             ledger=ledger,
-            confidence=self.nightly.ballot.changes.confidence,
+            confidence=self.nightly.settings.changes.confidence,
             seed=self.nightly.sweep.search.seed,
         )
         if champion is not None:
-            self.progress.stage("sentinel", escape(seen.reason))
-        return seen
+            self.progress.stage("drift", escape(drift.reason))
+        return drift
 
     def _snapshot_of(self, study: str) -> Snapshot | None:
-        """The tracks of the night that a study is of, if they are known."""
+        """The snapshot of the night that a study belongs to, if it exists."""
         that = next((one for one in self.records.all() if one.study == study), None)
         return None if that is None else Snapshot.read(self.records.night(that.date).data_json)
 
@@ -221,30 +230,32 @@ class Steps:
         resolved: Any,
         found: dict[str, Any],
         ledger: LedgerReader,
-        teachers: Teachers,
+        earlier: EarlierNights,
     ) -> Bundle:
         sweep = resolved.sweep
-        truth = read_truth(sweep.paths)
+        truth = read_ground_truth(sweep.paths)
         if truth is None:
-            raise UserError(f"study '{sweep.name}' lacks '{sweep.paths.truth_json}'; bring it back")
+            raise UserError(
+                f"study '{sweep.name}' lacks '{sweep.paths.ground_truth_json}'; restore that file"
+            )
         kinds: dict[int, str] = {}
-        for member in parted(found["ensemble"]["members"])[0]:
-            origin = origin_of(int(member), sweep.name, teachers.nights)
+        for member in split_members(found["ensemble"]["members"])[0]:
+            origin = resolve_member(int(member), sweep.name, earlier.nights)
             if origin is not None:
                 row = ledger.rows(origin.study, SEARCH).get(str(origin.member))
                 kinds[int(member)] = "" if row is None else str(row.facts.get("architecture", ""))
-        packed = collect(sweep, truth, found, kinds)
-        bundle = pack(packed, self.records.night(record.date).bundle.root)
-        self.progress.stage("candidate", f"{packed.kind} of {counted(packed.members)}")
+        packed = collect_contents(sweep, truth, found, kinds)
+        bundle = pack_bundle(packed, self.records.night(record.date).bundle.root)
+        self.progress.stage("candidate", f"{packed.kind} of {count_members(packed.members)}")
         return bundle
 
-    def _looks(self, ledger: LedgerReader, record: Night, tonight: Tonight) -> int:
+    def _looks(self, ledger: LedgerReader, record: Night, tonight: NightData) -> int:
         since = date.fromisoformat(tonight.locked.since)
         studies = {one.study for one in self.records.all() if one.date >= since} | {record.study}
         return ledger.n_looks_of(studies - {""})
 
-    def _study_of(self, champion: Bundle | None, tonight: Tonight) -> Any:
-        """The champion's study, if it knew the very same test tracks."""
+    def _study_of(self, champion: Bundle | None, tonight: NightData) -> Any:
+        """The champion's study, if it had exactly the same test tracks."""
         if champion is None:
             return None
         name = champion.manifest.study
@@ -257,48 +268,56 @@ class Steps:
                 return None
         return self.runs.study(name)
 
-    def _refuse_trained_on(self, champion: Bundle, tonight: Tonight) -> None:
-        """A fresh test set must be new to the champion, too."""
+    def _refuse_trained_on(self, champion: Bundle, tonight: NightData) -> None:
+        """Refuses a fresh test set that holds tracks on which the champion was trained.
+
+        Raises:
+            UserError: it does, or the champion's tracks are not known.
+        """
         name = champion.manifest.study
-        truth = read_truth(self.runs.study(name))
+        truth = read_ground_truth(self.runs.study(name))
         before = self._snapshot_of(name)
         if truth is None or before is None:
             raise UserError(
-                f"the champion is of study '{name}', and what it learnt from is not known here, so "
-                f"a fresh test set may hold some of it; give the file another `champion` name to "
-                f"begin anew"
+                f"the tracks on which the champion (of study '{name}') was trained are not known "
+                f"here, so a fresh test set may hold some of them; give the file another "
+                f"`champion` name to start over"
             )
         ids = [track for track in truth.split.development_ids if track in before.tracks]
-        learnt = frozenset(before.tracks[track][0] for track in ids)
-        locked.refuse_trained_on(tonight.locked, learnt, study=name)
+        development = frozenset(before.tracks[track][0] for track in ids)
+        locked_test_set.refuse_trained_on(tonight.locked, development, study=name)
 
 
-def _free_name(ledger: Ledger, nightly: Nightly, night: date, tonight: Tonight) -> str:
-    """The night's study, or, where one of that name was about other data or settings, another."""
+def _free_name(ledger: Ledger, nightly: Nightly, night: date, tonight: NightData) -> str:
+    """The name of the night's study, with a suffix where that name has other data or settings."""
     name = nightly.study(night)
     for n in range(2, 1000):
-        wanted = fingerprint(tonight.resolved, tonight.prepared)
+        wanted = study_fingerprint(tonight.resolved, tonight.prepared)
         if ledger.state(name) is None or ledger.fingerprint(name) == wanted:
             return name
         name = f"{nightly.study(night)}-{n}"
-    raise UserError(f"the night of {night} was begun too often; delete some of its studies")
+    raise UserError(f"the night of {night} was started too often; delete some of its studies")
 
 
 def _figures(
-    found: dict[str, Any], made: Contest, tonight: Tonight, seen: drift_check.Sentinel, t: Teachers
+    found: dict[str, Any],
+    comparison: Comparison,
+    tonight: NightData,
+    drift: drift_check.DriftCheck,
+    earlier: EarlierNights,
 ) -> dict[str, Any]:
-    """What the pages tell of a night, JSON-ready."""
-    decision = made.decision
+    """The figures of a night for its record and its pages, JSON-ready."""
+    decision = comparison.decision
     return {
-        "candidate": made.candidate,
-        "champion": made.champion,
+        "candidate": comparison.candidate,
+        "champion": comparison.champion,
         "difference": decision.difference,
         "lower": decision.lower,
         "p_value": decision.p_value,
         "n_tracks_needed": decision.n_tracks_needed,
-        "latency_ms": made.latency_ms,
-        "latency_wall_ms": made.latency_wall_ms,
-        "size_mb": made.size_mb,
+        "latency_ms": comparison.latency_ms,
+        "latency_wall_ms": comparison.latency_wall_ms,
+        "size_mb": comparison.size_mb,
         "kind": found["ensemble"]["kind"],
         "members": found["ensemble"]["members"],
         "trials": {key: found["trials"][key] for key in ("complete", "pruned", "failed")},
@@ -307,8 +326,8 @@ def _figures(
         "n_tracks": found["dataset"]["n_tracks"],
         "n_quarantined": found["dataset"]["n_quarantined"],
         "changes": tonight.difference.counts,
-        "changes_said": tonight.difference.said(),
-        "sentinel": asdict(seen),
-        "taught_by": [name for _, name in t.nights],
+        "changes_said": tonight.difference.summary(),
+        "sentinel": asdict(drift),
+        "taught_by": [name for _, name in earlier.nights],
         "locked_since": tonight.locked.since,
     }

@@ -1,1 +1,1 @@
-"""What a study leaves for people and scripts: report.json, the page, TensorBoard."""
+"""The report of a study: report.json, leaderboard.csv, the HTML page, TensorBoard events."""

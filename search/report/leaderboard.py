@@ -1,4 +1,4 @@
-"""The leaderboard of a study: one line a trial, best first, from the rows of the ledger alone.
+"""The leaderboard of a study: one row per trial, best first, from the ledger alone.
 
 `search.report.report` writes it at the end of a sweep, `chorale leaderboard` shows it at any time.
 """
@@ -10,24 +10,24 @@ from typing import Any
 
 from chorale.search.ledger.reader import Row
 
-STATES = ("COMPLETE", "PRUNED", "FAIL")
-COSTS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")
+STATE_ORDER = ("COMPLETE", "PRUNED", "FAIL")
+COST_COLUMNS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")
 
-Line = dict[str, Any]
-"""Column -> value; a column that says nothing of this trial is missing or None."""
+LeaderboardRow = dict[str, Any]
+"""Column -> value; a column without a value for this trial is missing or None."""
 
 
 def leaderboard(
     rows: Mapping[str, Row], finals: Mapping[str, Row], *, objective: str, second: str = "none"
-) -> list[Line]:
-    """One line a trial: finished ones first, best first; a finalist has its mean over folds too.
+) -> list[LeaderboardRow]:
+    """One row per trial: finished ones first, best first; finalists have their mean over folds too.
 
     Args:
         rows: the search's, by trial number.
         finals: the finalists', by "number/fold/seed".
-        objective: the metric that was made as large as possible.
-        second: what was made as small as possible besides, or "none"; where there is one, the
-            column `front` is true for the trials that no other beats in both.
+        objective: the metric that is maximised.
+        second: the second objective, which is minimised, or "none"; with one, the column `front`
+            is true for the trials on the Pareto front.
     """
     folds: dict[str, list[float]] = {}
     for key, row in finals.items():
@@ -39,8 +39,8 @@ def leaderboard(
     return [_line(row, folds.get(row.key, []), front, second=second) for row in ranked]
 
 
-def to_csv(lines: Sequence[Line]) -> str:
-    """The lines as CSV text, with every column that any of them has."""
+def to_csv(lines: Sequence[LeaderboardRow]) -> str:
+    """The rows as CSV text, with every column that any of them has."""
     columns = dict.fromkeys(column for line in lines for column in line)
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -49,7 +49,7 @@ def to_csv(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> Line:
+def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> LeaderboardRow:
     facts = row.facts
     return {
         "trial": int(row.key),
@@ -59,7 +59,7 @@ def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> 
         "features": facts.get("features"),
         **{f"validation_{name}": value for name, value in facts.get("metrics", {}).items()},
         "folds_accuracy": sum(folds) / len(folds) if folds else None,
-        **{name: facts.get(name) for name in COSTS},
+        **{name: facts.get(name) for name in COST_COLUMNS},
         "reason": row.reason,
         **facts.get("params", {}),
     }
@@ -68,10 +68,10 @@ def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> 
 def _rank(row: Row, objective: str) -> tuple[int, bool, float, int]:
     value = row.facts.get("metrics", {}).get(objective)
     none = value is None or value != value
-    return STATES.index(row.state), none, 0.0 if none else -value, int(row.key)
+    return STATE_ORDER.index(row.state), none, 0.0 if none else -value, int(row.key)
 
 
 def _front(rows: Mapping[str, Row], *, objective: str, second: str) -> set[str]:
-    from chorale.search.ledger.pareto import front
+    from chorale.search.ledger.pareto import pareto_front
 
-    return set(front(rows, objective=objective, second=second))
+    return set(pareto_front(rows, objective=objective, second=second))

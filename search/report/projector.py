@@ -1,9 +1,9 @@
-"""Writes a finalist's out-of-fold embeddings for TensorBoard's projector.
+"""A finalist's out-of-fold embeddings for TensorBoard's projector, aligned over folds (Procrustes).
 
-Each track is seen by the network that was not trained on it. The networks of two folds see in axes
-of their own, so that stacked as they are, tracks would lie together by fold. Each fold is therefore
-moved, turned and scaled as a whole until its class means lie as near to those of the others as they
-can: what lies near what inside of a fold stays as the network sees it. Test rows play no part.
+Each track is embedded by the network that was not trained on it. The networks of two folds have
+different coordinate systems, so without alignment tracks would cluster by fold. Each fold is
+therefore translated, rotated and scaled as a whole until its class means are as near as possible to
+those of the other folds, which preserves neighbourhoods within a fold. Test rows are not used.
 
 Source: the orthogonal Procrustes problem, Schönemann 1966, doi:10.1007/BF02289451; towards the mean
 of all as in Gower 1975, "Generalized Procrustes Analysis", doi:10.1007/BF02291478.
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.atomic import write_text
-from chorale.search.paths import BoardPaths
+from chorale.search.paths import TensorBoardPaths
 from chorale.search.statistics.arrays import Floats, Labels
 
 MAX_POINTS = 5000
-"""A browser turns no more points than that smoothly; of more tracks, every so many-th is shown."""
+"""The most points that a browser rotates smoothly; more tracks are subsampled evenly."""
 
-N_ROUNDS = 3
+N_PROCRUSTES_ROUNDS = 3
 
 
 def write_projector(
-    paths: BoardPaths,
+    paths: TensorBoardPaths,
     embeddings: NDArray[np.floating[Any]],
     spaces: NDArray[np.integer[Any]],
     labels: Labels,
@@ -34,19 +34,18 @@ def write_projector(
     *,
     name: str,
 ) -> None:
-    """Writes the config last, so that it never names what is not there.
+    """Writes tensors and metadata, and last the config, which never names a missing file.
 
     Args:
         paths: where the files go.
         embeddings: (n_tracks, width).
-        spaces: (n_tracks,) in whose space each row lies: the fold that held it out.
-        labels: (n_tracks,) class indices, to lay the spaces over one another.
-        columns: what is said of each track, by the column's name; the first is what points are
-            labelled with.
-        name: what the projector calls it all.
+        spaces: (n_tracks,) the embedding space of each row: the fold that held it out.
+        labels: (n_tracks,) class indices, by which the spaces are aligned.
+        columns: metadata of each track by column name; points are labelled with the first column.
+        name: of the tensor in the projector.
     """
     shown = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MAX_POINTS)).astype(int))
-    points = lay_over(embeddings, spaces, labels)[shown]
+    points = align_embeddings(embeddings, spaces, labels)[shown]
     row = "\t".join(["%.5g"] * points.shape[1])
     tensors = "".join(f"{row % tuple(point)}\n" for point in points.tolist())
     lines = [columns, *zip(*(np.asarray(c)[shown] for c in columns.values()), strict=True)]
@@ -56,42 +55,44 @@ def write_projector(
     write_text(paths.projector_config, _config(paths, name, points.shape), durable=False)
 
 
-def lay_over(
+def align_embeddings(
     embeddings: NDArray[np.floating[Any]],
     spaces: NDArray[np.integer[Any]],
     labels: Labels,
 ) -> Floats:
-    """The embeddings, (n_tracks, width), each space moved, turned and scaled as a whole.
+    """The embeddings, (n_tracks, width), each space translated, rotated and scaled as a whole.
 
-    Distances inside of a space keep their ratios. A class that a space lacks has no part in how
-    that one is turned. Where the networks say the same of everything, nothing is scaled.
+    Ratios of distances within a space are preserved. The rotation of a space ignores classes that
+    it lacks. A space whose embeddings are all equal is not scaled.
     """
     parts = {space: spaces == space for space in np.unique(spaces)}
-    found = np.zeros(embeddings.shape)
+    aligned = np.zeros(embeddings.shape)
     for rows in parts.values():
         centred = embeddings[rows] - embeddings[rows].mean(axis=0, dtype=np.float64)
         size = np.sqrt(np.mean(np.sum(centred**2, axis=1)))
-        found[rows] = centred / size if size > 0 else centred
+        aligned[rows] = centred / size if size > 0 else centred
     if len(parts) == 1:
-        return found
+        return aligned
     classes = np.unique(labels)
-    means = {space: _means(found, rows, labels, classes) for space, rows in parts.items()}
-    for round_number in range(N_ROUNDS):
+    means = {space: _class_means(aligned, rows, labels, classes) for space, rows in parts.items()}
+    for round_number in range(N_PROCRUSTES_ROUNDS):
         for i, (space, rows) in enumerate(parts.items()):
-            # at first to those that have their place already
-            rivals = [at for at in list(parts)[: i if round_number == 0 else None] if at != space]
-            if not rivals:
+            # in the first round only to spaces that are aligned already
+            targets = [at for at in list(parts)[: i if round_number == 0 else None] if at != space]
+            if not targets:
                 continue
-            others = np.stack([means[at] for at in rivals])
-            there = np.isfinite(others).any(axis=(0, 2)) & np.isfinite(means[space]).any(axis=1)
-            if there.any():
-                turn = _turn(means[space][there], others[:, there])
-                found[rows], means[space] = found[rows] @ turn, means[space] @ turn
-    return found
+            others = np.stack([means[at] for at in targets])
+            common = np.isfinite(others).any(axis=(0, 2)) & np.isfinite(means[space]).any(axis=1)
+            if common.any():
+                rotation = _rotation(means[space][common], others[:, common])
+                aligned[rows], means[space] = aligned[rows] @ rotation, means[space] @ rotation
+    return aligned
 
 
-def _means(points: Floats, rows: NDArray[np.bool_], labels: Labels, classes: Labels) -> Floats:
-    """Each class's mean among `rows`, (n_classes, width); NaN where there is none."""
+def _class_means(
+    points: Floats, rows: NDArray[np.bool_], labels: Labels, classes: Labels
+) -> Floats:
+    """Mean of each class among `rows`, (n_classes, width); NaN for a class without rows."""
     means = np.full((len(classes), points.shape[1]), np.nan)
     for i, one in enumerate(classes):
         if (mine := rows & (labels == one)).any():
@@ -99,7 +100,7 @@ def _means(points: Floats, rows: NDArray[np.bool_], labels: Labels, classes: Lab
     return means
 
 
-def _turn(mine: Floats, others: Floats) -> Floats:
+def _rotation(mine: Floats, others: Floats) -> Floats:
     """The rotation (or reflection) that brings `mine` (n, width) nearest to the mean of others."""
     target = np.nanmean(others, axis=0)
     u, _, vt = np.linalg.svd(mine.T @ target)
@@ -107,12 +108,12 @@ def _turn(mine: Floats, others: Floats) -> Floats:
 
 
 def _cell(value: object) -> str:
-    """A value that stays inside of its cell: tabs and ends of lines would shift all that follow."""
+    """A value without tabs and newlines, which would shift all following cells of the TSV file."""
     return " ".join(str(value).split()) or "-"
 
 
-def _config(paths: BoardPaths, name: str, shape: tuple[int, ...]) -> str:
-    """The text that TensorBoard's projector reads."""
+def _config(paths: TensorBoardPaths, name: str, shape: tuple[int, ...]) -> str:
+    """The projector's config file as text."""
     from google.protobuf import text_format
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 

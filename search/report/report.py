@@ -1,7 +1,7 @@
-"""What a sweep leaves for people and scripts: leaderboard.csv, report.json, report.html, a table.
+"""The report of a study: leaderboard.csv, report.json, report.html and the final console summary.
 
-`report.json` is a contract; its keys are listed in `write`. `renew` makes the page again at any
-time, from the ledger, the bank and the study's files.
+`report.json` is a contract; `write_report` lists its keys. `update_report` rebuilds the page at any
+time from the ledger, the prediction bank and the study's files.
 """
 
 import json
@@ -16,40 +16,43 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from chorale.cluster.versions import NAME, versions
+from chorale.cluster.versions import DISTRIBUTION, versions_of
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
-from chorale.datasets.splitting.grouping import UNGROUPED
-from chorale.search.evaluation.member_names import named
+from chorale.datasets.splitting.grouping import UNGROUPED_TEXT
+from chorale.search.evaluation.member_names import name_ensemble
 from chorale.search.ledger import stages
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
 from chorale.search.paths import StudyPaths
-from chorale.search.report.data.audio import write_audio
-from chorale.search.report.data.data import Gathered, gather
+from chorale.search.report.data.audio import write_audio_paths
+from chorale.search.report.data.study_data import StudyData, collect_study_data
 from chorale.search.report.leaderboard import leaderboard, to_csv
-from chorale.search.report.page.page import page
-from chorale.search.report.page.sentences import unscored
+from chorale.search.report.page.numbers import percent
+from chorale.search.report.page.page import render_page
+from chorale.search.report.page.sentences import unscored_summary
 
 if TYPE_CHECKING:
-    from chorale.search.config.resolve import Resolved
-    from chorale.search.data.prepare import Prepared
-    from chorale.search.evaluation.final_evaluation import Judged
+    from chorale.search.config.resolve import ResolvedSweep
+    from chorale.search.data.prepare import PreparedData
+    from chorale.search.evaluation.final_evaluation import FinalEvaluation
     from chorale.search.ledger.ledger import Ledger
 
-MOST_MEMBERS = 8
-"""So many of an ensemble's members are named on the terminal."""
+MAX_MEMBERS_SHOWN = 8
+"""Members of an ensemble that are named on the terminal; the others are counted."""
 
-READABLE = (
+DERIVED_KEYS = (
     "architectures", "importance", "confusion", "reliability", "hardest", "audit", "command",
 )  # fmt: skip
-"""Keys of `report.json` that `renew` tells anew."""
+"""Keys of `report.json` that `update_report` recomputes."""
 
-PACKAGES = (NAME, "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy")
+REPORTED_PACKAGES = (
+    DISTRIBUTION, "torch", "torchaudio", "pytorch-lightning", "ray", "optuna", "numpy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall time of a sweep in seconds, and what each of its training runs took."""
+    """Wall time of a sweep in seconds, and the resources of each training run."""
 
     wall_s: float
     cpus_per_trial: float
@@ -57,28 +60,26 @@ class Cost:
     trials_at_once: int
 
 
-def write(
-    resolved: "Resolved",
-    prepared: "Prepared",
+def write_report(
+    resolved: "ResolvedSweep",
+    prepared: "PreparedData",
     ledger: "Ledger",
-    judged: "Judged",
+    evaluation: "FinalEvaluation",
     cost: Cost,
 ) -> None:
-    """Writes `leaderboard.csv`, `report.json`, and where the audio lies; `renew` adds the page.
+    """Writes `leaderboard.csv`, `report.json` and the list of audio paths, without the page.
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
     baselines_made, optimism, test_looks, cautions, selection, calibration, conformal, per_class,
-    expected, comparisons, cost, versions, seed; `renew` adds those of `readable`.
+    expected, comparisons, cost, versions, seed; `update_report` adds those of `derived_values`.
     """
-    # Imported here: who only reads a report does not wait for what trains.
-
     sweep = resolved.sweep
     lost = ledger.rows(sweep.name, stages.ATTEMPTS)
     rows = ledger.rows(sweep.name, stages.SEARCH)
     finals = ledger.rows(sweep.name, stages.FINALISTS)
     lines = leaderboard(rows, finals, objective=sweep.search.objective, second=sweep.search.second)
     write_text(sweep.paths.leaderboard_csv, to_csv(lines))
-    found = {
+    report = {
         "study": sweep.name,
         "dataset": {
             "name": resolved.dataset.INFO.name,
@@ -95,161 +96,165 @@ def write(
             "n_test": len(prepared.split.test_ids),
             "n_folds": prepared.split.n_folds,
         },
-        "trials": _counts(rows),
-        **judged.as_report(),
-        "cost": _costs([*rows.values(), *finals.values(), *lost.values()], len(rows), cost),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "trials": _trial_counts(rows),
+        **evaluation.as_report(),
+        "cost": _cost_summary([*rows.values(), *finals.values(), *lost.values()], len(rows), cost),
+        "versions": {"python": platform.python_version(), **versions_of(REPORTED_PACKAGES)},
         "seed": sweep.search.seed,
     }
-    write_json(sweep.paths.report_json, found)
-    write_audio(sweep.paths.audio_json, prepared.tracks)
+    write_json(sweep.paths.report_json, report)
+    write_audio_paths(sweep.paths.audio_json, prepared.tracks)
 
 
-def renew(
+def update_report(
     ledger: LedgerReader, info: StudyInfo, about: Mapping[str, Any], paths: StudyPaths
-) -> Gathered:
-    """Writes `report.html` of a study as it is now, without a look at the test set.
+) -> StudyData:
+    """Writes `report.html` from the study's current state, without evaluating the test set.
 
-    Of a finished study the keys of `readable` are written into `report.json`, too; of one that is
-    not over, or has gone on since, it stays as it is, and so it does where there is none.
+    The keys of `derived_values` are also written to `report.json`, unless the study is unfinished,
+    has run more trials since the report, or has no `report.json`.
 
     Raises:
         UserError: `report.json` is damaged.
     """
-    found = read(paths) if paths.report_json.is_file() else None
-    gathered = gather(ledger, info, about, paths, found=found)
-    if found is not None and info.state == "complete" and not gathered.is_stale:
-        write_json(paths.report_json, {**found, **readable(gathered)})
-    write_text(paths.report_html, page(gathered, headline=first_sentence(gathered)))
-    return gathered
+    report = read_report(paths) if paths.report_json.is_file() else None
+    study = collect_study_data(ledger, info, about, paths, report=report)
+    if report is not None and info.state == "complete" and not study.is_stale:
+        write_json(paths.report_json, {**report, **derived_values(study)})
+    write_text(paths.report_html, render_page(study, summary=summary_sentence(study)))
+    return study
 
 
-def readable(g: Gathered) -> dict[str, Any]:
-    """The keys `READABLE` of `report.json`, told from the ledger, the bank and files, JSON-ready.
+def derived_values(study: StudyData) -> dict[str, Any]:
+    """The `DERIVED_KEYS` of `report.json`, from the ledger, the prediction bank and files.
 
-    `architectures` (each with n_done, n_pruned, n_failed, best, median, middle half), `importance`
-    (shares that sum to 1, or why_not), `confusion` (counts by "test" and "out-of-fold", rows are
-    true classes), `reliability` (bins before and after the temperature), `hardest` (development
-    tracks that most finalists get wrong), `audit` (findings by problem), `command` (does it again).
+    `architectures` (each with n_done, n_pruned, n_failed, best, median, middle: the interquartile
+    range), `importance` (shares that sum to 1, or why_not), `confusion` (counts by "test" and
+    "out-of-fold", rows are true classes), `reliability` (bins before and after temperature
+    scaling), `hardest` (development tracks that most finalists misclassify), `audit` (number of
+    findings by problem), `command` (repeats the study).
     """
-    told = [asdict(one) for one in g.abilities]
-    for one in told:
-        del one["reached"]
-    found: dict[str, Any] = {
-        "architectures": told,
-        "importance": asdict(g.importance),
-        "hardest": [asdict(one) for one, _ in g.hardest],
-        "audit": dict(Counter(one.get("problem", "") for one in g.problems)),
-        "command": g.command,
+    architectures = [asdict(one) for one in study.architectures]
+    for one in architectures:
+        del one["trial_values"]
+    derived: dict[str, Any] = {
+        "architectures": architectures,
+        "importance": asdict(study.importance),
+        "hardest": [one.as_json() for one, _ in study.hardest],
+        "audit": dict(Counter(one.get("problem", "") for one in study.problems)),
+        "command": study.command,
     }
-    if g.errors is not None:
-        found["confusion"] = {name: list(map(list, m)) for name, m in g.errors.counts.items()}
-        found["reliability"] = [asdict(one) for one in g.errors.sureness]
-    return found
+    if study.errors is not None:
+        derived["confusion"] = {name: list(map(list, m)) for name, m in study.errors.counts.items()}
+        derived["reliability"] = [asdict(one) for one in study.errors.reliability]
+    return derived
 
 
-def first_sentence(g: Gathered) -> str:
-    """What the page says first."""
-    return unscored(g) if g.found is None or "ensemble" not in g.found else headline(g.found)
+def summary_sentence(study: StudyData) -> str:
+    """The first sentence of the page: the test accuracy, or that there is none yet."""
+    if study.report is None or "ensemble" not in study.report:
+        return unscored_summary(study)
+    return headline_sentence(study.report)
 
 
-def read(paths: StudyPaths) -> dict[str, Any]:
-    """The report that an earlier sitting wrote.
+def read_report(paths: StudyPaths) -> dict[str, Any]:
+    """The `report.json` of a finished study.
 
     Raises:
-        UserError: it is gone or damaged.
+        UserError: it is missing or damaged.
     """
     try:
-        found: dict[str, Any] = json.loads(paths.report_json.read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads(paths.report_json.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             f"the report of this finished study cannot be read ({error}); restore "
             f"{paths.report_json}, or raise --budget.trials to make a new one"
         ) from None
-    if "foretold" in found:  # as studies of an older version say
-        found.setdefault("expected", found.pop("foretold"))
-    return found
+    if "foretold" in report:  # the key's name in older versions
+        report.setdefault("expected", report.pop("foretold"))
+    return report
 
 
-def show(found: Mapping[str, Any], console: Console, *, folder: str) -> None:
-    """The end of a sweep on the terminal: who scored what, and the one sentence that counts."""
-    table = Table(title=f"study {found['study']}", title_justify="left", box=box.SIMPLE_HEAD)
+def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -> None:
+    """Prints the scores of all ensembles and baselines, and the test accuracy in a sentence."""
+    table = Table(title=f"study {report['study']}", title_justify="left", box=box.SIMPLE_HEAD)
     for name in (
         "",
         "validation",
-        "out of fold",
+        "out-of-fold",
         "test",
-        "95 % interval",
+        "95 % CI",
         "macro-F1",
         "members",
-        "ensemble's lead",
+        "ensemble's gain",
     ):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    for kind, one in found["ensembles"].items():
-        style = "bold" if kind == found["ensemble"]["kind"] else ""
-        members = _few(one["members"])
-        gain = _gain(found, kind)
-        table.add_row(kind, _percent(one["validation"]), *_scored(one), members, gain, style=style)
+    for kind, one in report["ensembles"].items():
+        style = "bold" if kind == report["ensemble"]["kind"] else ""
+        members = _list_members(one["members"])
+        gain = _gain(report, kind)
+        table.add_row(
+            kind, _percent(one["validation"]), *_score_cells(one), members, gain, style=style
+        )
     table.add_section()
-    for name, one in found["baselines"].items():
-        table.add_row(name, "", *_scored(one), "", _gain(found, name), style="dim")
+    for name, one in report["baselines"].items():
+        table.add_row(name, "", *_score_cells(one), "", _gain(report, name), style="dim")
     console.print(table)
-    if made := found.get("baselines_made"):
-        said = f"Baselines read {made['features']} ({made['why']})"
-        console.print("; ".join([said, *made["left_out"]]) + ".", soft_wrap=True, highlight=False)
-    console.print(headline(found), highlight=False)
+    if made := report.get("baselines_made"):
+        features = f"Baselines use the feature set {made['features']} ({made['why']})"
+        lines = "; ".join([features, *made["left_out"]]) + "."
+        console.print(lines, soft_wrap=True, highlight=False)
+    console.print(headline_sentence(report), highlight=False)
     page_file = StudyPaths(Path(folder)).report_html
     if page_file.is_file():
         console.print(f"Read it in a browser: {page_file}", soft_wrap=True)
-    console.print(f"Everything is in {folder}; look inside: tensorboard --logdir {folder}")
+    console.print(f"Everything is in {folder}; TensorBoard: tensorboard --logdir {folder}")
 
 
-def headline(found: Mapping[str, Any]) -> str:
-    """What was found and how sure that is, in a few plain sentences."""
-    ensemble, single = found["ensemble"], found["best_single"]
-    low, high = ensemble["test"]["ci95"]
-    rivals = {name: one["test"]["accuracy"] for name, one in found["baselines"].items()}
-    best = max(rivals, key=lambda name: rivals[name]) if rivals else None
-    beside = "" if best is None else f", the best baseline ({best}) {rivals[best]:.1%}"
-    looks = found["test_looks"]
+def headline_sentence(report: Mapping[str, Any]) -> str:
+    """Test accuracy with its 95 % confidence interval, beside the figures to compare it with."""
+    ensemble, single = report["ensemble"], report["best_single"]
     test = ensemble["test"]
-    said = (
-        f"The {named(ensemble)} names "
-        f"{test['accuracy']:.1%} of {test['n']} locked-away tracks rightly "
-        f"(95 % interval {low:.1%} to {high:.1%}); the best single trial "
-        f"{single['test']['accuracy']:.1%}{beside}. "
-        f"The search believed {ensemble['validation']['accuracy']:.1%}"
-        f"{_expected(found.get('expected'))}. "
-        f"This test set has been looked at {'once' if looks == 1 else f'{looks} times'}."
+    low, high = test["ci95"]
+    rivals = {name: one["test"]["accuracy"] for name, one in report["baselines"].items()}
+    best = max(rivals, key=lambda name: rivals[name]) if rivals else None
+    baseline = "" if best is None else f", best baseline ({best}) {percent(rivals[best])}"
+    expected = report.get("expected")  # missing in studies of older versions
+    forecast = (
+        "" if expected is None else f", expected test accuracy {percent(expected['accuracy'])}"
     )
-    if UNGROUPED in found.get("split", {}).get("protocol", ""):
-        said = (
-            f"Split by {UNGROUPED}: tracks of one artist may be on both sides, and every figure "
-            f"may claim too much. {said}"
+    looks = report["test_looks"]
+    sentence = (
+        f"Test accuracy {percent(test['accuracy'])} "
+        f"(95 % CI {100 * low:.1f} to {100 * high:.1f}) on {test['n']} held-out tracks, "
+        f"{name_ensemble(ensemble)}; best single trial "
+        f"{percent(single['test']['accuracy'])}{baseline}. "
+        f"Validation accuracy {percent(ensemble['validation']['accuracy'])}{forecast}. "
+        f"The test set has been evaluated {'once' if looks == 1 else f'{looks} times'}."
+    )
+    if UNGROUPED_TEXT in report.get("split", {}).get("protocol", ""):
+        sentence = (
+            f"Split by {UNGROUPED_TEXT}: tracks of one artist may be on both sides of the split, "
+            f"so every accuracy may be too high. {sentence}"
         )
-    n_groups = ensemble["test"]["n_groups"]
-    if ensemble["test"]["few_groups"]:
-        groups = "one group is" if n_groups == 1 else f"{n_groups} groups are"
-        said += f" Its {groups} few, which makes the interval wide."
-    return said
+    if test["few_groups"]:
+        n_groups = test["n_groups"]
+        groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
+        sentence += f" The test set has only {groups}, so the interval is wide."
+    return sentence
 
 
-def _expected(told: Mapping[str, Any] | None) -> str:
-    """Of a study of an older version there is none."""
-    return "" if told is None else f", the expected test accuracy was {told['accuracy']:.1%}"
-
-
-def _few(members: Sequence[int | str]) -> str:
-    """The trials' numbers, as many as a table has room for, and how many baselines."""
+def _list_members(members: Sequence[int | str]) -> str:
+    """The numbers of the first `MAX_MEMBERS_SHOWN` trials, and how many baselines."""
     trials = [str(member) for member in members if not isinstance(member, str)]
     baselines = [member for member in members if isinstance(member, str)]
-    more = len(trials) - MOST_MEMBERS
-    shown = ", ".join(trials[:MOST_MEMBERS]) + (f" and {more} more" if more > 0 else "")
+    more = len(trials) - MAX_MEMBERS_SHOWN
+    shown = ", ".join(trials[:MAX_MEMBERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
     also = baselines[0] if len(baselines) == 1 else f"{len(baselines)} baselines"
     return " + ".join(filter(None, [shown, also if baselines else ""]))
 
 
-def _scored(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _score_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
     low, high = one["test"]["ci95"]
     interval = f"{low:.1%} - {high:.1%}"
     return (
@@ -260,10 +265,10 @@ def _scored(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
     )
 
 
-def _gain(found: Mapping[str, Any], name: str) -> str:
-    """By how many points the headline ensemble is better, with the interval of that."""
-    gain = found["gains"].get(name)
-    if gain is None or name == found["ensemble"]["kind"]:
+def _gain(report: Mapping[str, Any], name: str) -> str:
+    """The chosen ensemble's test accuracy minus that of `name`, in points, with its 95 % CI."""
+    gain = report["gains"].get(name)
+    if gain is None or name == report["ensemble"]["kind"]:
         return ""
     low, high = (100 * end for end in gain["ci95"])
     return f"{100 * gain['difference']:+.1f} ({low:+.0f} to {high:+.0f})"
@@ -273,7 +278,7 @@ def _percent(scores: Mapping[str, Any]) -> str:
     return f"{scores['accuracy']:.1%}"
 
 
-def _counts(rows: Mapping[str, Row]) -> dict[str, Any]:
+def _trial_counts(rows: Mapping[str, Row]) -> dict[str, Any]:
     states = Counter(row.state for row in rows.values())
     each: dict[str, Counter[str]] = {}
     for row in rows.values():
@@ -289,7 +294,7 @@ def _counts(rows: Mapping[str, Row]) -> dict[str, Any]:
     }
 
 
-def _costs(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
+def _cost_summary(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
     busy_s = sum(map(_busy_s, rows))
     return {
         "wall_s": cost.wall_s,
@@ -304,7 +309,3 @@ def _costs(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
 
 def _busy_s(row: Row) -> float:
     return float(row.facts.get("elapsed_s", row.facts.get("wall_s", 0.0)))
-
-
-def _versions() -> dict[str, str | None]:
-    return versions(PACKAGES)

@@ -1,8 +1,8 @@
-"""Fills TensorBoard's HParams tab: each trial's parameters with the values that it ended with.
+"""TensorBoard HParams events: each trial's hyperparameters with its final metrics and state.
 
-The worker writes the scalars of a trial while it runs (Lightning's logger); the hyperparameters
-are written here, by the driver, because only it hears how every trial ended, failed ones too.
-What is shown of finalists is written by `search.report.tensorboard_finalists`.
+The worker writes the scalars of a trial while it runs (Lightning's logger). The hyperparameters
+are written here, by the driver, as only the driver knows how every trial ended, failed ones too.
+`search.report.tensorboard_finalists` writes the events of finalists.
 """
 
 import time
@@ -10,39 +10,43 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chorale.datasets.disk import unless_full
-from chorale.search.console.events import Started
+from chorale.datasets.disk import skip_if_unwritable
+from chorale.search.console.events import TrialStarted
 from chorale.search.ledger.reader import Row
 
-STATUS = {"COMPLETE": "STATUS_SUCCESS", "PRUNED": "STATUS_SUCCESS", "FAIL": "STATUS_FAILURE"}
+SESSION_STATUS = {
+    "COMPLETE": "STATUS_SUCCESS",
+    "PRUNED": "STATUS_SUCCESS",
+    "FAIL": "STATUS_FAILURE",
+}
 
 
 class HParamsWriter:
-    """A listener that writes one event file for each trial, into the trial's own folder.
+    """A study listener that writes one event file per trial into the trial's folder.
 
-    `left_out` says what was not written for want of room.
+    `left_out` lists what was not written because the disk was full.
     """
 
     def __init__(self, folder_of: Callable[[int], Path]) -> None:
         """`folder_of` maps a trial's number to its folder."""
         self._folder_of = folder_of
         self.left_out: list[str] = []
-        self._started: dict[int, tuple[Started, float]] = {}
+        self._started: dict[int, tuple[TrialStarted, float]] = {}
 
-    def started(self, trial: Started) -> None:
-        """Remembers the parameters until the trial ends."""
+    def started(self, trial: TrialStarted) -> None:
+        """Keeps the hyperparameters until the trial ends."""
         self._started[trial.trial_id] = (trial, time.time())
 
     def reported(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> None:
-        """The worker has written it."""
+        """Does nothing: the worker writes the scalars."""
 
     def ended(self, trial_id: int, row: Row) -> None:
-        """Writes the parameters, the final metrics and the state."""
+        """Writes the hyperparameters, the final metrics and the state."""
         trial, began = self._started.pop(trial_id)
         params = {**trial.params, "state": row.state}
         metrics = {f"final/{k}": float(v) for k, v in row.facts.get("metrics", {}).items()}
-        folder, status = self._folder_of(trial_id), STATUS[row.state]
-        with unless_full(f"trial {trial_id} in TensorBoard's HParams tab", self.left_out):
+        folder, status = self._folder_of(trial_id), SESSION_STATUS[row.state]
+        with skip_if_unwritable(f"trial {trial_id} in TensorBoard's HParams tab", self.left_out):
             write_hparams(folder, params, metrics, status=status, began=began)
 
 
@@ -56,10 +60,10 @@ def write_hparams(
 ) -> None:
     """Writes one session of the HParams plug-in.
 
-    No experiment summary is written: then TensorBoard gathers the columns from all sessions
-    itself, which is right for a conditional space, where no trial has every parameter, and for
-    several studies in one log folder. A session has no group's name either: then it is a group by
-    itself, named by its place in the log folder, and no other study's trial of its number joins it.
+    Without an experiment summary, TensorBoard collects the columns from all sessions, which fits a
+    conditional search space, where no trial has every parameter, and several studies in one log
+    folder. Without a group name, a session is its own group, named by its path in the log folder:
+    trials of different studies with the same number stay separate.
 
     Args:
         folder: where the event file goes.

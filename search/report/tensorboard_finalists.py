@@ -1,9 +1,7 @@
-"""What TensorBoard shows of finalists and of the headline's ensemble, beside curves and HParams.
+"""TensorBoard events of the finalists and the chosen ensemble: confusion matrices and embeddings.
 
-A confusion matrix each, and of finalists their embeddings for the projector; all of it about
-out-of-fold rows, so that no one who looks at it looks at the test set.
-`search.evaluation.final_evaluation` has it written at the end of a sweep, and again whenever
-ensembles are made anew.
+Everything is about out-of-fold rows, so that looking at it reveals nothing of the test set. The
+events are written at the end of a sweep, and again by `chorale ensemble`.
 """
 
 import struct
@@ -12,79 +10,78 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chorale.datasets.atomic import atomic
+from chorale.datasets.atomic import atomic_write
 from chorale.lightning_models.metrics import confusion_matrix
-from chorale.search.evaluation.members import Fitted, Member
-from chorale.search.ledger.ground_truth import Truth
-from chorale.search.paths import BoardPaths, StudyPaths
+from chorale.search.evaluation.members import FittedEnsemble, Member
+from chorale.search.ledger.ground_truth import GroundTruth
+from chorale.search.paths import StudyPaths, TensorBoardPaths
 from chorale.search.report.confusion_image import confusion_image
 from chorale.search.report.projector import write_projector
 from chorale.search.statistics.arrays import Proba
 
-TAG = "confusion/out_of_fold"
+CONFUSION_TAG = "confusion/out_of_fold"
 RGB = 3
-"""TensorBoard's number for it."""
-MOST_SHOWN = 16
-"""So many finalists, the best first: nobody leafs through more, and each is a file of megabytes."""
+"""TensorBoard's `colorspace` of RGB images."""
+MAX_FINALISTS_SHOWN = 16
+"""Finalists with events, best first: a user views no more, and each file has some megabytes."""
 
 
-def write_board(
-    paths: StudyPaths, truth: Truth, members: Sequence[Member], headline: Fitted
+def write_finalist_events(
+    paths: StudyPaths, truth: GroundTruth, members: Sequence[Member], ensemble: FittedEnsemble
 ) -> None:
-    """Writes the pictures and the projector's files; those of an earlier time are replaced.
+    """Writes the images and the projector's files, replacing earlier ones.
 
     Args:
         paths: the study's files.
-        truth: about its tracks.
-        members: finalists, the best first.
-        headline: the ensemble that the report is about.
+        truth: labels, groups and split of its tracks.
+        members: finalists, best first.
+        ensemble: the chosen ensemble.
     """
-    n = len(headline.weights)
-    title = f"the {headline.kind} ensemble of {n}"
-    _picture(paths.ensemble_board, truth, headline.out_of_fold, title)
-    for member in members[:MOST_SHOWN]:
-        board = paths.finalist_board(int(member.name))
+    n = len(ensemble.weights)
+    title = f"{ensemble.kind} ensemble of {n}"
+    _write_confusion(paths.ensemble_tensorboard, truth, ensemble.out_of_fold, title)
+    for member in members[:MAX_FINALISTS_SHOWN]:
+        files = paths.finalist_tensorboard(int(member.name))
         name = f"trial {member.name}" + f" ({member.architecture})" * bool(member.architecture)
-        _picture(board, truth, member.out_of_fold, name)
-        if member.seen_out_of_fold:
-            _project(board, truth, member, name)
+        _write_confusion(files, truth, member.out_of_fold, name)
+        if member.embeddings_out_of_fold:
+            _write_embeddings(files, truth, member, name)
 
 
-def _project(board: BoardPaths, truth: Truth, member: Member, name: str) -> None:
-    """The embeddings of the first seed: those of another lie in axes of their own again."""
+def _write_embeddings(
+    files: TensorBoardPaths, truth: GroundTruth, member: Member, name: str
+) -> None:
+    """The embeddings of the first seed only, as each seed has another coordinate system."""
     split = truth.split
     ids = split.development_ids
-    labels, said = truth.labels(ids), member.out_of_fold.argmax(axis=1)
+    labels, predicted = truth.labels(ids), member.out_of_fold.argmax(axis=1)
     folds = np.array([split.fold_of[track] for track in ids])
     names = truth.class_names
     columns = {
         "label": [names[i] for i in labels],
-        "said": [names[i] for i in said],
-        "right": ["yes" if ok else "no" for ok in labels == said],
+        "said": [names[i] for i in predicted],
+        "right": ["yes" if ok else "no" for ok in labels == predicted],
         "group": [str(group) for group in truth.groups(ids)],
         "fold": [str(fold) for fold in folds],
         "track": list(ids),
     }
-    write_projector(board, member.seen_out_of_fold[0], folds, labels, columns, name=name)
+    write_projector(files, member.embeddings_out_of_fold[0], folds, labels, columns, name=name)
 
 
-def _picture(board: BoardPaths, truth: Truth, proba: Proba, name: str) -> None:
-    """The confusion matrix, as the only picture in the folder's event files."""
+def _write_confusion(files: TensorBoardPaths, truth: GroundTruth, proba: Proba, name: str) -> None:
+    """The confusion matrix, as the only image in the folder's event files."""
     labels = truth.labels(truth.split.development_ids)
     counts = confusion_matrix(proba, labels)
-    right = f"{np.trace(counts)} of {counts.sum()} tracks right"
-    png = confusion_image(counts, truth.class_names, title=f"{name}, out of fold: {right}")
-    before = board.all_events()
-    _write_events(board, png)
+    correct = f"{np.trace(counts)} of {counts.sum()} tracks correct"
+    png = confusion_image(counts, truth.class_names, title=f"{name}, out-of-fold: {correct}")
+    before = files.all_events()
+    _write_events(files, png)
     for path in before:
         path.unlink(missing_ok=True)
 
 
-def _write_events(board: BoardPaths, png: bytes) -> None:
-    """A whole event file at once.
-
-    TensorBoard's own writer would leave half of one behind where it is interrupted.
-    """
+def _write_events(files: TensorBoardPaths, png: bytes) -> None:
+    """Writes an event file atomically; TensorBoard's own writer leaves a partial one if stopped."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -92,10 +89,13 @@ def _write_events(board: BoardPaths, png: bytes) -> None:
     now_ns = time.time_ns()
     now_s = now_ns / 1e9
     summary = Summary()
-    picture = summary.value.add(tag=TAG).image
-    picture.encoded_image_string, picture.colorspace = png, RGB
-    picture.width, picture.height = struct.unpack(">II", png[16:24])
-    with atomic(board.events(now_ns), durable=False) as temporary, temporary.open("wb") as file:
+    image = summary.value.add(tag=CONFUSION_TAG).image
+    image.encoded_image_string, image.colorspace = png, RGB
+    image.width, image.height = struct.unpack(">II", png[16:24])
+    with (
+        atomic_write(files.events(now_ns), durable=False) as temporary,
+        temporary.open("wb") as file,
+    ):
         records = RecordWriter(file)
         records.write(Event(file_version="brain.Event:2", wall_time=now_s).SerializeToString())
         records.write(Event(summary=summary, wall_time=now_s, step=0).SerializeToString())

@@ -1,1 +1,1 @@
-"""Pure functions of arrays: scores, intervals, calibration, conformal sets, selection."""
+"""Statistics of predictions: scores, intervals, calibration, conformal sets, model selection."""

@@ -1,17 +1,18 @@
-"""Sets of classes that hold the true one as often as the user asks for.
+"""Conformal prediction: sets of classes that contain the true class with a requested coverage.
 
-Where a track is easy the set is one class, where it is hard it is several: what an application
-should show instead of a guess. The threshold comes from out-of-fold rows, never from the test set.
+An easy track gets a set of one class, a hard one a set of several, which an application can show
+instead of a guess. The threshold comes from out-of-fold rows, never from the test set.
 
-The coverage is an average: over studies like this one, sets of the true class come to what was
-wanted, and rather above, as the mean over folds judges a test track. In one study it may be some
-points below or above, as its groups happen to be. Rows that were judged by different networks are
-no single calibration set, so what is proven is only that of cross-conformal predictors:
-1 - 2 * (1 - coverage).
+The coverage is marginal: on average over studies like this one, sets contain the true class as
+often as requested, or slightly more often, as test tracks are predicted by the mean over folds. In
+a single study it may be some points lower or higher, depending on its groups. Rows that were
+predicted by different networks are not one calibration set, so the guarantee is only that of
+cross-conformal
+predictors: 1 - 2 * (1 - coverage).
 
 Source: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World",
 doi:10.1007/b106715; sets of smallest size after Sadinle, Lei and Wasserman 2019, "Least Ambiguous
-Set-Valued Classifiers with Bounded Error Levels", doi:10.1080/01621459.2017.1395341; whole groups
+Set-Valued Classifiers with Bounded Error Levels", doi:10.1080/01621459.2017.1395341; groups
 after Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data",
 arXiv:2306.06342; what out-of-fold scores promise after Vovk 2015, "Cross-conformal predictors",
 doi:10.1007/s10472-013-9368-4, and Barber, Candes, Ramdas and Tibshirani 2021, "Predictive inference
@@ -29,12 +30,12 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Conformal:
-    """How sets are made: every class whose probability is at least `least_proba`.
+class ConformalPredictor:
+    """A fitted conformal predictor: a set holds every class of probability `least_proba` or more.
 
-    `by_group` says that the coverage holds for a track of a new group: there were groups enough.
-    Otherwise it holds only where new tracks are like the old ones, which those of new groups are
-    not quite.
+    `by_group`: there were enough groups, so the coverage holds for tracks of new groups. Otherwise
+    it holds only for tracks that are exchangeable with the calibration rows, which tracks of new
+    groups are not quite.
     """
 
     coverage: float
@@ -43,31 +44,33 @@ class Conformal:
 
     @property
     def guaranteed(self) -> float:
-        """The coverage that is proven for thresholds from out-of-fold rows; less than is usual."""
+        """The proven coverage for a threshold from out-of-fold rows; it is usually exceeded."""
         return max(0.0, 1 - 2 * (1 - self.coverage))
 
     def sets(self, proba: Proba) -> NDArray[np.bool_]:
-        """Which classes are in a track's set: (n, n_classes) of (n, n_classes) probabilities.
+        """Which classes are in each track's set: (n, n_classes), for (n, n_classes) probabilities.
 
-        The most probable one always is, so no set is empty.
+        The most probable class always is, so no set is empty.
         """
         inside = proba >= self.least_proba
         inside[np.arange(len(proba)), proba.argmax(axis=1)] = True
         return inside
 
 
-def fit_conformal(proba: Proba, labels: Labels, groups: Groups, *, coverage: float) -> Conformal:
-    """Learns how probable a class must be to be in the sets.
+def fit_conformal(
+    proba: Proba, labels: Labels, groups: Groups, *, coverage: float
+) -> ConformalPredictor:
+    """Fits the probability threshold of the sets.
 
-    Each group counts the same, however many tracks it has, and a group that was not seen counts as
-    one whose tracks fit worst of all. That takes coverage / (1 - coverage) groups, 9 for 0.9; with
-    fewer each track counts for itself.
+    Each group has the same weight, however many tracks it has, and the unseen group counts as one
+    with the lowest probabilities of all. That needs coverage / (1 - coverage) groups, 9 for 0.9;
+    with fewer groups each track has the same weight.
 
     Args:
         proba: (n, n_classes) of rows that the ensemble was not fitted on.
         labels: (n,) class indices.
         groups: (n,) artists, speakers, recordings.
-        coverage: how often a set shall hold the true class, between 0 and 1.
+        coverage: the requested share of sets that contain the true class, between 0 and 1.
     """
     true = proba[np.arange(len(labels)), labels].astype(np.float64)
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -79,11 +82,11 @@ def fit_conformal(proba: Proba, labels: Labels, groups: Groups, *, coverage: flo
         shares = np.full(len(true), 1 / (len(true) + 1))
     order = np.argsort(-true, kind="stable")
     reached = np.cumsum(shares[order]) >= coverage - ROUNDING
-    # with hardly any row even the worst is no bound: then every class is in every set
+    # with very few rows no threshold suffices: then every class is in every set
     least = float(true[order][np.argmax(reached)]) if reached.any() else 0.0
-    return Conformal(coverage, least, by_group)
+    return ConformalPredictor(coverage, least, by_group)
 
 
 def covers(sets: NDArray[np.bool_], labels: Labels) -> NDArray[np.bool_]:
-    """Whether each set (n, n_classes) holds the true class (n,)."""
+    """Whether each set (n, n_classes) contains the true class: (n,)."""
     return np.asarray(sets[np.arange(len(labels)), labels])

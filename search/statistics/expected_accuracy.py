@@ -1,35 +1,36 @@
-"""The expected test accuracy: what out-of-fold rows say of the test set, before it is opened.
+"""The expected test accuracy, estimated from out-of-fold rows before the test set is evaluated.
 
-The out-of-fold accuracy of an ensemble whose members are trained on K folds is wrong in two ways.
+The out-of-fold accuracy of an ensemble whose members are trained on K folds is biased in two ways.
 
-- Too high by *selection bias*: the configurations were chosen for what their trials said of the
-  search fold, and the kind of ensemble for what it said of these very rows.
-  `search.statistics.selection_bias` tells how much.
-- Too low by the *gain*: an out-of-fold row is judged by one network of each member, a test row by
-  the mean of K. `search.statistics.fold_averaging` tells how much.
+- Too high by *selection bias*: the configurations were chosen by their trials' scores on the search
+  fold, and the kind of ensemble by its scores on these very rows. Estimated by
+  `search.statistics.selection_bias`.
+- Too low by the *gain* of averaging: an out-of-fold row is predicted by one network of each member,
+  a test row by the mean of K. Estimated by `search.statistics.fold_averaging`.
 
-Baselines speak of test rows by one model of all development rows. What that model brings beyond
-those of the folds is taken to be what their mean would bring, which was within 2 points of it: true
-and told over 60 splits of ten corpora, logistic regression 5.0 and 4.7, support vectors 5.4 and
-3.6, neighbours 3.6 and 4.1, forest 4.9 and 4.3, boosted trees 5.2 and 6.8
+Baselines predict test rows with one model of all development rows. Its gain over the fold models is
+taken to be that of their mean, which was within 2 points of it. True and estimated gains in points
+over 60 splits of ten corpora: logistic regression 5.0 and 4.7, support vectors 5.4 and 3.6, nearest
+neighbours 3.6 and 4.1, forest 4.9 and 4.3, boosted trees 5.2 and 6.8
 (`tests/benchmarks/bench_baseline_gain.py --splits 6`).
 
-`tests/benchmarks/bench_statistics.py` holds all this against simulated truths.
+`tests/benchmarks/bench_statistics.py` checks all this in simulations with known truth.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from chorale.lightning_models.metrics import Labels, Proba, accuracy
-from chorale.search.statistics.calibration import temperature
-from chorale.search.statistics.fold_averaging import Averaged, of_folds
+from chorale.search.statistics.calibration import fit_temperature
+from chorale.search.statistics.fold_averaging import FoldAveraging, estimate_fold_averaging
 
 
 @dataclass(frozen=True)
-class Expected:
-    """The accuracy `out_of_fold`, the `gain` of the mean over `n_folds` networks, selection biases.
+class ExpectedAccuracy:
+    """An out-of-fold accuracy and its corrections, as shares of tracks.
 
-    One is of the choice of configurations, one of the choice of the ensemble.
+    `gain` is that of the mean over `n_folds` networks, `configuration_bias` the selection bias of
+    choosing configurations, `kind_bias` that of choosing the kind of ensemble.
     """
 
     out_of_fold: float
@@ -40,7 +41,7 @@ class Expected:
 
     @property
     def accuracy(self) -> float:
-        """What the test set is expected to say."""
+        """The expected test accuracy."""
         return self.out_of_fold + self.gain - self.configuration_bias - self.kind_bias
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,21 +57,21 @@ def expected_accuracy(
     *,
     configuration_bias: float,
     kind_bias: float,
-) -> tuple[Expected, Averaged]:
-    """What an ensemble is expected to reach on unseen groups, and what the mean over folds does.
+) -> tuple[ExpectedAccuracy, FoldAveraging]:
+    """Estimates an ensemble's accuracy on unseen groups, and the effect of the mean over folds.
 
     Args:
-        out_of_fold: what it says out of fold, (n, n_classes).
+        out_of_fold: its out-of-fold probabilities, (n, n_classes).
         labels: (n,).
-        by_fold: what it says of test rows by the networks of each fold, (n_folds, n_test,
-            n_classes); their labels are not asked.
-        on_test: what it says of them by all of its networks, (n_test, n_classes).
-        configuration_bias: by how much its accuracy is too high, as configurations were chosen.
-        kind_bias: by how much, as the ensemble was.
+        by_fold: its probabilities for test rows by the networks of each fold, (n_folds, n_test,
+            n_classes); test labels are not used.
+        on_test: its probabilities for test rows by all networks, (n_test, n_classes).
+        configuration_bias: the selection bias of choosing configurations, in accuracy.
+        kind_bias: the selection bias of choosing the kind of ensemble, in accuracy.
     """
     found = accuracy(out_of_fold, labels)
     kind = min(kind_bias, found)
     configuration = min(configuration_bias, found - kind)
-    averaged = of_folds(by_fold, temperature(out_of_fold, labels), on_test)
+    averaged = estimate_fold_averaging(by_fold, fit_temperature(out_of_fold, labels), on_test)
     gain = min(averaged.gain, 1 - found + configuration + kind)
-    return Expected(found, gain, configuration, kind, len(by_fold)), averaged
+    return ExpectedAccuracy(found, gain, configuration, kind, len(by_fold)), averaged

@@ -1,7 +1,7 @@
-"""Honest scores: what the probabilities are worth on these tracks, and how sure that is.
+"""Scores with confidence intervals: accuracy, macro-F1, log loss, calibration error, comparisons.
 
-The tracks of one group (artist, speaker) are alike, so intervals count groups, not tracks.
-`search.evaluation.members` scores members, ensembles and baselines here.
+The tracks of one group (artist, speaker) are correlated, so intervals account for groups.
+`search.evaluation.members` scores members, ensembles and baselines with this.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.seeds import Purpose, generator
+from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models import metrics
 from chorale.lightning_models.metrics import correct
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
-from chorale.search.statistics.intervals import Interval, of_difference, of_share
+from chorale.search.statistics.intervals import Interval, difference_interval, proportion_interval
 
 FEW_GROUPS = 10
-"""With fewer groups an interval is wide whatever the tracks say, and a report says so."""
+"""With fewer groups an interval is wide whatever the predictions, and a report says so."""
 
-DRAWS_AT_ONCE = 1_000_000
-"""Draws times groups that are held in memory at a time."""
+DRAWS_PER_BATCH = 1_000_000
+"""Bootstrap draws times groups that are held in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What probabilities are worth on `n` tracks of `n_groups` groups.
+    """The scores of probabilities on `n` tracks of `n_groups` groups.
 
-    `log_loss` is in nats, `ece` is the expected calibration error, `ci95` the interval of the
+    `log_loss` is in nats, `ece` is the expected calibration error, `ci95` the 95 % interval of the
     accuracy. All are finite.
     """
 
@@ -43,11 +43,11 @@ class Scores:
 
     @property
     def few_groups(self) -> bool:
-        """Whether there are so few groups that `ci95` is wide whatever the tracks say."""
+        """Whether there are so few groups that `ci95` is wide whatever the predictions."""
         return self.n_groups < FEW_GROUPS
 
     def as_dict(self) -> dict[str, Any]:
-        """The scores as JSON can hold them, `few_groups` with them."""
+        """JSON-ready scores, with `few_groups`."""
         return {**asdict(self), "ci95": list(self.ci95), "few_groups": self.few_groups}
 
 
@@ -57,10 +57,10 @@ def score(proba: Proba, labels: Labels, groups: Groups) -> Scores:
     Args:
         proba: rows sum to 1.
         labels: class indices.
-        groups: whose tracks are alike.
+        groups: clusters of correlated tracks.
 
     Raises:
-        UserError: the shapes do not fit, a value is no probability, or there are no tracks.
+        UserError: shapes do not match, a value is not a probability, or there are no tracks.
     """
     check_rows(proba, labels, groups, n_dims=2)
     right = proba.argmax(axis=1) == labels
@@ -81,10 +81,10 @@ def paired_difference(
     labels: Labels,
     groups: Groups,
 ) -> tuple[float, Interval]:
-    """How much higher the accuracy of `proba_a` is than that of `proba_b`, and its 95 % interval.
+    """The accuracy of `proba_a` minus that of `proba_b`, and its 95 % interval.
 
-    Both are about the same tracks, so what is hard for both does not widen the interval. What says
-    the same probabilities, to the bit, is the same, and no chance is in it: then it is 0 to 0.
+    The difference is paired by track, so tracks that are hard for both do not widen the interval.
+    Identical probabilities come from one and the same model, so then the interval is 0 to 0.
     Arguments are those of `score`.
 
     Raises:
@@ -93,44 +93,47 @@ def paired_difference(
     check_rows(proba_a, labels, groups, n_dims=2)
     check_rows(proba_b, labels, groups, n_dims=2)
     gain = correct(proba_a, labels) - correct(proba_b, labels)
-    return float(gain.mean()), _lead(proba_a, proba_b, gain, groups)
+    return float(gain.mean()), _difference_interval(proba_a, proba_b, gain, groups)
 
 
-def compare(said: Mapping[str, Proba], labels: Labels, groups: Groups) -> list[dict[str, Any]]:
-    """Every two of `said`: `difference` and `ci95` of their accuracies, and McNemar's test.
+def pairwise_comparisons(
+    proba_of: Mapping[str, Proba], labels: Labels, groups: Groups
+) -> list[dict[str, Any]]:
+    """Compares every two models: the difference of their accuracies, and McNemar's test.
 
-    Each is `first`, `second`, `difference` (first minus second), `ci95` as in `paired_difference`,
-    and what `mcnemar` gives. JSON-ready.
+    Each comparison has `first`, `second`, `difference` (first minus second), `ci95` as in
+    `paired_difference`, and the keys of `mcnemar`. JSON-ready.
 
     Args:
-        said: name -> (n, n_classes) probabilities of the same tracks.
+        proba_of: name -> (n, n_classes) probabilities for the same tracks.
         labels: (n,) class indices.
-        groups: (n,) whose tracks are alike.
+        groups: (n,) clusters of correlated tracks.
 
     Raises:
         UserError: as `score`.
     """
-    for proba in said.values():
+    for proba in proba_of.values():
         check_rows(proba, labels, groups, n_dims=2)
     found = []
-    for a, b in combinations(said, 2):
-        difference, ci95 = paired_difference(said[a], said[b], labels, groups)
+    for a, b in combinations(proba_of, 2):
+        difference, ci95 = paired_difference(proba_of[a], proba_of[b], labels, groups)
         one = {"first": a, "second": b, "difference": difference, "ci95": list(ci95)}
-        found.append({**one, **mcnemar(said[a], said[b], labels, groups)})
+        found.append({**one, **mcnemar(proba_of[a], proba_of[b], labels, groups)})
     return found
 
 
-def _lead(first: Proba, second: Proba, gain: NDArray[np.float64], groups: Groups) -> Interval:
-    return (0.0, 0.0) if np.array_equal(first, second) else of_difference(gain, groups)
+def _difference_interval(
+    first: Proba, second: Proba, gain: NDArray[np.float64], groups: Groups
+) -> Interval:
+    return (0.0, 0.0) if np.array_equal(first, second) else difference_interval(gain, groups)
 
 
 def mcnemar(proba_a: Proba, proba_b: Proba, labels: Labels, groups: Groups) -> dict[str, Any]:
-    """Whether one is right more often where only one of them is: exact, two-sided.
+    """McNemar's exact two-sided test of two models on paired tracks, randomised by group.
 
-    `only_first` and `only_second` count the tracks that only one names rightly, `mcnemar_p` is how
-    likely so uneven counts are if both are equally good. A group's tracks hang together, so it is
-    whole groups whose lead is turned round by chance; where each track is a group of its own that
-    is McNemar's exact test.
+    `only_first` and `only_second` count the tracks that only one classifies correctly, `mcnemar_p`
+    is the p-value. A group's tracks are correlated, so signs are flipped for all tracks of a group
+    together; where each track is a group of its own this is McNemar's exact test.
 
     Source: McNemar 1947, doi:10.1007/BF02295996; the exact form as in Dietterich 1998,
     "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms",
@@ -141,13 +144,13 @@ def mcnemar(proba_a: Proba, proba_b: Proba, labels: Labels, groups: Groups) -> d
     first, second = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
     _, group_of = np.unique(groups, return_inverse=True)
     leads = np.bincount(group_of, weights=right_a * 1.0 - right_b).astype(np.int64)
-    return {"only_first": first, "only_second": second, "mcnemar_p": _by_chance(leads)}
+    return {"only_first": first, "only_second": second, "mcnemar_p": _sign_flip_p(leads)}
 
 
-def _by_chance(leads: NDArray[np.int64]) -> float:
-    """How often the sum of `leads` (n_groups,) is as far off 0 where each sign is by chance."""
+def _sign_flip_p(leads: NDArray[np.int64]) -> float:
+    """The probability that random signs give a sum of `leads` (n_groups,) as far from 0."""
     total = int(np.abs(leads).sum())
-    shares = np.zeros(2 * total + 1)  # of each sum there can be, from -total to total
+    shares = np.zeros(2 * total + 1)  # the probability of each sum, from -total to total
     shares[total] = 1.0
     for lead in np.abs(leads[leads != 0]):
         shares = (np.roll(shares, lead) + np.roll(shares, -lead)) / 2
@@ -155,54 +158,56 @@ def _by_chance(leads: NDArray[np.int64]) -> float:
     return min(1.0, float(shares[far].sum()))
 
 
-def per_class(proba: Proba, labels: Labels, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Of each class by its name: `n`, `precision`, `recall` and `f1`, JSON-ready.
+def per_class_scores(
+    proba: Proba, labels: Labels, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """`n`, `precision`, `recall` and `f1` of each class by name, JSON-ready.
 
-    What cannot be said (the recall of a class without tracks, the precision of one that is never
-    named) is None; f1 is None for a class that is neither.
+    Undefined values (the recall of a class without tracks, the precision of one that is never
+    predicted, the f1 of one that is neither) are None.
     """
     counts = metrics.confusion_matrix(proba, labels)
     found = {}
     for i, name in enumerate(names):
-        hits, n, said = int(counts[i, i]), int(counts[i].sum()), int(counts[:, i].sum())
+        hits, n, n_predicted = int(counts[i, i]), int(counts[i].sum()), int(counts[:, i].sum())
         found[name] = {
             "n": n,
-            "precision": hits / said if said else None,
+            "precision": hits / n_predicted if n_predicted else None,
             "recall": hits / n if n else None,
-            "f1": 2 * hits / (n + said) if n + said else None,
+            "f1": 2 * hits / (n + n_predicted) if n + n_predicted else None,
         }
     return found
 
 
 def optimism(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """By how much too high the accuracy was believed to be: `validation` and `out_of_fold`.
+    """Optimism: the `validation` and the `out_of_fold` accuracy, each minus the test accuracy.
 
     Args:
         scored: "validation", "out_of_fold" and "test", each with its `accuracy`.
     """
-    truth = scored["test"]["accuracy"]
-    return {part: scored[part]["accuracy"] - truth for part in ("validation", "out_of_fold")}
+    on_test = scored["test"]["accuracy"]
+    return {part: scored[part]["accuracy"] - on_test for part in ("validation", "out_of_fold")}
 
 
 def share_interval(values: NDArray[Any], groups: Groups) -> Interval:
     """The 95 % interval of the mean of `values` (n,) that are 0 or 1; see `intervals`."""
-    return of_share(values.astype(np.float64), groups)
+    return proportion_interval(values.astype(np.float64), groups)
 
 
-def group_draws(
+def group_bootstrap(
     values: NDArray[np.float64], groups: Groups, *, seed: int, n_boot: int
 ) -> NDArray[np.float64]:
-    """The means of `values` (n, n_columns) where groups are drawn anew: (n_boot, n_columns).
+    """The group (cluster) bootstrap of the means of `values` (n, n_columns): (n_boot, n_columns).
 
-    As many groups as there are, with replacement, each with all its rows.
+    Each draw has as many groups as there are, with replacement, each with all its rows.
     """
-    _, member_of = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(member_of)
+    _, group_of = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(group_of)
     n_groups = len(sizes)
-    sums = np.stack([np.bincount(member_of, weights=column) for column in values.T], axis=1)
-    rng = generator(seed, Purpose.BOOTSTRAP)
+    sums = np.stack([np.bincount(group_of, weights=column) for column in values.T], axis=1)
+    rng = random_generator(seed, Purpose.BOOTSTRAP)
     means = []
-    for start in range(0, n_boot, step := max(1, DRAWS_AT_ONCE // n_groups)):
+    for start in range(0, n_boot, step := max(1, DRAWS_PER_BATCH // n_groups)):
         draws = min(step, n_boot - start)
         # how often each group is drawn: (draws, n_groups)
         times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws)

@@ -1,1 +1,1 @@
-"""The Optuna study behind the Trials protocol: what to try, what to stop, what to retrain."""
+"""The Optuna study behind the Trials protocol: sampling, pruning, budget, retries, finalists."""

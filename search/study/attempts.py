@@ -1,7 +1,7 @@
-"""Attempts of a training run that came to no result: lost with a worker, or with the driver.
+"""Lost attempts at training runs: those that ended with a worker or the driver, without a result.
 
-The run is tried again and leaves one row, but what such attempts took was spent all the same. They
-are rows of a stage of their own, so that budgets and reports count them, over every resume.
+The run is retried and has one row, but the time of lost attempts is spent. They are rows of a stage
+of their own, so that budgets and reports count them, also after a resume.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from chorale.search.ledger.ledger import Ledger
 
 
-def book(
+def record_lost(
     ledger: "Ledger", study: str, stage: str, key: str, *, elapsed_s: float, reason: str
 ) -> None:
-    """Keeps what an attempt at run `key` of `stage` took, in seconds, and why it came to nothing.
+    """Records a lost attempt at run `key` of `stage`: its duration in seconds, and the reason.
 
     Raises:
         LedgerError: it cannot be written, or another process has taken the study over.
@@ -29,32 +29,32 @@ def book(
     ledger.record(study, ATTEMPTS, row)
 
 
-def book_interrupted(ledger: "Ledger", study: str, stage: str, began: Mapping[str, Path]) -> None:
-    """Keeps what was under way when the sitting before this one ended, and in what way it did.
+def record_interrupted(ledger: "Ledger", study: str, stage: str, began: Mapping[str, Path]) -> None:
+    """Records the attempts that were running when the previous session was interrupted.
 
-    Such an attempt lasted from when it wrote the first of its files to the sitting's last sign of
-    life; one that wrote it before that sitting began was not under way in it.
+    Such an attempt lasted from when it wrote its first file to the session's last heartbeat; a file
+    older than the session is of an earlier attempt.
 
     Args:
-        ledger: which has reopened the study.
+        ledger: with the study reopened.
         study: its name.
         stage: of the runs.
         began: key -> the file that each attempt at an unfinished run writes first.
 
     Raises:
-        LedgerError: as `book`.
+        LedgerError: as `record_lost`.
     """
-    if ledger.sitting_before is None:
+    if ledger.previous_session is None:
         return
-    sat_down_s, ended_s = ledger.sitting_before
+    session_began_s, ended_s = ledger.previous_session
     for key, file in began.items():
         began_s = file.stat().st_mtime if file.is_file() else 0.0
-        if sat_down_s <= began_s < ended_s:
+        if session_began_s <= began_s < ended_s:
             elapsed_s, reason = ended_s - began_s, "the sweep was interrupted"
-            book(ledger, study, stage, key, elapsed_s=elapsed_s, reason=reason)
+            record_lost(ledger, study, stage, key, elapsed_s=elapsed_s, reason=reason)
 
 
 def lost_s(ledger: "Ledger", study: str, stage: str) -> float:
-    """What all such attempts of a stage took together, in seconds."""
+    """The total duration of the lost attempts of a stage, in seconds."""
     rows = ledger.rows(study, ATTEMPTS).values()
     return sum(float(r.facts["elapsed_s"]) for r in rows if r.key.startswith(f"{stage}/"))

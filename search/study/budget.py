@@ -1,34 +1,34 @@
-"""What a search has spent and what is left: trials, minutes, core-hours, GPU-hours.
+"""The budget of a search: trials, minutes, core-hours and GPU-hours, spent and left.
 
-The study asks whether it may go on, the progress display when it will end. Whichever limit comes
-first counts. Time that the finalists will need is set aside.
+The study uses it to stop, the progress display to forecast the end. The first limit that is reached
+counts. The time that the finalists will need is reserved.
 """
 
 import time
 from collections.abc import Callable, Iterable
 
 from chorale.cluster.base import Resources
-from chorale.search.config.schema import Budget
+from chorale.search.config.schema import BudgetConfig
 from chorale.search.ledger.ledger import Row
 
 HOUR_S = 3600.0
 
 
-class Meter:
+class BudgetMeter:
     """The meter of one search stage.
 
     Args:
         budget: the limits.
-        resources: what one trial takes.
-        n_at_once: how many trials run at the same time.
-        n_finals: how many retrainings will follow the search.
-        wall_s: the wall time that the study has spent by now, in all sittings, in seconds.
-        clock: seconds since whenever.
+        resources: of one trial.
+        n_at_once: the number of trials that run at the same time.
+        n_finals: the number of finalists' retrainings after the search.
+        wall_s: returns the wall time that the study has spent, in all sessions, in seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
         self,
-        budget: Budget,
+        budget: BudgetConfig,
         *,
         resources: Resources = Resources(),  # noqa: B008
         n_at_once: int = 1,
@@ -38,7 +38,7 @@ class Meter:
     ) -> None:
         self.budget = budget
         self.n_trials = budget.trials
-        """the most trials; a study whose grid is smaller lowers it"""
+        """the largest number of trials; a smaller grid lowers it"""
         self._resources, self._n_at_once, self._n_finals = resources, n_at_once, n_finals
         self._wall_s, self._clock = wall_s, clock
         self._began: dict[int, float] = {}
@@ -47,37 +47,37 @@ class Meter:
         self._lost_s = 0.0
 
     def restore(self, rows: Iterable[Row], *, lost_s: float = 0.0) -> None:
-        """Counts what earlier sittings spent, `lost_s` of it on attempts that came to nothing."""
+        """Adds the time spent in earlier sessions; `lost_s` is that of lost attempts."""
         self._lost_s += lost_s
         for row in rows:
             self._count(row.state, float(row.facts.get("elapsed_s", 0.0)))
 
     def start(self, number: int) -> None:
-        """A trial begins."""
+        """Starts the clock of a trial's attempt."""
         self._began[number] = self._clock()
 
     def lost(self, number: int) -> float:
-        """An attempt at a trial came to nothing, and there will be another; gives its seconds."""
+        """Counts a lost attempt at a trial that will be retried; returns its seconds."""
         elapsed_s = self._clock() - self._began.pop(number)
         self._lost_s += elapsed_s
         return elapsed_s
 
     def end(self, number: int, state: str) -> float:
-        """A trial has ended; gives the seconds that its last attempt took."""
+        """Counts a trial that has ended; returns the seconds of its last attempt."""
         elapsed_s = self._clock() - self._began.pop(number)
         self._count(state, elapsed_s)
         return elapsed_s
 
     def time_left_s(self) -> float:
-        """For how long trials may still run, in seconds; infinite without such a limit."""
+        """The time that is left for trials, in seconds; infinite without a limit on time."""
         return min(left_s for _, left_s in self._limits())
 
     def spent_limit(self) -> str | None:
-        """The limit on time that is used up: "budget.minutes"; None while there is time."""
+        """The limit on time that is used up, such as "budget.minutes"; None while time is left."""
         return next((name for name, left_s in self._limits() if left_s <= 0), None)
 
     def forecast_s(self) -> float | None:
-        """In how many seconds the search will end, whichever limit ends it; None: not known yet."""
+        """The seconds until the search will end, by whichever limit; None if not known yet."""
         if not self._ended_s:
             left_s = self.time_left_s()
             return left_s if left_s < float("inf") else None
@@ -88,13 +88,13 @@ class Meter:
         return max(0.0, min(trials_s, self.time_left_s()))
 
     def notes(self) -> list[str]:
-        """What a person should know of the limits."""
+        """Lines for the user about the limits."""
         if self.budget.gpu_hours is not None and not self._resources.gpus:
             return ["budget.gpu_hours: trials use no GPU here, so it limits nothing"]
         return []
 
     def _limits(self) -> list[tuple[str, float]]:
-        """Each limit on time with the wall seconds that it leaves."""
+        """Each limit on time, with the wall seconds that it leaves."""
         budget, width = self.budget, self._n_at_once
         mean_s = sum(self._complete_s) / len(self._complete_s) if self._complete_s else 0.0
         finals_s = self._n_finals * mean_s

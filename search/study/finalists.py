@@ -1,7 +1,7 @@
-"""The second stage: the best distinct trials, retrained on every fold, as trials of their own.
+"""The finalists: the best distinct trials, retrained by cross-validation on every fold.
 
-Each retraining keeps its last weights and is scored on rows that chose nothing in it, so that the
-out-of-fold predictions, on which ensembles are fitted, are honest.
+Each retraining keeps its last weights, and no held-out row influences it (no early stopping), so
+that the out-of-fold predictions, on which ensembles are fitted, are unbiased.
 """
 
 import math
@@ -11,30 +11,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from chorale.cluster.base import Decision, End, Outcome, TrialSpec
-from chorale.search.console.events import Listener, Started
+from chorale.search.console.events import StudyListener, TrialStarted
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import FINALISTS, Job
 from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
 from chorale.search.study.retries import Retries
-from chorale.search.study.trial_outcome import failure_of, keep_traceback, refuse_no_room
-from chorale.search.training.run_trial import TrialPlan, TrialResult, forget_state
+from chorale.search.study.trial_outcome import failure_kind, stop_if_disk_full, write_traceback
+from chorale.search.training.run_trial import TrialPlan, TrialResult, remove_state
 
-NEAR = 0.75
-"""An architecture is far behind where its best trial reaches less than this share of the best."""
+COMPETITIVE_SHARE = 0.75
+"""An architecture is far behind if its best trial reaches less than this share of the best one."""
 
 
-def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
+def choose_finalists(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
     """The numbers of at most `n` finished trials, best first, no two with the same configuration.
 
-    The best is first in the objective and in the calibrated log loss together: the sum of its
-    places in both, as a single fold of few tracks tells the best accuracies apart by luck. In the
-    simulation that is worth as much as training twice the finalists on another fold before they
-    are chosen. Trials of older versions have no such loss: then the objective decides alone.
+    Trials are ranked by the sum of their ranks in the objective and in the calibrated log loss, as
+    a single fold of few tracks orders the best accuracies by luck. In simulations this is worth as
+    much as training twice as many finalists on another fold before they are chosen. Where trials
+    of older versions lack the loss, the objective alone decides.
 
-    Every architecture sends its best trial before any sends its second, as far as `n` allows: an
-    ensemble lives on members that err differently. An architecture that is far behind the best
-    one waits until the others have sent theirs.
+    As far as `n` allows, the best trial of every architecture comes before any second one, as an
+    ensemble needs members with different errors. Architectures that are far behind the best one
+    come last.
     """
     ranked = _ranked([row for row in rows.values() if row.state == "COMPLETE"], objective)
     distinct: dict[str, Row] = {}
@@ -43,7 +43,9 @@ def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
     firsts: dict[str, Row] = {}
     for row in distinct.values():
         firsts.setdefault(row.facts["architecture"], row)
-    enough = NEAR * max((row.facts["metrics"][objective] for row in ranked), default=0.0)
+    enough = COMPETITIVE_SHARE * max(
+        (row.facts["metrics"][objective] for row in ranked), default=0.0
+    )
     near = [row for row in firsts.values() if row.facts["metrics"][objective] >= enough]
     chosen = near[:n]
     chosen += [row for row in distinct.values() if row not in chosen][: n - len(chosen)]
@@ -51,10 +53,10 @@ def choose(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
     return [int(row.key) for row in sorted(chosen, key=lambda row: order[row.key])]
 
 
-def repeated(rows: Mapping[str, Row], source: str) -> int | None:
-    """The number of the trial that repeats `source`, "study/number"; None where none could.
+def find_repeat(rows: Mapping[str, Row], source: str) -> int | None:
+    """The number of the trial that repeats `source`, "study/number"; None if there is none.
 
-    One that was pruned did, as far as it was let.
+    A pruned trial counts as a repetition, too.
     """
     numbers = [
         int(key)
@@ -66,32 +68,32 @@ def repeated(rows: Mapping[str, Row], source: str) -> int | None:
 
 
 def _ranked(rows: Sequence[Row], objective: str) -> list[Row]:
-    """Best first: by the sum of a trial's places, then by the objective, then the earlier one."""
+    """Best first: by the sum of a trial's ranks, then by the objective, then the earlier one."""
     values = [-float(row.facts["metrics"][objective]) for row in rows]
     losses = [row.facts.get("calibrated_log_loss", math.nan) for row in rows]
-    places = [sum(other < mine for other in values) for mine in values]
+    ranks = [sum(other < mine for other in values) for mine in values]
     if not any(math.isnan(loss) for loss in losses):
         by_loss = [sum(other < mine for other in losses) for mine in losses]
-        places = [a + b for a, b in zip(places, by_loss, strict=True)]
+        ranks = [a + b for a, b in zip(ranks, by_loss, strict=True)]
     keys = [
-        (place, value, int(row.key)) for place, value, row in zip(places, values, rows, strict=True)
+        (rank, value, int(row.key)) for rank, value, row in zip(ranks, values, rows, strict=True)
     ]
     return [rows[i] for i in sorted(range(len(rows)), key=keys.__getitem__)]
 
 
 def _configuration(row: Row) -> str:
-    """What two trials share that differ in nothing that counts: numbers to two digits."""
+    """The identity of a configuration, with numbers rounded to two digits."""
     params = sorted(row.facts["params"].items())
     return repr([(k, f"{v:.1e}" if isinstance(v, float) else v) for k, v in params])
 
 
 @dataclass(frozen=True)
-class Finals:
-    """What the second stage is told.
+class FinalistStage:
+    """The settings of the finalists' stage.
 
-    `plan` makes a retraining of a job, `keep` puts its predictions into the bank, `facts` says
-    what trial a number stands for, `files` where a job's files lie, if it leaves any. `stage` is
-    the ledger's name for these runs.
+    `plan` makes the training run of a job, `keep` writes its predictions into the bank, `facts`
+    describes the trial of a number, `files` gives the paths of a job's files, if it has any.
+    `stage` is the ledger's name of these runs.
     """
 
     study: str
@@ -104,10 +106,10 @@ class Finals:
 
 
 class FinalistTrials:
-    """`Trials` over a fixed list of jobs; those that the ledger has finished are not run again."""
+    """`Trials` over a fixed list of jobs; jobs that are complete in the ledger are skipped."""
 
-    def __init__(self, finals: Finals, ledger: Ledger, listener: Listener) -> None:
-        """Leaves out what is finished; what failed is tried again."""
+    def __init__(self, finals: FinalistStage, ledger: Ledger, listener: StudyListener) -> None:
+        """Skips complete jobs; failed ones are run again."""
         self._finals = finals
         self._ledger = ledger
         self._listener = listener
@@ -119,20 +121,20 @@ class FinalistTrials:
         self._jobs = dict(enumerate(finals.jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
         if finals.files is not None:
-            attempts.book_interrupted(
+            attempts.record_interrupted(
                 ledger,
                 finals.study,
                 finals.stage,
                 {j.key: finals.files(j).config_yaml for j in finals.jobs if j.key not in finished},
             )
-        for job in finals.jobs:  # whose state a crash has left behind
+        for job in finals.jobs:  # a crash may have left the training state of complete ones
             if job.key in finished and finals.files is not None:
-                forget_state(finals.files(job))
+                remove_state(finals.files(job))
         self._began: dict[int, float] = {}
         self._retries = Retries()
 
     def ask(self, n: int) -> list[TrialSpec]:
-        """The next jobs that no run has finished."""
+        """The next jobs that are not complete."""
         now, self._waiting = self._waiting[:n], self._waiting[n:]
         specs = []
         for i in now:
@@ -141,36 +143,36 @@ class FinalistTrials:
             plan = self._retries.plan(i, self._finals.plan(job))
             specs.append(TrialSpec(i, {"plan": plan}))
             facts = self._finals.facts(job.number)
-            self._listener.started(Started(i, job.name, facts["architecture"], {}))
+            self._listener.started(TrialStarted(i, job.name, facts["architecture"], {}))
         return specs
 
     def done(self) -> bool:
-        """Whether every job has ended: one that runs may be lost, and tried again."""
+        """Whether every job has ended; a running one may be lost and retried."""
         return not self._waiting and not self._began
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Nothing stops a finalist."""
+        """Always CONTINUE: finalists are never pruned."""
         self._listener.reported(trial_id, step, metrics)
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """Commits how a retraining ended: bank first, then the row."""
-        refuse_no_room(self._jobs[trial_id].name, outcome)
+        """Commits the end of a retraining: first the predictions, then the ledger's row."""
+        stop_if_disk_full(self._jobs[trial_id].name, outcome)
         job, began = self._jobs[trial_id], self._began.pop(trial_id)
         elapsed_s = time.perf_counter() - began
         if self._retries.again(trial_id, outcome):
-            self._book(job, elapsed_s, outcome.reason)
+            self._record_lost(job, elapsed_s, outcome.reason)
             self._waiting.insert(0, trial_id)
             return
         before = self._ledger.rows(self._finals.study, self._finals.stage).get(job.key)
-        if before is not None:  # it failed in an earlier sitting, and this row takes its place
-            self._book(job, float(before.facts.get("elapsed_s", 0.0)), before.reason)
+        if before is not None:  # it failed in an earlier session, and this row replaces that one
+            self._record_lost(job, float(before.facts.get("elapsed_s", 0.0)), before.reason)
         facts = {"elapsed_s": elapsed_s, **self._retries.facts(trial_id)}
         files = None if self._finals.files is None else self._finals.files(job)
         if outcome.end is End.FAILED:
             if files is not None:
-                facts |= keep_traceback(files.error, outcome)
-            facts |= {"traceback": outcome.traceback, "failure": failure_of(outcome)}
+                facts |= write_traceback(files.error, outcome)
+            facts |= {"traceback": outcome.traceback, "failure": failure_kind(outcome)}
             row = Row(job.key, "FAIL", outcome.reason, facts)
         else:
             result: TrialResult = outcome.value
@@ -178,9 +180,11 @@ class FinalistTrials:
             row = Row(job.key, "COMPLETE", facts={**result.facts(), **facts})
         self._ledger.record(self._finals.study, self._finals.stage, row)
         if files is not None:
-            forget_state(files)
+            remove_state(files)
         self._listener.ended(trial_id, row)
 
-    def _book(self, job: Job, elapsed_s: float, reason: str) -> None:
+    def _record_lost(self, job: Job, elapsed_s: float, reason: str) -> None:
         study, stage = self._finals.study, self._finals.stage
-        attempts.book(self._ledger, study, stage, job.key, elapsed_s=elapsed_s, reason=reason)
+        attempts.record_lost(
+            self._ledger, study, stage, job.key, elapsed_s=elapsed_s, reason=reason
+        )

@@ -1,7 +1,7 @@
-"""How a study opens: which known-good points are tried first, and how many quasi-random ones then.
+"""The initial points of a study: known-good configurations first, then quasi-random ones.
 
-Worked out once, when the study is made, and kept with it: a resumed study goes on with the same
-plan, whatever its budget is by then and whatever else the ledger holds.
+They are determined once, when the study is created, and stored in it: a resumed study continues
+with the same ones, whatever its budget is then and whatever else is in the ledger.
 """
 
 import statistics
@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chorale.search.config import grid
-from chorale.search.config.schema import Search
+from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import ARCHITECTURE, SearchSpace
 
-WARM_SHARE = 0.2
-"""Points of earlier studies take at most this share of the budget,"""
-DEFAULTS_SHARE = 0.5
-"""and defaults at most this, so that at least 30 % stays exploration."""
+MAX_WARM_SHARE = 0.2
+"""The largest share of the budget for points of earlier studies (warm start)."""
+MAX_DEFAULTS_SHARE = 0.5
+"""The largest share of the budget for defaults, so that at least 30 % is exploration."""
 
-MOST_QUASI_RANDOM = 16
-"""At most so many quasi-random points."""
+MAX_QUASI_RANDOM = 16
+"""The largest number of quasi-random points."""
 
-FEWEST_FOR_A_MODEL = 10
-"""A model needs about so many trials before it says more than chance."""
+MIN_TRIALS_FOR_MODEL = 10
+"""About as many trials as a model needs before it beats random search."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,19 @@ class WarmPoint:
     params: Mapping[str, Any]
     source: str
     rung: float | None = None
-    """its objective when it was judged, where this study's trials can be measured by it"""
+    """its objective at the pruner's rung, if that is comparable with this study's trials"""
     seed_number: int | None = None
-    """the number that its training was seeded by, so that the same data gives the same training"""
+    """the trial number that seeded its training, so that it can be repeated exactly"""
 
 
 @dataclass(frozen=True)
-class Opening:
-    """The first trials' points and where each comes from, in order.
+class InitialPoints:
+    """The points of the first trials and the origin of each, in order.
 
-    The first `n_warm` are earlier studies', and `n_quasi_random` follow all. `hurdle` is what the
-    typical one of these earlier trials had reached at the pruner's rung: the new ones are compared
-    with it, besides with one another. `whole` says that nothing comes after the points: a grid.
-    `left_out` says what found no place.
+    The first `n_warm` are of earlier studies; after all points come `n_quasi_random` quasi-random
+    ones. `hurdle` is the median objective of these earlier trials at the pruner's rung: new trials
+    are compared with it as well as with one another. `whole` is true for a grid, where nothing
+    follows the points. `left_out` are lines about points that are not tried.
     """
 
     points: tuple[Mapping[str, Any], ...] = ()
@@ -59,71 +59,71 @@ class Opening:
     def seed_number(self, number: int) -> int:
         """The number that seeds the training of a trial: its own, or that of the trial it repeats.
 
-        Where data and settings are the same, what an earlier study reached is reached again, to
-        the bit; where it is not, something has changed, and it was not chance.
+        With the same data and settings, an earlier study's result is reproduced bit for bit; if it
+        is not, something has changed, and the difference is not chance.
         """
         repeated = self.seed_numbers[number] if number < len(self.seed_numbers) else None
         return number if repeated is None else repeated
 
     def origin(self, number: int, sampler: str) -> str:
-        """Where the trial of that number comes from."""
+        """The origin of the trial of that number: a point's, "quasi-random", or `sampler`."""
         if number < len(self.points):
             return self.origins[number]
         return "quasi-random" if number < len(self.points) + self.n_quasi_random else sampler
 
-    def saying(self, more: Sequence[str]) -> "Opening":
-        """The same, and what else found no place."""
+    def with_left_out(self, more: Sequence[str]) -> "InitialPoints":
+        """The same points, with further lines in `left_out`."""
         return replace(self, left_out=(*self.left_out, *more))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` undoes it."""
+        """JSON-ready values; the inverse of `from_json`."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Opening":
-        """What `to_json` gave."""
+    def from_json(cls, values: Mapping[str, Any]) -> "InitialPoints":
+        """The inverse of `to_json`."""
         read: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         return cls(**read)
 
 
-def grid_opening(space: SearchSpace, *, seed: int) -> Opening:
-    """The whole grid, and nothing else."""
-    points = tuple(grid.points(space, seed=seed))
-    return Opening(points, ("grid",) * len(points), whole=True)
+def grid_initial_points(space: SearchSpace, *, seed: int) -> InitialPoints:
+    """All points of the grid, and nothing else."""
+    points = tuple(grid.grid_points(space, seed=seed))
+    return InitialPoints(points, ("grid",) * len(points), whole=True)
 
 
-def make_opening(
-    space: SearchSpace, search: Search, *, n_trials: int, warm: Sequence[WarmPoint] = ()
-) -> Opening:
-    """The opening of a study of `n_trials`; `warm` are earlier studies' points, best first."""
+def make_initial_points(
+    space: SearchSpace, search: SearchConfig, *, n_trials: int, warm: Sequence[WarmPoint] = ()
+) -> InitialPoints:
+    """The initial points of a study of `n_trials`; `warm` are earlier studies', best first."""
     if search.sampler == "grid":
-        return grid_opening(space, seed=search.seed)
-    chosen = list(warm)[: int(WARM_SHARE * n_trials)]
+        return grid_initial_points(space, seed=search.seed)
+    chosen = list(warm)[: int(MAX_WARM_SHARE * n_trials)]
     left_out = []
     if len(chosen) < len(warm):
         left_out.append(
-            f"warm start: {len(chosen)} of {len(warm)} points are tried, as {WARM_SHARE:.0%} of "
-            f"the budget allows"
+            f"warm start: {len(chosen)} of {len(warm)} points are tried, at most "
+            f"{MAX_WARM_SHARE:.0%} of the budget"
         )
     points = [dict(one.params) for one in chosen]
     defaults = [point for point in space.defaults() if point not in points]
-    # A single trial is better a known-good one than a random one.
-    room = max(int(DEFAULTS_SHARE * n_trials), 0 if points else 1)
+    # If there is only one trial, a known-good point is better than a random one.
+    room = max(int(MAX_DEFAULTS_SHARE * n_trials), 0 if points else 1)
     if len(defaults) > room:
-        left_out.append(_missing(space, defaults, room))
+        left_out.append(_defaults_left_out(space, defaults, room))
     points += defaults[:room]
     n_left = n_trials - len(points)
     rungs = [one.rung for one in chosen if one.rung is not None]
-    n_quasi_random = max(n_trials // 4, FEWEST_FOR_A_MODEL - len(points))
-    return Opening(
+    n_quasi_random = max(n_trials // 4, MIN_TRIALS_FOR_MODEL - len(points))
+    return InitialPoints(
         tuple(points),
         tuple(
             [f"warm start from {one.source}" for one in chosen]
             + ["default"] * (len(points) - len(chosen))
         ),
-        n_quasi_random=max(0, min(n_quasi_random, MOST_QUASI_RANDOM, n_left)),
+        n_quasi_random=max(0, min(n_quasi_random, MAX_QUASI_RANDOM, n_left)),
         n_warm=len(chosen),
         hurdle=None if not rungs else statistics.median(rungs),
         left_out=tuple(left_out),
@@ -131,10 +131,10 @@ def make_opening(
     )
 
 
-def _missing(space: SearchSpace, defaults: Sequence[Mapping[str, Any]], room: int) -> str:
+def _defaults_left_out(space: SearchSpace, defaults: Sequence[Mapping[str, Any]], room: int) -> str:
     tried = {point[ARCHITECTURE] for point in defaults[:room]}
     without = [name for name in space.architectures if name not in tried]
-    said = f"defaults: {room} of {len(defaults)} are tried, half of the budget"
+    line = f"defaults: {room} of {len(defaults)} are tried, half of the budget"
     if without:
-        said += f"; {', '.join(without)} start without one"
-    return said + f"; --budget.trials {2 * len(defaults)} tries all"
+        line += f"; {', '.join(without)} start without one"
+    return line + f"; --budget.trials {2 * len(defaults)} tries all"

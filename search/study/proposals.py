@@ -1,7 +1,7 @@
-"""Proposes trials: Optuna's samplers on a copy of the study that is kept in memory.
+"""Proposes trials by running Optuna's samplers on an in-memory copy of the study.
 
-The ledger's study has one objective, so that Optuna can prune and report in it; the copy has the
-second one, too, where the sweep names it. A trial reaches the ledger whole, with all its values.
+The ledger's study has one objective, so that Optuna can prune in it; the copy also has the second
+objective, if the sweep names one. A trial enters the ledger with all its parameters at once.
 """
 
 import math
@@ -11,25 +11,25 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from chorale.search.config.schema import Search
+from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import SearchSpace
-from chorale.search.study.initial_points import Opening
+from chorale.search.study.initial_points import InitialPoints
 from chorale.search.study.samplers.sampler import NumberedSampler
 
 
 class Proposals:
-    """The copy: trials stand in it under the same numbers as in the ledger's study."""
+    """The in-memory copy, with the same trial numbers as the ledger's study."""
 
-    def __init__(self, space: SearchSpace, search: Search, opening: Opening) -> None:
+    def __init__(self, space: SearchSpace, search: SearchConfig, initial: InitialPoints) -> None:
         self._space = space
         self._two = search.second != "none"
         self._study = optuna.create_study(
             directions=["maximize", "minimize"] if self._two else ["maximize"],
-            sampler=NumberedSampler(space, search, opening),
+            sampler=NumberedSampler(space, search, initial),
         )
 
     def propose(self) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """The next trial's values, and what each was drawn from, by full parameter names."""
+        """The next trial's parameters and their distributions, by full parameter names."""
         trial = self._study.ask()
         self._space.suggest(trial)
         return trial.params, trial.distributions
@@ -42,7 +42,7 @@ class Proposals:
         too_slow: bool = False,
         diverged: bool = False,
     ) -> None:
-        """Takes in a trial of an earlier sitting; they come in the order of their numbers."""
+        """Adds a trial of an earlier session; call it in the order of trial numbers."""
         self._study.add_trial(self._copy(trial, second, is_worst=too_slow or diverged))
 
     def end(
@@ -53,14 +53,14 @@ class Proposals:
         too_slow: bool = False,
         diverged: bool = False,
     ) -> None:
-        """Takes in how a trial of this sitting ended.
+        """Adds the result of a trial of this session.
 
-        One that diverged, or was too slow to be trained, counts here as the worst that there is, so
-        that the sampler keeps away from such: it did fail for what was proposed. Of other failures
-        it learns nothing, and nowhere else do these count as results.
+        A trial that diverged, or was too slow to be trained, gets the worst values, so that the
+        sampler avoids its region: its parameters caused the failure. Other failures are ignored.
+        The worst values exist only in this copy.
         """
         copy = self._copy(trial, second, is_worst=too_slow or diverged)
-        # Not `Study.tell`, which takes a pruned trial's value from nowhere but its reports.
+        # Not `Study.tell`, which takes a pruned trial's value only from its reports.
         storage, study_id = self._study._storage, self._study._study_id
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         for step, value in copy.intermediate_values.items():
@@ -68,9 +68,9 @@ class Proposals:
         storage.set_trial_state_values(trial_id, copy.state, copy.values)
 
     def _worst(self) -> list[float] | None:
-        """The values of a trial that is the worst: nothing right, and as dear as the dearest.
+        """The worst values: an objective of 0, and the highest second value of any trial.
 
-        None where of two objectives nothing is known of the second yet.
+        None where no trial has a second value yet.
         """
         if not self._two:
             return [0.0]
@@ -84,8 +84,8 @@ class Proposals:
         if is_worst and (worst := self._worst()) is not None:
             state, values = TrialState.COMPLETE, worst
         elif self._two and state in (TrialState.COMPLETE, TrialState.PRUNED):
-            # Optuna has no pruned trials of two objectives: they count with what they reached.
-            # Both measures are ratios, so it is their logarithm that is even.
+            # Optuna cannot prune with two objectives, so pruned trials count with their last value.
+            # Both second objectives are ratio scales, so their logarithm is modelled.
             state = TrialState.COMPLETE
             if values is None or second is None:
                 state, values = TrialState.FAIL, None

@@ -1,7 +1,7 @@
-"""Which failed training runs are tried again in the same sitting, and how.
+"""Retries of failed training runs within a session: which failures are retried, and how.
 
-Both stages of a sweep ask here when a runner tells them of a failure. Trying again is the same run
-under the same number: it costs no budget and leaves one row.
+Both stages of a sweep use this when a runner reports a failure. A retry is the same run under the
+same number: it uses no budget of trials and has one row.
 """
 
 from collections import Counter
@@ -11,36 +11,36 @@ from typing import Any
 from chorale.cluster.base import Failure, Outcome
 from chorale.search.training.run_trial import TrialPlan
 
-N_LOST = 3
-"""So often a run goes on from its saved state after its worker was lost or stalled."""
+MAX_LOST_RETRIES = 3
+"""A run is resumed from its saved state at most this often after its worker was lost or stalled."""
 
 N_SLICES = 2
-"""A batch that did not fit into memory is tried once in so many parts."""
+"""After out of memory a run is retried once, with each batch in this many slices."""
 
 
 class Retries:
-    """What was tried again in this sitting, by the number of the run."""
+    """The retries of this session, by the number of the run."""
 
     def __init__(self) -> None:
         self._n_lost: Counter[int] = Counter()
         self._too_large: set[int] = set()
 
     def again(self, number: int, outcome: Outcome) -> bool:
-        """Whether a run that ended so is to be tried again; counts it if it is."""
+        """Whether to retry a run that ended with this outcome; counts the retry."""
         if outcome.failure in (Failure.LOST, Failure.STALLED):
             self._n_lost[number] += 1
-            return self._n_lost[number] <= N_LOST
+            return self._n_lost[number] <= MAX_LOST_RETRIES
         if outcome.failure is Failure.OUT_OF_MEMORY and number not in self._too_large:
             self._too_large.add(number)
             return True
         return False
 
     def plan(self, number: int, plan: TrialPlan) -> TrialPlan:
-        """`plan`, in smaller parts if the run was out of memory before."""
+        """`plan`, with sliced batches if the run was out of memory before."""
         return replace(plan, n_slices=N_SLICES) if number in self._too_large else plan
 
     def facts(self, number: int) -> dict[str, Any]:
-        """What the ledger keeps of it, JSON-ready; nothing for a run that went well at once."""
+        """JSON-ready facts for the ledger; empty for a run without retries."""
         found: dict[str, Any] = {}
         if self._n_lost[number]:
             found["n_lost"] = self._n_lost[number]

@@ -1,8 +1,8 @@
 """The search stage: an Optuna study behind the Trials protocol of `cluster.base`.
 
-`search.study.proposals` proposes, `search.study.pruner` prunes, the ledger remembers; a runner
-trains. What a trial said is in the bank before the ledger says that the trial is over, so a
-committed trial always has its predictions.
+`search.study.proposals` proposes, `search.study.pruner` prunes, the ledger stores, a runner trains.
+A trial's predictions are written to the bank before its row to the ledger, so that a committed
+trial always has its predictions.
 """
 
 import math
@@ -14,65 +14,69 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from chorale.cluster.base import Decision, Outcome, TrialSpec
-from chorale.search.config.schema import Budget, Search
+from chorale.search.config.schema import BudgetConfig, SearchConfig
 from chorale.search.config.space import Candidate, SearchSpace
-from chorale.search.console.events import Listener, Started
+from chorale.search.console.events import StudyListener, TrialStarted
 from chorale.search.ledger.ledger import Ledger, Row
-from chorale.search.ledger.pareto import second_value
+from chorale.search.ledger.pareto import second_objective
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
-from chorale.search.study.budget import Meter
-from chorale.search.study.early_stopping import EnsembleWatch
-from chorale.search.study.initial_points import Opening, grid_opening, make_opening
+from chorale.search.study.budget import BudgetMeter
+from chorale.search.study.early_stopping import EnsembleEarlyStopping
+from chorale.search.study.initial_points import (
+    InitialPoints,
+    grid_initial_points,
+    make_initial_points,
+)
 from chorale.search.study.proposals import Proposals
-from chorale.search.study.pruner import FEWEST_STEPS, make_pruner
+from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS, make_pruner
 from chorale.search.study.retries import Retries
 from chorale.search.study.trial_outcome import (
-    DIVERGED_KIND,
-    TOO_SLOW,
-    facts_of,
-    keep_traceback,
-    refuse_no_room,
-    row_of,
-    verdict,
+    DIVERGED,
+    TOO_SLOW_PREFIX,
+    candidate_facts,
+    final_state,
+    ledger_row,
+    stop_if_disk_full,
+    write_traceback,
 )
 from chorale.search.study.warm_start import WarmStart
-from chorale.search.training.run_trial import TrialPlan, TrialResult, forget_state
+from chorale.search.training.run_trial import TrialPlan, TrialResult, remove_state
 
-OPENING = "chorale:opening"
-"""The attribute of the Optuna study that keeps how it opens."""
+INITIAL_POINTS_ATTRIBUTE = "chorale:opening"
+"""The attribute of the Optuna study that stores its initial points."""
 
-ALIKE = 5
-"""So many first trials that all fail in the same way end the search."""
+N_ALIKE_FAILURES = 5
+"""The search ends if this many first trials all fail for the same reason."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What the search stage is told: the space, the budget, and how to plan and keep a trial.
+    """The settings of the search stage.
 
-    `plan` turns a candidate and its trial number into a training run; `keep` puts its predictions
-    into the bank. `meter` knows the budget and what is left of it. `warm` is asked once, when the
-    study is new; `watch`, where there is one, ends a search whose ensemble no longer improves.
-    `files` says where a trial's files lie, if it leaves any. `steps_per_epoch` gives the optimiser
-    steps that an epoch of a plan takes; without it none is too young to be pruned. `n_enough` is
-    how many trials are wanted in the end: once so many are without a fault, none can be better.
+    `plan` turns a candidate and its trial number into a training run; `keep` writes its predictions
+    into the bank. `meter` tracks the budget. `warm` is called once, when the study is new;
+    `early_stopping`, if given, ends a search whose ensemble no longer improves. `files` gives the
+    paths of a trial's files, if it has any. `steps_per_epoch` gives the optimiser steps per epoch
+    of a plan; without it `MIN_OPTIMIZER_STEPS` does not apply. `max_perfect_trials` ends the
+    search after this many trials of the highest possible objective: none can be better.
     """
 
     name: str
     space: SearchSpace
-    search: Search
-    meter: Meter
+    search: SearchConfig
+    meter: BudgetMeter
     plan: Callable[[Candidate, int], TrialPlan]
     keep: Callable[[int, TrialResult], None]
     warm: Callable[[], WarmStart] = WarmStart
-    watch: EnsembleWatch | None = None
+    early_stopping: EnsembleEarlyStopping | None = None
     files: Callable[[int], TrialPaths] | None = None
     steps_per_epoch: Callable[[TrialPlan], int] | None = None
-    n_enough: int | None = None
+    max_perfect_trials: int | None = None
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> BudgetConfig:
         """The limits."""
         return self.meter.budget
 
@@ -82,53 +86,53 @@ class _Running:
     trial: optuna.Trial
     candidate: Candidate
     known: dict[int, float] = field(default_factory=dict)
-    """what it reported before an interruption, by step"""
+    """its reports from before an interruption, by step"""
     steps_per_epoch: int | None = None
 
 
 class StudyTrials:
     """`Trials` over an Optuna study in the ledger."""
 
-    def __init__(self, study: Study, ledger: Ledger, listener: Listener) -> None:
-        """Opens or makes the Optuna study; trials that were running are asked again first."""
+    def __init__(self, study: Study, ledger: Ledger, listener: StudyListener) -> None:
+        """Opens or creates the Optuna study; interrupted trials are asked again first."""
         self._study, self._ledger, self._listener = study, ledger, listener
         self._optuna = _open(study, ledger)
-        self._opening = _opening(study, self._optuna)
-        if self._opening.whole:
-            study.meter.n_trials = min(study.budget.trials, len(self._opening.points))
+        self._initial = _initial_points(study, self._optuna)
+        if self._initial.whole:
+            study.meter.n_trials = min(study.budget.trials, len(self._initial.points))
         self._optuna.pruner = make_pruner(
             study.search.pruner,
             max_epochs=study.budget.max_epochs,
-            hurdle=self._opening.hurdle,
-            n_exempt=self._opening.n_warm,
+            hurdle=self._initial.hurdle,
+            n_exempt=self._initial.n_warm,
         )
         self._running: dict[int, _Running] = {}
         self._retries = Retries()
         self._failures: list[str] | None = []
-        self.too_young: set[int] = set()
-        """trials that were not judged where others were, for they had made too few steps"""
+        self.too_few_steps: set[int] = set()
+        """trials that the pruner would have stopped, but for `MIN_OPTIMIZER_STEPS`"""
         rows = ledger.rows(study.name, SEARCH)
-        self._settle(rows)
+        self._end_recorded(rows)
         self._again = [t.number for t in self._frozen() if t.state == TrialState.RUNNING]
         if study.files is not None:
             began = {str(n): study.files(n).config_yaml for n in self._again}
-            attempts.book_interrupted(ledger, study.name, SEARCH, began)
+            attempts.record_interrupted(ledger, study.name, SEARCH, began)
         lost_s = attempts.lost_s(ledger, study.name, SEARCH)
-        self._n_faultless = sum(map(self._is_faultless, rows.values()))
+        self._n_perfect = sum(map(self._is_perfect, rows.values()))
         study.meter.restore(rows.values(), lost_s=lost_s)
-        self._proposals = Proposals(study.space, study.search, self._opening)
+        self._proposals = Proposals(study.space, study.search, self._initial)
         for trial in self._frozen():
             row = rows.get(str(trial.number))
-            second = None if row is None else second_value(row, study.search.second)
-            self._proposals.restore(trial, second, **_hopeless(row))
+            second = None if row is None else second_objective(row, study.search.second)
+            self._proposals.restore(trial, second, **_failed_by_params(row))
         self._n_made = len(self._frozen())
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know before the first trial: what was left out, and why."""
-        found = [*self._opening.left_out, *self._study.meter.notes()]
-        n, trials = len(self._opening.points), self._study.budget.trials
-        if self._opening.whole and n > trials:
+        """Lines for the user before the first trial: which points are left out, and why."""
+        found = [*self._initial.left_out, *self._study.meter.notes()]
+        n, trials = len(self._initial.points), self._study.budget.trials
+        if self._initial.whole and n > trials:
             found.append(f"grid: {trials} of {n} points are tried; --budget.trials {n} tries all")
         return found
 
@@ -138,7 +142,7 @@ class StudyTrials:
         return (*self._running, *self._again)
 
     def ask(self, n: int) -> list[TrialSpec]:
-        """Up to `n` trials: first those that an interruption left running, then new ones."""
+        """Up to `n` trials: first interrupted and lost ones, then new ones."""
         specs: list[TrialSpec] = []
         while len(specs) < n and self.ended_by() is None:
             running = self._again_or_new()
@@ -151,149 +155,155 @@ class StudyTrials:
             specs.append(TrialSpec(number, {"plan": plan}))
             params = running.trial.params
             self._listener.started(
-                Started(number, f"trial {number}", candidate.architecture, params)
+                TrialStarted(number, f"trial {number}", candidate.architecture, params)
             )
-        # Before anything is trained: what a trial leaves in its folder must belong to its number.
+        # Before training: the files in a trial's folder must belong to a trial of the ledger.
         self._ledger.flush()
         return specs
 
     def _plan(self, candidate: Candidate, number: int) -> TrialPlan:
-        """The training of a trial, by the seed of the trial that it repeats, if it does."""
-        plan, seeded = self._study.plan(candidate, number), self._opening.seed_number(number)
+        """The training run of a trial, with the seed of the trial that it repeats, if any."""
+        plan, seeded = self._study.plan(candidate, number), self._initial.seed_number(number)
         if seeded == number:
             return plan
         return replace(plan, seed=self._study.plan(candidate, seeded).seed)
 
     def done(self) -> bool:
-        """Whether the budget is used up, or going on makes no sense.
+        """Whether the search has ended.
 
-        While time is left a running trial may be lost, and tried again.
+        While time is left, a running trial may be lost and retried.
         """
         return self.ended_by() is not None and not (self._running and self._stopped_by() is None)
 
     def ended_by(self) -> str | None:
-        """What ends the search, in the words of the sweep file; None while there are trials."""
+        """What ended the search, such as "budget.trials"; None while there are trials."""
         if (stopped := self._stopped_by()) is not None:
             return stopped
         if not self._again and self._n_made >= self._study.meter.n_trials:
-            return "the grid, all of which is tried" if self._opening.whole else "budget.trials"
+            return "the grid, which is complete" if self._initial.whole else "budget.trials"
         return None
 
     @property
-    def _n_opening(self) -> int:
-        """Every known-good point is tried, whatever others reached."""
-        return min(len(self._opening.points), self._study.meter.n_trials)
+    def _n_initial(self) -> int:
+        """The number of known-good points, all of which are tried in any case."""
+        return min(len(self._initial.points), self._study.meter.n_trials)
 
-    def _is_faultless(self, row: Row) -> bool:
-        """Whether no trial can be better: of two objectives nobody knows."""
+    def _is_perfect(self, row: Row) -> bool:
+        """Whether no trial can be better; unknown with two objectives."""
         if row.state != "COMPLETE" or self._study.search.second != "none":
             return False
         return float(row.facts["metrics"][self._study.search.objective]) >= 1.0
 
     def _stopped_by(self) -> str | None:
-        """What ends the search before all its trials are made."""
+        """What ends the search before all its trials are asked."""
         if (limit := self._study.meter.spent_limit()) is not None:
             return limit
-        if self._study.watch is not None and self._study.watch.exhausted:
+        early_stopping = self._study.early_stopping
+        if early_stopping is not None and early_stopping.exhausted:
             return "budget.patience"
-        enough = self._study.n_enough
-        if enough is not None and self._n_faultless >= enough and self._n_made >= self._n_opening:
+        enough = self._study.max_perfect_trials
+        if enough is not None and self._n_perfect >= enough and self._n_made >= self._n_initial:
             return (
-                f"{self._n_faultless} trials without a fault on the validation tracks: none can "
+                f"{self._n_perfect} trials without an error on the validation tracks: none can "
                 f"be better"
             )
-        if self._failures is not None and len(self._failures) >= ALIKE:
-            return f"the first {ALIKE} trials, which all failed in the same way"
+        if self._failures is not None and len(self._failures) >= N_ALIKE_FAILURES:
+            return f"the first {N_ALIKE_FAILURES} trials, which all failed in the same way"
         return None
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Keeps the epoch's value and asks the pruner."""
+        """Stores the epoch's objective and asks the pruner."""
         value = metrics.get(self._study.search.objective, math.nan)
         self._listener.reported(trial_id, step, metrics)
         if not math.isfinite(value):
             return Decision.STOP
         running = self._running[trial_id]
-        if step not in running.known:  # a trial that runs again says its first epochs twice
+        if step not in running.known:  # a resumed trial reports its first epochs twice
             running.trial.report(value, step)
         if step >= self._study.budget.max_epochs:
-            return Decision.CONTINUE  # it is over by itself: there is nothing left to save
+            return Decision.CONTINUE  # its last epoch: nothing to save by pruning
         if self._study.meter.time_left_s() <= 0:
             return Decision.STOP
-        # What it said before the interruption was judged then, but for the last word.
+        # Reports from before the interruption were pruned on then, except for the last one.
         if step >= max(running.known, default=0) and running.trial.should_prune():
-            if running.steps_per_epoch is None or step * running.steps_per_epoch >= FEWEST_STEPS:
-                self.too_young.discard(trial_id)
+            if (
+                running.steps_per_epoch is None
+                or step * running.steps_per_epoch >= MIN_OPTIMIZER_STEPS
+            ):
+                self.too_few_steps.discard(trial_id)
                 return Decision.STOP
-            self.too_young.add(trial_id)
+            self.too_few_steps.add(trial_id)
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """Commits how the trial ended: bank, then our row, then Optuna's state.
+        """Commits the end of a trial: first its predictions, then our row, then Optuna's state.
 
-        One that shall be tried again stays as it is, RUNNING, and is asked next.
+        A trial that is retried stays RUNNING, and is asked next.
         """
-        refuse_no_room(f"trial {trial_id}", outcome)
+        stop_if_disk_full(f"trial {trial_id}", outcome)
         running, search = self._running.pop(trial_id), self._study.search
         if self._stopped_by() is None and self._retries.again(trial_id, outcome):
             self._again.append(trial_id)
             elapsed_s, reason = self._study.meter.lost(trial_id), outcome.reason
             name, key = self._study.name, str(trial_id)
-            attempts.book(self._ledger, name, SEARCH, key, elapsed_s=elapsed_s, reason=reason)
+            attempts.record_lost(
+                self._ledger, name, SEARCH, key, elapsed_s=elapsed_s, reason=reason
+            )
             return
         late = self._study.meter.time_left_s() <= 0
-        state, reason = verdict(outcome, objective=search.objective, late=late)
+        state, reason = final_state(outcome, objective=search.objective, late=late)
         result: TrialResult | None = outcome.value
         if result is not None and state != TrialState.FAIL:
             self._study.keep(trial_id, result)
         facts = {
-            **facts_of(running.candidate, running.trial.params),
-            "origin": self._opening.origin(trial_id, search.sampler),
-            "seed_number": self._opening.seed_number(trial_id),
+            **candidate_facts(running.candidate, running.trial.params),
+            "origin": self._initial.origin(trial_id, search.sampler),
+            "seed_number": self._initial.seed_number(trial_id),
             "elapsed_s": self._study.meter.end(trial_id, state.name),
             **self._retries.facts(trial_id),
         }
         if self._study.files is not None and state == TrialState.FAIL:
-            facts |= keep_traceback(self._study.files(trial_id).error, outcome)
-        row = row_of(trial_id, state, reason, facts, outcome)
+            facts |= write_traceback(self._study.files(trial_id).error, outcome)
+        row = ledger_row(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, SEARCH, row)
         ended = self._end(running.trial, row)
-        self._proposals.end(ended, second_value(row, search.second), **_hopeless(row))
-        self._n_faultless += self._is_faultless(row)
-        self._watch(trial_id, row, result)
+        self._proposals.end(ended, second_objective(row, search.second), **_failed_by_params(row))
+        self._n_perfect += self._is_perfect(row)
+        self._check_progress(trial_id, row, result)
         self._listener.ended(trial_id, row)
 
     def finish(self) -> None:
-        """Ends the search: no trial stays RUNNING that nobody will run again."""
+        """Ends the search: trials that will not be run again become FAIL instead of RUNNING."""
         for number in self._again:
             reason = "interrupted, and no time was left to run it again"
             params = self._frozen()[number].params
-            facts = facts_of(self._study.space.candidate(_from(params)), params)
+            facts = candidate_facts(self._study.space.candidate(_from(params)), params)
             self._ledger.record(self._study.name, SEARCH, Row(str(number), "FAIL", reason, facts))
             self._optuna.tell(number, state=TrialState.FAIL)
         self._again = []
 
-    def _settle(self, rows: Mapping[str, Row]) -> None:
-        """Tells Optuna of trials that were recorded just before a crash: they are not run again."""
+    def _end_recorded(self, rows: Mapping[str, Row]) -> None:
+        """Ends Optuna's trials that were recorded just before a crash: they are not run again."""
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             if row is not None and trial.state == TrialState.RUNNING:
                 self._end(trial.number, row)
 
     def _end(self, trial: optuna.Trial | int, row: Row) -> FrozenTrial:
-        """Tells Optuna how a trial ended; a pruned one's value is its last report."""
+        """Ends a trial in Optuna's study; the value of a pruned one is its last report."""
         if self._study.files is not None:
-            forget_state(self._study.files(int(row.key)))
+            remove_state(self._study.files(int(row.key)))
         complete = row.state == "COMPLETE"
         value = float(row.facts["metrics"][self._study.search.objective]) if complete else None
         return self._optuna.tell(trial, value, state=TrialState[row.state])
 
-    def _watch(self, number: int, row: Row, result: TrialResult | None) -> None:
-        """Whether the ensemble still improves, and whether all trials fail alike."""
+    def _check_progress(self, number: int, row: Row, result: TrialResult | None) -> None:
+        """Updates early stopping, and the reasons of failures while all trials have failed."""
         if row.state != "FAIL":
             self._failures = None
-            if self._study.watch is not None:
+            if (stopping := self._study.early_stopping) is not None:
                 complete = row.state == "COMPLETE" and result is not None
-                self._study.watch.add(number, result.valid_proba if complete and result else None)
+                stopping.add(number, result.valid_proba if complete and result else None)
         elif self._failures is not None:
             alike = all(reason == row.reason for reason in self._failures)
             self._failures = [*self._failures, row.reason] if alike else None
@@ -316,13 +326,13 @@ class StudyTrials:
         return self._optuna.get_trials(deepcopy=False)
 
 
-def _hopeless(row: Row | None) -> dict[str, bool]:
-    """Whether a trial failed for what was proposed, and in which way."""
+def _failed_by_params(row: Row | None) -> dict[str, bool]:
+    """Whether a trial's parameters made it fail, as keyword arguments of `Proposals.end`."""
     if row is None or row.state != "FAIL":
         return {}
     return {
-        "too_slow": row.reason.startswith(TOO_SLOW),
-        "diverged": row.facts.get("failure") == DIVERGED_KIND,
+        "too_slow": row.reason.startswith(TOO_SLOW_PREFIX),
+        "diverged": row.facts.get("failure") == DIVERGED,
     }
 
 
@@ -332,23 +342,23 @@ def _open(study: Study, ledger: Ledger) -> optuna.Study:
         study_name=study.name,
         storage=ledger.optuna,
         direction="maximize",
-        sampler=optuna.samplers.RandomSampler(seed=study.search.seed),  # never asked
+        sampler=optuna.samplers.RandomSampler(seed=study.search.seed),  # not used
         load_if_exists=True,
     )
 
 
-def _opening(study: Study, kept: optuna.Study) -> Opening:
-    """How the study opens: worked out when it is new, then read from what it keeps."""
+def _initial_points(study: Study, stored: optuna.Study) -> InitialPoints:
+    """The initial points: determined when the study is new, later read from the study."""
     if study.search.sampler == "grid":
-        return grid_opening(study.space, seed=study.search.seed)
-    if OPENING in kept.user_attrs:
-        return Opening.from_json(kept.user_attrs[OPENING])
+        return grid_initial_points(study.space, seed=study.search.seed)
+    if INITIAL_POINTS_ATTRIBUTE in stored.user_attrs:
+        return InitialPoints.from_json(stored.user_attrs[INITIAL_POINTS_ATTRIBUTE])
     warm = study.warm()
-    opening = make_opening(
+    points = make_initial_points(
         study.space, study.search, n_trials=study.budget.trials, warm=warm.points
-    ).saying(warm.left_out)
-    kept.set_user_attr(OPENING, opening.to_json())
-    return opening
+    ).with_left_out(warm.left_out)
+    stored.set_user_attr(INITIAL_POINTS_ATTRIBUTE, points.to_json())
+    return points
 
 
 def _from(params: Mapping[str, Any]) -> Callable[..., Any]:

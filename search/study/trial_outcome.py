@@ -1,4 +1,4 @@
-"""How a training run of the search ended: its state, the reason, and the row of the ledger."""
+"""The outcome of a trial: its Optuna state, the reason, and its row in the ledger."""
 
 import math
 from collections.abc import Mapping
@@ -9,43 +9,43 @@ from optuna.trial import TrialState
 
 from chorale.cluster.base import End, Failure, Outcome
 from chorale.datasets.atomic import write_text
-from chorale.datasets.disk import NoRoomError, unless_full
+from chorale.datasets.disk import NoRoomError, skip_if_unwritable
 from chorale.datasets.errors import UserError
 from chorale.search.config.space import Candidate
 from chorale.search.ledger.ledger import Row
 
-DIVERGED = "Diverged: "
-"""How the reason begins where `lightning_models.training.module.Diverged` ended a training."""
+DIVERGED_PREFIX = "Diverged: "
+"""How the reason begins where `lightning_models.training.module.Diverged` ended the training."""
 
-DIVERGED_KIND = "diverged"
-"""What `failure_of` calls such a failure."""
+DIVERGED = "diverged"
+"""The `failure_kind` of such a failure."""
 
-TOO_SLOW = "TooSlow: "
+TOO_SLOW_PREFIX = "TooSlow: "
 """How the reason begins where `search.training.latency` refused to train a network."""
 
-NO_ROOM = f"{NoRoomError.__name__}: "
-"""How the reason begins where a full disk ended a run."""
+DISK_FULL_PREFIX = f"{NoRoomError.__name__}: "
+"""How the reason begins where a full disk ended the run."""
 
 
-def refuse_no_room(name: str, outcome: Outcome) -> None:
-    """Ends the sweep where a run met a full disk, which is no failure of what was tried.
+def stop_if_disk_full(name: str, outcome: Outcome) -> None:
+    """Ends the sweep where the disk is full, which is not a failure of the trial.
 
-    It stays a run that has not ended, and goes on with the sweep.
+    The run counts as not ended, and is run again when the sweep is resumed.
 
     Raises:
-        UserError: it did; says what to do.
+        UserError: the disk is full; the error says what to do.
     """
-    if outcome.reason.startswith(NO_ROOM):
+    if outcome.reason.startswith(DISK_FULL_PREFIX):
         raise UserError(
-            f"{name} {outcome.reason.removeprefix(NO_ROOM)}; what was finished is kept, and it "
-            f"will be run again: make room, then go on with: chorale resume STUDY"
+            f"{name} {outcome.reason.removeprefix(DISK_FULL_PREFIX)}; finished runs are kept, and "
+            f"it will be run again: make room, then continue with: chorale resume STUDY"
         )
 
 
-def verdict(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialState, str]:
-    """The state of a trial that ended so, and why it is no COMPLETE one.
+def final_state(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialState, str]:
+    """The state of a trial with this outcome, and the reason if it is not COMPLETE.
 
-    `late` says that time was up: a trial that was told to stop was not pruned for its value then.
+    `late`: the time was up, so a stopped trial was not pruned for its value.
     """
     if outcome.end is End.FAILED:
         return TrialState.FAIL, outcome.reason
@@ -57,27 +57,27 @@ def verdict(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialState
     return TrialState.COMPLETE, ""
 
 
-def failure_of(outcome: Outcome) -> str:
-    """The kind of a failure, in one or two words; what is not finite has diverged, too."""
-    if outcome.failure is None or outcome.reason.startswith(DIVERGED):
-        return DIVERGED_KIND
-    if outcome.reason.startswith(TOO_SLOW):
+def failure_kind(outcome: Outcome) -> str:
+    """The kind of a failure, in one or two words; a non-finite objective is "diverged", too."""
+    if outcome.failure is None or outcome.reason.startswith(DIVERGED_PREFIX):
+        return DIVERGED
+    if outcome.reason.startswith(TOO_SLOW_PREFIX):
         return "too slow"
     return "bug" if outcome.failure is Failure.RAISED else outcome.failure.value
 
 
-def keep_traceback(path: Path, outcome: Outcome) -> dict[str, Any]:
-    """Writes what a failed run's worker said into `path`; gives where that is, for the ledger."""
+def write_traceback(path: Path, outcome: Outcome) -> dict[str, Any]:
+    """Writes a failed run's traceback to `path`; returns the ledger's fact about where it is."""
     if not outcome.traceback:
         return {}
-    left_out: list[str] = []  # the ledger keeps the traceback, too
-    with unless_full(path.name, left_out):
+    left_out: list[str] = []  # the ledger has the traceback, too
+    with skip_if_unwritable(path.name, left_out):
         write_text(path, outcome.traceback)
     return {} if left_out else {"log": str(path)}
 
 
-def facts_of(candidate: Candidate, params: Mapping[str, Any]) -> dict[str, Any]:
-    """What the ledger keeps of what was tried, JSON-ready."""
+def candidate_facts(candidate: Candidate, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The ledger's facts about a candidate, JSON-ready."""
     return {
         "architecture": candidate.architecture,
         "features": candidate.features,
@@ -87,15 +87,15 @@ def facts_of(candidate: Candidate, params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def row_of(
+def ledger_row(
     number: int, state: TrialState, reason: str, facts: Mapping[str, Any], outcome: Outcome
 ) -> Row:
-    """The ledger's row: `facts`, and what the outcome adds to them."""
+    """The ledger's row of a trial: `facts`, and those of the outcome."""
     known = dict(facts)
     if outcome.traceback:
         known["traceback"] = outcome.traceback
     if state == TrialState.FAIL:
-        known["failure"] = failure_of(outcome)
+        known["failure"] = failure_kind(outcome)
     if outcome.value is not None and state != TrialState.FAIL:
         known |= outcome.value.facts()
     return Row(str(number), state.name, reason, known)

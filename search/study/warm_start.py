@@ -1,7 +1,7 @@
-"""What earlier studies on the same data teach a new one: points to try first.
+"""Warm start: the best trials of earlier studies on the same data as initial points of a new one.
 
-Compares what the ledger knows of each study with the new one, and says of everything that it does
-not use why.
+Compares the ledger's record of each earlier study with the new one, and gives the reason for
+everything that is not used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,23 +10,23 @@ from typing import Any
 
 from chorale.lightning_models.distributions import Distribution
 from chorale.search.config.narrowing import contains, describe
-from chorale.search.config.space import ARCHITECTURE, TRAIN, SearchSpace, default_of
+from chorale.search.config.space import ARCHITECTURE, TRAIN, SearchSpace, default_value
 from chorale.search.ledger.ledger import Row
 from chorale.search.study import finalists
 from chorale.search.study.initial_points import WarmPoint
 
-N_BEST = 8
-"""The best trials of each earlier study that are looked at."""
+N_BEST_TRIALS = 8
+"""The number of best trials of each earlier study that are considered."""
 
 COMPARABLE = ("split", "features", "number of epochs")
-"""What must be the same, besides the data, for values at the rung to be compared."""
+"""Fingerprint entries, besides the data, that must be equal to compare objectives at a rung."""
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """An earlier study: what it must not change (`Ledger` keeps it), its search trials.
+class EarlierStudy:
+    """An earlier study: its fingerprint in the ledger, and its search trials.
 
-    `rung` maps a trial's number to its objective at the pruner's rung, where it got so far.
+    `rung` maps a trial's number to its objective at the pruner's rung, if it was reached.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """Points to try, best first, and why the others are not tried, one line each."""
+    """Points to try, best first, and one line per reason why others are not tried."""
 
     points: tuple[WarmPoint, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class WarmStart:
 def warm_start(
     space: SearchSpace,
     fingerprint: Mapping[str, Any],
-    earlier: Sequence[Earlier],
+    earlier: Sequence[EarlierStudy],
     *,
     objective: str,
 ) -> WarmStart:
@@ -55,15 +55,16 @@ def warm_start(
     left_out: list[str] = []
     for study in earlier:
         if study.fingerprint.get("dataset") != fingerprint.get("dataset"):
-            left_out.append(f"warm start: {study.name} is left out: it was about other data")
+            left_out.append(f"warm start: {study.name} is left out: it used other data")
             continue
-        numbers = finalists.choose(study.rows, n=N_BEST, objective=objective)
+        numbers = finalists.choose_finalists(study.rows, n=N_BEST_TRIALS, objective=objective)
         if not numbers:
             left_out.append(f"warm start: {study.name} is left out: none of its trials finished")
         differs = [k for k in COMPARABLE if study.fingerprint.get(k) != fingerprint.get(k)]
         if numbers and differs:
             left_out.append(
-                f"warm start: {study.name} sets no hurdle: it had another {', '.join(differs)}"
+                f"warm start: {study.name} is not used for pruning: it had another "
+                f"{', another '.join(differs)}"
             )
         reasons: dict[str, list[int]] = {}
         for number in numbers:
@@ -89,7 +90,7 @@ def warm_start(
 
 
 class _MisfitError(Exception):
-    """Why an earlier trial is no point of the space."""
+    """Why an earlier trial is not a point of the space."""
 
 
 def _translated(
@@ -97,7 +98,8 @@ def _translated(
 ) -> dict[str, Any]:
     """The earlier trial as a point of `space`.
 
-    What the earlier study had fixed, or did not know, stands as it was there, or at its default.
+    Parameters that were fixed in the earlier study keep their value there; those that it did not
+    have get their default.
     """
     architecture = str(facts[ARCHITECTURE])
     if architecture not in space.architectures:
@@ -107,7 +109,7 @@ def _translated(
     trained = {**fingerprint.get("train", {}), **facts["train"]}
     had |= {f"{TRAIN}.{name}": value for name, value in trained.items()}
     if facts["features"] not in space.features[architecture]:
-        raise _MisfitError(f"it ate {facts['features']}, which this sweep does not compute")
+        raise _MisfitError(f"it used {facts['features']}, which this sweep does not compute")
     for name, value in facts["train"].items():
         if name in space.fixed and space.fixed[name] != value:
             raise _MisfitError(
@@ -116,17 +118,17 @@ def _translated(
     point: dict[str, Any] = {}
 
     def pick(name: str, distribution: Distribution) -> Any:
-        value = had[name] if name in had else default_of(name)
+        value = had[name] if name in had else default_value(name)
         if not contains(distribution, value):
             raise _MisfitError(f"{name} was {value!r}, now it is {describe(distribution)}")
         point[name] = value
         return value
 
     space.candidate(pick)
-    if gone := sorted(
+    if unused := sorted(
         name for name in facts["params"] if name not in point and _searched(space, name)
     ):
-        raise _MisfitError(f"{gone[0]} no longer exists under its other values")
+        raise _MisfitError(f"{unused[0]} does not exist now with its other values")
     return point
 
 

@@ -1,8 +1,8 @@
-"""A bucket as the folder of all studies: `runs: s3://team/chorale`, worked on in a copy.
+"""Runs in object storage (`runs: s3://team/chorale`): a local copy that is synchronised both ways.
 
-Whoever runs a sweep works in a folder of its own machine, and `Bucket.kept` carries what changed to
-the bucket, so that another machine can look at the study, or go on with it when this one is gone.
-Features stay where the audio is.
+A sweep works in a folder of its own machine, and `Bucket.synchronising` uploads what changed, so
+that another machine can read the study, or resume it when this one is gone. Features are not
+uploaded.
 """
 
 import contextlib
@@ -15,30 +15,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chorale.cluster.versions import install_extra
+from chorale.cluster.versions import install_extra_command
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError
 from chorale.search.paths import Runs, folder_of, is_bucket
-from chorale.search.sweep.bucket_lease import Writer, read_writer
+from chorale.search.sweep.bucket_lease import BucketLease, read_lease
 
 EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
-"""Protocol -> which extra of Chorale brings what speaks it."""
+"""Protocol -> the extra of Chorale that installs its file system."""
 
-CARRY_S = 30.0
-"""How often what changed is carried to the bucket while a sweep runs."""
+UPLOAD_INTERVAL_S = 30.0
+"""How often changes are uploaded while a sweep runs, in seconds."""
 
-BESIDE = ("-wal", "-shm")
-"""What SQLite keeps beside a ledger that was not closed; it belongs to that very file."""
+SQLITE_SIDE_FILES = ("-wal", "-shm")
+"""Endings of the files that SQLite keeps beside a database that was not closed."""
 
-STAMPS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "size")
-"""By what file systems tell whether a file is another than it was."""
+VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "size")
+"""The keys by which file systems identify a file's version."""
 
 
 @contextmanager
-def carried(runs: str, study: str, *, tell: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, what `study` makes is carried to the bucket `runs`, if it is one.
+def synchronised(runs: str, study: str, *, warn: Callable[[str], None]) -> Iterator[None]:
+    """Synchronises `study` with the bucket `runs` while the block runs; a plain folder needs none.
 
-    `tell` hears of a bucket that cannot be reached for a while.
+    `warn` gets a line where the bucket cannot be reached for a while.
 
     Raises:
         UserError: it cannot be used, or another machine writes to it.
@@ -48,14 +48,14 @@ def carried(runs: str, study: str, *, tell: Callable[[str], None]) -> Iterator[N
         return
     bucket = Bucket(runs)
     bucket.fetch(study)
-    with bucket.kept(study, tell=tell):
+    with bucket.synchronising(study, warn=warn):
         yield
 
 
-def _unforeseen(error: Exception) -> str:
-    """An error that no bucket is known for: a bug, or this machine's disk or ledger."""
-    said = " ".join(str(error).split())
-    return f"what changed was not carried to the bucket ({type(error).__name__}: {said})"
+def _unexpected(error: Exception) -> str:
+    """An error that does not come from the bucket: a bug, or this machine's disk or ledger."""
+    detail = " ".join(str(error).split())
+    return f"changes were not uploaded to the bucket ({type(error).__name__}: {detail})"
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Bucket:
         """Opens it.
 
         Raises:
-            UserError: nothing here speaks its protocol, or it cannot be reached.
+            UserError: no installed file system handles its protocol, or it cannot be reached.
         """
         import fsspec
 
@@ -78,31 +78,37 @@ class Bucket:
         try:
             self._files, root = fsspec.core.url_to_fs(self.url.rstrip("/"))
         except ImportError:
-            how = f"type: {install_extra(EXTRAS[protocol])}" if protocol in EXTRAS else "see fsspec"
-            raise UserError(f"'{self.url}': nothing here reads {protocol}://; {how}") from None
+            how = (
+                f"type: {install_extra_command(EXTRAS[protocol])}"
+                if protocol in EXTRAS
+                else "see fsspec"
+            )
+            raise UserError(
+                f"'{self.url}': no installed package reads {protocol}://; {how}"
+            ) from None
         except ValueError as error:
-            raise UserError(f"'{self.url}' is no place that can be read: {error}") from None
+            raise UserError(f"'{self.url}' cannot be read: {error}") from None
         self._root = str(root).rstrip("/")
 
     @property
     def copy(self) -> Runs:
-        """What this machine has of it."""
+        """The copy of it on this machine."""
         return Runs(folder_of(self.url))
 
     def fetch(self, study: str | None) -> None:
-        """Brings the ledger, and a study's files, to this machine where they are newer there.
+        """Downloads the ledger, and a study's files, where the bucket's are newer.
 
-        What a sweep on this machine is writing just now is left as it is, and so is what one that
-        was killed wrote last: nobody has written since, and the bucket lacks its end.
+        Nothing is downloaded while a sweep on this machine writes, or after one that was killed
+        here and was the last to write: then the local copy is the newer one.
 
         Raises:
             UserError: the bucket cannot be read.
         """
-        here = read_writer(self.copy.writer)
-        if here is not None and (here.lives() or here.is_same(self._writer())):
+        here = read_lease(self.copy.writer)
+        if here is not None and (here.lives() or here.is_same(self._lease())):
             return
         known = self._known()
-        with self._told():
+        with self._errors():
             found = self._found("", deep=False)
             if study is not None:
                 found |= self._found(study, deep=True)
@@ -114,52 +120,53 @@ class Bucket:
                 arriving = file.with_name(f".{file.name}.arriving")
                 self._files.get_file(f"{self._root}/{name}", str(arriving))
                 if name == self.copy.ledger.name:
-                    for ending in BESIDE:
+                    for ending in SQLITE_SIDE_FILES:
                         file.with_name(file.name + ending).unlink(missing_ok=True)
                 arriving.replace(file)
                 known[name] = stamp
         write_json(self.copy.arrived, known)
 
     @contextmanager
-    def kept(self, study: str, *, tell: Callable[[str], None]) -> Iterator[None]:
-        """While the block runs, and at its end, what changes here is carried to the bucket.
+    def synchronising(self, study: str, *, warn: Callable[[str], None]) -> Iterator[None]:
+        """Uploads changes while the block runs, and at its end.
 
-        A bucket that cannot be reached for a while is told and tried again; the search goes on.
+        Where the bucket cannot be reached for a while, a warning is printed, the upload is tried
+        again, and the sweep goes on.
 
         Raises:
             UserError: another machine writes there, or, at the end, the bucket cannot be written.
         """
         self._refuse_another()
-        over = threading.Event()
+        stopped = threading.Event()
         sent: dict[str, tuple[int, int]] = {}
 
-        def carry() -> None:
-            while not over.wait(CARRY_S):
+        def upload_changes() -> None:
+            while not stopped.wait(UPLOAD_INTERVAL_S):
                 try:
-                    self._carry(study, sent)
-                except Exception as error:  # a thread that dies tells nobody
-                    said = error if isinstance(error, UserError) else _unforeseen(error)
-                    tell(f"{said}; it is tried again every {CARRY_S:.0f} s")
+                    self._upload(study, sent)
+                except Exception as error:  # the thread must not die silently
+                    line = error if isinstance(error, UserError) else _unexpected(error)
+                    warn(f"{line}; it is tried again every {UPLOAD_INTERVAL_S:.0f} s")
 
         self.copy.writer.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.copy.writer, asdict(Writer.me()))
-        self._carry(study, sent)  # a bucket that cannot be written is told before anything trains
-        thread = threading.Thread(target=carry, daemon=True)
+        write_json(self.copy.writer, asdict(BucketLease.mine()))
+        self._upload(study, sent)  # a bucket that cannot be written is refused before training
+        thread = threading.Thread(target=upload_changes, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
-            self._carry(study, sent)
-            with self._told(), contextlib.suppress(FileNotFoundError):
+            self._upload(study, sent)
+            with self._errors(), contextlib.suppress(FileNotFoundError):
                 self._files.rm_file(f"{self._root}/{self.copy.writer.name}")
             self.copy.writer.unlink(missing_ok=True)
             found = self._found("", deep=False) | self._found(study, deep=True)
             write_json(self.copy.arrived, self._known() | found)
 
-    def _carry(self, study: str, sent: dict[str, tuple[int, int]]) -> None:
-        """The ledger is copied first and sent last: whatever it says is done is there by then."""
+    def _upload(self, study: str, sent: dict[str, tuple[int, int]]) -> None:
+        """The ledger is copied first and uploaded last: all files that it names are there then."""
         snapshot = self._snapshot()
         root = self.copy.root
         now = {}
@@ -168,10 +175,10 @@ class Bucket:
                 if path.is_file() and not path.name.startswith("."):
                     seen = path.stat()
                     now[path.relative_to(root).as_posix()] = (seen.st_mtime_ns, seen.st_size)
-        with self._told():
+        with self._errors():
             for name, stamp in sorted(now.items(), key=lambda item: item[1]):
                 if sent.get(name) != stamp:
-                    with contextlib.suppress(FileNotFoundError):  # gone since
+                    with contextlib.suppress(FileNotFoundError):  # removed since
                         self._send(root / name, name)
                         sent[name] = stamp
             if snapshot is not None:
@@ -181,7 +188,7 @@ class Bucket:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.rm_file(f"{self._root}/{name}")
                 del sent[name]
-            write_json(self.copy.writer, asdict(Writer.me()))
+            write_json(self.copy.writer, asdict(BucketLease.mine()))
             self._send(self.copy.writer, self.copy.writer.name)
 
     def _send(self, file: Path, name: str) -> None:
@@ -189,7 +196,7 @@ class Bucket:
         self._files.put_file(str(file), f"{self._root}/{name}")
 
     def _snapshot(self) -> Path | None:
-        """A whole copy of the ledger, where it is a file."""
+        """A consistent copy of the ledger, where it is a file."""
         if not self.copy.ledger.is_file():
             return None
         copied = self.copy.ledger.with_name(f".{self.copy.ledger.name}.sent")
@@ -202,9 +209,9 @@ class Bucket:
         return copied
 
     def _refuse_another(self) -> None:
-        """Two machines that write one ledger file would lose each other's trials."""
-        writer = self._writer()
-        if writer is None or not writer.lives() or writer.is_same(Writer.me()):
+        """Refuses a second machine: two that upload one ledger would lose each other's trials."""
+        writer = self._lease()
+        if writer is None or not writer.lives() or writer.is_same(BucketLease.mine()):
             return
         raise UserError(
             f"{writer.name} is writing to '{self.url}' (last seen {writer.age_s:.0f} s ago); wait "
@@ -212,13 +219,13 @@ class Bucket:
             f"store: postgresql+psycopg://...)"
         )
 
-    def _writer(self) -> Writer | None:
-        with self._told():
+    def _lease(self) -> BucketLease | None:
+        with self._errors():
             try:
-                said = json.loads(self._files.cat_file(f"{self._root}/{self.copy.writer.name}"))
+                lease = json.loads(self._files.cat_file(f"{self._root}/{self.copy.writer.name}"))
             except FileNotFoundError:
                 return None
-            return Writer(**said)
+            return BucketLease(**lease)
 
     def _known(self) -> dict[str, str]:
         try:
@@ -229,23 +236,23 @@ class Bucket:
 
     def _found(self, below: str, *, deep: bool) -> dict[str, str]:
         """Name -> stamp of the files in the bucket's folder."""
-        place = f"{self._root}/{below}".rstrip("/")
+        folder = f"{self._root}/{below}".rstrip("/")
         try:
             self._files.invalidate_cache()
-            found = self._files.find(place, maxdepth=None if deep else 1, detail=True)
+            found = self._files.find(folder, maxdepth=None if deep else 1, detail=True)
         except FileNotFoundError:
             return {}
         return {
             name.removeprefix(f"{self._root}/"): json.dumps(
-                [info.get(key) for key in STAMPS], default=str
+                [info.get(key) for key in VERSION_KEYS], default=str
             )
             for name, info in found.items()
             if not name.endswith(f"/{self.copy.writer.name}")
         }
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What a file system raises, in a line.
+    def _errors(self) -> Iterator[None]:
+        """Turns an error of the file system into one line.
 
         Raises:
             UserError: the bucket cannot be reached, read or written.
@@ -255,8 +262,8 @@ class Bucket:
         except UserError:
             raise
         except Exception as error:  # each protocol has errors of its own
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(
-                f"the bucket '{self.url}' cannot be used ({said[0]}); see that it exists and that "
-                f"this machine may read and write it; what was made is in '{self.copy.root}'"
+                f"the bucket '{self.url}' cannot be used ({lines[0]}); check that it exists and "
+                f"that this machine may read and write it; the local copy is '{self.copy.root}'"
             ) from error

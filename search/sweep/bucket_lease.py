@@ -1,44 +1,44 @@
-"""Who carries a copy to a bucket: one process at a time, and one that died is not waited for."""
+"""The lease of a bucket: one process uploads at a time, and a dead one's lease is void."""
 
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from chorale.search.ledger.owner import Holder
+from chorale.search.ledger.owner import Owner
 
 
 @dataclass(frozen=True)
-class Writer:
-    """The process that carries a copy to a bucket; `at_s`, of the epoch, is when it last did."""
+class BucketLease:
+    """The process that uploads to a bucket; `at_s` is its last upload, in Unix time."""
 
     name: str
     process: str
     at_s: float
 
     @classmethod
-    def me(cls) -> "Writer":
-        """The process that asks, now."""
-        holder = Holder.me()
-        return cls(holder.name, holder.process, time.time())
+    def mine(cls) -> "BucketLease":
+        """A lease of this process, as of now."""
+        owner = Owner.current()
+        return cls(owner.name, owner.process, time.time())
 
     @property
     def age_s(self) -> float:
-        """How long ago it was last heard of."""
+        """Seconds since its last upload."""
         return time.time() - self.at_s
 
     def lives(self) -> bool:
-        """Whether it still runs; when in doubt, it does."""
-        return Holder(self.name, self.process).alive(beat_age_s=self.age_s)
+        """Whether the process still runs; yes when in doubt."""
+        return Owner(self.name, self.process).is_alive(heartbeat_age_s=self.age_s)
 
-    def is_same(self, other: "Writer | None") -> bool:
-        """Whether both are one process."""
+    def is_same(self, other: "BucketLease | None") -> bool:
+        """Whether both leases are of one process."""
         return other is not None and (self.name, self.process) == (other.name, other.process)
 
 
-def read_writer(file: Path) -> Writer | None:
-    """Who is named there, if anybody."""
+def read_lease(file: Path) -> BucketLease | None:
+    """The lease in `file`; None where there is none that can be read."""
     try:
-        return Writer(**json.loads(file.read_text()))
+        return BucketLease(**json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
         return None

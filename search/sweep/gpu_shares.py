@@ -1,7 +1,7 @@
-"""How much of a GPU each training run takes, learnt from what runs like it were measured to need.
+"""GPU shares: the part of a GPU that each training run gets, by the measured peak memory of others.
 
-`Sized` stands between a stage's trials and the runner: it says with each trial what it takes, and
-learns from each that ends. The policy itself is in `cluster.packing`.
+`Sized` wraps a stage's trials: it sets each trial's resources, and records the peak of each that
+ends. The packing policy is in `cluster.packing`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 from chorale.cluster.base import Failure, Outcome, Resources, Trials, TrialSpec
 from chorale.cluster.packing import gpu_share
-from chorale.lightning_models.train_config import TABLES
+from chorale.datasets.features import layout_of
 from chorale.search.ledger.ledger import Row
 
 TRAIN_SIZES = ("batch_size", "crop_s")
@@ -18,7 +18,7 @@ TRAIN_SIZES = ("batch_size", "crop_s")
 
 @dataclass(frozen=True)
 class Shape:
-    """What the memory of a training run depends on.
+    """What the peak memory of a training run depends on.
 
     Two runs of one `kind` differ in `sizes` alone: widths, numbers of layers, rows of a batch.
     """
@@ -44,23 +44,23 @@ class Shape:
 
 
 class Peaks:
-    """The most memory that runs were measured to hold, by shape, and what others will need."""
+    """Measured peak memory by shape, and the bound that it gives for other sizes."""
 
     def __init__(self) -> None:
         self.device_bytes: int | None = None
-        """the size of the smallest GPU that was seen"""
+        """the memory of the smallest GPU that was seen, in bytes"""
         self._seen: dict[tuple[Any, ...], list[tuple[Mapping[str, float], int]]] = {}
 
     def add(self, shape: Shape, peak_bytes: int, device_bytes: int) -> None:
-        """A run on a GPU of `device_bytes` held `peak_bytes` of it."""
+        """Records a run that held `peak_bytes` on a GPU of `device_bytes`."""
         self.device_bytes = min(device_bytes, self.device_bytes or device_bytes)
         self._seen.setdefault(shape.kind, []).append((shape.sizes, peak_bytes))
 
     def need_bytes(self, shape: Shape) -> int | None:
-        """The most that a run of this shape should hold; None before one of its kind was seen.
+        """An upper bound for a run of this shape, in bytes; None before one of its kind was seen.
 
-        Memory grows at most in proportion to each size; what is smaller than what was seen is
-        taken to need as much. Of several runs that were seen the one that says least counts.
+        Memory is taken to grow in proportion to each size, and never to shrink below a measured
+        run's. Of several measured runs the one with the lowest bound counts.
         """
         seen = self._seen.get(shape.kind)
         if not seen:
@@ -77,21 +77,21 @@ def _growth(before: Mapping[str, float], after: Mapping[str, float]) -> float:
 
 
 class Sized:
-    """`Trials` that say of each trial what it takes; all else is up to the trials inside."""
+    """A `Trials` wrapper that sets each trial's resources; all else is passed through."""
 
     def __init__(self, trials: Trials, whole: Resources, peaks: Peaks) -> None:
-        """Sizes trials that would each take `whole` if nothing were known of them."""
+        """`whole` is what a trial gets while nothing is known of its kind."""
         self._trials, self._whole, self._peaks = trials, whole, peaks
         self.done, self.report = trials.done, trials.report
         self._shapes: dict[int, Shape] = {}
         self._too_large: set[int] = set()
 
     def ask(self, n: int) -> list[TrialSpec]:
-        """The next trials, each with what it takes."""
+        """The next trials, each with its resources."""
         return [self._sized(spec) for spec in self._trials.ask(n)]
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """Learns from what a trial held; one that it was too much for gets a GPU of its own."""
+        """Records a trial's peak; one that ran out of memory gets a GPU of its own when retried."""
         shape = self._shapes.pop(trial_id)
         if outcome.failure is Failure.OUT_OF_MEMORY:
             self._too_large.add(trial_id)
@@ -106,7 +106,7 @@ class Sized:
         return replace(spec, resources=self._resources(spec.trial_id, shape))
 
     def _resources(self, trial_id: int, shape: Shape) -> Resources:
-        if shape.kind[1] in TABLES:  # their networks are so small that a GPU would only wait
+        if layout_of(shape.kind[1]) == "table":  # too small to gain from a GPU
             return Resources(self._whole.cpus)
         if trial_id in self._too_large:
             return self._whole
@@ -114,8 +114,8 @@ class Sized:
         return replace(self._whole, gpus=share)
 
 
-def learnt(rows: Iterable[Row]) -> Peaks:
-    """What earlier sittings measured."""
+def recorded_peaks(rows: Iterable[Row]) -> Peaks:
+    """The peaks that earlier runs of this study measured."""
     peaks = Peaks()
     for row in rows:
         facts = row.facts

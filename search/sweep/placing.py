@@ -1,7 +1,6 @@
-"""Says with each training run which folders it reads and writes, so that it can run anywhere.
+"""Adds to each training run the folders that it reads and writes, so that any node can run it.
 
-`Placed` stands between a stage's trials and the runner; what travels is up to
-`cluster.transfer.folders`.
+`Placed` wraps a stage's trials; `cluster.transfer.folders` copies the folders.
 """
 
 from dataclasses import replace
@@ -10,17 +9,17 @@ from chorale.cluster.base import Trials, TrialSpec
 
 
 class Placed:
-    """`Trials` that say where each one's files are; all else is up to the trials inside."""
+    """A `Trials` wrapper that adds each trial's folders; all else is passed through."""
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
         self.done, self.report, self.tell = trials.done, trials.report, trials.tell
 
     def ask(self, n: int) -> list[TrialSpec]:
-        """The next trials: the features that each reads, and the folder that it leaves files in."""
+        """The next trials, with the feature folders that each reads and the one that it writes."""
         specs = self._trials.ask(n)
         plans = [spec.payload["plan"] for spec in specs]
         return [
-            replace(spec, reads=plan.reads, writes=(plan.folder,))
+            replace(spec, input_folders=plan.reads, output_folders=(plan.folder,))
             for spec, plan in zip(specs, plans, strict=True)
         ]

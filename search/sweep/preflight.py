@@ -1,6 +1,6 @@
-"""What is refused before anything heavy is imported, any track is read and any worker is started.
+"""Preflight checks: refused before anything heavy is imported and any track is read.
 
-A person who mistyped a study's name waits for none of that.
+A mistyped study name is reported at once.
 """
 
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.errors import UserError, unknown_name_error
 from chorale.search.config.schema import SweepConfig
 
 if TYPE_CHECKING:
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Begin:
-    """How a sweep begins: a new study, or one that goes on and may have come to its end before."""
+class Start:
+    """How a sweep starts: as a new study, or by resuming one that may be complete already."""
 
     resume: bool
     was_complete: bool
 
 
-def begin(sweep: SweepConfig, *, resume: bool | None, take_over: bool) -> Begin:
-    """Looks at what the ledger knows of the study, without opening it for writing.
+def check_start(sweep: SweepConfig, *, resume: bool | None, take_over: bool) -> Start:
+    """Checks the study's state in the ledger, without opening it for writing.
 
     Args:
-        sweep: whose study it is.
-        resume: go on with the study of that name instead of starting it; None: if there is one.
+        sweep: the sweep.
+        resume: resume the study of that name instead of starting it; None: if it exists.
         take_over: resume it even if another process seems to run it.
 
     Raises:
-        UserError: the ledger cannot be used, another process holds the study, it exists where it
-            should not or the other way round, or a study to learn from is unknown.
+        UserError: the ledger cannot be used, another process holds the study's lease, the study
+            exists where it should not or the other way round, or a warm start names an unknown one.
     """
     reader = _reader(sweep)
     try:
-        if reader is not None and not take_over:  # first, as it names who runs it
-            reader.refuse_held(sweep.name)
+        if reader is not None and not take_over:  # first, as its error names the owner
+            reader.refuse_leased(sweep.name)
         state = None if reader is None else reader.state(sweep.name)
         known = [] if reader is None else reader.studies()
     finally:
@@ -47,30 +47,30 @@ def begin(sweep: SweepConfig, *, resume: bool | None, take_over: bool) -> Begin:
     resumed = state is not None if resume is None else resume
     _refuse(sweep.name, state, known, resume=resumed)
     if not resumed:
-        wanted(sweep.search.warm_start, known, name=sweep.name)
-    return Begin(resumed, state == "complete")
+        warm_start_studies(sweep.search.warm_start, known, name=sweep.name)
+    return Start(resumed, state == "complete")
 
 
-def wanted(told: str | Sequence[str], known: Iterable[str], *, name: str) -> list[str]:
-    """The studies that `search.warm_start` means, of those that the ledger knows.
+def warm_start_studies(asked: str | Sequence[str], known: Iterable[str], *, name: str) -> list[str]:
+    """The studies that `search.warm_start` names, of those that the ledger knows.
 
     Raises:
         UserError: it names one that the ledger does not know, or this study itself.
     """
     others = sorted(set(known) - {name})
-    if told == "none":
+    if asked == "none":
         return []
-    if told == "auto":
+    if asked == "auto":
         return others
-    for one in told:
+    for one in asked:
         if one not in others:
-            what = "this study itself" if one == name else unknown("study", one, others)
+            what = "this study itself" if one == name else unknown_name_error("study", one, others)
             raise UserError(f"search.warm_start: {what}; name studies of the same store, or auto")
-    return list(told)
+    return list(asked)
 
 
 def _reader(sweep: SweepConfig) -> "LedgerReader | None":
-    """The ledger, if there is one already."""
+    """A reader of the ledger; None where there is no ledger yet."""
     if sweep.store is None and not sweep.runs_folder.ledger.exists():
         _refuse_unwritable(sweep)
         return None
@@ -83,16 +83,16 @@ def _reader(sweep: SweepConfig) -> "LedgerReader | None":
 
 
 def _refuse_unwritable(sweep: SweepConfig) -> None:
-    """Refuses a folder of studies that is not there and cannot be made."""
+    """Refuses a runs folder that does not exist and cannot be created."""
     root = sweep.runs_folder.root
     there = next(one for one in (root, *root.absolute().parents) if one.exists())
     if not there.is_dir():
         from chorale.search.ledger.ledger import Ledger
 
-        Ledger(sweep.ledger_url).close()  # says what is wrong
+        Ledger(sweep.ledger_url).close()  # raises with the reason
     elif not os.access(there, os.W_OK | os.X_OK):
         raise UserError(
-            f"'{root}', where studies are kept, cannot be made or written: this user may not write "
+            f"the runs folder '{root}' cannot be created or written: this user may not write "
             f"in '{there.absolute()}'; give a folder that can be written: --runs FOLDER"
         )
 

@@ -1,106 +1,115 @@
-"""One whole sweep, from a folder of audio to a report, stage after stage.
+"""Runs one sweep, from a folder of audio to a report.
 
-Each stage leaves what it made on disk or in the ledger, so an interrupted sweep goes on where it
-stopped. What a person has mistyped is said before anything heavy is imported or started.
+Reads from above to below: the sweep file is checked, the data prepared, the study opened, and then
+`search.sweep.stages` runs. Mistakes in the sweep file are reported before anything heavy is
+imported or started.
 """
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from chorale.search.config.resolve import Resolved
+from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, refuse_missing
-from chorale.search.sweep.bucket import carried
-from chorale.search.sweep.preflight import Begin, begin
+from chorale.search.sweep.bucket import synchronised
+from chorale.search.sweep.preflight import Start, check_start
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from chorale.search.sweep.stage import Lessons
+    from chorale.search.sweep.context import SweepContext
+    from chorale.search.sweep.earlier_studies import EarlierStudies
 
 
 def run_sweep(
-    resolved: Resolved,
+    resolved: ResolvedSweep,
     *,
     resume: bool | None,
     console: Console,
     take_over: bool = False,
-    lessons: "Lessons | None" = None,
+    earlier: "EarlierStudies | None" = None,
 ) -> dict[str, Any]:
-    """Runs a sweep to its end, or goes on with one; gives the report that it wrote.
+    """Runs a sweep to its end, or resumes one; gives the report that it wrote.
 
     Args:
-        resolved: what to do.
-        resume: go on with the study of that name instead of starting it; None: if there is one.
+        resolved: the sweep.
+        resume: resume the study of that name instead of starting it; None: if it exists.
         take_over: resume it even if another process seems to run it.
-        console: where progress is told.
-        lessons: what earlier studies give to it; by default what `search.study.warm_start` says.
+        console: where progress is printed.
+        earlier: what earlier studies contribute; by default what `search.warm_start` asks for.
 
     Raises:
-        UserError, ClusterError: what the user can mend.
+        UserError, ClusterError: what the user can fix.
         KeyboardInterrupt: interrupted; the study can be resumed.
     """
-    began = time.perf_counter()  # what comes before the search costs time, too
+    began = time.perf_counter()  # reading the tracks counts as time of the sweep, too
     sweep, progress = resolved.sweep, Progress(console)
     refuse_missing(resolved)
-    told = carried(sweep.runs, sweep.name, tell=lambda said: progress.stage("bucket", escape(said)))
-    with progress.never_silent("sweep"), told:
-        how = begin(sweep, resume=resume, take_over=take_over)
+    uploads = synchronised(
+        sweep.runs, sweep.name, warn=lambda line: progress.stage("bucket", escape(line))
+    )
+    with progress.keep_alive("sweep"), uploads:
+        start = check_start(sweep, resume=resume, take_over=take_over)
         tracks = divisible_tracks(resolved, progress)
-        return _run(resolved, progress, lessons, how, tracks, take_over=take_over, began=began)
+        with _opened(resolved, progress, start, tracks, take_over, earlier, began) as context:
+            # imported only now: it brings all that studies and reports need
+            from chorale.search.report import report
+            from chorale.search.sweep.context import session
+            from chorale.search.sweep.stages import run_stages
+
+            with session(context):
+                run_stages(context)
+            # The study is complete: if its page fails, nothing is evaluated again for it.
+            with progress.activity("report"):
+                study = context.ledger.study(sweep.name)
+                report.update_report(context.ledger, study, sweep.about, sweep.paths)
+            return report.read_report(sweep.paths)
 
 
-def _run(
-    resolved: Resolved,
+@contextlib.contextmanager
+def _opened(
+    resolved: ResolvedSweep,
     progress: Progress,
-    lessons: "Lessons | None",
-    how: Begin,
+    start: Start,
     tracks: "pd.DataFrame",
-    *,
     take_over: bool,
+    earlier: "EarlierStudies | None",
     began: float,
-) -> dict[str, Any]:
-    # Imported here, as they bring all that studies and reports are made with.
-    from chorale.search.data.prepare import fingerprint, prepare
-    from chorale.search.ledger.ledger import Ledger, LedgerError
-    from chorale.search.report import report
-    from chorale.search.sweep.sitting import Sitting
-    from chorale.search.sweep.stage import Lessons
-    from chorale.search.sweep.workers import workers
+) -> Iterator["SweepContext"]:
+    """Starts the workers, prepares the data and takes the study's lease: the context of a sweep."""
+    from chorale.search.data.prepare import prepare, study_fingerprint
+    from chorale.search.ledger.ledger import Ledger
+    from chorale.search.sweep.context import SweepContext
+    from chorale.search.sweep.earlier_studies import EarlierStudies
+    from chorale.search.sweep.worker_pool import worker_pool
 
-    sweep, given = resolved.sweep, lessons or Lessons()
-    ledger = Ledger(sweep.ledger_url)
-    try:
-        with contextlib.ExitStack() as stack:
-            with progress.doing("workers start"):
-                crew = stack.enter_context(workers(sweep.cluster, runs=sweep.runs_folder.root))
-            with crew.mapping() as run:
-                prepared = prepare(resolved, progress, run, tracks)
-            unchanging = fingerprint(resolved, prepared)
-            about: dict[str, Any] = {"about": sweep.about}
-            about["before_s"] = time.perf_counter() - began
-            if how.resume:
-                ledger.reopen(sweep.name, unchanging, take_over=take_over, **about)
-            else:
-                ledger.create(sweep.name, unchanging, **about)
-            sitting = Sitting(
-                resolved, prepared, ledger, crew, progress, how.was_complete, given, began
-            )
-            try:
-                sitting.run()
-            except BaseException:
-                # Told is what ended the sweep, and not that the ledger cannot be told of it either.
-                with contextlib.suppress(LedgerError):
-                    ledger.leave(sweep.name, "interrupted", spent_s=sitting.elapsed_s())
-                raise
-            ledger.leave(sweep.name, "complete", spent_s=sitting.elapsed_s())
-            # The study is over: whatever happens to its page, nothing is looked at again for it.
-            with progress.doing("report"):
-                report.renew(ledger, ledger.study(sweep.name), sweep.about, sweep.paths)
-            return report.read(sweep.paths)
-    finally:
-        ledger.close()
+    sweep = resolved.sweep
+    with contextlib.ExitStack() as stack:
+        ledger = stack.enter_context(contextlib.closing(Ledger(sweep.ledger_url)))
+        with progress.activity("workers start"):
+            pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
+        with pool.mapping() as run:
+            prepared = prepare(resolved, progress, run, tracks)
+        unchanging = study_fingerprint(resolved, prepared)
+        about: dict[str, Any] = {"about": sweep.about}
+        about["before_s"] = time.perf_counter() - began
+        if start.resume:
+            ledger.reopen(sweep.name, unchanging, take_over=take_over, **about)
+        else:
+            ledger.create(sweep.name, unchanging, **about)
+        yield SweepContext(
+            resolved,
+            prepared,
+            ledger,
+            pool,
+            progress,
+            earlier or EarlierStudies(),
+            was_complete=start.was_complete,
+            began=began,
+            spent_before_s=ledger.spent_s(sweep.name),
+        )

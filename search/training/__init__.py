@@ -1,1 +1,1 @@
-"""What a worker runs: one training run, without Ray and without Optuna."""
+"""The training run of one trial, as a worker executes it: no Ray, no Optuna."""

@@ -1,7 +1,7 @@
-"""How long a prediction takes: a clip of 30 seconds, features included, on one thread.
+"""Measures inference latency: a clip of 30 s, features included, on one thread.
 
-Candidates of a student study are timed here before they are trained, all variants again for the
-table. What decides is the time of the processor, which other work on the machine hardly lengthens.
+Candidates of a student study are measured before they are trained, and all variants again for the
+report. The criterion is CPU time, which other work on the machine hardly affects.
 """
 
 import tempfile
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from chorale.search.training.run_trial import TrialPlan
 
 CLIP_S = 30.0
-N_WARM = 3
-N_PARTS = 5
-N_TIMES = 15
-"""So many predictions say whether a candidate keeps to the limit;"""
-N_ROUNDS = 60
-"""and so many stand behind a line of the table."""
+N_WARM_UP = 3
+N_BLOCKS = 5
+N_CANDIDATE_ROUNDS = 15
+"""The number of measured predictions that decide whether a candidate is within the limit."""
+N_REPORTED_ROUNDS = 60
+"""The number of measured predictions behind a line of the report's table."""
 
 
-class TooSlow(Exception):  # noqa: N818 - it is what is wrong with a candidate
-    """A network takes longer than it may; the text says how long."""
+class TooSlow(Exception):  # noqa: N818 - the outcome of a candidate
+    """A network exceeds the latency limit; the text says by how much."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one prediction: median and 99th percentile by the clock on the wall.
+    """Milliseconds of one prediction: median and 99th percentile of wall time.
 
-    `processor_ms` is the median of the processor's time, in the least disturbed fifth of the times.
+    `processor_ms` is the median CPU time in the fastest of `N_BLOCKS` blocks of measurements.
     """
 
     p50_ms: float
@@ -48,61 +48,62 @@ class Latency:
     processor_ms: float
 
 
-def clip(sample_rate: int) -> NDArray[np.float32]:
-    """Noise and a gliding tone, `CLIP_S` long: float32 (n_samples,)."""
+def make_clip(sample_rate: int) -> NDArray[np.float32]:
+    """Noise and a sweeping tone of `CLIP_S` seconds: float32 (n_samples,)."""
     rng = np.random.default_rng(0)
     n = round(CLIP_S * sample_rate)
     tone = 0.2 * np.sin(np.cumsum(np.linspace(0.02, 0.6, n)))
     return np.asarray(tone + 0.05 * rng.standard_normal(n), dtype=np.float32)
 
 
-def measure(ask: Callable[[], object], rounds: int) -> Latency:
-    """Times `ask` on one thread, after a few times that warm up."""
+def measure_latency(call: Callable[[], object], rounds: int) -> Latency:
+    """Measures `call` on one thread, after some warm-up calls."""
     wall, processor = [], []
     with one_thread():
-        for i in range(N_WARM + rounds):
+        for i in range(N_WARM_UP + rounds):
             began, worked = time.perf_counter(), time.process_time()
-            ask()
-            if i >= N_WARM:
+            call()
+            if i >= N_WARM_UP:
                 wall.append(1e3 * (time.perf_counter() - began))
                 processor.append(1e3 * (time.process_time() - worked))
-    quiet = min(float(np.median(part)) for part in np.array_split(processor, N_PARTS))
+    quiet = min(float(np.median(part)) for part in np.array_split(processor, N_BLOCKS))
     return Latency(float(np.median(wall)), float(np.percentile(wall, 99)), quiet)
 
 
-def of_bundle(folder: Path, rounds: int = N_ROUNDS) -> Latency:
-    """The latency of the bundle in `folder`."""
+def bundle_latency(folder: Path, rounds: int = N_REPORTED_ROUNDS) -> Latency:
+    """The latency of the bundle in a folder."""
     predictor = Predictor(Bundle.open(folder))
-    sample_rate = rate_of(predictor)
-    wave = clip(sample_rate)
-    return measure(lambda: predictor.of_waveform(wave, sample_rate), rounds)
+    sample_rate = predictor_sample_rate(predictor)
+    wave = make_clip(sample_rate)
+    return measure_latency(lambda: predictor.predict_waveform(wave, sample_rate), rounds)
 
 
-def rate_of(predictor: Predictor) -> int:
-    """The rate, in Hz, at which a predictor hears without resampling."""
+def predictor_sample_rate(predictor: Predictor) -> int:
+    """The sample rate in Hz at which a predictor needs no resampling."""
     return int(next(iter(predictor.parts.configs.values())).sample_rate)
 
 
-def features_ms(name: str, config: Any) -> float:
-    """What a feature set alone takes, in milliseconds of the processor."""
+def features_latency_ms(name: str, config: Any) -> float:
+    """The CPU time of a feature set's extraction alone, in milliseconds."""
     from chorale.datasets import features, plugins
 
-    extract = plugins.load(features, name, kind="feature set").extract
-    wave = clip(int(config.sample_rate))
-    return measure(lambda: extract(wave, config), N_TIMES).processor_ms
+    extract = plugins.load_plugin(features, name, kind="feature set").extract
+    wave = make_clip(int(config.sample_rate))
+    return measure_latency(lambda: extract(wave, config), N_CANDIDATE_ROUNDS).processor_ms
 
 
-def refuse_slow(plan: "TrialPlan", data: "FoldData", *, limit_ms: float) -> float:
-    """Times a candidate as it would be used, untrained and alone, before anything is spent on it.
+def refuse_slow_network(plan: "TrialPlan", data: "FoldData", *, limit_ms: float) -> float:
+    """Measures an untrained candidate in a bundle of its own, before any training.
 
-    Gives its milliseconds.
+    Returns:
+        Its CPU time in milliseconds.
 
     Raises:
-        TooSlow: it is over the limit.
+        TooSlow: it exceeds the limit.
     """
     with tempfile.TemporaryDirectory() as scratch:
         _write_untrained(plan, data, Path(scratch) / "bundle")
-        found = of_bundle(Path(scratch) / "bundle", N_TIMES).processor_ms
+        found = bundle_latency(Path(scratch) / "bundle", N_CANDIDATE_ROUNDS).processor_ms
     if found > limit_ms:
         raise TooSlow(
             f"{found:.2f} ms for {CLIP_S:.0f} s of sound on one thread, where {limit_ms:g} ms are "
@@ -116,7 +117,11 @@ def _write_untrained(plan: "TrialPlan", data: "FoldData", to: Path) -> None:
     from chorale.lightning_models.train_config import TrainConfig
     from chorale.lightning_models.training import checkpoint
     from chorale.lightning_models.training.module import classifier_class
-    from chorale.search.bundle.single_network import PLAIN, One, write_one
+    from chorale.search.bundle.single_network import (
+        UNCALIBRATED,
+        SingleNetwork,
+        write_single_network_bundle,
+    )
 
     train_config = TrainConfig(**plan.train)
     with torch.random.fork_rng(devices=[]):
@@ -134,13 +139,17 @@ def _write_untrained(plan: "TrialPlan", data: "FoldData", to: Path) -> None:
         "features_config": dict(plan.features_config),
     }
     with tempfile.TemporaryDirectory() as scratch:
-        checkpoint.save(Path(scratch) / "weights", module, card)
-        write_one(to, One("untrained", Path(scratch) / "weights", PLAIN), copy_encoder=False)
+        checkpoint.save_checkpoint(Path(scratch) / "weights", module, card)
+        write_single_network_bundle(
+            to,
+            SingleNetwork("untrained", Path(scratch) / "weights", UNCALIBRATED),
+            copy_encoder=False,
+        )
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within the block torch computes on one thread."""
+    """Within the block PyTorch computes on one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

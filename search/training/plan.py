@@ -1,53 +1,55 @@
-"""Turns a candidate into a training run: which rows train, which validate, where it is kept."""
+"""Turns a candidate into a `TrialPlan`: its training and validation rows, its seed, its folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from chorale.datasets.config import plain
-from chorale.datasets.seeds import Purpose, seed_of
+from chorale.datasets.config import to_plain_values
+from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.split import SEARCH_FOLD
-from chorale.search.config.resolve import Resolved
+from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.space import Candidate
-from chorale.search.data.prepare import Prepared
+from chorale.search.data.prepare import PreparedData
 from chorale.search.ledger.stages import Job
 from chorale.search.training.run_trial import TrialPlan
 
 
 def plan_trial(
-    resolved: Resolved, prepared: Prepared, candidate: Candidate, number: int
+    resolved: ResolvedSweep, prepared: PreparedData, candidate: Candidate, number: int
 ) -> TrialPlan:
-    """A trial of the search: validated on one fold, the weights of its best epoch kept."""
+    """The plan of a search trial: validated on one fold, keeping the weights of the best epoch."""
     return _plan(
         resolved,
         prepared,
         candidate,
         fold=SEARCH_FOLD,
         extra_ids=(),
-        seed=seed_of(resolved.sweep.search.seed, Purpose.TRIAL, number),
+        seed=derive_seed(resolved.sweep.search.seed, Purpose.TRIAL, number),
         keep_best=True,
         folder=resolved.sweep.paths.trial(number).root,
     )
 
 
 def plan_finalist(
-    resolved: Resolved, prepared: Prepared, candidate: Candidate, job: Job
+    resolved: ResolvedSweep, prepared: PreparedData, candidate: Candidate, job: Job
 ) -> TrialPlan:
-    """A finalist's retraining: its last weights kept, so that its fold chooses nothing in it."""
+    """The plan of a finalist's fold: keeps the last weights, so that the fold chooses nothing."""
     return _plan(
         resolved,
         prepared,
         candidate,
         fold=job.fold,
         extra_ids=prepared.split.test_ids,
-        seed=seed_of(resolved.sweep.search.seed, Purpose.FINALIST, job.number, job.fold, job.seed),
+        seed=derive_seed(
+            resolved.sweep.search.seed, Purpose.FINALIST, job.number, job.fold, job.seed
+        ),
         keep_best=False,
         folder=resolved.sweep.paths.finalist(job.number, fold=job.fold, seed=job.seed).root,
     )
 
 
 def _plan(
-    resolved: Resolved,
-    prepared: Prepared,
+    resolved: ResolvedSweep,
+    prepared: PreparedData,
     candidate: Candidate,
     *,
     fold: int,
@@ -59,10 +61,10 @@ def _plan(
     split = prepared.split
     return TrialPlan(
         architecture=candidate.architecture,
-        config=plain(resolved.architecture_config(candidate)),
+        config=to_plain_values(resolved.architecture_config(candidate)),
         features=candidate.features,
-        features_config=plain(resolved.features[candidate.features]),
-        train=plain(resolved.train_config(candidate)),
+        features_config=to_plain_values(resolved.features[candidate.features]),
+        train=to_plain_values(resolved.train_config(candidate)),
         store=str(prepared.stores[candidate.features].resolve()),
         labels=prepared.labels,
         class_names=prepared.class_names,
@@ -73,5 +75,5 @@ def _plan(
         keep="best" if keep_best else "last",
         objective=resolved.sweep.search.objective,
         measure_latency=resolved.sweep.search.second == "latency_ms",
-        folder=str(folder.absolute()),  # a worker may run in a folder of its own
+        folder=str(folder.absolute()),  # a worker may have another working directory
     )

@@ -1,6 +1,6 @@
-"""run_trial(spec, report): one training run, pure: no Ray, no Optuna, no ledger.
+"""The trainable: `run_trial(spec, report)` is one training run, without Ray, Optuna or ledger.
 
-It runs in a worker. All it knows comes in the spec; all that it found goes back as its value.
+It runs in a worker. Its input is the spec, its output the returned value and the reports.
 """
 
 import functools
@@ -17,10 +17,15 @@ import numpy as np
 import yaml
 
 from chorale.cluster.base import Decision, Report, TrialSpec
-from chorale.cluster.environment import own_threads
-from chorale.cluster.packing import CONTEXT_BYTES
+from chorale.cluster.environment import configured_threads
+from chorale.cluster.packing import CUDA_CONTEXT_BYTES
 from chorale.datasets.atomic import write_text
-from chorale.datasets.disk import NO_ROOM, NoRoomError, no_room, unless_full
+from chorale.datasets.disk import (
+    UNWRITABLE_ERRNOS,
+    NoRoomError,
+    skip_if_unwritable,
+    write_error_text,
+)
 from chorale.search.paths import TrialPaths
 
 if TYPE_CHECKING:
@@ -30,31 +35,31 @@ if TYPE_CHECKING:
     from chorale.lightning_models.training.module import GenreClassifier
     from chorale.lightning_models.training.ranks import Ranks
 
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""Writes YAML five times as fast where PyYAML was built with libyaml."""
+YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The YAML writer: five times as fast where PyYAML was built with libyaml."""
 
-N_PREDICTIONS = 7
-"""So often a track is predicted to say how long that takes."""
+N_LATENCY_SAMPLES = 7
+"""The number of predictions of which the median latency is taken."""
 
 
-MEASURED = ("calibrated_log_loss", "latency_ms", "peak_bytes", "device_bytes", "gpus")
-"""Facts of a run that not every run has."""
+OPTIONAL_FACTS = ("calibrated_log_loss", "latency_ms", "peak_bytes", "device_bytes", "gpus")
+"""Facts that not every run has."""
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """Everything one training run needs to know; plain data that travels to a worker.
+    """The input of one training run: plain data that is sent to a worker.
 
     `labels` is int64 (n_tracks,) over the rows of the feature store in `store`; `train_rows`,
-    `valid_rows` and `extra_rows` (scored after training, never looked at during it) index it.
-    `n_slices` is into how many parts each batch is cut, so that it fits into memory.
+    `valid_rows` and `extra_rows` (predicted after training, never used during it) index it.
+    `n_slices` is the number of micro-batches per batch (gradient accumulation), to save memory.
 
-    `targets` float32 (n_tracks, n_classes), where there are any, are what training is told of its
-    rows instead of their labels. A network that takes longer than `limit_ms` for a clip is not
-    trained (see `search.training.latency`). `start` is the folder of a checkpoint that the network
-    is cut out of (see `lightning_models.training.structured_pruning`), instead of beginning anew.
-    `whole` says that no row is held out: the validation rows are training rows, what is said of
-    them counts for nothing, and the last weights are kept.
+    `targets` float32 (n_tracks, n_classes), if given, are soft targets that replace the labels of
+    the training rows, as in distillation. A network whose latency for a clip exceeds `limit_ms` is
+    not trained (see `search.training.latency`). `start` is the folder of a checkpoint from which
+    the network is pruned (see `lightning_models.training.structured_pruning`), instead of random
+    weights. With `no_holdout` the validation rows are training rows: their scores mean nothing, and
+    the last weights are kept.
     """
 
     architecture: str
@@ -77,22 +82,22 @@ class TrialPlan:
     targets: np.ndarray | None = None
     limit_ms: float | None = None
     start: str | None = None
-    whole: bool = False
+    no_holdout: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The folders that the run reads and that never change."""
+        """The folders that the run reads; their content never changes."""
         return (self.store,) if self.start is None else (self.store, self.start)
 
     def __post_init__(self) -> None:
-        """Refuses a row that a network would be trained on and scored on.
+        """Refuses rows that are both trained on and scored.
 
         Raises:
-            ValueError: there is one, or the best of epochs that nothing is held out from is wanted.
+            ValueError: there are such rows, or the best epoch is to be kept without held-out rows.
         """
-        if self.whole and self.keep != "last":
+        if self.no_holdout and self.keep != "last":
             raise ValueError(f"without held-out rows no epoch is the best, but got {self.keep=}")
-        scored = np.concatenate([self.valid_rows, self.extra_rows][self.whole :])
+        scored = np.concatenate([self.valid_rows, self.extra_rows][self.no_holdout :])
         leaked = np.intersect1d(self.train_rows, scored)
         if len(leaked) or len(np.unique(scored)) < len(scored):
             raise ValueError(
@@ -102,19 +107,19 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What one training run found.
+    """The output of one training run.
 
-    `valid_proba` is float32 (n_valid, n_classes) of the weights kept, `extra_proba` likewise for
-    the extra rows, and the embeddings (n, width) where extra rows were asked for. `per_class` is
-    the accuracy of each class, None where no validation row has it. `train_s` is time inside
-    training steps, `valid_s` in validation, `wall_s` the whole run, all in seconds; `latency_ms`
-    that of one track's prediction, where it was asked for, or of a clip's, where that is limited.
-    `calibrated_log_loss` is that of `valid_proba` at its best temperature, in nats, which finalists
-    are chosen by, too. `resumed_after` says how many epochs an earlier, broken-off run of the same
-    trial had done.
-    `left_out` says what nothing depends on and was not written for want of room. `peak_bytes` is
-    the most memory that was held: of a GPU of `device_bytes`, or, where that is None, resident in
-    the whole process. `gpus` is what the run took of them, where that was chosen for it.
+    `valid_proba` is float32 (n_valid, n_classes) of the kept weights; `extra_proba` and the
+    embeddings (n, width) are given if the plan has extra rows. `per_class` is the accuracy of each
+    class, None where no validation row has it. `calibrated_log_loss` is that of `valid_proba` at
+    its best temperature, in nats, which is a criterion for finalists.
+
+    `train_s` is the time in training steps, `valid_s` in validation, `wall_s` of the whole run.
+    `latency_ms` is that of one track's prediction, if it is measured, or of a clip's, if it is
+    limited. `resumed_after` is the number of epochs of an earlier, interrupted run of the trial.
+    `left_out` lists what a full disk left unwritten, on which nothing depends. `peak_bytes` is the
+    peak memory: of a GPU of `device_bytes`, or, where that is None, resident in the process. `gpus`
+    is the share of GPUs that was assigned to the run.
     """
 
     metrics: Mapping[str, float]
@@ -137,10 +142,10 @@ class TrialResult:
     left_out: Sequence[str] = ()
 
     def facts(self) -> dict[str, Any]:
-        """What the ledger keeps of it, JSON-ready."""
+        """The JSON-ready facts for the ledger."""
         names = ("epoch", "n_parameters", "train_s", "valid_s", "wall_s", "resumed_after")
         facts = {name: getattr(self, name) for name in names}
-        known = {name: getattr(self, name) for name in MEASURED}
+        known = {name: getattr(self, name) for name in OPTIONAL_FACTS}
         facts |= {name: value for name, value in known.items() if value is not None}
         if self.left_out:
             facts["left_out"] = list(self.left_out)
@@ -148,40 +153,42 @@ class TrialResult:
 
 
 def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
-    """Trains what `spec.payload["plan"]` describes, reporting after each epoch.
+    """Trains the `TrialPlan` in `spec.payload["plan"]`, reporting after each epoch.
 
-    Of several processes that do it together the first one alone writes files and scores the extra
-    rows.
+    In data-parallel training only the first process writes files and predicts the extra rows.
 
     Raises:
-        lightning_models.training.module.Diverged: the loss is no longer finite.
-        NoRoomError: there is no room for what it must leave.
+        lightning_models.training.module.Diverged: the loss is no longer finite, or has exploded.
+        NoRoomError: the disk is too full for a file that is needed.
     """
-    # Imported here, in the worker: a process that only plans trials does not wait for it.
+    # imported in the worker: planning trials does not need PyTorch
     from chorale.lightning_models.training import memory, speed
     from chorale.lightning_models.training.ranks import Ranks
 
-    speed.prepare(own_threads())
-    device = speed.device()
+    speed.prepare_process(configured_threads())
+    device = speed.training_device()
     if spec.resources is not None:
-        memory.limit(spec.resources.gpus, device, beside_bytes=CONTEXT_BYTES)
-    memory.reset(device)
+        memory.limit_gpu_memory(spec.resources.gpus, device, beside_bytes=CUDA_CONTEXT_BYTES)
+    memory.reset_peak(device)
     try:
         plan: TrialPlan = spec.payload["plan"]
-        start = None if plan.start is None else spec.path(plan.start)
+        start = None if plan.start is None else spec.local_path(plan.start)
         here = replace(
-            plan, store=spec.path(plan.store), folder=spec.path(plan.folder), start=start
+            plan,
+            store=spec.local_path(plan.store),
+            folder=spec.local_path(plan.folder),
+            start=start,
         )
-        found = _train(here, report, Ranks(spec.group.rank, spec.group.size))
-        held = memory.measured(device)
+        found = _train(here, report, Ranks(spec.process_group.rank, spec.process_group.size))
+        held = memory.measured_peak(device)
         gpus = None if spec.resources is None else spec.resources.gpus
         return replace(found, gpus=gpus, **({} if held is None else vars(held)))
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in UNWRITABLE_ERRNOS:
             raise
-        raise NoRoomError(no_room(error)) from error
+        raise NoRoomError(write_error_text(error)) from error
     finally:
-        speed.give_memory_back()
+        speed.release_memory()
 
 
 def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
@@ -189,23 +196,23 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
     from chorale.lightning_models.base import load_architecture
     from chorale.lightning_models.train_config import TrainConfig
     from chorale.lightning_models.training import checkpoint
-    from chorale.lightning_models.training.fit import predict, train
+    from chorale.lightning_models.training.fit import predict, train_network
     from chorale.search.statistics.calibration import calibrated_log_loss
 
     paths = TrialPaths(Path(plan.folder))
     left_out: list[str] = []
-    # Not durable by themselves: the bank, which is written later, syncs the same folder.
+    # not synced here: the prediction bank, which is written later, syncs the same folder
     if ranks.is_first:
-        described = yaml.dump(_described(plan), Dumper=DUMPER, sort_keys=False)
-        with unless_full(paths.config_yaml.name, left_out):
+        described = yaml.dump(_config_yaml(plan), Dumper=YAML_DUMPER, sort_keys=False)
+        with skip_if_unwritable(paths.config_yaml.name, left_out):
             write_text(paths.config_yaml, described, durable=False)
     data = _fold(plan)
     timed_ms: float | None = None
     if plan.limit_ms is not None and ranks.is_first:
-        from chorale.search.training.latency import refuse_slow
+        from chorale.search.training.latency import refuse_slow_network
 
-        timed_ms = refuse_slow(plan, data, limit_ms=plan.limit_ms)
-    trained = train(
+        timed_ms = refuse_slow_network(plan, data, limit_ms=plan.limit_ms)
+    trained = train_network(
         architecture=plan.architecture,
         config=load_architecture(plan.architecture).Config(**plan.config),
         train_config=TrainConfig(**plan.train),
@@ -219,10 +226,10 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         save_to=paths.state,
         n_slices=plan.n_slices,
         ranks=ranks,
-        start=_cut_out(plan),
+        start=_pruned_weights(plan),
     )
     if ranks.is_first:
-        with unless_full(paths.metrics_csv.name, left_out):
+        with skip_if_unwritable(paths.metrics_csv.name, left_out):
             write_text(paths.metrics_csv, _csv(trained.history), durable=False)
     valid_embeddings = extra_proba = extra_embeddings = None
     if len(plan.extra_rows) and ranks.is_first:
@@ -234,7 +241,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
             "features": plan.features,
             "features_config": dict(plan.features_config),
         }
-        checkpoint.save(paths.weights, trained.module, card)
+        checkpoint.save_checkpoint(paths.weights, trained.module, card)
     measure_latency = plan.measure_latency and ranks.is_first
     accuracies = zip(plan.class_names, trained.per_class.tolist(), strict=True)
     return TrialResult(
@@ -257,18 +264,18 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
 
 
 def _fold(plan: TrialPlan) -> "FoldData":
-    """The plan's fold. A worker's trials share one, so that its statistics are taken once."""
+    """The plan's fold. A worker's trials share one, so that its statistics are computed once."""
     rows = (plan.labels, plan.train_rows, plan.valid_rows)
     values = [np.asarray(part, dtype=np.int64).tobytes() for part in rows]
     targets = None if plan.targets is None else np.asarray(plan.targets, np.float32).tobytes()
     return _opened(plan.store, len(plan.class_names), *values, targets)
 
 
-@functools.lru_cache(maxsize=1)  # of a GPU's memory, the frames of two folds might take too much
+@functools.lru_cache(maxsize=1)  # the frames of two folds might take too much GPU memory
 def _opened(
     store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes, targets: bytes | None
 ) -> "FoldData":
-    """A fold of a feature store, by values that can be compared; a store never changes."""
+    """A fold of a feature store, by hashable values; a store's content never changes."""
     from chorale.datasets.store.feature_store import FeatureStore
     from chorale.lightning_models.data.datamodule import FoldData
 
@@ -285,52 +292,52 @@ def _opened(
     )
 
 
-def _cut_out(plan: TrialPlan) -> "dict[str, Tensor] | None":
-    """The weights to begin with, where the plan names a network that they are cut out of."""
+def _pruned_weights(plan: TrialPlan) -> "dict[str, Tensor] | None":
+    """The initial weights, pruned from the plan's checkpoint; None if it has none."""
     if plan.start is None:
         return None
     from chorale.lightning_models.base import load_architecture
     from chorale.lightning_models.training import checkpoint
-    from chorale.lightning_models.training.structured_pruning import narrow
+    from chorale.lightning_models.training.structured_pruning import prune_network
 
-    wide, _ = checkpoint.load(Path(plan.start))
+    wide, _ = checkpoint.load_checkpoint(Path(plan.start))
     config = load_architecture(plan.architecture).Config(**plan.config)
-    return narrow(wide, config)
+    return prune_network(wide, config)
 
 
 def steps_per_epoch(plan: TrialPlan) -> int:
-    """How many optimiser steps an epoch takes, as `lightning_models.data.batches` cuts it.
+    """The number of optimizer steps per epoch, as in `lightning_models.data.batches`.
 
-    Of a table, whose tracks have several rows, it is the least.
+    For a table, whose tracks may have several rows, it is a lower bound.
     """
     n_epoch = len(plan.train_rows) * int(plan.train.get("crops_per_track", 1))
     batch_size = max(2, min(int(plan.train["batch_size"]), n_epoch))
     return max(1, round(n_epoch / batch_size))
 
 
-def forget_state(paths: TrialPaths) -> None:
-    """Removes the state that a run left behind: it is committed, so nobody goes on with it.
+def remove_state(paths: TrialPaths) -> None:
+    """Removes the training state of a run that is committed, so that nothing resumes it.
 
-    The driver does it and not the worker: were it to die before it heard of the end, a run without
-    a state would begin anew.
+    The driver does this, not the worker: if the driver dies before it receives the result, the run
+    resumes from the state instead of starting again.
     """
     shutil.rmtree(paths.state, ignore_errors=True)
 
 
 def _latency_ms(module: "GenreClassifier", data: "FoldData") -> float:
-    """The median time of one prediction: of the longest validation track, on this worker."""
+    """The median latency of predicting the longest validation track, on this worker."""
     from chorale.lightning_models.training.fit import predict
 
     longest = data.valid_rows[[int(np.argmax(data.lengths[data.valid_rows]))]]
     times_s = []
-    for _ in range(N_PREDICTIONS):
+    for _ in range(N_LATENCY_SAMPLES):
         started = time.perf_counter()
         predict(module, data, longest)
         times_s.append(time.perf_counter() - started)
     return 1000 * statistics.median(times_s)
 
 
-def _described(plan: TrialPlan) -> dict[str, Any]:
+def _config_yaml(plan: TrialPlan) -> dict[str, Any]:
     names = ("architecture", "config", "features", "features_config", "train", "seed", "keep")
     described = {name: getattr(plan, name) for name in names}
     return {k: dict(v) if isinstance(v, Mapping) else v for k, v in described.items()}

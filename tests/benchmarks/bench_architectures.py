@@ -1,11 +1,11 @@
-"""What each architecture costs: weights, training speed, memory, time of a prediction. A table.
+"""Cost of each architecture: parameters, training speed, memory, latency. Prints a table.
 
     python tests/benchmarks/bench_architectures.py [--names cnn crnn] [--epochs 3]
 
-Each is built as its first default, the one for little data, and eats the first of its features:
-crops of 3 s of 96 mel bands, of a picture of 128 rows, ..., or rows of a table. It trains in a
-process of its own, on the GPU where there is one, else on one thread, as a worker does. A
-prediction judges all windows of one track of 30 s; slower ones than 30 ms are named.
+Each is built from its first default config, the one for small data sets, and gets the first of its
+feature sets: crops of 3 s of 96 mel bands, of an image of 128 rows, ..., or rows of a table. It
+trains in its own process, on the GPU where there is one, else on one thread, as a worker does. The
+prediction is of all windows of a 30-s track; architectures slower than 30 ms are named.
 """
 
 import argparse
@@ -35,32 +35,33 @@ SHAPES: dict[str, tuple[int, int, float]] = {
     "stats518": (1, 518, 0.0),
     "table": (1, 57, 0.0),
 }
-"""n_channels, n_bins and frames a second (0: a table) of each feature set at its defaults."""
+"""n_channels, n_bins and frames per second (0: a table) of each feature set at its defaults."""
 
 
 def measure(name: str, *, epochs: int) -> dict[str, Any]:
-    """Trains one architecture in this process, and lets it predict."""
+    """Trains one architecture in this process, and times its prediction."""
     import numpy as np
     import torch
 
     from chorale.datasets import plugins
-    from chorale.datasets.config import read
+    from chorale.datasets.config import read_config
+    from chorale.datasets.features import with_layouts
     from chorale.lightning_models import architectures
     from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, Tracks
     from chorale.lightning_models.train_config import TrainConfig
     from chorale.lightning_models.training import speed
-    from chorale.lightning_models.training.fit import predict, train
+    from chorale.lightning_models.training.fit import predict, train_network
 
-    speed.prepare()
+    speed.prepare_process()
     on_gpu = torch.cuda.is_available()
-    plugin = plugins.load(architectures, name, kind="architecture")
+    plugin = plugins.load_plugin(architectures, name, kind="architecture")
     default = plugin.DEFAULTS[0]
     own = {key: value for key, value in default.items() if not key.startswith("train.")}
     if own.get("weights", "none") != "none":
-        own["weights"] = "none"  # the same network, without a file that may not be there
-    of_training = {key[6:]: value for key, value in default.items() if key.startswith("train.")}
-    settings = TrainConfig(**{**of_training, "crop_s": CROP_S})
-    features = plugin.FEATURES[0]
+        own["weights"] = "none"  # the same network, without a download
+    train_values = {key[6:]: value for key, value in default.items() if key.startswith("train.")}
+    settings = TrainConfig(**{**train_values, "crop_s": CROP_S})
+    features = with_layouts(plugin.LAYOUTS)[0]
     n_channels, n_bins, rate_hz = SHAPES[features]
     n_frames = round(CROP_S * rate_hz) or 1
     n_train = STEPS_AN_EPOCH * settings.batch_size
@@ -79,10 +80,10 @@ def measure(name: str, *, epochs: int) -> dict[str, Any]:
         n_classes=N_CLASSES,
     )
     before_mb = _rss_mb()
-    config = read(plugin.Config, own, where=name)
+    config = read_config(plugin.Config, own, where=name)
 
     def fit(n_epochs: int) -> Any:
-        return train(
+        return train_network(
             architecture=name,
             config=config,
             train_config=dataclasses.replace(settings, max_epochs=n_epochs),
@@ -124,23 +125,23 @@ def _peak_rss_mb() -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--names", nargs="+", default=None, help="all, unless given")
+    parser.add_argument("--names", nargs="+", default=None, help="default: all")
     parser.add_argument("--epochs", type=int, default=3, help=f"of {STEPS_AN_EPOCH} steps each")
     parser.add_argument("--arm", default=None, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.arm:
-        print(json.dumps(measure(options.arm, epochs=options.epochs)))
+    args = parser.parse_args()
+    if args.arm:
+        print(json.dumps(measure(args.arm, epochs=args.epochs)))
         return 0
     from chorale.datasets import plugins
     from chorale.lightning_models import architectures
 
     print(
-        f"{'architecture':<24} {'eats':<28} {'weights':>11} {'batch':>5} {'samples/s':>10} "
+        f"{'architecture':<24} {'input':<28} {'parameters':>11} {'batch':>5} {'samples/s':>10} "
         f"{'memory MB':>9} {'predict ms':>10}"
     )
     slow, failed = [], []
-    for name in options.names or plugins.names(architectures):
-        command = [sys.executable, __file__, "--arm", name, "--epochs", str(options.epochs)]
+    for name in args.names or plugins.plugin_names(architectures):
+        command = [sys.executable, __file__, "--arm", name, "--epochs", str(args.epochs)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             failed.append(name)

@@ -1,10 +1,10 @@
-"""What the baselines cost: on the demo's corpus, and on a table of 4,000 rows x 120 columns.
+"""Cost of the baselines: on the demo's corpus, and on a table of 4,000 rows x 120 columns.
 
     python tests/benchmarks/bench_baselines.py [--processes 1,2] [--limit SECONDS] [--demo FOLDER]
 
-Seconds of wall time and of all processes' CPUs, for each number of processes; that all of them say
-the same is checked. The demo's corpus is composed, and its features are made, in FOLDER, where it
-is kept; without one only the table is measured. CPU seconds of children are counted when these end.
+Prints wall time and the CPU time of all processes, in seconds, for each number of processes, and
+checks that the predictions are the same. The demo's corpus and its features are generated and kept
+in FOLDER; without one only the table is measured. A child's CPU time counts once it has ended.
 """
 
 import argparse
@@ -31,8 +31,8 @@ N_ROWS, N_COLUMNS, N_CLASSES, N_FOLDS = 4_000, 120, 8, 4
 Data = tuple[dict[str, FeatureStore], np.ndarray, Split]
 
 
-def made_up_table(folder: Path) -> Data:
-    """Rows in groups of ten whose class is in the mean of every column; a fifth is for the test."""
+def synthetic_table(folder: Path) -> Data:
+    """Rows in groups of ten, whose class shifts each column's mean; a fifth is the test set."""
     rng = np.random.default_rng(0)
     labels = rng.integers(N_CLASSES, size=N_ROWS)
     rows = rng.normal(size=(N_ROWS, N_COLUMNS))
@@ -47,7 +47,7 @@ def made_up_table(folder: Path) -> Data:
     side = np.arange(N_ROWS) // 10 % (N_FOLDS + 1)
     test = tuple(name for name, at in zip(names, side, strict=True) if at == 0)
     folds = {name: int(at) - 1 for name, at in zip(names, side, strict=True) if at}
-    split = Split(test, folds, "made up", N_FOLDS, 0)
+    split = Split(test, folds, "synthetic", N_FOLDS, 0)
     return {"table": FeatureStore.open(folder)}, labels, split
 
 
@@ -62,45 +62,45 @@ def demo(folder: Path) -> Data:
 
 
 def cpu_s() -> float:
-    """Of this process, and of those that it started and that have ended."""
+    """CPU seconds of this process and of its children that have ended."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in both)
 
 
-def measured(data: Data, *, n_processes: int, limit_s: float) -> tuple[Baselines, float, float]:
+def measure(data: Data, *, n_processes: int, limit_s: float) -> tuple[Baselines, float, float]:
     """The baselines, seconds of wall time, and CPU seconds."""
     stores, labels, split = data
     began, cpu_before_s = time.perf_counter(), cpu_s()
     with process_map(n_processes) as run:
         name, _ = choose_features(stores, labels=labels, split=split, run=run)
-        made = run_baselines(stores[name], labels=labels, split=split, run=run, limit_s=limit_s)
-    return made, time.perf_counter() - began, cpu_s() - cpu_before_s
+        fitted = run_baselines(stores[name], labels=labels, split=split, run=run, limit_s=limit_s)
+    return fitted, time.perf_counter() - began, cpu_s() - cpu_before_s
 
 
 def bench() -> None:
     """Prints a table for each corpus."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--processes", default="1,2")
-    words.add_argument("--limit", type=float, default=np.inf)
-    words.add_argument("--demo", type=Path)
-    given = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", default="1,2")
+    parser.add_argument("--limit", type=float, default=np.inf)
+    parser.add_argument("--demo", type=Path)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        corpora = {"table": made_up_table(Path(folder))}
-        if given.demo is not None:
-            corpora["demo"] = demo(given.demo)
-        table = Table(title=f"baselines, limit {given.limit:g} s")
+        corpora = {"table": synthetic_table(Path(folder))}
+        if args.demo is not None:
+            corpora["demo"] = demo(args.demo)
+        table = Table(title=f"baselines, limit {args.limit:g} s")
         for column in ("corpus", "processes", "wall, s", "CPU, s", "fits, s", "left out"):
             table.add_column(column, justify="right")
         for corpus, data in corpora.items():
             first: Baselines | None = None
-            for n in map(int, given.processes.split(",")):
-                made, wall_s, took_cpu_s = measured(data, n_processes=n, limit_s=given.limit)
-                left_out = "; ".join(made.left_out) or "nothing"
-                figures = (f"{wall_s:.1f}", f"{took_cpu_s:.1f}", f"{made.spent_s:.1f}")
+            for n in map(int, args.processes.split(",")):
+                baselines, wall_s, spent_cpu_s = measure(data, n_processes=n, limit_s=args.limit)
+                left_out = "; ".join(baselines.left_out) or "nothing"
+                figures = (f"{wall_s:.1f}", f"{spent_cpu_s:.1f}", f"{baselines.spent_s:.1f}")
                 table.add_row(corpus, str(n), *figures, left_out)
-                first = first or made
-                if made.left_out == first.left_out:
-                    for one, other in zip(made.made, first.made, strict=True):
+                first = first or baselines
+                if baselines.left_out == first.left_out:
+                    for one, other in zip(baselines.fitted, first.fitted, strict=True):
                         np.testing.assert_array_equal(one.oof_proba, other.oof_proba)
                         np.testing.assert_array_equal(one.test_proba, other.test_proba)
     Console(width=120).print(table)

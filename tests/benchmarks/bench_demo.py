@@ -1,8 +1,8 @@
-"""What the README's first command costs: wall time, memory of all processes, overhead a trial.
+"""Cost of the README's first command: wall time, memory of all processes, overhead per trial.
 
     python tests/benchmarks/bench_demo.py [--key.sub value ...]
 
-Runs the demo sweep in a folder of its own, in a process of its own, and prints a table.
+Runs the demo sweep in a temporary folder, in its own process, and prints a table.
 """
 
 import json
@@ -21,8 +21,8 @@ from chorale.search.paths import Runs
 SAMPLE_S = 0.5
 
 
-class MemoryWatch(threading.Thread):
-    """Samples the memory of a process and all below it; shared pages count once (PSS)."""
+class MemorySampler(threading.Thread):
+    """Samples the memory of a process and its descendants; shared pages count once (PSS)."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -53,8 +53,8 @@ def main() -> int:
         command += ["--runs", f"{folder}/runs", "--dataset.root", f"{folder}/synthetic"]
         began = time.perf_counter()
         process = subprocess.Popen(command)
-        watch = MemoryWatch(process.pid)
-        watch.start()
+        sampler = MemorySampler(process.pid)
+        sampler.start()
         if process.wait() != 0:
             return process.returncode
         wall_s = time.perf_counter() - began
@@ -63,18 +63,18 @@ def main() -> int:
         ledger = Ledger(Runs(Path(folder) / "runs").ledger_url)
         rows = ledger.rows(found["study"], "search").values()
         warm = [row for row in rows if "train_s" in row.facts][2:]
-        beyond = sorted(
+        overhead_s = sorted(
             row.facts["elapsed_s"] - row.facts["train_s"] - row.facts["valid_s"] for row in warm
         )
-        median = beyond[len(beyond) // 2]
+        median = overhead_s[len(overhead_s) // 2]
         single, ensemble = found["best_single"]["test"], found["ensemble"]["test"]
         table = {
             "wall time, s": f"{wall_s:.0f}",
             "trials": f"{sum(found['trials'][s] for s in ('complete', 'pruned', 'failed'))}",
-            "peak memory of all processes (PSS), MB": f"{watch.peak_mb:.0f}",
-            "  the same as a sum of RSS, MB": f"{watch.peak_rss_mb:.0f}",
-            "warm trial beyond its training and validation, s, median": f"{median:.2f}",
-            "  the worst": f"{beyond[-1]:.2f}",
+            "peak memory of all processes (PSS), MB": f"{sampler.peak_mb:.0f}",
+            "  the same as a sum of RSS, MB": f"{sampler.peak_rss_mb:.0f}",
+            "overhead of a warm trial beyond its steps, s, median": f"{median:.2f}",
+            "  the same, maximum": f"{overhead_s[-1]:.2f}",
             "best single, test": f"{single['accuracy']:.3f} {single['ci95']}",
             "ensemble, test": f"{ensemble['accuracy']:.3f} {ensemble['ci95']}",
         }

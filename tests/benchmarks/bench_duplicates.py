@@ -1,9 +1,9 @@
-"""Planted duplicates among synthetic tracks: how many are found, at what cost. Prints a table.
+"""Recall and cost of duplicate detection, for planted copies of synthetic tracks. Prints a table.
 
     python tests/benchmarks/bench_duplicates.py [--tracks 1000] [--copies 150] [--processes 2]
 
 Copies are re-encoded (MP3 of 64 kbit/s and below, ogg, flac), cut, shifted by half a second,
-brought to another rate or renamed. The corpus is made, or found again, below --root, untimed.
+resampled or renamed. The corpus below --root is generated unless it exists; that is not timed.
 """
 
 import argparse
@@ -23,8 +23,8 @@ import pandas as pd
 import soundfile
 
 from chorale.datasets import audio
-from chorale.datasets.audit.audit import audit
-from chorale.datasets.audit.duplicates import duplicates
+from chorale.datasets.audit.audit import audit_or_refuse
+from chorale.datasets.audit.duplicates import find_duplicates
 from chorale.datasets.base import track_table
 from chorale.datasets.catalog import synthetic
 
@@ -55,7 +55,7 @@ def late(path: Path, waveform: Waveform, rate: int) -> None:
 
 
 def cut(path: Path, waveform: Waveform, rate: int) -> None:
-    """A tenth from 1.3 s in, and half of the track: 3 s of 6."""
+    """Half of the track from 1.3 s on: 3 s of 6."""
     mp3(path, waveform[int(1.3 * rate) : int(1.3 * rate) + len(waveform) // 2], rate)
 
 
@@ -63,7 +63,7 @@ def other_rate(path: Path, waveform: Waveform, rate: int) -> None:
     soundfile.write(path, 0.5 * audio.resample(waveform, rate, 16_000), 16_000)
 
 
-WAYS: dict[str, tuple[str, Write | None]] = {
+TRANSFORMS: dict[str, tuple[str, Write | None]] = {
     "mp3": (".mp3", mp3),
     "ogg": (".ogg", ogg),
     "flac": (".flac", flac),
@@ -76,71 +76,76 @@ WAYS: dict[str, tuple[str, Write | None]] = {
 
 
 def plant(tracks: pd.DataFrame, folder: Path, n: int, *, seed: int) -> pd.DataFrame:
-    """Copies of `n` tracks drawn by the seed; a copy's id is `WAY|ID` of the original."""
+    """Copies of `n` random tracks; the id of a copy is `TRANSFORM|ID`, with the original's ID."""
     rng = np.random.default_rng(seed)
     rows = []
-    known = [{str(k): v for k, v in row.items()} for row in tracks.to_dict("records")]
+    originals = [{str(k): v for k, v in row.items()} for row in tracks.to_dict("records")]
     for i, at in enumerate(rng.permutation(len(tracks))[:n]):
-        way = list(WAYS)[i % len(WAYS)]
-        suffix, write = WAYS[way]
+        transform = list(TRANSFORMS)[i % len(TRANSFORMS)]
+        suffix, write = TRANSFORMS[transform]
         original = tracks.iloc[int(at)]
         path = folder / f"{i:04}{suffix}"
         if write is None:
             shutil.copy(original["path"], path)
         else:
-            write(path, *audio.load(original["path"]))
+            write(path, *audio.load_audio(original["path"]))
         rows.append(
             {
-                "track_id": f"{way}|{original['track_id']}",
+                "track_id": f"{transform}|{original['track_id']}",
                 "path": str(path),
                 "label": original["label"],
                 "group": f"copy-{i}",
             }
         )
-    return track_table([*known, *rows])
+    return track_table([*originals, *rows])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Planted duplicates among synthetic tracks")
+    parser = argparse.ArgumentParser(description="Recall and cost of duplicate detection")
     parser.add_argument("--tracks", type=int, default=1000)
     parser.add_argument("--copies", type=int, default=160)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--clip_s", type=float, default=6.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", default="runs/synthetic")
-    asked = parser.parse_args()
-    made = synthetic.Config(root=asked.root, n_tracks=asked.tracks, clip_s=asked.clip_s)
-    tracks = synthetic.tracks(made)
+    args = parser.parse_args()
+    config = synthetic.Config(root=args.root, n_tracks=args.tracks, clip_s=args.clip_s)
+    tracks = synthetic.tracks(config)
     spawn = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as scratch,
-        ProcessPoolExecutor(asked.processes, mp_context=spawn) as pool,
+        ProcessPoolExecutor(args.processes, mp_context=spawn) as pool,
     ):
         (folder := Path(scratch) / "copies").mkdir()
-        planted = plant(tracks, folder, asked.copies, seed=asked.seed)
+        planted = plant(tracks, folder, args.copies, seed=args.seed)
         cache = Path(scratch) / "cache"
         began = time.perf_counter()
-        heard = audit(
+        audited = audit_or_refuse(
             planted, min_duration_s=0.1, max_bad_share=0.1, cache_root=cache, run=pool.map
         ).tracks
         audit_s = time.perf_counter() - began
         times_s = []
         for _ in range(2):
             began = time.perf_counter()
-            found = duplicates(heard, cache_root=cache, run=pool.map)
+            found = find_duplicates(audited, cache_root=cache, run=pool.map)
             times_s.append(time.perf_counter() - began)
     show(planted, found, audit_s, times_s)
 
 
 def show(planted: pd.DataFrame, found: pd.DataFrame, audit_s: float, times_s: list[float]) -> None:
     true = {tuple(sorted((t, t.split("|")[1]))) for t in planted["track_id"] if "|" in t}
-    got = {tuple(sorted(pair)) for pair in zip(found["track_id"], found["other_id"], strict=True)}
-    ways = Counter(way_of(pair) for pair in true)
-    hits = Counter(way_of(pair) for pair in true & got)
-    for way, n in ways.items():
-        print(f"{way:16} {hits[way]:5} of {n:5} found")
-    print(f"{'all':16} {len(true & got):5} of {len(true):5} found, {len(got - true)} false pairs")
-    for pair in sorted(got - true)[:10]:
+    detected = {
+        tuple(sorted(pair)) for pair in zip(found["track_id"], found["other_id"], strict=True)
+    }
+    planted_by = Counter(transform_of(pair) for pair in true)
+    hits = Counter(transform_of(pair) for pair in true & detected)
+    for transform, n in planted_by.items():
+        print(f"{transform:16} {hits[transform]:5} of {n:5} found")
+    print(
+        f"{'all':16} {len(true & detected):5} of {len(true):5} found, "
+        f"{len(detected - true)} false pairs"
+    )
+    for pair in sorted(detected - true)[:10]:
         print(f"  false: {pair[0]} and {pair[1]}")
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
@@ -149,7 +154,7 @@ def show(planted: pd.DataFrame, found: pd.DataFrame, audit_s: float, times_s: li
     )
 
 
-def way_of(pair: tuple[str, ...]) -> str:
+def transform_of(pair: tuple[str, ...]) -> str:
     return next(name.split("|")[0] for name in pair if "|" in name)
 
 

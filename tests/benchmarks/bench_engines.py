@@ -1,30 +1,29 @@
-"""Chorale beside Ray Tune with Lightning and a plain Optuna loop: same data, space and epochs.
+"""Engine comparison: Chorale, Ray Tune with Lightning, and plain Optuna on the same search task.
 
     python -m tests.benchmarks.bench_engines [--architecture mlp|cnn] [--trials 64] [--epochs 12]
         [--seeds 0 1 2] [--arms chorale "ray, tuned" ...] [--target 0.8] [--cores 2]
 
-Each arm runs in a process of its own (Ray as a private one), one after the other, arms taking turns
-seed by seed. All train the same `nn.Module` on the same rows, search the same space, try the same
-known-good points first, then what their sampler proposes (TPE), and go on past a third of the
-epochs with the best third of the trials. What differs is the engine:
+Each arm runs in its own process (Ray as a private cluster), one after the other, in turn for each
+seed. All train the same `nn.Module` on the same rows, search the same space, try the same
+known-good points first, then the points of their sampler (TPE), and after a third of the epochs
+continue with the best third of the trials. Only the engine differs:
 
-chorale         the search stage of `chorale sweep`: ledger, bank, TensorBoard and all
+chorale         the search stage of `chorale sweep`, with ledger, prediction bank and TensorBoard
 ray, default    Tuner, OptunaSearch, ASHA, Lightning's Trainer, TuneReportCheckpointCallback
 ray, tuned      actors reused, one thread, data put once, no checkpoints, Lightning's and Tune's
                 loggers off, batches indexed instead of collated, as many trials at once as cores
-optuna, default study.optimize in one process with PyTorch's threads, Trainer and DataLoader as
-                they come
-optuna, tuned   one forked process for each core, one thread each, journal storage, extras off
+optuna, default study.optimize in one process; threads, Trainer and DataLoader at their defaults
+optuna, tuned   one forked process per core, one thread each, journal storage, extras off
 
-Trials an hour count the search alone, and, in the second column, with the start of the process, its
-imports and Ray. A trial's overhead is the time from the end of the trial before on the same slot to
-its own end, less its training and validation. In Chorale that is what its `Watch` times, in
-Lightning from `on_train_epoch_start` to `on_validation_end`, the loggers and bars in between
-counted as training, so not as overhead. The first trial of each slot, with its imports, stands in a
-column of its own. Memory is the highest PSS of the whole process tree, CPU s its processor seconds
-from start to end, which other programs on the machine hardly change. Time to target counts from
-the search's begin to the first epoch of that validation accuracy. Goals, on 2 cores: at most 0.1 s
-of overhead, at least 3 times (mlp), 2 times (cnn) the tuned Ray arm's trials an hour.
+Trials per hour count the search alone and, in the second column, with the start of the process, its
+imports and Ray. A trial's overhead is the time from the end of the previous trial on the same slot
+to its own end, without its training and validation. Chorale's `EpochEnd` callback times these; for
+Lightning they last from `on_train_epoch_start` to `on_validation_end`, with the loggers and
+progress bars in between, which thus are not counted as overhead. The first trial of each slot, with
+its imports, has its own column. Memory is the peak PSS of the process tree, CPU s its CPU time from
+start to end, which other load on the machine hardly changes. Time to target is from the begin of
+the search to the first epoch with that validation accuracy. Goals, on 2 cores: at most 0.1 s of
+overhead, at least 3 times (mlp) or 2 times (cnn) the tuned Ray arm's trials per hour.
 """
 
 import argparse
@@ -69,10 +68,10 @@ N_COLUMNS, N_CLASSES, N_ROWS = 57, 10, 1250
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-class Watch(threading.Thread):
-    """Samples memory and processor time of a process and all below it.
+class ResourceSampler(threading.Thread):
+    """Samples memory and CPU time of a process and its descendants.
 
-    Of memory, shared pages count once (PSS).
+    Shared pages of memory count once (PSS).
     """
 
     def __init__(self, pid: int) -> None:
@@ -83,16 +82,16 @@ class Watch(threading.Thread):
 
     @property
     def cpu_s(self) -> float:
-        """Processor seconds of all of them; of one that is gone, until it was last seen."""
+        """CPU seconds of all processes; of an ended one, up to its last sample."""
         return sum(self._cpu_s.values())
 
     def run(self) -> None:
         try:
             while self._process.is_running():
-                below = self._process.children(recursive=True)
-                pss = sum(map(_pss, [self._process, *below]))
+                tree = [self._process, *self._process.children(recursive=True)]
+                pss = sum(map(_pss, tree))
                 self.peak_mb = max(self.peak_mb, pss / 2**20)
-                seen = {one.pid: _cpu_s(one) for one in [self._process, *below]}
+                seen = {one.pid: _cpu_s(one) for one in tree}
                 self._cpu_s |= {pid: cpu_s for pid, cpu_s in seen.items() if cpu_s is not None}
                 time.sleep(SAMPLE_S)
         except psutil.NoSuchProcess:
@@ -114,23 +113,23 @@ def _cpu_s(process: psutil.Process) -> float | None:
     return float(times.user + times.system)
 
 
-def table(path: Path) -> None:
-    """Writes a made-up table: classes of three clusters each, bent into 57 columns, with noise."""
+def write_table(path: Path) -> None:
+    """Writes a synthetic table: classes of three clusters each in 57 non-linear, noisy columns."""
     rng = np.random.default_rng(0)
     labels = np.arange(N_ROWS) % N_CLASSES
     centres = rng.normal(scale=1.6, size=(N_CLASSES, 3, 8))
     latent = centres[labels, rng.integers(3, size=N_ROWS)] + rng.normal(size=(N_ROWS, 8))
     bent = np.tanh(latent @ rng.normal(scale=0.5, size=(8, 32)))
     values = bent @ rng.normal(size=(32, N_COLUMNS)) + rng.normal(size=(N_ROWS, N_COLUMNS))
-    made = pd.DataFrame(values, columns=[f"c{i}" for i in range(N_COLUMNS)])
-    made.insert(0, "label", [f"class-{label}" for label in labels])
-    made.to_csv(path, index=False, float_format="%.5f")
+    frame = pd.DataFrame(values, columns=[f"c{i}" for i in range(N_COLUMNS)])
+    frame.insert(0, "label", [f"class-{label}" for label in labels])
+    frame.to_csv(path, index=False, float_format="%.5f")
 
 
 def prepare_data(architecture: str, folder: Path) -> tuple[str, str]:
-    """Features and split, as a sweep makes them; gives the feature store and the file of rows."""
+    """Prepares features and split as a sweep does; returns the paths of store and rows."""
     if architecture == "mlp":
-        table(folder / "table.csv")
+        write_table(folder / "table.csv")
         dataset: dict[str, Any] = {"name": "table", "root": str(folder / "table.csv")}
     else:
         root = str(folder / "synthetic")
@@ -157,13 +156,11 @@ def prepare_data(architecture: str, folder: Path) -> tuple[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """What an arm inherits: nothing that sets its threads, no GPU, and a Ray that strangers do not
-    reach.
-    """
-    kept = {k: v for k, v in os.environ.items() if k not in THREADS}
+    """An arm's environment: no thread settings, no GPU, and token authentication for Ray."""
+    inherited = {k: v for k, v in os.environ.items() if k not in THREADS}
     root = str(Path(__file__).resolve().parents[2])
     return {
-        **kept,
+        **inherited,
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
         "CUDA_VISIBLE_DEVICES": "",
         "RAY_AUTH_MODE": "token",
@@ -176,14 +173,14 @@ def run(arm: str, task: Task, *, target: float) -> Figures:
     """Runs one arm to its end.
 
     Raises:
-        RuntimeError: it failed; the text is what it said last.
+        RuntimeError: it failed; the message ends with its last output.
     """
     folder = Path(task.folder)
     task.write(folder / "task.json")
     file, *more = ARMS[arm]
     command = [sys.executable, "-m", f"{PACKAGE}.{file}", str(folder / "task.json"), *more]
-    said = folder / "said.txt"
-    with said.open("w") as output:
+    log = folder / "output.txt"
+    with log.open("w") as output:
         spawned_s = time.monotonic()
         process = subprocess.Popen(
             command,
@@ -193,12 +190,12 @@ def run(arm: str, task: Task, *, target: float) -> Figures:
             cwd=folder,
             start_new_session=True,
         )
-        watch = Watch(process.pid)
-        watch.start()
+        sampler = ResourceSampler(process.pid)
+        sampler.start()
         try:
             code = process.wait(LIMIT_S)
         except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)  # its own session: nobody else's processes
+            os.killpg(process.pid, signal.SIGTERM)  # only the processes of its own session
             process.wait(30)
             raise
     try:
@@ -208,43 +205,43 @@ def run(arm: str, task: Task, *, target: float) -> Figures:
             Events(str(folder / "events.jsonl")),
             spawned_s=spawned_s,
             target=target,
-            memory_mb=watch.peak_mb,
-            cpu_s=watch.cpu_s,
+            memory_mb=sampler.peak_mb,
+            cpu_s=sampler.cpu_s,
             trials=task.trials,
         )
     except RuntimeError as error:
-        raise RuntimeError(f"{arm}: {error}; it said:\n{said.read_text()[-4000:]}") from None
+        raise RuntimeError(f"{arm}: {error}; its output:\n{log.read_text()[-4000:]}") from None
 
 
 def main() -> int:
-    given = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the arm ends, too
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
-    found: dict[str, list[Figures]] = {arm: [] for arm in given.arms}
+    args = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the arm, too
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
+    found: dict[str, list[Figures]] = {arm: [] for arm in args.arms}
     with tempfile.TemporaryDirectory() as scratch:
-        store, rows = prepare_data(given.architecture, Path(scratch))
+        store, rows = prepare_data(args.architecture, Path(scratch))
         print(
-            f"{given.architecture}: {given.trials} trials of at most {given.epochs} epochs, "
-            f"{given.cores} cores, seeds {given.seeds}, target {given.target}\n{HEAD}",
+            f"{args.architecture}: {args.trials} trials of at most {args.epochs} epochs, "
+            f"{args.cores} cores, seeds {args.seeds}, target {args.target}\n{HEAD}",
             flush=True,
         )
-        for seed in given.seeds:
-            for arm in given.arms:
+        for seed in args.seeds:
+            for arm in args.arms:
                 folder = tempfile.mkdtemp(dir=scratch)
                 ray = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # its sockets' paths are short
                 try:
                     task = Task(
-                        architecture=given.architecture,
-                        trials=given.trials,
-                        epochs=given.epochs,
+                        architecture=args.architecture,
+                        trials=args.trials,
+                        epochs=args.epochs,
                         seed=seed,
-                        cores=given.cores,
+                        cores=args.cores,
                         store=store,
                         rows=rows,
                         folder=folder,
                         ray=ray,
                     )
-                    done = run(arm, task, target=given.target)
+                    done = run(arm, task, target=args.target)
                 finally:
                     shutil.rmtree(ray, ignore_errors=True)
                 found[arm].append(done)
@@ -258,13 +255,13 @@ def main() -> int:
 
 HEAD = (
     f"{'arm':<24}{'epochs':>7}{'start':>7}{'search':>8}{'trials/h':>10}{'w. start':>9}"
-    f"{'overhead s: mean':>18}{'median':>8}{'cold':>7}{'ms an epoch':>12}{'PSS MB':>8}{'CPU s':>7}"
+    f"{'overhead s: mean':>18}{'median':>8}{'cold':>7}{'ms/epoch':>12}{'PSS MB':>8}{'CPU s':>7}"
     f"{'best':>7}{'to target':>11}"
 )
 
 
 def line(name: str, each: Sequence[Figures]) -> str:
-    """One line of the table: means over seeds, of times to target the median and how many did."""
+    """One line of the table: means over seeds; of the times to target, the median and the count."""
     warm = [value for one in each for value in one.overhead_s]
     cold = [value for one in each for value in one.cold_s]
     hits = [one.to_target_s for one in each if one.to_target_s is not None]
@@ -285,36 +282,38 @@ def line(name: str, each: Sequence[Figures]) -> str:
 
 
 def _print_ratios(found: Mapping[str, Sequence[Figures]]) -> None:
-    """How many times another arm's trials an hour Chorale makes."""
+    """Prints the ratios of Chorale's trials per hour and CPU time to those of the other arms."""
     ours = found.get("chorale")
     if not ours:
         return
     for arm, each in found.items():
         if arm != "chorale":
             search = mean([one.per_hour for one in ours]) / mean([one.per_hour for one in each])
-            whole = mean([one.per_hour_with_start for one in ours]) / mean(
+            with_start = mean([one.per_hour_with_start for one in ours]) / mean(
                 [one.per_hour_with_start for one in each]
             )
             cpu = mean([one.cpu_s for one in ours]) / mean([one.cpu_s for one in each])
             print(
-                f"chorale / {arm:<16} {search:>6.2f} times, with the start {whole:.2f} times, "
-                f"in {cpu:.2f} times the processor time"
+                f"chorale / {arm:<16} {search:>6.2f} times, with the start {with_start:.2f} times, "
+                f"in {cpu:.2f} times the CPU time"
             )
 
 
 def _options() -> argparse.Namespace:
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    words.add_argument("--architecture", choices=list(NARROWED), default="mlp")
-    words.add_argument("--trials", type=int, default=64)
-    words.add_argument("--epochs", type=int, default=12)
-    words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    words.add_argument("--arms", choices=list(ARMS), nargs="+", default=list(ARMS))
-    words.add_argument("--target", type=float, help="validation accuracy; 0.80 of mlp, 0.70 of cnn")
-    words.add_argument("--cores", type=int, default=2)
-    given = words.parse_args()
-    if given.target is None:
-        given.target = TARGETS[given.architecture]
-    return given
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--architecture", choices=list(NARROWED), default="mlp")
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", choices=list(ARMS), nargs="+", default=list(ARMS))
+    parser.add_argument(
+        "--target", type=float, help="validation accuracy; default 0.80 for mlp, 0.70 for cnn"
+    )
+    parser.add_argument("--cores", type=int, default=2)
+    args = parser.parse_args()
+    if args.target is None:
+        args.target = TARGETS[args.architecture]
+    return args
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What the ledger costs a trial: milliseconds by part, beside Optuna's own storage.
+"""Overhead of the ledger per trial, in milliseconds by part, compared with Optuna's own storage.
 
     python tests/benchmarks/bench_ledger.py [--trials 10 100 1000] [--postgres URL]
 
-Each trial is asked (12 parameters, at random, so that the sampler's own thinking is not
-measured), reports 10 epochs to a successive-halving pruner, is recorded and told. Prints a table
-and judges nothing.
+Each trial is asked (12 parameters, sampled at random so that the sampler's own time is small),
+reports 10 epochs to a successive-halving pruner, is recorded and ended (`tell`). Prints a
+table.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FACTS = {
 
 
 class Stopwatch:
-    """Wall seconds by part, and the processor's in all, which other programs do not raise."""
+    """Wall time by part, and total CPU time, which other load on the machine hardly changes."""
 
     def __init__(self) -> None:
         self.spent_s = dict.fromkeys(PARTS, 0.0)
@@ -48,7 +48,7 @@ class Stopwatch:
 def run(
     storage: BaseStorage, *, n: int, flush: Callable[[], None], record: Callable[[Row], None]
 ) -> Stopwatch:
-    """`n` trials of one study."""
+    """Runs `n` trials of one study."""
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=3)
     study = optuna.create_study(
         storage=storage,
@@ -86,32 +86,36 @@ def show(name: str, n: int, watch: Stopwatch) -> None:
 
 def main() -> None:
     """Prints the table."""
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--trials", type=int, nargs="+", default=[10, 100, 1000])
-    words.add_argument("--postgres", help="postgresql+psycopg://USER@HOST/DATABASE, an empty one")
-    words.add_argument("--folder", type=Path, help="whose disk is measured; default: TMPDIR")
-    given = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument(
+        "--postgres", help="postgresql+psycopg://USER@HOST/DATABASE, an empty database"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="a folder on the disk to measure; default: TMPDIR"
+    )
+    args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     print(
-        f"{'ms a trial':<28}{'trials':>7}"
+        f"{'ms per trial':<28}{'trials':>7}"
         + "".join(f"{p:>9}" for p in PARTS)
         + f"{'sum':>9}{'cpu':>9}"
     )
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         urls = {"ledger, SQLite": f"sqlite:///{folder}/chorale.db"}
-        if given.postgres:
-            urls["ledger, PostgreSQL"] = given.postgres
-        for n in given.trials:
+        if args.postgres:
+            urls["ledger, PostgreSQL"] = args.postgres
+        for n in args.trials:
             for name, url in urls.items():
                 ledger = Ledger(url)
                 study = f"s{n}"
                 ledger.create(study, {})
                 record = partial(ledger.record, study, "search")
                 watch = run(ledger.optuna, n=n, flush=ledger.flush, record=record)
-                ledger.leave(study, "complete", spent_s=1.0)
+                ledger.release(study, "complete", spent_s=1.0)
                 ledger.close()
                 show(name, n, watch)
-        n = given.trials[0]
+        n = args.trials[0]
         plain = RDBStorage(f"sqlite:///{folder}/optuna.db")
         watch = run(plain, n=n, flush=lambda: None, record=lambda row: None)
         show("Optuna's own, SQLite", n, watch)

@@ -1,11 +1,11 @@
-"""Mel spectrograms from wav files: our rate beside librosa's, in one run. Prints a table.
+"""Speed of mel spectrograms from wav files, compared with librosa in the same run. Prints a table.
 
     python tests/benchmarks/bench_mel.py [--clips 64] [--rounds 5] [--processes 1 2]
 
-Every worker has one thread, as Chorale's workers have. "extract" decodes a file and computes its
-features; "build" is what a sweep does: it also checks the hash, writes chunks and joins them.
-All figures are medians of rounds, and each round compares what ran in it. Clips a second depend on
-what else the machine does; processor time a clip does so less.
+Every worker has one thread, like Chorale's workers. "extract" decodes a file and computes its
+features; "build" does what a sweep does: it also checks the hash, writes chunks and merges them.
+All figures are medians over rounds; ratios are taken within a round. Clips per second depend on
+other load on the machine; CPU time per clip does less.
 """
 
 import argparse
@@ -27,14 +27,14 @@ import soundfile
 from chorale.datasets import audio
 from chorale.datasets.base import track_table
 from chorale.datasets.features import mel
-from chorale.datasets.store.cache import build as build_store
+from chorale.datasets.store.cache import build_feature_store as build_store
 
 CLIP_S = 30.0
 CONFIG = mel.Config()
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 Work = Callable[[ProcessPoolExecutor, Sequence[str]], list[float]]
-"""Does all clips in a pool; gives processor seconds of each clip, where it knows them."""
+"""Processes all clips in a pool; returns the CPU seconds of each clip, if known."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Measured:
     """One round of one contender."""
 
     wall_s: float  # of all clips
-    cpu_s: float  # of one clip, the median; NaN where it is not known
-    peak_mb: float  # of the hungriest worker
+    cpu_s: float  # of one clip, the median; NaN if unknown
+    peak_mb: float  # of the worker with the most
 
 
 def one_by_librosa(path: str) -> float:
@@ -58,7 +58,7 @@ def one_by_librosa(path: str) -> float:
 
 def one_by_chorale(path: str) -> float:
     began_s = time.process_time()
-    waveform, _ = audio.load(path, sample_rate=CONFIG.sample_rate)
+    waveform, _ = audio.load_audio(path, sample_rate=CONFIG.sample_rate)
     mel.extract(waveform, CONFIG)
     return time.process_time() - began_s
 
@@ -89,19 +89,19 @@ CONTENDERS: dict[str, tuple[Work, Callable[[str], float]]] = {
 
 @cache
 def content(path: str) -> str:
-    """What the audit tells the cache; worked out before the clock starts."""
+    """The content hash that the audit gives the cache; computed before the timing starts."""
     return audio.content_hash(path)
 
 
 def peak_mb(_: int) -> float:
-    """The most memory this process ever held. (`ru_maxrss` would count its parent's, too.)"""
+    """Peak memory of this process. (`ru_maxrss` would include its parent's.)"""
     lines = Path("/proc/self/status").read_text().splitlines()
     time.sleep(0.05)  # so that every worker gets one of these calls
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def measure(name: str, paths: Sequence[str], *, n_processes: int) -> Measured:
-    """One round in fresh processes that have warmed up."""
+    """One round, in new processes after a warm-up."""
     work, warm = CONTENDERS[name]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, mp_context=spawn) as pool:
@@ -118,40 +118,42 @@ def write_clips(folder: Path, n: int) -> list[str]:
     n_samples = int(CLIP_S * CONFIG.sample_rate)
     for i in range(n):
         phase = np.cumsum(rng.standard_normal(n_samples))
-        samples = 0.5 * np.sin(0.1 * phase)  # a wandering tone: every band hears something
+        samples = 0.5 * np.sin(
+            0.1 * phase
+        )  # a tone with a random walk in pitch: every band has energy
         soundfile.write(folder / f"{i:03}.wav", samples, CONFIG.sample_rate)
     return [str(path) for path in sorted(folder.glob("*.wav"))]
 
 
 def show(rounds: dict[str, list[Measured]], n_clips: int, n_processes: int) -> None:
     base = rounds["librosa extract"]
-    for name, got in rounds.items():
-        pairs = list(zip(base, got, strict=True))
-        rate = median(n_clips / one.wall_s for one in got)
+    for name, measured in rounds.items():
+        pairs = list(zip(base, measured, strict=True))
+        rate = median(n_clips / one.wall_s for one in measured)
         faster = median(one.wall_s / other.wall_s for one, other in pairs)
-        cpu_ms = 1e3 * median(one.cpu_s for one in got)
+        cpu_ms = 1e3 * median(one.cpu_s for one in measured)
         cheaper = median(one.cpu_s / other.cpu_s for one, other in pairs)
         cpu = f"{'-':>11} {'-':>9}" if isnan(cpu_ms) else f"{cpu_ms:11.2f} {cheaper:9.2f}"
-        peak = max(one.peak_mb for one in got)
+        peak = max(one.peak_mb for one in measured)
         print(f"{name:16} {n_processes:9} {rate:8.1f} {faster:9.2f} {cpu} {peak:9.0f}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Mel spectrograms: our rate beside librosa's")
+    parser = argparse.ArgumentParser(description="Speed of mel spectrograms, compared with librosa")
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    asked = parser.parse_args()
+    args = parser.parse_args()
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # the workers inherit it
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_clips(Path(folder), asked.clips)
+        paths = write_clips(Path(folder), args.clips)
         for path in paths:
             content(path)
         print(f"{len(paths)} clips of {CLIP_S:g} s, {CONFIG.sample_rate} Hz, {CONFIG.n_mels} mels")
         print(f"{'':16} processes  clips/s x librosa CPU ms/clip x librosa MB/worker")
-        for n_processes in asked.processes:
+        for n_processes in args.processes:
             rounds: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
-            for _ in range(asked.rounds):  # in turns, so that a busy machine hurts all alike
+            for _ in range(args.rounds):  # in turns, so that other load affects all alike
                 for name, done in rounds.items():
                     done.append(measure(name, paths, n_processes=n_processes))
             show(rounds, len(paths), n_processes)

@@ -1,14 +1,14 @@
-"""Power and false alarms of what a night decides by: the sentinel, and the gate.
+"""Power and false-alarm rate of the nightly drift check and of the promotion gate.
 
     python tests/benchmarks/bench_nightly_power.py [--nights 2000]
 
-Simulates nights with a known truth and asks `sentinel.judge` and `gate.decide` about each. A track
-is named rightly where a latent sum is above a threshold: how hard its group is, how hard it is by
-itself, what the random seed of a training changes for all tracks, and what it changes for each.
-So two trainings of the same settings agree on most tracks, as real ones do, and groups hang
-together in what is hard and in what a training changes. What the sentinel repeats is the best of
-several finalists that are equally good, as it is in a real night. Rates have a 95 % interval of
-Clopper and Pearson.
+Simulates nights with a known truth and runs `drift_check.test_for_drop` and `gate.decide` on each.
+A prediction is correct where a latent sum is below a threshold: the difficulty of the group, the
+difficulty of the track, and what the random seed of a training run changes for all tracks, for a
+group and for each track. So two training runs of the same settings agree on most tracks, as real
+ones do, and tracks of a group are correlated in difficulty and in what a run changes. The drift
+check repeats the best of several equally good finalists, as in a real night. Rates have a 95 %
+interval by Clopper and Pearson.
 """
 
 import argparse
@@ -23,20 +23,19 @@ from chorale.search.champion.registry.gate import Contender, Gate, Verdict, deci
 from chorale.search.nightly import drift_check
 
 CONFIDENCE = 0.995
-"""Of the sentinel, as `changes.confidence` is unless a nightly file says otherwise."""
+"""The drift check's confidence: the default of `changes.confidence`."""
 
 N_RIVALS = 6
-"""Finalists of a sweep, unless its file says otherwise."""
+"""Finalists of a sweep, by default."""
 
 
 @dataclass(frozen=True)
 class Nights:
     """Nights over `n_tracks` held-out tracks of `n_groups` groups.
 
-    `hard` is the share of the latent variance that a track has by itself in all trainings, `icc`
-    that of its group; `moves` the share that a training changes for a group as a whole; `seed_sd`
-    by how many points of accuracy the seeds of a training move all tracks (standard deviation, the
-    mean of all folds' networks).
+    Shares of the latent variance: `hard` by track, in all training runs alike; `icc` by group;
+    `moves` by group and run. `seed_sd` is the standard deviation of the accuracy over the seeds of
+    a run (of the mean of all folds' networks).
     """
 
     n_tracks: int
@@ -55,10 +54,10 @@ class Nights:
             max=self.n_groups - 1
         )
 
-    def right(
+    def correct(
         self, rng: np.random.Generator, n_nights: int, accuracies: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """Whether each of several trainings names each track: (n_nights, n_trainings, n_tracks)."""
+        """Whether each training run predicts each track correctly: (n_nights, n_runs, n_tracks)."""
         groups = self.groups()
         shape = (n_nights, len(accuracies))
         shared = np.sqrt(self.icc) * rng.standard_normal((n_nights, self.n_groups))[:, groups]
@@ -73,25 +72,25 @@ class Nights:
 
 
 def alarms(
-    nights: Nights, *, fall: float, n_nights: int, seed: int, n_rivals: int = N_RIVALS
+    nights: Nights, *, drop: float, n_nights: int, seed: int, n_rivals: int = N_RIVALS
 ) -> tuple[int, NDArray[np.float64]]:
-    """In how many nights the sentinel moves, and the falls that it saw: (n_nights,).
+    """In how many nights the drift check raises an alarm, and the observed drops: (n_nights,).
 
     Args:
-        nights: what they are like.
-        fall: the true fall in accuracy, 0.1 is ten points.
+        nights: their parameters.
+        drop: the true drop in accuracy; 0.1 is ten percentage points.
         n_nights: how many.
-        seed: of the draws.
-        n_rivals: of so many equally good finalists the best is repeated.
+        seed: of the random numbers.
+        n_rivals: the number of equally good finalists, of which the best is repeated.
     """
     rng, groups = np.random.default_rng(seed), nights.groups()
-    level = np.append(np.full(n_rivals, nights.accuracy), nights.accuracy - fall)
+    level = np.append(np.full(n_rivals, nights.accuracy), nights.accuracy - drop)
     n_moved, seen = 0, []
     for chunk in range(0, n_nights, 100):
-        right = nights.right(rng, min(100, n_nights - chunk), level)
-        for one in right:
+        correct = nights.correct(rng, min(100, n_nights - chunk), level)
+        for one in correct:
             then, now = one[:-1][one[:-1].sum(axis=1).argmax()] * 1.0, one[-1] * 1.0
-            found = drift_check.judge(
+            found = drift_check.assess_drop(
                 then, now, groups, source="s/1", confidence=CONFIDENCE, n_rivals=n_rivals
             )
             n_moved += found.moved
@@ -100,21 +99,23 @@ def alarms(
 
 
 def promotions(nights: Nights, *, gain: float, n_nights: int, seed: int, gate: Gate) -> int:
-    """In how many nights the gate promotes a candidate that is truly better by `gain`.
+    """In how many nights the gate promotes a challenger that is truly better by `gain`.
 
-    Seeds move no accuracy here: the gate is about two given models, not about their trainings.
+    Without variance over seeds: the gate compares two given models, not their training runs.
     """
     rng, groups = np.random.default_rng(seed), nights.groups()
-    still = Nights(nights.n_tracks, nights.n_groups, nights.accuracy, nights.icc, seed_sd=0.0)
+    no_seed_variance = Nights(
+        nights.n_tracks, nights.n_groups, nights.accuracy, nights.icc, seed_sd=0.0
+    )
     levels = np.array([nights.accuracy + gain, nights.accuracy])
     labels, n_promoted = np.zeros(nights.n_tracks, np.int64), 0
     for chunk in range(0, n_nights, 100):
-        for one in still.right(rng, min(100, n_nights - chunk), levels):
-            candidate, champion = (
-                Contender(np.where(right[:, None], [0.9, 0.1], [0.1, 0.9])) for right in one
+        for one in no_seed_variance.correct(rng, min(100, n_nights - chunk), levels):
+            challenger, champion = (
+                Contender(np.where(correct[:, None], [0.9, 0.1], [0.1, 0.9])) for correct in one
             )
-            made = decide(candidate, champion, labels, groups, ("a", "b"), gate)
-            n_promoted += made.verdict is Verdict.PROMOTED
+            decision = decide(challenger, champion, labels, groups, ("a", "b"), gate)
+            n_promoted += decision.verdict is Verdict.PROMOTED
     return n_promoted
 
 
@@ -126,7 +127,7 @@ def interval(n: int, of: int) -> tuple[float, float]:
 
 
 def corpora() -> Iterator[Nights]:
-    """The cells of the table."""
+    """The nights of each row of the tables."""
     for n_tracks in (150, 400, 750):
         for n_groups in (20, 60, n_tracks):
             for icc in (0.0, 0.2) if n_groups < n_tracks else (0.0,):
@@ -144,12 +145,14 @@ def main() -> None:
     )
     parser.add_argument("--nights", type=int, default=2000)
     n = parser.parse_args().nights
-    print(f"sentinel, confidence {CONFIDENCE:.1%}, best of {N_RIVALS} finalists, {n} nights a cell")
-    print("tracks groups  ICC   a true fall of 0             10 points            20 points")
+    print(
+        f"drift check, confidence {CONFIDENCE:.1%}, best of {N_RIVALS} finalists, {n} nights a cell"
+    )
+    print("tracks groups  ICC   a true drop of 0             10 points            20 points")
     for one in corpora():
         rates = [
-            _rate(alarms(one, fall=fall, n_nights=m, seed=1)[0], m)
-            for fall, m in ((0.0, n), (0.1, n // 4), (0.2, n // 4))
+            _rate(alarms(one, drop=drop, n_nights=m, seed=1)[0], m)
+            for drop, m in ((0.0, n), (0.1, n // 4), (0.2, n // 4))
         ]
         print(f"{one.n_tracks:6}{one.n_groups:7}{one.icc:5.1f}   {'  '.join(rates)}", flush=True)
     gate = Gate()

@@ -1,17 +1,17 @@
-"""How a sweep scales: trials an hour with more nodes, and what each trial costs its driver.
+"""Scaling of a sweep: trials per hour on more nodes, and the driver's overhead per trial.
 
     python tests/benchmarks/bench_scaling.py [--trials 500] [--workers 8] [--seconds 2] [--nodes 2]
 
-Three questions, on one machine with pretended nodes and workers:
+Measured on one machine with simulated nodes and workers:
 
-- efficiency: trials of `--seconds` each on one node of one CPU, then on several. They wait instead
-  of computing, so that what is seen is the overhead and not that the nodes share a processor.
-- the driver: `--trials` trials of no work on `--workers` workers, once for trials that only count,
-  once for a study with its ledger on SQLite. Wall time a trial says how fast it goes, the
-  processor time of the driver what remains when nothing else runs; and its memory must stay flat.
-- on paper: with how many workers the driver becomes the bottleneck, if trials last a minute.
+- parallel efficiency: trials of `--seconds` each on one node of one CPU, then on several. They
+  sleep instead of computing, so that the overhead is measured and not the contention for the CPU.
+- the driver: `--trials` empty trials on `--workers` workers, once with trials that are only
+  counted, once with a study and its ledger on SQLite. Wall time and the driver's CPU time per
+  trial, and its memory, which must stay constant.
+- extrapolated: with how many workers the driver becomes the bottleneck, for trials of a minute.
 
-Takes some minutes; prints tables and judges nothing.
+Takes some minutes; prints tables.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from chorale.cluster.base import Decision, Outcome, Report, Resources, Trials, T
 from chorale.cluster.connection import tokens
 from chorale.cluster.connection.connect import connect
 from chorale.cluster.tune.runner import TuneRunner
-from chorale.search.config.schema import Budget, Search
+from chorale.search.config.schema import BudgetConfig, SearchConfig
 from chorale.search.config.space import make_space
-from chorale.search.console.events import Listeners
+from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger
-from chorale.search.study.budget import Meter
+from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.training.run_trial import TrialResult
 
@@ -45,8 +45,8 @@ MIB = 2**20
 LOOPBACK = "127.0.0.1"
 
 
-class Count:
-    """So many trials that all have the same payload."""
+class CountedTrials:
+    """A fixed number of trials with the same payload."""
 
     def __init__(self, n_trials: int, **payload: Any) -> None:
         self.n_left = n_trials
@@ -65,8 +65,8 @@ class Count:
     def tell(self, trial_id: int, outcome: Outcome) -> None: ...
 
 
-class Watched:
-    """Trials, and at each one's end the time, the driver's processor time and its memory."""
+class MeasuredTrials:
+    """A `Trials` wrapper: records time, CPU time and memory of the driver at each trial's end."""
 
     def __init__(self, trials: Trials) -> None:
         self._trials = trials
@@ -83,13 +83,13 @@ class Watched:
         self.rss.append(self._process.memory_info().rss)
 
 
-def wait(spec: TrialSpec, report: Report) -> None:
+def sleeping_trial(spec: TrialSpec, report: Report) -> None:
     time.sleep(spec.payload["seconds"])
     report(1, {"accuracy": 0.5})
 
 
-def nothing(spec: TrialSpec, report: Report) -> TrialResult:
-    """A trial of one epoch that brings what a small one brings."""
+def empty_trial(spec: TrialSpec, report: Report) -> TrialResult:
+    """A trial of one epoch without training, with a result of the usual size."""
     value = spec.trial_id % 97 / 100
     report(1, {"accuracy": value})
     return TrialResult(
@@ -103,24 +103,24 @@ def nothing(spec: TrialSpec, report: Report) -> TrialResult:
     )
 
 
-def study(ledger: Ledger, n_trials: int) -> StudyTrials:
+def study_trials(ledger: Ledger, n_trials: int) -> StudyTrials:
     space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
     if space is None:
         raise ValueError(problems)
-    told = Study(
+    settings = Study(
         name="s",
         space=space,
-        search=Search(sampler="random", pruner="successive_halving"),
-        meter=Meter(Budget(trials=n_trials, max_epochs=1)),
+        search=SearchConfig(sampler="random", pruner="successive_halving"),
+        meter=BudgetMeter(BudgetConfig(trials=n_trials, max_epochs=1)),
         plan=lambda candidate, number: None,  # type: ignore[arg-type,return-value]
         keep=lambda number, result: None,
     )
-    return StudyTrials(told, ledger, Listeners(()))
+    return StudyTrials(settings, ledger, StudyListeners(()))
 
 
 @contextmanager
 def cluster_of(n_nodes: int) -> Iterator[None]:
-    """Connects to that many nodes of one CPU each, on loopback, that nobody else sees."""
+    """Connects to a new cluster of that many nodes of one CPU each, on loopback."""
     from ray.cluster_utils import Cluster
 
     node = {
@@ -136,58 +136,60 @@ def cluster_of(n_nodes: int) -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        for name in ("ray._private.services", "ray.util"):  # else it leaves loopback by itself
+        for name in ("ray._private.services", "ray.util"):  # or it would leave loopback
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: LOOPBACK)
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
-            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
-        tokens.read_again()
-        made = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
+            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # keep the user's own cluster
+        tokens.reload()
+        ray_cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder})
         try:
             for _ in range(n_nodes - 1):
-                made.add_node(**node)
-            with connect(made.address):
+                ray_cluster.add_node(**node)
+            with connect(ray_cluster.address):
                 yield
         finally:
-            made.shutdown()
+            ray_cluster.shutdown()
 
 
-def run(trials: Trials, work: Any, *, n_at_once: int) -> Watched:
-    watched = Watched(trials)
+def run(trials: Trials, work: Any, *, n_at_once: int) -> MeasuredTrials:
+    measured = MeasuredTrials(trials)
     with tempfile.TemporaryDirectory() as folder:
         runner = TuneRunner(Resources(), max_concurrent=n_at_once, storage=Path(folder))
-        runner.run(watched, work)
-    return watched
+        runner.run(measured, work)
+    return measured
 
 
 def efficiency(most_nodes: int, seconds: float) -> None:
-    """Trials an hour from the time on when all workers are there."""
+    """Prints trials per hour, once all workers have started."""
     per_hour: dict[int, float] = {}
     for n_nodes in range(1, most_nodes + 1):
         with cluster_of(n_nodes):
-            seen = run(Count(20 * n_nodes, seconds=seconds), wait, n_at_once=n_nodes)
-        warm = 2 * n_nodes  # by then every process has started
-        took_s = seen.wall_s[-1] - seen.wall_s[warm - 1]
-        per_hour[n_nodes] = 3600 * (len(seen.wall_s) - warm) / took_s
+            measured = run(
+                CountedTrials(20 * n_nodes, seconds=seconds), sleeping_trial, n_at_once=n_nodes
+            )
+        warm = 2 * n_nodes  # all processes have started by then
+        took_s = measured.wall_s[-1] - measured.wall_s[warm - 1]
+        per_hour[n_nodes] = 3600 * (len(measured.wall_s) - warm) / took_s
         share = per_hour[n_nodes] / (n_nodes * per_hour[1])
         ideal = 3600 * n_nodes / seconds
         print(
-            f"{n_nodes} nodes  {per_hour[n_nodes]:>8.0f} trials an hour  "
+            f"{n_nodes} nodes  {per_hour[n_nodes]:>8.0f} trials per hour  "
             f"{share:>7.1%} of {n_nodes} times one node  {per_hour[n_nodes] / ideal:>7.1%} of ideal"
         )
 
 
 def overhead(n_trials: int, n_workers: int) -> None:
-    """What the driver spends on each trial, and its memory on the way."""
+    """Prints the driver's time per trial, and its memory over the run."""
     with connect(num_cpus=n_workers), tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(f"sqlite:///{Path(folder) / 'chorale.db'}")
-        # the first one also starts the workers, so that the second one finds them warm
-        seen = {
-            "counted": run(Count(n_trials), nothing, n_at_once=n_workers),
-            "study, SQLite": run(study(ledger, n_trials), nothing, n_at_once=n_workers),
+        # the first run also starts the workers, so they are warm for the second
+        runs = {
+            "counted": run(CountedTrials(n_trials), empty_trial, n_at_once=n_workers),
+            "study, SQLite": run(study_trials(ledger, n_trials), empty_trial, n_at_once=n_workers),
         }
         ledger.close()
     print(f"{'':<16}{'wall ms':>9}{'driver ms':>11}{'MiB at':>9} trials")
-    for name, one in seen.items():
+    for name, one in runs.items():
         first = n_workers
         n = len(one.wall_s) - 1 - first
         wall_ms = 1000 * (one.wall_s[-1] - one.wall_s[first]) / n
@@ -195,24 +197,24 @@ def overhead(n_trials: int, n_workers: int) -> None:
         at = [len(one.rss) * part // 5 - 1 for part in range(1, 6)]
         memory = "  ".join(f"{i + 1}: {one.rss[i] / MIB:.0f}" for i in at)
         print(f"{name:<16}{wall_ms:>9.1f}{cpu_ms:>11.1f}   {memory}")
-        for what, spent_ms in (("wall", wall_ms), ("processor", cpu_ms)):
+        for what, spent_ms in (("wall", wall_ms), ("CPU", cpu_ms)):
             print(
-                f"{'':<16}by {what} time the driver of 1-minute trials is full with "
+                f"{'':<16}by {what} time, with 1-minute trials, the driver is the bottleneck from "
                 f"{1000 * MINUTE_S / spent_ms:.0f} workers"
             )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=500, help="0: leave the driver out")
+    parser.add_argument("--trials", type=int, default=500, help="0: skip the driver")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--nodes", type=int, default=2, help="0: leave the efficiency out")
-    asked = parser.parse_args()
-    print(f"load of this machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    if asked.trials:
-        overhead(asked.trials, asked.workers)
-    efficiency(asked.nodes, asked.seconds)
+    parser.add_argument("--nodes", type=int, default=2, help="0: skip the efficiency")
+    args = parser.parse_args()
+    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    if args.trials:
+        overhead(args.trials, args.workers)
+    efficiency(args.nodes, args.seconds)
 
 
 if __name__ == "__main__":

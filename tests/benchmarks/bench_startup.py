@@ -1,18 +1,18 @@
-"""What a command costs before it is of use: CPU-seconds of mistakes, of short commands, of a start.
+"""Startup cost: CPU seconds of user errors, short commands, and of a sweep up to its first trial.
 
     python tests/benchmarks/bench_startup.py [--python PATH --tree FOLDER]... [--rounds N] [--whole]
                                              [--corpus FOLDER] [--only WORDS]
 
-Each pair of an interpreter and a checkout is measured, one after the other in every round, so that
-whatever else the machine does is alike for all; the median of the rounds is shown, and for two
-pairs how many times more the first one needs. CPU-seconds are those of the command and of all that
-it starts, daemons too: what outlives its parent becomes a child of the process that measures.
+Each pair of an interpreter and a checkout is measured in turn in every round, so that other load on
+the machine affects all alike. Prints the median of the rounds and, for two pairs, the ratio of the
+first to the second. CPU seconds are those of the command and of all processes that it starts,
+daemons included: a process that outlives its parent becomes a child of the measuring process.
 
-`--whole` also measures a start without corpus and features, which takes minutes. `--corpus` is
-where the demo's corpus lies already (`--dataset.root`), so that no tree has to compose it.
+`--whole` also measures a start without corpus and features, which takes minutes. `--corpus` is the
+folder of an existing corpus of the demo (`--dataset.root`), so that no checkout has to generate it.
 
-What the fork server's children took is lost once they have ended, so CPU-seconds of a start are
-taken at its moment, and other commands must have none.
+CPU time of the fork server's children is lost once they have ended, so a start is measured when it
+is reached, and the other commands must start no fork server.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from pathlib import Path
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
-"""Linux: orphans below this process become its own children (prctl.h)."""
+"""Linux: orphaned descendants become children of this process (prctl.h)."""
 
 POLL_S = 0.02
 N_CLIPS = 34
@@ -43,10 +43,10 @@ N_CLIPS = 34
 
 @dataclass(frozen=True)
 class Case:
-    """A command, with {place} for this tree's folder, and the files that say that it has begun."""
+    """A command, with {place} for the checkout's folder; `until` is a file that marks its start."""
 
     name: str
-    words: str
+    args: str
     until: str = ""
 
 
@@ -72,9 +72,11 @@ SHORT = (
     Case(f"data check, {N_CLIPS} clips", "data check folder --root {place}/clips"),
     Case("predict, one clip", "predict {place}/clip.wav --bundle {place}/runs/tiny/bundle"),
 )
-AGAIN = Case("to the first trial", START + "runs --name again", "runs/again/trials/*/config.yaml")
-WHOLE = Case(
-    "  corpus and features to be made",
+FIRST_TRIAL = Case(
+    "to the first trial", START + "runs --name again", "runs/again/trials/*/config.yaml"
+)
+NO_CORPUS = Case(
+    "  with corpus and features to generate",
     "sweep demo --dataset.root {place}/new --runs {place}/new --name new",
     "new/new/trials/*/config.yaml",
 )
@@ -89,8 +91,8 @@ cluster: {{address: none}}
 """
 
 
-def measured(until: str, command: Sequence[str]) -> int:
-    """Runs a command (up to the moment when there is a file `until`); prints what it took."""
+def measure(until: str, command: Sequence[str]) -> int:
+    """Runs a command, until a file `until` exists if given; prints CPU and wall time as JSON."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -112,7 +114,7 @@ def measured(until: str, command: Sequence[str]) -> int:
 
 
 def _cpu_s() -> float:
-    """CPU-seconds of everything below this process, what has ended included."""
+    """CPU seconds of all descendants of this process, ended ones included."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = ended.ru_utime + ended.ru_stime
     for process in psutil.Process().children(recursive=True):
@@ -125,24 +127,24 @@ def _cpu_s() -> float:
 
 
 @dataclass(frozen=True)
-class Tree:
-    """A checkout, the interpreter that it runs with, and a folder for what it makes."""
+class Checkout:
+    """A checkout, its interpreter, and a folder for its files."""
 
     python: str
     root: Path
     place: Path
 
     def run(self, case: Case) -> dict[str, float]:
-        words = [word.format(place=self.place) for word in case.words.split()]
+        args = [arg.format(place=self.place) for arg in case.args.split()]
         until = str(self.place / case.until) if case.until else ""
-        call = [sys.executable, __file__, "--measured", until, self.python, "-m", "search", *words]
-        bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run(call, cwd=self.root, env=bare, stdout=subprocess.PIPE, check=True)
+        call = [sys.executable, __file__, "--measured", until, self.python, "-m", "search", *args]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(call, cwd=self.root, env=env, stdout=subprocess.PIPE, check=True)
         found: dict[str, float] = json.loads(done.stdout)
         return found
 
     def prepare(self, corpus: str | None) -> None:
-        """A corpus with its features, a study, its bundle, and clips: what the cases are about."""
+        """Creates the files of the cases: a corpus with features, a study, its bundle, clips."""
         (self.place / "empty").mkdir(parents=True)
         if corpus is not None:
             (self.place / "corpus").symlink_to(Path(corpus).resolve())
@@ -150,19 +152,19 @@ class Tree:
         good = f"dataset: {{name: folder, root: {self.place}/clips}}\n"
         (self.place / "good.yaml").write_text(good)
         (self.place / "tiny.yaml").write_text(TINY.format(place=self.place))
-        for words in (
+        for args in (
             "sweep {place}/tiny.yaml --runs {place}/runs",
             "export tiny --runs {place}/runs",
         ):
-            if code := self.run(Case("preparation", words))["code"]:
-                raise SystemExit(f"{self.root}: '{words}' ends with {code}")
+            if code := self.run(Case("preparation", args))["code"]:
+                raise SystemExit(f"{self.root}: '{args}' ended with {code}")
         clips = sorted((self.place / "small").glob("*/*/*.wav"))
         for clip in clips[:N_CLIPS]:
             there = self.place / "clips" / clip.parent.name
             there.mkdir(parents=True, exist_ok=True)
             shutil.copy(clip, there)
         shutil.copy(clips[0], self.place / "clip.wav")
-        self.run(_numbered(AGAIN, "warm"))
+        self.run(_renamed(FIRST_TRIAL, "warm"))
 
 
 def main() -> int:
@@ -171,52 +173,52 @@ def main() -> int:
     parser.add_argument("--tree", action="append", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--corpus")
-    parser.add_argument("--only", default="", help="cases with these words in their name")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--whole", action="store_true", help="also a start without a corpus")
-    given = parser.parse_args()
+    args = parser.parse_args()
     here = Path(__file__).resolve().parents[2]
-    pairs = list(zip(given.python, given.tree, strict=True)) or [(sys.executable, str(here))]
-    every = [*MISTAKES, *SHORT, AGAIN, *([WHOLE] if given.whole else [])]
-    cases = [case for case in every if given.only in case.name]
+    pairs = list(zip(args.python, args.tree, strict=True)) or [(sys.executable, str(here))]
+    every = [*MISTAKES, *SHORT, FIRST_TRIAL, *([NO_CORPUS] if args.whole else [])]
+    cases = [case for case in every if args.only in case.name]
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:
-        trees = [
-            Tree(python, Path(root).resolve(), Path(folder) / str(i))
+        checkouts = [
+            Checkout(python, Path(root).resolve(), Path(folder) / str(i))
             for i, (python, root) in enumerate(pairs)
         ]
-        for tree in trees:
-            tree.prepare(given.corpus)
+        for checkout in checkouts:
+            checkout.prepare(args.corpus)
         found: dict[tuple[str, int], list[dict[str, float]]] = {}
-        for number in range(given.rounds):
+        for number in range(args.rounds):
             for case in cases:
-                for i, tree in enumerate(trees):
-                    name = f"again{number}" if case is AGAIN else f"new{number}"
-                    one = _numbered(case, name) if case.until else case
-                    found.setdefault((case.name, i), []).append(tree.run(one))
-                    shutil.rmtree(tree.place / "new", ignore_errors=True)
-    _show(cases, trees, found)
+                for i, checkout in enumerate(checkouts):
+                    name = f"again{number}" if case is FIRST_TRIAL else f"new{number}"
+                    one = _renamed(case, name) if case.until else case
+                    found.setdefault((case.name, i), []).append(checkout.run(one))
+                    shutil.rmtree(checkout.place / "new", ignore_errors=True)
+    _show(cases, checkouts, found)
     return 0
 
 
-def _numbered(case: Case, name: str) -> Case:
-    """A start under another name: what a study has left is not what the next one goes on with."""
-    old = case.words.rsplit(" ", 1)[1]
+def _renamed(case: Case, name: str) -> Case:
+    """A start under another study name, so that no study resumes another's files."""
+    old = case.args.rsplit(" ", 1)[1]
     return Case(
-        case.name, case.words.removesuffix(old) + name, case.until.replace(f"/{old}/", f"/{name}/")
+        case.name, case.args.removesuffix(old) + name, case.until.replace(f"/{old}/", f"/{name}/")
     )
 
 
 def _show(
     cases: Sequence[Case],
-    trees: Sequence[Tree],
+    checkouts: Sequence[Checkout],
     found: dict[tuple[str, int], list[dict[str, float]]],
 ) -> None:
-    for i, tree in enumerate(trees):
-        print(f"[{i}] {tree.root} with {tree.python}")
-    heads = "".join(f"  [{i}] CPU-s  wall s  exit" for i in range(len(trees)))
-    print(f"{'':<34}{heads}{'   [0]/[1]' if len(trees) == 2 else ''}")
+    for i, checkout in enumerate(checkouts):
+        print(f"[{i}] {checkout.root} with {checkout.python}")
+    heads = "".join(f"  [{i}] CPU-s  wall s  exit" for i in range(len(checkouts)))
+    print(f"{'':<34}{heads}{'   [0]/[1]' if len(checkouts) == 2 else ''}")
     for case in cases:
         cells, cpus = "", []
-        for i in range(len(trees)):
+        for i in range(len(checkouts)):
             runs = found[case.name, i]
             cpu_s, wall_s = (statistics.median(r[k] for r in runs) for k in ("cpu_s", "wall_s"))
             codes = "/".join(sorted({f"{run['code']:g}" for run in runs}))
@@ -228,5 +230,5 @@ def _show(
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measured"]:
-        sys.exit(measured(sys.argv[2], sys.argv[3:]))
+        sys.exit(measure(sys.argv[2], sys.argv[3:]))
     sys.exit(main())

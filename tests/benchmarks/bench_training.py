@@ -1,15 +1,15 @@
-"""What our training does a second beside PyTorch's and Lightning's defaults. Prints a table.
+"""Training throughput, compared with PyTorch's and Lightning's defaults. Prints a table.
 
     python tests/benchmarks/bench_training.py [--steps 24] [--processes 2] [--only cnn mlp]
 
-Every arm trains in as many processes at once as a sweep has workers; samples/s are their sum, from
-training steps alone, after a fit that warms the process up. `cnn` eats 64 x 128 crops, `recurrent`
-20 x 128, `mlp` rows of 57 columns (ten times the steps); batches of 64. The default arms train the
-same LightningModule on the same data for the same steps, the way a Trainer() and a DataLoader
-come: PyTorch's threads, allocator and layout, float32, AdamW, Lightning's logger, checkpoints,
-progress bar and the rest switched on. Targets, on 2 cores: cnn 4 times, mlp 5 times the defaults,
-less than 5 ms for a fit beyond its steps. The last lines are these fixed costs, of a tiny network
-that is trained for one step.
+Every arm trains in `--processes` processes at once, like the workers of a sweep; samples/s are
+their sum, of the training steps alone, after a warm-up fit. The inputs are 64 x 128 crops for
+`cnn`, 20 x 128 for `recurrent`, rows of 57 columns for `mlp` (with ten times the steps), in batches
+of 64. The default arms train the same LightningModule on the same data for the same steps with a
+default Trainer and DataLoader: PyTorch's threads, allocator and layout, float32, AdamW, Lightning's
+logger, checkpoints, progress bar and so on. Goals, on 2 cores: cnn 4 times, mlp 5 times the
+defaults, less than 5 ms for a fit beyond its steps. The last lines are these fixed costs, of a tiny
+network that is trained for one step.
 """
 
 import argparse
@@ -27,31 +27,31 @@ import numpy as np
 BATCH = 64
 N_FRAMES = 128
 N_CLASSES = 10
-STEPS_AN_EPOCH = 4
+STEPS_PER_EPOCH = 4
 
 CNN: dict[str, Any] = {"architecture": "cnn", "config": {}}
 LSTM: dict[str, Any] = {"architecture": "recurrent", "config": {"cell": "lstm"}}
 GRU: dict[str, Any] = {"architecture": "recurrent", "config": {"cell": "gru"}}
 MLP: dict[str, Any] = {"architecture": "mlp", "config": {}}
 ARMS: dict[str, dict[str, Any]] = {
-    "cnn, defaults": {**CNN, "ours": False},
-    "cnn, ours in float32": {**CNN, "bf16": False},
-    "cnn, ours": CNN,
-    "mlp, defaults": {**MLP, "ours": False},
-    "mlp, ours": MLP,
-    "lstm, defaults": {**LSTM, "ours": False},
-    "lstm, ours in float32": {**LSTM, "bf16": False},
-    "lstm, ours": LSTM,
-    "gru, defaults": {**GRU, "ours": False},
-    "gru, ours": GRU,
+    "cnn, defaults": {**CNN, "chorale": False},
+    "cnn, chorale in float32": {**CNN, "bf16": False},
+    "cnn, chorale": CNN,
+    "mlp, defaults": {**MLP, "chorale": False},
+    "mlp, chorale": MLP,
+    "lstm, defaults": {**LSTM, "chorale": False},
+    "lstm, chorale in float32": {**LSTM, "bf16": False},
+    "lstm, chorale": LSTM,
+    "gru, defaults": {**GRU, "chorale": False},
+    "gru, chorale": GRU,
 }
 N_BINS = {"cnn": 64, "recurrent": 20, "mlp": 57}
 TIMES_STEPS = {"mlp": 10}
-"""An mlp's steps are so short that it takes more of them to be measured."""
+"""An mlp's steps are so short that more of them are measured."""
 
 
 def fold(*, n_bins: int, n_tracks: int, n_frames: int) -> Any:
-    """Noise in the shape of a fold; the last quarter is for validation. One frame is a table."""
+    """A fold of random frames; the last quarter is for validation. One frame is a table."""
     from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 
     rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def fold(*, n_bins: int, n_tracks: int, n_frames: int) -> Any:
     )
 
 
-def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
+def samples_per_s(arm: dict[str, Any], *, steps: int) -> float:
     """Runs one arm in this process."""
     import torch
 
@@ -76,28 +76,28 @@ def samples_a_second(arm: dict[str, Any], *, steps: int) -> float:
     from chorale.lightning_models import architectures
     from chorale.lightning_models.training import speed
 
-    ours, name = arm.get("ours", True), arm["architecture"]
-    if ours:
-        speed.prepare()
-    if not arm.get("bf16", True) or not ours:
+    by_chorale, name = arm.get("chorale", True), arm["architecture"]
+    if by_chorale:
+        speed.prepare_process()
+    if not arm.get("bf16", True) or not by_chorale:
         vars(speed)["precision"] = lambda kind: torch.float32
-    plugin = plugins.load(architectures, name, kind="architecture")
-    run = _ours if ours else _defaults
-    an_epoch = STEPS_AN_EPOCH * TIMES_STEPS.get(name, 1)
+    plugin = plugins.load_plugin(architectures, name, kind="architecture")
+    run = _train_by_chorale if by_chorale else _train_by_defaults
+    steps_per_epoch = STEPS_PER_EPOCH * TIMES_STEPS.get(name, 1)
     n_frames = 1 if name == "mlp" else N_FRAMES
-    data = fold(n_bins=N_BINS[name], n_tracks=an_epoch * BATCH * 4 // 3, n_frames=n_frames)
+    data = fold(n_bins=N_BINS[name], n_tracks=steps_per_epoch * BATCH * 4 // 3, n_frames=n_frames)
     config = plugin.Config(**arm["config"])
     run(name, config, data, 1)
-    epochs = steps // STEPS_AN_EPOCH
-    return epochs * an_epoch * BATCH / run(name, config, data, epochs)
+    epochs = steps // STEPS_PER_EPOCH
+    return epochs * steps_per_epoch * BATCH / run(name, config, data, epochs)
 
 
-def _ours(architecture: str, config: Any, data: Any, epochs: int) -> float:
+def _train_by_chorale(architecture: str, config: Any, data: Any, epochs: int) -> float:
     from chorale.lightning_models.train_config import TrainConfig
-    from chorale.lightning_models.training.fit import train
+    from chorale.lightning_models.training.fit import train_network
 
     settings = TrainConfig(max_epochs=epochs, batch_size=BATCH, crop_s=N_FRAMES / 100)
-    return train(
+    return train_network(
         architecture=architecture,
         config=config,
         train_config=settings,
@@ -109,7 +109,7 @@ def _ours(architecture: str, config: Any, data: Any, epochs: int) -> float:
     ).train_s
 
 
-def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
+def _train_by_defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
     import pytorch_lightning as pl
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -162,24 +162,24 @@ def _defaults(architecture: str, config: Any, data: Any, epochs: int) -> float:
 
 
 def fixed_costs() -> dict[str, float]:
-    """Milliseconds of a fit of a tiny network, and what they are made of."""
+    """Milliseconds of a fit of a tiny network, by part."""
     from chorale.lightning_models.training import speed
 
-    speed.prepare()
+    speed.prepare_process()
 
     import torch
 
     from chorale.lightning_models.architectures import cnn
     from chorale.lightning_models.data.batches import TrainBatches
     from chorale.lightning_models.train_config import TrainConfig
-    from chorale.lightning_models.training.fit import predict, train
+    from chorale.lightning_models.training.fit import predict, train_network
     from chorale.lightning_models.training.module import GenreClassifier
 
     data = fold(n_bins=16, n_tracks=8, n_frames=20)
     config = cnn.Config(n_layers=2, width=4, dense=8)
 
     def fit(epochs: int) -> Any:
-        return train(
+        return train_network(
             architecture="cnn",
             config=config,
             train_config=TrainConfig(max_epochs=epochs, crop_s=0.2),
@@ -215,34 +215,34 @@ def fixed_costs() -> dict[str, float]:
     one, bare, built, eleven = _medians_ms(lambda: fit(1), bare_epoch, build, lambda: fit(11))
     return {
         "a fit of 1 epoch of 1 step": one,
-        "  of it step and validation, bare": bare,
-        "  of it building the network": built,
-        "  the rest: the fixed cost of a fit": one - bare - built,
+        "  of which: step and validation": bare,
+        "  of which: building the network": built,
+        "  of which: fixed cost of a fit": one - bare - built,
         "a further epoch, beyond step and validation": (eleven - one) / 10 - bare,
     }
 
 
 def _medians_ms(*works: Callable[[], Any], times: int = 40) -> list[float]:
-    """The median time of each; they take turns, so that a busy moment strikes them alike."""
+    """The median time of each function; they run in turn, so that other load affects all alike."""
     seconds: list[list[float]] = [[] for _ in works]
     for i in range(times + 1):
         for work, taken in zip(works, seconds, strict=True):
             started = time.perf_counter()
             work()
-            if i:  # the first is to warm up
+            if i:  # the first round is a warm-up
                 taken.append(time.perf_counter() - started)
     return [1000 * statistics.median(taken) for taken in seconds]
 
 
 def in_processes(n: int, *arguments: str) -> list[Any]:
-    """Runs this file `n` times at once; the last line each prints is its answer."""
+    """Runs this script `n` times at once; returns the last line of each, parsed as JSON."""
     command = [sys.executable, __file__, *arguments]
-    made = [
+    processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(n)
     ]
     answers = []
-    for process in made:
+    for process in processes:
         out, err = process.communicate()
         if process.returncode != 0:
             raise RuntimeError(err)
@@ -255,22 +255,22 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--processes", type=int, default=2)
     names = sorted({name.split(",")[0] for name in ARMS})
-    parser.add_argument("--only", nargs="+", choices=names, help="networks; all, unless given")
+    parser.add_argument("--only", nargs="+", choices=names, help="networks; default: all")
     parser.add_argument("--arm", choices=[*ARMS, "fixed"], help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.arm == "fixed":
+    args = parser.parse_args()
+    if args.arm == "fixed":
         print(json.dumps(fixed_costs()))
         return 0
-    if options.arm:
-        print(json.dumps(samples_a_second(ARMS[options.arm], steps=options.steps)))
+    if args.arm:
+        print(json.dumps(samples_per_s(ARMS[args.arm], steps=args.steps)))
         return 0
-    print(f"{'arm':<24} {'samples/s':>10} {'x defaults':>10}   ({options.processes} processes)")
+    print(f"{'arm':<24} {'samples/s':>10} {'x defaults':>10}   ({args.processes} processes)")
     defaults: dict[str, float] = {}
     for name in ARMS:
-        if options.only and name.split(",")[0] not in options.only:
+        if args.only and name.split(",")[0] not in args.only:
             continue
-        arguments = ("--arm", name, "--steps", str(options.steps))
-        rate = sum(in_processes(options.processes, *arguments))
+        arguments = ("--arm", name, "--steps", str(args.steps))
+        rate = sum(in_processes(args.processes, *arguments))
         base = defaults.setdefault(name.split(",")[0], rate)
         print(f"{name:<24} {rate:>10.0f} {rate / base:>10.1f}", flush=True)
     print()

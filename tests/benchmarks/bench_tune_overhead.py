@@ -1,8 +1,8 @@
-"""What Ray Tune costs beyond the work itself: seconds for each trial, report and value.
+"""Overhead of Ray Tune: seconds per trial, per report, and per returned value. Prints a table.
 
     python tests/benchmarks/bench_tune_overhead.py
 
-Runs a few minutes at most on two cores; prints a table and judges nothing.
+Takes a few minutes at most on two cores.
 """
 
 import tempfile
@@ -24,13 +24,13 @@ VALUE_MB = 10
 
 
 class Stopwatch:
-    """Trials that all have the same payload, and the times at which they spoke and ended."""
+    """Trials with the same payload, and the times of their reports and ends."""
 
     def __init__(self, n_trials: int, **payload: Any) -> None:
         self.n_left = n_trials
         self.payload = payload
         self.reported: list[float] = []
-        self.told: list[float] = []
+        self.ended: list[float] = []
 
     def done(self) -> bool:
         return not self.n_left
@@ -44,7 +44,7 @@ class Stopwatch:
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        self.told.append(time.perf_counter())
+        self.ended.append(time.perf_counter())
 
 
 def work(spec: TrialSpec, report: Report) -> Any:
@@ -53,8 +53,8 @@ def work(spec: TrialSpec, report: Report) -> Any:
     return np.zeros(spec.payload.get("n_bytes", 0), np.uint8)
 
 
-def each(times: list[float], first: int) -> float:
-    """Mean seconds from one time to the next, from the one at index `first` on."""
+def mean_interval(times: list[float], first: int) -> float:
+    """Mean seconds between consecutive times, from index `first` on."""
     return (times[-1] - times[first]) / (len(times) - 1 - first)
 
 
@@ -71,15 +71,17 @@ def main() -> None:
 
         begin = time.perf_counter()
         empty = run(Stopwatch(N_TRIALS))
-        warm = N_AT_ONCE  # by then every process has started
-        rows.append(("first empty trial, cold", empty.told[0] - begin))
-        rows.append((f"{N_TRIALS} empty trials", empty.told[-1] - begin))
-        rows.append(("each empty trial, warm", each(empty.told, warm)))
-        rows.append(("from the last one to the end", time.perf_counter() - empty.told[-1]))
+        warm = N_AT_ONCE  # all processes have started by then
+        rows.append(("first empty trial, cold", empty.ended[0] - begin))
+        rows.append((f"{N_TRIALS} empty trials", empty.ended[-1] - begin))
+        rows.append(("per empty trial, warm", mean_interval(empty.ended, warm)))
+        rows.append(("from the last trial to the end", time.perf_counter() - empty.ended[-1]))
         reports = run(Stopwatch(1, n_reports=N_REPORTS))
-        rows.append(("each report", each(reports.reported, 1)))
+        rows.append(("per report", mean_interval(reports.reported, 1)))
         values = run(Stopwatch(N_TRIALS, n_bytes=VALUE_MB * 10**6))
-        rows.append((f"each trial with {VALUE_MB} MB of value, warm", each(values.told, warm)))
+        rows.append(
+            (f"per trial that returns {VALUE_MB} MB, warm", mean_interval(values.ended, warm))
+        )
     for name, seconds in rows:
         print(f"{name:<40}{seconds:>10.4f} s")
 

@@ -1,9 +1,11 @@
-"""Five real nights on the synthetic corpus: `python tests/benchmarks/five_nights.py [FOLDER]`.
+"""End-to-end test of `chorale nightly`: five nights on the synthetic corpus. Prints a table.
 
-Night 1 makes the champion; on night 3 new artists come; on night 4 labels are damaged, first so
-that the audit must say so, then in development tracks alone with the audit told to look away, so
-that the sentinel must; night 5 has a worse budget. Prints a table and where the trend page is;
-exits with 1 where a night ended otherwise than it should.
+    python tests/benchmarks/five_nights.py [FOLDER]
+
+Night 1 makes the first champion; night 3 has new artists; on night 4 labels are corrupted, first so
+that the data diff must refuse them, then in development tracks only and with the data diff switched
+off, so that the drift check must; night 5 has a smaller budget. Prints a table and the path of the
+trend page; exits with 1 where a night did not end as expected.
 """
 
 import csv
@@ -48,8 +50,8 @@ runs: {runs}
 
 
 @dataclass(frozen=True)
-class Done:
-    """A night that was called: what it was to show, its exit code, its record, how long it took."""
+class NightRun:
+    """One run of the command: what it tests, its exit code, its record and duration."""
 
     what: str
     code: int
@@ -57,17 +59,17 @@ class Done:
     took_s: float
 
     @property
-    def word(self) -> str:
-        """How it ended."""
+    def ending(self) -> str:
+        """The verdict, or the state of a night that was not done."""
         state = str(self.record["state"])
         return str(self.record["verdict"]) if state == "done" else state.upper()
 
 
 class Corpus:
-    """The audio of all five nights, and the manifest that says what is there tonight."""
+    """The audio of all five nights, and the manifest of the tracks of a night."""
 
     def __init__(self, folder: Path) -> None:
-        """Composes it."""
+        """Generates the audio."""
         self.root = folder / "music"
         config = synthetic.Config(
             root=str(folder / "made"), n_tracks=N_TRACKS, n_artists=N_ARTISTS, clip_s=CLIP_S
@@ -80,8 +82,10 @@ class Corpus:
         artists = self.tracks.groupby("label")["group"].unique()
         self.late = {group for groups in artists for group in sorted(groups)[-LATE:]}
 
-    def offer(self, *, late: bool, damaged: float = 0.0, but: Sequence[str] = ()) -> None:
-        """Writes the manifest; a share of the labels, `but` those of some tracks, is wrong."""
+    def write_manifest(
+        self, *, late: bool, corrupted: float = 0.0, unchanged: Sequence[str] = ()
+    ) -> None:
+        """Writes the manifest, with a share of `corrupted` labels outside of `unchanged` tracks."""
         rng, labels = random.Random(0), sorted(set(self.tracks["label"]))
         with (self.root / "manifest.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -90,13 +94,13 @@ class Corpus:
                 name, label = f"{row.track_id}.wav", str(row.label)
                 if row.group in self.late and not late:
                     continue
-                if rng.random() < damaged and name not in but:
+                if rng.random() < corrupted and name not in unchanged:
                     label = rng.choice([one for one in labels if one != label])
                 writer.writerow((name, label, row.group))
 
 
-def call(file: Path, runs: Path, night: str, what: str, *words: str) -> Done:
-    """Calls the command as a scheduler would."""
+def run_night(file: Path, runs: Path, night: str, what: str, *args: str) -> NightRun:
+    """Runs the command as a scheduler would."""
     print(f"\n=== {night}: {what}", flush=True)
     began = time.perf_counter()
     command = [
@@ -107,16 +111,16 @@ def call(file: Path, runs: Path, night: str, what: str, *words: str) -> Done:
         str(file),
         "--night",
         night,
-        *words,
+        *args,
     ]
     code = subprocess.run(command, check=False).returncode
     took_s = time.perf_counter() - began
     record = runs / "nightly" / file.stem / "nights" / night / "night.json"
-    return Done(what, code, json.loads(record.read_text()), took_s)
+    return NightRun(what, code, json.loads(record.read_text()), took_s)
 
 
-def reached(runs: Path, study: str, score: float) -> float | None:
-    """Seconds that a study's trials, one after another, took until one reached a score."""
+def time_to_score(runs: Path, study: str, score: float) -> float | None:
+    """Seconds of a study's trials, in order, until one reached a score; None if none did."""
     ledger = LedgerReader(f"sqlite:///{runs / 'chorale.db'}")
     spent_s = 0.0
     try:
@@ -129,8 +133,8 @@ def reached(runs: Path, study: str, score: float) -> float | None:
     return None
 
 
-def best(runs: Path, study: str) -> tuple[float, float]:
-    """The best accuracy of a study's trials, and the seconds that all of them took."""
+def best_accuracy(runs: Path, study: str) -> tuple[float, float]:
+    """The best accuracy of a study's trials, and the seconds of all of them."""
     ledger = LedgerReader(f"sqlite:///{runs / 'chorale.db'}")
     try:
         rows = ledger.rows(study, "search").values()
@@ -141,7 +145,7 @@ def best(runs: Path, study: str) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Runs the nights; gives the exit code."""
+    """Runs the nights; returns the exit code."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="five-nights-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -149,30 +153,34 @@ def main() -> int:
     file.write_text(NIGHTLY.format(root=corpus.root, runs=runs))
     locked = runs / "nightly" / "five" / "locked.json"
 
-    corpus.offer(late=False)
-    done = [call(file, runs, "2026-11-01", "the first champion")]
-    done.append(call(file, runs, "2026-11-02", "the same data"))
-    corpus.offer(late=True)
-    done.append(call(file, runs, "2026-11-03", "new artists"))
+    corpus.write_manifest(late=False)
+    done = [run_night(file, runs, "2026-11-01", "the first champion")]
+    done.append(run_night(file, runs, "2026-11-02", "the same data"))
+    corpus.write_manifest(late=True)
+    done.append(run_night(file, runs, "2026-11-03", "new artists"))
     pointer = runs / "champions" / "five" / "champion.json"
     champion = pointer.read_text()
-    corpus.offer(late=True, damaged=0.4)
-    done.append(call(file, runs, "2026-11-04", "damaged labels, the audit looks"))
+    corpus.write_manifest(late=True, corrupted=0.4)
+    done.append(run_night(file, runs, "2026-11-04", "corrupted labels, seen by the data diff"))
     tests = list(json.loads(locked.read_text())["tracks"])
-    corpus.offer(late=True, damaged=0.6, but=tests)
-    look_away = ("--changes.max_relabelled", "1.0")
-    done.append(call(file, runs, "2026-11-04", "damaged labels, only the sentinel", *look_away))
-    stayed = pointer.read_text() == champion
-    corpus.offer(late=True)
-    worse = ("--budget.trials", "2", "--budget.max_epochs", "1", "--earlier", "0")
-    done.append(call(file, runs, "2026-11-05", "a worse budget", *worse))
+    corpus.write_manifest(late=True, corrupted=0.6, unchanged=tests)
+    no_diff = ("--changes.max_relabelled", "1.0")
+    done.append(
+        run_night(file, runs, "2026-11-04", "corrupted labels, seen by the drift check", *no_diff)
+    )
+    kept = pointer.read_text() == champion
+    corpus.write_manifest(late=True)
+    smaller = ("--budget.trials", "2", "--budget.max_epochs", "1", "--earlier", "0")
+    done.append(run_night(file, runs, "2026-11-05", "a smaller budget", *smaller))
     minutes = (time.perf_counter() - began) / 60
 
     first, second = done[0].record["study"], done[1].record["study"]
-    score, all_s = best(runs, first)
-    until_s = reached(runs, second, score)
-    wanted = ("PROMOTED", None, None, "REFUSED", "REFUSED", "KEPT")
-    right = [want is None or one.word == want for one, want in zip(done, wanted, strict=True)]
+    score, all_s = best_accuracy(runs, first)
+    until_s = time_to_score(runs, second, score)
+    expected = ("PROMOTED", None, None, "REFUSED", "REFUSED", "KEPT")
+    as_expected = [
+        want is None or one.ending == want for one, want in zip(done, expected, strict=True)
+    ]
     ends = [one.record["state"] == "done" for one in done[:3]]
     fast = until_s is not None and until_s <= all_s / 3
 
@@ -181,15 +189,15 @@ def main() -> int:
         table.add_column(name)
     for one in done:
         night, took = str(one.record["date"]), f"{one.took_s:.0f} s"
-        table.add_row(night, one.what, one.word, str(one.code), took, str(one.record["reason"]))
+        table.add_row(night, one.what, one.ending, str(one.code), took, str(one.record["reason"]))
     out = Console(width=160, highlight=False)
     out.print(table, markup=False)
-    told = "never" if until_s is None else f"after {until_s:.0f} s"
-    out.print(f"night 1 reached {score:.1%} in {all_s:.0f} s of trials; night 2 {told}: {fast}")
-    out.print(f"the champion stayed while labels were damaged: {stayed}")
-    out.print(f"all of it took {minutes:.1f} min, allowed are {LIMIT_MIN:g}")
+    reached = "never" if until_s is None else f"after {until_s:.0f} s"
+    out.print(f"night 1 reached {score:.1%} in {all_s:.0f} s of trials; night 2 {reached}: {fast}")
+    out.print(f"the champion was kept while labels were corrupted: {kept}")
+    out.print(f"the nights took {minutes:.1f} min, allowed are {LIMIT_MIN:g}")
     out.print(f"see {runs / 'nightly' / 'five' / 'trend.html'}")
-    return 0 if all(right) and all(ends) and stayed and fast and minutes <= LIMIT_MIN else 1
+    return 0 if all(as_expected) and all(ends) and kept and fast and minutes <= LIMIT_MIN else 1
 
 
 if __name__ == "__main__":

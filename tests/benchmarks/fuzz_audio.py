@@ -1,10 +1,10 @@
-"""Mutated audio files through decode and checks, in child processes with a time limit.
+"""Fuzzing of the audio decoder and the audit: mutated files, in child processes with a time limit.
 
     python tests/benchmarks/fuzz_audio.py [--files 100000] [--seed 0] [--processes 2]
 
 Each file is a seeded mutation (flipped bits, overwritten header fields, truncation, splices) of a
-good wav, flac, ogg, mp3 or au. Counts processes that died, files that took too long, and files that
-were accepted although their header is impossible or their samples are no numbers.
+valid wav, flac, ogg, mp3 or au. Counts processes that died, files that took too long, and files
+that were accepted although their header is invalid or their samples are NaN or infinite.
 """
 
 import argparse
@@ -28,11 +28,11 @@ import numpy as np
 import soundfile
 
 from chorale.datasets import audio
-from chorale.datasets.audit.audit import examine
+from chorale.datasets.audit.audit import examine_file
 
 HANG_S = 2.0
 KILL_S = 60.0
-"""A child that is at one file for so long is ended; a busy machine alone does not cause that."""
+"""A child that takes so long for one file is killed, in seconds; load alone does not cause that."""
 BATCH = 200
 
 KINDS: dict[str, tuple[str, dict[str, object]]] = {
@@ -48,30 +48,30 @@ EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x800000
 
 @dataclass
 class Tally:
-    """What became of some files."""
+    """Outcomes of some files, by kind and problem."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    accepted_bad: list[str] = field(default_factory=list)
+    accepted_invalid: list[str] = field(default_factory=list)
     slow: list[str] = field(default_factory=list)
     died: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
     slowest_index: int = -1
     peak_mb: float = 0.0
-    n_slow_once: int = 0
+    n_slow_before_retry: int = 0
 
     def add(self, other: "Tally") -> None:
         self.outcomes += other.outcomes
-        for name in ("accepted_bad", "slow", "died"):
+        for name in ("accepted_invalid", "slow", "died"):
             getattr(self, name).extend(getattr(other, name))
         if other.slowest_s > self.slowest_s:
             self.slowest_s, self.slowest_index = other.slowest_s, other.slowest_index
         self.peak_mb = max(self.peak_mb, other.peak_mb)
-        self.n_slow_once += other.n_slow_once
+        self.n_slow_before_retry += other.n_slow_before_retry
 
 
 @cache
 def original(kind: str, variant: int) -> bytes:
-    """A good file: 0.1 to 0.5 s, one or two channels, one of three rates."""
+    """A valid file: 0.1 to 0.5 s, one or two channels, one of three sample rates."""
     rng = np.random.default_rng(variant)
     rate = (8_000, 22_050, 44_100)[variant % 3]
     n_channels = 1 + variant % 2
@@ -84,7 +84,7 @@ def original(kind: str, variant: int) -> bytes:
 
 
 def mutated(seed: int, index: int) -> tuple[str, bytes]:
-    """The file number `index`: its kind and its bytes."""
+    """The kind and the bytes of file number `index`."""
     rng = np.random.default_rng([seed, index])
     kind = list(KINDS)[index % len(KINDS)]
     data = bytearray(original(kind, int(rng.integers(12))))
@@ -94,30 +94,30 @@ def mutated(seed: int, index: int) -> tuple[str, bytes]:
 
 
 def _mutate_once(data: bytearray, rng: np.random.Generator) -> bytearray:
-    way = rng.integers(7)
-    # headers are small beside the samples, and where most decoders go wrong
+    mutation = rng.integers(7)
+    # mostly in the header, which is small and where most decoders fail
     reach = len(data) if rng.random() < 0.4 else min(len(data), 120)
     at = int(rng.integers(max(1, reach)))
-    if way == 0:
+    if mutation == 0:
         for place in rng.integers(0, max(1, reach), rng.integers(1, 9)):
             data[place] ^= 1 << int(rng.integers(8))
-    elif way == 1:
+    elif mutation == 1:
         data[at] = int(rng.integers(256))
-    elif way == 2:  # a header field of 2 or 4 bytes, of either byte order
+    elif mutation == 2:  # a header field of 2 or 4 bytes, of either byte order
         size = int(rng.choice([2, 4]))
         value = int(rng.choice(EDGES)) & (2 ** (8 * size) - 1)
         data[at : at + size] = value.to_bytes(size, "little" if rng.random() < 0.5 else "big")
-    elif way == 3:
+    elif mutation == 3:
         del data[max(1, at) :]
-    elif way == 4:  # a part of itself, or of a file of another kind
+    elif mutation == 4:  # inserts a part of itself, or of a file of another kind
         kind = list(KINDS)[int(rng.integers(len(KINDS)))]
         other = bytes(data) if rng.random() < 0.5 else original(kind, int(rng.integers(12)))
         start = int(rng.integers(len(other)))
         data[at:at] = other[start : start + int(rng.integers(1, 2000))]
-    elif way == 5:
+    elif mutation == 5:
         del data[at : at + int(rng.integers(1, 200))]
         data = data or bytearray(b"\0")
-    else:  # numbers that are none, where samples may be
+    else:  # NaN, infinity or a huge number in the samples
         value = float(rng.choice([np.nan, np.inf, -np.inf, 1e38]))
         raw = np.float32(value).tobytes()
         data[at : at + 4 * int(rng.integers(1, 20))] = raw * int(rng.integers(1, 20))
@@ -125,37 +125,37 @@ def _mutate_once(data: bytearray, rng: np.random.Generator) -> bytearray:
 
 
 def try_one(path: Path) -> tuple[str, str]:
-    """What became of one file, and what is bad about it although it was accepted."""
-    finding = examine(str(path))
+    """The outcome of one file, and what is invalid about it if it was accepted."""
+    finding = examine_file(str(path))
     try:
-        waveform, rate = audio.load(path)
+        waveform, rate = audio.load_audio(path)
     except audio.AudioError as error:
         disagree = finding.problem != error.problem
-        return error.problem, f"examine says '{finding.problem}'" if disagree else ""
-    header = audio.inspect(path)
-    bad = ""
+        return error.problem, f"the audit finds '{finding.problem}'" if disagree else ""
+    header = audio.read_audio_header(path)
+    invalid = ""
     if not np.isfinite(waveform).all() or not np.isfinite(finding.duration_s):
-        bad = "NaN or infinite samples"
+        invalid = "NaN or infinite samples"
     elif not 1 <= len(waveform) <= min(header.n_frames, audio.MAX_SAMPLES):
-        bad = f"{len(waveform)} samples, the header says {header.n_frames}"
+        invalid = f"{len(waveform)} samples, the header says {header.n_frames}"
     elif (
         not audio.MIN_SAMPLE_RATE <= rate == header.sample_rate <= audio.MAX_SAMPLE_RATE
         or not 1 <= header.n_channels <= audio.MAX_CHANNELS
         or header.duration_s > audio.MAX_DURATION_S
     ):
-        bad = f"sample rate {rate}, {header}"
-    return finding.problem or "accepted", bad
+        invalid = f"sample rate {rate}, {header}"
+    return finding.problem or "accepted", invalid
 
 
 def timed(path: Path) -> tuple[tuple[str, str], float]:
-    """What `try_one` says, and how long it took in seconds."""
+    """The result of `try_one`, and its duration in seconds."""
     began_s = time.perf_counter()
-    said = try_one(path)
-    return said, time.perf_counter() - began_s
+    result = try_one(path)
+    return result, time.perf_counter() - began_s
 
 
 def work(connection: Connection, folder: str, seed: int, at: Any) -> None:
-    """A child: takes ranges of numbers until told to stop; `at` says where, even if it dies."""
+    """A child: receives ranges of file numbers until None; `at` holds the current one, and when."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 writes thousands of lines
     while (span := connection.recv()) is not None:
         tally = Tally()
@@ -164,13 +164,13 @@ def work(connection: Connection, folder: str, seed: int, at: Any) -> None:
             path = Path(folder) / f"{os.getpid()}{KINDS[kind][0]}"
             path.write_bytes(data)
             at[0], at[1] = index, time.monotonic()
-            (outcome, bad), took_s = timed(path)
-            if took_s > HANG_S:  # the machine may have been busy: who really hangs does so again
+            (outcome, invalid), took_s = timed(path)
+            if took_s > HANG_S:  # the machine may have been busy: a real hang repeats
                 took_s = min(timed(path)[1] for _ in range(2))
-                tally.n_slow_once += took_s <= HANG_S
+                tally.n_slow_before_retry += took_s <= HANG_S
             tally.outcomes[f"{kind}: {outcome}"] += 1
-            if bad:
-                tally.accepted_bad.append(f"{index} ({kind}): {bad}")
+            if invalid:
+                tally.accepted_invalid.append(f"{index} ({kind}): {invalid}")
             if took_s > HANG_S:
                 tally.slow.append(f"{index} ({kind}): {took_s:.1f} s")
             if took_s > tally.slowest_s:
@@ -180,14 +180,14 @@ def work(connection: Connection, folder: str, seed: int, at: Any) -> None:
 
 
 def _peak_mb() -> float:
-    """The most memory this process ever held."""
+    """The peak memory of this process, in MB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     peak_kb = next(line.split()[1] for line in lines if line.startswith("VmHWM"))
     return int(peak_kb) / 1024
 
 
 class Child:
-    """One child process, and what it was given."""
+    """One child process, and its current range of files."""
 
     def __init__(self, folder: str, seed: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -199,8 +199,8 @@ class Child:
         theirs.close()
         self.span: tuple[int, int] | None = None
 
-    def give(self, span: tuple[int, int] | None) -> None:
-        # the clock runs from its first file on: a busy machine takes long to start a process
+    def send(self, span: tuple[int, int] | None) -> None:
+        # timed from its first file on, since starting a process may take long
         self.at[0], self.at[1] = (span[0] if span else -1), math.inf
         self.span = span
         self.connection.send(span)
@@ -214,7 +214,7 @@ class Child:
 def fuzz(
     n_files: int, *, seed: int, n_processes: int, folder: str, minutes: float = 1e9
 ) -> tuple[Tally, int]:
-    """Tries `n_files` files, or as many as fit into the time; gives what became of how many."""
+    """Tries `n_files` files, or as many as time allows; returns the outcomes and their number."""
     todo = [(i, min(i + BATCH, n_files)) for i in range(0, n_files, BATCH)][::-1]
     total, n_done = Tally(), 0
     ends_s = time.monotonic() + 60 * minutes
@@ -226,7 +226,7 @@ def fuzz(
             span = child.span
             if span is None:
                 if todo:
-                    child.give(todo.pop())
+                    child.send(todo.pop())
                 continue
             stuck = time.monotonic() - float(child.at[1]) > KILL_S
             if not stuck and child.process.is_alive() and not child.connection.poll(0.02):
@@ -238,7 +238,7 @@ def fuzz(
                 n_done += span[1] - span[0]
                 child.span = None
             except (EOFError, ConnectionResetError):
-                # what it counted of this batch before is lost, so it is done again without the file
+                # its counts of this batch are lost, so the batch is repeated without the file
                 index, stop = int(child.at[0]), span[1]
                 what = "stuck" if stuck else f"exit code {child.process.exitcode}"
                 (total.slow if stuck else total.died).append(f"{index}: {what}")
@@ -248,7 +248,7 @@ def fuzz(
                 children[i] = Child(folder, seed)
         time.sleep(0.002)
     for child in children:
-        child.give(None)
+        child.send(None)
         child.process.join(5)
         child.end()
     return total, n_done
@@ -260,40 +260,40 @@ def show(total: Tally, n_done: int, took_s: float) -> None:
         by_outcome[name.split(": ")[1]] += n
     for outcome, n in by_outcome.most_common():
         print(f"{n:8}  {outcome}")
-    print(f"{n_done} files in {took_s:.0f} s, {n_done / took_s:.0f} a second")
+    print(f"{n_done} files in {took_s:.0f} s, {n_done / took_s:.0f} per second")
     print(f"process deaths: {len(total.died)}")
-    again = f"{total.n_slow_once} more were once, but not when tried again"
-    print(f"over {HANG_S:g} s: {len(total.slow)} ({again})")
-    print(f"accepted, but impossible header, NaN or two opinions: {len(total.accepted_bad)}")
+    retried = f"{total.n_slow_before_retry} more at first, but not when retried"
+    print(f"over {HANG_S:g} s: {len(total.slow)} ({retried})")
+    print(f"accepted though invalid, or audit and decoder disagree: {len(total.accepted_invalid)}")
     print(
         f"slowest: {total.slowest_s:.2f} s (file {total.slowest_index}); "
         f"peak memory {total.peak_mb:.0f} MB"
     )
-    for line in (total.died + total.slow + total.accepted_bad)[:20]:
+    for line in (total.died + total.slow + total.accepted_invalid)[:20]:
         print(f"  {line}")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Mutated audio files through decode and checks")
+    parser = argparse.ArgumentParser(description="Fuzzing of the audio decoder and the audit")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many")
-    asked = parser.parse_args()
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many minutes")
+    args = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="fuzz-audio-")
     began_s = time.perf_counter()
     try:
         total, n_done = fuzz(
-            asked.files,
-            seed=asked.seed,
-            n_processes=asked.processes,
+            args.files,
+            seed=args.seed,
+            n_processes=args.processes,
             folder=folder,
-            minutes=asked.minutes,
+            minutes=args.minutes,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     show(total, n_done, time.perf_counter() - began_s)
-    return 1 if total.died or total.slow or total.accepted_bad else 0
+    return 1 if total.died or total.slow or total.accepted_invalid else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Mutated uploads to the app of a bundle: any answer but a decision is a failure.
+"""Fuzzing of the HTTP app: mutated uploads, which it must answer with a prediction or a 4xx error.
 
     python tests/benchmarks/fuzz_serve.py BUNDLE [--uploads 10000] [--seed 0]
 
-Each upload is drawn from its seed and index: a mutated file (`fuzz_audio`), a good one at an odd
-rate or in stereo, a header that lies, text, a zip, nothing; as a body or in a form that may be
-broken; under a content type that may be wrong, with a length that may be. The app is asked in this
-process, so that a traceback is seen; what decodes is a process of its own, as ever. Allowed are
+Each upload is generated from seed and index: a mutated file (`fuzz_audio`), a valid one with an
+unusual sample rate or several channels, a wrong header, text, a zip, an empty body; as a body or a
+form, which may be malformed; with a content type and a length that may be wrong. The app runs in
+this process, so that tracebacks are caught; the decoder is a child process as usual. Allowed are
 200, 413, 415 and 422, with a reason in JSON; all else is printed with seed and index.
 """
 
@@ -41,7 +41,7 @@ QUERIES = (
 
 
 def _mutations() -> ModuleType:
-    """The mutations of files, which stand beside this one."""
+    """The module `fuzz_audio`, loaded from the same folder."""
     path = Path(__file__).with_name("fuzz_audio.py")
     spec = importlib.util.spec_from_file_location("fuzz_audio", path)
     if spec is None or spec.loader is None:
@@ -57,7 +57,7 @@ fuzz_audio = _mutations()
 
 @dataclass(frozen=True)
 class Upload:
-    """One request: its query, its headers, its body, and whether it has a length."""
+    """One request; `is_chunked` is without a content length."""
 
     kind: str
     query: str
@@ -67,14 +67,14 @@ class Upload:
 
 
 @dataclass
-class Found:
-    """What was answered."""
+class FuzzResult:
+    """Statuses, reasons and failures of some requests."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     slowest: tuple[float, int] = (0.0, -1)
-    """In seconds, and its index."""
+    """The duration in seconds, and the index."""
 
 
 def upload(seed: int, index: int) -> Upload:
@@ -89,35 +89,35 @@ def upload(seed: int, index: int) -> Upload:
         headers["content-type"] = str(rng.choice(KINDS))
     query = str(rng.choice(QUERIES)) if rng.random() < 0.3 else ""
     if rng.random() < 0.05:
-        lie = rng.choice(["0", "-1", "1e9", "99999999999999", "abc", str(len(body) + 1)])
+        wrong_length = rng.choice(["0", "-1", "1e9", "99999999999999", "abc", str(len(body) + 1)])
         return Upload(
-            f"wrong length, {kind}", query, headers | {"content-length": lie}, body, False
+            f"wrong length, {kind}", query, headers | {"content-length": wrong_length}, body, False
         )
     return Upload(kind, query, headers, body, bool(rng.random() < 0.3))
 
 
 def _body(seed: int, index: int, rng: np.random.Generator) -> tuple[str, bytes]:
-    way = rng.random()
-    if way < 0.6:
+    choice = rng.random()
+    if choice < 0.6:
         kind, data = fuzz_audio.mutated(seed, index)
         return f"mutated {kind}", data
-    if way < 0.7:
+    if choice < 0.7:
         rate = int(rng.choice([1, 500, 1000, 4001, 11025, 44099, 96000, 192000, 384000, 768000]))
         return "odd rate", _wav(rng, rate=rate, channels=int(rng.integers(1, 5)))
-    if way < 0.8:
-        return "lying header", _lying(rng)
-    if way < 0.85:
+    if choice < 0.8:
+        return "wrong header", _wrong_header(rng)
+    if choice < 0.85:
         return "tiny", _wav(rng, rate=8000, channels=1, n=int(rng.integers(0, 9)))
-    if way < 0.88:
+    if choice < 0.88:
         return "nothing", b""
-    if way < 0.92:
+    if choice < 0.92:
         return "text", bytes(rng.integers(32, 127, int(rng.integers(1, 5000)), np.uint8))
-    if way < 0.95:
+    if choice < 0.95:
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("a.wav", bytes(1_000_000))
         return "zip", file.getvalue()
-    if way < 0.97:
+    if choice < 0.97:
         return "long", bytes(int(rng.integers(900_000, 1_300_000)))
     return "noise", rng.bytes(int(rng.integers(1, 20_000)))
 
@@ -129,16 +129,16 @@ def _wav(rng: np.random.Generator, *, rate: int, channels: int, n: int | None = 
     return file.getvalue()
 
 
-def _lying(rng: np.random.Generator) -> bytes:
-    """A WAV header of ten hours, of no sample, or of four gigabytes, and little behind it."""
+def _wrong_header(rng: np.random.Generator) -> bytes:
+    """A WAV header of ten hours, of no samples, or of 4 GB, with little data after it."""
     rate = int(rng.choice([0, 1, 8000, 44100, 2**32 - 1]))
     n = int(rng.choice([0, 1, 10 * 3600 * 8000, 2**31, 2**32 - 1]))
     channels, bits = int(rng.choice([0, 1, 2, 255, 65535])), int(rng.choice([0, 8, 16, 24, 64]))
     width = channels * bits // 8 % 65536
     fmt = struct.pack("<IHHIIHH", 16, 1, channels, rate, rate * width % 2**32, width, bits)
-    behind = rng.bytes(int(rng.integers(0, 2000)))
+    data = rng.bytes(int(rng.integers(0, 2000)))
     riff = struct.pack("<I", (36 + n) % 2**32)
-    return b"RIFF" + riff + b"WAVEfmt " + fmt + b"data" + struct.pack("<I", n) + behind
+    return b"RIFF" + riff + b"WAVEfmt " + fmt + b"data" + struct.pack("<I", n) + data
 
 
 def _form(body: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
@@ -158,17 +158,17 @@ def _in_chunks(body: bytes) -> Iterator[bytes]:
         yield body[i : i + 4096]
 
 
-def fuzz(client: Any, *, n: int, seed: int, begin: int = 0) -> Found:
-    """Asks an app's test client, and after each failure and at the end whether it still answers.
+def fuzz(client: Any, *, n: int, seed: int, begin: int = 0) -> FuzzResult:
+    """Sends `n` uploads; after a failure and at the end it checks that a valid file is answered.
 
     Args:
-        client: of `fastapi.testclient`, with `raise_server_exceptions` left on.
-        n: so many uploads.
-        seed: they are drawn from.
-        begin: the first one's index.
+        client: of `fastapi.testclient`, with `raise_server_exceptions` on.
+        n: the number of uploads.
+        seed: of the uploads.
+        begin: the index of the first one.
     """
-    found = Found()
-    good = _wav(np.random.default_rng(0), rate=8000, channels=1, n=8000)
+    found = FuzzResult()
+    valid = _wav(np.random.default_rng(0), rate=8000, channels=1, n=8000)
     for index in range(begin, begin + n):
         one = upload(seed, index)
         content: Any = _in_chunks(one.body) if one.is_chunked else one.body
@@ -176,27 +176,27 @@ def fuzz(client: Any, *, n: int, seed: int, begin: int = 0) -> Found:
         began_s, wrong = time.perf_counter(), ""
         try:
             answer = client.post(f"/predict{one.query}", content=content, headers=headers)
-        except Exception as error:  # whatever the app raises is what is looked for
+        except Exception as error:  # any exception of the app is a failure
             found.statuses[500] += 1
             wrong = f"{type(error).__name__}: {error}"
         else:
             found.statuses[answer.status_code] += 1
-            said = answer.json()
+            body = answer.json()
             if answer.status_code not in ALLOWED:
-                wrong = f"status {answer.status_code}: {said}"
+                wrong = f"status {answer.status_code}: {body}"
             elif answer.status_code == 200:
-                total = sum(said["proba"].values())
-                wrong = "" if abs(total - 1) < 1e-3 else f"probabilities of {total} in all"
+                total = sum(body["proba"].values())
+                wrong = "" if abs(total - 1) < 1e-3 else f"probabilities sum to {total}"
             else:
-                found.reasons[said["error"]] += 1
-                wrong = "" if said["detail"] else "no reason"
+                found.reasons[body["error"]] += 1
+                wrong = "" if body["detail"] else "no reason"
         found.slowest = max(found.slowest, (time.perf_counter() - began_s, index))
         if wrong:
             found.failures.append(f"seed {seed}, index {index} ({one.kind}): {wrong}")
         if wrong or index == begin + n - 1:
-            status = client.post("/predict", content=good).status_code
+            status = client.post("/predict", content=valid).status_code
             if status != 200:
-                found.failures.append(f"after index {index} a good file gets {status}")
+                found.failures.append(f"after index {index} a valid file gets {status}")
     return found
 
 
@@ -206,27 +206,29 @@ def main() -> int:
     from chorale.search.bundle.bundle import Bundle
     from chorale.search.bundle.predictor import Predictor
     from chorale.search.champion.serve.app import create_app
-    from chorale.search.champion.serve.limits import Limits
+    from chorale.search.champion.serve.limits import RequestLimits
 
-    parser = argparse.ArgumentParser(description="Mutated uploads to the app of a bundle")
+    parser = argparse.ArgumentParser(description="Fuzzing of the HTTP app")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--uploads", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    app = create_app(Predictor(Bundle.open(asked.bundle)), limits=Limits(body_mb=1, duration_s=60))
-    total, began_s, step = Found(), time.perf_counter(), 500
+    args = parser.parse_args()
+    app = create_app(
+        Predictor(Bundle.open(args.bundle)), limits=RequestLimits(body_mb=1, duration_s=60)
+    )
+    total, began_s, step = FuzzResult(), time.perf_counter(), 500
     with TestClient(app) as client:
-        for begin in range(0, asked.uploads, step):
-            n = min(step, asked.uploads - begin)
-            found = fuzz(client, n=n, seed=asked.seed, begin=begin)
+        for begin in range(0, args.uploads, step):
+            n = min(step, args.uploads - begin)
+            found = fuzz(client, n=n, seed=args.seed, begin=begin)
             total.statuses += found.statuses
             total.reasons += found.reasons
             total.failures += found.failures
             total.slowest = max(total.slowest, found.slowest)
-            print(f"{begin + n} of {asked.uploads}, {len(total.failures)} failures", flush=True)
+            print(f"{begin + n} of {args.uploads}, {len(total.failures)} failures", flush=True)
     took_s = time.perf_counter() - began_s
     slowest_s, at = total.slowest
-    print(f"{asked.uploads} uploads in {took_s:.0f} s; slowest {slowest_s:.2f} s (index {at})")
+    print(f"{args.uploads} uploads in {took_s:.0f} s; slowest {slowest_s:.2f} s (index {at})")
     for status, n in sorted(total.statuses.items()):
         print(f"{n:8}  {status}")
     for reason, n in total.reasons.most_common():

@@ -1,13 +1,13 @@
-"""`chorale serve` under load: the rate it holds, ten times that, replicas that die, a long body.
+"""Load test of `chorale serve`: sustained rate, overload, killed replicas, oversized bodies.
 
     python tests/benchmarks/load_serve.py hold BUNDLE --audio FOLDER [--rate 0] [--minutes 10]
     python tests/benchmarks/load_serve.py overload BUNDLE --audio FOLDER --rate 60 [--seconds 30]
     python tests/benchmarks/load_serve.py kills BUNDLE --audio FOLDER --rate 20 [--minutes 5]
     python tests/benchmarks/load_serve.py cutoff BUNDLE [--mb 200] [--replicas 2]
 
-Requests arrive at fixed times whether or not earlier ones are answered, and latency counts from
-when a request was due, so that a server which stalls is not spared. Client and server share this
-machine's cores. With `--rate 0` the rate is first looked for.
+Requests are sent at fixed times whether or not earlier ones are answered, and latency counts from
+the due time of a request (open loop, no coordinated omission). Client and server share this
+machine's cores. With `--rate 0` the sustained rate is searched first.
 """
 
 import argparse
@@ -30,23 +30,23 @@ import psutil
 
 HOST = "127.0.0.1"
 LOST = 0
-"""Stands for the status of a request whose connection broke."""
+"""The status of a request whose connection broke."""
 STEP_S = 10.0
-"""How long one rate is tried where the one that is held is looked for, in seconds."""
+"""How long each rate is tried while the sustained rate is searched, in seconds."""
 GROWTH = 1.25
 HEADROOM = 0.8
-"""Of the highest rate that passed, so much is held."""
+"""The sustained rate, as a share of the highest rate that passed."""
 CALM_S = 2.0
-"""A load has been got over where all requests of so many seconds are answered as before it."""
+"""The server has recovered when all requests of so many seconds are answered as before."""
 ANSWER_S = 60.0
-KEPT_S = 3.0
-"""uvicorn closes a connection that was not used for 5 s."""
+IDLE_LIMIT_S = 3.0
+"""A connection idle for longer is not reused, in seconds; uvicorn closes those idle for 5 s."""
 REPLICA = "ray::ServeReplica"
 
 
 @dataclass
 class Tally:
-    """What became of some requests: (when it was due, latency in s, status), one after another."""
+    """Results of some requests: (due time in s, latency in s, status) each."""
 
     rows: list[tuple[float, float, int]] = field(default_factory=list)
     n_retried: int = 0
@@ -56,17 +56,17 @@ class Tally:
         return Counter(status for *_, status in self.rows)
 
     def n_server_faults(self) -> int:
-        """Answers of 5xx and connections that broke; 503 is a fault, too, below the load held."""
+        """The number of 5xx answers (503 included) and of broken connections."""
         return sum(n for status, n in self.statuses.items() if status >= 500 or status == LOST)
 
     def latency_ms(self, percent: float) -> float:
-        """A percentile of the latencies of what was answered with 200."""
+        """A percentile of the latencies of requests answered with 200."""
         times = [took for _, took, status in self.rows if status == 200]
         return 1000 * float(np.percentile(times, percent)) if times else float("inf")
 
 
 class Client:
-    """Posts bodies to `/predict` over connections that are kept, without a library's weight."""
+    """A minimal HTTP client that posts bodies to `/predict` over keep-alive connections."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -81,7 +81,7 @@ class Client:
             return LOST
 
     async def _post(self, body: bytes) -> int:
-        reader, writer = self._kept() or await asyncio.open_connection(HOST, self._port)
+        reader, writer = self._idle_connection() or await asyncio.open_connection(HOST, self._port)
         keep = False
         try:
             head = (
@@ -101,17 +101,17 @@ class Client:
             else:
                 writer.close()
 
-    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """The connection that was used last; a server closes those that nobody used for long."""
+    def _idle_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """The most recently used connection that is still open; None if there is none."""
         while self._idle:
             since_s, reader, writer = self._idle.pop()
-            if time.perf_counter() - since_s < KEPT_S and not reader.at_eof():
+            if time.perf_counter() - since_s < IDLE_LIMIT_S and not reader.at_eof():
                 return reader, writer
             writer.close()
         return None
 
     def close(self) -> None:
-        """Lets go of all connections."""
+        """Closes all connections."""
         for *_, writer in self._idle:
             writer.close()
 
@@ -144,8 +144,8 @@ async def arrivals(
 
 
 @dataclass(frozen=True)
-class Served:
-    """A server of its own process tree."""
+class Server:
+    """A running server and its process tree."""
 
     port: int
     process: "subprocess.Popen[str]"
@@ -155,7 +155,7 @@ class Served:
         return [root, *root.children(recursive=True)]
 
     def rss_mb(self) -> float:
-        """Memory of the whole tree."""
+        """Memory of the process tree, in MB."""
         total = 0
         for one in self.tree():
             with suppress(psutil.NoSuchProcess):
@@ -173,9 +173,9 @@ class Served:
 
 
 @contextmanager
-def serving(bundle: Path, *words: str) -> Iterator[Served]:
-    """Starts `chorale serve` on a free port; ends it as Ctrl-C does."""
-    command = [sys.executable, "-m", "chorale.search", "serve", str(bundle), "--port", "0", *words]
+def serving(bundle: Path, *args: str) -> Iterator[Server]:
+    """Starts `chorale serve` on a free port; ends it by SIGINT."""
+    command = [sys.executable, "-m", "chorale.search", "serve", str(bundle), "--port", "0", *args]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -184,7 +184,7 @@ def serving(bundle: Path, *words: str) -> Iterator[Served]:
             port = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
         if port is None:
             raise RuntimeError(f"the server ended with {process.wait()}")
-        yield Served(int(port[1]), process)
+        yield Server(int(port[1]), process)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -201,8 +201,8 @@ def show(title: str, tally: Tally, seconds: float) -> None:
     )
 
 
-async def found_rate(port: int, clips: Sequence[bytes], *, p99_ms: float, seed: int) -> float:
-    """The rate that leaves headroom below the highest one with such a p99 and without a fault."""
+async def search_rate(port: int, clips: Sequence[bytes], *, p99_ms: float, seed: int) -> float:
+    """The sustained rate: `HEADROOM` times the highest rate within the p99 and without a fault."""
     rate, best = 10.0, 0.0
     while True:
         tally = await arrivals(port, clips, rate=rate, seconds=STEP_S, seed=seed)
@@ -215,18 +215,18 @@ async def found_rate(port: int, clips: Sequence[bytes], *, p99_ms: float, seed: 
 async def hold(
     port: int, clips: Sequence[bytes], *, rate: float, seconds: float, p99_ms: float, seed: int
 ) -> bool:
-    """Whether a rate was held without a fault at a p99."""
+    """Whether the server sustains a rate within the p99 and without a fault."""
     tally = await arrivals(port, clips, rate=rate, seconds=seconds, seed=seed)
-    show(f"held {rate:.1f}/s", tally, seconds)
+    show(f"sustained {rate:.1f}/s", tally, seconds)
     return not tally.n_server_faults() and tally.latency_ms(99) <= p99_ms
 
 
 @dataclass(frozen=True)
 class Overload:
-    """Three tallies: before it, under it, and after it; and when p99 was as before, in s."""
+    """Tallies before, during and after an overload; and when the server had recovered, in s."""
 
     before: Tally
-    under: Tally
+    during: Tally
     after: Tally
     recovered_s: float
 
@@ -241,16 +241,16 @@ async def overload(
     times: float = 10,
     after_s: float = 20,
 ) -> Overload:
-    """`times` the load, after a calm while and before one."""
+    """Sends `times` the rate, with phases of the normal rate before and after."""
     calm_s = min(10.0, after_s)
     before = await arrivals(port, clips, rate=rate, seconds=calm_s, seed=seed)
-    under = await arrivals(port, clips, rate=times * rate, seconds=seconds, seed=seed + 1)
+    during = await arrivals(port, clips, rate=times * rate, seconds=seconds, seed=seed + 1)
     after = await arrivals(port, clips, rate=rate, seconds=after_s, seed=seed + 2)
-    return Overload(before, under, after, _calm_from(after, 2 * before.latency_ms(99)))
+    return Overload(before, during, after, _recovery_s(after, 2 * before.latency_ms(99)))
 
 
-def _calm_from(tally: Tally, usual_ms: float) -> float:
-    """The first second from which on all that was due within `CALM_S` was answered as usual."""
+def _recovery_s(tally: Tally, usual_ms: float) -> float:
+    """The first second from which all requests due within `CALM_S` are answered as usual."""
     last_s = max(due_s for due_s, *_ in tally.rows)
     for start_s in range(int(last_s - CALM_S) + 1):
         window = [row for row in tally.rows if start_s <= row[0] < start_s + CALM_S]
@@ -260,7 +260,7 @@ def _calm_from(tally: Tally, usual_ms: float) -> float:
 
 
 async def kills(
-    served: Served,
+    served: Server,
     clips: Sequence[bytes],
     *,
     rate: float,
@@ -268,7 +268,7 @@ async def kills(
     every_s: float,
     seed: int,
 ) -> tuple[Tally, int]:
-    """Sends with one retry while a replica is killed every `every_s`; and how many were killed."""
+    """Sends with one retry while a replica is killed every `every_s`; also the number of kills."""
     rng, n_killed = random.Random(seed), 0
     task = asyncio.create_task(
         arrivals(served.port, clips, rate=rate, seconds=seconds, seed=seed, tries=2)
@@ -284,8 +284,8 @@ async def kills(
 
 
 @dataclass(frozen=True)
-class Cut:
-    """How a body without a length ended: status, MB that were sent, MB of memory of the server."""
+class Cutoff:
+    """The answer to a body without a length: status, MB sent, and the server's memory in MB."""
 
     status: int
     sent_mb: float
@@ -294,15 +294,15 @@ class Cut:
     after_mb: float
 
 
-async def cutoff(served: Served, *, mb: int) -> Cut:
-    """Sends a body of so many MB in chunks, as fast as it is taken."""
+async def cutoff(served: Server, *, mb: int) -> Cutoff:
+    """Sends a body of so many MB in chunks, as fast as the server reads it."""
     before_mb = peak_mb = served.rss_mb()
     reader, writer = await asyncio.open_connection(HOST, served.port)
     head = f"POST /predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: audio/wav\r\n"
     writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
     answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
     sent, chunk = 0, b"F4240\r\n" + bytes(1_000_000) + b"\r\n"
-    with suppress(ConnectionError):  # the server need not take all of it
+    with suppress(ConnectionError):  # the server need not read all of it
         while sent < mb and not answer.done():
             writer.write(chunk)
             await writer.drain()
@@ -314,11 +314,11 @@ async def cutoff(served: Served, *, mb: int) -> Cut:
         await asyncio.sleep(0.1)
         after_mb = served.rss_mb()
         peak_mb = max(peak_mb, after_mb)
-    return Cut(status, float(sent), before_mb, peak_mb, after_mb)
+    return Cutoff(status, float(sent), before_mb, peak_mb, after_mb)
 
 
 def clips_of(folder: Path, *, n: int, seed: int) -> list[bytes]:
-    """Some of a folder's recordings, as bytes."""
+    """The bytes of a random sample of a folder's recordings."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac", ".mp3"))
     if not paths:
         raise SystemExit(f"no wav, flac or mp3 below '{folder}'")
@@ -331,60 +331,62 @@ def main() -> int:
     parser.add_argument("what", choices=["hold", "overload", "kills", "cutoff"])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--audio", type=Path)
-    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 looks for it")
+    parser.add_argument("--rate", type=float, default=0.0, help="requests per second; 0: search it")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seconds", type=float, default=30.0, help="of the overload")
     parser.add_argument("--every-s", type=float, default=30.0, help="between two kills")
-    parser.add_argument("--p99-ms", type=float, default=250.0, help="what counts as held")
-    parser.add_argument("--replicas", type=int, default=0, help="under Ray Serve, so many")
+    parser.add_argument(
+        "--p99-ms", type=float, default=250.0, help="latency limit of a sustained rate"
+    )
+    parser.add_argument("--replicas", type=int, default=0, help="number of Ray Serve replicas")
     parser.add_argument("--mb", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    replicas = asked.replicas or (2 if asked.what == "kills" else 0)
-    words = ("--address", "local", "--replicas", str(replicas)) if replicas else ()
-    with serving(asked.bundle, *words) as served:
-        return _measure(asked, served)
+    args = parser.parse_args()
+    replicas = args.replicas or (2 if args.what == "kills" else 0)
+    more = ("--address", "local", "--replicas", str(replicas)) if replicas else ()
+    with serving(args.bundle, *more) as served:
+        return _measure(args, served)
 
 
-def _measure(asked: argparse.Namespace, served: Served) -> int:
-    if asked.what == "cutoff":
+def _measure(args: argparse.Namespace, served: Server) -> int:
+    if args.what == "cutoff":
         ok = True
-        for _ in range(3):  # what is held after the first is what stays held
-            cut = asyncio.run(cutoff(served, mb=asked.mb))
+        for _ in range(3):  # memory after the first one is what stays allocated
+            cut = asyncio.run(cutoff(served, mb=args.mb))
             print(
-                f"status {cut.status} after {cut.sent_mb:.0f} of {asked.mb} MB; memory "
-                f"{cut.before_mb:.0f} MB before, {cut.peak_mb:.0f} at most, "
+                f"status {cut.status} after {cut.sent_mb:.0f} of {args.mb} MB; memory "
+                f"{cut.before_mb:.0f} MB before, {cut.peak_mb:.0f} peak, "
                 f"{cut.after_mb:.0f} after"
             )
             ok = ok and cut.status == 413
         return 0 if ok else 1
-    if asked.audio is None:
+    if args.audio is None:
         raise SystemExit("--audio FOLDER: real recordings to send")
-    clips, seed = clips_of(asked.audio, n=200, seed=asked.seed), asked.seed
+    clips, seed = clips_of(args.audio, n=200, seed=args.seed), args.seed
     print(f"{len(clips)} recordings of {np.mean([*map(len, clips)]) / 1000:.0f} kB on average")
-    asyncio.run(arrivals(served.port, clips, rate=10, seconds=3, seed=seed))  # all is loaded
-    rate = asked.rate or asyncio.run(found_rate(served.port, clips, p99_ms=asked.p99_ms, seed=seed))
+    asyncio.run(arrivals(served.port, clips, rate=10, seconds=3, seed=seed))  # warm-up
+    rate = args.rate or asyncio.run(search_rate(served.port, clips, p99_ms=args.p99_ms, seed=seed))
     if not rate:
-        print("not even the lowest rate was held")
+        print("the server does not sustain even the lowest rate")
         return 1
-    seconds = 60 * asked.minutes
-    if asked.what == "hold":
+    seconds = 60 * args.minutes
+    if args.what == "hold":
         ok = asyncio.run(
-            hold(served.port, clips, rate=rate, seconds=seconds, p99_ms=asked.p99_ms, seed=seed)
+            hold(served.port, clips, rate=rate, seconds=seconds, p99_ms=args.p99_ms, seed=seed)
         )
         print(f"memory of the server: {served.rss_mb():.0f} MB")
-    elif asked.what == "overload":
+    elif args.what == "overload":
         found = asyncio.run(
-            overload(served.port, clips, rate=rate, seconds=asked.seconds, seed=seed)
+            overload(served.port, clips, rate=rate, seconds=args.seconds, seed=seed)
         )
         show("before", found.before, 10)
-        show("ten times that", found.under, asked.seconds)
+        show("ten times the rate", found.during, args.seconds)
         show("after", found.after, 20)
-        print(f"p99 below twice that before again after {found.recovered_s:.1f} s")
-        ok = set(found.under.statuses) <= {200, 503} and found.recovered_s <= 10
+        print(f"p99 within twice the normal one after {found.recovered_s:.1f} s")
+        ok = set(found.during.statuses) <= {200, 503} and found.recovered_s <= 10
     else:
         tally, n_killed = asyncio.run(
-            kills(served, clips, rate=rate, seconds=seconds, every_s=asked.every_s, seed=seed)
+            kills(served, clips, rate=rate, seconds=seconds, every_s=args.every_s, seed=seed)
         )
         show(f"{n_killed} kills", tally, seconds)
         n_lost = len(tally.rows) - tally.statuses[200]

@@ -1,10 +1,10 @@
-"""Kills sweeps at random instants, resumes them, and counts what was lost or paid for twice.
+"""Soak test: kills sweeps at random instants, resumes them, and counts lost and repeated runs.
 
     python tests/benchmarks/soak_kills.py --kills 200 --ray 40 --seed 0
 
-Of the kills, `--ray` are under Ray: every second one of a worker, the others of the driver, which
-is all that there is in process. Half are SIGKILL, half SIGTERM. Exits with 1 if anything was lost,
-run twice, left running or broken. Prints one line a sweep, and the counts.
+Of the kills, `--ray` are on Ray: every second one of a worker, the others of the driver; without
+Ray, all are of the one process. Half are SIGKILL, half SIGTERM. Exits with 1 if a run was lost,
+repeated, left running or broken. Prints one line per sweep, and the counts.
 """
 
 import argparse
@@ -26,11 +26,11 @@ import numpy as np
 CRASH = Path(__file__).parents[1] / "search" / "crash"
 N_TRIALS = 6
 LONG = ["--budget.trials", str(N_TRIALS), "--budget.max_epochs", "12"]
-"""So that most of a sweep's time is training."""
+"""Settings with which most of a sweep's time is training."""
 RAY = [*LONG, "--cluster.address", "local"]
 KILLS_A_SWEEP = 5
 MAX_WORKER_KILLS = 3
-"""In one sitting: were one trial to lose more workers, it would rightly fail."""
+"""Worker kills per process of a sweep: a trial that loses more workers fails by design."""
 TIMEOUT_S = 300.0
 
 
@@ -45,7 +45,7 @@ def load(name: str) -> ModuleType:
 
 
 class Soak:
-    """All sweeps of one run of this script, and what was found."""
+    """The sweeps of one run of this script, and their counts."""
 
     def __init__(self, root: Path, driver: Any, cases: ModuleType, *, seed: int) -> None:
         self.root, self.driver, self.cases = root, driver, cases
@@ -56,76 +56,78 @@ class Soak:
         self.killed: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
         self.n_acknowledged = 0
-        self.whole: Any = None
-        for name in ("first", "whole"):  # the first one waits for what the driver imports
-            place = self._place(name, LONG)
+        self.uninterrupted: Any = None
+        for name in ("first", "uninterrupted"):  # the first one includes the driver's imports
+            sandbox = self._sandbox(name, LONG)
             began = time.perf_counter()
-            if driver.run(place.command(), log=place.log):
-                raise SystemExit(place.log.read_text())
-            self.whole_s = time.perf_counter() - began
-        self.whole = place
+            if driver.run(sandbox.command(), log=sandbox.log):
+                raise SystemExit(sandbox.log.read_text())
+            self.uninterrupted_s = time.perf_counter() - began
+        self.uninterrupted = sandbox
 
     def in_process(self, n_kills: int) -> None:
-        """Sweeps in one process each, until `n_kills` have hit one."""
+        """Runs sweeps in one process each, until `n_kills` have been made."""
         left = n_kills
         while left:
-            place = self._place(f"local-{self.found['sweeps']}", LONG)
+            sandbox = self._sandbox(f"local-{self.found['sweeps']}", LONG)
             n_here = 0
             before: dict[Any, Any] = {}
             while n_here < min(KILLS_A_SWEEP, left):
                 sign = self._sign()
-                after_s = float(self.rng.uniform(0, self.whole_s))
-                case = {"after_s": after_s, "signal": int(sign), "acks": str(place.acks)}
-                code = self.driver.run(place.command(), log=place.log, **case)
+                after_s = float(self.rng.uniform(0, self.uninterrupted_s))
+                case = {"after_s": after_s, "signal": int(sign), "acks": str(sandbox.acks)}
+                code = self.driver.run(sandbox.command(), log=sandbox.log, **case)
                 if code not in (-sign, 130 if sign == signal.SIGTERM else -sign):
-                    self._note("odd exits", [f"exit code {code}"] if code else [], place)
+                    self._count("odd exits", [f"exit code {code}"] if code else [], sandbox)
                     break
                 n_here += 1
                 self.killed[f"driver in process, {sign.name}"] += 1
-                before = self._look(place, before)
+                before = self._check_rows(sandbox, before)
             left -= n_here
-            code = self.driver.run(place.command(), log=place.log, acks=str(place.acks))
-            self._judge(place, before, code, n_here)
+            code = self.driver.run(sandbox.command(), log=sandbox.log, acks=str(sandbox.acks))
+            self._check_sweep(sandbox, before, code, n_here)
 
     def on_ray(self, n_kills: int) -> None:
-        """Sweeps under Ray; every second kill is of a worker."""
+        """Runs sweeps on Ray; every second kill is of a worker."""
         left = n_kills
         while left:
-            place = self._place(f"ray-{self.found['sweeps']}", RAY)
+            sandbox = self._sandbox(f"ray-{self.found['sweeps']}", RAY)
             before: dict[Any, Any] = {}
             n_here, code = 0, None
             while code is None:
                 n_workers = min(left - n_here, int(self.rng.integers(0, MAX_WORKER_KILLS)))
                 with_driver = n_here + n_workers < min(left, KILLS_A_SWEEP)
-                code, n = self._sitting(place, n_workers, with_driver=with_driver)
+                code, n = self._run_process(sandbox, n_workers, with_driver=with_driver)
                 n_here += n
-                before = self._look(place, before)
+                before = self._check_rows(sandbox, before)
             left -= n_here
-            self._judge(place, before, code, n_here)
+            self._check_sweep(sandbox, before, code, n_here)
 
-    def _sitting(self, place: Any, n_workers: int, *, with_driver: bool) -> tuple[int | None, int]:
-        """One process of a sweep: its exit code, None where it was killed; and the kills."""
-        for old in place.root.glob("worker-*"):
+    def _run_process(
+        self, sandbox: Any, n_workers: int, *, with_driver: bool
+    ) -> tuple[int | None, int]:
+        """One process of a sweep: its exit code (None if killed), and the number of kills."""
+        for old in sandbox.root.glob("worker-*"):
             old.unlink()
-        case = {"folder": str(place.root), "acks": str(place.acks)}
-        process = self.driver.run_alone(place.command(), log=place.log, **case)
-        give_up = time.monotonic() + TIMEOUT_S
+        case = {"folder": str(sandbox.root), "acks": str(sandbox.acks)}
+        process = self.driver.run_alone(sandbox.command(), log=sandbox.log, **case)
+        deadline = time.monotonic() + TIMEOUT_S
         n = 0
-        while n < n_workers and process.poll() is None and time.monotonic() < give_up:
-            workers = sorted(place.root.glob("worker-*"))
+        while n < n_workers and process.poll() is None and time.monotonic() < deadline:
+            workers = sorted(sandbox.root.glob("worker-*"))
             if not workers:
                 time.sleep(0.02)
                 continue
             time.sleep(float(self.rng.uniform(0, 0.3)))
             chosen = workers[int(self.rng.integers(len(workers)))]
             sign = self._sign()
-            if chosen.exists():  # else it has ended, and waits for the next trial
+            if chosen.exists():  # if not, its trial has ended
                 os.kill(int(chosen.name.partition("-")[2]), sign)
                 chosen.unlink(missing_ok=True)
                 self.killed[f"worker on Ray, {sign.name}"] += 1
                 n += 1
         if with_driver:
-            # where no worker was killed, anywhere from its first import on
+            # without a worker kill: at any time from its first import on
             time.sleep(float(self.rng.uniform(0, 2.0 if n else 14.0)))
             if process.poll() is None:
                 sign = self._sign()
@@ -134,59 +136,62 @@ class Soak:
                 if code in (-sign, 130):
                     self.killed[f"driver on Ray, {sign.name}"] += 1
                     return None, n + 1
-                self._note("odd exits", [f"exit code {code}"] if code else [], place)
+                self._count("odd exits", [f"exit code {code}"] if code else [], sandbox)
         return process.wait(timeout=TIMEOUT_S), n
 
-    def _place(self, name: str, words: list[str]) -> Any:
-        place = self.cases.Place(self.root / name, self.corpus, words)
-        # every third one extracts its features, too
-        fresh = self.whole is None or self.found["sweeps"] % 3 == 0
-        place.set_up(self.script.write_sweep, cache=None if fresh else self.whole.runs / "cache")
-        return place
+    def _sandbox(self, name: str, args: list[str]) -> Any:
+        sandbox = self.cases.Sandbox(self.root / name, self.corpus, args)
+        # every third sweep also extracts its features
+        fresh = self.uninterrupted is None or self.found["sweeps"] % 3 == 0
+        sandbox.set_up(
+            self.script.write_sweep, cache=None if fresh else self.uninterrupted.runs / "cache"
+        )
+        return sandbox
 
     def _sign(self) -> signal.Signals:
         return signal.SIGKILL if self.rng.random() < 0.5 else signal.SIGTERM
 
-    def _look(self, place: Any, before: dict[Any, Any]) -> dict[Any, Any]:
-        """After a kill: what was acknowledged must be there; gives what is there now."""
-        self._note("lost", self.cases.lost(before, place), place)
-        return dict(place.rows())
+    def _check_rows(self, sandbox: Any, before: dict[Any, Any]) -> dict[Any, Any]:
+        """Checks after a kill that acknowledged rows are there; returns the present rows."""
+        self._count("lost", self.cases.lost_rows(before, sandbox), sandbox)
+        return dict(sandbox.rows())
 
-    def _judge(self, place: Any, before: dict[Any, Any], code: int, n_kills: int) -> None:
-        """At the end of a sweep."""
+    def _check_sweep(self, sandbox: Any, before: dict[Any, Any], code: int, n_kills: int) -> None:
+        """Checks a sweep that has ended."""
         cases = self.cases
         self.found["sweeps"] += 1
-        rows = place.rows()
+        rows = sandbox.rows()
         self.n_acknowledged += len(rows)
         if code:
-            self._note("unfinished", [f"exit code {code}"], place)
+            self._count("unfinished", [f"exit code {code}"], sandbox)
             return
-        self._note("lost", cases.lost(before, place), place)
-        self._note("run twice", cases.run_twice(place), place)
-        self._note("zombies", cases.zombies(place), place)
-        self._note("other problems", cases.problems(place, n_trials=N_TRIALS), place)
-        if place.words != RAY:
-            same = cases.results(self.whole)
-            other = [f"{k} differs" for k, one in cases.results(place).items() if one != same[k]]
-            if cases.digests(place) != cases.digests(self.whole):
-                other.append("other weights or predictions")
-            self._note("other bits", other, place)
+        self._count("lost", cases.lost_rows(before, sandbox), sandbox)
+        self._count("run twice", cases.duplicate_runs(sandbox), sandbox)
+        self._count("inconsistent trials", cases.inconsistent_trials(sandbox), sandbox)
+        self._count("other problems", cases.problems(sandbox, n_trials=N_TRIALS), sandbox)
+        if sandbox.args != RAY:
+            expected = cases.reproducible_results(self.uninterrupted)
+            results = cases.reproducible_results(sandbox)
+            different = [f"{k} differs" for k, one in results.items() if one != expected[k]]
+            if cases.digests(sandbox) != cases.digests(self.uninterrupted):
+                different.append("weights or predictions differ")
+            self._count("different results", different, sandbox)
         ended = [json.loads(row.facts) for (stage, _), row in rows.items() if stage != "attempts"]
         resumed = sum(facts.get("resumed_after", 0) > 0 for facts in ended)
         self.found["resumed from a state"] += resumed
-        print(f"{place.root.name}: {n_kills} kills, {len(rows)} runs, {resumed} of them resumed")
-        if not self.bad():
-            shutil.rmtree(place.root)
+        print(f"{sandbox.root.name}: {n_kills} kills, {len(rows)} runs, {resumed} of them resumed")
+        if not self.n_failures():
+            shutil.rmtree(sandbox.root)
 
-    def _note(self, what: str, problems: list[str], place: Any) -> None:
+    def _count(self, what: str, problems: list[str], sandbox: Any) -> None:
         self.found[what] += len(problems)
         for problem in problems:
-            print(f"{place.root.name}: {what}: {problem}; see {place.log}")
+            print(f"{sandbox.root.name}: {what}: {problem}; see {sandbox.log}")
 
-    def bad(self) -> int:
-        """How much went wrong."""
-        good = ("sweeps", "resumed from a state")
-        return sum(n for what, n in self.found.items() if what not in good)
+    def n_failures(self) -> int:
+        """The number of failures."""
+        no_failures = ("sweeps", "resumed from a state")
+        return sum(n for what, n in self.found.items() if what not in no_failures)
 
 
 def main() -> int:
@@ -194,27 +199,27 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200, help="in all")
     parser.add_argument("--ray", type=int, default=40, help="how many of them under Ray")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     cases = load("cases")
-    # short, since Ray's sockets lie in it, too; a driver that is killed leaves them behind
+    # short, since Ray's socket paths start with it; a killed driver does not remove them
     root = Path(tempfile.mkdtemp(prefix="soak-"))
     os.environ["TMPDIR"] = str(root)
     with cases.Driver() as driver:
-        soak = Soak(root, driver, cases, seed=given.seed)
-        soak.in_process(given.kills - given.ray)
-        soak.on_ray(given.ray)
-    print(f"\nseed {given.seed}: {soak.killed.total()} kills")
+        soak = Soak(root, driver, cases, seed=args.seed)
+        soak.in_process(args.kills - args.ray)
+        soak.on_ray(args.ray)
+    print(f"\nseed {args.seed}: {soak.killed.total()} kills")
     for what, n in sorted(soak.killed.items()):
         print(f"  {n:>4} of the {what}")
     print(
         f"  {soak.n_acknowledged:>4} acknowledged runs in {soak.found['sweeps']} sweeps, of which"
     )
-    for what in ("resumed from a state", "lost", "run twice", "zombies"):
+    for what in ("resumed from a state", "lost", "run twice", "inconsistent trials"):
         print(f"  {soak.found[what]:>4} {what}")
-    for what in ("unfinished", "odd exits", "other problems", "other bits"):
+    for what in ("unfinished", "odd exits", "other problems", "different results"):
         print(f"  {soak.found[what]:>4} {what}")
-    if soak.bad():
-        print(f"everything is kept in {root}")
+    if soak.n_failures():
+        print(f"files are kept in {root}")
         return 1
     shutil.rmtree(root)
     return 0

@@ -1,6 +1,6 @@
-"""One private Ray for all tests of this folder; it is gone before another folder's tests begin.
+"""One private Ray for all tests of this folder, stopped before another folder's tests begin.
 
-And clusters of several nodes, all on this machine, for tests that need such.
+Also clusters of several nodes on this machine, for tests that need them.
 """
 
 import secrets
@@ -20,7 +20,7 @@ OPENED = pytest.StashKey[ExitStack]()
 
 @pytest.fixture(scope="module")
 def private_ray(request: pytest.FixtureRequest) -> None:
-    """Connects this process to a private Ray, if it is not connected by an earlier test."""
+    """Connects this process to a private Ray, unless an earlier test has."""
     from chorale.cluster.connection.connect import connect
 
     if OPENED not in request.session.stash:
@@ -30,22 +30,22 @@ def private_ray(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module")
 def no_private_ray(request: pytest.FixtureRequest) -> None:
-    """Disconnects this process, for tests that bring a cluster; the next module connects again."""
+    """Disconnects this process, for tests with their own cluster; the next module reconnects."""
     if OPENED in request.session.stash:
         request.session.stash[OPENED].close()
         del request.session.stash[OPENED]
 
 
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-"""What all pretended nodes have in common."""
+"""Options of every simulated node."""
 
 
 @pytest.fixture(scope="module")
 def own_cluster(no_private_ray: None) -> Callable[..., AbstractContextManager[Any]]:
-    """Gives `cluster(**head)`: for a block, a Ray cluster that this process is connected to.
+    """Returns `cluster(**head)`: a context manager that starts a Ray cluster and connects to it.
 
-    It listens on loopback, with a token and a temporary folder of its own; nodes are added to what
-    it yields by `add_node(**NODE, num_cpus=...)`.
+    The cluster listens on loopback, with its own token and temporary folder. Add nodes to what it
+    yields with `add_node(**NODE, num_cpus=...)`.
     """
     return _own_cluster
 
@@ -63,11 +63,11 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(Path(connecting.__file__).parents[2]))
-        for name in ("ray._private.services", "ray.util"):  # else it leaves loopback by itself
+        for name in ("ray._private.services", "ray.util"):  # else it uses another interface
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: "127.0.0.1")
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
-            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
-        tokens.read_again()
+            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # keeps the user's own cluster
+        tokens.reload()
         made = Cluster(
             initialize_head=True,
             head_node_args={**NODE, "include_dashboard": False, "temp_dir": folder, **head},
@@ -78,7 +78,7 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
         finally:
             made.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-    tokens.read_again()
+    tokens.reload()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chorale.cluster.imports import cannot_import
-from chorale.cluster.versions import FITTING, extras, install_extra, requirements
+from chorale.cluster.imports import explain_import_error
+from chorale.cluster.versions import COMPATIBLE_TORCH, extras, install_extra_command, requirements
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,7 +14,7 @@ def _imported(name: str) -> str | None:
     try:
         __import__(name)
     except Exception as error:
-        return cannot_import(error)
+        return explain_import_error(error)
     raise AssertionError(f"{name} can be imported")
 
 
@@ -23,7 +23,7 @@ def _library(folder: Path, name: str, code: str) -> None:
     (folder / name / "__init__.py").write_text(code)
 
 
-def test_a_library_compiled_for_another_one_is_named_with_versions_that_fit(
+def test_a_library_compiled_for_another_torch_is_reported_with_compatible_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -35,7 +35,7 @@ def test_a_library_compiled_for_another_one_is_named_with_versions_that_fit(
     assert "torch" in line.partition("pip install")[2]
 
 
-def test_of_a_library_that_imports_another_one_the_other_is_named(
+def test_if_a_library_imports_a_broken_one_the_broken_one_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -47,7 +47,7 @@ def test_of_a_library_that_imports_another_one_the_other_is_named(
     )
 
 
-def test_a_missing_library_is_installed_as_it_is_required(
+def test_the_command_for_a_missing_library_has_its_required_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
@@ -56,13 +56,13 @@ def test_a_missing_library_is_installed_as_it_is_required(
     assert line.endswith(f"-m pip install '{wanted}'")
 
 
-def test_an_error_of_another_kind_is_none_of_its_business() -> None:
+def test_an_error_that_no_import_raised_is_not_explained() -> None:
     with pytest.raises(ValueError, match="no import") as raised:
         raise ValueError("no import")
-    assert cannot_import(raised.value) is None
+    assert explain_import_error(raised.value) is None
 
 
-def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
+def test_the_command_line_prints_an_import_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "yaml.py").write_text("raise ImportError('damaged')")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
@@ -74,29 +74,29 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
     assert line.startswith("chorale sweep: yaml cannot be imported (damaged); type: ")
 
 
-def test_an_extra_is_installed_by_its_packages_and_by_this_python() -> None:
+def test_the_command_for_an_extra_names_its_packages_and_this_python() -> None:
     for extra in extras():
-        command = install_extra(extra)
+        command = install_extra_command(extra)
         assert command.startswith(f"{sys.executable} -m pip install ")
         assert "chorale" not in command.removeprefix(sys.executable)
 
 
 @pytest.mark.parametrize(
-    ("lock", "fitting"),
+    ("lock", "compatible"),
     [
-        ("constraints.txt", FITTING[0]),
-        ("constraints-test.txt", FITTING[0]),
-        ("constraints-cpu.txt", {"torch": FITTING[1]["torch"]}),
-        ("constraints-torch2.11.txt", FITTING[2]),
+        ("constraints.txt", COMPATIBLE_TORCH[0]),
+        ("constraints-test.txt", COMPATIBLE_TORCH[0]),
+        ("constraints-cpu.txt", {"torch": COMPATIBLE_TORCH[1]["torch"]}),
+        ("constraints-torch2.11.txt", COMPATIBLE_TORCH[2]),
     ],
 )
-def test_versions_that_are_said_to_fit_are_those_of_the_locks(
-    lock: str, fitting: dict[str, str]
+def test_compatible_torch_versions_are_those_of_the_lock_files(
+    lock: str, compatible: dict[str, str]
 ) -> None:
     lines = [
         line.split(" ")[0].partition("+")[0] for line in (ROOT / lock).read_text().splitlines()
     ]
     locked = dict(line.split("==") for line in lines if line.startswith("torch"))
-    assert {name: locked.get(name) for name in FITTING[0]} == {
-        name: fitting.get(name) for name in FITTING[0]
+    assert {name: locked.get(name) for name in COMPATIBLE_TORCH[0]} == {
+        name: compatible.get(name) for name in COMPATIBLE_TORCH[0]
     }

@@ -1,4 +1,4 @@
-"""What every `Runner` promises, run on each; then what only one with workers can promise."""
+"""Contract suite of `Runner`, run on each implementation, and that of runners with workers."""
 
 import math
 import os
@@ -28,20 +28,20 @@ from chorale.cluster.base import (
     Work,
 )
 from chorale.cluster.local import LocalRunner
-from chorale.cluster.local_workers.fork_client import forks
+from chorale.cluster.local_workers.fork_client import fork_server
 from chorale.cluster.local_workers.runner import ProcessRunner
 
 Payload = Mapping[str, Any]
 
 
 class Script:
-    """Trials that are known beforehand, and a record of all that the runner said about them."""
+    """A fixed list of trials, and a record of all calls of the runner."""
 
     def __init__(self, *payloads: Payload) -> None:
         self.left = [TrialSpec(number, payload) for number, payload in enumerate(payloads)]
         self.asked: list[int] = []
         self.reports: list[tuple[int, int, Mapping[str, float]]] = []
-        self.told: list[tuple[int, Outcome]] = []
+        self.outcomes: list[tuple[int, Outcome]] = []
 
     def done(self) -> bool:
         return not self.left
@@ -56,17 +56,17 @@ class Script:
         return Decision.STOP if metrics.get("stop_me") else Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        self.told.append((trial_id, outcome))
+        self.outcomes.append((trial_id, outcome))
 
     def outcome(self, trial_id: int) -> Outcome:
-        return dict(self.told)[trial_id]
+        return dict(self.outcomes)[trial_id]
 
     def reports_of(self, trial_id: int) -> list[tuple[int, Mapping[str, float]]]:
         return [(step, metrics) for number, step, metrics in self.reports if number == trial_id]
 
 
 class Unloadable:
-    """Work that can be pickled here and cannot be unpickled anywhere."""
+    """A work function that can be pickled here, but not unpickled anywhere."""
 
     def __reduce__(self) -> Any:
         return __import__, ("a_module_that_is_nowhere",)
@@ -86,7 +86,7 @@ def be_stopped(spec: TrialSpec, report: Report) -> dict[str, Any]:
     return {}
 
 
-def not_listen(spec: TrialSpec, report: Report) -> str:
+def ignore_stop(spec: TrialSpec, report: Report) -> str:
     return " ".join(report(step, {"stop_me": 1.0}).value for step in (1, 2, 3))
 
 
@@ -181,7 +181,7 @@ def n_threads(spec: TrialSpec, report: Report) -> int:
 
 
 def meet(spec: TrialSpec, report: Report) -> bool:
-    """Waits until the other trial is there too."""
+    """Waits until the other trial runs as well."""
     folder = Path(spec.payload["folder"])
     (folder / str(spec.trial_id)).touch()
     give_up = time.monotonic() + 150
@@ -190,8 +190,10 @@ def meet(spec: TrialSpec, report: Report) -> bool:
     return len(list(folder.iterdir())) == 2
 
 
-DOERS: tuple[Work, ...] = (train, be_stopped, not_listen, diverge, fail, leave, predict, echo, pid)
-DOERS += (
+WORK_FUNCTIONS: tuple[Work, ...] = (train, be_stopped, ignore_stop, diverge, fail, leave, predict)
+WORK_FUNCTIONS += (
+    echo,
+    pid,
     exhaust,
     fail_once,
     hang_once,
@@ -204,11 +206,11 @@ DOERS += (
     n_threads,
     meet,
 )
-BY_NAME = {doer.__name__: doer for doer in DOERS}
+BY_NAME = {function.__name__: function for function in WORK_FUNCTIONS}
 
 
 def work(spec: TrialSpec, report: Report) -> Any:
-    """Does what the payload says."""
+    """Calls the work function that the payload names."""
     return BY_NAME[spec.payload["do"]](spec, report)
 
 
@@ -219,9 +221,9 @@ Pool = Callable[..., Runner]
 
 
 @pytest.fixture(scope="module")
-def template() -> Iterator[Path | None]:
-    """The process that workers are forked from."""
-    with forks(("numpy",)) as socket:
+def fork_socket() -> Iterator[Path | None]:
+    """A fork server's socket."""
+    with fork_server(("numpy",)) as socket:
         yield socket
 
 
@@ -234,25 +236,28 @@ def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module", params=POOLS)
 def pool(request: pytest.FixtureRequest) -> Pool:
-    """Makes runners with processes: of Ray, forked for Ray's, or forked without Ray."""
+    """Makes runners with processes: Ray's workers, forked children of them, or without Ray."""
     return _pool(request)
 
 
 def _pool(request: pytest.FixtureRequest) -> Pool:
     if request.param == "processes":
-        return partial(process_runner, request.getfixturevalue("template"))
+        return partial(process_runner, request.getfixturevalue("fork_socket"))
     request.getfixturevalue("private_ray")
     forked = request.param == "forked"
-    return partial(tune_runner, forks=request.getfixturevalue("template") if forked else None)
+    socket = request.getfixturevalue("fork_socket") if forked else None
+    return partial(tune_runner, fork_socket=socket)
 
 
 def process_runner(
-    template: Path, _: Path, *, max_concurrent: int = 2, stall_s: float | None = None
+    fork_socket: Path, _: Path, *, max_concurrent: int = 2, stall_s: float | None = None
 ) -> Runner:
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # processes cannot import tests
-    return ProcessRunner(Resources(1.0), n_at_once=max_concurrent, forks=template, stall_s=stall_s)
+    return ProcessRunner(
+        Resources(1.0), n_at_once=max_concurrent, fork_socket=fork_socket, stall_s=stall_s
+    )
 
 
 def tune_runner(
@@ -261,7 +266,7 @@ def tune_runner(
     max_concurrent: int = 2,
     cpus: float = 1.0,
     stall_s: float | None = None,
-    forks: Path | None = None,
+    fork_socket: Path | None = None,
 ) -> Runner:
     from ray import cloudpickle
 
@@ -273,24 +278,26 @@ def tune_runner(
         max_concurrent=max_concurrent,
         storage=storage,
         stall_s=stall_s,
-        forks=forks,
+        fork_socket=fork_socket,
     )
 
 
-KINDS = ["train", "be_stopped", "not_listen", "diverge", "fail", "leave", "predict"]
+KINDS = ["train", "be_stopped", "ignore_stop", "diverge", "fail", "leave", "predict"]
 KINDS += ["run_out_of_memory", "exhaust"]
 
 
 @pytest.fixture(scope="module")
 def sweep(runner: Runner) -> Script:
-    """One trial of each kind, run; a trial's number is its place in KINDS, the last one echoes."""
+    """One trial of each kind, run; its number is its index in KINDS, the last one is `echo`."""
     script = Script(*({"do": kind} for kind in KINDS), {"do": "echo", "x": (1, {"y": None})})
     runner.run(script, work)
     return script
 
 
 def test_every_trial_is_told_exactly_once(sweep: Script) -> None:
-    assert sorted(number for number, _ in sweep.told) == sweep.asked == list(range(len(KINDS) + 1))
+    assert (
+        sorted(number for number, _ in sweep.outcomes) == sweep.asked == list(range(len(KINDS) + 1))
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,12 +305,12 @@ def test_every_trial_is_told_exactly_once(sweep: Script) -> None:
     [
         ("train", End.FINISHED, "continue continue continue"),
         ("be_stopped", End.STOPPED, {"stopped_at": 3}),
-        ("not_listen", End.STOPPED, "stop stop stop"),
+        ("ignore_stop", End.STOPPED, "stop stop stop"),
         ("fail", End.FAILED, None),
         ("leave", End.FAILED, None),
     ],
 )
-def test_a_trial_ends_as_it_should_with_its_value(
+def test_an_outcome_has_the_end_and_the_value_of_its_trial(
     sweep: Script, kind: str, end: End, value: Any
 ) -> None:
     outcome = sweep.outcome(KINDS.index(kind))
@@ -313,7 +320,7 @@ def test_a_trial_ends_as_it_should_with_its_value(
 @pytest.mark.parametrize(
     ("kind", "reason"), [("fail", "ValueError: loss is nowhere"), ("leave", "SystemExit: 3")]
 )
-def test_a_failure_has_one_line_of_reason_and_the_workers_traceback(
+def test_a_failure_has_a_reason_of_one_line_and_the_workers_traceback(
     sweep: Script, kind: str, reason: str
 ) -> None:
     outcome = sweep.outcome(KINDS.index(kind))
@@ -337,10 +344,10 @@ def test_a_failure_has_its_kind(sweep: Script, kind: str, failure: Failure | Non
 
 
 class Stubborn(Script):
-    """Gives a trial that failed again, under its number; only then is all done."""
+    """Retries each failed trial under its number, and is done only after that."""
 
     def done(self) -> bool:
-        return not self.left and len(self.told) == len(self.asked)
+        return not self.left and len(self.outcomes) == len(self.asked)
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         if outcome.end is End.FAILED:
@@ -353,22 +360,23 @@ class Stubborn(Script):
         self.payloads = payloads
 
 
-def test_a_trial_that_failed_last_of_all_is_run_again_under_its_number(
-    runner: Runner, tmp_path: Path
-) -> None:
+def test_a_retry_of_the_last_trial_is_run_under_its_number(runner: Runner, tmp_path: Path) -> None:
     script = Stubborn({"do": "train"}, {"do": "fail_once", "folder": str(tmp_path)})
     runner.run(script, work)
-    assert [(n, o.end) for n, o in script.told if n == 1] == [(1, End.FAILED), (1, End.FINISHED)]
+    assert [(n, o.end) for n, o in script.outcomes if n == 1] == [
+        (1, End.FAILED),
+        (1, End.FINISHED),
+    ]
     assert sorted(script.asked) == [0, 1, 1]
 
 
-def test_reports_arrive_in_order_and_end_with_the_stop(sweep: Script) -> None:
+def test_reports_arrive_in_order_and_none_follows_a_stop(sweep: Script) -> None:
     assert [step for step, _ in sweep.reports_of(KINDS.index("train"))] == [1, 2, 3]
     assert [step for step, _ in sweep.reports_of(KINDS.index("be_stopped"))] == [1, 2, 3]
-    assert [step for step, _ in sweep.reports_of(KINDS.index("not_listen"))] == [1]
+    assert [step for step, _ in sweep.reports_of(KINDS.index("ignore_stop"))] == [1]
 
 
-def test_what_is_not_finite_arrives_untouched(sweep: Script) -> None:
+def test_metrics_that_are_not_finite_arrive_unchanged(sweep: Script) -> None:
     [(step, metrics)] = sweep.reports_of(KINDS.index("diverge"))
     assert step == 1
     assert set(metrics) == {"loss", "norm"}
@@ -377,44 +385,44 @@ def test_what_is_not_finite_arrives_untouched(sweep: Script) -> None:
     assert math.isnan(sweep.outcome(KINDS.index("diverge")).value)
 
 
-def test_arrays_arrive_equal_and_may_be_written_to(sweep: Script) -> None:
+def test_arrays_of_a_value_arrive_equal_and_writable(sweep: Script) -> None:
     value = sweep.outcome(KINDS.index("predict")).value
     np.testing.assert_array_equal(value["proba"], np.full((1000, 250), 0.5))
     value["proba"] += 1
     assert value["names"] == ["a", "b"]
 
 
-def test_the_payload_reaches_the_work_unchanged(sweep: Script) -> None:
+def test_the_work_function_gets_the_payload_unchanged(sweep: Script) -> None:
     assert sweep.outcome(len(KINDS)).value == {"do": "echo", "x": (1, {"y": None})}
 
 
-def test_nothing_is_asked_when_all_is_done_at_once(runner: Runner) -> None:
+def test_no_trial_is_asked_for_when_trials_are_done_from_the_start(runner: Runner) -> None:
     script = Script()
     runner.run(script, work)
-    assert (script.asked, script.told) == ([], [])
+    assert (script.asked, script.outcomes) == ([], [])
 
 
 class Generations(Script):
-    """The second half is given only when the first half is told."""
+    """Gives the second half of its trials only after the first half has ended."""
 
     n_asks = 0
 
     def ask(self, n: int) -> list[TrialSpec]:
         self.n_asks += 1
-        wait = len(self.asked) >= 2 and len(self.told) < 2
+        wait = len(self.asked) >= 2 and len(self.outcomes) < 2
         return [] if wait else super().ask(n)
 
 
-def test_asking_in_vain_waits_for_a_running_trial_to_end(runner: Runner) -> None:
+def test_when_no_trial_is_available_the_runner_waits_for_a_running_one(runner: Runner) -> None:
     slow = {"do": "report_and_sleep", "sleep_s": 1.0}
     script = Generations(slow, {"do": "train"}, {"do": "train"}, {"do": "train"})
     runner.run(script, work)
-    assert sorted(number for number, _ in script.told) == [0, 1, 2, 3]
+    assert sorted(number for number, _ in script.outcomes) == [0, 1, 2, 3]
     assert script.n_asks < 10
 
 
 class Hesitant(Script):
-    """Has nothing to try at first, though nothing runs."""
+    """Has no trial available at first, though none is running."""
 
     n_asks = 0
 
@@ -423,14 +431,14 @@ class Hesitant(Script):
         return super().ask(n) if self.n_asks > 2 else []
 
 
-def test_asking_in_vain_with_nothing_running_asks_again(runner: Runner) -> None:
+def test_when_no_trial_is_available_and_none_runs_the_runner_asks_again(runner: Runner) -> None:
     script = Hesitant({"do": "train"})
     runner.run(script, work)
-    assert [outcome.end for _, outcome in script.told] == [End.FINISHED]
+    assert [outcome.end for _, outcome in script.outcomes] == [End.FINISHED]
 
 
 class Broken(Script):
-    """Raises in one of its methods, as a full disk under the ledger would make it."""
+    """Raises in one of its methods, as with a full disk under the ledger."""
 
     def __init__(self, method: str, *payloads: Payload) -> None:
         super().__init__(*payloads)
@@ -454,16 +462,16 @@ class Broken(Script):
 
 
 @pytest.mark.parametrize("method", ["ask", "report", "tell"])
-def test_an_error_of_the_trials_themselves_ends_the_run(runner: Runner, method: str) -> None:
+def test_an_error_raised_by_the_trials_object_ends_the_run(runner: Runner, method: str) -> None:
     script = Broken(method, *[{"do": "swallow"}] * 5)
     with pytest.raises(OSError, match="no space left"):
         runner.run(script, work)
-    assert script.told == []
+    assert script.outcomes == []
     assert len(script.asked) <= 2
 
 
 class Interrupted(Script):
-    """Presses Ctrl-C soon after trial 0 began to sleep."""
+    """Sends SIGINT soon after trial 0 began to sleep."""
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
         if trial_id == 0:
@@ -471,18 +479,20 @@ class Interrupted(Script):
         return super().report(trial_id, step, metrics)
 
 
-def test_ctrl_c_ends_the_run_at_once_and_the_running_trial_is_not_told(runner: Runner) -> None:
+def test_ctrl_c_ends_the_run_at_once_without_an_outcome_of_the_running_trial(
+    runner: Runner,
+) -> None:
     script = Interrupted({"do": "report_and_sleep", "sleep_s": 200.0}, {"do": "train"})
-    runner_is_here = isinstance(runner, LocalRunner)
+    is_in_this_process = isinstance(runner, LocalRunner)
     with pytest.raises(KeyboardInterrupt):
         runner.run(script, work)
-    assert 0 not in dict(script.told)
+    assert 0 not in dict(script.outcomes)
     [(_, metrics)] = script.reports_of(0)
-    assert runner_is_here or not _is_alive(int(metrics["pid"]))
+    assert is_in_this_process or not _is_alive(int(metrics["pid"]))
 
 
 def _is_alive(process_id: int) -> bool:
-    """Whether a process is there, after a moment in which it may go."""
+    """Whether a process still runs after a few seconds in which it may end."""
     for _ in range(50):
         if not Path(f"/proc/{process_id}").exists():
             return False
@@ -490,7 +500,7 @@ def _is_alive(process_id: int) -> bool:
     return True
 
 
-def test_lightnings_answer_to_ctrl_c_is_an_interrupt_too() -> None:
+def test_lightnings_exit_on_ctrl_c_is_an_interrupt_too() -> None:
     def exit_gracefully(spec: TrialSpec, report: Report) -> None:
         try:
             raise KeyboardInterrupt
@@ -500,11 +510,12 @@ def test_lightnings_answer_to_ctrl_c_is_an_interrupt_too() -> None:
     script = Script({}, {})
     with pytest.raises(KeyboardInterrupt):
         LocalRunner().run(script, exit_gracefully)
-    assert script.told == []
+    assert script.outcomes == []
 
 
 def test_runners_on_one_machine_and_the_contract_need_no_ray() -> None:
-    modules = ", ".join(f"chorale.cluster.{m}" for m in ("base", "local", "maps", "processes"))
+    names = ("base", "local", "transfer.maps", "local_workers.runner")
+    modules = ", ".join(f"chorale.cluster.{name}" for name in names)
     code = f"import sys, {modules}; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -514,7 +525,7 @@ PROCESSES = ["pid", "n_threads", "fail", "pid", "run_out_of_memory", "pid", "die
 
 @pytest.fixture(scope="module")
 def processes(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """Trials that tell about their processes, one at a time."""
+    """Trials that return facts about their process, run one at a time."""
     script = Script(*({"do": kind} for kind in PROCESSES))
     storage = tmp_path_factory.mktemp("processes")
     pool(storage, max_concurrent=1).run(script, work)
@@ -523,20 +534,22 @@ def processes(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Script:
 
 
 @pytest.mark.ray
-def test_a_process_serves_many_trials_also_after_an_ordinary_failure(processes: Script) -> None:
+def test_a_process_is_reused_for_many_trials_even_after_an_ordinary_failure(
+    processes: Script,
+) -> None:
     assert processes.outcome(2).reason.startswith("ValueError")
     assert processes.outcome(3).value == processes.outcome(0).value
 
 
 @pytest.mark.ray
-def test_running_out_of_memory_is_told_and_followed_by_a_fresh_process(processes: Script) -> None:
+def test_running_out_of_memory_fails_the_trial_and_starts_a_new_process(processes: Script) -> None:
     assert processes.outcome(4).end is End.FAILED
     assert processes.outcome(4).reason == "MemoryError: no more of it"
     assert processes.outcome(5).value != processes.outcome(3).value
 
 
 @pytest.mark.ray
-def test_a_worker_that_dies_is_told_and_replaced(processes: Script) -> None:
+def test_a_worker_that_dies_fails_its_trial_and_is_replaced(processes: Script) -> None:
     assert processes.outcome(6).end is End.FAILED
     assert processes.outcome(6).reason.startswith("worker lost: ")
     assert "\n" not in processes.outcome(6).reason
@@ -544,7 +557,7 @@ def test_a_worker_that_dies_is_told_and_replaced(processes: Script) -> None:
 
 
 @pytest.mark.ray
-def test_the_kind_of_failure_of_a_process_is_told(processes: Script) -> None:
+def test_a_lost_process_and_one_out_of_memory_are_different_failures(processes: Script) -> None:
     assert processes.outcome(4).failure is Failure.OUT_OF_MEMORY
     assert processes.outcome(6).failure is Failure.LOST
 
@@ -557,24 +570,24 @@ def test_the_kind_of_failure_of_a_process_is_told(processes: Script) -> None:
         ("hang_once", Failure.STALLED, "stalled: no report for 0.05 minutes"),
     ],
 )
-def test_a_trial_whose_process_dies_or_hangs_is_run_again_in_another_one(
+def test_a_trial_whose_process_dies_or_hangs_is_retried_in_another_process(
     pool: Pool, tmp_path: Path, kind: str, failure: Failure, reason: str
 ) -> None:
     script = Stubborn({"do": kind, "folder": str(tmp_path)}, {"do": "train"})
     pool(tmp_path, stall_s=3.0).run(script, work)
-    lost, done = [outcome for number, outcome in script.told if number == 0]
+    lost, done = [outcome for number, outcome in script.outcomes if number == 0]
     assert (lost.end, lost.failure, done.end) == (End.FAILED, failure, End.FINISHED)
     assert lost.reason.startswith(reason)
     assert script.outcome(1).end is End.FINISHED
 
 
 @pytest.mark.ray
-def test_each_of_them_is_told_once(processes: Script) -> None:
-    assert [number for number, _ in processes.told] == list(range(len(PROCESSES)))
+def test_each_trial_has_one_outcome_in_order(processes: Script) -> None:
+    assert [number for number, _ in processes.outcomes] == list(range(len(PROCESSES)))
 
 
 @pytest.mark.ray
-def test_a_trial_with_one_cpu_computes_with_one_thread(processes: Script) -> None:
+def test_a_trial_with_one_cpu_uses_one_thread(processes: Script) -> None:
     assert processes.outcome(1).value == 1
 
 
@@ -583,11 +596,11 @@ def test_two_trials_run_at_the_same_time(pool: Pool, tmp_path: Path) -> None:
     (folder := tmp_path / "meeting").mkdir()
     script = Script(*[{"do": "meet", "folder": str(folder)}] * 2)
     pool(tmp_path).run(script, work)
-    assert [outcome.value for _, outcome in script.told] == [True, True]
+    assert [outcome.value for _, outcome in script.outcomes] == [True, True]
 
 
 @pytest.mark.ray
-def test_a_trial_that_fits_on_no_node_is_refused_with_what_there_is(
+def test_a_trial_that_fits_on_no_node_is_refused_with_the_available_resources(
     private_ray: None, tmp_path: Path
 ) -> None:
     with pytest.raises(ClusterError, match=r"needs 3 CPUs .* has: 2 CPUs and 0 GPUs"):
@@ -595,7 +608,7 @@ def test_a_trial_that_fits_on_no_node_is_refused_with_what_there_is(
 
 
 @pytest.mark.ray
-def test_what_tune_cannot_repair_is_reported_with_what_to_do(
+def test_an_error_that_tune_cannot_recover_from_is_reported_with_a_command(
     private_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray.exceptions import ObjectLostError
@@ -614,53 +627,53 @@ def test_what_tune_cannot_repair_is_reported_with_what_to_do(
 def test_workers_that_cannot_start_end_the_run(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chorale.cluster.local_workers.bridge.MAX_FAILED_STARTS", 2)
+    monkeypatch.setattr("chorale.cluster.local_workers.dispatcher.MAX_FAILED_STARTS", 2)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
         pool(tmp_path).run(script, Unloadable())
-    assert len(script.told) < 10
+    assert len(script.outcomes) < 10
 
 
-def test_processes_that_died_with_nothing_to_do_are_replaced(template: Path) -> None:
+def test_a_process_that_died_while_idle_is_replaced(fork_socket: Path) -> None:
     class Killer(Script):
-        """Once the first trial has ended there is nothing to try, and then its process is gone."""
+        """After the first trial, has none available for a while, then kills the idle process."""
 
         n_pauses = 0
 
         def ask(self, n: int) -> list[TrialSpec]:
-            if not self.told:
+            if not self.outcomes:
                 return super().ask(n) if not self.asked else []
             self.n_pauses += 1
-            if self.n_pauses < 10:  # its process is let go
+            if self.n_pauses < 10:  # its process becomes idle
                 return []
             if self.n_pauses == 10:
-                os.kill(self.told[0][1].value, signal.SIGKILL)
-                assert not _is_alive(self.told[0][1].value)
+                os.kill(self.outcomes[0][1].value, signal.SIGKILL)
+                assert not _is_alive(self.outcomes[0][1].value)
             return super().ask(n)
 
     script = Killer({"do": "pid"}, {"do": "pid"})
-    process_runner(template, Path(), max_concurrent=1).run(script, work)
-    first, second = [outcome for _, outcome in script.told]
+    process_runner(fork_socket, Path(), max_concurrent=1).run(script, work)
+    first, second = [outcome for _, outcome in script.outcomes]
     assert (first.end, second.end) == (End.FINISHED, End.FINISHED)
     assert first.value != second.value
 
 
-def test_a_process_without_ray_finds_no_gpu(
-    template: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_process_without_ray_sees_no_gpu(
+    fork_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     script = Script({"do": "visible_gpus"})
-    process_runner(template, Path()).run(script, work)
+    process_runner(fork_socket, Path()).run(script, work)
     assert script.outcome(0).value == ""
 
 
-def test_a_process_that_the_system_ended_ran_out_of_memory(
-    template: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_the_system_killed_counts_as_out_of_memory(
+    fork_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter([3, 4])
-    monkeypatch.setattr("chorale.cluster.machine.n_killed", lambda: next(counts))
+    monkeypatch.setattr("chorale.cluster.machine.n_oom_kills", lambda: next(counts))
     script = Script({"do": "die"})
-    process_runner(template, Path()).run(script, work)
+    process_runner(fork_socket, Path()).run(script, work)
     outcome = script.outcome(0)
     assert outcome.failure is Failure.OUT_OF_MEMORY
-    assert outcome.reason == "out of memory: the system ended its process"
+    assert outcome.reason == "out of memory: the system killed its process"

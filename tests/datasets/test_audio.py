@@ -10,7 +10,14 @@ import pytest
 import soundfile
 
 from chorale.datasets import audio
-from chorale.datasets.audio import AudioError, AudioHeader, content_hash, inspect, load, resample
+from chorale.datasets.audio import (
+    AudioError,
+    AudioHeader,
+    content_hash,
+    load_audio,
+    read_audio_header,
+    resample,
+)
 
 RATE = 22_050
 
@@ -41,12 +48,12 @@ def peak_hz(waveform: np.ndarray, sample_rate: int) -> float:
         ("a.mp3", None, 0.05),
     ],
 )
-def test_every_format_gives_the_same_sound(
+def test_every_format_decodes_to_the_same_waveform(
     tmp_path: Path, name: str, subtype: str | None, tolerance: float
 ) -> None:
     expected = tone(RATE)
     soundfile.write(tmp_path / name, expected, RATE, subtype=subtype)
-    waveform, rate = load(tmp_path / name)
+    waveform, rate = load_audio(tmp_path / name)
     assert waveform.dtype == np.float32
     assert (waveform.shape, rate) == ((RATE,), RATE)
     assert np.abs(waveform - expected)[2000:-2000].max() < tolerance
@@ -54,19 +61,19 @@ def test_every_format_gives_the_same_sound(
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
 @pytest.mark.parametrize("n_channels", [1, 2, 5])
-def test_channels_are_averaged_over_more_than_one_block(
+def test_channels_are_averaged_across_decoding_blocks(
     tmp_path: Path, subtype: str, n_channels: int
 ) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (300_000, n_channels)).astype(np.float32)
     path = wav(tmp_path / "a.wav", samples, subtype=subtype)
     expected = soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
-    np.testing.assert_allclose(load(path)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(load_audio(path)[0], expected, atol=1e-6)
 
 
-def test_inspect_tells_the_header(tmp_path: Path) -> None:
+def test_read_header_returns_the_header(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", np.zeros((100, 2)), rate=8000)
-    assert inspect(path) == AudioHeader(8000, 2, 100, "WAV")
-    assert inspect(path).duration_s == 0.0125
+    assert read_audio_header(path) == AudioHeader(8000, 2, 100, "WAV")
+    assert read_audio_header(path).duration_s == 0.0125
 
 
 def _garbage(path: Path) -> Path:
@@ -119,15 +126,15 @@ def _damaged_au(path: Path) -> Path:
         (lambda p: wav(p / "a.wav", tone(99), rate=1), "absurd header", "sample rate 1 Hz"),
         (lambda p: wav(p / "a.wav", tone(9), rate=2**31 - 1), "absurd header", "sample rate"),
         (lambda p: wav(p / "a.wav", np.zeros((9, 1000))), "absurd header", "1000 channels"),
-        (lambda p: _flac(p / "a.flac", 0), "absurd header", "does not say how long"),
+        (lambda p: _flac(p / "a.flac", 0), "absurd header", "it has no length"),
         (lambda p: _flac(p / "a.flac", 2**36 - 1), "too long", "at most 10800 s"),
     ],
 )
-def test_a_bad_header_is_refused_before_decoding(
+def test_a_bad_header_raises_before_decoding(
     tmp_path: Path, make: Callable[[Path], Path], problem: str, detail: str
 ) -> None:
     path = make(tmp_path)
-    for read in (inspect, load):
+    for read in (read_audio_header, load_audio):
         with pytest.raises(AudioError, match=detail) as caught:
             read(path)
         assert (caught.value.path, caught.value.problem) == (str(path), problem)
@@ -136,40 +143,40 @@ def test_a_bad_header_is_refused_before_decoding(
 @pytest.mark.parametrize(
     ("value", "detail"), [(np.nan, "NaN"), (np.inf, "NaN or inf"), (1e30, "5e\\+29")]
 )
-def test_samples_that_are_no_sound_are_refused(tmp_path: Path, value: float, detail: str) -> None:
+def test_non_finite_and_huge_samples_raise(tmp_path: Path, value: float, detail: str) -> None:
     samples = np.zeros((400_000, 2), np.float32)
     samples[300_000, 1] = value
     path = wav(tmp_path / "a.wav", samples, subtype="FLOAT")
-    assert inspect(path).n_frames == 400_000
+    assert read_audio_header(path).n_frames == 400_000
     with pytest.raises(AudioError, match=detail) as caught:
-        load(path)
+        load_audio(path)
     assert caught.value.problem == "not finite"
 
 
-def test_a_header_never_gets_more_samples_than_it_promised(tmp_path: Path) -> None:
-    assert len(load(_flac(tmp_path / "less.flac", 5_000))[0]) == 5_000
+def test_no_more_samples_are_decoded_than_the_header_states(tmp_path: Path) -> None:
+    assert len(load_audio(_flac(tmp_path / "less.flac", 5_000))[0]) == 5_000
 
 
-def test_a_file_that_breaks_off_gives_no_made_up_samples(tmp_path: Path) -> None:
+def test_a_truncated_file_gives_only_the_samples_it_has(tmp_path: Path) -> None:
     path = wav(tmp_path / "a.wav", tone(RATE))
     path.write_bytes(path.read_bytes()[: 44 + 2 * 1000])
-    assert len(load(path)[0]) == 1000
+    assert len(load_audio(path)[0]) == 1000
     flac = _flac(tmp_path / "a.flac", RATE)
     flac.write_bytes(flac.read_bytes()[:1000])
     with pytest.raises(AudioError, match="undecodable"):
-        load(flac)
+        load_audio(flac)
 
 
-def test_too_many_samples_are_refused_whatever_their_rate(
+def test_too_many_samples_raise_at_any_sample_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audio, "MAX_SAMPLES", RATE)
-    assert len(load(wav(tmp_path / "a.wav", tone(RATE)))[0]) == RATE
+    assert len(load_audio(wav(tmp_path / "a.wav", tone(RATE)))[0]) == RATE
     with pytest.raises(AudioError, match="too long"):
-        load(wav(tmp_path / "b.wav", tone(RATE + 1)))
+        load_audio(wav(tmp_path / "b.wav", tone(RATE + 1)))
 
 
-def test_an_error_survives_the_way_back_from_a_worker() -> None:
+def test_an_audio_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(AudioError("a.wav", "empty", "0 bytes")))
     assert (error.path, error.problem, error.detail) == ("a.wav", "empty", "0 bytes")
     assert str(error) == "a.wav: empty (0 bytes)"
@@ -183,7 +190,7 @@ def test_resampling_keeps_pitch_level_and_length(
     tmp_path: Path, from_rate: int, to_rate: int
 ) -> None:
     path = wav(tmp_path / "a.wav", tone(from_rate, sample_rate=from_rate), rate=from_rate)
-    waveform, rate = load(path, sample_rate=to_rate)
+    waveform, rate = load_audio(path, sample_rate=to_rate)
     assert rate == to_rate
     assert waveform.dtype == np.float32
     assert abs(len(waveform) - to_rate) <= 2
@@ -191,7 +198,7 @@ def test_resampling_keeps_pitch_level_and_length(
     assert abs(np.abs(waveform[1000:-1000]).max() - 0.5) < 0.01
 
 
-def test_resampling_removes_what_the_new_rate_cannot_hold() -> None:
+def test_resampling_removes_frequencies_above_the_new_nyquist() -> None:
     high = tone(44_100, hz=15_000, sample_rate=44_100).astype(np.float32)
     assert np.abs(resample(high, 44_100, 22_050)[500:-500]).max() < 5e-3
 
@@ -204,22 +211,24 @@ def test_resampling_is_exact_at_any_ratio(from_rate: int) -> None:
     assert np.abs(got - wanted)[500:-500].max() < 1e-3
 
 
-def test_a_clip_shorter_than_one_new_sample_keeps_one() -> None:
+def test_resampling_a_very_short_clip_keeps_one_sample() -> None:
     assert len(resample(np.ones(2, np.float32), 384_000, 8_000)) == 1
 
 
 @pytest.mark.parametrize("sample_rate", [RATE, 16_000])
-def test_files_of_any_rate_are_read_without_torch(tmp_path: Path, sample_rate: int) -> None:
+def test_files_of_any_sample_rate_are_read_without_importing_torch(
+    tmp_path: Path, sample_rate: int
+) -> None:
     path = wav(tmp_path / "a.wav", tone(RATE))
     code = (
-        "import sys; from chorale.datasets.audio import load; "
-        f"load({str(path)!r}, sample_rate={sample_rate}); "
+        "import sys; from chorale.datasets.audio import load_audio; "
+        f"load_audio({str(path)!r}, sample_rate={sample_rate}); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'torchaudio', 'librosa')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_content_hash_is_of_the_bytes(tmp_path: Path) -> None:
+def test_the_content_hash_is_the_sha256_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert content_hash(tmp_path / "a").startswith("ba7816bf8f01cfea")
     with pytest.raises(AudioError, match="missing"):

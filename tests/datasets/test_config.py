@@ -3,8 +3,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, ValidationError
 
-from chorale.datasets.config import config, plain, read
-from chorale.datasets.errors import UserError, unknown
+from chorale.datasets.config import config, read_config, to_plain_values
+from chorale.datasets.errors import UserError, unknown_name_error
 
 
 @config
@@ -18,9 +18,9 @@ class Sweep:
     budget: Budget = Budget()
 
 
-def test_all_problems_are_listed_at_once_with_the_nearest_key() -> None:
+def test_all_problems_are_listed_in_one_error_with_the_nearest_key() -> None:
     with pytest.raises(UserError) as caught:
-        read(Sweep, {"budget": {"trials": 0, "trails": 3}, "nmae": "x"}, where="my.yaml")
+        read_config(Sweep, {"budget": {"trials": 0, "trails": 3}, "nmae": "x"}, where="my.yaml")
     text = str(caught.value)
     assert text.startswith("my.yaml: 4 problems")
     assert "budget.trials: input should be greater than or equal to 1, but got 0" in text
@@ -29,18 +29,18 @@ def test_all_problems_are_listed_at_once_with_the_nearest_key() -> None:
     assert "name: is missing" in text
 
 
-def test_plain_values_read_back_as_the_same_config() -> None:
+def test_plain_values_round_trip_to_the_same_config() -> None:
     made = Sweep("x", Budget(3))
-    assert read(Sweep, plain(made), where="here") == made
+    assert read_config(Sweep, to_plain_values(made), where="here") == made
 
 
-def test_bounds_hold_in_code_as_in_yaml() -> None:
+def test_bounds_are_checked_on_construction_in_code() -> None:
     with pytest.raises(ValidationError):
         Budget(trials=0)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    error = unknown("architecture", "crn", ["cnn", "crnn", "recurrent"])
+def test_an_unknown_name_error_suggests_the_nearest() -> None:
+    error = unknown_name_error("architecture", "crn", ["cnn", "crnn", "recurrent"])
     assert (
         str(error)
         == "unknown architecture 'crn'; did you mean 'crnn'? choose from: cnn, crnn, recurrent"

@@ -9,22 +9,22 @@ from types import ModuleType
 import pytest
 
 from chorale.datasets import features, plugins
-from chorale.datasets.declarations import declared
+from chorale.datasets.declarations import read_declarations
 from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
-from chorale.search.config.space import DECLARED
+from chorale.search.config.space import DECLARED_NAMES
 
 LOOK = """
 import json, sys
 from chorale.datasets import features, plugins
-from chorale.datasets.declarations import declared
+from chorale.datasets.declarations import read_declarations
 from chorale.lightning_models import architectures
-from chorale.search.config.space import DECLARED
-of = {"architecture": (architectures, DECLARED), "feature set": (features, ["Config"])}
+from chorale.search.config.space import DECLARED_NAMES
+of = {"architecture": (architectures, DECLARED_NAMES), "feature set": (features, ["Config"])}
 package, names = of[sys.argv[1]]
 found = {}
-for name in plugins.names(package):
-    made = declared(package, name, kind="plug-in", names=names)
+for name in plugins.plugin_names(package):
+    made = read_declarations(package, name, kind="plug-in", names=names)
     known = {n: repr(getattr(made, n)) for n in names if hasattr(made, n) and n.isupper()}
     found[name] = known | {"fields": list(made.Config.__dataclass_fields__)}
 heavy = [name for name in ("torch", "torchvision", "scipy", "numba") if name in sys.modules]
@@ -40,22 +40,22 @@ def look(kind: str) -> tuple[dict[str, dict[str, object]], list[str]]:
     return found, heavy
 
 
-def test_architectures_declare_the_same_without_pytorch() -> None:
+def test_architecture_declarations_equal_the_module_without_importing_pytorch() -> None:
     found, heavy = look("architecture")
     assert heavy == []
-    assert found.keys() == set(plugins.names(architectures))
+    assert found.keys() == set(plugins.plugin_names(architectures))
     for name, seen in found.items():
-        module = plugins.load(architectures, name, kind="architecture")
-        upper = [n for n in DECLARED if n.isupper() and hasattr(module, n)]
+        module = plugins.load_plugin(architectures, name, kind="architecture")
+        upper = [n for n in DECLARED_NAMES if n.isupper() and hasattr(module, n)]
         want = {n: repr(getattr(module, n)) for n in upper}
         assert seen == want | {"fields": [f.name for f in dataclasses.fields(module.Config)]}
 
 
-def test_feature_sets_declare_the_same_without_scipy() -> None:
+def test_feature_set_declarations_equal_the_module_without_importing_scipy() -> None:
     found, heavy = look("feature set")
     assert heavy == []
     for name, seen in found.items():
-        module = plugins.load(features, name, kind="feature set")
+        module = plugins.load_plugin(features, name, kind="feature set")
         assert seen["fields"] == [f.name for f in dataclasses.fields(module.Config)]
 
 
@@ -70,7 +70,7 @@ def write(package: ModuleType, name: str, text: str) -> None:
     Path(package.__path__[0], f"{name}.py").write_text(textwrap.dedent(text))
 
 
-def test_what_changes_a_declaration_afterwards_is_run_too(package: ModuleType) -> None:
+def test_statements_that_modify_a_declaration_are_executed_too(package: ModuleType) -> None:
     write(
         package,
         "one",
@@ -88,12 +88,12 @@ def test_what_changes_a_declaration_afterwards_is_run_too(package: ModuleType) -
             SPACE = None
         """,
     )
-    made = declared(package, "one", kind="thing", names=["SPACE"])
+    made = read_declarations(package, "one", kind="thing", names=["SPACE"])
     assert made.SPACE["n"] == [1, 2, 3]
     assert len(made.SPACE) == 2
 
 
-def test_a_field_does_not_stand_for_an_import_of_its_name(package: ModuleType) -> None:
+def test_a_field_does_not_keep_an_import_of_the_same_name(package: ModuleType) -> None:
     write(
         package,
         "two",
@@ -106,10 +106,10 @@ def test_a_field_does_not_stand_for_an_import_of_its_name(package: ModuleType) -
             dense: int = 1
         """,
     )
-    assert declared(package, "two", kind="thing", names=["Config"]).Config().dense == 1
+    assert read_declarations(package, "two", kind="thing", names=["Config"]).Config().dense == 1
 
 
-def test_an_unknown_name_offers_the_nearest(package: ModuleType) -> None:
+def test_an_unknown_plugin_suggests_the_nearest(package: ModuleType) -> None:
     write(package, "three", "SPACE = 1")
     with pytest.raises(UserError, match="unknown thing 'tree'; did you mean 'three'"):
-        declared(package, "tree", kind="thing", names=["SPACE"])
+        read_declarations(package, "tree", kind="thing", names=["SPACE"])

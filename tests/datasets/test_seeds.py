@@ -1,4 +1,4 @@
-"""Streams of random numbers: one for each purpose and key, and none of them twice."""
+"""Random streams: one for each purpose and key, all distinct."""
 
 import ast
 from itertools import product
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chorale.datasets.seeds import Purpose, generator, seed_of, sequence
+from chorale.datasets.seeds import Purpose, derive_seed, random_generator, seed_sequence
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,12 +21,12 @@ def state(stream: np.random.SeedSequence) -> bytes:
 
 def test_no_two_purposes_or_keys_share_a_stream() -> None:
     made = {
-        (seed, purpose, key): state(sequence(seed, purpose, *key))
+        (seed, purpose, key): state(seed_sequence(seed, purpose, *key))
         for seed in NUMBERS
         for purpose in Purpose
         for key in KEYS
     }
-    older = {  # those of the splits, and what a generator without a purpose would draw
+    older = {  # those of the splits, and those of a generator without a purpose
         (seed, key): state(np.random.SeedSequence([seed, *key]))
         for seed in NUMBERS
         for key in ((), *product((0, 1), range(10)))
@@ -35,36 +35,37 @@ def test_no_two_purposes_or_keys_share_a_stream() -> None:
     assert not set(made.values()) & set(older.values())
 
 
-def test_zeros_at_the_end_of_a_key_make_another_stream() -> None:
-    """The pitfall: NumPy pads entropy with zeros, so that these two are one."""
+def test_trailing_zeros_of_a_key_make_another_stream() -> None:
+    """NumPy pads entropy with zeros, so that these two are one stream."""
     assert state(np.random.SeedSequence([7, 3])) == state(np.random.SeedSequence([7, 3, 0, 0]))
-    assert seed_of(7, Purpose.TRIAL, 3) != seed_of(7, Purpose.TRIAL, 3, 0, 0)
+    assert derive_seed(7, Purpose.TRIAL, 3) != derive_seed(7, Purpose.TRIAL, 3, 0, 0)
 
 
-def test_the_same_words_give_the_same_stream() -> None:
-    first, second = (generator(7, Purpose.CUTS).random(3) for _ in range(2))
+def test_the_same_purpose_and_key_give_the_same_stream() -> None:
+    first, second = (random_generator(7, Purpose.CROSS_FIT).random(3) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    assert seed_of(7, Purpose.TRIAL, 3) == 3770105153  # results of earlier studies stand on it
+    assert derive_seed(7, Purpose.TRIAL, 3) == 3770105153  # results of earlier studies depend on it
 
 
-def test_a_negative_number_is_refused() -> None:
+def test_a_negative_seed_raises() -> None:
     with pytest.raises(ValueError, match="non-negative"):
-        seed_of(-1, Purpose.TRIAL)
+        derive_seed(-1, Purpose.TRIAL)
 
 
 UNTAGGED = {
-    # take a seed that was made for them alone
-    "search/genetic.py", "search/quasi_random.py", "search/residual_mlp.py",
-    # draw from a constant, or from what the user typed for this very purpose
+    # get a seed that was derived for them alone
+    "search/study/samplers/genetic.py", "search/study/samplers/quasi_random.py",
+    "search/combining/fusion_net.py",
+    # draw from a constant, or from a seed that the user gave for this purpose
     "search/champion/library/index.py", "search/champion/library/pool.py",
-    "search/champion/onnx_file.py", "search/champion/compress/latency.py",
+    "search/champion/export/onnx_file.py", "search/training/latency.py",
     "datasets/features/encoder.py",
-    # the splits of earlier studies, and sounds: keys of their own
-    "datasets/draw.py", "datasets/synthesis/compose.py", "datasets/seeds.py",
+    # the splits of earlier studies, and synthesis: keys of their own
+    "datasets/splitting/group_split.py", "datasets/synthesis/compose.py", "datasets/seeds.py",
 }  # fmt: skip
 
 
-def test_no_other_file_makes_a_generator_without_a_purpose() -> None:
+def test_no_other_file_creates_a_generator_without_a_purpose() -> None:
     found = set()
     for package in ("datasets", "lightning_models", "cluster", "search"):
         for path in (ROOT / package).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Pretrained weights: found, read without running code, fitted; frozen or slowed in ResNet-18."""
+"""Pretrained weights: loaded without running code; frozen stages and lr scales in ResNet-18."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the weights of a ResNet-18 that has seen some pictures, in both formats."""
+    """A folder with the weights of a ResNet-18 with non-trivial batch norms, in both formats."""
     torch.manual_seed(5)
     trained = torchvision.models.resnet18(weights=None).train()
     trained(normal(8, 3, 64, 64))  # its batch norms are no longer as they were made
@@ -47,7 +47,7 @@ def resnet(n_channels: int = 3, **values: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["resnet.pth", "resnet.safetensors"])
-def test_resnet18_starts_from_the_weights_of_a_file(folder: Path, name: str) -> None:
+def test_resnet18_loads_the_weights_of_a_file(folder: Path, name: str) -> None:
     original = torchvision.models.resnet18(weights=None)
     original.load_state_dict(torch.load(folder / "resnet.pth", weights_only=True))
     original.fc = nn.Identity()
@@ -56,9 +56,7 @@ def test_resnet18_starts_from_the_weights_of_a_file(folder: Path, name: str) -> 
     assert torch.equal(started.embed(x), original.eval()(x))
 
 
-def test_old_files_without_the_counters_of_batch_norms_are_taken(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_old_files_without_batch_norm_counters_are_accepted(folder: Path, tmp_path: Path) -> None:
     state = safetensors.torch.load_file(folder / "resnet.safetensors")
     old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
@@ -66,7 +64,7 @@ def test_old_files_without_the_counters_of_batch_norms_are_taken(
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 4])
-def test_a_picture_with_equal_channels_means_what_it_meant_in_three_colours(
+def test_equal_channels_give_the_same_output_for_any_number_of_channels(
     path: str, n_channels: int
 ) -> None:
     grey = normal(2, 1, *PICTURE[1:])
@@ -79,7 +77,7 @@ def test_a_picture_with_equal_channels_means_what_it_meant_in_three_colours(
     torch.testing.assert_close(other.embed(x), seen, rtol=1e-4, atol=1e-4)
 
 
-def test_an_alpha_channel_leaves_the_weights_of_colours_alone() -> None:
+def test_an_alpha_channel_keeps_the_weights_of_colours() -> None:
     weight = normal(8, 3, 7, 7)
     fitted = to_channels(weight, 4)
     assert torch.equal(fitted[:, :3], weight)
@@ -87,7 +85,7 @@ def test_an_alpha_channel_leaves_the_weights_of_colours_alone() -> None:
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3, 4])
-def test_frozen_stages_are_not_trained_and_their_batch_norms_stand_still(
+def test_frozen_stages_and_their_batch_norm_statistics_do_not_change(
     path: str, frozen: int
 ) -> None:
     stages = [("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)]
@@ -107,7 +105,7 @@ def test_frozen_stages_are_not_trained_and_their_batch_norms_stand_still(
     assert built.head.weight.grad is not None
 
 
-def test_each_earlier_stage_learns_more_slowly(path: str) -> None:
+def test_each_earlier_stage_has_a_lower_learning_rate(path: str) -> None:
     built = resnet(weights=path, frozen=1, lr_decay=0.5)
     assert built.lr_scales == {
         "body.layer1.": 0.5**4,
@@ -120,24 +118,24 @@ def test_each_earlier_stage_learns_more_slowly(path: str) -> None:
     assert without == ["head.weight", "head.bias"]
 
 
-def test_the_stem_learns_most_slowly_when_nothing_is_frozen(path: str) -> None:
+def test_the_stem_has_the_lowest_learning_rate_if_nothing_is_frozen(path: str) -> None:
     built = resnet(weights=path, lr_decay=0.5)
     assert built.lr_scales["body.conv1."] == built.lr_scales["body.bn1."] == 0.5**5
 
 
-def test_without_pretrained_weights_nothing_is_frozen_or_slowed() -> None:
+def test_without_pretrained_weights_nothing_is_frozen_or_scaled() -> None:
     built = resnet(frozen=4, lr_decay=0.3).train()
     assert built.lr_scales == {}
     assert all(p.requires_grad for p in built.parameters())
     assert all(module.training for module in built.modules())
 
 
-def test_what_needs_a_file_is_not_searched() -> None:
+def test_weights_are_not_in_the_search_space() -> None:
     assert "weights" not in resnet18.SPACE
     assert resnet18.Config().weights == "none"
 
 
-def test_imagenet_weights_come_from_the_cache_of_torch(
+def test_imagenet_weights_are_read_from_torchs_cache(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -160,14 +158,14 @@ def test_imagenet_weights_are_never_downloaded(
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", download)
     with pytest.raises(UserError) as caught:
         resnet(weights="imagenet")
-    said = str(caught.value)
-    assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in said
-    assert "python -c" in said
-    assert "'none'" in said
+    message = str(caught.value)
+    assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in message
+    assert "python -c" in message
+    assert "'none'" in message
 
 
 class Trap:
-    """What runs when a pickle is trusted."""
+    """Code that unpickling would run."""
 
     def __init__(self, sprung: Path) -> None:
         self.sprung = sprung
@@ -184,7 +182,7 @@ def test_a_file_of_weights_runs_no_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("gone.pth", None, "there is no file"),
         ("noise.pth", b"no weights at all", "cannot be read"),
@@ -195,20 +193,20 @@ def test_a_file_of_weights_runs_no_code(tmp_path: Path) -> None:
         ("other.pth", {"conv1.weight": torch.ones(2)}, "bn1.bias is missing there"),
     ],
 )
-def test_weights_that_cannot_be_had_say_why_and_what_to_type(
-    tmp_path: Path, name: str, content: Any, said: str
+def test_the_error_for_unavailable_weights_has_the_reason_and_the_fix(
+    tmp_path: Path, name: str, content: Any, message: str
 ) -> None:
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     elif content is not None:
         torch.save(content, tmp_path / name)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         resnet(weights=str(tmp_path / name))
     assert str(tmp_path / name) in str(caught.value)
     assert "'none'" in str(caught.value)
 
 
-def test_weights_of_another_shape_are_named(folder: Path, tmp_path: Path) -> None:
+def test_weights_of_another_shape_are_named_in_the_error(folder: Path, tmp_path: Path) -> None:
     state = safetensors.torch.load_file(folder / "resnet.safetensors")
     state["layer1.0.conv1.weight"] = torch.zeros(32, 64, 3, 3)
     safetensors.torch.save_file(state, tmp_path / "wide.safetensors")
@@ -216,9 +214,7 @@ def test_weights_of_another_shape_are_named(folder: Path, tmp_path: Path) -> Non
         resnet(weights=str(tmp_path / "wide.safetensors"))
 
 
-def test_a_checkpoint_needs_no_file_that_its_training_started_from(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_loading_a_checkpoint_needs_no_pretrained_weights(folder: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     start.symlink_to(folder / "resnet.safetensors")
     config = resnet18.Config(weights=str(start), frozen=2, lr_decay=0.5)
@@ -229,9 +225,9 @@ def test_a_checkpoint_needs_no_file_that_its_training_started_from(
         input_shape=PICTURE,
         n_classes=N_CLASSES,
     ).eval()
-    checkpoint.save(tmp_path / "kept", module, {"labels": list("abcde")})
+    checkpoint.save_checkpoint(tmp_path / "kept", module, {"labels": list("abcde")})
     start.unlink()
-    loaded, _ = checkpoint.load(tmp_path / "kept")
+    loaded, _ = checkpoint.load_checkpoint(tmp_path / "kept")
     x = normal(2, *PICTURE)
     assert torch.equal(loaded(x), module(x))
     assert loaded.config == config

@@ -1,4 +1,4 @@
-"""A small folder of audio, databases for ledgers, and bundles of untrained networks."""
+"""Shared fixtures: a small audio corpus, empty ledger databases, bundles of untrained networks."""
 
 import os
 import shutil
@@ -16,15 +16,15 @@ import soundfile
 import torch
 
 from chorale.datasets import features, plugins
-from chorale.datasets.config import plain, read
+from chorale.datasets.config import read_config, to_plain_values
 from chorale.lightning_models import architectures
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import checkpoint
 from chorale.lightning_models.training.module import GenreClassifier
-from chorale.search.bundle.bundle import Network
+from chorale.search.bundle.bundle import BundledNetwork
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.combining import fitted_file
-from chorale.search.combining.base import Model
+from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
 
 SAMPLE_RATE = 8000
@@ -32,9 +32,9 @@ SAMPLE_RATE = 8000
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three labels x 5 groups x 4 tracks of 0.6 s: tones whose height is the label's.
+    """Three labels x 5 groups x 4 tracks of 0.6 s: tones whose pitch depends on the label.
 
-    A group's loudness and hiss are its own, so groups matter.
+    The noise level depends on the group, so groups matter.
     """
     root = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
@@ -54,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(corpus: Path, tmp_path: Path) -> list[str]:
-    """The words of a sweep over `corpus` that takes seconds, without its `--cluster.address`."""
+    """Arguments of a sweep over `corpus` that takes seconds, without `--cluster.address`."""
     sweep = tmp_path / "tiny.yaml"
     sweep.write_text(
         f"""
@@ -77,7 +77,7 @@ runs: {tmp_path / "runs"}
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The folder with the socket of a PostgreSQL server of the tests' own; skips without one."""
+    """The socket folder of a PostgreSQL server started for the tests; skips without PostgreSQL."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (pip install '.[postgres]')")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) + [
         Path(path) for path in [shutil.which("pg_ctl")] if path
@@ -85,7 +85,7 @@ def postgres() -> Iterator[str]:
     if not found:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     binaries = found[-1].resolve().parent
-    # it refuses to run as root, and cannot enter the folders that pytest makes for root
+    # PostgreSQL refuses to run as root, and cannot enter the folders that pytest makes for root
     user = "nobody" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if user:
@@ -124,7 +124,7 @@ def postgres_url(postgres: str) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind that a ledger can be in."""
+    """The URL of an empty database, of each kind that a ledger supports."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{tmp_path / 'runs' / 'chorale.db'}"
@@ -151,7 +151,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 """Configs of feature sets that are computed quickly."""
 
 Member = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
-"""Architecture, features, its config, its training config."""
+"""Architecture, feature set, architecture config, training config."""
 
 MakeBundle = Callable[..., Path]
 
@@ -172,14 +172,14 @@ class Encoder(torch.nn.Module):
 def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small frozen encoder, as TorchScript."""
     torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("encoder") / "ears.pt"
+    file = tmp_path_factory.mktemp("encoder") / "encoder.pt"
     torch.jit.save(torch.jit.script(Encoder()), file)
     return file
 
 
 @pytest.fixture(scope="session")
 def make_bundle(encoder_file: Path) -> MakeBundle:
-    """Writes a bundle of `members`, each trained (not at all) `n_spaces` times."""
+    """Writes a bundle of `members`, each with `n_spaces` untrained networks."""
 
     def make(
         folder: Path,
@@ -187,24 +187,24 @@ def make_bundle(encoder_file: Path) -> MakeBundle:
         *,
         n_spaces: int = 1,
         kind: str = "soft_vote",
-        model: Model | None = None,
+        model: EnsembleModel | None = None,
         temperature: float = 1.0,
     ) -> Path:
         def fill(paths: BundlePaths) -> None:
             networks, configs = [], {}
-            for at, (name, eaten, values, training) in enumerate(members):
-                if eaten not in configs:
-                    configs[eaten] = _features_config(eaten, paths, encoder_file)
+            for at, (name, feature, values, training) in enumerate(members):
+                if feature not in configs:
+                    configs[feature] = _features_config(feature, paths, encoder_file)
                 for space in range(n_spaces):
                     module = _untrained(
-                        name, eaten, values, training, configs[eaten], 10 * at + space, paths
+                        name, feature, values, training, configs[feature], 10 * at + space, paths
                     )
                     place = paths.networks / f"{at}-{space}"
-                    checkpoint.save(place, module, {"labels": list(LABELS)})
-                    networks.append(Network(f"networks/{place.name}", at, space, eaten))
+                    checkpoint.save_checkpoint(place, module, {"labels": list(LABELS)})
+                    networks.append(BundledNetwork(f"networks/{place.name}", at, space, feature))
             names = tuple(f"{i}" for i in range(len(members)))
-            fitted = model or Model(np.full(len(members), 1 / len(members)))
-            fitted_file.write_model(paths.ensemble, fitted, kind=kind, members=names)
+            fitted = model or EnsembleModel(np.full(len(members), 1 / len(members)))
+            fitted_file.write_ensemble(paths.ensemble, fitted, kind=kind, members=names)
             write_manifest(
                 paths,
                 {
@@ -233,48 +233,50 @@ def _features_config(name: str, paths: BundlePaths, encoder_file: Path) -> dict[
     if name != "encoder":
         return dict(SMALL[name])
     copy_file(encoder_file, paths.encoders / encoder_file.name)
-    plugin = plugins.load(features, name, kind="feature set")
+    plugin = plugins.load_plugin(features, name, kind="feature set")
     sizes = {"sample_rate": RATE, "chunk_s": 1.0, "path": str(encoder_file)}
-    config = plain(read(plugin.Config, sizes, where="test"))
+    config = to_plain_values(read_config(plugin.Config, sizes, where="test"))
     return {**config, "path": f"encoders/{encoder_file.name}"}
 
 
 def _untrained(
     name: str,
-    eaten: str,
+    feature: str,
     values: Mapping[str, Any],
     training: Mapping[str, Any],
     features_config: Mapping[str, Any],
     seed: int,
     paths: BundlePaths,
 ) -> GenreClassifier:
-    ear = plugins.load(features, eaten, kind="feature set")
+    extractor = plugins.load_plugin(features, feature, kind="feature set")
     given = dict(features_config)
     if given.get("path"):
         given["path"] = str(paths.root / given["path"])
-    config = read(ear.Config, given, where="test")
-    plugin = plugins.load(architectures, name, kind="architecture")
+    config = read_config(extractor.Config, given, where="test")
+    plugin = plugins.load_plugin(architectures, name, kind="architecture")
     train_config = TrainConfig(**{"crop_s": 1.0, **training})
     n_channels = getattr(config, "n_channels", 1)
     n_frames = round(train_config.crop_s * config.frame_rate_hz) or 1
     wave = 0.1 * np.random.default_rng(0).standard_normal(3 * config.sample_rate)
-    heard = np.asarray(ear.extract(wave.astype(np.float32), config)).reshape(config.n_bins, -1)
-    mean, std = heard.mean(axis=1), np.maximum(heard.std(axis=1), 1.0)
+    frames = np.asarray(extractor.extract(wave.astype(np.float32), config)).reshape(
+        config.n_bins, -1
+    )
+    mean, std = frames.mean(axis=1), np.maximum(frames.std(axis=1), 1.0)
     torch.manual_seed(seed)
     module = GenreClassifier(
         architecture=name,
-        config=read(plugin.Config, values, where="test"),
+        config=read_config(plugin.Config, values, where="test"),
         train_config=train_config,
         input_shape=(n_channels, config.n_bins // n_channels, n_frames),
         n_classes=len(LABELS),
         statistics=(torch.tensor(mean), torch.tensor(std.astype(np.float32))),
     )
-    _settle(module)
+    _warm_up_batch_norm(module)
     return module.eval()
 
 
-def _settle(module: GenreClassifier) -> None:
-    """Lets batch norms see something, so that the network does not say the same of everything."""
+def _warm_up_batch_norm(module: GenreClassifier) -> None:
+    """Gives batch norms running statistics, so that predictions differ between inputs."""
     n_channels, n_bins, n_frames = module.input_shape
     x = torch.randn(8, n_channels, n_bins, n_frames) * module.std + module.mean
     module.train()

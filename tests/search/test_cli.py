@@ -12,8 +12,8 @@ from chorale.search.cli import COMMANDS, Command, main
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    said = capsys.readouterr().out
-    assert all(name in said for name in COMMANDS)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -27,10 +27,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("broken"), UserError("wrong"), SystemExit(1)])
-def test_whatever_a_signal_makes_a_command_raise_counts_as_an_interruption(
+def test_any_error_after_a_signal_counts_as_an_interruption(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
-    def run(words: Sequence[str]) -> int:
+    def run(args: Sequence[str]) -> int:
         try:
             signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
@@ -52,34 +52,34 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "unknown command 'sweeep'" in capsys.readouterr().err
 
 
-def test_the_sweeps_help_has_every_key_with_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_sweep_describes_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--help"]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for text in ("--budget.trials (64)", "how many trials", "--split.test", "shipped sweeps: "):
-        assert text in said
-    lines = said.splitlines()
+        assert text in printed
+    lines = printed.splitlines()
     keys = [i for i, line in enumerate(lines) if line.startswith("  --")]
     assert len(keys) > 20
     assert all(lines[i + 1].strip() for i in keys), "a key without a text"
 
 
-def test_a_full_disk_is_one_line(
+def test_a_full_disk_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(words: object) -> int:
+    def full(args: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/demo/report.json")
 
     monkeypatch.setitem(COMMANDS, "list", Command("", full))
     assert main(["list"]) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert "cannot write 'runs/demo/report.json': No space left on device" in said[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "cannot write 'runs/demo/report.json': No space left on device" in lines[0]
 
 
-def test_an_error_of_reading_is_not_taken_for_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(words: object) -> int:
+def test_a_read_error_is_not_reported_as_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(args: object) -> int:
         raise FileNotFoundError(errno.ENOENT, "No such file", "x")
 
-    monkeypatch.setitem(COMMANDS, "list", Command("", gone))
+    monkeypatch.setitem(COMMANDS, "list", Command("", missing))
     with pytest.raises(FileNotFoundError):
         main(["list"])

@@ -1,4 +1,4 @@
-"""Signals are obeyed once, raised again where they are dropped, and in the end done without."""
+"""Signal handling: interrupts are raised once, again where dropped, and end the process in time."""
 
 import os
 import signal
@@ -15,28 +15,28 @@ from chorale.search import interrupts
 
 
 @pytest.fixture
-def _listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(interrupts, "AGAIN_S", 0.05)
+def _handlers_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(interrupts, "RAISE_AGAIN_S", 0.05)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    interrupts.listen()
+    interrupts.install_handlers()
     yield
-    interrupts.over()
+    interrupts.finish()
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("_listening")
+@pytest.mark.usefixtures("_handlers_installed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_an_interrupt_and_is_remembered(number: signal.Signals) -> None:
-    assert not interrupts.received()
+def test_a_signal_raises_keyboard_interrupt_and_is_recorded(number: signal.Signals) -> None:
+    assert not interrupts.was_interrupted()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
-    interrupts.over()
-    assert interrupts.received()
+    interrupts.finish()
+    assert interrupts.was_interrupted()
 
 
-@pytest.mark.usefixtures("_listening")
-def test_a_second_signal_does_not_break_into_leaving_in_order() -> None:
+@pytest.mark.usefixtures("_handlers_installed")
+def test_a_second_signal_does_not_interrupt_the_clean_up() -> None:
     left: list[str] = []
 
     def work() -> None:
@@ -44,16 +44,16 @@ def test_a_second_signal_does_not_break_into_leaving_in_order() -> None:
             signal.raise_signal(signal.SIGTERM)
         finally:
             signal.raise_signal(signal.SIGINT)
-            left.append("in order")
+            left.append("cleaned up")
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    interrupts.over()
-    assert left == ["in order"]
+    interrupts.finish()
+    assert left == ["cleaned up"]
 
 
-@pytest.mark.usefixtures("_listening")
-def test_a_signal_that_was_dropped_is_raised_again() -> None:
+@pytest.mark.usefixtures("_handlers_installed")
+def test_a_dropped_interrupt_is_raised_again() -> None:
     original = interrupts._interrupt
     dropped: list[int] = []
 
@@ -63,7 +63,7 @@ def test_a_signal_that_was_dropped_is_raised_again() -> None:
         except KeyboardInterrupt:
             if dropped:
                 raise
-            dropped.append(number)  # as a finaliser does it
+            dropped.append(number)  # as in a finaliser
 
     def work() -> None:
         signal.raise_signal(signal.SIGTERM)
@@ -73,54 +73,54 @@ def test_a_signal_that_was_dropped_is_raised_again() -> None:
     signal.signal(signal.SIGTERM, drop)
     with pytest.raises(KeyboardInterrupt):
         work()
-    interrupts.over()
+    interrupts.finish()
     assert dropped == [signal.SIGTERM]
 
 
-@pytest.mark.usefixtures("_listening")
-def test_a_first_signal_waits_for_the_end_of_a_transaction() -> None:
+@pytest.mark.usefixtures("_handlers_installed")
+def test_a_first_signal_in_a_transaction_is_deferred_to_its_end() -> None:
     done: list[str] = []
 
     def work() -> None:
         with interrupts.transaction():
             signal.raise_signal(signal.SIGINT)
-            done.append("whole")
+            done.append("transaction")
         done.append("more")
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert done == ["whole"]
-    with interrupts.transaction():  # what leaves everything in order is not interrupted
-        done.append("left")
-    interrupts.over()
-    assert done == ["whole", "left"]
+    assert done == ["transaction"]
+    with interrupts.transaction():  # the clean-up is not interrupted
+        done.append("clean-up")
+    interrupts.finish()
+    assert done == ["transaction", "clean-up"]
 
 
-@pytest.mark.usefixtures("_listening")
-def test_a_transaction_that_hangs_keeps_nobody() -> None:
+@pytest.mark.usefixtures("_handlers_installed")
+def test_a_transaction_that_hangs_does_not_block_the_exit() -> None:
     def work() -> None:
         with interrupts.transaction():
             signal.raise_signal(signal.SIGINT)
             for _ in range(1000):
                 time.sleep(0.01)
-            pytest.fail("ten seconds")
+            pytest.fail("still in the transaction after ten seconds")
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    interrupts.over()
+    interrupts.finish()
 
 
-def _ended(program: str) -> subprocess.CompletedProcess[str]:
-    """A Python process that ran a program to its end."""
-    words = [sys.executable, "-c", program]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+def _run_program(program: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a Python process of its own."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 STUBBORN = """
 import signal, sys, time
 from chorale.search import interrupts
-interrupts.AGAIN_S = interrupts.LIMIT_S = 0.1
-interrupts.listen(lambda: "cut short")
+interrupts.RAISE_AGAIN_S = interrupts.GRACE_PERIOD_S = 0.1
+interrupts.install_handlers(lambda: "grace period over")
 try:
     signal.raise_signal(signal.SIGTERM)
 finally:
@@ -131,10 +131,10 @@ finally:
 STUBBORN_AT_EXIT = """
 import atexit, signal, sys, time
 from chorale.search import cli, interrupts
-interrupts.AGAIN_S = interrupts.LIMIT_S = 0.2
+interrupts.RAISE_AGAIN_S = interrupts.GRACE_PERIOD_S = 0.2
 atexit.register(time.sleep, 100)
 
-def run(words):
+def run(args):
     signal.raise_signal(signal.SIGTERM)
 
 cli.COMMANDS = {"wait": cli.Command("", run)}
@@ -143,25 +143,27 @@ sys.exit(cli.main())
 """
 
 
-def test_neither_can_its_end_take_longer() -> None:
-    done = _ended(STUBBORN_AT_EXIT)
-    assert done.returncode == interrupts.INTERRUPTED
-    assert done.stderr == f"chorale wait: interrupted\nchorale wait: {interrupts.CUT_SHORT}\n"
+def test_the_grace_period_covers_exit_handlers() -> None:
+    done = _run_program(STUBBORN_AT_EXIT)
+    assert done.returncode == interrupts.EXIT_INTERRUPTED
+    assert (
+        done.stderr == f"chorale wait: interrupted\nchorale wait: {interrupts.GRACE_PERIOD_OVER}\n"
+    )
 
 
-def test_a_process_that_cannot_be_left_in_order_ends_all_the_same() -> None:
-    done = _ended(STUBBORN)
-    assert (done.returncode, done.stderr) == (interrupts.INTERRUPTED, "cut short")
+def test_a_clean_up_that_hangs_is_ended_after_the_grace_period() -> None:
+    done = _run_program(STUBBORN)
+    assert (done.returncode, done.stderr) == (interrupts.EXIT_INTERRUPTED, "grace period over")
 
 
-AT_ITS_END = """
+ENDS_WITH_3 = """
 import atexit, gc, sys
-atexit.register(print, "taken apart", flush=True)  # the first is the last to be called
+atexit.register(print, "torn down", flush=True)  # registered first, called last
 from chorale.search import cli
 
-def run(words):
-    atexit.register(print, "left in order")
-    assert gc.get_threshold()[0] > 10_000  # things are imported
+def run(args):
+    atexit.register(print, "exit handler")
+    assert gc.get_threshold()[0] > 10_000  # as during imports
     return 3
 
 cli.COMMANDS = {"work": cli.Command("", run)}
@@ -170,46 +172,46 @@ sys.exit(cli.main())
 """
 
 
-def test_a_command_that_has_ended_is_not_taken_apart() -> None:
-    done = _ended(AT_ITS_END)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "left in order\n", "")
+def test_the_interpreters_teardown_is_skipped() -> None:
+    done = _run_program(ENDS_WITH_3)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "exit handler\n", "")
 
 
-def test_what_measures_coverage_has_its_last_word() -> None:
-    traced = AT_ITS_END.replace("sys.exit(", "sys.settrace(lambda *_: None)\nsys.exit(")
-    done = _ended(traced)
-    assert (done.returncode, done.stdout) == (3, "left in order\ntaken apart\n")
+def test_a_tracer_such_as_coverage_still_runs_its_exit_handler() -> None:
+    traced = ENDS_WITH_3.replace("sys.exit(", "sys.settrace(lambda *_: None)\nsys.exit(")
+    done = _run_program(traced)
+    assert (done.returncode, done.stdout) == (3, "exit handler\ntorn down\n")
 
 
-def test_what_it_could_not_print_is_told_and_is_no_success() -> None:
-    words = [sys.executable, "-c", AT_ITS_END]
+def test_output_that_cannot_be_written_is_reported_and_fails() -> None:
+    command = [sys.executable, "-c", ENDS_WITH_3]
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
                               env=buffered, timeout=60)  # fmt: skip
     assert done.returncode == 120
     assert "No space left on device" in done.stderr
 
 
-LATE = """
+SLOW_TEARDOWN = """
 import sys, time
 from chorale.search import interrupts
 
 class Late:
-    def __del__(self):  # when Python takes modules apart, the last thing that it does
+    def __del__(self):  # called when Python clears modules, at the end of its teardown
         print("late", flush=True)
         time.sleep(1)
 
-interrupts.listen()
+interrupts.install_handlers()
 kept = Late()
-interrupts.leave()
+interrupts.prepare_exit()
 sys.exit(7)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_the_very_end_leaves_the_exit_code_as_it_is(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-c", LATE], stdout=subprocess.PIPE) as process:
+def test_a_signal_during_teardown_does_not_change_the_exit_code(number: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", SLOW_TEARDOWN], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"late\n"
         process.send_signal(number)

@@ -1,7 +1,7 @@
-"""The package `chorale` of a checkout that is not installed: its parts are the folders at the top.
+"""Package `chorale` of a checkout that is not installed: its path is the repository's root folder.
 
-`python -m search` puts the folder above on the import path (see `cluster.environment`). An
-installation maps the same names by itself, and does not hold this file.
+`python -m search` puts the parent folder on the import path (see `cluster.environment`). An
+installation maps the same names itself, and does not contain this file.
 """
 
 from pathlib import Path

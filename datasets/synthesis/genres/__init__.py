@@ -1,4 +1,4 @@
-"""One file is one genre: the rules of its music as data, named `GENRE`.
+"""Synthetic genres: one file per genre, its musical rules as data named `GENRE`.
 
-`datasets.synthesis.compose` loads the one it is asked for; a new file is a new label.
+`datasets.synthesis.compose` loads them by file name; a new file is a new label.
 """

@@ -1,6 +1,6 @@
-"""Blues: triplets all through, dominant sevenths over twelve bars, bent notes.
+"""Blues: triplets throughout, dominant sevenths over twelve bars, bent notes.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

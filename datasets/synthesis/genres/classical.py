@@ -1,6 +1,6 @@
-"""Classical: broken chords and cadences in four or three, a tempo that breathes, few drums.
+"""Classical: broken chords and cadences in four or three, rubato, few drums.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

@@ -1,6 +1,6 @@
-"""Country: bass and strum by turns, a train on the snare or a waltz, fast picking.
+"""Country: alternating bass and strum, train beat on the snare or waltz, fast picking.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

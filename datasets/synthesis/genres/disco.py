@@ -1,6 +1,6 @@
-"""Disco: a kick on every beat, the open hat between them, octaves in the bass.
+"""Disco: a kick on every beat, open hi-hats on the off-beat, octaves in the bass.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

@@ -1,6 +1,6 @@
-"""Hip hop: a slow, sparse beat, deep bass, chords that loop and a voice that speaks.
+"""Hip hop: a slow, sparse beat, deep bass, looped chords and a spoken voice.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

@@ -1,6 +1,6 @@
-"""Jazz: swing on the ride, a walking bass, chords beside the beat, long lines of quavers.
+"""Jazz: swing on the ride, a walking bass, syncopated chords, long lines of eighth notes.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

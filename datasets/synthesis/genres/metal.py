@@ -1,6 +1,6 @@
-"""Metal: muted power chords, galloping double kicks, dark scales, much distortion.
+"""Metal: muted power chords, galloping double kicks, dark scales, heavy distortion.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

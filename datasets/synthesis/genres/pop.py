@@ -1,6 +1,6 @@
-"""Pop: four chords that go round, a singable tune, steady quavers.
+"""Pop: a loop of four chords, a singable melody, steady eighth notes.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

@@ -1,6 +1,6 @@
 """Reggae: chords on the off-beat, the kick on three, bass lines full of rests.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

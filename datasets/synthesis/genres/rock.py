@@ -1,6 +1,6 @@
-"""Rock: a hard backbeat, driven quavers on guitar and bass, a few plain chords.
+"""Rock: a hard backbeat, driving eighth notes on guitar and bass, a few plain chords.
 
-One genre of the composer; `datasets.synthesis.genres` finds it by the name of this file.
+A genre of the synthetic corpus, found by its file name.
 """
 
 from chorale.datasets.synthesis.grooves import Genre, Groove, Mix

@@ -1,1 +1,1 @@
-"""Makes a champion small: teacher, student, pruning, latency, and the table of all variants."""
+"""Model compression: distillation, structured pruning, int8 export, and latency measurement."""

@@ -1,4 +1,4 @@
-"""What is said of a student: one sentence, and the model card in its bundle.
+"""Model card and summary of a compressed model (student).
 
 Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
 """
@@ -6,51 +6,53 @@ Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.0399
 from collections.abc import Mapping
 from typing import Any
 
-from chorale.search.champion.pack.pack import Packed, licence_of
+from chorale.search.champion.pack.pack import BundleContents, licence_of
 from chorale.search.training.latency import CLIP_S
 
 
-def headline(found: Mapping[str, Any]) -> str:
-    """What was chosen, how good it is and how sure that is, in a few plain sentences."""
+def compression_summary(found: Mapping[str, Any]) -> str:
+    """The chosen variant, its accuracy, intervals and latency, in a few sentences."""
     ensemble = found["variants"][0]
     chosen = next(one for one in found["variants"] if one["variant"] == found["chosen"])
     test, (low, high) = chosen["test"], chosen["test"]["ci95"]
     least, most = (100 * end for end in chosen["difference_ci95"])
     looks = found["test_looks"]
     return (
-        f"The {chosen['variant']} names {test['accuracy']:.1%} of {test['n']} locked-away tracks "
-        f"rightly (95 % interval {low:.1%} to {high:.1%}), the ensemble "
+        f"The {chosen['variant']} classifies {test['accuracy']:.1%} of {test['n']} locked test "
+        f"tracks correctly (95 % interval {low:.1%} to {high:.1%}), the ensemble "
         f"{ensemble['test']['accuracy']:.1%}: {100 * chosen['difference']:+.1f} points (95 % "
         f"interval {least:+.1f} to {most:+.1f}). It takes {chosen['p50_ms']:.1f} ms for "
-        f"{CLIP_S:.0f} s of sound on one thread, features included, where the ensemble takes "
-        f"{ensemble['p50_ms']:.1f}. It was chosen out of fold; this test set has been looked at "
-        f"{'once' if looks == 1 else f'{looks} times'}, of which all these figures are one look."
+        f"{CLIP_S:.0f} s of audio on one thread, features included, the ensemble "
+        f"{ensemble['p50_ms']:.1f} ms. It was chosen by out-of-fold accuracy; this test set has "
+        f"been evaluated {'once' if looks == 1 else f'{looks} times'}, and all these figures come "
+        f"from one evaluation."
     )
 
 
-def student_card(found: Mapping[str, Any], packed: Packed) -> str:
+def student_card(found: Mapping[str, Any], contents: BundleContents) -> str:
     """The card, as Markdown."""
-    dataset, split = packed.report["dataset"], packed.report["split"]
+    dataset, split = contents.report["dataset"], contents.report["split"]
     return "\n".join(
         [
             f"# {found['study']}",
             "",
-            headline(found),
+            compression_summary(found),
             "",
             "## What it is",
             "",
-            f"One network that was taught, half by labels and half by what the ensemble of study "
-            f"{found['teacher']} says, on all {split['n_development']} development tracks of "
-            f"dataset {dataset['name']} (licence of the data: {licence_of(packed.sweep)}). Its "
-            f"calibration and its sets of classes were learnt from networks that were taught the "
-            f"same way without a fold, on the tracks of that fold.",
+            f"One network, distilled on all {split['n_development']} development tracks of dataset "
+            f"{dataset['name']} (licence of the data: {licence_of(contents.sweep)}): its targets "
+            f"are half the labels, half the predictions of the ensemble of study "
+            f"{found['teacher']}. Its calibration and conformal sets were fitted on out-of-fold "
+            f"predictions of networks that were trained in the same way without one fold.",
             "",
             "    chorale predict FILE --bundle THIS_FOLDER",
             "",
             "## Limits",
             "",
-            "The figures hold for recordings like those of the dataset, by groups that it has not "
-            "heard. It flags a recording that it is less sure of than of nearly all others.",
+            "The scores hold for recordings like those of the dataset, of groups that were not in "
+            "the training set. A recording with lower confidence than nearly all others is "
+            "flagged as out of distribution.",
             "",
         ]
     )

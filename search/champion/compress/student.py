@@ -1,6 +1,6 @@
-"""Students of an ensemble: searched under a latency limit, taught fold by fold, pruned, and whole.
+"""Knowledge distillation: students searched under a latency limit, trained per fold, and pruned.
 
-The search is a study like any other, in the same ledger; `search.champion.compress.run` drives it.
+The search is an ordinary study in the same ledger; `search.champion.compress.run` drives it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,66 +9,69 @@ from typing import Any
 
 import numpy as np
 
-from chorale.datasets.config import plain
+from chorale.datasets.config import to_plain_values
 from chorale.datasets.errors import UserError
-from chorale.datasets.seeds import Purpose, seed_of
+from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.split import SEARCH_FOLD
 from chorale.lightning_models.base import load_architecture
 from chorale.lightning_models.metrics import accuracy
-from chorale.lightning_models.training.structured_pruning import narrowed
-from chorale.search.champion.compress.teacher import SHARE, Teacher
+from chorale.lightning_models.training.structured_pruning import pruned_config
+from chorale.search.champion.compress.teacher import TEACHER_SHARE, Teacher
 from chorale.search.config.space import Candidate
+from chorale.search.data.prepare import PreparedData
 from chorale.search.ledger import predictions, stages
 from chorale.search.ledger.ledger import Row
-from chorale.search.ledger.predictions import Part
+from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import TrialPaths
 from chorale.search.statistics.arrays import Proba
 from chorale.search.study import finalists
-from chorale.search.study.finalists import FinalistTrials, Finals
-from chorale.search.study.trial_outcome import TOO_SLOW
-from chorale.search.sweep.sitting import Sitting, candidate_of
+from chorale.search.study.finalists import FinalistStage, FinalistTrials
+from chorale.search.study.trial_outcome import TOO_SLOW_PREFIX
+from chorale.search.sweep.context import SweepContext
+from chorale.search.sweep.stages import candidate_of, no_trial_completed, search
 from chorale.search.training.plan import plan_finalist, plan_trial
-from chorale.search.training.run_trial import TrialPlan, TrialResult, run_trial
+from chorale.search.training.run_trial import TrialPlan, TrialResult
 
 STAGE = "students"
 PRUNED = "pruned"
 
 N_STUDENTS = 2
-"""So many of the search's best are taught on every fold; the best of them out of fold is it."""
+"""How many of the search's best trials are trained on every fold; the one of the highest
+out-of-fold accuracy becomes the student."""
 
-N_SHOWN = 1
-"""Training rows that a training without held-out rows is asked about: what it says is not used."""
+N_UNUSED_VALID_ROWS = 1
+"""Validation rows of a training that holds out none; the predictions for them are not used."""
 
 HEADROOM = 0.9
-"""The share of the limit that a candidate may take: when it is timed again the machine may be less
-quiet."""
+"""The share of the latency limit that a candidate may take: when it is measured again the machine
+may be busier."""
 
-PATIENCE = 3
-"""So many times as long as in a trial a student is taught. Soft targets are learnt slowly and not
-by heart: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent",
-arXiv:2106.05237."""
+EPOCH_FACTOR = 3
+"""A student's epochs, as a multiple of a trial's. Training on soft targets converges slowly and
+overfits little: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and
+consistent", arXiv:2106.05237."""
 
-LEFT = 0.5
-"""About the share of filters and units that pruning leaves,"""
-RETRAIN = 0.5
-"""and of the epochs, and of the learning rate, that a network is trained on with then."""
+KEPT_WIDTH = 0.5
+"""The approximate share of filters and units that pruning keeps."""
+FINE_TUNING_SHARE = 0.5
+"""Epochs and learning rate of the fine-tuning after pruning, as shares of the student's."""
 
 
 RECIPE = {
-    "share": SHARE,
-    "patience": PATIENCE,
+    "share": TEACHER_SHARE,
+    "patience": EPOCH_FACTOR,
     "headroom": HEADROOM,
-    "left": LEFT,
-    "retrain": RETRAIN,
+    "left": KEPT_WIDTH,
+    "retrain": FINE_TUNING_SHARE,
 }
-"""What a student study must not change while it goes on."""
+"""Settings in the study's fingerprint: a resumed compression must have the same."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a student says: `out_of_fold` by those that were taught without a row's fold, `test` by
-    the whole one; (n, n_classes) each. `jobs` are their trainings, the whole one last.
+class StudentPredictions:
+    """A student's predictions, (n, n_classes): `out_of_fold` of the students of each fold, `test`
+    of the final one. `jobs` are their trainings, the final one last.
     """
 
     out_of_fold: Proba
@@ -76,81 +79,94 @@ class Said:
     jobs: tuple[Job, ...]
 
 
-@dataclass(kw_only=True)
-class Students(Sitting):
-    """One sitting of a student study; the stages come one after the other, and none twice."""
+@dataclass(frozen=True)
+class Students:
+    """The stages of a student study, called in order; completed trainings are not repeated."""
 
+    context: SweepContext
     teacher: Teacher
     limit_ms: float
 
-    def find(self) -> int:
-        """Searches, teaches the best on every fold, and gives the number of the one to use.
+    @property
+    def prepared(self) -> PreparedData:
+        """The study's data."""
+        return self.context.prepared
+
+    def find_student(self) -> int:
+        """Searches, trains the best trials on every fold, and gives the chosen trial's number.
 
         Raises:
-            UserError: no candidate keeps to the limit, or none came to its end.
+            UserError: no candidate keeps to the latency limit, or none completed.
         """
-        self._search()
-        rows = self.ledger.rows(self.sweep.name, stages.SEARCH)
-        objective = self.sweep.search.objective
-        numbers = finalists.choose(rows, n=N_STUDENTS, objective=objective)
+        search(self.context, plan=self._plan_trial, none_completed=self._none_completed)
+        rows = self.context.rows(stages.SEARCH)
+        objective = self.context.sweep.search.objective
+        numbers = finalists.choose_finalists(rows, n=N_STUDENTS, objective=objective)
         jobs = [Job(number, fold, 0) for number in numbers for fold in self._folds]
-        self._teach(STAGE, jobs, self._plan_job, self._files)
+        self._train(STAGE, jobs, self._plan_student, self.context.finalist_files)
         labels = self.prepared.labels[self.prepared.rows(self.prepared.split.development_ids)]
-        said = {number: self._out_of_fold(number, self._files) for number in numbers}
-        best = max(numbers, key=lambda number: accuracy(said[number], labels))
-        told = ", ".join(f"trial {n} {accuracy(said[n], labels):.1%}" for n in numbers)
-        self.progress.stage("students", f"out of fold {told}: trial {best} is the student")
+        out_of_fold = {
+            number: self._out_of_fold(number, self.context.finalist_files) for number in numbers
+        }
+        accuracies = {number: accuracy(out_of_fold[number], labels) for number in numbers}
+        best = max(numbers, key=accuracies.__getitem__)
+        listed = ", ".join(f"trial {n} {accuracies[n]:.1%}" for n in numbers)
+        self.context.progress.stage(
+            "students", f"out-of-fold accuracy {listed}: trial {best} is the student"
+        )
         return best
 
-    def whole(self, number: int) -> Said:
-        """Teaches the student on all development rows; gives what it says."""
-        self._teach(STAGE, [self._whole(number)], self._plan_job, self._files)
-        return self._said(number, self._files)
+    def train_final(self, number: int) -> StudentPredictions:
+        """Trains the student on all development rows; gives its predictions."""
+        self._train(
+            STAGE, [self._final_job(number)], self._plan_student, self.context.finalist_files
+        )
+        return self._predictions(number, self.context.finalist_files)
 
-    def pruned(self, number: int) -> Said:
-        """Prunes the student, those of the folds too, and trains each on for a while.
+    def prune(self, number: int) -> StudentPredictions:
+        """Prunes the final student and those of the folds, and fine-tunes each.
 
         Raises:
-            UserError: its architecture cannot be narrowed.
+            UserError: its architecture cannot be pruned.
         """
         row = self._row(number)
-        self._narrowed(row)  # refused before anything is trained
-        jobs = [*(Job(number, fold, 0) for fold in self._folds), self._whole(number)]
-        self._teach(PRUNED, jobs, self._plan_pruned, self._pruned_files)
-        return self._said(number, self._pruned_files)
+        self._pruned_config(row)  # refused before anything is trained
+        jobs = [*(Job(number, fold, 0) for fold in self._folds), self._final_job(number)]
+        self._train(PRUNED, jobs, self._plan_pruned, self._pruned_files)
+        return self._predictions(number, self._pruned_files)
 
     def architecture(self, number: int) -> str:
-        """What a trial was."""
+        """The architecture of a trial."""
         return str(self._row(number).facts["architecture"])
 
     def weights(self, job: Job, *, pruned: bool = False) -> Any:
-        """The folder of a student's network."""
-        return (self._pruned_files if pruned else self._files)(job).weights
+        """The checkpoint folder of a student."""
+        return (self._pruned_files if pruned else self.context.finalist_files)(job).weights
 
     @property
     def _folds(self) -> range:
         return range(self.prepared.split.n_folds)
 
-    def _whole(self, number: int) -> Job:
-        """The training that holds out no fold is the one after the last."""
+    def _final_job(self, number: int) -> Job:
+        """The training on all development rows; its fold number is the one after the last."""
         return Job(number, self.prepared.split.n_folds, 0)
 
     def _row(self, number: int) -> Row:
-        return self.ledger.rows(self.sweep.name, stages.SEARCH)[str(number)]
+        return self.context.rows(stages.SEARCH)[str(number)]
 
     def _plan_trial(self, candidate: Candidate, number: int) -> TrialPlan:
-        planned = plan_trial(self.resolved, self.prepared, candidate, number)
+        planned = plan_trial(self.context.resolved, self.prepared, candidate, number)
         targets = self.teacher.targets(self.prepared, SEARCH_FOLD)
         return replace(
             planned, targets=targets, limit_ms=HEADROOM * self.limit_ms, measure_latency=False
         )
 
-    def _plan_job(self, job: Job) -> TrialPlan:
+    def _plan_student(self, job: Job) -> TrialPlan:
         candidate = candidate_of(self._row(job.number))
         held_out = job if job.fold in self._folds else replace(job, fold=SEARCH_FOLD)
-        planned = plan_finalist(self.resolved, self.prepared, candidate, held_out)
+        planned = plan_finalist(self.context.resolved, self.prepared, candidate, held_out)
         targets = self.teacher.targets(self.prepared, job.fold)
-        train = {**planned.train, "max_epochs": PATIENCE * planned.train["max_epochs"]}
+        train = {**planned.train, "max_epochs": EPOCH_FACTOR * planned.train["max_epochs"]}
         planned = replace(planned, targets=targets, train=train, measure_latency=False)
         if job.fold in self._folds:
             return planned
@@ -158,48 +174,50 @@ class Students(Sitting):
         return replace(
             planned,
             train_rows=rows,
-            valid_rows=rows[:N_SHOWN],
-            whole=True,
-            seed=seed_of(self.sweep.search.seed, Purpose.STUDENT, job.number, job.fold, job.seed),
-            folder=str(self._files(job).root.absolute()),
+            valid_rows=rows[:N_UNUSED_VALID_ROWS],
+            no_holdout=True,
+            seed=derive_seed(
+                self.context.sweep.search.seed, Purpose.STUDENT, job.number, job.fold, job.seed
+            ),
+            folder=str(self.context.finalist_files(job).root.absolute()),
         )
 
     def _plan_pruned(self, job: Job) -> TrialPlan:
-        planned = self._plan_job(job)
+        planned = self._plan_student(job)
         train = dict(planned.train)
-        train["max_epochs"] = max(1, round(RETRAIN * train["max_epochs"]))
-        train |= {name: RETRAIN * train[name] for name in ("lr", "sgd_lr")}
+        train["max_epochs"] = max(1, round(FINE_TUNING_SHARE * train["max_epochs"]))
+        train |= {name: FINE_TUNING_SHARE * train[name] for name in ("lr", "sgd_lr")}
         return replace(
             planned,
-            config=self._narrowed(self._row(job.number)),
+            config=self._pruned_config(self._row(job.number)),
             train=train,
-            start=str(self._files(job).weights.absolute()),
+            start=str(self.context.finalist_files(job).weights.absolute()),
             folder=str(self._pruned_files(job).root.absolute()),
         )
 
-    def _narrowed(self, row: Row) -> Mapping[str, Any]:
+    def _pruned_config(self, row: Row) -> Mapping[str, Any]:
         name = str(row.facts["architecture"])
         config = load_architecture(name).Config(**row.facts["config"])
-        return dict(plain(narrowed(name, config, LEFT)))
+        return dict(to_plain_values(pruned_config(name, config, KEPT_WIDTH)))
 
     def _pruned_files(self, job: Job) -> TrialPaths:
-        return self.paths.narrowed(job.number, fold=job.fold, seed=job.seed)
+        return self.context.paths.pruned_student(job.number, fold=job.fold, seed=job.seed)
 
-    def _teach(
+    def _train(
         self,
         stage: str,
         jobs: Sequence[Job],
         plan: Callable[[Job], TrialPlan],
         files: Callable[[Job], TrialPaths],
     ) -> None:
-        """Runs the jobs that have not ended.
+        """Runs the jobs that have not completed yet.
 
         Raises:
             UserError: one of them failed.
         """
-        rows = self.ledger.rows(self.sweep.name, stages.SEARCH)
-        told = Finals(
-            study=self.sweep.name,
+        rows = self.context.rows(stages.SEARCH)
+        finalist_stage = FinalistStage(
+            study=self.context.sweep.name,
             jobs=jobs,
             plan=plan,
             keep=lambda job, result: self._keep(files(job), job, result),
@@ -207,30 +225,30 @@ class Students(Sitting):
             files=files,
             stage=stage,
         )
-        ended = self.ledger.rows(self.sweep.name, stage)
+        ended = self.context.rows(stage)
         n_before = sum(job.key in ended and ended[job.key].state == "COMPLETE" for job in jobs)
         if n_before == len(jobs):
             return
-        with self._display(stage.removesuffix("s"), len(jobs), n_before=n_before) as display:
-            trials = FinalistTrials(told, self.ledger, display)
-            self.crew.runner.run(self._placed(trials), run_trial)
-        ended = self.ledger.rows(self.sweep.name, stage)
+        with self.context.display(stage.removesuffix("s"), len(jobs), n_before=n_before) as display:
+            trials = FinalistTrials(finalist_stage, self.context.ledger, display)
+            self.context.train(trials)
+        ended = self.context.rows(stage)
         for job in jobs:
             if ended[job.key].state != "COMPLETE":
                 raise UserError(
-                    f"the student of {job.name} did not come to its end: {ended[job.key].reason}; "
-                    f"mend that, then type the same again: what has ended is kept"
+                    f"the student of {job.name} did not complete: {ended[job.key].reason}; fix "
+                    f"that, then type the same again: completed trainings are kept"
                 )
 
     def _keep(self, files: TrialPaths, job: Job, result: TrialResult) -> None:
         split = self.prepared.split
         if result.extra_proba is None:
-            raise ValueError(f"student {job.key} brought no test predictions")
-        parts = {"test": Part(split.test_ids, result.extra_proba)}
+            raise ValueError(f"student {job.key} gave no test predictions")
+        parts = {"test": PredictionPart(split.test_ids, result.extra_proba)}
         if job.fold in self._folds:
-            parts["valid"] = Part(split.valid_ids(job.fold), result.valid_proba)
-        predictions.write(files.predictions, parts, split=split.hash)
-        self._say_left_out(job.name, result.left_out)
+            parts["valid"] = PredictionPart(split.valid_ids(job.fold), result.valid_proba)
+        predictions.write_predictions(files.predictions, parts, split=split.hash)
+        self.context.warn_left_out(job.name, result.left_out)
 
     def _out_of_fold(self, number: int, files: Callable[[Job], TrialPaths]) -> Proba:
         split = self.prepared.split
@@ -239,30 +257,30 @@ class Students(Sitting):
         for fold in self._folds:
             ids = split.valid_ids(fold)
             path = files(Job(number, fold, 0)).predictions
-            parts = predictions.read(path, {"valid": ids}, split=split.hash)
+            parts = predictions.read_predictions(path, {"valid": ids}, split=split.hash)
             found[[at[track] for track in ids]] = parts["valid"].proba
         return found
 
-    def _said(self, number: int, files: Callable[[Job], TrialPaths]) -> Said:
-        split, whole = self.prepared.split, self._whole(number)
-        parts = predictions.read(
-            files(whole).predictions, {"test": split.test_ids}, split=split.hash
+    def _predictions(self, number: int, files: Callable[[Job], TrialPaths]) -> StudentPredictions:
+        split, final = self.prepared.split, self._final_job(number)
+        parts = predictions.read_predictions(
+            files(final).predictions, {"test": split.test_ids}, split=split.hash
         )
-        jobs = (*(Job(number, fold, 0) for fold in self._folds), whole)
-        return Said(self._out_of_fold(number, files), parts["test"].proba, jobs)
+        jobs = (*(Job(number, fold, 0) for fold in self._folds), final)
+        return StudentPredictions(self._out_of_fold(number, files), parts["test"].proba, jobs)
 
-    def _nothing_finished(self, rows: Mapping[str, Row]) -> str:
-        slow = [row for row in rows.values() if row.reason.startswith(TOO_SLOW)]
+    def _none_completed(self, rows: Mapping[str, Row]) -> str:
+        slow = [row for row in rows.values() if row.reason.startswith(TOO_SLOW_PREFIX)]
         if not slow:
-            return super()._nothing_finished(rows)
+            return no_trial_completed(rows)
         fastest = min(slow, key=_ms)
         return (
             f"no candidate keeps to {self.limit_ms:g} ms: {len(slow)} of {len(rows)} were too "
-            f"slow, the fastest took {_ms(fastest):.1f} ms ({fastest.facts['architecture']}); give "
-            f"more time: --target-ms {np.ceil(1.2 * _ms(fastest)):g}"
+            f"slow, the fastest took {_ms(fastest):.1f} ms ({fastest.facts['architecture']}); "
+            f"raise the limit: --target-ms {np.ceil(1.2 * _ms(fastest)):g}"
         )
 
 
 def _ms(row: Row) -> float:
-    """What a candidate took that was too slow, as its reason says."""
-    return float(row.reason.removeprefix(TOO_SLOW).split()[0])
+    """The latency of a candidate that was too slow, read from its failure reason."""
+    return float(row.reason.removeprefix(TOO_SLOW_PREFIX).split()[0])

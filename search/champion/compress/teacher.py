@@ -1,9 +1,10 @@
-"""What a student is taught: half its labels, half what the ensemble's networks say.
+"""Knowledge distillation targets: half the labels, half the predictions of the ensemble's networks.
 
-The student of a fold learns from the networks of that fold alone. These have, like it, never heard
-the tracks that the fold holds out, so what the student says of them is as honest as what any trial
-does. Out-of-fold probabilities would not do for that: they are said of a fold's training tracks by
-networks that were trained on the tracks it holds out. The student for use learns from all networks.
+The student of a fold is trained on predictions of that fold's networks only. Like the student, they
+were not trained on the tracks that the fold holds out, so the student's predictions for these are
+free of leakage, as a trial's are. Out-of-fold predictions would leak: for a fold's training tracks
+they come from networks that were trained on the tracks it holds out. The final student is trained
+on predictions of all networks.
 
 Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network",
 arXiv:1503.02531.
@@ -22,69 +23,70 @@ from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.data.datamodule import Tracks
 from chorale.lightning_models.training import checkpoint
 from chorale.lightning_models.training.predict import predict
-from chorale.search.data.prepare import Prepared
+from chorale.search.data.prepare import PreparedData
 from chorale.search.ledger import predictions
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
 
-SHARE = 0.5
-"""How much of a target the teacher says; the rest is the label."""
+TEACHER_SHARE = 0.5
+"""The teacher's share of a target; the rest is the label."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """What the networks of each fold say of the development tracks: (n_development, n_classes).
+    """Predictions of each fold's networks for the development tracks: (n_development, n_classes).
 
-    Each is the plain mean of the fold's networks, one for each member and seed: weights of an
-    ensemble were fitted on what the fold holds out, too.
+    Each is the unweighted mean over the fold's networks, one for each member and seed: an
+    ensemble's weights were fitted on the tracks that the fold holds out, too.
     """
 
     of_fold: tuple[NDArray[np.float32], ...]
 
     @property
     def digest(self) -> str:
-        """Changes when anything that is said does."""
+        """A hash of all predictions."""
         found = hashlib.sha256()
-        for said in self.of_fold:
-            found.update(np.ascontiguousarray(said, np.float32).tobytes())
+        for proba in self.of_fold:
+            found.update(np.ascontiguousarray(proba, np.float32).tobytes())
         return found.hexdigest()[:12]
 
-    def targets(self, prepared: Prepared, fold: int) -> NDArray[np.float32]:
-        """Targets (n_tracks, n_classes) for who is trained without `fold`; none: for the whole.
+    def targets(self, prepared: PreparedData, fold: int) -> NDArray[np.float32]:
+        """Targets (n_tracks, n_classes) of the student that is trained without `fold`.
 
-        Only rows to be trained on have one; all others are NaN, so that nobody can learn of them.
+        Only training rows have targets; all others are NaN, so that they cannot be trained on.
 
         Args:
             prepared: the tracks.
-            fold: what is held out; `split.n_folds` for nothing.
+            fold: the fold that is held out; `split.n_folds` for the final student, which holds
+                out none.
         """
         split = prepared.split
-        whole = fold == split.n_folds
-        said = np.mean(self.of_fold, axis=0) if whole else self.of_fold[fold]
-        ids = split.development_ids if whole else split.train_ids(fold)
+        final = fold == split.n_folds
+        proba = np.mean(self.of_fold, axis=0) if final else self.of_fold[fold]
+        ids = split.development_ids if final else split.train_ids(fold)
         at = {track: i for i, track in enumerate(split.development_ids)}
         rows = prepared.rows(ids)
         hard = np.eye(len(prepared.class_names), dtype=np.float32)[prepared.labels[rows]]
-        soft = said[[at[track] for track in ids]]
+        soft = proba[[at[track] for track in ids]]
         targets = np.full((len(prepared.labels), len(prepared.class_names)), np.nan, np.float32)
-        targets[rows] = SHARE * soft + (1 - SHARE) * hard
+        targets[rows] = TEACHER_SHARE * soft + (1 - TEACHER_SHARE) * hard
         return targets
 
 
-def teach(
+def make_teacher(
     paths: StudyPaths,
-    prepared: Prepared,
+    prepared: PreparedData,
     jobs: Sequence[Sequence[Job]],
     *,
-    tell: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> Teacher:
-    """Asks the networks of a finished study.
+    """Predicts the development tracks with the networks of a finished study.
 
     Args:
         paths: of that study.
-        prepared: its tracks; of those that are locked away nobody is asked.
-        jobs: the retrainings of each member.
-        tell: is told how far it is.
+        prepared: its tracks; those of the locked test set are not predicted.
+        jobs: the finalist trainings of each member.
+        on_progress: gets a line after each network.
 
     Raises:
         UserError: a network is missing or damaged.
@@ -97,35 +99,40 @@ def teach(
     counts = [0] * split.n_folds
     for i, job in enumerate(all_jobs, start=1):
         folder = paths.finalist(job.number, fold=job.fold, seed=job.seed).weights
-        module, card = checkpoint.load(folder)
+        module, card = checkpoint.load_checkpoint(folder)
         if tuple(card["labels"]) != prepared.class_names:
             raise UserError(
-                f"the network in '{folder}' knows other labels than the dataset has now; bring the "
-                f"dataset back as it was"
+                f"the network in '{folder}' was trained on other labels than the dataset has now; "
+                f"restore the dataset as it was"
             )
         store = FeatureStore.open(prepared.stores[card["features"]])
         sums[job.fold] += predict(module, Tracks(store), rows).proba
         counts[job.fold] += 1
-        tell(f"{i} of {len(all_jobs)} networks asked")
+        on_progress(f"{i} of {len(all_jobs)} networks predicted")
     return Teacher(tuple((s / n).astype(np.float32) for s, n in zip(sums, counts, strict=True)))
 
 
-def write_teacher(path: Path, teacher: Teacher, prepared: Prepared) -> None:
-    """Keeps what was said, so that a student that was broken off goes on with the same."""
+def write_teacher(path: Path, teacher: Teacher, prepared: PreparedData) -> None:
+    """Keeps the predictions, so that an interrupted compression resumes with the same targets."""
     ids = tuple(prepared.split.development_ids)
-    parts = {f"fold-{i}": predictions.Part(ids, said) for i, said in enumerate(teacher.of_fold)}
-    predictions.write(path, parts, split=prepared.split.hash)
+    parts = {
+        f"fold-{i}": predictions.PredictionPart(ids, proba)
+        for i, proba in enumerate(teacher.of_fold)
+    }
+    predictions.write_predictions(path, parts, split=prepared.split.hash)
 
 
-def read_teacher(path: Path, prepared: Prepared) -> Teacher | None:
-    """What `write_teacher` kept; None where nothing is.
+def read_teacher(path: Path, prepared: PreparedData) -> Teacher | None:
+    """Reads what `write_teacher` wrote; None where there is no file.
 
     Raises:
-        UserError: it is damaged or of another split.
+        UserError: the file is damaged or of another split.
     """
     if not path.is_file():
         return None
     split = prepared.split
     names = [f"fold-{i}" for i in range(split.n_folds)]
-    parts = predictions.read(path, dict.fromkeys(names, split.development_ids), split=split.hash)
+    parts = predictions.read_predictions(
+        path, dict.fromkeys(names, split.development_ids), split=split.hash
+    )
     return Teacher(tuple(parts[name].proba for name in names))

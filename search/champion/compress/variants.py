@@ -1,6 +1,6 @@
-"""The variants of an ensemble side by side: what each says, how long it takes, how large it is.
+"""Comparison of a compressed model's variants: accuracy, latency and size of each.
 
-Which one is chosen goes by out-of-fold accuracy and latency; the test set is scored afterwards.
+One is chosen by out-of-fold accuracy and latency; the test set is evaluated afterwards.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,11 @@ from chorale.search.training.latency import Latency
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run what was learnt.
+    """One form of the model: ensemble, single network, student, pruned student or ONNX graph.
 
-    `out_of_fold` (n_development, n_classes), none where nobody asked; `test` (n_test, n_classes).
-    `can_be_chosen` says that it is a bundle smaller than the ensemble.
+    `out_of_fold` (n_development, n_classes) and `test` (n_test, n_classes) are its predictions;
+    `out_of_fold` is None where they were not computed. `can_be_chosen` is true for a bundle that
+    is smaller than the ensemble.
     """
 
     name: str
@@ -33,44 +34,48 @@ class Variant:
     can_be_chosen: bool = False
 
 
-def choose(variants: Sequence[Variant], labels: Labels, *, limit_ms: float) -> Variant | None:
-    """The best out of fold of those that keep to the limit; of equals the fastest; None if none.
+def choose_variant(
+    variants: Sequence[Variant], labels: Labels, *, limit_ms: float
+) -> Variant | None:
+    """The variant of highest out-of-fold accuracy within the latency limit; None if none is.
+
+    Of equally accurate ones the fastest.
 
     Args:
         variants: all.
         labels: (n_development,).
-        limit_ms: of the processor's time.
+        limit_ms: of CPU time.
     """
 
     def rank(one: Variant) -> tuple[float, float]:
         if one.out_of_fold is None:
-            raise ValueError(f"{one.name} was never asked out of fold, so it cannot be chosen")
+            raise ValueError(f"{one.name} has no out-of-fold predictions, so it cannot be chosen")
         return accuracy(one.out_of_fold, labels), -one.latency.processor_ms
 
-    able = [v for v in variants if v.can_be_chosen and v.latency.processor_ms <= limit_ms]
-    return max(able, key=rank, default=None)
+    eligible = [v for v in variants if v.can_be_chosen and v.latency.processor_ms <= limit_ms]
+    return max(eligible, key=rank, default=None)
 
 
-def lines(
+def variant_rows(
     variants: Sequence[Variant],
     *,
     development: Labels,
     test: Labels,
     groups: Groups,
 ) -> list[dict[str, Any]]:
-    """A line for each variant, JSON-ready; this is what looks at the test set.
+    """A JSON-ready row for each variant; this evaluates the test set.
 
-    `difference` is how much higher its test accuracy is than the first one's, with its interval.
+    `difference` is its test accuracy minus that of the first variant, with a paired interval.
     """
     found = []
     for one in variants:
         gain, ci95 = paired_difference(one.test, variants[0].test, test, groups)
-        said = one.out_of_fold
+        out_of_fold = one.out_of_fold
         found.append(
             {
                 "variant": one.name,
                 "test": score(one.test, test, groups).as_dict(),
-                "out_of_fold": None if said is None else accuracy(said, development),
+                "out_of_fold": None if out_of_fold is None else accuracy(out_of_fold, development),
                 "difference": gain,
                 "difference_ci95": list(ci95),
                 "p50_ms": one.latency.p50_ms,
@@ -83,12 +88,12 @@ def lines(
     return found
 
 
-def table(found: Mapping[str, Any]) -> Table:
-    """The table of what `search.champion.compress.run` found."""
+def variants_table(found: Mapping[str, Any]) -> Table:
+    """The table of the variants in the result of `search.champion.compress.run`."""
     shown = Table(title=f"study {found['study']}", title_justify="left", box=box.SIMPLE_HEAD)
     columns = (
-        "variant", "test", "95 % interval", "less the ensemble", "out of fold",
-        "p50 ms", "p99 ms", "processor ms", "MB", "note",
+        "variant", "test", "95 % interval", "minus ensemble", "out of fold",
+        "p50 ms", "p99 ms", "CPU ms", "MB", "note",
     )  # fmt: skip
     for name in columns:
         left = name in ("variant", "note")

@@ -1,1 +1,1 @@
-"""A bundle as one network and as ONNX."""
+"""ONNX export: a bundle as one end-to-end network, from waveform to probabilities."""

@@ -1,8 +1,8 @@
-"""A bundle as one ONNX file, from waveform to probabilities, and how it is run.
+"""ONNX export of a bundle as one file, from waveform to probabilities, and its execution.
 
-`chorale export --onnx` writes such a file; `OnnxGraph` runs it.
+`chorale export --onnx` writes such a file; `OnnxGraph` runs it with onnxruntime.
 
-Source: the format is that of https://onnx.ai; onnxruntime runs it.
+Source: the format is that of https://onnx.ai.
 """
 
 import logging
@@ -15,40 +15,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chorale.cluster.versions import install_extra
-from chorale.datasets.atomic import atomic
+from chorale.cluster.versions import install_extra_command
+from chorale.datasets.atomic import atomic_write
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.predictor import Predictor
-from chorale.search.champion.export.whole_network import Whole
+from chorale.search.champion.export.end_to_end import EndToEndNetwork
 
 OPSET = 18
-INPUT, OUTPUTS = "waveform", ("proba", "each")
+INPUT_NAME, OUTPUT_NAMES = "waveform", ("proba", "each")
 EXAMPLE_S = 7.3
-"""The graph is traced with noise of so many seconds; it takes any length."""
+"""Length in seconds of the noise that the graph is traced with; it takes any length."""
 
 
-def whole_of(predictor: Predictor) -> Whole:
-    """A loaded bundle as one network.
+def end_to_end_network(predictor: Predictor) -> EndToEndNetwork:
+    """A loaded bundle as one end-to-end network.
 
     Raises:
-        UserError: a part of it has no twin in tensors.
+        UserError: a part of it cannot be exported.
     """
     parts = predictor.parts
-    return Whole(predictor.bundle.manifest, parts.networks, parts.configs, parts.model).eval()
+    return EndToEndNetwork(
+        predictor.bundle.manifest, parts.networks, parts.configs, parts.model
+    ).eval()
 
 
-def export_onnx(whole: Whole, path: Path) -> None:
-    """Writes the graph.
+def export_onnx(network: EndToEndNetwork, path: Path) -> None:
+    """Writes the network as an ONNX graph.
 
     Raises:
-        UserError: the packages for it are missing, or a layer cannot be exported.
+        UserError: the onnx package is missing, or a layer cannot be exported.
     """
     try:
         import onnx  # noqa: F401 - the exporter needs it
     except ImportError as error:
         raise _missing(error) from None
     rng = np.random.default_rng(0)
-    n_samples = round(EXAMPLE_S * whole.sample_rate)
+    n_samples = round(EXAMPLE_S * network.sample_rate)
     example = torch.from_numpy(0.1 * rng.standard_normal(n_samples).astype(np.float32))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -56,18 +58,18 @@ def export_onnx(whole: Whole, path: Path) -> None:
             warnings.catch_warnings(),
             _quiet("torch.onnx"),
             torch.no_grad(),
-            atomic(path) as temporary,
+            atomic_write(path) as temporary,
         ):
-            warnings.simplefilter("ignore")  # of the tracer, that sizes become constants
+            warnings.simplefilter("ignore")  # the tracer's warnings that sizes become constants
             torch.onnx.export(
-                whole,
+                network,
                 (example,),
                 str(temporary),
-                input_names=[INPUT],
-                output_names=list(OUTPUTS),
-                dynamic_axes={INPUT: {0: "n_samples"}},
+                input_names=[INPUT_NAME],
+                output_names=list(OUTPUT_NAMES),
+                dynamic_axes={INPUT_NAME: {0: "n_samples"}},
                 opset_version=OPSET,
-                dynamo=False,  # its tracer follows sizes that depend on the input
+                dynamo=False,  # the TorchScript exporter supports sizes that depend on the input
             )
     except torch.onnx.errors.OnnxExporterError as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -79,7 +81,7 @@ def export_onnx(whole: Whole, path: Path) -> None:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """A graph, ready to run on one thread."""
+    """An ONNX graph, loaded into onnxruntime with one thread."""
 
     session: Any
 
@@ -110,13 +112,14 @@ class OnnxGraph:
 
     def run(self, waveform: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(n_samples,) -> probabilities (n_classes,) and (n_spaces, n_members, n_classes)."""
-        proba, each = self.session.run(list(OUTPUTS), {INPUT: waveform})
+        proba, each = self.session.run(list(OUTPUT_NAMES), {INPUT_NAME: waveform})
         return np.asarray(proba), np.asarray(each)
 
 
 def _missing(error: ImportError) -> UserError:
     return UserError(
-        f"ONNX needs a package that is not installed ({error}); type: {install_extra('onnx')}"
+        f"ONNX needs a package that is not installed ({error}); type: "
+        f"{install_extra_command('onnx')}"
     )
 
 

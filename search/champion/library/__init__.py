@@ -1,1 +1,1 @@
-"""A library of tracks as the champion hears them: what is alike, and playlists made of it."""
+"""Music library: tracks with embeddings, similarity search, and playlist recommendation."""

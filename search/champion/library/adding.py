@@ -1,6 +1,6 @@
-"""Adds files to a library: what is known is skipped, what changed is replaced, the rest is heard.
+"""Embeds audio files into a library: known files are skipped, changed ones replaced.
 
-A part is written every few tracks, and all are put together in the end.
+A part is written every few tracks, and all parts are merged at the end.
 """
 
 import re
@@ -15,47 +15,47 @@ from chorale.datasets import audio
 from chorale.datasets.audio import AudioError
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.library.files import (
-    Content,
-    Manifest,
-    append,
-    begin,
-    read_manifest,
-    rewrite,
+    LibraryContent,
+    LibraryManifest,
+    append_part,
+    create_library,
+    read_library_manifest,
+    rewrite_as_one_part,
 )
-from chorale.search.champion.library.library import Library, require
-from chorale.search.champion.library.lock import one_at_a_time
-from chorale.search.champion.library.track import Track, names_of
+from chorale.search.champion.library.library import Library, require_bundle
+from chorale.search.champion.library.lock import library_lock
+from chorale.search.champion.library.track import Track, title_and_artist
 from chorale.search.paths import LibraryPaths
 
-PART = 32
-"""So many tracks are heard before they are written: what an interruption loses at most."""
+PART_SIZE = 32
+"""Tracks per part while embedding; a crash loses at most as many."""
 
 
-class Listener(Protocol):
-    """Who is told how far it is."""
+class AddListener(Protocol):
+    """Gets the progress of `add`."""
 
     def begin(self, what: str, n: int) -> None:
         """A step over `n` files begins."""
         ...
 
     def advance(self) -> None:
-        """One of them is done."""
+        """One of the step's files is done."""
         ...
 
     def bad(self, error: AudioError) -> None:
-        """A file gives nothing; the rest is done."""
+        """A file cannot be read and is skipped."""
         ...
 
 
 @dataclass(frozen=True)
-class Added:
-    """What became of the files: numbers of tracks."""
+class AddResult:
+    """The outcome of `add`, in numbers of tracks; `n_all` is the library's size."""
 
     n_new: int = 0
     n_known: int = 0
     n_moved: int = 0
     n_replaced: int = 0
-    n_doubled: int = 0
+    n_duplicates: int = 0
     n_bad: int = 0
     n_all: int = 0
 
@@ -66,46 +66,47 @@ def add(
     files: Sequence[Path],
     *,
     root: Path,
-    listener: Listener,
+    listener: AddListener,
     artist: re.Pattern[str] | None = None,
-    otherwise: str = "give another place with --to LIBRARY",
-) -> Added:
-    """Adds `files`, which lie below `root`, to the library, which is made where there is none.
+    next_step: str = "give another place with --to LIBRARY",
+) -> AddResult:
+    """Adds `files`, which lie below `root`, to the library; creates it where there is none.
 
     Args:
         paths: of the library.
-        predictor: the bundle that heard the library, or will.
-        files: in the order in which they come in.
-        root: what artists and titles are read below.
-        listener: is told how far it is, and which files are bad.
-        artist: see `names_of`.
-        otherwise: what to type where another bundle heard the library.
+        predictor: the bundle of the library's embeddings.
+        files: in the order in which they are added.
+        root: the folder below which paths name artists and titles.
+        listener: gets the progress, and the files that cannot be read.
+        artist: see `title_and_artist`.
+        next_step: what to type where the library was made with another bundle.
 
     Raises:
-        UserError: another process adds, or another bundle heard the library, or it is damaged.
+        UserError: another process adds to the library, it was made with another bundle, or it is
+            damaged.
     """
-    with one_at_a_time(paths):
+    with library_lock(paths):
         if paths.manifest.is_file():
-            manifest = read_manifest(paths)
-            require(paths, manifest, predictor.bundle, otherwise=otherwise)
+            manifest = read_library_manifest(paths)
+            require_bundle(paths, manifest, predictor.bundle, next_step=next_step)
         else:
-            manifest = begin(paths, predictor.bundle)
+            manifest = create_library(paths, predictor.bundle)
         before = Library.open(paths.root)
-        found, n_bad = _hashed(files, listener)
-        kept, n_moved, n_replaced = _settled(before.content, found)
+        found, n_bad = _hash_files(files, listener)
+        kept, n_moved, n_replaced = _keep_unchanged(before.content, found)
         known = {track.content for track in kept.tracks}
         fresh: dict[str, Path] = {}
         for path, content in found.items():
             if content not in known:
                 fresh.setdefault(content, path)
-        work = _heard(predictor, fresh, root=root, artist=artist, listener=listener)
-        n_new, manifest = _append_all(paths, manifest, work)
+        embedded = _embed(predictor, fresh, root=root, artist=artist, listener=listener)
+        n_new, manifest = _append_in_parts(paths, manifest, embedded)
         if n_moved or n_replaced or len(manifest.parts) > 1:
             after = Library.open(paths.root).content
             new = range(len(before.content.tracks), len(after.tracks))
-            rewrite(paths, manifest, joined(kept, after.rows(new)))
+            rewrite_as_one_part(paths, manifest, concatenated(kept, after.rows(new)))
         n_known = len(known & set(found.values()))
-        return Added(
+        return AddResult(
             n_new,
             n_known - n_moved,
             n_moved,
@@ -116,19 +117,19 @@ def add(
         )
 
 
-def joined(first: Content, second: Content) -> Content:
-    """One after the other."""
+def concatenated(first: LibraryContent, second: LibraryContent) -> LibraryContent:
+    """The tracks of `first`, then those of `second`."""
     if not first.tracks or not second.tracks:
         return first if first.tracks else second
-    return Content(
+    return LibraryContent(
         first.tracks + second.tracks,
         np.concatenate([first.embeddings, second.embeddings]),
         np.concatenate([first.proba, second.proba]),
     )
 
 
-def _hashed(files: Sequence[Path], listener: Listener) -> tuple[dict[Path, str], int]:
-    """The content of each file, and how many could not be read."""
+def _hash_files(files: Sequence[Path], listener: AddListener) -> tuple[dict[Path, str], int]:
+    """The hash of each file's content, and how many files could not be read."""
     listener.begin("reading", len(files))
     found, n_bad = {}, 0
     for path in files:
@@ -151,10 +152,12 @@ def _refuse_unwritable_name(path: Path) -> None:
         raise AudioError(shown, "unreadable", detail) from None
 
 
-def _settled(content: Content, found: Mapping[Path, str]) -> tuple[Content, int, int]:
-    """The tracks that stay, under the paths where they lie now; how many moved, how many went.
+def _keep_unchanged(
+    content: LibraryContent, found: Mapping[Path, str]
+) -> tuple[LibraryContent, int, int]:
+    """The tracks that stay, with their present paths; how many moved, how many are dropped.
 
-    A track goes where its file holds something else by now and no other file holds it.
+    A track is dropped where its file has other content now and no other file has the track's.
     """
     places: dict[str, list[str]] = {}
     for path, digest in found.items():
@@ -176,48 +179,48 @@ def _settled(content: Content, found: Mapping[Path, str]) -> tuple[Content, int,
     return replace(content.rows(rows), tracks=tuple(tracks)), n_moved, n_replaced
 
 
-def _heard(
+def _embed(
     predictor: Predictor,
     fresh: Mapping[str, Path],
     *,
     root: Path,
     artist: re.Pattern[str] | None,
-    listener: Listener,
-) -> Iterator[Content]:
-    """One track after the other, as a content of one; bad ones are told and left out."""
-    listener.begin("hearing", len(fresh))
+    listener: AddListener,
+) -> Iterator[LibraryContent]:
+    """Embeds one track after the other; unreadable files are reported and skipped."""
+    listener.begin("embedding", len(fresh))
     labels = predictor.labels
     for content, path in fresh.items():
         try:
-            waveform, sample_rate = audio.load(path)
-            tags = audio.tags(path)
+            waveform, sample_rate = audio.load_audio(path)
+            tags = audio.read_tags(path)
         except AudioError as error:
             listener.bad(error)
             listener.advance()
             continue
-        guess = predictor.of_waveform(waveform, sample_rate)
-        title, name = names_of(
+        guess = predictor.predict_waveform(waveform, sample_rate)
+        title, name = title_and_artist(
             path.relative_to(root.absolute()), tags, labels=labels, artist=artist
         )
         duration_s = round(len(waveform) / sample_rate, 3)
         track = Track(str(path), content, title, name, labels[guess.best], duration_s)
-        yield Content((track,), guess.embedding[None], guess.proba[None].astype(np.float32))
+        yield LibraryContent((track,), guess.embedding[None], guess.proba[None].astype(np.float32))
         listener.advance()
 
 
-def _append_all(
-    paths: LibraryPaths, manifest: Manifest, heard: Iterator[Content]
-) -> tuple[int, Manifest]:
-    """Writes what is heard, part by part; what was heard before an interruption is written, too."""
-    n, waiting = 0, Content((), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
+def _append_in_parts(
+    paths: LibraryPaths, manifest: LibraryManifest, embedded: Iterator[LibraryContent]
+) -> tuple[int, LibraryManifest]:
+    """Writes embedded tracks part by part; after an interruption also the ones not yet written."""
+    n, waiting = 0, LibraryContent((), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
     try:
-        for one in heard:
-            waiting = joined(waiting, one)
+        for one in embedded:
+            waiting = concatenated(waiting, one)
             n += 1
-            if len(waiting.tracks) >= PART:
+            if len(waiting.tracks) >= PART_SIZE:
                 part, waiting = waiting, waiting.rows([])
-                manifest = append(paths, manifest, part)
+                manifest = append_part(paths, manifest, part)
     finally:
         if waiting.tracks:
-            manifest = append(paths, manifest, waiting)
+            manifest = append_part(paths, manifest, waiting)
     return n, manifest

@@ -1,35 +1,35 @@
-"""The playlist without variety: the genres as they were heard, of each the likest tracks."""
+"""The playlist without diversification: genres as in the history, of each the most similar."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.champion.library.pool import Pool
+from chorale.search.champion.library.pool import CandidatePool
 from chorale.search.champion.library.quotas import Counts
 
 
 @dataclass(frozen=True)
 class Closest:
-    """Places in the pool; and per genre how many were missing and what they were filled with.
+    """Positions in the pool, and the tracks that replace those missing in a genre.
 
-    `filled` maps (the genre that was wanted, the genre that was taken) to a number of tracks.
+    `filled` maps (wanted genre, genre taken instead) to a number of tracks.
     """
 
     chosen: NDArray[np.intp]
     filled: dict[tuple[int, int], int]
 
 
-def closest(pool: Pool, wanted: Counts, *, cap: int) -> Closest:
-    """The likest of each genre; an artist has more than `cap` only where a genre needs it.
+def closest(pool: CandidatePool, wanted: Counts, *, cap: int) -> Closest:
+    """The most similar tracks of each genre; an artist exceeds `cap` only where a genre needs it.
 
-    What a genre lacks is filled with the tracks of other genres that the bundle holds for it with
-    the highest probability.
+    Missing tracks of a genre are replaced by the tracks of other genres with the highest
+    probability of that genre.
 
     Args:
         pool: the candidates.
-        wanted: (n_genres,) how many of each.
-        cap: tracks of one artist.
+        wanted: (n_genres,) number of tracks of each.
+        cap: maximum number of tracks of one artist.
     """
     taken = np.zeros(pool.n, np.bool_)
     n_of: dict[int, int] = {}
@@ -50,14 +50,14 @@ def closest(pool: Pool, wanted: Counts, *, cap: int) -> Closest:
 
 
 def _take(
-    pool: Pool,
+    pool: CandidatePool,
     places: NDArray[np.intp],
     n: int,
     cap: int,
     taken: NDArray[np.bool_],
     n_of: dict[int, int],
 ) -> int:
-    """Takes up to `n` of the places in their order; gives how many there were."""
+    """Takes up to `n` of the positions in their order; gives how many it took."""
     free = [place for place in places.tolist() if not taken[place]]
     n_taken = 0
     while free and n_taken < n:

@@ -1,6 +1,6 @@
-"""Reads what was listened to: a CSV with a row for each play or each track.
+"""Listening history: reads a CSV with a row for each play or each track.
 
-`search.champion.library.listening` finds the tracks of it.
+`search.champion.library.taste_from_history` looks up its tracks.
 """
 
 import csv
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chorale.datasets.errors import UserError, shown
+from chorale.datasets.errors import UserError, join_first
 
-COLUMNS = ("path", "title", "artist", "plays", "timestamp")
+HISTORY_COLUMNS = ("path", "title", "artist", "plays", "timestamp")
 HALF_LIFE_DAYS = 180.0
-"""A play counts half as much as one that is so many days later."""
+"""Half-life of a play's weight."""
 
 _DAY_S = 86_400
 
 
 @dataclass(frozen=True)
 class Play:
-    """A row: which track, and how much it counts, above 0.
+    """A row of the history: the track, and its weight, above 0.
 
-    `line` is where it stands; 0 of a file that was named by itself.
+    `line` is its line number; 0 for a file that was given on the command line.
     """
 
     line: int
@@ -35,19 +35,19 @@ class Play:
     weight: float
 
     @property
-    def said(self) -> str:
-        """The track, for people."""
+    def display_name(self) -> str:
+        """The track's name in messages."""
         return self.path or " - ".join(part for part in (self.artist, self.title) if part)
 
 
 def read_history(path: Path) -> tuple[Play, ...]:
-    """The rows that count. A row without `plays` is one play, one with 0 plays is left out.
+    """Reads the rows. A row without `plays` is one play, one with 0 plays is left out.
 
-    `timestamp` is ISO 8601 or seconds since 1970; where a row has one, it counts half as much for
-    every `HALF_LIFE_DAYS` before the latest.
+    `timestamp` is ISO 8601 or seconds since 1970; the weight of a row that has one halves for every
+    `HALF_LIFE_DAYS` before the latest.
 
     Raises:
-        UserError: lists all that is wrong with the file, or says that it has no row that counts.
+        UserError: lists all problems of the file, or states that it has no plays.
     """
     rows = _rows(path)
     problems: list[str] = []
@@ -66,12 +66,12 @@ def read_history(path: Path) -> tuple[Play, ...]:
             plays.append(Play(line, weight=n_plays, **names))
             times.append(time_s)
     if problems:
-        every = shown(problems, between="\n  ")
-        raise UserError(f"history '{path}' must be mended:\n  {every}")
+        every = join_first(problems, between="\n  ")
+        raise UserError(f"history '{path}' has errors to fix:\n  {every}")
     if not plays:
         raise UserError(
-            f"history '{path}' is empty: expected a row below '{','.join(COLUMNS)}' (path, or "
-            f"title and artist; the rest may be left out)"
+            f"history '{path}' is empty: expected a row below the header "
+            f"'{','.join(HISTORY_COLUMNS)}' (path, or title and artist; the rest is optional)"
         )
     latest = max((one for one in times if one is not None), default=0.0)
     return tuple(_faded(play, time_s, latest) for play, time_s in zip(plays, times, strict=True))
@@ -81,7 +81,7 @@ def _faded(play: Play, time_s: float | None, latest_s: float) -> Play:
     if time_s is None:
         return play
     age_days = (latest_s - time_s) / _DAY_S
-    # of a lifetime ago something is left, or there would be nothing to divide by
+    # above 0, so that the sum of weights is never 0
     share = max(0.5 ** (age_days / HALF_LIFE_DAYS), 1e-12)
     return Play(play.line, play.path, play.title, play.artist, play.weight * share)
 
@@ -109,23 +109,26 @@ def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
-    wrong = [name for name in columns if name not in COLUMNS]
+    wrong = [name for name in columns if name not in HISTORY_COLUMNS]
     twice = sorted({name for name in columns if columns.count(name) > 1})
     nothing = "path" not in columns and "title" not in columns
     if not wrong and not twice and not nothing:
         return
-    said = []
+    problems = []
     if wrong:
-        near = {name: difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.5) for name in wrong}
+        near = {
+            name: difflib.get_close_matches(name, HISTORY_COLUMNS, n=1, cutoff=0.5)
+            for name in wrong
+        }
         hints = [f"'{name}'{f' (nearest: {n[0]})' if n else ''}" for name, n in near.items()]
-        said.append(f"has unknown columns: {shown(hints)}")
+        problems.append(f"has unknown columns: {join_first(hints)}")
     if twice:
-        said.append(f"has columns twice: {shown(twice)}")
+        problems.append(f"has columns twice: {join_first(twice)}")
     if nothing:
-        said.append("has neither the column path nor title")
+        problems.append("has neither the column path nor title")
     raise UserError(
-        f"history '{path}' {' and '.join(said)}; its first line may name {','.join(COLUMNS)}, "
-        f"separated by commas, and must name path or title"
+        f"history '{path}' {' and '.join(problems)}; its first line may name "
+        f"{','.join(HISTORY_COLUMNS)}, separated by commas, and must name path or title"
     )
 
 
@@ -142,7 +145,7 @@ def _plays(text: str) -> float:
 
 
 def _time_s(text: str) -> float | None:
-    """Seconds since 1970; a time without a zone is UTC."""
+    """Seconds since 1970; a time without a time zone is UTC."""
     if not text:
         return None
     try:

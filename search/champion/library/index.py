@@ -1,7 +1,7 @@
-"""Finds the nearest embeddings: all compared where they are few, the nearest cells where many.
+"""Nearest-neighbour search of embeddings: exact for small libraries, inverted-file for large ones.
 
-`search.champion.library.library` asks here. A comparison of all reads every number once, which took
-11 ms of one core for 100,000 tracks of 256 numbers; see `tests/benchmarks/bench_recommend.py`.
+`search.champion.library.library` uses it. Exact search took 11 ms of one core for 100,000
+embeddings of width 256; see `tests/benchmarks/bench_recommend.py`.
 """
 
 from collections.abc import Iterator
@@ -12,34 +12,34 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Found = tuple[NDArray[np.intp], NDArray[np.float32]]
+Neighbours = tuple[NDArray[np.intp], NDArray[np.float32]]
 """Rows, nearest first, and their cosines."""
 
 EXACT_BELOW = 50_000
-"""Tracks of 256 numbers: so many are compared one by one in about 5 ms."""
+"""Exact search over so many embeddings of width 256 takes about 5 ms."""
 RECALL = 0.95
-"""So many of the true ten nearest an approximate index finds, measured when it is made."""
+"""Minimum recall@10 of the approximate index, measured when it is built."""
 
-_N_ASKED, _N_NEAREST, _SEED = 200, 10, 0
+_N_QUERIES, _N_NEAREST, _SEED = 200, 10, 0
 _POINTS_A_CELL = 64
 
 
 class Index(Protocol):
-    """What finds the nearest."""
+    """A nearest-neighbour index over unit vectors."""
 
-    def nearest(self, vector: NDArray[np.float32], n: int) -> Found:
+    def nearest(self, vector: NDArray[np.float32], n: int) -> Neighbours:
         """The `n` rows nearest to a vector (width,) of length 1, or all where there are fewer."""
         ...
 
 
-class Exact:
-    """Compares all."""
+class ExactIndex:
+    """Exact search by cosine."""
 
     def __init__(self, embeddings: NDArray[np.float32]) -> None:
         """Of (n_tracks, width), each row of length 1."""
         self._embeddings = embeddings
 
-    def nearest(self, vector: NDArray[np.float32], n: int) -> Found:
+    def nearest(self, vector: NDArray[np.float32], n: int) -> Neighbours:
         """See `Index`."""
         cosines = self._embeddings @ vector  # (n_tracks,)
         n = min(n, len(cosines))
@@ -51,11 +51,12 @@ class Exact:
         return rows, cosines[rows]
 
 
-class Cells:
-    """Compares with the tracks of the nearest cells alone.
+class InvertedFileIndex:
+    """Approximate search in the nearest k-means cells.
 
-    The cells are found by k-means, about as many as the root of the number of tracks; so many of
-    them are looked into as find `RECALL` of what `Exact` finds, for tracks drawn from the library.
+    There are about as many cells as the square root of the number of tracks. The number of probed
+    cells is the smallest power of 2 that reaches `RECALL` against `ExactIndex`, on tracks sampled
+    from the library.
 
     Source: Jégou, Douze, Schmid 2011, "Product quantization for nearest neighbor search" (the
     inverted file), https://doi.org/10.1109/TPAMI.2010.57, by Faiss.
@@ -72,12 +73,12 @@ class Cells:
         self._faiss: Any = faiss
         n_tracks, width = embeddings.shape
         self._cells = max(1, isqrt(n_tracks))
-        self._quantiser = faiss.IndexFlatIP(width)  # Faiss keeps no reference of its own
+        self._quantiser = faiss.IndexFlatIP(width)  # Faiss does not keep a reference to it
         self._index = faiss.IndexIVFFlat(
             self._quantiser, width, self._cells, faiss.METRIC_INNER_PRODUCT
         )
         self._index.cp.seed = _SEED
-        self._index.cp.min_points_per_centroid = 1  # fewer than it likes are no reason to warn
+        self._index.cp.min_points_per_centroid = 1  # no warning about few points
         self._index.cp.max_points_per_centroid = _POINTS_A_CELL
         with self._one_thread():
             self._index.train(embeddings)
@@ -86,10 +87,10 @@ class Cells:
 
     @property
     def probed(self) -> int:
-        """So many cells are looked into."""
+        """The number of cells that are searched."""
         return int(self._index.nprobe)
 
-    def nearest(self, vector: NDArray[np.float32], n: int) -> Found:
+    def nearest(self, vector: NDArray[np.float32], n: int) -> Neighbours:
         """See `Index`; it may miss some, and find fewer than `n` where `n` is large."""
         with self._one_thread():
             cosines, rows = self._index.search(vector[None], min(n, self._index.ntotal))
@@ -97,15 +98,19 @@ class Cells:
         return rows[0][there].astype(np.intp), cosines[0][there]
 
     def _choose(self, embeddings: NDArray[np.float32]) -> float:
-        """Doubles the cells that are looked into until enough is found; gives the recall."""
+        """Doubles the number of searched cells until the recall suffices; gives the recall."""
         rng = np.random.default_rng(_SEED)
-        asked = np.sort(rng.choice(len(embeddings), min(_N_ASKED, len(embeddings)), replace=False))
-        exact = Exact(embeddings)
-        n = _N_NEAREST + 1  # a track finds itself, which proves nothing
-        truth = [{*exact.nearest(embeddings[row], n)[0].tolist()} - {row} for row in asked.tolist()]
+        queries = np.sort(
+            rng.choice(len(embeddings), min(_N_QUERIES, len(embeddings)), replace=False)
+        )
+        exact = ExactIndex(embeddings)
+        n = _N_NEAREST + 1  # a track always finds itself, which does not count
+        truth = [
+            {*exact.nearest(embeddings[row], n)[0].tolist()} - {row} for row in queries.tolist()
+        ]
         self._index.nprobe = 1
         while True:
-            found = self._index.search(embeddings[asked], n)[1]
+            found = self._index.search(embeddings[queries], n)[1]
             hits = sum(len(t & set(f.tolist())) for t, f in zip(truth, found, strict=True))
             recall = hits / sum(map(len, truth))
             if recall >= RECALL or self.probed >= self._cells:
@@ -114,7 +119,7 @@ class Cells:
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:
-        """Faiss brings an OpenMP of its own beside PyTorch's; it counts by the calling thread."""
+        """Faiss has its own OpenMP beside PyTorch's; its thread count is per calling thread."""
         before = self._faiss.omp_get_max_threads()
         self._faiss.omp_set_num_threads(1)
         try:
@@ -124,10 +129,10 @@ class Cells:
 
 
 def index_of(embeddings: NDArray[np.float32], *, exact_below: int = EXACT_BELOW) -> Index:
-    """The fitting index; without Faiss all are compared, which is right, only slower."""
+    """The index for so many embeddings; without Faiss always the exact one, which is slower."""
     if len(embeddings) < exact_below:
-        return Exact(embeddings)
+        return ExactIndex(embeddings)
     try:
-        return Cells(embeddings)
+        return InvertedFileIndex(embeddings)
     except ImportError:
-        return Exact(embeddings)
+        return ExactIndex(embeddings)

@@ -1,6 +1,6 @@
-"""A library, opened: its tracks, how each is found again, and what sounds like something.
+"""An opened library: its tracks, lookup by path, content or name, and similarity search.
 
-`chorale serve` and `chorale recommend` ask here; `search.champion.library.adding` fills it.
+`chorale serve` and `chorale recommend` use it; `search.champion.library.adding` adds tracks.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -13,53 +13,60 @@ from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.champion.library.files import Content, Manifest, read_content, read_manifest
+from chorale.search.champion.library.files import (
+    LibraryContent,
+    LibraryManifest,
+    read_content,
+    read_library_manifest,
+)
 from chorale.search.champion.library.index import Index, index_of
-from chorale.search.champion.library.track import folded
+from chorale.search.champion.library.track import normalized_name
 from chorale.search.paths import LibraryPaths
 
 
 class Library:
-    """The tracks of a library, in the order in which they came."""
+    """The tracks of a library, in the order in which they were added."""
 
-    def __init__(self, paths: LibraryPaths, manifest: Manifest, content: Content) -> None:
+    def __init__(
+        self, paths: LibraryPaths, manifest: LibraryManifest, content: LibraryContent
+    ) -> None:
         """See `open`."""
         self.paths, self.manifest, self.content = paths, manifest, content
 
     @classmethod
     def open(cls, folder: Path) -> "Library":
-        """Opens the library in `folder`; the hash of every file of it is checked.
+        """Opens the library in `folder`; checks the hash of all its files.
 
         Raises:
-            UserError: there is none, or it cannot be used.
+            UserError: there is none, or it is damaged.
         """
         paths = LibraryPaths(Path(folder))
-        manifest = read_manifest(paths)
+        manifest = read_library_manifest(paths)
         while True:
             try:
                 return cls(paths, manifest, read_content(paths, manifest))
             except UserError:
-                before, manifest = manifest, read_manifest(paths)
-                if manifest == before:  # else another process has put its parts together
+                before, manifest = manifest, read_library_manifest(paths)
+                if manifest == before:  # else another process has merged its parts
                     raise
 
-    def require(self, bundle: Bundle, *, otherwise: str) -> None:
-        """Stops where another bundle heard the library: vectors of two do not compare.
+    def require(self, bundle: Bundle, *, next_step: str) -> None:
+        """Refuses another bundle than the library's: embeddings of two are not comparable.
 
         Args:
             bundle: the one in use.
-            otherwise: what to type instead.
+            next_step: what to type instead.
 
         Raises:
-            UserError: names both.
+            UserError: names both bundles.
         """
-        require(self.paths, self.manifest, bundle, otherwise=otherwise)
+        require_bundle(self.paths, self.manifest, bundle, next_step=next_step)
 
     def similar(self, embedding: NDArray[np.float32], n: int) -> Sequence[dict[str, Any]]:
         """The `n` nearest tracks, nearest first: `track`, `artist`, `label`, `similarity`.
 
-        `embedding` (width,) has length 1; `similarity` is the cosine; `artist` is empty where
-        nobody knows.
+        `embedding` (width,) has length 1; `similarity` is the cosine; `artist` is empty where it is
+        unknown.
         """
         if not self.content.tracks:
             return []
@@ -76,7 +83,7 @@ class Library:
 
     @cached_property
     def index(self) -> Index:
-        """What finds the nearest; made when it is first asked for."""
+        """The nearest-neighbour index, built at first use."""
         return index_of(self.content.embeddings)
 
     @cached_property
@@ -91,34 +98,37 @@ class Library:
 
     @cached_property
     def by_name(self) -> Mapping[tuple[str, str], int]:
-        """Title and artist, both `folded` -> the first row of that name."""
+        """Title and artist, both `normalized_name` -> the first row of that name."""
         rows = enumerate(self.content.tracks)
-        names = [((folded(track.title), folded(track.artist)), row) for row, track in rows]
+        names = [
+            ((normalized_name(track.title), normalized_name(track.artist)), row)
+            for row, track in rows
+        ]
         return dict(reversed(names))
 
     @cached_property
     def genres(self) -> NDArray[np.intp]:
-        """(n_tracks,) the most probable genre of each, as a column of the labels."""
+        """(n_tracks,) the most probable genre of each, as an index of the labels."""
         return np.asarray(self.content.proba.argmax(axis=1), np.intp)
 
     @cached_property
     def rows_of_genres(self) -> list[NDArray[np.intp]]:
-        """For each label the rows of its tracks."""
+        """The rows of each label's tracks."""
         return [np.flatnonzero(self.genres == one) for one in range(len(self.manifest.labels))]
 
     @cached_property
     def artists(self) -> NDArray[np.intp]:
-        """(n_tracks,) a number for each artist; a track of nobody known has one of its own."""
+        """(n_tracks,) the number of each track's artist; an unknown artist has its own number."""
         return _numbered(track.artist_key for track in self.content.tracks)
 
     @cached_property
     def songs(self) -> NDArray[np.intp]:
-        """(n_tracks,) a number for each song: the same title, artist and length in whole seconds.
+        """(n_tracks,) the number of each song: equal title, artist and length in whole seconds.
 
-        Without an artist each track is a song of its own.
+        A track of an unknown artist is a song of its own.
         """
         return _numbered(
-            (folded(track.title), track.artist_key, round(track.duration_s))
+            (normalized_name(track.title), track.artist_key, round(track.duration_s))
             for track in self.content.tracks
         )
 
@@ -129,16 +139,18 @@ def _numbered(keys: Iterable[Hashable]) -> NDArray[np.intp]:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
 
 
-def require(paths: LibraryPaths, manifest: Manifest, bundle: Bundle, *, otherwise: str) -> None:
+def require_bundle(
+    paths: LibraryPaths, manifest: LibraryManifest, bundle: Bundle, *, next_step: str
+) -> None:
     """See `Library.require`.
 
     Raises:
-        UserError: another bundle heard the library.
+        UserError: it was made with another bundle.
     """
     if manifest.bundle == bundle.digest:
         return
     raise UserError(
         f"the library in '{paths.root}' was made with bundle {manifest.bundle[:12]} (of study "
         f"'{manifest.study}'), but got {bundle.digest[:12]} (of study '{bundle.manifest.study}'), "
-        f"which hears other things; {otherwise}"
+        f"whose embeddings are not comparable; {next_step}"
     )

@@ -1,4 +1,4 @@
-"""A playlist as a file that players open: extended M3U in UTF-8.
+"""Playlist files for audio players: extended M3U in UTF-8 (m3u8).
 
 Source: RFC 8216, section 4.1, for `#EXTM3U` and `#EXTINF`; the form is older than it.
 """
@@ -18,9 +18,10 @@ def write_m3u8(path: Path, tracks: Sequence[Track], *, relative: bool = False) -
     """Writes the playlist.
 
     Args:
-        path: where to; it is replaced.
+        path: the file; an existing one is replaced.
         tracks: in the order in which they are played.
-        relative: paths from the playlist's folder, so that both can be moved together.
+        relative: writes paths relative to the playlist's folder, so that both can be moved
+            together.
     """
     start = Path(os.path.abspath(path)).parent if relative else None  # noqa: PTH100
     lines = ["#EXTM3U"]
@@ -32,7 +33,7 @@ def write_m3u8(path: Path, tracks: Sequence[Track], *, relative: bool = False) -
 
 
 def _place(path: str, start: Path | None) -> str:
-    """A path; as a URI where a line could not hold it, and never like a comment."""
+    """A path; as a URI where it has line breaks; prefixed where it begins like a comment."""
     if _BREAKS.search(path) or path != path.strip():
         return Path(path).as_uri()
     if start is None:

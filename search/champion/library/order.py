@@ -1,14 +1,14 @@
-"""In which order a playlist is played: no artist twice in a row, where that can be."""
+"""Playlist order: no artist twice in a row where that is possible."""
 
 from collections import Counter, deque
 from collections.abc import Hashable, Sequence
 
 
 def spread_out(artists: Sequence[Hashable]) -> list[int]:
-    """Places in a new order, as close to the given one as the rule allows.
+    """Positions in a new order, as close to the given one as the rule allows.
 
-    An artist that has more than half of what is left must come next, or it would come twice in a
-    row later; else the first one comes that is of another artist.
+    An artist with more than half of the remaining tracks must come next, or it would come twice in
+    a row later; else the first remaining track of another artist comes next.
     """
     waiting: dict[Hashable, deque[int]] = {}
     for place, artist in enumerate(artists):

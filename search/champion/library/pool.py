@@ -1,4 +1,4 @@
-"""The tracks that a playlist is chosen from: of each genre the likest, and fewer the less like."""
+"""Candidate generation: the tracks of each genre that are most similar to a taste profile."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from chorale.search.champion.library.library import Library
 from chorale.search.champion.library.taste import Taste
 
 PER_GENRE = 64
-"""So many of the likest of a genre, and about as many of the rest of it."""
+"""About so many of a genre's most similar tracks, and so many sampled from its others."""
 
-_SCANNED = 4096
-_JITTER = 0.1  # of the standard deviation of all likenesses
+_MAX_SCANNED = 4096
+_NOISE = 0.1  # of the standard deviation of all similarities
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Candidates, sorted by genre and then by likeness, the likest first.
+class CandidatePool:
+    """Candidates, sorted by genre and then by descending `order`.
 
-    `rows` are the library's, `embeddings` (n_candidates, width) and `proba` theirs, `genres`,
-    `artists` and `songs` whole numbers that stand for what they are. `likeness` is the cosine with
-    what was heard of their genre, `order` the same with chance in it, where that was asked for.
+    `rows` are their rows in the library, `embeddings` (n_candidates, width) and `proba` theirs;
+    `genres`, `artists` and `songs` are numbers as in the library. `similarity` is the cosine with
+    the taste profile of their genre, `order` the same, with noise where a seed was given.
     """
 
     rows: NDArray[np.intp]
@@ -30,17 +30,17 @@ class Pool:
     genres: NDArray[np.intp]
     artists: NDArray[np.intp]
     songs: NDArray[np.intp]
-    likeness: NDArray[np.float64]
+    similarity: NDArray[np.float64]
     order: NDArray[np.float64]
 
     @property
     def n(self) -> int:
-        """How many candidates."""
+        """The number of candidates."""
         return len(self.rows)
 
     @property
     def n_genres(self) -> int:
-        """How many genres the bundle knows."""
+        """The number of the bundle's genres."""
         return int(self.proba.shape[1])
 
     def distances(self, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -50,48 +50,48 @@ class Pool:
         return np.asarray(np.maximum(apart, 0, out=apart))
 
 
-def pool_of(
+def candidate_pool(
     library: Library, taste: Taste, *, length: int, cap: int, seed: int | None = None
-) -> Pool:
-    """What of `library` may follow `taste`: nothing that was heard, no song twice.
+) -> CandidatePool:
+    """The candidates of `library` for `taste`: no track that was played, no song twice.
 
     Args:
-        library: at least one track.
-        taste: heard by the same bundle.
-        length: how long the playlist will be.
-        cap: among the likest of a genre no artist has more tracks than this.
-        seed: another one changes the order of what is about equally like; None changes nothing.
+        library: with at least one track.
+        taste: embedded with the same bundle.
+        length: of the playlist.
+        cap: maximum number of one artist's tracks among the most similar of a large genre.
+        seed: changes the order of tracks of about equal similarity; None adds no noise.
     """
     content = library.content
     n_genres = content.proba.shape[1]
     genres = library.genres
-    likeness = _likeness(content.embeddings, taste.profiles(n_genres), genres)
-    order = likeness
+    similarity = _genre_similarity(content.embeddings, taste.profiles(n_genres), genres)
+    order = similarity
     if seed is not None:
-        noise = np.random.default_rng(seed).standard_normal(len(likeness))
-        order = likeness + _JITTER * likeness.std() * noise
-    heard = [library.by_content[one] for one in taste.contents if one in library.by_content]
+        noise = np.random.default_rng(seed).standard_normal(len(similarity))
+        order = similarity + _NOISE * similarity.std() * noise
+    played = [library.by_content[one] for one in taste.contents if one in library.by_content]
     songs, artists = library.songs, library.artists
-    order = np.where(np.isin(songs, songs[heard]), -np.inf, order)
+    order = np.where(np.isin(songs, songs[played]), -np.inf, order)
     kept = [
-        _likest(rows, order[rows], artists[rows], length=length, cap=cap)
+        _most_similar(rows, order[rows], artists[rows], length=length, cap=cap)
         for rows in library.rows_of_genres
     ]
     chosen = np.concatenate(kept)
     chosen = chosen[_first_of_each(songs[chosen], order[chosen])]
-    return Pool(
+    return CandidatePool(
         chosen,
         content.embeddings[chosen],
         content.proba[chosen],
         genres[chosen],
         artists[chosen],
         songs[chosen],
-        likeness[chosen],
+        similarity[chosen],
         order[chosen],
     )
 
 
-def _likeness(
+def _genre_similarity(
     embeddings: NDArray[np.float32], profiles: NDArray[np.float32], genres: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     cosines = embeddings @ profiles.T  # (n_tracks, n_genres)
@@ -99,13 +99,13 @@ def _likeness(
 
 
 def _first_of_each(songs: NDArray[np.intp], order: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Where the likest track of each song stands, in the order of the array."""
-    likest = np.argsort(-order, kind="stable")
-    _, first = np.unique(songs[likest], return_index=True)
-    return np.sort(likest[first])
+    """Positions of the most similar track of each song, ascending."""
+    ranked = np.argsort(-order, kind="stable")
+    _, first = np.unique(songs[ranked], return_index=True)
+    return np.sort(ranked[first])
 
 
-def _likest(
+def _most_similar(
     rows: NDArray[np.intp],
     order: NDArray[np.float64],
     artists: NDArray[np.intp],
@@ -113,25 +113,25 @@ def _likest(
     length: int,
     cap: int,
 ) -> NDArray[np.intp]:
-    """Of a genre's tracks, the likest first: those that are kept.
+    """The candidates of a genre, the most similar first.
 
-    All of the first few, then those of artists that have few yet, then ever fewer.
+    All of the first few, then tracks of artists below the cap, then an ever sparser sample.
     """
     places = np.argsort(-order)
     places = places[: int(np.isfinite(order).sum())]
     n = len(places)
     if n > 2 * PER_GENRE:
-        places = places[_thinned(artists[places], length=length, cap=cap)]
+        places = places[_thin_out(artists[places], length=length, cap=cap)]
     return rows[places[np.lexsort((places, -order[places]))]]
 
 
-def _thinned(artists: NDArray[np.intp], *, length: int, cap: int) -> NDArray[np.intp]:
-    """Which places of a long list are kept, see `_likest`."""
+def _thin_out(artists: NDArray[np.intp], *, length: int, cap: int) -> NDArray[np.intp]:
+    """The positions of a long list that are kept, see `_most_similar`."""
     n = len(artists)
     most = max(PER_GENRE, 4 * length)
     spread: list[int] = []
     n_of: dict[int, int] = {}
-    for place, artist in enumerate(artists[:_SCANNED].tolist()):
+    for place, artist in enumerate(artists[:_MAX_SCANNED].tolist()):
         if n_of.get(artist, 0) < cap:
             n_of[artist] = n_of.get(artist, 0) + 1
             spread.append(place)

@@ -1,4 +1,4 @@
-"""How many tracks of each genre make a playlist."""
+"""Apportionment (largest remainder): how many tracks of each genre a playlist has."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ Counts = NDArray[np.intp]
 
 
 def quotas(shares: NDArray[np.float64], n: int) -> Counts:
-    """Shares as whole numbers that sum to `n`, each less than one from its share of `n`.
+    """Rounds shares of `n` to whole numbers that sum to `n`, each less than 1 from its exact value.
 
-    The method of the largest remainder; of equal ones the earlier genre's.
+    The largest remainder method; of equal remainders the earlier genre's counts first.
 
     Args:
         shares: (n_genres,), they sum to 1.
@@ -30,7 +30,7 @@ def points_apart(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
     return float(100 * np.abs(first - second).max())
 
 
-def entropy(shares: NDArray[np.float64]) -> float:
-    """How evenly a distribution is spread, in nats: 0 for one genre alone."""
-    there = shares[shares > 0]
-    return float(-(there * np.log(there)).sum()) + 0.0
+def genre_entropy(shares: NDArray[np.float64]) -> float:
+    """Shannon entropy of a distribution over genres, in nats: 0 for a single genre."""
+    positive = shares[shares > 0]
+    return float(-(positive * np.log(positive)).sum()) + 0.0

@@ -1,6 +1,6 @@
-"""What somebody listened to: the genres' shares, and how each genre of theirs sounds.
+"""Taste profile of a listener: genre shares, and the mean embedding of each genre.
 
-Playlists are made of it; `search.champion.library.history` reads it.
+Playlists are made from it; `search.champion.library.taste_from_history` builds it.
 """
 
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.bundle.embedding import unit
+from chorale.search.bundle.embedding import l2_normalized
 
 
 @dataclass(frozen=True)
 class Taste:
-    """The tracks that were listened to, at least one.
+    """The tracks of a listening history, at least one.
 
-    `embeddings` (n_heard, width), each row of length 1; `genres` (n_heard,) are columns of the
-    bundle's labels; `weights` (n_heard,) say how much each counts, above 0. `contents` are the
-    hashes of their files: none of them is recommended.
+    `embeddings` (n_played, width), each row of length 1; `genres` (n_played,) are indices of the
+    bundle's labels; `weights` (n_played,) are above 0. `contents` are the hashes of the tracks'
+    files: none of them is recommended.
     """
 
     embeddings: NDArray[np.float32]
@@ -26,18 +26,18 @@ class Taste:
     contents: frozenset[str]
 
     def shares(self, n_genres: int) -> NDArray[np.float64]:
-        """(n_genres,) how much of all plays was of each genre; they sum to 1."""
+        """(n_genres,) each genre's share of all plays; they sum to 1."""
         plays = np.bincount(self.genres, self.weights, minlength=n_genres)
         return np.asarray(plays / plays.sum())
 
     def profiles(self, n_genres: int) -> NDArray[np.float32]:
-        """(n_genres, width) the direction of each genre's weighted mean, of length 1.
+        """(n_genres, width) each genre's weighted mean embedding, scaled to length 1.
 
-        The cosine with it goes as the mean cosine with all that was heard of the genre. A genre of
-        which nothing was heard has the direction of all together.
+        The cosine with it is proportional to the mean cosine with the genre's played tracks. A
+        genre without plays has the mean of all tracks.
         """
         weighted = self.embeddings * (self.weights / self.weights.sum())[:, None]
         sums = np.tile(weighted.sum(axis=0), (n_genres, 1))
         for genre in np.unique(self.genres):
             sums[genre] = weighted[self.genres == genre].sum(axis=0)
-        return unit(sums.astype(np.float64)).astype(np.float32)
+        return l2_normalized(sums.astype(np.float64)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a library knows of one track; the names come from its tags, its folder or its file."""
+"""Track metadata of a library: title and artist from tags, folder names or the file name."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 UNKNOWN = "unknown"
-"""What is shown where nobody knows the artist; kept as an empty text."""
+"""The name shown for an unknown artist, which is stored as an empty string."""
 
 
 @dataclass(frozen=True)
 class Track:
     """One track.
 
-    `path` is absolute; `content` is the SHA-256 of the file's bytes, by which it is found again
-    where it was moved. `genre` is what the bundle takes it for; `artist` is empty where unknown.
+    `path` is absolute; `content` is the SHA-256 of the file's bytes, by which a moved file is
+    found. `genre` is the bundle's prediction; `artist` is empty where it is unknown.
     """
 
     path: str
@@ -26,24 +26,24 @@ class Track:
 
     @property
     def artist_key(self) -> str:
-        """The artist, so that two spellings are one; of an unknown one the track's content.
+        """A key that is equal for spellings of one artist; of an unknown artist the content hash.
 
-        Two tracks of nobody known are not two of the same.
+        Two tracks of unknown artists do not count as the same artist.
         """
-        return folded(self.artist) or self.content
+        return normalized_name(self.artist) or self.content
 
     @property
     def shown_artist(self) -> str:
-        """The artist for people."""
+        """The artist's name for display."""
         return self.artist or UNKNOWN
 
 
-def folded(name: str) -> str:
-    """A name without its case and its spaces at either end, of which inner ones count once."""
+def normalized_name(name: str) -> str:
+    """A name with case folded and white space stripped and collapsed."""
     return " ".join(name.split()).casefold()
 
 
-def names_of(
+def title_and_artist(
     below: PurePath,
     tags: Mapping[str, str],
     *,
@@ -52,15 +52,15 @@ def names_of(
 ) -> tuple[str, str]:
     """The title and the artist of a file; the artist is empty where it is unknown.
 
-    A regular expression on the path goes before the tags, these before the names of folders and
-    files: a first folder that is called like a genre is passed over, the next is the artist's;
-    without folders `Artist - Title.mp3` is taken apart.
+    A regular expression on the path takes precedence over tags, and these over folder and file
+    names: a first folder that is named like a genre is skipped, the next one is the artist;
+    without folders the file name is split as `Artist - Title.mp3`.
 
     Args:
         below: its path below the folder that was added.
-        tags: what the file says, `title` and `artist`.
+        tags: the file's tags, `title` and `artist`.
         labels: the bundle's genres.
-        artist: its group `artist`, or else its first, is the artist.
+        artist: a pattern whose group `artist`, or else first group, is the artist.
 
     Returns:
         Title, artist.
@@ -71,7 +71,7 @@ def names_of(
         key: str | int = "artist" if "artist" in artist.groupindex else 1
         name = (match.group(key) or "").strip()
     folders = list(below.parent.parts)
-    if folders and folded(folders[0]) in {folded(label) for label in labels}:
+    if folders and normalized_name(folders[0]) in {normalized_name(label) for label in labels}:
         del folders[0]
     stem = below.stem
     if not name and folders:

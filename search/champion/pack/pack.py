@@ -1,6 +1,6 @@
-"""Packs the ensemble of a finished study into a bundle, from what its finalists left behind.
+"""Model packaging: writes the ensemble of a finished study as a bundle, from its finalists' files.
 
-Nothing is trained or scored here; what the bundle claims stands in the study's report.
+Nothing is trained or scored here; all scores in the bundle come from the study's report.
 """
 
 import json
@@ -16,117 +16,125 @@ from chorale.datasets.atomic import write_text
 from chorale.datasets.errors import UserError
 from chorale.search import ensembles
 from chorale.search.baselines.baseline_file import read_baseline
-from chorale.search.bundle.bundle import Bundle, BundledBaseline, Network
-from chorale.search.bundle.disagreement import disagreement, entropy, usual_limit_of_means
-from chorale.search.bundle.encoder_copy import with_encoder
+from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork
+from chorale.search.bundle.disagreement import (
+    disagreement,
+    ood_threshold_of_means,
+    predictive_entropy,
+)
+from chorale.search.bundle.encoder_copy import with_bundled_encoder
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.champion.pack.card import model_card
 from chorale.search.combining import fitted_file
-from chorale.search.combining.base import Model, Name, Said
+from chorale.search.combining.base import EnsembleModel, MemberName, MemberPredictions
 from chorale.search.config.schema import SweepConfig
 from chorale.search.evaluation.members import (
     Member,
     n_networks,
+    out_of_fold_predictions,
+    predictions_by_networks,
     read_member,
-    said_by_networks,
-    said_out_of_fold,
 )
-from chorale.search.ledger.baseline_predictions import read_banked
-from chorale.search.ledger.ground_truth import Truth
+from chorale.search.ledger.baseline_predictions import read_baseline_predictions
+from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import BundlePaths
-from chorale.search.report.report import headline
+from chorale.search.report.report import headline_sentence
 from chorale.search.statistics.arrays import Floats
 from chorale.search.statistics.calibration import calibrate
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What goes into a bundle: a report as its study wrote it, and the fitted ensemble."""
+class BundleContents:
+    """What a bundle is made of: a study's config and report, and its fitted ensemble."""
 
     sweep: SweepConfig
-    truth: Truth
+    truth: GroundTruth
     report: Mapping[str, Any]
-    model: Model
-    members: tuple[Name, ...]
+    model: EnsembleModel
+    members: tuple[MemberName, ...]
     architectures: tuple[str, ...]
 
     @property
     def kind(self) -> str:
-        """Which ensemble."""
+        """The kind of ensemble."""
         return str(self.report["ensemble"]["kind"])
 
     def jobs(self, number: int) -> list[Job]:
-        """The retrainings of a member, in the order of the ensemble's views."""
+        """The finalist trainings of a member, in the order of the embedding views."""
         folds, seeds = range(self.truth.split.n_folds), range(self.sweep.finalists.seeds)
         return [Job(number, fold, seed) for seed in seeds for fold in folds]
 
 
-def collect(
-    sweep: SweepConfig, truth: Truth, report: Mapping[str, Any], kinds_of: Mapping[int, str]
-) -> Packed:
-    """Reads the headline ensemble of a study.
+def collect_contents(
+    sweep: SweepConfig,
+    truth: GroundTruth,
+    report: Mapping[str, Any],
+    architecture_of: Mapping[int, str],
+) -> BundleContents:
+    """Reads the ensemble that a study chose.
 
     Args:
         sweep: the study's config.
-        truth: of its tracks.
+        truth: labels, groups and split of its tracks.
         report: its report.
-        kinds_of: trial number -> architecture.
+        architecture_of: trial number -> architecture.
 
     Raises:
         UserError: the study has no audio features, or its ensemble is missing or damaged.
     """
-    dataset = plugins.load(catalog, str(sweep.dataset.get("name")), kind="dataset")
+    dataset = plugins.load_plugin(catalog, str(sweep.dataset.get("name")), kind="dataset")
     if dataset.INFO.features:
         raise UserError(
-            f"study '{sweep.name}' learnt from ready-made {', '.join(dataset.INFO.features)} of "
-            f"dataset '{dataset.INFO.name}', which no recording can be turned into; export a study "
-            f"on recordings (the features stats57 and stats518 describe them by the same numbers)"
+            f"study '{sweep.name}' was trained on the precomputed "
+            f"{', '.join(dataset.INFO.features)} of dataset '{dataset.INFO.name}', which cannot be "
+            f"computed from a recording; export a study on recordings (the feature sets stats57 "
+            f"and stats518 compute the same features)"
         )
     kind = report["ensemble"]["kind"]
-    _, named, model = fitted_file.read_model(sweep.paths.ensemble_model(kind))
-    if not model.arrays:  # a weighted mean: who has no weight need not come along
+    _, named, model = fitted_file.read_ensemble(sweep.paths.ensemble_model(kind))
+    if not model.arrays:  # a weighted mean: members of weight 0 are left out
         used = np.flatnonzero(model.weights)
         named = tuple(named[i] for i in used)
         model = replace(model, weights=model.weights[used])
-    architectures = tuple(n if isinstance(n, str) else kinds_of.get(n, "") for n in named)
-    return Packed(sweep, truth, report, model, named, architectures)
+    architectures = tuple(n if isinstance(n, str) else architecture_of.get(n, "") for n in named)
+    return BundleContents(sweep, truth, report, model, named, architectures)
 
 
-def pack(packed: Packed, destination: Path) -> Bundle:
-    """Writes the bundle; it appears under its name when it is whole.
-
-    A bundle that is there already is replaced.
+def pack_bundle(contents: BundleContents, destination: Path) -> Bundle:
+    """Writes the bundle atomically; one that is there already is replaced.
 
     Raises:
         UserError: `destination` holds something else, or a network of the study is missing.
     """
-    return write_bundle(destination, lambda paths: _fill(paths, packed))
+    return write_bundle(destination, lambda paths: _fill(paths, contents))
 
 
-def _fill(paths: BundlePaths, packed: Packed) -> None:
-    report = packed.report
-    networks, configs = _copy_networks(paths, packed)
-    baselines = _copy_baselines(paths, packed, configs)
-    names = tuple(map(str, packed.members))
-    fitted_file.write_model(paths.ensemble, packed.model, kind=packed.kind, members=packed.members)
-    write_text(paths.card, model_card(report, licence=licence_of(packed.sweep)))
+def _fill(paths: BundlePaths, contents: BundleContents) -> None:
+    report = contents.report
+    networks, configs = _copy_networks(paths, contents)
+    baselines = _copy_baselines(paths, contents, configs)
+    names = tuple(map(str, contents.members))
+    fitted_file.write_ensemble(
+        paths.ensemble, contents.model, kind=contents.kind, members=contents.members
+    )
+    write_text(paths.card, model_card(report, licence=licence_of(contents.sweep)))
     manifest = {
-        "study": packed.sweep.name,
-        "labels": list(packed.truth.class_names),
-        "kind": packed.kind,
+        "study": contents.sweep.name,
+        "labels": list(contents.truth.class_names),
+        "kind": contents.kind,
         "members": list(names),
-        "architectures": list(packed.architectures),
+        "architectures": list(contents.architectures),
         "networks": [asdict(network) for network in networks],
         "features": configs,
         **({"baselines": [asdict(one) for one in baselines]} if baselines else {}),
         "temperature": report["calibration"]["temperature"],
         "coverage": report["conformal"]["wanted"],
         "least_proba": report["conformal"]["least_proba"],
-        **_usual(packed),
+        **_ood_thresholds(contents),
         "about": {
-            "headline": headline(report),
-            "dataset": {**report["dataset"], "licence": licence_of(packed.sweep)},
+            "headline": headline_sentence(report),
+            "dataset": {**report["dataset"], "licence": licence_of(contents.sweep)},
             "split": report["split"],
             "out_of_fold": report["ensemble"]["out_of_fold"],
             "test": report["ensemble"]["test"],
@@ -138,44 +146,46 @@ def _fill(paths: BundlePaths, packed: Packed) -> None:
 
 
 def _copy_networks(
-    paths: BundlePaths, packed: Packed
-) -> tuple[list[Network], dict[str, dict[str, Any]]]:
-    """Every network, and the config of each feature set that they eat."""
+    paths: BundlePaths, contents: BundleContents
+) -> tuple[list[BundledNetwork], dict[str, dict[str, Any]]]:
+    """All networks, and the config of each feature set that they take as input."""
     networks, configs = [], {}
-    for at, number in enumerate(packed.members):
+    for at, number in enumerate(contents.members):
         if isinstance(number, str):
             continue
-        for space, job in enumerate(packed.jobs(number)):
-            source = packed.sweep.paths.finalist(number, fold=job.fold, seed=job.seed).weights
+        for space, job in enumerate(contents.jobs(number)):
+            source = contents.sweep.paths.finalist(number, fold=job.fold, seed=job.seed).weights
             folder = paths.networks / f"{number:04d}-fold-{job.fold}-seed-{job.seed}"
-            card = _copied(source, folder, study=packed.sweep.name)
+            card = _copy_checkpoint(source, folder, study=contents.sweep.name)
             name = card["features"]
             if name not in configs:
-                configs[name] = with_encoder(name, card["features_config"], paths)
-            networks.append(Network(folder.relative_to(paths.root).as_posix(), at, space, name))
+                configs[name] = with_bundled_encoder(name, card["features_config"], paths)
+            networks.append(
+                BundledNetwork(folder.relative_to(paths.root).as_posix(), at, space, name)
+            )
     return networks, configs
 
 
 def _copy_baselines(
-    paths: BundlePaths, packed: Packed, configs: dict[str, dict[str, Any]]
+    paths: BundlePaths, contents: BundleContents, configs: dict[str, dict[str, Any]]
 ) -> list[BundledBaseline]:
-    """Every baseline among the members; `configs` gains the features that only they read."""
+    """All baselines among the members; adds to `configs` the features that only they use."""
     found = []
-    for at, name in enumerate(packed.members):
+    for at, name in enumerate(contents.members):
         if not isinstance(name, str):
             continue
-        source = packed.sweep.paths.fitted_baseline(name)
+        source = contents.sweep.paths.fitted_baseline(name)
         features, config = (one := read_baseline(source)).features, one.features_config
         if features not in configs:
-            configs[features] = with_encoder(features, config, paths)
+            configs[features] = with_bundled_encoder(features, config, paths)
         copy_file(source, paths.baseline(name))
         place = paths.baseline(name).relative_to(paths.root).as_posix()
         found.append(BundledBaseline(place, at, features))
     return found
 
 
-def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
-    """Copies a checkpoint, and gives its card."""
+def _copy_checkpoint(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
+    """Copies a checkpoint; gives its card."""
     try:
         for path in sorted(source.iterdir()):
             if not path.name.startswith("."):
@@ -188,42 +198,46 @@ def _copied(source: Path, folder: Path, *, study: str) -> dict[str, Any]:
         ) from None
 
 
-def _usual(packed: Packed) -> dict[str, float | None]:
-    """What hardly any new track exceeds, as `Predictor` finds it: a mean over networks.
+def _ood_thresholds(contents: BundleContents) -> dict[str, float | None]:
+    """Thresholds for flagging out-of-distribution tracks, of measures as `Predictor` takes them.
 
-    How much the members disagree; and, where there is a single one and so nobody to disagree, how
-    unsure it is.
+    The measures are the members' disagreement and, for a single member, predictive entropy; both
+    are means over networks.
     """
-    each = zip(packed.members, packed.architectures, strict=True)
-    members = [_member(packed, name, architecture) for name, architecture in each]
-    split = packed.truth.split
-    out_of_fold, networks = said_out_of_fold(members, split), range(n_networks(members, split))
+    each = zip(contents.members, contents.architectures, strict=True)
+    members = [_member(contents, name, architecture) for name, architecture in each]
+    split = contents.truth.split
+    out_of_fold, networks = (
+        out_of_fold_predictions(members, split),
+        range(n_networks(members, split)),
+    )
 
-    def limit(measure: Callable[[Said], Floats]) -> float:
-        each = [measure(said_by_networks(members, split, [at])) for at in networks]
-        return usual_limit_of_means(measure(out_of_fold), np.stack(each))
+    def threshold(measure: Callable[[MemberPredictions], Floats]) -> float:
+        each = [measure(predictions_by_networks(members, split, [at])) for at in networks]
+        return ood_threshold_of_means(measure(out_of_fold), np.stack(each))
 
-    module: Any = plugins.load(ensembles, packed.kind, kind="ensemble")
-    temperature = float(packed.report["calibration"]["temperature"])
+    module: Any = plugins.load_plugin(ensembles, contents.kind, kind="ensemble")
+    temperature = float(contents.report["calibration"]["temperature"])
 
-    def unsure(said: Said) -> Floats:
-        return entropy(calibrate(module.predict(packed.model, said), temperature))
+    def entropy(predictions: MemberPredictions) -> Floats:
+        proba = module.predict(contents.model, predictions)
+        return predictive_entropy(calibrate(proba, temperature))
 
     return {
-        "most_disagreement": limit(lambda said: disagreement(said.proba)),
-        "most_entropy": limit(unsure) if len(members) == 1 else None,
+        "most_disagreement": threshold(lambda predictions: disagreement(predictions.proba)),
+        "most_entropy": threshold(entropy) if len(members) == 1 else None,
     }
 
 
-def _member(packed: Packed, name: Name, architecture: str) -> Member:
-    paths, split = packed.sweep.paths, packed.truth.split
+def _member(contents: BundleContents, name: MemberName, architecture: str) -> Member:
+    paths, split = contents.sweep.paths, contents.truth.split
     if isinstance(name, int):
-        return read_member(paths, split, name, packed.jobs(name), architecture=architecture)
-    said = read_banked(paths.baseline(name), split)
-    return Member(name, said.out_of_fold, said.out_of_fold, said.test, architecture)
+        return read_member(paths, split, name, contents.jobs(name), architecture=architecture)
+    kept = read_baseline_predictions(paths.baseline(name), split)
+    return Member(name, kept.out_of_fold, kept.out_of_fold, kept.test, architecture)
 
 
 def licence_of(sweep: SweepConfig) -> str:
     """The licence of the data."""
-    dataset = plugins.load(catalog, str(sweep.dataset["name"]), kind="dataset")
+    dataset = plugins.load_plugin(catalog, str(sweep.dataset["name"]), kind="dataset")
     return str(dataset.INFO.licence)

@@ -1,1 +1,1 @@
-"""Which bundle is the champion, and the gate that a candidate must pass."""
+"""Model registry: which bundle is the champion, and the gate that a candidate must pass."""

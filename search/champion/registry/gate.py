@@ -1,6 +1,6 @@
-"""The gate: whether a candidate is really better than the champion, or nobody can tell yet.
+"""Promotion gate: a significance test of a candidate's accuracy against the champion's.
 
-Both have said what the same locked test tracks are. `search.nightly` asks after each night.
+Both are compared on the same locked test tracks. `search.nightly` calls it after each night.
 """
 
 from dataclasses import dataclass
@@ -14,42 +14,42 @@ from pydantic import Field
 from scipy.stats import norm
 
 from chorale.datasets.config import config
-from chorale.datasets.seeds import Purpose, generator
+from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models.metrics import correct
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
-from chorale.search.statistics.scores import group_draws, per_class
-from chorale.search.statistics.selection import group_error
+from chorale.search.statistics.scores import group_bootstrap, per_class_scores
+from chorale.search.statistics.selection import group_standard_error
 
-N_DRAWS = 2_000
+N_RESAMPLES = 2_000
 POWER = 0.8
-"""How often the number of tracks that is called for would be enough."""
+"""Statistical power that `tracks_needed` plans for."""
 
-EXACT_GROUPS = 14
-"""With so many groups or fewer all signs are tried, with more some are drawn."""
+MAX_EXACT_GROUPS = 14
+"""Up to this many groups the sign test is exact; above, `N_RESAMPLES` sign patterns are drawn."""
 
 
 @config
 class Gate:
-    """What a candidate must be to become the champion."""
+    """The requirements that a candidate must meet to become the champion."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """how sure it must be that the candidate is better by more than `min_gain`; of so many nights
-    in which it is not, at most the rest promotes one"""
+    """confidence level of the test that the candidate is better by more than `min_gain`; where it
+    is not better, at most a share of 1 - confidence of the nights promotes it"""
     min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """the smallest gain in accuracy that is worth a new champion: 0.01 is one point"""
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """the recall that no class may fall below"""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
-    """of one prediction: time of the processor on one thread, features included, decoding not"""
+    """of one prediction: CPU time on one thread, including features, excluding decoding"""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
     """of the bundle"""
     beat_baseline: bool = True
-    """a first champion is held back where the baseline that was best out of fold is better on the
-    same tracks by more than a standard error"""
+    """a first champion is not promoted where the baseline that was best out of fold is better on
+    the same tracks by more than a standard error"""
 
 
 class Verdict(Enum):
-    """What a night ends with."""
+    """The outcome of a night."""
 
     PROMOTED = "PROMOTED"
     KEPT = "KEPT"
@@ -58,7 +58,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Contender:
-    """What one of the two said of the test tracks, (n, n_classes), and what it costs to ask it."""
+    """Candidate or champion: its predictions for the test tracks (n, n_classes), and its cost."""
 
     proba: Proba
     latency_ms: float | None = None
@@ -66,12 +66,13 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """A verdict, a sentence that says why, and the figures behind it.
+class GateDecision:
+    """A verdict, a sentence that gives its reason, and the figures behind it.
 
-    `difference` is by how much the candidate's accuracy is higher, `lower` what it is at least,
-    with the gate's confidence; both None without a champion. `p_value` is how likely so large a
-    difference is where neither is better. `n_tracks_needed` is given where it is inconclusive.
+    `difference` is the candidate's accuracy minus the champion's, `lower` its lower confidence
+    bound at the gate's confidence; both None without a champion. `p_value` is the probability of a
+    difference at least as large where neither is better. `n_tracks_needed` is given where the
+    verdict is INCONCLUSIVE.
     """
 
     verdict: Verdict
@@ -92,25 +93,26 @@ def decide(
     *,
     baseline: tuple[str, Proba] | None = None,
     seed: int = 0,
-) -> Decision:
-    """Decides; the same arguments give the same decision.
+) -> GateDecision:
+    """Gives the verdict; it is deterministic for given arguments.
 
-    Two tests must agree that the candidate is better: a bootstrap over groups, which is a little
-    too sure where there are few of them, and the signs of the groups' differences, which is not.
+    Two tests must agree that the candidate is better: a bootstrap over groups, whose interval is a
+    little too narrow where there are few groups, and a sign-flip permutation test over groups,
+    which keeps its level then.
 
     Args:
-        candidate: what the night found.
-        champion: what is in use; None where nothing is.
+        candidate: the ensemble of the night's study.
+        champion: the model in use; None where there is none.
         labels: (n,) class indices of the test tracks.
-        groups: (n,) what is drawn.
+        groups: (n,) the units that are resampled.
         names: of the classes.
         gate: the rules.
-        baseline: the name of the baseline that was best out of fold, and what it said of the
-            tracks: it was chosen without them, so it is not flattered by being the best of several.
-        seed: of the draws.
+        baseline: the name of the baseline that was best out of fold, and its predictions for the
+            test tracks. It was chosen without them, so its score has no selection bias.
+        seed: of the resampling.
 
     Raises:
-        UserError: the shapes do not fit, or a value is no probability.
+        UserError: the shapes do not match, or a value is not a probability.
 
     Source: the paired bootstrap of Koehn 2004, "Statistical Significance Tests for Machine
     Translation Evaluation", https://aclanthology.org/W04-3250; sign changes of whole groups after
@@ -118,46 +120,46 @@ def decide(
     """
     check_rows(candidate.proba, labels, groups, n_dims=2)
     if broken := _broken_limits(candidate, labels, names, gate):
-        return Decision(Verdict.KEPT, f"the candidate is out of the question: {broken}")
+        return GateDecision(Verdict.KEPT, f"the candidate exceeds a limit: {broken}")
     right = correct(candidate.proba, labels)
     if champion is None and gate.beat_baseline and baseline is not None:
         name, proba = baseline
         check_rows(proba, labels, groups, n_dims=2)
         behind = correct(proba, labels) - right
-        if behind.mean() > group_error(behind, groups):
+        if behind.mean() > group_standard_error(behind, groups):
             reason = (
-                f"there is no champion yet, and this one names {right.mean():.1%} rightly where "
-                f"the baseline {name} names {right.mean() + behind.mean():.1%}; let baselines into "
-                f"the ensemble (ensemble.baselines: auto), search longer, or write "
-                f"gate.beat_baseline: false"
+                f"there is no champion yet, and the candidate's test accuracy is "
+                f"{right.mean():.1%}, that of the baseline {name} "
+                f"{right.mean() + behind.mean():.1%}; allow baselines in the ensemble "
+                f"(ensemble.baselines: auto), search longer, or write gate.beat_baseline: false"
             )
-            return Decision(Verdict.KEPT, reason)
+            return GateDecision(Verdict.KEPT, reason)
     if champion is None:
-        reason = f"there was no champion; this one names {right.mean():.1%} rightly"
-        return Decision(Verdict.PROMOTED, reason)
+        reason = f"there was no champion; the candidate's test accuracy is {right.mean():.1%}"
+        return GateDecision(Verdict.PROMOTED, reason)
     check_rows(champion.proba, labels, groups, n_dims=2)
     gain = right - correct(champion.proba, labels)
     difference, level = float(gain.mean()), 1 - gate.confidence
     lower = _lower(gain, groups, level=level, seed=seed)
     p_value = sign_test(gain - gate.min_gain, groups, seed=seed)
-    told = f"{100 * difference:+.1f} points, at least {100 * lower:+.1f} ({gate.confidence:.0%})"
+    gained = f"{100 * difference:+.1f} points, at least {100 * lower:+.1f} ({gate.confidence:.0%})"
     if lower > gate.min_gain and p_value <= level:
-        reason = f"the candidate is better: {told}"
-        return Decision(Verdict.PROMOTED, reason, difference, lower, p_value)
+        reason = f"the candidate is better: {gained}"
+        return GateDecision(Verdict.PROMOTED, reason, difference, lower, p_value)
     if difference <= gate.min_gain:
-        wanted = f" by more than {100 * gate.min_gain:g} points" if gate.min_gain else ""
-        reason = f"the candidate is not better{wanted}: {100 * difference:+.1f} points"
-        return Decision(Verdict.KEPT, reason, difference, lower, p_value)
+        required = f" by more than {100 * gate.min_gain:g} points" if gate.min_gain else ""
+        reason = f"the candidate is not better{required}: {100 * difference:+.1f} points"
+        return GateDecision(Verdict.KEPT, reason, difference, lower, p_value)
     needed = tracks_needed(gain - gate.min_gain, groups, confidence=gate.confidence)
     reason = (
         f"the candidate may be better, but {len(gain)} tracks of {len(np.unique(groups))} groups "
-        f"cannot tell: {told}, p = {p_value:.3f}; about {needed:,} tracks could"
+        f"are too few to decide: {gained}, p = {p_value:.3f}; about {needed:,} tracks are needed"
     )
-    return Decision(Verdict.INCONCLUSIVE, reason, difference, lower, p_value, needed)
+    return GateDecision(Verdict.INCONCLUSIVE, reason, difference, lower, p_value, needed)
 
 
 def sign_test(gain: NDArray[np.float64], groups: Groups, *, seed: int) -> float:
-    """How likely a sum as large as that of `gain` (n,) is where each group's sign is by chance."""
+    """The p-value of the sum of `gain` (n,) where the sign of each group is random."""
     return sign_flips(gain, groups, level=0.0, seed=seed)[0]
 
 
@@ -167,37 +169,37 @@ def sign_flips(
     *,
     level: float,
     seed: int,
-    n_draws: int = N_DRAWS,
+    n_draws: int = N_RESAMPLES,
 ) -> tuple[float, float | None]:
-    """As `sign_test`; and the smallest mean gain that is more than chance at `level`.
+    """The p-value as `sign_test`, and the smallest mean gain that is significant at `level`.
 
-    That is None where no gain would be: a few groups have a few signs.
+    The latter is None where no gain would be significant: few groups have few sign patterns.
     """
     _, group_of = np.unique(groups, return_inverse=True)
     sums = np.bincount(group_of, weights=gain)
     sums = sums[np.abs(sums) > 1e-12]  # a group in which both are equal has no sign
-    if len(sums) <= EXACT_GROUPS:
+    if len(sums) <= MAX_EXACT_GROUPS:
         signs, own = np.array(list(product((1.0, -1.0), repeat=len(sums)))), 0
     else:
-        drawn = generator(seed, Purpose.SIGNS).integers(
+        drawn = random_generator(seed, Purpose.SIGN_FLIPS).integers(
             0, 256, size=(n_draws, -(-len(sums) // 8)), dtype=np.uint8
-        )  # a bit a sign
+        )  # one bit per sign
         signs, own = 1.0 - 2.0 * np.unpackbits(drawn, axis=1, count=len(sums)), 1
     by_chance = signs @ sums
     p_value = (own + np.sum(by_chance >= sums.sum() - 1e-9)) / (own + len(signs))
-    allowed = int(level * (own + len(signs))) - own  # so many by chance may be as large
+    allowed = int(level * (own + len(signs))) - own  # number of random sums that may be as large
     if allowed < 1 - own:
         return float(p_value), None
     return float(p_value), float(np.sort(by_chance)[-(allowed + own)]) / len(gain)
 
 
 def tracks_needed(gain: NDArray[np.float64], groups: Groups, *, confidence: float) -> int:
-    """How many tracks, of as many groups more, would tell a mean like that of `gain` from 0.
+    """Sample size: how many tracks, in groups of the same size, show a mean like that of `gain`.
 
-    At least those that there are, and twice as many where nothing is known of how groups differ.
+    At least one more than there are; twice as many where all groups have the same mean.
     """
     n = len(gain)
-    error = group_error(gain, groups)
+    error = group_standard_error(gain, groups)
     if error == 0:
         return 2 * n
     times = ((norm.ppf(confidence) + norm.ppf(POWER)) * error / gain.mean()) ** 2
@@ -205,24 +207,27 @@ def tracks_needed(gain: NDArray[np.float64], groups: Groups, *, confidence: floa
 
 
 def _lower(gain: NDArray[np.float64], groups: Groups, *, level: float, seed: int) -> float:
-    """What the mean gain is at least; -1 for a single group, which says nothing of others."""
+    """The lower confidence bound of the mean gain; -1 for a single group, which gives none."""
     if len(np.unique(groups)) == 1:
         return -1.0
-    means = group_draws(gain[:, None], groups, seed=seed, n_boot=N_DRAWS)
+    means = group_bootstrap(gain[:, None], groups, seed=seed, n_boot=N_RESAMPLES)
     return float(np.quantile(means, level))
 
 
 def _broken_limits(candidate: Contender, labels: Labels, names: tuple[str, ...], gate: Gate) -> str:
-    """What keeps the candidate out whatever its accuracy; empty where nothing does."""
+    """The limits that the candidate exceeds, whatever its accuracy; empty where it keeps all."""
     found = []
     latency_ms, size_mb = candidate.latency_ms or 0.0, candidate.size_mb or 0.0
     if gate.max_latency_ms is not None and latency_ms > gate.max_latency_ms:
-        found.append(f"a prediction takes {latency_ms:.1f} ms, allowed are {gate.max_latency_ms:g}")
+        found.append(
+            f"a prediction takes {latency_ms:.1f} ms, at most {gate.max_latency_ms:g} are allowed"
+        )
     if gate.max_size_mb is not None and size_mb > gate.max_size_mb:
-        found.append(f"it has {size_mb:.1f} MB, allowed are {gate.max_size_mb:g}")
-    for name, one in per_class(candidate.proba, labels, names).items():
+        found.append(f"it has {size_mb:.1f} MB, at most {gate.max_size_mb:g} are allowed")
+    for name, one in per_class_scores(candidate.proba, labels, names).items():
         if one["recall"] is not None and one["recall"] < gate.class_floor:
             found.append(
-                f"it finds {one['recall']:.1%} of '{name}', but the floor is {gate.class_floor:.0%}"
+                f"its recall of '{name}' is {one['recall']:.1%}, below the minimum of "
+                f"{gate.class_floor:.0%}"
             )
     return "; ".join(found)

@@ -1,7 +1,7 @@
-"""Which bundle is the champion: one small file, changed whole, with all that was before in it.
+"""Champion registry: one small file, replaced atomically, names the champion and its predecessors.
 
-A bundle is copied in under its content's hash before the file names it, so that whatever dies in
-between, the champion resolves to a bundle whose hashes fit.
+A bundle is copied in under the hash of its content before the file names it. Whatever process dies
+in between, the champion always resolves to a bundle whose hashes match.
 """
 
 import fcntl
@@ -14,16 +14,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chorale.datasets.atomic import atomic, rename_synced, write_json
-from chorale.datasets.config import config, read
+from chorale.datasets.atomic import atomic_write, rename_synced, write_json
+from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.paths import ChampionPaths
 
 
 @config
-class Reign:
-    """One bundle's time as champion: since when (UTC, ISO 8601), why, and of which study."""
+class ChampionPeriod:
+    """One bundle's period as champion: since when (UTC, ISO 8601), why, and of which study."""
 
     digest: str
     study: str
@@ -33,22 +33,22 @@ class Reign:
 
 @config
 class _Pointer:
-    """What `champion.json` holds: the last is in use."""
+    """The content of `champion.json`: the last period is the present one."""
 
-    reigns: tuple[Reign, ...]
+    reigns: tuple[ChampionPeriod, ...]
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Registry:
     """The bundles that are or were champion under one name."""
 
     paths: ChampionPaths
 
-    def history(self) -> tuple[Reign, ...]:
-        """All reigns, the present one last; none where there never was a champion.
+    def history(self) -> tuple[ChampionPeriod, ...]:
+        """All periods, the present one last; empty where there never was a champion.
 
         Raises:
-            UserError: the file that says so is damaged.
+            UserError: `champion.json` is damaged.
         """
         try:
             content = json.loads(self.paths.pointer.read_text(encoding="utf-8"))
@@ -56,67 +56,67 @@ class Shelf:
             return ()
         except (OSError, ValueError) as error:
             raise UserError(
-                f"who is champion cannot be read from '{self.paths.pointer}' ({error}); restore "
-                f"that file, or promote one again: chorale champion promote STUDY"
+                f"the champion cannot be read from '{self.paths.pointer}' ({error}); restore that "
+                f"file, or promote a study again: chorale champion promote STUDY"
             ) from None
-        return read(_Pointer, content, where=str(self.paths.pointer)).reigns
+        return read_config(_Pointer, content, where=str(self.paths.pointer)).reigns
 
     def current(self) -> Bundle | None:
-        """The champion, its hashes checked; None where there is none.
+        """The champion's bundle, its hashes checked; None where there is none.
 
         Raises:
             UserError: it is damaged.
         """
-        reigns = self.history()
-        return Bundle.open(self.paths.bundle(reigns[-1].digest).root) if reigns else None
+        periods = self.history()
+        return Bundle.open(self.paths.bundle(periods[-1].digest).root) if periods else None
 
-    def promote(self, bundle: Bundle, *, expected: str | None, reason: str) -> Reign:
-        """Makes a bundle the champion, if the champion still is who it is expected to be.
+    def promote(self, bundle: Bundle, *, expected: str | None, reason: str) -> ChampionPeriod:
+        """Makes a bundle the champion, if the present champion is the expected one.
 
         Args:
-            bundle: it is copied; one that is here already is used as it is.
-            expected: the digest of who is champion now, None where nobody should be.
+            bundle: it is copied into the registry; one that is there already is used as it is.
+            expected: the digest of the present champion, None where there should be none.
             reason: a sentence.
 
         Raises:
-            UserError: somebody else has become champion in between.
+            UserError: another bundle has become champion in between.
         """
-        self._take_in(bundle)
+        self._copy_in(bundle)
         with self._locked():
-            reigns = self.history()
-            now = reigns[-1].digest if reigns else None
+            periods = self.history()
+            now = periods[-1].digest if periods else None
             if now != expected:
                 raise UserError(
                     f"the champion is {_short(now)} by now, and not {_short(expected)} as when "
                     f"this was decided; look again: chorale champion show"
                 )
-            reign = Reign(
+            period = ChampionPeriod(
                 bundle.digest,
                 bundle.manifest.study,
                 datetime.now(UTC).isoformat(timespec="seconds"),
                 reason,
             )
-            self._write((*reigns, reign))
-        return reign
+            self._write((*periods, period))
+        return period
 
-    def rollback(self, reason: str) -> Reign:
-        """Makes the last other bundle the champion again.
+    def rollback(self, reason: str) -> ChampionPeriod:
+        """Makes the most recent other bundle the champion again.
 
         Raises:
-            UserError: there was none before, or it is damaged or gone.
+            UserError: there was none before, or it is damaged or was removed.
         """
-        reigns = self.history()
-        others = [one for one in reigns if one.digest != reigns[-1].digest]
+        periods = self.history()
+        others = [one for one in periods if one.digest != periods[-1].digest]
         if not others:
             raise UserError(
                 f"there is no champion before the present one in '{self.paths.root}'; promote "
                 f"another: chorale champion promote STUDY"
             )
         bundle = Bundle.open(self.paths.bundle(others[-1].digest).root)
-        return self.promote(bundle, expected=reigns[-1].digest, reason=reason)
+        return self.promote(bundle, expected=periods[-1].digest, reason=reason)
 
-    def _take_in(self, bundle: Bundle) -> None:
-        """Copies the bundle in, whole or not at all."""
+    def _copy_in(self, bundle: Bundle) -> None:
+        """Copies the bundle into the registry, atomically."""
         final = self.paths.bundle(bundle.digest).root
         if final.is_dir():
             return
@@ -125,7 +125,7 @@ class Shelf:
         try:
             for path in sorted(bundle.paths.root.rglob("*")):
                 if path.is_file():
-                    with atomic(scratch / path.relative_to(bundle.paths.root)) as temporary:
+                    with atomic_write(scratch / path.relative_to(bundle.paths.root)) as temporary:
                         shutil.copyfile(path, temporary)
             scratch.chmod(0o755)
             if not final.is_dir():  # else another process was faster with the same bundle
@@ -133,12 +133,12 @@ class Shelf:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _write(self, reigns: tuple[Reign, ...]) -> None:
-        write_json(self.paths.pointer, {"reigns": [asdict(one) for one in reigns]})
+    def _write(self, periods: tuple[ChampionPeriod, ...]) -> None:
+        write_json(self.paths.pointer, {"reigns": [asdict(one) for one in periods]})
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time; the system lets go of the lock of one that dies."""
+        """One process at a time; the system releases the lock of a process that dies."""
         self.paths.root.mkdir(parents=True, exist_ok=True)
         with self.paths.lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

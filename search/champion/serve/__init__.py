@@ -1,1 +1,1 @@
-"""A bundle behind HTTP: an ASGI app for programs, and a page for people."""
+"""Model serving: a bundle behind an HTTP API (ASGI app), and a web page."""

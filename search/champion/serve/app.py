@@ -1,7 +1,7 @@
-"""The ASGI app: `/predict`, `/healthz`, `/metrics`, and a page at `/`.
+"""HTTP API (ASGI app, FastAPI): `/predict`, `/healthz`, `/metrics`, and a page at `/`.
 
-uvicorn runs it on one machine and Ray Serve on many. Every refusal is JSON with a reason, and is
-made before a byte more is read than the limits allow.
+uvicorn runs it on one machine and Ray Serve on many. Every refusal is JSON with a reason, and no
+more bytes are read than the limits allow.
 """
 
 import asyncio
@@ -20,20 +20,24 @@ from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from chorale.search.bundle.predictor import Predictor
-from chorale.search.champion.serve.limits import Limits, Refused
-from chorale.search.champion.serve.listener import Library, Listener, Wish
+from chorale.search.champion.serve.limits import Refused, RequestLimits
 from chorale.search.champion.serve.metrics import CONTENT_TYPE, Metrics
-from chorale.search.champion.serve.schema import ANSWERS, BODY
+from chorale.search.champion.serve.prediction_service import (
+    PredictionOptions,
+    PredictionService,
+    SimilarTracks,
+)
+from chorale.search.champion.serve.schema import ERROR_RESPONSES, REQUEST_BODY
 from chorale.search.champion.serve.upload import receive
 
-PAGE = {
+PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/draw.js": ("draw.js", "text/javascript"),
     "/record.js": ("record.js", "text/javascript"),
 }
-HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; media-src blob:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
@@ -41,57 +45,58 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-RETRY_S = 1
+RETRY_AFTER_S = 1
 LINGER_S = 1.0
 
 
 def create_app(
     predictor: Predictor,
     *,
-    limits: Limits | None = None,
-    library: Library | None = None,
+    limits: RequestLimits | None = None,
+    library: SimilarTracks | None = None,
     token: str | None = None,
     n_decoders: int = 1,
 ) -> FastAPI:
     """The app of a loaded bundle.
 
     Args:
-        predictor: answers.
-        limits: what is taken.
-        library: where similar tracks are looked for; without one there are none.
-        token: who asks for a prediction or the metrics must show it; None lets everyone.
-        n_decoders: how many processes decode.
+        predictor: the loaded bundle.
+        limits: of requests.
+        library: for similar tracks; without one the answers have none.
+        token: required for predictions and metrics; None requires none.
+        n_decoders: number of decoder processes.
     """
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a stranger's form fills no log
-    served = _Served(predictor, limits or Limits(), library, token, n_decoders)
+    # invalid forms from clients must not fill the log
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    state = _AppState(predictor, limits or RequestLimits(), library, token, n_decoders)
     about = predictor.bundle.manifest
     app = FastAPI(
         title="Chorale",
         description=str(about.about.get("headline", "")),
         version=predictor.bundle.digest[:12],
-        docs_url=None,  # those pages load scripts from elsewhere
+        docs_url=None,  # those pages load scripts from other hosts
         redoc_url=None,
-        lifespan=served.lifespan,
+        lifespan=state.lifespan,
     )
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.post("/predict", responses=ANSWERS, openapi_extra=BODY)(served.predict)
-    app.get("/healthz")(served.health)
-    app.get("/metrics", response_class=Response)(served.metrics)
-    app.get("/about")(served.about)
-    for path, (name, kind) in PAGE.items():
+    app.post("/predict", responses=ERROR_RESPONSES, openapi_extra=REQUEST_BODY)(state.predict)
+    app.get("/healthz")(state.health)
+    app.get("/metrics", response_class=Response)(state.metrics)
+    app.get("/about")(state.about)
+    for path, (name, kind) in PAGE_FILES.items():
         content = files("chorale.search.champion.serve").joinpath("page", name).read_bytes()
         app.get(path, include_in_schema=False)(_static(content, kind))
     return app
 
 
-class _Served:
-    """The state of one app, and what answers its paths."""
+class _AppState:
+    """The state of one app, and the handlers of its paths."""
 
     def __init__(
         self,
         predictor: Predictor,
-        limits: Limits,
-        library: Library | None,
+        limits: RequestLimits,
+        library: SimilarTracks | None,
         token: str | None,
         n_decoders: int,
     ) -> None:
@@ -99,36 +104,36 @@ class _Served:
         self._library, self._n_decoders = library, n_decoders
         bundle = predictor.bundle
         self._metrics = Metrics(bundle=bundle.digest, study=bundle.manifest.study)
-        self._listener: Listener | None = None
+        self._service: PredictionService | None = None
         self._n_waiting = 0
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        """Starts what the app needs before the first request comes; ends it with the app."""
+        """Starts the decoders before the first request; ends threads and processes at shutdown."""
         try:
-            await self._listening().start()
+            await self._prediction_service().start()
             yield
         finally:
-            if self._listener is not None:
-                self._listener.close()
+            if self._service is not None:
+                self._service.close()
 
     async def predict(
         self,
         request: Request,
-        top: Annotated[int, Query(ge=1, le=1000, description="So many labels are named.")] = 3,
-        timeline: Annotated[bool, Query(description="Also what each segment is.")] = False,
+        top: Annotated[int, Query(ge=1, le=1000, description="Number of labels to name.")] = 3,
+        timeline: Annotated[bool, Query(description="Also predict each segment.")] = False,
         segment_s: Annotated[
-            float, Query(ge=0.5, le=600, description="How long a segment is, in seconds.")
+            float, Query(ge=0.5, le=600, description="Length of a segment in seconds.")
         ] = 3.0,
         peaks: Annotated[
-            int, Query(ge=0, le=4000, description="So many heights of the waveform, to draw it.")
+            int, Query(ge=0, le=4000, description="Number of waveform peaks, to draw it.")
         ] = 0,
     ) -> Response:
-        """Says what a recording is: label, probabilities, conformal set, similar tracks."""
+        """Classifies a recording: label, probabilities, conformal set, similar tracks."""
         began_s = time.perf_counter()
-        wish = Wish(top, segment_s if timeline else None, peaks or None)
+        options = PredictionOptions(top, segment_s if timeline else None, peaks or None)
         try:
-            said = await self._predict(request, wish)
+            answer = await self._predict(request, options)
         except Refused as refusal:
             self._metrics.requests.labels(refusal.status, refusal.reason).inc()
             return _refusal(refusal)
@@ -137,11 +142,11 @@ class _Served:
             raise
         self._metrics.requests.labels(200, "").inc()
         self._metrics.seconds.observe(time.perf_counter() - began_s)
-        self._metrics.audio_seconds.inc(said["duration_s"])
-        self._metrics.labels.labels(said["label"]).inc()
-        return JSONResponse(said)
+        self._metrics.audio_seconds.inc(answer["duration_s"])
+        self._metrics.labels.labels(answer["label"]).inc()
+        return JSONResponse(answer)
 
-    async def _predict(self, request: Request, wish: Wish) -> dict[str, Any]:
+    async def _predict(self, request: Request, options: PredictionOptions) -> dict[str, Any]:
         self._check(request)
         if self._n_waiting >= self._limits.queue:
             detail = f"{self._n_waiting} requests are waiting; try again in a second"
@@ -151,26 +156,26 @@ class _Served:
         try:
             with tempfile.NamedTemporaryFile(prefix="chorale-") as file:
                 await receive(request.headers, request.stream(), file, limits=self._limits)
-                said = await self._listening().listen(file.name, wish)
-            return said | {"bundle": self._predictor.bundle.digest}
+                answer = await self._prediction_service().predict(file.name, options)
+            return answer | {"bundle": self._predictor.bundle.digest}
         finally:
             self._n_waiting -= 1
             self._metrics.waiting.set(self._n_waiting)
 
-    def _listening(self) -> Listener:
-        if self._listener is None:
-            self._listener = Listener(
+    def _prediction_service(self) -> PredictionService:
+        if self._service is None:
+            self._service = PredictionService(
                 self._predictor, limits=self._limits, library=self._library,
                 n_decoders=self._n_decoders,
             )  # fmt: skip
-        return self._listener
+        return self._service
 
     async def health(self) -> dict[str, Any]:
-        """Whether it can answer."""
+        """Liveness check."""
         return {"status": "ok", "bundle": self._predictor.bundle.digest}
 
     async def metrics(self, request: Request) -> Response:
-        """Counters and latencies, for Prometheus."""
+        """Request counters and latencies in Prometheus' text format."""
         try:
             self._check(request)
         except Refused as refusal:
@@ -178,7 +183,7 @@ class _Served:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def about(self) -> dict[str, Any]:
-        """What is served, and what it takes."""
+        """The served bundle, and the limits of requests."""
         manifest = self._predictor.bundle.manifest
         return {
             "study": manifest.study,
@@ -198,15 +203,15 @@ class _Served:
         if kind.lower() != "bearer" or not hmac.compare_digest(
             shown.strip().encode(), self._token.encode()
         ):
-            detail = "this server asks for a token: send the header Authorization: Bearer TOKEN"
+            detail = "this server requires a token: send the header Authorization: Bearer TOKEN"
             raise Refused(401, "no token", detail, unread=True)
 
 
-class _Lingering(JSONResponse):
-    """An answer to a body that is still arriving.
+class _EarlyResponse(JSONResponse):
+    """A response to a request whose body is still arriving.
 
-    Were the connection closed at once, the client would be cut off before it has read why; so what
-    it still sends is thrown away for a moment.
+    If the connection were closed at once, the client could not read the reason. So the rest of the
+    body is received and dropped for up to `LINGER_S`.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -225,23 +230,23 @@ class _Lingering(JSONResponse):
 def _refusal(refusal: Refused) -> Response:
     headers = {"Connection": "close"} if refusal.unread else {}
     if refusal.status == 503:
-        headers["Retry-After"] = str(RETRY_S)
+        headers["Retry-After"] = str(RETRY_AFTER_S)
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     content = {"error": refusal.reason, "detail": refusal.detail}
-    kind = _Lingering if refusal.unread else JSONResponse
+    kind = _EarlyResponse if refusal.unread else JSONResponse
     return kind(content, refusal.status, headers)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
-    """The refusal of a parameter, in the same shape as all others."""
+    """The refusal of an invalid parameter, in the same form as all others."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    said = "; ".join(f"{one['loc'][-1]}: {one['msg']}, but got '{one['input']}'" for one in found)
-    return _refusal(Refused(422, "bad parameter", said, unread=True))
+    detail = "; ".join(f"{one['loc'][-1]}: {one['msg']}, but got '{one['input']}'" for one in found)
+    return _refusal(Refused(422, "bad parameter", detail, unread=True))
 
 
 def _static(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
     async def answer() -> Response:
-        return Response(content, headers=HEADERS, media_type=f"{kind}; charset=utf-8")
+        return Response(content, headers=PAGE_HEADERS, media_type=f"{kind}; charset=utf-8")
 
     return answer

@@ -1,4 +1,4 @@
-"""The processes that decode for a server: asked one recording at a time, ended where they hang."""
+"""Pool of audio decoder processes of a server: one recording at a time each, killed on timeout."""
 
 import asyncio
 import multiprocessing
@@ -14,36 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.audio import AudioError
-from chorale.search.champion.serve.decoding import work
-from chorale.search.champion.serve.limits import Limits, Refused, of_audio
+from chorale.search.champion.serve.decoding import decode_requests
+from chorale.search.champion.serve.limits import Refused, RequestLimits, refusal_of_audio
 
-START_S = 60.0
-"""How long a new process may take until it can be asked, on a busy machine."""
+DECODER_START_S = 60.0
+"""Maximum time until a new process is ready, on a busy machine."""
 
 
-class Decoder:
-    """Some processes that decode, started by `start`, or when they are first needed."""
+class DecoderPool:
+    """Decoder processes, started by `start` or when first needed."""
 
-    def __init__(self, limits: Limits, *, n_processes: int) -> None:
+    def __init__(self, limits: RequestLimits, *, n_processes: int) -> None:
         self._limits = limits
         self._threads = ThreadPoolExecutor(n_processes, thread_name_prefix="decode")
-        self._idle: SimpleQueue[_Child] = SimpleQueue()
-        self._all = [_Child() for _ in range(n_processes)]
+        self._idle: SimpleQueue[_DecoderProcess] = SimpleQueue()
+        self._all = [_DecoderProcess() for _ in range(n_processes)]
         for child in self._all:
             self._idle.put(child)
 
     async def start(self) -> None:
-        """Starts the processes; returns when they can be asked."""
+        """Starts the processes; returns when they are ready."""
         loop = asyncio.get_running_loop()
         await asyncio.gather(
             *(loop.run_in_executor(self._threads, child.start) for child in self._all)
         )
 
     async def decode(self, path: str) -> tuple[NDArray[np.float32], int]:
-        """The waveform, float32 (n_samples,), and its rate in Hz.
+        """Decodes a file: the waveform, float32 (n_samples,), and its sample rate in Hz.
 
         Raises:
-            Refused: it is no audio that can be used, or too long, or takes too long.
+            Refused: it is not usable audio, too long, or takes too long to decode.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, path)
 
@@ -57,27 +57,29 @@ class Decoder:
         with self._child() as child:
             try:
                 child.start()
-            except (EOFError, OSError) as error:  # nothing that the recording did
+            except (EOFError, OSError) as error:  # not the recording's fault
                 child.end()
                 raise Refused(
-                    503, "no decoder", "the process that decodes does not start; try again later"
+                    503, "no decoder", "the decoder process does not start; try again later"
                 ) from error
             try:
-                said, detail = child.ask((path, self._limits.duration_s), self._limits.decode_s)
+                request = (path, self._limits.duration_s)
+                rate_or_problem, detail = child.decode(request, self._limits.decode_s)
                 if detail is not None:
-                    raise of_audio(AudioError(path, str(said), str(detail)))
+                    raise refusal_of_audio(AudioError(path, str(rate_or_problem), str(detail)))
                 samples = child.receive(self._limits.decode_s)
             except TimeoutError:
                 child.end()
                 detail = f"it could not be decoded within {self._limits.decode_s:g} s"
                 raise Refused(422, "too slow to decode", detail) from None
-            except (EOFError, OSError):  # the process died of it
+            except (EOFError, OSError):  # the recording crashed the process
                 child.end()
-                raise Refused(415, "undecodable", "the decoder broke down over it") from None
-        return np.frombuffer(samples, np.float32).copy(), int(str(said))  # bytes are read-only
+                raise Refused(415, "undecodable", "the decoder crashed on it") from None
+        waveform = np.frombuffer(samples, np.float32).copy()  # bytes are read-only
+        return waveform, int(str(rate_or_problem))
 
     @contextmanager
-    def _child(self) -> Iterator["_Child"]:
+    def _child(self) -> Iterator["_DecoderProcess"]:
         child = self._idle.get()
         try:
             yield child
@@ -85,8 +87,8 @@ class Decoder:
             self._idle.put(child)
 
 
-class _Child:
-    """One process, or none as long as nobody asks."""
+class _DecoderProcess:
+    """One decoder process, started when first needed."""
 
     def __init__(self) -> None:
         self._process: SpawnProcess | None = None
@@ -94,33 +96,33 @@ class _Child:
         self._lock = threading.Lock()
 
     def start(self) -> Connection:
-        """The connection to a process that listens.
+        """The connection to a running process that is ready.
 
         Raises:
             EOFError: it ended at once.
-            TimeoutError: it does not say that it listens.
+            TimeoutError: it did not become ready.
         """
         if self._connection is not None and self._process is not None and self._process.is_alive():
             return self._connection
         self.end()
         connection = self._start()
-        if not connection.poll(START_S):
+        if not connection.poll(DECODER_START_S):
             raise TimeoutError
         connection.recv()
         return connection
 
-    def ask(self, what: tuple[str, float], wait_s: float) -> tuple[object, object]:
+    def decode(self, request: tuple[str, float], timeout_s: float) -> tuple[object, object]:
         connection = self.start()
-        connection.send(what)
-        if not connection.poll(wait_s):
+        connection.send(request)
+        if not connection.poll(timeout_s):
             raise TimeoutError
-        said, detail = connection.recv()
-        return said, detail
+        rate_or_problem, detail = connection.recv()
+        return rate_or_problem, detail
 
-    def receive(self, wait_s: float) -> bytes:
+    def receive(self, timeout_s: float) -> bytes:
         if self._connection is None:
             raise EOFError
-        if not self._connection.poll(wait_s):
+        if not self._connection.poll(timeout_s):
             raise TimeoutError
         return self._connection.recv_bytes()
 
@@ -137,7 +139,7 @@ class _Child:
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(theirs,), daemon=True)
+        self._process = context.Process(target=decode_requests, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
         return self._connection

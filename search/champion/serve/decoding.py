@@ -1,6 +1,6 @@
-"""Decodes recordings in a process of its own: what it is given is whatever a stranger sent.
+"""Decodes uploaded audio in a separate process, since uploads are untrusted.
 
-A decoder that crashes or hangs takes this process with it and not the server, which starts another
+A recording that crashes or hangs the decoder affects this process only; the server starts another
 one (`search.champion.serve.decoder`).
 """
 
@@ -13,13 +13,13 @@ from chorale.datasets.audio import AudioError
 from chorale.search.champion.serve.limits import MAX_RATE
 
 
-def work(connection: Connection) -> None:
-    """Takes (path, the longest duration in seconds) until the other end is closed.
+def decode_requests(connection: Connection) -> None:
+    """Receives (path, maximum duration in seconds) until the other end is closed.
 
-    Says None first, when it listens. Answers with (sample rate, None) and then the samples as
+    Sends None first, when it is ready. Answers with (sample rate, None) and then the samples as
     bytes, or with (problem, detail).
     """
-    _hush()
+    _silence_libraries()
     connection.send(None)
     while True:
         try:
@@ -28,30 +28,30 @@ def work(connection: Connection) -> None:
             return
         try:
             _refuse_long(path, duration_s)
-            waveform, sample_rate = audio.load(path)
+            waveform, sample_rate = audio.load_audio(path)
         except AudioError as error:
             connection.send((error.problem, error.detail))
             continue
         except MemoryError:
-            connection.send(("too long", "it needs more memory than there is"))
+            connection.send(("too long", "it needs more memory than is available"))
             continue
         connection.send((sample_rate, None))
         connection.send_bytes(waveform.tobytes())
 
 
-def _hush() -> None:
-    """Libraries write to file 2 what they think of a file; Python's traces still go there."""
+def _silence_libraries() -> None:
+    """Drops what audio libraries write to standard error; Python's tracebacks still go there."""
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    os.close(devnull)
 
 
 def _refuse_long(path: str, duration_s: float) -> None:
-    header = audio.inspect(path)
+    header = audio.read_audio_header(path)
     if header.duration_s > duration_s or header.n_frames > duration_s * MAX_RATE:
         raise AudioError(
             path, "too long",
             f"{header.duration_s:.0f} s at {header.sample_rate} Hz; at most {duration_s:g} s at up "
-            f"to {MAX_RATE} Hz are taken",
+            f"to {MAX_RATE} Hz are accepted",
         )  # fmt: skip

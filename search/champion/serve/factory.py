@@ -1,6 +1,6 @@
-"""Makes the app from what can be sent to another process: paths, numbers, a token.
+"""App factory: builds the HTTP app from picklable settings (paths, limits, a token).
 
-`chorale serve` calls it here, a replica on a cluster calls it there.
+`chorale serve` calls it in its own process, a Ray Serve replica on its node.
 """
 
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chorale.search.champion.serve.limits import Limits
+from chorale.search.champion.serve.limits import RequestLimits
 
 if TYPE_CHECKING:
     from chorale.search.bundle.bundle import Bundle
     from chorale.search.champion.library.library import Library
 
-WARM_RATE = 16_000
-"""Of the second of silence that is judged first, in Hz; hardly any bundle has it, so the resampler
-is loaded, too."""
+WARM_UP_RATE = 16_000
+"""Sample rate in Hz of the second of silence that is predicted at start-up; hardly any bundle has
+it, so the resampler is loaded, too."""
 
 
 @dataclass(frozen=True)
 class AppFactory:
-    """Called, it gives the app. The bundle and the library must lie there, too."""
+    """Builds the app when called. The bundle and the library must exist where it is called."""
 
     bundle: Path
-    limits: Limits
+    limits: RequestLimits
     token: str | None = None
     n_decoders: int = 1
     library: Path | None = None
@@ -34,7 +34,7 @@ class AppFactory:
         """Loads the bundle.
 
         Raises:
-            UserError: it is not whole, or the library is not, or another bundle heard it.
+            UserError: the bundle or the library is damaged, or the library is of another bundle.
         """
         import torch
 
@@ -44,8 +44,11 @@ class AppFactory:
 
         torch.set_num_threads(1)  # replicas and decoders fill the cores
         predictor = Predictor(Bundle.open(self.bundle))
-        library = None if self.library is None else self._opened(predictor.bundle, self.library)
-        predictor.of_waveform(np.zeros(WARM_RATE, np.float32), WARM_RATE)  # compiles what it needs
+        library = (
+            None if self.library is None else self._open_library(predictor.bundle, self.library)
+        )
+        silence = np.zeros(WARM_UP_RATE, np.float32)
+        predictor.predict_waveform(silence, WARM_UP_RATE)  # compiles the features' kernels
         return create_app(
             predictor,
             limits=self.limits,
@@ -54,13 +57,13 @@ class AppFactory:
             n_decoders=self.n_decoders,
         )
 
-    def _opened(self, bundle: "Bundle", folder: Path) -> "Library":
+    def _open_library(self, bundle: "Bundle", folder: Path) -> "Library":
         from chorale.search.champion.library.library import Library
 
         library = Library.open(folder)
         library.require(
-            bundle, otherwise=f"make one with this bundle: chorale library add FOLDER --bundle "
+            bundle, next_step=f"make one with this bundle: chorale library add FOLDER --bundle "
             f"{self.bundle} --to {folder}-2",
         )  # fmt: skip
-        _ = library.index  # now, and not while somebody waits
+        _ = library.index  # built now, not during the first request
         return library

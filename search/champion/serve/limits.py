@@ -1,6 +1,6 @@
-"""What a server takes, and how it says no: the bounds, and the refusal that a client reads.
+"""Request limits of a server, and `Refused`, which becomes the HTTP error that a client reads.
 
-Every other file of this folder asks here.
+The other files of this folder use it.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from chorale.datasets.errors import UserError
 
 MB = 10**6
 MAX_RATE = 48_000
-"""A longer recording at a higher rate takes as much memory: the bound is of samples, too."""
+"""Maximum sample rate in Hz of the longest recording: memory grows with samples, not seconds."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a server takes: `body_mb` a body, `duration_s` a recording, `queue` requests at once.
+class RequestLimits:
+    """Limits: `body_mb` per body, `duration_s` per recording, `queue` requests at once.
 
-    A body must arrive within `upload_s`, and be decoded within `decode_s`. So many recordings as
-    `batch` are judged together where they wait.
+    A body must arrive within `upload_s` and be decoded within `decode_s`. Up to `batch` waiting
+    recordings are predicted in one batch.
     """
 
     body_mb: float = 50
@@ -35,14 +35,14 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """The longest body."""
+        """The maximum size of a body."""
         return int(self.body_mb * MB)
 
 
 class Refused(Exception):  # noqa: N818 - a decision, not a fault
-    """A request that is not answered: the status, one word for programs, a line for people.
+    """A refused request: HTTP status, a short reason for programs, a line of detail for people.
 
-    `unread` says that some of the body was not read, so that the connection must be closed.
+    `unread` means that a part of the body was not read, so the connection must be closed.
     """
 
     def __init__(self, status: int, reason: str, detail: str, *, unread: bool = False) -> None:
@@ -53,10 +53,10 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
         self.unread = unread
 
 
-STATUS = {"too long": 413, "undecodable": 415, "not audio": 415}
-"""What a client gets for a problem with its audio; for the others 422."""
+STATUS_OF_PROBLEM = {"too long": 413, "undecodable": 415, "not audio": 415}
+"""HTTP status of a problem with the audio; of others 422."""
 
 
-def of_audio(error: AudioError) -> Refused:
-    """The refusal of a recording; the file's name on the server is nobody's business."""
-    return Refused(STATUS.get(error.problem, 422), error.problem, error.detail)
+def refusal_of_audio(error: AudioError) -> Refused:
+    """The refusal of a recording, without the file's name on the server."""
+    return Refused(STATUS_OF_PROBLEM.get(error.problem, 422), error.problem, error.detail)

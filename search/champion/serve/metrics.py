@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus."""
+"""Prometheus metrics of a server."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -7,35 +7,35 @@ BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
 
 
 class Metrics:
-    """The counters of one app, in a registry of their own."""
+    """The metrics of one app, in its own collector registry."""
 
     def __init__(self, *, bundle: str, study: str) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
-            "chorale_requests", "Predictions that were asked for, by status and reason.",
+            "chorale_requests", "Prediction requests, by status and reason.",
             ["status", "reason"], registry=self._registry,
         )  # fmt: skip
         self.seconds = Histogram(
-            "chorale_request_seconds", "From the request's head to the answer, where it was 200.",
+            "chorale_request_seconds", "Time from request to answer, of requests with status 200.",
             buckets=BUCKETS_S, registry=self._registry,
         )  # fmt: skip
         self.audio_seconds = Counter(
-            "chorale_audio_seconds", "Seconds of audio that were judged.", registry=self._registry
+            "chorale_audio_seconds", "Seconds of audio predicted.", registry=self._registry
         )
         self.labels = Counter(
-            "chorale_labels", "Recordings by the class that they were given.",
+            "chorale_labels", "Recordings by predicted class.",
             ["label"], registry=self._registry,
         )  # fmt: skip
         self.waiting = Gauge(
-            "chorale_waiting", "Requests that are being taken, decoded or judged.",
+            "chorale_waiting", "Requests being received, decoded or predicted.",
             registry=self._registry,
         )  # fmt: skip
         info = Gauge(
-            "chorale_bundle_info", "Always 1; what is served.", ["digest", "study"],
+            "chorale_bundle_info", "The served bundle; always 1.", ["digest", "study"],
             registry=self._registry,
         )  # fmt: skip
         info.labels(bundle, study).set(1)
 
     def text(self) -> bytes:
-        """Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

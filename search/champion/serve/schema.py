@@ -1,4 +1,4 @@
-"""What OpenAPI says of `/predict` beyond its parameters: what is sent, and what comes back."""
+"""OpenAPI schema of `/predict` beyond its parameters: request body and error responses."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ _FORM = {
         "properties": {"file": {"type": "string", "format": "binary"}},
     }
 }
-BODY: dict[str, Any] = {
+REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A wav, flac, ogg, mp3 or au file, by itself or as the field of a form.",
+        "description": "A wav, flac, ogg, mp3 or au file, as the body or as the field of a form.",
         "content": {
             "application/octet-stream": _SOUND,
             "audio/*": _SOUND,
@@ -31,14 +31,14 @@ _REFUSAL = {
         }
     }
 }
-ANSWERS: dict[int | str, dict[str, Any]] = {
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": _REFUSAL}
     for status, description in {
-        401: "There is no token, or not the right one.",
+        401: "The token is missing or wrong.",
         408: "The body took too long to arrive.",
         413: "The body is too large, or the recording too long.",
-        415: "It is no audio that can be decoded.",
-        422: "It is audio that nothing can be said of, or a parameter is out of bounds.",
+        415: "The body is not audio that can be decoded.",
+        422: "The audio cannot be classified, or a parameter is out of bounds.",
         503: "Too many requests are waiting; try again later.",
     }.items()
 }

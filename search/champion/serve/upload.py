@@ -1,6 +1,6 @@
-"""Takes a body as it arrives and writes it to a file, or cuts it off where it is too long.
+"""Streams an uploaded body or form to a file, and refuses one that is too large.
 
-No more than one chunk is ever in memory, whatever the client says of the body's length.
+No more than one chunk is in memory, whatever length the client declares.
 """
 
 import asyncio
@@ -11,33 +11,38 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from chorale.search.champion.serve.limits import MB, Limits, Refused
+from chorale.search.champion.serve.limits import MB, Refused, RequestLimits
 
 FIELD = "file"
-FORM = "multipart/form-data"
-NO_AUDIO = ("text/", "image/", "application/json", "application/x-www-form-urlencoded")
+FORM_TYPE = "multipart/form-data"
+REFUSED_CONTENT_TYPES = ("text/", "image/", "application/json", "application/x-www-form-urlencoded")
 
 
 async def receive(
-    headers: Mapping[str, str], chunks: AsyncIterator[bytes], file: IO[bytes], *, limits: Limits
+    headers: Mapping[str, str],
+    chunks: AsyncIterator[bytes],
+    file: IO[bytes],
+    *,
+    limits: RequestLimits,
 ) -> None:
     """Writes the audio of a request to `file`: the whole body, or the form's part called `file`.
 
     Raises:
-        Refused: 413 too long, 415 no audio, 422 nothing or a broken form, 408 too slow, 400 gone.
+        Refused: 413 too large, 415 not audio, 422 empty or an invalid form, 408 too slow, 400
+            client disconnected.
     """
     kind = headers.get("content-type", "").strip().lower()
-    if kind.startswith(NO_AUDIO):
+    if kind.startswith(REFUSED_CONTENT_TYPES):
         raise Refused(
             415, "not audio",
             f"the content type is '{kind}'; send audio as audio/* or application/octet-stream, or "
-            f"a form ({FORM}) with a field '{FIELD}'",
+            f"a form ({FORM_TYPE}) with a field '{FIELD}'",
             unread=True,
         )  # fmt: skip
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limits.body_bytes:
         raise _too_large(limits)
-    form = _Form(headers["content-type"], file) if kind.startswith(FORM) else None
+    form = _Form(headers["content-type"], file) if kind.startswith(FORM_TYPE) else None
     n_bytes = 0
     try:
         async with asyncio.timeout(limits.upload_s):
@@ -61,19 +66,19 @@ async def receive(
         raise Refused(422, "empty", "there is no audio in the request: 0 bytes")
 
 
-def _too_large(limits: Limits) -> Refused:
-    detail = f"the body is longer than {limits.body_bytes / MB:g} MB, the most that is taken"
+def _too_large(limits: RequestLimits) -> Refused:
+    detail = f"the body is larger than {limits.body_bytes / MB:g} MB, the maximum"
     return Refused(413, "too large", detail, unread=True)
 
 
 class _Form:
-    """A form as it arrives: its field `file` goes to a file, all else is dropped."""
+    """A streamed form: its field `file` is written to a file, everything else is dropped."""
 
     def __init__(self, content_type: str, file: IO[bytes]) -> None:
         _, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if not boundary:
-            raise _broken("it names no boundary")
+            raise _broken("it has no boundary")
         self._file = file
         self._header = [b"", b""]
         self._is_audio = self._found = self._ended = False
@@ -100,7 +105,7 @@ class _Form:
 
     def end(self) -> None:
         if not self._ended:
-            raise _broken("it breaks off")
+            raise _broken("it is incomplete")
         if not self._found:
             raise Refused(422, "broken form", f"the form has no field '{FIELD}' with a file")
 

@@ -1,1 +1,1 @@
-"""ONE FILE = ONE CHART: pure functions from plain numbers to SVG that stands in a page."""
+"""Charts as SVG, ONE FILE = ONE CHART: pure functions from plain numbers to inline markup."""

@@ -1,4 +1,4 @@
-"""A confusion matrix: what tracks of each class were taken for."""
+"""Confusion matrix: the tracks of each true class by predicted class."""
 
 from collections.abc import Sequence
 
@@ -6,35 +6,35 @@ from markupsafe import Markup
 
 from chorale.search.report.charts import svg
 
-LEAST, MOST = 11, 46
-"""Sides of a cell in pixels."""
+MIN_CELL, MAX_CELL = 11, 46
+"""Side of a cell in pixels."""
 
-ROOM_FOR_A_NUMBER = 17
+MIN_NUMBERED_CELL = 17
 
-LEAST_WIDTH = 340
-"""Of the drawing: that of a few classes is not blown up."""
+MIN_CHART_WIDTH = 340
+"""In pixels, so that a matrix of few classes is not enlarged."""
 
 
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str) -> Markup:
-    """Draws (n_classes, n_classes) counts; a row is a true class, a column what was said.
+    """Draws (n_classes, n_classes) counts; a row is a true class, a column a predicted class.
 
-    A cell is the darker the larger its share of the row; hits are blue, mistakes orange.
+    The darker a cell, the larger its share of the row; correct ones are blue, errors orange.
 
     Args:
-        counts: how many tracks.
+        counts: numbers of tracks.
         names: of the classes.
-        key: which tracks these are: "test", "out-of-fold"; it also names the drawing.
+        key: which tracks: "test" or "out-of-fold"; also the name of the chart.
     """
     n = len(names)
     shown = [svg.shortened(name, 18) for name in names]
-    side = min(max(520 / n, LEAST), MOST)
-    size = svg.SIZE if side >= 16 else max(side - 2.0, 8.5)
-    margin = svg.breadth(shown, size=size) * 1.08 + 12
+    side = min(max(520 / n, MIN_CELL), MAX_CELL)
+    size = svg.TEXT_SIZE if side >= 16 else max(side - 2.0, 8.5)
+    margin = svg.text_width(shown, size=size) * 1.08 + 12
     left, top = margin + 24, margin + 24
     marks = [
-        svg.text(left + n * side / 2, 8, "what was said", anchor="middle", fill=svg.MUTED),
+        svg.text(left + n * side / 2, 8, "predicted class", anchor="middle", fill=svg.MUTED),
         svg.text(
-            0, 0, "what is true", anchor="middle", fill=svg.MUTED,
+            0, 0, "true class", anchor="middle", fill=svg.MUTED,
             transform=f"translate(8 {top + n * side / 2:.1f}) rotate(-90)",
         ),
     ]  # fmt: skip
@@ -51,14 +51,14 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str
         svg.element("rect", x=left, y=top, width=edge, height=edge, fill="none", stroke=svg.GRID)
     )
     n_tracks = sum(map(sum, counts))
-    right = sum(counts[i][i] for i in range(n))
+    n_correct = sum(counts[i][i] for i in range(n))
     return svg.chart(
         f"confusion-{key}",
         *marks,
         title=f"Confusion matrix of {n_tracks} {key} tracks",
-        desc=f"{right} of {n_tracks} are on the diagonal. " + _worst(counts, names),
+        desc=f"{n_correct} of {n_tracks} are correct. " + _most_frequent_errors(counts, names),
         height=top + edge + 4,
-        width=max(left + edge + 4, LEAST_WIDTH),
+        width=max(left + edge + 4, MIN_CHART_WIDTH),
     )
 
 
@@ -77,25 +77,25 @@ def _cell(
         return Markup("")
     share = count / of
     x, y = left + j * side, top + i * side
-    said = f"{names[i]} taken for {names[j]}: {count} of {of}"
+    error = f"{names[i]} predicted as {names[j]}: {count} of {of}"
     marks = [
-        svg.tip(said if i != j else f"{names[i]} found: {count} of {of}"),
+        svg.tooltip(error if i != j else f"{names[i]} correct: {count} of {of}"),
         svg.element(
             "rect", x=x + 0.5, y=y + 0.5, width=side - 1, height=side - 1,
             fill=svg.BLUE if i == j else svg.ORANGE, fill_opacity=f"{0.12 + 0.88 * share:.2f}",
         ),
     ]  # fmt: skip
-    if side >= ROOM_FOR_A_NUMBER:
+    if side >= MIN_NUMBERED_CELL:
         ink = "var(--on-mark)" if share > 0.5 else svg.INK
         marks.append(
             svg.text(x + side / 2, y + side / 2, count, anchor="middle", fill=ink,
-                     font_size=min(svg.SIZE, side * 0.5))
+                     font_size=min(svg.TEXT_SIZE, side * 0.5))
         )  # fmt: skip
     return svg.group(*marks)
 
 
-def _worst(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """The most frequent mistakes in words."""
+def _most_frequent_errors(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """The three most frequent errors in words."""
     wrong = [
         (count, names[i], names[j])
         for i, row in enumerate(counts)
@@ -103,6 +103,7 @@ def _worst(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         if count and i != j
     ]
     if not wrong:
-        return "There is no mistake."
+        return "There is no error."
     first = sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))[:3]
-    return "Most often: " + "; ".join(f"{a} taken for {b}, {n} times" for n, a, b in first) + "."
+    errors = "; ".join(f"{a} predicted as {b}, {n} times" for n, a, b in first)
+    return f"Most frequent errors: {errors}."

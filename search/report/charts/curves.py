@@ -1,4 +1,4 @@
-"""Learning curves: a small panel for each architecture, with all its trials, pruned ones too."""
+"""Learning curves: one panel per architecture with all its trials, including pruned ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from markupsafe import Markup
 from chorale.search.report.charts import svg
 
 COLUMNS, TALL, GAP, LEFT = 3, 136, 28, 44
-MOST = 120
-"""So many curves a panel are drawn, the best ones; more would be a blot."""
+MAX_CURVES = 120
+"""Curves that a panel draws, best first; more would be unreadable."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The objective of a trial after each epoch: (epoch, value) in order."""
+    """The objective of a trial after each epoch, as (epoch, value) in order."""
 
     number: int
     state: str
@@ -23,14 +23,11 @@ class Curve:
 
 
 def curves(panels: Mapping[str, Sequence[Curve]], *, objective: str) -> Markup:
-    """Draws a panel for each architecture; a cross ends a curve that was pruned or failed.
-
-    All panels share their axes, so that they can be compared.
-    """
+    """Draws a panel per architecture, on the same axes; a cross ends a pruned or failed trial."""
     points = [p for panel in panels.values() for curve in panel for p in curve.points]
-    ends = svg.around([value for _, value in points])
+    ends = svg.padded_range([value for _, value in points])
     last = max(epoch for epoch, _ in points)
-    wide = (svg.WIDTH - LEFT - (COLUMNS - 1) * GAP) / COLUMNS
+    wide = (svg.CHART_WIDTH - LEFT - (COLUMNS - 1) * GAP) / COLUMNS
     marks = [
         _panel(name, panel, i, wide=wide, ends=ends, last=last)
         for i, (name, panel) in enumerate(panels.items())
@@ -58,12 +55,12 @@ def _panel(
 ) -> Markup:
     left = LEFT + (i % COLUMNS) * (wide + GAP)
     top = 26 + (i // COLUMNS) * (TALL + 58)
-    x = svg.Scale(1, max(last, 2), left + 4, left + wide - 4)
-    y = svg.Scale(*ends, top + TALL, top)
+    x = svg.AxisScale(1, max(last, 2), left + 4, left + wide - 4)
+    y = svg.AxisScale(*ends, top + TALL, top)
     marks = [svg.text(left, top - 13, svg.shortened(name), font_weight="600")]
-    n_drawn = min(len(panel), MOST)
+    n_drawn = min(len(panel), MAX_CURVES)
     counted = "1 trial" if len(panel) == 1 else f"{len(panel)} trials"
-    counted += f" (the best {MOST})" if len(panel) > MOST else ""
+    counted += f" (the best {MAX_CURVES})" if len(panel) > MAX_CURVES else ""
     marks.append(
         svg.text(left + wide, top - 13, counted,
                  anchor="end", fill=svg.MUTED, font_size=11)
@@ -83,19 +80,19 @@ def _panel(
     return svg.group(*marks, *(_curve(curve, x, y) for curve in order))
 
 
-def _curve(curve: Curve, x: svg.Scale, y: svg.Scale) -> Markup:
+def _curve(curve: Curve, x: svg.AxisScale, y: svg.AxisScale) -> Markup:
     done = curve.state == "COMPLETE"
     colour = svg.ORANGE if curve.best else svg.BLUE if done else svg.MUTED
     at = [(x(epoch), y(value)) for epoch, value in curve.points]
     top = max(value for _, value in curve.points)
-    words = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}[curve.state]
-    said = f"trial {curve.number}: {words} after {curve.points[-1][0]} epochs, best {top:.3f}"
+    state = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}[curve.state]
+    text = f"trial {curve.number}: {state} after {curve.points[-1][0]} epochs, best {top:.3f}"
     style = {
         "stroke": colour,
         "stroke_width": 2.4 if curve.best else 1.4 if done else 1,
         "stroke_opacity": "1" if curve.best else "0.7" if done else "0.55",
     }
-    marks = [svg.tip(said), svg.polyline(at, **style)]
+    marks = [svg.tooltip(text), svg.polyline(at, **style)]
     if not done:
         px, py = at[-1]
         marks.append(

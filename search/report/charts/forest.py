@@ -1,4 +1,4 @@
-"""A forest plot: one line for each ensemble and baseline, its accuracy with the 95 % interval."""
+"""Forest plot: test accuracy of each ensemble and baseline with its 95 % confidence interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,48 +9,53 @@ from markupsafe import Markup
 from chorale.search.report.charts import svg
 
 ROW, TOP = 27, 34
-COLOURS = {"chosen": svg.ORANGE, "ensemble": svg.BLUE, "single": svg.GREEN, "baseline": svg.MUTED}
+KIND_COLOURS = {
+    "chosen": svg.ORANGE,
+    "ensemble": svg.BLUE,
+    "single": svg.GREEN,
+    "baseline": svg.MUTED,
+}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An accuracy (0 to 1) with the ends of its interval; `lead` is said at the end of its line."""
+    """An accuracy (0 to 1) with its interval; `gain` is written at the end of the line."""
 
     name: str
     value: float
     low: float
     high: float
     kind: Literal["chosen", "ensemble", "single", "baseline"]
-    lead: str = ""
+    gain: str = ""
 
 
 def forest(
     rows: Sequence[Estimate],
     *,
-    title: str = "Test accuracy of every ensemble and baseline, with 95 % intervals",
+    title: str = "Test accuracy of every ensemble and baseline, with 95 % confidence intervals",
 ) -> Markup:
-    """Draws the rows in the order given, with a gap before the first baseline.
+    """Draws the rows in the given order, with a gap before the first baseline.
 
     Source: Lewis and Clarke 2001, "Forest plots: trying to see the wood and the trees",
     doi:10.1136/bmj.322.7300.1479.
     """
     names = [svg.shortened(row.name) for row in rows]
-    left = svg.breadth(names) + 22
-    has_leads = any(row.lead for row in rows)
-    room = max(svg.breadth([row.lead for row in rows]), 110) + 12
-    right = svg.WIDTH - 175 - (room if has_leads else 0)
-    ends = svg.around([end for row in rows for end in (row.low, row.high)])
-    x = svg.Scale(*ends, left, right)
+    left = svg.text_width(names) + 22
+    has_gains = any(row.gain for row in rows)
+    room = max(svg.text_width([row.gain for row in rows]), 110) + 12
+    right = svg.CHART_WIDTH - 175 - (room if has_gains else 0)
+    ends = svg.padded_range([end for row in rows for end in (row.low, row.high)])
+    x = svg.AxisScale(*ends, left, right)
     heights = _heights(rows)
     bottom = heights[-1] + ROW * 0.7
     marks = [svg.line(x(at), TOP - 8, x(at), bottom) for at in svg.ticks(*ends)]
     marks += [
-        svg.text(x(at), bottom + 13, said, anchor="middle", fill=svg.MUTED)
-        for at, said in zip(svg.ticks(*ends), svg.percents(svg.ticks(*ends)), strict=True)
+        svg.text(x(at), bottom + 13, label, anchor="middle", fill=svg.MUTED)
+        for at, label in zip(svg.ticks(*ends), svg.tick_percents(svg.ticks(*ends)), strict=True)
     ]
-    heads = [("accuracy", right + 16), ("95 % interval", right + 78)]
-    heads += [("chosen one's lead", right + 178)] if has_leads else []
-    marks += [svg.text(at, TOP - 20, said, fill=svg.MUTED, font_size=11) for said, at in heads]
+    heads = [("accuracy", right + 16), ("95 % CI", right + 78)]
+    heads += [("ensemble's gain", right + 178)] if has_gains else []
+    marks += [svg.text(at, TOP - 20, head, fill=svg.MUTED, font_size=11) for head, at in heads]
     for row in rows:
         if row.kind == "chosen":
             band = {"stroke": svg.ORANGE, "stroke_dasharray": "2 3"}
@@ -58,18 +63,18 @@ def forest(
     for row, name, y in zip(rows, names, heights, strict=True):
         marks.append(_row(row, name, y, x, left=left, right=right))
     best = max(rows, key=lambda row: row.value)
-    said = [f"{row.name}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%})" for row in rows]
+    values = [f"{row.name}: {row.value:.1%} ({row.low:.1%} to {row.high:.1%})" for row in rows]
     return svg.chart(
         "forest",
         *marks,
         title=title,
-        desc=f"Highest: {best.name}. " + "; ".join(said) + ".",
+        desc=f"Highest: {best.name}. " + "; ".join(values) + ".",
         height=bottom + 28,
     )
 
 
 def _heights(rows: Sequence[Estimate]) -> list[float]:
-    """Where each row's middle is; baselines stand a little apart."""
+    """The y coordinate of each row's middle, with a gap before the baselines."""
     heights: list[float] = []
     at = float(TOP + 6)
     for i, row in enumerate(rows):
@@ -80,25 +85,27 @@ def _heights(rows: Sequence[Estimate]) -> list[float]:
     return heights
 
 
-def _row(row: Estimate, name: str, y: float, x: svg.Scale, *, left: float, right: float) -> Markup:
-    colour = COLOURS[row.kind]
+def _row(
+    row: Estimate, name: str, y: float, x: svg.AxisScale, *, left: float, right: float
+) -> Markup:
+    colour = KIND_COLOURS[row.kind]
     weight = "700" if row.kind == "chosen" else None
-    whole = f"{row.name}: {row.value:.1%}, 95 % interval {row.low:.1%} to {row.high:.1%}"
+    text = f"{row.name}: {row.value:.1%}, 95 % CI {row.low:.1%} to {row.high:.1%}"
     stroke = {"stroke": colour, "stroke_width": 2}
     marks = [
-        svg.tip(whole),
+        svg.tooltip(text),
         svg.text(left - 14, y, name, anchor="end", font_weight=weight),
         svg.line(x(row.low), y, x(row.high), y, **stroke),
         svg.line(x(row.low), y - 4, x(row.low), y + 4, **stroke),
         svg.line(x(row.high), y - 4, x(row.high), y + 4, **stroke),
         _point(row, x(row.value), y, colour),
-        svg.text(right + 16, y, svg.percent(row.value, 1), font_weight=weight),
+        svg.text(right + 16, y, svg.compact_percent(row.value, 1), font_weight=weight),
         svg.text(
             right + 78, y, f"{100 * row.low:.1f} \N{EN DASH} {100 * row.high:.1f}", fill=svg.MUTED
         ),
     ]
-    if row.lead:
-        marks.append(svg.text(right + 178, y, row.lead, fill=svg.MUTED))
+    if row.gain:
+        marks.append(svg.text(right + 178, y, row.gain, fill=svg.MUTED))
     return svg.group(*marks)
 
 

@@ -1,4 +1,4 @@
-"""A reliability diagram: how often the ensemble is right where it says that it is so sure."""
+"""Reliability diagram: accuracy by confidence, before and after calibration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ SIDE, TOP, LEFT, GAP, BARS = 350, 34, 52, 92, 52
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Tracks of about the same confidence: its mean, the share that is right, and how many."""
+class ReliabilityBin:
+    """Tracks of similar confidence: mean confidence, accuracy, and their number."""
 
     confidence: float
-    right: float
+    accuracy: float
     n: int
 
 
 @dataclass(frozen=True)
-class Panel:
+class ReliabilityPanel:
     """Bins of the same tracks before and after calibration."""
 
     name: str
-    before: Sequence[Bin]
-    after: Sequence[Bin]
+    before: Sequence[ReliabilityBin]
+    after: Sequence[ReliabilityBin]
 
 
-def reliability(panels: Sequence[Panel]) -> Markup:
-    """Draws one square a panel; on its diagonal the ensemble is as sure as it is right.
+def reliability(panels: Sequence[ReliabilityPanel]) -> Markup:
+    """Draws one square per panel; on its diagonal, confidence equals accuracy.
 
-    Points are the larger the more tracks they stand for; the bars below count tracks.
+    A larger point stands for more tracks; the bars below count tracks.
 
     Source: DeGroot and Fienberg 1983, "The Comparison and Evaluation of Forecasters",
     doi:10.2307/2987588; as in Guo et al. 2017, arXiv:1706.04599.
@@ -39,43 +39,45 @@ def reliability(panels: Sequence[Panel]) -> Markup:
     marks = [_legend()]
     for i, panel in enumerate(panels):
         marks.append(_panel(panel, LEFT + i * (SIDE + GAP)))
-    said = [
-        f"{panel.name}: {', '.join(f'{b.confidence:.0%} sure, {b.right:.0%} right' for b in bins)}"
-        for panel in panels
-        for bins in [panel.after]
-    ]
+    texts = [f"{panel.name}: {', '.join(map(_describe, panel.after))}" for panel in panels]
     return svg.chart(
         "reliability",
         *marks,
-        title="Confidence and accuracy, before and after the temperature",
-        desc="; ".join(said) + ".",
+        title="Reliability diagram, before and after temperature scaling",
+        desc="; ".join(texts) + ".",
         height=TOP + SIDE + BARS + 62,
         width=LEFT + len(panels) * (SIDE + GAP) - GAP + 16,
     )
 
 
-def _panel(panel: Panel, left: float) -> Markup:
-    x = svg.Scale(0, 1, left, left + SIDE)
-    y = svg.Scale(0, 1, TOP + 20 + SIDE, TOP + 20)
+def _describe(one: ReliabilityBin) -> str:
+    return f"confidence {one.confidence:.0%}, accuracy {one.accuracy:.0%}"
+
+
+def _panel(panel: ReliabilityPanel, left: float) -> Markup:
+    x = svg.AxisScale(0, 1, left, left + SIDE)
+    y = svg.AxisScale(0, 1, TOP + 20 + SIDE, TOP + 20)
     marks = []
     for at in (0, 0.25, 0.5, 0.75, 1):
         marks += [svg.line(x(at), y(0), x(at), y(1)), svg.line(x(0), y(at), x(1), y(at))]
         marks.append(
-            svg.text(left - 8, y(at), svg.percent(at), anchor="end", fill=svg.MUTED, font_size=11)
+            svg.text(
+                left - 8, y(at), svg.compact_percent(at), anchor="end", fill=svg.MUTED, font_size=11
+            )
         )
     marks.append(svg.line(x(0), y(0), x(1), y(1), stroke=svg.MUTED, stroke_dasharray="4 4"))
     marks.append(svg.text(left + SIDE / 2, TOP + 6, panel.name, anchor="middle", font_weight="600"))
     n = sum(one.n for one in panel.before) or 1
     for bins, colour, is_after in ((panel.before, svg.MUTED, False), (panel.after, svg.BLUE, True)):
-        places = [(x(one.confidence), y(one.right)) for one in bins]
+        places = [(x(one.confidence), y(one.accuracy)) for one in bins]
         dash = None if is_after else "3 3"
         marks.append(svg.polyline(places, stroke=colour, stroke_width=1.5, stroke_dasharray=dash))
         for one, (px, py) in zip(bins, places, strict=True):
-            said = f"{one.confidence:.0%} sure, {one.right:.0%} right, {one.n} tracks"
+            text = f"{_describe(one)}, {one.n} tracks"
             marks.append(
                 svg.element(
                     "circle",
-                    svg.tip(said),
+                    svg.tooltip(text),
                     cx=px,
                     cy=py,
                     r=3.0 + 7 * (one.n / n) ** 0.5,
@@ -89,7 +91,7 @@ def _panel(panel: Panel, left: float) -> Markup:
     return svg.group(*marks)
 
 
-def _counts(bins: Sequence[Bin], x: svg.Scale) -> Markup:
+def _counts(bins: Sequence[ReliabilityBin], x: svg.AxisScale) -> Markup:
     top = TOP + SIDE + 34
     tallest = max((one.n for one in bins), default=1)
     marks = [svg.line(x(0), top + BARS, x(1), top + BARS)]
@@ -98,7 +100,7 @@ def _counts(bins: Sequence[Bin], x: svg.Scale) -> Markup:
         marks.append(
             svg.element(
                 "rect",
-                svg.tip(f"{one.n} tracks"),
+                svg.tooltip(f"{one.n} tracks"),
                 x=x(one.confidence) - 6,
                 y=top + BARS - tall,
                 width=12,
@@ -109,7 +111,7 @@ def _counts(bins: Sequence[Bin], x: svg.Scale) -> Markup:
         )
     middle = (x(0) + x(1)) / 2
     marks.append(
-        svg.text(middle, top + BARS + 14, "confidence; bars: tracks", anchor="middle",
+        svg.text(middle, top + BARS + 14, "confidence; bars: number of tracks", anchor="middle",
                  fill=svg.MUTED, font_size=11)
     )  # fmt: skip
     return svg.group(*marks)
@@ -122,5 +124,5 @@ def _legend() -> Markup:
         svg.text(LEFT + 16, 12, "before", fill=svg.MUTED, font_size=11),
         svg.element("circle", cx=LEFT + 75, cy=12, r=5, fill=svg.BLUE),
         svg.text(LEFT + 86, 12, "after", fill=svg.MUTED, font_size=11),
-        svg.text(LEFT + 128, 12, "up: how often right", fill=svg.MUTED, font_size=11),
+        svg.text(LEFT + 128, 12, "vertical axis: accuracy", fill=svg.MUTED, font_size=11),
     )  # fmt: skip

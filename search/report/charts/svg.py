@@ -1,7 +1,7 @@
-"""SVG as text: escaped, rounded to a tenth of a pixel, and described for who cannot see it.
+"""SVG elements, scales and ticks, of which all charts are made.
 
-Every chart is made of these. Colours are the page's variables, so that one drawing serves paper, a
-light and a dark screen.
+Text is escaped, coordinates are rounded to a tenth of a pixel, and every chart has a description
+for screen readers. Colours are CSS variables of the page: one chart serves light, dark and print.
 """
 
 import math
@@ -13,27 +13,28 @@ from markupsafe import Markup, escape
 INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--grid)", "var(--panel)"
 BLUE, ORANGE, GREEN, PURPLE = "var(--blue)", "var(--orange)", "var(--green)", "var(--purple)"
 """Hues after Okabe and Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/; each
-is used with a shape of its own, so that nothing is said by colour alone."""
+is used with a shape of its own, so that no information is in colour alone."""
 
-SIZE = 12.5
-"""Of text, in pixels of the drawing."""
+TEXT_SIZE = 12.5
+"""Font size in pixels of the chart."""
 
-WIDTH = 900
-"""Of a chart that fills the page's column."""
+CHART_WIDTH = 900
+"""Width in pixels of a chart that fills the page's column."""
 
 
 _CONTROL = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEMENT CHARACTER}")
 
 
-def clean(text: object) -> str:
-    """`text` without what no page can hold: control characters and the odd bytes of file names."""
+def printable(text: object) -> str:
+    """`text` without control characters and undecodable bytes of file names."""
     return str(text).encode("utf-8", "replace").decode().translate(_CONTROL)
 
 
 def element(name: str, *children: str, **attributes: object) -> Markup:
-    """`<name ...>children</name>`; what is no markup yet is escaped, None attributes are left out.
+    """`<name ...>children</name>`; children that are not markup are escaped.
 
-    An attribute's underscores stand for hyphens, one at its end for nothing: `class_`.
+    Attributes that are None are left out; underscores become hyphens, a trailing one is dropped
+    (`class_`).
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
@@ -41,7 +42,7 @@ def element(name: str, *children: str, **attributes: object) -> Markup:
         if value is not None
     )
     inner = "".join(
-        child if isinstance(child, Markup) else escape(clean(child)) for child in children
+        child if isinstance(child, Markup) else escape(printable(child)) for child in children
     )
     return Markup(f"<{name}{given}>{inner}</{name}>")
 
@@ -49,30 +50,30 @@ def element(name: str, *children: str, **attributes: object) -> Markup:
 def _value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}".removesuffix(".0")
-    return str(escape(clean(value)))
+    return str(escape(printable(value)))
 
 
-def text(x: float, y: float, said: object, *, anchor: str = "start", **more: object) -> Markup:
-    """A line of text whose middle is at height `y`."""
-    given = {"fill": INK, "font_size": SIZE, "text_anchor": anchor, **more}
-    return element("text", str(said), x=float(x), y=float(y), dy="0.35em", **given)
+def text(x: float, y: float, content: object, *, anchor: str = "start", **more: object) -> Markup:
+    """A line of text, vertically centred on `y`."""
+    given = {"fill": INK, "font_size": TEXT_SIZE, "text_anchor": anchor, **more}
+    return element("text", str(content), x=float(x), y=float(y), dy="0.35em", **given)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, **more: object) -> Markup:
-    """A straight line, as thin and pale as a grid's unless told otherwise."""
+    """A straight line, by default in the style of a grid line."""
     given = {"stroke": GRID, "stroke_width": 1, **more}
     return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), **given)
 
 
 def polyline(points: Sequence[tuple[float, float]], **more: object) -> Markup:
-    """A line through points, not filled."""
+    """An unfilled line through points."""
     at = " ".join(f"{_value(float(x))},{_value(float(y))}" for x, y in points)
     return element("polyline", points=at, fill="none", **more)
 
 
-def tip(said: str) -> Markup:
-    """What a mark says when it is pointed at; a child of the mark."""
-    return element("title", said)
+def tooltip(content: str) -> Markup:
+    """The tooltip of a mark, as a child element of it."""
+    return element("title", content)
 
 
 def group(*children: str, **more: object) -> Markup:
@@ -81,16 +82,16 @@ def group(*children: str, **more: object) -> Markup:
 
 
 def chart(
-    key: str, *children: str, title: str, desc: str, height: float, width: float = WIDTH
+    key: str, *children: str, title: str, desc: str, height: float, width: float = CHART_WIDTH
 ) -> Markup:
-    """The whole drawing.
+    """The `<svg>` element of a chart.
 
     Args:
-        key: a word that no other chart of the page has.
+        key: prefix of its element ids, unique on the page.
         children: its marks, back to front.
         title: what it shows, in a few words.
-        desc: what is to be seen in it, for who cannot see it.
-        height: in pixels, as `width`.
+        desc: its content in words, for screen readers.
+        height: in pixels.
         width: in pixels; the page never shows it larger.
     """
     return element(
@@ -106,7 +107,7 @@ def chart(
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """Maps values from `low` to `high` to pixels from `start` to `end`."""
 
     low: float
@@ -116,7 +117,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where a value stands; one beyond the ends stands at the nearer end."""
+        """The pixel of a value, clipped to the ends."""
         low, high, at = self.low, self.high, value
         if self.log:
             low, high, at = math.log(low), math.log(high), math.log(max(value, self.low))
@@ -136,35 +137,35 @@ def ticks(low: float, high: float, n: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def around(
+def padded_range(
     values: Sequence[float], *, floor: float = 0.0, ceiling: float = 1.0
 ) -> tuple[float, float]:
-    """Ends of an axis that holds all values with some air, within `floor` and `ceiling`."""
+    """Ends of an axis with all values and a margin, within `floor` and `ceiling`."""
     low, high = min(values), max(values)
-    air = max((high - low) * 0.06, 0.02)
-    return max(low - air, floor), min(high + air, ceiling)
+    margin = max((high - low) * 0.06, 0.02)
+    return max(low - margin, floor), min(high + margin, ceiling)
 
 
-def shortened(said: object, most: int = 26) -> str:
-    """`said`, with its middle left out where it is longer than `most` characters."""
-    whole = clean(said)
-    if len(whole) <= most:
-        return whole
+def shortened(content: object, most: int = 26) -> str:
+    """`content` as text, with its middle left out if it is longer than `most` characters."""
+    full = printable(content)
+    if len(full) <= most:
+        return full
     head = most // 2
-    return f"{whole[:head]}…{whole[-(most - head - 1) :]}"
+    return f"{full[:head]}…{full[-(most - head - 1) :]}"
 
 
-def breadth(words: Sequence[str], *, size: float = SIZE) -> float:
-    """About how wide the widest of `words` is, in pixels; nobody knows the reader's fonts."""
+def text_width(words: Sequence[str], *, size: float = TEXT_SIZE) -> float:
+    """Approximate width in pixels of the widest of `words`; the reader's fonts are unknown."""
     return max((len(word) for word in words), default=0) * size * 0.56
 
 
-def percents(values: Sequence[float]) -> list[str]:
-    """Ticks as percentages, all with as many digits as the least round one needs."""
+def tick_percents(values: Sequence[float]) -> list[str]:
+    """Ticks as percentages, all with the digits that the most precise one needs."""
     digits = next((n for n in (0, 1) if all(abs(round(v, n + 2) - v) < 1e-9 for v in values)), 2)
-    return [percent(value, digits) for value in values]
+    return [compact_percent(value, digits) for value in values]
 
 
-def percent(value: float, digits: int = 0) -> str:
+def compact_percent(value: float, digits: int = 0) -> str:
     """0.875 -> "88%"."""
     return f"{value:.{digits}%}"

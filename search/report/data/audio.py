@@ -1,4 +1,7 @@
-"""Where a browser finds a track's audio: links beside the page, players for what it can play."""
+"""Audio players of the report page: where a browser finds the file of a track.
+
+The page gets a player where browsers can play the format, otherwise a link.
+"""
 
 import json
 import os
@@ -13,28 +16,28 @@ from chorale.datasets.atomic import write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-PLAYED = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus")
-"""What browsers play; other files are only linked to."""
+PLAYABLE_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus")
+"""Formats that browsers play; other audio files get a link only."""
 
-HEARD = (*PLAYED, ".au", ".snd", ".aif", ".aiff")
+LINKABLE_SUFFIXES = (*PLAYABLE_SUFFIXES, ".au", ".snd", ".aif", ".aiff")
 
 
 @dataclass(frozen=True)
-class Audio:
-    """A link to a file; `plays` says whether browsers can play it."""
+class AudioLink:
+    """The URL of a file; `plays` is true if browsers can play it."""
 
     url: str
     plays: bool
 
 
-def write_audio(file: Path, tracks: "pd.DataFrame") -> None:
-    """Keeps with a study where the file of each track lies; in JSON, which can hold any name."""
+def write_audio_paths(file: Path, tracks: "pd.DataFrame") -> None:
+    """Stores the audio path of each track with a study, as JSON, which can hold any file name."""
     each = zip(tracks["track_id"], tracks["path"], strict=True)
     write_json(file, {str(track): str(path) for track, path in each if isinstance(path, str)})
 
 
-def read_audio(file: Path) -> Mapping[str, Path] | None:
-    """Track -> its file; None where the study keeps no such list, as those of older versions."""
+def read_audio_paths(file: Path) -> Mapping[str, Path] | None:
+    """Track -> its file; None if the study has no such list, as in older versions."""
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         return {str(track): Path(path) for track, path in kept.items()}
@@ -42,19 +45,19 @@ def read_audio(file: Path) -> Mapping[str, Path] | None:
         return None
 
 
-def audio_of(path: Path | None, *, page: Path, runs: Path) -> Audio | None:
-    """The link to a track's file from `page`; None where there is no file, or none to be heard.
+def audio_link(path: Path | None, *, page: Path, runs: Path) -> AudioLink | None:
+    """The link from `page` to a track's file; None if it is missing or no audio file.
 
-    A file below `runs` is linked to from the page, so that the folder can be moved as a whole; any
-    other by its full address.
+    A file below `runs` gets a relative link, so that the folder can be moved as a whole; any other
+    an absolute `file://` link.
     """
-    if path is None or path.suffix.lower() not in HEARD:
+    if path is None or path.suffix.lower() not in LINKABLE_SUFFIXES:
         return None
-    whole = path.absolute()
-    if not whole.is_file():
+    absolute = path.absolute()
+    if not absolute.is_file():
         return None
-    if whole.is_relative_to(runs.absolute()):
-        url = quote(os.fsencode(os.path.relpath(whole, page.absolute().parent)))
+    if absolute.is_relative_to(runs.absolute()):
+        url = quote(os.fsencode(os.path.relpath(absolute, page.absolute().parent)))
     else:
-        url = "file://" + quote(os.fsencode(whole))
-    return Audio(url, path.suffix.lower() in PLAYED)
+        url = "file://" + quote(os.fsencode(absolute))
+    return AudioLink(url, path.suffix.lower() in PLAYABLE_SUFFIXES)

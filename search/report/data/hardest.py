@@ -1,50 +1,61 @@
-"""The tracks that most finalists get wrong, out of fold: mislabelled ones are mostly among them.
+"""Hardest tracks: development tracks that most finalists misclassify out of fold.
 
-Test tracks are left out: who listens to them and then changes something has looked at them.
+Mislabelled tracks are often among them. Test tracks are left out: listening to them and then
+changing something would amount to an evaluation on the test set.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from chorale.search.ledger import predictions
+from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.reader import Row
 from chorale.search.paths import StudyPaths
-from chorale.search.ledger.ground_truth import Truth
 
-MOST = 20
-"""So many are told."""
+MAX_HARDEST_TRACKS = 20
+"""Rows of the table."""
 
 
 @dataclass(frozen=True)
-class Hard:
-    """One development track, which `n_wrong` of `n_models` finalists name wrongly.
+class HardTrack:
+    """One development track that `n_wrong` of `n_models` finalists misclassify.
 
-    `said` is the class that they name most, `proba_true` the mean probability of the true one.
+    `predicted` is the wrong class that most of them predict, `proba_true` the mean probability of
+    the true class.
     """
 
     track: str
     true: str
-    said: str
+    predicted: str
     group: str
     n_wrong: int
     n_models: int
     proba_true: float
 
+    def as_json(self) -> dict[str, Any]:
+        """The track as `report.json` holds it, with `predicted` as the key "said"."""
+        return {"said" if k == "predicted" else k: v for k, v in asdict(self).items()}
 
-def hardest(
-    paths: StudyPaths, truth: Truth, finals: Mapping[str, Row], *, most: int = MOST
-) -> tuple[Hard, ...]:
-    """The tracks that most finalists get wrong, the least probable truth first among equals.
 
-    A finalist counts where it was retrained on every fold; its seeds' probabilities are averaged.
+def hardest_tracks(
+    paths: StudyPaths,
+    truth: GroundTruth,
+    finals: Mapping[str, Row],
+    *,
+    most: int = MAX_HARDEST_TRACKS,
+) -> tuple[HardTrack, ...]:
+    """The tracks that most finalists misclassify; ties are ordered by the true class's probability.
+
+    Only finalists that were retrained on every fold count; probabilities are averaged over seeds.
 
     Args:
-        paths: where its predictions lie.
+        paths: where the predictions are stored.
         truth: labels and groups.
         finals: the ledger's rows of the finalists.
-        most: so many at most.
+        most: the largest number of tracks.
 
     Raises:
         UserError: predictions are missing, damaged or of another split.
@@ -52,54 +63,60 @@ def hardest(
     split = truth.split
     ids = split.development_ids
     labels = truth.labels(ids)
-    proba = [said for n in _numbers(finals) if (said := _said(paths, truth, finals, n)) is not None]
-    if not proba:
+    probas = [
+        proba
+        for number in _finalist_numbers(finals)
+        if (proba := _out_of_fold(paths, truth, finals, number)) is not None
+    ]
+    if not probas:
         return ()
-    named = np.stack([said.argmax(axis=1) for said in proba])  # (n_models, n_tracks)
-    n_wrong = (named != labels).sum(axis=0)
-    true = np.mean([said[np.arange(len(ids)), labels] for said in proba], axis=0)
-    order = sorted(np.flatnonzero(n_wrong), key=lambda i: (-n_wrong[i], true[i], ids[i]))
+    predicted = np.stack([proba.argmax(axis=1) for proba in probas])  # (n_models, n_tracks)
+    n_wrong = (predicted != labels).sum(axis=0)
+    proba_true = np.mean([proba[np.arange(len(ids)), labels] for proba in probas], axis=0)
+    order = sorted(np.flatnonzero(n_wrong), key=lambda i: (-n_wrong[i], proba_true[i], ids[i]))
     names = truth.class_names
     return tuple(
-        Hard(
+        HardTrack(
             ids[i],
             names[labels[i]],
-            names[_most_named(named[:, i], labels[i], len(names))],
+            names[_most_frequent_error(predicted[:, i], labels[i], len(names))],
             truth.group_of[ids[i]],
             int(n_wrong[i]),
-            len(proba),
-            float(true[i]),
+            len(probas),
+            float(proba_true[i]),
         )
         for i in order[:most]
     )
 
 
-def _numbers(finals: Mapping[str, Row]) -> list[int]:
+def _finalist_numbers(finals: Mapping[str, Row]) -> list[int]:
     return sorted({int(key.split("/")[0]) for key in finals})
 
 
-def _said(
-    paths: StudyPaths, truth: Truth, finals: Mapping[str, Row], number: int
+def _out_of_fold(
+    paths: StudyPaths, truth: GroundTruth, finals: Mapping[str, Row], number: int
 ) -> np.ndarray | None:
-    """What a finalist says of every development track, (n_tracks, n_classes); None if not whole."""
+    """A finalist's out-of-fold probabilities, (n_tracks, n_classes); None if a fold is missing."""
     split = truth.split
     at = {track: i for i, track in enumerate(split.development_ids)}
     total = np.zeros((len(at), len(truth.class_names)))
-    times = np.zeros(len(at))
+    n_predictions = np.zeros(len(at))
     for key, row in finals.items():
         of, fold, seed = map(int, key.split("/"))
         if of != number or row.state != "COMPLETE":
             continue
         file = paths.finalist(number, fold=fold, seed=seed).predictions
-        part = predictions.read(file, {"valid": split.valid_ids(fold)}, split=split.hash)["valid"]
+        part = predictions.read_predictions(
+            file, {"valid": split.valid_ids(fold)}, split=split.hash
+        )["valid"]
         rows = [at[track] for track in part.track_ids]
         total[rows] += part.proba
-        times[rows] += 1
-    return None if not times.all() else total / times[:, None]
+        n_predictions[rows] += 1
+    return None if not n_predictions.all() else total / n_predictions[:, None]
 
 
-def _most_named(named: np.ndarray, label: int, n_classes: int) -> int:
-    """The wrong class that most models name; of equals the first."""
-    votes = np.bincount(named, minlength=n_classes)
+def _most_frequent_error(predicted: np.ndarray, label: int, n_classes: int) -> int:
+    """The wrong class that most models predict; the first one among ties."""
+    votes = np.bincount(predicted, minlength=n_classes)
     votes[label] = -1
     return int(votes.argmax())

@@ -1,4 +1,4 @@
-"""Which parameters set the best trials apart: Optuna's PED-ANOVA over the conditional space."""
+"""Hyperparameter importance: Optuna's PED-ANOVA over the conditional search space."""
 
 import math
 import warnings
@@ -9,24 +9,24 @@ from typing import Any
 
 from chorale.search.ledger.reader import Row
 
-FEWEST = 20
-"""With fewer trials chance decides which are the best."""
+MIN_TRIALS = 20
+"""With fewer trials, which of them are the best is mostly chance."""
 
-FEWEST_TOP = 5
-"""So many trials should be among the best, as Optuna's documentation advises."""
+MIN_TOP_TRIALS = 5
+"""Trials among the best at least, as Optuna's documentation advises."""
 
 TOP_SHARE = 0.1
 
-FEWEST_WITH = 10
-"""A parameter that fewer trials have is not measured: a good one among three says nothing."""
+MIN_TRIALS_PER_PARAM = 10
+"""A parameter that fewer trials have gets no importance: one good trial of three proves nothing."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares of importance that sum to 1, largest first; or why there are none.
+    """Importance shares that sum to 1, largest first; or the reason why there are none.
 
-    `n_top` of the `n` trials are the best ones that the others are compared with; `n_left_out`
-    parameters are not measured, as too few trials have them.
+    The best `n_top` of `n` trials are compared with all; `n_left_out` parameters have too few
+    trials.
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -36,37 +36,37 @@ class Importance:
     why_not: str = ""
 
 
-def importance(
+def hyperparameter_importance(
     rows: Mapping[str, Row], distributions: Mapping[str, str], *, objective: str
 ) -> Importance:
-    """Asks Optuna what the best tenth of the trials, and at least five, have in common.
+    """Which hyperparameters distinguish the best tenth of the trials, at least five, from all.
 
-    Pruned trials take part with what they had reached: that they were pruned says that they are
-    not among the best. Parameters that exist only under some choices are weighed by how often they
-    do.
+    Pruned trials take part with their last value: being pruned, they are not among the best.
+    Conditional parameters are weighted by how often they are active.
 
     Args:
         rows: the search's, by trial number.
         distributions: parameter -> its range, as Optuna's JSON.
-        objective: what was made large.
+        objective: the metric that is maximised.
 
     Source: Watanabe, Bansal and Hutter 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
     Importance in Arbitrary Subspaces", arXiv:2304.10255; in conditional spaces arXiv:2601.20800.
     """
     measured = [row for row in rows.values() if _value(row, objective) is not None]
     n = len(measured)
-    if n < FEWEST:
-        return Importance(n=n, why_not=f"{_trials(n)} too few to say: it takes {FEWEST} or more.")
+    if n < MIN_TRIALS:
+        return Importance(n=n, why_not=f"{_trials(n)} too few: at least {MIN_TRIALS} are needed.")
     if not distributions:
-        return Importance(n=n, why_not="The ledger does not hold the ranges that were searched.")
+        return Importance(n=n, why_not="The ledger does not hold the ranges of the search space.")
     if len({_value(row, objective) for row in measured}) == 1:
-        return Importance(n=n, why_not="All trials reached the same.")
-    quantile = max(TOP_SHARE, FEWEST_TOP / n)
+        return Importance(n=n, why_not="All trials have the same value.")
+    quantile = max(TOP_SHARE, MIN_TOP_TRIALS / n)
     having = Counter(name for row in measured for name in row.facts["params"])
     known = [name for name in having if name in distributions]
-    names = sorted(name for name in known if having[name] >= FEWEST_WITH)
+    names = sorted(name for name in known if having[name] >= MIN_TRIALS_PER_PARAM)
     if not names:
-        return Importance(n=n, why_not=f"No parameter was in {FEWEST_WITH} trials or more.")
+        why_not = f"No parameter was in {MIN_TRIALS_PER_PARAM} trials or more."
+        return Importance(n=n, why_not=why_not)
     ranges = {name: distributions[name] for name in known}
     shares = _shares(measured, ranges, names, objective=objective, quantile=quantile)
     return Importance(shares, n, math.ceil(quantile * n), len(known) - len(names))
@@ -99,10 +99,12 @@ def _shares(
         )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
     with warnings.catch_warnings():
-        # that a choice was made by a trial or two only: it weighs next to nothing then
+        # about choices that only one or two trials made: their weight is next to nothing
         warnings.simplefilter("ignore")
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=[*names])
-    return {name: float(share) for name, share in found.items() if share > 0}
+        shares = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, params=[*names]
+        )
+    return {name: float(share) for name, share in shares.items() if share > 0}
 
 
 def _value(row: Row, objective: str) -> float | None:

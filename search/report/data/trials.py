@@ -1,22 +1,21 @@
-"""A study's trials as the report shows them: what was tried, what it reached, how it learnt."""
+"""The trials of a study as the report shows them: parameters, objective and learning curve."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chorale.search.report.leaderboard import leaderboard
 from chorale.search.ledger.reader import LedgerReader, Row
 from chorale.search.paths import StudyPaths
+from chorale.search.report.leaderboard import leaderboard
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One trial. `value` is its objective, None where it failed before it had one.
+class TrialSummary:
+    """One trial. `value` is its objective, None if it failed before the first evaluation.
 
-    `second` is its second objective, where the study has one, and `front` whether no other beats
-    it in both. `folds_accuracy` is the mean of a finalist over its folds. `curve` holds (epoch,
-    objective) pairs.
+    `second` is its second objective, if the study has one; `front` is true on the Pareto front.
+    `folds_accuracy` is a finalist's mean accuracy over folds. `curve` holds (epoch, objective).
     """
 
     number: int
@@ -38,14 +37,14 @@ class Trial:
 
     @property
     def done(self) -> bool:
-        """Whether it came to its end."""
+        """Whether the trial finished: neither pruned nor failed."""
         return self.state == "COMPLETE"
 
 
-def trials(
+def trial_summaries(
     ledger: LedgerReader, study: str, paths: StudyPaths, *, objective: str, second: str
-) -> tuple[Trial, ...]:
-    """Every trial that has ended, finished ones first, best first."""
+) -> tuple[TrialSummary, ...]:
+    """All ended trials, finished ones first, best first."""
     rows, finals = ledger.rows(study, "search"), ledger.rows(study, "finalists")
     finalists = {key.split("/")[0] for key in finals}
     reports = ledger.reports(study)
@@ -57,7 +56,7 @@ def trials(
             objective=objective,
             second=second,
             finalist=str(line["trial"]) in finalists,
-            curve=reports.get(line["trial"]) or _kept(paths, line["trial"], objective),
+            curve=reports.get(line["trial"]) or _curve_of_csv(paths, line["trial"], objective),
         )
         for line in lines
     )
@@ -71,7 +70,7 @@ def _trial(
     second: str,
     finalist: bool,
     curve: Sequence[tuple[int, float]],
-) -> Trial:
+) -> TrialSummary:
     facts = row.facts
     own = f"{facts.get('architecture')}."
     params = {
@@ -81,7 +80,7 @@ def _trial(
     }
     value = facts.get("metrics", {}).get(objective)
     also = None if second == "none" else facts.get(second)
-    return Trial(
+    return TrialSummary(
         number=int(row.key),
         state=row.state,
         reason=row.reason,
@@ -101,8 +100,8 @@ def _trial(
     )
 
 
-def _kept(paths: StudyPaths, number: int, objective: str) -> list[tuple[int, float]]:
-    """The curve that lies in the trial's folder; none where it left none."""
+def _curve_of_csv(paths: StudyPaths, number: int, objective: str) -> list[tuple[int, float]]:
+    """The learning curve in the trial's `metrics.csv`; empty if there is none."""
     try:
         with paths.trial(number).metrics_csv.open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))

@@ -1,1 +1,1 @@
-"""The report as one page: what was gathered, drawn and written into templates."""
+"""The HTML report page: templates, and the texts, numbers and figures that fill them."""

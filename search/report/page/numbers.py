@@ -1,4 +1,7 @@
-"""Numbers as the page writes them; what is not known is a dash."""
+"""Number formatting: the Jinja filters of the report page; a missing value is a dash.
+
+Prose writes "87.5 %", tables and charts "87.5%".
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +14,13 @@ def pct(value: float | None) -> str:
     return DASH if value is None else f"{value:.1%}"
 
 
-def points(value: float) -> str:
-    """0.031 -> "+3.1": hundredths, with their sign."""
+def percent(value: float, digits: int = 1) -> str:
+    """0.875 -> "87.5 %", for sentences."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def signed_points(value: float) -> str:
+    """Percentage points with their sign: 0.031 -> "+3.1"."""
     return f"{100 * value:+.1f}"
 
 
@@ -31,26 +39,26 @@ def dec3(value: float | None) -> str:
     return DASH if value is None else f"{value:.3f}"
 
 
-def short(value: float | None) -> str:
-    """Four digits, or all of a large number."""
+def four_digits(value: float | None) -> str:
+    """Four significant digits, or all digits of a large number."""
     if value is None:
         return DASH
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def whole(value: float | None) -> str:
-    """Thousands set apart."""
+def integer(value: float | None) -> str:
+    """An integer with thousands separators."""
     return DASH if value is None else f"{value:,.0f}"
 
 
 def hours(seconds: float) -> str:
-    """Seconds as hours, to as many digits as mean something."""
+    """Seconds as hours: two decimals below 10 h, else none."""
     value = seconds / 3600
     return f"{value:.2f} h" if value < 10 else f"{value:,.0f} h"
 
 
-def settings(params: Mapping[str, Any], most: int | None = None) -> str:
-    """Hyperparameters on a line, the first `most` of them; numbers to three digits."""
+def params_line(params: Mapping[str, Any], most: int | None = None) -> str:
+    """The first `most` hyperparameters on one line, floats with three significant digits."""
     return ", ".join(f"{name} {_value(value)}" for name, value in [*params.items()][:most])
 
 

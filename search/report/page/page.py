@@ -1,4 +1,4 @@
-"""Gathered facts -> one self-contained HTML file, with styles, charts and few lines of script."""
+"""Renders the HTML report of a study: one self-contained file with styles, charts and a script."""
 
 import base64
 import hashlib
@@ -8,101 +8,102 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from chorale.cluster.versions import NAME, version_of
-from chorale.search.console.progress import WORDS
-from chorale.search.report.charts.svg import clean
-from chorale.search.report.data.data import Gathered
-from chorale.search.report.data.hardest import MOST as MOST_HARD
+from chorale.cluster.versions import DISTRIBUTION, version_of
+from chorale.search.console.progress import STATE_WORDS
+from chorale.search.report.charts.svg import printable
+from chorale.search.report.data.hardest import MAX_HARDEST_TRACKS
+from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page import numbers, sentences
-from chorale.search.report.page.drawings import drawings
+from chorale.search.report.page.figures import draw_figures
 
-TEMPLATES = Path(__file__).parent / "templates"
+REPORT_TEMPLATES = Path(__file__).parent / "templates"
 
-MOST_LINES = 15
-"""Of the leaderboard; the whole of it is folded away."""
+MAX_LEADERBOARD_ROWS = 15
+"""Rows that are shown at once; the table of all trials is collapsed."""
 
-MOST_SETTINGS = 4
-"""So many hyperparameters of a trial are seen at once."""
+MAX_PARAMS_SHOWN = 4
+"""Hyperparameters of a trial that are shown at once."""
 
-MOST_CLASSES = 24
-"""A table of more is folded away."""
+MAX_CLASSES_SHOWN = 24
+"""A per-class table with more rows is collapsed."""
 
-MOST_PROBLEMS = 50
+MAX_FINDINGS_SHOWN = 50
+"""Rows of the table of audit findings."""
 
-PARTS = (
+OPTIONAL_KEYS = (
     "dataset", "split", "selection", "comparisons", "per_class", "calibration", "conformal",
     "versions", "seed",
 )  # fmt: skip
-"""What a report may lack."""
+"""Keys that a report may lack; the templates get None for them."""
 
-SECTIONS = (
-    ("result", "What was found", False),
+PAGE_SECTIONS = (
+    ("result", "Result", False),
     ("ensembles", "Ensembles", True),
-    ("optimism", "Belief and truth", True),
+    ("optimism", "Optimism", True),
     ("leaderboard", "Leaderboard", False),
-    ("errors", "Where it errs", True),
-    ("sureness", "How sure it is", True),
-    ("search", "The search", False),
+    ("errors", "Confusion matrix", True),
+    ("calibration", "Calibration", True),
+    ("search", "Search", False),
     ("tracks", "Hardest tracks", False),
-    ("data", "The data", False),
+    ("data", "Data", False),
     ("cost", "Cost", False),
-    ("reproduce", "Do it again", False),
+    ("reproduce", "Reproduce", False),
 )
-"""Anchor, name, and whether a study must have been scored to have it."""
+"""Anchor, name, and whether only a scored study has the section."""
 
 
-def page(g: Gathered, *, headline: str) -> str:
-    """The page's HTML; `headline` is its first sentence.
+def render_page(study: StudyData, *, summary: str) -> str:
+    """The page's HTML; `summary` is its first sentence.
 
-    Everything is escaped but the charts, which escape what they are given. A policy in the page
-    forbids every script but its own, and every network.
+    Everything is escaped but the charts, which escape their texts themselves. The page's content
+    security policy forbids network access and all scripts but its own.
     """
-    scored = g.found is not None and "ensemble" in g.found
-    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    scored = study.report is not None and "ensemble" in study.report
+    script = (REPORT_TEMPLATES / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    found = {**dict.fromkeys(PARTS), **(g.found or {})}
-    drawn = drawings(g)
-    made = _environment().get_template("page.html").render(
-        g=g,
-        found=found,
+    report = {**dict.fromkeys(OPTIONAL_KEYS), **(study.report or {})}
+    figures = draw_figures(study)
+    html = _environment().get_template("page.html").render(
+        study=study,
+        report=report,
         scored=scored,
-        headline=headline,
-        dateline=sentences.dateline(g),
-        notes=sentences.notes(g),
-        tiles=sentences.tiles(found) if scored else [],
-        members=bool(drawn.members),
-        optimism=sentences.optimism(found) if scored else "",
-        calibration=sentences.calibration(found) if found["calibration"] else "",
-        conformal=sentences.conformal(found) if found["conformal"] else "",
-        importance=sentences.importance(g),
-        counted=sentences.counted(g),
-        audited=sentences.audited(g.problems),
-        costs=sentences.costs(g),
-        drawings=drawn,
-        parallel_width=drawn.parallel_width,
-        sections=[(anchor, name) for anchor, name, needs in SECTIONS if scored or not needs],
-        any_finalist=any(t.folds_accuracy is not None for t in g.trials),
-        words=WORDS,
-        most_lines=MOST_LINES,
-        most_settings=MOST_SETTINGS,
-        most_classes=MOST_CLASSES,
-        hardest_classes=sentences.hardest_classes(found["per_class"] or {}),
-        most_hard=MOST_HARD,
-        most_problems=MOST_PROBLEMS,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        summary=summary,
+        dateline=sentences.dateline(study),
+        caveats=sentences.caveats(study),
+        tiles=sentences.score_tiles(report) if scored else [],
+        optimism=sentences.optimism_text(report) if scored else "",
+        calibration=sentences.calibration_text(report) if report["calibration"] else "",
+        conformal=sentences.conformal_text(report) if report["conformal"] else "",
+        importance=sentences.importance_text(study),
+        trial_counts=sentences.trial_counts_text(study),
+        audit=sentences.audit_text(study.problems),
+        costs=sentences.cost_lines(study),
+        figures=figures,
+        sections=[(anchor, name) for anchor, name, needs in PAGE_SECTIONS if scored or not needs],
+        any_finalist=any(t.folds_accuracy is not None for t in study.trials),
+        state_words=STATE_WORDS,
+        max_rows=MAX_LEADERBOARD_ROWS,
+        max_params=MAX_PARAMS_SHOWN,
+        max_classes=MAX_CLASSES_SHOWN,
+        max_hardest=MAX_HARDEST_TRACKS,
+        max_findings=MAX_FINDINGS_SHOWN,
+        hardest_classes=sentences.hardest_classes(report["per_class"] or {}),
+        style=Markup((REPORT_TEMPLATES / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
-        chorale_version=version_of(NAME),
+        chorale_version=version_of(DISTRIBUTION),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )  # fmt: skip
-    return clean(made)
+    return printable(html)
 
 
 def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+    environment = Environment(
+        loader=FileSystemLoader(REPORT_TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    for name in ("pct", "points", "interval", "dec1", "dec3", "short", "whole", "settings"):
-        made.filters[name] = getattr(numbers, name)
-    return made
+    for name in (
+        "pct", "signed_points", "interval", "dec1", "dec3", "four_digits", "integer", "params_line",
+    ):  # fmt: skip
+        environment.filters[name] = getattr(numbers, name)
+    return environment

@@ -1,1 +1,1 @@
-"""Proposal algorithms beyond Optuna's own."""
+"""Samplers for conditional search spaces, beyond Optuna's own."""

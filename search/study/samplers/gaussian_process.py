@@ -1,8 +1,8 @@
 """The sampler `gp`: a Gaussian process for each architecture, in a conditional space.
 
-Optuna's own models only what all trials have in common. Here the architecture is chosen first, and
-its process sees all parameters that can exist under it; one that a trial did not have stands at its
-lowest value or first choice, where it is "off".
+Optuna's `GPSampler` models only parameters that all trials have. Here the architecture is chosen
+first, and its process models all parameters that can exist under it; a parameter that a trial
+lacked is imputed as its lowest value or first choice, where it is "off".
 
 Source: Jones, Schonlau and Welch 1998, "Efficient global optimization of expensive black-box
 functions", doi:10.1023/A:1008306431147; the imputation as in Hutter, Hoos and Leyton-Brown 2011,
@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from chorale.search.config.space import ARCHITECTURE, SearchSpace
 
-N_FIRST = 5
-"""An architecture has a process of its own from so many finished trials on."""
+N_STARTUP_TRIALS = 5
+"""An architecture has a Gaussian process once it has this many finished trials."""
 
 
 class GaussianSampler(BaseSampler):
-    """Proposes one trial; `chooser` draws the architecture, `rest` all that has no process yet."""
+    """Proposes one trial; `chooser` draws the architecture, `rest` all values without a process."""
 
     def __init__(
         self, space: SearchSpace, *, seed: int, chooser: BaseSampler, rest: BaseSampler
@@ -37,7 +37,7 @@ class GaussianSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The architecture, and all that can exist under it."""
+        """The architecture, and all parameters that can exist under it."""
         choices = CategoricalDistribution(self._space.architectures)
         architecture = self._chooser.sample_independent(study, trial, ARCHITECTURE, choices)
         flat = self._space.flat(architecture)
@@ -50,7 +50,7 @@ class GaussianSampler(BaseSampler):
         trial: FrozenTrial,  # noqa: ARG002
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
-        """What the process proposes; only the architecture, where it has none yet."""
+        """The process's proposal; only the architecture where there is no process yet."""
         return self._point
 
     def sample_independent(
@@ -72,10 +72,10 @@ class GaussianSampler(BaseSampler):
             if trial.params.get(ARCHITECTURE) == architecture
             and (trial.state == TrialState.RUNNING or trial.values)
         ]
-        if sum(trial.state != TrialState.RUNNING for trial in mine) < N_FIRST:
+        if sum(trial.state != TrialState.RUNNING for trial in mine) < N_STARTUP_TRIALS:
             return {}
         sampler = GPSampler(
-            seed=self._seed, n_startup_trials=N_FIRST, warn_independent_sampling=False
+            seed=self._seed, n_startup_trials=N_STARTUP_TRIALS, warn_independent_sampling=False
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -85,7 +85,7 @@ class GaussianSampler(BaseSampler):
 
 
 def _filled(trial: FrozenTrial, flat: dict[str, BaseDistribution]) -> FrozenTrial:
-    """The trial as a point of the flat space. One that was pruned counts with its last value."""
+    """The trial as a point of the flat space. A pruned trial counts with its last value."""
     running = trial.state == TrialState.RUNNING
     return create_trial(
         state=TrialState.RUNNING if running else TrialState.COMPLETE,

@@ -1,8 +1,7 @@
-"""Quasi-random points of a conditional space: each parameter name is a dimension of its own.
+"""Quasi-random (Sobol) points of a conditional space: each parameter name is a dimension.
 
-They spread evenly over the whole space before a model proposes, and stand in where a known-good
-point leaves a value open. A trial's point follows from its number alone, so it is the same after
-an interruption.
+They cover the space evenly before a model proposes, and fill in values that a known-good point
+lacks. A trial's point depends only on its number, so it is the same after an interruption.
 
 Source: Sobol 1967, "On the distribution of points in a cube and the approximate evaluation of
 integrals", doi:10.1016/0041-5553(67)90144-9; scrambled as in Owen 1998, doi:10.1006/jcom.1998.0487.
@@ -24,15 +23,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 
-class ByName(BaseSampler):
-    """A sampler that draws each value by itself."""
+class IndependentSampler(BaseSampler):
+    """A sampler that draws each parameter independently."""
 
     def infer_relative_search_space(
         self,
         study: Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """Nothing is drawn together."""
+        """No parameters are drawn jointly."""
         return {}
 
     def sample_relative(
@@ -41,11 +40,11 @@ class ByName(BaseSampler):
         trial: FrozenTrial,  # noqa: ARG002
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
-        """Nothing."""
+        """No values."""
         return {}
 
 
-class QuasiRandomSampler(ByName):
+class QuasiRandomSampler(IndependentSampler):
     """Gives trial number n the n-th point of a scrambled Sobol sequence over `names`."""
 
     def __init__(self, names: Sequence[str], *, seed: int) -> None:
@@ -64,13 +63,13 @@ class QuasiRandomSampler(ByName):
         return self.value(trial.number, param_name, param_distribution)
 
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
-        """What point `number` says of the parameter `name`."""
+        """The value of the parameter `name` at point `number`."""
         if number >= len(self._points):
             from scipy.stats import (
-                qmc,  # which takes a second: the first points are known-good ones
+                qmc,  # a slow import (1 s), and the first trials have known-good points
             )
 
-            # As many points as a power of two: the sequence is even over no other number of them.
+            # A power of two, as only then is the sequence balanced.
             n = 2 ** max(4, number.bit_length())
             engine = qmc.Sobol(len(self._dimension), rng=np.random.default_rng(self._seed))
             self._points = engine.random(n)
@@ -78,7 +77,7 @@ class QuasiRandomSampler(ByName):
 
 
 def from_unit(distribution: BaseDistribution, u: float) -> Any:
-    """The value at the share `u`, in [0, 1), of a distribution; even in its own scale."""
+    """The value at the quantile `u`, in [0, 1), of a distribution, uniform in its scale."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         return choices[min(int(u * len(choices)), len(choices) - 1)]
@@ -96,7 +95,7 @@ def from_unit(distribution: BaseDistribution, u: float) -> Any:
 
 
 def to_unit(distribution: BaseDistribution, value: Any) -> float:
-    """The share in [0, 1) of a distribution at which `value` stands; undoes `from_unit`."""
+    """The quantile of `value`, in [0, 1); the inverse of `from_unit`."""
     if isinstance(distribution, CategoricalDistribution):
         return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
     low, high, step, log = _bounds(distribution)
@@ -108,7 +107,7 @@ def to_unit(distribution: BaseDistribution, value: Any) -> float:
 
 
 def _bounds(distribution: BaseDistribution) -> tuple[float, float, float | None, bool]:
-    """Lowest and highest value, step, whether logarithmic; whole numbers own half a step more."""
+    """Low, high, step, whether logarithmic; log-scaled integers extend by 0.5 on either side."""
     if isinstance(distribution, IntDistribution):
         if distribution.log:
             return distribution.low - 0.5, distribution.high + 0.5, None, True

@@ -1,7 +1,7 @@
-"""What proposes a trial: known-good points, then quasi-random ones, then a model.
+"""The study's sampler: known-good points first, then quasi-random ones, then a model such as TPE.
 
-Each trial has a sampler of its own, seeded by the sweep's seed and the trial's number. No generator
-lives from trial to trial, so an interrupted study goes on exactly as if nothing had happened.
+Each trial has a sampler of its own, seeded by the sweep's seed and the trial's number. No random
+state lives from trial to trial, so a resumed study proposes exactly the same trials.
 """
 
 import warnings
@@ -15,43 +15,43 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from chorale.datasets.seeds import Purpose, seed_of
+from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.search.config.distributions import from_optuna
 from chorale.search.config.narrowing import contains
-from chorale.search.config.schema import Search
+from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import ARCHITECTURE, SearchSpace
-from chorale.search.study.initial_points import FEWEST_FOR_A_MODEL, Opening
+from chorale.search.study.initial_points import MIN_TRIALS_FOR_MODEL, InitialPoints
 from chorale.search.study.samplers.gaussian_process import GaussianSampler
 from chorale.search.study.samplers.genetic import GeneticSampler
-from chorale.search.study.samplers.quasi_random import ByName, QuasiRandomSampler
+from chorale.search.study.samplers.quasi_random import IndependentSampler, QuasiRandomSampler
 
-Make = Callable[[int], BaseSampler]
+SamplerFactory = Callable[[int], BaseSampler]
 """Makes a sampler from a seed."""
 
 
 class NumberedSampler(BaseSampler):
-    """Hands trial n to what is to propose it: its opening point, a quasi-random one, or a model."""
+    """Delegates trial n by its number: to its initial point, a quasi-random one, or a model."""
 
-    def __init__(self, space: SearchSpace, search: Search, opening: Opening) -> None:
-        self._seed, self._opening = search.seed, opening
-        self._even = QuasiRandomSampler(
-            space.names(), seed=seed_of(search.seed, Purpose.QUASI_RANDOM)
+    def __init__(self, space: SearchSpace, search: SearchConfig, initial: InitialPoints) -> None:
+        self._seed, self._initial = search.seed, initial
+        self._quasi_random = QuasiRandomSampler(
+            space.names(), seed=derive_seed(search.seed, Purpose.QUASI_RANDOM)
         )
-        self._make = _maker(space, search, self._even)
+        self._make = _sampler_factory(space, search, self._quasi_random)
         self._latest: tuple[int, BaseSampler] | None = None
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """What the trial's sampler proposes together."""
+        """The parameters that the trial's sampler proposes jointly."""
         self._latest = (trial.number, self._sampler(trial.number))
         return self._latest[1].infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The values of these."""
-        number, sampler = self._latest or (-1, self._even)
+        """The values of these parameters."""
+        number, sampler = self._latest or (-1, self._quasi_random)
         if number != trial.number:
             raise RuntimeError(f"trial {trial.number} was sampled before its space was asked for")
         return sampler.sample_relative(study, trial, search_space)
@@ -63,24 +63,24 @@ class NumberedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A value by itself, from a seed of its own: what was drawn before does not matter."""
+        """A single value, with a seed of its own: it does not depend on earlier draws."""
         sampler = self._sampler(trial.number, param_name)
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def _sampler(self, number: int, name: str = "") -> BaseSampler:
-        if number < len(self._opening.points):
-            return _PointSampler(self._opening.points[number], self._even)
-        if number < len(self._opening.points) + self._opening.n_quasi_random:
-            return self._even
+        if number < len(self._initial.points):
+            return _PointSampler(self._initial.points[number], self._quasi_random)
+        if number < len(self._initial.points) + self._initial.n_quasi_random:
+            return self._quasi_random
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self._make(
-                seed_of(self._seed, Purpose.PROPOSAL, number, zlib.crc32(name.encode()))
+                derive_seed(self._seed, Purpose.PROPOSAL, number, zlib.crc32(name.encode()))
             )
 
 
-class _PointSampler(ByName):
-    """A known point; what it leaves open, or what is not in the space, is drawn by `rest`."""
+class _PointSampler(IndependentSampler):
+    """A known point; `rest` draws values that it lacks or that are outside the space."""
 
     def __init__(self, point: Mapping[str, Any], rest: BaseSampler) -> None:
         self._point, self._rest = point, rest
@@ -99,9 +99,9 @@ class _PointSampler(ByName):
 
 
 class _BranchTPESampler(TPESampler):
-    """Optuna's, but of all architectures' parameters only those of the one that was drawn.
+    """Optuna's TPE, which models only the parameters of the architecture that it has drawn.
 
-    What all trials share is drawn first, and together with the architecture.
+    Parameters shared by all trials are drawn first, jointly with the architecture.
     """
 
     def __init__(self, space: SearchSpace, **options: Any) -> None:
@@ -120,14 +120,16 @@ class _BranchTPESampler(TPESampler):
         return point | super().sample_relative(study, trial, rest)
 
 
-def _maker(space: SearchSpace, search: Search, even: BaseSampler) -> Make:
-    """What comes after the opening."""
+def _sampler_factory(
+    space: SearchSpace, search: SearchConfig, quasi_random: BaseSampler
+) -> SamplerFactory:
+    """The factory of samplers for the trials after the initial points."""
 
     def random(seed: int) -> BaseSampler:
         return RandomSampler(seed=seed)
 
     def qmc(seed: int) -> BaseSampler:  # noqa: ARG001
-        return even
+        return quasi_random
 
     def tpe(seed: int) -> BaseSampler:
         return _BranchTPESampler(
@@ -136,15 +138,21 @@ def _maker(space: SearchSpace, search: Search, even: BaseSampler) -> Make:
             multivariate=True,
             group=True,
             constant_liar=True,
-            n_startup_trials=FEWEST_FOR_A_MODEL,
+            n_startup_trials=MIN_TRIALS_FOR_MODEL,
         )
 
     def gp(seed: int) -> BaseSampler:
-        chooser = tpe(seed_of(seed, Purpose.ARCHITECTURE))
-        return GaussianSampler(space, seed=seed, chooser=chooser, rest=even)
+        chooser = tpe(derive_seed(seed, Purpose.ARCHITECTURE))
+        return GaussianSampler(space, seed=seed, chooser=chooser, rest=quasi_random)
 
     def nsga2(seed: int) -> BaseSampler:
         return GeneticSampler(seed=seed)
 
-    makers: dict[str, Make] = {"tpe": tpe, "random": random, "qmc": qmc, "gp": gp, "nsga2": nsga2}
+    makers: dict[str, SamplerFactory] = {
+        "tpe": tpe,
+        "random": random,
+        "qmc": qmc,
+        "gp": gp,
+        "nsga2": nsga2,
+    }
     return makers.get(search.sampler, qmc)

@@ -1,4 +1,4 @@
-"""The search stage of `chorale sweep`: the ledger's study, run by Tune on a private Ray.
+"""The Chorale arm: the search stage of `chorale sweep`, with its study, ledger and worker pool.
 
 python -m tests.benchmarks.engines.arm_chorale TASK.json
 """
@@ -11,25 +11,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from chorale.datasets.config import plain
+from chorale.datasets.config import to_plain_values
 from chorale.lightning_models.base import load_architecture
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.search.config.schema import Budget, Cluster, Search
+from chorale.search.config.schema import BudgetConfig, ClusterConfig, SearchConfig
 from chorale.search.config.space import Candidate
-from chorale.search.console.events import Listeners
+from chorale.search.console.events import StudyListeners
 from chorale.search.console.progress import TrialsDisplay
 from chorale.search.ledger import predictions
 from chorale.search.ledger.ledger import Ledger
-from chorale.search.ledger.predictions import Part
+from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.paths import StudyPaths
 from chorale.search.report.tensorboard import HParamsWriter
-from chorale.search.study.budget import Meter
+from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.study import Study, StudyTrials
-from chorale.search.sweep.workers import workers
+from chorale.search.sweep.worker_pool import worker_pool
 from chorale.search.training.run_trial import TrialPlan, TrialResult
 from tests.benchmarks.engines.events import Events
 from tests.benchmarks.engines.task import FIXED, Rows, Task
-from tests.benchmarks.engines.told import told
+from tests.benchmarks.engines.timed_trial import timed_trial
 
 SPLIT = "benchmark"
 
@@ -46,10 +46,10 @@ def main() -> None:
         train = {**FIXED, "max_epochs": task.epochs, **candidate.train}
         return TrialPlan(
             architecture=candidate.architecture,
-            config=plain(architecture.Config(**candidate.config)),
+            config=to_plain_values(architecture.Config(**candidate.config)),
             features=candidate.features,
             features_config={},
-            train=plain(TrainConfig(**train)),
+            train=to_plain_values(TrainConfig(**train)),
             store=task.store,
             labels=rows.labels,
             class_names=rows.class_names,
@@ -63,40 +63,40 @@ def main() -> None:
         )
 
     def keep(number: int, result: TrialResult) -> None:
-        part = Part(valid_ids, result.valid_proba)
-        predictions.write(paths.trial(number).predictions, {"valid": part}, split=SPLIT)
+        part = PredictionPart(valid_ids, result.valid_proba)
+        predictions.write_predictions(paths.trial(number).predictions, {"valid": part}, split=SPLIT)
 
     ledger = Ledger(f"sqlite:///{task.folder}/chorale.db")
     ledger.create(SPLIT, {})
-    with workers(Cluster(trials_at_once=task.cores), runs=Path("runs")) as crew:
+    with worker_pool(ClusterConfig(trials_at_once=task.cores), runs=Path("runs")) as pool:
         began = time.perf_counter()
-        meter = Meter(
-            Budget(trials=task.trials, max_epochs=task.epochs),
-            resources=crew.resources,
-            n_at_once=crew.trials_at_once,
+        meter = BudgetMeter(
+            BudgetConfig(trials=task.trials, max_epochs=task.epochs),
+            resources=pool.resources,
+            n_at_once=pool.trials_at_once,
             wall_s=lambda: time.perf_counter() - began,
         )
         study = Study(
             name=SPLIT,
             space=task.space(),
-            search=Search(seed=task.seed),
+            search=SearchConfig(seed=task.seed),
             meter=meter,
             plan=plan,
             keep=keep,
             files=paths.trial,
         )
-        events.tell("search", "begin")
+        events.record("search", "begin")
         console = Console(stderr=True)
         display = TrialsDisplay(
             console, "trial", task.trials, objective="accuracy", forecast_s=meter.forecast_s
         )
         hparams = HParamsWriter(lambda number: paths.trial(number).root)
-        trials = StudyTrials(study, ledger, Listeners((display, hparams)))
+        trials = StudyTrials(study, ledger, StudyListeners((display, hparams)))
         with display:
-            crew.runner.run(trials, partial(told, events=events))
+            pool.runner.run(trials, partial(timed_trial, events=events))
         trials.finish()
-        events.tell("search", "end")
-    ledger.leave(SPLIT, "complete", spent_s=1.0)
+        events.record("search", "end")
+    ledger.release(SPLIT, "complete", spent_s=1.0)
     ledger.close()
 
 

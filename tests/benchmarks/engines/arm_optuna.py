@@ -1,4 +1,4 @@
-"""A plain Optuna loop around Lightning: one process as tutorials have it, or one for each core.
+"""The Optuna arm: a plain Optuna loop around Lightning, in one process or one per core.
 
 python -m tests.benchmarks.engines.arm_optuna TASK.json default|tuned
 """
@@ -22,8 +22,8 @@ from tests.benchmarks.engines.task import Arrays, Task
 STUDY = "benchmark"
 
 
-class Prune(pl.Callback):
-    """What Optuna's own callback for Lightning does in one process."""
+class PruningCallback(pl.Callback):
+    """Does what Optuna's own Lightning callback does in one process."""
 
     def __init__(self, trial: optuna.Trial, n_epochs: int) -> None:
         self.trial, self.n_epochs = trial, n_epochs
@@ -39,23 +39,23 @@ class Prune(pl.Callback):
 
 def objective(trial: optuna.Trial, *, task: Task, data: Arrays, tuned: bool) -> float:
     events = Events(f"{task.folder}/events.jsonl")
-    events.tell(trial.number, "begin")
+    events.record(trial.number, "begin")
     try:
         return fit(
             task,
             task.suggest(trial),
             data,
             clock=Clock(events, trial.number),
-            callbacks=[Prune(trial, task.epochs)],
+            callbacks=[PruningCallback(trial, task.epochs)],
             tuned=tuned,
         )
     finally:
-        events.tell(trial.number, "end")
+        events.record(trial.number, "end")
 
 
 def make_study(task: Task, *, tuned: bool, worker: int = 0) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(f"{task.folder}/journal")) if tuned else None
-    # the same seed in two processes would have them propose the same
+    # with one seed, two processes would propose the same points
     sampler = optuna.samplers.TPESampler(seed=10 * task.seed + worker, constant_liar=tuned)
     pruner = SuccessiveHalvingPruner(min_resource=task.rung, reduction_factor=task.reduction)
     return optuna.create_study(
@@ -69,7 +69,7 @@ def make_study(task: Task, *, tuned: bool, worker: int = 0) -> optuna.Study:
 
 
 def work(worker: int, task: Task, data: Arrays, left: Any) -> None:
-    """One of the tuned arm's processes: takes trials until none is `left` for anybody."""
+    """One process of the tuned arm: runs trials until none are `left`."""
     torch.set_num_threads(1)
     study = make_study(task, tuned=True, worker=worker)
     training = partial(objective, task=task, data=data, tuned=True)
@@ -84,26 +84,28 @@ def work(worker: int, task: Task, data: Arrays, left: Any) -> None:
 def main() -> None:
     task, tuned = Task.read(sys.argv[1]), sys.argv[2] == "tuned"
     events = Events(f"{task.folder}/events.jsonl")
-    events.tell("search", "begin")
+    events.record("search", "begin")
     data = Arrays.read(task)
     study = make_study(task, tuned=tuned)
     for point in task.first_points():
         study.enqueue_trial(point)
     if tuned:
         torch.set_num_threads(1)
-        # forked, so that what is imported and read is there at once and shared
+        # forked, so that imports and data are shared
         fork = multiprocessing.get_context("fork")
         left = fork.Value("i", task.trials)
-        crew = [fork.Process(target=work, args=(i, task, data, left)) for i in range(task.cores)]
-        for process in crew:
+        processes = [
+            fork.Process(target=work, args=(i, task, data, left)) for i in range(task.cores)
+        ]
+        for process in processes:
             process.start()
-        for process in crew:
+        for process in processes:
             process.join()
             if process.exitcode:
                 raise RuntimeError(f"a process of the tuned arm ended with {process.exitcode}")
     else:
         study.optimize(partial(objective, task=task, data=data, tuned=False), n_trials=task.trials)
-    events.tell("search", "end")
+    events.record("search", "end")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ray Tune with OptunaSearch, ASHA and Lightning: as its documentation shows it, or tuned.
+"""The Ray arm: Ray Tune with OptunaSearch, ASHA and Lightning, as documented or tuned.
 
 python -m tests.benchmarks.engines.arm_ray TASK.json default|tuned
 """
@@ -22,10 +22,10 @@ from tests.benchmarks.engines.task import Arrays, Task
 
 
 def train(config: dict[str, Any], data: Arrays | None, *, task: Task, tuned: bool) -> None:
-    """One trial; without `data` it reads them itself, as the examples do."""
+    """Runs one trial; without `data` it reads the data itself, as the examples do."""
     events = Events(f"{task.folder}/events.jsonl")
     trial = tune.get_context().get_trial_id()
-    events.tell(trial, "begin")
+    events.record(trial, "begin")
     if tuned:
         torch.set_num_threads(1)
     fit(
@@ -37,21 +37,21 @@ def train(config: dict[str, Any], data: Arrays | None, *, task: Task, tuned: boo
         tuned=tuned,
         quiet=True,
     )
-    events.tell(trial, "end")
+    events.record(trial, "end")
 
 
 def suggest(task: Task, trial: Any) -> None:
-    """The space, as OptunaSearch takes it."""
+    """Defines the search space, as OptunaSearch expects it."""
     task.suggest(trial)
 
 
 def trainable(task: Task, *, tuned: bool) -> Callable[..., Any]:
     if not tuned:
         return lambda config: train(config, None, task=task, tuned=False)
-    made: Callable[..., Any] = tune.with_parameters(
+    trained: Callable[..., Any] = tune.with_parameters(
         partial(train, task=task, tuned=True), data=Arrays.read(task)
     )
-    return made
+    return trained
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
         options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     ray.init(address="local", num_cpus=task.cores, _temp_dir=task.ray, **options)
     try:
-        events.tell("search", "begin")
+        events.record("search", "begin")
         search = OptunaSearch(
             partial(suggest, task),
             metric=ACCURACY,
@@ -88,7 +88,7 @@ def main() -> None:
                 storage_path=f"{task.folder}/results", **({"verbose": 0} if tuned else {})
             ),
         ).fit()
-        events.tell("search", "end")
+        events.record("search", "end")
         if results.num_errors:
             raise RuntimeError(f"{results.num_errors} trials failed: {results.errors[0]}")
     finally:

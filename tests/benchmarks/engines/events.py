@@ -1,7 +1,7 @@
-"""What happened when, told by the workers of any engine in one file, and what that sums up to.
+"""Timing events: the workers of any engine append them to one file; `figures` summarises them.
 
-`begin`, `epoch` and `end` of each trial are lines of JSON, appended whole; the clock is one for all
-processes of a machine.
+`begin`, `epoch` and `end` of each trial are lines of JSON, each written by one append; all
+processes of a machine share the monotonic clock.
 """
 
 import json
@@ -16,16 +16,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Events:
-    """The file; any process of an arm may tell it something."""
+    """The file of events; any process of an arm may append to it."""
 
     path: str
 
-    def tell(self, trial: object, kind: str, **more: Any) -> None:
-        said = {"trial": str(trial), "kind": kind, "at_s": time.monotonic(), "pid": os.getpid()}
-        said |= more
+    def record(self, trial: object, kind: str, **more: Any) -> None:
+        event = {"trial": str(trial), "kind": kind, "at_s": time.monotonic(), "pid": os.getpid()}
+        event |= more
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, (json.dumps(said) + "\n").encode())
+            os.write(handle, (json.dumps(event) + "\n").encode())
         finally:
             os.close(handle)
 
@@ -35,7 +35,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Run:
-    """One training run: when it began and was last heard of, and its seconds inside steps."""
+    """One training run: its first and last event, and its seconds inside steps."""
 
     pid: int
     begin_s: float
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one arm did. Seconds and MB; `overhead_s` of each warm trial, `cold_s` of first ones."""
+    """Figures of one arm; `overhead_s` of each warm trial, `cold_s` of each slot's first."""
 
     trials: int
     epochs: int
@@ -72,22 +72,22 @@ class Figures:
 def figures(
     events: Events, *, spawned_s: float, target: float, memory_mb: float, cpu_s: float, trials: int
 ) -> Figures:
-    """Sums up an arm.
+    """Summarises an arm.
 
-    A trial's overhead is the time from the end of the trial before it on the same slot to its own
-    end, without the time inside its steps: training and validation.
+    A trial's overhead is the time from the end of the previous trial on the same slot to its own
+    end, without the time inside its training and validation steps.
 
     Raises:
         RuntimeError: not all trials were run.
     """
-    told = events.read()
-    marks = {event["kind"]: event["at_s"] for event in told if event["trial"] == "search"}
-    runs = _runs([event for event in told if event["trial"] != "search"])
+    recorded = events.read()
+    marks = {event["kind"]: event["at_s"] for event in recorded if event["trial"] == "search"}
+    runs = _runs([event for event in recorded if event["trial"] != "search"])
     if len(runs) != trials:
         raise RuntimeError(f"{trials} trials were asked for, but {len(runs)} were run")
     warm, cold = _overheads(runs, begin_s=marks["begin"])
-    reached = [e for e in told if e["kind"] == "epoch"]
-    hits = [e["at_s"] for e in reached if e["accuracy"] >= target]
+    epochs = [e for e in recorded if e["kind"] == "epoch"]
+    hits = [e["at_s"] for e in epochs if e["accuracy"] >= target]
     return Figures(
         trials=len(runs),
         epochs=sum(run.epochs for run in runs),
@@ -96,7 +96,7 @@ def figures(
         steps_s=sum(run.steps_s for run in runs),
         overhead_s=warm,
         cold_s=cold,
-        best=max(event["accuracy"] for event in reached),
+        best=max(event["accuracy"] for event in epochs),
         to_target_s=min(hits) - marks["begin"] if hits else None,
         memory_mb=memory_mb,
         cpu_s=cpu_s,
@@ -104,13 +104,13 @@ def figures(
 
 
 def _overheads(runs: Sequence[Run], *, begin_s: float) -> tuple[list[float], list[float]]:
-    """Seconds of each warm trial, and of the first one of each slot.
+    """Overhead in seconds of the warm trials, and of the first trial of each slot.
 
-    A trial follows the one before in its process; the first of a process follows one whose process
-    runs no other, where there is such a one: where each trial has a process of its own.
+    A trial follows the previous one in its process. The first trial of a process follows the last
+    trial of a process that runs no others, if any: so it is where each trial has its own process.
     """
     last_of = {run.pid: run for run in sorted(runs, key=lambda run: run.begin_s)}
-    free: list[Run] = []  # the latest of each slot
+    free: list[Run] = []  # the latest trial of each slot
     warm: list[float] = []
     cold: list[float] = []
     for run in sorted(runs, key=lambda run: run.begin_s):
@@ -126,9 +126,9 @@ def _overheads(runs: Sequence[Run], *, begin_s: float) -> tuple[list[float], lis
     return warm, cold
 
 
-def _runs(told: Sequence[dict[str, Any]]) -> list[Run]:
+def _runs(events: Sequence[dict[str, Any]]) -> list[Run]:
     by_trial: dict[str, list[dict[str, Any]]] = {}
-    for event in told:
+    for event in events:
         by_trial.setdefault(event["trial"], []).append(event)
     return [
         Run(

@@ -1,6 +1,6 @@
-"""How people train with Lightning: a module, DataLoaders, a Trainer; as it comes, and tuned.
+"""The usual Lightning training loop: a module, DataLoaders, a Trainer; with defaults or tuned.
 
-The arms with Ray Tune and with plain Optuna train so; they differ in who reports to whom.
+The Ray and Optuna arms both use it; they differ in their callbacks.
 """
 
 import time
@@ -48,14 +48,14 @@ class Classifier(pl.LightningModule):
             "adamw": torch.optim.AdamW,
             "rmsprop": torch.optim.RMSprop,
         }
-        made: torch.optim.Optimizer = classes[self.train_values["optimizer"]](
+        optimizer: torch.optim.Optimizer = classes[self.train_values["optimizer"]](
             self.parameters(), lr=self.train_values["lr"], weight_decay=FIXED["weight_decay"]
         )
-        return made
+        return optimizer
 
 
 class Clock(pl.Callback):
-    """Times training and validation, and tells of each epoch. It stands before who reports."""
+    """Times training and validation, and records each epoch; it must be the first callback."""
 
     def __init__(self, events: Events, trial: object) -> None:
         self.events, self.trial = events, trial
@@ -70,7 +70,7 @@ class Clock(pl.Callback):
             return
         self.steps_s += time.perf_counter() - self._began_s
         accuracy = float(trainer.callback_metrics[ACCURACY])
-        self.events.tell(self.trial, "epoch", steps_s=self.steps_s, accuracy=accuracy)
+        self.events.record(self.trial, "epoch", steps_s=self.steps_s, accuracy=accuracy)
 
 
 def fit(
@@ -83,13 +83,13 @@ def fit(
     tuned: bool,
     quiet: bool = False,
 ) -> float:
-    """Trains one trial; gives its last accuracy.
+    """Trains one trial; returns its last accuracy.
 
     Args:
         clock: the first callback.
         callbacks: the others.
-        tuned: without logger, checkpoints, bars and checks, batches indexed and not collated.
-        quiet: without progress bar, as Ray's examples have it.
+        tuned: no logger, checkpoints, progress bar or sanity check; batches indexed, not collated.
+        quiet: without progress bar, as in Ray's examples.
     """
     batch_size = int(candidate.train["batch_size"])
     train, valid = (

@@ -1,6 +1,6 @@
-"""What every engine of `bench_engines` is given: data, space, first points, epochs, pruning.
+"""The task of `bench_engines`, the same for every engine: data, space, first points, pruning.
 
-The benchmark prepares it once; each arm reads it in a process of its own.
+The benchmark writes it once; each arm reads it in its own process.
 """
 
 import json
@@ -17,7 +17,7 @@ from optuna.trial import BaseTrial
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.base import load_architecture
 from chorale.search.config.space import Candidate, SearchSpace, make_space
-from chorale.search.study.pruner import HALVING, rung
+from chorale.search.study.pruner import REDUCTION_FACTOR, first_rung
 
 OPTIMIZERS = {"choice": ["adam", "adamw", "rmsprop"]}
 TRAIN = {
@@ -41,7 +41,7 @@ NARROWED: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
-"""What is searched: lr, batch size, optimizer, n_layers, width, dropout (and dense of the cnn)."""
+"""The search space: lr, batch size, optimizer, n_layers, width, dropout (and dense for the cnn)."""
 
 FEATURES = {"mlp": "table", "cnn": "mel"}
 
@@ -67,12 +67,12 @@ FIXED: Mapping[str, Any] = {
     "crop_s": 60.0,  # longer than every track: each is one crop
     "n_windows": 1,
 }
-"""Nothing that a plain loop would not do by itself."""
+"""Settings that turn off all that a plain training loop does not do."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One search: `store` is a feature store, `folder` is the arm's own, `ray` a short path."""
+    """One search: `store` is a feature store, `folder` the arm's, `ray` Ray's (a short path)."""
 
     architecture: str
     trials: int
@@ -93,12 +93,12 @@ class Task:
 
     @property
     def rung(self) -> int:
-        """The epoch after which the best third goes on."""
-        return rung(self.epochs)
+        """The epoch after which only the best third continues."""
+        return first_rung(self.epochs)
 
     @property
     def reduction(self) -> int:
-        return HALVING
+        return REDUCTION_FACTOR
 
     @property
     def features(self) -> str:
@@ -108,7 +108,7 @@ class Task:
         return _space(self.architecture)
 
     def first_points(self) -> list[dict[str, Any]]:
-        """The known-good points that every engine tries first: at most half of the trials."""
+        """The known-good points that every engine tries first; at most half of the trials."""
         points: list[dict[str, Any]] = []
         for point in self.space().defaults():
             if point not in points:
@@ -133,7 +133,7 @@ def _space(architecture: str) -> SearchSpace:
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of the store train and validate; `labels` are of all its rows."""
+    """Training and validation rows of the store; `labels` are those of all its rows."""
 
     labels: NDArray[np.int64]
     train: NDArray[np.int64]
@@ -142,9 +142,9 @@ class Rows:
 
     @classmethod
     def read(cls, path: str) -> "Rows":
-        with np.load(path) as kept:
-            names = tuple(kept["class_names"].tolist())
-            return cls(kept["labels"], kept["train"], kept["valid"], names)
+        with np.load(path) as saved:
+            names = tuple(saved["class_names"].tolist())
+            return cls(saved["labels"], saved["train"], saved["valid"], names)
 
     def write(self, path: Path) -> None:
         names = np.array(self.class_names)
@@ -153,7 +153,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Arrays:
-    """The same rows as arrays (n, 1, n_bins, n_frames), standardised by the training rows."""
+    """The rows as arrays (n, 1, n_bins, n_frames), standardised by the training rows."""
 
     x_train: NDArray[np.float32]
     y_train: NDArray[np.int64]
@@ -178,7 +178,7 @@ class Arrays:
 
 
 def build(task: Task, candidate: Candidate, data: Arrays) -> Any:
-    """The network that every engine trains: an `nn.Module`."""
+    """The `nn.Module` that every engine trains."""
     plugin = load_architecture(candidate.architecture)
     config = plugin.Config(**candidate.config)
     return plugin.build(config, data.x_train.shape[1:], data.n_classes)

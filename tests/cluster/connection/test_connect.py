@@ -1,4 +1,4 @@
-"""What `connect` says and does without starting Ray, and once with it."""
+"""`connect`: errors and slot counting without Ray, processes and signal handling with it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from chorale.cluster.base import ClusterError, Resources
 from chorale.cluster.connection import connect
-from chorale.cluster.connection.addresses import LOCAL
+from chorale.cluster.connection.addresses import LOCAL_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from chorale.cluster.connection.addresses import LOCAL
         ("no.such.host.invalid:6379", "no Ray cluster answers"),
     ],
 )
-def test_an_address_where_no_cluster_answers_is_refused_with_what_to_type(
+def test_connect_to_an_address_without_a_cluster_raises_with_a_suggested_command(
     address: str, message: str
 ) -> None:
     with pytest.raises(ClusterError, match=message), connect.connect(address):
         pass
 
 
-def test_a_temporary_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+def test_a_temporary_folder_whose_path_is_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 60)
     with pytest.raises(ClusterError, match="at most 30 characters"), connect.connect(temp_dir=long):
         pass
@@ -49,43 +49,43 @@ def test_a_temporary_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> 
         (Resources(1), [], 0),
     ],
 )
-def test_trials_are_counted_node_by_node_and_gpu_by_gpu(
+def test_n_slots_counts_trials_per_node_and_per_gpu(
     monkeypatch: pytest.MonkeyPatch, trial: Resources, nodes: list[Resources], n_slots: int
 ) -> None:
-    monkeypatch.setattr(connect, "nodes", lambda: nodes)
+    monkeypatch.setattr(connect, "node_resources", lambda: nodes)
     assert connect.n_slots(trial) == n_slots
 
 
-def _places() -> list[str]:
-    """Where the code lies, as a process finds it that is asked."""
+def _code_folders() -> list[str]:
+    """The folder that the calling process imports `chorale.cluster` from."""
     from chorale.cluster import environment
 
     return [str(Path(environment.__file__).parent)]
 
 
 @pytest.mark.ray
-def test_the_processes_of_a_private_ray_have_one_thread_a_token_and_the_code(
+def test_processes_of_a_private_ray_have_one_thread_a_token_and_the_import_path(
     private_ray: None,
 ) -> None:
     import ray
 
     folder = str(Path(connect.__file__).parents[1])
     names = ("OMP_NUM_THREADS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
-    look = ray.remote(lambda: [os.environ[name] for name in names] + _places())
+    look = ray.remote(lambda: [os.environ[name] for name in names] + _code_folders())
     n_threads, mode, token, code = ray.get(look.remote())
     assert (n_threads, mode, len(token)) == ("1", "token", 64)
     assert code == folder
     assert os.environ.get("RAY_AUTH_TOKEN") != token
-    assert connect.cluster_size() == Resources(2, 0)
+    assert connect.cluster_resources() == Resources(2, 0)
 
 
 @pytest.mark.ray
-def test_a_process_connects_once(private_ray: None) -> None:
+def test_a_connected_process_cannot_connect_again(private_ray: None) -> None:
     with pytest.raises(ClusterError, match="connected to Ray already"), connect.connect():
         pass
 
 
-def test_a_failed_connection_leaves_nothing_behind(
+def test_a_failed_connection_removes_its_folder_and_variables(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     used: list[Path] = []
@@ -101,14 +101,14 @@ def test_a_failed_connection_leaves_nothing_behind(
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
-    monkeypatch.setattr("chorale.cluster.connection.tokens.read_again", lambda: None)
-    with pytest.raises(ClusterError, match=r"\(no memory left\); do without"), connect.connect():
+    monkeypatch.setattr("chorale.cluster.connection.tokens.reload", lambda: None)
+    with pytest.raises(ClusterError, match=r"\(no memory left\); run without"), connect.connect():
         pass
     assert not used[0].exists()
     assert "OMP_NUM_THREADS" not in os.environ
 
 
-def test_a_ray_that_a_busy_machine_did_not_start_in_time_is_started_once_more(
+def test_a_private_ray_that_timed_out_during_startup_is_started_once_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tried: list[str] = []
@@ -120,41 +120,41 @@ def test_a_ray_that_a_busy_machine_did_not_start_in_time_is_started_once_more(
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.shutdown", lambda: None)
-    # this process is connected to a Ray, whose token would be forgotten
-    monkeypatch.setattr("chorale.cluster.connection.tokens.read_again", lambda: None)
+    # this process may be connected to a Ray, whose token a reload would discard
+    monkeypatch.setattr("chorale.cluster.connection.tokens.reload", lambda: None)
     with pytest.raises(ClusterError, match="timed out during startup"), connect.connect():
         pass
-    assert tried == [LOCAL] * 2
+    assert tried == [LOCAL_ADDRESS] * 2
 
 
 @pytest.mark.ray
-def test_who_listens_for_signals_hears_them_while_connected_and_afterwards() -> None:
-    """In a process of its own: Ray's own handler would end it."""
+def test_sigterm_handlers_stay_in_place_while_connected_and_afterwards() -> None:
+    """In a subprocess: Ray's own handler would end it."""
     code = """
 import os, signal
 from chorale.cluster.connection.connect import connect
-signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
 with connect(num_cpus=1):
     os.kill(os.getpid(), signal.SIGTERM)
 os.kill(os.getpid(), signal.SIGTERM)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "heard\n" * 2), done.stderr
+    assert (done.returncode, done.stdout) == (0, "handled\n" * 2), done.stderr
 
 
 @pytest.mark.ray
 def test_a_private_ray_starts_only_what_trials_need() -> None:
-    """In a process of its own, whose children are Ray's."""
+    """In a subprocess, whose only children are Ray's."""
     code = """
 import json, psutil
 from chorale.cluster.connection.connect import connect
 with connect(num_cpus=1):
-    below = psutil.Process().children(recursive=True)
-    print(json.dumps([" ".join(process.cmdline()) for process in below]))
+    children = psutil.Process().children(recursive=True)
+    print(json.dumps([" ".join(process.cmdline()) for process in children]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     commands = json.loads(done.stdout)
     assert any("raylet" in command for command in commands)
-    for needless in ("dashboard/dashboard.py", "log_monitor.py", "autoscaler/_private/monitor.py"):
-        assert not [command for command in commands if needless in command]
+    for script in ("dashboard/dashboard.py", "log_monitor.py", "autoscaler/_private/monitor.py"):
+        assert not [command for command in commands if script in command]

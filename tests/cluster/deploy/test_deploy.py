@@ -1,4 +1,4 @@
-"""The files that start clusters: checked offline, by Ray's own code where it has some."""
+"""The deployment files, checked offline, by Ray's own validation if it has some."""
 
 import copy
 import re
@@ -17,7 +17,7 @@ from chorale.cluster.versions import requirements
 DEPLOY = Path(cluster.__file__ or "").parent / "deploy"
 RAY_UP = ("aws", "gcp", "local")
 
-# Fields and what may stand in them, of those that are used here.
+# The fields that are used here, and their types or allowed values.
 # Source: KubeRay's API reference, v1.7, 2026,
 # https://docs.ray.io/en/master/kuberay/references/api.html
 POD = {"spec": dict}
@@ -53,7 +53,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _problems(value: Any, wanted: Any, where: str) -> list[str]:
-    """What does not fit the fields above."""
+    """Unknown fields and wrong types or values."""
     if isinstance(wanted, dict):
         if not isinstance(value, Mapping):
             return [f"{where}: not a mapping"]
@@ -72,7 +72,7 @@ def _cluster_spec(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_ray_up_takes_the_file(name: str) -> None:
+def test_ray_up_accepts_the_file(name: str) -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     prepared = prepare_config(copy.deepcopy(_read(f"{name}.yaml")))
@@ -81,7 +81,7 @@ def test_ray_up_takes_the_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RAY_UP)
-def test_ray_up_starts_every_node_with_a_token_and_opens_no_dashboard(name: str) -> None:
+def test_ray_up_starts_every_node_with_a_token_and_exposes_no_dashboard(name: str) -> None:
     config = _read(f"{name}.yaml")
     heads, workers = config["head_start_ray_commands"], config["worker_start_ray_commands"]
     starts = [one for one in [*heads, *workers] if "ray start" in one]
@@ -104,7 +104,7 @@ def test_kuberay_knows_every_field(name: str, kind: str, fields: dict[str, Any])
 
 
 @pytest.mark.parametrize("name", ["kuberay-cluster.yaml", "kuberay-job.yaml"])
-def test_kuberay_scales_gpu_workers_and_asks_for_a_token(name: str) -> None:
+def test_kuberay_scales_gpu_workers_and_requires_a_token(name: str) -> None:
     from ray.autoscaler._private.kuberay.autoscaling_config import (
         _derive_autoscaling_config_from_ray_cr,
     )
@@ -123,7 +123,7 @@ def test_kuberay_scales_gpu_workers_and_asks_for_a_token(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["kuberay-cluster.yaml", "kuberay-job.yaml"])
-def test_pods_mount_only_volumes_that_they_have_and_are_not_root(name: str) -> None:
+def test_pods_mount_only_declared_volumes_and_do_not_run_as_root(name: str) -> None:
     spec = _cluster_spec(name)
     for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
         pod = group["template"]["spec"]
@@ -134,20 +134,20 @@ def test_pods_mount_only_volumes_that_they_have_and_are_not_root(name: str) -> N
             assert container["resources"]["requests"] == container["resources"]["limits"]
 
 
-def test_manifests_name_the_ray_that_chorale_needs() -> None:
+def test_manifests_have_the_ray_version_that_chorale_requires() -> None:
     [ray] = [one for one in requirements() if one.startswith("ray[")]
     for name in ("kuberay-cluster.yaml", "kuberay-job.yaml"):
         assert _cluster_spec(name)["rayVersion"] == ray.partition("==")[2].replace("*", "0")
 
 
-def test_the_slurm_script_is_shell() -> None:
+def test_the_slurm_script_is_valid_shell() -> None:
     script = DEPLOY / "slurm.sh"
     subprocess.run(["bash", "-n", str(script)], check=True)
     if shutil.which("shellcheck"):
         subprocess.run(["shellcheck", str(script)], check=True)
 
 
-def test_the_slurm_script_keeps_its_token_from_others_and_takes_it_away(tmp_path: Path) -> None:
+def test_the_slurm_scripts_token_is_private_and_removed_at_the_end(tmp_path: Path) -> None:
     text = (DEPLOY / "slurm.sh").read_text()
     making = re.search(r"^token=.*?^chmod .*?$", text, flags=re.DOTALL | re.MULTILINE)
     assert making is not None
@@ -160,20 +160,20 @@ def test_the_slurm_script_keeps_its_token_from_others_and_takes_it_away(tmp_path
     assert text.index("RAY_AUTH_MODE=token") < text.index("ray start")
 
 
-def test_the_image_installs_the_lock_and_is_no_root() -> None:
+def test_the_image_installs_from_the_lock_file_and_does_not_run_as_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]}
     assert copied == {
         "pyproject.toml", "README.md", "LICENSE", "constraints.txt", "constraints-cpu.txt",
         "datasets", "lightning_models", "cluster", "search",
     }  # fmt: skip
-    let_in = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
-    assert {line[1:] for line in let_in if line.startswith("!")} == copied
+    rules = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {line[1:] for line in rules if line.startswith("!")} == copied
     assert "USER ray" in lines
     assert not [line for line in lines if line.startswith("EXPOSE")]
 
 
-def test_every_file_is_told_of() -> None:
-    told = (DEPLOY / "README.md").read_text()
+def test_the_readme_mentions_every_file() -> None:
+    readme = (DEPLOY / "README.md").read_text()
     files = [p.name for p in DEPLOY.iterdir() if p.name != "README.md" and "ignore" not in p.name]
-    assert [name for name in files if f"cluster/deploy/{name}" not in told] == []
+    assert [name for name in files if f"cluster/deploy/{name}" not in readme] == []

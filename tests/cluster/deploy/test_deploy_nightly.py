@@ -1,4 +1,4 @@
-"""What calls a night: a crontab line, systemd units, and manifests, checked offline."""
+"""Schedulers of nightly runs: a crontab line, systemd units and manifests, checked offline."""
 
 import re
 import shutil
@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from chorale import cluster
-from chorale.search.nightly.config import load
+from chorale.search.nightly.config import load_nightly
 
 DEPLOY = Path(cluster.__file__ or "").parent / "deploy"
-NIGHT = load("nightly_gtzan", {})
+NIGHT = load_nightly("nightly_gtzan", {})
 
-# Fields and what may stand in them, of those that are used here.
+# The fields that are used here.
 # Source: Kubernetes' API reference, CronJob in batch/v1, 1.36, 2026,
 # https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/cron-job-v1/
 CRON_JOB = {
@@ -35,7 +35,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _units(name: str) -> dict[str, list[tuple[str, str]]]:
-    """Section -> its keys and values."""
+    """Section -> keys and values."""
     found: dict[str, list[tuple[str, str]]] = {}
     section = ""
     for line in (DEPLOY / name).read_text().splitlines():
@@ -47,13 +47,13 @@ def _units(name: str) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def _at() -> str:
-    """As a cron field says when the shipped schedule begins."""
-    hour, minute = NIGHT.ballot.schedule.at.split(":")
+def _cron_time() -> str:
+    """The start of the shipped schedule as cron fields."""
+    hour, minute = NIGHT.settings.schedule.at.split(":")
     return f"{int(minute)} {int(hour)} * * *"
 
 
-def test_the_native_cron_job_keeps_nights_apart_and_has_deadlines() -> None:
+def test_the_native_cron_job_forbids_concurrent_runs_and_has_deadlines() -> None:
     manifest = _read("kuberay-nightly.yaml")
     spec = manifest["spec"]
     assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "CronJob")
@@ -62,9 +62,11 @@ def test_the_native_cron_job_keeps_nights_apart_and_has_deadlines() -> None:
     assert spec["startingDeadlineSeconds"] > 0
     job = spec["jobTemplate"]["spec"]
     assert job.keys() <= JOB
-    begin = NIGHT.ballot.schedule
-    long_s = (begin.end(date(2026, 1, 1)) - begin.begin(date(2026, 1, 1))) / timedelta(seconds=1)
-    assert job["activeDeadlineSeconds"] > long_s
+    begin = NIGHT.settings.schedule
+    duration_s = (begin.end(date(2026, 1, 1)) - begin.begin(date(2026, 1, 1))) / timedelta(
+        seconds=1
+    )
+    assert job["activeDeadlineSeconds"] > duration_s
     assert job["template"]["spec"]["restartPolicy"] == "Never"
     assert job["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
 
@@ -81,22 +83,22 @@ def test_the_native_cron_job_submits_to_the_cluster_with_its_token() -> None:
     assert container["resources"]["requests"] == container["resources"]["limits"]
 
 
-def test_the_ray_cron_job_is_the_job_for_one_sweep_with_a_clock() -> None:
+def test_the_ray_cron_job_has_the_fields_and_cluster_of_the_job_for_one_sweep() -> None:
     manifest = _read("kuberay-nightly-raycronjob.yaml")
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCronJob")
     assert manifest["spec"].keys() == RAY_CRON_JOB
-    ours, theirs = manifest["spec"]["jobTemplate"], _read("kuberay-job.yaml")["spec"]
-    assert ours.keys() == theirs.keys()
-    assert ours["rayClusterSpec"] == theirs["rayClusterSpec"]
+    template, job = manifest["spec"]["jobTemplate"], _read("kuberay-job.yaml")["spec"]
+    assert template.keys() == job.keys()
+    assert template["rayClusterSpec"] == job["rayClusterSpec"]
     text = (DEPLOY / "kuberay-nightly-raycronjob.yaml").read_text()
     assert "alpha" in text
     assert "no concurrencyPolicy" in text
 
 
 @pytest.mark.parametrize("name", ["kuberay-nightly.yaml", "kuberay-nightly-raycronjob.yaml"])
-def test_manifests_call_the_shipped_file_at_its_time_by_a_zone_that_there_is(name: str) -> None:
+def test_manifests_run_the_shipped_file_at_its_time_in_a_valid_time_zone(name: str) -> None:
     spec = _read(name)["spec"]
-    assert spec["schedule"] == _at()
+    assert spec["schedule"] == _cron_time()
     assert ZoneInfo(spec["timeZone"])
     assert "chorale nightly nightly_gtzan" in (DEPLOY / name).read_text()
 
@@ -105,7 +107,7 @@ def test_manifests_call_the_shipped_file_at_its_time_by_a_zone_that_there_is(nam
 @pytest.mark.parametrize(
     "name", ["kuberay-nightly.yaml", "kuberay-nightly-raycronjob.yaml", "nightly.crontab"]
 )
-def test_an_inconclusive_night_is_no_failure_and_a_refused_one_is(
+def test_an_inconclusive_night_counts_as_success_and_other_codes_as_failure(
     name: str, code: int, tmp_path: Path
 ) -> None:
     fake = tmp_path / "chorale"
@@ -131,33 +133,33 @@ def test_the_crontab_line_has_five_fields_a_zone_and_a_command() -> None:
         if not line.startswith("#")
     ]
     assert lines[0].startswith("CRON_TZ=")
-    assert lines[1].startswith(_at() + "  ")
-    assert "%" not in lines[1]  # cron makes new lines of them
+    assert lines[1].startswith(_cron_time() + "  ")
+    assert "%" not in lines[1]  # cron turns it into a newline
     assert "chorale nightly nightly_gtzan" in lines[1]
 
 
-def test_the_service_takes_inconclusive_for_success_and_the_timer_catches_up() -> None:
+def test_the_service_counts_inconclusive_as_success_and_the_timer_catches_up() -> None:
     service = dict(_units("chorale-nightly.service")["Service"])
     assert service["SuccessExitStatus"] == "10 75"
     assert service["Type"] == "oneshot"
     assert service["ExecStart"].endswith("chorale nightly nightly_gtzan")
     timer = dict(_units("chorale-nightly.timer")["Timer"])
     assert timer["Persistent"] == "true"
-    assert f" {NIGHT.ballot.schedule.at}:00 " in timer["OnCalendar"]
+    assert f" {NIGHT.settings.schedule.at}:00 " in timer["OnCalendar"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for name in ("chorale-nightly.service", "chorale-nightly.timer"):
         text = (DEPLOY / name).read_text()
-        # what it starts must be there, and by somebody that there is
+        # systemd checks that the program and the user exist
         text = text.replace("/srv/chorale/.venv/bin/chorale", "/bin/true")
         (tmp_path / name).write_text(text.replace("User=chorale\n", ""))
     done = subprocess.run(
         ["systemd-analyze", "verify", str(tmp_path / "chorale-nightly.timer")],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    ours = [line for line in done.stderr.splitlines() if "chorale" in line]
-    assert ours == []
+    problems = [line for line in done.stderr.splitlines() if "chorale" in line]
+    assert problems == []
     clock = dict(_units("chorale-nightly.timer")["Timer"])["OnCalendar"]
     subprocess.run(["systemd-analyze", "calendar", clock], check=True, capture_output=True)

@@ -3,12 +3,20 @@ from typing import Any
 
 import pytest
 
-from chorale.cluster.doctor.checks import GIB, Check, State, first_failure, judge, packages
-from chorale.cluster.doctor.node_facts import Facts
+from chorale.cluster.doctor.checks import (
+    GIB,
+    Check,
+    CheckState,
+    check_node,
+    check_packages,
+    first_failed,
+)
+from chorale.cluster.doctor.node_facts import NodeFacts
 from chorale.cluster.versions import requirements
 
+FAILED, WARNING = CheckState.FAILED, CheckState.WARNING
 GPU = {"name": "H100", "free_bytes": 70 * GIB, "total_bytes": 80 * GIB}
-GOOD = Facts(
+GOOD = NodeFacts(
     host="node",
     python="3.12.1",
     executable="/venv/bin/python",
@@ -23,60 +31,60 @@ GOOD = Facts(
 )
 
 
-def _judged(gpus: float = 1, **changed: Any) -> dict[str, Check]:
+def _checks(gpus: float = 1, **changed: Any) -> dict[str, Check]:
     facts = dataclasses.replace(GOOD, **changed)
-    found = judge("n", facts, GOOD, folder="/runs", gpus=gpus, sent_s=999.5, got_s=1001.5)
+    found = check_node("n", facts, GOOD, folder="/runs", gpus=gpus, sent_s=999.5, got_s=1001.5)
     return {check.what: check for check in found}
 
 
-def test_a_good_node_is_all_ok() -> None:
-    assert {check.state for check in _judged().values()} == {State.OK}
-    assert "70 of 80 GiB free" in _judged()["GPU"].said
+def test_all_checks_of_a_good_node_are_ok() -> None:
+    assert {check.state for check in _checks().values()} == {CheckState.OK}
+    assert "70 of 80 GiB free" in _checks()["GPU"].detail
 
 
 @pytest.mark.parametrize(
-    ("changed", "what", "state", "said", "mend"),
+    ("changed", "what", "state", "detail", "fix"),
     [
-        ({"versions": {**GOOD.versions, "torch": "2.10.0"}}, "versions", State.FAILED,
+        ({"versions": {**GOOD.versions, "torch": "2.10.0"}}, "versions", FAILED,
          "torch 2.10.0 (here 2.11.0)", "/venv/bin/python -m pip install torch==2.11.0"),
-        ({"versions": {**GOOD.versions, "tensorboard": "2.20"}}, "versions", State.WARNING,
+        ({"versions": {**GOOD.versions, "tensorboard": "2.20"}}, "versions", WARNING,
          "tensorboard 2.20 (here 2.21)", "pip install tensorboard==2.21"),
-        ({"versions": {**GOOD.versions, "chorale-audio": None}}, "versions", State.FAILED,
+        ({"versions": {**GOOD.versions, "chorale-audio": None}}, "versions", FAILED,
          "chorale-audio missing (here 1)", "chorale submit"),
-        ({"python": "3.11.0"}, "versions", State.FAILED, "3.11.0 (here 3.12.1)", "Python 3.12.1"),
-        ({"memory_free": GIB // 4}, "memory", State.FAILED, "0.2 GiB free", "free -h"),
-        ({"memory_free": GIB}, "memory", State.WARNING, "1.0 GiB free", "free -h"),
-        ({"disk_free": GIB // 2}, "disk", State.FAILED, "0.5 GiB free", "make room"),
-        ({"shared_memory": GIB // 16}, "shared memory", State.WARNING, "0.1 GiB", "--shm-size"),
-        ({"storage_error": "is missing"}, "storage", State.WARNING, "/runs is missing", "mount"),
-        ({"began_s": 1090.0, "ended_s": 1091.0}, "clock", State.FAILED, "90 s ahead", "chrony"),
-        ({"began_s": 990.0, "ended_s": 991.0}, "clock", State.WARNING, "10 s behind", "chrony"),
-        ({"torch": {"error": "ended with code -11", "gpus": []}}, "imports", State.FAILED,
+        ({"python": "3.11.0"}, "versions", FAILED, "3.11.0 (here 3.12.1)", "Python 3.12.1"),
+        ({"memory_free": GIB // 4}, "memory", FAILED, "0.2 GiB free", "free -h"),
+        ({"memory_free": GIB}, "memory", WARNING, "1.0 GiB free", "free -h"),
+        ({"disk_free": GIB // 2}, "disk", FAILED, "0.5 GiB free", "make room"),
+        ({"shared_memory": GIB // 16}, "shared memory", WARNING, "0.1 GiB", "--shm-size"),
+        ({"storage_error": "is missing"}, "storage", WARNING, "/runs is missing", "mount"),
+        ({"began_s": 1090.0, "ended_s": 1091.0}, "clock", FAILED, "90 s ahead", "chrony"),
+        ({"began_s": 990.0, "ended_s": 991.0}, "clock", WARNING, "10 s behind", "chrony"),
+        ({"torch": {"error": "ended with code -11", "gpus": []}}, "imports", FAILED,
          "ended with code -11", "free -h"),
         ({"torch": {"broken": {"sklearn": ["ImportError", "no\nmore"]}, "gpus": []}}, "imports",
-         State.FAILED, "sklearn cannot be imported (ImportError: no)",
+         FAILED, "sklearn cannot be imported (ImportError: no)",
          "/venv/bin/python -m pip install --force-reinstall --no-deps 'scikit-learn>="),
         ({"torch": {"broken": {"soxr": ["ModuleNotFoundError", "No module"]}, "gpus": []}},
-         "imports", State.FAILED, "soxr cannot", "/venv/bin/python -m pip install 'soxr>="),
-        ({"torch": {"cuda": None, "gpus": [], "broken": {}}}, "GPU", State.FAILED,
+         "imports", FAILED, "soxr cannot", "/venv/bin/python -m pip install 'soxr>="),
+        ({"torch": {"cuda": None, "gpus": [], "broken": {}}}, "GPU", FAILED,
          "counts 1, PyTorch sees 0", "nvidia-smi"),
         ({"torch": {"gpus": [{"name": "H100", "error": "RuntimeError: lost"}], "broken": {}}},
-         "GPU", State.FAILED, "H100: RuntimeError: lost", "nvidia-smi"),
+         "GPU", FAILED, "H100: RuntimeError: lost", "nvidia-smi"),
     ],
 )  # fmt: skip
-def test_each_fault_is_named_with_what_mends_it(
-    changed: dict[str, Any], what: str, state: State, said: str, mend: str
+def test_each_fault_is_reported_with_its_fix(
+    changed: dict[str, Any], what: str, state: CheckState, detail: str, fix: str
 ) -> None:
-    check = _judged(**changed)[what]
+    check = _checks(**changed)[what]
     assert check.state is state
-    assert said in check.said
-    assert mend in check.mend
+    assert detail in check.detail
+    assert fix in check.fix
 
 
 @pytest.mark.parametrize(
-    ("versions", "mend"),
+    ("versions", "fix"),
     [
-        # the pair that pip chose by itself in November 2026, and that does not load
+        # the pair that pip chose in November 2026, which does not load
         (("2.11.0", "2.11.1", None), "install torchaudio==2.11.0"),
         (("2.11.0", "2.11.1", "0.26.0"), "install torchaudio==2.11.0"),
         (("2.15.0+cu132", "2.11.0", "0.29.2"), "install torchaudio==2.11.1"),
@@ -86,31 +94,31 @@ def test_each_fault_is_named_with_what_mends_it(
          "install --force-reinstall --no-deps torch==2.13.0 torchaudio==2.11.1"),
     ],
 )  # fmt: skip
-def test_the_advice_for_pytorch_names_versions_that_are_known_to_fit(
-    versions: tuple[str, str, str | None], mend: str
+def test_the_fix_for_pytorch_names_compatible_versions(
+    versions: tuple[str, str, str | None], fix: str
 ) -> None:
     trio = dict(zip(("torch", "torchaudio", "torchvision"), versions, strict=True))
     broken = {"torchaudio": ["OSError", "undefined symbol"]}
     facts: dict[str, str | None] = {**GOOD.versions, **trio}
-    check = _judged(versions=facts, torch={"gpus": [], "broken": broken})["imports"]
-    assert check.mend == f"/venv/bin/python -m pip {mend}"
+    check = _checks(versions=facts, torch={"gpus": [], "broken": broken})["imports"]
+    assert check.fix == f"/venv/bin/python -m pip {fix}"
 
 
-def test_a_gpu_that_only_the_system_sees_fails_also_where_ray_counts_none() -> None:
-    check = _judged(gpus=0, torch={"cuda": None, "gpus": [], "broken": {}})["GPU"]
-    assert check.state is State.FAILED
-    assert "built without CUDA" in check.said
+def test_a_gpu_that_pytorch_does_not_see_fails_even_if_ray_counts_none() -> None:
+    check = _checks(gpus=0, torch={"cuda": None, "gpus": [], "broken": {}})["GPU"]
+    assert check.state is CheckState.FAILED
+    assert "built without CUDA" in check.detail
 
 
-def test_a_slow_answer_is_not_taken_for_a_wrong_clock() -> None:
-    late = judge("n", GOOD, GOOD, folder="", gpus=1, sent_s=900.0, got_s=1100.0)
-    assert {check.what: check for check in late}["clock"].state is State.OK
+def test_a_slow_answer_is_not_reported_as_clock_skew() -> None:
+    late = check_node("n", GOOD, GOOD, folder="", gpus=1, sent_s=900.0, got_s=1100.0)
+    assert {check.what: check for check in late}["clock"].state is CheckState.OK
 
 
-def test_a_package_that_is_lacking_is_to_be_installed_as_it_is_required() -> None:
-    check = packages("here", GOOD)
-    assert check.state is State.FAILED
+def test_the_fix_for_a_missing_package_installs_the_required_version() -> None:
+    check = check_packages("here", GOOD)
+    assert check.state is CheckState.FAILED
     lacking = [one for one in requirements() if one.startswith("librosa")]
-    assert f"{lacking[0]} (is missing)" in check.said
-    assert lacking[0] in check.mend
-    assert first_failure([check]) is check
+    assert f"{lacking[0]} (is missing)" in check.detail
+    assert lacking[0] in check.fix
+    assert first_failed([check]) is check

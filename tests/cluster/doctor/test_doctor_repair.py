@@ -1,4 +1,4 @@
-"""The advice of the doctor is followed, in an environment that is really broken, from the index."""
+"""The doctor's fix, executed in a really broken environment, with packages from the index."""
 
 import json
 import shlex
@@ -13,15 +13,16 @@ import pytest
 from chorale.cluster.environment import checkout_paths
 
 BROKEN = "torchaudio==2.11.0"
-"""Compiled for the PyTorch 2.11 of its day; beside the locked one it does not load."""
+"""Compiled for PyTorch 2.11; it does not load with the locked version."""
 
 
 def _python(folder: Path) -> str:
-    """A new environment that sees the packages of this one below its own."""
+    """A new environment that also sees the packages of this one, after its own."""
     venv.create(folder, with_pip=True)
     own = next(folder.glob("lib/python*/site-packages"))
-    below = [*site.getsitepackages(), *checkout_paths()[:1]]
-    (own / "below.pth").write_text("\n".join(f"import site; site.addsitedir({p!r})" for p in below))
+    inherited = [*site.getsitepackages(), *checkout_paths()[:1]]
+    lines = [f"import site; site.addsitedir({path!r})" for path in inherited]
+    (own / "inherited.pth").write_text("\n".join(lines))
     return str(folder / "bin" / "python")
 
 
@@ -32,11 +33,11 @@ def _doctor(python: str, folder: Path) -> tuple[int, dict[str, dict[str, str]]]:
 
 
 @pytest.mark.heavy
-def test_what_the_doctor_advises_mends_a_broken_environment(tmp_path: Path) -> None:
+def test_the_doctors_fix_repairs_a_broken_environment(tmp_path: Path) -> None:
     python = _python(tmp_path / "venv")
-    breaks = [python, "-m", "pip", "install", "--no-deps", "--force-reinstall", BROKEN]
-    if subprocess.run(breaks, capture_output=True, check=False).returncode:
-        pytest.skip(f"{BROKEN} cannot be fetched here")
+    command = [python, "-m", "pip", "install", "--no-deps", "--force-reinstall", BROKEN]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip(f"{BROKEN} cannot be downloaded here")
     code, found = _doctor(python, tmp_path)
     assert code == 1
     assert found["imports"]["said"].startswith("torchaudio cannot be imported (")

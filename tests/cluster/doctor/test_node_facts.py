@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from chorale.cluster.doctor import node_facts
-from chorale.cluster.doctor.node_facts import look, shared_file
+from chorale.cluster.doctor.node_facts import collect_facts, marker_file
 
 
-def test_a_machine_says_what_it_has() -> None:
-    facts = look(["numpy", "chorale-audio", "no-such-thing"], "", "")
+def test_facts_hold_versions_memory_and_disk() -> None:
+    facts = collect_facts(["numpy", "chorale-audio", "no-such-thing"], "", "")
     assert facts.versions["numpy"]
     assert facts.versions["chorale-audio"]
     assert facts.versions["no-such-thing"] is None
@@ -22,57 +22,56 @@ def test_a_machine_says_what_it_has() -> None:
     assert facts.torch == {}
 
 
-def test_a_shared_folder_is_read_and_written_and_left_as_it_was(tmp_path: Path) -> None:
-    with shared_file(str(tmp_path), "abc") as error:
+def test_the_storage_check_reads_and_writes_the_folder_and_leaves_no_file(tmp_path: Path) -> None:
+    with marker_file(str(tmp_path), "abc") as error:
         assert error == ""
-        assert look([], str(tmp_path), "abc").storage_error == ""
+        assert collect_facts([], str(tmp_path), "abc").storage_error == ""
         other = tmp_path / "other"
-        assert look([], str(other), "abc").storage_error == "is missing"
+        assert collect_facts([], str(other), "abc").storage_error == "is missing"
         other.mkdir()
-        said = look([], str(other), "abc").storage_error
-        assert said == "is not the driver's"
+        assert collect_facts([], str(other), "abc").storage_error == "is not the driver's"
         other.rmdir()
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_folder_that_cannot_be_written_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with shared_file(str(tmp_path), "abc") as error:
+    with marker_file(str(tmp_path), "abc") as error:
         assert "cannot be written: Permission denied" in error
 
 
-def test_it_runs_on_a_machine_without_chorale(tmp_path: Path) -> None:
+def test_facts_are_collected_on_a_machine_without_chorale(tmp_path: Path) -> None:
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(node_facts)
     try:
-        sent = cloudpickle.dumps(look)
+        sent = cloudpickle.dumps(collect_facts)
     finally:
         cloudpickle.unregister_pickle_by_value(node_facts)
     (tmp_path / "sent").write_bytes(sent)
     code = (
         "import pickle, sys; sys.modules['cluster'] = None; "
-        "look = pickle.load(open('sent', 'rb')); "
-        "pickle.dump(vars(look(['chorale'], '', '')), open('said', 'wb'))"
+        "collect_facts = pickle.load(open('sent', 'rb')); "
+        "pickle.dump(vars(collect_facts(['chorale'], '', '')), open('facts', 'wb'))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    said = pickle.loads((tmp_path / "said").read_bytes())
-    assert said["host"]
+    facts = pickle.loads((tmp_path / "facts").read_bytes())
+    assert facts["host"]
 
 
 @pytest.mark.slow
-def test_libraries_are_imported_for_a_try_each_by_itself() -> None:
-    said = look([], "", "", modules=["torch", "torchaudio", "soxr"]).torch
-    assert said["broken"] == {}
-    assert isinstance(said["gpus"], list)
+def test_the_import_probe_imports_libraries_and_lists_gpus() -> None:
+    found = collect_facts([], "", "", modules=["torch", "torchaudio", "soxr"]).torch
+    assert found["broken"] == {}
+    assert isinstance(found["gpus"], list)
 
 
-def test_a_library_that_fails_does_not_hide_the_others(tmp_path: Path) -> None:
+def test_a_broken_library_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "damaged.py").write_text("raise OSError('undefined symbol: aoti_x')")
     code = (
-        "from chorale.cluster.doctor.node_facts import look; "
-        "print(look([], '', '', modules=['damaged', 'json', 'nowhere']).torch['broken'])"
+        "from chorale.cluster.doctor.node_facts import collect_facts; "
+        "print(collect_facts([], '', '', modules=['damaged', 'json', 'nowhere']).torch['broken'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,

@@ -7,43 +7,43 @@ import pytest
 
 from chorale.cluster.base import ClusterError
 from chorale.cluster.jobs import job_folder
-from chorale.cluster.jobs.job_folder import pack
-from chorale.search.commands.submit import PACKAGES
+from chorale.cluster.jobs.job_folder import write_job_folder
+from chorale.search.commands.submit import SENT_PACKAGES
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package as pip leaves it: no git, with caches."""
+    """A package as installed by pip: no git, with caches."""
     root = tmp_path / "site" / "some_package"
     for name in ("__init__.py", "data/table.csv", "__pycache__/x.pyc", ".hidden/y.py"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("1")
     (root / "large.bin").write_bytes(bytes(2000))
     monkeypatch.syspath_prepend(str(root.parent))
-    monkeypatch.setattr(job_folder, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(job_folder, "MAX_FILE_BYTES", 1000)
     return root
 
 
-def test_an_installed_package_is_packed_without_caches_and_large_files(
+def test_an_installed_package_is_copied_without_caches_and_large_files(
     installed: Path, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "any.yaml"
     sweep.write_text("dataset: {name: synthetic}")
-    into = tmp_path / "parcel"
+    into = tmp_path / "job"
     into.mkdir()
-    packed = pack(["some_package"], {"my.yaml": sweep}, into)
+    written = write_job_folder(["some_package"], {"my.yaml": sweep}, into)
     found = {str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()}
-    described = {name for name in found if name.startswith("chorale_audio-")}
-    assert found - described == {
+    metadata = {name for name in found if name.startswith("chorale_audio-")}
+    assert found - metadata == {
         "my.yaml", "some_package/__init__.py", "some_package/data/table.csv"
     }  # fmt: skip
-    assert packed.left_out == (str(installed / "large.bin"),)
-    assert packed.n_files == len(found)
-    assert packed.n_bytes == sum((into / name).stat().st_size for name in found)
+    assert written.skipped_files == (str(installed / "large.bin"),)
+    assert written.n_files == len(found)
+    assert written.n_bytes == sum((into / name).stat().st_size for name in found)
 
 
-def test_a_checkout_is_packed_as_git_sees_it_and_runs_by_itself(tmp_path: Path) -> None:
-    pack(PACKAGES, {}, tmp_path)
+def test_a_checkout_is_copied_without_ignored_files_and_runs_by_itself(tmp_path: Path) -> None:
+    write_job_folder(SENT_PACKAGES, {}, tmp_path)
     assert not list(tmp_path.rglob("__pycache__"))
     assert (tmp_path / "chorale" / "search" / "sweeps" / "demo.yaml").is_file()
     done = subprocess.run(
@@ -52,23 +52,23 @@ def test_a_checkout_is_packed_as_git_sees_it_and_runs_by_itself(tmp_path: Path) 
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    [described] = tmp_path.glob("chorale_audio-*.dist-info")
-    distribution = PathDistribution(described)
+    [metadata] = tmp_path.glob("chorale_audio-*.dist-info")
+    distribution = PathDistribution(metadata)
     assert done.stdout == f"chorale {distribution.version}\n"
     assert any(one.startswith("torch>=") for one in distribution.requires or [])
 
 
-def test_more_than_ray_takes_is_refused_with_the_largest_file(
+def test_a_folder_larger_than_ray_accepts_is_refused_with_the_largest_file(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_folder, "MOST_BYTES", 1500)
-    monkeypatch.setattr(job_folder, "LARGE_BYTES", 10_000)
-    into = tmp_path / "parcel"
+    monkeypatch.setattr(job_folder, "MAX_FOLDER_BYTES", 1500)
+    monkeypatch.setattr(job_folder, "MAX_FILE_BYTES", 10_000)
+    into = tmp_path / "job"
     into.mkdir()
     with pytest.raises(ClusterError, match=r"largest file is some_package/large\.bin"):
-        pack(["some_package"], {}, into)
+        write_job_folder(["some_package"], {}, into)
 
 
-def test_a_package_that_is_not_here_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="'no_such_package' is not here"):
-        pack(["no_such_package"], {}, tmp_path)
+def test_a_package_that_is_not_installed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="'no_such_package' is not installed"):
+        write_job_folder(["no_such_package"], {}, tmp_path)

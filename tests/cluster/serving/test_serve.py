@@ -28,8 +28,8 @@ def by_value(private_ray: None) -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(module)
 
 
-class Telling:
-    """Called, it gives an app that says who it is."""
+class PidApp:
+    """A factory of an app that answers with its process id."""
 
     def __call__(self) -> Any:
         import fastapi
@@ -39,13 +39,13 @@ class Telling:
         return app
 
 
-class Failing:
+class FailingApp:
     def __call__(self) -> Any:
         raise ValueError("the folder is empty")
 
 
 def deployed(factory: Any, *, port: int, replicas: int = 1) -> Any:
-    return serve.deployed(
+    return serve.deploy(
         factory, host="127.0.0.1", port=port, replicas=replicas, queue=4, body_bytes=1000
     )
 
@@ -57,38 +57,38 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def test_an_app_answers_while_it_is_deployed_and_no_longer() -> None:
-    with deployed(Telling(), port=free_port()) as url:
+def test_an_app_answers_while_deployed_and_not_afterwards() -> None:
+    with deployed(PidApp(), port=free_port()) as url:
         with urllib.request.urlopen(url, timeout=60) as answer:
             assert json.loads(answer.read())["pid"] != os.getpid()
         with (
-            pytest.raises(ClusterError, match="serves something already"),
-            deployed(Telling(), port=free_port()),
+            pytest.raises(ClusterError, match="runs another Ray Serve app"),
+            deployed(PidApp(), port=free_port()),
         ):
             pass
         with urllib.request.urlopen(url, timeout=60) as answer:
-            assert answer.status == 200, "the refusal did no harm"
+            assert answer.status == 200, "the refusal has no effect on the first app"
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)
 
 
-def test_an_app_that_cannot_be_made_is_told_in_one_line() -> None:
+def test_an_app_that_cannot_be_started_is_reported_in_one_line() -> None:
     with (
         pytest.raises(ClusterError, match="cannot be started on the cluster: the folder is empty"),
-        deployed(Failing(), port=free_port()),
+        deployed(FailingApp(), port=free_port()),
     ):
         pass
 
 
-def test_more_replicas_than_processors_are_refused() -> None:
+def test_more_replicas_than_cpus_are_refused() -> None:
     with (
         pytest.raises(ClusterError, match="each replica takes a CPU, and there are 2"),
-        deployed(Telling(), port=free_port(), replicas=3),
+        deployed(PidApp(), port=free_port(), replicas=3),
     ):
         pass
 
 
-def test_a_folder_that_a_node_lacks_is_told(tmp_path: Path) -> None:
-    serve._refuse_unfit(tmp_path)
-    with pytest.raises(ClusterError, match=r"should lie on every node, but [\d.]+ has no such"):
-        serve._refuse_unfit(tmp_path / "nowhere")
+def test_a_folder_that_a_node_lacks_is_reported(tmp_path: Path) -> None:
+    serve._check_nodes(tmp_path)
+    with pytest.raises(ClusterError, match=r"every node needs .*, but [\d.]+ does not have it"):
+        serve._check_nodes(tmp_path / "nowhere")

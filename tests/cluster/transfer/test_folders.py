@@ -1,4 +1,4 @@
-"""Files of trials on a node that does not see the driver's folder."""
+"""File transfer for trials on a node that does not see the driver's folder."""
 
 import os
 import shutil
@@ -13,29 +13,29 @@ import pytest
 
 from chorale.cluster.base import ClusterError, Decision, End, Outcome, Report, Resources, TrialSpec
 from chorale.cluster.transfer import folders
-from chorale.cluster.transfer.folders import Carried, Keeper, Shared
+from chorale.cluster.transfer.folders import FolderServer, SharedFolder, TransferredWork
 
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
 
 
-class Here:
-    """A `Keeper` that is no actor: what its calls return is there at once."""
+class LocalServer:
+    """A `FolderServer` with an actor's interface, called directly."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, server: FolderServer) -> None:
+        self._server = server
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         def remote(*args: Any) -> Any:
             self.calls.append(name)
-            return getattr(self._keeper, name)(*args)
+            return getattr(self._server, name)(*args)
 
         return type("Method", (), {"remote": staticmethod(remote)})
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The driver's folder, with a store and a trial that was begun before."""
+    """The driver's folder, with a store and the state of an interrupted trial."""
     monkeypatch.setattr("chorale.cluster.transfer.folders.ray.get", lambda value: value)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
     (tmp_path / "node").mkdir()
@@ -51,22 +51,28 @@ def fill(root: Path) -> None:
     (root / "trial" / "state" / "state.json").write_text("old")
 
 
-def unseen(root: Path, keeper: Here | None = None) -> Shared:
-    """The folder as it is for a process that cannot read the driver's mark."""
-    return Shared(str(root), ".seen", "token", keeper or Here(Keeper(str(root))))
+def unseen(root: Path, server: LocalServer | None = None) -> SharedFolder:
+    """The folder for a process that cannot read the driver's marker file."""
+    return SharedFolder(str(root), ".seen", "token", server or LocalServer(FolderServer(str(root))))
 
 
 def spec_of(root: Path, trial_id: int = 0, **payload: Any) -> TrialSpec:
-    return TrialSpec(trial_id, payload, reads=(str(root / "store"),), writes=(str(root / "trial"),))
+    return TrialSpec(
+        trial_id,
+        payload,
+        input_folders=(str(root / "store"),),
+        output_folders=(str(root / "trial"),),
+    )
 
 
-def go_on(step: int, metrics: Mapping[str, float]) -> Decision:
+def continue_always(step: int, metrics: Mapping[str, float]) -> Decision:
     return Decision.CONTINUE
 
 
 def train(spec: TrialSpec, report: Report) -> dict[str, Any]:
-    """Reads, goes on from its state, and leaves files."""
-    store, trial = Path(spec.path(spec.reads[0])), Path(spec.path(spec.writes[0]))
+    """Reads the store, resumes from its state, and writes files."""
+    store = Path(spec.local_path(spec.input_folders[0]))
+    trial = Path(spec.local_path(spec.output_folders[0]))
     before = (trial / "state" / "state.json").read_text()
     (trial / "state" / "new").write_text("tensors")
     (trial / "state" / "state.json").write_text("new")
@@ -81,121 +87,123 @@ def train(spec: TrialSpec, report: Report) -> dict[str, Any]:
         "store": str(store),
         "frames": frames.read_bytes(),
         "copy": frames.stat().st_ino,
-        "seen": Path(spec.reads[0]).exists(),
+        "seen": Path(spec.input_folders[0]).exists(),
     }
 
 
-def left(root: Path) -> dict[str, str]:
+def files_of_trial(root: Path) -> dict[str, str]:
     trial = root / "trial"
     return {str(p.relative_to(trial)): p.read_text() for p in trial.rglob("*") if p.is_file()}
 
 
-END = {"state/state.json": "new", "metrics.csv": "epoch"}
+EXPECTED_FILES = {"state/state.json": "new", "metrics.csv": "epoch"}
 
 
-def test_where_the_folder_is_seen_nothing_travels(root: Path) -> None:
+def test_a_node_that_sees_the_folder_transfers_nothing(root: Path) -> None:
     (root / ".seen").write_text("token")
-    keeper = Here(Keeper(str(root)))
-    value = Carried(train, unseen(root, keeper))(spec_of(root), go_on)
+    server = LocalServer(FolderServer(str(root)))
+    value = TransferredWork(train, unseen(root, server))(spec_of(root), continue_always)
     assert (value["before"], value["store"]) == ("old", str(root / "store"))
-    assert keeper.calls == []
-    assert left(root) == END
+    assert server.calls == []
+    assert files_of_trial(root) == EXPECTED_FILES
 
 
-def test_a_folder_of_the_same_name_that_another_machine_has_is_not_taken_for_it(root: Path) -> None:
+def test_another_machines_folder_of_the_same_name_is_not_taken_for_the_drivers(root: Path) -> None:
     folder = unseen(root)
-    assert not folder.is_seen()
+    assert not folder.is_visible()
     (root / ".seen").write_text("that of another driver")
-    assert not folder.is_seen()
+    assert not folder.is_visible()
 
 
-def test_what_a_trial_reads_is_fetched_and_what_it_writes_is_sent_back(root: Path) -> None:
-    value = Carried(train, unseen(root))(spec_of(root), go_on)
+def test_input_folders_are_downloaded_and_output_folders_uploaded(root: Path) -> None:
+    value = TransferredWork(train, unseen(root))(spec_of(root), continue_always)
     assert value["frames"] == (root / "store" / "frames").read_bytes()
     assert not value["store"].startswith(str(root))
     assert value["before"] == "old"
-    assert left(root) == END
+    assert files_of_trial(root) == EXPECTED_FILES
 
 
-def test_a_file_that_fails_a_trial_left_comes_back_too(root: Path) -> None:
+def test_output_folders_of_a_failed_trial_are_uploaded_too(root: Path) -> None:
     with pytest.raises(ValueError, match="no luck"):
-        Carried(train, unseen(root))(spec_of(root, fail=True), go_on)
-    assert left(root) == END
+        TransferredWork(train, unseen(root))(spec_of(root, fail=True), continue_always)
+    assert files_of_trial(root) == EXPECTED_FILES
 
 
-def test_a_store_is_fetched_once_for_a_node(root: Path) -> None:
-    keeper = Here(Keeper(str(root)))
-    carried = Carried(train, unseen(root, keeper))
-    first = carried(spec_of(root), go_on)
-    n_reads = keeper.calls.count("read")
-    second = carried(spec_of(root), go_on)
+def test_an_input_folder_is_downloaded_once_per_node(root: Path) -> None:
+    server = LocalServer(FolderServer(str(root)))
+    work = TransferredWork(train, unseen(root, server))
+    first = work(spec_of(root), continue_always)
+    n_reads = server.calls.count("read")
+    second = work(spec_of(root), continue_always)
     assert second["copy"] == first["copy"]
-    assert keeper.calls.count("read") - n_reads == 2  # the trial's own files
+    assert server.calls.count("read") - n_reads == 2  # the trial's own files
 
 
-def test_large_files_travel_in_pieces(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "PIECE_BYTES", 100)
-    keeper = Here(Keeper(str(root)))
-    value = Carried(train, unseen(root, keeper))(spec_of(root), go_on)
+def test_large_files_are_downloaded_in_chunks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "CHUNK_BYTES", 100)
+    server = LocalServer(FolderServer(str(root)))
+    value = TransferredWork(train, unseen(root, server))(spec_of(root), continue_always)
     assert value["frames"] == bytes(range(256))
-    assert keeper.calls.count("read") == 3 + 1
+    assert server.calls.count("read") == 3 + 1
 
 
 @pytest.mark.parametrize(("every_s", "state"), [(0.0, "new"), (100.0, "old")])
-def test_a_state_is_sent_back_while_the_trial_runs(
+def test_a_trials_state_is_uploaded_while_it_runs(
     root: Path, monkeypatch: pytest.MonkeyPatch, every_s: float, state: str
 ) -> None:
-    monkeypatch.setattr(folders, "SEND_S", every_s)
+    monkeypatch.setattr(folders, "OUTPUT_UPLOAD_INTERVAL_S", every_s)
     seen: list[dict[str, str]] = []
 
-    def look(step: int, metrics: Mapping[str, float]) -> Decision:
-        seen.append(left(root))
+    def record(step: int, metrics: Mapping[str, float]) -> Decision:
+        seen.append(files_of_trial(root))
         return Decision.CONTINUE
 
-    Carried(train, unseen(root))(spec_of(root), look)
+    TransferredWork(train, unseen(root))(spec_of(root), record)
     assert [files["state/state.json"] for files in seen] == [state]
 
 
-def test_a_fetch_that_breaks_off_leaves_nothing_that_counts(
+def test_an_interrupted_download_leaves_no_cached_copy(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Keeper, file: str, offset: int) -> bytes:
-        raise OSError("gone")
+    def broken(self: FolderServer, file: str, offset: int) -> bytes:
+        raise OSError("unreachable")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "read", broken)
-        with pytest.raises(OSError, match="gone"):
-            Carried(train, unseen(root))(spec_of(root), go_on)
-    assert Carried(train, unseen(root))(spec_of(root), go_on)["frames"] == bytes(range(256))
+        patch.setattr(FolderServer, "read", broken)
+        with pytest.raises(OSError, match="unreachable"):
+            TransferredWork(train, unseen(root))(spec_of(root), continue_always)
+    assert TransferredWork(train, unseen(root))(spec_of(root), continue_always)["frames"] == bytes(
+        range(256)
+    )
 
 
-def test_a_store_that_the_driver_lacks_is_told(root: Path) -> None:
+def test_an_input_folder_that_the_driver_lacks_is_reported(root: Path) -> None:
     shutil.rmtree(root / "store")
-    with pytest.raises(ClusterError, match=r"has nothing in .*store'; run the sweep again"):
-        Carried(train, unseen(root))(spec_of(root), go_on)
+    with pytest.raises(ClusterError, match=r"has no files in .*store'; run the sweep again"):
+        TransferredWork(train, unseen(root))(spec_of(root), continue_always)
 
 
 @pytest.mark.parametrize("method", ["sizes", "remove"])
-def test_the_keeper_touches_nothing_outside(root: Path, method: str) -> None:
+def test_the_folder_server_refuses_paths_outside_its_folder(root: Path, method: str) -> None:
     (root / "out").symlink_to(root.parent)
     for path in ("/etc/passwd", f"{root}/../x", f"{root}/out/x"):
-        with pytest.raises(ClusterError, match="does not lie in"):
-            getattr(Keeper(str(root)), method)(path)
+        with pytest.raises(ClusterError, match="is not in"):
+            getattr(FolderServer(str(root)), method)(path)
 
 
-def test_a_cache_that_others_may_write_to_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_cache_that_other_users_can_write_to_is_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "node" / f"chorale-{os.getuid()}").mkdir(mode=0o777)
     (tmp_path / "node" / f"chorale-{os.getuid()}").chmod(0o777)
-    with pytest.raises(ClusterError, match="others may write to it"):
-        Carried(train, unseen(root))(spec_of(root), go_on)
+    with pytest.raises(ClusterError, match="other users can write to it"):
+        TransferredWork(train, unseen(root))(spec_of(root), continue_always)
 
 
 class Script:
-    """Trials, and what became of them."""
+    """A fixed list of trials and their outcomes."""
 
     def __init__(self, *specs: TrialSpec) -> None:
         self.left = list(specs)
-        self.told: dict[int, Outcome] = {}
+        self.outcomes: dict[int, Outcome] = {}
 
     def done(self) -> bool:
         return not self.left
@@ -208,7 +216,7 @@ class Script:
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        self.told[trial_id] = outcome
+        self.outcomes[trial_id] = outcome
 
 
 @pytest.fixture
@@ -217,14 +225,14 @@ def hidden(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
-    """A folder that the only node with two CPUs does not see: something else is mounted over it."""
+    """A folder that the only node with two CPUs does not see: a tmpfs is mounted over it."""
     from ray._private import services
 
     fill(root := tmp_path / "runs")
     over = ["unshare", "-m", "--propagation", "private", "sh", "-c"]
     over += ['mount -t tmpfs none "$0" && exec "$@"', str(root)]
     if shutil.which("unshare") is None or subprocess.run([*over, "true"], check=False).returncode:
-        pytest.skip("this user may not hide a folder from a process (unshare -m)")
+        pytest.skip("this user cannot hide a folder from a process (unshare -m)")
     start = services.start_ray_process
 
     def start_hidden(command: list[str], process_type: str, *args: Any, **kwargs: Any) -> Any:
@@ -249,16 +257,16 @@ def test_a_trial_runs_on_a_node_that_does_not_see_the_folder(hidden: Path, tmp_p
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
     (storage := tmp_path / "tune").mkdir()
     script = Script(spec_of(hidden, 0), spec_of(hidden, 1))
-    with folders.shared(hidden) as folder:
-        assert folder.is_seen()
-        assert not folders.all_nodes_see(folder)
+    with folders.share_folder(hidden) as folder:
+        assert folder.is_visible()
+        assert not folders.all_nodes_see_folder(folder)
         runner = TuneRunner(Resources(2), max_concurrent=1, storage=storage, folder=folder)
         runner.run(script, train)
-    first, second = script.told[0], script.told[1]
+    first, second = script.outcomes[0], script.outcomes[1]
     assert (first.end, second.end) == (End.FINISHED, End.FINISHED), first
     assert first.value["frames"] == bytes(range(256))
     assert not first.value["seen"]
     assert second.value["copy"] == first.value["copy"]
     assert (first.value["before"], second.value["before"]) == ("old", "new")
-    assert left(hidden) == END
+    assert files_of_trial(hidden) == EXPECTED_FILES
     assert sorted(path.name for path in hidden.iterdir()) == ["store", "trial"]

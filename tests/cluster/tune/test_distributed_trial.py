@@ -1,4 +1,4 @@
-"""Trials of two processes each, on a private Ray with two CPUs: there is room for one at a time."""
+"""Distributed trials of two processes, on a private Ray with room for one trial at a time."""
 
 import os
 import signal
@@ -25,28 +25,28 @@ pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.timeout(300)]
 PAIR = Resources(cpus=2, workers=2)
 
 
-def talk(spec: TrialSpec, report: Report) -> dict[str, Any]:
-    """Each says what it is; the first reports, and all get to know what was decided."""
+def gather(spec: TrialSpec, report: Report) -> dict[str, Any]:
+    """Each process gathers facts about all; rank 0 reports, and all get the decisions."""
     import torch
     import torch.distributed as dist
 
     mine = {
-        "rank": spec.group.rank,
-        "size": spec.group.size,
+        "rank": spec.process_group.rank,
+        "size": spec.process_group.size,
         "pid": os.getpid(),
         "n_threads": torch.get_num_threads(),
         "decisions": [
-            report(step, {"rank": spec.group.rank, "stop_me": float(step == 2)}).value
+            report(step, {"rank": spec.process_group.rank, "stop_me": float(step == 2)}).value
             for step in (1, 2, 3)
         ],
     }
-    said: list[Any] = [None] * spec.group.size
-    dist.all_gather_object(said, mine)
-    return {"processes": said, "payload": dict(spec.payload)}
+    gathered: list[Any] = [None] * spec.process_group.size
+    dist.all_gather_object(gathered, mine)
+    return {"processes": gathered, "payload": dict(spec.payload)}
 
 
-def wait_in_vain(spec: TrialSpec) -> None:
-    """Until the other one, which is no more, has something to add."""
+def wait_for_dead_process(spec: TrialSpec) -> None:
+    """Waits in a collective operation for the other process, which has ended."""
     import torch
     import torch.distributed as dist
 
@@ -54,39 +54,39 @@ def wait_in_vain(spec: TrialSpec) -> None:
 
 
 def fail(spec: TrialSpec, report: Report) -> None:
-    if spec.group.rank == 1:
+    if spec.process_group.rank == 1:
         raise ValueError("only here\nand nowhere else")
-    wait_in_vain(spec)
+    wait_for_dead_process(spec)
 
 
 def run_out_of_memory(spec: TrialSpec, report: Report) -> None:
-    if spec.group.rank == 1:
+    if spec.process_group.rank == 1:
         raise MemoryError("no more of it")
-    wait_in_vain(spec)
+    wait_for_dead_process(spec)
 
 
 def die(spec: TrialSpec, report: Report) -> None:
     report(1, {})
-    if spec.group.rank == 1:
+    if spec.process_group.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    wait_in_vain(spec)
+    wait_for_dead_process(spec)
 
 
-DOERS = {doer.__name__: doer for doer in (talk, fail, run_out_of_memory, die)}
-KINDS = ["talk", "die", "fail", "run_out_of_memory", "talk"]
+WORK_FUNCTIONS = {work.__name__: work for work in (gather, fail, run_out_of_memory, die)}
+KINDS = ["gather", "die", "fail", "run_out_of_memory", "gather"]
 
 
 def work(spec: TrialSpec, report: Report) -> Any:
-    return DOERS[spec.payload["do"]](spec, report)
+    return WORK_FUNCTIONS[spec.payload["do"]](spec, report)
 
 
 class Script:
-    """One trial of each of KINDS, and a record of what the runner said about them."""
+    """One trial of each of KINDS, and a record of the runner's calls."""
 
     def __init__(self) -> None:
         self.left = [TrialSpec(number, {"do": kind}) for number, kind in enumerate(KINDS)]
         self.reports: list[tuple[int, int, Mapping[str, float]]] = []
-        self.told: dict[int, Outcome] = {}
+        self.outcomes: dict[int, Outcome] = {}
 
     def done(self) -> bool:
         return not self.left
@@ -100,13 +100,13 @@ class Script:
         return Decision.STOP if metrics.get("stop_me") else Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        assert trial_id not in self.told
-        self.told[trial_id] = outcome
+        assert trial_id not in self.outcomes
+        self.outcomes[trial_id] = outcome
 
 
 @pytest.fixture(scope="module")
 def script(private_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """All trials, three at once, though there is room for the processes of only one of them."""
+    """All trials, three at once, though there is room for the processes of only one."""
     from ray import cloudpickle
 
     from chorale.cluster.tune.runner import TuneRunner
@@ -118,27 +118,29 @@ def script(private_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Scrip
     return script
 
 
-def test_trials_that_would_need_more_than_there_is_wait_for_one_another_and_all_end(
+def test_trials_that_do_not_fit_at_the_same_time_run_one_after_another(
     script: Script,
 ) -> None:
-    assert sorted(script.told) == list(range(len(KINDS)))
+    assert sorted(script.outcomes) == list(range(len(KINDS)))
 
 
 @pytest.mark.parametrize("number", [0, 4])
-def test_two_processes_do_the_work_and_hear_the_same_decisions(script: Script, number: int) -> None:
-    outcome = script.told[number]
+def test_both_processes_run_the_work_function_and_get_the_same_decisions(
+    script: Script, number: int
+) -> None:
+    outcome = script.outcomes[number]
     assert outcome.end is End.STOPPED, outcome
     first, second = outcome.value["processes"]
     assert (first["rank"], second["rank"], first["size"], second["size"]) == (0, 1, 2, 2)
     assert first["pid"] != second["pid"]
     assert first["n_threads"] == second["n_threads"] == 1
     assert first["decisions"] == second["decisions"] == ["continue", "stop", "stop"]
-    assert outcome.value["payload"] == {"do": "talk"}
+    assert outcome.value["payload"] == {"do": "gather"}
 
 
-def test_what_the_first_process_says_is_reported_once(script: Script) -> None:
-    said = [(step, metrics["rank"]) for number, step, metrics in script.reports if number == 0]
-    assert said == [(1, 0), (2, 0)]
+def test_the_reports_of_rank_0_are_passed_on_once(script: Script) -> None:
+    reports = [(step, metrics["rank"]) for number, step, metrics in script.reports if number == 0]
+    assert reports == [(1, 0), (2, 0)]
 
 
 @pytest.mark.parametrize(
@@ -146,21 +148,21 @@ def test_what_the_first_process_says_is_reported_once(script: Script) -> None:
     [
         ("fail", Failure.RAISED, "ValueError: only here"),
         ("run_out_of_memory", Failure.OUT_OF_MEMORY, "MemoryError: no more of it"),
-        ("die", Failure.LOST, "worker lost: process 1 of those that train together died"),
+        ("die", Failure.LOST, "worker lost: process 1 of the distributed trial died"),
     ],
 )
-def test_the_failure_of_one_process_is_that_of_the_trial(
+def test_the_failure_of_one_process_fails_the_trial(
     script: Script, kind: str, failure: Failure, reason: str
 ) -> None:
-    outcome = script.told[KINDS.index(kind)]
+    outcome = script.outcomes[KINDS.index(kind)]
     assert (outcome.end, outcome.failure, outcome.reason) == (End.FAILED, failure, reason)
 
 
-def test_the_traceback_is_that_of_the_process(script: Script) -> None:
-    assert "in fail" in script.told[KINDS.index("fail")].traceback
+def test_the_traceback_is_that_of_the_failed_process(script: Script) -> None:
+    assert "in fail" in script.outcomes[KINDS.index("fail")].traceback
 
 
-def test_nothing_is_left_behind(script: Script) -> None:
+def test_placement_groups_and_cpus_are_released(script: Script) -> None:
     import ray
     from ray.util import placement_group_table
 
@@ -169,7 +171,7 @@ def test_nothing_is_left_behind(script: Script) -> None:
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
 
 
-def test_a_trial_of_more_processes_than_there_is_room_for_is_refused(
+def test_a_trial_with_more_processes_than_the_cluster_can_hold_is_refused(
     private_ray: None, tmp_path: Path
 ) -> None:
     from chorale.cluster.tune.runner import TuneRunner

@@ -1,4 +1,4 @@
-"""Trials on nodes that join, and on parts of pretended GPUs; all nodes are on this machine."""
+"""Trials on nodes that join, and on fractions of simulated GPUs; all nodes are on this machine."""
 
 import os
 import sys
@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
 PATIENCE_S = 200.0
-"""So long trials are run before a node that is not used is given up."""
+"""How long trials are run to wait until every node is used."""
 
 
 def where(spec: TrialSpec, report: Report) -> tuple[str, str]:
-    """The node, and the GPU, that the trial runs on."""
+    """The node and the GPU that the trial runs on."""
     import ray
 
     time.sleep(0.3)
@@ -29,20 +29,21 @@ def where(spec: TrialSpec, report: Report) -> tuple[str, str]:
 
 
 class Endless:
-    """Trials until as many nodes as are wanted have run some of them; calls `first` at the first
-    one's end, `begun` when the first one is asked for.
+    """Trials until `n_nodes` nodes have run some of them.
+
+    Calls `on_first_ask` when the first trial is asked for, `on_first_end` when it has ended.
     """
 
     def __init__(
         self,
         n_nodes: int,
         *,
-        first: Callable[[], Any] = lambda: None,
-        begun: Callable[[], Any] = lambda: None,
+        on_first_end: Callable[[], Any] = lambda: None,
+        on_first_ask: Callable[[], Any] = lambda: None,
     ) -> None:
         self.n_nodes = n_nodes
-        self.first = first
-        self.begun = begun
+        self.on_first_end = on_first_end
+        self.on_first_ask = on_first_ask
         self.n_asked = 0
         self.give_up = time.monotonic() + PATIENCE_S
         self.values: list[tuple[str, str]] = []
@@ -54,7 +55,7 @@ class Endless:
     def ask(self, n: int) -> list[TrialSpec]:
         self.n_asked += 1
         if self.n_asked == 1:
-            self.begun()
+            self.on_first_ask()
         return [TrialSpec(self.n_asked)]
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
@@ -64,12 +65,12 @@ class Endless:
         assert outcome.value is not None, outcome.reason
         self.values.append(outcome.value)
         if len(self.values) == 1:
-            self.first()
+            self.on_first_end()
 
 
 @pytest.fixture(scope="module")
 def cluster(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
-    """One node of three CPUs and one pretended GPU, at first."""
+    """At first one node with three CPUs and one simulated GPU."""
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
@@ -79,20 +80,20 @@ def cluster(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator
 
 
 def meet(spec: TrialSpec, report: Report) -> tuple[int, str]:
-    """How many trials were there at once, at most, and the GPU that this one has."""
+    """The maximum number of concurrent trials, and this trial's GPU."""
     folder = Path(spec.payload["folder"])
     (mine := folder / str(spec.trial_id)).touch()
     most, give_up = 0, time.monotonic() + spec.payload["wait_s"]
     while most < spec.payload["n"] and time.monotonic() < give_up:
         most = max(most, len(list(folder.iterdir())))
         time.sleep(0.02)
-    time.sleep(0.5)  # so that the others see it, too
+    time.sleep(0.5)  # so that the others count this one
     mine.unlink()
     return most, os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
 
 class Sizes:
-    """Trials that take what they say."""
+    """Trials with resources of their own."""
 
     def __init__(self, *specs: TrialSpec) -> None:
         self.left = list(specs)
@@ -113,15 +114,15 @@ class Sizes:
         self.values[trial_id] = outcome.value
 
 
-def test_trials_that_take_parts_share_a_gpu_and_those_that_take_none_run_beside_them(
+def test_trials_with_fractions_share_a_gpu_and_trials_without_gpu_run_beside_them(
     cluster: Any, tmp_path: Path
 ) -> None:
-    """A whole GPU, then two halves of it and none at once, then a whole one again."""
+    """A trial on a full GPU, then two on half of it and one on none, then a full one again."""
     from chorale.cluster.tune.runner import TuneRunner
 
     (folder := tmp_path / "meeting").mkdir()
-    whole, half, none = Resources(1, 1), Resources(1, 0.5), Resources(1)
-    sizes = [whole, half, none, half, whole]
+    full, half, none = Resources(1, 1), Resources(1, 0.5), Resources(1)
+    sizes = [full, half, none, half, full]
     n_at_once = [1, 3, 3, 3, 1]
     trials = Sizes(
         *(
@@ -129,22 +130,22 @@ def test_trials_that_take_parts_share_a_gpu_and_those_that_take_none_run_beside_
             for i, (size, n) in enumerate(zip(sizes, n_at_once, strict=True))
         )
     )
-    TuneRunner(whole, max_concurrent=None, storage=tmp_path).run(trials, meet)
+    TuneRunner(full, max_concurrent=None, storage=tmp_path).run(trials, meet)
     assert [trials.values[i][0] for i in (1, 2, 3)] == [3, 3, 3]
     assert [trials.values[i][1] for i in range(5)] == ["0", "0", "", "0", "0"]
 
 
 @pytest.mark.heavy
-def test_a_node_that_joins_while_trials_run_gets_some(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_joins_during_the_run_gets_trials(cluster: Any, tmp_path: Path) -> None:
     from chorale.cluster.tune.runner import TuneRunner
 
-    trials = Endless(2, first=lambda: cluster.add_node(wait=False, **NODE, num_cpus=2))
+    trials = Endless(2, on_first_end=lambda: cluster.add_node(wait=False, **NODE, num_cpus=2))
     TuneRunner(Resources(2), max_concurrent=None, storage=tmp_path).run(trials, where)
     assert len({node for node, _ in trials.values}) == 2
 
 
 @pytest.mark.heavy
-def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_demand(
+def test_on_an_elastic_cluster_a_trial_that_fits_nowhere_waits_for_a_node(
     cluster: Any, tmp_path: Path
 ) -> None:
     from chorale.cluster.tune.runner import TuneRunner
@@ -152,7 +153,7 @@ def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_d
     def join() -> None:
         cluster.add_node(**NODE, num_cpus=4, num_gpus=1, wait=False)
 
-    trials, wanted = Endless(1, begun=join), Resources(cpus=4, gpus=1)
+    trials, wanted = Endless(1, on_first_ask=join), Resources(cpus=4, gpus=1)
     with pytest.raises(ClusterError, match=r"4 CPUs and 1 GPUs on one node, but"):
         TuneRunner(wanted, max_concurrent=1, storage=tmp_path).run(trials, where)
     TuneRunner(wanted, max_concurrent=1, storage=tmp_path, elastic=True).run(trials, where)
@@ -160,7 +161,7 @@ def test_a_trial_that_fits_nowhere_waits_for_a_node_where_nodes_are_started_on_d
     assert [gpu for _, gpu in trials.values] == ["0"]
 
 
-def test_one_that_starts_nodes_on_demand_is_told_how_many_trials_are_wanted(tmp_path: Path) -> None:
+def test_an_elastic_cluster_requires_the_number_of_concurrent_trials(tmp_path: Path) -> None:
     from chorale.cluster.tune.runner import TuneRunner
 
     with pytest.raises(ClusterError, match=r"--cluster\.trials_at_once 8"):

@@ -3,15 +3,15 @@ import copy
 import numpy as np
 import pytest
 
-from chorale.cluster.failures import spoils
+from chorale.cluster.failures import requires_new_process
 from chorale.cluster.messages import Sealed
 
 
 class OutOfMemoryError(RuntimeError):
-    """Named like torch's own."""
+    """Has the name of torch's own error."""
 
 
-def numpys_own() -> Exception:
+def numpys_memory_error() -> Exception:
     with pytest.raises(MemoryError) as caught:
         np.empty(2**50)
     return caught.value
@@ -25,24 +25,26 @@ def caused_by(cause: Exception) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("error", "spoilt"),
+    ("error", "expected"),
     [
         (RuntimeError("CUDA error: device-side assert triggered"), True),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True),
         (OutOfMemoryError("tried to allocate"), True),
         (MemoryError(), True),
-        (numpys_own(), True),
+        (numpys_memory_error(), True),
         (caused_by(MemoryError()), True),
         (caused_by(KeyError("lr")), False),
         (RuntimeError("shape mismatch"), False),
     ],
 )
-def test_only_memory_and_cuda_errors_spoil_a_process(error: Exception, spoilt: bool) -> None:
-    assert spoils(error) is spoilt
+def test_only_memory_and_cuda_errors_require_a_new_process(
+    error: Exception, expected: bool
+) -> None:
+    assert requires_new_process(error) is expected
 
 
-def test_what_is_sealed_is_given_away_once_and_never_copied_or_printed() -> None:
+def test_sealed_content_can_be_taken_once_and_is_never_copied_or_printed() -> None:
     content = ["secret"]
     sealed = Sealed(content)
     assert copy.deepcopy(sealed) is sealed

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from chorale.datasets import audio, chunks
-from chorale.datasets.audit.audit import Audit, audit
+from chorale.datasets.audit.audit import AuditResult, audit_or_refuse
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
 
@@ -19,7 +19,7 @@ RATE = 8_000
 
 
 def corpus(folder: Path, *, n: int = 6) -> pd.DataFrame:
-    """Good tracks of two labels, each with a sound of its own."""
+    """Good tracks of two labels, each with different noise."""
     for i in range(n):
         noise = np.random.default_rng(i).uniform(-0.5, 0.5, RATE // 2)
         soundfile.write(folder / f"t{i}.wav", noise, RATE)
@@ -34,10 +34,10 @@ def table(folder: Path) -> pd.DataFrame:
     return track_table(rows)
 
 
-def check(
+def audit_tracks(
     tracks: pd.DataFrame, root: Path, *, allow: float = 0.5, at_least_s: float = 0.1
-) -> Audit:
-    return audit(tracks, min_duration_s=at_least_s, max_bad_share=allow, cache_root=root)
+) -> AuditResult:
+    return audit_or_refuse(tracks, min_duration_s=at_least_s, max_bad_share=allow, cache_root=root)
 
 
 @pytest.fixture
@@ -50,19 +50,19 @@ def folder(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded."""
     names: list[str] = []
-    load = audio.load
+    load = audio.load_audio
 
     def counting(path: str) -> tuple[np.ndarray, int]:
         names.append(Path(path).name)
         return load(path)
 
-    monkeypatch.setattr(audio, "load", counting)
+    monkeypatch.setattr(audio, "load_audio", counting)
     return names
 
 
 def test_good_tracks_get_their_duration_and_content(folder: Path, tmp_path: Path) -> None:
     tracks = corpus(folder)
-    found = check(tracks, tmp_path)
+    found = audit_tracks(tracks, tmp_path)
     assert found.problems.empty
     assert list(found.problems.columns) == ["track_id", "path", "problem", "detail"]
     assert found.tracks["track_id"].tolist() == tracks["track_id"].tolist()
@@ -81,37 +81,39 @@ def test_good_tracks_get_their_duration_and_content(folder: Path, tmp_path: Path
         (np.linspace(-1, 1, 40), "too short", "0.005 s; at least 0.1 s"),
     ],
 )
-def test_a_bad_sound_is_set_aside_with_its_reason(
+def test_a_faulty_waveform_is_excluded_with_its_reason(
     folder: Path, tmp_path: Path, samples: np.ndarray, problem: str, detail: str
 ) -> None:
     corpus(folder)
     soundfile.write(folder / "bad.wav", samples, RATE, subtype="FLOAT")
-    found = check(table(folder), tmp_path)
+    found = audit_tracks(table(folder), tmp_path)
     assert found.problems[["track_id", "problem"]].to_numpy().tolist() == [["bad", problem]]
     assert detail in found.problems["detail"][0]
     assert "bad" not in set(found.tracks["track_id"])
     assert found.tracks.index.tolist() == list(range(6))
 
 
-def test_files_that_are_no_audio_or_gone_are_set_aside(folder: Path, tmp_path: Path) -> None:
+def test_missing_files_and_files_that_are_no_audio_are_excluded(
+    folder: Path, tmp_path: Path
+) -> None:
     good = (Path(p) for p in corpus(folder)["path"])
     (folder / "broken.wav").write_bytes(b"RIFF" + bytes(100))
     (folder / "._t0.wav").write_bytes(next(good).read_bytes())
-    (folder / "gone.wav").touch()
+    (folder / "deleted.wav").touch()
     tracks = table(folder)
-    (folder / "gone.wav").unlink()
-    found = check(tracks, tmp_path)
+    (folder / "deleted.wav").unlink()
+    found = audit_tracks(tracks, tmp_path)
     problems = dict(zip(found.problems["track_id"], found.problems["problem"], strict=True))
-    assert problems == {"._t0": "not audio", "broken": "undecodable", "gone": "missing"}
+    assert problems == {"._t0": "not audio", "broken": "undecodable", "deleted": "missing"}
     assert len(found.tracks) == 6
 
 
-def test_one_sound_in_two_files_is_decoded_once(
+def test_two_files_with_equal_content_are_decoded_once(
     folder: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     corpus(folder)
-    (folder / "twin.wav").write_bytes((folder / "t0.wav").read_bytes())
-    assert len(check(table(folder), tmp_path).tracks) == 7
+    (folder / "copy.wav").write_bytes((folder / "t0.wav").read_bytes())
+    assert len(audit_tracks(table(folder), tmp_path).tracks) == 7
     assert len(decoded) == 6
 
 
@@ -120,20 +122,20 @@ def test_a_second_audit_decodes_nothing_and_finds_the_same(
 ) -> None:
     corpus(folder)
     soundfile.write(folder / "bad.wav", np.zeros(RATE), RATE)
-    first = check(table(folder), tmp_path)
+    first = audit_tracks(table(folder), tmp_path)
     decoded.clear()
-    second = check(table(folder), tmp_path)
+    second = audit_tracks(table(folder), tmp_path)
     assert decoded == []
     pd.testing.assert_frame_equal(first.tracks, second.tracks)
     pd.testing.assert_frame_equal(first.problems, second.problems)
 
 
-def test_only_what_is_new_is_decoded(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
-    check(corpus(folder), tmp_path)
+def test_only_new_content_is_decoded(folder: Path, tmp_path: Path, decoded: list[str]) -> None:
+    audit_tracks(corpus(folder), tmp_path)
     decoded.clear()
     (folder / "t0.wav").rename(folder / "renamed.wav")
     soundfile.write(folder / "t1.wav", np.zeros(RATE), RATE)
-    found = check(table(folder), tmp_path)
+    found = audit_tracks(table(folder), tmp_path)
     assert decoded == ["t1.wav"]
     assert found.problems["problem"].tolist() == ["silent"]
     assert "renamed" in set(found.tracks["track_id"])
@@ -145,14 +147,14 @@ def test_another_minimal_duration_needs_no_decoding(
     corpus(folder)
     soundfile.write(folder / "long.wav", np.linspace(-1, 1, 2 * RATE), RATE)
     soundfile.write(folder / "long2.wav", np.linspace(1, -1, 2 * RATE), RATE)
-    assert len(check(table(folder), tmp_path).tracks) == 8
+    assert len(audit_tracks(table(folder), tmp_path).tracks) == 8
     decoded.clear()
-    found = check(table(folder), tmp_path, at_least_s=1.0, allow=0.8)
+    found = audit_tracks(table(folder), tmp_path, at_least_s=1.0, allow=0.8)
     assert found.tracks["track_id"].tolist() == ["long", "long2"]
     assert decoded == []
 
 
-def test_an_interrupted_audit_keeps_what_it_has_heard(
+def test_an_interrupted_audit_keeps_its_findings(
     folder: Path, tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_TRACKS", 2)
@@ -165,28 +167,30 @@ def test_an_interrupted_audit_keeps_what_it_has_heard(
             yield work(chunk)
 
     with pytest.raises(KeyboardInterrupt):
-        audit(tracks, min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path, run=interrupted)
+        audit_or_refuse(
+            tracks, min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path, run=interrupted
+        )
     decoded.clear()
-    check(tracks, tmp_path)
+    audit_tracks(tracks, tmp_path)
     assert decoded == ["t4.wav", "t5.wav"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 0}', '{"format": 1, "contents": 3}'])
-def test_a_memory_that_cannot_be_read_is_made_again(
+def test_an_unreadable_cache_is_replaced(
     folder: Path, tmp_path: Path, decoded: list[str], text: str
 ) -> None:
     (tmp_path / "audit.json").write_text(text)
-    check(corpus(folder), tmp_path)
-    check(table(folder), tmp_path)
+    audit_tracks(corpus(folder), tmp_path)
+    audit_tracks(table(folder), tmp_path)
     assert len(decoded) == 6
 
 
-def test_a_pool_of_processes_finds_the_same(folder: Path, tmp_path: Path) -> None:
+def test_a_process_pool_gives_the_same_result(folder: Path, tmp_path: Path) -> None:
     corpus(folder)
     soundfile.write(folder / "bad.wav", np.zeros(RATE), RATE)
-    alone = check(table(folder), tmp_path / "a")
+    alone = audit_tracks(table(folder), tmp_path / "a")
     with ProcessPoolExecutor(2) as pool:
-        together = audit(
+        together = audit_or_refuse(
             table(folder),
             min_duration_s=0.1,
             max_bad_share=0.5,
@@ -197,34 +201,34 @@ def test_a_pool_of_processes_finds_the_same(folder: Path, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(alone.problems, together.problems)
 
 
-def test_too_many_bad_tracks_stop_the_sweep_and_say_what_to_type(
+def test_too_many_bad_tracks_raise_an_error_that_says_what_to_type(
     folder: Path, tmp_path: Path
 ) -> None:
     corpus(folder, n=28)
     for i in range(12):
         soundfile.write(folder / f"bad{i:02}.wav", np.zeros(RATE + i), RATE)
     with pytest.raises(UserError) as caught:
-        check(table(folder), tmp_path, allow=0.2)
+        audit_tracks(table(folder), tmp_path, allow=0.2)
     text = str(caught.value)
     assert "12 of 40 tracks are bad (30.0%), but at most 20.0% may be" in text
     assert f"{folder / 'bad09.wav'}: silent (its peak is 0" in text
     assert "bad10.wav" not in text
     assert "... and 2 more" in text
     assert "--audit.max_bad_share 0.3" in text
-    assert len(check(table(folder), tmp_path, allow=0.3).tracks) == 28
+    assert len(audit_tracks(table(folder), tmp_path, allow=0.3).tracks) == 28
 
 
-def test_nothing_left_is_refused_even_where_all_may_be_bad(folder: Path, tmp_path: Path) -> None:
+def test_no_track_left_raises_even_if_all_may_be_bad(folder: Path, tmp_path: Path) -> None:
     for i in range(3):
         soundfile.write(folder / f"{i}.wav", np.zeros(RATE), RATE)
     with pytest.raises(UserError, match=r"no track is left of 3 tracks(.|\n)*0.wav: silent"):
-        check(table(folder), tmp_path, allow=1.0)
+        audit_tracks(table(folder), tmp_path, allow=1.0)
     with pytest.raises(UserError, match="the dataset has no tracks"):
-        check(table(folder).iloc[:0], tmp_path)
+        audit_tracks(table(folder).iloc[:0], tmp_path)
 
 
-def test_one_label_left_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_one_label_left_raises(folder: Path, tmp_path: Path) -> None:
     tracks = corpus(folder, n=2)
     soundfile.write(folder / "t1.wav", np.zeros(RATE), RATE)
     with pytest.raises(UserError, match=r"only the label 'a' is left(.|\n)*t1.wav: silent"):
-        check(tracks, tmp_path)
+        audit_tracks(tracks, tmp_path)

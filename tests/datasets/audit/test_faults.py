@@ -6,8 +6,8 @@ import pytest
 import soundfile
 
 from chorale.datasets.audit import faults
-from chorale.datasets.audit.audit import audit, examine, survey
-from chorale.datasets.audit.faults import clipped_share, table, warnings
+from chorale.datasets.audit.audit import audit_or_refuse, audit_recordings, examine_file
+from chorale.datasets.audit.faults import clipped_share, fault_table, file_warnings
 from chorale.datasets.audit.findings import Finding
 from chorale.datasets.audit.leaks import Leak
 from chorale.datasets.base import track_table
@@ -37,7 +37,7 @@ def table_of(folder: Path) -> pd.DataFrame:
         (np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32), 0.0),
     ],
 )
-def test_clipped_is_what_stays_at_its_peak(wave: np.ndarray, expected: float) -> None:
+def test_clipped_share_counts_flat_tops(wave: np.ndarray, expected: float) -> None:
     share = clipped_share(wave.astype(np.float32))
     if expected:
         assert share == pytest.approx(expected, abs=0.03)
@@ -50,23 +50,27 @@ def test_a_clipped_track_is_used_with_a_warning(tmp_path: Path) -> None:
     for i in range(4):
         soundfile.write(folder / f"t{i}.wav", loud(0.5 + 0.1 * i) * np.hanning(RATE), RATE)
     soundfile.write(folder / "hot.wav", loud(3.0), RATE)
-    found = audit(table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path)
+    found = audit_or_refuse(
+        table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path
+    )
     assert "hot" in set(found.tracks["track_id"])
     assert found.warnings[["track_id", "problem"]].to_numpy().tolist() == [["hot", "clipped"]]
-    again = audit(table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path)
+    again = audit_or_refuse(
+        table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path
+    )
     pd.testing.assert_frame_equal(found.warnings, again.warnings)
 
 
-def test_an_extension_that_lies_is_warned_of_and_the_file_used(tmp_path: Path) -> None:
+def test_a_wrong_extension_gives_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "really_flac.wav"
     soundfile.write(path, 0.3 * np.random.default_rng(0).standard_normal(RATE), RATE, format="FLAC")
-    finding = examine(str(path))
+    finding = examine_file(str(path))
     assert finding.format == "FLAC"
-    assert warnings(str(path), finding) == [
+    assert file_warnings(str(path), finding) == [
         ("wrong extension", "its content is FLAC, not .wav"),
     ]
-    assert warnings(str(path.with_suffix(".FLAC")), finding) == []
-    assert warnings(str(path.with_suffix(".strange")), finding) == []
+    assert file_warnings(str(path.with_suffix(".FLAC")), finding) == []
+    assert file_warnings(str(path.with_suffix(".unknown")), finding) == []
 
 
 @pytest.mark.parametrize(
@@ -81,31 +85,31 @@ def test_an_extension_that_lies_is_warned_of_and_the_file_used(tmp_path: Path) -
         (".aiff", {}),
     ],
 )
-def test_an_honest_extension_is_not_warned_of(
+def test_a_matching_extension_gives_no_warning(
     tmp_path: Path, suffix: str, options: dict[str, str]
 ) -> None:
     path = tmp_path / f"t{suffix}"
     wave = 0.1 * np.random.default_rng(0).standard_normal(RATE)
     soundfile.write(path, wave, RATE, **options)
-    assert warnings(str(path), examine(str(path))) == []
+    assert file_warnings(str(path), examine_file(str(path))) == []
 
 
-def test_a_survey_goes_on_however_much_is_bad(tmp_path: Path) -> None:
+def test_audit_recordings_has_no_limit_on_bad_tracks(tmp_path: Path) -> None:
     (folder := tmp_path / "audio").mkdir()
     for i in range(3):
         soundfile.write(folder / f"t{i}.wav", np.zeros(RATE + i), RATE)
-    found = survey(table_of(folder), min_duration_s=0.1, cache_root=tmp_path)
+    found = audit_recordings(table_of(folder), min_duration_s=0.1, cache_root=tmp_path)
     assert found.tracks.empty
     assert found.problems["problem"].tolist() == ["silent"] * 3
 
 
-def test_the_table_has_everything_once_and_the_worst_first() -> None:
+def test_the_fault_table_lists_each_fault_once_and_the_worst_first() -> None:
     tracks = track_table(
         {"track_id": name, "path": f"/audio/{name}.wav", "label": "x", "group": name}
         for name in "abcdef"
     )
     columns = ["track_id", "path", "problem", "detail"]
-    made = table(
+    made = fault_table(
         tracks,
         problems=pd.DataFrame([["a", "/audio/a.wav", "silent", "0"]], columns=columns),
         warnings=pd.DataFrame([["b", "/audio/b.wav", "clipped", "9 %"]], columns=columns),
@@ -128,7 +132,7 @@ def test_the_table_has_everything_once_and_the_worst_first() -> None:
     assert "same bytes as 'c', 5.0 s" in made["detail"].iloc[-1]
 
 
-def test_a_bad_file_has_no_warnings_beside_its_problem(tmp_path: Path) -> None:
-    assert faults.warned(table_of(tmp_path), []).empty
+def test_a_bad_file_has_no_warnings_besides_its_problem(tmp_path: Path) -> None:
+    assert faults.warning_table(table_of(tmp_path), []).empty
     frame = pd.DataFrame({"track_id": ["a"], "path": ["a.wav"]})
-    assert faults.warned(frame, [Finding(1.0, "silent", "", 0.5, "FLAC")]).empty
+    assert faults.warning_table(frame, [Finding(1.0, "silent", "", 0.5, "FLAC")]).empty

@@ -10,9 +10,14 @@ import soundfile
 
 from chorale.datasets import audio
 from chorale.datasets.audit import duplicates as duplicate_finder
-from chorale.datasets.audit.audit import audit
-from chorale.datasets.audit.duplicates import MIN_OVERLAP_S, duplicates
-from chorale.datasets.audit.fingerprint import HOP_S, SILENCE, fingerprint, fingerprints
+from chorale.datasets.audit.audit import audit_or_refuse
+from chorale.datasets.audit.duplicates import MIN_OVERLAP_S, find_duplicates
+from chorale.datasets.audit.fingerprint import (
+    HOP_S,
+    SILENT_BITS,
+    audio_fingerprint,
+    cached_fingerprints,
+)
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
 
@@ -21,7 +26,7 @@ Waveform = npt.NDArray[np.float32]
 
 
 def melody(seed: int, *, length_s: float = 5.0, rate: int = RATE) -> Waveform:
-    """Notes with overtones over a little hiss; another seed is another tune."""
+    """Notes with harmonics and a little noise; another seed is another melody."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(int(0.2 * rate)) / rate
     notes = []
@@ -66,36 +71,38 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def heard(files: list[Path], cache: Path) -> pd.DataFrame:
+def audited(files: list[Path], cache: Path) -> pd.DataFrame:
     rows = [
         {"track_id": path.stem, "path": str(path), "label": "ab"[i % 2], "group": path.stem}
         for i, path in enumerate(sorted(files, key=lambda path: path.stem))
     ]
-    return audit(track_table(rows), min_duration_s=0.1, max_bad_share=0, cache_root=cache).tracks
+    return audit_or_refuse(
+        track_table(rows), min_duration_s=0.1, max_bad_share=0, cache_root=cache
+    ).tracks
 
 
 def files_with(originals: Path, *others: Path) -> list[Path]:
     return [*originals.iterdir(), *others]
 
 
-def test_a_sub_fingerprint_stands_for_each_hop() -> None:
-    bits = fingerprint(melody(0), RATE)
+def test_there_is_one_sub_fingerprint_per_hop() -> None:
+    bits = audio_fingerprint(melody(0), RATE)
     assert bits.dtype == np.uint32
     assert len(bits) * HOP_S == pytest.approx(5.0 - 0.186, abs=2 * HOP_S)
 
 
-def test_what_cannot_be_heard_is_like_nothing() -> None:
+def test_silent_frames_have_the_silent_value() -> None:
     wave = np.r_[melody(0, length_s=2), np.zeros(2 * RATE, np.float32)]
-    bits = fingerprint(wave.astype(np.float32), RATE)
-    assert (bits[-60:] == SILENCE).all()
-    assert (bits[:60] != SILENCE).all()
+    bits = audio_fingerprint(wave.astype(np.float32), RATE)
+    assert (bits[-60:] == SILENT_BITS).all()
+    assert (bits[:60] != SILENT_BITS).all()
 
 
 @pytest.mark.parametrize(("n_samples", "rate"), [(100, RATE), (20_000, 4_000)])
-def test_a_sound_too_short_or_of_too_low_a_rate_has_no_fingerprint(
+def test_a_waveform_too_short_or_of_too_low_a_rate_has_no_fingerprint(
     n_samples: int, rate: int
 ) -> None:
-    assert len(fingerprint(melody(0)[:n_samples], rate)) == 0
+    assert len(audio_fingerprint(melody(0)[:n_samples], rate)) == 0
 
 
 @pytest.mark.parametrize(
@@ -118,22 +125,24 @@ def test_a_copy_is_found_with_its_offset(
 ) -> None:
     write(tmp_path / "copy", melody(3))
     copy = next(tmp_path.glob("copy.*"))
-    found = duplicates(heard(files_with(originals, copy), tmp_path / "c"), cache_root=tmp_path)
+    found = find_duplicates(
+        audited(files_with(originals, copy), tmp_path / "c"), cache_root=tmp_path
+    )
     assert found[["track_id", "other_id"]].to_numpy().tolist() == [["copy", "t3"]]
     assert found["kind"].tolist() == ["same recording"]
-    # an encoder may put some 50 ms before the sound
+    # an encoder may add some 50 ms of silence at the start
     assert found["offset_s"][0] == pytest.approx(offset_s, abs=0.11)
     assert at_least_s < found["overlap_s"][0] <= 5.0
 
 
-def test_equal_bytes_are_found_by_their_hash_and_the_sound_once(
+def test_equal_bytes_are_found_by_hash_and_compared_by_fingerprint_once(
     originals: Path, tmp_path: Path
 ) -> None:
     for name in ("t8", "t9"):
         (tmp_path / f"{name}.wav").write_bytes((originals / "t2.wav").read_bytes())
     flac(tmp_path / "u2", melody(2))
     files = files_with(originals, *tmp_path.glob("*.wav"), *tmp_path.glob("*.flac"))
-    found = duplicates(heard(files, tmp_path / "c"), cache_root=tmp_path)
+    found = find_duplicates(audited(files, tmp_path / "c"), cache_root=tmp_path)
     assert found[["track_id", "other_id", "kind"]].to_numpy().tolist() == [
         ["t2", "t8", "same bytes"],
         ["t2", "t9", "same bytes"],
@@ -142,45 +151,47 @@ def test_equal_bytes_are_found_by_their_hash_and_the_sound_once(
     assert found["overlap_s"][0] == 5.0
 
 
-def test_other_recordings_are_no_duplicates(originals: Path, tmp_path: Path) -> None:
+def test_different_recordings_are_no_duplicates(originals: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).standard_normal((2, 4 * RATE)) * 0.1
     time_s = np.arange(4 * RATE) / RATE
     tones = [0.3 * np.sin(2 * np.pi * hz * time_s) for hz in (440.0, 440.5)]
     for i, wave in enumerate([*noise, *tones]):
         soundfile.write(tmp_path / f"x{i}.wav", wave, RATE)
     files = files_with(originals, *tmp_path.glob("x*.wav"))
-    assert duplicates(heard(files, tmp_path / "c"), cache_root=tmp_path).empty
+    assert find_duplicates(audited(files, tmp_path / "c"), cache_root=tmp_path).empty
 
 
-def test_a_shared_beginning_shorter_than_needed_is_no_duplicate(tmp_path: Path) -> None:
+def test_a_shared_start_below_the_minimum_overlap_is_no_duplicate(tmp_path: Path) -> None:
     shared = melody(0, length_s=MIN_OVERLAP_S - 0.6)
     for i in (1, 2):
         wave = np.concatenate([shared, melody(i, length_s=4)])
         soundfile.write(tmp_path / f"s{i}.wav", wave, RATE)
     files = list(tmp_path.glob("*.wav"))
-    assert duplicates(heard(files, tmp_path / "c"), cache_root=tmp_path).empty
+    assert find_duplicates(audited(files, tmp_path / "c"), cache_root=tmp_path).empty
 
 
-def test_a_short_clip_is_found_where_it_was_encoded_without_loss(tmp_path: Path) -> None:
+def test_a_losslessly_encoded_short_clip_is_found(tmp_path: Path) -> None:
     for seed in (0, 1):
         soundfile.write(tmp_path / f"s{seed}.wav", melody(seed, length_s=1), RATE)
     flac(tmp_path / "copy", melody(1, length_s=1))
     files = [*tmp_path.glob("*.wav"), *tmp_path.glob("*.flac")]
-    found = duplicates(heard(files, tmp_path / "c"), cache_root=tmp_path)
+    found = find_duplicates(audited(files, tmp_path / "c"), cache_root=tmp_path)
     assert found[["track_id", "other_id"]].to_numpy().tolist() == [["copy", "s1"]]
 
 
-def test_many_copies_of_one_recording_are_all_joined(tmp_path: Path) -> None:
+def test_many_copies_of_one_recording_are_all_linked(tmp_path: Path) -> None:
     for i in range(40):
         soundfile.write(tmp_path / f"c{i:02}.wav", np.float32(1 - i / 100) * melody(0), RATE)
     soundfile.write(tmp_path / "other.wav", melody(1), RATE)
-    found = duplicates(heard(list(tmp_path.glob("*.wav")), tmp_path / "c"), cache_root=tmp_path)
+    found = find_duplicates(
+        audited(list(tmp_path.glob("*.wav")), tmp_path / "c"), cache_root=tmp_path
+    )
     assert set(found["track_id"]) | set(found["other_id"]) == {f"c{i:02}" for i in range(40)}
 
 
 def test_no_tracks_have_no_duplicates(originals: Path, tmp_path: Path) -> None:
-    none = heard(list(originals.iterdir()), tmp_path).iloc[:0]
-    found = duplicates(none, cache_root=tmp_path)
+    none = audited(list(originals.iterdir()), tmp_path).iloc[:0]
+    found = find_duplicates(none, cache_root=tmp_path)
     assert found.columns.tolist() == ["track_id", "other_id", "kind", "overlap_s", "offset_s"]
     assert found.empty
 
@@ -188,62 +199,62 @@ def test_no_tracks_have_no_duplicates(originals: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
-    load = audio.load
+    load = audio.load_audio
 
     def counting(path: str) -> tuple[Waveform, int]:
         names.append(Path(path).name)
         return load(path)
 
-    monkeypatch.setattr(audio, "load", counting)
+    monkeypatch.setattr(audio, "load_audio", counting)
     return names
 
 
-def test_a_second_audit_decodes_nothing_and_a_third_only_what_is_new(
+def test_a_second_run_decodes_nothing_and_a_third_only_new_files(
     originals: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
-    tracks = heard(list(originals.iterdir()), tmp_path)
-    first = fingerprints(tracks, cache_root=tmp_path)
+    tracks = audited(list(originals.iterdir()), tmp_path)
+    first = cached_fingerprints(tracks, cache_root=tmp_path)
     decoded.clear()
-    second = fingerprints(tracks, cache_root=tmp_path)
+    second = cached_fingerprints(tracks, cache_root=tmp_path)
     assert decoded == []
     assert all((second[content] == bits).all() for content, bits in first.items())
     soundfile.write(tmp_path / "new.wav", melody(9), RATE)
-    more = heard(files_with(originals, tmp_path / "new.wav"), tmp_path)
+    more = audited(files_with(originals, tmp_path / "new.wav"), tmp_path)
     decoded.clear()
-    fingerprints(more, cache_root=tmp_path)
+    cached_fingerprints(more, cache_root=tmp_path)
     assert decoded == ["new.wav"]
 
 
-def test_damaged_memory_is_made_again(originals: Path, tmp_path: Path, decoded: list[str]) -> None:
-    tracks = heard(list(originals.iterdir()), tmp_path)
-    first = fingerprints(tracks, cache_root=tmp_path)
+def test_a_damaged_cache_is_replaced(originals: Path, tmp_path: Path, decoded: list[str]) -> None:
+    tracks = audited(list(originals.iterdir()), tmp_path)
+    first = cached_fingerprints(tracks, cache_root=tmp_path)
     kept = list(tmp_path.glob("fingerprints-*/*.npz"))
     assert kept
     for path in kept:
         path.write_bytes(path.read_bytes()[:200])
-    again = fingerprints(tracks, cache_root=tmp_path)
+    again = cached_fingerprints(tracks, cache_root=tmp_path)
     assert all((again[content] == bits).all() for content, bits in first.items())
 
 
 def test_a_file_that_changed_since_the_audit_has_no_fingerprint(tmp_path: Path) -> None:
     for seed in (0, 1):
         soundfile.write(tmp_path / f"t{seed}.wav", melody(seed), RATE)
-    tracks = heard(list(tmp_path.glob("*.wav")), tmp_path / "c")
+    tracks = audited(list(tmp_path.glob("*.wav")), tmp_path / "c")
     soundfile.write(tmp_path / "t0.wav", melody(5), RATE)
-    assert set(fingerprints(tracks, cache_root=tmp_path)) == {tracks["content"][1]}
+    assert set(cached_fingerprints(tracks, cache_root=tmp_path)) == {tracks["content"][1]}
 
 
-def test_a_corpus_too_large_for_the_index_is_thinned_out_alike(
+def test_a_corpus_too_large_for_the_index_is_subsampled_consistently(
     originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicate_finder, "_MAX_INDEXED", 150)
     flac(tmp_path / "copy", melody(3))
     files = files_with(originals, tmp_path / "copy.flac")
-    found = duplicates(heard(files, tmp_path / "c"), cache_root=tmp_path)
+    found = find_duplicates(audited(files, tmp_path / "c"), cache_root=tmp_path)
     assert found[["track_id", "other_id"]].to_numpy().tolist() == [["copy", "t3"]]
 
 
-def test_votes_of_more_tracks_and_longer_ones_than_20_bits_hold_stay_apart() -> None:
+def test_vote_packing_works_beyond_20_bits_of_tracks_and_offsets() -> None:
     packing = duplicate_finder._Packing(track_bits=24, offset_bits=13)
     track, other = np.array([2**20 + 3, 3]), np.array([2**23 + 1, 5])
     offset = np.array([-(2**12), 2**12 - 1])
@@ -257,7 +268,7 @@ def test_votes_of_more_tracks_and_longer_ones_than_20_bits_hold_stay_apart() -> 
     assert 2 ** (long.offset_bits - 1) > 2**21
 
 
-def test_more_than_a_number_can_hold_is_refused_with_what_to_type() -> None:
+def test_more_tracks_than_fit_an_int64_raise_with_what_to_type() -> None:
     class Long:
         def __len__(self) -> int:
             return 2**40

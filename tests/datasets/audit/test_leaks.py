@@ -1,7 +1,13 @@
 import pandas as pd
 import pytest
 
-from chorale.datasets.audit.leaks import Leak, accepted, find, join_groups, refuse
+from chorale.datasets.audit.leaks import (
+    Leak,
+    accepted_kinds,
+    find_leaks,
+    join_groups,
+    require_no_leaks,
+)
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import Split, make_split
@@ -42,12 +48,12 @@ def split_of(tracks: pd.DataFrame, *test: str) -> Split:
 
 def test_a_clean_split_has_no_leaks() -> None:
     tracks = tracks_of()
-    assert find(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "a0-1"))) == []
+    assert find_leaks(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "a0-1"))) == []
 
 
-def test_a_recording_on_two_sides_is_a_leak_that_names_both() -> None:
+def test_a_recording_on_two_sides_is_a_leak_that_lists_both_tracks() -> None:
     tracks = tracks_of()
-    leaks = find(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "a1-1")))
+    leaks = find_leaks(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "a1-1")))
     assert [(leak.kind, leak.track_ids) for leak in leaks] == [("duplicates", ("a0-0", "a1-1"))]
     assert "'a0-0' (a, the test set)" in leaks[0].detail
     assert "'a1-1' (a, fold 0)" in leaks[0].detail
@@ -56,13 +62,13 @@ def test_a_recording_on_two_sides_is_a_leak_that_names_both() -> None:
 def test_three_copies_are_one_leak() -> None:
     tracks = tracks_of()
     pairs = pairs_of(("a0-0", "a1-0"), ("a1-0", "a2-0"))
-    leaks = find(tracks, split_of(tracks, "a0", "b0"), pairs)
+    leaks = find_leaks(tracks, split_of(tracks, "a0", "b0"), pairs)
     assert [leak.track_ids for leak in leaks] == [("a0-0", "a1-0", "a2-0")]
 
 
 def test_a_recording_under_two_labels_is_a_leak_even_on_one_side() -> None:
     tracks = tracks_of()
-    leaks = find(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "b0-0")))
+    leaks = find_leaks(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "b0-0")))
     assert [(leak.kind, leak.track_ids) for leak in leaks] == [("labels", ("a0-0", "b0-0"))]
     assert "'a0-0' (a, the test set), 'b0-0' (b, the test set)" in leaks[0].detail
 
@@ -70,24 +76,24 @@ def test_a_recording_under_two_labels_is_a_leak_even_on_one_side() -> None:
 def test_a_group_on_two_sides_is_a_leak() -> None:
     tracks = tracks_of()
     by_track = make_split(tracks, SplitConfig(by="track"), n_folds=2)
-    assert {leak.kind for leak in find(tracks, by_track, pairs_of())} == {"groups"}
-    assert find(tracks, make_split(tracks, SplitConfig(), n_folds=2), pairs_of()) == []
+    assert {leak.kind for leak in find_leaks(tracks, by_track, pairs_of())} == {"groups"}
+    assert find_leaks(tracks, make_split(tracks, SplitConfig(), n_folds=2), pairs_of()) == []
 
 
 def test_a_class_of_one_group_is_a_leak() -> None:
     tracks = tracks_of().assign(group=lambda table: table["label"] + "-artist")
     by_track = make_split(tracks, SplitConfig(by="track"), n_folds=2)
-    few = [leak for leak in find(tracks, by_track, pairs_of()) if leak.kind == "few_groups"]
+    few = [leak for leak in find_leaks(tracks, by_track, pairs_of()) if leak.kind == "few_groups"]
     assert [len(leak.track_ids) for leak in few] == [8, 8]
     assert "all 8 tracks of 'a' are of one group, 'a-artist'" in few[0].detail
 
 
-def test_tracks_that_the_split_does_not_know_are_no_leak() -> None:
+def test_tracks_outside_the_split_are_no_leak() -> None:
     tracks = tracks_of()
-    assert find(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "gone"))) == []
+    assert find_leaks(tracks, split_of(tracks, "a0", "b0"), pairs_of(("a0-0", "missing"))) == []
 
 
-def test_groups_that_share_a_recording_become_one_before_the_split() -> None:
+def test_groups_that_share_a_recording_are_merged_before_the_split() -> None:
     tracks = tracks_of()
     pairs = pairs_of(("a1-0", "a2-1"), ("a2-0", "a3-0"))
     joined = join_groups(tracks, pairs, SplitConfig())
@@ -96,12 +102,12 @@ def test_groups_that_share_a_recording_become_one_before_the_split() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_joined_duplicates_stand_on_one_side_whatever_is_drawn(seed: int) -> None:
+def test_duplicates_are_on_one_side_of_every_drawn_split(seed: int) -> None:
     tracks = tracks_of()
     pairs = pairs_of(("a1-0", "a2-1"), ("b0-0", "b3-1"))
     config = SplitConfig(seed=seed)
     joined = join_groups(tracks, pairs, config)
-    assert find(joined, make_split(joined, config, n_folds=2), pairs) == []
+    assert find_leaks(joined, make_split(joined, config, n_folds=2), pairs) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_joined_duplicates_stand_on_one_side_whatever_is_drawn(seed: int) -> Non
         (SplitConfig(), {"a0_0": {"fold": 0}, "a1_0": {"fold": 1}}),
     ],
 )
-def test_what_is_said_of_the_split_is_not_changed_for_duplicates(
+def test_official_and_named_parts_are_not_merged_for_duplicates(
     config: SplitConfig, changes: dict[str, dict[str, object]]
 ) -> None:
     tracks = tracks_of(**changes)
@@ -121,27 +127,27 @@ def test_what_is_said_of_the_split_is_not_changed_for_duplicates(
     assert joined["group"].tolist() == tracks["group"].tolist()
 
 
-def test_a_leak_stops_with_what_to_type_unless_it_is_accepted() -> None:
+def test_a_leak_raises_with_what_to_type_unless_it_is_accepted() -> None:
     leaks = [Leak("duplicates", ("x", "y"), "x is y"), Leak("labels", ("x", "y"), "x or y")]
     with pytest.raises(UserError) as raised:
-        refuse(leaks, {"labels"})
-    said = str(raised.value)
-    assert "the split has 1 leak," in said
-    assert "duplicates: x is y" in said
-    assert "x or y" not in said
-    assert "--audit.accept '[duplicates, labels]'" in said
-    refuse(leaks, {"duplicates", "labels"})
-    refuse([], ())
+        require_no_leaks(leaks, {"labels"})
+    text = str(raised.value)
+    assert "the split has 1 leak," in text
+    assert "duplicates: x is y" in text
+    assert "x or y" not in text
+    assert "--audit.accept '[duplicates, labels]'" in text
+    require_no_leaks(leaks, {"duplicates", "labels"})
+    require_no_leaks([], ())
 
 
-def test_many_leaks_are_counted_and_a_few_are_shown() -> None:
+def test_many_leaks_are_counted_and_only_a_few_are_listed() -> None:
     leaks = [Leak("groups", (str(i),), f"group number {i}") for i in range(30)]
     with pytest.raises(UserError, match="30 leaks") as raised:
-        refuse(leaks, ())
+        require_no_leaks(leaks, ())
     assert "and 25 more" in str(raised.value)
     assert "group number 9" not in str(raised.value)
 
 
-def test_a_split_by_track_accepts_groups_by_its_nature_but_no_duplicates() -> None:
-    assert accepted((), SplitConfig(by="track")) == {"groups", "few_groups"}
-    assert accepted(("labels",), SplitConfig()) == {"labels"}
+def test_a_split_by_track_accepts_group_leaks_but_no_duplicates() -> None:
+    assert accepted_kinds((), SplitConfig(by="track")) == {"groups", "few_groups"}
+    assert accepted_kinds(("labels",), SplitConfig()) == {"labels"}

@@ -1,4 +1,4 @@
-"""What every dataset in `datasets/catalog` must do; a new file there is tested by itself."""
+"""Contract tests of every dataset in `datasets/catalog`; a new file is tested automatically."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import pytest
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets.base import TRACK_COLUMNS
-from chorale.datasets.config import read
+from chorale.datasets.config import read_config
 from chorale.datasets.download.checksum import parse_checksum
 from chorale.datasets.errors import UserError
 from chorale.datasets.tables.stats_names import STATS57, STATS518
@@ -117,17 +117,17 @@ TREES: dict[str, Callable[[Path], Options]] = {
     "esc50": _esc50,
     "table": _table,
 }
-"""Dataset -> what makes a small tree of its shape in an empty folder and gives the options of its
-`Config` that read it."""
+"""Dataset -> a function that makes a small sample tree in an empty folder and returns the options
+of the `Config` that reads it."""
 
-MAKES_ITS_OWN_DATA = {"synthetic"}
-"""These do not mind that `root` does not exist."""
+GENERATED_DATASETS = {"synthetic"}
+"""Datasets that do not need an existing `root`."""
 
-FOUND = plugins.names(catalog)
+FOUND = plugins.plugin_names(catalog)
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_every_dataset_has_a_tree_here(name: str) -> None:
+def test_every_dataset_has_a_sample_tree_here(name: str) -> None:
     if name not in TREES:
         pytest.fail(
             f"the contract suite cannot try dataset '{name}': write a function "
@@ -143,7 +143,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def dataset(name: str) -> ModuleType:
-    return plugins.load(catalog, name, kind="dataset")
+    return plugins.load_plugin(catalog, name, kind="dataset")
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def options(name: str, tmp_path: Path) -> Options:
 
 @pytest.fixture
 def table(dataset: ModuleType, options: Options) -> pd.DataFrame:
-    made = dataset.tracks(read(dataset.Config, options, where="the contract suite"))
+    made = dataset.tracks(read_config(dataset.Config, options, where="the contract suite"))
     assert isinstance(made, pd.DataFrame)
     return made
 
@@ -168,23 +168,23 @@ def test_the_table_has_the_columns_and_types_of_the_contract(table: pd.DataFrame
 
 
 @pytest.mark.parametrize("column", ["track_id", "label", "group"])
-def test_ids_labels_and_groups_are_there(table: pd.DataFrame, column: str) -> None:
+def test_ids_labels_and_groups_are_not_empty(table: pd.DataFrame, column: str) -> None:
     assert table[column].notna().all()
     assert (table[column].str.strip() == table[column]).all()
     assert (table[column] != "").all()
 
 
-def test_ids_are_unique_sorted_and_of_no_machine(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_ids_are_unique_sorted_and_without_local_paths(table: pd.DataFrame, tmp_path: Path) -> None:
     assert table["track_id"].is_unique
     assert table["track_id"].is_monotonic_increasing
     assert not table["track_id"].str.contains(str(tmp_path), regex=False).any()
 
 
-def test_paths_are_files_where_there_are_any(table: pd.DataFrame) -> None:
+def test_paths_are_existing_files(table: pd.DataFrame) -> None:
     assert all(Path(path).is_file() for path in table["path"].dropna())
 
 
-def test_splits_and_folds_are_official_ones(table: pd.DataFrame) -> None:
+def test_splits_and_folds_have_valid_values(table: pd.DataFrame) -> None:
     assert set(table["split"].dropna()) <= {"train", "valid", "test"}
     assert (table["fold"].dropna() >= 0).all()
 
@@ -192,13 +192,11 @@ def test_splits_and_folds_are_official_ones(table: pd.DataFrame) -> None:
 def test_the_same_tree_gives_the_same_table(
     dataset: ModuleType, options: Options, table: pd.DataFrame
 ) -> None:
-    again = dataset.tracks(read(dataset.Config, options, where="the contract suite"))
+    again = dataset.tracks(read_config(dataset.Config, options, where="the contract suite"))
     pd.testing.assert_frame_equal(again, table)
 
 
-def test_info_says_what_a_person_should_know(
-    dataset: ModuleType, name: str, table: pd.DataFrame
-) -> None:
+def test_info_is_complete(dataset: ModuleType, name: str, table: pd.DataFrame) -> None:
     info = dataset.INFO
     assert info.name == name
     assert all((info.title, info.licence, info.citation, info.homepage))
@@ -207,40 +205,44 @@ def test_info_says_what_a_person_should_know(
     assert all(parse_checksum(checksum) for checksum in info.checksums.values())
 
 
-def test_a_config_is_frozen_and_refuses_unknown_keys(dataset: ModuleType, options: Options) -> None:
-    made = read(dataset.Config, options, where="the contract suite")
+def test_a_config_is_frozen_and_unknown_keys_raise(dataset: ModuleType, options: Options) -> None:
+    made = read_config(dataset.Config, options, where="the contract suite")
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.root = "elsewhere"
     with pytest.raises(UserError, match="unknown key"):
-        read(dataset.Config, {**options, "rooot": "x"}, where="the contract suite")
+        read_config(dataset.Config, {**options, "rooot": "x"}, where="the contract suite")
 
 
-def test_a_root_that_is_not_there_is_a_users_mistake(
+def test_a_missing_root_raises_a_user_error(
     dataset: ModuleType, name: str, options: Options, tmp_path: Path
 ) -> None:
-    if name in MAKES_ITS_OWN_DATA:
+    if name in GENERATED_DATASETS:
         pytest.skip("it makes its folder")
-    config = read(dataset.Config, {**options, "root": str(tmp_path / "gone")}, where="here")
-    with pytest.raises(UserError, match="gone"):
+    config = read_config(
+        dataset.Config, {**options, "root": str(tmp_path / "missing")}, where="here"
+    )
+    with pytest.raises(UserError, match="missing"):
         dataset.tracks(config)
 
 
-def test_a_root_that_is_a_wrong_file_is_a_users_mistake(
+def test_a_root_that_is_a_wrong_file_raises_a_user_error(
     dataset: ModuleType, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "wrong.txt").write_text("no dataset")
-    config = read(dataset.Config, {**options, "root": str(tmp_path / "wrong.txt")}, where="here")
+    config = read_config(
+        dataset.Config, {**options, "root": str(tmp_path / "wrong.txt")}, where="here"
+    )
     with pytest.raises(UserError, match=r"wrong\.txt"):
         dataset.tracks(config)
 
 
-def test_ready_features_are_a_row_or_more_of_numbers_for_each_track(
+def test_precomputed_features_have_numeric_rows_for_each_track(
     dataset: ModuleType, options: Options
 ) -> None:
     if not hasattr(dataset, "features"):
         pytest.skip("it has no ready features")
-    config = read(dataset.Config, options, where="the contract suite")
+    config = read_config(dataset.Config, options, where="the contract suite")
     table = dataset.tracks(config)
     assert table["path"].isna().all()
     for frame in dataset.features(config).values():
@@ -252,9 +254,9 @@ def test_ready_features_are_a_row_or_more_of_numbers_for_each_track(
         assert np.isfinite(frame.to_numpy()).all()
 
 
-def test_it_brings_the_features_that_it_names(dataset: ModuleType, options: Options) -> None:
+def test_the_features_are_those_in_info(dataset: ModuleType, options: Options) -> None:
     brings = hasattr(dataset, "features") or hasattr(dataset, "load")
     assert bool(dataset.INFO.features) == brings
     if hasattr(dataset, "features"):
-        config = read(dataset.Config, options, where="the contract suite")
+        config = read_config(dataset.Config, options, where="the contract suite")
         assert tuple(dataset.features(config)) == dataset.INFO.features

@@ -33,7 +33,7 @@ def refusal(root: Path) -> str:
 
 
 @pytest.mark.parametrize("below", ["", "ESC-50-master", "ESC-50"])
-def test_a_row_has_the_class_the_official_fold_and_its_source(tmp_path: Path, below: str) -> None:
+def test_a_row_has_class_official_fold_and_source(tmp_path: Path, below: str) -> None:
     tree(tmp_path / below if below else tmp_path / "root")
     table = esc50.tracks(Config(str(tmp_path if below else tmp_path / "root")))
     names = ["1-100032-A-0", "1-100210-A-36", "1-100210-B-36", "2-5-A-41", "5-9032-A-0"]
@@ -45,7 +45,7 @@ def test_a_row_has_the_class_the_official_fold_and_its_source(tmp_path: Path, be
     assert all(Path(path).is_file() for path in table["path"])
 
 
-def test_esc10_is_the_rows_that_say_so(tmp_path: Path) -> None:
+def test_esc10_selects_its_rows(tmp_path: Path) -> None:
     table = esc50.tracks(Config(str(tree(tmp_path / "root")), esc10=True))
     assert table["label"].tolist() == ["dog", "chainsaw", "dog"]
 
@@ -64,15 +64,15 @@ def test_missing_recordings_are_left_out_and_counted(
     assert "3-1-A-0.wav" in caplog.text
 
 
-def test_a_name_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+def test_a_file_name_with_a_path_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other.wav").write_bytes(b"RIFF")
     root = tree(tmp_path / "root", [*ROWS, "../../other.wav,3,0,dog,True,1,A"])
     assert len(esc50.tracks(Config(str(root)))) == 5
 
 
-def test_no_recording_at_all_is_a_users_mistake(tmp_path: Path) -> None:
+def test_no_recording_at_all_raises_a_user_error(tmp_path: Path) -> None:
     root = tree(tmp_path / "root", ["3-1-A-0.wav,3,0,dog,True,1,A"])
-    assert "not one of the 1 recordings" in refusal(root)
+    assert "none of the 1 recordings" in refusal(root)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_no_recording_at_all_is_a_users_mistake(tmp_path: Path) -> None:
         "1-1-A-0.wav,1,0,dog,True,,A",
     ],
 )
-def test_a_damaged_row_is_a_users_mistake(tmp_path: Path, row: str) -> None:
+def test_a_damaged_row_raises_a_user_error(tmp_path: Path, row: str) -> None:
     assert "1 rows with a fold that is not 1 to 5" in refusal(tree(tmp_path / "root", [*ROWS, row]))
 
 
-def test_a_table_of_another_shape_is_a_users_mistake(tmp_path: Path) -> None:
+def test_a_table_with_other_columns_raises_a_user_error(tmp_path: Path) -> None:
     root = tree(tmp_path / "root", header=HEADER.replace("src_file", "src_files"))
     assert "lacks the column 'src_file' (nearest: 'src_files')" in refusal(root)
 
 
-def test_no_table_is_a_users_mistake(tmp_path: Path) -> None:
+def test_a_missing_table_raises_a_user_error(tmp_path: Path) -> None:
     assert "meta/esc50.csv" in refusal(tmp_path)

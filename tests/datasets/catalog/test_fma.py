@@ -55,7 +55,7 @@ def clips(root: Path, subset: str, numbers: Iterable[int]) -> Path:
     return root
 
 
-def whole(root: Path) -> Path:
+def complete_copy(root: Path) -> Path:
     return clips(metadata(root), "large", [int(str(track[0])) for track in TRACKS])
 
 
@@ -73,10 +73,10 @@ def refusal(config: Config) -> str:
         ("large", ["000002", "000005", "000010", "000140", "155320"]),
     ],
 )
-def test_a_subset_holds_the_smaller_ones(
+def test_a_subset_includes_the_smaller_ones(
     tmp_path: Path, subset: Literal["small", "medium", "large"], ids: list[str]
 ) -> None:
-    table = fma.tracks(Config(str(whole(tmp_path)), subset))
+    table = fma.tracks(Config(str(complete_copy(tmp_path)), subset))
     assert table["track_id"].tolist() == ids
 
 
@@ -90,7 +90,9 @@ def test_a_row_has_genre_artist_and_official_split(tmp_path: Path, named: bool) 
     assert all(Path(path).is_file() for path in table["path"])
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_clips_that_are_left_out_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     root = clips(metadata(tmp_path), "large", [2, 5, 99134, 98565])
     (root / "fma_large" / "000" / "._000010.mp3").write_bytes(b"")
@@ -101,8 +103,8 @@ def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "000/000010.mp3, 000/000140.mp3, 155/155320.mp3" in caplog.text
 
 
-def test_the_known_bad_clips_are_those_of_fmas_authors() -> None:
-    assert (len(fma.NO_AUDIO), len(fma.TOO_SHORT)) == (15, 6)
+def test_the_known_bad_clips_are_those_published_by_the_authors() -> None:
+    assert (len(fma.EMPTY_CLIPS), len(fma.SHORT_CLIPS)) == (15, 6)
 
 
 def test_a_track_without_an_artist_is_its_own_group(tmp_path: Path) -> None:
@@ -111,19 +113,19 @@ def test_a_track_without_an_artist_is_its_own_group(tmp_path: Path) -> None:
     assert fma.tracks(Config(str(tmp_path)))["group"].tolist() == ["track-2", "track-3"]
 
 
-def test_clips_that_are_all_missing_are_a_users_mistake(tmp_path: Path) -> None:
+def test_all_clips_missing_raises_a_user_error(tmp_path: Path) -> None:
     clips(metadata(tmp_path), "small", [7])
     text = refusal(Config(str(tmp_path)))
-    assert "not one of the 3 clips of 'small'" in text
+    assert "none of the 3 clips of 'small'" in text
     assert "000/000005.mp3" in text
 
 
-def test_a_missing_folder_of_audio_is_named(tmp_path: Path) -> None:
+def test_a_missing_audio_folder_raises_with_its_name(tmp_path: Path) -> None:
     text = refusal(Config(str(metadata(tmp_path)), "medium"))
     assert "no fma_medium or fma_large in" in text
 
 
-def test_a_smaller_subset_is_not_taken_for_a_larger_one(tmp_path: Path) -> None:
+def test_a_smaller_subset_is_not_used_for_a_larger_one(tmp_path: Path) -> None:
     clips(metadata(tmp_path), "small", [5, 10, 140])
     assert "no fma_medium" in refusal(Config(str(tmp_path), "medium"))
 
@@ -133,15 +135,15 @@ def test_a_smaller_subset_is_not_taken_for_a_larger_one(tmp_path: Path) -> None:
     [
         ((3, 1, "traning", "small", "Pop"), "the column 'split' of tracks.csv has 'traning'"),
         ((3, 1, "training", "tiny", "Pop"), "the column 'subset' of tracks.csv has 'tiny'"),
-        (("x", 1, "training", "small", "Pop"), "whose track number is none"),
-        ((5, 1, "training", "small", "Pop"), "there twice: '5'"),
+        (("x", 1, "training", "small", "Pop"), "whose track number is invalid"),
+        ((5, 1, "training", "small", "Pop"), "duplicated: '5'"),
     ],
 )
-def test_damaged_metadata_is_a_users_mistake(tmp_path: Path, row: Row, words: str) -> None:
+def test_damaged_metadata_raises_a_user_error(tmp_path: Path, row: Row, words: str) -> None:
     assert words in refusal(Config(str(metadata(tmp_path, [*TRACKS, row]))))
 
 
-def test_metadata_without_a_column_is_a_users_mistake(tmp_path: Path) -> None:
+def test_metadata_without_a_column_raises_a_user_error(tmp_path: Path) -> None:
     path = metadata(tmp_path) / "fma_metadata" / "tracks.csv"
     path.write_text(path.read_text(encoding="utf-8").replace("genre_top", "genres"), "utf-8")
     assert "lacks the column 'track.genre_top' (nearest: 'track.genres')" in refusal(
@@ -149,6 +151,6 @@ def test_metadata_without_a_column_is_a_users_mistake(tmp_path: Path) -> None:
     )
 
 
-def test_no_metadata_is_a_users_mistake(tmp_path: Path) -> None:
+def test_missing_metadata_raises_a_user_error(tmp_path: Path) -> None:
     clips(tmp_path, "small", [2])
     assert "fma_metadata/tracks.csv" in refusal(Config(str(tmp_path)))

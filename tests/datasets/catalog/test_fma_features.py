@@ -79,7 +79,7 @@ def test_the_features_are_those_of_the_labelled_tracks(
     np.testing.assert_allclose(frame.to_numpy(), expected, rtol=1e-9)
 
 
-def test_tracks_have_artist_and_official_split_and_no_path(tmp_path: Path) -> None:
+def test_tracks_have_artist_and_official_split_but_no_path(tmp_path: Path) -> None:
     tracks = fma_features.tracks(Config(str(tables(tmp_path)), "full"))
     assert tracks["group"].tolist() == ["artist-1", "artist-1", "artist-6", "artist-7"]
     assert tracks["split"].tolist() == ["train", "train", "valid", "test"]
@@ -96,7 +96,9 @@ def test_any_order_of_columns_gives_the_canonical_one(
     np.testing.assert_allclose(frame.to_numpy(), VALUES[[1, 0, 2]], rtol=1e-9)
 
 
-def test_many_chunks_give_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_does_not_change_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = Config(str(tables(tmp_path)), "full")
     frame = fma_features.features(config)["stats518"]
     monkeypatch.setattr(fma_features, "CHUNK_LINES", 1)
@@ -117,7 +119,7 @@ def test_rows_that_lack_a_number_are_left_out_and_counted(
     assert not caplog.text
 
 
-def test_a_cut_copy_is_used_as_far_as_it_goes(
+def test_a_truncated_copy_is_used_up_to_its_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tables(tmp_path) / "fma_metadata" / "features.csv"
@@ -131,22 +133,22 @@ def test_missing_columns_are_listed(tmp_path: Path) -> None:
     assert "lacks 7 columns: 'zcr_kurtosis_01'" in refusal(config)
 
 
-def test_an_infinite_number_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_an_infinite_number_raises_with_its_position(tmp_path: Path) -> None:
     config = edit(tables(tmp_path), f"{VALUES[1, 3]:.10e}", "inf")
     assert f"has inf for '{STATS518[3]}' of track 2" in refusal(config)
 
 
-def test_a_word_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_text_in_a_number_raises_with_its_position(tmp_path: Path) -> None:
     config = edit(tables(tmp_path), f"{VALUES[1, 3]:.10e}", "oops")
     assert f"'{STATS518[3]}' has 'oops' at '2'" in refusal(config)
 
 
-def test_a_track_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_track_raises(tmp_path: Path) -> None:
     config = edit(tables(tmp_path), "\n155320,", "\n10,")
-    assert "tracks twice: 10" in refusal(config)
+    assert "duplicate tracks: 10" in refusal(config)
 
 
-def test_a_table_without_any_of_the_tracks_is_refused(tmp_path: Path) -> None:
+def test_a_table_without_any_of_the_tracks_raises(tmp_path: Path) -> None:
     path = tables(tmp_path) / "fma_metadata" / "features.csv"
     path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
-    assert "no whole row of any of the 3 tracks" in refusal(Config(str(tmp_path)))
+    assert "no complete row of any of the 3 requested tracks" in refusal(Config(str(tmp_path)))

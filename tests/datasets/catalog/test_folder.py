@@ -50,18 +50,18 @@ def test_hidden_and_apple_double_files_are_skipped(tmp_path: Path, hidden: str) 
     assert read(tmp_path)["track_id"].tolist() == ["jazz/a.wav", "rock/a.wav"]
 
 
-def test_links_that_form_a_loop_end_and_take_nobodys_files_over(tmp_path: Path) -> None:
+def test_circular_links_terminate_and_do_not_replace_paths(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "rock/a.wav", "jazz/a.wav")
     touch(tmp_path / "elsewhere", "pop/b.wav")
     (root / "rock" / "up").symlink_to(root, target_is_directory=True)
     (root / "a_link").symlink_to(root / "jazz", target_is_directory=True)
     (root / "pop").symlink_to(tmp_path / "elsewhere" / "pop", target_is_directory=True)
     (tmp_path / "elsewhere" / "pop" / "again").symlink_to(root / "pop", target_is_directory=True)
-    (root / "jazz" / "gone.wav").symlink_to(root / "nowhere.wav")
+    (root / "jazz" / "link.wav").symlink_to(root / "nowhere.wav")
     assert read(root)["track_id"].tolist() == ["jazz/a.wav", "pop/b.wav", "rock/a.wav"]
 
 
-def test_other_endings_can_be_asked_for(tmp_path: Path) -> None:
+def test_other_file_extensions_can_be_configured(tmp_path: Path) -> None:
     touch(tmp_path, "rock/a.aiff", "jazz/a.AIFF", "jazz/b.wav")
     assert read(tmp_path, extensions=(".aiff",))["track_id"].tolist() == [
         "jazz/a.AIFF",
@@ -69,7 +69,7 @@ def test_other_endings_can_be_asked_for(tmp_path: Path) -> None:
     ]
 
 
-def test_files_without_a_label_are_skipped_with_a_word(
+def test_files_without_a_label_are_skipped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     touch(tmp_path, "rock/a.wav", "jazz/a.wav", "loose.wav")
@@ -93,7 +93,7 @@ def test_a_regular_expression_gives_the_groups(
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "message"),
     [
         ("(", "is no regular expression: missing ), unterminated subpattern"),
         (
@@ -104,37 +104,37 @@ def test_a_regular_expression_gives_the_groups(
         (r"/([a-z]*)", "finds no group in 1 of 2 names, such as 'jazz/1.wav'"),
     ],
 )
-def test_a_regular_expression_that_does_not_fit_is_refused(
-    tmp_path: Path, pattern: str, said: str
+def test_a_regular_expression_that_does_not_match_raises(
+    tmp_path: Path, pattern: str, message: str
 ) -> None:
     touch(tmp_path, "rock/a.wav", "jazz/1.wav")
     text = refusal(tmp_path, group=pattern)
-    assert said in text
+    assert message in text
     assert pattern in text
     assert "--dataset.group" in text
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_raises_with_its_name(tmp_path: Path) -> None:
     assert "nowhere' does not exist" in refusal(tmp_path / "nowhere")
 
 
-def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_an_empty_folder_raises_with_the_expected_layout(tmp_path: Path) -> None:
     text = refusal(touch(tmp_path, "rock/a.txt"))
-    assert "LABEL/.../FILE with one of the endings wav, flac, ogg, mp3, au" in text
+    assert "LABEL/.../FILE with one of the extensions wav, flac, ogg, mp3, au" in text
     assert "--dataset.manifest" in text
 
 
-def test_a_flat_folder_says_that_the_labels_are_missing(tmp_path: Path) -> None:
-    assert "2 lie directly in it" in refusal(touch(tmp_path, "a.wav", "b.wav"))
+def test_a_flat_folder_raises_because_labels_are_missing(tmp_path: Path) -> None:
+    assert "2 are directly in it" in refusal(touch(tmp_path, "a.wav", "b.wav"))
 
 
-def test_one_class_only_is_refused(tmp_path: Path) -> None:
+def test_a_single_class_raises(tmp_path: Path) -> None:
     text = refusal(touch(tmp_path, "rock/a.wav", "rock/b.wav"))
     assert "all 2 tracks have the one label 'rock'" in text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
-def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_folder_raises_with_its_name(tmp_path: Path) -> None:
     touch(tmp_path, "rock/a.wav", "jazz/a.wav")
     (tmp_path / "jazz").chmod(0)
     try:
@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (tmp_path / "jazz").chmod(0o755)
 
 
-def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_raises(tmp_path: Path) -> None:
     touch(tmp_path, "rock/a.wav", "jazz/a.wav")
     try:
         (tmp_path / "rock" / os.fsdecode(b"\xff.wav")).write_bytes(b"")
@@ -152,7 +152,7 @@ def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     assert "is not valid UTF-8" in refusal(tmp_path)
 
 
-def test_a_manifest_says_labels_groups_and_splits(tmp_path: Path) -> None:
+def test_a_manifest_has_labels_groups_and_splits(tmp_path: Path) -> None:
     root = touch(tmp_path / "audio", "1.wav", "2.wav", "deep/3.wav")
     text = "\ufefflabel , path,group,split,year\nNA,1.wav,x,train,1\nrock,2.wav,,test,2\n"
     manifest(root, text + 'rock,deep/../deep/3.wav,"y, z",test,3\n')
@@ -164,7 +164,7 @@ def test_a_manifest_says_labels_groups_and_splits(tmp_path: Path) -> None:
     assert table["split"].tolist() == ["train", "test", "test"]
 
 
-def test_a_manifest_may_lie_elsewhere_beside_its_files(tmp_path: Path) -> None:
+def test_a_manifest_may_be_in_the_folder_of_its_files(tmp_path: Path) -> None:
     root = touch(tmp_path / "audio", "1.wav")
     touch(tmp_path / "lists", "2.wav")
     path = manifest(tmp_path / "lists", "path,label\n1.wav,a\n2.wav,b\n")
@@ -174,27 +174,27 @@ def test_a_manifest_may_lie_elsewhere_beside_its_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("paht,label\n", "did you mean 'path' where it says 'paht'?"),
+        ("paht,label\n", "did you mean 'path' instead of 'paht'?"),
         ("path;label\n1.wav;a\n", "separated by commas"),
         ("", "lacks the column path and label"),
         ("path,label\n", "it has no rows"),
         ("path,label\n,a\n1.wav,\n", "line 3: path and label must not be empty"),
         ("path,label,split\n1.wav,a,validation\n", "did you mean 'valid'? choose from: train"),
         ("path,label,split\n1.wav,a,\n2.wav,b,test\n", "line 2: split '' is unknown"),
-        ("path,label\n1.wav,a\n1.wav,b\n2.wav,b\n", "'1.wav' stands for two tracks"),
+        ("path,label\n1.wav,a\n1.wav,b\n2.wav,b\n", "'1.wav' is used by two tracks"),
         ("path,label\n1.wav,a\n2.wav,a\n", "one label 'a'"),
         ("path,label,group,split\n1.wav,a,g,train\n2.wav,b,g,test\n", "'g' (test, train)"),
     ],
 )
-def test_a_manifest_with_a_mistake_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_manifest_with_an_error_raises(tmp_path: Path, text: str, message: str) -> None:
     touch(tmp_path, "1.wav", "2.wav")
     manifest(tmp_path, text)
-    assert said in refusal(tmp_path, manifest="manifest.csv")
+    assert message in refusal(tmp_path, manifest="manifest.csv")
 
 
-def test_missing_files_are_shown_five_at_a_time(tmp_path: Path) -> None:
+def test_only_five_missing_files_are_listed(tmp_path: Path) -> None:
     rows = "".join(f"gone{i}.wav,a\n" for i in range(7))
     touch(tmp_path, "1.wav")
     manifest(tmp_path, "path,label\n1.wav,b\n" + rows)
@@ -204,7 +204,7 @@ def test_missing_files_are_shown_five_at_a_time(tmp_path: Path) -> None:
     assert "gone5" not in text
 
 
-def test_a_manifest_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_binary_manifest_raises(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(b"path,label\n1.wav,caf\xe9\n")
     assert "save it as 'CSV UTF-8'" in refusal(tmp_path, manifest="latin.csv")
-    assert "there is no manifest" in refusal(tmp_path, manifest="gone.csv")
+    assert "there is no manifest" in refusal(tmp_path, manifest="missing.csv")

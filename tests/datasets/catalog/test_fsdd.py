@@ -6,7 +6,7 @@ import pytest
 
 from chorale.datasets.catalog import fsdd
 from chorale.datasets.download import archive
-from chorale.datasets.download.archive_members import Limits
+from chorale.datasets.download.archive_members import ArchiveLimits
 from chorale.datasets.errors import UserError
 
 NAMES = ("0_theo_0.wav", "0_lucas_12.wav", "9_theo_0.wav")
@@ -67,13 +67,13 @@ def test_a_zip_is_unpacked_once(
     (folder,) = cache.iterdir()
     assert all(Path(path).is_relative_to(folder) for path in first["path"])
     with monkeypatch.context() as patch:
-        patch.delattr(archive, "unpack")
+        patch.delattr(archive, "unpack_archive")
         assert fsdd.tracks(fsdd.Config(str(path))).equals(first)
     zipped(path, NAMES[:2])
     assert len(fsdd.tracks(fsdd.Config(str(path)))) == 2
 
 
-def test_of_two_processes_that_unpack_at_once_the_faster_wins(
+def test_the_faster_of_two_processes_that_unpack_wins(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = zipped(tmp_path / "fsdd.zip", NAMES)
@@ -99,28 +99,26 @@ def test_of_two_processes_that_unpack_at_once_the_faster_wins(
         "C:/0_theo_1.wav",
     ],
 )
-def test_a_zip_with_names_that_lead_elsewhere_is_refused(
-    tmp_path: Path, cache: Path, name: str
-) -> None:
+def test_a_zip_with_malicious_names_raises(tmp_path: Path, cache: Path, name: str) -> None:
     path = zipped(tmp_path / "evil.zip", [*NAMES, name])
-    assert "leads out of it" in refusal(path)
+    assert "leads out of the archive" in refusal(path)
     assert list(cache.iterdir()) == []
 
 
-@pytest.mark.parametrize("limits", [Limits(entries=2), Limits(n_bytes=1000)])
-def test_a_zip_that_would_grow_too_large_is_refused(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits
+@pytest.mark.parametrize("limits", [ArchiveLimits(entries=2), ArchiveLimits(n_bytes=1000)])
+def test_a_zip_that_unpacks_too_large_raises(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, limits: ArchiveLimits
 ) -> None:
-    monkeypatch.setattr(fsdd, "LIMITS", limits)
+    monkeypatch.setattr(fsdd, "_ARCHIVE_LIMITS", limits)
     assert "allowed" in refusal(zipped(tmp_path / "x.zip", NAMES))
     assert list(cache.iterdir()) == []
 
 
-def test_a_zip_without_recordings_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_a_zip_without_recordings_raises(tmp_path: Path, cache: Path) -> None:
     assert "no file such as 0_theo_3.wav in" in refusal(zipped(tmp_path / "x.zip", ["a.wav"]))
 
 
-def test_a_damaged_zip_leaves_nothing_behind(tmp_path: Path, cache: Path) -> None:
+def test_a_damaged_zip_leaves_no_files(tmp_path: Path, cache: Path) -> None:
     path = zipped(tmp_path / "fsdd.zip", NAMES)
     content = bytearray(path.read_bytes())
     # the compressed bytes of the last member, so that the first ones are written before it fails
@@ -131,7 +129,7 @@ def test_a_damaged_zip_leaves_nothing_behind(tmp_path: Path, cache: Path) -> Non
     assert list(cache.iterdir()) == []
 
 
-def test_a_cache_folder_that_cannot_be_made_is_told(
+def test_an_unwritable_cache_folder_raises_a_user_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -139,13 +137,13 @@ def test_a_cache_folder_that_cannot_be_made_is_told(
     assert "set XDG_CACHE_HOME" in refusal(zipped(tmp_path / "x.zip", NAMES))
 
 
-def test_a_folder_without_recordings_names_the_zip_that_lies_there(tmp_path: Path) -> None:
+def test_a_folder_without_recordings_raises_and_suggests_a_zip_in_it(tmp_path: Path) -> None:
     assert "no file such as 0_theo_3.wav" in refusal(tmp_path)
     path = zipped(tmp_path / "fsdd.zip", NAMES)
     assert f"--dataset.root {path}" in refusal(tmp_path)
 
 
-def test_what_is_neither_folder_nor_zip_is_refused(tmp_path: Path, cache: Path) -> None:
+def test_a_root_that_is_neither_folder_nor_zip_raises(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "text").write_text("hello")
     assert "is refused: it is no zip" in refusal(tmp_path / "text")
-    assert "does not exist" in refusal(tmp_path / "gone")
+    assert "does not exist" in refusal(tmp_path / "missing")

@@ -7,9 +7,9 @@ from chorale.datasets.catalog import gtzan
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import make_split
 from chorale.datasets.splitting.split_config import SplitConfig
-from chorale.datasets.tables.gtzan_tracks import GENRES, known_tracks
+from chorale.datasets.tables.gtzan_tracks import GTZAN_GENRES, known_tracks
 
-EVERY = [f"{genre}.{number:05d}" for genre in GENRES for number in range(100)]
+EVERY = [f"{genre}.{number:05d}" for genre in GTZAN_GENRES for number in range(100)]
 
 
 def clips(folder: Path, tracks: list[str], *, ending: str = "wav") -> Path:
@@ -20,7 +20,7 @@ def clips(folder: Path, tracks: list[str], *, ending: str = "wav") -> Path:
     return folder
 
 
-def test_the_table_of_artists_is_the_published_one() -> None:
+def test_the_artist_table_is_the_published_one() -> None:
     known = known_tracks()
     assert list(known) == EVERY
     assert len({track.group for track in known.values()}) == 323
@@ -38,7 +38,7 @@ def test_the_fault_filtered_split_has_the_published_sizes(
     caplog.set_level(logging.INFO)
     table = gtzan.tracks(gtzan.Config(str(tmp_path)))
     assert table["split"].value_counts().to_dict() == {"train": n_train, "test": 290, "valid": 197}
-    assert set(table["label"]) == set(GENRES)
+    assert set(table["label"]) == set(GTZAN_GENRES)
     assert table["fold"].isna().all()
     assert "left out 70 tracks that are faulty" in caplog.text
     assert ("jazz.00054.wav" in caplog.text) == (ending == "wav")
@@ -70,15 +70,15 @@ def test_a_row_is_a_clip_with_its_genre_and_artist(tmp_path: Path) -> None:
     assert all(Path(path).is_file() for path in table["path"])
 
 
-def test_a_part_of_the_clips_is_enough_and_counted(
+def test_an_incomplete_copy_is_used_and_missing_clips_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips(tmp_path, ["blues.00000", "rock.00016"])
     gtzan.tracks(gtzan.Config(str(tmp_path)))
-    assert "only 2 of 929 tracks are there; missing: blues.00001" in caplog.text
+    assert "only 2 of 929 tracks exist; missing: blues.00001" in caplog.text
 
 
-def test_hidden_and_foreign_files_are_ignored(
+def test_hidden_and_unrelated_files_are_ignored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips(tmp_path, ["blues.00000", "rock.00016", "blues.00100", "blues.1"])
@@ -87,10 +87,10 @@ def test_hidden_and_foreign_files_are_ignored(
     (tmp_path / "blues" / ".DS_Store").write_bytes(b"")
     table = gtzan.tracks(gtzan.Config(str(tmp_path)))
     assert table["track_id"].tolist() == ["blues.00000", "rock.00016"]
-    assert "ignored 3 that GTZAN does not have: blues/blues.00100.wav" in caplog.text
+    assert "ignored 3 that are not GTZAN tracks: blues/blues.00100.wav" in caplog.text
 
 
-def test_of_a_clip_in_two_formats_the_first_edition_is_taken(tmp_path: Path) -> None:
+def test_the_original_edition_of_a_clip_in_two_formats_is_used(tmp_path: Path) -> None:
     clips(tmp_path, ["jazz.00054", "jazz.00055"])
     clips(tmp_path, ["jazz.00054"], ending="au")
     table = gtzan.tracks(gtzan.Config(str(tmp_path)))
@@ -98,13 +98,13 @@ def test_of_a_clip_in_two_formats_the_first_edition_is_taken(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("tracks", [[], ["jazz.00054"]])
-def test_no_clip_at_all_is_answered_with_the_layout(tmp_path: Path, tracks: list[str]) -> None:
+def test_no_clip_at_all_raises_with_the_expected_layout(tmp_path: Path, tracks: list[str]) -> None:
     clips(tmp_path, tracks)
     with pytest.raises(UserError, match=r"genres_original/blues/blues\.00000\.wav or genres/"):
         gtzan.tracks(gtzan.Config(str(tmp_path)))
 
 
-def test_only_faulty_clips_are_refused_with_the_other_protocol(tmp_path: Path) -> None:
+def test_only_faulty_clips_raise_and_suggest_the_other_protocol(tmp_path: Path) -> None:
     clips(tmp_path, ["metal.00058", "reggae.00086"])
     with pytest.raises(UserError, match=r"--dataset\.protocol all"):
         gtzan.tracks(gtzan.Config(str(tmp_path)))

@@ -70,7 +70,7 @@ def test_any_order_of_columns_gives_the_same(tmp_path: Path, header: list[str]) 
     assert mine.equals(theirs)
 
 
-def test_the_3s_table_has_ten_segments_of_a_track_in_order(tmp_path: Path) -> None:
+def test_the_3s_table_has_ten_segments_per_track_in_order(tmp_path: Path) -> None:
     shuffled = np.random.default_rng(0).permutation(len(SEGMENTS))
     table(tmp_path / "Data", [row(SEGMENTS[i], float(i)) for i in shuffled], of="3")
     config = Config(str(tmp_path), table="3s")
@@ -81,7 +81,7 @@ def test_the_3s_table_has_ten_segments_of_a_track_in_order(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("which", "n_expected"), [("30s", 930), ("3s", 929)])
-def test_only_tracks_that_a_copy_can_have_are_missed(
+def test_known_missing_tracks_are_not_logged_as_missing(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     which: Literal["30s", "3s"],
@@ -90,10 +90,10 @@ def test_only_tracks_that_a_copy_can_have_are_missed(
     name = "blues.00000.wav" if which == "30s" else "blues.00000.0.wav"
     table(tmp_path, [row(name, 1.0)], of=which[:-1])
     gtzan_features.tracks(Config(str(tmp_path), table=which))
-    assert f"only 1 of {n_expected} tracks are there" in caplog.text
+    assert f"only 1 of {n_expected} tracks exist" in caplog.text
 
 
-def test_all_tracks_have_the_faulty_ones_too(tmp_path: Path) -> None:
+def test_the_protocol_all_includes_faulty_tracks(tmp_path: Path) -> None:
     config = Config(str(clips(tmp_path)), protocol="all")
     tracks = gtzan_features.tracks(config)
     assert "metal.00058" in set(tracks["track_id"])
@@ -101,7 +101,7 @@ def test_all_tracks_have_the_faulty_ones_too(tmp_path: Path) -> None:
     assert len(gtzan_features.features(config)["stats57"]) == 4
 
 
-def test_file_names_with_folders_are_understood(tmp_path: Path) -> None:
+def test_file_names_with_folders_are_parsed(tmp_path: Path) -> None:
     names = ("genres_original\\blues\\blues.00000.wav", "genres/rock/rock.00016.wav")
     table(tmp_path, [row(name, 1.0) for name in names])
     tracks = gtzan_features.tracks(Config(str(tmp_path)))
@@ -134,7 +134,7 @@ def test_rows_that_lack_a_number_are_left_out_and_counted(
     assert not caplog.text
 
 
-def test_a_word_among_the_numbers_is_told_with_its_file(tmp_path: Path) -> None:
+def test_text_in_a_number_raises_with_its_file_name(tmp_path: Path) -> None:
     rows = [row(name, 1.0) for name in CLIPS]
     rows[1]["tempo"] = "fast"
     assert "'tempo' has 'fast' at 'blues.00000.au'" in refusal(Config(str(table(tmp_path, rows))))
@@ -146,11 +146,11 @@ def test_rows_of_other_tracks_are_ignored_and_counted(
     rows = [row(name, 1.0) for name in (*CLIPS, "bluse.00100.wav", "blues.00100.wav")]
     tracks = gtzan_features.tracks(Config(str(table(tmp_path, rows))))
     assert len(tracks) == 3
-    assert "ignored 2 that GTZAN does not have: bluse.00100.wav, blues.00100.wav" in caplog.text
+    assert "ignored 2 that are not GTZAN tracks: bluse.00100.wav, blues.00100.wav" in caplog.text
 
 
 @pytest.mark.parametrize(("asked", "other"), [("30s", "3s"), ("3s", "30s")])
-def test_the_other_table_is_recognised(
+def test_the_wrong_table_raises_and_suggests_the_other(
     tmp_path: Path, asked: Literal["30s", "3s"], other: str
 ) -> None:
     names = SEGMENTS if asked == "30s" else CLIPS
@@ -158,21 +158,21 @@ def test_the_other_table_is_recognised(
     assert f"type --dataset.table {other}" in refusal(Config(str(path), table=asked))
 
 
-def test_a_row_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_row_raises(tmp_path: Path) -> None:
     table(tmp_path, [row(name, 1.0) for name in (*CLIPS, "blues.00000.wav")])
-    assert "1 rows twice: blues.00000.wav" in refusal(Config(str(tmp_path)))
+    assert "1 duplicate rows: blues.00000.wav" in refusal(Config(str(tmp_path)))
 
 
-def test_labels_of_ones_own_are_refused(tmp_path: Path) -> None:
+def test_labels_that_differ_from_the_genre_raise(tmp_path: Path) -> None:
     rows = [row(name, 1.0) | {"label": "punk"} for name in CLIPS]
     assert "--dataset.name table" in refusal(Config(str(table(tmp_path, rows))))
 
 
 @pytest.mark.parametrize("names", [[], ["a.wav", "b.wav"]])
-def test_a_table_of_something_else_is_refused(tmp_path: Path, names: list[str]) -> None:
+def test_an_unrelated_table_raises(tmp_path: Path, names: list[str]) -> None:
     table(tmp_path, [row(name, 1.0) for name in names])
     assert "such as blues.00000.wav" in refusal(Config(str(tmp_path)))
 
 
-def test_no_table_is_answered_with_its_name(tmp_path: Path) -> None:
+def test_a_missing_table_raises_with_its_name(tmp_path: Path) -> None:
     assert "no features_3_sec.csv" in refusal(Config(str(tmp_path), table="3s"))

@@ -9,7 +9,7 @@ from PIL import Image
 from chorale.datasets.catalog import gtzan_images
 from chorale.datasets.catalog.gtzan_images import Config
 from chorale.datasets.errors import UserError
-from chorale.datasets.tables.gtzan_tracks import GENRES
+from chorale.datasets.tables.gtzan_tracks import GTZAN_GENRES
 
 
 def picture(folder: Path, name: str, *, mode: str = "RGBA") -> Path:
@@ -22,7 +22,7 @@ def picture(folder: Path, name: str, *, mode: str = "RGBA") -> Path:
 
 
 def png_header(path: Path, width: int, height: int) -> Path:
-    """A PNG that claims a size and holds a few pixels."""
+    """A PNG that claims a size but contains only a few pixels."""
     chunks = {
         b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0),
         b"IDAT": zlib.compress(bytes(100)),
@@ -42,7 +42,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_a_row_is_a_picture_named_as_its_clip(tmp_path: Path) -> None:
+def test_a_row_is_an_image_named_as_its_clip(tmp_path: Path) -> None:
     for name in ("blues00000.png", "rock00016.png", "metal00058.png"):
         picture(tmp_path / "images_original", name)
     (tmp_path / "images_original" / "blues" / "._blues00001.png").write_bytes(b"")
@@ -53,10 +53,10 @@ def test_a_row_is_a_picture_named_as_its_clip(tmp_path: Path) -> None:
     assert all(Path(path).is_file() for path in table["path"])
 
 
-def test_the_one_picture_that_does_not_exist_is_not_missed(
+def test_the_image_that_no_copy_has_is_not_logged_as_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for genre in GENRES:
+    for genre in GTZAN_GENRES:
         (tmp_path / genre).mkdir()
         for number in range(100):
             (tmp_path / genre / f"{genre}{number:05d}.png").write_bytes(b"")
@@ -65,7 +65,7 @@ def test_the_one_picture_that_does_not_exist_is_not_missed(
     assert not caplog.text
 
 
-def test_a_picture_is_channels_first_between_0_and_1(tmp_path: Path) -> None:
+def test_an_image_is_channels_first_between_0_and_1(tmp_path: Path) -> None:
     pixels = gtzan_images.load(picture(tmp_path, "blues00000.png"), Config("."))
     assert pixels.dtype == np.float32
     assert pixels.shape == (4, 2, 3)
@@ -81,7 +81,7 @@ def test_grey_is_the_brightness(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA"])
 @pytest.mark.parametrize(("grey", "n_channels"), [(False, 4), (True, 1)])
-def test_other_kinds_of_pixel_give_as_many_channels(
+def test_other_pixel_modes_give_the_same_number_of_channels(
     tmp_path: Path, mode: str, grey: bool, n_channels: int
 ) -> None:
     pixels = gtzan_images.load(
@@ -99,13 +99,13 @@ def test_other_kinds_of_pixel_give_as_many_channels(
         (30_000, 20_000, "decompression bomb"),
     ],
 )
-def test_a_picture_that_claims_too_many_pixels_is_refused(
+def test_an_image_that_claims_too_many_pixels_raises(
     tmp_path: Path, width: int, height: int, why: str
 ) -> None:
     assert why in refusal(png_header(tmp_path / "a.png", width, height))
 
 
-def test_a_size_is_refused_before_any_pixel_is_decoded(
+def test_the_size_is_checked_before_any_pixel_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def decode(self: Image.Image) -> None:
@@ -116,7 +116,7 @@ def test_a_size_is_refused_before_any_pixel_is_decoded(
 
 
 @pytest.mark.parametrize("n_bytes", [0, 10, 40, 1000])
-def test_a_cut_picture_is_refused(tmp_path: Path, n_bytes: int) -> None:
+def test_a_truncated_image_raises(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "a.png"
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 4), dtype=np.uint8)
     Image.fromarray(noise, "RGBA").save(path)
@@ -124,18 +124,18 @@ def test_a_cut_picture_is_refused(tmp_path: Path, n_bytes: int) -> None:
     assert "no usable PNG" in refusal(path)
 
 
-def test_another_format_under_the_name_of_png_is_refused(tmp_path: Path) -> None:
+def test_another_format_named_png_raises(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(path, format="BMP")
     assert "no usable PNG" in refusal(path)
 
 
-def test_deep_pixels_are_refused_rather_than_cut_to_white(tmp_path: Path) -> None:
+def test_pixels_of_16_bits_raise_instead_of_being_clipped(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(path)
-    assert "its pixels are of the kind I;16" in refusal(path)
+    assert "its pixel mode is I;16" in refusal(path)
 
 
-def test_no_picture_at_all_is_answered_with_the_layout(tmp_path: Path) -> None:
+def test_no_image_at_all_raises_with_the_expected_layout(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"images_original/blues/blues00000\.png"):
         gtzan_images.tracks(Config(str(tmp_path)))

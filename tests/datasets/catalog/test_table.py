@@ -73,7 +73,7 @@ def test_without_an_id_each_row_is_a_track_of_its_own(tmp_path: Path) -> None:
 
 
 @KINDS
-def test_columns_that_are_no_numbers_are_listed_with_what_to_do(tmp_path: Path, kind: str) -> None:
+def test_non_numeric_columns_are_listed_with_what_to_do(tmp_path: Path, kind: str) -> None:
     text = refusal(Config(saved(tmp_path, kind=kind), label="genre"))
     assert "'song' has 'b' in row 1, 'artist' has 'x' in row 1, 'part' has 'train' in row 1" in text
     assert "'tempo'" not in text
@@ -82,7 +82,7 @@ def test_columns_that_are_no_numbers_are_listed_with_what_to_do(tmp_path: Path, 
 
 @KINDS
 @pytest.mark.parametrize("gap", ["number", "label"])
-def test_rows_that_lack_something_are_left_out_and_counted(
+def test_incomplete_rows_are_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str, gap: str
 ) -> None:
     rows = ROWS.copy()
@@ -95,7 +95,7 @@ def test_rows_that_lack_something_are_left_out_and_counted(
     assert not caplog.text
 
 
-def test_too_many_gaps_stop_with_the_worst_columns(tmp_path: Path) -> None:
+def test_too_many_missing_values_raise_with_the_worst_columns(tmp_path: Path) -> None:
     rows = ROWS.assign(tempo=[1.0, np.nan, np.nan, 2.0], year=[1.0, 2.0, 3.0, np.nan])
     text = refusal(Config(saved(tmp_path, rows), **NAMED))
     assert "3 of the 4 rows" in text
@@ -104,7 +104,7 @@ def test_too_many_gaps_stop_with_the_worst_columns(tmp_path: Path) -> None:
 
 
 @KINDS
-def test_infinite_numbers_are_refused(tmp_path: Path, kind: str) -> None:
+def test_infinite_numbers_raise(tmp_path: Path, kind: str) -> None:
     rows = ROWS.assign(tempo=[1.0, 2.0, -np.inf, 3.0])
     text = refusal(Config(saved(tmp_path, rows, kind), **NAMED))
     assert "infinite numbers: 'tempo' in row 3" in text
@@ -118,7 +118,7 @@ def test_a_saved_row_number_is_no_feature(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_parquet_index_is_used_only_where_it_is_named(tmp_path: Path, named: bool) -> None:
+def test_a_parquet_index_is_used_only_if_it_has_a_role(tmp_path: Path, named: bool) -> None:
     rows = ROWS.set_index("song")
     options = NAMED if named else {name: value for name, value in NAMED.items() if name != "id"}
     config = Config(saved(tmp_path, rows, "parquet"), **options)
@@ -127,7 +127,7 @@ def test_a_parquet_index_is_used_only_where_it_is_named(tmp_path: Path, named: b
     assert table.features(config)["table"].columns.tolist() == ["tempo", "loud", "year"]
 
 
-def test_whole_numbers_as_labels_read_alike_from_both_kinds(tmp_path: Path) -> None:
+def test_integer_labels_are_the_same_from_csv_and_parquet(tmp_path: Path) -> None:
     rows = ROWS.assign(genre=[1, 0, 0, 1], artist=[7.0, 8.0, 8.0, np.nan])
     made = [table.tracks(Config(saved(tmp_path, rows, k), **NAMED)) for k in ("csv", "parquet")]
     assert made[1]["label"].tolist() == ["0", "1", "1"]
@@ -135,7 +135,7 @@ def test_whole_numbers_as_labels_read_alike_from_both_kinds(tmp_path: Path) -> N
     assert made[0]["label"].tolist() == made[1]["label"].tolist()
 
 
-def test_numbers_kept_as_text_in_parquet_are_listed(tmp_path: Path) -> None:
+def test_numbers_as_text_in_parquet_are_listed(tmp_path: Path) -> None:
     rows = ROWS.assign(year=ROWS["year"].astype("str"))
     assert "numbers as text in the columns 'year'" in refusal(
         Config(saved(tmp_path, rows, "parquet"), **NAMED)
@@ -143,7 +143,7 @@ def test_numbers_kept_as_text_in_parquet_are_listed(tmp_path: Path) -> None:
 
 
 @KINDS
-def test_a_missing_column_is_said_with_the_option_that_names_it(tmp_path: Path, kind: str) -> None:
+def test_a_missing_column_raises_with_the_option_that_names_it(tmp_path: Path, kind: str) -> None:
     text = refusal(Config(saved(tmp_path, kind=kind), label="genres"))
     assert "lacks the column 'genres' (nearest: 'genre')" in text
     assert "--dataset.label" in text
@@ -160,13 +160,13 @@ def test_a_missing_column_is_said_with_the_option_that_names_it(tmp_path: Path, 
         ("song", ["b", "a", "a", ""], "1 rows of"),
     ],
 )
-def test_rows_that_disagree_are_refused(
+def test_rows_of_one_track_that_differ_raise(
     tmp_path: Path, column: str, cells: list[str], words: str
 ) -> None:
     assert words in refusal(Config(saved(tmp_path, ROWS.assign(**{column: cells})), **NAMED))
 
 
-def test_a_row_with_too_many_cells_is_refused(tmp_path: Path) -> None:
+def test_a_row_with_too_many_cells_raises(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("label,x\nrock,1\njazz,2,3\n")
     assert "Expected 2 fields in line 3, saw 3" in refusal(Config(str(path)))
@@ -180,17 +180,17 @@ def test_a_row_with_too_many_cells_is_refused(tmp_path: Path) -> None:
         ("label;x\nrock;1\n", "separated by semicolons"),
         ("label,x,x\nrock,1,2\n", "two columns of the name 'x'"),
         ("label,x,y\n,1,\n", "1 of the 1 rows"),
-        ("PAR1 and nothing more", "no Parquet file that can be read"),
+        ("PAR1 and nothing more", "cannot be read as a Parquet file"),
     ],
 )
-def test_a_file_that_is_no_such_table_is_refused(tmp_path: Path, content: str, words: str) -> None:
+def test_a_file_that_is_no_table_raises(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text(content)
     assert words in refusal(Config(str(path)))
 
 
-@pytest.mark.parametrize("place", ["", "gone.csv"])
-def test_no_file_is_a_users_mistake(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("place", ["", "missing.csv"])
+def test_a_missing_file_raises_a_user_error(tmp_path: Path, place: str) -> None:
     assert "--dataset.root FILE" in refusal(Config(str(tmp_path / place)))
 
 
@@ -206,6 +206,6 @@ def test_parquet_without_pyarrow_says_what_to_install(
     assert "pip install pyarrow" in refusal(Config(path, **NAMED))
 
 
-def test_one_column_cannot_be_two_things() -> None:
+def test_one_column_with_two_roles_raises() -> None:
     with pytest.raises(ValidationError, match="must name different columns"):
         Config("t.csv", label="genre", group="genre")

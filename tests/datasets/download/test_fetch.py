@@ -1,4 +1,4 @@
-"""Against a web server on this machine that breaks in all the ways that servers break."""
+"""Dataset downloads from a local web server that simulates server and network failures."""
 
 import contextlib
 import hashlib
@@ -22,21 +22,21 @@ import pytest
 from chorale.datasets import catalog, plugins
 from chorale.datasets.base import DatasetInfo, Download
 from chorale.datasets.catalog import fsdd
-from chorale.datasets.download.archive_members import Limits
+from chorale.datasets.download.archive_members import ArchiveLimits
 from chorale.datasets.download.checksum import parse_checksum
-from chorale.datasets.download.download import Patience
-from chorale.datasets.download.fetch import fetch
-from chorale.datasets.download.web import SafeRedirects, WebError
+from chorale.datasets.download.download import RetryPolicy
+from chorale.datasets.download.fetch import fetch_dataset
+from chorale.datasets.download.web import HttpsRedirects, WebError
 from chorale.datasets.errors import UserError
 
 BODY = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
-IMPATIENT = Patience(attempts=4, first_pause_s=0.0, timeout_s=5.0)
+IMPATIENT = RetryPolicy(max_attempts=4, first_pause_s=0.0, timeout_s=5.0)
 
 
 @dataclass
 class Site:
-    """What the server has, and how it behaves; `faults` are used up, one a request."""
+    """The server's content and behaviour; `faults` are consumed, one per request."""
 
     body: bytes = BODY
     etag: str = '"one"'
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         if not fault.startswith("no length"):
             headers["Content-Length"] = str(len(body))
         self._head(206 if "Content-Range" in headers else 200, headers)
-        # the client hangs up in the middle where a test presses Ctrl-C
+        # the client disconnects where a test interrupts it
         with contextlib.suppress(ConnectionError):
             self.wfile.write(body[:n] + b"x" * (fault == "no length, too long"))
 
@@ -117,18 +117,18 @@ def site() -> Iterator[Site]:
 
 
 @dataclass
-class Heard:
-    """A listener that remembers, and presses Ctrl-C where it is told to."""
+class RecordingListener:
+    """Records everything; raises KeyboardInterrupt at `interrupt_at` bytes."""
 
-    said: list[str] = field(default_factory=list)
-    told: list[tuple[str, int, int | None]] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    updates: list[tuple[str, int, int | None]] = field(default_factory=list)
     interrupt_at: int | None = None
 
-    def say(self, text: str) -> None:
-        self.said.append(text)
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        self.told.append((what, done, total))
+        self.updates.append((what, done, total))
         if self.interrupt_at is not None and done >= self.interrupt_at:
             raise KeyboardInterrupt
 
@@ -146,55 +146,55 @@ def info_of(site: Site, *, checksum: str = SHA256, **download: str) -> DatasetIn
     )
 
 
-def get(info: DatasetInfo, root: Path, **other: object) -> Heard:
-    heard = other.pop("heard", None) or Heard()
-    assert isinstance(heard, Heard)
-    fetch(info, root, listener=heard, **{"patience": IMPATIENT, **other})  # type: ignore[arg-type]
-    return heard
+def get(info: DatasetInfo, root: Path, **other: object) -> RecordingListener:
+    listener = other.pop("listener", None) or RecordingListener()
+    assert isinstance(listener, RecordingListener)
+    fetch_dataset(info, root, listener=listener, **{"retry_policy": IMPATIENT, **other})  # type: ignore[arg-type]
+    return listener
 
 
 def names(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
 
 
-def test_a_file_comes_whole_and_verified_with_progress(site: Site, tmp_path: Path) -> None:
-    heard = get(info_of(site), tmp_path / "new" / "root")
+def test_a_file_is_downloaded_and_verified_with_progress(site: Site, tmp_path: Path) -> None:
+    listener = get(info_of(site), tmp_path / "new" / "root")
     assert (tmp_path / "new" / "root" / "toy.bin").read_bytes() == BODY
     assert names(tmp_path / "new" / "root") == ["toy.bin"]
-    assert heard.said[-1] == f"toy.bin: sha256 {SHA256} fits"
-    came = [done for what, done, _ in heard.told if what == "toy.bin"]
-    assert came == sorted(came)
-    assert came[-1] == len(BODY)
-    assert {total for _, _, total in heard.told} == {len(BODY)}
+    assert listener.messages[-1] == f"toy.bin: sha256 {SHA256} matches"
+    received = [done for what, done, _ in listener.updates if what == "toy.bin"]
+    assert received == sorted(received)
+    assert received[-1] == len(BODY)
+    assert {total for _, _, total in listener.updates} == {len(BODY)}
 
 
-def test_a_second_call_asks_the_server_nothing(site: Site, tmp_path: Path) -> None:
+def test_a_second_call_sends_no_request(site: Site, tmp_path: Path) -> None:
     get(info_of(site), tmp_path)
-    heard = get(info_of(site), tmp_path)
+    listener = get(info_of(site), tmp_path)
     assert len(site.requests) == 1
-    assert "is there already" in heard.said[0]
+    assert "exists already" in listener.messages[0]
 
 
-def test_without_a_published_checksum_the_files_own_is_said(site: Site, tmp_path: Path) -> None:
-    heard = get(info_of(site, checksum=""), tmp_path)
-    assert heard.said[-1].startswith(f"toy.bin: sha256 {SHA256}, unverified")
+def test_without_a_published_checksum_the_files_own_is_reported(site: Site, tmp_path: Path) -> None:
+    listener = get(info_of(site, checksum=""), tmp_path)
+    assert listener.messages[-1].startswith(f"toy.bin: sha256 {SHA256}, unverified")
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha512", "md5"])
 def test_a_checksum_can_name_its_algorithm(site: Site, tmp_path: Path, algorithm: str) -> None:
     digest = hashlib.new(algorithm, BODY).hexdigest()
-    heard = get(info_of(site, checksum=f"{algorithm}:{digest.upper()}"), tmp_path)
-    assert heard.said[-1] == f"toy.bin: {algorithm} {digest} fits"
+    listener = get(info_of(site, checksum=f"{algorithm}:{digest.upper()}"), tmp_path)
+    assert listener.messages[-1] == f"toy.bin: {algorithm} {digest} matches"
 
 
 @pytest.mark.parametrize("text", ["abc", "crc32:00000000", "sha1:" + "g" * 40, ":" + "0" * 64])
-def test_a_checksum_that_is_none_is_a_mistake_of_ours(text: str) -> None:
+def test_an_invalid_checksum_raises_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         parse_checksum(text)
 
 
 @pytest.mark.parametrize("second", ["cut:500000", "no length:500000"])
-def test_a_cut_connection_is_gone_on_with(site: Site, tmp_path: Path, second: str) -> None:
+def test_a_broken_connection_is_resumed(site: Site, tmp_path: Path, second: str) -> None:
     site.faults = ["cut:1000000", second]
     get(info_of(site), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
@@ -202,36 +202,36 @@ def test_a_cut_connection_is_gone_on_with(site: Site, tmp_path: Path, second: st
     assert [one.get("If-Range") for one in site.requests] == [None, '"one"', '"one"']
 
 
-def test_a_file_whose_length_nobody_told_comes_whole(site: Site, tmp_path: Path) -> None:
+def test_a_file_without_a_stated_length_is_downloaded(site: Site, tmp_path: Path) -> None:
     site.faults = ["no length"]
-    heard = get(info_of(site), tmp_path)
+    listener = get(info_of(site), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
-    assert ("toy.bin", len(BODY), None) in heard.told
+    assert ("toy.bin", len(BODY), None) in listener.updates
 
 
-def test_a_cut_that_only_the_checksum_can_tell_is_refused(site: Site, tmp_path: Path) -> None:
+def test_a_truncation_that_only_the_checksum_detects_raises(site: Site, tmp_path: Path) -> None:
     site.faults = ["no length:1000000"]
     with pytest.raises(UserError, match="was published"):
         get(info_of(site), tmp_path)
     assert names(tmp_path) == []
 
 
-def test_more_than_was_told_is_not_taken(site: Site, tmp_path: Path) -> None:
+def test_more_bytes_than_stated_are_rejected(site: Site, tmp_path: Path) -> None:
     site.faults = ["cut:1000000", "no length, too long"]
-    heard = get(info_of(site, checksum=""), tmp_path)
+    listener = get(info_of(site, checksum=""), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
-    assert any("3000001 bytes came instead of 3000000" in text for text in heard.said)
+    assert any("received 3000001 bytes instead of 3000000" in text for text in listener.messages)
 
 
-def test_a_server_that_knows_no_ranges_is_asked_for_all_again(site: Site, tmp_path: Path) -> None:
+def test_without_range_support_the_download_starts_again(site: Site, tmp_path: Path) -> None:
     site.ranges = False
     site.faults = ["cut:1000000"]
-    heard = get(info_of(site), tmp_path)
+    listener = get(info_of(site), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
-    assert any("starting anew" in text for text in heard.said)
+    assert any("starting again" in text for text in listener.messages)
 
 
-def test_a_file_that_changed_meanwhile_starts_anew(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_has_changed_is_downloaded_again(site: Site, tmp_path: Path) -> None:
     site.faults = ["cut:1000000", *["status:503"] * 3]
     with pytest.raises(UserError, match="in a row"):
         get(info_of(site, checksum=""), tmp_path)
@@ -241,41 +241,41 @@ def test_a_file_that_changed_meanwhile_starts_anew(site: Site, tmp_path: Path) -
 
 
 def test_a_server_that_ignores_if_range_cannot_mix_two_files(site: Site, tmp_path: Path) -> None:
-    # a weak ETag may not stand in If-Range, so only the comparison of the answers can tell
+    # a weak ETag is not allowed in If-Range, so only comparing the responses detects it
     site.etag = 'W/"one"'
     site.faults = ["cut:1000000", *["status:503"] * 3]
     info = info_of(site, checksum=hashlib.sha256(BODY[::-1]).hexdigest())
     with pytest.raises(UserError, match="in a row"):
         get(info, tmp_path)
     site.body, site.etag = BODY[::-1], 'W/"two"'
-    heard = get(info, tmp_path)
+    listener = get(info, tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY[::-1]
-    assert any("has changed meanwhile" in text for text in heard.said)
+    assert any("on the server has changed" in text for text in listener.messages)
     assert "If-Range" not in site.requests[-2]
 
 
-def test_without_etag_and_checksum_nothing_is_gone_on_with(site: Site, tmp_path: Path) -> None:
+def test_without_etag_and_checksum_nothing_is_resumed(site: Site, tmp_path: Path) -> None:
     site.etag = ""
     site.faults = ["cut:1000000"]
     get(info_of(site, checksum=""), tmp_path)
     assert site.ranges_asked() == ["", ""]
 
 
-def test_with_a_checksum_an_etag_is_not_needed(site: Site, tmp_path: Path) -> None:
+def test_with_a_checksum_no_etag_is_needed_to_resume(site: Site, tmp_path: Path) -> None:
     site.etag = ""
     site.faults = ["cut:1000000"]
     get(info_of(site), tmp_path)
     assert site.ranges_asked() == ["", "bytes=1000000-"]
 
 
-def test_an_answer_from_another_place_than_asked_starts_anew(site: Site, tmp_path: Path) -> None:
+def test_a_response_with_the_wrong_range_starts_again(site: Site, tmp_path: Path) -> None:
     site.faults = ["cut:1000000", "from the start"]
     get(info_of(site), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
     assert site.ranges_asked() == ["", "bytes=1000000-", ""]
 
 
-def test_a_beginning_that_is_longer_than_the_file_starts_anew(site: Site, tmp_path: Path) -> None:
+def test_a_partial_file_longer_than_the_file_starts_again(site: Site, tmp_path: Path) -> None:
     site.faults = ["cut:1000000", "cut:0", "cut:0", "cut:0"]
     with pytest.raises(UserError, match="in a row"):
         get(info_of(site), tmp_path)
@@ -285,15 +285,13 @@ def test_a_beginning_that_is_longer_than_the_file_starts_anew(site: Site, tmp_pa
     assert (tmp_path / "toy.bin").read_bytes() == BODY
 
 
-def test_a_wrong_file_is_refused_and_removed(site: Site, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_checksum_raises_and_is_removed(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"sha256 is {SHA256}, but {'0' * 64} was published"):
         get(info_of(site, checksum="0" * 64), tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_file_that_somebody_put_there_is_verified_and_never_removed(
-    site: Site, tmp_path: Path
-) -> None:
+def test_an_existing_file_is_verified_and_never_removed(site: Site, tmp_path: Path) -> None:
     (tmp_path / "toy.bin").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"remove '.*toy.bin' and type the same again"):
         get(info_of(site), tmp_path)
@@ -302,17 +300,17 @@ def test_a_file_that_somebody_put_there_is_verified_and_never_removed(
 
 
 @pytest.mark.parametrize("fault", ["status:500", "status:429", "hang up", "cut:0"])
-def test_what_passes_is_tried_again(site: Site, tmp_path: Path, fault: str) -> None:
+def test_temporary_failures_are_retried(site: Site, tmp_path: Path, fault: str) -> None:
     site.faults = [fault] * 3
-    heard = get(info_of(site), tmp_path)
+    listener = get(info_of(site), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
-    assert sum("trying again in 0 s" in text for text in heard.said) == 3
+    assert sum("retrying in 0 s" in text for text in listener.messages) == 3
 
 
 @pytest.mark.parametrize("fault", ["status:500", "hang up", "cut:0"])
-def test_trying_ends_after_some_failures_in_a_row(site: Site, tmp_path: Path, fault: str) -> None:
+def test_retries_end_after_some_failures_in_a_row(site: Site, tmp_path: Path, fault: str) -> None:
     site.faults = [fault] * 9
-    with pytest.raises(UserError, match="4 times in a row; nothing came; type the same again"):
+    with pytest.raises(UserError, match="4 times in a row; nothing received; type the same again"):
         get(info_of(site), tmp_path)
     assert len(site.requests) == 4
 
@@ -321,7 +319,7 @@ def test_trying_ends_after_some_failures_in_a_row(site: Site, tmp_path: Path, fa
     ("retry_after", "expected"),
     [("0", [1, 2, 4, 8, 10]), ("5", [5, 5, 5, 8, 10]), ("9" * 99, [10] * 5), ("soon", [1, 2, 4])],
 )
-def test_pauses_double_and_a_server_may_ask_for_longer_ones(
+def test_pauses_double_and_retry_after_is_respected(
     site: Site,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -332,18 +330,18 @@ def test_pauses_double_and_a_server_may_ask_for_longer_ones(
     monkeypatch.setattr("chorale.datasets.download.download.time.sleep", pauses.append)
     site.retry_after = retry_after
     site.faults = ["status:503"] * len(expected)
-    get(info_of(site), tmp_path, patience=Patience(attempts=6, longest_pause_s=10.0))
+    get(info_of(site), tmp_path, retry_policy=RetryPolicy(max_attempts=6, max_pause_s=10.0))
     assert pauses == expected
 
 
-def test_failures_between_which_much_comes_in_do_not_add_up(site: Site, tmp_path: Path) -> None:
+def test_progress_between_failures_restarts_their_count(site: Site, tmp_path: Path) -> None:
     site.body = BODY * 4
     site.faults = ["cut:1500000"] * 7
     get(info_of(site, checksum=""), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY * 4
 
 
-def test_failures_at_the_same_place_do_add_up(site: Site, tmp_path: Path) -> None:
+def test_failures_without_progress_are_counted(site: Site, tmp_path: Path) -> None:
     site.ranges = False
     site.faults = ["cut:1500000"] * 9
     with pytest.raises(UserError, match=r"1500000 of 3000000 bytes.*; 1.4 MiB are kept"):
@@ -351,7 +349,7 @@ def test_failures_at_the_same_place_do_add_up(site: Site, tmp_path: Path) -> Non
     assert len(site.requests) == 4
 
 
-def test_what_a_server_says_cannot_command_the_terminal(
+def test_control_characters_of_a_server_are_removed(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(Handler.responses, 404, ("gone \x1b[2J", ""))
@@ -361,15 +359,16 @@ def test_what_a_server_says_cannot_command_the_terminal(
 
 
 @pytest.mark.parametrize("fault", ["status:404", "status:403", "encoded"])
-def test_what_does_not_pass_is_not_tried_again(site: Site, tmp_path: Path, fault: str) -> None:
+def test_permanent_failures_are_not_retried(site: Site, tmp_path: Path, fault: str) -> None:
     site.faults = [fault]
-    with pytest.raises(UserError, match=r"answers (404|403|200).*see https://toys.example") as said:
+    expected = r"answers (404|403|200).*see https://toys.example"
+    with pytest.raises(UserError, match=expected) as raised:
         get(info_of(site), tmp_path)
     assert len(site.requests) == 1
-    assert f"put it at '{tmp_path / 'toy.bin'}'" in str(said.value)
+    assert f"put it at '{tmp_path / 'toy.bin'}'" in str(raised.value)
 
 
-def test_no_server_is_said_plainly(site: Site, tmp_path: Path) -> None:
+def test_an_unreachable_server_raises_a_clear_error(site: Site, tmp_path: Path) -> None:
     site.url = "http://127.0.0.1:1/toy.bin"
     with pytest.raises(UserError, match=r"no connection \(.*refused.*4 times in a row"):
         get(info_of(site), tmp_path)
@@ -384,14 +383,14 @@ def test_a_redirect_is_followed(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "to", ["http://example.invalid/x", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://[/x"]
 )
-def test_a_redirect_to_anything_but_https_is_refused(site: Site, tmp_path: Path, to: str) -> None:
+def test_a_redirect_to_anything_but_https_raises(site: Site, tmp_path: Path, to: str) -> None:
     site.faults = [f"redirect:{to}"]
     with pytest.raises(UserError, match=r"only https is allowed|Invalid IPv6|not allowed|302"):
         get(info_of(site), tmp_path)
     assert names(tmp_path) == []
 
 
-def test_redirects_in_a_circle_end(site: Site, tmp_path: Path) -> None:
+def test_circular_redirects_end(site: Site, tmp_path: Path) -> None:
     site.faults = ["redirect"] * 50
     with pytest.raises(UserError, match="302"):
         get(info_of(site), tmp_path)
@@ -399,13 +398,13 @@ def test_redirects_in_a_circle_end(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://example.invalid/x", "file:///etc/passwd", "/etc/passwd"])
-def test_only_https_is_spoken_outside_this_machine(site: Site, tmp_path: Path, url: str) -> None:
+def test_only_https_is_allowed_to_other_machines(site: Site, tmp_path: Path, url: str) -> None:
     site.url = url
     with pytest.raises(UserError, match="only https is allowed"):
         get(info_of(site), tmp_path)
 
 
-def test_a_proxy_is_not_asked_for_this_machine(
+def test_no_proxy_is_used_for_this_machine(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -414,7 +413,7 @@ def test_a_proxy_is_not_asked_for_this_machine(
     assert (tmp_path / "toy.bin").exists()
 
 
-def test_a_disk_without_room_is_met_before_anything_comes(
+def test_too_little_disk_space_raises_before_the_download(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=len(BODY) - 1)
@@ -424,17 +423,17 @@ def test_a_disk_without_room_is_met_before_anything_comes(
     assert not (tmp_path / "toy.bin.part").exists()
 
 
-def test_what_has_come_counts_as_room(
+def test_the_partial_file_counts_as_available_space(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        get(info_of(site), tmp_path, heard=Heard(interrupt_at=2_000_000))
+        get(info_of(site), tmp_path, listener=RecordingListener(interrupt_at=2_000_000))
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr("chorale.datasets.disk.shutil.disk_usage", lambda _: usage)
     get(info_of(site), tmp_path)
 
 
-def test_a_disk_that_gets_full_keeps_what_has_come(
+def test_a_disk_that_gets_full_keeps_the_partial_file(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> Iterator[bytes]:
@@ -442,46 +441,46 @@ def test_a_disk_that_gets_full_keeps_what_has_come(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("chorale.datasets.download.web.blocks", full)
-        with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
+        patched.setattr("chorale.datasets.download.web.read_blocks", full)
+        with pytest.raises(UserError, match=r"No space left on device.*resumes from there"):
             get(info_of(site), tmp_path)
     get(info_of(site), tmp_path)
     assert site.ranges_asked() == ["", "bytes=1000000-"]
 
 
-def test_ctrl_c_leaves_a_beginning_that_the_next_call_goes_on_with(
+def test_ctrl_c_leaves_a_partial_file_that_the_next_call_resumes(
     site: Site, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        get(info_of(site), tmp_path, heard=Heard(interrupt_at=1_000_000))
+        get(info_of(site), tmp_path, listener=RecordingListener(interrupt_at=1_000_000))
     had = (tmp_path / "toy.bin.part").stat().st_size
     assert 1_000_000 <= had < len(BODY)
     assert names(tmp_path) == ["toy.bin.part", "toy.bin.part.json"]
-    heard = get(info_of(site), tmp_path)
-    assert any(text.startswith("toy.bin: going on from ") for text in heard.said)
+    listener = get(info_of(site), tmp_path)
+    assert any(text.startswith("toy.bin: resuming from ") for text in listener.messages)
     assert site.ranges_asked() == ["", f"bytes={had}-"]
     assert names(tmp_path) == ["toy.bin"]
 
 
 @pytest.mark.parametrize("fault", ["", "no length"])
-def test_ctrl_c_while_checking_does_not_cost_the_download(
+def test_ctrl_c_during_verification_keeps_the_download(
     site: Site, tmp_path: Path, fault: str
 ) -> None:
-    class Interrupter(Heard):
+    class Interrupter(RecordingListener):
         def progress(self, what: str, done: int, total: int | None) -> None:
             if what.startswith("checking"):
                 raise KeyboardInterrupt
 
     site.faults = [fault]
     with pytest.raises(KeyboardInterrupt):
-        get(info_of(site), tmp_path, heard=Interrupter())
+        get(info_of(site), tmp_path, listener=Interrupter())
     get(info_of(site), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == BODY
     assert len(site.requests) == 1
 
 
 @pytest.mark.parametrize("notes", ["", "[]", '{"url": 1}', '{"sha": "x"}', "\xff"])
-def test_a_beginning_without_sound_notes_is_not_trusted(
+def test_a_partial_file_without_valid_notes_is_discarded(
     site: Site, tmp_path: Path, notes: str
 ) -> None:
     (tmp_path / "toy.bin.part").write_bytes(b"x" * 1000)
@@ -491,34 +490,34 @@ def test_a_beginning_without_sound_notes_is_not_trusted(
     assert site.ranges_asked() == [""]
 
 
-def test_a_beginning_of_another_address_is_not_gone_on_with(site: Site, tmp_path: Path) -> None:
+def test_a_partial_file_of_another_url_is_not_resumed(site: Site, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        get(info_of(site), tmp_path, heard=Heard(interrupt_at=1_000_000))
+        get(info_of(site), tmp_path, listener=RecordingListener(interrupt_at=1_000_000))
     site.url += "?v=2"
     get(info_of(site), tmp_path)
     assert site.ranges_asked() == ["", ""]
 
 
-def test_an_empty_file_is_a_file(site: Site, tmp_path: Path) -> None:
+def test_an_empty_file_is_downloaded(site: Site, tmp_path: Path) -> None:
     site.body = b""
     get(info_of(site, checksum=""), tmp_path)
     assert (tmp_path / "toy.bin").read_bytes() == b""
 
 
-def test_a_root_that_is_a_file_is_refused(site: Site, tmp_path: Path) -> None:
+def test_a_root_that_is_a_file_raises(site: Site, tmp_path: Path) -> None:
     (tmp_path / "root").touch()
     with pytest.raises(UserError, match=r"root' cannot be written \(File exists\)"):
         get(info_of(site), tmp_path / "root")
 
 
-def test_a_second_process_in_the_same_folder_is_refused(site: Site, tmp_path: Path) -> None:
-    class Meddler(Heard):
+def test_a_second_process_in_the_same_folder_raises(site: Site, tmp_path: Path) -> None:
+    class Meddler(RecordingListener):
         def progress(self, what: str, done: int, total: int | None) -> None:
-            with pytest.raises(UserError, match="another 'chorale data fetch' is at work"):
+            with pytest.raises(UserError, match="another 'chorale data fetch' is running"):
                 get(info_of(site), tmp_path)
             super().progress(what, done, total)
 
-    assert get(info_of(site), tmp_path, heard=Meddler()).told
+    assert get(info_of(site), tmp_path, listener=Meddler()).updates
 
 
 def make_zip() -> bytes:
@@ -552,20 +551,18 @@ def test_an_archive_is_unpacked_and_removed(
     info = info_of(
         site, checksum="", file_name=name, inside="toy-1.0/audio", unpack_to="recordings"
     )
-    heard = get(info, tmp_path)
+    listener = get(info, tmp_path)
     found = ["recordings", "recordings/a.wav", "recordings/deep", "recordings/deep/b.wav"]
     assert names(tmp_path) == found
     assert (tmp_path / "recordings" / "a.wav").read_text() == "sound a"
-    assert heard.said[-1] == f"'{tmp_path / 'recordings'}' has 2 files"
-    assert get(info, tmp_path).said == [
-        f"'{tmp_path / 'recordings'}' is there already; nothing to do"
+    assert listener.messages[-1] == f"'{tmp_path / 'recordings'}' has 2 files"
+    assert get(info, tmp_path).messages == [
+        f"'{tmp_path / 'recordings'}' exists already; nothing to do"
     ]
     assert len(site.requests) == 1
 
 
-def test_an_archive_that_somebody_put_there_is_unpacked_and_kept(
-    site: Site, tmp_path: Path
-) -> None:
+def test_an_existing_archive_is_unpacked_and_kept(site: Site, tmp_path: Path) -> None:
     (tmp_path / "toy.zip").write_bytes(make_zip())
     get(info_of(site, checksum="", file_name="toy.zip", unpack_to="all"), tmp_path)
     assert site.requests == []
@@ -573,10 +570,10 @@ def test_an_archive_that_somebody_put_there_is_unpacked_and_kept(
     assert (tmp_path / "all" / "toy-1.0" / "read.me").read_text() == "not wanted"
 
 
-def test_ctrl_c_while_unpacking_keeps_the_archive_and_no_half_folder(
+def test_ctrl_c_while_unpacking_keeps_the_archive_and_no_partial_folder(
     site: Site, tmp_path: Path
 ) -> None:
-    class Interrupter(Heard):
+    class Interrupter(RecordingListener):
         def progress(self, what: str, done: int, total: int | None) -> None:
             if what.startswith("unpacking"):
                 raise KeyboardInterrupt
@@ -584,19 +581,19 @@ def test_ctrl_c_while_unpacking_keeps_the_archive_and_no_half_folder(
     site.body = make_zip()
     info = info_of(site, checksum="", file_name="toy.zip", unpack_to="all")
     with pytest.raises(KeyboardInterrupt):
-        get(info, tmp_path, heard=Interrupter())
+        get(info, tmp_path, listener=Interrupter())
     assert names(tmp_path) == ["toy.zip"]
     get(info, tmp_path)
     assert (tmp_path / "all").is_dir()
     assert len(site.requests) == 1
 
 
-def test_room_for_what_an_archive_unpacks_to_is_asked_before(
+def test_disk_space_for_unpacking_is_checked_before_the_download(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=2 * len(BODY) - 1)
     monkeypatch.setattr("chorale.datasets.disk.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"toy.zip and what it unpacks to needs 5.7 MiB"):
+    with pytest.raises(UserError, match=r"toy.zip and its content needs 5.7 MiB"):
         get(info_of(site, file_name="toy.zip", unpack_to="all"), tmp_path)
 
 
@@ -609,7 +606,7 @@ def test_room_for_what_an_archive_unpacks_to_is_asked_before(
     ],
     ids=["web page", "cut zip", "cut tar"],
 )
-def test_what_is_no_archive_is_refused_and_removed(
+def test_a_file_that_is_no_archive_raises_and_is_removed(
     site: Site, tmp_path: Path, body: bytes, why: str
 ) -> None:
     site.body = body
@@ -618,20 +615,20 @@ def test_what_is_no_archive_is_refused_and_removed(
     assert names(tmp_path) == []
 
 
-def test_a_hostile_archive_is_refused_and_removed(site: Site, tmp_path: Path) -> None:
+def test_a_malicious_archive_raises_and_is_removed(site: Site, tmp_path: Path) -> None:
     site.body = make_zip()
     info = info_of(site, checksum="", file_name="toy.zip", unpack_to="all")
     with pytest.raises(UserError, match="more than the 2 entries allowed"):
-        get(info, tmp_path, limits=Limits(entries=2))
+        get(info, tmp_path, limits=ArchiveLimits(entries=2))
     assert names(tmp_path) == []
 
 
-def test_a_verified_archive_that_is_refused_is_kept(site: Site, tmp_path: Path) -> None:
+def test_a_rejected_archive_with_a_correct_checksum_is_kept(site: Site, tmp_path: Path) -> None:
     site.body = make_zip()
     checksum = hashlib.sha256(site.body).hexdigest()
     info = info_of(site, checksum=checksum, file_name="toy.zip", unpack_to="all")
     with pytest.raises(UserError, match=r"refused: .* it is kept as '.*toy.zip'; .*unpack it"):
-        get(info, tmp_path, limits=Limits(entries=2))
+        get(info, tmp_path, limits=ArchiveLimits(entries=2))
     assert names(tmp_path) == ["toy.zip"]
 
 
@@ -644,14 +641,14 @@ def parted(site: Site) -> DatasetInfo:
     ("parts", "expected"),
     [((), ["all", "s"]), (("m",), ["all", "m"]), (("m", "s"), ["all", "m", "s"])],
 )
-def test_parts_are_chosen_by_name_and_the_first_by_itself(
+def test_parts_are_selected_by_name_and_the_first_by_default(
     site: Site, tmp_path: Path, parts: tuple[str, ...], expected: list[str]
 ) -> None:
     get(parted(site), tmp_path, parts=parts)
     assert names(tmp_path) == [f"{name}.bin" for name in expected]
 
 
-def test_an_unknown_part_is_answered_with_the_known_ones(site: Site, tmp_path: Path) -> None:
+def test_an_unknown_part_raises_with_the_known_ones(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown part of dataset 'toy' 'l'; .*choose from: m, s"):
         get(parted(site), tmp_path, parts=("l",))
     with pytest.raises(UserError, match="dataset 'toy' has no parts, but got --part l"):
@@ -659,14 +656,14 @@ def test_an_unknown_part_is_answered_with_the_known_ones(site: Site, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "expected"),
     [("log in at Kaggle", "log in at Kaggle"), ("", "get it by hand, see https://toys.example")],
 )
-def test_a_dataset_that_nobody_may_download_says_what_to_do(
-    site: Site, tmp_path: Path, how: str, said: str
+def test_a_dataset_without_downloads_says_what_to_do(
+    site: Site, tmp_path: Path, how: str, expected: str
 ) -> None:
     info = replace(info_of(site), downloads=(), how_to_get=how)
-    with pytest.raises(UserError, match=f"'toy' has nothing to download: {said}"):
+    with pytest.raises(UserError, match=f"'toy' has nothing to download: {expected}"):
         get(info, tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
@@ -675,10 +672,10 @@ def test_a_dataset_that_nobody_may_download_says_what_to_do(
 def test_a_redirect_never_leaves_https(to: str) -> None:
     request = Request("https://toys.example/x")
     with pytest.raises(WebError, match="from https to"):
-        SafeRedirects().redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), to)
+        HttpsRedirects().redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), to)
 
 
-def test_a_certificate_that_is_not_valid_is_not_tried_again(
+def test_an_invalid_certificate_is_not_retried(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = ssl.SSLCertVerificationError("no")
@@ -696,7 +693,7 @@ def test_a_certificate_that_is_not_valid_is_not_tried_again(
     assert len(tries) == 1
 
 
-def test_a_dataset_is_found_where_its_download_is_unpacked(site: Site, tmp_path: Path) -> None:
+def test_a_dataset_reads_the_folder_of_its_download(site: Site, tmp_path: Path) -> None:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         archive.writestr("free-spoken-digit-dataset-1.0.10/recordings/7_theo_3.wav", "RIFF")
@@ -707,9 +704,9 @@ def test_a_dataset_is_found_where_its_download_is_unpacked(site: Site, tmp_path:
     assert fsdd.tracks(fsdd.Config(str(tmp_path)))["track_id"].tolist() == ["7_theo_3"]
 
 
-@pytest.mark.parametrize("name", plugins.names(catalog))
-def test_what_the_catalog_says_of_downloads_can_be_followed(name: str) -> None:
-    info = plugins.load(catalog, name, kind="dataset").INFO
+@pytest.mark.parametrize("name", plugins.plugin_names(catalog))
+def test_downloads_of_the_catalog_are_valid(name: str) -> None:
+    info = plugins.load_plugin(catalog, name, kind="dataset").INFO
     assert info.downloads or info.how_to_get
     files = [one.file_name for one in info.downloads]
     assert len(set(files)) == len(files)

@@ -8,11 +8,11 @@ import soundfile
 
 from chorale.datasets import audio
 from chorale.datasets.base import track_table
-from chorale.datasets.dsp.frequency_scale import Scale
+from chorale.datasets.dsp.frequency_scale import FrequencyScale
 from chorale.datasets.dsp.mel_spectrogram import mel_spectrogram
 from chorale.datasets.features import mel, mfcc, spectrogram_image, stft
-from chorale.datasets.store.cache import build
-from chorale.datasets.store.ready_features import build_ready
+from chorale.datasets.store.cache import build_feature_store
+from chorale.datasets.store.precomputed_features import build_table_store
 
 RATE = 8_000
 MEL = mel.Config(sample_rate=RATE, n_fft=512, hop_length=128, n_mels=32)
@@ -36,23 +36,23 @@ def tone(hz: float) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("hz", [300.0, 1000.0, 2900.0])
-def test_the_loudest_band_is_the_one_nearest_to_a_tone(scale: Scale, hz: float) -> None:
+def test_the_loudest_band_is_the_one_nearest_to_a_tone(scale: FrequencyScale, hz: float) -> None:
     loudest = scale.power(tone(hz)).mean(axis=1).argmax()
     assert loudest == np.abs(scale.centers_hz - hz).argmin()
     assert (np.diff(scale.centers_hz) > 0).all()
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_weights_give_the_mean_square_of_the_waveform(scale: Scale) -> None:
+def test_weighted_power_is_the_mean_square_of_the_waveform(scale: FrequencyScale) -> None:
     rng = np.random.default_rng(0)
     waveform = tone(440) + tone(1700) + rng.normal(0, 0.05, 2 * RATE).astype(np.float32)
-    frames = scale.weights @ scale.power(waveform)[:, 5:-5]  # those at the ends hold silence
+    frames = scale.weights @ scale.power(waveform)[:, 5:-5]  # the ends contain padding
     error_db = 10 * np.log10(frames.mean() / np.square(waveform).mean())
     assert abs(error_db) < 0.2
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_white_noise_has_mean_square_1_and_fluctuates_as_noise_does(scale: Scale) -> None:
+def test_white_noise_has_mean_square_1_and_fluctuates(scale: FrequencyScale) -> None:
     noise = scale.white_noise(1500, np.random.default_rng(0))
     assert noise.shape == (1500, scale.n_bands)
     assert abs(10 * np.log10((noise @ scale.weights).mean())) < 0.3
@@ -64,7 +64,7 @@ def test_white_noise_has_mean_square_1_and_fluctuates_as_noise_does(scale: Scale
     assert together[0, 1] == pytest.approx(expected[0, 1], abs=0.12)
 
 
-def test_white_noise_is_that_of_its_generator() -> None:
+def test_white_noise_depends_on_its_generator() -> None:
     first, again, other = (
         mel.scale(MEL).white_noise(7, np.random.default_rng(seed)) for seed in (0, 0, 1)
     )
@@ -73,14 +73,14 @@ def test_white_noise_is_that_of_its_generator() -> None:
 
 
 @pytest.mark.parametrize("config", [MEL, ODD_MEL])
-def test_bands_have_the_power_that_the_feature_set_gives(config: mel.Config) -> None:
+def test_band_power_equals_the_feature_set(config: mel.Config) -> None:
     waveform = tone(700)
     np.testing.assert_allclose(
         mel.scale(config).power(waveform), mel_spectrogram(waveform, config), rtol=1e-3, atol=1e-6
     )
 
 
-def test_coefficients_are_levels_times_the_cosines() -> None:
+def test_coefficients_are_levels_times_the_dct_matrix() -> None:
     waveform = tone(500) + tone(2100)
     cosines = mfcc.scale(MFCC).cosines()
     assert cosines is not None
@@ -90,7 +90,7 @@ def test_coefficients_are_levels_times_the_cosines() -> None:
 
 
 @pytest.mark.parametrize("scale", [mel.scale(MEL), stft.scale(STFT)])
-def test_levels_themselves_need_no_cosines(scale: Scale) -> None:
+def test_levels_have_no_dct_matrix(scale: FrequencyScale) -> None:
     assert scale.cosines() is None
 
 
@@ -98,14 +98,16 @@ def test_levels_themselves_need_no_cosines(scale: Scale) -> None:
     ("feature", "config", "n_bands"),
     [("mel", MEL, 32), ("mfcc", MFCC, 32), ("stft", STFT, 129), ("spectrogram_image", None, None)],
 )
-def test_a_store_knows_the_scale_of_its_features(
+def test_a_store_has_the_scale_of_its_feature_set(
     feature: str, config: Any, n_bands: int | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(440), RATE)
     tracks = track_table([{"track_id": "a", "path": str(path), "label": "x", "group": "a"}])
     tracks = tracks.assign(duration_s=2.0, content=audio.content_hash(path))
-    store = build(tracks, feature, config or spectrogram_image.Config(), root=tmp_path / "cache")
+    store = build_feature_store(
+        tracks, feature, config or spectrogram_image.Config(), root=tmp_path / "cache"
+    )
     if n_bands is None:
         assert store.scale is None
     else:
@@ -114,7 +116,7 @@ def test_a_store_knows_the_scale_of_its_features(
         assert store.scale.n_bands == n_bands
 
 
-def test_a_ready_made_table_has_no_scale(tmp_path: Path) -> None:
+def test_a_precomputed_table_has_no_scale(tmp_path: Path) -> None:
     tracks = track_table([{"track_id": "a", "label": "x", "group": "a"}]).assign(content="0")
     frame = pd.DataFrame({"tempo": [1.0]}, index=pd.Index(["a"], name="track_id"))
-    assert build_ready(tracks, "table", frame, root=tmp_path).scale is None
+    assert build_table_store(tracks, "table", frame, root=tmp_path).scale is None

@@ -13,14 +13,14 @@ from chorale.datasets.dsp import librosa_parts
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """For temporary files; and `librosa.pretended` can be imported."""
+    """The folder of the lock file; afterwards `librosa.pretended` can be imported again."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     yield tmp_path
     sys.modules.pop("librosa.pretended", None)
 
 
 def _is_locked() -> bool:
-    with librosa_parts.lock_file().open("r") as file:
+    with librosa_parts.lock_path().open("r") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -28,7 +28,7 @@ def _is_locked() -> bool:
     return False
 
 
-def test_a_part_is_imported_by_one_process_at_a_time_and_once(
+def test_a_module_is_imported_by_one_process_at_a_time_and_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked: list[bool] = []
@@ -39,28 +39,28 @@ def test_a_part_is_imported_by_one_process_at_a_time_and_once(
         return made
 
     monkeypatch.setattr(importlib, "import_module", imported)
-    first = librosa_parts.part("pretended")
-    assert librosa_parts.part("pretended") is first
+    first = librosa_parts.librosa_module("pretended")
+    assert librosa_parts.librosa_module("pretended") is first
     assert locked == [True]
     assert not _is_locked()
-    assert librosa_parts.lock_file().parent == folder
+    assert librosa_parts.lock_path().parent == folder
 
 
 @pytest.mark.usefixtures("folder")
-def test_an_import_that_fails_says_so_and_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_raises_and_releases_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     def damaged(name: str) -> ModuleType:
         raise OSError(f"{name}: undefined symbol")
 
     monkeypatch.setattr(importlib, "import_module", damaged)
     with pytest.raises(OSError, match="undefined symbol"):
-        librosa_parts.part("pretended")
+        librosa_parts.librosa_module("pretended")
     assert not _is_locked()
 
 
-def test_where_nothing_can_be_written_it_is_imported_all_the_same(
+def test_a_module_is_imported_without_a_writable_lock_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
-    assert librosa_parts.part("filters").__name__ == "librosa.filters"
+    assert librosa_parts.librosa_module("filters").__name__ == "librosa.filters"
     monkeypatch.setattr(importlib, "import_module", ModuleType)
-    assert librosa_parts.part("pretended").__name__ == "librosa.pretended"
+    assert librosa_parts.librosa_module("pretended").__name__ == "librosa.pretended"

@@ -1,4 +1,4 @@
-"""The contract of every feature set, and the proof that mel and mfcc are what librosa gives."""
+"""Contract tests of every feature set; mel, mfcc and stft are compared with librosa."""
 
 import warnings
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from chorale.datasets import features, plugins
 from chorale.datasets.base import FeatureSet
-from chorale.datasets.config import plain, read
+from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.dsp.mel_spectrogram import mel_filters
 from chorale.datasets.features import mel, mfcc, spectrogram_image, stft
 
 
 def load(name: str) -> FeatureSet:
-    return cast(FeatureSet, plugins.load(features, name, kind="feature set"))
+    return cast(FeatureSet, plugins.load_plugin(features, name, kind="feature set"))
 
 
 def signal(kind: str, sample_rate: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def by_librosa(waveform: np.ndarray, config: MelConfig) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("kind", SIGNALS)
-def test_mel_is_librosas_within_a_hundredth_of_a_db(kind: str, shape: dict[str, Any]) -> None:
+def test_mel_equals_librosa_within_a_hundredth_of_a_db(kind: str, shape: dict[str, Any]) -> None:
     config = mel.Config(**shape)
     waveform = signal(kind, config.sample_rate)
     np.testing.assert_allclose(
@@ -90,21 +90,21 @@ def test_mel_is_librosas_within_a_hundredth_of_a_db(kind: str, shape: dict[str, 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("kind", SIGNALS)
-def test_mfcc_is_librosas_within_a_hundredth_of_a_db(kind: str, shape: dict[str, Any]) -> None:
+def test_mfcc_equals_librosa_within_a_hundredth_of_a_db(kind: str, shape: dict[str, Any]) -> None:
     config = mfcc.Config(**shape)
     waveform = signal(kind, config.sample_rate)
     expected = librosa.feature.mfcc(S=by_librosa(waveform, config), n_mfcc=config.n_mfcc)
     np.testing.assert_allclose(mfcc.extract(waveform, config), expected, atol=0.01, rtol=0)
 
 
-def test_mfcc_has_librosas_own_defaults() -> None:
+def test_mfcc_defaults_equal_librosas() -> None:
     waveform = signal("noise", 22_050)
     expected = librosa.feature.mfcc(y=waveform, sr=22_050)
     np.testing.assert_allclose(mfcc.extract(waveform, mfcc.Config()), expected, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_mel_filters_are_librosas(shape: dict[str, Any]) -> None:
+def test_the_mel_filters_equal_librosas(shape: dict[str, Any]) -> None:
     config = mel.Config(**shape)
     expected = librosa_filters(
         sr=config.sample_rate,
@@ -126,7 +126,7 @@ def test_filters_too_narrow_for_any_bin_give_the_lowest_level() -> None:
 
 
 @pytest.mark.parametrize("n_fft", [64, 128, 256, 401, 4096])
-def test_every_length_of_frames_gives_librosas_mel_bands(n_fft: int) -> None:
+def test_mel_bands_equal_librosas_for_every_n_fft(n_fft: int) -> None:
     config = mel.Config(n_fft=n_fft, hop_length=50, n_mels=8)
     waveform = signal("noise", config.sample_rate)[:5003]
     np.testing.assert_allclose(
@@ -134,7 +134,7 @@ def test_every_length_of_frames_gives_librosas_mel_bands(n_fft: int) -> None:
     )
 
 
-def test_a_sample_is_heard_by_the_frames_that_hold_it_and_by_no_other() -> None:
+def test_a_sample_affects_only_the_frames_that_contain_it() -> None:
     config = mel.Config(n_fft=256, hop_length=50, n_mels=8)
     waveform = signal("noise", config.sample_rate)[:5003]
     other = waveform.copy()
@@ -146,7 +146,7 @@ def test_a_sample_is_heard_by_the_frames_that_hold_it_and_by_no_other() -> None:
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(1024, 512), (400, 160), (2048, 300)])
 @pytest.mark.parametrize("kind", SIGNALS)
-def test_stft_is_librosas_within_a_hundredth_of_a_db(
+def test_stft_equals_librosa_within_a_hundredth_of_a_db(
     kind: str, n_fft: int, hop_length: int
 ) -> None:
     config = stft.Config(n_fft=n_fft, hop_length=hop_length)
@@ -155,13 +155,13 @@ def test_stft_is_librosas_within_a_hundredth_of_a_db(
         warnings.simplefilter("ignore")  # it warns of waveforms shorter than a window
         magnitude = np.abs(librosa.stft(waveform, n_fft=n_fft, hop_length=hop_length))
     expected = librosa.amplitude_to_db(magnitude)
-    heard = expected > expected.max() - 70  # below, single bins are the transform's rounding
+    audible = expected > expected.max() - 70  # below, single bins are the transform's rounding
     np.testing.assert_allclose(
-        stft.extract(waveform, config)[heard], expected[heard], atol=0.01, rtol=0
+        stft.extract(waveform, config)[audible], expected[audible], atol=0.01, rtol=0
     )
 
 
-def test_a_picture_of_the_named_duration_has_the_named_size() -> None:
+def test_an_image_of_the_configured_duration_has_the_configured_size() -> None:
     config = spectrogram_image.Config(height=60, width=100, duration_s=1.0, grey=False)
     picture = spectrogram_image.extract(signal("noise", config.sample_rate), config)
     assert picture.shape == (4 * 60, 100)
@@ -169,7 +169,7 @@ def test_a_picture_of_the_named_duration_has_the_named_size() -> None:
     assert picture.max() <= 1
 
 
-def test_a_picture_shows_low_tones_at_the_bottom_and_the_loudest_as_one() -> None:
+def test_an_image_has_low_frequencies_at_the_bottom_and_maximum_one() -> None:
     config = spectrogram_image.Config(duration_s=1.0, width=100)
     time_s = np.arange(config.sample_rate) / config.sample_rate
     picture = spectrogram_image.extract(np.sin(2 * np.pi * 110 * time_s).astype(np.float32), config)
@@ -179,7 +179,7 @@ def test_a_picture_shows_low_tones_at_the_bottom_and_the_loudest_as_one() -> Non
     assert picture.max() > 0.95
 
 
-def test_colours_are_those_of_the_map_and_follow_the_grey_level() -> None:
+def test_colours_follow_the_colour_map_and_the_grey_level() -> None:
     waveform = signal("fade", 22_050)
     config = spectrogram_image.Config(height=32, width=50, duration_s=1.0)
     grey = spectrogram_image.extract(waveform, config)
@@ -196,7 +196,7 @@ def test_colours_are_those_of_the_map_and_follow_the_grey_level() -> None:
 
 @pytest.fixture(scope="module")
 def default_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """The default config of a feature set; an encoder needs a file, so it gets a tiny one."""
+    """The default config of a feature set; an encoder needs a file, so it gets a small one."""
     import torch
 
     torch.manual_seed(0)
@@ -209,8 +209,8 @@ def default_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]
     return lambda name: load(name).Config(**needs.get(name, {}))
 
 
-@pytest.mark.parametrize("name", plugins.names(features))
-def test_features_have_the_promised_shape_and_are_finite(
+@pytest.mark.parametrize("name", plugins.plugin_names(features))
+def test_features_have_the_configured_shape_and_are_finite(
     name: str, default_of: Callable[[str], Any]
 ) -> None:
     feature_set = load(name)
@@ -226,9 +226,9 @@ def test_features_have_the_promised_shape_and_are_finite(
     assert isinstance(feature_set.VERSION, int)
 
 
-@pytest.mark.parametrize("name", plugins.names(features))
+@pytest.mark.parametrize("name", plugins.plugin_names(features))
 @pytest.mark.parametrize("kind", SIGNALS)
-def test_features_are_finite_whatever_the_sound(
+def test_features_are_finite_for_any_waveform(
     name: str, kind: str, default_of: Callable[[str], Any]
 ) -> None:
     feature_set = load(name)
@@ -241,10 +241,10 @@ def test_features_are_finite_whatever_the_sound(
     np.testing.assert_array_equal(waveform, before)
 
 
-@pytest.mark.parametrize("name", plugins.names(features))
-def test_a_config_survives_json(name: str, default_of: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("name", plugins.plugin_names(features))
+def test_a_config_round_trips_through_json(name: str, default_of: Callable[[str], Any]) -> None:
     config = default_of(name)
-    assert read(load(name).Config, plain(config), where="here") == config
+    assert read_config(load(name).Config, to_plain_values(config), where="here") == config
 
 
 @pytest.mark.parametrize(
@@ -257,11 +257,11 @@ def test_a_config_survives_json(name: str, default_of: Callable[[str], Any]) -> 
         ({"n_mfcc": 41, "n_mels": 40}, "n_mfcc must be at most"),
     ],
 )
-def test_a_config_that_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
+def test_an_invalid_config_raises(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         mfcc.Config(**values)
 
 
-def test_an_empty_waveform_is_refused() -> None:
+def test_an_empty_waveform_raises() -> None:
     with pytest.raises(ValueError, match="not empty"):
         mel.extract(np.zeros(0, np.float32), mel.Config())

@@ -1,4 +1,4 @@
-"""The proof that stats57 and stats518 are what librosa gives by the published definitions."""
+"""stats57 and stats518 are compared with librosa by the published definitions."""
 
 import warnings
 from typing import Any
@@ -50,7 +50,7 @@ def gtzan_by_librosa(y: npt.NDArray[Any], sr: int) -> npt.NDArray[np.float64]:
 
 
 def fma_by_librosa(y: npt.NDArray[Any], sr: int) -> npt.NDArray[np.float64]:
-    """As FMA's `features.py` has it; today's librosa must be told that C has 12 bins an octave."""
+    """As in FMA's `features.py`; the current librosa needs the number of bins per octave."""
     feature = librosa.feature
     C = np.abs(librosa.cqt(y, sr=sr, hop_length=512, bins_per_octave=12, n_bins=84, tuning=None))
     S = np.abs(librosa.stft(y, n_fft=2048, hop_length=512))
@@ -78,7 +78,9 @@ def fma_statistics(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         kurtosis, skewness = scipy.stats.kurtosis(values, axis=1), scipy.stats.skew(values, axis=1)
     return np.concatenate(
         [
-            np.where(np.isnan(kurtosis), -3, kurtosis),  # what FMA's scipy said of such a series
+            np.where(
+                np.isnan(kurtosis), -3, kurtosis
+            ),  # the result of FMA's scipy for such a series
             values.max(axis=1),
             values.mean(axis=1),
             np.median(values, axis=1),
@@ -99,7 +101,7 @@ def deviations(
 
 
 def floor57(expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """A mean that is near 0 beside its own spread is what rounding leaves of larger numbers."""
+    """The scale for comparing a mean: relative to its spread, because of rounding near 0."""
     floor = np.zeros(len(STATS57))
     for i, name in enumerate(STATS57):
         if name.endswith("_mean"):
@@ -108,7 +110,7 @@ def floor57(expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def floor518(expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Positions are known as well as the spread of their series; shapes are of the order of 1."""
+    """Tolerances: locations relative to the spread of their series; shape statistics about 1."""
     spread = dict(zip(STATS518, expected, strict=True))
     floor = np.zeros(len(STATS518))
     for i, name in enumerate(STATS518):
@@ -119,7 +121,7 @@ def floor518(expected: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("kind", ["noise", "beats", "quiet"])
-def test_stats57_are_librosas_within_a_ten_thousandth(kind: str) -> None:
+def test_stats57_equal_librosa_within_a_ten_thousandth(kind: str) -> None:
     waveform = signal(kind)
     expected = gtzan_by_librosa(waveform, RATE_HZ)
     got = stats57.extract(waveform, stats57.Config())
@@ -128,7 +130,7 @@ def test_stats57_are_librosas_within_a_ten_thousandth(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "beats", "quiet"])
-def test_stats518_are_librosas_within_a_ten_thousandth(kind: str) -> None:
+def test_stats518_equal_librosa_within_a_ten_thousandth(kind: str) -> None:
     waveform = signal(kind)
     expected = fma_by_librosa(waveform, RATE_HZ)
     got = stats518.extract(waveform, stats518.Config())
@@ -136,7 +138,7 @@ def test_stats518_are_librosas_within_a_ten_thousandth(kind: str) -> None:
     assert {name for name, x in zip(STATS518, off, strict=True) if not x < 1e-4} == set()
 
 
-def test_stats518_at_another_rate_keep_the_published_assumption() -> None:
+def test_stats518_at_another_rate_assume_the_published_rate() -> None:
     waveform = signal("beats", sample_rate=44_100, duration_s=2.0)
     expected = fma_by_librosa(waveform, 44_100)
     got = stats518.extract(waveform, stats518.Config(sample_rate=44_100))
@@ -144,7 +146,7 @@ def test_stats518_at_another_rate_keep_the_published_assumption() -> None:
     assert {name for name, x in zip(STATS518, off, strict=True) if not x < 1e-4} == set()
 
 
-def test_stats57_name_the_tempo_of_a_click_track() -> None:
+def test_stats57_have_the_tempo_of_a_click_track() -> None:
     rng = np.random.default_rng(0)
     waveform = np.zeros(RATE_HZ * 8, np.float32)
     for start in range(0, len(waveform) - 500, RATE_HZ // 2):
@@ -166,11 +168,11 @@ def test_silence_has_no_tempo_and_no_skewness() -> None:
 def test_the_running_median_is_exact(shape: tuple[int, int], levels: int) -> None:
     rng = np.random.default_rng(0)
     values = rng.integers(0, levels, shape).astype(np.float32)  # few levels give many ties
-    expected = scipy.ndimage.median_filter(values, size=(hpss.KERNEL, 1), mode="reflect")
+    expected = scipy.ndimage.median_filter(values, size=(hpss.KERNEL_SIZE, 1), mode="reflect")
     np.testing.assert_array_equal(hpss.running_median(values), expected)
 
 
-def test_the_harmonic_and_the_percussive_part_add_up_to_the_whole() -> None:
+def test_harmonic_and_percussive_parts_sum_to_the_waveform() -> None:
     waveform = signal("beats")
     spectrum = descriptors.stft(waveform)
     harmonic, percussive = hpss.hpss(spectrum, hop_length=512, n_samples=len(waveform))
@@ -178,19 +180,19 @@ def test_the_harmonic_and_the_percussive_part_add_up_to_the_whole() -> None:
 
 
 @pytest.mark.parametrize(("sample_rate", "tuning"), [(22_050, 0.0), (44_100, -0.31), (16_000, 0.2)])
-def test_the_constant_q_transform_is_librosas(sample_rate: int, tuning: float) -> None:
+def test_the_constant_q_transform_equals_librosas(sample_rate: int, tuning: float) -> None:
     waveform = signal("beats", sample_rate=sample_rate, duration_s=1.0)
     got = constant_q.constant_q(waveform, sample_rate=sample_rate, hop_length=512, tuning=tuning)
     expected = np.abs(librosa.cqt(waveform, sr=sample_rate, tuning=tuning)).T
     np.testing.assert_allclose(got, expected, atol=1e-6 * expected.max())
 
 
-def test_a_rate_too_low_for_the_highest_octave_is_refused() -> None:
+def test_a_sample_rate_too_low_for_the_highest_octave_raises() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 11025"):
         stats518.Config(sample_rate=8_000)
 
 
 @pytest.mark.parametrize("extract", [stats57, stats518])
-def test_a_track_without_samples_is_refused(extract: Any) -> None:
+def test_an_empty_waveform_raises(extract: Any) -> None:
     with warnings.catch_warnings(), pytest.raises(ValueError, match="not empty"):
         extract.extract(np.zeros(0, np.float32), extract.Config())

@@ -14,7 +14,7 @@ def table(seed: int = 0) -> np.ndarray:
     return np.asarray(x * columns, np.float32)
 
 
-def test_all_classes_weigh_the_same_and_a_row_1_on_average() -> None:
+def test_class_weights_sum_equally_per_class_with_mean_1() -> None:
     weights = class_weights(LABELS, 6)
     assert weights.dtype == np.float32
     sums = np.bincount(LABELS, weights=weights[LABELS], minlength=6)
@@ -23,12 +23,12 @@ def test_all_classes_weigh_the_same_and_a_row_1_on_average() -> None:
     assert weights[[2, 5]].tolist() == [0, 0]
 
 
-def test_weights_of_even_classes_are_1() -> None:
+def test_weights_of_balanced_classes_are_1() -> None:
     assert class_weights(np.array([0, 1, 2, 0, 1, 2]), 3).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("n", [4, 40, 43, 400])
-def test_a_balanced_draw_has_as_many_of_each_class_and_no_row_twice_before_its_time(n: int) -> None:
+def test_balanced_order_has_equal_classes_and_repeats_rows_evenly(n: int) -> None:
     order = balanced_order(LABELS, n=n, rng=np.random.default_rng(0))
     counts = np.bincount(LABELS[order], minlength=5)[[0, 1, 3, 4]]
     assert len(order) == counts.sum() == n
@@ -38,7 +38,7 @@ def test_a_balanced_draw_has_as_many_of_each_class_and_no_row_twice_before_its_t
         assert times.max() - times.min() <= 1
 
 
-def test_a_balanced_draw_is_shuffled_and_seeded() -> None:
+def test_balanced_order_is_shuffled_and_seeded() -> None:
     first, again, other = (
         balanced_order(LABELS, n=40, rng=np.random.default_rng(seed)) for seed in (0, 0, 1)
     )
@@ -46,13 +46,13 @@ def test_a_balanced_draw_is_shuffled_and_seeded() -> None:
     assert len(np.unique(LABELS[first[:10]])) > 1
 
 
-def test_new_rows_make_all_classes_as_large_as_the_largest() -> None:
+def test_smote_makes_all_classes_as_large_as_the_largest() -> None:
     made, labels = smote(table(), LABELS, seed=0)
     assert made.dtype == np.float32
     assert np.bincount(labels, minlength=5).tolist() == [0, 21, 0, 28, 29]
 
 
-def test_a_new_row_lies_between_two_rows_of_its_class() -> None:
+def test_smote_interpolates_between_two_rows_of_a_class() -> None:
     x = table().astype(np.float64)
     made, labels = smote(table(), LABELS, seed=0)
     for row, label in zip(made.astype(np.float64), labels, strict=True):
@@ -65,12 +65,12 @@ def test_a_new_row_lies_between_two_rows_of_its_class() -> None:
         assert off.min() < 1e-3
 
 
-def test_the_only_row_of_a_class_is_repeated() -> None:
+def test_smote_repeats_the_only_row_of_a_class() -> None:
     made, labels = smote(table(), LABELS, seed=0)
     assert (made[labels == 4] == table()[-1]).all()
 
 
-def test_a_column_of_great_numbers_does_not_decide_alone_who_is_a_neighbour() -> None:
+def test_smote_standardises_columns_for_the_neighbour_search() -> None:
     rng = np.random.default_rng(0)
     # two groups of a rare class differ in the first column; noise in the second is far greater
     rare = np.concatenate([np.zeros(10), np.ones(10)])
@@ -82,20 +82,20 @@ def test_a_column_of_great_numbers_does_not_decide_alone_who_is_a_neighbour() ->
     assert between.mean() < 0.2
 
 
-def test_new_rows_are_those_of_the_seed() -> None:
+def test_smote_depends_on_the_seed() -> None:
     first, again, other = (smote(table(), LABELS, seed)[0] for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_numpys_global_generator_is_left_alone() -> None:
+def test_smote_does_not_use_numpys_global_generator() -> None:
     before = np.random.get_state()[1].tolist()  # type: ignore[index]
     smote(table(), LABELS, 0)
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
 
 
 @pytest.mark.parametrize("labels", [np.zeros(len(LABELS), np.int64), np.arange(len(LABELS))])
-def test_nothing_is_made_where_nothing_is_rare(labels: np.ndarray) -> None:
+def test_smote_makes_nothing_for_balanced_classes(labels: np.ndarray) -> None:
     made, new = smote(table(), labels, 0)
     assert made.shape == (0, 4)
     assert new.shape == (0,)

@@ -36,7 +36,7 @@ def refusal(tracks: pd.DataFrame, n_folds: int = N_FOLDS, **options: Any) -> str
     return str(caught.value)
 
 
-def test_all_classes_with_too_few_groups_are_listed_with_what_would_work() -> None:
+def test_all_classes_with_too_few_groups_are_listed_with_a_feasible_number_of_folds() -> None:
     rows = [(f"{c}{g}", c, f"{c}{g}") for c, n in (("a", 9), ("b", 5), ("c", 3)) for g in range(n)]
     text = refusal(table(rows), n_folds=5)
     assert text.startswith("2 classes have too few groups for 5 folds and a test set")
@@ -46,14 +46,14 @@ def test_all_classes_with_too_few_groups_are_listed_with_what_would_work() -> No
 
 
 @pytest.mark.parametrize("n_groups", [1, 2])
-def test_a_class_with_hopelessly_few_groups_is_told_so(n_groups: int) -> None:
+def test_a_class_with_fewer_than_three_groups_raises(n_groups: int) -> None:
     rows = [(f"{c}{g}", c, f"{c}{g}") for c, n in (("a", 9), ("b", n_groups)) for g in range(n)]
     text = refusal(table(rows))
     assert f"'b' has {n_groups}" in text
-    assert "no number of folds would do, as 3 groups are the least" in text
+    assert "no number of folds works, as at least 3 groups are needed" in text
 
 
-def test_too_few_groups_beside_a_named_test_set_are_told() -> None:
+def test_too_few_groups_besides_a_named_test_set_raise() -> None:
     text = refusal(speakers(), n_folds=5, test_groups=("s0", "s1"))
     assert "for 5 folds beside the test set" in text
     assert "'9' has 4" in text
@@ -61,25 +61,25 @@ def test_too_few_groups_beside_a_named_test_set_are_told() -> None:
     assert "no number of folds" in refusal(speakers(2), test_groups=("s0", "s1"))
 
 
-def test_unknown_test_groups_are_all_named_with_the_nearest() -> None:
+def test_all_unknown_test_groups_are_listed_with_the_nearest() -> None:
     text = refusal(speakers(7), test_groups=("s0", "s11", "xyz"))
     assert "unknown 's11' (did you mean 's1'?), 'xyz'; the 7 groups are s0, s1" in text
     assert "and 2 more" in text
 
 
-def test_one_class_only_is_refused() -> None:
+def test_a_single_class_raises() -> None:
     assert "the one class 'a'" in refusal(table((str(i), "a", str(i)) for i in range(9)))
     assert "no class at all" in refusal(table([]))
 
 
-def test_a_class_that_the_test_set_lacks_is_named() -> None:
+def test_a_class_missing_in_the_test_set_raises() -> None:
     tracks = table((f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(9))
     assert "the test set has no track of 'b'" in refusal(tracks, test_groups=("a0",))
     official = tracks.assign(split=["test", *["train"] * 17])
     assert "the test set has no track of 'b'" in refusal(official)
 
 
-def test_a_group_on_two_official_sides_is_refused_unless_tracks_are_asked_for() -> None:
+def test_a_group_on_two_official_sides_raises_unless_split_by_track() -> None:
     tracks = speakers()
     tracks["split"] = ["test" if name.endswith("_0") else "train" for name in tracks["track_id"]]
     text = refusal(tracks)
@@ -87,7 +87,7 @@ def test_a_group_on_two_official_sides_is_refused_unless_tracks_are_asked_for() 
     assert make_split(tracks, SplitConfig(by="track"), n_folds=4).test_ids
 
 
-def test_official_parts_with_gaps_are_refused() -> None:
+def test_incomplete_official_parts_raise() -> None:
     tracks = speakers()
     some = tracks.assign(split=tracks["group"].map({"s0": "test", "s1": "train"}))
     assert "200 tracks have no official split, such as '0_2_0'" in refusal(some)
@@ -97,7 +97,7 @@ def test_official_parts_with_gaps_are_refused() -> None:
     assert "in the one official fold 0" in refusal(tracks.assign(fold=one))
 
 
-def test_an_official_fold_that_holds_a_whole_class_is_refused() -> None:
+def test_an_official_fold_with_all_tracks_of_a_class_raises() -> None:
     tracks = table((f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(9))
     fold = [0 if name[0] == "a" else int(name[1]) % 2 for name in tracks["track_id"]]
     text = refusal(tracks.assign(fold=pd.array(fold, "Int64")))

@@ -1,4 +1,4 @@
-"""Groups that nobody gave: they are seen in folders and tags, and said."""
+"""Proposals of groups from folders and tags, and the warning about missing groups."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import soundfile
 from chorale.datasets.catalog import folder
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting import grouping
-from chorale.datasets.splitting.split import fitting_folds, make_split
+from chorale.datasets.splitting.split import feasible_folds, make_split
 from chorale.datasets.splitting.split_config import SplitConfig
 
 
@@ -49,65 +49,70 @@ def test_folders_and_tags_are_groups(nested: Path, group: str, expected: set[str
 
 
 @pytest.mark.parametrize(
-    ("group", "said"),
+    ("group", "message"),
     [
         ("parent_folder", "no folder below the label's for 1 of 13 tracks, such as 'jazz/x.flac'"),
         ("tag:artist", "no artist for 1 of 13 tracks"),
         ("tag:album", "no album for 13 of 13 tracks"),
     ],
 )
-def test_a_track_without_such_a_group_is_named(nested: Path, group: str, said: str) -> None:
+def test_tracks_without_the_group_are_counted_in_the_error(
+    nested: Path, group: str, message: str
+) -> None:
     _flac(nested / "jazz" / "x.flac")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         _tracks(nested, group)
 
 
-def test_what_is_no_audio_has_no_tag_and_is_left_to_the_audit(nested: Path) -> None:
+def test_an_undecodable_file_is_its_own_group(nested: Path) -> None:
     (nested / "jazz" / "a" / "broken.flac").write_bytes(b"no audio")
     found = _tracks(nested, "tag:artist").set_index("track_id")
     assert found.loc["jazz/a/broken.flac", "group"] == "jazz/a/broken.flac"
 
 
-def test_groups_are_proposed_in_the_words_to_type(nested: Path) -> None:
+def test_groups_are_proposed_with_the_setting_to_type(nested: Path) -> None:
     tracks = _tracks(nested)
-    assert [one.words for one in grouping.proposals(tracks)] == ["parent_folder", "tag:artist"]
-    said = grouping.caution(tracks, proposed=grouping.proposals(tracks), key=True)
-    assert "group: parent_folder (the 12 tracks lie in 5 folders)" in said
-    assert "group: tag:artist (12 of 12 files that were asked name 5 artists)" in said
-    assert grouping.proposals(_tracks(nested, "parent_folder")) == []
-    assert grouping.caution(_tracks(nested, "parent_folder"), proposed=(), key=True) == ""
+    assert [one.setting for one in grouping.propose_groups(tracks)] == [
+        "parent_folder",
+        "tag:artist",
+    ]
+    message = grouping.no_groups_warning(tracks, proposed=grouping.propose_groups(tracks), key=True)
+    assert "group: parent_folder (the 12 tracks are in 5 folders)" in message
+    assert "group: tag:artist (12 of 12 probed files name 5 artists)" in message
+    assert grouping.propose_groups(_tracks(nested, "parent_folder")) == []
+    assert grouping.no_groups_warning(_tracks(nested, "parent_folder"), proposed=(), key=True) == ""
 
 
-def test_folders_that_are_the_labels_are_not_proposed(tmp_path: Path) -> None:
+def test_label_folders_are_not_proposed_as_groups(tmp_path: Path) -> None:
     for label in ("jazz", "rock"):
         for take in range(4):
             _flac(tmp_path / label / f"{take}.flac")
     tracks = _tracks(tmp_path)
-    assert grouping.proposals(tracks) == []
-    assert "group: REGEX" in grouping.caution(tracks, proposed=(), key=True)
+    assert grouping.propose_groups(tracks) == []
+    assert "group: REGEX" in grouping.no_groups_warning(tracks, proposed=(), key=True)
 
 
-def test_a_split_without_groups_says_that_it_is_by_track(nested: Path) -> None:
+def test_the_protocol_of_a_split_without_groups_is_by_track(nested: Path) -> None:
     tracks = _tracks(nested)
-    by = grouping.by_words(tracks, "group")
+    by = grouping.split_unit_text(tracks, "group")
     split = make_split(tracks, SplitConfig(), n_folds=2, by=by)
     assert split.protocol == (
         "test by track (no groups were given), folds by track (no groups were given)"
     )
-    assert grouping.by_words(tracks, "track") == "track"
-    assert grouping.by_words(_tracks(nested, "parent_folder"), "group") == "group"
+    assert grouping.split_unit_text(tracks, "track") == "track"
+    assert grouping.split_unit_text(_tracks(nested, "parent_folder"), "group") == "group"
 
 
-def test_so_many_folds_are_made_as_the_classes_have_groups_for(nested: Path) -> None:
+def test_the_number_of_folds_is_limited_by_the_groups_of_a_class(nested: Path) -> None:
     for artist in "fgh":
         for label in ("jazz", "rock"):
             _flac(nested / label / (label + artist) / "0.flac")
     tracks = _tracks(nested, "parent_folder")
     config = SplitConfig()
-    n, why = fitting_folds(tracks, config, n_folds=9)
+    n, why = feasible_folds(tracks, config, n_folds=9)
     assert (n, why) == (5, "5 folds instead of 9: 'jazz' has 6 groups")
     assert make_split(tracks, config, n_folds=n).n_folds == 5
-    assert fitting_folds(tracks, config, n_folds=3) == (3, "")
-    away = SplitConfig(test_groups=("a", "d", "jazzf", "rockf"))
-    assert fitting_folds(tracks, away, n_folds=9)[0] == 4
-    assert make_split(tracks, away, n_folds=4).n_folds == 4
+    assert feasible_folds(tracks, config, n_folds=3) == (3, "")
+    with_test_groups = SplitConfig(test_groups=("a", "d", "jazzf", "rockf"))
+    assert feasible_folds(tracks, with_test_groups, n_folds=9)[0] == 4
+    assert make_split(tracks, with_test_groups, n_folds=4).n_folds == 4

@@ -106,7 +106,7 @@ def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 1 / 3, 0.5])
-def test_the_test_set_has_about_the_share_of_each_class(share: float) -> None:
+def test_the_test_set_has_about_the_requested_share_of_each_class(share: float) -> None:
     tracks = table((f"{i:04d}", str(i % 3), str(i // 6)) for i in range(1200))
     split = make_split(tracks, SplitConfig(test=share), n_folds=N_FOLDS)
     assert len(split.test_ids) / len(tracks) == pytest.approx(share, abs=0.01)
@@ -114,7 +114,7 @@ def test_the_test_set_has_about_the_share_of_each_class(share: float) -> None:
     assert max(sizes) - min(sizes) <= 6
 
 
-def test_the_hash_changes_exactly_when_the_split_does() -> None:
+def test_the_hash_changes_exactly_when_the_partition_does() -> None:
     tracks = random_table(0)
     splits = [make_split(tracks, SplitConfig(seed=seed), n_folds=N_FOLDS) for seed in SEEDS]
     partitions = {(s.test_ids, tuple(s.fold_of.items())): s.hash for s in splits}
@@ -129,7 +129,7 @@ def test_the_hash_changes_exactly_when_the_split_does() -> None:
     assert make_split(renamed, SplitConfig(), n_folds=N_FOLDS).hash != first.hash
 
 
-def test_six_speakers_make_two_for_the_test_and_four_folds() -> None:
+def test_six_speakers_give_two_for_the_test_set_and_four_folds() -> None:
     tracks = speakers()
     split = make_split(tracks, SplitConfig(test=1 / 3), n_folds=4)
     assert len(column(tracks, "group", split.test_ids)) == 2
@@ -137,21 +137,21 @@ def test_six_speakers_make_two_for_the_test_and_four_folds() -> None:
     assert split.protocol == "test by group, folds by group"
 
 
-def test_groups_are_locked_away_by_name() -> None:
+def test_the_test_set_can_be_named_by_groups() -> None:
     tracks = speakers()
     split = make_split(tracks, SplitConfig(test_groups=("s5", "s1")), n_folds=4)
     assert column(tracks, "group", split.test_ids) == {"s1", "s5"}
     assert split.protocol == "test named, folds by group"
 
 
-def test_a_split_by_track_lets_groups_be_on_two_sides_and_says_so() -> None:
+def test_a_split_by_track_has_groups_on_two_sides_and_says_so_in_the_protocol() -> None:
     tracks = speakers()
     split = make_split(tracks, SplitConfig(by="track"), n_folds=4)
     assert column(tracks, "group", split.test_ids) == set(tracks["group"])
     assert split.protocol == "test by track, folds by track"
 
 
-def test_more_folds_make_the_test_set_smaller_with_a_warning(
+def test_more_folds_shrink_the_test_set_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tracks = speakers()
@@ -160,7 +160,7 @@ def test_more_folds_make_the_test_set_smaller_with_a_warning(
     assert "17 % of the tracks instead of 33 %" in caplog.text
 
 
-def test_another_seed_draws_another_test_set_and_other_folds() -> None:
+def test_another_seed_gives_another_test_set_and_other_folds() -> None:
     tracks = random_table(0)
     one, other = (make_split(tracks, SplitConfig(seed=s), n_folds=N_FOLDS) for s in (0, 1))
     assert one.test_ids != other.test_ids
@@ -171,7 +171,7 @@ def test_another_seed_draws_another_test_set_and_other_folds() -> None:
     assert len({split.hash for split in named}) > 1
 
 
-def test_of_groups_that_are_all_too_large_the_smallest_is_locked_away() -> None:
+def test_the_smallest_group_is_drawn_if_all_are_too_large() -> None:
     sizes = {"a": (30, 20, 25), "b": (9, 8, 7)}
     tracks = table(
         (f"{c}{g}-{i:02d}", c, f"{c}{g}")
@@ -183,7 +183,7 @@ def test_of_groups_that_are_all_too_large_the_smallest_is_locked_away() -> None:
     assert column(tracks, "group", split.test_ids) == {"a1", "b2"}
 
 
-def test_of_several_draws_the_folds_with_the_evenest_classes_are_kept(
+def test_the_folds_with_the_most_even_classes_of_several_draws_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def uneven(n_attempts: int) -> float:
@@ -200,7 +200,7 @@ def test_of_several_draws_the_folds_with_the_evenest_classes_are_kept(
     assert uneven(10) < uneven(1)
 
 
-def test_one_large_group_does_not_keep_a_class_out_of_the_test_set() -> None:
+def test_one_large_group_does_not_exclude_a_class_from_the_test_set() -> None:
     small = [(f"{c}{g}", c, f"{c}{g}") for c in "ab" for g in range(5)]
     large = [(f"{c}9-{i:03d}", c, f"{c}9") for c in "ab" for i in range(200)]
     tracks = table([*small, *large])
@@ -209,23 +209,23 @@ def test_one_large_group_does_not_keep_a_class_out_of_the_test_set() -> None:
     assert not column(tracks, "group", split.test_ids) & {"a9", "b9"}
 
 
-def test_an_official_test_set_is_taken_as_it_is() -> None:
+def test_an_official_test_set_is_used_unchanged() -> None:
     tracks = speakers()
     parts = {"s0": "test", "s1": "valid"}
     tracks["split"] = [parts.get(group, "train") for group in tracks["group"]]
     split = make_split(tracks, SplitConfig(test=0.5), n_folds=5)
     assert column(tracks, "group", split.test_ids) == {"s0"}
     assert split.protocol == "test official, folds by group"
-    with pytest.raises(UserError, match="the dataset brings a test set of 50 tracks"):
+    with pytest.raises(UserError, match="the dataset has an official test set of 50 tracks"):
         make_split(tracks, SplitConfig(test_groups=("s1",)), n_folds=5)
 
 
-def test_official_parts_without_a_test_set_leave_it_to_be_drawn() -> None:
+def test_the_test_set_is_drawn_if_official_parts_have_none() -> None:
     tracks = speakers().assign(split="train")
     assert make_split(tracks, SplitConfig(), n_folds=4).protocol == "test by group, folds by group"
 
 
-def test_official_folds_are_taken_as_they_are_whatever_is_asked() -> None:
+def test_official_folds_are_used_unchanged_for_any_n_folds() -> None:
     tracks = speakers()
     tracks["fold"] = pd.array([int(group[1]) // 2 + 1 for group in tracks["group"]], "Int64")
     split = make_split(tracks, SplitConfig(test_groups=("s0",)), n_folds=7)
@@ -238,7 +238,7 @@ def test_official_folds_are_taken_as_they_are_whatever_is_asked() -> None:
     assert split.protocol == "test named, folds official"
 
 
-def test_an_official_fold_can_be_locked_away_and_the_others_stay_folds() -> None:
+def test_an_official_fold_can_be_the_test_set_and_the_others_stay_folds() -> None:
     tracks = speakers(5)
     tracks["fold"] = pd.Series([int(name[-1]) for name in tracks["group"]], dtype="Int64")
     numbers = sorted(tracks["fold"].unique())
@@ -251,24 +251,22 @@ def test_an_official_fold_can_be_locked_away_and_the_others_stay_folds() -> None
 
 
 @pytest.mark.parametrize(
-    ("folds", "options", "said"),
+    ("folds", "options", "message"),
     [
         (True, {"test_fold": 9}, "the dataset has official folds"),
         (False, {"test_fold": 0}, "the dataset has no official folds"),
-        (True, {"test_fold": 1, "test_groups": ("s1",)}, "both say what is locked away"),
+        (True, {"test_fold": 1, "test_groups": ("s1",)}, "both define the test set"),
     ],
 )
-def test_a_test_fold_that_cannot_be_is_refused(
-    folds: bool, options: dict[str, Any], said: str
-) -> None:
+def test_an_invalid_test_fold_raises(folds: bool, options: dict[str, Any], message: str) -> None:
     tracks = speakers(5)
     if folds:
         tracks["fold"] = pd.Series([int(name[-1]) for name in tracks["group"]], dtype="Int64")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         make_split(tracks, SplitConfig(**options))
 
 
-def test_a_split_comes_back_from_json_and_other_processes() -> None:
+def test_a_split_round_trips_through_json_and_pickle() -> None:
     split = make_split(speakers(), SplitConfig(), n_folds=4)
     assert Split.from_json(json.loads(json.dumps(split.to_json()))) == split
     assert pickle.loads(pickle.dumps(split)) == split
@@ -287,13 +285,13 @@ def test_a_split_comes_back_from_json_and_other_processes() -> None:
         {"fold_of": {"0_0_0": "x"}},
     ],
 )
-def test_a_split_that_was_changed_by_hand_is_refused(change: dict[str, Any]) -> None:
+def test_a_split_that_was_changed_by_hand_raises(change: dict[str, Any]) -> None:
     content = make_split(speakers(), SplitConfig(), n_folds=4).to_json()
     with pytest.raises(UserError):
         Split.from_json({**content, **change})
 
 
-def test_a_track_cannot_be_on_two_sides_nor_a_fold_be_empty() -> None:
+def test_a_track_on_two_sides_or_an_empty_fold_raises() -> None:
     with pytest.raises(ValueError, match="both in the test set and in a fold"):
         Split(("a",), {"a": 0, "b": 1}, "", 2, 0)
     with pytest.raises(ValueError, match="none of them empty"):
@@ -301,7 +299,7 @@ def test_a_track_cannot_be_on_two_sides_nor_a_fold_be_empty() -> None:
 
 
 @pytest.mark.parametrize("fold", [-1, 4])
-def test_a_fold_that_does_not_exist_is_refused(fold: int) -> None:
+def test_a_fold_that_does_not_exist_raises(fold: int) -> None:
     split = make_split(speakers(), SplitConfig(), n_folds=4)
     with pytest.raises(ValueError, match=f"{fold=}"):
         split.valid_ids(fold)
@@ -310,6 +308,6 @@ def test_a_fold_that_does_not_exist_is_refused(fold: int) -> None:
 
 
 @pytest.mark.parametrize("options", [{"test": 0}, {"test": 0.9}, {"by": "artist"}, {"seed": -1}])
-def test_a_config_out_of_bounds_is_refused(options: dict[str, Any]) -> None:
+def test_a_config_out_of_bounds_raises(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SplitConfig(**options)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chorale.datasets.errors import UserError
-from chorale.datasets.tables.csv_table import find_table, read_columns, read_header
+from chorale.datasets.tables.csv_table import find_table, read_columns, read_csv_header
 
 
 def written(folder: Path, content: str | bytes) -> Path:
@@ -49,7 +49,7 @@ def test_missing_numbers_are_nan_and_text_stays_text(tmp_path: Path) -> None:
     ]
 
 
-def test_a_missing_column_is_said_with_the_nearest_and_what_is_there(tmp_path: Path) -> None:
+def test_a_missing_column_error_lists_the_nearest_and_existing_columns(tmp_path: Path) -> None:
     text = refusal(written(tmp_path, "name,X1,why\na,1,2\n"))
     assert "lacks 2 columns: 'x', 'y'" in text
     assert "it has 3: 'name', 'X1', 'why'" in text
@@ -61,7 +61,7 @@ def test_another_delimiter_is_recognised(tmp_path: Path, mark: str, word: str) -
     assert f"separated by {word}: save it with commas" in text
 
 
-def test_a_word_among_numbers_is_told_by_its_column_and_row(tmp_path: Path) -> None:
+def test_text_in_a_numeric_column_raises_with_column_and_row(tmp_path: Path) -> None:
     text = refusal(written(tmp_path, 'name,x,y\na,1,2\nb,3,"0,5"\n'))
     assert "'y' has '0,5' in row 2" in text
 
@@ -81,18 +81,18 @@ def test_a_word_among_numbers_is_told_by_its_column_and_row(tmp_path: Path) -> N
     ],
     ids=["empty", "twice", "latin", "utf-16", "binary", "open quote", "comma", "commas", "lfs"],
 )
-def test_what_is_no_csv_is_a_users_mistake(
+def test_a_file_that_is_no_csv_raises_a_user_error(
     tmp_path: Path, content: str | bytes, words: str
 ) -> None:
     assert words in refusal(written(tmp_path, content))
 
 
-def test_headers_of_several_lines_are_given_as_they_are(tmp_path: Path) -> None:
+def test_headers_of_several_lines_are_returned(tmp_path: Path) -> None:
     path = written(tmp_path, ",a,a\n, b ,c\n1,2,3\n")
-    assert read_header(path, dataset="fma", n_lines=2) == [["", "a", "a"], ["", "b", "c"]]
+    assert read_csv_header(path, dataset="fma", n_lines=2) == [["", "a", "a"], ["", "b", "c"]]
 
 
-def test_a_table_is_found_below_the_root_or_as_it_stands(tmp_path: Path) -> None:
+def test_a_table_is_found_below_the_root_or_by_its_path(tmp_path: Path) -> None:
     path = written(tmp_path, "name\n")
     assert find_table(str(tmp_path), ["no.csv", "t.csv"], dataset="x") == path
     assert find_table(str(path), ["no.csv"], dataset="x") == path

@@ -1,6 +1,6 @@
 """The contract suite of architectures: every file in `lightning_models/architectures` runs it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -11,32 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from chorale.datasets import plugins
-from chorale.datasets.config import read
+from chorale.datasets.base import Layout
+from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
 from chorale.lightning_models.base import InputShape
 from chorale.lightning_models.distributions import CategoricalDistribution, Distribution
-from chorale.lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
+from chorale.lightning_models.train_config import REQUIRED_PARAMETER, TRAIN_SPACE, TrainConfig
 from chorale.lightning_models.training import checkpoint
 from chorale.lightning_models.training.module import GenreClassifier
 
 N_CLASSES = 5
-SHAPES = {
-    "mel": (1, 40, 64),
-    "mfcc": (1, 20, 64),
-    "stft": (1, 65, 64),
-    "spectrogram_image": (1, 64, 96),
-    "encoder": (1, 24, 30),
-    "stats57": (1, 57, 1),
-    "stats518": (1, 518, 1),
-    "table": (1, 12, 1),
+SHAPES: Mapping[Layout, Sequence[InputShape]] = {
+    "spectrogram": [(1, 40, 64), (1, 20, 64), (1, 65, 64)],
+    "picture": [(1, 64, 96)],
+    "embedding": [(1, 24, 30)],
+    "table": [(1, 57, 1), (1, 518, 1), (1, 12, 1)],
 }
-"""What a feature set may give: (n_channels, n_bins, n_frames)."""
-NAMES = plugins.names(architectures)
+"""Layout -> input shapes of it, (n_channels, n_bins, n_frames)."""
+NAMES = plugins.plugin_names(architectures)
 
 
 def plugin(name: str) -> ModuleType:
-    return plugins.load(architectures, name, kind="architecture")
+    return plugins.load_plugin(architectures, name, kind="architecture")
 
 
 def own(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,14 +51,14 @@ def ends(distribution: Distribution) -> list[Any]:
 
 
 def shape_for(name: str) -> InputShape:
-    """That of the features that the architecture likes best."""
-    return SHAPES[plugin(name).FEATURES[0]]
+    """An input shape of the architecture's preferred layout."""
+    return SHAPES[plugin(name).LAYOUTS[0]][0]
 
 
 def build(name: str, values: Mapping[str, Any], *, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     file = plugin(name)
-    config = read(file.Config, values, where=name)
+    config = read_config(file.Config, values, where=name)
     return file.build(config, shape_for(name), N_CLASSES)
 
 
@@ -100,15 +97,16 @@ def all_points() -> list[Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_says_what_it_eats_and_where_it_comes_from(name: str) -> None:
+def test_it_declares_its_layouts_and_its_source(name: str) -> None:
     file = plugin(name)
-    assert file.FEATURES
+    assert set(file.LAYOUTS) <= SHAPES.keys()
+    assert file.LAYOUTS
     assert len(file.DEFAULTS) >= 1
     assert "Source:" in (file.__doc__ or "")
 
 
 @pytest.mark.parametrize(("name", "point"), defaults())
-def test_defaults_lie_inside_the_space(name: str, point: Mapping[str, Any]) -> None:
+def test_defaults_are_inside_the_space(name: str, point: Mapping[str, Any]) -> None:
     file = plugin(name)
     outside = [
         f"{key}={value}"
@@ -120,20 +118,20 @@ def test_defaults_lie_inside_the_space(name: str, point: Mapping[str, Any]) -> N
 
 
 @pytest.mark.parametrize(("name", "point"), defaults())
-def test_defaults_leave_out_what_does_not_exist_with_them(
+def test_defaults_leave_out_conditional_parameters_that_do_not_apply(
     name: str, point: Mapping[str, Any]
 ) -> None:
     values = of_training(point)
     idle = [
         key
-        for key, (other, needed) in ONLY_WITH.items()
+        for key, (other, needed) in REQUIRED_PARAMETER.items()
         if key in values and values.get(other, getattr(TrainConfig(), other)) not in needed
     ]
     assert idle == []
 
 
 @pytest.mark.parametrize(("name", "values"), all_points())
-def test_it_predicts_and_learns_at_every_end_of_the_space(
+def test_it_predicts_and_trains_at_every_end_of_the_space(
     name: str, values: Mapping[str, Any]
 ) -> None:
     """Logits and embedding have their shapes, also of longer input; every gradient is finite."""
@@ -179,52 +177,51 @@ def test_shorter_input_works_or_is_refused(name: str, n_frames: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "features"), [(name, eaten) for name in NAMES for eaten in plugin(name).FEATURES]
+    ("name", "shape"),
+    [(n, shape) for n in NAMES for layout in plugin(n).LAYOUTS for shape in SHAPES[layout]],
 )
-def test_it_eats_each_of_its_features(name: str, features: str) -> None:
+def test_it_accepts_each_of_its_layouts(name: str, shape: InputShape) -> None:
     file = plugin(name)
-    network = file.build(file.Config(), SHAPES[features], N_CLASSES).eval()
-    assert network(batch(SHAPES[features])).shape == (4, N_CLASSES)
+    network = file.build(file.Config(), shape, N_CLASSES).eval()
+    assert network(batch(shape)).shape == (4, N_CLASSES)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3, 4])
-@pytest.mark.parametrize(
-    "name", [name for name in NAMES if "spectrogram_image" in plugin(name).FEATURES]
-)
+@pytest.mark.parametrize("name", [name for name in NAMES if "picture" in plugin(name).LAYOUTS])
 def test_pictures_may_have_colours(name: str, n_channels: int) -> None:
     file = plugin(name)
-    shape = (n_channels, *SHAPES["spectrogram_image"][1:])
+    shape = (n_channels, *SHAPES["picture"][0][1:])
     network = file.build(file.Config(), shape, N_CLASSES).eval()
     assert network(batch(shape)).shape == (4, N_CLASSES)
 
 
 @pytest.mark.parametrize(("name", "point"), defaults())
-def test_rows_of_a_batch_do_not_touch_one_another(name: str, point: Mapping[str, Any]) -> None:
+def test_rows_of_a_batch_do_not_affect_one_another(name: str, point: Mapping[str, Any]) -> None:
     network = build(name, own(point)).eval()
     x = batch(shape_for(name))
     torch.testing.assert_close(network(x)[:1], network(x[:1]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "point"), defaults())
-def test_it_comes_back_from_disk_the_same(
+def test_a_saved_network_predicts_the_same_after_loading(
     name: str, point: Mapping[str, Any], tmp_path: Path
 ) -> None:
     shape = shape_for(name)
     module = GenreClassifier(
         architecture=name,
-        config=read(plugin(name).Config, own(point), where=name),
+        config=read_config(plugin(name).Config, own(point), where=name),
         train_config=TrainConfig(),
         input_shape=shape,
         n_classes=N_CLASSES,
         statistics=(torch.full((shape[1],), 3.0), torch.full((shape[1],), 2.0)),
     ).eval()
-    checkpoint.save(tmp_path, module, {"labels": list("abcde")})
-    loaded, _ = checkpoint.load(tmp_path)
+    checkpoint.save_checkpoint(tmp_path, module, {"labels": list("abcde")})
+    loaded, _ = checkpoint.load_checkpoint(tmp_path)
     assert torch.equal(loaded(batch(shape)), module(batch(shape)))
 
 
 @pytest.mark.parametrize(("name", "point"), defaults())
-def test_it_can_learn_one_batch_by_heart(name: str, point: Mapping[str, Any]) -> None:
+def test_it_can_overfit_one_batch(name: str, point: Mapping[str, Any]) -> None:
     values = own(point)
     without_dropout = {key: 0.0 for key in values if key.endswith("dropout")}
     network = build(name, {**values, **without_dropout}).train()

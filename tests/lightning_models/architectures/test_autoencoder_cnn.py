@@ -9,7 +9,7 @@ from chorale.lightning_models.architectures import autoencoder_cnn
 from chorale.lightning_models.architectures.autoencoder_cnn import AutoencoderCnn, Config, build
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.fit import Trained, train
+from chorale.lightning_models.training.fit import TrainedNetwork, train_network
 
 
 def network(shape: tuple[int, int, int] = (1, 16, 20), **values: Any) -> AutoencoderCnn:
@@ -41,7 +41,7 @@ def test_encoder_and_decoder_are_the_published_ones_on_pictures_of_four_channels
 
 @pytest.mark.parametrize("n_layers", [1, 4])
 @pytest.mark.parametrize("size", [(1, 1, 1), (4, 7, 13), (1, 33, 5), (3, 16, 32), (1, 96, 130)])
-def test_a_reconstruction_has_the_shape_of_what_was_seen(
+def test_a_reconstruction_has_the_shape_of_its_input(
     size: tuple[int, int, int], n_layers: int
 ) -> None:
     made = network(size, n_layers=n_layers).eval()
@@ -74,7 +74,7 @@ class Parts(list[dict[str, torch.Tensor]]):
 
 def fit(
     parts: Parts | None = None, *, max_epochs: int = 4, seed: int = 0, **values: Any
-) -> Trained:
+) -> TrainedNetwork:
     def note(epoch: int, scores: object) -> bool:
         if parts is not None and made:
             parts.append({k: v.clone() for k, v in made[0].state_dict().items()})
@@ -89,7 +89,7 @@ def fit(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AutoencoderCnn, "__init__", remember)
-        return train(
+        return train_network(
             architecture="autoencoder_cnn",
             config=Config(n_layers=2, width=4, filters=8, dense=8, dropout=0.0, **values),
             train_config=TrainConfig(
@@ -110,7 +110,7 @@ def moved(parts: Parts, i: int, prefix: str) -> bool:
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_first_the_reconstruction_is_learnt_alone_and_then_the_classes(freeze: bool) -> None:
+def test_pretraining_trains_only_the_reconstruction_and_then_the_classifier(freeze: bool) -> None:
     parts = Parts()
     fit(parts, mode="first", pretrain=0.5, freeze=freeze)  # epochs 1 and 2, then 3 and 4
     names = ("encoder", "decoder", "classifier", "head")
@@ -118,7 +118,7 @@ def test_first_the_reconstruction_is_learnt_alone_and_then_the_classes(freeze: b
     assert [moved(parts, 3, name) for name in names] == [not freeze, False, True, True]
 
 
-def test_jointly_everything_moves_from_the_first_epoch_on() -> None:
+def test_joint_training_changes_all_parts_from_the_first_epoch() -> None:
     parts = Parts()
     fit(parts, mode="jointly")
     assert all(moved(parts, 1, name) for name in ("encoder", "decoder", "classifier", "head"))
@@ -127,7 +127,7 @@ def test_jointly_everything_moves_from_the_first_epoch_on() -> None:
 @pytest.mark.parametrize(
     "values", [{"mode": "first", "freeze": True, "pretrain": 0.7}, {"mode": "jointly"}]
 )
-def test_it_learns_both(values: Any) -> None:
+def test_it_learns_reconstruction_and_classes(values: Any) -> None:
     trained = fit(max_epochs=30, seed=1, **values)  # most seeds need more epochs
     assert trained.metrics["accuracy"] > 0.8
     data, module = fold(), trained.module
@@ -142,8 +142,6 @@ def test_it_learns_both(values: Any) -> None:
 @pytest.mark.parametrize(
     ("max_epochs", "pretrain", "n"), [(1, 0.5, 0), (2, 0.1, 1), (10, 0.3, 3), (10, 0.99, 9)]
 )
-def test_there_is_always_an_epoch_left_for_the_classes(
-    max_epochs: int, pretrain: float, n: int
-) -> None:
+def test_at_least_one_epoch_trains_the_classifier(max_epochs: int, pretrain: float, n: int) -> None:
     module = fit(max_epochs=max_epochs, mode="first", pretrain=pretrain).module
-    assert module.first_epoch_that_counts == n + 1
+    assert module.first_scored_epoch == n + 1

@@ -5,7 +5,7 @@ import torch
 from chorale.lightning_models.augment import mixup, spec_augment
 
 
-def test_mixup_blends_each_crop_with_the_one_whose_label_it_names() -> None:
+def test_mixup_blends_each_crop_with_that_of_the_returned_shift() -> None:
     x = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 2, 3).contiguous()
     blended, keep, shift = mixup(x, alpha=0.5, rng=np.random.default_rng(0))
     numbers = torch.arange(6.0)
@@ -15,14 +15,14 @@ def test_mixup_blends_each_crop_with_the_one_whose_label_it_names() -> None:
     assert keep.max() <= 1.0
 
 
-def test_mixup_of_the_same_seed_is_the_same() -> None:
+def test_mixup_is_reproducible() -> None:
     x = torch.randn(8, 1, 3, 5)
     first, second = (mixup(x, alpha=0.3, rng=np.random.default_rng(4))[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize(("shares", "dim"), [((0.5, 0.0), 2), ((0.0, 0.5), 3)])
-def test_spec_augment_hides_whole_bands_or_stretches_within_its_share(
+def test_spec_augment_masks_whole_bands_and_time_spans_within_the_share(
     shares: tuple[float, float], dim: int
 ) -> None:
     x = torch.ones(64, 2, 20, 30)
@@ -34,7 +34,7 @@ def test_spec_augment_hides_whole_bands_or_stretches_within_its_share(
     assert x.min() == 1  # the crop itself is left alone
 
 
-def test_spec_augment_with_no_share_hides_nothing() -> None:
+def test_spec_augment_with_share_0_masks_nothing() -> None:
     x = torch.randn(4, 1, 10, 10)
     assert torch.equal(
         spec_augment(x, n_masks=2, shares=(0.0, 0.0), rng=np.random.default_rng(0)), x

@@ -1,4 +1,4 @@
-"""Each change made to features is certified against features of sound that was really changed."""
+"""Each augmentation of features is compared with features of really changed audio."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ import torch
 from librosa.effects import pitch_shift, time_stretch
 from torch import Tensor
 
-from chorale.datasets.dsp.frequency_scale import MIN_DB, Scale
+from chorale.datasets.dsp.frequency_scale import MIN_DB, FrequencyScale
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import mel, mfcc, stft
-from chorale.lightning_models.augment.levels import sound_changes
+from chorale.lightning_models.augment.levels import level_augmentation
 from chorale.lightning_models.data.batches import CropSource, TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
@@ -26,8 +26,8 @@ NOTES_HZ = (220.0, 277.0, 330.0, 247.0)
 TOP_HZ = 6_000  # what is shifted down by two semitones still fills all bands below
 
 
-def music(*, pitch: float = 1.0, speed: float = 1.0, seed: int = 0) -> np.ndarray:
-    """Notes of a plucked string and a little noise, really played higher or faster."""
+def make_music(*, pitch: float = 1.0, speed: float = 1.0, seed: int = 0) -> np.ndarray:
+    """Plucked-string notes and some noise, synthesized at another pitch or speed."""
     t = np.arange(int(2 * RATE / speed)) / RATE
     beat = t * speed * 2
     y = np.random.default_rng(seed).normal(0, 0.003, len(t))
@@ -40,15 +40,15 @@ def music(*, pitch: float = 1.0, speed: float = 1.0, seed: int = 0) -> np.ndarra
 
 @dataclass(frozen=True)
 class Case:
-    """A feature set; `n_bins` of it lie below `TOP_HZ`."""
+    """A feature set; `n_bins` of it are below `TOP_HZ`."""
 
     features: ModuleType
     config: Any
     n_bins: int
 
     @property
-    def scale(self) -> Scale:
-        scale: Scale = self.features.scale(self.config)
+    def scale(self) -> FrequencyScale:
+        scale: FrequencyScale = self.features.scale(self.config)
         return scale
 
     def frames(self, waveform: np.ndarray) -> Tensor:
@@ -66,7 +66,7 @@ ALL = [pytest.param(MEL, id="mel"), pytest.param(MFCC, id="mfcc"), pytest.param(
 
 
 class Fixed(np.random.Generator):
-    """Draws the number it is given wherever a range allows it, else the range's upper end."""
+    """A generator that draws `value` where a range allows it, otherwise the upper end."""
 
     def __init__(self, value: float | None = None) -> None:
         super().__init__(np.random.PCG64(0))
@@ -80,8 +80,8 @@ class Fixed(np.random.Generator):
 
 
 def changed(case: Case, x: Tensor, value: float | None = None, **settings: Any) -> Tensor:
-    """`x` (n_frames, n_bins) as a crop that is changed by `value`."""
-    made = sound_changes(
+    """`x` (n_frames, n_bins) as a crop augmented by `value`."""
+    made = level_augmentation(
         TrainConfig(**settings),
         case.scale,
         n_frames=len(x),
@@ -99,10 +99,10 @@ def error(a: Tensor, b: Tensor, case: Case) -> float:
 
 @pytest.mark.parametrize("case", ALL)
 @pytest.mark.parametrize("semitones", [-2.0, -1.0, 1.5])
-def test_a_shift_of_pitch_is_that_of_notes_really_played_higher(
-    case: Case, semitones: float
-) -> None:
-    before, real = (case.frames(music(pitch=2 ** (s / 12), seed=s != 0)) for s in (0, semitones))
+def test_pitch_shift_is_close_to_that_of_synthesized_notes(case: Case, semitones: float) -> None:
+    before, real = (
+        case.frames(make_music(pitch=2 ** (s / 12), seed=s != 0)) for s in (0, semitones)
+    )
     shifted = changed(case, before, semitones, pitch=2.0)
     # what coefficients have left of single partials is little, and so is what can be moved
     assert error(shifted, real, case) < (0.7 if case is MFCC else 0.37) * error(before, real, case)
@@ -110,25 +110,25 @@ def test_a_shift_of_pitch_is_that_of_notes_really_played_higher(
 
 @pytest.mark.parametrize("case", [ALL[0], ALL[2]])
 @pytest.mark.parametrize("semitones", [-2.0, 1.0])
-def test_a_shift_of_pitch_is_near_that_of_librosa(case: Case, semitones: float) -> None:
-    waveform = music()
+def test_pitch_shift_is_close_to_librosas(case: Case, semitones: float) -> None:
+    waveform = make_music()
     before = case.frames(waveform)
     real = case.frames(pitch_shift(waveform, sr=RATE, n_steps=semitones))
     shifted = changed(case, before, semitones, pitch=2.0)
     assert error(shifted, real, case) < 0.55 * error(before, real, case)
     # most of what is left is librosa's own distance from the notes really played
-    played = case.frames(music(pitch=2 ** (semitones / 12)))
+    played = case.frames(make_music(pitch=2 ** (semitones / 12)))
     assert error(shifted, played, case) < 1.2 * error(real, played, case)
 
 
 @pytest.mark.parametrize("case", ALL)
 @pytest.mark.parametrize("speed", [0.8, 1.2])
 @pytest.mark.parametrize(("by", "share"), [("played", 1 / 3), ("librosa", 0.6)])
-def test_a_stretch_is_that_of_music_really_played_slower(
+def test_time_stretch_is_close_to_that_of_slower_music(
     case: Case, speed: float, by: str, share: float
 ) -> None:
-    before = case.frames(music())
-    slower = music(speed=speed) if by == "played" else time_stretch(music(), rate=speed)
+    before = case.frames(make_music())
+    slower = make_music(speed=speed) if by == "played" else time_stretch(make_music(), rate=speed)
     real = case.frames(slower)
     n = min(len(real), int((len(before) - 1) / speed))
     stretched = crop(before, n, speed=speed)
@@ -147,8 +147,8 @@ def crop(frames: Tensor, n_frames: int, *, speed: float) -> Tensor:
 
 @pytest.mark.parametrize("case", ALL)
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
-def test_noisy_crops_are_on_average_what_noisy_sound_gives(case: Case, snr_db: float) -> None:
-    waveform, rng = music(), np.random.default_rng(0)
+def test_noisy_crops_match_features_of_noisy_audio_on_average(case: Case, snr_db: float) -> None:
+    waveform, rng = make_music(), np.random.default_rng(0)
     loudness = np.sqrt(np.square(waveform).mean() / 10 ** (snr_db / 10))
     before = case.frames(waveform)
 
@@ -172,13 +172,13 @@ def test_noisy_crops_are_on_average_what_noisy_sound_gives(case: Case, snr_db: f
 def noisy(case: Case, x: Tensor, snr_db: float, *, seed: int) -> Tensor:
     settings = TrainConfig(noise=True, noise_snr_db=snr_db)
     rng = np.random.default_rng(seed)
-    made = sound_changes(settings, case.scale, n_frames=len(x), rng=rng, device=CPU)
+    made = level_augmentation(settings, case.scale, n_frames=len(x), rng=rng, device=CPU)
     assert made is not None
     return made.draw(1, Fixed(snr_db))(x.unsqueeze(0), None)[0]
 
 
 def snr_db_of(before: Tensor, after: Tensor, case: Case) -> Tensor:
-    """The ratio of signal to noise (...,) of levels (..., n_frames, n_bins) in all bands."""
+    """The signal-to-noise ratio (...,) of levels (..., n_frames, n_bins) in all bands."""
     weights = torch.from_numpy(case.scale.weights)
     signal, both = (10 ** (x.double() / 10) @ weights for x in (before, after))
     ratio: Tensor = 10 * (signal.mean(-1) / (both - signal).mean(-1)).log10()
@@ -187,8 +187,8 @@ def snr_db_of(before: Tensor, after: Tensor, case: Case) -> Tensor:
 
 @pytest.mark.parametrize("case", [pytest.param(FULL_MEL, id="mel"), ALL[2]])
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 25.0])
-def test_the_ratio_of_signal_to_noise_is_right(case: Case, snr_db: float) -> None:
-    waveform = music()
+def test_the_signal_to_noise_ratio_is_right(case: Case, snr_db: float) -> None:
+    waveform = make_music()
     before = case.frames(waveform)
     measured_db = snr_db_of(before, noisy(case, before, snr_db, seed=1), case)
     assert abs(float(measured_db) - snr_db) < 0.5
@@ -197,18 +197,18 @@ def test_the_ratio_of_signal_to_noise_is_right(case: Case, snr_db: float) -> Non
     assert abs(10 * np.log10(power.mean() / np.square(waveform).mean())) < 0.5
 
 
-def test_bands_that_end_early_get_their_part_of_the_noise() -> None:
-    before = MEL.frames(music())
+def test_bands_up_to_a_lower_frequency_get_their_share_of_the_noise() -> None:
+    before = MEL.frames(make_music())
     measured_db = snr_db_of(before, noisy(MEL, before, 10.0, seed=1), MEL)
     lost_db = 10 * np.log10(RATE / 2 / TOP_HZ)
     assert 10 < measured_db < 10 + lost_db + 0.5
 
 
-def test_noise_has_up_to_20_db_less_and_leaves_half_the_crops_alone() -> None:
-    x = FULL_MEL.frames(music())[:40].expand(400, -1, -1)
+def test_half_of_the_crops_get_noise_of_up_to_20_db_less() -> None:
+    x = FULL_MEL.frames(make_music())[:40].expand(400, -1, -1)
     rng = np.random.default_rng(0)
     settings = TrainConfig(noise=True, noise_snr_db=10.0)
-    made = sound_changes(settings, FULL_MEL.scale, n_frames=40, rng=rng, device=CPU)
+    made = level_augmentation(settings, FULL_MEL.scale, n_frames=40, rng=rng, device=CPU)
     assert made is not None
     after = made.draw(400, rng)(x, None)
     touched = (after - x).abs().mean(dim=(1, 2)) > 1e-3
@@ -220,8 +220,8 @@ def test_noise_has_up_to_20_db_less_and_leaves_half_the_crops_alone() -> None:
 
 @pytest.mark.parametrize("case", ALL)
 @pytest.mark.parametrize("gain_db", [-6.0, 4.0])
-def test_a_gain_is_exact(case: Case, gain_db: float) -> None:
-    waveform = music()
+def test_gain_is_exact(case: Case, gain_db: float) -> None:
+    waveform = make_music()
     real = case.frames(waveform * 10 ** (gain_db / 20))
     torch.testing.assert_close(
         changed(case, case.frames(waveform), gain_db, gain_db=6.0), real, atol=5e-3, rtol=0
@@ -238,7 +238,7 @@ def test_silence_stays_silent() -> None:
 
 def fold(case: Case, *, n: int = 6) -> FoldData:
     """Tracks of which the second is shorter than a crop of 40 frames."""
-    tracks = [case.frames(music(pitch=1 + i / 20, seed=i)).numpy().T for i in range(n)]
+    tracks = [case.frames(make_music(pitch=1 + i / 20, seed=i)).numpy().T for i in range(n)]
     tracks[1] = tracks[1][:, :25]
     scale = case.scale
     store = MemoryFrames.of(tracks, frame_rate_hz=RATE / 256, scale=scale)
@@ -262,7 +262,7 @@ def epoch(data: FoldData, *, seed: int = 0, number: int = 0, **settings: Any) ->
 
 @pytest.mark.parametrize("features", ["mel", "mfcc", "stft"])
 @pytest.mark.parametrize("center", [False, True])
-def test_changes_depend_on_seed_and_epoch_alone(features: str, center: bool) -> None:
+def test_augmentation_depends_on_seed_and_epoch_alone(features: str, center: bool) -> None:
     data = folds()[features]
     settings = EVERYTHING | {"center": center}
     first, again = epoch(data, number=3, **settings), epoch(data, number=3, **settings)
@@ -273,7 +273,7 @@ def test_changes_depend_on_seed_and_epoch_alone(features: str, center: bool) -> 
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_a_change_leaves_order_and_places_of_crops_alone(name: str) -> None:
+def test_augmentation_does_not_change_order_and_positions_of_crops(name: str) -> None:
     data = folds()["mel"]
     plain, other = epoch(data), epoch(data, **{name: EVERYTHING[name]})
     assert not all(map(torch.equal, plain, other))
@@ -299,13 +299,13 @@ def crops(data: FoldData, row: int, *, center: bool, change: Any = None) -> Tens
 def change_of(data: FoldData, value: float | None = None, **settings: Any) -> Any:
     given = TrainConfig(**settings)
     rng = np.random.default_rng(0)
-    made = sound_changes(given, data.store.scale, n_frames=40, rng=rng, device=CPU)
+    made = level_augmentation(given, data.store.scale, n_frames=40, rng=rng, device=CPU)
     assert made is not None
     return made.draw(1, Fixed(value))
 
 
 @pytest.mark.parametrize("row", [0, 1])
-def test_a_gain_does_nothing_to_centred_crops(row: int) -> None:
+def test_gain_does_not_change_centred_crops(row: int) -> None:
     data = folds()["mel"]
     louder = crops(data, row, center=True, change=change_of(data, gain_db=6.0))
     torch.testing.assert_close(louder, crops(data, row, center=True), atol=1e-4, rtol=0)
@@ -313,9 +313,7 @@ def test_a_gain_does_nothing_to_centred_crops(row: int) -> None:
 
 @pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize("settings", [{"noise": True}, {"pitch": 2.0}])
-def test_centred_crops_keep_their_mean_whatever_is_changed(
-    row: int, settings: dict[str, Any]
-) -> None:
+def test_augmented_centred_crops_keep_their_mean(row: int, settings: dict[str, Any]) -> None:
     data = folds()["mel"]
     before = crops(data, row, center=True)
     after = crops(data, row, center=True, change=change_of(data, **settings))
@@ -323,7 +321,7 @@ def test_centred_crops_keep_their_mean_whatever_is_changed(
     torch.testing.assert_close(before.mean(dim=3), after.mean(dim=3), atol=1e-4, rtol=0)
 
 
-def test_what_is_beyond_a_track_is_neither_changed_nor_taken_for_signal() -> None:
+def test_padding_is_not_augmented_and_not_counted_as_signal() -> None:
     data = folds()["mel"]
     pad = data.statistics(center=False)[0]
     change = change_of(data, noise=True, noise_snr_db=0.0)
@@ -340,7 +338,7 @@ def pairs() -> Iterator[tuple[int, float]]:
 
 
 @pytest.mark.parametrize(("length", "speed"), pairs())
-def test_a_stretched_short_track_stands_whole_in_its_crop(length: int, speed: float) -> None:
+def test_a_stretched_short_track_is_completely_in_its_crop(length: int, speed: float) -> None:
     store = MemoryFrames.of([np.arange(length, dtype=np.float32)[None]] * 2, frame_rate_hz=1.0)
     data = FoldData(store, np.array([0]), np.array([1]), np.array([0, 0]), 1)
     pad = torch.tensor([99.0])
@@ -354,7 +352,7 @@ def test_a_stretched_short_track_stands_whole_in_its_crop(length: int, speed: fl
     assert (inside.diff() >= 0).all()
 
 
-def test_at_its_own_speed_a_crop_is_as_it_was() -> None:
+def test_speed_1_does_not_change_a_crop() -> None:
     data = folds()["mel"]
     pad = data.statistics(center=False)[0]
     source = CropSource(data, n_frames=40, pad=pad, center=False, device=CPU)
@@ -367,10 +365,10 @@ def test_at_its_own_speed_a_crop_is_as_it_was() -> None:
     ("settings", "words"),
     [
         ({"noise": True}, "train.noise change .* write train.noise: false, or"),
-        ({"gain_db": 2.0, "pitch": 1.0}, "write train.pitch: 0, train.gain_db: 0, or take mel"),
+        ({"gain_db": 2.0, "pitch": 1.0}, "write train.pitch: 0, train.gain_db: 0, or use mel"),
     ],
 )
-def test_features_without_bands_refuse_changes_of_levels(
+def test_augmentation_of_levels_is_refused_for_features_without_bands(
     settings: dict[str, Any], words: str
 ) -> None:
     made = folds()["mel"].store
@@ -386,7 +384,7 @@ def test_features_without_bands_refuse_changes_of_levels(
         epoch(data, **settings)
 
 
-def test_a_table_refuses_to_be_stretched() -> None:
+def test_time_stretch_is_refused_for_a_table() -> None:
     store = MemoryFrames.of([np.zeros((2, 3), np.float32)] * 2, frame_rate_hz=0.0)
     data = FoldData(store, np.array([0]), np.array([1]), np.array([0, 0]), 1)
     with pytest.raises(UserError, match=r"train.stretch=0.1 needs frames .* train.stretch: 0"):
@@ -397,7 +395,7 @@ def test_a_table_refuses_to_be_stretched() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("features", ["mel", "mfcc", "stft"])
 @pytest.mark.parametrize("center", [False, True])
-def test_on_a_gpu_crops_are_changed_as_on_a_processor(features: str, center: bool) -> None:
+def test_augmentation_on_a_gpu_equals_that_on_a_cpu(features: str, center: bool) -> None:
     settings = TrainConfig(batch_size=3, center=center, **EVERYTHING)
     data = folds()[features]
     here, there = (

@@ -7,8 +7,9 @@ import torch
 
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.data import datamodule
-from chorale.lightning_models.data.batches import CropSource, TrainBatches, windows
+from chorale.lightning_models.data.batches import CropSource, TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.data.windows import evaluation_windows
 from chorale.lightning_models.train_config import TrainConfig
 
 CPU = torch.device("cpu")
@@ -16,7 +17,7 @@ LENGTHS = (30, 4, 17, 50, 10, 23)
 
 
 def store(seed: int = 0) -> MemoryFrames:
-    """Tracks whose frame `t` of track `i` holds (i, t, noise), so that a crop tells its origin."""
+    """Tracks whose frame `t` of track `i` holds (i, t, noise), so that a crop shows its origin."""
     rng = np.random.default_rng(seed)
     tracks = [
         np.stack([np.full(n, i), np.arange(n), rng.normal(3, 2, n)]).astype(np.float32)
@@ -35,7 +36,7 @@ def fold(frames: MemoryFrames | None = None) -> FoldData:
     )
 
 
-def test_statistics_are_those_of_the_training_frames() -> None:
+def test_statistics_are_of_training_frames() -> None:
     data = fold()
     frames = data.store.frames[: data.store.offsets[4]]
     mean, std = data.statistics(center=False)
@@ -43,10 +44,10 @@ def test_statistics_are_those_of_the_training_frames() -> None:
     np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-5)
 
 
-def test_statistics_of_many_frames_do_not_come_from_every_nth_track_alone(
+def test_statistics_of_many_frames_use_random_tracks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ten tracks an artist, of which the first is always the loud one."""
+    """Ten tracks per artist, of which the first is always the loud one."""
     monkeypatch.setattr(datamodule, "STATISTICS_FRAMES", 500)
     loud = np.arange(1000) % 10 == 0
     tracks = [np.full((1, 5), 10.0 * one, np.float32) for one in [*loud, False]]
@@ -60,7 +61,7 @@ def test_statistics_of_many_frames_do_not_come_from_every_nth_track_alone(
 
 
 @pytest.mark.parametrize("center", [False, True])
-def test_statistics_do_not_see_validation_or_test_rows(center: bool) -> None:
+def test_statistics_do_not_depend_on_validation_or_test_rows(center: bool) -> None:
     frames = store()
     clean = fold(frames).statistics(center=center)
     frames.frames[frames.offsets[4] :] = 1e6
@@ -68,7 +69,7 @@ def test_statistics_do_not_see_validation_or_test_rows(center: bool) -> None:
     assert all(torch.equal(a, b) for a, b in zip(clean, poisoned, strict=True))
 
 
-def test_a_bin_that_never_changes_is_not_divided_by_zero() -> None:
+def test_a_constant_bin_has_standard_deviation_1() -> None:
     tracks = [np.full((2, 9), 7.0, np.float32) for _ in range(2)]
     frames = MemoryFrames.of(tracks, frame_rate_hz=1.0)
     rows = np.array([0]), np.array([1])
@@ -82,19 +83,19 @@ def crops(*, n_frames: int, center: bool = False) -> CropSource:
     return CropSource(data, n_frames=n_frames, pad=pad, center=center, device=CPU)
 
 
-def test_centred_crops_lose_their_tracks_loudness() -> None:
+def test_centring_removes_a_tracks_loudness() -> None:
     x = crops(n_frames=50, center=True).gather(torch.tensor([3]), torch.tensor([0]))
     torch.testing.assert_close(x.mean(dim=3), torch.zeros(1, 1, 3), atol=1e-5, rtol=0)
 
 
-def test_a_crop_holds_consecutive_frames_of_its_track() -> None:
+def test_a_crop_has_consecutive_frames_of_its_track() -> None:
     x = crops(n_frames=5).gather(torch.tensor([3, 0]), torch.tensor([40, 7]))
     assert x.shape == (2, 1, 3, 5)
     assert x[:, 0, 0].tolist() == [[3.0] * 5, [0.0] * 5]
     assert x[:, 0, 1].tolist() == [[40.0, 41, 42, 43, 44], [7.0, 8, 9, 10, 11]]
 
 
-def test_channels_of_a_frame_stand_side_by_side() -> None:
+def test_a_frames_values_are_split_into_channels() -> None:
     track = np.arange(12, dtype=np.float32).reshape(6, 2)  # two channels of three bins, two frames
     frames = MemoryFrames.of([track, track], frame_rate_hz=1.0, n_channels=2)
     data = FoldData(frames, np.array([0]), np.array([1]), np.array([0, 0]), 1)
@@ -104,7 +105,7 @@ def test_channels_of_a_frame_stand_side_by_side() -> None:
     assert torch.equal(x[0], torch.from_numpy(track).view(2, 3, 2))
 
 
-def test_a_table_is_taken_row_by_row() -> None:
+def test_a_tables_crops_are_single_rows() -> None:
     frames = MemoryFrames.of([np.ones((4, n), np.float32) for n in (9, 1)], frame_rate_hz=0.0)
     data = FoldData(frames, np.array([0]), np.array([1]), np.array([0, 0]), 1)
     assert data.is_table
@@ -148,7 +149,9 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     ("n_tracks", "batch_size", "expected"),
     [(10, 4, [4, 4]), (11, 4, [4, 4, 4]), (3, 64, [3]), (1, 8, [2]), (8, 4, [4, 4])],
 )
-def test_all_batches_have_one_size(n_tracks: int, batch_size: int, expected: list[int]) -> None:
+def test_all_batches_have_the_same_size(
+    n_tracks: int, batch_size: int, expected: list[int]
+) -> None:
     tracks = [np.zeros((1, 5), np.float32) for _ in range(n_tracks + 1)]
     data = FoldData(
         store=MemoryFrames.of(tracks, frame_rate_hz=1.0),
@@ -162,7 +165,7 @@ def test_all_batches_have_one_size(n_tracks: int, batch_size: int, expected: lis
     assert len(batches) == len(expected)
 
 
-def test_an_epoch_sees_every_track_before_any_twice() -> None:
+def test_an_epoch_draws_every_track_before_any_twice() -> None:
     batches = TrainBatches(fold(), TrainConfig(batch_size=2), n_frames=4, seed=3)
     seen = torch.cat([x[:, 0, 0, 0] for x, _ in batches])
     assert sorted(seen.tolist()) == [0.0, 1.0, 2.0, 3.0]
@@ -170,7 +173,7 @@ def test_an_epoch_sees_every_track_before_any_twice() -> None:
 
 def test_windows_cover_each_track_from_end_to_end() -> None:
     lengths = np.array(LENGTHS)
-    seen = windows(lengths, np.array([3, 0, 2]), n_frames=8, n_windows=20)
+    seen = evaluation_windows(lengths, np.array([3, 0, 2]), n_frames=8, n_windows=20)
     for i, row in enumerate([3, 0, 2]):
         starts = seen.start[seen.track == i]
         covered = {int(s) + t for s in starts for t in range(8)}
@@ -178,13 +181,15 @@ def test_windows_cover_each_track_from_end_to_end() -> None:
     assert seen.row.tolist() == np.array([3, 0, 2])[seen.track].tolist()
 
 
-def test_windows_are_bounded_and_still_reach_both_ends() -> None:
-    seen = windows(np.array([100]), np.array([0]), n_frames=8, n_windows=3)
+def test_the_number_of_windows_is_limited_and_they_reach_both_ends() -> None:
+    seen = evaluation_windows(np.array([100]), np.array([0]), n_frames=8, n_windows=3)
     assert seen.start.tolist() == [0, 46, 92]
 
 
-def test_a_track_shorter_than_a_window_stands_in_its_middle() -> None:
-    assert windows(np.array([4]), np.array([0]), n_frames=8, n_windows=3).start.tolist() == [-2]
+def test_a_track_shorter_than_a_window_is_centred_in_it() -> None:
+    assert evaluation_windows(
+        np.array([4]), np.array([0]), n_frames=8, n_windows=3
+    ).start.tolist() == [-2]
 
 
 def test_crops_are_no_longer_than_the_longest_training_track() -> None:
@@ -197,7 +202,7 @@ def test_a_crop_shorter_than_a_frame_is_refused() -> None:
         fold().input_shape(0.01)
 
 
-def test_labels_beyond_the_class_list_are_refused() -> None:
+def test_labels_outside_the_class_list_are_refused() -> None:
     with pytest.raises(UserError, match=r"must lie in 0..1 for n_classes=2, but got 0..2"):
         FoldData(store(), np.array([0]), np.array([1]), labels=np.array([0, 2]), n_classes=2)
 
@@ -205,13 +210,15 @@ def test_labels_beyond_the_class_list_are_refused() -> None:
 @pytest.mark.parametrize(
     ("train", "valid", "kind"), [([], [1], "training"), ([0], [], "validation")]
 )
-def test_an_empty_side_of_a_fold_is_refused(train: list[int], valid: list[int], kind: str) -> None:
+def test_a_fold_without_training_or_validation_rows_is_refused(
+    train: list[int], valid: list[int], kind: str
+) -> None:
     rows = (np.array(train, dtype=np.int64), np.array(valid, dtype=np.int64))
     with pytest.raises(UserError, match=f"a fold has no {kind} tracks"):
         FoldData(store(), *rows, labels=np.zeros(6, np.int64), n_classes=1)
 
 
-def test_a_read_only_memory_map_is_used_in_place_and_without_a_warning(tmp_path: Path) -> None:
+def test_a_read_only_memory_map_is_not_copied_and_gives_no_warning(tmp_path: Path) -> None:
     made = store()
     np.save(tmp_path / "frames.npy", made.frames)
     mapped = np.load(tmp_path / "frames.npy", mmap_mode="r")

@@ -1,4 +1,4 @@
-"""What an epoch sees; and that no synthetic row is ever seen outside of training."""
+"""Sampling of training examples; synthetic rows are never used outside training."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.architectures import mlp
-from chorale.lightning_models.data.batches import TrainBatches, windows
+from chorale.lightning_models.data.batches import TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
+from chorale.lightning_models.data.windows import evaluation_windows
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.fit import train
+from chorale.lightning_models.training.fit import train_network
 from chorale.lightning_models.training.predict import predict
 
 N_COLUMNS, N_CLASSES = 5, 3
@@ -38,7 +39,7 @@ def table(poison: float | None = None) -> FoldData:
     return FoldData(frames, np.arange(18), np.arange(18, 21), labels, N_CLASSES)
 
 
-def music(lengths: tuple[int, ...] = (30, 4, 17, 50, 10, 23, 9)) -> FoldData:
+def make_tracks(lengths: tuple[int, ...] = (30, 4, 17, 50, 10, 23, 9)) -> FoldData:
     """Tracks whose frame `t` of track `i` holds (i, t); the last one is for validation."""
     tracks = [
         np.stack([np.full(n, i), np.arange(n)]).astype(np.float32) for i, n in enumerate(lengths)
@@ -68,7 +69,7 @@ def as_set(rows: np.ndarray) -> set[bytes]:
     return {row.tobytes() for row in np.ascontiguousarray(rows)}
 
 
-def test_an_epoch_of_a_table_sees_every_row_of_every_training_track_once() -> None:
+def test_an_epoch_of_a_table_has_every_row_of_every_training_track_once() -> None:
     data = table()
     real = rows_of(data, data.train_rows)
     assert len(real) > 2 * len(data.train_rows)
@@ -81,8 +82,8 @@ def test_an_epoch_of_a_table_sees_every_row_of_every_training_track_once() -> No
     assert [by_row[row.tobytes()] for row in np.ascontiguousarray(seen)] == labels.tolist()
 
 
-@pytest.mark.parametrize("data", [table(), music()])
-def test_sampling_draws_all_classes_equally_often_in_an_epoch_as_long_as_before(
+@pytest.mark.parametrize("data", [table(), make_tracks()])
+def test_balanced_sampling_draws_all_classes_equally_often_in_an_epoch_of_the_same_length(
     data: FoldData,
 ) -> None:
     _, plain = epoch(data, batch_size=2)
@@ -94,8 +95,8 @@ def test_sampling_draws_all_classes_equally_often_in_an_epoch_as_long_as_before(
 
 
 @pytest.mark.parametrize("settings", [{"balance": "sampling"}, SMOTE, {"random_crop": False}])
-def test_an_epoch_depends_on_seed_and_number_alone(settings: dict[str, Any]) -> None:
-    data = table() if settings is SMOTE else music()
+def test_an_epoch_depends_on_seed_and_epoch_number_alone(settings: dict[str, Any]) -> None:
+    data = table() if settings is SMOTE else make_tracks()
     first, again, later, other = (
         epoch(data, number=number, seed=seed, n_frames=1, **settings)[0]
         for number, seed in ((2, 0), (2, 0), (3, 0), (2, 1))
@@ -105,21 +106,20 @@ def test_an_epoch_depends_on_seed_and_number_alone(settings: dict[str, Any]) -> 
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("data", [table(), music()])
-def test_class_weights_are_those_of_what_an_epoch_sees(data: FoldData) -> None:
+@pytest.mark.parametrize("data", [table(), make_tracks()])
+def test_class_weights_are_of_an_epochs_examples(data: FoldData) -> None:
     _, labels = epoch(data, batch_size=1000)  # one batch of everything
     weights = torch.from_numpy(data.class_weights())
     sums = labels.bincount(weights[labels])
     torch.testing.assert_close(sums, torch.full_like(sums, len(labels) / len(sums)))
 
 
-def test_crops_where_a_track_is_judged_come_from_all_its_windows_in_turn() -> None:
-    data = music()
+def test_fixed_crops_are_all_evaluation_windows_in_turn() -> None:
+    data = make_tracks()
     n_windows = 4
-    judged = windows(data.lengths, data.train_rows, n_frames=8, n_windows=n_windows)
+    fixed = evaluation_windows(data.lengths, data.train_rows, n_frames=8, n_windows=n_windows)
     allowed = {
-        int(row): {max(0, int(s)) for s in judged.start[judged.row == row]}
-        for row in data.train_rows
+        int(row): {max(0, int(s)) for s in fixed.start[fixed.row == row]} for row in data.train_rows
     }
     x, _ = epoch(
         data, n_frames=8, crops_per_track=n_windows, random_crop=False, n_windows=n_windows
@@ -149,7 +149,7 @@ def test_synthetic_rows_fill_up_the_rare_classes_of_an_epoch() -> None:
     assert not is_new[labels == 0].any()  # the largest class has rows enough
 
 
-def test_synthetic_rows_lie_between_training_rows_of_their_class_and_hold_nothing_else() -> None:
+def test_synthetic_rows_are_between_training_rows_of_their_class() -> None:
     data = table(poison=SENTINEL)
     owner = np.repeat(data.labels[data.train_rows], data.lengths[data.train_rows])
     real = rows_of(data, data.train_rows).astype(np.float64)
@@ -163,14 +163,14 @@ def test_synthetic_rows_lie_between_training_rows_of_their_class_and_hold_nothin
             assert off.min() < 1e-4
 
 
-def test_batches_with_synthetic_rows_are_the_same_whatever_validation_and_test_rows_hold() -> None:
+def test_batches_with_synthetic_rows_do_not_depend_on_validation_and_test_rows() -> None:
     clean, poisoned = (epoch(table(poison), **SMOTE) for poison in (None, SENTINEL))
     assert torch.equal(clean[0], poisoned[0])
     assert torch.equal(clean[1], poisoned[1])
     assert poisoned[0].abs().max() < 100
 
 
-def test_the_scaler_sees_real_training_rows_alone() -> None:
+def test_statistics_are_of_real_training_rows() -> None:
     data = table(poison=SENTINEL)
     before = [s.clone() for s in data.statistics(center=False)]
     epoch(data, **SMOTE)
@@ -183,7 +183,7 @@ def test_the_scaler_sees_real_training_rows_alone() -> None:
 
 
 def fit(data: FoldData, **settings: Any) -> Any:
-    return train(
+    return train_network(
         architecture="mlp",
         config=mlp.Config(),
         train_config=TrainConfig(**({"max_epochs": 2, "batch_size": 8} | settings)),
@@ -195,8 +195,8 @@ def fit(data: FoldData, **settings: Any) -> Any:
     )
 
 
-def test_training_with_synthetic_rows_leaves_validation_and_test_as_they_are() -> None:
-    """The proof: SMOTE is fitted inside a training fold, and its rows stay there."""
+def test_training_with_synthetic_rows_does_not_change_validation_and_test_rows() -> None:
+    """SMOTE is fitted on the training rows of a fold, and its rows are used only there."""
     clean, poisoned = table(), table(poison=SENTINEL)
     frames, offsets = clean.store.frames.copy(), clean.store.offsets.copy()
     rows, valid, labels = clean.train_rows.copy(), clean.valid_rows.copy(), clean.labels.copy()
@@ -204,7 +204,7 @@ def test_training_with_synthetic_rows_leaves_validation_and_test_as_they_are() -
     # what other rows hold has no part in weights and scaler, which are buffers of the module
     states = [list(t.module.state_dict().values()) for t in (first, second)]
     assert all(map(torch.equal, *states))
-    # nothing was added to the store, the fold or what is judged
+    # nothing was added to the store, the fold or the evaluated rows
     np.testing.assert_array_equal(clean.store.frames, frames)
     np.testing.assert_array_equal(clean.store.offsets, offsets)
     for now, before in (
@@ -218,15 +218,15 @@ def test_training_with_synthetic_rows_leaves_validation_and_test_as_they_are() -
     # to the bit for the same rows; beside other rows a processor rounds otherwise
     np.testing.assert_array_equal(predict(first.module, clean, valid).proba, first.proba)
     test = np.arange(21, 24)
-    said = predict(first.module, clean, np.concatenate([valid, test])).proba
-    for row, proba in zip([*valid, *test], said, strict=True):
+    proba_of_others = predict(first.module, clean, np.concatenate([valid, test])).proba
+    for row, proba in zip([*valid, *test], proba_of_others, strict=True):
         own = torch.from_numpy(rows_of(clean, np.array([row])))
         with torch.inference_mode():
             alone = first.module(own.view(-1, 1, N_COLUMNS, 1)).softmax(dim=1).mean(dim=0)
         np.testing.assert_allclose(proba, alone, atol=1e-5)
 
 
-def test_synthetic_rows_change_what_is_learnt() -> None:
+def test_synthetic_rows_change_the_trained_weights() -> None:
     with_smote, without = (
         fit(table(), balance="sampling", synthetic=synthetic) for synthetic in (True, False)
     )
@@ -237,11 +237,11 @@ def test_synthetic_rows_change_what_is_learnt() -> None:
 @pytest.mark.parametrize(
     ("data", "settings", "words"),
     [
-        (music(), {}, "but these are frames of tracks; write train.synthetic: false"),
-        (table(), {"center": True}, "less their track's mean; write train.center: false"),
+        (make_tracks(), {}, "but these are frames of tracks; write train.synthetic: false"),
+        (table(), {"center": True}, "minus their track's mean; write train.center: false"),
     ],
 )
-def test_synthetic_rows_are_refused_where_they_mean_nothing(
+def test_synthetic_rows_are_refused_for_tracks_and_centred_tables(
     data: FoldData, settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
@@ -256,10 +256,10 @@ def test_without_sampling_there_are_no_synthetic_rows(balance: str) -> None:
     assert torch.equal(plain, same)
 
 
-def test_a_stretched_crop_has_the_middle_it_would_have_had_but_at_the_ends_of_a_track() -> None:
+def test_a_stretched_crop_keeps_its_middle_except_at_the_ends_of_a_track() -> None:
     settings: dict[str, Any] = {"n_frames": 9, "crops_per_track": 20}
     plain, stretched = (
-        epoch(music((60, 50, 70, 20)), stretch=share, **settings)[0][:, 0, 1]
+        epoch(make_tracks((60, 50, 70, 20)), stretch=share, **settings)[0][:, 0, 1]
         for share in (0.0, 0.2)
     )
     moved = (plain - stretched)[:, 4].abs()

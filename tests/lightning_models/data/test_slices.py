@@ -1,4 +1,4 @@
-"""A batch that is taken in parts: the same steps with less memory."""
+"""Gradient accumulation over micro-batches: the same steps with less memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chorale.lightning_models.architectures import cnn, softmax_regression
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.fit import Trained, train
+from chorale.lightning_models.training.fit import TrainedNetwork, train_network
 from chorale.lightning_models.training.module import GenreClassifier
 
 PLAIN = {"max_epochs": 3, "crop_s": 1.0, "batch_size": 6, "optimizer": "sgd"}
@@ -29,8 +29,8 @@ def fold(*, n: int = 30) -> FoldData:
     )
 
 
-def fit(architecture: str, config: Any, settings: dict[str, Any], **changes: Any) -> Trained:
-    return train(
+def fit(architecture: str, config: Any, settings: dict[str, Any], **changes: Any) -> TrainedNetwork:
+    return train_network(
         architecture=architecture,
         config=config,
         train_config=TrainConfig(**{**PLAIN, **settings}),
@@ -45,16 +45,16 @@ def fit(architecture: str, config: Any, settings: dict[str, Any], **changes: Any
 
 @pytest.mark.parametrize("n_slices", [2, 4])
 @pytest.mark.parametrize("settings", [{}, BLENDED, {"batch_size": 7}])
-def test_slices_make_the_same_steps(settings: dict[str, Any], n_slices: int) -> None:
-    """Without dropout and batch norm, which see other numbers."""
+def test_micro_batches_give_the_same_steps(settings: dict[str, Any], n_slices: int) -> None:
+    """Without dropout and batch norm, which depend on the batch size."""
     config = softmax_regression.Config(dropout=0.0)
-    whole = fit("softmax_regression", config, settings)
+    full_batch = fit("softmax_regression", config, settings)
     sliced = fit("softmax_regression", config, settings, n_slices=n_slices)
     assert [row["train_loss"] for row in sliced.history] == pytest.approx(
-        [row["train_loss"] for row in whole.history], rel=1e-4
+        [row["train_loss"] for row in full_batch.history], rel=1e-4
     )
     state = sliced.module.state_dict()
-    for name, value in whole.module.state_dict().items():
+    for name, value in full_batch.module.state_dict().items():
         torch.testing.assert_close(state[name], value, atol=1e-5, rtol=1e-4)
 
 
@@ -71,13 +71,13 @@ def batches_seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_no_slice_is_larger_than_half_a_batch(batches_seen: list[int]) -> None:
+def test_no_micro_batch_is_larger_than_half_a_batch(batches_seen: list[int]) -> None:
     trained = fit("cnn", cnn.Config(n_layers=2, width=4, dense=8), {}, n_slices=2)
     assert set(batches_seen) == {3}
     assert isinstance(trained.module.network, nn.Module)
     assert np.isfinite(trained.proba).all()
 
 
-def test_a_slice_has_at_least_two_rows_as_batch_norm_needs(batches_seen: list[int]) -> None:
+def test_a_micro_batch_has_at_least_two_rows_as_batch_norm_needs(batches_seen: list[int]) -> None:
     fit("cnn", cnn.Config(n_layers=2, width=4, dense=8), {"batch_size": 5}, n_slices=8)
     assert set(batches_seen) == {2, 3}

@@ -1,4 +1,4 @@
-"""Soft targets take the labels' place in training, in training only, and resuming stays exact."""
+"""Soft targets replace the labels in training, only there, and resuming stays exact."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +11,16 @@ import torch
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.architectures import cnn, mlp
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
-from chorale.lightning_models.data.examples import examples
+from chorale.lightning_models.data.examples import make_examples
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.fit import Trained, train
+from chorale.lightning_models.training.fit import TrainedNetwork, train_network
 from chorale.lightning_models.training.module import GenreClassifier
 
 N_BINS, N_CLASSES, N = 12, 3, 48
 
 
 def fold(*, soft: bool, seed: int = 0) -> FoldData:
-    """Class `c` is loud in bins 4c to 4c + 3; other than training rows have no target."""
+    """Class `c` is loud in bins 4c to 4c + 3; only training rows have targets."""
     rng = np.random.default_rng(seed)
     labels = np.arange(N) % N_CLASSES
     tracks = []
@@ -44,10 +44,10 @@ def fold(*, soft: bool, seed: int = 0) -> FoldData:
     )
 
 
-def fit(data: FoldData, *, settings: dict[str, Any] | None = None, **more: Any) -> Trained:
+def fit(data: FoldData, *, settings: dict[str, Any] | None = None, **more: Any) -> TrainedNetwork:
     values: dict[str, Any] = {"max_epochs": 6, "crop_s": 1.0, "batch_size": 8, "lr": 3e-3}
     arguments: dict[str, Any] = {"on_epoch": lambda epoch, scores: False, "log_dir": None, **more}
-    return train(
+    return train_network(
         architecture="cnn",
         config=cnn.Config(n_layers=2, width=8, dense=16),
         train_config=TrainConfig(**{**values, **(settings or {})}),
@@ -58,15 +58,15 @@ def fit(data: FoldData, *, settings: dict[str, Any] | None = None, **more: Any) 
     )
 
 
-def weights(trained: Trained) -> dict[str, torch.Tensor]:
+def weights(trained: TrainedNetwork) -> dict[str, torch.Tensor]:
     return dict(trained.module.state_dict())
 
 
-def same(a: Trained, b: Trained) -> bool:
+def same(a: TrainedNetwork, b: TrainedNetwork) -> bool:
     return all(torch.equal(value, weights(b)[name]) for name, value in weights(a).items())
 
 
-def test_targets_change_the_fit_and_no_other_row_s_target_is_read() -> None:
+def test_soft_targets_change_the_weights_and_only_those_of_training_rows_are_read() -> None:
     soft, hard = fit(fold(soft=True)), fit(fold(soft=False))
     assert not same(soft, hard)
     assert all(torch.isfinite(value).all() for value in weights(soft).values())
@@ -83,7 +83,7 @@ def test_targets_change_the_fit_and_no_other_row_s_target_is_read() -> None:
         {"random_crop": False},
     ],
 )
-def test_targets_that_are_labels_train_as_labels_do(settings: dict[str, Any]) -> None:
+def test_one_hot_targets_train_like_labels(settings: dict[str, Any]) -> None:
     hard = fold(soft=False)
     soft = replace(hard, targets=np.eye(N_CLASSES, dtype=np.float32)[hard.labels])
     a, b = fit(hard, settings=settings), fit(soft, settings=settings)
@@ -92,12 +92,12 @@ def test_targets_that_are_labels_train_as_labels_do(settings: dict[str, Any]) ->
     assert np.abs(a.proba - b.proba).max() < 5e-3
 
 
-def test_a_loss_in_slices_is_the_loss_of_targets() -> None:
+def test_the_loss_of_micro_batches_uses_targets() -> None:
     whole, sliced = fit(fold(soft=True)), fit(fold(soft=True), n_slices=2)
     assert whole.history[0]["train_loss"] == pytest.approx(sliced.history[0]["train_loss"], rel=0.1)
 
 
-def test_mixup_blends_whole_targets() -> None:
+def test_mixup_blends_soft_targets() -> None:
     module = GenreClassifier(
         architecture="mlp",
         config=mlp.Config(n_layers=1, width=8),
@@ -141,23 +141,25 @@ def test_synthetic_rows_keep_their_labels() -> None:
         targets=targets,
     )
     settings = TrainConfig(balance="sampling", synthetic=True)
-    made = examples(data, settings, n_frames=1, seed=0)
+    made = make_examples(data, settings, n_frames=1, seed=0)
     assert made.targets is not None
     assert (made.targets[:32] == 0.5).all()
     assert (made.targets[32:] == [0, 1]).all()
     assert len(made.targets) == len(made.labels) == 48
-    _, _, told = made.draw(10, np.random.default_rng(0))
-    assert told.shape == (10, 2)
+    _, _, drawn = made.draw(10, np.random.default_rng(0))
+    assert drawn.shape == (10, 2)
 
 
 @pytest.mark.parametrize(
-    ("targets", "said"),
+    ("targets", "message"),
     [
         (np.full((N, 2), 0.5, np.float32), "n_tracks, n_classes"),
         (np.full((N, N_CLASSES), 0.5, np.float32), "sum to 1"),
         (np.full((N, N_CLASSES), np.nan, np.float32), "sum to 1"),
     ],
 )
-def test_targets_that_are_no_shares_are_refused(targets: np.ndarray, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_targets_that_are_not_class_probabilities_are_refused(
+    targets: np.ndarray, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
         replace(fold(soft=False), targets=targets)

@@ -1,4 +1,4 @@
-"""Which packages a process imports, each looked at in one of its own."""
+"""Which packages are imported, each case in its own process."""
 
 import json
 import subprocess
@@ -16,15 +16,15 @@ def imported(code: str, names: tuple[str, ...]) -> list[str]:
     return found
 
 
-def test_workers_import_lightning_without_what_torchmetrics_would_bring() -> None:
-    from chorale.search.sweep.workers import PRELOADED
+def test_workers_import_lightning_without_torchmetrics_optional_dependencies() -> None:
+    from chorale.search.sweep.worker_pool import PRELOADED
 
     code = "import importlib\n" + "\n".join(f"importlib.import_module({m!r})" for m in PRELOADED)
     names = ("pytorch_lightning", *OPTIONAL)
     assert imported(code, names) == ["pytorch_lightning"]
 
 
-def test_what_was_hidden_can_be_imported_afterwards() -> None:
+def test_hidden_packages_can_be_imported_afterwards() -> None:
     code = """
 import chorale.lightning_models.patches.lean_lightning
 from lightning_utilities.core.imports import RequirementCache, package_available
@@ -34,7 +34,7 @@ import scipy.signal
     assert imported(code, ("scipy",)) == ["scipy"]
 
 
-def test_prediction_needs_no_lightning() -> None:
+def test_inference_does_not_import_lightning() -> None:
     heavy = ("torch", "pytorch_lightning", "torchvision", "pandas", "sklearn")
     assert imported("import chorale.search.bundle.predictor", heavy) == []
     networks = (

@@ -9,8 +9,8 @@ from chorale.lightning_models import metrics
 from chorale.lightning_models.architectures import cnn
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.callbacks import exploded
-from chorale.lightning_models.training.fit import Trained, predict, train
+from chorale.lightning_models.training.callbacks import has_exploded
+from chorale.lightning_models.training.fit import TrainedNetwork, predict, train_network
 from chorale.lightning_models.training.module import Diverged
 
 N_BINS, N_CLASSES = 12, 3
@@ -35,14 +35,14 @@ def fold(*, n: int = 60, noise: float = 1.0, seed: int = 0) -> FoldData:
     )
 
 
-def hopeless() -> FoldData:
-    """Labels are drawn at random: soon only the training loss falls."""
+def random_labels() -> FoldData:
+    """Random labels: only the training loss decreases."""
     data = fold()
     noise = np.random.default_rng(0).integers(0, N_CLASSES, len(data.labels))
     return FoldData(data.store, data.train_rows, data.valid_rows, noise, N_CLASSES)
 
 
-def fit(data: FoldData | None = None, **changes: Any) -> Trained:
+def fit(data: FoldData | None = None, **changes: Any) -> TrainedNetwork:
     settings: dict[str, Any] = {"max_epochs": 8, "crop_s": 1.0, "batch_size": 8, "lr": 3e-3}
     settings |= changes.pop("train", {})
     arguments = {
@@ -55,11 +55,11 @@ def fit(data: FoldData | None = None, **changes: Any) -> Trained:
         "log_dir": None,
         **changes,
     }
-    return train(train_config=TrainConfig(**settings), **arguments)
+    return train_network(train_config=TrainConfig(**settings), **arguments)
 
 
-class Seen(list[tuple[int, Mapping[str, float]]]):
-    """An `on_epoch` that notes what it is told and never stops."""
+class Recorder(list[tuple[int, Mapping[str, float]]]):
+    """An `on_epoch` that records its arguments and never stops."""
 
     def __call__(self, epoch: int, scores: Mapping[str, float]) -> bool:
         self.append((epoch, scores))
@@ -70,12 +70,12 @@ class Seen(list[tuple[int, Mapping[str, float]]]):
         return [scores for _, scores in self]
 
 
-def weights(trained: Trained) -> list[torch.Tensor]:
+def weights(trained: TrainedNetwork) -> list[torch.Tensor]:
     return list(trained.module.state_dict().values())
 
 
 def test_keep_best_takes_the_best_epoch_and_breaks_ties_by_log_loss() -> None:
-    seen = Seen()
+    seen = Recorder()
     trained = fit(on_epoch=seen, train={"max_epochs": 12})
     best = max(seen.scores, key=lambda s: (s["accuracy"], -s["log_loss"]))
     assert trained.metrics == best
@@ -83,14 +83,14 @@ def test_keep_best_takes_the_best_epoch_and_breaks_ties_by_log_loss() -> None:
 
 
 def test_the_objective_decides_which_epoch_is_best() -> None:
-    seen = Seen()
+    seen = Recorder()
     settings = {"max_epochs": 9, "lr": 0.02}
     trained = fit(fold(noise=2.5), objective="log_loss", on_epoch=seen, train=settings)
     assert trained.metrics["log_loss"] == min(s["log_loss"] for s in seen.scores)
 
 
-def test_the_weights_of_the_best_epoch_are_the_ones_given_back() -> None:
-    data = hopeless()
+def test_the_weights_of_the_best_epoch_are_returned() -> None:
+    data = random_labels()
     trained = fit(data, objective="log_loss", train={"max_epochs": 12})
     assert trained.epoch < 12
     again = predict(trained.module, data, data.valid_rows).proba
@@ -98,52 +98,52 @@ def test_the_weights_of_the_best_epoch_are_the_ones_given_back() -> None:
 
 
 def test_keep_last_takes_the_last_epoch_and_does_not_stop_early() -> None:
-    seen = Seen()
+    seen = Recorder()
     settings = {"patience": 1, "lr": 1e-7, "max_epochs": 5}
     trained = fit(keep="last", on_epoch=seen, train=settings)
     assert trained.epoch == len(seen) == 5
     assert trained.metrics == seen.scores[-1]
 
 
-def test_patience_ends_a_training_that_gets_no_better() -> None:
-    seen = Seen()
-    trained = fit(hopeless(), on_epoch=seen, train={"patience": 2, "max_epochs": 40})
+def test_early_stopping_ends_a_training_without_improvement() -> None:
+    seen = Recorder()
+    trained = fit(random_labels(), on_epoch=seen, train={"patience": 2, "max_epochs": 40})
     assert len(seen) == trained.epoch + 2 < 40
     assert not trained.stopped
 
 
-def test_a_training_that_runs_away_ends_with_its_reason() -> None:
+def test_a_training_with_a_nan_loss_raises_diverged_with_its_reason() -> None:
     data = fold()
     data.store.frames[5] = np.nan
     with pytest.raises(Diverged, match="diverged: loss is nan at epoch 1"):
         fit(data)
 
 
-def test_a_training_whose_loss_explodes_ends_with_its_reason() -> None:
-    told = Seen()
+def test_a_training_whose_loss_explodes_raises_diverged_with_its_reason() -> None:
+    seen = Recorder()
     settings = {"optimizer": "sgd", "sgd_lr": 9.0, "schedule": "constant", "warm_up": 0.9}
     with pytest.raises(Diverged, match=r"diverged: loss exploded to .* at epoch \d; it was .*"):
-        fit(train=settings, on_epoch=told)
-    assert len(told) < 8
+        fit(train=settings, on_epoch=seen)
+    assert len(seen) < 8
 
 
 @pytest.mark.parametrize(
     ("loss", "first", "is_so"),
     [
-        (1e7, 1e6, False),  # wild from the beginning: it may yet calm down
-        (9.0, 0.1, False),  # 90 times as high, but no worse than many a bad start
+        (1e7, 1e6, False),  # high from the start: it may still recover
+        (9.0, 0.1, False),  # 90 times as high, but within the range of a bad start
         (100.0, 2.0, True),
-        (12.0, 0.5, True),  # more than ten times the loss of guessing, 1.1
+        (12.0, 0.5, True),  # more than ten times the loss at chance level, 1.1
     ],
 )
-def test_a_loss_has_exploded_if_it_is_far_above_the_first_and_absurd(
+def test_a_loss_has_exploded_if_far_above_the_first_and_chance_level(
     loss: float, first: float, is_so: bool
 ) -> None:
-    assert exploded(loss, first=first, n_classes=3) is is_so
+    assert has_exploded(loss, first=first, n_classes=3) is is_so
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_with_a_running_average_the_averaged_weights_are_judged_and_given_back(
+def test_with_ema_the_averaged_weights_are_evaluated_and_returned(
     keep: Literal["best", "last"],
 ) -> None:
     data = fold()
@@ -158,20 +158,20 @@ def test_with_a_running_average_the_averaged_weights_are_judged_and_given_back(
     assert rows[0] == rows[1]
 
 
-def test_an_epochs_row_of_the_history_has_its_loss_its_rate_and_what_was_told() -> None:
-    seen = Seen()
+def test_an_epochs_history_row_has_loss_learning_rate_and_reported_metrics() -> None:
+    seen = Recorder()
     trained = fit(on_epoch=seen, train={"max_epochs": 3})
     assert [row["epoch"] for row in trained.history] == [1, 2, 3]
-    told = [
+    reported = [
         {k: row[k] for k in scores}
         for row, scores in zip(trained.history, seen.scores, strict=True)
     ]
-    assert told == seen.scores
+    assert reported == seen.scores
     assert all(row["train_loss"] > 0 and row["lr"] > 0 for row in trained.history)
 
 
-def test_each_classs_accuracy_is_that_of_the_weights_kept() -> None:
-    data = hopeless()
+def test_per_class_accuracy_is_that_of_the_kept_weights() -> None:
+    data = random_labels()
     trained = fit(data, train={"max_epochs": 3})
     labels = data.labels[data.valid_rows]
     right = trained.proba.argmax(axis=1) == labels
@@ -179,36 +179,36 @@ def test_each_classs_accuracy_is_that_of_the_weights_kept() -> None:
     np.testing.assert_allclose(trained.per_class, expected)
 
 
-def test_a_plateau_lowers_the_rate_where_the_validation_loss_stands_still() -> None:
+def test_a_plateau_of_the_validation_loss_lowers_the_learning_rate() -> None:
     settings = {"schedule": "plateau", "max_epochs": 12, "lr": 0.01, "warm_up": 0.0}
-    # without dropout, so that it learns the noise by heart: the training loss falls
+    # without dropout it memorises the noise: the training loss decreases
     config = cnn.Config(n_layers=2, width=8, dense=16, dropout=0.0)
-    best = fit(hopeless(), train=settings, config=config)
+    best = fit(random_labels(), train=settings, config=config)
     rates = [row["lr"] for row in best.history]
     assert rates[0] == 0.01
     assert min(rates) < 0.005
     assert rates == sorted(rates, reverse=True)
-    # where the last weights are kept it goes by that loss
-    last = fit(hopeless(), keep="last", train=settings, config=config)
+    # where the last weights are kept it follows that loss
+    last = fit(random_labels(), keep="last", train=settings, config=config)
     assert [row["lr"] for row in last.history] == [0.01] * 12
 
 
-def test_class_weights_make_up_for_a_rare_class() -> None:
+def test_class_weights_compensate_for_a_rare_class() -> None:
     data = fold(n=90, noise=4.0)
     few = [r for r in data.train_rows if data.labels[r] != 0 or r % 9 == 0]
     rare = FoldData(data.store, np.array(few), data.valid_rows, data.labels, N_CLASSES)
 
     def share(balance: str) -> float:
-        """Of the rare class in what several networks say of rows in which all are as frequent."""
+        """Of the rare class in the predictions of several networks for balanced rows."""
         settings = {"balance": balance, "max_epochs": 12}
-        said = [fit(rare, seed=seed, train=settings).proba.argmax(axis=1) for seed in range(4)]
-        return float(np.mean(np.concatenate(said) == 0))
+        predicted = [fit(rare, seed=seed, train=settings).proba.argmax(axis=1) for seed in range(4)]
+        return float(np.mean(np.concatenate(predicted) == 0))
 
     assert share("none") < 0.25
     assert share("class_weights") > 0.3
 
 
-def test_a_poisoned_validation_track_is_noticed_and_leaves_no_trace_in_the_weights() -> None:
+def test_validation_tracks_change_the_metrics_but_not_the_weights() -> None:
     clean, poisoned = fold(), fold()
     poisoned.store.frames[poisoned.store.offsets[poisoned.valid_rows[0]] :] = 1e4
     first, second = (fit(d, keep="last", train={"max_epochs": 2}) for d in (clean, poisoned))

@@ -8,7 +8,7 @@ import torch
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.architectures import cnn
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.checkpoint import load, save
+from chorale.lightning_models.training.checkpoint import load_checkpoint, save_checkpoint
 from chorale.lightning_models.training.module import GenreClassifier
 
 LABELS = ["blues", "disco", "rock"]
@@ -28,7 +28,7 @@ def classifier(seed: int = 0) -> GenreClassifier:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save(tmp_path / "best", classifier(), {"labels": LABELS, "feature": "mel"})
+    save_checkpoint(tmp_path / "best", classifier(), {"labels": LABELS, "feature": "mel"})
     return tmp_path / "best"
 
 
@@ -37,8 +37,8 @@ def change(folder: Path, **values: Any) -> None:
     (folder / "card.json").write_text(json.dumps({**card, **values}))
 
 
-def test_a_module_comes_back_with_all_that_it_needs(folder: Path) -> None:
-    module, card = load(folder)
+def test_a_module_round_trips_through_a_checkpoint(folder: Path) -> None:
+    module, card = load_checkpoint(folder)
     x = torch.randn(2, 1, 8, 12)
     assert torch.equal(module(x), classifier()(x))
     assert torch.equal(module.mean, classifier().mean)
@@ -51,14 +51,14 @@ def test_a_module_comes_back_with_all_that_it_needs(folder: Path) -> None:
     assert card["versions"]["torch"].startswith("2.")
 
 
-def test_saving_again_replaces_and_leaves_one_file_of_weights(folder: Path) -> None:
-    save(folder, classifier(seed=1), {"labels": LABELS})
+def test_saving_again_replaces_the_file_of_weights(folder: Path) -> None:
+    save_checkpoint(folder, classifier(seed=1), {"labels": LABELS})
     x = torch.randn(2, 1, 8, 12)
-    assert torch.equal(load(folder)[0](x), classifier(seed=1)(x))
+    assert torch.equal(load_checkpoint(folder)[0](x), classifier(seed=1)(x))
     assert len(list(folder.iterdir())) == 2
 
 
-def test_a_save_that_breaks_off_leaves_the_old_checkpoint(
+def test_an_interrupted_save_keeps_the_old_checkpoint(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -66,25 +66,25 @@ def test_a_save_that_breaks_off_leaves_the_old_checkpoint(
 
     monkeypatch.setattr("chorale.lightning_models.training.checkpoint.write_json", full)
     with pytest.raises(OSError, match="no space"):
-        save(folder, classifier(seed=1), {"labels": LABELS})
+        save_checkpoint(folder, classifier(seed=1), {"labels": LABELS})
     x = torch.randn(2, 1, 8, 12)
-    assert torch.equal(load(folder)[0](x), classifier()(x))
+    assert torch.equal(load_checkpoint(folder)[0](x), classifier()(x))
 
 
-def test_saving_and_loading_leave_the_random_state_alone(folder: Path) -> None:
+def test_saving_and_loading_do_not_change_the_random_state(folder: Path) -> None:
     before = torch.get_rng_state()
-    load(folder)
+    load_checkpoint(folder)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_labels_that_do_not_fit_the_outputs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="3 outputs cannot stand for 2 labels: blues, rock"):
-        save(tmp_path, classifier(), {"labels": ["blues", "rock"]})
+def test_labels_that_do_not_match_the_outputs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="3 outputs cannot have 2 labels: blues, rock"):
+        save_checkpoint(tmp_path, classifier(), {"labels": ["blues", "rock"]})
 
 
-def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no checkpoint in .*nowhere"):
-        load(tmp_path / "nowhere")
+        load_checkpoint(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     [
         (
             {"n_classes": 4, "labels": [*LABELS, "jazz"]},
-            r"network.head.bias of shape \(4,\), but .* holds \(3,\)",
+            r"network.head.bias of shape \(4,\), but .* has \(3,\)",
         ),
         ({"n_classes": 4}, "says n_classes=4, but has 3 labels"),
-        ({"input_shape": [1, 16, 12]}, r"mean of shape \(1, 16, 1\), but .* holds \(1, 8, 1\)"),
+        ({"input_shape": [1, 16, 12]}, r"mean of shape \(1, 16, 1\), but .* has \(1, 8, 1\)"),
         ({"architecture": "cmn"}, "unknown architecture 'cmn'; did you mean 'cnn'"),
         ({"config": {"n_layers": 99}}, "config: 1 problem"),
         ({"weights": "../elsewhere.safetensors"}, "names weights outside its folder"),
@@ -103,10 +103,12 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
         ({"labels": None}, "labels: input should be a valid tuple"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(folder: Path, values: Any, message: str) -> None:
+def test_parts_that_do_not_match_are_named_in_the_error(
+    folder: Path, values: Any, message: str
+) -> None:
     change(folder, **values)
     with pytest.raises(UserError, match=message):
-        load(folder)
+        load_checkpoint(folder)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, -1])
@@ -114,7 +116,7 @@ def test_damaged_weights_are_refused_in_one_line(folder: Path, keep: int) -> Non
     (path,) = folder.glob("weights-*")
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError) as caught:
-        load(folder)
+        load_checkpoint(folder)
     assert "cannot be used" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -123,12 +125,12 @@ def test_damaged_weights_are_refused_in_one_line(folder: Path, keep: int) -> Non
 def test_a_damaged_card_is_refused_in_one_line(folder: Path, text: str) -> None:
     (folder / "card.json").write_text(text)
     with pytest.raises(UserError) as caught:
-        load(folder)
+        load_checkpoint(folder)
     assert "cannot be used" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_safetensors_is_never_unpickled(folder: Path) -> None:
+def test_a_file_that_is_not_safetensors_is_never_unpickled(folder: Path) -> None:
     import hashlib
     import pickle
 
@@ -136,5 +138,5 @@ def test_a_file_that_is_no_safetensors_is_never_unpickled(folder: Path) -> None:
     (path,) = folder.glob("weights-*")
     path.write_bytes(data)
     change(folder, sha256=hashlib.sha256(data).hexdigest())
-    with pytest.raises(UserError, match="is no safetensors file"):
-        load(folder)
+    with pytest.raises(UserError, match="is not a safetensors file"):
+        load_checkpoint(folder)

@@ -1,4 +1,4 @@
-"""Event files that TensorBoard reads, whole whatever happens to the disk."""
+"""Event files are readable by TensorBoard, also after a full disk."""
 
 import errno
 import os
@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from chorale.datasets.disk import unless_full
+from chorale.datasets.disk import skip_if_unwritable
 from chorale.lightning_models.training.events import EventFile
 
 
 def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
-    """What TensorBoard shows of a tag: step and value."""
+    """A tag's values in TensorBoard: step and value."""
     events = EventAccumulator(str(folder))
     events.Reload()
     return [(one.step, one.value) for one in events.Scalars(tag)]
 
 
-def test_tensorboard_reads_what_was_written_at_once(tmp_path: Path) -> None:
+def test_scalars_are_readable_immediately(tmp_path: Path) -> None:
     file = EventFile(tmp_path / "trial")
     file.scalars({"loss": 1.5, "lr": 0.25}, step=1)
     assert curve(tmp_path / "trial", "loss") == [(1, 1.5)]
@@ -28,7 +28,7 @@ def test_tensorboard_reads_what_was_written_at_once(tmp_path: Path) -> None:
     assert curve(tmp_path / "trial", "loss") == [(1, 1.5), (2, 0.5)]
 
 
-def test_two_files_of_one_process_do_not_meet(tmp_path: Path) -> None:
+def test_files_of_one_process_have_different_names(tmp_path: Path) -> None:
     for step in (1, 2):
         file = EventFile(tmp_path)
         file.scalars({"loss": float(step)}, step=step)
@@ -36,12 +36,12 @@ def test_two_files_of_one_process_do_not_meet(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_file_to_which_nothing_is_written_is_not_made(tmp_path: Path) -> None:
+def test_a_file_without_events_is_not_created(tmp_path: Path) -> None:
     EventFile(tmp_path / "trial").close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_an_event_is_cut_off_where_the_disk_is_full(
+def test_a_partial_event_is_truncated_if_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = EventFile(tmp_path)
@@ -54,7 +54,7 @@ def test_half_an_event_is_cut_off_where_the_disk_is_full(
         return write(handle, bytes(data)[: room.pop()])
 
     left_out: list[str] = []
-    with monkeypatch.context() as patch, unless_full("curves", left_out):
+    with monkeypatch.context() as patch, skip_if_unwritable("curves", left_out):
         patch.setattr(os, "write", full)
         file.scalars({"loss": 0.5}, step=2)
     assert left_out == ["curves (No space left on device)"]

@@ -16,7 +16,7 @@ from chorale.lightning_models import metrics
 from chorale.lightning_models.architectures import cnn
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, Tracks
 from chorale.lightning_models.train_config import TrainConfig
-from chorale.lightning_models.training.fit import Trained, predict, train
+from chorale.lightning_models.training.fit import TrainedNetwork, predict, train_network
 
 N_BINS, N_CLASSES = 12, 3
 
@@ -40,7 +40,7 @@ def fold(*, n: int = 60, noise: float = 1.0, seed: int = 0) -> FoldData:
     )
 
 
-def fit(data: FoldData | None = None, **changes: Any) -> Trained:
+def fit(data: FoldData | None = None, **changes: Any) -> TrainedNetwork:
     settings: dict[str, Any] = {"max_epochs": 8, "crop_s": 1.0, "batch_size": 8, "lr": 3e-3}
     settings |= changes.pop("train", {})
     arguments = {
@@ -53,11 +53,11 @@ def fit(data: FoldData | None = None, **changes: Any) -> Trained:
         "log_dir": None,
         **changes,
     }
-    return train(train_config=TrainConfig(**settings), **arguments)
+    return train_network(train_config=TrainConfig(**settings), **arguments)
 
 
-class Seen(list[tuple[int, Mapping[str, float]]]):
-    """An `on_epoch` that notes what it is told and never stops."""
+class Recorder(list[tuple[int, Mapping[str, float]]]):
+    """An `on_epoch` that records its arguments and never stops."""
 
     def __call__(self, epoch: int, scores: Mapping[str, float]) -> bool:
         self.append((epoch, scores))
@@ -68,17 +68,17 @@ class Seen(list[tuple[int, Mapping[str, float]]]):
         return [scores for _, scores in self]
 
 
-def weights(trained: Trained) -> list[torch.Tensor]:
+def weights(trained: TrainedNetwork) -> list[torch.Tensor]:
     return list(trained.module.state_dict().values())
 
 
-def test_it_learns_and_what_it_says_belongs_to_the_weights_it_kept() -> None:
+def test_it_learns_and_its_results_belong_to_the_kept_weights() -> None:
     data = fold()
-    told = Seen()
-    trained = fit(data, on_epoch=told)
-    assert [epoch for epoch, _ in told] == list(range(1, 9))
+    seen = Recorder()
+    trained = fit(data, on_epoch=seen)
+    assert [epoch for epoch, _ in seen] == list(range(1, 9))
     assert trained.metrics["accuracy"] > 0.9
-    assert trained.metrics == told[trained.epoch - 1][1]
+    assert trained.metrics == seen[trained.epoch - 1][1]
     labels = data.labels[data.valid_rows]
     assert metrics.accuracy(trained.proba, labels) == trained.metrics["accuracy"]
     assert metrics.log_loss(trained.proba, labels) == trained.metrics["log_loss"]
@@ -90,7 +90,7 @@ def test_it_learns_and_what_it_says_belongs_to_the_weights_it_kept() -> None:
     assert not trained.stopped
 
 
-def test_columns_of_proba_stand_in_the_order_of_the_class_indices() -> None:
+def test_columns_of_proba_are_in_the_order_of_the_class_indices() -> None:
     data = fold()
     swapped = FoldData(
         data.store, data.train_rows, data.valid_rows, np.array([2, 0, 1])[data.labels], N_CLASSES
@@ -100,7 +100,7 @@ def test_columns_of_proba_stand_in_the_order_of_the_class_indices() -> None:
         assert (trained.proba.argmax(axis=1) == case.labels[case.valid_rows]).mean() > 0.9
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
+def test_the_same_seed_gives_bit_identical_weights() -> None:
     settings = {"mixup_alpha": 0.3, "n_masks": 1, "max_epochs": 2}
     first, again, other = (fit(seed=seed, train=settings) for seed in (5, 5, 6))
     assert all(map(torch.equal, weights(first), weights(again)))
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
     assert not all(map(torch.equal, weights(first), weights(other)))
 
 
-def test_what_happened_before_in_the_process_does_not_matter() -> None:
+def test_the_result_does_not_depend_on_earlier_work_of_the_process() -> None:
     first = fit(train={"max_epochs": 2})
     torch.manual_seed(12345)
     before = torch.get_rng_state()
@@ -138,7 +138,7 @@ def test_on_epoch_ends_the_training_at_once() -> None:
     assert trained.epoch in seen
 
 
-def test_ctrl_c_stays_ctrl_c() -> None:
+def test_ctrl_c_raises_keyboard_interrupt() -> None:
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt(epoch: int, scores: Mapping[str, float]) -> bool:
@@ -150,7 +150,7 @@ def test_ctrl_c_stays_ctrl_c() -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
-def test_signals_belong_to_whoever_runs_the_training(name: str) -> None:
+def test_signal_handlers_are_not_changed(name: str) -> None:
     wanted = getattr(signal, name)
     before, during = signal.getsignal(wanted), []
 
@@ -163,7 +163,7 @@ def test_signals_belong_to_whoever_runs_the_training(name: str) -> None:
     assert signal.getsignal(wanted) is before
 
 
-def test_an_error_in_on_epoch_comes_through_unchanged() -> None:
+def test_an_error_in_on_epoch_is_raised_unchanged() -> None:
     def fail(epoch: int, scores: Mapping[str, float]) -> bool:
         raise LookupError("the ledger is gone")
 
@@ -171,8 +171,8 @@ def test_an_error_in_on_epoch_comes_through_unchanged() -> None:
         fit(on_epoch=fail)
 
 
-def test_it_trains_in_a_thread_and_says_the_same_as_in_the_main_one() -> None:
-    made: list[Trained] = []
+def test_training_in_a_thread_gives_the_same_result_as_in_the_main_thread() -> None:
+    made: list[TrainedNetwork] = []
     thread = threading.Thread(target=lambda: made.append(fit(train={"max_epochs": 1})))
     thread.start()
     thread.join()
@@ -180,7 +180,7 @@ def test_it_trains_in_a_thread_and_says_the_same_as_in_the_main_one() -> None:
 
 
 def test_scalars_of_every_epoch_are_logged(tmp_path: Path) -> None:
-    seen = Seen()
+    seen = Recorder()
     fit(log_dir=tmp_path, on_epoch=seen, train={"max_epochs": 3})
     events = EventAccumulator(str(tmp_path)).Reload()
     tags = {"train/loss", "valid/loss", "valid/accuracy", "valid/macro_f1", "lr"}
@@ -191,7 +191,7 @@ def test_scalars_of_every_epoch_are_logged(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if "tfevents" not in p.name] == []
 
 
-def test_it_says_nothing(
+def test_training_prints_nothing(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO), warnings.catch_warnings():
@@ -206,11 +206,11 @@ def test_an_unknown_objective_is_refused() -> None:
         fit(objective="accurracy")
 
 
-def test_crops_of_a_single_frame_can_be_learnt_from() -> None:
+def test_crops_of_a_single_frame_can_be_trained_on() -> None:
     assert fit(train={"crop_s": 0.05, "max_epochs": 1}).module.input_shape == (1, N_BINS, 1)
 
 
-def test_predictions_stand_in_the_order_of_the_rows_and_average_windows() -> None:
+def test_predictions_are_in_the_order_of_the_rows_and_average_windows() -> None:
     data = fold()
     module = fit(data, train={"max_epochs": 1, "n_windows": 3}).module
     forward = predict(module, data, np.array([1, 30, 7]))
@@ -228,7 +228,7 @@ def test_predictions_stand_in_the_order_of_the_rows_and_average_windows() -> Non
 
 
 @pytest.mark.parametrize("center", [False, True])
-def test_a_track_alone_is_judged_as_it_is_among_others(center: bool) -> None:
+def test_a_tracks_prediction_does_not_depend_on_other_tracks(center: bool) -> None:
     data = fold()
     module = fit(data, train={"max_epochs": 2, "crop_s": 1.5, "center": center}).module
     short = int(data.lengths.argmin())  # is padded
@@ -243,7 +243,7 @@ def test_a_track_alone_is_judged_as_it_is_among_others(center: bool) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_it_learns_as_well() -> None:
+def test_it_learns_on_a_gpu() -> None:
     trained = fit(train={})
     assert trained.module.device.type == "cuda"
     assert trained.metrics["accuracy"] > 0.9

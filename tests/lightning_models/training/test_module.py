@@ -9,7 +9,7 @@ from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
 from chorale.lightning_models.architectures import cnn
 from chorale.lightning_models.distributions import CategoricalDistribution
-from chorale.lightning_models.train_config import ONLY_WITH, TRAIN_SPACE, TrainConfig
+from chorale.lightning_models.train_config import REQUIRED_PARAMETER, TRAIN_SPACE, TrainConfig
 from chorale.lightning_models.training.module import Diverged, GenreClassifier, classifier_class
 
 
@@ -24,7 +24,7 @@ def classifier(**settings: Any) -> GenreClassifier:
     )
 
 
-def test_the_training_space_names_fields_and_both_ends_are_allowed() -> None:
+def test_the_training_space_has_config_fields_and_both_ends_are_allowed() -> None:
     for name, distribution in TRAIN_SPACE.items():
         values: list[Any]
         if isinstance(distribution, CategoricalDistribution):
@@ -37,13 +37,13 @@ def test_the_training_space_names_fields_and_both_ends_are_allowed() -> None:
 
 
 def test_conditions_name_parameters_and_values_of_the_space() -> None:
-    for name, (other, values) in ONLY_WITH.items():
+    for name, (other, values) in REQUIRED_PARAMETER.items():
         assert name in TRAIN_SPACE
         distribution = TRAIN_SPACE[other]
         assert all(distribution.contains(value) for value in values)
 
 
-def test_features_are_standardised_before_the_network() -> None:
+def test_features_are_standardized_before_the_network() -> None:
     mean, std = torch.linspace(-50, 10, 16), torch.linspace(0.5, 8, 16)
     plain = classifier().eval()
     module = classifier().eval()
@@ -55,9 +55,9 @@ def test_features_are_standardised_before_the_network() -> None:
     assert not torch.allclose(module(x), plain(x), atol=2e-2, rtol=2e-2)
 
 
-def test_judging_gives_the_logits_of_forward_in_float32() -> None:
+def test_logits_and_embedding_are_float32_and_equal_forward() -> None:
     module, x = classifier().eval(), torch.randn(4, 1, 16, 20)
-    logits, embedding = module.judge(x)
+    logits, embedding = module.logits_and_embedding(x)
     assert torch.equal(logits, module(x))
     assert (logits.dtype, embedding.dtype) == (torch.float32, torch.float32)
 
@@ -93,7 +93,7 @@ def test_mixup_weighs_both_labels_by_their_shares(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(loss, -(keep * own + (1 - keep) * other).mean())
 
 
-def test_class_weights_go_with_each_class_share_of_a_smoothed_and_blended_label(
+def test_class_weights_apply_to_each_classs_share_of_a_smoothed_mixup_label(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = classifier(mixup_alpha=0.4, label_smoothing=0.3).eval()
@@ -112,15 +112,15 @@ def test_class_weights_go_with_each_class_share_of_a_smoothed_and_blended_label(
 
 
 @pytest.mark.parametrize(("architecture", "lowered"), [("cnn", True), ("mlp", False)])
-def test_on_a_processor_dense_layers_alone_stay_in_float32(
+def test_on_a_cpu_networks_of_dense_layers_stay_in_float32(
     architecture: str, lowered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "chorale.lightning_models.training.speed.precision", lambda kind: torch.bfloat16
+        "chorale.lightning_models.training.speed.fastest_precision", lambda kind: torch.bfloat16
     )
     module = GenreClassifier(
         architecture=architecture,
-        config=plugins.load(architectures, architecture, kind="architecture").Config(),
+        config=plugins.load_plugin(architectures, architecture, kind="architecture").Config(),
         train_config=TrainConfig(),
         input_shape=(1, 16, 20) if architecture == "cnn" else (1, 16, 1),
         n_classes=3,
@@ -130,7 +130,7 @@ def test_on_a_processor_dense_layers_alone_stay_in_float32(
             assert torch.is_autocast_enabled("cpu") is lowered
 
 
-def test_class_weights_are_no_part_of_what_is_saved() -> None:
+def test_class_weights_are_not_in_the_state_dict() -> None:
     module = classifier()
     before = set(module.state_dict())
     module.class_weights = torch.ones(3)
@@ -138,21 +138,21 @@ def test_class_weights_are_no_part_of_what_is_saved() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_called_diverged(bad: float) -> None:
+def test_a_loss_that_is_not_finite_raises_diverged(bad: float) -> None:
     module = classifier()
     module._losses.extend([torch.tensor(1.0), torch.tensor(bad)])
     with pytest.raises(Diverged, match=f"diverged: loss is {bad} at epoch 1"):
         module.epoch_loss()
 
 
-def test_an_architecture_has_the_common_module_unless_it_offers_its_own() -> None:
+def test_an_architecture_has_the_common_module_unless_it_has_its_own() -> None:
     assert classifier_class("cnn") is GenreClassifier
     own = classifier_class("autoencoder_cnn")
     assert issubclass(own, GenreClassifier)
     assert own is not GenreClassifier
 
 
-def test_an_unknown_architecture_is_answered_with_the_nearest() -> None:
+def test_the_error_for_an_unknown_architecture_suggests_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown architecture 'cmn'; did you mean 'cnn'"):
         GenreClassifier(
             architecture="cmn",

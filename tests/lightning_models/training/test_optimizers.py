@@ -48,49 +48,51 @@ def settings(**values: Any) -> TrainConfig:
         ({"optimizer": "adamw", "lr": 0.002, "beta2": 0.99}, torch.optim.AdamW, (0.9, 0.99)),
     ],
 )
-def test_adam_and_adamw_have_their_memory(values: Any, rule: Any, expected: Any) -> None:
-    made = optimizers.build(Net(), settings(**values))
+def test_adam_and_adamw_have_the_configured_betas(values: Any, rule: Any, expected: Any) -> None:
+    made = optimizers.build_optimizer(Net(), settings(**values))
     assert type(made) is rule
     assert (made.defaults["lr"], made.defaults["betas"]) == (0.002, expected)
 
 
-def test_rmsprop_has_its_memory_and_the_rate_of_adam() -> None:
-    made = optimizers.build(Net(), settings(optimizer="rmsprop", rms_decay=0.9, lr=0.003))
+def test_rmsprop_has_the_configured_decay_and_adams_learning_rate() -> None:
+    made = optimizers.build_optimizer(Net(), settings(optimizer="rmsprop", rms_decay=0.9, lr=0.003))
     assert type(made) is torch.optim.RMSprop
     assert (made.defaults["alpha"], made.defaults["lr"]) == (0.9, 0.003)
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.0, False)])
 def test_sgd_uses_nesterov_only_with_momentum(momentum: float, nesterov: bool) -> None:
-    made = optimizers.build(Net(), settings(optimizer="sgd", momentum=momentum, sgd_lr=0.05))
+    made = optimizers.build_optimizer(
+        Net(), settings(optimizer="sgd", momentum=momentum, sgd_lr=0.05)
+    )
     assert type(made) is torch.optim.SGD
     assert (made.defaults["nesterov"], made.defaults["lr"]) == (nesterov, 0.05)
 
 
-def test_weight_decay_leaves_biases_and_norms_alone() -> None:
-    decayed, others = optimizers.build(Net(), settings(weight_decay=0.01)).param_groups
+def test_biases_and_norms_have_no_weight_decay() -> None:
+    decayed, others = optimizers.build_optimizer(Net(), settings(weight_decay=0.01)).param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
     assert {p.ndim for p in decayed["params"]} == {2, 4}
     assert {p.ndim for p in others["params"]} == {1}
 
 
 def rates(net: Net) -> dict[str, float]:
-    made = optimizers.build(net, settings())
+    made = optimizers.build_optimizer(net, settings())
     optimizers.set_lr(made, 1.0)
     by_id = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
     return {name: by_id[id(p)] for name, p in net.named_parameters() if id(p) in by_id}
 
 
-def test_scales_of_a_network_change_the_rate_of_whole_name_parts_the_longest_counts() -> None:
+def test_lr_scales_match_whole_parts_of_names_and_the_longest_counts() -> None:
     found = rates(Net({"stem": 0.1, "block1": 0.5, "block1.bias": 0.25}))
     assert found["stem.weight"] == found["stem.bias"] == 0.1
     assert (found["block1.weight"], found["block1.bias"]) == (0.5, 0.25)
     assert found["block10.weight"] == found["head.weight"] == 1.0
 
 
-def test_a_scale_for_nothing_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="lr_scales names 'sten'"):
-        optimizers.build(Net({"sten": 0.1}), settings())
+def test_a_scale_without_a_parameter_is_refused() -> None:
+    with pytest.raises(ValueError, match="lr_scales has 'sten'"):
+        optimizers.build_optimizer(Net({"sten": 0.1}), settings())
 
 
 def test_frozen_parameters_are_left_out() -> None:
@@ -107,17 +109,17 @@ def step(net: Net, optimizer: torch.optim.Optimizer, seed: int) -> None:
 
 
 @pytest.mark.parametrize("values", RULES, ids=str)
-def test_an_optimizer_that_was_restored_goes_on_to_the_bit(values: Any) -> None:
+def test_a_restored_optimizer_continues_bit_identically(values: Any) -> None:
     net = Net()
-    made = optimizers.build(net, settings(**values))
+    made = optimizers.build_optimizer(net, settings(**values))
     for seed in range(3):
         step(net, made, seed)
     other = Net()
     other.load_state_dict(net.state_dict())
-    again = optimizers.build(other, settings(**values))
+    again = optimizers.build_optimizer(other, settings(**values))
     # as it comes from a file: in plain order
-    flat = {k: v.contiguous().clone() for k, v in optimizers.state_of(made).items()}
-    optimizers.restore(again, flat)
+    flat = {k: v.contiguous().clone() for k, v in optimizers.optimizer_state(made).items()}
+    optimizers.restore_optimizer(again, flat)
     for seed in range(3, 6):
         step(net, made, seed)
         step(other, again, seed)
@@ -127,7 +129,7 @@ def test_an_optimizer_that_was_restored_goes_on_to_the_bit(values: Any) -> None:
 @pytest.mark.parametrize("values", RULES, ids=str)
 def test_a_parameter_may_get_its_first_gradient_later_than_others(values: Any) -> None:
     net = Net()
-    optimizer = optimizers.build(net, settings(**values))
+    optimizer = optimizers.build_optimizer(net, settings(**values))
     x = torch.randn(4, 2, 6, 6)
     net.stem(x).square().mean().backward()
     optimizer.step()
@@ -136,9 +138,11 @@ def test_a_parameter_may_get_its_first_gradient_later_than_others(values: Any) -
     assert not torch.equal(net.head.weight, before)
 
 
-def test_momentum_that_is_there_from_the_start_changes_nothing() -> None:
+def test_initial_momentum_buffers_do_not_change_the_steps() -> None:
     ours, theirs = Net(), Net()
-    optimizer = optimizers.build(ours, settings(optimizer="sgd", sgd_lr=0.1, weight_decay=0.0))
+    optimizer = optimizers.build_optimizer(
+        ours, settings(optimizer="sgd", sgd_lr=0.1, weight_decay=0.0)
+    )
     plain = torch.optim.SGD(theirs.parameters(), 0.1, momentum=0.9, nesterov=True)
     for seed in range(3):
         step(ours, optimizer, seed=seed)
@@ -148,10 +152,10 @@ def test_momentum_that_is_there_from_the_start_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("values", RULES)
-def test_the_quick_step_moves_the_weights_as_the_optimizer_does(values: dict[str, Any]) -> None:
+def test_the_fast_step_equals_the_optimizers_step(values: dict[str, Any]) -> None:
     nets = [Net(), Net()]
-    made = [optimizers.build(net, settings(weight_decay=0.01, **values)) for net in nets]
-    steps: list[Callable[[], Any]] = [made[0].step, optimizers.stepper(made[1])]
+    made = [optimizers.build_optimizer(net, settings(weight_decay=0.01, **values)) for net in nets]
+    steps: list[Callable[[], Any]] = [made[0].step, optimizers.fast_step(made[1])]
     for number in range(5):
         x = torch.full((4, 2, 5, 5), 0.1 * number)
         for net, optimizer, step in zip(nets, made, steps, strict=True):

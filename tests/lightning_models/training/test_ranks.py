@@ -1,4 +1,4 @@
-"""Two processes that train one network find what one finds, up to the order of sums.
+"""Data-parallel training in two processes equals that in one, up to the order of sums.
 
 This file is also the program that each of the processes runs: all trainings, one after the other.
 """
@@ -20,8 +20,8 @@ from chorale.lightning_models.architectures import autoencoder_cnn, cnn, softmax
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import speed
-from chorale.lightning_models.training.fit import Trained, train
-from chorale.lightning_models.training.ranks import ALONE, Ranks
+from chorale.lightning_models.training.fit import TrainedNetwork, train_network
+from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
 
 N_RANKS = 2
 N_EPOCHS = 4
@@ -30,7 +30,7 @@ CHANGED = {"mixup_alpha": 0.4, "n_masks": 1, "label_smoothing": 0.1, "balance": 
 
 
 def fold(n: int = 31) -> FoldData:
-    """With seven validation rows, of which two processes cannot have equally many."""
+    """With seven validation rows, which two processes cannot share equally."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
     tracks = [rng.normal(10 * label, 8, (16, 25)).astype(np.float32) for label in labels]
@@ -41,7 +41,7 @@ def fold(n: int = 31) -> FoldData:
     )
 
 
-def fit(ranks: Ranks, architecture: str, config: Any, **changes: Any) -> Trained:
+def fit(ranks: Ranks, architecture: str, config: Any, **changes: Any) -> TrainedNetwork:
     settings = {**BASE, **changes.pop("train", {})}
     asked: dict[str, Any] = {
         "keep": "best",
@@ -49,7 +49,7 @@ def fit(ranks: Ranks, architecture: str, config: Any, **changes: Any) -> Trained
         "log_dir": None,
         **changes,
     }
-    return train(
+    return train_network(
         architecture=architecture,
         config=config,
         train_config=TrainConfig(**settings),
@@ -60,40 +60,40 @@ def fit(ranks: Ranks, architecture: str, config: Any, **changes: Any) -> Trained
     )
 
 
-def of_cnn(ranks: Ranks, **changes: Any) -> Trained:
+def of_cnn(ranks: Ranks, **changes: Any) -> TrainedNetwork:
     config = cnn.Config(n_layers=2, width=8, dense=16, dropout=0.0)
     return fit(ranks, "cnn", config, **changes)
 
 
-def plain(ranks: Ranks, folder: Path) -> Trained:
+def plain(ranks: Ranks, folder: Path) -> TrainedNetwork:
     return of_cnn(ranks, train={"batch_size": 8})
 
 
-def changed(ranks: Ranks, folder: Path) -> Trained:
-    """Everything that looks at a whole batch, an odd one, and an average of the weights."""
+def changed(ranks: Ranks, folder: Path) -> TrainedNetwork:
+    """All that depends on a whole batch, an odd batch size, and EMA."""
     settings = {**CHANGED, "batch_size": 7, "ema_decay": 0.9, "schedule": "plateau"}
     return of_cnn(ranks, train=settings, log_dir=folder / "events")
 
 
-def sliced(ranks: Ranks, folder: Path) -> Trained:
+def sliced(ranks: Ranks, folder: Path) -> TrainedNetwork:
     config = softmax_regression.Config(dropout=0.0)
     return fit(ranks, "softmax_regression", config, train={"batch_size": 8}, n_slices=2)
 
 
-def frozen(ranks: Ranks, folder: Path) -> Trained:
-    """First without a gradient for the classes, then without one for the encoder."""
+def frozen(ranks: Ranks, folder: Path) -> TrainedNetwork:
+    """First the classifier has no gradients, then the encoder."""
     config = autoencoder_cnn.Config(
         n_layers=2, width=4, mode="first", pretrain=0.5, freeze=True, filters=8, dense=8, dropout=0
     )
     return fit(ranks, "autoencoder_cnn", config, train={"batch_size": 8})
 
 
-def stopped(ranks: Ranks, folder: Path) -> Trained:
+def stopped(ranks: Ranks, folder: Path) -> TrainedNetwork:
     return of_cnn(ranks, train={"batch_size": 8}, on_epoch=lambda epoch, scores: epoch == 2)
 
 
-def resumed(ranks: Ranks, folder: Path) -> Trained:
-    """As `changed`, broken off in its third epoch."""
+def resumed(ranks: Ranks, folder: Path) -> TrainedNetwork:
+    """As `changed`, interrupted in its third epoch."""
 
     def leave(epoch: int, scores: Mapping[str, float]) -> bool:
         if epoch == 3:
@@ -109,17 +109,17 @@ def resumed(ranks: Ranks, folder: Path) -> Trained:
     return of_cnn(ranks, resume_from=state if ranks.is_first else folder / "nowhere", **asked)
 
 
-def dropping(ranks: Ranks, folder: Path) -> Trained:
+def dropping(ranks: Ranks, folder: Path) -> TrainedNetwork:
     config = softmax_regression.Config(dropout=0.5)
     return fit(ranks, "softmax_regression", config, train={"batch_size": 8})
 
 
-DOERS: tuple[Callable[[Ranks, Path], Trained], ...]
+DOERS: tuple[Callable[[Ranks, Path], TrainedNetwork], ...]
 DOERS = (plain, changed, sliced, frozen, stopped, resumed, dropping)
 CASES = {doer.__name__: doer for doer in DOERS}
 
 
-def found(trained: Trained) -> dict[str, Any]:
+def found(trained: TrainedNetwork) -> dict[str, Any]:
     history = [
         {name: value for name, value in row.items() if name != "lr"} for row in trained.history
     ]
@@ -134,7 +134,7 @@ def found(trained: Trained) -> dict[str, Any]:
 
 
 def main(rank: int, folder: Path) -> None:
-    """Runs all trainings as one of `N_RANKS` processes and leaves what it found in `folder`."""
+    """Runs all trainings as one of `N_RANKS` processes and writes its results to `folder`."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=N_RANKS
@@ -154,7 +154,7 @@ def main(rank: int, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each process found."""
+    """The results of each process."""
     folder = tmp_path_factory.mktemp("ranks")
     # so that torch looks for no other way than loopback
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
@@ -168,12 +168,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], dict[str, Any]]:
-    """What one process finds."""
+    """The results of a single process."""
 
     def run(case: str) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(speed, "precision", lambda kind: torch.float32)
-            return found(CASES[case](ALONE, tmp_path))
+            patch.setattr(speed, "fastest_precision", lambda kind: torch.float32)
+            return found(CASES[case](SINGLE_PROCESS, tmp_path))
 
     return run
 
@@ -182,7 +182,7 @@ SAME = [name for name in CASES if name != "dropping"]
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_two_processes_find_what_one_finds(
+def test_two_processes_give_the_result_of_one(
     results: list[dict[str, Any]], alone: Callable[[str], dict[str, Any]], case: str
 ) -> None:
     ours, one = results[0][case], alone(case)
@@ -198,7 +198,7 @@ def test_two_processes_find_what_one_finds(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_all_processes_hold_the_same_to_the_bit(results: list[dict[str, Any]], case: str) -> None:
+def test_all_processes_have_bit_identical_results(results: list[dict[str, Any]], case: str) -> None:
     first, second = (of_rank[case] for of_rank in results)
     for name, value in first["weights"].items():
         np.testing.assert_array_equal(second["weights"][name], value)
@@ -206,12 +206,12 @@ def test_all_processes_hold_the_same_to_the_bit(results: list[dict[str, Any]], c
     assert second["history"] == first["history"]
 
 
-def test_a_training_that_was_broken_off_ends_in_the_same_weights(
+def test_a_resumed_training_ends_in_the_same_weights(
     results: list[dict[str, Any]],
 ) -> None:
-    resumed, whole = results[0]["resumed"], results[0]["changed"]
-    assert (resumed["resumed_after"], whole["resumed_after"]) == (2, 0)
-    for name, value in whole["weights"].items():
+    resumed, uninterrupted = results[0]["resumed"], results[0]["changed"]
+    assert (resumed["resumed_after"], uninterrupted["resumed_after"]) == (2, 0)
+    for name, value in uninterrupted["weights"].items():
         np.testing.assert_array_equal(resumed["weights"][name], value)
 
 
@@ -238,8 +238,8 @@ def test_more_processes_than_rows_of_a_batch_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("n", "size"), [(7, 2), (8, 3), (1, 4), (0, 2)])
-def test_shares_cover_all_rows_once_and_differ_by_one_at_most(n: int, size: int) -> None:
-    shares = [range(n)[Ranks(rank, size).share(n)] for rank in range(size)]
+def test_shards_cover_all_rows_once_and_differ_by_one_at_most(n: int, size: int) -> None:
+    shares = [range(n)[Ranks(rank, size).shard(n)] for rank in range(size)]
     assert [row for share in shares for row in share] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

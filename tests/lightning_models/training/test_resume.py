@@ -12,8 +12,8 @@ from chorale.lightning_models.architectures import autoencoder_cnn, cnn
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import resume
-from chorale.lightning_models.training.fit import Trained, train
-from chorale.lightning_models.training.resume import State
+from chorale.lightning_models.training.fit import TrainedNetwork, train_network
+from chorale.lightning_models.training.resume import TrainingState
 
 EPOCHS = 4
 
@@ -40,8 +40,8 @@ class Broken(Exception):  # noqa: N818 - the lights go out
     pass
 
 
-class Told(list[tuple[int, Mapping[str, float]]]):
-    """Notes what it is told; the lights go out when it is told of epoch `until`."""
+class Recorder(list[tuple[int, Mapping[str, float]]]):
+    """An `on_epoch` that records its arguments and raises at epoch `until`."""
 
     def __init__(self, until: int | None = None) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Told(list[tuple[int, Mapping[str, float]]]):
         return False
 
 
-def fit(settings: Mapping[str, Any] | None = None, **changes: Any) -> Trained:
+def fit(settings: Mapping[str, Any] | None = None, **changes: Any) -> TrainedNetwork:
     settings = {"max_epochs": EPOCHS, "crop_s": 1.0, "batch_size": 5, **(settings or {})}
     arguments: dict[str, Any] = {
         "architecture": "cnn",
@@ -63,17 +63,17 @@ def fit(settings: Mapping[str, Any] | None = None, **changes: Any) -> Trained:
         "seed": 0,
         "keep": "best",
         "objective": "log_loss",
-        "on_epoch": Told(),
+        "on_epoch": Recorder(),
         "log_dir": None,
         **changes,
     }
-    return train(train_config=TrainConfig(**settings), **arguments)
+    return train_network(train_config=TrainConfig(**settings), **arguments)
 
 
-def broken_off(folder: Path, after: int, settings: Mapping[str, Any], **changes: Any) -> None:
+def interrupt(folder: Path, after: int, settings: Mapping[str, Any], **changes: Any) -> None:
     """A training that is saved after each epoch and dies in the one after `after`."""
     with pytest.raises(Broken):
-        fit(settings, save_to=folder, save_every=1, on_epoch=Told(after + 1), **changes)
+        fit(settings, save_to=folder, save_every=1, on_epoch=Recorder(after + 1), **changes)
 
 
 AUGMENTED = {"mixup_alpha": 0.3, "n_masks": 1, "label_smoothing": 0.1}
@@ -110,52 +110,52 @@ CASES: list[Any] = [
 
 @pytest.mark.parametrize("after", range(1, EPOCHS))
 @pytest.mark.parametrize(("settings", "changes"), CASES)
-def test_a_resumed_training_is_to_the_bit_what_an_uninterrupted_one_is(
+def test_a_resumed_training_is_bit_identical_to_an_uninterrupted_one(
     settings: Mapping[str, Any], changes: Mapping[str, Any], after: int, tmp_path: Path
 ) -> None:
-    told, rest = Told(), Told()
-    whole = fit(settings, on_epoch=told, **changes)
-    broken_off(tmp_path, after, settings, **changes)
+    seen, rest = Recorder(), Recorder()
+    uninterrupted = fit(settings, on_epoch=seen, **changes)
+    interrupt(tmp_path, after, settings, **changes)
     # something else happens in the process in between
     torch.rand(3)
     resumed = fit(settings, resume_from=tmp_path, on_epoch=rest, **changes)
     assert resumed.resumed_after == after
-    assert rest == told[after:]
-    assert resumed.history == whole.history
+    assert rest == seen[after:]
+    assert resumed.history == uninterrupted.history
     assert [row["epoch"] for row in resumed.history] == list(range(1, EPOCHS + 1))
-    assert (resumed.epoch, resumed.metrics) == (whole.epoch, whole.metrics)
-    np.testing.assert_array_equal(resumed.proba, whole.proba)
-    mine, theirs = resumed.module.state_dict(), whole.module.state_dict()
+    assert (resumed.epoch, resumed.metrics) == (uninterrupted.epoch, uninterrupted.metrics)
+    np.testing.assert_array_equal(resumed.proba, uninterrupted.proba)
+    mine, theirs = resumed.module.state_dict(), uninterrupted.module.state_dict()
     assert mine.keys() == theirs.keys()
     assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
 
 
-def test_a_training_can_be_broken_off_more_than_once(tmp_path: Path) -> None:
-    whole = fit()
-    broken_off(tmp_path, 1, {})
-    broken_off(tmp_path, 2, {}, resume_from=tmp_path)
+def test_a_training_can_be_interrupted_more_than_once(tmp_path: Path) -> None:
+    uninterrupted = fit()
+    interrupt(tmp_path, 1, {})
+    interrupt(tmp_path, 2, {}, resume_from=tmp_path)
     resumed = fit(resume_from=tmp_path, save_to=tmp_path, save_every=1)
     assert resumed.resumed_after == 2
-    np.testing.assert_array_equal(resumed.proba, whole.proba)
+    np.testing.assert_array_equal(resumed.proba, uninterrupted.proba)
 
 
-def test_the_best_epoch_before_the_break_is_still_kept_after_it(tmp_path: Path) -> None:
+def test_the_best_epoch_before_an_interruption_is_kept_after_it(tmp_path: Path) -> None:
     data = fold()
     noise = np.random.default_rng(4).integers(0, 3, len(data.labels))
     hopeless = FoldData(data.store, data.train_rows, data.valid_rows, noise, 3)
     settings = {"lr": 0.01}
-    whole = fit(settings, data=hopeless)
-    assert whole.epoch < 3  # then it learns by heart
-    broken_off(tmp_path, 3, settings, data=hopeless)
+    uninterrupted = fit(settings, data=hopeless)
+    assert uninterrupted.epoch < 3  # then it memorises
+    interrupt(tmp_path, 3, settings, data=hopeless)
     resumed = fit(settings, data=hopeless, resume_from=tmp_path)
-    assert resumed.epoch == whole.epoch
-    np.testing.assert_array_equal(resumed.proba, whole.proba)
+    assert resumed.epoch == uninterrupted.epoch
+    np.testing.assert_array_equal(resumed.proba, uninterrupted.proba)
 
 
 def test_without_a_saved_state_it_starts_from_the_beginning(tmp_path: Path) -> None:
-    told = Told()
-    trained = fit(resume_from=tmp_path / "nowhere", on_epoch=told)
-    assert (trained.resumed_after, len(told)) == (0, EPOCHS)
+    seen = Recorder()
+    trained = fit(resume_from=tmp_path / "nowhere", on_epoch=seen)
+    assert (trained.resumed_after, len(seen)) == (0, EPOCHS)
 
 
 @pytest.mark.parametrize(
@@ -172,74 +172,78 @@ def test_without_a_saved_state_it_starts_from_the_beginning(tmp_path: Path) -> N
 def test_a_state_of_another_training_is_refused(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    broken_off(tmp_path, 1, {})
+    interrupt(tmp_path, 1, {})
     with pytest.raises(UserError, match=message) as caught:
         fit(changes.pop("settings", {}), resume_from=tmp_path, **changes)
     assert "\n" not in str(caught.value)
     assert "remove the folder" in str(caught.value)
 
 
-def test_a_short_training_writes_nothing_unless_told_to(
+def test_a_short_training_saves_nothing_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resume, "SAVE_S", 3600.0)  # on a busy machine nothing is short
+    monkeypatch.setattr(resume, "SAVE_INTERVAL_S", 3600.0)  # on a busy machine nothing is short
     fit(save_to=tmp_path / "state")
     assert not (tmp_path / "state").exists()
 
 
-def test_saves_come_as_often_as_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_are_saved_at_the_configured_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     epochs: list[int] = []
-    monkeypatch.setattr(resume, "save", lambda folder, state: epochs.append(state.numbers["epoch"]))
+    monkeypatch.setattr(
+        resume, "save_state", lambda folder, state: epochs.append(state.numbers["epoch"])
+    )
     fit({"max_epochs": 7}, save_to=tmp_path, save_every=2)
     assert epochs == [2, 4, 6]
     epochs.clear()
-    monkeypatch.setattr(resume, "SAVE_S", 0.0)
+    monkeypatch.setattr(resume, "SAVE_INTERVAL_S", 0.0)
     fit({"max_epochs": 4}, save_to=tmp_path)
     assert epochs == [1, 2, 3]  # the last needs no resume
 
 
-def test_a_training_that_is_told_to_stop_saves_nothing_more(tmp_path: Path) -> None:
+def test_a_stopped_training_saves_nothing_more(tmp_path: Path) -> None:
     fit(save_to=tmp_path / "state", save_every=1, on_epoch=lambda epoch, scores: True)
     assert not (tmp_path / "state").exists()
 
 
-def state(value: float) -> State:
-    return State({"seed": 0}, {"epoch": 3, "best": 0.1}, {"a/b": torch.full((4, 3), value)})
+def state(value: float) -> TrainingState:
+    return TrainingState({"seed": 0}, {"epoch": 3, "best": 0.1}, {"a/b": torch.full((4, 3), value)})
 
 
-def test_a_state_comes_back_as_it_was_and_one_file_of_tensors_is_left(tmp_path: Path) -> None:
-    resume.save(tmp_path, state(1.0))
-    resume.save(tmp_path, state(2.0))
-    loaded = resume.load(tmp_path)
+def test_a_state_round_trips_and_one_file_of_tensors_remains(tmp_path: Path) -> None:
+    resume.save_state(tmp_path, state(1.0))
+    resume.save_state(tmp_path, state(2.0))
+    loaded = resume.load_state(tmp_path)
     assert loaded is not None
     assert (loaded.made_for, loaded.numbers) == ({"seed": 0}, {"epoch": 3, "best": 0.1})
     assert torch.equal(loaded.tensors["a/b"], torch.full((4, 3), 2.0))
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("file", ["atomic", "write_json"])
-def test_a_save_that_breaks_off_leaves_the_state_before(
+@pytest.mark.parametrize("file", ["atomic_write", "write_json"])
+def test_an_interrupted_save_keeps_the_previous_state(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resume.save(tmp_path, state(1.0))
+    resume.save_state(tmp_path, state(1.0))
 
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(resume, file, full)
     with pytest.raises(OSError, match="no space"):
-        resume.save(tmp_path, state(2.0))
-    loaded = resume.load(tmp_path)
+        resume.save_state(tmp_path, state(2.0))
+    loaded = resume.load_state(tmp_path)
     assert loaded is not None
     assert float(loaded.tensors["a/b"][0, 0]) == 1.0
 
 
-def test_discarding_leaves_nothing_and_may_be_done_twice(tmp_path: Path) -> None:
-    resume.save(tmp_path, state(1.0))
-    resume.discard(tmp_path)
-    resume.discard(tmp_path)
+def test_discarding_removes_all_files_and_is_idempotent(tmp_path: Path) -> None:
+    resume.save_state(tmp_path, state(1.0))
+    resume.discard_state(tmp_path)
+    resume.discard_state(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert resume.load(tmp_path) is None
+    assert resume.load_state(tmp_path) is None
 
 
 def truncate(folder: Path) -> None:
@@ -261,14 +265,14 @@ def empty(folder: Path) -> None:
 
 
 def swap(folder: Path) -> None:
-    said = json.loads((folder / "state.json").read_text())
-    (folder / "state.json").write_text(json.dumps({**said, "sha256": "0" * 64}))
+    content = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({**content, "sha256": "0" * 64}))
 
 
 @pytest.mark.parametrize("damage", [truncate, lose, garble, empty, swap])
 def test_a_damaged_state_is_refused_in_one_line(damage: Any, tmp_path: Path) -> None:
-    resume.save(tmp_path, state(1.0))
+    resume.save_state(tmp_path, state(1.0))
     damage(tmp_path)
     with pytest.raises(UserError, match="cannot be used") as caught:
-        resume.load(tmp_path)
+        resume.load_state(tmp_path)
     assert "\n" not in str(caught.value)

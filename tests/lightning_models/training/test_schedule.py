@@ -1,20 +1,20 @@
 import pytest
 
-from chorale.lightning_models.train_config import Schedule
-from chorale.lightning_models.training.schedule import LOWER, Plateau, lr_factor
+from chorale.lightning_models.train_config import LrSchedule
+from chorale.lightning_models.training.schedule import PLATEAU_FACTOR, Plateau, lr_factor
 
-ALL: list[Schedule] = ["constant", "cosine", "one_cycle", "plateau"]
+ALL: list[LrSchedule] = ["constant", "cosine", "one_cycle", "plateau"]
 
 
-def factors(schedule: Schedule, n_steps: int, warm_up: float = 0.05) -> list[float]:
+def factors(schedule: LrSchedule, n_steps: int, warm_up: float = 0.05) -> list[float]:
     return [
         lr_factor(i, n_steps=n_steps, schedule=schedule, warm_up=warm_up) for i in range(n_steps)
     ]
 
 
 @pytest.mark.parametrize("schedule", ALL)
-def test_the_learning_rate_starts_low_reaches_its_height_once_and_stays_positive(
-    schedule: Schedule,
+def test_the_learning_rate_rises_to_its_maximum_falls_and_stays_positive(
+    schedule: LrSchedule,
 ) -> None:
     course = factors(schedule, 200)
     assert course[0] <= 0.1
@@ -29,7 +29,7 @@ def test_the_learning_rate_starts_low_reaches_its_height_once_and_stays_positive
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
 @pytest.mark.parametrize("schedule", ALL)
-def test_even_the_shortest_training_has_a_learning_rate(schedule: Schedule, n_steps: int) -> None:
+def test_the_shortest_training_has_a_learning_rate(schedule: LrSchedule, n_steps: int) -> None:
     course = factors(schedule, n_steps)
     assert all(0 < factor <= 1 for factor in course)
     assert max(course) == 1.0
@@ -38,36 +38,36 @@ def test_even_the_shortest_training_has_a_learning_rate(schedule: Schedule, n_st
 @pytest.mark.parametrize(("warm_up", "peak"), [(0.0, 0), (0.1, 9), (0.5, 49)])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
 def test_warm_up_is_the_share_of_steps_in_which_the_rate_rises(
-    schedule: Schedule, warm_up: float, peak: int
+    schedule: LrSchedule, warm_up: float, peak: int
 ) -> None:
     course = factors(schedule, 100, warm_up)
     assert course.index(1.0) == peak
 
 
-def test_one_cycle_has_a_rise_of_its_own() -> None:
+def test_one_cycle_ignores_warm_up() -> None:
     assert factors("one_cycle", 100, 0.0) == factors("one_cycle", 100, 0.5)
 
 
 def after(losses: list[float], *, patience: int = 2) -> Plateau:
     plateau = Plateau(patience)
     for loss in losses:
-        plateau.see(loss)
+        plateau.update(loss)
     return plateau
 
 
-def test_a_plateau_lowers_the_rate_when_the_loss_stood_still_for_longer_than_its_patience() -> None:
+def test_a_plateau_longer_than_its_patience_lowers_the_rate() -> None:
     assert after([3, 2, 1, 1, 1]).factor == 1
-    assert after([3, 2, 1, 1, 1, 1]).factor == LOWER
-    assert after([3, 2, 1, 1, 1, 1, 1, 1]).factor == LOWER
-    assert after([3, 2, 1, 1, 1, 1, 1, 1, 1]).factor == pytest.approx(LOWER**2)
+    assert after([3, 2, 1, 1, 1, 1]).factor == PLATEAU_FACTOR
+    assert after([3, 2, 1, 1, 1, 1, 1, 1]).factor == PLATEAU_FACTOR
+    assert after([3, 2, 1, 1, 1, 1, 1, 1, 1]).factor == pytest.approx(PLATEAU_FACTOR**2)
 
 
-def test_falling_losses_never_lower_the_rate_and_hardly_falling_ones_do() -> None:
+def test_decreasing_losses_never_lower_the_rate_and_barely_decreasing_ones_do() -> None:
     assert after([10 * 0.9**i for i in range(30)]).factor == 1
-    assert after([1 - 1e-5 * i for i in range(4)]).factor == LOWER
+    assert after([1 - 1e-5 * i for i in range(4)]).factor == PLATEAU_FACTOR
 
 
-def test_a_better_loss_starts_the_wait_anew() -> None:
+def test_a_better_loss_resets_the_patience() -> None:
     assert after([3, 3, 3, 2, 2, 2]).factor == 1
 
 

@@ -1,4 +1,4 @@
-"""Structured pruning cuts a narrower network out of a trained one, whole channels at a time."""
+"""Structured pruning extracts a narrower network from a trained one, whole channels at a time."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,11 @@ from chorale.lightning_models import architectures
 from chorale.lightning_models.architectures import mlp
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training.module import GenreClassifier
-from chorale.lightning_models.training.structured_pruning import can_be_narrowed, narrow, narrowed
+from chorale.lightning_models.training.structured_pruning import (
+    is_prunable,
+    prune_network,
+    pruned_config,
+)
 
 NETWORKS = [
     ("cnn", {"pooling": "mean_max", "growth": 1.5}, (1, 24, 40)),
@@ -26,11 +30,11 @@ NETWORKS = [
 
 
 def plugin(name: str) -> Any:
-    return plugins.load(architectures, name, kind="architecture")
+    return plugins.load_plugin(architectures, name, kind="architecture")
 
 
 def trained(name: str, values: dict[str, Any], shape: tuple[int, int, int]) -> GenreClassifier:
-    """Nobody trains it, but its norms have seen something."""
+    """An untrained network whose batch norms have non-trivial statistics."""
     torch.manual_seed(0)
     module = GenreClassifier(
         architecture=name,
@@ -46,27 +50,27 @@ def trained(name: str, values: dict[str, Any], shape: tuple[int, int, int]) -> G
 
 def cut(wide: GenreClassifier, config: Any) -> torch.nn.Module:
     network: torch.nn.Module = plugin(wide.architecture).build(config, wide.input_shape, 4)
-    network.load_state_dict(narrow(wide, config))
+    network.load_state_dict(prune_network(wide, config))
     return network.eval()
 
 
 @pytest.mark.parametrize(("name", "values", "shape"), NETWORKS)
-def test_where_nothing_is_pruned_the_network_says_the_same(
+def test_pruning_to_the_same_width_keeps_the_output(
     name: str, values: dict[str, Any], shape: tuple[int, int, int]
 ) -> None:
     wide = trained(name, values, shape)
-    config = narrowed(name, wide.config, 1.0)
+    config = pruned_config(name, wide.config, 1.0)
     assert config == wide.config
     x = torch.randn(5, *shape)
     assert torch.allclose(cut(wide, config)(x), wide.network(x), atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "values", "shape"), NETWORKS)
-def test_it_narrows_as_asked(
+def test_the_pruned_network_has_the_requested_widths(
     name: str, values: dict[str, Any], shape: tuple[int, int, int]
 ) -> None:
     wide = trained(name, values, shape)
-    config = narrowed(name, wide.config, 0.5)
+    config = pruned_config(name, wide.config, 0.5)
     small = cut(wide, config)
     assert config.width == wide.config.width // 2
     n_before, n_after = (sum(p.numel() for p in n.parameters()) for n in (wide.network, small))
@@ -75,12 +79,12 @@ def test_it_narrows_as_asked(
 
 
 @pytest.mark.parametrize(("name", "values", "shape"), NETWORKS)
-def test_channels_that_say_nothing_go_first_and_are_not_missed(
+def test_channels_without_effect_are_pruned_first_without_changing_the_output(
     name: str, values: dict[str, Any], shape: tuple[int, int, int]
 ) -> None:
-    """Half of each layer's outputs are switched off; without them the network says the same."""
+    """Half of each layer's outputs are zero; without them the output is the same."""
     wide = trained(name, values, shape)
-    config = narrowed(name, wide.config, 0.5)
+    config = pruned_config(name, wide.config, 0.5)
     torch.manual_seed(0)
     build = plugin(name).build
     links = plugin(name).chain(wide.network)
@@ -99,7 +103,7 @@ def test_channels_that_say_nothing_go_first_and_are_not_missed(
     assert torch.allclose(cut(wide, config)(x), wide.network(x), atol=1e-5)
 
 
-def test_the_strongest_filters_stay_in_their_order() -> None:
+def test_the_filters_with_the_largest_norm_are_kept_in_order() -> None:
     wide = trained("mlp", {"n_layers": 1, "width": 8}, (1, 3, 1))
     layer = plugin("mlp").chain(wide.network)[0].layer
     with torch.no_grad():
@@ -107,19 +111,19 @@ def test_the_strongest_filters_stay_in_their_order() -> None:
             layer.weight
         )
     config = replace(wide.config, width=8)
-    assert torch.equal(narrow(wide, config)["body.0.weight"], layer.weight)
+    assert torch.equal(prune_network(wide, config)["body.0.weight"], layer.weight)
     wider = mlp.Config(n_layers=1, width=16)
     with pytest.raises(UserError, match="narrower"):
-        narrow(wide, wider)
+        prune_network(wide, wider)
 
 
-def test_what_cannot_be_narrowed_is_refused_in_one_line() -> None:
-    assert not can_be_narrowed("recurrent")
-    with pytest.raises(UserError, match=r"cannot be narrowed.*cnn.*mlp") as caught:
-        narrowed("recurrent", object(), 0.5)
+def test_an_architecture_that_cannot_be_pruned_gives_a_one_line_error() -> None:
+    assert not is_prunable("recurrent")
+    with pytest.raises(UserError, match=r"cannot be pruned.*cnn.*mlp") as caught:
+        pruned_config("recurrent", object(), 0.5)
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", plugins.names(architectures))
-def test_both_halves_of_the_contract_are_offered_or_none(name: str) -> None:
+@pytest.mark.parametrize("name", plugins.plugin_names(architectures))
+def test_an_architecture_has_both_chain_and_narrowed_or_neither(name: str) -> None:
     assert hasattr(plugin(name), "chain") == hasattr(plugin(name), "narrowed")

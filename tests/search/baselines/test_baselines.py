@@ -15,8 +15,8 @@ from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.metrics import accuracy, log_loss
 from chorale.search.baselines import baseline_plan, baselines, classifiers
 from chorale.search.baselines.baselines import Baseline, choose_features, run_baselines
-from chorale.search.baselines.classifiers import Fit, FitResult, fit
-from chorale.search.baselines.track_statistics import BLOCKS, statistics
+from chorale.search.baselines.classifiers import FitJob, FitResult, fit_and_score
+from chorale.search.baselines.track_statistics import BLOCKS, track_statistics
 from chorale.search.statistics.expected_accuracy import expected_accuracy
 
 N_BINS, N_CLASSES, N_FOLDS = 3, 3, 3
@@ -39,8 +39,8 @@ def make_store(folder: Path, tracks: list[np.ndarray], *, feature: str = "mfcc")
     )
 
 
-def music(rng: np.random.Generator, labels: np.ndarray) -> list[np.ndarray]:
-    """Tracks whose class is in their mean (0), their spread (1), or how they begin and end (2)."""
+def make_tracks(rng: np.random.Generator, labels: np.ndarray) -> list[np.ndarray]:
+    """Tracks whose class is in their mean (0), variance (1), or the trend from start to end (2)."""
     tracks = []
     for label in labels:
         frames = rng.normal(size=(int(rng.integers(20, 40)), N_BINS))
@@ -55,7 +55,7 @@ def music(rng: np.random.Generator, labels: np.ndarray) -> list[np.ndarray]:
 
 
 def make_split(n: int) -> Split:
-    """Every fourth track is for the test, the others in three folds."""
+    """Every fourth track is a test track, the others are in three folds."""
     test = tuple(f"t{i}" for i in range(0, n, 4))
     rest = [i for i in range(n) if i % 4]
     return Split(test, {f"t{i}": i % 4 - 1 for i in rest}, "", N_FOLDS, 0)
@@ -79,16 +79,16 @@ def fitted(
 ) -> tuple[FeatureStore, np.ndarray, Split, dict[str, Baseline]]:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(N_CLASSES), N_PER_CLASS)[rng.permutation(N_CLASSES * N_PER_CLASS)]
-    store = make_store(tmp_path_factory.mktemp("store"), music(rng, labels))
+    store = make_store(tmp_path_factory.mktemp("store"), make_tracks(rng, labels))
     split = make_split(len(labels))
-    made = run_baselines(store, labels=labels, split=split)
-    return store, labels, split, {one.name: one for one in made.made}
+    found = run_baselines(store, labels=labels, split=split)
+    return store, labels, split, {one.name: one for one in found.fitted}
 
 
-def test_statistics_are_those_of_each_bin_over_time(tmp_path: Path) -> None:
+def test_statistics_are_of_each_bin_over_time(tmp_path: Path) -> None:
     frames = np.array([[0.0, 5.0], [3.0, 5.0], [6.0, 5.0], [9.0, 8.0], [0.0, 8.0], [0.0, 8.0]])
     store = make_store(tmp_path, [np.ones((4, 2)), frames])
-    found = statistics(store, np.array([1, 0])).reshape(2, 7, 2)
+    found = track_statistics(store, np.array([1, 0])).reshape(2, 7, 2)
     steps = np.diff(frames, axis=0)
     thirds = [frames[:2].mean(0), frames[2:4].mean(0), frames[4:].mean(0)]
     expected = [frames.mean(0), frames.std(0), steps.mean(0), steps.std(0), *thirds]
@@ -97,31 +97,33 @@ def test_statistics_are_those_of_each_bin_over_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_frames", [1, 2])
-def test_a_track_of_hardly_any_frames_has_finite_statistics(tmp_path: Path, n_frames: int) -> None:
+def test_a_track_of_one_or_two_frames_has_finite_statistics(tmp_path: Path, n_frames: int) -> None:
     store = make_store(tmp_path, [np.arange(2.0 * n_frames).reshape(n_frames, 2)])
-    found = statistics(store, np.array([0])).reshape(7, 2)
+    found = track_statistics(store, np.array([0])).reshape(7, 2)
     assert np.isfinite(found).all()
     assert found[4].tolist() == [0, 1]
     assert found[6].tolist() == store.frames[-1].tolist()
 
 
-def test_wide_spectra_are_read_as_cepstra(tmp_path: Path) -> None:
+def test_wide_spectra_are_reduced_to_cepstral_coefficients(tmp_path: Path) -> None:
     level = np.full((5, 128), 7.0)
-    found = statistics(make_store(tmp_path, [level], feature="mel"), np.array([0])).reshape(7, 20)
+    found = track_statistics(make_store(tmp_path, [level], feature="mel"), np.array([0])).reshape(
+        7, 20
+    )
     assert found[0, 0] == pytest.approx(7 * np.sqrt(128))
     np.testing.assert_allclose(found[0, 1:], 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("feature", ["encoder", "mfcc", "somebody's own"])
-def test_wide_features_that_are_no_spectra_are_read_whole(tmp_path: Path, feature: str) -> None:
+def test_wide_features_that_are_not_spectra_are_not_reduced(tmp_path: Path, feature: str) -> None:
     frames = np.random.default_rng(0).normal(size=(5, 128)).astype(np.float32)
-    found = statistics(make_store(tmp_path, [frames], feature=feature), np.array([0]))
+    found = track_statistics(make_store(tmp_path, [frames], feature=feature), np.array([0]))
     expected = np.concatenate([frames.mean(axis=0), frames.std(axis=0)])
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def embeddings(labels: np.ndarray, *, width: int = 256) -> list[np.ndarray]:
-    """The class is in neighbouring values of opposite sign: a cosine transform's last places."""
+    """The class is in alternating signs: the last coefficients of a cosine transform."""
     rng = np.random.default_rng(0)
     alternating = np.where(np.arange(width) % 2, -1.0, 1.0)
     place = np.repeat(np.eye(N_CLASSES), width // N_CLASSES, axis=1)  # (N_CLASSES, about width)
@@ -133,17 +135,17 @@ def embeddings(labels: np.ndarray, *, width: int = 256) -> list[np.ndarray]:
     return tracks
 
 
-def test_an_embedding_is_not_crippled(tmp_path: Path) -> None:
+def test_an_embedding_keeps_its_information(tmp_path: Path) -> None:
     labels = np.tile(np.arange(N_CLASSES), 32)
     store = make_store(tmp_path, embeddings(labels), feature="encoder")
     split = make_split(len(labels))
     truth = labels[store.rows(split.test_ids)]
-    made = {one.name: one for one in run_baselines(store, labels=labels, split=split).made}
+    made = {one.name: one for one in run_baselines(store, labels=labels, split=split).fitted}
     assert accuracy(made["logistic_regression"].test_proba, truth) > 0.9
-    assert "svm_thirds" not in made, "there are no thirds to read, so it would be the svm again"
+    assert "svm_thirds" not in made, "without thirds it would equal svm"
 
 
-def test_the_feature_set_is_chosen_by_what_is_best_out_of_fold(tmp_path: Path) -> None:
+def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(tmp_path: Path) -> None:
     labels = np.tile(np.arange(N_CLASSES), 32)
     split = make_split(len(labels))
     rng = np.random.default_rng(0)
@@ -165,7 +167,7 @@ def test_the_feature_set_is_chosen_by_what_is_best_out_of_fold(tmp_path: Path) -
     assert choose_features(stores, labels=shuffled, split=split) == (chosen, figures)
 
 
-def test_each_baseline_says_something_of_all_rows(fitted: Any) -> None:
+def test_each_baseline_predicts_for_all_rows(fitted: Any) -> None:
     _, _, split, made = fitted
     assert list(made) == list(classifiers.GRIDS)
     for one in made.values():
@@ -179,18 +181,18 @@ def test_each_baseline_says_something_of_all_rows(fitted: Any) -> None:
 
 
 @pytest.mark.parametrize("name", list(classifiers.GRIDS))
-def test_baselines_learn_what_there_is_to_learn(fitted: Any, name: str) -> None:
+def test_baselines_learn_the_classes(fitted: Any, name: str) -> None:
     store, labels, split, made = fitted
     truth = labels[store.rows(split.test_ids)]
     assert accuracy(made[name].test_proba, truth) > 0.75
     assert log_loss(made[name].test_proba, truth) < 0.8
 
 
-def test_the_svms_accuracy_is_that_of_its_own_decision(fitted: Any) -> None:
+def test_the_svms_most_probable_class_is_its_decision(fitted: Any) -> None:
     store, labels, split, made = fitted
     params = made["svm"].params
     n_columns = BLOCKS[params["statistics"]] * N_BINS
-    x = statistics(store, np.arange(len(labels)))[:, :n_columns]
+    x = track_statistics(store, np.arange(len(labels)))[:, :n_columns]
     development, test = store.rows(split.development_ids), store.rows(split.test_ids)
     svm = make_pipeline(
         StandardScaler(),
@@ -199,7 +201,7 @@ def test_the_svms_accuracy_is_that_of_its_own_decision(fitted: Any) -> None:
     assert made["svm"].test_proba.argmax(axis=1).tolist() == svm.predict(x[test]).tolist()
 
 
-def test_each_folds_model_says_the_test_rows_too(
+def test_each_folds_model_predicts_the_test_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
@@ -207,8 +209,8 @@ def test_each_folds_model_says_the_test_rows_too(
     store = make_store(tmp_path, [rng.normal(size=(8, N_BINS)) for _ in labels])
     split = make_split(len(labels))
     set_grids(monkeypatch, {"logistic_regression": {"statistics": ("thirds",), "C": (0.1,)}})
-    (one,) = run_baselines(store, labels=labels, split=split).made
-    x = statistics(store, np.arange(len(labels))).astype(float)
+    (one,) = run_baselines(store, labels=labels, split=split).fitted
+    x = track_statistics(store, np.arange(len(labels))).astype(float)
     development, test = store.rows(split.development_ids), store.rows(split.test_ids)
     fold_of = np.array(list(split.fold_of.values()))
     for fold, proba in enumerate(one.test_by_fold):
@@ -221,11 +223,13 @@ def test_each_folds_model_says_the_test_rows_too(
     assert len(one.test_by_fold) == N_FOLDS
 
 
-def test_what_more_rows_bring_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 16 small corpora the last model is better on test rows than those of the folds."""
+def test_expected_accuracy_includes_the_gain_from_more_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On 16 small corpora the final model is better on test rows than the fold models."""
     set_grids(monkeypatch, {"logistic_regression": {"statistics": ("mean_std",), "C": (1.0,)}})
     rng = np.random.default_rng(0)
-    told, true = [], []
+    expected_gains, true_gains = [], []
     for number in range(16):
         (tmp_path / str(number)).mkdir()
         labels = rng.integers(N_CLASSES, size=400)
@@ -233,7 +237,7 @@ def test_what_more_rows_bring_is_expected(tmp_path: Path, monkeypatch: pytest.Mo
         store = make_store(tmp_path / str(number), tracks)
         fold_of = {f"t{i}": i % 3 for i in range(60)}
         split = Split(tuple(f"t{i}" for i in range(60, 400)), fold_of, "", 3, 0)
-        (one,) = run_baselines(store, labels=labels, split=split).made
+        (one,) = run_baselines(store, labels=labels, split=split).fitted
         truth, by_fold = labels[store.rows(split.test_ids)], np.stack(one.test_by_fold)
         expected, averaged = expected_accuracy(
             one.oof_proba,
@@ -244,15 +248,15 @@ def test_what_more_rows_bring_is_expected(tmp_path: Path, monkeypatch: pytest.Mo
             kind_bias=0.0,
         )
         assert 0.3 <= averaged.temperature_ratio <= 1
-        told.append(expected.gain)
-        true.append(
+        expected_gains.append(expected.gain)
+        true_gains.append(
             accuracy(one.test_proba, truth) - np.mean([accuracy(fold, truth) for fold in by_fold])
         )
-    assert np.mean(true) > 0.02
-    assert np.mean(told) == pytest.approx(np.mean(true), abs=0.02)
+    assert np.mean(true_gains) > 0.02
+    assert np.mean(expected_gains) == pytest.approx(np.mean(true_gains), abs=0.02)
 
 
-def test_the_test_rows_have_no_part_in_what_is_chosen_and_fitted(
+def test_test_labels_do_not_affect_parameters_and_predictions(
     fitted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, labels, split, made = fitted
@@ -261,7 +265,7 @@ def test_the_test_rows_have_no_part_in_what_is_chosen_and_fitted(
     shuffled[test] = (labels[test] + 1) % N_CLASSES
     quick = {name: classifiers.GRIDS[name] for name in ("logistic_regression", "svm")}
     set_grids(monkeypatch, quick)
-    for one in run_baselines(store, labels=shuffled, split=split).made:
+    for one in run_baselines(store, labels=shuffled, split=split).fitted:
         assert one.params == made[one.name].params
         np.testing.assert_array_equal(one.oof_proba, made[one.name].oof_proba)
         np.testing.assert_array_equal(one.test_proba, made[one.name].test_proba)
@@ -269,7 +273,7 @@ def test_the_test_rows_have_no_part_in_what_is_chosen_and_fitted(
 
 
 @pytest.mark.parametrize("name", list(classifiers.GRIDS))
-def test_out_of_fold_rows_were_not_learnt_by_heart(
+def test_out_of_fold_predictions_are_not_memorised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     rng = np.random.default_rng(1)
@@ -278,102 +282,102 @@ def test_out_of_fold_rows_were_not_learnt_by_heart(
     split = make_split(len(labels))
     rows = store.rows(split.development_ids)
     set_grids(monkeypatch, {name: last_of_each_grid()[name]})
-    (one,) = run_baselines(store, labels=labels, split=split).made
+    (one,) = run_baselines(store, labels=labels, split=split).fitted
     assert accuracy(one.oof_proba, labels[rows]) < 0.5
 
 
 @pytest.mark.parametrize("gammas", [(0.3, 1e6), (1e6, 0.3)])
-def test_parameters_are_those_that_do_best_out_of_fold(
+def test_parameters_are_chosen_by_out_of_fold_accuracy(
     fitted: Any, monkeypatch: pytest.MonkeyPatch, gammas: tuple[float, float]
 ) -> None:
     store, labels, split, _ = fitted
     grid = {"statistics": ("thirds",), "gamma_times_columns": gammas, "C": (1.0,)}
     set_grids(monkeypatch, {"svm": grid})
-    (one,) = run_baselines(store, labels=labels, split=split).made
+    (one,) = run_baselines(store, labels=labels, split=split).fitted
     assert one.params["gamma_times_columns"] == 0.3
 
 
-def test_a_class_that_a_fold_was_not_trained_on_gets_the_lowest_probability(
+def test_a_class_without_training_rows_gets_the_lowest_probability(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = np.array([0, 1] * 8 + [2] * 4)
-    store = make_store(tmp_path, music(np.random.default_rng(0), labels))
+    store = make_store(tmp_path, make_tracks(np.random.default_rng(0), labels))
     fold_of = {f"t{i}": 1 if i >= 16 else i // 2 % 2 for i in range(1, 20)}
     split = Split(("t0",), fold_of, "", 2, 0)
     set_grids(monkeypatch, last_of_each_grid())
-    for one in run_baselines(store, labels=labels, split=split).made:
+    for one in run_baselines(store, labels=labels, split=split).fitted:
         held_out = one.oof_proba[[fold == 1 for fold in fold_of.values()]]
         assert (held_out[:, 2] <= held_out.min(axis=1)).all()
 
 
-def test_two_classes_work_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_classes_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_grids(monkeypatch, last_of_each_grid())
     rng = np.random.default_rng(0)
     labels = np.tile([0, 0, 0, 0, 1, 1, 1, 1], 8)
-    store = make_store(tmp_path, music(rng, labels))
+    store = make_store(tmp_path, make_tracks(rng, labels))
     split = make_split(len(labels))
     truth = labels[store.rows(split.test_ids)]
-    for one in run_baselines(store, labels=labels, split=split).made:
+    for one in run_baselines(store, labels=labels, split=split).fitted:
         assert one.test_proba.shape[1] == 2
         assert accuracy(one.test_proba, truth) > 0.75
 
 
-def test_what_is_said_of_a_fold_has_its_parameters_from_the_others(
+def test_a_folds_parameters_are_chosen_on_the_other_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = np.tile([0, 1], 32)
     split = make_split(len(labels))
     fold_of = [split.fold_of.get(f"t{i}", 0) for i in range(len(labels))]
-    # each track says which fold it is of, and which class
+    # each track's value encodes its fold and its class
     tracks = [np.full((2, 1), 10.0 * fold + y) for fold, y in zip(fold_of, labels, strict=True)]
     store = make_store(tmp_path, tracks)
     truth = labels[store.rows(split.development_ids)]
     fold = np.array(list(split.fold_of.values()))
 
-    def canned(job: Fit) -> FitResult:
-        """One is right of fold 0 alone, the other of folds 1 and 2."""
+    def canned(job: FitJob) -> FitResult:
+        """One setting is right on fold 0 alone, the other on folds 1 and 2."""
         of_fold, of_class = np.divmod(job.x_new[:, 0].astype(int), 10)
         right = (of_fold == 0) if job.params["C"] == 1.0 else (of_fold > 0)
-        said = 3.0 * np.eye(2)[np.where(right, of_class, 1 - of_class)]
-        return FitResult(said, 0.0, None)
+        scores = 3.0 * np.eye(2)[np.where(right, of_class, 1 - of_class)]
+        return FitResult(scores, 0.0, None)
 
-    monkeypatch.setattr(baselines, "fit", canned)
+    monkeypatch.setattr(baselines, "fit_and_score", canned)
     grid = {"statistics": ("mean_std",), "C": (1.0, 2.0)}
     set_grids(monkeypatch, {"logistic_regression": grid})
-    (one,) = run_baselines(store, labels=labels, split=split).made
+    (one,) = run_baselines(store, labels=labels, split=split).fitted
     assert one.params["C"] == 2.0
     right = one.oof_proba.argmax(axis=1) == truth
-    # without fold 1, each is right of one fold: the first stays, which is wrong of fold 1
+    # without fold 1, each is right on one fold: the tie goes to the first, wrong on fold 1
     assert [float(right[fold == at].mean()) for at in range(3)] == [0.0, 0.0, 0.0]
 
 
-def same_time(job: Fit) -> FitResult:
-    """A fit that is said to take a second."""
-    return replace(fit(job), took_s=1.0)
+def one_second_fit(job: FitJob) -> FitResult:
+    """A fit that reports to take a second."""
+    return replace(fit_and_score(job), took_s=1.0)
 
 
 def n_points() -> list[int]:
     return [int(np.prod([len(v) for v in grid.values()])) for grid in classifiers.GRIDS.values()]
 
 
-def test_grids_shrink_before_classifiers_are_left_out_and_both_are_said(
+def test_grids_shrink_before_classifiers_are_left_out_and_both_are_reported(
     tmp_path: Path, fitted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, labels, split, made = fitted
     n_all = len(classifiers.GRIDS)
-    monkeypatch.setattr(baselines, "fit", same_time)
+    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
     data = {"labels": labels, "split": split}
     n_with_a_choice = sum(n > 1 for n in n_points())
-    # 3 folds of a second for each point; put aside are 1.5 s for the fit on all tracks, and 3 for
-    # those of chosen settings
+    # 3 folds of a second for each point; reserved are 1.5 s for the final fit, and 3 s for the
+    # refits with chosen settings
     some = run_baselines(store, limit_s=4.5 * n_all + 3 * n_with_a_choice + 7, **data)
-    assert {one.name for one in some.made} == set(made)
+    assert {one.name for one in some.fitted} == set(made)
     assert some.spent_s <= some.limit_s
     assert any("settings for lack of time" in line for line in some.left_out)
     few = run_baselines(store, limit_s=3.5, **data)
-    names = [one.name for one in few.made]
+    names = [one.name for one in few.fitted]
     assert 0 < len(names) < n_all
-    assert "gradient_boosting" not in names, "it costs most"
+    assert "gradient_boosting" not in names, "it is the most expensive"
     for name in set(made) - set(names):
         assert any(line.startswith(f"{name} was left out") for line in few.left_out)
     every = run_baselines(store, **data)
@@ -382,15 +386,15 @@ def test_grids_shrink_before_classifiers_are_left_out_and_both_are_said(
 
 
 @pytest.mark.parametrize("limit_s", [3.5, 40.0, np.inf])
-def test_as_many_processes_as_there_are_say_the_same(
+def test_results_do_not_depend_on_the_number_of_processes(
     fitted: Any, monkeypatch: pytest.MonkeyPatch, limit_s: float
 ) -> None:
     store, labels, split, _ = fitted
-    monkeypatch.setattr(baselines, "fit", same_time)
-    monkeypatch.setattr(baseline_plan, "ALONE_S", 0.0)
+    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
+    monkeypatch.setattr(baseline_plan, "IN_PROCESS_S", 0.0)
 
     def eager(work: Any, jobs: Any) -> Any:
-        """Works ahead of the results, as processes do."""
+        """Runs ahead of the results, as processes do."""
         waiting = []
         for job in jobs:
             waiting.append(work(job))
@@ -403,12 +407,12 @@ def test_as_many_processes_as_there_are_say_the_same(
         for run in (map, eager)
     )
     assert (alone.left_out, alone.spent_s) == (many.left_out, many.spent_s)
-    for one, other in zip(alone.made, many.made, strict=True):
+    for one, other in zip(alone.fitted, many.fitted, strict=True):
         assert (one.name, one.params) == (other.name, other.params)
         np.testing.assert_array_equal(one.oof_proba, other.oof_proba)
         np.testing.assert_array_equal(one.test_proba, other.test_proba)
 
 
-def test_a_short_search_leaves_baselines_some_seconds_and_a_long_one_a_tenth() -> None:
-    assert baseline_plan.limit_s(0.0) == baseline_plan.FLOOR_S
+def test_the_time_limit_is_a_tenth_of_the_search_but_at_least_the_minimum() -> None:
+    assert baseline_plan.limit_s(0.0) == baseline_plan.MIN_LIMIT_S
     assert baseline_plan.limit_s(7_200.0) == 720.0

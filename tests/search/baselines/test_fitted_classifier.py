@@ -1,4 +1,4 @@
-"""Arrays say what scikit-learn's own classifiers say."""
+"""Fitted arrays give the same scores as scikit-learn's classifiers."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,13 @@ import pytest
 
 from chorale.datasets.errors import UserError
 from chorale.search.baselines.baseline_file import FittedBaseline, read_baseline, write_baseline
-from chorale.search.baselines.classifiers import GRIDS, make
-from chorale.search.baselines.fitted_classifier import SMALLEST_PROBA, arrays_of, scores_of
-from chorale.search.baselines.track_statistics import Description
+from chorale.search.baselines.classifiers import GRIDS, make_classifier
+from chorale.search.baselines.fitted_classifier import (
+    MIN_VOTE_SHARE,
+    classifier_arrays,
+    classifier_scores,
+)
+from chorale.search.baselines.track_statistics import StatisticsLayout
 
 PARAMS: dict[str, dict[str, Any]] = {
     "logistic_regression": {"C": 0.1},
@@ -22,62 +26,64 @@ PARAMS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_classifier_is_looked_at() -> None:
+def test_every_classifier_is_tested() -> None:
     assert PARAMS.keys() == GRIDS.keys()
 
 
 @pytest.mark.parametrize("name", PARAMS)
 @pytest.mark.parametrize("n_classes", [2, 3, 8])
-def test_scores_are_those_of_scikit_learn(name: str, n_classes: int) -> None:
+def test_scores_equal_those_of_scikit_learn(name: str, n_classes: int) -> None:
     rng = np.random.default_rng(n_classes)
     labels = np.arange(160) % n_classes
     centers = rng.normal(size=(n_classes, 20))
     x = (rng.normal(size=(160, 20)) + 0.5 * centers[labels]).astype(np.float32)
     new = rng.normal(size=(300, 20)).astype(np.float32)
-    new[:5] = x[:5]  # at no distance from what was learnt
-    model = make(name, PARAMS[name], n_columns=20, seed=0).fit(x.astype(np.float64), labels)
+    new[:5] = x[:5]  # at distance 0 from training rows
+    model = make_classifier(name, PARAMS[name], n_columns=20, seed=0).fit(
+        x.astype(np.float64), labels
+    )
     if hasattr(model, "decision_function"):
         expected = model.decision_function(new.astype(np.float64))
         if expected.ndim == 1:
             expected = np.stack([-expected / 2, expected / 2], axis=1)
     else:
-        expected = np.log(np.maximum(model.predict_proba(new.astype(np.float64)), SMALLEST_PROBA))
-    arrays = arrays_of(model)
-    found = scores_of(arrays, new, n_classes=n_classes)
+        expected = np.log(np.maximum(model.predict_proba(new.astype(np.float64)), MIN_VOTE_SHARE))
+    arrays = classifier_arrays(model)
+    found = classifier_scores(arrays, new, n_classes=n_classes)
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
-    one_by_one = [scores_of(arrays, row[None], n_classes=n_classes)[0] for row in new[:20]]
+    one_by_one = [classifier_scores(arrays, row[None], n_classes=n_classes)[0] for row in new[:20]]
     np.testing.assert_allclose(one_by_one, found[:20], atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_a_class_that_was_not_learnt_gets_the_lowest_score_of_the_row(name: str) -> None:
+def test_a_class_without_training_rows_gets_the_rows_lowest_score(name: str) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 2, 3], 40)
     x = rng.normal(size=(120, 4)) + labels[:, None]
-    model = make(name, PARAMS[name], n_columns=4, seed=0).fit(x, labels)
-    found = scores_of(arrays_of(model), x, n_classes=4)
+    model = make_classifier(name, PARAMS[name], n_columns=4, seed=0).fit(x, labels)
+    found = classifier_scores(classifier_arrays(model), x, n_classes=4)
     assert (found[:, 1] == found.min(axis=1)).all()
     assert (found.argmax(axis=1) == model.predict(x)).mean() > 0.98
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_a_file_says_the_same_and_is_the_same_when_written_again(name: str, tmp_path: Path) -> None:
+def test_a_file_round_trips_and_is_byte_identical_when_rewritten(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tracks = [rng.normal(size=(6, 5)).astype(np.float32) + i % 3 for i in range(90)]
-    description = Description(5)
-    rows = np.stack([description.row(frames) for frames in tracks])
-    model = make(name, PARAMS[name], n_columns=rows.shape[1], seed=0)
-    arrays = arrays_of(model.fit(rows.astype(np.float64), np.arange(90) % 3))
-    one = FittedBaseline(name, "mfcc", {}, description, "thirds", 0.7, 3, arrays)
+    layout = StatisticsLayout(5)
+    rows = np.stack([layout.row(frames) for frames in tracks])
+    model = make_classifier(name, PARAMS[name], n_columns=rows.shape[1], seed=0)
+    arrays = classifier_arrays(model.fit(rows.astype(np.float64), np.arange(90) % 3))
+    one = FittedBaseline(name, "mfcc", {}, layout, "thirds", 0.7, 3, arrays)
     write_baseline(tmp_path / "a", one)
     found = read_baseline(tmp_path / "a")
     np.testing.assert_array_equal(found.proba(found.rows(tracks)), one.proba(rows))
-    assert (found.name, found.description, found.temperature) == (name, description, 0.7)
+    assert (found.name, found.layout, found.temperature) == (name, layout, 0.7)
     write_baseline(tmp_path / "b", found)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_damaged_file_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_raises_an_error_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "svm").write_bytes(b"no")
     with pytest.raises(UserError, match=r"is damaged.*--baselines none"):
         read_baseline(tmp_path / "svm")

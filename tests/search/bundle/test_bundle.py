@@ -1,4 +1,4 @@
-"""A study's ensemble as a bundle: it says what the study said, by itself, or it is refused."""
+"""A bundle reproduces its study's predictions without the study, or is refused as damaged."""
 
 import csv
 import io
@@ -16,19 +16,24 @@ import soundfile
 
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.bundle.disagreement import disagreement, usual_limit_of_means
+from chorale.search.bundle.disagreement import disagreement, ood_threshold_of_means
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.pack.card import model_card
-from chorale.search.champion.pack.pack import Packed, pack
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.pack.pack import BundleContents, pack_bundle
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.cli import main
 from chorale.search.config import schema
-from chorale.search.evaluation.headline import read_headline
-from chorale.search.evaluation.members import fit, read_member, said_by_networks, said_out_of_fold
-from chorale.search.ledger.ground_truth import read_truth
+from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
+from chorale.search.evaluation.members import (
+    fit_ensemble,
+    out_of_fold_predictions,
+    predictions_by_networks,
+    read_member,
+)
+from chorale.search.ledger.ground_truth import read_ground_truth
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import Runs
-from chorale.search.report.report import read
+from chorale.search.report.report import read_report
 from chorale.search.statistics.calibration import calibrate
 
 
@@ -70,13 +75,13 @@ def predictor(bundle: Path) -> Predictor:
     return Predictor(Bundle.open(bundle))
 
 
-def test_a_bundle_says_of_the_test_tracks_what_the_study_said(
+def test_a_bundle_reproduces_the_studys_test_predictions(
     study: Path, corpus: Path, predictor: Predictor
 ) -> None:
-    sweep = schema.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
-    truth = read_truth(sweep.paths)
+    sweep = schema.load_sweep_config(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    truth = read_ground_truth(sweep.paths)
     assert truth is not None
-    report = read(sweep.paths)
+    report = read_report(sweep.paths)
     members = [
         read_member(
             sweep.paths,
@@ -89,38 +94,41 @@ def test_a_bundle_says_of_the_test_tracks_what_the_study_said(
             report["ensemble"]["members"], predictor.bundle.manifest.architectures, strict=True
         )
     ]
-    said = fit("fusion", members, truth, seed=0).test
-    expected = calibrate(said, report["calibration"]["temperature"])
-    found = np.stack([predictor.of_file(corpus / f"{t}").proba for t in truth.split.test_ids])
+    test = fit_ensemble("fusion", members, truth, seed=0).test
+    expected = calibrate(test, report["calibration"]["temperature"])
+    found = np.stack([predictor.predict_file(corpus / f"{t}").proba for t in truth.split.test_ids])
     assert len(members) == 2
     assert np.abs(found - expected).max() < 1e-4
 
 
-def test_what_is_usual_is_measured_as_it_is_found_of_a_recording(
+def test_the_disagreement_threshold_is_fitted_on_disagreements_as_predicted(
     study: Path, corpus: Path, predictor: Predictor
 ) -> None:
     paths = Runs(study).study("s")
-    truth = read_truth(paths)
+    truth = read_ground_truth(paths)
     assert truth is not None
-    guesses = [predictor.of_file(corpus / track) for track in truth.split.test_ids]
-    assert not any(guess.strange for guess in guesses)
+    predictions = [predictor.predict_file(corpus / track) for track in truth.split.test_ids]
+    assert not any(one.out_of_distribution for one in predictions)
     jobs = [Job(0, fold, 0) for fold in range(2)]
     members = [
         read_member(paths, truth.split, number, [replace(job, number=number) for job in jobs])
         for number in map(int, predictor.bundle.manifest.members)
     ]
-    each = [disagreement(said_by_networks(members, truth.split, [fold]).proba) for fold in range(2)]
-    found = [guess.disagreement for guess in guesses]
+    each = [
+        disagreement(predictions_by_networks(members, truth.split, [fold]).proba)
+        for fold in range(2)
+    ]
+    found = [one.disagreement for one in predictions]
     np.testing.assert_allclose(np.mean(each, axis=0), found, rtol=1e-3, atol=1e-6)
-    of_one = disagreement(said_out_of_fold(members, truth.split).proba)
-    expected = usual_limit_of_means(of_one, np.stack(each))
+    of_one = disagreement(out_of_fold_predictions(members, truth.split).proba)
+    expected = ood_threshold_of_means(of_one, np.stack(each))
     assert predictor.bundle.manifest.most_disagreement == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
     ("kind", "tolerance"), [("best_baseline", 1e-6), ("soft_vote", 1e-4), ("fusion", 1e-4)]
 )
-def test_a_bundle_that_holds_baselines_says_what_the_study_said(
+def test_a_bundle_with_baselines_reproduces_the_studys_predictions(
     study: Path,
     corpus: Path,
     tmp_path: Path,
@@ -135,9 +143,9 @@ def test_a_bundle_that_holds_baselines_says_what_the_study_said(
     capsys.readouterr()
     assert main(["export", "s", "--runs", str(runs), "--to", str(to)]) == 0
     paths = Runs(runs).study("s")
-    truth = read_truth(paths)
+    truth = read_ground_truth(paths)
     assert truth is not None
-    headline = read_headline(paths, truth)
+    headline = read_chosen_predictions(paths, truth)
     assert headline is not None
     shutil.rmtree(runs)
     predictor = Predictor(Bundle.open(to))
@@ -145,14 +153,14 @@ def test_a_bundle_that_holds_baselines_says_what_the_study_said(
     assert names
     assert f"baseline{'s' * (len(names) > 1)} {', '.join(names)}" in capsys.readouterr().out
     assert all(name in (to / "README.md").read_text() for name in names)
-    guesses = [predictor.of_file(corpus / f"{track}") for track in truth.split.test_ids]
-    found = np.stack([guess.proba for guess in guesses])
+    predictions = [predictor.predict_file(corpus / f"{track}") for track in truth.split.test_ids]
+    found = np.stack([one.proba for one in predictions])
     assert np.abs(found - headline.calibrated_test).max() < tolerance
-    lengths = [np.linalg.norm(guess.embedding) for guess in guesses]
+    lengths = [np.linalg.norm(one.embedding) for one in predictions]
     np.testing.assert_allclose(lengths, 1, rtol=1e-5)
     (other, *_) = truth.split.development_ids
-    alike = guesses[0].embedding @ predictor.of_file(corpus / other).embedding
-    assert alike < 0.9999, "what is different has another embedding"
+    alike = predictions[0].embedding @ predictor.predict_file(corpus / other).embedding
+    assert alike < 0.9999, "different recordings have different embeddings"
 
 
 WITHOUT_PYTORCH = """
@@ -178,7 +186,7 @@ def test_a_bundle_of_baselines_predicts_without_pytorch(
     assert json.loads(done.stdout)["label"] == "low"
 
 
-def test_a_bundle_outlives_its_study(study: Path, bundle: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_independent_of_its_study(study: Path, bundle: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(bundle, moved)
     opened = Bundle.open(moved)
@@ -188,20 +196,20 @@ def test_a_bundle_outlives_its_study(study: Path, bundle: Path, tmp_path: Path) 
 
 
 def test_exporting_twice_gives_the_same_bundle(study: Path, bundle: Path, tmp_path: Path) -> None:
-    for _ in range(2):  # the second time it is replaced
+    for _ in range(2):  # the second export replaces the first
         assert main(["export", "s", "--runs", str(study), "--to", str(tmp_path / "b")]) == 0
     assert Bundle.open(tmp_path / "b").digest == Bundle.open(bundle).digest
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_champion_is_exported_and_asked_by_its_name(
+def test_a_champion_is_exported_and_predicts_by_name(
     study: Path, bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = Runs(tmp_path / "runs")
     words = ["--runs", str(runs.root)]
     opened = Bundle.open(bundle)
     for name in ("best", "s"):
-        Shelf(runs.champion(name)).promote(opened, expected=None, reason="it is the first")
+        Registry(runs.champion(name)).promote(opened, expected=None, reason="it is the first")
     assert main(["export", "best", "--to", str(tmp_path / "b"), *words]) == 0
     assert main(["export", "champions/s", "--to", str(tmp_path / "c"), *words]) == 0
     assert Bundle.open(tmp_path / "b").digest == opened.digest
@@ -217,14 +225,14 @@ def test_a_champion_is_exported_and_asked_by_its_name(
     assert "there is no champion 'nobody'" in err[1]
 
 
-def test_what_cannot_be_a_graph_is_told_in_one_line(
+def test_an_ensemble_that_has_no_onnx_export_gives_a_one_line_error(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnx", reason="onnx is not installed (pip install '.[onnx]')")
     words = ["export", "s", "--runs", str(study), "--to", str(tmp_path / "b")]
     assert main([*words, "--onnx", str(tmp_path / "s.onnx")]) == 1
     err = capsys.readouterr().err
-    assert "ensemble 'fusion': it is computed with numpy alone" in err
+    assert "ensemble 'fusion': it is implemented in numpy only" in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "s.onnx").exists()
 
@@ -244,7 +252,7 @@ def test_a_flipped_bit_is_refused(bundle: Path, tmp_path: Path, which: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"version": 2}, "version=2, but this Chorale reads 1"),
         ({"files": {"../../etc/passwd": "0"}}, "a file outside of it"),
@@ -252,18 +260,18 @@ def test_a_flipped_bit_is_refused(bundle: Path, tmp_path: Path, which: str) -> N
         ({"labels": 3}, "labels"),
     ],
 )
-def test_a_manifest_that_cannot_be_right_is_refused(
-    bundle: Path, tmp_path: Path, change: dict[str, Any], said: str
+def test_an_invalid_manifest_is_refused(
+    bundle: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     broken = tmp_path / "b"
     shutil.copytree(bundle, broken)
     manifest = json.loads((broken / "bundle.json").read_text()) | change
     (broken / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Bundle.open(broken)
 
 
-def test_export_does_not_overwrite_what_is_no_bundle(
+def test_export_does_not_overwrite_a_folder_that_is_not_a_bundle(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "precious.txt").write_text("mine")
@@ -272,7 +280,7 @@ def test_export_does_not_overwrite_what_is_no_bundle(
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
-def test_predict_names_a_folder_and_leaves_out_what_is_no_audio(
+def test_predict_reads_a_folder_and_reports_files_that_are_not_audio(
     bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(corpus / "low" / "low-artist0-0.wav", tmp_path / "a.wav")
@@ -304,20 +312,20 @@ def test_a_timeline_covers_the_recording(
     assert len(rows) == 6
 
 
-def test_a_stereo_file_of_another_rate_is_the_same_recording(
+def test_a_stereo_file_at_another_rate_gives_the_same_class(
     predictor: Predictor, corpus: Path, tmp_path: Path
 ) -> None:
     wave, rate = soundfile.read(corpus / "mid" / "mid-artist1-0.wav")
     time_s = np.arange(len(wave)) / rate
     doubled = np.interp(np.arange(0, time_s[-1], 1 / 16000), time_s, wave)
     soundfile.write(tmp_path / "s.wav", np.stack([doubled, doubled], axis=1), 16000)
-    mono = predictor.of_file(corpus / "mid" / "mid-artist1-0.wav")
-    stereo = predictor.of_file(tmp_path / "s.wav")
+    mono = predictor.predict_file(corpus / "mid" / "mid-artist1-0.wav")
+    stereo = predictor.predict_file(tmp_path / "s.wav")
     assert stereo.best == mono.best
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "expected a FILE"),
         (["x.wav"], "--bundle FOLDER, --study STUDY or --champion NAME"),
@@ -327,16 +335,16 @@ def test_a_stereo_file_of_another_rate_is_the_same_recording(
         (["x.wav", "--bundle", "b", "--json", "--csv"], "got both"),
     ],
 )
-def test_what_is_mistyped_is_told_in_one_line(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_arguments_give_a_one_line_error(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", *words]) == 1
     err = capsys.readouterr().err
-    assert said in err
+    assert message in err
     assert len(err.splitlines()) == 1
 
 
-def test_members_that_agree_do_not_disagree_and_those_that_do_by_at_most_their_number() -> None:
+def test_disagreement_is_from_0_to_the_logarithm_of_the_number_of_members() -> None:
     same = np.full((3, 1, 4), 0.25)
     apart = np.eye(3)[:, None, :]
     assert disagreement(same) == pytest.approx(0)
@@ -344,43 +352,48 @@ def test_members_that_agree_do_not_disagree_and_those_that_do_by_at_most_their_n
 
 
 @pytest.mark.parametrize("kind", ["soft_vote", "best_single", "stacking"])
-def test_a_bundle_of_one_network_flags_what_it_is_unsure_of(
+def test_a_bundle_of_one_network_flags_high_entropy_as_out_of_distribution(
     study: Path, tmp_path: Path, corpus: Path, kind: str
 ) -> None:
-    sweep = schema.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
-    truth = read_truth(sweep.paths)
+    sweep = schema.load_sweep_config(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    truth = read_ground_truth(sweep.paths)
     assert truth is not None
-    report, number = read(sweep.paths), read(sweep.paths)["best_single"]["members"][0]
+    report, number = read_report(sweep.paths), read_report(sweep.paths)["best_single"]["members"][0]
     member = read_member(sweep.paths, truth.split, number, [Job(number, f, 0) for f in range(2)])
-    fitted = fit(kind, [member], truth, seed=0)
+    fitted = fit_ensemble(kind, [member], truth, seed=0)
     alone = {**report["ensemble"], "kind": kind, "members": [number]}
-    told = {**report, "ensemble": alone}
-    pack(Packed(sweep, truth, told, fitted.model, (number,), ("",)), tmp_path / "b")
+    changed = {**report, "ensemble": alone}
+    pack_bundle(
+        BundleContents(sweep, truth, changed, fitted.model, (number,), ("",)), tmp_path / "b"
+    )
     predictor = Predictor(Bundle.open(tmp_path / "b"))
     limit = predictor.bundle.manifest.most_entropy
     assert limit is not None
     assert 0 < limit < np.log(3)
-    known = [predictor.of_file(file) for file in sorted(corpus.rglob("*.wav"))]
-    assert np.mean([guess.strange for guess in known]) < 0.1
-    strange = replace(predictor.bundle.manifest, most_entropy=-1e-9)
-    predictor.bundle = replace(predictor.bundle, manifest=strange)
-    assert all(predictor.of_file(file).strange for file in sorted(corpus.rglob("*.wav"))[:3])
+    known = [predictor.predict_file(file) for file in sorted(corpus.rglob("*.wav"))]
+    assert np.mean([one.out_of_distribution for one in known]) < 0.1
+    low_limit = replace(predictor.bundle.manifest, most_entropy=-1e-9)
+    predictor.bundle = replace(predictor.bundle, manifest=low_limit)
+    assert all(
+        predictor.predict_file(file).out_of_distribution
+        for file in sorted(corpus.rglob("*.wav"))[:3]
+    )
     card = (tmp_path / "b" / "README.md").read_text()
-    assert "where it is less sure than it is of nearly all" in card
+    assert "where its confidence is lower than for nearly all" in card
 
 
-def test_the_card_tells_the_calibration_error_of_the_probabilities_that_it_gives(
+def test_the_card_shows_the_calibration_error_of_calibrated_probabilities(
     study: Path,
 ) -> None:
-    sweep = schema.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
-    report = read(sweep.paths)
+    sweep = schema.load_sweep_config(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    report = read_report(sweep.paths)
     before, after = {"log_loss": 0.9, "ece": 0.2}, {"log_loss": 0.4, "ece": 0.05}
     sure = {"temperature": 1.5, **{key: {"after": after} for key in ("out_of_fold", "test")}}
     parts = {k: {**report["ensemble"][k], **before} for k in ("out_of_fold", "test")}
-    told = {**report, "ensemble": {**report["ensemble"], **parts}}
-    card = model_card({**told, "calibration": sure}, licence="none")
+    changed = {**report, "ensemble": {**report["ensemble"], **parts}}
+    card = model_card({**changed, "calibration": sure}, licence="none")
     assert card.count("| 0.400 | 0.050 |") == 2
     assert "of the probabilities that it gives (temperature 1.50)" in card
-    card = model_card({**told, "calibration": {"temperature": 1.5}}, licence="none")
+    card = model_card({**changed, "calibration": {"temperature": 1.5}}, licence="none")
     assert card.count("| 0.900 | 0.200 |") == 2
     assert "before they are calibrated" in card

@@ -10,15 +10,15 @@ from rich.console import Console
 from chorale.datasets.errors import UserError
 from chorale.search.commands import data_check
 from chorale.search.config.resolve import resolve
-from chorale.search.config.schema import load
+from chorale.search.config.schema import load_sweep_config
 from chorale.search.console.progress import Progress
-from chorale.search.data.prepare import Prepared, prepare
+from chorale.search.data.prepare import PreparedData, prepare
 
 RATE = 8_000
 
 
 def tune(seed: int) -> np.ndarray:
-    """2.6 s of notes that no other seed has."""
+    """2.6 s of notes, different for each seed."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(RATE // 5) / RATE
     notes = [
@@ -63,11 +63,13 @@ def copy(audio: Path, source: str, name: str) -> None:
     soundfile.write(audio / name, 0.7 * wave, RATE)
 
 
-def prepared(sweep: str, **dotted: object) -> tuple[Prepared, str]:
+def prepared(sweep: str, **dotted: object) -> tuple[PreparedData, str]:
     keys = {name.replace("__", "."): value for name, value in dotted.items()}
-    told = io.StringIO()
-    progress = Progress(Console(file=told, width=400))
-    return prepare(resolve(load(sweep, keys), where=sweep), progress, map), told.getvalue()
+    printed = io.StringIO()
+    progress = Progress(Console(file=printed, width=400))
+    return prepare(
+        resolve(load_sweep_config(sweep, keys), where=sweep), progress, map
+    ), printed.getvalue()
 
 
 def test_clean_data_exits_with_0(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +77,7 @@ def test_clean_data_exits_with_0(sweep: str, capsys: pytest.CaptureFixture[str])
     assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
 
 
-def test_every_fault_is_told_by_path_and_reason(
+def test_every_problem_is_listed_by_path_and_reason(
     sweep: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
@@ -97,13 +99,13 @@ def test_every_fault_is_told_by_path_and_reason(
         "lying": "wrong extension",
         "jazz": "duplicate",
     }
-    said = capsys.readouterr().out
-    assert "1  silent (quarantined)" in said
-    assert "1  duplicate (kept on one side)" in said
-    assert "23 of 25 tracks are fit for use." in said
+    output = capsys.readouterr().out
+    assert "1  silent (quarantined)" in output
+    assert "1  duplicate (kept on one side)" in output
+    assert "23 of 25 tracks are usable." in output
 
 
-def test_one_recording_under_two_labels_is_told_of_both(
+def test_a_recording_with_two_labels_is_listed_under_both_paths(
     sweep: str, audio: Path, tmp_path: Path
 ) -> None:
     copy(audio, "jazz/jazz-artistj1-0.wav", "rock/again-artistr2-9.flac")
@@ -117,18 +119,18 @@ def test_one_recording_under_two_labels_is_told_of_both(
     }
 
 
-def test_a_split_that_cannot_be_made_does_not_hide_the_rest(
+def test_an_infeasible_split_does_not_hide_other_problems(
     sweep: str, audio: Path, tmp_path: Path
 ) -> None:
     soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
-    words = [sweep, "--dataset.group", "^(....)", "--csv", str(tmp_path / "out.csv")]
-    assert data_check.run(words) == 1
+    args = [sweep, "--dataset.group", "^(....)", "--csv", str(tmp_path / "out.csv")]
+    assert data_check.run(args) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     assert set(found["problem"]) == {"silent", "no split"}
-    assert "no number of folds would do" in found["detail"].iloc[-1]
+    assert "no number of folds works" in found["detail"].iloc[-1]
 
 
-def test_more_bad_tracks_than_a_sweep_allows_are_still_all_listed(
+def test_all_bad_tracks_are_listed_even_above_the_sweeps_limit(
     sweep: str, audio: Path, tmp_path: Path
 ) -> None:
     for path in audio.rglob("rock-*.wav"):
@@ -139,19 +141,19 @@ def test_more_bad_tracks_than_a_sweep_allows_are_still_all_listed(
     assert "no split" in set(found["problem"])
 
 
-def test_a_dataset_is_enough(
+def test_a_datasets_name_is_enough(
     audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
-    words = ["folder", "--root", str(audio), "--group", "(artist..)", "--cluster.address", "none"]
-    words += ["--runs", str(tmp_path / "runs"), "--finalists.folds", "2"]
-    assert data_check.run([*words, "--csv", str(tmp_path / "out.csv")]) == 1
+    args = ["folder", "--root", str(audio), "--group", "(artist..)", "--cluster.address", "none"]
+    args += ["--runs", str(tmp_path / "runs"), "--finalists.folds", "2"]
+    assert data_check.run([*args, "--csv", str(tmp_path / "out.csv")]) == 1
     assert pd.read_csv(tmp_path / "out.csv")["problem"].tolist() == ["silent"]
-    assert "20 of 21 tracks are fit for use." in capsys.readouterr().out
+    assert "20 of 21 tracks are usable." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "expected"),
     [
         (["folder"], "dataset 'folder' needs root .*; type: chorale data check folder --root ROOT"),
         ([], "expected a sweep file.*got none; type: chorale data check NAME"),
@@ -159,34 +161,34 @@ def test_a_dataset_is_enough(
         (["nothing.yaml"], "there is no sweep file 'nothing.yaml'"),
     ],
 )
-def test_a_mistake_in_what_was_typed_is_said(words: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        data_check.run(words)
+def test_wrong_arguments_are_refused(args: list[str], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        data_check.run(args)
 
 
-def test_a_sweep_joins_the_groups_of_duplicates_and_says_so(sweep: str, audio: Path) -> None:
+def test_a_sweep_joins_the_groups_of_duplicates_and_prints_it(sweep: str, audio: Path) -> None:
     copy(audio, "jazz/jazz-artistj1-0.wav", "jazz/again-artistj2-9.flac")
-    found, said = prepared(sweep)
+    found, output = prepared(sweep)
     groups = dict(zip(found.tracks["track_id"], found.tracks["group"], strict=True))
     joined = [group for name, group in groups.items() if "artistj1" in name or "artistj2" in name]
     assert set(joined) == {"artistj1"}
-    assert "duplicates: 1 (groups joined to keep them on one side: 1); see" in said
+    assert "duplicates: 1 (groups joined to keep them on one side: 1); see" in output
 
 
-def test_a_sweep_stops_at_one_recording_with_two_labels_unless_told(
+def test_a_sweep_stops_at_a_recording_with_two_labels_unless_accepted(
     sweep: str, audio: Path
 ) -> None:
     copy(audio, "jazz/jazz-artistj1-0.wav", "rock/again-artistr2-9.flac")
     with pytest.raises(UserError, match="one recording under two labels") as raised:
         prepared(sweep)
     assert "--audit.accept '[labels]'" in str(raised.value)
-    written = pd.read_csv(load(sweep, {}).paths.problems_csv)
+    written = pd.read_csv(load_sweep_config(sweep, {}).paths.problems_csv)
     assert written["problem"].tolist() == ["labels", "labels"]
     assert len(prepared(sweep, audit__accept=["labels"])[0].tracks) == 21
     assert len(prepared(sweep, audit__fingerprint=False)[0].tracks) == 21
 
 
-def test_a_recording_in_test_and_training_by_name_stops_a_sweep(sweep: str, audio: Path) -> None:
+def test_a_recording_in_both_test_and_training_stops_a_sweep(sweep: str, audio: Path) -> None:
     copy(audio, "jazz/jazz-artistj1-0.wav", "jazz/again-artistj2-9.flac")
     named = {"split__test_groups": ["artistj1", "artistr1"]}
     with pytest.raises(UserError, match="duplicates: one recording on two sides"):
@@ -194,16 +196,16 @@ def test_a_recording_in_test_and_training_by_name_stops_a_sweep(sweep: str, audi
     assert len(prepared(sweep, **named, audit__accept=["duplicates"])[0].tracks) == 21
 
 
-def test_an_unknown_kind_of_leak_is_refused_with_those_there_are(sweep: str) -> None:
+def test_an_unknown_kind_of_leak_is_refused_with_the_known_ones(sweep: str) -> None:
     with pytest.raises(UserError, match=r"audit\.accept.*'duplicates', 'labels', 'groups'"):
-        load(sweep, {"audit.accept": ["everything"]})
+        load_sweep_config(sweep, {"audit.accept": ["everything"]})
 
 
-def test_a_split_by_track_goes_on_with_groups_on_two_sides(sweep: str) -> None:
+def test_a_split_by_track_allows_groups_on_two_sides(sweep: str) -> None:
     assert len(prepared(sweep, split__by="track")[0].tracks) == 20
 
 
-def test_a_folder_without_groups_is_said_by_check_sweep_and_report(
+def test_missing_groups_are_reported_by_check_sweep_and_report(
     sweep: str, audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for label in ("jazz", "rock"):
@@ -212,17 +214,19 @@ def test_a_folder_without_groups_is_said_by_check_sweep_and_report(
             below.mkdir(exist_ok=True)
             path.rename(below / path.name)
     assert data_check.run([sweep, "--dataset.group", "null"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Split by track (no groups were given)" in said
-    assert "group: parent_folder (the 20 tracks lie in 10 folders)" in said
-    assert "Nothing is wrong" not in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Split by track (no groups were given)" in output
+    assert "group: parent_folder (the 20 tracks are in 10 folders)" in output
+    assert "Nothing is wrong" not in output
     assert data_check.run([sweep, "--dataset.group", "parent_folder"]) == 0
     assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
-    told = io.StringIO()
-    resolved = resolve(load(sweep, {"dataset.group": None, "finalists.folds": 9}), where=sweep)
-    found = prepare(resolved, Progress(Console(file=told, width=400)), map)
+    printed = io.StringIO()
+    resolved = resolve(
+        load_sweep_config(sweep, {"dataset.group": None, "finalists.folds": 9}), where=sweep
+    )
+    found = prepare(resolved, Progress(Console(file=printed, width=400)), map)
     assert found.split.protocol.startswith("test by track (no groups were given), folds by track")
-    lines = told.getvalue()
+    lines = printed.getvalue()
     assert "2 folds" not in lines
     assert "by track (no groups were given)" in lines
     assert "group: parent_folder" in lines

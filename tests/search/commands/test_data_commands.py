@@ -14,7 +14,7 @@ from rich.console import Console
 from chorale.datasets import catalog, plugins
 from chorale.datasets.errors import UserError
 from chorale.search.commands import data_fetch, data_list
-from chorale.search.commands.data_fetch_display import FetchDisplay
+from chorale.search.commands.download_progress import DownloadProgress
 
 TOY = """
 from chorale.datasets.base import DatasetInfo, Download
@@ -40,7 +40,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A dataset `toy` in the catalog, whose files a server on this machine has."""
+    """A dataset `toy` in the catalog, whose files are served by a local server."""
     site, extra = tmp_path / "site", tmp_path / "extra"
     site.mkdir()
     extra.mkdir()
@@ -61,66 +61,66 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_list_names_every_dataset(capsys: pytest.CaptureFixture[str]) -> None:
     assert data_list.run([]) == 0
-    said = capsys.readouterr().out
-    assert [name for name in plugins.names(catalog) if f" {name} " not in said] == []
+    output = capsys.readouterr().out
+    assert [name for name in plugins.plugin_names(catalog) if f" {name} " not in output] == []
 
 
-def test_the_list_says_what_to_type(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_the_command_to_type(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data_list.run([])
-    said = capsys.readouterr().out
-    assert "A toy [small]" in said
-    assert "chorale data fetch toy" in said
-    assert "[--part a|b]" in said
+    output = capsys.readouterr().out
+    assert "A toy [small]" in output
+    assert "chorale data fetch toy" in output
+    assert "[--part a|b]" in output
 
 
 def test_the_list_as_json_has_every_field(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data_list.run(["--json"]) == 0
     found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
-    assert sorted(found) == sorted(plugins.names(catalog))
+    assert sorted(found) == sorted(plugins.plugin_names(catalog))
     assert all(entry["licence"] and entry["citation"] for entry in found.values())
     assert [one["part"] for one in found["toy"]["downloads"]] == ["a", "b"]
 
 
-def test_the_list_knows_one_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="unknown word '--jsn'; the only one allowed is --json"):
+def test_the_list_accepts_one_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="unknown argument '--jsn'; the only one allowed is --json"):
         data_list.run(["--jsn"])
 
 
 @pytest.mark.parametrize("command", [data_list, data_fetch])
-def test_help_shows_how_to_type_it(command: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_usage(command: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(["--help"]) == 0  # type: ignore[attr-defined]
     assert "usage: chorale data " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "name"), [([], "a.csv"), (["--part=b"], "b.csv")])
-def test_fetch_gets_a_dataset_and_says_how_to_use_it(
-    toy: Path, capsys: pytest.CaptureFixture[str], words: list[str], name: str
+@pytest.mark.parametrize(("args", "name"), [([], "a.csv"), (["--part=b"], "b.csv")])
+def test_fetch_downloads_a_dataset_and_prints_how_to_use_it(
+    toy: Path, capsys: pytest.CaptureFixture[str], args: list[str], name: str
 ) -> None:
-    assert data_fetch.run(["toy", "--root", str(toy), *words]) == 0
+    assert data_fetch.run(["toy", "--root", str(toy), *args]) == 0
     assert [path.name for path in toy.iterdir()] == [name]
-    said = capsys.readouterr().out
-    assert "unverified" in said
-    assert said.endswith(f"Use it with:  --dataset.name toy --dataset.root {toy}\n")
+    output = capsys.readouterr().out
+    assert "unverified" in output
+    assert output.endswith(f"Use it with:  --dataset.name toy --dataset.root {toy}\n")
 
 
-def test_an_interrupted_fetch_says_how_to_go_on(
+def test_an_interrupted_fetch_prints_how_to_resume(
     toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    words = ["toy", "--root", str(toy / "my data")]
+    args = ["toy", "--root", str(toy / "my data")]
     with monkeypatch.context() as patched:
-        patched.setattr(FetchDisplay, "progress", interrupt)
+        patched.setattr(DownloadProgress, "progress", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            data_fetch.run(words)
+            data_fetch.run(args)
     assert f"chorale data fetch toy --root '{toy}/my data'" in capsys.readouterr().out
     assert (toy / "my data" / "a.csv.part").exists()
-    assert data_fetch.run(words) == 0
+    assert data_fetch.run(args) == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "expected"),
     [
         ([], "expected the name of one dataset, but got none; choose from: .*toy"),
         (["toy", "fma"], "expected the name of one dataset, but got toy fma"),
@@ -134,17 +134,17 @@ def test_an_interrupted_fetch_says_how_to_go_on(
         (["gtzan"], "dataset 'gtzan' has nothing to download: .*kaggle"),
     ],
 )
-def test_a_mistake_in_what_was_typed_is_said(toy: Path, words: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        data_fetch.run(words)
+def test_wrong_arguments_are_refused(toy: Path, args: list[str], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        data_fetch.run(args)
 
 
-def test_a_log_gets_lines_with_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_gets_lines_with_rate_and_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.0, 6.0, 7.0, 12.0, 20.0, 30.0])
     fake = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("chorale.search.commands.data_fetch_display.time", fake)
+    monkeypatch.setattr("chorale.search.commands.download_progress.time", fake)
     console = Console(file=io.StringIO(), width=120)
-    with FetchDisplay(console) as display:
+    with DownloadProgress(console) as display:
         for mib in (10, 20, 40, 45, 70):
             display.progress("a.zip", mib * 1024**2, 100 * 1024**2)
         display.progress("b.zip", 1, None)
@@ -156,15 +156,15 @@ def test_a_log_gets_lines_with_rate_and_rest(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-def test_a_terminal_gets_a_bar_for_what_goes_on_now() -> None:
+def test_a_terminal_gets_a_bar_for_the_current_file() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True, force_interactive=True)
-    with FetchDisplay(console) as display:
+    with DownloadProgress(console) as display:
         display.progress("[a].zip", 1024, 2048)
-        display.say("a line [that] stays")
+        display.message("a line [that] stays")
         display.progress("b.zip", 1024, None)
         display._bar.refresh()
-    said = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "[a].zip" in said
-    assert "1.0/2.0 KiB" in said
-    assert "a line [that] stays" in said
-    assert "b.zip" in said
+    output = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[a].zip" in output
+    assert "1.0/2.0 KiB" in output
+    assert "a line [that] stays" in output
+    assert "b.zip" in output

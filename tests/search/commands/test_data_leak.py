@@ -6,10 +6,10 @@ import pytest
 from chorale.datasets.errors import UserError
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.commands import data_leak
-from chorale.search.commands.sweep_words import Named, named_sweep
+from chorale.search.commands.sweep_options import SweepOptions, parse_sweep_options
 from chorale.search.config import yaml_file
 from chorale.search.evaluation import protocols
-from chorale.search.evaluation.protocols import claims
+from chorale.search.evaluation.protocols import compare_protocols
 
 N_BINS = 36
 
@@ -29,7 +29,7 @@ def store_of(tracks: list[np.ndarray]) -> FeatureStore:
 def corpus(
     *, group_sound: float, track_sound: float, label_sound: float = 1.0, n_frames: int = 90
 ) -> tuple[FeatureStore, np.ndarray, np.ndarray]:
-    """Three labels x 6 groups x 4 tracks; how much each says of its sound is given."""
+    """Three labels x 6 groups x 4 tracks; label, group and track shift the features as given."""
     rng = np.random.default_rng(0)
     of_label = label_sound * rng.standard_normal((3, N_BINS))
     tracks, labels, groups = [], [], []
@@ -45,34 +45,34 @@ def corpus(
     return store_of(tracks), np.array(labels), np.array(groups)
 
 
-def accuracies(found: protocols.Claims) -> dict[str, float]:
-    return {claim.protocol: claim.accuracy for claim in found.claims}
+def accuracies(found: protocols.ProtocolComparison) -> dict[str, float]:
+    return {claim.protocol: claim.accuracy for claim in found.scores}
 
 
-def test_artists_that_sound_alike_flatter_every_protocol_but_the_disjoint_one() -> None:
+def test_similar_tracks_of_an_artist_inflate_every_protocol_but_the_disjoint_one() -> None:
     store, labels, groups = corpus(group_sound=2.0, track_sound=0.1, label_sound=0.1)
-    got = accuracies(claims(store, np.arange(72), labels=labels, groups=groups))
+    got = accuracies(compare_protocols(store, np.arange(72), labels=labels, groups=groups))
     assert list(got) == ["segments shuffled", "tracks shuffled", "groups disjoint"]
     assert got["tracks shuffled"] > 0.9
     assert got["groups disjoint"] < 0.6
 
 
-def test_tracks_that_sound_alike_flatter_shuffled_segments_alone() -> None:
+def test_similar_segments_of_a_track_inflate_shuffled_segments_only() -> None:
     store, labels, groups = corpus(group_sound=0.1, track_sound=3.0, label_sound=0.1)
-    got = accuracies(claims(store, np.arange(72), labels=labels, groups=groups))
+    got = accuracies(compare_protocols(store, np.arange(72), labels=labels, groups=groups))
     assert got["segments shuffled"] > got["tracks shuffled"] + 0.15
 
 
-def test_where_only_the_label_can_be_heard_all_protocols_agree() -> None:
+def test_where_only_the_label_matters_all_protocols_agree() -> None:
     store, labels, groups = corpus(group_sound=0.0, track_sound=0.0)
-    got = accuracies(claims(store, np.arange(72), labels=labels, groups=groups))
+    got = accuracies(compare_protocols(store, np.arange(72), labels=labels, groups=groups))
     assert min(got.values()) > 0.95
 
 
-def test_segments_stay_within_their_tracks_and_only_asked_rows_are_used() -> None:
+def test_segments_stay_within_their_tracks_and_only_given_rows_are_used() -> None:
     store, labels, groups = corpus(group_sound=1.0, track_sound=1.0, n_frames=95)
     rows = np.arange(72)[::-1][:60]  # in another order than the store's
-    found = claims(store, rows, labels=labels[rows], groups=groups[rows])
+    found = compare_protocols(store, rows, labels=labels[rows], groups=groups[rows])
     assert found.n_tracks == 60
     assert found.segment_s == 3.0
     assert found.n_segments == 180  # 9.5 s give three segments of 3 s each
@@ -85,61 +85,63 @@ def test_segments_stay_within_their_tracks_and_only_asked_rows_are_used() -> Non
 
 def test_ready_vectors_have_no_segments_to_shuffle() -> None:
     store, labels, groups = corpus(group_sound=2.0, track_sound=0.1, n_frames=1)
-    got = accuracies(claims(store, np.arange(72), labels=labels, groups=groups))
+    got = accuracies(compare_protocols(store, np.arange(72), labels=labels, groups=groups))
     assert list(got) == ["tracks shuffled", "groups disjoint"]
 
 
-def test_a_large_corpus_is_cut_down_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocols, "MAX_SEGMENTS", 150)
+def test_a_large_corpus_is_subsampled_by_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocols, "MAX_SCORED_SEGMENTS", 150)
     store, labels, groups = corpus(group_sound=1.0, track_sound=1.0)
-    found = claims(store, np.arange(72), labels=labels, groups=groups)
+    found = compare_protocols(store, np.arange(72), labels=labels, groups=groups)
     assert found.n_tracks == 4 * found.n_groups
     assert 150 <= found.n_segments < 170
 
 
 @pytest.mark.parametrize(
-    ("groups", "said"),
+    ("groups", "expected"),
     [
         (np.arange(72).astype(str), "each track is a group of its own"),
         (np.repeat(["a", "b", "c"], 24), "a class has only one group"),
     ],
 )
-def test_groups_that_cannot_be_told_apart_are_refused(groups: np.ndarray, said: str) -> None:
+def test_groups_that_do_not_allow_a_comparison_are_refused(
+    groups: np.ndarray, expected: str
+) -> None:
     store, labels, _ = corpus(group_sound=1.0, track_sound=1.0)
-    with pytest.raises(UserError, match=said):
-        claims(store, np.arange(72), labels=labels, groups=groups)
+    with pytest.raises(UserError, match=expected):
+        compare_protocols(store, np.arange(72), labels=labels, groups=groups)
 
 
 def test_the_command_shows_three_bars_and_a_sentence(
     tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert data_leak.run([*tiny, "--cluster.address", "none"]) == 0
-    said = capsys.readouterr().out
-    assert said.count("█ ") + said.count("█\n") == 3
-    assert "With segments shuffled one would have claimed" in said
-    assert "of 48 tracks in 4 groups" in said  # without the locked test set
+    output = capsys.readouterr().out
+    assert output.count("█ ") + output.count("█\n") == 3
+    assert "With segments shuffled the accuracy would be reported as" in output
+    assert "of 48 tracks in 4 groups" in output  # without the locked test set
 
 
-def test_a_dataset_is_enough_and_its_features_are_mfcc(
+def test_a_datasets_name_is_enough_and_its_features_are_mfcc(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["synthetic", "--root", str(tmp_path / "audio"), "--runs", str(tmp_path / "runs")]
-    words += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "1.5"]
-    words += ["--cluster.address", "none", "--finalists.folds", "2"]
-    assert data_leak.run(words) == 0
-    said = capsys.readouterr().out
-    assert "synthetic: 60 tracks" in said
-    assert "mfcc: " in said
-    assert "mel: " not in said
-    assert "With segments shuffled one would have claimed" in said
+    args = ["synthetic", "--root", str(tmp_path / "audio"), "--runs", str(tmp_path / "runs")]
+    args += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "1.5"]
+    args += ["--cluster.address", "none", "--finalists.folds", "2"]
+    assert data_leak.run(args) == 0
+    output = capsys.readouterr().out
+    assert "synthetic: 60 tracks" in output
+    assert "mfcc: " in output
+    assert "mel: " not in output
+    assert "With segments shuffled the accuracy would be reported as" in output
 
 
-def named(*words: str, feature: str = "mfcc") -> Named:
-    return named_sweep(words, command="data leak", feature=feature)
+def named(*args: str, feature: str = "mfcc") -> SweepOptions:
+    return parse_sweep_options(args, command="data leak", feature=feature)
 
 
 @pytest.mark.parametrize("key", ["--root", "--dataset.root"])
-def test_a_key_of_the_dataset_may_be_short(key: str, tmp_path: Path) -> None:
+def test_a_key_of_the_dataset_may_be_abbreviated(key: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("dataset: {name: gtzan, root: elsewhere}")
     for name in ("gtzan", "fsdd", str(file)):
@@ -151,39 +153,39 @@ def test_a_key_of_the_dataset_may_be_short(key: str, tmp_path: Path) -> None:
     }
 
 
-def test_keys_that_dataset_and_sweep_share_are_the_sweeps() -> None:
+def test_a_key_that_dataset_and_sweep_share_is_the_sweeps() -> None:
     assert named("table", "--root", "x.csv", "--split.test", "0.3").sweep.split.test == 0.3
 
 
-def test_a_shipped_sweep_of_the_same_dataset_goes_before_it() -> None:
+def test_a_shipped_sweep_goes_before_the_dataset_of_the_same_name() -> None:
     assert named("fsdd").sweep.split.test_groups == ("theo", "nicolas")
 
 
-def test_a_shipped_sweep_of_another_dataset_does_not(
+def test_a_shipped_sweep_of_another_dataset_goes_after_the_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "esc50.yaml").write_text("dataset: {name: synthetic}")
-    monkeypatch.setattr(yaml_file, "SHIPPED", tmp_path)
+    monkeypatch.setattr(yaml_file, "SHIPPED_SWEEPS", tmp_path)
     found = named("esc50", "--root", "x")
     assert found.sweep.dataset == {"name": "esc50", "root": "x"}
     assert found.where == "dataset 'esc50'"
 
 
-def test_the_features_that_are_named_are_taken_instead() -> None:
+def test_given_features_replace_mfcc() -> None:
     assert named("folder", "--root", "x").sweep.features == {"mfcc": None}
-    told = named("folder", "--root", "x", "--features.mel.n_mels", "40")
-    assert told.sweep.features == {"mel": {"n_mels": 40}}
+    given = named("folder", "--root", "x", "--features.mel.n_mels", "40")
+    assert given.sweep.features == {"mel": {"n_mels": 40}}
 
 
-def test_a_dataset_that_lacks_a_key_says_what_to_type(
+def test_a_missing_key_of_the_dataset_is_named_in_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yaml_file, "SHIPPED", tmp_path)  # whose sweep would say where it is
+    monkeypatch.setattr(yaml_file, "SHIPPED_SWEEPS", tmp_path)
     with pytest.raises(UserError) as caught:
         named("gtzan")
     assert str(caught.value) == (
-        "dataset 'gtzan' needs root (folder that holds genres_original or genres, or that folder "
-        "itself); type: chorale data leak gtzan --root ROOT"
+        "dataset 'gtzan' needs root (folder that contains genres_original or genres, or that "
+        "folder itself); type: chorale data leak gtzan --root ROOT"
     )
 
 
@@ -196,24 +198,26 @@ def test_a_dataset_that_lacks_a_key_says_what_to_type(
         ("runs/synthetik.yaml", "'synthetic'?"),
     ],
 )
-def test_an_unknown_name_is_one_line_with_the_nearest(name: str, offered: str) -> None:
+def test_the_error_for_an_unknown_name_suggests_the_nearest(name: str, offered: str) -> None:
     with pytest.raises(UserError) as caught:
         named(name)
-    said = str(caught.value)
-    assert said.startswith(f"there is no sweep file '{name}', and no sweep or dataset of that name")
-    assert f"did you mean {offered}" in said
-    assert "\n" not in said
-    shipped = sorted(path.stem for path in yaml_file.SHIPPED.glob("*.yaml"))
-    assert f"shipped sweeps: {', '.join(shipped)};" in said
-    assert "gtzan_features" in said
+    output = str(caught.value)
+    assert output.startswith(
+        f"there is no sweep file '{name}', and no sweep or dataset of that name"
+    )
+    assert f"did you mean {offered}" in output
+    assert "\n" not in output
+    shipped = sorted(path.stem for path in yaml_file.SHIPPED_SWEEPS.glob("*.yaml"))
+    assert f"shipped sweeps: {', '.join(shipped)};" in output
+    assert "gtzan_features" in output
 
 
-@pytest.mark.parametrize("words", [[], ["--runs", "x"]])
-def test_the_command_needs_a_sweep(words: list[str]) -> None:
+@pytest.mark.parametrize("args", [[], ["--runs", "x"]])
+def test_the_command_needs_a_name(args: list[str]) -> None:
     with pytest.raises(UserError, match="type: chorale data leak NAME"):
-        data_leak.run(words)
+        data_leak.run(args)
 
 
-def test_help_shows_how_to_type_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert data_leak.run(["--help"]) == 0
     assert "usage: chorale data leak" in capsys.readouterr().out

@@ -1,37 +1,33 @@
-"""`chorale ensemble`: everything after the finalists again, from the bank alone."""
+"""`chorale ensemble`: refits and evaluates ensembles on the stored predictions alone."""
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from chorale.search.cli import main
-from chorale.search.combining.fitted_file import read_model
+from chorale.search.combining.fitted_file import read_ensemble
 from chorale.search.config.schema import SweepConfig
-from chorale.search.evaluation.members import fit, read_member, said_by_fold
+from chorale.search.evaluation.members import fit_ensemble, predictions_by_fold, read_member
 from chorale.search.ledger import predictions
-from chorale.search.ledger.ground_truth import Truth, read_truth
+from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
 
-BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
-
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> SweepConfig:
+def made(
+    tmp_path_factory: pytest.TempPathFactory, load_benchmark: Callable[[str], ModuleType]
+) -> SweepConfig:
     """A finished study of five members, 160 tracks and four classes, without audio or networks."""
-    spec = importlib.util.spec_from_file_location("bench_ensembles", BENCH)
-    assert spec is not None
-    assert spec.loader is not None
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
+    bench = load_benchmark("bench_ensembles")
     runs = tmp_path_factory.mktemp("runs")
     study: SweepConfig = bench.make_study(
         runs, n_members=5, n_tracks=160, n_classes=4, width=8, ensemble={"kinds": ("soft_vote",)}
@@ -46,8 +42,8 @@ def banked(made: SweepConfig, tmp_path: Path) -> StudyPaths:
     return StudyPaths(tmp_path / "runs" / made.name)
 
 
-def run(paths: StudyPaths, *words: str) -> int:
-    return main(["ensemble", paths.root.name, "--runs", str(paths.root.parent), *words])
+def run(paths: StudyPaths, *args: str) -> int:
+    return main(["ensemble", paths.root.name, "--runs", str(paths.root.parent), *args])
 
 
 def report(paths: StudyPaths) -> dict[str, Any]:
@@ -55,14 +51,14 @@ def report(paths: StudyPaths) -> dict[str, Any]:
     return found
 
 
-def members_of(paths: StudyPaths) -> tuple[list[Any], Truth]:
-    truth = read_truth(paths)
+def members_of(paths: StudyPaths) -> tuple[list[Any], GroundTruth]:
+    truth = read_ground_truth(paths)
     assert truth is not None
     jobs = {n: [Job(n, fold, 0) for fold in range(5)] for n in range(5)}
     return [read_member(paths, truth.split, n, mine) for n, mine in jobs.items()], truth
 
 
-def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
+def test_ensembles_are_refitted_from_the_prediction_bank_and_the_look_is_counted(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds = "soft_vote,weighted_vote,greedy,stacking,fusion,hard_vote"
@@ -70,7 +66,7 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
     found = report(banked)
     assert set(found["ensembles"]) == {"best_single", *kinds.split(",")}
     assert found["test_looks"] == 1
-    assert found["seed"] == 0, "what the bank does not decide stays"
+    assert found["seed"] == 0, "keys that do not depend on the bank stay"
     assert found["ensemble"] == found["ensembles"][found["selection"]["kind"]]
     for kind, one in found["ensembles"].items():
         assert {"members", "params", "validation", "out_of_fold", "test"} <= one.keys()
@@ -78,13 +74,15 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
             one["out_of_fold"]["accuracy"] - one["test"]["accuracy"]
         )
         assert json.loads(banked.ensemble(kind).read_text()) == one
-        assert read_model(banked.ensemble_model(kind))[0] == kind
+        assert read_ensemble(banked.ensemble_model(kind))[0] == kind
     assert found["conformal"]["wanted"] == 0.9
     assert found["conformal"]["guaranteed"] == pytest.approx(0.8)
-    told = found["expected"]
-    biases = told["configuration_bias"], told["kind_bias"]
-    assert told["accuracy"] == pytest.approx(told["out_of_fold"] + told["gain"] - sum(biases))
-    assert min(told["gain"], *biases) >= 0
+    expected = found["expected"]
+    biases = expected["configuration_bias"], expected["kind_bias"]
+    assert expected["accuracy"] == pytest.approx(
+        expected["out_of_fold"] + expected["gain"] - sum(biases)
+    )
+    assert min(expected["gain"], *biases) >= 0
     low, high = found["conformal"]["ci95"]
     assert low <= found["conformal"]["coverage"] <= high
     assert 1 <= found["conformal"]["mean_size"] <= 4
@@ -96,27 +94,27 @@ def test_ensembles_are_made_from_the_bank_and_the_look_is_counted(
     assert report(banked)["test_looks"] == 2
 
 
-def test_fewer_members_are_the_best_out_of_fold(banked: StudyPaths) -> None:
+def test_the_best_finalists_out_of_fold_become_members(banked: StudyPaths) -> None:
     assert run(banked, "--members", "2", "--kind", "soft_vote", "--coverage", "0.8") == 0
     members, truth = members_of(banked)
     labels = truth.labels(truth.split.development_ids)
-    right = {m.name: np.mean(m.out_of_fold.argmax(axis=1) == labels) for m in members}
-    best = sorted(right, key=lambda n: -right[n])[:2]
+    accuracy = {m.name: np.mean(m.out_of_fold.argmax(axis=1) == labels) for m in members}
+    best = sorted(accuracy, key=lambda n: -accuracy[n])[:2]
     found = report(banked)
     assert set(found["ensemble"]["members"]) <= set(best)
-    assert found["selection"]["reason"] == "soft_vote: named beforehand by ensemble.kind"
+    assert found["selection"]["reason"] == "soft_vote: set beforehand by ensemble.kind"
     assert found["conformal"]["wanted"] == 0.8
 
 
-def test_the_test_set_has_no_part_in_what_is_fitted_and_chosen(banked: StudyPaths) -> None:
+def test_the_test_set_does_not_affect_what_is_fitted_and_chosen(banked: StudyPaths) -> None:
     kinds = ["--kinds", "soft_vote,greedy,stacking,fusion"]
     assert run(banked, *kinds) == 0
     before = report(banked)
-    content = json.loads(banked.truth_json.read_text())
+    content = json.loads(banked.ground_truth_json.read_text())
     split = json.loads(banked.split_json.read_text())
     for track in split["test_ids"]:
         content["tracks"][track][0] = (content["tracks"][track][0] + 1) % 4
-    banked.truth_json.write_text(json.dumps(content))
+    banked.ground_truth_json.write_text(json.dumps(content))
     assert run(banked, *kinds) == 0
     after = report(banked)
     assert after["selection"] == before["selection"]
@@ -128,65 +126,75 @@ def test_the_test_set_has_no_part_in_what_is_fitted_and_chosen(banked: StudyPath
 
 
 @pytest.mark.parametrize("kind", ["soft_vote", "stacking", "fusion"])
-def test_what_is_said_by_a_fold_comes_from_the_networks_of_that_fold(
-    banked: StudyPaths, kind: str
-) -> None:
+def test_predictions_by_fold_use_the_networks_of_that_fold(banked: StudyPaths, kind: str) -> None:
     members, truth = members_of(banked)
-    one = fit(kind, members, truth, seed=0)
-    found = said_by_fold(one, members, truth.split)
+    one = fit_ensemble(kind, members, truth, seed=0)
+    found = predictions_by_fold(one, members, truth.split)
     if kind == "soft_vote":
         np.testing.assert_allclose(found.mean(axis=0), one.test, atol=1e-6)
 
-    def turned(each: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    def reversed_fold_2(each: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         return (*each[:2], each[2][::-1], *each[3:])
 
     changed = [
-        replace(m, test_by_network=turned(m.test_by_network), seen_test=turned(m.seen_test))
+        replace(
+            m,
+            test_by_network=reversed_fold_2(m.test_by_network),
+            test_embeddings=reversed_fold_2(m.test_embeddings),
+        )
         for m in members
     ]
-    other = said_by_fold(one, changed, truth.split)
+    other = predictions_by_fold(one, changed, truth.split)
     assert [np.array_equal(a, b) for a, b in zip(found, other, strict=True)] == [
         fold != 2 for fold in range(truth.split.n_folds)
     ]
     np.testing.assert_allclose(other[2], found[2][::-1], atol=1e-6)
 
 
-def test_a_baseline_whose_fold_models_were_not_kept_says_the_same_by_every_fold(
+def test_a_baseline_without_fold_models_has_the_same_predictions_for_every_fold(
     banked: StudyPaths,
 ) -> None:
     members, truth = members_of(banked)
-    alone = [replace(members[0], name="svm", test_by_network=(), seen_test=(), seen_out_of_fold=())]
-    one = fit("soft_vote", alone, truth, seed=0)
-    for said in said_by_fold(one, alone, truth.split):
-        np.testing.assert_array_equal(said, one.test)
+    alone = [
+        replace(
+            members[0],
+            name="svm",
+            test_by_network=(),
+            test_embeddings=(),
+            embeddings_out_of_fold=(),
+        )
+    ]
+    one = fit_ensemble("soft_vote", alone, truth, seed=0)
+    for proba in predictions_by_fold(one, alone, truth.split):
+        np.testing.assert_array_equal(proba, one.test)
 
 
 @pytest.mark.parametrize("kind", ["soft_vote", "stacking", "fusion"])
-def test_out_of_fold_rows_are_said_by_models_that_did_not_see_them(
+def test_out_of_fold_rows_are_predicted_by_models_that_did_not_see_them(
     banked: StudyPaths, kind: str
 ) -> None:
     members, truth = members_of(banked)
-    one = fit(kind, members, truth, seed=0)
+    one = fit_ensemble(kind, members, truth, seed=0)
     assert one.nested is not None
     ids = list(truth.split.development_ids)
     valid = [ids.index(track) for track in truth.split.valid_ids(0)]
-    # the finalists of this bank say of fold 0 what the search trial did
-    if kind != "fusion":  # which has embeddings of the finalists only
+    # in this bank the finalists' predictions for fold 0 equal those of the search trial
+    if kind != "fusion":  # fusion has embeddings of the finalists only
         np.testing.assert_allclose(one.validation, one.out_of_fold[valid], atol=1e-6)
     groups = truth.groups(ids)
     for at in range(5):
-        out = one.nested.cuts == at
+        out = one.nested.folds == at
         assert out.any()
         assert not set(groups[out]) & set(groups[~out])
 
 
-def test_one_finalist_is_enough(banked: StudyPaths) -> None:
+def test_one_finalist_is_sufficient(banked: StudyPaths) -> None:
     assert run(banked, "--members", "1", "--kinds", "weighted_vote,greedy,stacking,fusion") == 0
     assert report(banked)["best_single"]["test"] == report(banked)["ensembles"]["greedy"]["test"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "expected"),
     [
         (["--kinds", "soft_vot"], "did you mean 'soft_vote'"),
         (["--members", "0"], "ensemble.members"),
@@ -194,11 +202,11 @@ def test_one_finalist_is_enough(banked: StudyPaths) -> None:
         (["--folds", "3"], "--folds"),
     ],
 )
-def test_a_mistake_is_one_clear_line(
-    banked: StudyPaths, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_options_are_reported_in_one_line(
+    banked: StudyPaths, args: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(banked, *words) == 1
-    assert said in capsys.readouterr().err
+    assert run(banked, *args) == 1
+    assert expected in capsys.readouterr().err
     assert "test_looks" not in report(banked)
 
 
@@ -206,26 +214,26 @@ def test_a_leaked_row_is_refused(banked: StudyPaths, capsys: pytest.CaptureFixtu
     split = json.loads(banked.split_json.read_text())
     moved = next(iter(split["fold_of"]))
     split["fold_of"][moved] = (split["fold_of"][moved] + 1) % 5
-    whole = banked.split_json.read_text()
+    original = banked.split_json.read_text()
     banked.split_json.write_text(json.dumps(split))
     assert run(banked) == 1
     assert "changed by hand" in capsys.readouterr().err
-    split = json.loads(whole)
+    split = json.loads(original)
     split["test_ids"].append(moved)
     banked.split_json.write_text(json.dumps(split))
     assert run(banked) == 1
     assert "a track is both in the test set and in a fold" in capsys.readouterr().err
-    banked.split_json.write_text(whole)
-    truth = json.loads(banked.truth_json.read_text())
-    truth["tracks"][moved][1] = truth["tracks"][json.loads(whole)["test_ids"][0]][1]
-    banked.truth_json.write_text(json.dumps(truth))
+    banked.split_json.write_text(original)
+    truth = json.loads(banked.ground_truth_json.read_text())
+    truth["tracks"][moved][1] = truth["tracks"][json.loads(original)["test_ids"][0]][1]
+    banked.ground_truth_json.write_text(json.dumps(truth))
     assert run(banked) == 1
     assert "1 groups are on two sides of the split" in capsys.readouterr().err
     assert "test_looks" not in report(banked)
 
 
 def damage(banked: StudyPaths, number: int, how: str) -> None:
-    """What one finalist said of a fold is gone, or is about something else."""
+    """Deletes, damages or replaces a finalist's predictions for a fold."""
     path = banked.finalist(number, fold=2, seed=0).predictions
     if how == "missing":
         path.unlink()
@@ -237,42 +245,44 @@ def damage(banked: StudyPaths, number: int, how: str) -> None:
         ids = ids if how == "of another split" else ids[::-1]
         proba = np.full((len(ids), 4), 0.25, np.float32)
         split = "other" if how == "of another split" else truth.split.hash
-        predictions.write(path, {"valid": predictions.Part(ids, proba)}, split=split)
+        predictions.write_predictions(
+            path, {"valid": predictions.PredictionPart(ids, proba)}, split=split
+        )
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "expected"),
     [
         ("missing", "is missing"),
         ("torn", "is damaged"),
         ("of another split", "belongs to another split"),
-        ("of other tracks", "is about other tracks"),
+        ("of other tracks", "is of other tracks"),
     ],
 )
-def test_a_member_that_does_not_fit_is_left_out_and_named(
-    banked: StudyPaths, capsys: pytest.CaptureFixture[str], how: str, said: str
+def test_a_member_with_invalid_predictions_is_left_out_and_named(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str], how: str, expected: str
 ) -> None:
     damage(banked, 3, how)
     assert run(banked, "--kinds", "weighted_vote") == 0
     out = capsys.readouterr().out.replace("\n", " ")
     assert "trial 3 is left out" in out
-    assert said in out
+    assert expected in out
     assert sorted(report(banked)["ensembles"]["weighted_vote"]["members"]) == [0, 1, 2, 4]
 
 
-def test_an_empty_bank_is_one_clear_line(
+def test_an_empty_bank_is_reported_in_one_line(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(banked.root / "finalists")
     assert run(banked) == 1
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
-    assert "the bank holds none of 5 finalists" in error
+    assert "no predictions of the 5 finalists can be read" in error
     assert "another --name" in error
     assert "test_looks" not in report(banked)
 
 
-def test_all_finalists_failed_but_one(
+def test_only_one_complete_finalist_gives_a_caution(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = Ledger(f"sqlite:///{banked.root.parent / 'chorale.db'}")
@@ -281,8 +291,8 @@ def test_all_finalists_failed_but_one(
     ledger.close()
     assert run(banked, "--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote") == 0
     out = capsys.readouterr().out
-    assert "trial 0 is left out: 4 of its 5 retrainings came to their end" in out
-    assert "there is one finalist, trial 2" in out
+    assert "trial 0 is left out: 4 of its 5 retrainings finished" in out
+    assert "there is only one finalist, trial 2" in out
     found = report(banked)
     assert found["cautions"] == [line for line in out.splitlines() if "one finalist" in line]
     assert all(one["members"] == [2] for one in found["ensembles"].values())
@@ -291,35 +301,35 @@ def test_all_finalists_failed_but_one(
 def relabel(banked: StudyPaths, change: Callable[[int, int], int]) -> None:
     """Gives each track another label, by its fold (-1: the test) and its label."""
     split = json.loads(banked.split_json.read_text())
-    content = json.loads(banked.truth_json.read_text())
+    content = json.loads(banked.ground_truth_json.read_text())
     for track, row in content["tracks"].items():
         row[0] = change(split["fold_of"].get(track, -1), row[0])
-    banked.truth_json.write_text(json.dumps(content))
+    banked.ground_truth_json.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (lambda fold, y: 0 if y == 3 and fold == 1 else y, "'genre3' has no track in fold 1"),
-        (lambda fold, y: 0 if y == 3 and fold > 0 else y, "'genre3' is in fold 0 alone"),
-        (lambda fold, y: 0 if y == 3 and fold >= 0 else y, "'genre3' has no track but in the test"),
+        (lambda fold, y: 0 if y == 3 and fold > 0 else y, "'genre3' is in fold 0 only"),
+        (lambda fold, y: 0 if y == 3 and fold >= 0 else y, "'genre3' has test tracks only"),
         (lambda fold, y: 0 if y == 3 and fold < 0 else y, "'genre3' has no test track"),
     ],
 )
-def test_a_class_that_is_missing_somewhere_is_named_and_the_rest_is_said(
+def test_a_class_that_is_missing_in_a_part_is_named_in_a_caution(
     banked: StudyPaths,
     capsys: pytest.CaptureFixture[str],
     change: Callable[[int, int], int],
-    said: str,
+    expected: str,
 ) -> None:
     relabel(banked, change)
     assert run(banked, "--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote") == 0
-    assert said in capsys.readouterr().out.replace("\n", " ")
+    assert expected in capsys.readouterr().out.replace("\n", " ")
     assert len(report(banked)["cautions"]) == 1
 
 
 def add_baselines(banked: StudyPaths, **skill: float) -> None:
-    """Baselines that say the truth of that share of the tracks, and anything of the others."""
+    """Adds baselines that are right for that share of the tracks, and random for the others."""
     (_, truth) = members_of(banked)
     found = report(banked)
     rng = np.random.default_rng(0)
@@ -333,13 +343,13 @@ def add_baselines(banked: StudyPaths, **skill: float) -> None:
             guess = np.where(rng.random(len(ids)) < share, labels, rng.integers(0, 4, len(ids)))
             proba = np.full((len(ids), 4), 0.1, np.float32)
             proba[np.arange(len(ids)), guess] = 0.7
-            parts[part] = predictions.Part(ids, proba)
-        predictions.write(banked.baseline(name), parts, split=truth.split.hash)
+            parts[part] = predictions.PredictionPart(ids, proba)
+        predictions.write_predictions(banked.baseline(name), parts, split=truth.split.hash)
         found["baselines"][name] = {"params": {}}
     banked.report_json.write_text(json.dumps(found))
 
 
-def test_baselines_that_keep_up_out_of_fold_become_members_by_name(
+def test_baselines_as_good_as_the_finalists_out_of_fold_become_members(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_baselines(banked, svm=1.0, knn=0.0)
@@ -355,10 +365,10 @@ def test_baselines_that_keep_up_out_of_fold_become_members_by_name(
         assert "svm" in one["members"]
         assert "knn" not in one["members"]
         assert {str(member) for member in one["members"]} == one["params"]["weights"].keys()
-    weighted = read_model(banked.ensemble_model("weighted_vote"))[1]
+    weighted = read_ensemble(banked.ensemble_model("weighted_vote"))[1]
     assert weighted[-1] == "svm"
     assert sorted(m for m in weighted if isinstance(m, int)) == [0, 1, 2, 3, 4]
-    # it had no search trial: what it said of fold 0 out of fold is its validation
+    # a baseline has no search trial: its out-of-fold predictions for fold 0 are its validation
     assert found["ensembles"]["greedy"]["validation"]["accuracy"] > 0.9
     assert " + svm" in capsys.readouterr().out
 
@@ -374,10 +384,10 @@ def test_a_baseline_that_does_not_fit_the_split_is_left_out(
     assert run(banked, "--baselines", "auto") == 0
     assert "svm is left out" in capsys.readouterr().out
     assert "svm" not in report(banked)["ensemble"]["members"]
-    assert report(banked)["baselines"] == before["baselines"], "its scores stand as they were"
+    assert report(banked)["baselines"] == before["baselines"], "its scores stay"
 
 
-def test_an_unknown_or_unfinished_study_says_what_to_type(
+def test_the_error_for_an_unknown_or_unfinished_study_names_the_next_command(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["ensemble", "none", "--runs", str(banked.root.parent)]) == 1
@@ -387,9 +397,11 @@ def test_an_unknown_or_unfinished_study_says_what_to_type(
     assert "chorale resume banked" in capsys.readouterr().err
 
 
-def test_the_bank_alone_says_what_the_sweep_said(tiny: list[str], tmp_path: Path) -> None:
+def test_refitting_from_the_bank_reproduces_the_sweeps_report(
+    tiny: list[str], tmp_path: Path
+) -> None:
     small = ["--budget.trials", "2", "--budget.max_epochs", "2", "--search.pruner", "none"]
-    # what an older version keeps of baselines can be no member
+    # baselines that an older version stored cannot be members
     small += ["--ensemble.baselines", "none"]
     assert main(["sweep", *tiny, *small, "--cluster.address", "none"]) == 0
     paths = StudyPaths(tmp_path / "runs" / "tiny")
@@ -399,12 +411,12 @@ def test_the_bank_alone_says_what_the_sweep_said(tiny: list[str], tmp_path: Path
     assert after.pop("test_looks") == before.pop("test_looks") + 1
     assert after == before
 
-    # a study of an older version kept neither: the dataset says what is true
-    paths.truth_json.unlink()
+    # a study of an older version kept neither: the ground truth comes from the dataset
+    paths.ground_truth_json.unlink()
     shutil.rmtree(paths.baseline("svm").parent)
     assert run(paths) == 0
     again = report(paths)
     assert again["baselines"] == before["baselines"]
     for kept in ("ensembles", "selection", "conformal", "calibration"):
         assert again[kept] == before[kept]
-    assert paths.truth_json.is_file()
+    assert paths.ground_truth_json.is_file()

@@ -1,4 +1,4 @@
-"""A mistake is told before anything heavy is imported and before any worker is started."""
+"""User mistakes are reported before heavy imports and before any worker is started."""
 
 import json
 import os
@@ -32,24 +32,24 @@ print("\\n" + json.dumps([code, heavy]))
 """
 
 
-def typed(folder: Path, *words: str, forbidden: tuple[str, ...] = HEAVY) -> tuple[int, str]:
-    """Runs a command in a process of its own; gives its exit code and what it said of a mistake.
+def typed(folder: Path, *args: str, forbidden: tuple[str, ...] = HEAVY) -> tuple[int, str]:
+    """Runs a command in a process of its own; returns its exit code and its stderr.
 
     Nothing of `forbidden` may have been imported.
     """
-    call = [sys.executable, "-c", RUN, json.dumps(words), json.dumps(forbidden)]
+    call = [sys.executable, "-c", RUN, json.dumps(args), json.dumps(forbidden)]
     done = subprocess.run(
         call, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout, done.stderr
     code, heavy = json.loads(done.stdout.splitlines()[-1])
-    assert not heavy, f"imported {heavy} for: {' '.join(words)}"
+    assert not heavy, f"imported {heavy} for: {' '.join(args)}"
     return code, done.stderr
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with audio of two labels, an empty one, and files that are no sweeps."""
+    """A folder with audio of two labels, an empty folder, and invalid sweep files."""
     for label in ("jazz", "rock"):
         (tmp_path / "audio" / label).mkdir(parents=True)
         for i in range(3):
@@ -62,7 +62,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "expected"),
     [
         ("swep", "unknown command 'swep'"),
         ("sweep nothing.yaml", "there is no sweep file 'nothing.yaml'"),
@@ -94,24 +94,24 @@ def place(tmp_path: Path) -> Path:
         ("data leak good.yaml --dataset.root /nowhere", "'/nowhere' does not exist"),
     ],
 )
-def test_a_mistake_is_told_without_importing_what_trains(
-    place: Path, words: str, said: str
+def test_a_mistake_is_reported_without_importing_training_libraries(
+    place: Path, args: str, expected: str
 ) -> None:
-    code, error = typed(place, *words.split())
+    code, error = typed(place, *args.split())
     assert code in (1, 2)
-    assert said in error
+    assert expected in error
 
 
-def test_an_unknown_study_is_told_without_what_trains(place: Path) -> None:
+def test_an_unknown_study_is_reported_without_importing_training_libraries(place: Path) -> None:
     from chorale.search.ledger.ledger import Ledger
 
     (place / "runs").mkdir()
     ledger = Ledger(f"sqlite:///{place}/runs/chorale.db")
     ledger.create("mine", {})
-    ledger.leave("mine", "interrupted", spent_s=1.0)
+    ledger.release("mine", "interrupted", spent_s=1.0)
     ledger.close()
-    for words in (["status", "mne"], ["resume", "mne"], ["report", "mne"]):
-        code, error = typed(place, *words)
+    for args in (["status", "mne"], ["resume", "mne"], ["report", "mne"]):
+        code, error = typed(place, *args)
         assert code == 1
         assert "did you mean 'mine'" in error
     code, error = typed(place, "sweep", "good.yaml", "--name", "mine")
@@ -119,7 +119,7 @@ def test_an_unknown_study_is_told_without_what_trains(place: Path) -> None:
     assert "study 'mine' exists already (interrupted)" in error
 
 
-def test_a_mistake_leaves_nothing_behind(place: Path) -> None:
+def test_a_mistake_leaves_no_files(place: Path) -> None:
     before = sorted(place.rglob("*"))
     assert typed(place, "sweep", "good.yaml", "--dataset.root", "/nowhere")[0] == 1
     assert sorted(place.rglob("*")) == before
@@ -131,55 +131,55 @@ def test_few_tracks_are_checked_in_this_process_without_ray(place: Path) -> None
     assert (code, error) == (1, "")  # all are silent
 
 
-def test_no_worker_is_started_for_tracks_that_cannot_be_used(
+def test_no_worker_is_started_for_unusable_tracks(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rich.console import Console
 
     from chorale.datasets.errors import UserError
     from chorale.search.config.resolve import resolve
-    from chorale.search.config.schema import load
-    from chorale.search.sweep import workers
+    from chorale.search.config.schema import load_sweep_config
+    from chorale.search.sweep import worker_pool
     from chorale.search.sweep.run import run_sweep
 
     def started(*_: Any, **__: Any) -> Any:
         raise AssertionError("workers were started")
 
-    monkeypatch.setattr(workers, "workers", started)
+    monkeypatch.setattr(worker_pool, "worker_pool", started)
     monkeypatch.chdir(place)
-    for changed, said in (
+    for changed, expected in (
         ({"dataset.root": "/nowhere"}, "does not exist"),
         ({"dataset.group": "(.)"}, "group"),  # one group for all: nothing can be held out
     ):
-        resolved = resolve(load("good.yaml", changed), where="good.yaml")
-        with pytest.raises(UserError, match=said):
+        resolved = resolve(load_sweep_config("good.yaml", changed), where="good.yaml")
+        with pytest.raises(UserError, match=expected):
             run_sweep(resolved, resume=False, console=Console(quiet=True))
 
 
-def test_a_folder_for_runs_that_cannot_be_made_is_told_before_tracks_are_read(
+def test_a_runs_folder_that_cannot_be_created_is_reported_before_tracks_are_read(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chorale.datasets.errors import UserError
-    from chorale.search.config.schema import load
-    from chorale.search.sweep.preflight import begin
+    from chorale.search.config.schema import load_sweep_config
+    from chorale.search.sweep.preflight import check_start
 
     monkeypatch.chdir(place)
     (place / "file").write_text("")
-    sweep = load("good.yaml", {"runs": "file/runs"})
+    sweep = load_sweep_config("good.yaml", {"runs": "file/runs"})
     with pytest.raises(UserError, match="cannot be opened"):
-        begin(sweep, resume=False, take_over=False)
+        check_start(sweep, resume=False, take_over=False)
 
 
-def test_a_folder_that_may_not_be_written_is_told_with_the_option_that_helps(
+def test_a_read_only_runs_folder_is_reported_with_the_option_that_fixes_it(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chorale.datasets.errors import UserError
-    from chorale.search.config.schema import load
-    from chorale.search.sweep.preflight import begin
+    from chorale.search.config.schema import load_sweep_config
+    from chorale.search.sweep.preflight import check_start
 
     monkeypatch.chdir(place)
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).absolute() != place)  # not root
-    sweep = load("good.yaml", {"runs": "runs"})
+    sweep = load_sweep_config("good.yaml", {"runs": "runs"})
     with pytest.raises(UserError, match=f"may not write in '{place}'; give .* --runs FOLDER"):
-        begin(sweep, resume=False, take_over=False)
+        check_start(sweep, resume=False, take_over=False)
     assert not (place / "runs").exists()

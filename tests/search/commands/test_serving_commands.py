@@ -1,4 +1,4 @@
-"""`chorale tensorboard` and `chorale dashboard`: pages on this machine, until Ctrl-C."""
+"""`chorale tensorboard` and `chorale dashboard`: local web pages until Ctrl-C."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 
 from chorale.search.cli import main
-from chorale.search.commands.serving import HOST
+from chorale.search.commands.local_page import HOST
 from chorale.search.ledger.ledger import Ledger, LedgerError, Row
 from chorale.search.ledger.optuna_view import open_view
 from chorale.search.report.tensorboard import write_hparams
@@ -46,15 +46,15 @@ def runs(tmp_path: Path) -> Path:
         trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
         study.tell(trial, trial.params["x"])
         ledger.record("digits", "search", Row(str(trial.number), "COMPLETE"))
-    ledger.leave("digits", "complete", spent_s=0.0)
+    ledger.release("digits", "complete", spent_s=0.0)
     ledger.close()
     return runs
 
 
 @contextmanager
 def serving(command: str, runs: Path) -> Iterator[str]:
-    """The URL that the command prints; it must end well at Ctrl-C."""
-    words = [
+    """The URL that the command prints; afterwards it must exit cleanly at Ctrl-C."""
+    args = [
         sys.executable,
         "-m",
         "chorale.search",
@@ -66,7 +66,7 @@ def serving(command: str, runs: Path) -> Iterator[str]:
         "0",
     ]
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -105,7 +105,7 @@ def test_the_dashboard_reads_the_ledger_and_changes_nothing(runs: Path) -> None:
         assert json.loads(get(f"{base}/api/studies"))["study_summaries"]
 
 
-def test_the_view_of_a_ledger_cannot_write(ledger_url: str) -> None:
+def test_the_dashboards_storage_is_read_only(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     ledger.create("digits", {})
     study = optuna.create_study(storage=ledger.optuna, study_name="digits")
@@ -122,7 +122,7 @@ def test_the_view_of_a_ledger_cannot_write(ledger_url: str) -> None:
     view.engine.dispose()
 
 
-def test_a_view_of_no_ledger_is_refused(tmp_path: Path) -> None:
+def test_a_missing_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot be read"):
         open_view(f"sqlite:///{tmp_path / 'none.db'}")
 
@@ -130,7 +130,7 @@ def test_a_view_of_no_ledger_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command", ["tensorboard", pytest.param("dashboard", marks=needs_dashboard)]
 )
-def test_a_port_that_is_taken_is_one_clear_line(
+def test_a_taken_port_is_reported_in_one_line(
     runs: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     with socket.socket() as taken:
@@ -143,7 +143,7 @@ def test_a_port_that_is_taken_is_one_clear_line(
 
 @pytest.mark.parametrize("command", ["tensorboard", "dashboard"])
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "expected"),
     [
         (["digit"], "unknown study 'digit'; did you mean 'digits'?"),
         ([], "expected the name of a study"),
@@ -152,17 +152,17 @@ def test_a_port_that_is_taken_is_one_clear_line(
         (["digits", "--runs", "nowhere"], "start one with: chorale sweep"),
     ],
 )
-def test_a_mistake_is_one_clear_line(
-    runs: Path, capsys: pytest.CaptureFixture[str], command: str, words: list[str], said: str
+def test_wrong_arguments_are_reported_in_one_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], command: str, args: list[str], expected: str
 ) -> None:
-    where = [] if "--runs" in words else ["--runs", str(runs)]
-    assert main([command, *words, *where]) == 1
+    where = [] if "--runs" in args else ["--runs", str(runs)]
+    assert main([command, *args, *where]) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert expected in error
     assert len(error.splitlines()) == 1
 
 
-def test_where_the_dashboard_is_not_installed_it_says_what_to_type(
+def test_a_missing_dashboard_package_is_reported_with_the_install_command(
     runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
@@ -171,6 +171,6 @@ def test_where_the_dashboard_is_not_installed_it_says_what_to_type(
 
 
 @pytest.mark.parametrize("command", ["tensorboard", "dashboard"])
-def test_help_says_what_is_shown(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_help_describes_the_pages(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, "--help"]) == 0
     assert "--port N" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`chorale status`, `list`, `leaderboard` and `resume`, as they are typed."""
+"""`chorale status`, `list`, `leaderboard` and `resume` on the command line."""
 
 import csv
 import io
@@ -44,10 +44,10 @@ def _facts(accuracy: float, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[str]:
-    """`--runs` and a ledger with study a, whose holder died, and the complete study b."""
+    """`--runs` and a ledger with study a, whose owner died, and the complete study b."""
     ledger = Ledger(Runs(tmp_path / "runs").ledger_url)
     ledger.create("b", {}, about=ABOUT)
-    ledger.leave("b", "complete", spent_s=65.0)
+    ledger.release("b", "complete", spent_s=65.0)
     ledger.create("a [odd]", {}, about=ABOUT)
     ledger.record("a [odd]", "search", Row("0", "COMPLETE", facts=_facts(0.75)))
     ledger.record("a [odd]", "search", Row("1", "PRUNED", "pruned", _facts(0.5)))
@@ -64,20 +64,20 @@ def runs(tmp_path: Path) -> list[str]:
 
 def _die(runs: list[str]) -> None:
     ledger = Ledger(Runs(Path(runs[1])).ledger_url)
-    gone = {"holder": "elsewhere:7", "holder_process": "", "beat_s": time.time() - 3600}
-    sets = ", ".join(f"{name} = :{name}" for name in gone)
+    lease = {"holder": "elsewhere:7", "holder_process": "", "beat_s": time.time() - 3600}
+    sets = ", ".join(f"{name} = :{name}" for name in lease)
     statement = sa.text(f"update chorale_studies set {sets} where state = 'running'")
-    ledger._database.write(lambda c: c.execute(statement, gone))
+    ledger._database.write(lambda c: c.execute(statement, lease))
     ledger.close()
 
 
-def test_status_tells_how_far_a_running_study_is(
+def test_status_shows_the_progress_of_a_running_study(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status", "a [odd]", *runs]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     for text in (
-        f"study a [odd]: running on {os.uname().nodename}:{os.getpid()}, last sign of life",
+        f"study a [odd]: running on {os.uname().nodename}:{os.getpid()}, last heartbeat",
         "dataset gtzan",
         "trials 5 of 8: 2 done, 1 pruned, 2 failed, 1 running",
         "finalists 2 done",
@@ -85,22 +85,22 @@ def test_status_tells_how_far_a_running_study_is(
         "best 0.875 accuracy, trial 4 (cnn)",
         "2 x diverged: loss is nan (last: trial 3)",
     ):
-        assert text in said
-    assert "go on" not in said
+        assert text in output
+    assert "resume with" not in output
 
 
-def test_status_of_a_study_whose_process_died_says_how_to_go_on(
+def test_status_of_a_study_whose_process_died_shows_how_to_resume(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _die(runs)
     assert main(["status", "a [odd]", *runs]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "a [odd]: interrupted (elsewhere:7 ended without a word)" in said
-    assert "1 to be taken up again" in said
-    assert "go on chorale resume 'a [odd]'" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "a [odd]: interrupted (elsewhere:7 died)" in output
+    assert "1 to be resumed" in output
+    assert "resume with chorale resume 'a [odd]'" in output
 
 
-def test_status_without_a_name_is_about_what_runs_or_else_the_newest(
+def test_status_without_a_name_shows_running_studies_or_else_the_newest(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status", *runs, "--json"]) == 0
@@ -113,7 +113,7 @@ def test_status_without_a_name_is_about_what_runs_or_else_the_newest(
     assert len(json.loads(capsys.readouterr().out)) == 1
 
 
-def test_what_an_older_ledger_does_not_say_is_read_from_the_studys_file(
+def test_metadata_missing_in_an_older_ledger_comes_from_the_studys_file(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = Ledger(Runs(Path(runs[1])).ledger_url)
@@ -135,19 +135,19 @@ def test_list_names_every_study(runs: list[str], capsys: pytest.CaptureFixture[s
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     (odd,) = [line for line in lines if line[:2] == ["a", "[odd]"]]
     assert odd[2:8] == ["running", "gtzan", "5", "1", "2", "0.875"]
-    (whole,) = [line for line in lines if line[:1] == ["b"]]
-    assert whole[1:6] == ["complete", "gtzan", "0", "0", "0"]
+    (complete,) = [line for line in lines if line[:1] == ["b"]]
+    assert complete[1:6] == ["complete", "gtzan", "0", "0", "0"]
     assert main(["list", *runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {one["study"]: one["state"] for one in found} == {"a [odd]": "running", "b": "complete"}
 
 
-def test_the_leaderboard_is_best_first_in_mid_sweep(
+def test_the_leaderboard_of_a_running_sweep_is_sorted_best_first(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["leaderboard", "a [odd]", *runs]) == 0
-    said = capsys.readouterr().out
-    lines = [line.split() for line in said.splitlines() if "cnn" in line or "diverged" in line]
+    output = capsys.readouterr().out
+    lines = [line.split() for line in output.splitlines() if "cnn" in line or "diverged" in line]
     assert [line[:2] for line in lines] == [
         ["4", "done"],
         ["0", "done"],
@@ -156,8 +156,8 @@ def test_the_leaderboard_is_best_first_in_mid_sweep(
         ["3", "failed"],
     ]
     assert lines[0][2:6] == ["cnn", "mel", "0.875", "0.625"]
-    assert "train.lr=0.00123 width=16" in said
-    assert "1 more is not over yet" in said
+    assert "train.lr=0.00123 width=16" in output
+    assert "1 more is unfinished" in output
 
 
 def test_the_leaderboard_as_csv_has_every_column(
@@ -174,7 +174,7 @@ def test_the_leaderboard_as_csv_has_every_column(
     assert file.read_text() == text
 
 
-def test_the_front_is_marked_where_there_is_a_second_objective() -> None:
+def test_the_pareto_front_is_marked_where_there_is_a_second_objective() -> None:
     rows = {
         "0": Row("0", "COMPLETE", facts=_facts(0.9, n_parameters=100)),
         "1": Row("1", "COMPLETE", facts=_facts(0.8, n_parameters=200)),
@@ -186,16 +186,16 @@ def test_the_front_is_marked_where_there_is_a_second_objective() -> None:
     assert "front" not in leaderboard(rows, {}, objective="accuracy")[0]
 
 
-def test_an_empty_leaderboard_is_a_table_without_lines(
+def test_an_empty_leaderboard_is_one_message(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["leaderboard", "b", *runs]) == 0
-    assert "No trial is over yet." in capsys.readouterr().out
+    assert "No trial has ended yet." in capsys.readouterr().out
     assert to_csv(leaderboard({}, {}, objective="accuracy")) == "\n"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "expected"),
     [
         (["status", "a [od]"], "unknown study 'a [od]'; did you mean 'a [odd]'?"),
         (["leaderboard", "c"], "unknown study 'c'; choose from: a [odd], b"),
@@ -207,26 +207,26 @@ def test_an_empty_leaderboard_is_a_table_without_lines(
         (["leaderboard", "b", "--tpo", "3"], "did you mean '--top'?"),
         (["leaderboard", "b", "--csv"], "--csv needs a value"),
         (["list", "b"], "chorale status b"),
-        (["resume", "b", "--space.cnn.width", "3"], "a study goes on as it was started"),
+        (["resume", "b", "--space.cnn.width", "3"], "a study is resumed as it was started"),
         (["status", "--store", "sqlite:///none.db"], "there is no ledger 'none.db'"),
         (["status", "--store", "nonsense"], "cannot be opened"),
     ],
 )
-def test_a_mistake_is_one_clear_line(
-    runs: list[str], capsys: pytest.CaptureFixture[str], words: list[str], said: str
+def test_wrong_arguments_are_reported_in_one_line(
+    runs: list[str], capsys: pytest.CaptureFixture[str], args: list[str], expected: str
 ) -> None:
-    assert main([*words, *runs]) == 1
+    assert main([*args, *runs]) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert expected in error
     assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["status", "list", "leaderboard", "resume"])
-def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
-    said = capsys.readouterr().out
-    assert f"usage: chorale {command}" in said
-    assert "--runs FOLDER" in said
+    output = capsys.readouterr().out
+    assert f"usage: chorale {command}" in output
+    assert "--runs FOLDER" in output
 
 
 def test_the_reading_commands_import_nothing_heavy(runs: list[str]) -> None:
@@ -241,7 +241,7 @@ def test_the_reading_commands_import_nothing_heavy(runs: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_disk_is_full_ends_in_one_line_and_is_resumed_by_its_name(
+def test_a_full_disk_ends_a_sweep_with_one_line_and_the_sweep_can_be_resumed(
     tiny: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -253,7 +253,7 @@ def test_a_sweep_whose_disk_is_full_ends_in_one_line_and_is_resumed_by_its_name(
     written = Database.write
 
     def fills(self: Database, work: Callable[..., Any], **how: Any) -> Any:
-        """The disk is full from the moment on when the first trial is on it."""
+        """The disk is full from the first committed trial on."""
         if self.read(lambda c: c.execute(sa.text("select count(*) from chorale_trials")).scalar()):
             raise self.error("written", sqlite3.OperationalError("database or disk is full"))
         return written(self, work, **how)

@@ -1,4 +1,4 @@
-"""A head of the tests' own, as its own process on loopback, and jobs through its real job API."""
+"""Jobs through the real job API of a Ray head that these tests start on loopback."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from chorale.cluster.jobs.jobs import Jobs
+from chorale.cluster.jobs.jobs import RayJobs
 from chorale.search.cli import main
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -32,7 +32,7 @@ N_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Head:
-    """Where it takes jobs, its token, and where it keeps its logs."""
+    """The address of its job API, its token, and its folder of logs."""
 
     url: str
     token: str
@@ -40,7 +40,7 @@ class Head:
 
 
 def _free_port() -> int:
-    """One that is not among those that Ray keeps for its workers (10002 to 19999)."""
+    """A free port outside Ray's range for workers (10002 to 19999)."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = int(server.getsockname()[1])
@@ -70,21 +70,21 @@ def head() -> Iterator[Head]:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
-            process.kill()  # what it started ends with it
+            process.kill()  # its children end with it
             process.wait()
-            said = _log(folder).read_text()
+            output = _log(folder).read_text()
             shutil.rmtree(folder, ignore_errors=True)
-    pytest.fail(said)
+    pytest.fail(output)
 
 
 def _start(folder: Path, port: int, token: str) -> "subprocess.Popen[bytes]":
-    words = f"""start --head --block --port 0 --num-cpus 2 --num-gpus 0 --temp-dir {folder}
+    args = f"""start --head --block --port 0 --num-cpus 2 --num-gpus 0 --temp-dir {folder}
         --dashboard-host 127.0.0.1 --dashboard-port {port} --dashboard-agent-listen-port 0
         --ray-client-server-port {_free_port()} --object-store-memory {80 * 2**20}"""
     ours = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's own word for: stay on loopback
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's switch for: stay on loopback
         "RAY_USAGE_STATS_ENABLED": "0",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),
@@ -93,7 +93,7 @@ def _start(folder: Path, port: int, token: str) -> "subprocess.Popen[bytes]":
     inherited = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "PYTHONPATH")}
     with _log(folder).open("w") as out:
         return subprocess.Popen(
-            [str(Path(sys.executable).parent / "ray"), *words.split()],
+            [str(Path(sys.executable).parent / "ray"), *args.split()],
             env=inherited | ours,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -102,10 +102,10 @@ def _start(folder: Path, port: int, token: str) -> "subprocess.Popen[bytes]":
 
 
 def _started(process: "subprocess.Popen[bytes]", folder: Path) -> bool:
-    """Whether it came up: a busy machine may be too slow for what Ray grants its processes."""
+    """Whether it started: a busy machine may exceed Ray's time limits for its processes."""
     _until(
         lambda: process.poll() is not None or "Ray runtime started" in _log(folder).read_text(),
-        "the head says nothing",
+        "the head does not answer",
     )
     return process.poll() is None
 
@@ -116,7 +116,7 @@ def _log(folder: Path) -> Path:
 
 @pytest.fixture
 def known(head: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
-    """The head, for a process that has its token."""
+    """The head, with its token in the environment."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", head.url)
     return head
@@ -132,35 +132,35 @@ def test_a_request_without_the_token_is_refused(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     assert main(["jobs", "list", "--address", head.url]) == 1
-    assert "asks for a token, and there is none here" in capsys.readouterr().err
+    assert "requires a token, and there is none here" in capsys.readouterr().err
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
     assert main(["jobs", "list", "--address", head.url]) == 1
-    assert "refuses the token that is here" in capsys.readouterr().err
+    assert "refuses the token on this machine" in capsys.readouterr().err
     assert not (tmp_path / "stranger").exists()
 
 
-def test_a_jobs_exit_code_is_its_drivers_own(known: Head, tmp_path: Path) -> None:
-    jobs = Jobs(known.url)
-    said: list[str] = []
+def test_a_jobs_exit_code_is_its_drivers(known: Head, tmp_path: Path) -> None:
+    jobs = RayJobs(known.url)
+    output: list[str] = []
     code = "import os; print('cwd', os.getcwd()); raise SystemExit(7)"
     name = jobs.submit("seven", ["python", "-c", code], folder=tmp_path)
-    job = jobs.follow(name, said.append)
-    assert (job.name, job.state, job.exit_code, job.code) == ("seven", "failed", 7, 7)
-    assert "cwd /" in "".join(said)
+    job = jobs.follow(name, output.append)
+    assert (job.name, job.state, job.exit_code, job.command_exit_code) == ("seven", "failed", 7, 7)
+    assert "cwd /" in "".join(output)
     assert jobs.submit("seven", ["true"], folder=tmp_path) == "seven~2"
-    assert jobs.follow("seven~2", said.append).code == 0
+    assert jobs.follow("seven~2", output.append).command_exit_code == 0
 
 
-def test_a_stopped_sweep_goes_on_when_it_is_submitted_again(
+def test_a_stopped_sweep_is_resumed_when_it_is_submitted_again(
     known: Head, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["submit", *tiny, *LONG, *ALONE]) == 0
-    said = capsys.readouterr().out
-    assert "submitted  job tiny to" in said
+    output = capsys.readouterr().out
+    assert "submitted  job tiny to" in output
     _until(lambda: len(_finished(tmp_path)) >= 1, "no trial ended")
 
     assert main(["submit", *tiny, *LONG]) == 1
-    assert "study 'tiny' is being run by job 'tiny' already" in capsys.readouterr().err
+    assert "study 'tiny' is already run by job 'tiny'" in capsys.readouterr().err
 
     assert main(["jobs", "stop", "tiny"]) == 0
     assert "job tiny: stopped" in capsys.readouterr().out
@@ -169,11 +169,11 @@ def test_a_stopped_sweep_goes_on_when_it_is_submitted_again(
     assert main(["jobs", "logs", "tiny"]) == 0
     assert "Interrupted; every finished trial is kept" in capsys.readouterr().out
 
-    # Without an address the sweep joins the cluster whose job it is.
+    # Without an address the sweep joins the cluster of its own job.
     assert main(["submit", *tiny, *LONG, "--follow"]) == 0
-    said = capsys.readouterr().out
-    assert "job tiny~2 succeeded" in said
-    assert "6 trials: 6 done" in said
+    output = capsys.readouterr().out
+    assert "job tiny~2 succeeded" in output
+    assert "6 trials: 6 done" in output
     after = _finished(tmp_path)
     assert {key: after[key] for key in kept} == kept
     found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
@@ -183,8 +183,8 @@ def test_a_stopped_sweep_goes_on_when_it_is_submitted_again(
     listed = {one["name"]: one["state"] for one in json.loads(capsys.readouterr().out)}
     assert (listed["tiny"], listed["tiny~2"]) == ("stopped", "succeeded")
 
-    # Nothing that all this left behind holds a secret.
-    for one in (*Jobs(known.url).all(),):
+    # No file that is left behind contains a secret.
+    for one in (*RayJobs(known.url).all_jobs(),):
         assert known.token not in str(one)
         assert PASSWORD not in str(one)
     left = [file for root in (known.folder, tmp_path) for file in root.rglob("*")]
@@ -196,12 +196,14 @@ def test_a_stopped_sweep_goes_on_when_it_is_submitted_again(
         assert [str(file) for file in files if secret in file.read_bytes()] == []
 
 
-def test_the_doctor_looks_from_inside(known: Head, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_runs_inside_the_cluster(
+    known: Head, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["doctor", "--address", known.url]) == 0
-    said = capsys.readouterr().out
-    assert said.count("asks for a token") == 2
-    assert "0 failed" not in said
-    assert "none failed" in said
+    output = capsys.readouterr().out
+    assert output.count("requires a token") == 2
+    assert "0 failed" not in output
+    assert "none failed" in output
 
 
 def _finished(folder: Path) -> dict[str, str]:
@@ -212,5 +214,5 @@ def _finished(folder: Path) -> dict[str, str]:
         try:
             rows = db.execute("select key, facts from chorale_trials where stage = 'search'")
             return dict(rows.fetchall())
-        except sqlite3.OperationalError:  # the tables are being made
+        except sqlite3.OperationalError:  # the tables do not exist yet
             return {}

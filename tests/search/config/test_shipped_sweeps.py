@@ -4,26 +4,28 @@ import pytest
 import yaml
 
 from chorale.search.config.resolve import resolve
-from chorale.search.config.schema import load, to_yaml
-from chorale.search.config.yaml_file import SHIPPED
+from chorale.search.config.schema import load_sweep_config, sweep_yaml_text
+from chorale.search.config.yaml_file import SHIPPED_SWEEPS
 
-SWEEPS = sorted(path for path in SHIPPED.glob("*.yaml") if not path.stem.startswith("nightly_"))
+SWEEPS = sorted(
+    path for path in SHIPPED_SWEEPS.glob("*.yaml") if not path.stem.startswith("nightly_")
+)
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_shipped_sweep_resolves(path: Path) -> None:
-    sweep = load(str(path), {})
+    sweep = load_sweep_config(str(path), {})
     resolved = resolve(sweep, where=str(path))
     assert resolved.space.architectures
     assert sweep.name == path.stem
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_a_resolved_sweep_reads_back_as_itself(path: Path, tmp_path: Path) -> None:
-    sweep = load(str(path), {"budget.trials": 3})
+def test_a_written_sweep_reads_back_unchanged(path: Path, tmp_path: Path) -> None:
+    sweep = load_sweep_config(str(path), {"budget.trials": 3})
     written = tmp_path / "sweep.yaml"
-    written.write_text(to_yaml(sweep))
-    assert load(str(written), {}) == sweep
+    written.write_text(sweep_yaml_text(sweep))
+    assert load_sweep_config(str(written), {}) == sweep
     assert yaml.safe_load(written.read_text())["budget"]["trials"] == 3
 
 

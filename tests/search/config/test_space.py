@@ -8,7 +8,8 @@ import torch
 from optuna.trial import TrialState, create_trial
 
 from chorale.datasets import plugins
-from chorale.datasets.config import read
+from chorale.datasets.config import read_config
+from chorale.datasets.features import with_layouts
 from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.base import load_architecture
 from chorale.lightning_models.distributions import (
@@ -17,10 +18,10 @@ from chorale.lightning_models.distributions import (
     IntDistribution,
 )
 from chorale.lightning_models.train_config import TRAIN_SPACE, TrainConfig
-from chorale.search.config.narrowing import contains, describe, narrow
-from chorale.search.config.schema import Search
+from chorale.search.config.narrowing import contains, describe, narrow_distribution
+from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import SearchSpace, make_space
-from chorale.search.study.initial_points import make_opening
+from chorale.search.study.initial_points import make_initial_points
 from chorale.search.study.proposals import Proposals
 
 LR = FloatDistribution(1e-4, 1e-2, log=True)
@@ -43,12 +44,12 @@ CELL = CategoricalDistribution(("lstm", "gru"))
         (IntDistribution(16, 64, step=16), {"int": [32, 64]}, IntDistribution(32, 64, step=16)),
     ],
 )
-def test_five_kinds_narrow_a_space(declared: Any, wanted: Any, made: Any) -> None:
-    assert narrow(declared, wanted) == made
+def test_each_kind_of_range_narrows_a_distribution(declared: Any, wanted: Any, made: Any) -> None:
+    assert narrow_distribution(declared, wanted) == made
 
 
 @pytest.mark.parametrize(
-    ("declared", "wanted", "said"),
+    ("declared", "wanted", "message"),
     [
         (LR, {"log_float": [1e-5, 1e-3]}, r"1e-05 is outside .* log_float: \[0.0001, 0.01\]"),
         (LR, {"log_float": [1e-3, 5e-4]}, "low <= high"),
@@ -67,11 +68,11 @@ def test_five_kinds_narrow_a_space(declared: Any, wanted: Any, made: Any) -> Non
         (FloatDistribution(0.0, 1.0), {"log_float": [0.0, 1.0]}, "low > 0"),
     ],
 )
-def test_a_narrowing_that_does_not_fit_says_what_is_declared(
-    declared: Any, wanted: Any, said: str
+def test_an_invalid_narrowing_is_refused_with_the_declared_range(
+    declared: Any, wanted: Any, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
-        narrow(declared, wanted)
+    with pytest.raises(ValueError, match=message):
+        narrow_distribution(declared, wanted)
 
 
 def _space(**kwargs: Any) -> SearchSpace:
@@ -102,7 +103,7 @@ def test_only_the_parameters_of_the_chosen_architecture_exist() -> None:
     assert seen == {"cnn", "recurrent"}
 
 
-def test_a_parameter_exists_only_under_the_choice_that_needs_it() -> None:
+def test_a_conditional_parameter_exists_only_under_its_parents_value() -> None:
     space = _space()
     for trial in _trials(space, 30):
         train = space.suggest(trial).train
@@ -110,7 +111,7 @@ def test_a_parameter_exists_only_under_the_choice_that_needs_it() -> None:
         assert ("momentum" in train, "sgd_lr" in train, "lr" in train) == (sgd, sgd, not sgd)
 
 
-def test_a_fixed_optimizer_still_decides_what_exists() -> None:
+def test_a_fixed_optimizer_still_determines_the_conditional_parameters() -> None:
     space = _space(optimizer="sgd")
     train = space.suggest(_trials(space, 1)[0]).train
     assert "optimizer" not in train
@@ -148,40 +149,40 @@ def test_a_default_outside_the_narrowed_space_is_left_to_the_sampler() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architectures", "features", "narrowing", "said"),
+    ("architectures", "features", "narrowing", "message"),
     [
         (["cn"], ["mel"], {}, "unknown architecture 'cn'; did you mean 'cnn'?"),
         (None, ["mel"], {"cnnn": {"n_layers": 3}}, "did you mean 'cnn'?"),
         (None, ["mel"], {"cnn": {"n_layer": 3}}, "did you mean 'n_layers'?"),
         (None, ["mel"], {"train": {"lr": {"log_float": [1e-9, 1]}}}, "space.train.lr: 1e-09 is"),
         (None, ["mel"], {"train": 3}, "space.train: should map"),
-        (None, [], {}, "none eats"),
+        (None, [], {}, "none accepts"),
         ([], ["mel"], {}, "architectures: is empty"),
     ],
 )
-def test_what_does_not_fit_is_named(
-    architectures: Any, features: Any, narrowing: Any, said: str
+def test_problems_name_the_key_that_is_wrong(
+    architectures: Any, features: Any, narrowing: Any, message: str
 ) -> None:
     space, problems = make_space(architectures, features, narrowing, fixed={})
     assert space is None
-    assert any(said in problem for problem in problems), problems
+    assert any(message in problem for problem in problems), problems
 
 
 ALWAYS = ("n_layers", "n_blocks", "depth", "dropout")
 
 
-@pytest.mark.parametrize("name", plugins.names(architecture_files))
+@pytest.mark.parametrize("name", plugins.plugin_names(architecture_files))
 def test_lr_layers_dropout_and_optimizer_are_always_searched(name: str) -> None:
     module = load_architecture(name)
     has = {field.name for field in dataclasses.fields(module.Config)}
     assert has.intersection(ALWAYS) <= module.SPACE.keys()
     assert "dropout" in has
-    space = _space(architectures=[name], features=list(module.FEATURES))
+    space = _space(architectures=[name], features=list(with_layouts(module.LAYOUTS)) or ["table"])
     seen = space.flat(name).keys()
     assert {"train.lr", "train.sgd_lr", "train.optimizer", f"{name}.dropout"} <= seen
 
 
-def test_what_the_yaml_fixes_is_not_searched() -> None:
+def test_parameters_that_the_sweep_fixes_are_not_searched() -> None:
     flat = _space(architectures=["cnn"], lr=1e-3, narrowing={"cnn": {"dropout": 0.3}}).flat("cnn")
     assert "train.lr" not in flat
     assert flat["cnn.dropout"].single()
@@ -199,8 +200,8 @@ def _taken_from(params: dict[str, Any], asked: list[str]) -> Any:
 @pytest.mark.parametrize("second", ["none", "latency_ms"])
 def test_every_sampler_proposes_points_of_the_space(sampler: Any, second: Any) -> None:
     space = _space(features=["mel"])
-    search = Search(sampler=sampler, second=second)
-    proposals = Proposals(space, search, make_opening(space, search, n_trials=12))
+    search = SearchConfig(sampler=sampler, second=second)
+    proposals = Proposals(space, search, make_initial_points(space, search, n_trials=12))
     for number in range(15):
         params, distributions = proposals.propose()
         asked: list[str] = []
@@ -223,11 +224,11 @@ def test_every_training_distribution_fits_its_config() -> None:
             ends = [distribution.low, distribution.high]
         for end in ends:
             assert contains(distribution, end)
-            assert getattr(read(TrainConfig, {name: end}, where=name), name) == end
+            assert getattr(read_config(TrainConfig, {name: end}, where=name), name) == end
         assert describe(distribution)
 
 
-def test_a_file_of_weights_can_be_given_and_is_looked_for_before_anything_is_trained(
+def test_a_weights_file_can_be_given_and_must_exist_before_training(
     tmp_path: Path,
 ) -> None:
     from safetensors.torch import save_file
@@ -240,9 +241,9 @@ def test_a_file_of_weights_can_be_given_and_is_looked_for_before_anything_is_tra
     assert space is not None
     weights: Any = space.spaces["resnet18"]["weights"]
     assert weights.choices == (str(file),)
-    _, problems = make_space(names, ["mel"], {"resnet18": {"weights": "gone.pth"}}, fixed={})
+    _, problems = make_space(names, ["mel"], {"resnet18": {"weights": "missing.pth"}}, fixed={})
     assert len(problems) == 1
-    assert problems[0].startswith("space.resnet18.weights: weights='gone.pth': there is no file")
+    assert problems[0].startswith("space.resnet18.weights: weights='missing.pth': there is no file")
 
 
 def test_heavy_architectures_are_searched_only_where_they_are_named() -> None:

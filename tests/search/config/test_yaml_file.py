@@ -6,24 +6,26 @@ from chorale.datasets.errors import UserError
 from chorale.search.config import yaml_file
 
 
-def test_small_numbers_are_numbers(tmp_path: Path) -> None:
+def test_numbers_in_scientific_notation_are_floats(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("lr: 1e-4\nversion: 1.2.3\nhost: 1e\n")
     assert yaml_file.read_yaml(path) == {"lr": 1e-4, "version": "1.2.3", "host": "1e"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: [1, 2", "line 1"),
         ("- a\n- b", "should hold `key: value` lines"),
         ("a: !!python/object:os.system x", "not YAML"),
     ],
 )
-def test_a_file_that_is_no_sweep_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_sweep_file_is_reported_in_one_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         yaml_file.read_yaml(path)
 
 
@@ -34,18 +36,26 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
         yaml_file.read_yaml(path)
 
 
-def test_a_missing_file_is_answered_with_the_nearest_shipped_sweep() -> None:
+def test_the_error_for_a_missing_file_suggests_the_nearest_shipped_sweep() -> None:
     with pytest.raises(UserError, match="did you mean 'demo'"):
-        yaml_file.find("dmeo.yaml")
+        yaml_file.find_sweep_file("dmeo.yaml")
 
 
 def test_a_shipped_sweep_is_found_by_its_name() -> None:
-    assert yaml_file.find("demo") == yaml_file.SHIPPED / "demo.yaml"
+    assert yaml_file.find_sweep_file("demo") == yaml_file.SHIPPED_SWEEPS / "demo.yaml"
 
 
 def test_overrides_read_values_as_yaml() -> None:
-    words = ["--budget.trials", "8", "--name=mine", "--split.test_groups", "[a, b]", "--x", "-1"]
-    assert yaml_file.overrides(words) == {
+    arguments = [
+        "--budget.trials",
+        "8",
+        "--name=mine",
+        "--split.test_groups",
+        "[a, b]",
+        "--x",
+        "-1",
+    ]
+    assert yaml_file.parse_overrides(arguments) == {
         "budget.trials": 8,
         "name": "mine",
         "split.test_groups": ["a", "b"],
@@ -54,21 +64,21 @@ def test_overrides_read_values_as_yaml() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["budget"], "expected --key value"),
         (["--budget.trials"], "needs a value"),
         (["--budget.trials", "--name", "x"], "--budget.trials needs a value"),
     ],
 )
-def test_overrides_refuse_what_they_cannot_read(words: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        yaml_file.overrides(words)
+def test_invalid_overrides_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        yaml_file.parse_overrides(arguments)
 
 
-def test_merge_sets_nested_keys_and_leaves_the_original_alone() -> None:
+def test_merge_sets_nested_keys_and_does_not_change_the_original() -> None:
     values = {"budget": {"trials": 4, "max_epochs": 2}}
-    merged = yaml_file.merge(values, {"budget.trials": 8, "features.mel.n_mels": 40})
+    merged = yaml_file.merge_overrides(values, {"budget.trials": 8, "features.mel.n_mels": 40})
     assert merged == {
         "budget": {"trials": 8, "max_epochs": 2},
         "features": {"mel": {"n_mels": 40}},
@@ -78,4 +88,4 @@ def test_merge_sets_nested_keys_and_leaves_the_original_alone() -> None:
 
 def test_merge_refuses_a_key_below_a_plain_value() -> None:
     with pytest.raises(UserError, match="'name' is 'x', which has no keys"):
-        yaml_file.merge({"name": "x"}, {"name.sub": 1})
+        yaml_file.merge_overrides({"name": "x"}, {"name.sub": 1})

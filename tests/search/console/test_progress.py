@@ -3,30 +3,30 @@ import io
 import pytest
 from rich.console import Console
 
-from chorale.search.console.events import Started
-from chorale.search.console.progress import TrialsDisplay, duration, states
+from chorale.search.console.events import TrialStarted
+from chorale.search.console.progress import TrialsDisplay, duration_text, state_counts
 from chorale.search.ledger.ledger import Row
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0, "0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
-def test_durations_read_well(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_are_readable(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
 
 
 def test_states_are_counted() -> None:
     rows = {str(i): Row(str(i), state) for i, state in enumerate(["COMPLETE", "PRUNED", "PRUNED"])}
-    assert states(rows) == "3 trials: 1 done, 2 pruned"
+    assert state_counts(rows) == "3 trials: 1 done, 2 pruned"
 
 
 def _log(*, terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, width=120, force_terminal=terminal, color_system=None)
     with TrialsDisplay(console, "trial", 4, objective="accuracy", n_before=1) as display:
-        display.started(Started(1, "trial 1", "cnn", {}))
-        display.started(Started(2, "trial 2", "recurrent", {}))
+        display.started(TrialStarted(1, "trial 1", "cnn", {}))
+        display.started(TrialStarted(2, "trial 2", "recurrent", {}))
         display.reported(1, 1, {"accuracy": 0.5})
         facts = {"metrics": {"accuracy": 0.625}}
         display.ended(1, Row("1", "COMPLETE", "", facts))
@@ -34,7 +34,7 @@ def _log(*, terminal: bool) -> str:
     return out.getvalue()
 
 
-def test_a_log_file_gets_one_whole_line_for_each_trial_that_ends() -> None:
+def test_a_log_file_gets_one_line_for_each_ended_trial() -> None:
     lines = _log(terminal=False).splitlines()
     assert len(lines) == 2
     assert "done" in lines[0]
@@ -48,17 +48,17 @@ def test_a_log_file_gets_one_whole_line_for_each_trial_that_ends() -> None:
 
 
 def test_a_terminal_shows_what_is_running() -> None:
-    said = _log(terminal=True)
-    assert "trial 1: cnn, epoch 1" in said
-    assert "trial 2: recurrent, epoch 0" in said
+    output = _log(terminal=True)
+    assert "trial 1: cnn, epoch 1" in output
+    assert "trial 2: recurrent, epoch 0" in output
 
 
-def test_the_end_is_forecast_by_whoever_knows_the_budget() -> None:
+def test_the_remaining_time_comes_from_the_given_forecast() -> None:
     out = io.StringIO()
     console = Console(file=out, width=120, color_system=None)
     with TrialsDisplay(
         console, "trial", 4, objective="accuracy", forecast_s=lambda: 200.0
     ) as display:
-        display.started(Started(1, "trial 1", "cnn", {}))
+        display.started(TrialStarted(1, "trial 1", "cnn", {}))
         display.ended(1, Row("1", "COMPLETE", "", {"metrics": {"accuracy": 0.5}}))
     assert "about 3 min 20 s left" in out.getvalue()

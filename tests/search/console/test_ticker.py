@@ -1,4 +1,4 @@
-"""A silent stage is told of, and one that talks is left alone."""
+"""Keep-alive output: a silent stage gets status lines, one that prints by itself does not."""
 
 import io
 import threading
@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from chorale.search.config.resolve import Resolved
-from chorale.search.console.events import Started
-from chorale.search.console.follow import Follower
+from chorale.search.config.resolve import ResolvedSweep
+from chorale.search.console.events import TrialStarted
+from chorale.search.console.follow import LogFollower
 from chorale.search.console.progress import Progress, TrialsDisplay
-from chorale.search.console.ticker import Ticker
+from chorale.search.console.ticker import StatusTicker
 from chorale.search.sweep import run
 
 
@@ -21,63 +21,63 @@ def make_console(*, terminal: bool = False) -> Console:
     return Console(file=io.StringIO(), width=120, force_terminal=terminal, color_system=None)
 
 
-def said_by(console: Console) -> str:
+def output_of(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_silent_stage_is_told_of_again_and_again(terminal: bool) -> None:
+def test_a_silent_stage_gets_repeated_status_lines(terminal: bool) -> None:
     console, twice = make_console(terminal=terminal), threading.Semaphore(0)
-    told = Ticker(console, max_silence_s=0.01)
+    ticker = StatusTicker(console, max_silence_s=0.01)
 
-    def beat() -> None:
-        console.print("still at it")
+    def print_status() -> None:
+        console.print("still running")
         twice.release()
 
-    with told, told.beating(beat):
+    with ticker, ticker.printing(print_status):
         assert twice.acquire(timeout=60)
         assert twice.acquire(timeout=60)
-    assert said_by(console).count("still at it") >= 2
+    assert output_of(console).count("still running") >= 2
 
 
-def test_whatever_is_printed_counts_as_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_output_postpones_the_status_line(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("chorale.search.console.ticker.time.perf_counter", lambda: now[0])
     console = make_console()
-    told = Ticker(console, max_silence_s=3600)
-    with told:
+    ticker = StatusTicker(console, max_silence_s=3600)
+    with ticker:
         now[0] = 3000.0
-        assert told._left_s() == pytest.approx(700.0)
+        assert ticker._left_s() == pytest.approx(700.0)
         console.print("a line")
-        assert told._left_s() == 3600.0
+        assert ticker._left_s() == 3600.0
 
 
-def test_the_innermost_stage_is_named_with_how_far_it_is() -> None:
+def test_the_status_line_names_the_innermost_activity_with_its_progress() -> None:
     console = make_console()
     progress = Progress(console)
-    with progress.doing("features"), progress.doing("mel") as tell:
-        tell("40%")
-        progress._ticker._beats[-1]()
-        assert "mel: 40%, 0 s so far" in said_by(console)
-    with progress.doing("baselines"):
-        progress._ticker._beats[-1]()
-    assert "baselines: 0 s so far" in said_by(console)
-    assert progress._ticker._beats == []
+    with progress.activity("features"), progress.activity("mel") as set_progress:
+        set_progress("40%")
+        progress._ticker._printers[-1]()
+        assert "mel: 40%, 0 s so far" in output_of(console)
+    with progress.activity("baselines"):
+        progress._ticker._printers[-1]()
+    assert "baselines: 0 s so far" in output_of(console)
+    assert progress._ticker._printers == []
 
 
-def test_a_command_within_a_command_is_told_of_once() -> None:
+def test_nested_commands_share_one_ticker() -> None:
     console = make_console()
     outer = Progress(console)
-    with outer.never_silent("night"):
+    with outer.keep_alive("night"):
         inner = Progress(console)
         assert inner._ticker is outer._ticker
-        with inner.never_silent("sweep"):
-            inner._ticker._beats[-1]()
-        outer._ticker._beats[-1]()
+        with inner.keep_alive("sweep"):
+            inner._ticker._printers[-1]()
+        outer._ticker._printers[-1]()
         assert outer._ticker._thread is not None
         assert outer._ticker._thread.is_alive()
-    assert [line.split(":")[0].strip() for line in said_by(console).splitlines()] == [
+    assert [line.split(":")[0].strip() for line in output_of(console).splitlines()] == [
         "sweep",
         "night",
     ]
@@ -85,55 +85,61 @@ def test_a_command_within_a_command_is_told_of_once() -> None:
     assert Progress(console)._ticker is not outer._ticker
 
 
-def test_two_that_were_made_before_either_began_end_in_any_order() -> None:
+def test_two_tickers_of_one_console_can_end_in_any_order() -> None:
     console = make_console()
     one, other = Progress(console), Progress(console)
-    with one.never_silent("one"), other.never_silent("other"):
+    with one.keep_alive("one"), other.keep_alive("other"):
         pass
     assert Progress(console)._ticker not in (one._ticker, other._ticker)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_trials_that_take_long_are_told_of(terminal: bool) -> None:
+def test_the_display_prints_a_status_while_trials_run(terminal: bool) -> None:
     console = make_console(terminal=terminal)
     with TrialsDisplay(console, "trial", 4, objective="accuracy") as display:
-        display.started(Started(1, "trial 1", "cnn", {}))
-        before = len(said_by(console))
-        display.beat()
-        assert "0 of 4, 1 running" in said_by(console)[before:]
+        display.started(TrialStarted(1, "trial 1", "cnn", {}))
+        before = len(output_of(console))
+        display.print_status()
+        assert "0 of 4, 1 running" in output_of(console)[before:]
 
 
-def test_who_follows_a_log_sees_how_far_it_is_and_no_empty_line() -> None:
+def test_following_a_log_shows_the_summary_and_no_empty_line() -> None:
     log = make_console()
     with TrialsDisplay(log, "trial", 4, objective="accuracy") as display:
-        display.started(Started(1, "trial 1", "cnn", {}))
-        display.beat()
-    there = make_console(terminal=True)
-    with Follower(there) as follow:
-        follow(said_by(log))
-    assert "trials 0 of 4, 1 running" in said_by(there)
-    assert "\n\n" not in said_by(there)
+        display.started(TrialStarted(1, "trial 1", "cnn", {}))
+        display.print_status()
+    terminal = make_console(terminal=True)
+    with LogFollower(terminal) as follow:
+        follow(output_of(log))
+    assert "trials 0 of 4, 1 running" in output_of(terminal)
+    assert "\n\n" not in output_of(terminal)
 
 
-def test_a_sweep_is_watched_over_from_its_begin(
+def test_a_sweep_is_kept_alive_from_its_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    watched: list[bool] = []
+    ticking: list[bool] = []
 
     def tracks(_: Any, progress: Progress) -> None:
-        """The first thing that a sweep does which may take its time."""
+        """The first step of a sweep that may take long."""
         console.print("a stage")
         thread = progress._ticker._thread
-        watched.append(thread is not None and thread.is_alive())
+        ticking.append(thread is not None and thread.is_alive())
 
-    def stages(_: Any, progress: Progress, *__: Any, **___: Any) -> dict[str, Any]:
-        return {"progress": progress}
+    used: list[Progress] = []
+
+    def opened(_: Any, progress: Progress, *__: Any) -> Any:
+        used.append(progress)
+        raise RuntimeError("no further")
 
     monkeypatch.setattr(run, "divisible_tracks", tracks)
-    monkeypatch.setattr(run, "begin", lambda *_, **__: None)
-    monkeypatch.setattr(run, "_run", stages)
+    monkeypatch.setattr(run, "check_start", lambda *_, **__: None)
+    monkeypatch.setattr(run, "_opened", opened)
     console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s")
-    resolved = cast(Resolved, SimpleNamespace(sweep=named, dataset_config=None))
-    found = run.run_sweep(resolved, resume=None, console=console)
-    assert watched == [True]
-    assert not found["progress"]._ticker._thread.is_alive(), "it ends with the sweep"
+    resolved = cast(ResolvedSweep, SimpleNamespace(sweep=named, dataset_config=None))
+    with pytest.raises(RuntimeError, match="no further"):
+        run.run_sweep(resolved, resume=None, console=console)
+    assert ticking == [True]
+    thread = used[0]._ticker._thread
+    assert thread is not None
+    assert not thread.is_alive(), "the ticker ends with the sweep"

@@ -11,7 +11,7 @@ import pytest
 
 
 def _load(name: str) -> ModuleType:
-    """A file of this folder as a module: it is also the script of a process of its own."""
+    """Loads a file of this folder as a module, since `driver.py` also runs as a script."""
     path = Path(__file__).parent / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"crash_{name}", path)
     if spec is None or spec.loader is None:
@@ -22,7 +22,7 @@ def _load(name: str) -> ModuleType:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Known where this folder is named on the command line."""
+    """The option exists only where this folder is named on the command line."""
     parser.addoption("--all-crashes", action="store_true", help="every point, by both signals")
 
 
@@ -60,10 +60,10 @@ def crash_corpus(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def whole(driver: Any, cases: ModuleType, script: ModuleType, crash_corpus: Path) -> Any:
+def uninterrupted(driver: Any, cases: ModuleType, script: ModuleType, crash_corpus: Path) -> Any:
     """The same sweep, never interrupted."""
-    place = cases.Place(crash_corpus.parent / "whole", crash_corpus)
-    place.set_up(script.write_sweep, cache=None)
-    assert driver.run(place.command(), log=place.log) == 0, place.log.read_text()
-    assert cases.problems(place) == []
-    return place
+    sandbox = cases.Sandbox(crash_corpus.parent / "uninterrupted", crash_corpus)
+    sandbox.set_up(script.write_sweep, cache=None)
+    assert driver.run(sandbox.command(), log=sandbox.log) == 0, sandbox.log.read_text()
+    assert cases.problems(sandbox) == []
+    return sandbox

@@ -1,4 +1,4 @@
-"""Disks with little room, and what a sweep that met one must have said. No test."""
+"""Small disks (tmpfs), and checks of a sweep that met a full disk. No tests in here."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,28 +7,32 @@ from pathlib import Path
 from typing import Any
 
 PAGE = 4096
-"""Room on a small disk is given away in pages of so many bytes."""
+"""A small disk allocates pages of so many bytes."""
 
-BESIDE = ("config.yaml", "metrics.csv", "events.out.tfevents", "/state/")
-"""Parts of the names of what nothing depends on: where one of them finds no room, once, the sweep
-goes on without."""
+OPTIONAL_FILES = ("config.yaml", "metrics.csv", "events.out.tfevents", "/state/")
+"""Parts of the names of files that nothing depends on: where such a write fails once, the sweep
+continues without the file."""
+
+
+ADVICE = ("free some space", "make room")
+"""What an error message on a full disk must recommend, in one of these wordings."""
 
 
 class CannotMountError(Exception):
-    """Mounting is for root, and not for every root."""
+    """Mounting needs root, and is not allowed to root in every container."""
 
 
 @contextmanager
 def small_disk(folder: Path, n_bytes: int) -> Iterator[None]:
-    """Mounts a disk of so many bytes at `folder`, which it makes; it is gone after the block.
+    """Creates `folder` and mounts a disk of so many bytes there while the block runs.
 
     Raises:
-        CannotMountError: here it cannot be done.
+        CannotMountError: this process may not mount.
     """
     folder.mkdir(parents=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise CannotMountError(str(error)) from error
     if done.returncode:
@@ -36,41 +40,47 @@ def small_disk(folder: Path, n_bytes: int) -> Iterator[None]:
     try:
         yield
     finally:
-        # lazily: what reads it may let go of it a moment later
+        # lazily: a reader may close its files a moment later
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def grow(folder: Path, n_bytes: int) -> None:
-    """Makes room on a small disk."""
-    words = ["mount", "-o", f"remount,size={n_bytes}", str(folder)]
-    subprocess.run(words, check=True, capture_output=True)
+    """Enlarges a small disk."""
+    command = ["mount", "-o", f"remount,size={n_bytes}", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
-def pages(folder: Path) -> int:
-    """How many pages the files below `folder` take."""
+def count_pages(folder: Path) -> int:
+    """The number of pages that the files below `folder` take."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return sum(-(-path.stat().st_size // PAGE) for path in files)
 
 
-def ill_told(code: int, said: str) -> list[str]:
-    """What is wrong with how a sweep ended that met a full disk; nothing if it went on."""
-    told = [line for line in said.splitlines() if line.startswith("chorale ")]
-    found = [f"traceback: {said}"] if "Traceback" in said or "Exception" in said else []
+def message_problems(code: int, log: str) -> list[str]:
+    """What is wrong with the exit code and the error message of a sweep that met a full disk."""
+    errors = [line for line in log.splitlines() if line.startswith("chorale ")]
+    found = [f"traceback: {log}"] if "Traceback" in log or "Exception" in log else []
     if code == 0:
-        return found + [f"it went on, and said {line}" for line in told]
+        return found + [f"it continued, but printed {line}" for line in errors]
     if code != 1:
         found.append(f"exit code {code}")
-    if len(told) != 1:
-        found.append(f"{len(told)} lines: {told or said}")
-    return found + [f"no advice: {line}" for line in told if "make room" not in line]
+    if len(errors) != 1:
+        found.append(f"{len(errors)} lines: {errors or log}")
+    return found + [f"no advice: {line}" for line in errors if not has_advice(line)]
 
 
-def unlike(cases: Any, place: Any, whole: Any, before: Any) -> list[str]:
-    """All that is wrong with a sweep that met a full disk and then went on to its end."""
-    found: list[str] = [*cases.lost(before, place), *cases.run_twice(place)]
-    found += cases.problems(place)
-    same = cases.results(whole)
-    found += [f"{k} differs" for k, one in cases.results(place).items() if one != same.get(k)]
-    if cases.digests(place) != cases.digests(whole):
-        found.append("other weights or predictions")
+def has_advice(line: str) -> bool:
+    """Whether an error message says to free disk space."""
+    return any(advice in line for advice in ADVICE)
+
+
+def differences(cases: Any, sandbox: Any, uninterrupted: Any, before: Any) -> list[str]:
+    """All that is wrong with a resumed sweep, compared with one that was never interrupted."""
+    found: list[str] = [*cases.lost_rows(before, sandbox), *cases.duplicate_runs(sandbox)]
+    found += cases.problems(sandbox)
+    expected = cases.reproducible_results(uninterrupted)
+    results = cases.reproducible_results(sandbox)
+    found += [f"{k} differs" for k, one in results.items() if one != expected.get(k)]
+    if cases.digests(sandbox) != cases.digests(uninterrupted):
+        found.append("weights or predictions differ")
     return found

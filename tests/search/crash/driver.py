@@ -1,7 +1,8 @@
-"""Runs tiny sweeps that die. A script, driven line by line by `cases.Driver`. No test.
+"""Crash-test driver: a script that runs tiny sweeps and kills them. No tests in here.
 
-It imports everything once and forks a process for each sweep, which saves ten seconds a case.
-With words it runs one sweep in this very process, as Ray needs it: `driver.py CASE_AS_JSON`.
+`cases.Driver` sends it one case per line. It imports everything once and forks a process for each
+sweep, which saves ten seconds per case. With an argument it runs one sweep in its own process, as
+Ray needs it: `driver.py CASE_AS_JSON`.
 """
 
 import json
@@ -39,7 +40,7 @@ runs: {runs}
 
 
 def make_corpus(root: Path) -> None:
-    """Three labels x 4 groups x 3 tracks of 0.3 s, tones whose height is the label's."""
+    """Three labels x 4 groups x 3 tracks of 0.3 s, tones whose pitch depends on the label."""
     rng = np.random.default_rng(0)
     time_s = np.arange(int(0.3 * SAMPLE_RATE)) / SAMPLE_RATE
     for pitch, label in enumerate(("low", "mid", "high")):
@@ -54,14 +55,15 @@ def make_corpus(root: Path) -> None:
 
 
 def write_sweep(file: Path, *, corpus: Path, runs: Path) -> None:
-    """The sweep file of one case."""
+    """Writes the sweep file of one case."""
     file.write_text(SWEEP.format(corpus=corpus, runs=runs))
 
 
-def dying_work(case: dict[str, Any]) -> Any:
-    """The work function, in a worker that says who it is, and may kill itself once, at an epoch.
+def self_killing_work(case: dict[str, Any]) -> Any:
+    """The work function of a worker that leaves its pid in a file, and may kill itself once.
 
-    Where `nodes` are given, the processes of nodes of Ray, it kills the one that it runs on.
+    It does so after the epoch `die_at`. Where `nodes` are given (pids of Ray's nodes), it kills the
+    node that it runs on.
     """
     folder, die_at, sign = case["folder"], case.get("die_at"), case.get("signal", 0)
     stage, nodes = case.get("die_in", ""), case.get("nodes")
@@ -75,12 +77,12 @@ def dying_work(case: dict[str, Any]) -> Any:
         from chorale.lightning_models.training import resume
         from chorale.search.training.run_trial import run_trial
 
-        resume.SAVE_S = 0.0
+        resume.SAVE_INTERVAL_S = 0.0
 
         worker = Path(folder) / f"worker-{os.getpid()}"
         worker.touch()
 
-        def dying(step: int, metrics: Any) -> Any:
+        def report_and_die(step: int, metrics: Any) -> Any:
             decision = report(step, metrics)
             if step == die_at and stage in spec.payload["plan"].folder:
                 try:
@@ -88,16 +90,16 @@ def dying_work(case: dict[str, Any]) -> Any:
                 except FileExistsError:
                     return decision
                 if nodes is not None and os.getppid() not in nodes:
-                    raise RuntimeError(f"{os.getppid()} is none of {nodes}")
+                    raise RuntimeError(f"{os.getppid()} is not one of {nodes}")
                 if nodes is not None:
                     os.kill(os.getppid(), sign)
-                if nodes is None or sign == signal.SIGKILL:  # with a node goes all that it runs
+                if nodes is None or sign == signal.SIGKILL:  # a killed node's workers end, too
                     os.kill(os.getpid(), sign)
-                time.sleep(60 if nodes is not None else 0)  # until a node that was asked to ends it
+                time.sleep(60 if nodes is not None else 0)  # until the terminating node ends it
             return decision
 
         try:
-            return run_trial(spec, dying)
+            return run_trial(spec, report_and_die)
         finally:
             worker.unlink()
 
@@ -105,24 +107,24 @@ def dying_work(case: dict[str, Any]) -> Any:
 
 
 def prepare() -> None:
-    """Imports what a sweep needs; each epoch is saved, and one baseline is enough."""
+    """Imports all that a sweep needs; saves after each epoch, and fits one baseline only."""
     import chorale.lightning_models.training.checkpoint
     import chorale.lightning_models.training.fit
     import chorale.lightning_models.training.resume
     import chorale.search.baselines.classifiers
     import chorale.search.commands.resume
     import chorale.search.commands.sweep
-    import chorale.search.sweep.sitting
+    import chorale.search.sweep.stages
 
-    chorale.lightning_models.training.resume.SAVE_S = 0.0
-    # two modules read it: it is changed where it lies
+    chorale.lightning_models.training.resume.SAVE_INTERVAL_S = 0.0
+    # changed in place, since two modules import it
     grids = vars(chorale.search.baselines.classifiers)["GRIDS"]
     for name in grids.keys() - {"logistic_regression"}:
         del grids[name]
 
 
 def run(case: dict[str, Any]) -> int:
-    """Runs the command of a case; gives its exit code."""
+    """Runs the command of a case; returns its exit code."""
     from chorale.search.cli import main
 
     if case.get("point"):
@@ -133,30 +135,30 @@ def run(case: dict[str, Any]) -> int:
     if "nodes" in case:
         stay_on_loopback()
     if "full" in case:
-        from full import Full, install  # type: ignore[import-not-found]
+        from full import DiskFull, install  # type: ignore[import-not-found]
 
-        install(Full(**case["full"]))
-    if "longest" in case:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (case["longest"], resource.RLIM_INFINITY))
+        install(DiskFull(**case["full"]))
+    if "max_file_bytes" in case:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (case["max_file_bytes"], resource.RLIM_INFINITY))
     if "folder" in case:
-        import chorale.search.sweep.sitting
+        import chorale.search.sweep.context
 
-        vars(chorale.search.sweep.sitting)["run_trial"] = dying_work(case)
+        vars(chorale.search.sweep.context)["run_trial"] = self_killing_work(case)
     if "acks" in case:
-        acknowledge(case["acks"])
-    return main(case["words"])
+        log_acknowledgements(case["acks"])
+    return main(case["args"])
 
 
 def stay_on_loopback() -> None:
-    """Ray would look for a cluster of this machine at its address in the network."""
+    """Keeps Ray on 127.0.0.1; it would look for a cluster at this machine's network address."""
     import ray.util
 
     for module in (ray._private.services, ray.util):
         vars(module)["get_node_ip_address"] = lambda *_: "127.0.0.1"
 
 
-def acknowledge(file: str) -> None:
-    """Notes in `file` each run that the ledger has acknowledged, whatever then happens."""
+def log_acknowledgements(file: str) -> None:
+    """Appends to `file` each run that the ledger has acknowledged, whatever happens afterwards."""
     from chorale.search.ledger.ledger import Ledger
 
     original = Ledger.record
@@ -171,7 +173,7 @@ def acknowledge(file: str) -> None:
 
 
 def child(case: dict[str, Any]) -> None:
-    """A forked process; it never returns."""
+    """Runs a case in a forked process; never returns."""
     log = os.open(case["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -187,7 +189,7 @@ def child(case: dict[str, Any]) -> None:
 
 
 def wait(pid: int, case: dict[str, Any]) -> int:
-    """Waits for a forked process, and kills it when its time has come; as subprocess says it."""
+    """Waits for a forked process, and kills it after `after_s`; the exit code as of subprocess."""
     kill_at = time.monotonic() + case.get("after_s", float("inf"))
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -200,7 +202,7 @@ def wait(pid: int, case: dict[str, Any]) -> int:
 
 
 def serve() -> None:
-    """Answers each case with the exit code of its process."""
+    """Reads cases from stdin, one per line, and prints the exit code of each."""
     for line in sys.stdin:
         case = json.loads(line)
         pid = os.fork()

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine: a head without work, and two nodes that train. No test."""
+"""A Ray cluster on this machine for crash tests: a head without CPUs and two worker nodes."""
 
 import secrets
 import shutil
@@ -15,23 +15,23 @@ STORE_BYTES = 80 * 2**20
 
 
 class Nodes:
-    """The cluster; `address` is what a sweep joins, with the token that is in the environment."""
+    """The cluster; a sweep connects to `address` with the token in the environment."""
 
-    def __init__(self, made: Any) -> None:
-        self._made = made
-        self.address = str(made.address)
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+        self.address = str(cluster.address)
         self.raylets: list[int] = []
         self._nodes: dict[int, Any] = {}
         self.fill()
 
     def fill(self) -> None:
-        """Two nodes train again: those that died are replaced."""
+        """Replaces nodes that died, so that there are two again."""
         for pid in list(self._nodes):
             if not _runs(pid):
-                self._made.remove_node(self._nodes.pop(pid), allow_graceful=False)
+                self._cluster.remove_node(self._nodes.pop(pid), allow_graceful=False)
         while len(self._nodes) < 2:
             node = _started(
-                lambda: self._made.add_node(
+                lambda: self._cluster.add_node(
                     num_cpus=1, node_ip_address=LOOPBACK, object_store_memory=STORE_BYTES
                 )
             )
@@ -39,7 +39,7 @@ class Nodes:
         self.raylets = list(self._nodes)
 
     def dead(self) -> int:
-        """How many of the two nodes have died since."""
+        """How many of the two nodes have died since `fill`."""
         return sum(not _runs(pid) for pid in self._nodes)
 
 
@@ -57,11 +57,11 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_raylet_start_wait_time_s", "120")  # a busy machine needs more than 30
         patch.setenv("PYTHONPATH", str(checkout))
-        for name in ("ray._private.services", "ray.util"):  # else it leaves loopback by itself
+        for name in ("ray._private.services", "ray.util"):  # or it would leave loopback
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: LOOPBACK)
         for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
-            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # a person's cluster is not ours
-        tokens.read_again()
+            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # keep the user's own cluster
+        tokens.reload()
         head = {
             "num_cpus": 0,
             "node_ip_address": LOOPBACK,
@@ -69,17 +69,17 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
             "object_store_memory": STORE_BYTES,
             "temp_dir": folder,
         }
-        made = _started(lambda: Cluster(initialize_head=True, head_node_args=head))
+        ray_cluster = _started(lambda: Cluster(initialize_head=True, head_node_args=head))
         try:
-            yield Nodes(made)
+            yield Nodes(ray_cluster)
         finally:
-            made.shutdown()
+            ray_cluster.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-    tokens.read_again()
+    tokens.reload()
 
 
 def _started(start: Callable[[], Any], *, n_attempts: int = 3) -> Any:
-    """What `start` starts; Ray gives a busy machine half a minute, which may be too little."""
+    """The result of `start`, retried: a busy machine may need longer than Ray's timeout of 30 s."""
     try:
         return start()
     except Exception as error:  # Ray raises no other type
@@ -89,7 +89,7 @@ def _started(start: Callable[[], Any], *, n_attempts: int = 3) -> Any:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a child of this process still runs, be it looked after or not."""
+    """Whether a child of this process still runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

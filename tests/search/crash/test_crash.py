@@ -1,6 +1,6 @@
-"""Sweeps that are killed at named points, each by SIGKILL and SIGTERM, and then resumed.
+"""Crash tests: sweeps are killed at named points, by SIGKILL and by SIGTERM, and then resumed.
 
-Some of them run in the ordinary suite; all of them:
+A few run in the default suite; all of them:
 
     pytest tests/search/crash --all-crashes
 """
@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 
 CASES = Path(__file__).parent
-ORDINARY = (
+DEFAULT = (
     ("cache written", signal.SIGKILL),
     ("after ask", signal.SIGTERM),
     ("state, between its files", signal.SIGKILL),
     ("before tell", signal.SIGKILL),
-    ("bank", signal.SIGKILL),
+    ("predictions", signal.SIGKILL),
     ("row written", signal.SIGKILL),
     ("checkpoint, before its card", signal.SIGTERM),
-    ("test set looked at", signal.SIGKILL),
+    ("test set evaluated", signal.SIGKILL),
 )
-"""One of each kind."""
+"""One of each kind runs in the default suite."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,36 +39,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         spec.loader.exec_module(module)
         signs = (signal.SIGKILL, signal.SIGTERM)
         every = [(point, sign) for point in module.POINTS for sign in signs]
-        chosen = every if metafunc.config.getoption("--all-crashes", default=False) else ORDINARY
+        chosen = every if metafunc.config.getoption("--all-crashes", default=False) else DEFAULT
         names = [f"{point}-{sign.name}" for point, sign in chosen]
         metafunc.parametrize(("point", "sign"), chosen, ids=names)
 
 
-def test_a_killed_sweep_goes_on_as_if_nothing_had_happened(
+def test_a_killed_sweep_resumes_with_the_results_of_an_uninterrupted_one(
     driver: Any,
     cases: ModuleType,
     script: ModuleType,
-    whole: Any,
+    uninterrupted: Any,
     tmp_path: Path,
     point: str,
     sign: signal.Signals,
 ) -> None:
     fresh = sys.modules["crash_points"].POINTS[point].fresh
-    place = cases.Place(tmp_path / "case", whole.corpus)
-    place.set_up(script.write_sweep, cache=None if fresh else whole.runs / "cache")
-    noted = {"log": place.log, "acks": str(place.acks)}
-    code = driver.run(place.command(), **noted, point=point, signal=int(sign))
-    said = place.log.read_text()
-    assert code == (-sign if sign == signal.SIGKILL else 130), f"{code}: {said}"
-    assert "Traceback" not in said
-    before, states = place.rows(), place.states()
+    sandbox = cases.Sandbox(tmp_path / "case", uninterrupted.corpus)
+    sandbox.set_up(script.write_sweep, cache=None if fresh else uninterrupted.runs / "cache")
+    logs = {"log": sandbox.log, "acks": str(sandbox.acks)}
+    code = driver.run(sandbox.command(), **logs, point=point, signal=int(sign))
+    log = sandbox.log.read_text()
+    assert code == (-sign if sign == signal.SIGKILL else 130), f"{code}: {log}"
+    assert "Traceback" not in log
+    before, epochs_of = sandbox.rows(), sandbox.unfinished_epochs()
 
-    code = driver.run(place.command(), **noted)
-    assert code == 0, place.log.read_text()
-    assert cases.lost(before, place) == cases.run_twice(place) == []
-    assert cases.problems(place) == []
-    after = place.rows()
-    for key, epochs in states.items():
+    code = driver.run(sandbox.command(), **logs)
+    assert code == 0, sandbox.log.read_text()
+    assert cases.lost_rows(before, sandbox) == cases.duplicate_runs(sandbox) == []
+    assert cases.problems(sandbox) == []
+    after = sandbox.rows()
+    for key, epochs in epochs_of.items():
         assert json.loads(after[key].facts)["resumed_after"] == epochs
-    assert cases.results(place) == cases.results(whole)
-    assert cases.digests(place) == cases.digests(whole)
+    assert cases.reproducible_results(sandbox) == cases.reproducible_results(uninterrupted)
+    assert cases.digests(sandbox) == cases.digests(uninterrupted)

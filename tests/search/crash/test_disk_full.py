@@ -1,6 +1,6 @@
-"""Sweeps that meet a full disk: each kind of write in turn, small disks, and a limit on files.
+"""Sweeps on a full disk: each kind of write fails in turn, small disks, and a limit on file size.
 
-Some run in the ordinary suite; each kind, for one write and for good, and many sizes of a disk:
+A few run in the default suite; each kind, once and permanently, and many disk sizes:
 
     pytest tests/search/crash --all-crashes
 
@@ -17,28 +17,28 @@ import pytest
 TRIAL, FINAL = "s/trials/0001", "s/finalists/0001/fold-1-seed-0"
 WRITES: Mapping[str, tuple[str, int]] = {
     # the data
-    "ledger made": ("ledger", 1),
-    "ledger made, Optuna's tables": ("ledger", 8),
+    "ledger created": ("ledger", 1),
+    "ledger created, Optuna's tables": ("ledger", 8),
     "audit": ("sync cache/audit.json", 1),
     "fingerprints": ("sync cache/fingerprints*", 2),
-    "features of some tracks": ("sync cache/*.npz", 3),
-    "lock of the features": ("open cache/*lock", 1),
+    "feature chunk": ("sync cache/*.npz", 3),
+    "feature lock": ("open cache/*lock", 1),
     "feature store": ("open cache/*frames.npy", 1),
     "feature store synced": ("sync cache/*frames.npy", 1),
     # the search
-    "study made": ("ledger", 11),
+    "study created": ("ledger", 11),
     "sweep file": ("open s/sweep.yaml", 1),
     "split": ("sync s/split.json", 1),
-    "opening": ("ledger", 18),
+    "initial points": ("ledger", 18),
     "trial asked": ("ledger", 22),
     "config": (f"sync {TRIAL}/config.yaml", 1),
-    "curves": (f"open {TRIAL}/events*", 1),
-    "curves, later": (f"write {TRIAL}/events*", 2),
+    "TensorBoard events": (f"open {TRIAL}/events*", 1),
+    "TensorBoard events, later": (f"write {TRIAL}/events*", 2),
     "report": ("ledger", 26),
     "state": (f"sync {TRIAL}/state/*.safetensors", 2),
-    "state's numbers": (f"sync {TRIAL}/state/state.json", 2),
+    "state's metadata": (f"sync {TRIAL}/state/state.json", 2),
     "metrics": (f"open {TRIAL}/metrics.csv", 1),
-    "bank": (f"sync {TRIAL}/predictions.safetensors", 1),
+    "predictions": (f"sync {TRIAL}/predictions.safetensors", 1),
     "row": ("ledger", 30),
     "hyperparameters": (f"write {TRIAL}/events*hparams", 1),
     # the finalists
@@ -46,109 +46,119 @@ WRITES: Mapping[str, tuple[str, int]] = {
     "finalist's state": (f"sync {FINAL}/state/*", 3),
     "checkpoint": (f"sync {FINAL}/weights/*.safetensors", 1),
     "checkpoint's card": (f"sync {FINAL}/weights/card.json", 1),
-    "finalist's bank": (f"open {FINAL}/predictions.safetensors", 1),
+    "finalist's predictions": (f"open {FINAL}/predictions.safetensors", 1),
     # the end
-    "truth": ("sync s/truth.json", 1),
+    "ground truth": ("sync s/truth.json", 1),
     "baseline": ("sync s/baselines/*", 1),
     "ensemble": ("sync s/ensembles/*.json", 2),
     "ensemble's model": ("sync s/ensembles/*.safetensors", 3),
     "leaderboard": ("open s/leaderboard.csv", 1),
     "report.json": ("sync s/report.json", 1),
 }
-"""Names fit one write of the sweep each: the k-th of those that look like this."""
+"""Name -> one write of the sweep: a pattern, and k for the k-th write that matches it."""
 
-ORDINARY = (
-    ("features of some tracks", True),
+DEFAULT = (
+    ("feature chunk", True),
     ("trial asked", False),
-    ("curves, later", False),
+    ("TensorBoard events, later", False),
     ("state", True),
-    ("bank", True),
+    ("predictions", True),
     ("checkpoint", False),
     ("report.json", True),
 )
-LEVELS = (0.35, 0.8)
-"""Small disks: the share of what the whole sweep takes."""
-LONGEST = (250_000, 450_000)
-"""Limits on the length of a file, in bytes: the ledger's is the longest."""
+DISK_SHARES = (0.35, 0.8)
+"""Sizes of small disks, as a share of what the whole sweep takes."""
+MAX_FILE_BYTES = (250_000, 450_000)
+"""Limits on file size, in bytes; the ledger is the largest file."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    all_of_them = metafunc.config.getoption("--all-crashes", default=False)
+    run_all = metafunc.config.getoption("--all-crashes", default=False)
     if "write" in metafunc.fixturenames:
-        every = [(name, for_good) for name in WRITES for for_good in (False, True)]
-        chosen = every if all_of_them else ORDINARY
-        names = [f"{name}, {'for good' if for_good else 'once'}" for name, for_good in chosen]
-        metafunc.parametrize(("write", "for_good"), chosen, ids=names)
+        every = [(name, permanent) for name in WRITES for permanent in (False, True)]
+        chosen = every if run_all else DEFAULT
+        names = [f"{name}, {'permanent' if permanent else 'once'}" for name, permanent in chosen]
+        metafunc.parametrize(("write", "permanent"), chosen, ids=names)
     if "share" in metafunc.fixturenames:
-        shares = [i / 40 for i in range(1, 41)] if all_of_them else LEVELS
+        shares = [i / 40 for i in range(1, 41)] if run_all else DISK_SHARES
         metafunc.parametrize("share", shares)
-    if "longest" in metafunc.fixturenames:
-        limits = range(20_000, 700_000, 20_000) if all_of_them else LONGEST
-        metafunc.parametrize("longest", limits)
+    if "max_file_bytes" in metafunc.fixturenames:
+        limits = range(20_000, 700_000, 20_000) if run_all else MAX_FILE_BYTES
+        metafunc.parametrize("max_file_bytes", limits)
 
 
 @pytest.fixture
-def place(cases: ModuleType, script: ModuleType, whole: Any, tmp_path: Path) -> Any:
+def sandbox(cases: ModuleType, script: ModuleType, uninterrupted: Any, tmp_path: Path) -> Any:
     """An empty folder for one sweep."""
-    place = cases.Place(tmp_path / "case", whole.corpus)
-    place.set_up(script.write_sweep, cache=None)
-    return place
+    sandbox = cases.Sandbox(tmp_path / "case", uninterrupted.corpus)
+    sandbox.set_up(script.write_sweep, cache=None)
+    return sandbox
 
 
-def test_a_full_disk_at_any_write_is_one_line_and_then_it_goes_on(
+def test_a_full_disk_at_any_write_is_one_error_line_and_the_sweep_resumes(
     driver: Any,
     cases: ModuleType,
     disks: ModuleType,
-    whole: Any,
-    place: Any,
+    uninterrupted: Any,
+    sandbox: Any,
     write: str,
-    for_good: bool,
+    permanent: bool,
 ) -> None:
     like, k = WRITES[write]
-    notes = place.root / "notes"
-    full = {"root": str(place.runs), "k": k, "like": like, "for_good": for_good}
-    noted = {"log": place.log, "acks": str(place.acks)}
-    code = driver.run(place.command(), **noted, full={**full, "notes": str(notes)})
-    failed = [line[1:] for line in notes.read_text().splitlines() if line.startswith("!")]
-    assert failed, f"no {k}-th write like {like}: {notes.read_text()}"
-    beside = any(part in failed[0] for part in disks.BESIDE)
-    assert code == (0 if beside and not for_good else 1), place.log.read_text()
-    assert disks.ill_told(code, place.log.read_text()) == []
-    before = place.rows()
+    write_log = sandbox.root / "write-log"
+    full = {"root": str(sandbox.runs), "k": k, "like": like, "permanent": permanent}
+    logs = {"log": sandbox.log, "acks": str(sandbox.acks)}
+    code = driver.run(sandbox.command(), **logs, full={**full, "write_log": str(write_log)})
+    failed = [line[1:] for line in write_log.read_text().splitlines() if line.startswith("!")]
+    assert failed, f"no {k}-th write like {like}: {write_log.read_text()}"
+    optional = any(part in failed[0] for part in disks.OPTIONAL_FILES)
+    assert code == (0 if optional and not permanent else 1), sandbox.log.read_text()
+    assert disks.message_problems(code, sandbox.log.read_text()) == []
+    before = sandbox.rows()
     if code:
-        place.log.unlink()
-        code = driver.run(place.command(), **noted)
-    assert code == 0, place.log.read_text()
-    assert disks.unlike(cases, place, whole, before) == []
+        sandbox.log.unlink()
+        code = driver.run(sandbox.command(), **logs)
+    assert code == 0, sandbox.log.read_text()
+    assert disks.differences(cases, sandbox, uninterrupted, before) == []
 
 
-def test_a_small_disk_is_one_line_and_with_more_room_it_goes_on(
-    driver: Any, cases: ModuleType, disks: ModuleType, whole: Any, place: Any, share: float
+def test_a_small_disk_is_one_error_line_and_the_sweep_resumes_on_a_larger_one(
+    driver: Any,
+    cases: ModuleType,
+    disks: ModuleType,
+    uninterrupted: Any,
+    sandbox: Any,
+    share: float,
 ) -> None:
-    n_bytes = int(disks.pages(whole.runs) * share) * disks.PAGE
-    noted = {"log": place.log, "acks": str(place.acks)}
+    n_bytes = int(disks.count_pages(uninterrupted.runs) * share) * disks.PAGE
+    logs = {"log": sandbox.log, "acks": str(sandbox.acks)}
     try:
-        with disks.small_disk(place.runs, n_bytes):
-            code = driver.run(place.command(), **noted)
-            assert disks.ill_told(code, place.log.read_text()) == []
-            disks.grow(place.runs, 64 * 2**20)
-            before = place.rows()
+        with disks.small_disk(sandbox.runs, n_bytes):
+            code = driver.run(sandbox.command(), **logs)
+            assert disks.message_problems(code, sandbox.log.read_text()) == []
+            disks.grow(sandbox.runs, 64 * 2**20)
+            before = sandbox.rows()
             if code:
-                code = driver.run(place.command(), **noted)
-            assert code == 0, place.log.read_text()
-            assert disks.unlike(cases, place, whole, before) == []
+                code = driver.run(sandbox.command(), **logs)
+            assert code == 0, sandbox.log.read_text()
+            assert disks.differences(cases, sandbox, uninterrupted, before) == []
     except disks.CannotMountError as error:
         pytest.skip(f"a small disk cannot be mounted here: {error}")
 
 
-def test_a_limit_on_files_is_one_line_and_without_it_it_goes_on(
-    driver: Any, cases: ModuleType, disks: ModuleType, whole: Any, place: Any, longest: int
+def test_a_file_size_limit_is_one_error_line_and_the_sweep_resumes_without_it(
+    driver: Any,
+    cases: ModuleType,
+    disks: ModuleType,
+    uninterrupted: Any,
+    sandbox: Any,
+    max_file_bytes: int,
 ) -> None:
-    noted = {"log": place.log, "acks": str(place.acks)}
-    code = driver.run(place.command(), **noted, longest=longest)
-    assert disks.ill_told(code, place.log.read_text()) == []
-    before = place.rows()
+    logs = {"log": sandbox.log, "acks": str(sandbox.acks)}
+    code = driver.run(sandbox.command(), **logs, max_file_bytes=max_file_bytes)
+    assert disks.message_problems(code, sandbox.log.read_text()) == []
+    before = sandbox.rows()
     if code:
-        code = driver.run(place.command(), **noted)
-    assert code == 0, place.log.read_text()
-    assert disks.unlike(cases, place, whole, before) == []
+        code = driver.run(sandbox.command(), **logs)
+    assert code == 0, sandbox.log.read_text()
+    assert disks.differences(cases, sandbox, uninterrupted, before) == []

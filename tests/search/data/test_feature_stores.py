@@ -1,4 +1,4 @@
-"""The cache of features: what a study still needs stays, the rest goes."""
+"""Garbage collection of the feature cache: stores that a study needs are kept."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def _study(runs: Runs, ledger: Ledger, name: str, state: str, stores: list[Path]
     if stores is not None:
         paths.stores_json.write_text(json.dumps([one.name for one in stores]))
     ledger.create(name, {})
-    ledger.leave(name, state, spent_s=1.0)
+    ledger.release(name, state, spent_s=1.0)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def ledger(runs: Runs) -> Ledger:
     return Ledger(runs.ledger_url)
 
 
-def test_only_what_nobody_needs_goes(
+def test_prune_removes_only_stores_that_nothing_needs(
     runs: Runs, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     night = [_store(runs, f"mel-{i}", age_days=9 - i) for i in range(5)]
@@ -58,31 +58,33 @@ def test_only_what_nobody_needs_goes(
     assert all(folder.is_dir() for folder in night)
     assert main(["data", "prune", "--runs", str(runs.root)]) == 0
     assert [folder.is_dir() for folder in night] == [False, True, False, False, False]
-    assert other.is_dir()  # the latest of its kind
+    assert other.is_dir()  # the latest of its recipe
     assert fresh.is_dir()
-    said = capsys.readouterr().out
-    assert "needed" not in said
-    assert "the interrupted study 'half'" in said
-    assert "4 of 7 feature stores went" in said
+    out = capsys.readouterr().out
+    assert "needed" not in out
+    assert "the interrupted study 'half'" in out
+    assert "4 of 7 feature stores removed" in out
     assert sorted(path.name for path in runs.cache.iterdir()) == ["mel-1", "mel-f", "mel-x"]
 
 
-def test_an_older_interrupted_study_that_does_not_say_what_it_uses_keeps_all_that_nobody_names(
+def test_an_interrupted_study_without_a_record_protects_all_unrecorded_stores(
     runs: Runs, ledger: Ledger
 ) -> None:
     unnamed, named, latest = (_store(runs, f"mel-{i}", age_days=9 - i) for i in range(3))
     _study(runs, ledger, "old", "interrupted", None)
     _study(runs, ledger, "new", "complete", [named])
-    gone = feature_stores.prune(runs, ledger)
+    removed = feature_stores.prune(runs, ledger)
     ledger.close()
-    assert [one.folder for one in gone] == [named]
+    assert [one.folder for one in removed] == [named]
     assert unnamed.is_dir()
     assert latest.is_dir()
 
 
-def test_a_sweep_says_which_stores_it_uses(tiny: list[str], tmp_path: Path) -> None:
+def test_a_sweep_records_which_stores_it_uses(tiny: list[str], tmp_path: Path) -> None:
     none = ["--cluster.address", "none", "--budget.trials", "1"]
     assert main(["sweep", *tiny, *none]) == 0
     runs = Runs(tmp_path / "runs")
-    noted = json.loads(runs.study("tiny").stores_json.read_text())
-    assert sorted(noted) == sorted(path.parent.name for path in runs.cache.glob("*/manifest.json"))
+    recorded = json.loads(runs.study("tiny").stores_json.read_text())
+    assert sorted(recorded) == sorted(
+        path.parent.name for path in runs.cache.glob("*/manifest.json")
+    )

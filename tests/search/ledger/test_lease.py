@@ -1,4 +1,4 @@
-"""Who runs a study: living, dead and remote holders, and what a process that lost it may write."""
+"""Leases: live, dead and remote owners, and writes of a process that lost its lease."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ from chorale.search.cli import main
 from chorale.search.ledger import heartbeat, owner
 from chorale.search.ledger.database import LedgerError
 from chorale.search.ledger.ledger import Ledger, Row
-from chorale.search.ledger.owner import STALE_S, Holder
+from chorale.search.ledger.owner import STALE_S, Owner
 from chorale.search.paths import Runs
 
 HERE = socket.gethostname()
@@ -38,18 +38,19 @@ def ledger(url: str) -> Iterator[Ledger]:
     opened.close()
 
 
-def _seat(ledger: Ledger, **columns: Any) -> None:
-    """Somebody else sits down at study a."""
+def _give_lease(ledger: Ledger, **columns: Any) -> None:
+    """Gives the lease of study a to another owner."""
     columns = {"sitting": "theirs", **columns}
     sets = ", ".join(f"{name} = :{name}" for name in columns)
-    ledger._hold.let_go()
+    ledger._lease.release()
     ledger._database.write(
         lambda c: c.execute(sa.text(f"update chorale_studies set {sets}"), columns)
     )
 
 
-def _age(ledger: Ledger, beat_age_s: float) -> float:
-    return ledger._database.read(ledger._database.now_s) - beat_age_s
+def _moment_s(ledger: Ledger, age_s: float) -> float:
+    """The database's time `age_s` ago."""
+    return ledger._database.read(ledger._database.now_s) - age_s
 
 
 @pytest.fixture
@@ -65,24 +66,24 @@ def test_a_study_that_another_process_runs_is_refused_until_it_dies(
     ledger: Ledger, other: "subprocess.Popen[bytes]"
 ) -> None:
     process = owner._identity(other.pid)
-    _seat(ledger, holder=f"{HERE}:{other.pid}", holder_process=process)
+    _give_lease(ledger, holder=f"{HERE}:{other.pid}", holder_process=process)
     with pytest.raises(UserError, match=rf"being run by .*:{other.pid} .*--take-over"):
         ledger.reopen("a", {})
     with pytest.raises(UserError, match="being run by"):
-        ledger.refuse_held("a")
+        ledger.refuse_leased("a")
     assert ledger.study("a").state == "running"
     other.kill()
-    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, but nobody has buried it
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # a zombie
     assert ledger.study("a").state == "interrupted"
     assert ledger.study("a").died
-    ledger.refuse_held("a")
+    ledger.refuse_leased("a")
     ledger.reopen("a", {})
-    assert ledger.study("a").holder == f"{HERE}:{os.getpid()}"
+    assert ledger.study("a").owner == f"{HERE}:{os.getpid()}"
 
 
 @needs_proc
 @pytest.mark.parametrize("words", [[], ["--resume"]])
-def test_the_same_sweep_a_second_time_names_who_runs_it(
+def test_starting_a_running_sweep_again_names_its_owner(
     tiny: list[str],
     tmp_path: Path,
     other: subprocess.Popen[bytes],
@@ -92,20 +93,20 @@ def test_the_same_sweep_a_second_time_names_who_runs_it(
     ledger = Ledger(Runs(tmp_path / "runs").ledger_url)
     ledger.create("tiny", {})
     identity = owner._identity(other.pid)
-    _seat(ledger, holder=f"{HERE}:{other.pid}", holder_process=identity)
+    _give_lease(ledger, holder=f"{HERE}:{other.pid}", holder_process=identity)
     ledger.close()
     assert main(["sweep", *tiny, *words]) == 1
-    (said,) = capsys.readouterr().err.splitlines()
-    assert f"study 'tiny' is being run by {HERE}:{other.pid} (last sign of life" in said
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"study 'tiny' is being run by {HERE}:{other.pid} (last heartbeat" in line
 
 
 @needs_proc
-def test_a_process_that_only_has_the_number_of_a_dead_holder_does_not_hold(
+def test_another_process_with_the_pid_of_a_dead_owner_does_not_count(
     ledger: Ledger, other: "subprocess.Popen[bytes]"
 ) -> None:
     process = str(owner._identity(other.pid))
     earlier = process.rpartition(":")[0] + ":1"  # started long before
-    _seat(ledger, holder=f"{HERE}:{other.pid}", holder_process=earlier)
+    _give_lease(ledger, holder=f"{HERE}:{other.pid}", holder_process=earlier)
     ledger.reopen("a", {})
 
 
@@ -118,23 +119,21 @@ def test_a_process_that_only_has_the_number_of_a_dead_holder_does_not_hold(
     ],
     ids=["another machine", "another machine of the same name", "a container like this one"],
 )
-def test_a_holder_elsewhere_lives_as_long_as_it_gives_signs_of_life(
+def test_an_owner_on_another_machine_is_alive_as_long_as_its_heartbeat_is_recent(
     ledger: Ledger, name: str, process: str
 ) -> None:
-    _seat(ledger, holder=name, holder_process=process, beat_s=_age(ledger, STALE_S - 60))
-    with pytest.raises(UserError, match=rf"being run by {name} \(last sign of life 1[12]\d s ago"):
+    _give_lease(ledger, holder=name, holder_process=process, beat_s=_moment_s(ledger, STALE_S - 60))
+    with pytest.raises(UserError, match=rf"being run by {name} \(last heartbeat 1[12]\d s ago"):
         ledger.reopen("a", {})
-    _seat(ledger, beat_s=_age(ledger, STALE_S + 60))
+    _give_lease(ledger, beat_s=_moment_s(ledger, STALE_S + 60))
     ledger.reopen("a", {})
 
 
-def test_who_does_not_know_says_that_a_holder_lives() -> None:
-    assert Holder("elsewhere:7", "").alive(beat_age_s=None)
+def test_an_owner_without_a_known_heartbeat_counts_as_alive() -> None:
+    assert Owner("elsewhere:7", "").is_alive(heartbeat_age_s=None)
 
 
-def test_a_taken_over_study_can_be_written_by_its_new_holder_alone(
-    url: str, ledger: Ledger
-) -> None:
+def test_a_taken_over_study_can_be_written_by_its_new_owner_only(url: str, ledger: Ledger) -> None:
     study = optuna.create_study(study_name="a", storage=ledger.optuna)
     trial = study.ask()
     ledger.flush()
@@ -144,9 +143,9 @@ def test_a_taken_over_study_can_be_written_by_its_new_holder_alone(
     with pytest.raises(LedgerError, match=f"'a' was taken over by {HERE}:.*this process stops"):
         ledger.record("a", "search", Row("1", "COMPLETE"))
     with pytest.raises(LedgerError, match="was taken over"):
-        ledger.look("a", "split")
+        ledger.count_test_look("a", "split")
     with pytest.raises(LedgerError, match="was taken over"):
-        ledger.leave("a", "complete", spent_s=1.0)
+        ledger.release("a", "complete", spent_s=1.0)
     ledger.optuna._guarded_s = -1e9  # a second is over
     with pytest.raises(LedgerError, match="was taken over"):
         trial.report(0.5, 1)
@@ -156,32 +155,32 @@ def test_a_taken_over_study_can_be_written_by_its_new_holder_alone(
     second.close()
 
 
-def test_taking_over_needs_to_be_said(ledger: Ledger) -> None:
-    _seat(ledger, holder="elsewhere:7", beat_s=_age(ledger, 1))
+def test_taking_over_a_live_lease_needs_take_over(ledger: Ledger) -> None:
+    _give_lease(ledger, holder="elsewhere:7", beat_s=_moment_s(ledger, 1))
     with pytest.raises(UserError, match="being run by elsewhere:7"):
         ledger.reopen("a", {})
     ledger.reopen("a", {}, take_over=True)
     ledger.record("a", "search", Row("0", "COMPLETE"))
 
 
-def test_the_time_of_a_holder_that_died_counts_up_to_its_last_sign_of_life(
+def test_the_session_of_a_dead_owner_counts_up_to_its_last_heartbeat(
     ledger: Ledger,
 ) -> None:
-    began_s = _age(ledger, STALE_S + 500)
-    _seat(ledger, holder="elsewhere:7", sat_down_s=began_s, beat_s=began_s + 100)
+    began_s = _moment_s(ledger, STALE_S + 500)
+    _give_lease(ledger, holder="elsewhere:7", sat_down_s=began_s, beat_s=began_s + 100)
     assert ledger.study("a").spent_s == pytest.approx(100)
     ledger.reopen("a", {})
-    ledger.leave("a", "interrupted", spent_s=5.0)
+    ledger.release("a", "interrupted", spent_s=5.0)
     assert ledger.spent_s("a") == pytest.approx(105)
 
 
 @pytest.fixture
-def beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
+def fast_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_INTERVAL_S", 0.01)
 
 
-@pytest.mark.usefixtures("beats")
-def test_a_holder_gives_signs_of_life_while_it_does_nothing_else(url: str) -> None:
+@pytest.mark.usefixtures("fast_heartbeat")
+def test_an_idle_owner_sends_heartbeats(url: str) -> None:
     ledger = Ledger(url)
     ledger.create("a", {})
     first_s = ledger._study("a").beat_s
@@ -190,19 +189,17 @@ def test_a_holder_gives_signs_of_life_while_it_does_nothing_else(url: str) -> No
             break
         threading.Event().wait(0.01)
     assert ledger._study("a").beat_s > first_s
-    ledger.leave("a", "complete", spent_s=1.0)
+    ledger.release("a", "complete", spent_s=1.0)
     names = [thread.name for thread in threading.enumerate()]
     ledger.close()
     assert "ledger heartbeat" not in names
 
 
-def test_a_heart_that_cannot_beat_ends_nothing(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_heartbeat_does_not_raise(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(work: Callable[..., Any], **_: object) -> None:
-        raise LedgerError("gone")
+        raise LedgerError("the server does not answer")
 
     with monkeypatch.context() as patch:
         patch.setattr(ledger._database, "write", fails)
-        ledger._hold._beat()
+        ledger._lease._renew()
     ledger.record("a", "search", Row("0", "COMPLETE"))

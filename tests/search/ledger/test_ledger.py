@@ -1,4 +1,4 @@
-"""The ledger on each database that it can be in."""
+"""The ledger, on SQLite and on PostgreSQL."""
 
 import multiprocessing
 import signal
@@ -16,7 +16,7 @@ from chorale.search.ledger.reader import LedgerReader
 
 @pytest.fixture
 def make(ledger_url: str) -> Iterator[Callable[[], Ledger]]:
-    """Opens the ledger once more, as another process would."""
+    """Opens the ledger again, as another process would."""
     opened: list[Ledger] = []
 
     def ledger() -> Ledger:
@@ -33,7 +33,7 @@ def ledger(make: Callable[[], Ledger]) -> Ledger:
     return make()
 
 
-def test_a_recorded_row_is_there_for_the_next_process(make: Callable[[], Ledger]) -> None:
+def test_another_process_reads_a_recorded_row(make: Callable[[], Ledger]) -> None:
     first = make()
     first.create("a", {"split": "x"})
     row = Row("3", "FAIL", "diverged: loss is nan", {"architecture": "cnn"})
@@ -53,40 +53,40 @@ def test_a_recorded_row_is_there_for_the_next_process(make: Callable[[], Ledger]
     ],
     ids=["odd", "nul", "surrogate", "long"],
 )
-def test_any_text_is_kept(make: Callable[[], Ledger], given: str, kept: str) -> None:
-    facts = {"said": given, "nested": [{"x": 1.5, "é": None}], "nan": [1e300, -0.0]}
+def test_any_text_is_stored(make: Callable[[], Ledger], given: str, kept: str) -> None:
+    facts = {"text": given, "nested": [{"x": 1.5, "é": None}], "nan": [1e300, -0.0]}
     make().record("naïve study; '%s'", "search", Row("0", "FAIL", given, facts))
     assert make().rows("naïve study; '%s'", "search") == {"0": Row("0", "FAIL", kept, facts)}
 
 
-def test_ctrl_c_in_a_commit_leaves_a_whole_row_and_a_ledger_that_can_be_left(
+def test_ctrl_c_during_a_commit_keeps_the_row_and_the_lease_can_be_released(
     make: Callable[[], Ledger],
 ) -> None:
-    """Where a machine is busy it comes just then: who waits for a row sees it, and types Ctrl-C."""
+    """Likely on a busy machine: a user waits for a row, sees it, and types Ctrl-C."""
     ledger, before = make(), signal.getsignal(signal.SIGINT)
     ledger.create("a", {})
     sa.event.listen(
         ledger._database._durable, "commit", lambda _: signal.raise_signal(signal.SIGINT), once=True
     )
-    interrupts.listen()
+    interrupts.install_handlers()
     try:
         with pytest.raises(KeyboardInterrupt):
             ledger.record("a", "search", Row("1", "COMPLETE"))
-        ledger.leave("a", "interrupted", spent_s=1.0)
+        ledger.release("a", "interrupted", spent_s=1.0)
     finally:
-        interrupts.over()
+        interrupts.finish()
         signal.signal(signal.SIGINT, before)
     assert list(make().rows("a", "search")) == ["1"]
     assert make().study("a").state == "interrupted"
 
 
-def test_recording_again_replaces(ledger: Ledger) -> None:
+def test_recording_again_replaces_the_row(ledger: Ledger) -> None:
     ledger.record("a", "search", Row("1", "FAIL", "lost"))
     ledger.record("a", "search", Row("1", "COMPLETE"))
     assert [row.state for row in ledger.rows("a", "search").values()] == ["COMPLETE"]
 
 
-def test_the_rows_of_a_held_study_are_those_of_the_database(make: Callable[[], Ledger]) -> None:
+def test_cached_rows_are_those_of_the_database(make: Callable[[], Ledger]) -> None:
     ledger = make()
     ledger.create("a", {})
     assert ledger.rows("a", "search") == {}
@@ -95,23 +95,23 @@ def test_the_rows_of_a_held_study_are_those_of_the_database(make: Callable[[], L
     ledger.record("a", "search", Row("1", "COMPLETE", facts={"x": (3, 4)}))
     assert ledger.rows("a", "search") == make().rows("a", "search")
     ledger.rows("a", "search").clear()
-    assert len(ledger.rows("a", "search")) == 2, "what was given away is the caller's"
+    assert len(ledger.rows("a", "search")) == 2, "the caller gets a copy"
 
 
-def test_a_study_that_exists_is_not_made_twice(ledger: Ledger) -> None:
+def test_creating_an_existing_study_is_refused(ledger: Ledger) -> None:
     ledger.create("a", {})
     with pytest.raises(UserError, match=r"exists already.*--resume.*--name a-2"):
         ledger.create("a", {})
 
 
-def test_a_name_that_no_database_holds_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(UserError, match="255 characters at most, but this one has 300"):
+def test_a_too_long_name_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(UserError, match="may have 255 characters, but this one has 300"):
         ledger.create("n" * 300, {})
 
 
-def test_resuming_what_was_changed_names_what_was_changed(ledger: Ledger) -> None:
+def test_resuming_a_changed_study_names_what_was_changed(ledger: Ledger) -> None:
     ledger.create("a", {"split": "x", "space": {"lr": "wide"}})
-    ledger.leave("a", "interrupted", spent_s=1.0)
+    ledger.release("a", "interrupted", spent_s=1.0)
     with pytest.raises(UserError, match="another space;"):
         ledger.reopen("a", {"split": "x", "space": {"lr": "narrow"}})
     assert ledger.state("a") == "interrupted"
@@ -119,38 +119,42 @@ def test_resuming_what_was_changed_names_what_was_changed(ledger: Ledger) -> Non
     assert ledger.state("a") == "running"
 
 
-def test_time_spent_adds_up_over_sittings(ledger: Ledger) -> None:
+def test_time_spent_adds_up_over_sessions(ledger: Ledger) -> None:
     ledger.create("a", {})
-    ledger.leave("a", "interrupted", spent_s=2.0)
+    ledger.release("a", "interrupted", spent_s=2.0)
     ledger.reopen("a", {})
-    ledger.leave("a", "complete", spent_s=3.0)
+    ledger.release("a", "complete", spent_s=3.0)
     assert ledger.spent_s("a") == 5.0
 
 
-def test_time_before_the_study_was_opened_counts_where_its_holder_died(ledger: Ledger) -> None:
+def test_time_before_the_study_was_opened_counts_where_its_owner_died(ledger: Ledger) -> None:
     ledger.create("a", {}, before_s=60.0)
-    ledger.reopen("a", {}, before_s=30.0)  # nobody left it
+    ledger.reopen("a", {}, before_s=30.0)  # the first session did not release it
     assert 60.0 <= ledger.spent_s("a") < 70.0
     assert 90.0 <= ledger.study("a").spent_s < 100.0
 
 
-def test_looks_are_counted_over_all_studies_of_a_split(ledger: Ledger) -> None:
-    assert [ledger.look("a", "s"), ledger.look("b", "s"), ledger.look("b", "other")] == [1, 2, 1]
+def test_test_looks_are_counted_over_all_studies_of_a_split(ledger: Ledger) -> None:
+    assert [
+        ledger.count_test_look("a", "s"),
+        ledger.count_test_look("b", "s"),
+        ledger.count_test_look("b", "other"),
+    ] == [1, 2, 1]
 
 
-def test_two_studies_in_one_store_know_nothing_of_each_other(make: Callable[[], Ledger]) -> None:
+def test_two_studies_in_one_ledger_are_independent(make: Callable[[], Ledger]) -> None:
     first, second = make(), make()
     first.create("a", {})
     second.create("b", {})
     for number in range(3):
         first.record("a", "search", Row(str(number), "COMPLETE"))
         second.record("b", "search", Row(str(number), "PRUNED"))
-    first.leave("a", "complete", spent_s=1.0)
+    first.release("a", "complete", spent_s=1.0)
     assert {row.state for row in make().rows("b", "search").values()} == {"PRUNED"}
     assert (make().state("a"), make().state("b")) == ("complete", "running")
 
 
-def test_a_reader_knows_all_studies_and_the_running_trials(
+def test_a_reader_sees_all_studies_and_running_trials(
     make: Callable[[], Ledger], ledger_url: str
 ) -> None:
     import optuna
@@ -158,7 +162,7 @@ def test_a_reader_knows_all_studies_and_the_running_trials(
     ledger = make()
     ledger.create("a", {}, about={"dataset": "gtzan"})
     ledger.create("b", {})
-    ledger.leave("b", "complete", spent_s=7.0)
+    ledger.release("b", "complete", spent_s=7.0)
     study = optuna.create_study(study_name="a", storage=ledger.optuna)
     study.ask()
     study.tell(study.ask(), 0.5)
@@ -174,45 +178,45 @@ def test_a_reader_knows_all_studies_and_the_running_trials(
         reader.close()
 
 
-def _race(url: str, start: Any, said: Any) -> None:
+def _race(url: str, start: Any, results: Any) -> None:
     start.wait()
     try:
         ledger = Ledger(url)
         ledger.create("a", {})
         for key in range(5):
             ledger.record("a", "search", Row(str(key), "COMPLETE"))
-        said.put("won")
+        results.put("won")
     except UserError as error:
-        said.put(str(error))
+        results.put(str(error))
     except BaseException as error:
-        said.put(repr(error))
+        results.put(repr(error))
 
 
-def test_of_processes_that_start_one_study_at_the_same_moment_one_wins(
+def test_of_processes_that_create_one_study_at_the_same_time_one_wins(
     ledger_url: str, make: Callable[[], Ledger]
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
-    start, said = spawn.Event(), spawn.Queue()
-    racers = [spawn.Process(target=_race, args=(ledger_url, start, said)) for _ in range(3)]
+    start, results = spawn.Event(), spawn.Queue()
+    racers = [spawn.Process(target=_race, args=(ledger_url, start, results)) for _ in range(3)]
     for racer in racers:
         racer.start()
     start.set()
-    words = sorted(said.get(timeout=100) for _ in racers)
+    found = sorted(results.get(timeout=100) for _ in racers)
     for racer in racers:
         racer.join()
-    assert [word for word in words if word == "won"] == ["won"], words
-    assert all("exists already (running)" in word for word in words if word != "won"), words
+    assert [one for one in found if one == "won"] == ["won"], found
+    assert all("exists already (running)" in one for one in found if one != "won"), found
     assert len(make().rows("a", "search")) == 5
 
 
-def test_a_look_whose_answer_was_lost_counts_once(
+def test_a_test_look_whose_reply_was_lost_counts_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = ledger._database.write
 
-    def answered_late(work: Callable[..., Any], **more: Any) -> Any:
-        real(work, **more)  # committed, but who asked does not hear of it
+    def lost_reply(work: Callable[..., Any], **more: Any) -> Any:
+        real(work, **more)  # committed, but the caller gets no reply
         return real(work, **more)
 
-    monkeypatch.setattr(ledger._database, "write", answered_late)
-    assert [ledger.look("a", "s"), ledger.look("a", "s")] == [1, 2]
+    monkeypatch.setattr(ledger._database, "write", lost_reply)
+    assert [ledger.count_test_look("a", "s"), ledger.count_test_look("a", "s")] == [1, 2]

@@ -1,4 +1,4 @@
-"""What a ledger says when it cannot be opened, read or written: one line, and nothing is lost."""
+"""Errors of opening, reading and writing a ledger: one line each, and nothing is lost."""
 
 import shutil
 import socket
@@ -26,9 +26,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def _line(error: BaseException) -> str:
-    said = str(error)
-    assert "\n" not in said
-    return said
+    line = str(error)
+    assert "\n" not in line
+    return line
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def _line(error: BaseException) -> str:
         ("postgresql+psycopg://u:secret@127.0.0.1:{silent}/d?connect_timeout=2", "does not answer"),
     ],
 )
-def test_a_bad_database_is_one_clear_line(
+def test_the_error_for_a_bad_url_is_one_line(
     url: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "psycopg" in url:
@@ -56,28 +56,30 @@ def test_a_bad_database_is_one_clear_line(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         url = url.format(here=tmp_path, file=file, silent=port)
-        told = rf"the ledger '.*' cannot be opened: .*{cause}"
-        with pytest.raises(LedgerError, match=told) as caught:
+        message = rf"the ledger '.*' cannot be opened: .*{cause}"
+        with pytest.raises(LedgerError, match=message) as caught:
             Ledger(url)
     assert "--store" in _line(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_driver_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(LedgerError, match=r"pip install 'psycopg\[binary\]") as caught:
         Ledger("postgresql://h/d")
     _line(caught.value)
 
 
-def test_a_file_that_is_no_database_is_one_clear_line(path: Path) -> None:
+def test_the_error_for_a_file_that_is_not_a_database_is_one_line(path: Path) -> None:
     path.write_text("not a database, but long enough to be taken for a file with a header" * 9)
     for opens in (Ledger, LedgerReader):
         with pytest.raises(LedgerError, match="cannot be opened: file is not a database"):
             opens(f"sqlite:///{path}")
 
 
-def test_reading_makes_no_ledger(path: Path) -> None:
+def test_reading_creates_no_ledger(path: Path) -> None:
     with pytest.raises(LedgerError, match=r"there is no ledger .*chorale sweep.*--runs FOLDER"):
         LedgerReader(f"sqlite:///{path}")
     assert not path.exists()
@@ -92,7 +94,9 @@ def test_a_ledger_of_a_newer_version_is_refused(ledger_url: str) -> None:
     ledger._database.write(lambda c: c.execute(tables.schema.update().values(version=later)))
     ledger.close()
     for opens in (Ledger, LedgerReader):
-        with pytest.raises(LedgerError, match=rf"made by a newer Chorale .*{later}.*upgrade") as e:
+        with pytest.raises(
+            LedgerError, match=rf"created by a newer Chorale .*{later}.*upgrade"
+        ) as e:
             opens(ledger_url)
         _line(e.value)
 
@@ -107,11 +111,11 @@ def test_trials_of_another_optuna_are_refused(path: Path) -> None:
 
 
 def _older(ledger_url: str) -> None:
-    """Makes it what version 1 made."""
+    """Creates a ledger of schema version 1."""
     ledger = Ledger(ledger_url)
     ledger.create("old", {"split": "x"})
     ledger.record("old", "search", Row("0", "COMPLETE", facts={"metrics": {"accuracy": 0.5}}))
-    ledger.leave("old", "interrupted", spent_s=3.0)
+    ledger.release("old", "interrupted", spent_s=3.0)
 
     def undo(c: sa.Connection) -> None:
         c.exec_driver_sql("drop table chorale_schema")
@@ -123,7 +127,7 @@ def _older(ledger_url: str) -> None:
 
 
 @pytest.mark.parametrize("opens", [Ledger, LedgerReader])
-def test_a_ledger_of_an_older_version_is_brought_up_to_date(
+def test_a_ledger_of_an_older_version_is_upgraded(
     ledger_url: str, opens: type[LedgerReader]
 ) -> None:
     _older(ledger_url)
@@ -138,7 +142,9 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(
     ledger.close()
 
 
-def test_a_locked_database_is_one_clear_line_and_what_waited_is_written_later(path: Path) -> None:
+def test_the_error_for_a_locked_database_is_one_line_and_pending_rows_are_written_later(
+    path: Path,
+) -> None:
     ledger = Ledger(f"sqlite:///{path}?timeout=0.05")
     ledger.create("a", {})
     study = optuna.create_study(study_name="a", storage=ledger.optuna)
@@ -165,7 +171,7 @@ def test_a_locked_database_is_one_clear_line_and_what_waited_is_written_later(pa
     again.close()
 
 
-def test_a_transaction_that_begins_by_reading_is_not_overtaken(path: Path) -> None:
+def test_a_transaction_that_reads_first_blocks_other_writers(path: Path) -> None:
     Ledger(f"sqlite:///{path}").close()
     first = database.Database(f"sqlite:///{path}")
     second = database.Database(f"sqlite:///{path}?timeout=0.05")
@@ -186,7 +192,7 @@ def test_a_transaction_that_begins_by_reading_is_not_overtaken(path: Path) -> No
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter, unlike those that pytest makes."""
+    """A folder that every user can enter, unlike pytest's temporary folders."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -199,7 +205,7 @@ import os, sys
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.ledger import Ledger
 url, scratch = sys.argv[1:]
-Ledger(scratch).close()  # whatever is imported late is imported as the user who may read it
+Ledger(scratch).close()  # late imports happen as the user who may read the modules
 if os.geteuid() == 0:
     os.setegid(65534)
     os.seteuid(65534)
@@ -208,7 +214,7 @@ Ledger(url)
 """
 
 
-def test_a_ledger_that_cannot_be_written_can_be_read(open_folder: Path, tmp_path: Path) -> None:
+def test_a_read_only_ledger_can_be_read(open_folder: Path, tmp_path: Path) -> None:
     path = open_folder / "chorale.db"
     ledger = Ledger(f"sqlite:///{path}")
     ledger.record("a", "search", Row("0", "COMPLETE"))
@@ -222,13 +228,13 @@ def test_a_ledger_that_cannot_be_written_can_be_read(open_folder: Path, tmp_path
         check=False,
     )
     assert done.stdout == "['0']\n", done.stderr
-    said = done.stderr.splitlines()[-1]
-    assert "cannot be opened: attempt to write a readonly database; make the file" in said
-    assert "--store" in said
+    line = done.stderr.splitlines()[-1]
+    assert "cannot be opened: attempt to write a readonly database; make the file" in line
+    assert "--store" in line
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_an_acknowledged_trial_is_on_the_disk_whatever_the_file_system(
+def test_a_recorded_trial_is_synced_to_disk_on_any_file_system(
     path: Path, monkeypatch: pytest.MonkeyPatch, local: bool
 ) -> None:
     monkeypatch.setattr(database, "is_local", lambda _: local)
@@ -255,7 +261,7 @@ def test_an_acknowledged_trial_is_on_the_disk_whatever_the_file_system(
         ("", False),
     ],
 )
-def test_only_a_disk_of_this_machine_is_local(
+def test_only_file_systems_of_this_machine_are_local(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, local: bool
 ) -> None:
     folder = tmp_path / "a folder"
@@ -266,10 +272,10 @@ def test_only_a_disk_of_this_machine_is_local(
     assert is_local(folder / "new" / "chorale.db") is local
 
 
-def test_a_disk_that_fails_while_optuna_makes_its_tables_is_one_line(
+def test_the_error_for_a_disk_failure_while_optuna_creates_tables_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def made(*_: object, **__: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         try:
             raise sa.exc.OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
         except sa.exc.OperationalError as error:
@@ -277,6 +283,6 @@ def test_a_disk_that_fails_while_optuna_makes_its_tables_is_one_line(
                 "An exception is raised during the commit."
             ) from error
 
-    monkeypatch.setattr("chorale.search.ledger.trials.RDBStorage", made)
+    monkeypatch.setattr("chorale.search.ledger.trials.RDBStorage", fails)
     with pytest.raises(LedgerError, match="cannot be opened: disk I/O error"):
         Ledger(f"sqlite:///{tmp_path}/l.db")

@@ -1,4 +1,4 @@
-"""A full disk and a killed process lose nothing that the ledger has acknowledged."""
+"""Durability: a full disk or a killed process loses no recorded trial."""
 
 import resource
 import shutil
@@ -20,13 +20,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def _line(error: BaseException) -> str:
-    said = str(error)
-    assert "\n" not in said
-    return said
+    line = str(error)
+    assert "\n" not in line
+    return line
 
 
 def _fill(ledger: Ledger) -> int:
-    """Records until nothing fits; gives how many were acknowledged."""
+    """Records trials until the disk is full; returns the number recorded."""
     study = optuna.create_study(study_name="a", storage=ledger.optuna)
     for number in range(10_000):
         trial = study.ask()
@@ -40,14 +40,14 @@ def _fill(ledger: Ledger) -> int:
         study.tell(trial, 0.5)
     else:
         raise RuntimeError("the disk was never full")
-    said = _line(met)
-    assert "cannot be written" in said
-    assert "all that was recorded before is kept" in said
+    line = _line(met)
+    assert "cannot be written" in line
+    assert "everything recorded before is kept" in line
     return number
 
 
-def _check_whole(path: Path, n: int) -> None:
-    """Every acknowledged trial is there once, the file is sound, and it goes on."""
+def _check_intact(path: Path, n: int) -> None:
+    """Every recorded trial is there once, the file is intact, and the study can be resumed."""
     with sqlite3.connect(path) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
     ledger = Ledger(f"sqlite:///{path}")
@@ -56,11 +56,11 @@ def _check_whole(path: Path, n: int) -> None:
     assert [t.number for t in study.trials if t.state.is_finished()] == list(range(n))
     ledger.reopen("a", {})
     ledger.record("a", "search", Row(str(n), "COMPLETE"))
-    ledger.leave("a", "complete", spent_s=1.0)
+    ledger.release("a", "complete", spent_s=1.0)
     ledger.close()
 
 
-def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_a_full_disk_loses_no_recorded_trial(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -81,10 +81,10 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     assert n > 10
-    _check_whole(tmp_path / "roomy" / "chorale.db", n)
+    _check_intact(tmp_path / "roomy" / "chorale.db", n)
 
 
-def test_a_file_that_may_not_grow_loses_nothing_that_was_acknowledged(path: Path) -> None:
+def test_a_file_size_limit_loses_no_recorded_trial(path: Path) -> None:
     ledger = Ledger(f"sqlite:///{path}")
     ledger.create("a", {})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -95,7 +95,7 @@ def test_a_file_that_may_not_grow_loses_nothing_that_was_acknowledged(path: Path
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     ledger.close()
     assert n > 10
-    _check_whole(path, n)
+    _check_intact(path, n)
 
 
 KILLED = """
@@ -114,19 +114,19 @@ for number in range(100000):
 """
 
 
-def test_every_trial_that_was_acknowledged_before_a_kill_is_there_once(path: Path) -> None:
+def test_every_trial_recorded_before_a_kill_is_there_once(path: Path) -> None:
     url = f"sqlite:///{path}"
     words = [sys.executable, "-c", KILLED, url]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if process.stdout is None:
         raise RuntimeError("no pipe")
-    said = [next(process.stdout) for _ in range(20)]
+    printed = [next(process.stdout) for _ in range(20)]
     process.kill()
-    n = len(said + process.stdout.readlines())
+    n = len(printed + process.stdout.readlines())
     process.wait()
     ledger = Ledger(url)
     rows = ledger.rows("a", "search")
-    assert set(rows) - {str(n)} == {str(number) for number in range(n)}  # one may be unsaid
+    assert set(rows) - {str(n)} == {str(number) for number in range(n)}  # one may not be printed
     trials = optuna.load_study(study_name="a", storage=ledger.optuna).trials
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert len(trials) - len(rows) in (0, 1)

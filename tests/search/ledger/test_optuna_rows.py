@@ -1,4 +1,4 @@
-"""What the ledger reads of Optuna's own tables, without Optuna, in each kind of database."""
+"""Reading Optuna's own tables without Optuna, on SQLite and on PostgreSQL."""
 
 import json
 import math
@@ -26,14 +26,14 @@ def _ledger(url: str) -> Ledger:
     return ledger
 
 
-def test_curves_and_ranges_are_those_of_one_study(ledger_url: str) -> None:
+def test_reports_and_distributions_are_those_of_one_study(ledger_url: str) -> None:
     ledger = _ledger(ledger_url)
     reader = LedgerReader(ledger_url)
     try:
-        told = {0: [(1, 0.25), (2, 0.5)], 1: [(1, 1.25), (2, 1.5)]}
-        assert reader.reports("a") == told, "finite ones, in order"
-        ranges = reader.distributions("a")
-        assert json.loads(ranges["lr"])["attributes"]["log"] is True
+        expected = {0: [(1, 0.25), (2, 0.5)], 1: [(1, 1.25), (2, 1.5)]}
+        assert reader.reports("a") == expected, "finite ones, in order"
+        found = reader.distributions("a")
+        assert json.loads(found["lr"])["attributes"]["log"] is True
         assert reader.reports("none") == {}
         assert reader.distributions("none") == {}
     finally:
@@ -41,20 +41,20 @@ def test_curves_and_ranges_are_those_of_one_study(ledger_url: str) -> None:
         ledger.close()
 
 
-def test_looks_are_counted_and_not_made(ledger_url: str) -> None:
+def test_reading_the_number_of_test_looks_adds_none(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     ledger.create("a", {})
     reader = LedgerReader(ledger_url)
     try:
         assert [reader.n_looks("split"), reader.n_looks("split")] == [0, 0]
-        ledger.look("a", "split")
+        ledger.count_test_look("a", "split")
         assert (reader.n_looks("split"), reader.n_looks("other")) == (1, 0)
     finally:
         reader.close()
         ledger.close()
 
 
-def test_a_ledger_without_optunas_tables_has_no_curves(tmp_path: object) -> None:
+def test_a_ledger_without_optunas_tables_has_no_reports(tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/chorale.db"
     ledger = Ledger(url)
     ledger.create("a", {})

@@ -1,4 +1,4 @@
-"""What is the ledger's own on PostgreSQL: lost connections, commits that wait, Optuna's trials."""
+"""The ledger on PostgreSQL: lost connections, synchronous commits, Optuna's storage tests."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def ledger(postgres_url: str) -> Iterator[Ledger]:
     opened.close()
 
 
-class TestAsOptunaTestsIt(StorageTestCase):
+class TestOptunaStorageContract(StorageTestCase):
     @pytest.fixture(scope="class")
     def shared(self, postgres: str) -> Iterator[Ledger]:
         with psycopg.connect(f"host={postgres} user=chorale dbname=postgres", autocommit=True) as c:
@@ -44,13 +44,13 @@ class TestAsOptunaTestsIt(StorageTestCase):
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
-def test_every_spelling_of_the_url_is_understood(postgres_url: str, scheme: str) -> None:
+def test_every_scheme_of_the_url_is_accepted(postgres_url: str, scheme: str) -> None:
     ledger = Ledger(scheme + postgres_url.removeprefix("postgresql+psycopg"))
     ledger.create("a", {})
     ledger.close()
 
 
-def test_an_optuna_of_any_other_program_reads_the_trials(ledger: Ledger, postgres_url: str) -> None:
+def test_optunas_own_storage_reads_the_trials(ledger: Ledger, postgres_url: str) -> None:
     study = optuna.create_study(study_name="a", storage=ledger.optuna, directions=["maximize"])
     for number in range(3):
         trial = study.ask()
@@ -67,7 +67,7 @@ def test_an_optuna_of_any_other_program_reads_the_trials(ledger: Ledger, postgre
     assert [t.datetime_start for t in stored.trials] == [t.datetime_start for t in study.trials]
 
 
-def test_only_what_must_be_waits_for_the_servers_disk(postgres_url: str) -> None:
+def test_only_durable_writes_wait_for_the_servers_disk(postgres_url: str) -> None:
     opened = Database(postgres_url)
 
     def setting(c: sa.Connection) -> str:
@@ -83,10 +83,10 @@ def _cut(c: sa.Connection) -> None:
     c.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
 
 
-def test_a_lost_connection_is_waited_for_and_the_transaction_done_once(
+def test_after_a_lost_connection_the_transaction_is_retried_and_done_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "RETRY_S", (0.0, 0.0))
+    monkeypatch.setattr(database, "RETRY_PAUSES_S", (0.0, 0.0))
     ledger.create("a", {})
     study = optuna.create_study(study_name="a", storage=ledger.optuna)
     trial = study.ask()
@@ -110,7 +110,7 @@ def test_a_lost_connection_is_waited_for_and_the_transaction_done_once(
     assert sorted(LedgerReader(url).rows("a", "search")) == ["0"]
 
 
-def test_a_connection_that_was_cut_between_two_transactions_is_made_anew(
+def test_a_connection_lost_between_two_transactions_is_reopened(
     ledger: Ledger, postgres_url: str
 ) -> None:
     ledger.record("a", "search", Row("0", "COMPLETE"))
@@ -123,10 +123,10 @@ def test_a_connection_that_was_cut_between_two_transactions_is_made_anew(
     assert sorted(ledger.rows("a", "search")) == ["0", "1"]
 
 
-def test_a_server_that_stays_away_ends_the_sweep_in_one_line(
+def test_the_error_after_the_last_retry_is_one_line(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "RETRY_S", (0.0, 0.0))
+    monkeypatch.setattr(database, "RETRY_PAUSES_S", (0.0, 0.0))
     n_tried = [0]
 
     def work(c: sa.Connection) -> None:
@@ -139,7 +139,7 @@ def test_a_server_that_stays_away_ends_the_sweep_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_database_that_is_not_there_is_one_clear_line(postgres: str) -> None:
+def test_the_error_for_a_missing_database_is_one_line(postgres: str) -> None:
     with pytest.raises(
         LedgerError, match=r'cannot be opened: .*"nowhere" does not exist'
     ) as caught:
@@ -147,12 +147,12 @@ def test_a_database_that_is_not_there_is_one_clear_line(postgres: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_database_without_a_ledger_is_one_clear_line(postgres_url: str) -> None:
+def test_a_database_without_a_ledger_is_refused(postgres_url: str) -> None:
     with pytest.raises(LedgerError, match="holds no ledger of Chorale"):
         LedgerReader(postgres_url)
 
 
-def test_a_user_who_may_only_read_can_read(postgres_url: str, postgres: str) -> None:
+def test_a_user_without_write_permission_can_read(postgres_url: str, postgres: str) -> None:
     ledger = Ledger(postgres_url)
     ledger.record("a", "search", Row("0", "COMPLETE"))
     ledger.close()
@@ -162,5 +162,5 @@ def test_a_user_who_may_only_read_can_read(postgres_url: str, postgres: str) -> 
         c.execute(f'grant select on all tables in schema public to "{name}"')
     url = postgres_url.replace("chorale@", f"{name}@")
     assert list(LedgerReader(url).rows("a", "search")) == ["0"]
-    with pytest.raises(LedgerError, match=r"opened: permission denied .*ask for the right to"):
+    with pytest.raises(LedgerError, match=r"opened: permission denied .*ask for write permission"):
         Ledger(url)

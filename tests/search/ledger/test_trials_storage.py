@@ -1,4 +1,4 @@
-"""Our storage of Optuna's trials, by Optuna's own tests of storages and by what we add to them."""
+"""The Optuna storage of the ledger: Optuna's own contract tests, and when it writes."""
 
 import pickle
 import shutil
@@ -19,7 +19,7 @@ from chorale.search.paths import Runs
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger: making one takes longer than the tests do."""
+    """An empty ledger: creating one takes longer than the tests."""
     path = tmp_path_factory.mktemp("empty") / "chorale.db"
     Ledger(f"sqlite:///{path}").close()
     return path
@@ -33,7 +33,7 @@ def ledger(empty: Path, tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-class TestAsOptunaTestsIt(StorageTestCase):
+class TestOptunaStorageContract(StorageTestCase):
     @pytest.fixture
     def storage(self, ledger: Ledger) -> BaseStorage:
         return ledger.optuna
@@ -44,13 +44,13 @@ class TestAsOptunaTestsIt(StorageTestCase):
 
 
 def _stored(ledger: Ledger) -> list[optuna.trial.FrozenTrial]:
-    """What any other program reads with Optuna."""
+    """The trials that another program reads with Optuna."""
     storage = RDBStorage(str(ledger.optuna._rdb.url))
     return _known(optuna.load_study(study_name="s", storage=storage))
 
 
 def _known(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """All of its trials; only the number of a row is another in memory than in the database."""
+    """Its trials, without row ids, which differ between memory and database."""
     trials = study.trials
     for trial in trials:
         trial._trial_id = trial.number
@@ -69,7 +69,7 @@ def _suggest(trial: optuna.Trial) -> None:
     trial.suggest_categorical("optimizer", ["adam", "sgd"])
 
 
-def test_what_is_asked_is_written_whole_by_flush(ledger: Ledger) -> None:
+def test_flush_writes_an_asked_trial_with_all_its_parameters(ledger: Ledger) -> None:
     trial = _study(ledger).ask()
     _suggest(trial)
     assert _stored(ledger) == []
@@ -78,7 +78,7 @@ def test_what_is_asked_is_written_whole_by_flush(ledger: Ledger) -> None:
     assert len(trial.params) == 3
 
 
-def test_a_trial_whose_flush_was_forgotten_is_written_with_its_first_report(
+def test_a_trial_that_was_not_flushed_is_written_with_its_first_report(
     ledger: Ledger,
 ) -> None:
     trial = _study(ledger).ask()
@@ -96,7 +96,7 @@ def test_every_report_is_written_at_once(ledger: Ledger) -> None:
         assert _stored(ledger)[0].intermediate_values[step] == step / 10
 
 
-def test_a_trial_that_is_added_whole_is_written_at_once(ledger: Ledger) -> None:
+def test_an_added_trial_is_written_at_once(ledger: Ledger) -> None:
     study = _study(ledger)
     distribution = optuna.distributions.FloatDistribution(0, 1)
     study.add_trial(
@@ -108,7 +108,7 @@ def test_a_trial_that_is_added_whole_is_written_at_once(ledger: Ledger) -> None:
     assert _stored(ledger)[0].params == {"x": 0.5}
 
 
-def test_a_pruners_verdict_is_written_at_once(ledger: Ledger) -> None:
+def test_a_pruners_attributes_are_written_at_once(ledger: Ledger) -> None:
     study = _study(ledger)
     study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=2)
     trial = study.ask()
@@ -120,7 +120,7 @@ def test_a_pruners_verdict_is_written_at_once(ledger: Ledger) -> None:
     assert "completed_rung_0" in stored.system_attrs
 
 
-def test_how_a_trial_ended_is_written_at_once(ledger: Ledger) -> None:
+def test_the_end_of_a_trial_is_written_at_once(ledger: Ledger) -> None:
     study = _study(ledger)
     first, second, third = (study.ask() for _ in range(3))
     second.report(0.4, 1)
@@ -133,15 +133,15 @@ def test_how_a_trial_ended_is_written_at_once(ledger: Ledger) -> None:
     assert [trial.value for trial in stored] == [0.9, 0.4, None]
 
 
-def test_recording_a_trial_writes_all_that_was_waiting(ledger: Ledger) -> None:
+def test_recording_a_trial_writes_all_pending_changes(ledger: Ledger) -> None:
     trial = _study(ledger).ask()
     _suggest(trial)
     ledger.record("s", "search", Row("0", "COMPLETE"))
     assert _stored(ledger)[0].params == trial.params
-    assert not ledger.optuna._pending, "what is written once is not written again"
+    assert not ledger.optuna._pending, "nothing is written twice"
 
 
-def test_another_process_goes_on_with_the_same_trials(ledger: Ledger, tmp_path: Path) -> None:
+def test_another_process_continues_with_the_same_trials(ledger: Ledger, tmp_path: Path) -> None:
     study = _study(ledger)
     study.enqueue_trial({"lr": 1e-3, "n_layers": 2, "optimizer": "sgd"})
     study.enqueue_trial({"lr": 1e-2, "n_layers": 3, "optimizer": "sgd"})
@@ -165,7 +165,7 @@ def test_another_process_goes_on_with_the_same_trials(ledger: Ledger, tmp_path: 
     again.close()
 
 
-def test_what_could_not_be_written_waits_and_is_written_once(
+def test_changes_that_could_not_be_written_are_written_later_and_once(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = _study(ledger)
@@ -179,7 +179,7 @@ def test_what_could_not_be_written_waits_and_is_written_once(
         raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("chorale.search.ledger.trial_rows.upsert", full)
+        patch.setattr("chorale.search.ledger.trial_rows.upsert_rows", full)
         with pytest.raises(LedgerError, match=r"cannot be written: database or disk is full;"):
             study.tell(trial, 0.5)
     assert [t.state.name for t in _stored(ledger)] == ["RUNNING"]
@@ -188,13 +188,13 @@ def test_what_could_not_be_written_waits_and_is_written_once(
     assert [t.state.name for t in study.trials] == ["COMPLETE", "RUNNING"]
 
 
-def test_a_commit_that_was_never_answered_makes_no_trial_twice(
+def test_a_commit_whose_reply_was_lost_creates_no_trial_twice(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = _study(ledger)
     _suggest(study.ask())
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.optuna, "flushed", lambda: None)  # as if the answer were lost
+        patch.setattr(ledger.optuna, "flushed", lambda: None)  # as if the reply were lost
         ledger.flush()
     ledger.flush()
     assert _stored(ledger) == _known(study)
@@ -204,7 +204,7 @@ def test_a_commit_that_was_never_answered_makes_no_trial_twice(
 @pytest.mark.parametrize(
     "name", ["br{ac}es {0} {SCHEMA_VERSION}", "per%20cent", "sp ace'é☃", "what? #1 &x=1"]
 )
-def test_a_folder_of_any_name_holds_a_ledger(tmp_path: Path, name: str) -> None:
+def test_a_folder_of_any_name_can_hold_a_ledger(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     ledger = Ledger(Runs(folder).ledger_url)
     _study(ledger).ask()

@@ -1,4 +1,4 @@
-"""A schedule over the small corpus whose nights take seconds, and nights that are only recorded."""
+"""A nightly schedule over a small corpus with short nights, and records without a real run."""
 
 import shutil
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chorale.search.nightly.config import Nightly, load
+from chorale.search.nightly.config import Nightly, load_nightly
 from chorale.search.nightly.records import Night, Records
 
 
@@ -20,7 +20,7 @@ def music(corpus: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def write_nightly() -> Callable[[Path, Path], Path]:
-    """Writes a nightly file over some music into a folder, where its runs will lie, too."""
+    """Writes a nightly file for some music into a folder, which will hold its runs, too."""
 
     def write(folder: Path, music: Path) -> Path:
         file = folder / "tiny.yaml"
@@ -49,19 +49,19 @@ runs: {folder / "runs"}
 
 @pytest.fixture
 def nightly_file(write_nightly: Callable[[Path, Path], Path], music: Path, tmp_path: Path) -> Path:
-    """A nightly file over `music`."""
+    """The path of a nightly file for `music`."""
     return write_nightly(tmp_path, music)
 
 
 @pytest.fixture
 def nightly(nightly_file: Path) -> Nightly:
-    """The same, read."""
-    return load(str(nightly_file), {})
+    """That nightly file, parsed."""
+    return load_nightly(str(nightly_file), {})
 
 
 @pytest.fixture
 def recorded(nightly: Nightly) -> Callable[..., Night]:
-    """Writes a night that was decided, and gives it."""
+    """Writes and returns the record of a finished night."""
 
     def write(day: int, verdict: str, value: float = 0.8, **more: Any) -> Night:
         scores = {"accuracy": value, "ci95": [value - 0.1, value + 0.1], "n": 60}

@@ -1,4 +1,4 @@
-"""Exactly one run a night, over years of clocks that change, outages and impatient callers."""
+"""Exactly one run per night, over years of clock changes, outages and repeated calls."""
 
 import random
 from collections import Counter
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chorale.search.nightly.calendar import Due, Schedule, due
+from chorale.search.nightly.calendar import DueNights, NightlySchedule, due_nights
 
 ZONES = (
     "Europe/Madrid",
@@ -22,12 +22,12 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("at", ["02:30", "00:00"])
 def test_ten_years_of_nights_are_each_run_once(zone: str, at: str) -> None:
-    """Called every half an hour or so, with 50 outages of up to 4 days and 100 double calls."""
-    schedule = Schedule(at=at, until="06:00", zone=zone)
+    """Called about every half hour, with 50 outages of up to 4 days and 100 double calls."""
+    schedule = NightlySchedule(at=at, until="06:00", zone=zone)
     rng = random.Random(zone + at)
     now = datetime(2007, 1, 1, 12, tzinfo=UTC)
     end = datetime(2017, 1, 1, 12, tzinfo=UTC)
-    first = due(schedule, now, None).night
+    first = due_nights(schedule, now, None).night
     assert first is not None
     last = first
     outages = sorted(now + (end - now) * rng.random() for _ in range(50))
@@ -44,7 +44,7 @@ def test_ten_years_of_nights_are_each_run_once(zone: str, at: str) -> None:
             doubles.pop(0)
             calls = 2
         for _ in range(calls):
-            found = due(schedule, now, last)
+            found = due_nights(schedule, now, last)
             missed.update(found.missed)
             if found.night is not None:
                 assert schedule.begin(found.night) <= now < schedule.end(found.night) + 5 * ONE_DAY
@@ -69,40 +69,41 @@ ONE_DAY = timedelta(days=1)
         (date(2026, 10, 26), datetime(2026, 10, 26, 1, 30, tzinfo=UTC)),
     ],
 )
-def test_nights_in_which_the_clocks_change_begin_once(night: date, begins: datetime) -> None:
-    schedule = Schedule(at="02:30", zone="Europe/Madrid")
+def test_a_night_with_a_clock_change_starts_once(night: date, begins: datetime) -> None:
+    schedule = NightlySchedule(at="02:30", zone="Europe/Madrid")
     assert schedule.begin(night) == begins
-    assert due(schedule, begins - MINUTE, night - ONE_DAY) == Due(None)
-    assert due(schedule, begins, night - ONE_DAY) == Due(night)
+    assert due_nights(schedule, begins - MINUTE, night - ONE_DAY) == DueNights(None)
+    assert due_nights(schedule, begins, night - ONE_DAY) == DueNights(night)
     for hours in range(1, 24):  # the second 2:30 is no second night
-        assert due(schedule, begins + timedelta(hours=hours) - MINUTE, night) == Due(None)
+        later = begins + timedelta(hours=hours) - MINUTE
+        assert due_nights(schedule, later, night) == DueNights(None)
 
 
-def test_after_an_outage_the_latest_night_is_run_and_the_others_are_noted() -> None:
-    schedule = Schedule(at="23:00", until="05:00", zone="America/New_York")
+def test_after_an_outage_the_latest_night_is_run_and_the_others_are_missed() -> None:
+    schedule = NightlySchedule(at="23:00", until="05:00", zone="America/New_York")
     now = datetime(2026, 7, 10, 12, tzinfo=ZoneInfo("America/New_York"))
-    found = due(schedule, now, date(2026, 7, 5))
-    assert found == Due(date(2026, 7, 9), tuple(date(2026, 7, d) for d in (6, 7, 8)))
+    found = due_nights(schedule, now, date(2026, 7, 5))
+    assert found == DueNights(date(2026, 7, 9), tuple(date(2026, 7, d) for d in (6, 7, 8)))
 
 
-def test_a_night_ends_after_it_begins_also_on_the_next_day() -> None:
-    late = Schedule(at="23:00", until="05:00", zone="UTC")
+def test_a_night_ends_after_it_starts_also_on_the_next_day() -> None:
+    late = NightlySchedule(at="23:00", until="05:00", zone="UTC")
     assert late.end(date(2026, 1, 1)) == datetime(2026, 1, 2, 5, tzinfo=UTC)
-    gap = Schedule(at="02:10", until="03:05", zone="Europe/Madrid")
+    gap = NightlySchedule(at="02:10", until="03:05", zone="Europe/Madrid")
     for day in range(365):
         night = date(2026, 1, 1) + day * ONE_DAY
         assert gap.begin(night) < gap.end(night)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "expected"),
     [({"zone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"), ({"at": "25:00"}, "at")],
 )
-def test_a_clock_that_there_is_not_is_refused(values: dict[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Schedule(**values)
+def test_an_invalid_time_or_zone_is_refused(values: dict[str, str], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        NightlySchedule(**values)
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a zone"):
-        due(Schedule(), datetime(2026, 1, 1), None)
+        due_nights(NightlySchedule(), datetime(2026, 1, 1), None)

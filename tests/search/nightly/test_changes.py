@@ -1,4 +1,4 @@
-"""What changed between two nights, told by the tracks' content, and when it is too much."""
+"""Data changes between two nights, by the content of tracks, and when they are refused."""
 
 from pathlib import Path
 
@@ -7,20 +7,25 @@ import pytest
 
 from chorale.datasets.splitting.split import Split
 from chorale.search.nightly.changes import (
+    DataDifference,
     DataRefusedError,
-    Difference,
     Snapshot,
-    difference,
-    refuse,
+    data_difference,
+    refuse_changes,
 )
-from chorale.search.nightly.config import Changes
-from chorale.search.nightly.locked import Locked, lock, refuse_moved, refuse_trained_on
+from chorale.search.nightly.config import ChangesConfig
+from chorale.search.nightly.locked_test_set import (
+    LockedTestSet,
+    lock_test_set,
+    refuse_changed_test_set,
+    refuse_trained_on,
+)
 
 BEFORE = Snapshot({f"{x}.wav": (f"hash-{x}", "rock", f"band-{x}") for x in "abcdefghij"})
 
 
 def now(**changes: tuple[str, str, str] | None) -> Snapshot:
-    """The tracks of before with some changed, new, or (None) gone."""
+    """The earlier tracks with some changed, new, or (None) removed."""
     tracks = dict(BEFORE.tracks)
     for name, facts in changes.items():
         if facts is None:
@@ -44,27 +49,27 @@ def now(**changes: tuple[str, str, str] | None) -> Snapshot:
         (now(copy=("hash-a", "rock", "band-a")), {"new": 1}),
     ],
 )
-def test_tracks_are_known_by_name_or_content(after: Snapshot, counts: dict[str, int]) -> None:
-    assert difference(BEFORE, after).counts == counts
+def test_tracks_are_matched_by_name_or_content(after: Snapshot, counts: dict[str, int]) -> None:
+    assert data_difference(BEFORE, after).counts == counts
 
 
-def test_the_first_night_has_nothing_to_compare_with() -> None:
-    found = difference(None, BEFORE)
-    assert found == Difference()
-    refuse(found, Changes(), file="my.yaml")
-    assert found.said() == "nothing to compare with yet"
+def test_the_first_night_has_no_changes() -> None:
+    found = data_difference(None, BEFORE)
+    assert found == DataDifference()
+    refuse_changes(found, ChangesConfig(), file="my.yaml")
+    assert found.summary() == "nothing to compare with yet"
 
 
-def test_more_relabelled_tracks_than_allowed_are_refused_with_what_to_type() -> None:
-    found = difference(BEFORE, now(a=("hash-a", "jazz", "x"), b=("hash-b", "jazz", "x")))
-    refuse(found, Changes(max_relabelled=0.2), file="my.yaml")
+def test_too_many_relabelled_tracks_are_refused_with_the_command_to_accept_them() -> None:
+    found = data_difference(BEFORE, now(a=("hash-a", "jazz", "x"), b=("hash-b", "jazz", "x")))
+    refuse_changes(found, ChangesConfig(max_relabelled=0.2), file="my.yaml")
     with pytest.raises(DataRefusedError, match=r"2 of 10 tracks are relabelled \(20.0%; allowed"):
-        refuse(found, Changes(max_relabelled=0.1), file="my.yaml")
+        refuse_changes(found, ChangesConfig(max_relabelled=0.1), file="my.yaml")
     with pytest.raises(DataRefusedError, match=r"chorale nightly my.yaml --accept"):
-        refuse(found, Changes(), file="my.yaml")
+        refuse_changes(found, ChangesConfig(), file="my.yaml")
 
 
-def test_a_snapshot_names_groups_as_the_dataset_does_and_reads_back(tmp_path: Path) -> None:
+def test_a_snapshot_has_the_datasets_groups_and_reads_back(tmp_path: Path) -> None:
     audited = pd.DataFrame(
         {"track_id": ["a"], "content": ["h"], "label": ["rock"], "group": ["joined"]}
     )
@@ -76,37 +81,37 @@ def test_a_snapshot_names_groups_as_the_dataset_does_and_reads_back(tmp_path: Pa
     assert Snapshot.read(tmp_path / "none.json") is None
 
 
-def _locked() -> Locked:
+def _locked() -> LockedTestSet:
     folds = {f"{x}.wav": i % 2 for i, x in enumerate("cdefghij")}
     split = Split(("a.wav", "b.wav"), folds, "test by group, folds by group", 2, 0)
-    return lock(split, BEFORE, since="2026-11-01", asked={"seed": 0})
+    return lock_test_set(split, BEFORE, since="2026-11-01", asked={"seed": 0})
 
 
 def test_groups_of_a_drawn_test_set_are_locked_and_read_back(tmp_path: Path) -> None:
     found = _locked()
     assert found.groups == ("band-a", "band-b")
     found.write(tmp_path / "locked.json")
-    assert Locked.read(tmp_path / "locked.json") == found
-    assert Locked.read(tmp_path / "none.json") is None
+    assert LockedTestSet.read(tmp_path / "locked.json") == found
+    assert LockedTestSet.read(tmp_path / "none.json") is None
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "expected"),
     [
-        (now(a=None), "1 are gone: a.wav"),
+        (now(a=None), "1 are missing: a.wav"),
         (now(b=("hash-b", "jazz", "band-b")), r"b.wav \(rock, now jazz\)"),
         (now(b=("hash-x", "rock", "band-b")), r"b.wav \(other audio\)"),
     ],
 )
-def test_locked_tracks_must_stay_as_they_were(after: Snapshot, said: str) -> None:
-    refuse_moved(_locked(), BEFORE, file="my.yaml")
-    with pytest.raises(DataRefusedError, match=said):
-        refuse_moved(_locked(), after, file="my.yaml")
+def test_changed_locked_tracks_are_refused(after: Snapshot, expected: str) -> None:
+    refuse_changed_test_set(_locked(), BEFORE, file="my.yaml")
+    with pytest.raises(DataRefusedError, match=expected):
+        refuse_changed_test_set(_locked(), after, file="my.yaml")
 
 
-def test_a_fresh_test_set_must_be_new_to_the_champion() -> None:
+def test_a_fresh_test_set_on_which_the_champion_was_trained_is_refused() -> None:
     from chorale.datasets.errors import UserError
 
     refuse_trained_on(_locked(), frozenset({"hash-c"}), study="old")
-    with pytest.raises(UserError, match="1 of 2 tracks of the fresh test set taught the champion"):
+    with pytest.raises(UserError, match="was trained on 1 of 2 tracks of the fresh test set"):
         refuse_trained_on(_locked(), frozenset({"hash-a"}), study="old")

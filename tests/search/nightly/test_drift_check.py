@@ -1,4 +1,4 @@
-"""The sentinel and the gate on simulated nights whose truth is known, and what is compared."""
+"""The drift check and the gate on simulated nights with known truth, and what is compared."""
 
 from pathlib import Path
 
@@ -8,58 +8,61 @@ import pytest
 from chorale.datasets.atomic import write_json
 from chorale.datasets.splitting.split import Split
 from chorale.search.champion.registry.gate import Gate
-from chorale.search.ledger.baseline_predictions import BankedBaseline, write_banked
-from chorale.search.ledger.ground_truth import Truth
+from chorale.search.ledger.baseline_predictions import (
+    BaselinePredictions,
+    write_baseline_predictions,
+)
+from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.nightly import drift_check
 from chorale.search.nightly.changes import Snapshot
-from chorale.search.nightly.earlier import Origin
+from chorale.search.nightly.earlier_nights import StudyMember
 from chorale.search.paths import StudyPaths
 from tests.benchmarks.bench_nightly_power import Nights, alarms, promotions
 
 GROUPED = Nights(400, 60, icc=0.2, moves=0.02)
 
 
-def test_a_true_fall_of_ten_points_is_seen_in_half_of_the_nights_and_of_twenty_in_all() -> None:
-    ten, _ = alarms(GROUPED, fall=0.1, n_nights=40, seed=0)
-    twenty, _ = alarms(GROUPED, fall=0.2, n_nights=20, seed=0)
+def test_a_drop_of_10_points_is_detected_in_half_of_the_nights_and_of_20_in_all() -> None:
+    ten, _ = alarms(GROUPED, drop=0.1, n_nights=40, seed=0)
+    twenty, _ = alarms(GROUPED, drop=0.2, n_nights=20, seed=0)
     assert ten >= 20
     assert twenty >= 19
 
 
-def test_data_that_has_not_moved_gives_no_alarm() -> None:
-    """Though the finalist that is repeated was the best of six equals, so it falls by itself."""
-    moved, falls = alarms(GROUPED, fall=0.0, n_nights=100, seed=0)
-    assert falls.mean() > 0.005
+def test_data_without_drift_gives_no_alarm() -> None:
+    """Although the repeated finalist was the best of six equals, so it regresses to the mean."""
+    moved, drops = alarms(GROUPED, drop=0.0, n_nights=100, seed=0)
+    assert drops.mean() > 0.005
     assert moved <= 2  # 0.5 % of 100 nights; three or more have a probability of 1.4 %
 
 
-def test_the_gate_promotes_no_more_equals_than_it_may() -> None:
+def test_the_gate_keeps_its_false_promotion_rate() -> None:
     promoted = promotions(Nights(150, 20, icc=0.2), gain=0.0, n_nights=150, seed=0, gate=Gate())
     assert promoted <= 14  # 5 % of 150 are 7.5; 15 and more have a probability of 1 %
 
 
-def test_the_smallest_fall_that_is_seen_is_said() -> None:
+def test_the_reason_states_the_smallest_detectable_drop() -> None:
     rng = np.random.default_rng(0)
     then = (rng.random(300) < 0.8).astype(np.float64)
     now = np.where(rng.random(300) < 0.1, 1 - then, then)
-    found = drift_check.judge(then, now, np.arange(300), source="s/1", confidence=0.995)
+    found = drift_check.assess_drop(then, now, np.arange(300), source="s/1", confidence=0.995)
     assert not found.moved
     assert found.seen_from is not None
     assert f"up to {100 * found.seen_from:.1f} points" in found.reason
     lost = np.flatnonzero(now == 1)[: int(np.ceil(300 * (found.seen_from + 0.02)))]
     now[lost] = 0.0
-    assert drift_check.judge(then, now, np.arange(300), source="s/1", confidence=0.995).moved
+    assert drift_check.assess_drop(then, now, np.arange(300), source="s/1", confidence=0.995).moved
 
 
-def test_so_few_groups_that_no_fall_could_be_seen_are_said() -> None:
+def test_too_few_groups_to_detect_a_drop_are_reported() -> None:
     then, now = np.ones(40), np.zeros(40)
-    found = drift_check.judge(then, now, np.arange(40) % 4, source="s/1", confidence=0.995)
+    found = drift_check.assess_drop(then, now, np.arange(40) % 4, source="s/1", confidence=0.995)
     assert (found.moved, found.seen_from) == (False, None)
-    assert "4 groups are too few to see any fall" in found.reason
+    assert "4 groups are too few to detect any drop" in found.reason
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_recording_in_another_labels_folder_is_the_one_that_it_was(known: bool) -> None:
+def test_a_recording_that_moved_to_another_labels_folder_is_matched_by_content(known: bool) -> None:
     then, now = {"low/a": 1.0, "low/b": 1.0}, {"high/a": 0.0, "low/b": 1.0}
     before = Snapshot({"low/a": ("1", "low", "x"), "low/b": ("2", "low", "y")})
     after = Snapshot({"high/a": ("1", "high", "x"), "low/b": ("2", "low", "y")})
@@ -67,23 +70,25 @@ def test_a_recording_in_another_labels_folder_is_the_one_that_it_was(known: bool
     assert pairs == ([("low/a", "high/a"), ("low/b", "low/b")] if known else [("low/b", "low/b")])
 
 
-def _night_with_baseline(root: Path, features: str, right: list[bool]) -> drift_check.Side:
-    """A study of eight development tracks, with what the baseline svm said of them out of fold."""
+def _night_with_baseline(root: Path, features: str, correct: list[bool]) -> drift_check.Side:
+    """A study of eight development tracks with out-of-fold predictions of the baseline svm."""
     paths = StudyPaths(root)
     development = tuple(f"t{i}" for i in range(8))
     fold_of = {track: i % 2 for i, track in enumerate(development)}
     split = Split(("test",), fold_of, "by track", n_folds=2, seed=0)
-    truth = Truth(("a", "b"), split, dict.fromkeys(development, 0), {t: t for t in development})
-    proba = np.array([[0.9, 0.1] if one else [0.1, 0.9] for one in right], np.float32)
-    said = BankedBaseline(proba, proba[: len(split.test_ids)])
-    write_banked(paths.baseline("svm"), said, split)
+    truth = GroundTruth(
+        ("a", "b"), split, dict.fromkeys(development, 0), {t: t for t in development}
+    )
+    proba = np.array([[0.9, 0.1] if one else [0.1, 0.9] for one in correct], np.float32)
+    stored = BaselinePredictions(proba, proba[: len(split.test_ids)])
+    write_baseline_predictions(paths.baseline("svm"), stored, split)
     found = {"baselines": {"svm": {}, "knn": {}}, "baselines_made": {"features": features}}
     write_json(paths.report_json, found)
-    return drift_check.Night(root.name, paths), truth
+    return drift_check.NightStudy(root.name, paths), truth
 
 
-def test_a_champion_without_a_trial_is_compared_by_its_baseline(tmp_path: Path) -> None:
-    origin = Origin("then", "svm")
+def test_a_champion_without_trials_is_compared_by_its_baseline(tmp_path: Path) -> None:
+    origin = StudyMember("then", "svm")
     then = _night_with_baseline(tmp_path / "then", "mel", [True] * 8)
     now = _night_with_baseline(tmp_path / "now", "mel", [True] * 4 + [False] * 4)
     found = drift_check._of_baseline(origin, "svm", then, now)
@@ -91,7 +96,9 @@ def test_a_champion_without_a_trial_is_compared_by_its_baseline(tmp_path: Path) 
     before, after, n_rivals = found
     assert (sum(before.values()), sum(after.values()), n_rivals) == (8.0, 4.0, 2)
     other = _night_with_baseline(tmp_path / "other", "chroma", [True] * 8)
-    assert "read mel, and reads chroma" in str(drift_check._of_baseline(origin, "svm", then, other))
+    assert "used the features mel, and now chroma" in str(
+        drift_check._of_baseline(origin, "svm", then, other)
+    )
     now[0].paths.baseline("svm").unlink()
     assert "was not fitted tonight" in str(drift_check._of_baseline(origin, "svm", then, now))
-    assert "is not kept any more" in str(drift_check._of_baseline(origin, "svm", now, then))
+    assert "are no longer kept" in str(drift_check._of_baseline(origin, "svm", now, then))

@@ -1,6 +1,6 @@
-"""Real nights with tiny networks: the first, a second call of it, the next, and damaged data.
+"""Real nights with tiny networks: the first, a repeated call, the next, and damaged data.
 
-A night that is killed at any step of its end is taken up again; the champion is whole meanwhile.
+A night that is killed at any final step is resumed; the champion's bundle stays valid meanwhile.
 """
 
 import json
@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from chorale.search.champion.registry.gate import Decision, Verdict
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.registry.gate import GateDecision, Verdict
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.cli import main
 from chorale.search.nightly import comparison
-from chorale.search.nightly.config import Nightly, load
-from chorale.search.nightly.earlier import EACH, Origin, origin_of
+from chorale.search.nightly.config import Nightly, load_nightly
+from chorale.search.nightly.earlier_nights import NUMBERS_PER_NIGHT, StudyMember, resolve_member
 from chorale.search.nightly.records import Night, Records
 
 FIRST, SECOND, THIRD = (date(2026, 11, day) for day in (20, 21, 22))
@@ -30,7 +30,7 @@ FIRST, SECOND, THIRD = (date(2026, 11, day) for day in (20, 21, 22))
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a schedule's nights are run: its file, and a copy of all that they left behind."""
+    """A schedule's nightly file and exit codes, and a copy of the files of its nights."""
 
     nightly: Nightly
     codes: tuple[int, ...]
@@ -41,8 +41,8 @@ class _Place:
         return Records(self.nightly.paths)
 
     @property
-    def shelf(self) -> Shelf:
-        return Shelf(self.nightly.runs.champion(self.nightly.champion))
+    def registry(self) -> Registry:
+        return Registry(self.nightly.runs.champion(self.nightly.champion))
 
     def night(self, day: date) -> Night:
         found = self.records.read(day)
@@ -50,7 +50,7 @@ class _Place:
         return found
 
     def restore(self) -> None:
-        """All files as they were after two nights."""
+        """Restores all files to their state after two nights."""
         shutil.rmtree(self.nightly.runs.root)
         shutil.copytree(self.kept, self.nightly.runs.root)
 
@@ -64,43 +64,43 @@ def place(
     tmp_path_factory: pytest.TempPathFactory,
     write_nightly: Callable[[Path, Path], Path],
 ) -> _Place:
-    """A schedule after two nights, of which the first was called twice."""
+    """A schedule after two nights, the first of which was called twice."""
     import torch
 
-    torch.set_num_threads(1)  # what forks has no threads to lose
+    torch.set_num_threads(1)  # a forked child has no other threads
     root = tmp_path_factory.mktemp("nights")
     shutil.copytree(corpus, root / "music")
     file = write_nightly(root, root / "music")
-    made = _Place(load(str(file), {}), (), root / "kept")
+    made = _Place(load_nightly(str(file), {}), (), root / "kept")
     codes = tuple(made.call(day) for day in (FIRST, FIRST, SECOND))
     shutil.copytree(made.nightly.runs.root, made.kept)
     return _Place(made.nightly, codes, made.kept)
 
 
-def test_the_first_night_makes_a_champion_and_a_second_call_of_it_does_nothing(
+def test_the_first_night_promotes_a_champion_and_a_second_call_does_nothing(
     place: _Place,
 ) -> None:
     night = place.night(FIRST)
     assert (night.verdict, place.codes[:2]) == ("PROMOTED", (0, 0))
-    assert place.shelf.history()[0].study == night.study == "tiny-2026-11-20"
+    assert place.registry.history()[0].study == night.study == "tiny-2026-11-20"
     assert night.figures["looks"] == 1
     assert place.records.night(FIRST).report_html.is_file()
 
 
-def test_the_next_night_begins_with_the_champions_settings_and_asks_the_gate(
+def test_the_next_night_checks_drift_and_compares_with_the_champion(
     place: _Place,
 ) -> None:
     night = place.night(SECOND)
     assert night.verdict in ("KEPT", "INCONCLUSIVE", "PROMOTED")
     assert place.codes[2] == night.code
     assert night.figures["looks"] == 2
-    seen = night.figures["sentinel"]
-    assert seen["then"] is not None
-    assert seen["now"] is not None
-    champion = place.shelf.current()
+    drift = night.figures["sentinel"]
+    assert drift["then"] is not None
+    assert drift["now"] is not None
+    champion = place.registry.current()
     assert champion is not None
-    assert f"tiny-2026-11-20/{champion.manifest.members[0]}" in seen["reason"]  # a baseline
-    assert seen["n_tracks"] == 48  # out-of-fold rows of all development tracks, then and now
+    assert f"tiny-2026-11-20/{champion.manifest.members[0]}" in drift["reason"]  # a baseline
+    assert drift["n_tracks"] == 48  # out-of-fold rows of all development tracks, then and now
     assert night.figures["taught_by"] == ["tiny-2026-11-20"]
     assert night.figures["champion"]["n"] == night.figures["candidate"]["n"]
     first, second = (
@@ -113,17 +113,17 @@ def test_the_next_night_begins_with_the_champions_settings_and_asks_the_gate(
 
 def test_finalists_of_the_first_night_may_join_the_second_ones_ensemble(place: _Place) -> None:
     paths = place.nightly.runs.study(place.night(SECOND).study)
-    allies = [folder.name for folder in (paths.root / "finalists").glob("1000?")]
-    assert len(allies) == 1
-    said = paths.finalist(int(allies[0]), fold=0, seed=0).predictions
-    assert said.stat().st_nlink > 1
+    members = [folder.name for folder in (paths.root / "finalists").glob("1000?")]
+    assert len(members) == 1
+    predictions = paths.finalist(int(members[0]), fold=0, seed=0).predictions
+    assert predictions.stat().st_nlink > 1
 
 
-def test_members_of_earlier_nights_are_found_again() -> None:
+def test_members_resolve_to_trials_of_their_night() -> None:
     nights = [(2, "b"), (1, "a")]
-    assert origin_of(7, "now", nights) == Origin("now", 7)
-    assert origin_of(2 * EACH + 7, "now", nights) == Origin("b", 7)
-    assert origin_of(3 * EACH + 7, "now", nights) is None
+    assert resolve_member(7, "now", nights) == StudyMember("now", 7)
+    assert resolve_member(2 * NUMBERS_PER_NIGHT + 7, "now", nights) == StudyMember("b", 7)
+    assert resolve_member(3 * NUMBERS_PER_NIGHT + 7, "now", nights) is None
 
 
 def test_damaged_labels_are_refused_and_the_champion_stays(place: _Place) -> None:
@@ -131,7 +131,7 @@ def test_damaged_labels_are_refused_and_the_champion_stays(place: _Place) -> Non
     moved = sorted((music / "low").glob("low-artist0-*")) + sorted(
         (music / "low").glob("low-artist1-*")
     )
-    before = place.shelf.history()
+    before = place.registry.history()
     for path in moved:
         path.rename(music / "high" / path.name)
     try:
@@ -139,7 +139,7 @@ def test_damaged_labels_are_refused_and_the_champion_stays(place: _Place) -> Non
         night = place.night(THIRD)
         assert night.word == "REFUSED"
         assert "8 of 60 tracks are relabelled" in night.reason
-        assert place.shelf.history() == before
+        assert place.registry.history() == before
         assert "REFUSED" in place.nightly.paths.trend_html.read_text()
     finally:
         for path in moved:
@@ -151,7 +151,7 @@ STEPS = (
     (tempfile, "mkdtemp"), (tempfile, "mkstemp"), (shutil, "copyfile"), (shutil, "rmtree"),
     (Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "fsync"),
 )  # fmt: skip
-"""What the end of a night does on the disk."""
+"""The file system calls of a night's final steps."""
 
 
 def _in_child(work: Callable[[], int]) -> int:
@@ -168,17 +168,17 @@ def _in_child(work: Callable[[], int]) -> int:
 
 
 def _undecided(place: _Place) -> None:
-    """The second night swept, but not decided, and the first one's champion in use."""
+    """Resets the second night to: sweep done, not decided, with the first night's champion."""
     place.restore()
     night = place.night(SECOND)
     place.records.write(replace(night, state="running", verdict="", reason="", candidate=""))
-    pointer = place.shelf.paths.pointer
+    pointer = place.registry.paths.pointer
     content = json.loads(pointer.read_text())
     pointer.write_text(json.dumps({"reigns": content["reigns"][:1]}))
 
 
 def _end_of_night(place: _Place, steps: Path, *, die_at: int | None) -> int:
-    """Calls the second night again; it wins. Counts what it does on the disk, and may die at it."""
+    """Calls the second night again, which wins; counts file system calls, and may die at one."""
     n = 0
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,8 +192,8 @@ def _end_of_night(place: _Place, steps: Path, *, die_at: int | None) -> int:
 
         return wrapped
 
-    def won(*args: Any, **kwargs: Any) -> Decision:
-        return Decision(Verdict.PROMOTED, "a test said so", 0.1, 0.05, 0.01)
+    def won(*args: Any, **kwargs: Any) -> GateDecision:
+        return GateDecision(Verdict.PROMOTED, "decided by the test", 0.1, 0.05, 0.01)
 
     vars(comparison)["decide"] = won
     for owner, name in STEPS:
@@ -209,19 +209,19 @@ def _looks(place: _Place) -> int:
 def _check_kill(place: _Place, tmp_path: Path, die_at: int) -> None:
     _undecided(place)
     looks = _looks(place)
-    old = place.shelf.history()[-1].digest
+    old = place.registry.history()[-1].digest
     code = _in_child(lambda: _end_of_night(place, tmp_path / "n", die_at=die_at))
     assert code == -signal.SIGKILL
-    champion = place.shelf.current()  # all its hashes fit
+    champion = place.registry.current()  # verifies all hashes
     assert champion is not None
     code = _in_child(lambda: _end_of_night(place, tmp_path / "n", die_at=None))
     assert code == 0
-    night, reigns = place.night(SECOND), place.shelf.history()
+    night, periods = place.night(SECOND), place.registry.history()
     assert (night.state, night.verdict) == ("done", "PROMOTED")
-    assert [one.digest for one in reigns] == [old, night.candidate]
-    after = place.shelf.current()
+    assert [one.digest for one in periods] == [old, night.candidate]
+    after = place.registry.current()
     assert after is not None
-    # a sweep that dies while its study is open again looks once more, and the ledger says so
+    # a sweep that dies while its study is reopened looks once more, and the ledger counts it
     assert looks <= _looks(place) <= looks + 1
 
 
@@ -231,10 +231,10 @@ def _n_steps(place: _Place, tmp_path: Path) -> int:
     return int((tmp_path / "n").read_text())
 
 
-def test_a_night_that_is_killed_at_its_end_leaves_a_whole_champion_and_goes_on(
+def test_a_night_that_is_killed_at_a_final_step_leaves_a_valid_champion_and_is_resumed(
     place: _Place, tmp_path: Path
 ) -> None:
-    """At some of the steps; `-m heavy` tries all."""
+    """At some of the steps; `-m heavy` tests all."""
     n = _n_steps(place, tmp_path)
     assert n > 20
     try:
@@ -246,7 +246,7 @@ def test_a_night_that_is_killed_at_its_end_leaves_a_whole_champion_and_goes_on(
 
 @pytest.mark.heavy
 @pytest.mark.timeout(3600)
-def test_a_night_may_be_killed_at_every_step_of_its_end(place: _Place, tmp_path: Path) -> None:
+def test_a_night_may_be_killed_at_every_final_step(place: _Place, tmp_path: Path) -> None:
     n = _n_steps(place, tmp_path)
     try:
         for die_at in range(1, n + 1):

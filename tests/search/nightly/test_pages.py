@@ -1,4 +1,4 @@
-"""The pages of a night and of a schedule: what they say, and that nothing in them is markup."""
+"""The pages of a night and of a schedule: their content, and that texts are escaped."""
 
 import csv
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 
-from chorale.search.console.progress import duration
-from chorale.search.nightly import sentences as words
+from chorale.search.console.progress import duration_text
+from chorale.search.nightly import page_texts
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.pages import write_pages
 from chorale.search.nightly.records import Night, Records
@@ -37,7 +37,7 @@ def _checked(text: str) -> str:
     return text
 
 
-def test_a_page_tells_the_verdict_and_escapes_its_reason(
+def test_a_page_shows_the_verdict_and_escapes_its_reason(
     nightly: Nightly, recorded: Callable[..., Night]
 ) -> None:
     records = Records(nightly.paths)
@@ -47,10 +47,10 @@ def test_a_page_tells_the_verdict_and_escapes_its_reason(
     assert "KEPT: because &lt;it&gt; is." in page
     assert "80.0%" in page
     assert "chorale champion promote tiny-2026-11-02 --as tiny" in page
-    assert "worn out" not in page
+    assert "used up" not in page
 
 
-def test_the_trend_has_a_line_for_every_night_however_it_ended(
+def test_the_trend_has_a_row_for_every_night_in_any_state(
     nightly: Nightly, recorded: Callable[..., Night]
 ) -> None:
     records = Records(nightly.paths)
@@ -68,7 +68,7 @@ def test_the_trend_has_a_line_for_every_night_however_it_ended(
         assert [line["word"] for line in csv.DictReader(file)] == list(words)
 
 
-def test_a_worn_out_test_set_and_a_moved_sentinel_are_said(
+def test_a_used_up_test_set_and_a_failed_drift_check_are_noted(
     nightly: Nightly, recorded: Callable[..., Night]
 ) -> None:
     records = Records(nightly.paths)
@@ -77,20 +77,21 @@ def test_a_worn_out_test_set_and_a_moved_sentinel_are_said(
     night = records.write(replace(night, state="refused", reason="it fell"))
     write_pages(nightly, records, night)
     page = _checked(records.night(night.date).report_html.read_text())
-    assert "The test set is worn out: it has been looked at 14 times" in page
-    assert "The sentinel moved: it fell." in page
+    assert "The test set is used up: it has been evaluated on 14 times" in page
+    assert "The drift check failed: it fell." in page
     assert "chorale nightly" in page
 
 
-def test_a_night_took_what_lies_between_its_beginning_and_its_end(
+def test_the_duration_of_a_night_is_from_its_start_to_its_end(
     recorded: Callable[..., Night],
 ) -> None:
     night = recorded(2, "KEPT", latency_wall_ms=4.5)  # an hour, of which its sweep took 90 s
-    assert words.took_s(night) == 3600
-    assert "took" in words.row(night, "")
-    assert words.row(night, "")["took"] == duration(3600)
-    assert ("took", duration(3600)) in [(one.what, one.figure) for one in words.tiles(night)]
-    assert words.mark(night).hours == 1
-    said = dict(dict(words.sections(night))["The candidate"])
-    assert said["a prediction takes"] == "3.0 ms of the processor, 4.5 ms by the clock"
-    assert words.took_s(replace(night, ended_utc="")) == 90
+    assert page_texts.took_s(night) == 3600
+    assert "took" in page_texts.trend_row(night, "")
+    assert page_texts.trend_row(night, "")["took"] == duration_text(3600)
+    tiles = [(one.what, one.figure) for one in page_texts.night_tiles(night)]
+    assert ("took", duration_text(3600)) in tiles
+    assert page_texts.trend_mark(night).hours == 1
+    facts = dict(dict(page_texts.night_sections(night))["The candidate"])
+    assert facts["latency"] == "3.0 ms CPU time, 4.5 ms wall-clock time"
+    assert page_texts.took_s(replace(night, ended_utc="")) == 90

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups, metadata
 
-from chorale.search.console.events import Started
+from chorale.search.console.events import TrialStarted
 from chorale.search.ledger.ledger import Row
 from chorale.search.report.tensorboard import HParamsWriter
 
@@ -27,7 +27,7 @@ def _session(events: EventAccumulator, tag: str) -> object:
 def test_parameters_and_final_metrics_reach_the_hparams_tab(tmp_path: Path) -> None:
     writer = HParamsWriter(lambda number: tmp_path / f"{number:04d}")
     params = {"architecture": "cnn", "train.lr": 1e-3, "cnn.n_layers": 3, "flag": True}
-    writer.started(Started(3, "trial 3", "cnn", params))
+    writer.started(TrialStarted(3, "trial 3", "cnn", params))
     writer.reported(3, 1, {"accuracy": 0.2})
     writer.ended(3, Row("3", "COMPLETE", "", {"metrics": {"accuracy": 0.75, "log_loss": 0.5}}))
     events = _written(tmp_path / "0003")
@@ -40,9 +40,9 @@ def test_parameters_and_final_metrics_reach_the_hparams_tab(tmp_path: Path) -> N
     assert hparams["state"].string_value == "COMPLETE"
 
 
-def test_a_failed_trial_is_there_too(tmp_path: Path) -> None:
+def test_a_failed_trial_has_a_session_too(tmp_path: Path) -> None:
     writer = HParamsWriter(lambda number: tmp_path / str(number))
-    writer.started(Started(0, "trial 0", "cnn", {"train.lr": 1.0}))
+    writer.started(TrialStarted(0, "trial 0", "cnn", {"train.lr": 1.0}))
     writer.ended(0, Row("0", "FAIL", "diverged"))
     events = _written(tmp_path / "0")
     content = events.SummaryMetadata(metadata.SESSION_END_INFO_TAG).plugin_data.content
@@ -52,12 +52,12 @@ def test_a_failed_trial_is_there_too(tmp_path: Path) -> None:
 def test_trials_of_several_studies_in_one_log_folder_keep_their_rows_and_columns(
     tmp_path: Path,
 ) -> None:
-    """As TensorBoard's own HParams plug-in gives them to the page."""
+    """Read through TensorBoard's own HParams plug-in."""
     for study, numbers, name in (("a", 3, "lr"), ("b", 2, "width"), ("c", 2, "lr")):
         writer = HParamsWriter(lambda n, study=study: tmp_path / study / "trials" / f"{n:04d}")  # type: ignore[misc]
         for number in range(numbers):
             value = number + 10.0 * ord(study)
-            writer.started(Started(number, f"trial {number}", "cnn", {name: value}))
+            writer.started(TrialStarted(number, f"trial {number}", "cnn", {name: value}))
             writer.ended(number, Row(str(number), "COMPLETE", "", {"metrics": {"accuracy": value}}))
     found = _groups(tmp_path)
     assert len(found) == 7

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of finalists: confusion matrices, and embeddings for the projector."""
+"""TensorBoard events of finalists: confusion matrices, and embeddings for the projector."""
 
 import io
 from pathlib import Path
@@ -12,65 +12,69 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from chorale.datasets.splitting.split import Split
-from chorale.search.evaluation.members import Fitted, Member, fit
-from chorale.search.ledger.ground_truth import Truth
-from chorale.search.paths import BoardPaths, StudyPaths
+from chorale.search.evaluation.members import FittedEnsemble, Member, fit_ensemble
+from chorale.search.ledger.ground_truth import GroundTruth
+from chorale.search.paths import StudyPaths, TensorBoardPaths
 from chorale.search.report.confusion_image import confusion_image
-from chorale.search.report.projector import MAX_POINTS, lay_over, write_projector
-from chorale.search.report.tensorboard_finalists import MOST_SHOWN, TAG, write_board
+from chorale.search.report.projector import MAX_POINTS, align_embeddings, write_projector
+from chorale.search.report.tensorboard_finalists import (
+    CONFUSION_TAG,
+    MAX_FINALISTS_SHOWN,
+    write_finalist_events,
+)
 
 N, N_CLASSES, WIDTH = 60, 3, 5
 NAMES = ("acid\tjazz", "drum & bass\nlive", "schlager")
 
 
-def truth() -> Truth:
-    """Forty-five development tracks in three folds, fifteen for the test."""
+def truth() -> GroundTruth:
+    """45 development tracks in three folds, 15 test tracks."""
     ids = [f"t{i:02d}" for i in range(N)]
     split = Split(tuple(ids[45:]), {t: i % 3 for i, t in enumerate(ids[:45])}, "", 3, 0)
     labels = {t: i // 3 % N_CLASSES for i, t in enumerate(ids)}
-    return Truth(NAMES, split, labels, {t: f"g{i // 3}" for i, t in enumerate(ids)})
+    return GroundTruth(NAMES, split, labels, {t: f"g{i // 3}" for i, t in enumerate(ids)})
 
 
 def member(number: int, *, embedded: bool = True) -> Member:
     rng = np.random.default_rng(number)
     proba = rng.dirichlet(np.ones(N_CLASSES), size=N).astype(np.float32)
-    seen = (rng.normal(size=(45, WIDTH)).astype(np.float32),) if embedded else ()
+    embeddings = (rng.normal(size=(45, WIDTH)).astype(np.float32),) if embedded else ()
     tests = (rng.normal(size=(15, WIDTH)).astype(np.float32),) if embedded else ()
-    return Member(number, proba[:15], proba[:45], proba[45:], "cnn", seen, tests)
+    return Member(number, proba[:15], proba[:45], proba[45:], "cnn", embeddings, tests)
 
 
-def headline(members: list[Member]) -> Fitted:
-    return fit("soft_vote", members, truth(), seed=0)
+def ensemble(members: list[Member]) -> FittedEnsemble:
+    return fit_ensemble("soft_vote", members, truth(), seed=0)
 
 
-def pictures(folder: Path) -> list[Any]:
+def images(folder: Path) -> list[Any]:
     events = EventAccumulator(str(folder))
     events.Reload()
-    return list(events.Images(TAG))
+    return list(events.Images(CONFUSION_TAG))
 
 
 def test_each_finalist_and_the_ensemble_has_its_confusion_matrix(tmp_path: Path) -> None:
     members = [member(4), member(11, embedded=False)]
-    write_board(StudyPaths(tmp_path), truth(), members, headline(members))
+    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
     for folder in ("finalists/0004", "finalists/0011", "ensembles"):
-        (shown,) = pictures(tmp_path / folder)
-        image = Image.open(io.BytesIO(shown.encoded_image_string))
-        assert image.size == (shown.width, shown.height)
+        (event,) = images(tmp_path / folder)
+        image = Image.open(io.BytesIO(event.encoded_image_string))
+        assert image.size == (event.width, event.height)
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
 
 
-def test_pictures_made_anew_replace_those_that_were_there(tmp_path: Path) -> None:
+def test_images_written_again_replace_earlier_ones(tmp_path: Path) -> None:
     members = [member(4)]
     for _ in range(2):
-        write_board(StudyPaths(tmp_path), truth(), members, headline(members))
-    assert len(pictures(tmp_path / "finalists/0004")) == 1
-    assert len(StudyPaths(tmp_path).ensemble_board.all_events()) == 1
+        write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+    assert len(images(tmp_path / "finalists/0004")) == 1
+    assert len(StudyPaths(tmp_path).ensemble_tensorboard.all_events()) == 1
 
 
-def test_the_projector_reads_what_is_written_about_development_tracks_alone(tmp_path: Path) -> None:
+def test_the_projector_reads_the_files_which_hold_development_tracks_only(tmp_path: Path) -> None:
     members = [member(4), member(11, embedded=False)]
-    write_board(StudyPaths(tmp_path), truth(), members, headline(members))
-    board = StudyPaths(tmp_path).finalist_board(4)
+    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+    board = StudyPaths(tmp_path).finalist_tensorboard(4)
     config = text_format.Parse(board.projector_config.read_text(), ProjectorConfig())
     (one,) = config.embeddings
     assert one.tensor_name == "trial 4 (cnn)"
@@ -80,44 +84,44 @@ def test_the_projector_reads_what_is_written_about_development_tracks_alone(tmp_
     header, *cells = (line.split("\t") for line in lines)
     assert header == ["label", "said", "right", "group", "fold", "track"]
     assert len(cells) == 45
-    assert {len(line) for line in cells} == {6}, "tabs and ends of lines in names shift nothing"
+    assert {len(line) for line in cells} == {6}, "tabs and newlines in names do not shift cells"
     assert {line[0] for line in cells} == {"acid jazz", "drum & bass live", "schlager"}
     assert [line[5] for line in cells] == list(truth().split.development_ids)
-    assert not StudyPaths(tmp_path).finalist_board(11).tensors.exists()
+    assert not StudyPaths(tmp_path).finalist_tensorboard(11).tensors.exists()
 
 
-def test_no_more_finalists_are_shown_than_anybody_looks_at(tmp_path: Path) -> None:
-    members = [member(number) for number in range(MOST_SHOWN + 2)]
-    write_board(StudyPaths(tmp_path), truth(), members, headline(members))
-    assert len(list((tmp_path / "finalists").iterdir())) == MOST_SHOWN
+def test_the_number_of_finalists_with_events_is_limited(tmp_path: Path) -> None:
+    members = [member(number) for number in range(MAX_FINALISTS_SHOWN + 2)]
+    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+    assert len(list((tmp_path / "finalists").iterdir())) == MAX_FINALISTS_SHOWN
 
 
-def turned(points: np.ndarray, seed: int) -> np.ndarray:
-    """The same points in other axes, elsewhere, in another size."""
+def transformed(points: np.ndarray, seed: int) -> np.ndarray:
+    """The same points, randomly rotated, scaled and translated."""
     rng = np.random.default_rng(seed)
     axes, _ = np.linalg.qr(rng.normal(size=(points.shape[1], points.shape[1])))
     return np.asarray(points @ axes * rng.uniform(0.5, 2) + rng.normal(size=points.shape[1]))
 
 
-def test_folds_that_saw_the_same_in_other_axes_lie_over_one_another() -> None:
+def test_equal_folds_in_different_coordinate_systems_are_aligned_exactly() -> None:
     rng = np.random.default_rng(0)
     labels = np.tile(np.arange(6), 10)
     points = 5 * np.eye(6)[labels] @ rng.normal(size=(6, 4)) + rng.normal(size=(60, 4))
     spaces = np.repeat(np.arange(3), 60)
-    seen = np.concatenate([turned(points, seed) for seed in range(3)])
-    found = lay_over(seen, spaces, np.tile(labels, 3)).reshape(3, 60, 4)
-    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
-    np.testing.assert_allclose(found[2], found[0], atol=1e-6)
+    embeddings = np.concatenate([transformed(points, seed) for seed in range(3)])
+    aligned = align_embeddings(embeddings, spaces, np.tile(labels, 3)).reshape(3, 60, 4)
+    np.testing.assert_allclose(aligned[1], aligned[0], atol=1e-6)
+    np.testing.assert_allclose(aligned[2], aligned[0], atol=1e-6)
 
 
-def test_what_lies_near_what_inside_of_a_fold_is_kept() -> None:
+def test_alignment_preserves_ratios_of_distances_within_a_fold() -> None:
     rng = np.random.default_rng(0)
-    seen, spaces = rng.normal(size=(40, 7)), np.arange(40) % 2
-    found = lay_over(seen, spaces, np.arange(40) // 2 % 4)
+    embeddings, spaces = rng.normal(size=(40, 7)), np.arange(40) % 2
+    aligned = align_embeddings(embeddings, spaces, np.arange(40) // 2 % 4)
     for space in (0, 1):
         before, after = (
             np.linalg.norm(points[:, None] - points[None], axis=2)
-            for points in (seen[spaces == space], found[spaces == space])
+            for points in (embeddings[spaces == space], aligned[spaces == space])
         )
         far = ~np.eye(len(before), dtype=bool)
         ratio = after[far] / before[far]
@@ -125,24 +129,24 @@ def test_what_lies_near_what_inside_of_a_fold_is_kept() -> None:
 
 
 @pytest.mark.parametrize("case", ["one fold", "a class in one fold only", "all the same"])
-def test_odd_embeddings_have_a_place_too(case: str) -> None:
+def test_degenerate_embeddings_give_finite_coordinates(case: str) -> None:
     rng = np.random.default_rng(0)
-    seen, spaces, labels = rng.normal(size=(12, 3)), np.arange(12) % 2, np.arange(12) // 2 % 3
+    embeddings, spaces, labels = rng.normal(size=(12, 3)), np.arange(12) % 2, np.arange(12) // 2 % 3
     if case == "one fold":
         spaces = np.zeros(12, dtype=np.int64)
     elif case == "a class in one fold only":
         labels = spaces.copy()
     else:
-        seen = np.ones((12, 3))
-    assert np.isfinite(lay_over(seen, spaces, labels)).all()
+        embeddings = np.ones((12, 3))
+    assert np.isfinite(align_embeddings(embeddings, spaces, labels)).all()
 
 
-def test_of_very_many_tracks_some_are_shown(tmp_path: Path) -> None:
+def test_very_many_tracks_are_subsampled(tmp_path: Path) -> None:
     n = 3 * MAX_POINTS
     labels = np.arange(n) % 2
     write_projector(
-        BoardPaths(tmp_path), np.ones((n, 1)), labels, labels, {"track": list(map(str, labels)),
-        "at": [str(i) for i in range(n)]}, name="many",
+        TensorBoardPaths(tmp_path), np.ones((n, 1)), labels, labels,
+        {"track": list(map(str, labels)), "at": [str(i) for i in range(n)]}, name="many",
     )  # fmt: skip
     lines = (tmp_path / "metadata.tsv").read_text().splitlines()
     assert len(lines) == 1 + MAX_POINTS
@@ -155,17 +159,17 @@ def test_a_row_of_the_matrix_is_coloured_by_its_shares() -> None:
     found = image.getcolors(image.width * image.height)
     assert found is not None
     large = sorted((colour for n, colour in found if n > 1000), key=str)
-    assert len(large) == 3, "75 %, 25 %, and empty cells that are white as the paper"
+    assert len(large) == 3, "75 %, 25 %, and white for empty cells"
     assert (255, 255, 255) in large
 
 
 @pytest.mark.parametrize("n", [1, 2, 30, 161])
-def test_any_number_of_classes_has_a_picture_of_bounded_size(n: int) -> None:
+def test_any_number_of_classes_gives_an_image_of_bounded_size(n: int) -> None:
     names = [f"a class with a name that is far too long {i} å€" for i in range(n)]
     image = Image.open(io.BytesIO(confusion_image(np.eye(n, dtype=np.int64), names, title="x")))
     assert max(image.size) < 2000
 
 
-def test_names_that_do_not_fit_the_counts_are_refused() -> None:
+def test_a_wrong_number_of_names_is_refused() -> None:
     with pytest.raises(ValueError, match="1 names do not fit"):
         confusion_image(np.zeros((2, 2), np.int64), ["a"], title="")

@@ -9,23 +9,23 @@ from chorale.datasets.errors import UserError
 from chorale.lightning_models import metrics
 from chorale.search.statistics.arrays import Labels, Proba
 from chorale.search.statistics.scores import (
-    compare,
-    group_draws,
+    group_bootstrap,
     mcnemar,
     optimism,
     paired_difference,
-    per_class,
+    pairwise_comparisons,
+    per_class_scores,
     score,
     share_interval,
 )
 
 
-def rows(right: list[bool], *, sure: float = 0.8) -> tuple[Proba, Labels]:
-    """Two classes; row i is right or wrong as asked."""
+def rows(right: list[bool], *, confidence: float = 0.8) -> tuple[Proba, Labels]:
+    """Probabilities for two classes, where row i is classified correctly if `right[i]`."""
     labels = np.arange(len(right)) % 2
-    said = np.where(right, labels, 1 - labels)
-    proba = np.full((len(right), 2), 1 - sure)
-    proba[np.arange(len(right)), said] = sure
+    predicted = np.where(right, labels, 1 - labels)
+    proba = np.full((len(right), 2), 1 - confidence)
+    proba[np.arange(len(right)), predicted] = confidence
     return proba, labels
 
 
@@ -39,13 +39,13 @@ def test_scores_are_those_of_the_metrics() -> None:
     assert (found.n, found.n_groups) == (10, 10)
 
 
-def test_the_interval_of_independent_tracks_is_the_binomial_one() -> None:
+def test_the_interval_of_independent_tracks_is_the_exact_binomial_one() -> None:
     proba, labels = rows([True] * 320 + [False] * 80)
     known = binomtest(320, 400).proportion_ci(method="exact")
     assert score(proba, labels, np.arange(400)).ci95 == pytest.approx(known, abs=1e-3)
 
 
-def test_the_interval_is_wider_where_the_tracks_of_a_group_are_alike() -> None:
+def test_the_interval_is_wider_where_the_tracks_of_a_group_are_correlated() -> None:
     right = ([True] * 10 + [False] * 10) * 20
     proba, labels = rows(right)
     by_group = score(proba, labels, np.arange(400) // 10).ci95
@@ -64,7 +64,7 @@ def test_the_interval_weighs_groups_by_their_tracks() -> None:
     assert score(proba, labels, groups).ci95[0] > 0.7
 
 
-def test_one_group_says_nothing_of_others() -> None:
+def test_the_interval_of_a_single_group_is_everything() -> None:
     proba, labels = rows([True] * 9 + [False])
     found = score(proba, labels, np.zeros(10))
     assert found.ci95 == (0, 1)
@@ -79,19 +79,19 @@ def test_few_groups_are_flagged(n_groups: int, few: bool) -> None:
 
 
 def test_scores_are_json_without_nan() -> None:
-    proba, labels = rows([False] * 4, sure=1.0)
+    proba, labels = rows([False] * 4, confidence=1.0)
     found = score(proba, labels, np.array(list("aabb"))).as_dict()
     text = json.dumps(found, allow_nan=False)
     low, high = json.loads(text)["ci95"]
     assert low == 0
-    assert high > 0.5  # two groups that are all wrong do not tell that all are
+    assert high > 0.5  # two groups without a correct track do not exclude others with some
     assert json.loads(text)["few_groups"] is True
     assert set(found) == {
         "accuracy", "macro_f1", "log_loss", "ece", "n", "n_groups", "ci95", "few_groups",
     }  # fmt: skip
 
 
-def test_neither_the_order_of_rows_nor_the_names_of_groups_matter() -> None:
+def test_scores_do_not_depend_on_the_order_of_rows_or_the_names_of_groups() -> None:
     rng = np.random.default_rng(3)
     proba, labels = rows((rng.random(60) < 0.7).tolist())
     groups = np.array([i * i % 23 for i in range(60)])
@@ -101,19 +101,19 @@ def test_neither_the_order_of_rows_nor_the_names_of_groups_matter() -> None:
     assert score(proba[order], labels[order], named).ci95 == pytest.approx(first.ci95)
 
 
-def test_draws_come_in_blocks_for_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_draws_in_batches_are_those_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     values, groups = np.tile([1.0, 1.0, 0.0], 100)[:, None], np.arange(300)
-    whole = group_draws(values, groups, seed=0, n_boot=100)
-    monkeypatch.setattr("chorale.search.statistics.scores.DRAWS_AT_ONCE", 7_000)
-    np.testing.assert_array_equal(group_draws(values, groups, seed=0, n_boot=100), whole)
+    at_once = group_bootstrap(values, groups, seed=0, n_boot=100)
+    monkeypatch.setattr("chorale.search.statistics.scores.DRAWS_PER_BATCH", 7_000)
+    np.testing.assert_array_equal(group_bootstrap(values, groups, seed=0, n_boot=100), at_once)
 
 
-def test_the_same_probabilities_leave_nothing_to_chance() -> None:
+def test_the_paired_difference_of_identical_probabilities_is_exactly_0() -> None:
     proba, labels = rows([True] * 5 + [False])
     assert paired_difference(proba, proba.copy(), labels, np.arange(6)) == (0, (0, 0))
 
 
-def test_a_paired_difference_is_narrower_than_two_intervals_apart() -> None:
+def test_a_paired_interval_is_narrower_than_an_unpaired_one() -> None:
     rng = np.random.default_rng(0)
     easy = rng.random(300) < 0.6
     a, labels = rows((easy | (np.arange(300) % 10 == 0)).tolist())
@@ -129,7 +129,7 @@ def test_a_paired_difference_is_narrower_than_two_intervals_apart() -> None:
 
 
 @pytest.mark.parametrize("what", ["nan", "empty", "labels", "groups"])
-def test_what_cannot_be_scored_is_refused(what: str) -> None:
+def test_invalid_predictions_labels_and_groups_are_refused(what: str) -> None:
     proba, labels = rows([True] * 6)
     groups = np.arange(6)
     if what == "nan":
@@ -146,7 +146,7 @@ def test_what_cannot_be_scored_is_refused(what: str) -> None:
         paired_difference(proba, proba, labels, groups)
 
 
-def test_mcnemars_test_is_the_exact_binomial_one() -> None:
+def test_mcnemars_test_of_independent_tracks_is_the_exact_binomial_one() -> None:
     rng = np.random.default_rng(0)
     a, labels = rows((rng.random(80) < 0.8).tolist())
     b, _ = rows((rng.random(80) < 0.6).tolist())
@@ -161,8 +161,8 @@ def test_mcnemars_test_is_the_exact_binomial_one() -> None:
 
 
 @pytest.mark.parametrize("icc", [0.0, 0.3])
-def test_mcnemars_test_seldom_sees_what_is_not_there(icc: float) -> None:
-    """Tracks that were taken for independent gave 23 % at a correlation of 0.3."""
+def test_mcnemars_false_alarms_are_about_5_percent(icc: float) -> None:
+    """Treating tracks as independent gave 23 % at a correlation of 0.3."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(20), 10)
     shares = np.array([0.1, 0.1, 0.8])
@@ -177,44 +177,44 @@ def test_mcnemars_test_seldom_sees_what_is_not_there(icc: float) -> None:
     assert np.mean(alarms) <= 0.07
 
 
-def test_comparing_all_says_of_each_two_what_comparing_two_does() -> None:
+def test_pairwise_comparisons_are_those_of_each_pair() -> None:
     rng = np.random.default_rng(0)
-    said = {}
+    proba_of = {}
     for name, skill in (("a", 0.8), ("b", 0.6), ("c", 0.7)):
-        said[name], labels = rows((rng.random(90) < skill).tolist())
+        proba_of[name], labels = rows((rng.random(90) < skill).tolist())
     groups = np.arange(90) // 3
-    found = compare(said, labels, groups)
+    found = pairwise_comparisons(proba_of, labels, groups)
     assert [(one["first"], one["second"]) for one in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     for one in found:
-        pair = said[one["first"]], said[one["second"]]
+        pair = proba_of[one["first"]], proba_of[one["second"]]
         difference, ci95 = paired_difference(*pair, labels, groups)
         assert one["difference"] == pytest.approx(difference)
         assert one["ci95"] == pytest.approx(ci95)
         assert one["mcnemar_p"] == mcnemar(*pair, labels, groups)["mcnemar_p"]
     json.dumps(found, allow_nan=False)
-    assert compare({"a": said["a"]}, labels, groups) == []
+    assert pairwise_comparisons({"a": proba_of["a"]}, labels, groups) == []
 
 
-def test_per_class_figures_are_sklearns() -> None:
+def test_per_class_scores_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 100)
     proba = rng.dirichlet(np.ones(4), size=100)
-    found = per_class(proba, labels, ["a", "b", "c", "d"])
+    found = per_class_scores(proba, labels, ["a", "b", "c", "d"])
     known = precision_recall_fscore_support(labels, proba.argmax(axis=1))
     for i, one in enumerate(found.values()):
-        said = (one["precision"], one["recall"], one["f1"], one["n"])
-        assert said == pytest.approx([column[i] for column in known])
+        ours = (one["precision"], one["recall"], one["f1"], one["n"])
+        assert ours == pytest.approx([column[i] for column in known])
 
 
-def test_what_cannot_be_said_of_a_class_is_none() -> None:
+def test_undefined_per_class_scores_are_none() -> None:
     proba = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1]])
-    found = per_class(proba, np.array([0, 0]), ["a", "b", "c"])
+    found = per_class_scores(proba, np.array([0, 0]), ["a", "b", "c"])
     assert found["a"] == {"n": 2, "precision": 1, "recall": 0.5, "f1": pytest.approx(2 / 3)}
     assert found["b"] == {"n": 0, "precision": 0, "recall": None, "f1": 0}
     assert found["c"] == {"n": 0, "precision": None, "recall": None, "f1": None}
 
 
-def test_optimism_is_what_was_believed_minus_what_is_true() -> None:
+def test_optimism_is_the_estimated_minus_the_test_accuracy() -> None:
     scored = {"validation": {"accuracy": 0.9}, "out_of_fold": {"accuracy": 0.7}}
     found = optimism({**scored, "test": {"accuracy": 0.75}})
     assert found == pytest.approx({"validation": 0.15, "out_of_fold": -0.05})

@@ -1,4 +1,4 @@
-"""The same seed, one trial at a time: the same trials, interrupted or not."""
+"""Exact resume: with the same seed, an interrupted study has the same trials as one that is not."""
 
 import zlib
 from pathlib import Path
@@ -9,16 +9,16 @@ import optuna
 import pytest
 
 from chorale.cluster.base import Decision, End, Outcome
-from chorale.search.config.schema import Budget, Search
+from chorale.search.config.schema import BudgetConfig, SearchConfig
 from chorale.search.config.space import SearchSpace, make_space
-from chorale.search.console.events import Listeners
+from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import SEARCH
-from chorale.search.study.budget import Meter
+from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.training.run_trial import TrialResult
 
-SILENT = Listeners(())
+SILENT = StudyListeners(())
 MAX_EPOCHS = 6
 
 
@@ -40,25 +40,25 @@ def _all_fixed() -> dict[str, Any]:
     return {name: getattr(TrainConfig(), name) for name in TRAIN_SPACE}
 
 
-def _study(search: Search, n: int) -> Study:
+def _study(search: SearchConfig, n: int) -> Study:
     return Study(
         name="s",
         space=_space(grid=search.sampler == "grid"),
         search=search,
-        meter=Meter(Budget(trials=n, max_epochs=MAX_EPOCHS)),
+        meter=BudgetMeter(BudgetConfig(trials=n, max_epochs=MAX_EPOCHS)),
         plan=lambda candidate, number: candidate,  # type: ignore[arg-type, return-value]
         keep=lambda number, result: None,
     )
 
 
 def _value(candidate: Any, epoch: int) -> float:
-    """What a training of this candidate reaches: rough, but the same each time."""
+    """The objective of a simulated training of this candidate, a deterministic function."""
     base = zlib.crc32(repr(candidate).encode()) % 1000 / 1000
     return base * epoch / MAX_EPOCHS
 
 
 def _one(trials: StudyTrials, *, until: int = MAX_EPOCHS) -> None:
-    """Runs one trial; one that gets no further than `until` epochs is never told."""
+    """Runs one trial; one that is interrupted after `until` epochs has no outcome."""
     [spec] = trials.ask(1)
     candidate = spec.payload["plan"]
     for epoch in range(1, until + 1):
@@ -82,25 +82,25 @@ def _one(trials: StudyTrials, *, until: int = MAX_EPOCHS) -> None:
     trials.tell(spec.trial_id, Outcome(end, result))
 
 
-def _seen(rows: dict[str, Row]) -> dict[str, Any]:
+def _comparable(rows: dict[str, Row]) -> dict[str, Any]:
     return {
         key: (row.state, row.facts["params"], row.facts["metrics"], row.facts["origin"])
         for key, row in rows.items()
     }
 
 
-def _whole(folder: Path, search: Search, n: int) -> dict[str, Any]:
-    ledger = Ledger(f"sqlite:///{folder / 'whole.db'}")
+def _run_at_once(folder: Path, search: SearchConfig, n: int) -> dict[str, Any]:
+    ledger = Ledger(f"sqlite:///{folder / 'at_once.db'}")
     trials = StudyTrials(_study(search, n), ledger, SILENT)
     while not trials.done():
         _one(trials)
-    return _seen(ledger.rows("s", SEARCH))
+    return _comparable(ledger.rows("s", SEARCH))
 
 
-def _in_pieces(folder: Path, search: Search, n: int) -> dict[str, Any]:
-    """Every trial in a sitting of its own, which dies in the middle of the next one."""
+def _in_pieces(folder: Path, search: SearchConfig, n: int) -> dict[str, Any]:
+    """Runs every trial in a session of its own, which is interrupted during the next trial."""
     ledger = Ledger(f"sqlite:///{folder / 'pieces.db'}")
-    done, sitting = False, 0
+    done, n_sessions = False, 0
     while not done:
         trials = StudyTrials(_study(search, n), ledger, SILENT)
         _one(trials)
@@ -108,14 +108,14 @@ def _in_pieces(folder: Path, search: Search, n: int) -> dict[str, Any]:
             _one(trials, until=1)
         done = trials.done() and not trials.running
         ledger.flush()
-        sitting += 1
-        if sitting % 7 == 0:  # what is only in this process is forgotten
+        n_sessions += 1
+        if n_sessions % 7 == 0:  # the process's memory is lost
             ledger.close()
             ledger = Ledger(f"sqlite:///{folder / 'pieces.db'}")
     kept = optuna.load_study(study_name="s", storage=ledger.optuna).trials
-    assert all(trial.state.is_finished() for trial in kept), "a zombie"
+    assert all(trial.state.is_finished() for trial in kept), "no trial stays RUNNING"
     assert len(kept) == len(ledger.rows("s", SEARCH))
-    return _seen(ledger.rows("s", SEARCH))
+    return _comparable(ledger.rows("s", SEARCH))
 
 
 @pytest.mark.parametrize(
@@ -132,30 +132,30 @@ def _in_pieces(folder: Path, search: Search, n: int) -> dict[str, Any]:
         ("gp", "n_parameters"),
     ],
 )
-def test_an_interrupted_study_makes_the_same_trials(
+def test_an_interrupted_study_has_the_same_trials(
     tmp_path: Path, sampler: Any, second: Any
 ) -> None:
-    search = Search(sampler=sampler, second=second, seed=3)
-    n = 13 if sampler == "gp" else 20  # three trials of its processes, which take their time
-    whole = _whole(tmp_path, search, n)
-    assert len(whole) == (16 if sampler == "grid" else n)
-    assert _in_pieces(tmp_path, search, n) == whole
-    origins = [origin for *_, origin in whole.values()]
+    search = SearchConfig(sampler=sampler, second=second, seed=3)
+    n = 13 if sampler == "gp" else 20  # three trials of its slow Gaussian processes
+    at_once = _run_at_once(tmp_path, search, n)
+    assert len(at_once) == (16 if sampler == "grid" else n)
+    assert _in_pieces(tmp_path, search, n) == at_once
+    origins = [origin for *_, origin in at_once.values()]
     assert origins.count(sampler) >= 3
 
 
 @pytest.mark.parametrize("pruner", ["hyperband", "median"])
-def test_every_pruner_judges_the_same_after_an_interruption(tmp_path: Path, pruner: Any) -> None:
-    search = Search(sampler="random", pruner=pruner, seed=1)
-    whole = _whole(tmp_path, search, 24)
-    assert {state for state, *_ in whole.values()} == {"COMPLETE", "PRUNED"}
-    assert _in_pieces(tmp_path, search, 24) == whole
+def test_every_pruner_decides_the_same_after_an_interruption(tmp_path: Path, pruner: Any) -> None:
+    search = SearchConfig(sampler="random", pruner=pruner, seed=1)
+    at_once = _run_at_once(tmp_path, search, 24)
+    assert {state for state, *_ in at_once.values()} == {"COMPLETE", "PRUNED"}
+    assert _in_pieces(tmp_path, search, 24) == at_once
 
 
-def test_another_seed_makes_other_trials(tmp_path: Path) -> None:
+def test_another_seed_gives_other_trials(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    one = _whole(tmp_path / "a", Search(seed=0), 12)
-    other = _whole(tmp_path / "b", Search(seed=1), 12)
+    one = _run_at_once(tmp_path / "a", SearchConfig(seed=0), 12)
+    other = _run_at_once(tmp_path / "b", SearchConfig(seed=1), 12)
     assert one["0"] == other["0"], "known-good points do not depend on the seed"
     assert one["9"] != other["9"]

@@ -1,3 +1,5 @@
+"""The choice of finalists, and their retraining."""
+
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +8,13 @@ import pytest
 
 from chorale.cluster.base import Decision, Report, TrialSpec
 from chorale.cluster.local import LocalRunner
-from chorale.search.console.events import Listeners
+from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import FINALISTS, Job
-from chorale.search.study.finalists import FinalistTrials, Finals, choose
+from chorale.search.study.finalists import FinalistStage, FinalistTrials, choose_finalists
 from chorale.search.training.run_trial import TrialResult
 
-SILENT = Listeners(())
+SILENT = StudyListeners(())
 
 
 def _row(number: int, accuracy: float, architecture: str, *, state: str = "COMPLETE") -> Row:
@@ -28,53 +30,53 @@ def _rows(*rows: Row) -> dict[str, Row]:
     return {row.key: row for row in rows}
 
 
-def test_every_architecture_sends_its_best_before_any_sends_its_second() -> None:
+def test_the_best_trial_of_every_architecture_comes_before_any_second_one() -> None:
     rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.8, "cnn"), _row(2, 0.7, "recurrent"))
-    assert choose(rows, n=2, objective="accuracy") == [0, 2]
-    assert choose(rows, n=3, objective="accuracy") == [0, 1, 2]
-    assert choose(rows, n=1, objective="accuracy") == [0]
+    assert choose_finalists(rows, n=2, objective="accuracy") == [0, 2]
+    assert choose_finalists(rows, n=3, objective="accuracy") == [0, 1, 2]
+    assert choose_finalists(rows, n=1, objective="accuracy") == [0]
 
 
-def test_an_architecture_far_behind_waits_until_the_others_have_sent_theirs() -> None:
+def test_an_architecture_far_behind_the_best_comes_last() -> None:
     rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.8, "cnn"), _row(2, 0.3, "recurrent"))
-    assert choose(rows, n=2, objective="accuracy") == [0, 1]
-    assert choose(rows, n=3, objective="accuracy") == [0, 1, 2]
-    assert choose({}, n=3, objective="accuracy") == []
+    assert choose_finalists(rows, n=2, objective="accuracy") == [0, 1]
+    assert choose_finalists(rows, n=3, objective="accuracy") == [0, 1, 2]
+    assert choose_finalists({}, n=3, objective="accuracy") == []
 
 
-def test_numbers_that_differ_in_the_third_digit_make_no_other_configuration() -> None:
+def test_numbers_that_differ_only_in_the_third_digit_are_one_configuration() -> None:
     rows = _rows(_row(0, 0.901, "cnn"), _row(1, 0.9, "cnn"), _row(2, 0.8, "cnn"))
-    assert choose(rows, n=2, objective="accuracy") == [0, 2]
+    assert choose_finalists(rows, n=2, objective="accuracy") == [0, 2]
 
 
 def test_no_two_finalists_have_the_same_parameters() -> None:
     rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.9, "cnn"), _row(2, 0.7, "cnn"))
-    assert choose(rows, n=2, objective="accuracy") == [0, 2]
+    assert choose_finalists(rows, n=2, objective="accuracy") == [0, 2]
 
 
-def test_of_equal_accuracies_the_lower_calibrated_loss_goes_first() -> None:
+def test_of_equal_accuracies_the_lower_calibrated_loss_comes_first() -> None:
     rows = _rows(_row(0, 0.9, "a"), _row(1, 0.9, "a"), _row(2, 0.85, "a"), _row(3, 0.5, "a"))
     for number, loss in enumerate((0.9, 0.5, 0.4, 1.5)):
         params = {"architecture": "a", "number": number}
         facts = rows[str(number)].facts
         assert isinstance(facts, dict)
         facts.update({"calibrated_log_loss": loss, "params": params})
-    # places 0 + 2, 0 + 1, 2 + 0, 3 + 3: of equal sums the higher accuracy
-    assert choose(rows, n=1, objective="accuracy") == [1]
-    assert choose(rows, n=3, objective="accuracy") == [1, 0, 2]
+    # ranks 0 + 2, 0 + 1, 2 + 0, 3 + 3: of equal sums the higher accuracy
+    assert choose_finalists(rows, n=1, objective="accuracy") == [1]
+    assert choose_finalists(rows, n=3, objective="accuracy") == [1, 0, 2]
     assert isinstance(rows["3"].facts, dict)
     del rows["3"].facts["calibrated_log_loss"]  # a trial of an older version: accuracy alone
-    assert choose(rows, n=1, objective="accuracy") == [0]
+    assert choose_finalists(rows, n=1, objective="accuracy") == [0]
 
 
-def test_only_finished_trials_are_chosen() -> None:
+def test_only_complete_trials_are_chosen() -> None:
     rows = _rows(_row(0, 0.9, "cnn", state="PRUNED"), _row(1, 0.2, "cnn"))
-    assert choose(rows, n=5, objective="accuracy") == [1]
+    assert choose_finalists(rows, n=5, objective="accuracy") == [1]
 
 
-def test_numbers_are_not_compared_as_text() -> None:
+def test_trial_numbers_are_compared_as_numbers() -> None:
     rows = _rows(_row(10, 0.5, "a"), _row(9, 0.5, "b"))
-    assert choose(rows, n=1, objective="accuracy") == [9]
+    assert choose_finalists(rows, n=1, objective="accuracy") == [9]
 
 
 def _result() -> TrialResult:
@@ -98,17 +100,17 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(f"sqlite:///{tmp_path / 'chorale.db'}")
 
 
-def _finals(kept: list[Job]) -> Finals:
+def _finals(kept: list[Job]) -> FinalistStage:
     jobs = [Job(7, fold, 0) for fold in range(3)]
 
     def keep(job: Job, result: TrialResult) -> None:
         kept.append(job)
 
     plan: Any = lambda job: job  # noqa: E731
-    return Finals("s", jobs, plan, keep, lambda number: {"architecture": "cnn"})
+    return FinalistStage("s", jobs, plan, keep, lambda number: {"architecture": "cnn"})
 
 
-def test_a_finished_job_is_never_run_again_and_a_failed_one_is(ledger: Ledger) -> None:
+def test_a_failed_job_is_run_again_and_a_complete_one_is_not(ledger: Ledger) -> None:
     kept: list[Job] = []
 
     def first(spec: TrialSpec, report: Report) -> TrialResult:

@@ -1,4 +1,4 @@
-"""Trials that fail for want of memory or of a worker: tried again, at no cost and in one row."""
+"""Retries of runs that were out of memory or lost their worker, and records of lost attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ import optuna
 import pytest
 
 from chorale.cluster.base import End, Failure, Outcome
-from chorale.search.config.schema import Budget, Search
+from chorale.search.config.schema import BudgetConfig, SearchConfig
 from chorale.search.config.space import make_space
-from chorale.search.console.events import Listeners
+from chorale.search.console.events import StudyListeners
 from chorale.search.ledger import stages, tables
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import SEARCH, Job
 from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
-from chorale.search.study.budget import Meter
-from chorale.search.study.finalists import FinalistTrials, Finals
-from chorale.search.study.retries import N_LOST
+from chorale.search.study.budget import BudgetMeter
+from chorale.search.study.finalists import FinalistStage, FinalistTrials
+from chorale.search.study.retries import MAX_LOST_RETRIES
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.training.run_trial import TrialResult
 
-SILENT = Listeners(())
-LOST = Outcome(End.FAILED, None, "worker lost: it died", "its own words", Failure.LOST)
+SILENT = StudyListeners(())
+LOST = Outcome(End.FAILED, None, "worker lost: it died", "its last lines", Failure.LOST)
 STALLED = Outcome(End.FAILED, None, "stalled: no report for 30 minutes", "", Failure.STALLED)
 FULL = Outcome(End.FAILED, None, "MemoryError", "Traceback ...", Failure.OUT_OF_MEMORY)
 BUG = Outcome(End.FAILED, None, "ValueError: no", "Traceback ...", Failure.RAISED)
-RAN_AWAY = Outcome(End.FAILED, None, "Diverged: diverged: loss is nan", "...", Failure.RAISED)
+DIVERGED = Outcome(End.FAILED, None, "Diverged: diverged: loss is nan", "...", Failure.RAISED)
 DONE = Outcome(
     End.FINISHED,
     TrialResult({"accuracy": 0.5}, 1, 10, 0.1, 0.1, 0.1, np.full((2, 2), 0.5, np.float32)),
@@ -38,7 +38,7 @@ DONE = Outcome(
 
 @dataclass(frozen=True)
 class Plan:
-    """What stands for a `TrialPlan`."""
+    """A substitute for `TrialPlan`."""
 
     n_slices: int = 1
 
@@ -49,7 +49,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 class Stage:
-    """Either stage, with three runs to make; `number` 0 comes first."""
+    """The search or the finalists' stage, with three runs; number 0 comes first."""
 
     def __init__(self, which: str, ledger: Ledger, folder: Path, wall_s: Sequence[float]) -> None:
         self.ledger, self.which = ledger, which
@@ -59,13 +59,13 @@ class Stage:
         if which == "finalists":
             jobs = [Job(0, fold, 0) for fold in range(3)]
             facts: Any = lambda number: {"architecture": "cnn"}  # noqa: E731
-            finals = Finals("s", jobs, plan, lambda *_: None, facts, lambda job: self.files)
+            finals = FinalistStage("s", jobs, plan, lambda *_: None, facts, lambda job: self.files)
             self.trials: Any = FinalistTrials(finals, ledger, SILENT)
         else:
             space, problems = make_space(["cnn"], ["mel"], {}, fixed={})
             assert space is not None, problems
-            meter = Meter(Budget(trials=3, minutes=1), wall_s=lambda: wall_s[-1])
-            search = Search(sampler="random", pruner="none")
+            meter = BudgetMeter(BudgetConfig(trials=3, minutes=1), wall_s=lambda: wall_s[-1])
+            search = SearchConfig(sampler="random", pruner="none")
             keep: Any = lambda *_: None  # noqa: E731
             study = Study("s", space, search, meter, plan, keep, files=lambda number: self.files)
             self.trials = StudyTrials(study, ledger, SILENT)
@@ -78,7 +78,7 @@ class Stage:
         return list(self.ledger.rows("s", self.which).values())
 
     def first(self, *outcomes: Outcome) -> list[Plan]:
-        """Runs number 0 until it ends, with these outcomes in turn; gives its plans."""
+        """Runs number 0 until it ends, with these outcomes in turn; returns its plans."""
         plans = []
         for outcome in outcomes:
             assert self.rows() == []
@@ -90,7 +90,7 @@ class Stage:
         return plans
 
     def rest(self) -> None:
-        """Runs what is left, each to a good end."""
+        """Runs the rest, each successfully."""
         while not self.trials.done():
             for spec in self.trials.ask(2):
                 self.trials.tell(spec.trial_id, DONE)
@@ -111,7 +111,7 @@ def stage(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path) -> Sta
         ([LOST, FULL, LOST, DONE], [1, 1, 2, 2], {"n_lost": 2, "n_slices": 2}),
     ],
 )
-def test_a_run_that_was_lost_or_too_large_comes_to_its_end_in_one_row(
+def test_a_retried_run_has_one_row_and_uses_no_budget(
     stage: Stage, outcomes: list[Outcome], slices: list[int], facts: dict[str, int]
 ) -> None:
     assert [plan.n_slices for plan in stage.first(*outcomes)] == slices
@@ -126,15 +126,15 @@ def test_a_run_that_was_lost_or_too_large_comes_to_its_end_in_one_row(
 @pytest.mark.parametrize(
     ("outcomes", "kind"),
     [
-        ([LOST] * (N_LOST + 1), "worker lost"),
-        ([STALLED] * (N_LOST + 1), "stalled"),
+        ([LOST] * (MAX_LOST_RETRIES + 1), "worker lost"),
+        ([STALLED] * (MAX_LOST_RETRIES + 1), "stalled"),
         ([FULL, FULL], "out of memory"),
         ([FULL, BUG], "bug"),
         ([BUG], "bug"),
-        ([RAN_AWAY], "diverged"),
+        ([DIVERGED], "diverged"),
     ],
 )
-def test_what_fails_for_good_says_how_and_where_its_log_is(
+def test_a_run_that_fails_finally_records_the_kind_of_failure_and_its_log(
     stage: Stage, outcomes: list[Outcome], kind: str
 ) -> None:
     stage.first(*outcomes)
@@ -148,7 +148,9 @@ def test_what_fails_for_good_says_how_and_where_its_log_is(
 
 
 @pytest.mark.parametrize("end", [DONE, BUG])
-def test_the_state_of_a_run_stays_until_it_is_committed(stage: Stage, end: Outcome) -> None:
+def test_the_training_state_of_a_run_is_kept_until_it_is_committed(
+    stage: Stage, end: Outcome
+) -> None:
     stage.files.state.mkdir(parents=True)
     stage.first(LOST)
     assert stage.files.state.is_dir()
@@ -156,7 +158,7 @@ def test_the_state_of_a_run_stays_until_it_is_committed(stage: Stage, end: Outco
     assert not stage.files.state.exists()
 
 
-def test_the_last_of_all_that_is_lost_is_run_again(stage: Stage) -> None:
+def test_the_last_run_is_retried_if_it_is_lost(stage: Stage) -> None:
     numbers = [spec.trial_id for spec in stage.trials.ask(3)]
     assert stage.trials.ask(1) == []
     assert not stage.trials.done()
@@ -169,7 +171,9 @@ def test_the_last_of_all_that_is_lost_is_run_again(stage: Stage) -> None:
     assert stage.trials.done()
 
 
-def test_a_trial_between_two_attempts_is_running_and_known(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_trial_between_two_attempts_is_running_and_keeps_its_reports(
+    ledger: Ledger, tmp_path: Path
+) -> None:
     stage = Stage(SEARCH, ledger, tmp_path, [0.0])
     [spec] = stage.trials.ask(1)
     stage.trials.report(0, 1, {"accuracy": 0.25})
@@ -184,7 +188,7 @@ def test_a_trial_between_two_attempts_is_running_and_known(ledger: Ledger, tmp_p
     assert trial.state.name == "COMPLETE"
 
 
-def test_when_time_is_up_what_was_lost_is_not_tried_again(ledger: Ledger, tmp_path: Path) -> None:
+def test_when_time_is_up_a_lost_trial_is_not_retried(ledger: Ledger, tmp_path: Path) -> None:
     wall_s = [0.0]
     stage = Stage(SEARCH, ledger, tmp_path, wall_s)
     stage.trials.ask(1)
@@ -194,21 +198,21 @@ def test_when_time_is_up_what_was_lost_is_not_tried_again(ledger: Ledger, tmp_pa
     assert [row.state for row in stage.rows()] == ["FAIL"]
 
 
-def test_attempts_that_were_lost_are_booked(stage: Stage) -> None:
+def test_lost_attempts_are_recorded(stage: Stage) -> None:
     stage.first(LOST, STALLED, DONE)
-    booked = stage.ledger.rows("s", stages.ATTEMPTS)
+    lost = stage.ledger.rows("s", stages.ATTEMPTS)
     key = f"{stage.which}/{stage.rows()[0].key}"
-    assert [(k, row.state, row.reason) for k, row in booked.items()] == [
+    assert [(k, row.state, row.reason) for k, row in lost.items()] == [
         (f"{key}/0", "LOST", LOST.reason),
         (f"{key}/1", "LOST", STALLED.reason),
     ]
-    assert all(row.facts["elapsed_s"] > 0 for row in booked.values())
+    assert all(row.facts["elapsed_s"] > 0 for row in lost.values())
     assert attempts.lost_s(stage.ledger, "s", stage.which) > 0
 
 
-def test_lost_attempts_use_up_core_hours_also_over_a_resume() -> None:
+def test_lost_attempts_count_as_core_hours_also_after_a_resume() -> None:
     now_s = [0.0]
-    meter = Meter(Budget(core_hours=1.0), clock=lambda: now_s[0])
+    meter = BudgetMeter(BudgetConfig(core_hours=1.0), clock=lambda: now_s[0])
     for ends in (meter.lost, meter.lost, meter.lost):
         meter.start(0)
         now_s[0] += 600
@@ -217,13 +221,13 @@ def test_lost_attempts_use_up_core_hours_also_over_a_resume() -> None:
     now_s[0] += 600
     assert meter.end(0, "COMPLETE") == 600
     assert meter.time_left_s() == 3600 - 2400
-    again = Meter(Budget(core_hours=1.0), clock=lambda: now_s[0])
+    again = BudgetMeter(BudgetConfig(core_hours=1.0), clock=lambda: now_s[0])
     again.restore([Row("0", "COMPLETE", facts={"elapsed_s": 600.0})], lost_s=1800.0)
     assert again.time_left_s() == 3600 - 2400
 
 
 @pytest.mark.parametrize("which", [SEARCH, "finalists"])
-def test_what_was_under_way_when_a_sitting_died_is_booked_once(
+def test_attempts_running_when_a_session_died_are_recorded_once(
     which: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     ledger.create("s", {})
@@ -231,18 +235,18 @@ def test_what_was_under_way_when_a_sitting_died_is_booked_once(
     first.trials.ask(1)
     ledger.flush()
     first.files.root.mkdir()
-    first.files.config_yaml.write_text("as a worker leaves it when it begins")
+    first.files.config_yaml.write_text("written by a worker when it begins")
     ledger._database.write(
         lambda c: c.execute(tables.studies.update().values(beat_s=tables.studies.c.beat_s + 100.0))
     )  # and then it died
     for _ in range(2):
         ledger.reopen("s", {})
         Stage(which, ledger, tmp_path / "files", [0.0])
-    booked = list(ledger.rows("s", stages.ATTEMPTS).values())
-    assert {row.reason for row in booked} == {"the sweep was interrupted"}
-    seconds = {row.key: row.facts["elapsed_s"] for row in booked}
+    lost = list(ledger.rows("s", stages.ATTEMPTS).values())
+    assert {row.reason for row in lost} == {"the sweep was interrupted"}
+    seconds = {row.key: row.facts["elapsed_s"] for row in lost}
     assert all(90 < each <= 101 for each in seconds.values())
-    # all runs of the test write into one folder, so all unfinished finalists seem to have begun
+    # all runs of this test write into one folder, so all unfinished finalists seem to have begun
     assert len(seconds) == (1 if which == SEARCH else 3)
 
 

@@ -1,3 +1,5 @@
+"""The search stage: budget, pruning, resume, early stopping and warm start of a study."""
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,20 +14,20 @@ from optuna.trial import TrialState, create_trial
 from chorale.cluster.base import Decision, End, Outcome, Report, Trials, TrialSpec
 from chorale.cluster.local import LocalRunner
 from chorale.lightning_models.training.module import Diverged
-from chorale.search.config.schema import Budget, Search
+from chorale.search.config.schema import BudgetConfig, SearchConfig
 from chorale.search.config.space import Candidate, make_space
-from chorale.search.console.events import Listeners
+from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.stages import SEARCH
-from chorale.search.study.budget import Meter
-from chorale.search.study.early_stopping import EnsembleWatch
-from chorale.search.study.initial_points import WarmPoint, make_opening
+from chorale.search.study.budget import BudgetMeter
+from chorale.search.study.early_stopping import EnsembleEarlyStopping
+from chorale.search.study.initial_points import WarmPoint, make_initial_points
 from chorale.search.study.proposals import Proposals
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.study.warm_start import WarmStart
 from chorale.search.training.run_trial import TrialResult
 
-SILENT = Listeners(())
+SILENT = StudyListeners(())
 
 
 def _result(accuracy: float) -> TrialResult:
@@ -43,16 +45,16 @@ def _result(accuracy: float) -> TrialResult:
 def _study(**changes: Any) -> Study:
     space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
     assert space is not None, problems
-    budget = changes.pop("budget", Budget(trials=6, max_epochs=8))
-    told: dict[str, Any] = {
+    budget = changes.pop("budget", BudgetConfig(trials=6, max_epochs=8))
+    settings: dict[str, Any] = {
         "name": "s",
         "space": space,
-        "search": Search(sampler="random"),
-        "meter": Meter(budget, wall_s=changes.pop("wall_s", lambda: 0.0)),
+        "search": SearchConfig(sampler="random"),
+        "meter": BudgetMeter(budget, wall_s=changes.pop("wall_s", lambda: 0.0)),
         "plan": lambda candidate, number: None,
         "keep": lambda number, result: None,
     }
-    return Study(**{**told, **changes})
+    return Study(**{**settings, **changes})
 
 
 @pytest.fixture
@@ -78,15 +80,15 @@ def _good(spec: TrialSpec, report: Report) -> TrialResult:
     return _result(0.3 + 0.01 * spec.trial_id)
 
 
-def test_the_number_of_trials_is_exactly_the_budget(ledger: Ledger) -> None:
-    _run(_study(search=Search(sampler="random", pruner="none")), ledger, _good)
+def test_the_number_of_trials_is_exactly_that_of_the_budget(ledger: Ledger) -> None:
+    _run(_study(search=SearchConfig(sampler="random", pruner="none")), ledger, _good)
     assert _states(ledger) == [TrialState.COMPLETE] * 6
     rows = ledger.rows("s", SEARCH)
     assert sorted(rows) == ["0", "1", "2", "3", "4", "5"]
     assert rows["5"].facts["metrics"]["accuracy"] == pytest.approx(0.35)
 
 
-def test_the_defaults_come_first_in_half_of_the_budget(ledger: Ledger) -> None:
+def test_defaults_are_the_first_half_of_the_budget(ledger: Ledger) -> None:
     study = _study()
     _run(study, ledger, _good)
     rows = ledger.rows("s", SEARCH)
@@ -95,7 +97,7 @@ def test_the_defaults_come_first_in_half_of_the_budget(ledger: Ledger) -> None:
         assert params["architecture"] == point["architecture"]
 
 
-def test_a_hopeless_trial_is_pruned_with_all_its_values(ledger: Ledger) -> None:
+def test_a_bad_trial_is_pruned_and_its_reports_are_stored(ledger: Ledger) -> None:
     decisions: dict[int, list[Decision]] = {}
 
     def work(spec: TrialSpec, report: Report) -> TrialResult:
@@ -124,7 +126,7 @@ def test_a_trial_in_its_last_epoch_is_never_pruned(ledger: Ledger) -> None:
             assert report(epoch, {"accuracy": late}) is Decision.CONTINUE
         return _result(value)
 
-    _run(_study(budget=Budget(trials=4, max_epochs=3)), ledger, work)
+    _run(_study(budget=BudgetConfig(trials=4, max_epochs=3)), ledger, work)
     assert _states(ledger) == [TrialState.COMPLETE] * 4
 
 
@@ -133,12 +135,12 @@ def test_nan_fails_a_trial_with_its_reason(ledger: Ledger) -> None:
         assert report(1, {"accuracy": math.nan}) is Decision.STOP
         return _result(math.nan)
 
-    _run(_study(budget=Budget(trials=1)), ledger, work)
+    _run(_study(budget=BudgetConfig(trials=1)), ledger, work)
     assert _states(ledger) == [TrialState.FAIL]
     assert ledger.rows("s", SEARCH)["0"].reason == "accuracy is nan"
 
 
-def test_an_exception_fails_a_trial_with_its_traceback_and_the_rest_goes_on(
+def test_an_exception_fails_one_trial_with_its_traceback(
     ledger: Ledger,
 ) -> None:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
@@ -146,14 +148,14 @@ def test_an_exception_fails_a_trial_with_its_traceback_and_the_rest_goes_on(
             raise RuntimeError("no luck")
         return _result(0.5)
 
-    _run(_study(budget=Budget(trials=3)), ledger, work)
+    _run(_study(budget=BudgetConfig(trials=3)), ledger, work)
     assert _states(ledger) == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     row = ledger.rows("s", SEARCH)["1"]
     assert row.reason == "RuntimeError: no luck"
     assert "in work" in row.facts["traceback"]
 
 
-def test_the_bank_has_a_trials_predictions_before_the_ledger_has_the_trial(
+def test_a_trials_predictions_are_written_before_its_row(
     ledger: Ledger,
 ) -> None:
     def keep(number: int, result: TrialResult) -> None:
@@ -162,7 +164,7 @@ def test_the_bank_has_a_trials_predictions_before_the_ledger_has_the_trial(
         kept.append(number)
 
     kept: list[int] = []
-    _run(_study(keep=keep, budget=Budget(trials=2)), ledger, _good)
+    _run(_study(keep=keep, budget=BudgetConfig(trials=2)), ledger, _good)
     assert kept == [0, 1]
 
 
@@ -179,7 +181,7 @@ def _interrupted_at(n: int) -> Callable[[TrialSpec, Report], TrialResult]:
 def test_an_interrupted_study_keeps_its_trials_and_runs_the_rest_of_its_budget(
     ledger: Ledger,
 ) -> None:
-    study = _study(search=Search(sampler="random", pruner="none"))
+    study = _study(search=SearchConfig(sampler="random", pruner="none"))
     with pytest.raises(KeyboardInterrupt):
         _run(study, ledger, _interrupted_at(2))
     before = ledger.rows("s", SEARCH)
@@ -201,10 +203,10 @@ def test_an_interrupted_study_keeps_its_trials_and_runs_the_rest_of_its_budget(
     assert after["2"].facts["params"] == params
 
 
-def test_a_trial_that_was_recorded_just_before_a_crash_is_not_run_again(
+def test_a_trial_recorded_just_before_a_crash_is_not_run_again(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = _study(budget=Budget(trials=2))
+    study = _study(budget=BudgetConfig(trials=2))
 
     def crash(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
@@ -228,15 +230,15 @@ def test_a_trial_that_was_recorded_just_before_a_crash_is_not_run_again(
     assert trials[0].value == pytest.approx(0.3)
 
 
-def test_a_trial_that_nobody_has_time_for_does_not_stay_running(ledger: Ledger) -> None:
+def test_an_interrupted_trial_without_time_left_fails(ledger: Ledger) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run(_study(), ledger, _interrupted_at(1))
-    _run(_study(budget=Budget(minutes=1), wall_s=lambda: 60.0), ledger, _good)
+    _run(_study(budget=BudgetConfig(minutes=1), wall_s=lambda: 60.0), ledger, _good)
     assert _states(ledger) == [TrialState.COMPLETE, TrialState.FAIL]
     assert "interrupted" in ledger.rows("s", SEARCH)["1"].reason
 
 
-def test_when_time_is_up_running_trials_stop_and_none_is_asked(ledger: Ledger) -> None:
+def test_when_time_is_up_running_trials_stop_and_no_new_one_is_asked(ledger: Ledger) -> None:
     wall_s = [0.0]
 
     def work(spec: TrialSpec, report: Report) -> TrialResult:
@@ -244,12 +246,12 @@ def test_when_time_is_up_running_trials_stop_and_none_is_asked(ledger: Ledger) -
         assert report(1, {"accuracy": 0.5}) is Decision.STOP
         return _result(0.5)
 
-    _run(_study(budget=Budget(minutes=1), wall_s=lambda: wall_s[0]), ledger, work)
+    _run(_study(budget=BudgetConfig(minutes=1), wall_s=lambda: wall_s[0]), ledger, work)
     assert _states(ledger) == [TrialState.PRUNED]
     assert ledger.rows("s", SEARCH)["0"].reason == "out of time"
 
 
-def test_a_study_fits_the_protocol(ledger: Ledger) -> None:
+def test_a_study_implements_the_trials_protocol(ledger: Ledger) -> None:
     trials: Trials = StudyTrials(_study(), ledger, SILENT)
     assert not trials.done()
     assert len(trials.ask(4)) == 4
@@ -261,43 +263,47 @@ def test_a_study_fits_the_protocol(ledger: Ledger) -> None:
     assert trials.done()
 
 
-def test_a_search_whose_ensemble_stands_still_ends(ledger: Ledger) -> None:
-    watch = EnsembleWatch(np.zeros(2, np.int64), patience=3)
-    trials = _run(_study(watch=watch, budget=Budget(trials=20)), ledger, lambda s, r: _result(0.5))
+def test_a_search_ends_when_its_ensemble_no_longer_improves(ledger: Ledger) -> None:
+    stopping = EnsembleEarlyStopping(np.zeros(2, np.int64), patience=3)
+    trials = _run(
+        _study(early_stopping=stopping, budget=BudgetConfig(trials=20)),
+        ledger,
+        lambda s, r: _result(0.5),
+    )
     assert trials.ended_by() == "budget.patience"
     assert len(_states(ledger)) == 4
 
 
-def test_a_search_whose_first_trials_all_fail_alike_ends(ledger: Ledger) -> None:
+def test_a_search_ends_if_its_first_trials_all_fail_for_the_same_reason(ledger: Ledger) -> None:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
         raise RuntimeError("no such file")
 
-    study = _study(budget=Budget(trials=20))
+    study = _study(budget=BudgetConfig(trials=20))
     trials = _run(study, ledger, work)
     assert "failed in the same way" in str(trials.ended_by())
     assert _states(ledger) == [TrialState.FAIL] * 5
-    # What was wrong is mended: the rest of the budget is run.
-    trials = _run(_study(budget=Budget(trials=7)), ledger, _good)
+    # The cause is fixed: the rest of the budget is run.
+    trials = _run(_study(budget=BudgetConfig(trials=7)), ledger, _good)
     assert trials.ended_by() == "budget.trials"
     assert _states(ledger) == [TrialState.FAIL] * 5 + [TrialState.COMPLETE] * 2
 
 
-def test_where_each_trial_comes_from_is_kept(ledger: Ledger) -> None:
-    _run(_study(search=Search(pruner="none"), budget=Budget(trials=20)), ledger, _good)
+def test_the_origin_of_each_trial_is_recorded(ledger: Ledger) -> None:
+    _run(_study(search=SearchConfig(pruner="none"), budget=BudgetConfig(trials=20)), ledger, _good)
     rows = ledger.rows("s", SEARCH)
     origins = [rows[str(number)].facts["origin"] for number in range(20)]
     assert origins == ["default"] * 6 + ["quasi-random"] * 5 + ["tpe"] * 9
 
 
-def test_the_opening_stays_when_the_budget_grows(ledger: Ledger) -> None:
-    _run(_study(budget=Budget(trials=4)), ledger, _good)
-    _run(_study(budget=Budget(trials=8)), ledger, _good)
+def test_the_initial_points_stay_when_the_budget_grows(ledger: Ledger) -> None:
+    _run(_study(budget=BudgetConfig(trials=4)), ledger, _good)
+    _run(_study(budget=BudgetConfig(trials=8)), ledger, _good)
     rows = ledger.rows("s", SEARCH)
     assert [rows[str(n)].facts["origin"] for n in (0, 1)] == ["default"] * 2
     assert "default" not in [rows[str(n)].facts["origin"] for n in range(2, 8)]
 
 
-def test_a_second_objective_neither_prunes_nor_stands_in_the_way_of_pruning(
+def test_trials_are_pruned_with_a_second_objective(
     ledger: Ledger,
 ) -> None:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
@@ -307,7 +313,7 @@ def test_a_second_objective_neither_prunes_nor_stands_in_the_way_of_pruning(
                 break
         return _result(value)
 
-    _run(_study(search=Search(second="n_parameters")), ledger, work)
+    _run(_study(search=SearchConfig(second="n_parameters")), ledger, work)
     assert {TrialState.COMPLETE, TrialState.PRUNED} == set(_states(ledger))
 
 
@@ -330,22 +336,22 @@ def test_points_of_earlier_studies_come_first_and_set_the_hurdle(ledger: Ledger)
     rows = ledger.rows("s", SEARCH)
     assert rows["0"].facts["params"]["train.lr"] == 0.0025
     assert rows["0"].facts["origin"] == "warm start from old/3"
-    assert rows["0"].state == "COMPLETE", "a known-good point is not held against itself"
+    assert rows["0"].state == "COMPLETE", "the hurdle does not apply to its own trial"
     assert {rows[str(n)].state for n in range(1, 6)} == {"PRUNED"}, "none reached the hurdle"
     assert "old/4: no" in trials.notes
     StudyTrials(study, ledger, SILENT)
-    assert asked == [1], "a resumed study keeps its opening"
+    assert asked == [1], "a resumed study keeps its initial points"
 
 
 @dataclass(frozen=True)
 class _Seeded:
-    """As much of a plan as the study looks at: the seed, and the number that it was made for."""
+    """The part of a plan that the study uses: the seed, with the trial's number."""
 
     number: int
     seed: int
 
 
-def test_a_point_of_an_earlier_study_is_trained_by_the_seed_that_it_had(ledger: Ledger) -> None:
+def test_a_point_of_an_earlier_study_is_trained_with_its_seed(ledger: Ledger) -> None:
     point = _study().space.defaults()[0]
     seen: dict[int, _Seeded] = {}
 
@@ -368,14 +374,14 @@ def test_a_point_of_an_earlier_study_is_trained_by_the_seed_that_it_had(ledger: 
 def _diverges_above(lr: float) -> Callable[[TrialSpec, Report], TrialResult]:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
         mine = spec.payload["plan"].train["lr"]
-        if mine > lr:  # the first five must not fail in the same words
+        if mine > lr:  # with different reasons, or the search would end after five
             raise Diverged(f"diverged: loss is nan at {mine}")
         return _result(0.5 + 0.1 * math.log10(mine / lr))
 
     return work
 
 
-def test_the_sampler_hears_of_diverged_trials_as_the_worst_and_nobody_else_does(
+def test_diverged_trials_have_the_worst_value_for_the_sampler_only(
     ledger: Ledger,
 ) -> None:
     space, problems = make_space(["mlp"], ["stats57"], {}, fixed={"optimizer": "adamw"})
@@ -384,7 +390,7 @@ def test_the_sampler_hears_of_diverged_trials_as_the_worst_and_nobody_else_does(
     def plan(candidate: Candidate, number: int) -> Any:
         return candidate
 
-    study = _study(space=space, plan=plan, search=Search(sampler="random", pruner="none"))
+    study = _study(space=space, plan=plan, search=SearchConfig(sampler="random", pruner="none"))
     trials = _run(study, ledger, _diverges_above(1e-3))
     again = StudyTrials(study, ledger, SILENT)
     rows = ledger.rows("s", SEARCH)
@@ -400,23 +406,23 @@ def test_the_sampler_hears_of_diverged_trials_as_the_worst_and_nobody_else_does(
             assert not failed or "metrics" not in row.facts
 
 
-def test_other_failures_teach_the_sampler_nothing(ledger: Ledger) -> None:
+def test_the_sampler_ignores_other_failures(ledger: Ledger) -> None:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
         if spec.trial_id == 1:
             raise ValueError("a bug")
         return _result(0.5)
 
-    trials = _run(_study(search=Search(sampler="random", pruner="none")), ledger, work)
+    trials = _run(_study(search=SearchConfig(sampler="random", pruner="none")), ledger, work)
     known = trials._proposals._study.trials
     assert [t.state.name for t in known[:3]] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
-def _proposed_where_all_diverge(seed: int, *, told: bool) -> int:
+def _n_diverging_proposals(seed: int, *, informed: bool) -> int:
     """How many of the last 36 of 60 proposals have a learning rate at which trainings diverge."""
     space, problems = make_space(["mlp"], ["stats57"], {}, fixed={"optimizer": "adamw"})
     assert space is not None, problems
-    search = Search(sampler="tpe", seed=seed)
-    proposals = Proposals(space, search, make_opening(space, search, n_trials=60))
+    search = SearchConfig(sampler="tpe", seed=seed)
+    proposals = Proposals(space, search, make_initial_points(space, search, n_trials=60))
     diverged = []
     for number in range(60):
         params, distributions = proposals.propose()
@@ -426,48 +432,50 @@ def _proposed_where_all_diverge(seed: int, *, told: bool) -> int:
             state=TrialState.FAIL if excess > 0 else TrialState.COMPLETE,
             params=params,
             distributions=distributions,
-            value=None if excess > 0 else 0.5 + 0.1 * excess,  # the best is just beside
+            value=None if excess > 0 else 0.5 + 0.1 * excess,  # best just below that
         )
         trial.number = number
-        proposals.end(trial, None, diverged=told and excess > 0)
+        proposals.end(trial, None, diverged=informed and excess > 0)
     return sum(diverged[24:])
 
 
-def test_tpe_keeps_away_from_where_all_trainings_diverge() -> None:
-    """Over twelve seeds 14.1 of 36 proposals lay there, and 19.7 where it was told nothing."""
+def test_tpe_avoids_the_region_where_trainings_diverge() -> None:
+    """Over twelve seeds 14.1 of 36 proposals were in it, and 19.7 without the information."""
     seeds = range(4)
-    told = sum(_proposed_where_all_diverge(seed, told=True) for seed in seeds)
-    not_told = sum(_proposed_where_all_diverge(seed, told=False) for seed in seeds)
-    assert told <= 0.85 * not_told
+    informed = sum(_n_diverging_proposals(seed, informed=True) for seed in seeds)
+    uninformed = sum(_n_diverging_proposals(seed, informed=False) for seed in seeds)
+    assert informed <= 0.85 * uninformed
 
 
-def test_a_search_ends_where_nothing_can_become_better(ledger: Ledger) -> None:
+def test_a_search_ends_after_enough_perfect_trials(ledger: Ledger) -> None:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
         return _result(1.0 if spec.trial_id in (1, 4) else 0.9)
 
     changes: dict[str, Any] = {
-        "search": Search(sampler="random", pruner="none"),
-        "budget": Budget(trials=8, max_epochs=8),
-        "n_enough": 2,
+        "search": SearchConfig(sampler="random", pruner="none"),
+        "budget": BudgetConfig(trials=8, max_epochs=8),
+        "max_perfect_trials": 2,
     }
     trials = _run(_study(**changes), ledger, work)
     assert len(ledger.rows("s", SEARCH)) == 5
-    said = "2 trials without a fault on the validation tracks: none can be better"
-    assert trials.ended_by() == said
-    assert StudyTrials(_study(**changes), ledger, SILENT).ended_by() == said
-    two = Search(sampler="random", pruner="none", second="n_parameters")
+    reason = "2 trials without an error on the validation tracks: none can be better"
+    assert trials.ended_by() == reason
+    assert StudyTrials(_study(**changes), ledger, SILENT).ended_by() == reason
+    two = SearchConfig(sampler="random", pruner="none", second="n_parameters")
     again = StudyTrials(_study(**{**changes, "search": two}), ledger, SILENT)
-    assert again.ended_by() is None  # another objective may still become better
+    assert again.ended_by() is None  # the second objective may still improve
 
 
-def test_known_good_points_are_tried_though_others_are_without_a_fault(ledger: Ledger) -> None:
-    study = _study(search=Search(sampler="random", pruner="none"), n_enough=1)
+def test_known_good_points_are_tried_even_after_perfect_trials(ledger: Ledger) -> None:
+    study = _study(search=SearchConfig(sampler="random", pruner="none"), max_perfect_trials=1)
     _run(study, ledger, lambda spec, report: _result(1.0))
     assert len(ledger.rows("s", SEARCH)) == 3  # half of the budget are defaults
 
 
 @pytest.mark.parametrize(("steps", "n_pruned"), [(2, 0), (100, 5)])
-def test_a_training_of_few_steps_is_not_pruned(ledger: Ledger, steps: int, n_pruned: int) -> None:
+def test_a_trial_with_few_optimiser_steps_is_not_pruned(
+    ledger: Ledger, steps: int, n_pruned: int
+) -> None:
     def work(spec: TrialSpec, report: Report) -> TrialResult:
         value = 0.9 - 0.1 * spec.trial_id
         for epoch in range(1, 9):
@@ -478,4 +486,4 @@ def test_a_training_of_few_steps_is_not_pruned(ledger: Ledger, steps: int, n_pru
     trials = _run(_study(steps_per_epoch=lambda plan: steps), ledger, work)
     pruned = [t for t in _states(ledger) if t == TrialState.PRUNED]
     assert len(pruned) == n_pruned
-    assert len(trials.too_young) == 5 - n_pruned
+    assert len(trials.too_few_steps) == 5 - n_pruned

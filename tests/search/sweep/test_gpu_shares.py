@@ -1,3 +1,5 @@
+"""GPU shares by measured peak memory: bounds, retries after out-of-memory, earlier runs."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,7 +9,7 @@ import pytest
 
 from chorale.cluster.base import Decision, End, Failure, Outcome, Resources, TrialSpec
 from chorale.search.ledger.ledger import Row
-from chorale.search.sweep.gpu_shares import Peaks, Shape, Sized, learnt
+from chorale.search.sweep.gpu_shares import Peaks, Shape, Sized, recorded_peaks
 from chorale.search.training.run_trial import TrialResult
 
 GIB = 2**30
@@ -17,7 +19,7 @@ WHOLE = Resources(2, 1)
 
 @dataclass(frozen=True)
 class Plan:
-    """What sizing looks at of a `TrialPlan`."""
+    """The fields of a `TrialPlan` that determine its memory."""
 
     architecture: str = "cnn"
     features: str = "mel"
@@ -36,8 +38,8 @@ def plan(**changes: Any) -> Plan:
     return replace(base, **changes)
 
 
-def shape(of: Plan) -> Shape:
-    return Shape.of(of.architecture, of.features, of.config, of.train)
+def shape(plan: Plan) -> Shape:
+    return Shape.of(plan.architecture, plan.features, plan.config, plan.train)
 
 
 def result(**memory: Any) -> TrialResult:
@@ -54,11 +56,11 @@ def result(**memory: Any) -> TrialResult:
 
 
 class Plans:
-    """Trials with these plans, and a record of what was told."""
+    """Trials with these plans, and a record of their outcomes."""
 
     def __init__(self, *plans: Plan) -> None:
         self.left = [TrialSpec(i, {"plan": plan}) for i, plan in enumerate(plans)]
-        self.told: list[tuple[int, Outcome]] = []
+        self.outcomes: list[tuple[int, Outcome]] = []
 
     def done(self) -> bool:
         return not self.left
@@ -71,47 +73,47 @@ class Plans:
         return Decision.CONTINUE
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        self.told.append((trial_id, outcome))
+        self.outcomes.append((trial_id, outcome))
 
 
-def taken(sized: Sized) -> Resources:
+def next_resources(sized: Sized) -> Resources:
     [spec] = sized.ask(1)
     assert spec.resources is not None
     return spec.resources
 
 
-def test_the_first_of_a_kind_gets_a_whole_gpu_and_later_ones_what_such_need() -> None:
+def test_the_first_run_of_a_kind_gets_a_whole_gpu_and_later_ones_a_measured_share() -> None:
     inside = Plans(plan(), plan(), plan(architecture="crnn"))
     sized = Sized(inside, WHOLE, Peaks())
-    assert taken(sized) == WHOLE
+    assert next_resources(sized) == WHOLE
     ended = Outcome(End.FINISHED, result(peak_bytes=2 * GIB, device_bytes=GPU))
     sized.tell(0, ended)
-    assert taken(sized) == Resources(2, 0.25)
-    assert taken(sized) == WHOLE
-    assert inside.told == [(0, ended)]
+    assert next_resources(sized) == Resources(2, 0.25)
+    assert next_resources(sized) == WHOLE
+    assert inside.outcomes == [(0, ended)]
 
 
-def test_tables_take_no_gpu() -> None:
+def test_runs_on_feature_tables_get_no_gpu() -> None:
     sized = Sized(Plans(plan(architecture="mlp", features="stats57")), WHOLE, Peaks())
-    assert taken(sized) == Resources(2, 0)
+    assert next_resources(sized) == Resources(2, 0)
 
 
-def test_one_that_ran_out_of_memory_gets_a_whole_gpu_when_it_is_tried_again() -> None:
+def test_a_retry_after_out_of_memory_gets_a_whole_gpu() -> None:
     peaks = Peaks()
     peaks.add(shape(plan()), GIB, GPU)
     inside = Plans(plan(), plan())
     sized = Sized(inside, WHOLE, peaks)
-    assert taken(sized).gpus < 1
+    assert next_resources(sized).gpus < 1
     sized.tell(0, Outcome(End.FAILED, failure=Failure.OUT_OF_MEMORY))
     inside.left.insert(0, TrialSpec(0, {"plan": plan()}))
-    assert taken(sized) == WHOLE
-    assert taken(sized).gpus < 1
+    assert next_resources(sized) == WHOLE
+    assert next_resources(sized).gpus < 1
 
 
-def test_what_a_processor_held_says_nothing_of_gpus() -> None:
+def test_memory_measured_on_a_cpu_is_not_used_for_gpu_shares() -> None:
     peaks = Peaks()
     sized = Sized(Plans(plan(), plan()), WHOLE, peaks)
-    taken(sized)
+    next_resources(sized)
     sized.tell(0, Outcome(End.FINISHED, result(peak_bytes=GIB)))
     assert peaks.need_bytes(shape(plan())) is None
 
@@ -135,7 +137,7 @@ def test_memory_grows_at_most_in_proportion_to_each_size(other: Plan, times: int
     assert peaks.need_bytes(shape(other)) == (None if times is None else times * GIB)
 
 
-def test_the_run_that_says_least_and_the_smallest_gpu_count() -> None:
+def test_the_lowest_bound_and_the_smallest_gpu_count() -> None:
     peaks = Peaks()
     peaks.add(shape(plan()), GIB, 2 * GPU)
     peaks.add(shape(plan(config={"width": 64})), GIB + GIB // 2, GPU)
@@ -143,20 +145,20 @@ def test_the_run_that_says_least_and_the_smallest_gpu_count() -> None:
     assert peaks.device_bytes == GPU
 
 
-def test_what_earlier_sittings_measured_is_known_again() -> None:
-    told = plan()
+def test_peaks_of_earlier_runs_are_read_from_the_ledger() -> None:
+    known = plan()
     facts = {
-        "architecture": told.architecture,
-        "features": told.features,
-        "config": told.config,
-        "train": told.train,
+        "architecture": known.architecture,
+        "features": known.features,
+        "config": known.config,
+        "train": known.train,
     }
     measured = result(peak_bytes=GIB, device_bytes=GPU).facts()
     rows = [
         Row("0", "COMPLETE", "", {**facts, **measured}),
-        Row("1", "FAIL", "no luck", facts),
+        Row("1", "FAIL", "an error", facts),
         Row("2", "COMPLETE", "", {**facts, **result(peak_bytes=1).facts()}),
     ]
-    peaks = learnt(rows)
-    assert peaks.need_bytes(shape(told)) == GIB
+    peaks = recorded_peaks(rows)
+    assert peaks.need_bytes(shape(known)) == GIB
     assert peaks.device_bytes == GPU

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGKILL in the middle of a sweep: what is finished stays, and it goes on."""
+"""Ctrl-C, SIGTERM and SIGKILL in the middle of a sweep: completed trials are kept on resume."""
 
 import json
 import os
@@ -17,7 +17,7 @@ SLOW = ["--cluster.address", "none", "--search.pruner", "none", "--budget.trials
 TIMEOUT_S = 120
 
 
-def _finished(tmp_path: Path) -> dict[str, str]:
+def _recorded_trials(tmp_path: Path) -> dict[str, str]:
     path = tmp_path / "runs" / "chorale.db"
     if not path.exists():
         return {}
@@ -25,25 +25,25 @@ def _finished(tmp_path: Path) -> dict[str, str]:
         try:
             rows = db.execute("select key, facts from chorale_trials where stage = 'search'")
             return dict(rows.fetchall())
-        except sqlite3.OperationalError:  # the tables are being made
+        except sqlite3.OperationalError:  # the tables are being created
             return {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_sweep_keeps_its_trials_and_goes_on(
+def test_an_interrupted_sweep_keeps_its_trials_and_resumes(
     tiny: list[str], tmp_path: Path, kind: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "chorale.search", "sweep", *tiny, *SLOW]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
     )
-    ends = time.monotonic() + TIMEOUT_S
-    while len(_finished(tmp_path)) < 2 and time.monotonic() < ends:
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(_recorded_trials(tmp_path)) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(kind)
     out, err = process.communicate(timeout=TIMEOUT_S)
-    kept = _finished(tmp_path)
+    kept = _recorded_trials(tmp_path)
     assert 2 <= len(kept) < 6, out + err
     if kind != signal.SIGKILL:
         assert process.returncode == 130, out + err
@@ -51,7 +51,7 @@ def test_an_interrupted_sweep_keeps_its_trials_and_goes_on(
         assert "Traceback" not in err
 
     assert main(["sweep", *tiny, *SLOW, "--resume"]) == 0
-    after = _finished(tmp_path)
+    after = _recorded_trials(tmp_path)
     assert len(after) == 6
     assert {key: after[key] for key in kept} == kept
     found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())

@@ -1,4 +1,4 @@
-"""A whole sweep on a tiny corpus, as a user runs it, in this process and on Ray."""
+"""End-to-end sweeps on a tiny corpus, as a user runs them, in this process and on Ray."""
 
 import json
 import math
@@ -82,7 +82,7 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     assert main(["sweep", *tiny, *NONE]) == 0
     found = _report(tmp_path)
     _check_contract(found)
-    # Tones of three heights are easy: a pipeline that cannot learn them is broken.
+    # Tones of three pitches are easy: a pipeline that cannot learn them is broken.
     assert found["ensemble"]["test"]["accuracy"] > 0.8
     study = tmp_path / "runs" / "tiny"
     table = pd.read_csv(study / "leaderboard.csv")
@@ -93,25 +93,27 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
         assert {p.name for p in trial.iterdir()} >= {"config.yaml", "metrics.csv"}
         assert list(trial.glob("events.out.tfevents*"))
     assert list((study / "finalists").glob("*/fold-*/weights/*.safetensors"))
-    said = capsys.readouterr().out
-    assert "soft_vote" in said
-    assert "looked at once" in said
-    assert "…" not in said.partition("study tiny")[2], "a log would not hold the whole table"
+    out = capsys.readouterr().out
+    assert "soft_vote" in out
+    assert "evaluated once" in out
+    assert "…" not in out.partition("study tiny")[2], "a cell of the table was cut off"
     page = (study / "report.html").read_text()
-    assert f"Read it in a browser: {study / 'report.html'}" in said
-    assert "<audio" in page or not found["hardest"], "the corpus lies on this machine"
+    assert f"Read it in a browser: {study / 'report.html'}" in out
+    assert "<audio" in page or not found["hardest"], (
+        "the audio is on this machine, so the page can play it"
+    )
     assert {"confusion", "reliability", "architectures", "command"} <= found.keys()
-    assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "temporary files were left"
+    assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "temporary files remain"
 
-    # The same study a second time is refused; resumed, it has nothing left to do.
+    # Starting the same study again is refused; resumed, it has nothing left to do.
     assert main(["sweep", *tiny, *NONE]) == 1
     assert "study 'tiny' exists already (complete)" in capsys.readouterr().err
     assert main(["sweep", *tiny, *NONE, "--resume"]) == 0
     again = _report(tmp_path)
-    assert again["test_looks"] == 1, "nothing was trained, so nothing was looked at"
+    assert again["test_looks"] == 1, "nothing was trained, so the test set was not evaluated again"
     assert again == found
 
-    # A larger budget goes on where it stopped; features and audit are not computed again.
+    # With a larger budget it continues; features and audit come from the cache.
     capsys.readouterr()
     assert main(["sweep", *tiny, *NONE, "--resume", "--budget.trials", "5"]) == 0
     longer = _report(tmp_path)
@@ -141,25 +143,25 @@ def test_resuming_with_another_space_is_refused(
     assert "was started with another space" in capsys.readouterr().err
 
 
-def test_a_second_study_starts_from_the_first_and_ends_by_patience(
+def test_a_warm_started_study_uses_the_first_one_and_stops_by_patience(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--finalists.configs", "1", "--search.pruner", "none"]
     assert main(["sweep", *tiny, *NONE, *small, "--budget.max_epochs", "2"]) == 0
     capsys.readouterr()
-    words = ["--name", "tiny-2", "--search.warm_start", "auto", "--budget.trials", "10"]
-    words += ["--budget.patience", "1", "--search.second", "n_parameters", "--budget.core_hours"]
-    assert main(["sweep", *tiny, *NONE, *small, *words, "1", "--architectures", "[cnn]"]) == 0
-    said = capsys.readouterr().out
-    assert "recurrent is not searched now" in said
-    assert "ended by budget.patience" in said
+    args = ["--name", "tiny-2", "--search.warm_start", "auto", "--budget.trials", "10"]
+    args += ["--budget.patience", "1", "--search.second", "n_parameters", "--budget.core_hours"]
+    assert main(["sweep", *tiny, *NONE, *small, *args, "1", "--architectures", "[cnn]"]) == 0
+    out = capsys.readouterr().out
+    assert "recurrent is not searched now" in out
+    assert "ended by budget.patience" in out
     assert _report(tmp_path, "tiny-2")["trials"]["complete"] < 10
     table = pd.read_csv(tmp_path / "runs" / "tiny-2" / "leaderboard.csv")
     assert len(table) < 10
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "message"),
     [
         (["--dataset.root", "/no/such/folder"], "does not exist"),
         (["--architectures", "[cnnn]"], "did you mean 'cnn'?"),
@@ -175,35 +177,35 @@ def test_a_second_study_starts_from_the_first_and_ends_by_patience(
         (["--dataset", "{name: table, root: x.csv}"], "brings no audio to compute it from"),
     ],
 )
-def test_a_users_mistake_is_one_clear_message_before_anything_is_trained(
+def test_a_configuration_error_is_one_message_before_training(
     tiny: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    said: str,
+    args: list[str],
+    message: str,
 ) -> None:
-    assert main(["sweep", *tiny, *NONE, *words]) == 1
+    assert main(["sweep", *tiny, *NONE, *args]) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "runs" / "tiny" / "trials").exists()
 
 
-def test_all_problems_of_a_file_are_told_at_once(
+def test_all_problems_of_a_sweep_file_are_listed_in_one_error(
     tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--budget.trails", "3", "--split.test", "2", "--search.sampler", "magic"]
-    assert main(["sweep", *tiny, *words]) == 1
+    args = ["--budget.trails", "3", "--split.test", "2", "--search.sampler", "magic"]
+    assert main(["sweep", *tiny, *args]) == 1
     error = capsys.readouterr().err
     assert "3 problems" in error
     assert all(key in error for key in ("budget.trails", "split.test", "search.sampler"))
 
 
-def test_problems_of_keys_and_of_what_they_name_are_told_together(
+def test_unknown_keys_and_unknown_values_are_listed_in_one_error(
     tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--budget.trails", "3", "--dataset.rooot", "x", "--architectures", "[cnnn]"]
-    assert main(["sweep", *tiny, *words, "--features.mel.n_mel", "8"]) == 1
+    args = ["--budget.trails", "3", "--dataset.rooot", "x", "--architectures", "[cnnn]"]
+    assert main(["sweep", *tiny, *args, "--features.mel.n_mel", "8"]) == 1
     error = capsys.readouterr().err
     assert "4 problems" in error
     for hint in ("'trials'", "'root'", "'cnn'", "'n_mels'"):

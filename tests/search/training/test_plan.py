@@ -11,16 +11,18 @@ from chorale.search.training import plan
 
 @pytest.fixture
 def planned(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Plans of a trial and of a finalist, of which only seed and folder are looked at."""
+    """Arguments for plans of which only seed and folder are tested."""
     sweep = SimpleNamespace(search=SimpleNamespace(seed=0), paths=Runs(tmp_path).study("seeds"))
     resolved = cast("Any", SimpleNamespace(sweep=sweep))
     prepared = cast("Any", SimpleNamespace(split=SimpleNamespace(test_ids=())))
-    monkeypatch.setattr(plan, "_plan", lambda *_, **words: SimpleNamespace(**words))
+    monkeypatch.setattr(plan, "_plan", lambda *_, **kwargs: SimpleNamespace(**kwargs))
     return resolved, prepared
 
 
 @pytest.mark.parametrize("number", [0, 1, 7])
-def test_a_finalist_of_the_search_fold_is_not_its_trial_again(planned: Any, number: int) -> None:
+def test_a_finalists_seeds_differ_from_each_other_and_from_its_trials(
+    planned: Any, number: int
+) -> None:
     resolved, prepared = planned
     trial: Any = plan.plan_trial(resolved, prepared, cast("Any", None), number)
     jobs = [Job(number, fold, seed) for fold in range(5) for seed in range(2)]

@@ -1,9 +1,9 @@
-// Draws an answer of /predict: genre, probabilities, waveform, timeline, similar tracks.
+// Shows an answer of /predict: genre, probabilities, waveform, timeline, similar tracks.
 
 const $ = (id) => document.getElementById(id);
 const N_KINDS = 5;
 
-// Nothing is said to be certain: a calibrated probability never is.
+// Never 0 % or 100 %: a calibrated probability is never certain.
 function percent(share) {
   if (share < 0.0005) return "< 0.1 %";
   if (share > 0.999) return "> 99.9 %";
@@ -22,22 +22,22 @@ export function clock(seconds) {
   return `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
-// The most probable genres get a colour each, the same in bars, waveform and timeline.
-function colours(said) {
+// Each of the most probable genres gets a colour, the same in bars, waveform and timeline.
+function colours(answer) {
   const seconds = {};
-  for (const one of said.timeline) seconds[one.label] = (seconds[one.label] || 0) + one.end_s - one.start_s;
-  const order = Object.keys(said.proba).sort(
-    (a, b) => (seconds[b] || 0) - (seconds[a] || 0) || said.proba[b] - said.proba[a],
+  for (const one of answer.timeline) seconds[one.label] = (seconds[one.label] || 0) + one.end_s - one.start_s;
+  const order = Object.keys(answer.proba).sort(
+    (a, b) => (seconds[b] || 0) - (seconds[a] || 0) || answer.proba[b] - answer.proba[a],
   );
-  const first = [said.label, ...order.filter((label) => label !== said.label)];
+  const first = [answer.label, ...order.filter((label) => label !== answer.label)];
   return (label) => {
     const at = first.indexOf(label);
     return at >= 0 && at < N_KINDS ? `kind-${at}` : "kind-rest";
   };
 }
 
-function drawBars(said, kind) {
-  const rows = Object.entries(said.proba).sort((a, b) => b[1] - a[1]).map(([label, share]) => {
+function drawBars(answer, kind) {
+  const rows = Object.entries(answer.proba).sort((a, b) => b[1] - a[1]).map(([label, share]) => {
     const row = element("li");
     const track = element("span", "track");
     track.setAttribute("aria-hidden", "true");
@@ -52,43 +52,43 @@ function drawBars(said, kind) {
   $("bars").replaceChildren(...rows);
 }
 
-function drawWave(said, kind) {
+function drawWave(answer, kind) {
   const svg = "http://www.w3.org/2000/svg";
-  const width = 1000 / said.peaks.length;
+  const width = 1000 / answer.peaks.length;
   let at = 0;
-  const bars = said.peaks.map((peak, i) => {
-    const time = ((i + 0.5) / said.peaks.length) * said.duration_s;
-    while (at < said.timeline.length - 1 && time >= said.timeline[at].end_s) at += 1;
+  const bars = answer.peaks.map((peak, i) => {
+    const time = ((i + 0.5) / answer.peaks.length) * answer.duration_s;
+    while (at < answer.timeline.length - 1 && time >= answer.timeline[at].end_s) at += 1;
     const bar = document.createElementNS(svg, "rect");
     const height = Math.max(1.5, 116 * peak);
     const place = { x: i * width, y: 60 - height / 2, width: width * 0.75, height };
     for (const [name, value] of Object.entries(place)) bar.setAttribute(name, value.toFixed(2));
-    bar.setAttribute("class", kind(said.timeline[at].label));
+    bar.setAttribute("class", kind(answer.timeline[at].label));
     return bar;
   });
   $("wave").replaceChildren(...bars);
 }
 
-function drawTimeline(said, kind) {
+function drawTimeline(answer, kind) {
   const player = $("player");
-  const blocks = said.timeline.map((one) => {
+  const blocks = answer.timeline.map((one) => {
     const block = element("button", kind(one.label), one.label);
     block.type = "button";
     block.style.flexGrow = one.end_s - one.start_s;
-    const words = `${clock(one.start_s)} to ${clock(one.end_s)}: ${one.label}, ${percent(one.proba[one.label])}`;
-    block.setAttribute("aria-label", words);
+    const text = `${clock(one.start_s)} to ${clock(one.end_s)}: ${one.label}, ${percent(one.proba[one.label])}`;
+    block.setAttribute("aria-label", text);
     block.setAttribute("aria-pressed", "false");
-    block.title = words;
-    block.addEventListener("focus", () => { $("moment").textContent = words; });
+    block.title = text;
+    block.addEventListener("focus", () => { $("moment").textContent = text; });
     block.addEventListener("click", () => {
       for (const other of blocks) other.setAttribute("aria-pressed", String(other === block));
-      $("moment").textContent = words;
+      $("moment").textContent = text;
       player.currentTime = one.start_s;
       player.play().catch(() => {});
     });
     return block;
   });
-  // one stop for Tab, arrow keys within
+  // one Tab stop; arrow keys move within
   blocks.forEach((block, i) => {
     block.tabIndex = i ? -1 : 0;
     block.addEventListener("keydown", (event) => {
@@ -101,12 +101,12 @@ function drawTimeline(said, kind) {
     });
   });
   $("timeline").replaceChildren(...blocks);
-  $("moment").textContent = "Each block is a segment. Choose one to hear it; arrow keys go from one to the next.";
+  $("moment").textContent = "Each block is a segment. Choose one to play it; arrow keys move from one to the next.";
 }
 
-function drawSimilar(said) {
-  $("neighbours").hidden = !said.similar;
-  const rows = (said.similar || []).map((one) => {
+function drawSimilar(answer) {
+  $("neighbours").hidden = !answer.similar;
+  const rows = (answer.similar || []).map((one) => {
     const row = element("li");
     row.append(element("span", "title", one.track));
     const about = [one.artist, one.label, `similarity ${one.similarity.toFixed(2)}`];
@@ -116,17 +116,17 @@ function drawSimilar(said) {
   $("similar").replaceChildren(...(rows.length ? rows : [element("li", "soft", "The library is empty.")]));
 }
 
-export function draw(said, name, coverage) {
-  const kind = colours(said);
-  $("name").textContent = `${name} · ${clock(said.duration_s)}`;
-  $("genre").textContent = said.label;
-  $("sure").textContent = `${percent(said.proba[said.label])} sure`;
-  $("strange").hidden = !said.none_of_these;
-  $("inside").textContent = said.set.length > 1
-    ? `In ${percent(coverage)} of cases the true one is among: ${said.set.join(", ")}.` : "";
+export function draw(answer, name, coverage) {
+  const kind = colours(answer);
+  $("name").textContent = `${name} · ${clock(answer.duration_s)}`;
+  $("genre").textContent = answer.label;
+  $("confidence").textContent = `${percent(answer.proba[answer.label])} confidence`;
+  $("out-of-distribution").hidden = !answer.none_of_these;
+  $("inside").textContent = answer.set.length > 1
+    ? `In ${percent(coverage)} of cases the true genre is one of: ${answer.set.join(", ")}.` : "";
   $("result").hidden = false;
-  drawBars(said, kind);
-  drawWave(said, kind);
-  drawTimeline(said, kind);
-  drawSimilar(said);
+  drawBars(answer, kind);
+  drawWave(answer, kind);
+  drawTimeline(answer, kind);
+  drawSimilar(answer);
 }

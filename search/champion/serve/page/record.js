@@ -1,8 +1,8 @@
-// Sound from the microphone, or from a file that only the browser can read, as a WAV file.
+// Converts to WAV: microphone recordings, and files that only the browser can decode.
 
 const MAX_RATE = 48000;
 
-// 16 bits, one channel: what every decoder reads.
+// 16 bits, mono: every decoder reads it.
 export function wav(channels, rate) {
   const n = channels[0].length;
   const view = new DataView(new ArrayBuffer(44 + 2 * n));
@@ -22,12 +22,12 @@ export function wav(channels, rate) {
 
 export async function toWav(blob) {
   const context = new OfflineAudioContext(1, 1, MAX_RATE);
-  const sound = await context.decodeAudioData(await blob.arrayBuffer());
-  const channels = Array.from({ length: sound.numberOfChannels }, (_, i) => sound.getChannelData(i));
-  return wav(channels, sound.sampleRate);
+  const audio = await context.decodeAudioData(await blob.arrayBuffer());
+  const channels = Array.from({ length: audio.numberOfChannels }, (_, i) => audio.getChannelData(i));
+  return wav(channels, audio.sampleRate);
 }
 
-// Starts to record; gives a function that ends it and promises the WAV file.
+// Starts recording; returns a function that stops it and resolves to the WAV file.
 export async function startRecording() {
   if (!navigator.mediaDevices || !window.MediaRecorder) {
     throw new Error("this browser records on https pages and on this machine's own address only");

@@ -1,4 +1,4 @@
-// Makes the tables that are marked so sortable by their heads; without it they are read as they are.
+// Makes tables with the class `sortable` sortable by their column heads; without scripts they keep their order.
 for (const table of document.querySelectorAll("table.sortable")) {
   table.querySelectorAll("thead th").forEach((head, column) => {
     const button = document.createElement("button");

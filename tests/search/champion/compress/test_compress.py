@@ -1,4 +1,4 @@
-"""An ensemble as one small network: taught honestly, timed first, chosen without the test set."""
+"""Model compression: distillation without leakage, latency limit, choice without the test set."""
 
 import json
 from dataclasses import replace
@@ -12,26 +12,26 @@ from chorale.cluster.base import Decision, TrialSpec
 from chorale.lightning_models.training import checkpoint
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.predictor import Predictor
-from chorale.search.bundle.single_network import sureness
+from chorale.search.bundle.single_network import fit_calibration
 from chorale.search.champion.compress import teacher
 from chorale.search.champion.compress.student import PRUNED, STAGE
 from chorale.search.champion.compress.teacher import Teacher
-from chorale.search.champion.compress.variants import Variant, choose, lines
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.compress.variants import Variant, choose_variant, variant_rows
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.cli import main
 from chorale.search.config import schema
 from chorale.search.config.resolve import resolve
-from chorale.search.config.schema import Search
+from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import make_space
 from chorale.search.console.progress import Progress
-from chorale.search.data.prepare import Prepared, prepare
-from chorale.search.ledger.predictions import Part, write
+from chorale.search.data.prepare import PreparedData, prepare
+from chorale.search.ledger.predictions import PredictionPart, write_predictions
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.paths import Runs, TrialPaths
-from chorale.search.study.initial_points import Opening
+from chorale.search.study.initial_points import InitialPoints
 from chorale.search.study.proposals import Proposals
 from chorale.search.training import latency
-from chorale.search.training.latency import Latency, TooSlow, refuse_slow
+from chorale.search.training.latency import Latency, TooSlow, refuse_slow_network
 from chorale.search.training.run_trial import TrialPlan, _fold, run_trial
 
 NONE = ["--cluster.address", "none"]
@@ -41,7 +41,7 @@ WORDS = ["--target-ms", "500", "--trials", "2", *NONE]
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
-    """The runs folder of a finished study called."""
+    """The runs folder of a finished study `s`."""
     root = tmp_path_factory.mktemp("compress")
     sweep = root / "s.yaml"
     sweep.write_text(
@@ -67,22 +67,22 @@ runs: {root / "runs"}
 
 @pytest.fixture(scope="module")
 def compressed(study: Path) -> dict[str, Any]:
-    """What `chorale compress` found."""
+    """The content of `compress.json` after `chorale compress`."""
     assert main(["compress", "s", *WORDS, "--runs", str(study)]) == 0
     found: dict[str, Any] = json.loads((study / NAME / "compress.json").read_text())
     return found
 
 
 @pytest.fixture(scope="module")
-def prepared(study: Path) -> Prepared:
+def prepared(study: Path) -> PreparedData:
     from rich.console import Console
 
-    sweep = schema.load(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
+    sweep = schema.load_sweep_config(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
     resolved = resolve(sweep, where="test")
     return prepare(resolved, Progress(Console(quiet=True)), map)
 
 
-def test_the_command_ends_with_a_table_and_a_bundle(
+def test_the_command_writes_every_variant_and_a_bundle(
     study: Path, compressed: dict[str, Any], corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [one["variant"] for one in compressed["variants"]]
@@ -105,27 +105,27 @@ def test_the_command_ends_with_a_table_and_a_bundle(
     assert json.loads(capsys.readouterr().out)["label"] in bundle.manifest.labels
 
 
-def test_what_the_bundle_says_of_the_test_tracks_is_what_was_scored(
+def test_the_bundle_reaches_the_reported_test_accuracy(
     study: Path, compressed: dict[str, Any], corpus: Path
 ) -> None:
     predictor = Predictor(Bundle.open(Path(compressed["bundle"])))
     truth = json.loads((study / NAME / "truth.json").read_text())["tracks"]
     test_ids = json.loads((study / NAME / "split.json").read_text())["test_ids"]
-    right = [predictor.of_file(corpus / t).best == truth[t][0] for t in test_ids]
+    right = [predictor.predict_file(corpus / t).best == truth[t][0] for t in test_ids]
     line = next(o for o in compressed["variants"] if o["variant"] == compressed["chosen"])
     assert np.mean(right) == pytest.approx(line["test"]["accuracy"])
 
 
-def test_all_variants_are_one_look_and_a_second_time_is_none(
+def test_all_variants_count_as_one_test_look_and_a_second_run_as_none(
     study: Path, compressed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert compressed["test_looks"] == 2  # the study's own, and this one
     capsys.readouterr()
     words = ["compress", "s", *WORDS, "--runs", str(study), "--to", str(tmp_path / "b")]
     assert main(words) == 0
-    said = capsys.readouterr().out
-    assert "nothing is looked at again" in said
-    assert f"chorale predict FILE --bundle {tmp_path / 'b'}" in said
+    out = capsys.readouterr().out
+    assert "nothing is trained or evaluated again" in out
+    assert f"chorale predict FILE --bundle {tmp_path / 'b'}" in out
     assert Bundle.open(tmp_path / "b").digest == Bundle.open(Path(compressed["bundle"])).digest
     ledger = LedgerReader(Runs(study).ledger_url)
     try:
@@ -147,7 +147,7 @@ def test_graphs_are_written_and_measured(study: Path, compressed: dict[str, Any]
     assert abs(float32["test"]["accuracy"] - chosen["test"]["accuracy"]) < 0.1
 
 
-def test_an_interrupted_one_goes_on_and_comes_to_the_same(
+def test_an_interrupted_compression_resumes_to_the_same_result(
     study: Path, compressed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chorale.search.champion.compress import student
@@ -158,7 +158,7 @@ def test_an_interrupted_one_goes_on_and_comes_to_the_same(
         def stop(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(student.Students, "pruned", stop)
+        patch.setattr(student.Students, "prune", stop)
         assert main(words) == 130
     assert not (study / "s-student-501ms" / "compress.json").exists()
     before = {
@@ -182,7 +182,7 @@ def test_a_student_study_is_not_resumed_as_an_ordinary_one(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (["nobody"], "there is no study 'nobody'"),
         ([], "expected the name of a study"),
@@ -195,16 +195,16 @@ def test_a_student_study_is_not_resumed_as_an_ordinary_one(
     ],
 )
 def test_each_bad_input_is_one_line(
-    study: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    study: Path, words: list[str], error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     assert main(["compress", *words, "--runs", str(study)]) == 1
     err = capsys.readouterr().err
-    assert said in err
+    assert error in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_bundle_says_which_study_to_name(
+def test_a_bundle_is_refused_with_the_study_to_name_instead(
     study: Path, compressed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "s", "--runs", str(study), "--to", str(tmp_path / "b")]) == 0
@@ -213,12 +213,12 @@ def test_a_bundle_says_which_study_to_name(
     err = capsys.readouterr().err
     assert "chorale compress s" in err
     opened = Bundle.open(tmp_path / "b")
-    Shelf(Runs(study).champion("best")).promote(opened, expected=None, reason="the first")
+    Registry(Runs(study).champion("best")).promote(opened, expected=None, reason="the first")
     assert main(["compress", "best", *WORDS, "--runs", str(study)]) == 0
-    assert "nothing is looked at again" in capsys.readouterr().out
+    assert "nothing is trained or evaluated again" in capsys.readouterr().out
 
 
-def test_where_no_candidate_keeps_to_the_limit_the_fastest_is_told(
+def test_where_no_candidate_keeps_to_the_limit_the_error_names_the_fastest(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from chorale.search.champion.compress import run
@@ -235,11 +235,11 @@ def test_where_no_candidate_keeps_to_the_limit_the_fastest_is_told(
     finally:
         ledger.close()
     assert {row.state for row in rows.values()} == {"FAIL"}
-    assert len({row.reason for row in rows.values()}) == 2  # each says its own milliseconds
+    assert len({row.reason for row in rows.values()}) == 2  # each gives its own milliseconds
     assert {row.facts["failure"] for row in rows.values()} == {"too slow"}
 
 
-def plan(study: Path, prepared: Prepared, folder: Path, **changes: Any) -> TrialPlan:
+def plan(study: Path, prepared: PreparedData, folder: Path, **changes: Any) -> TrialPlan:
     split = prepared.split
     made = TrialPlan(
         architecture="cnn",
@@ -261,16 +261,16 @@ def plan(study: Path, prepared: Prepared, folder: Path, **changes: Any) -> Trial
     return replace(made, **changes)
 
 
-def make_teacher(prepared: Prepared) -> Teacher:
+def make_teacher(prepared: PreparedData) -> Teacher:
     rng = np.random.default_rng(0)
     n = len(prepared.split.development_ids)
     return Teacher(tuple(rng.dirichlet(np.ones(3), n).astype(np.float32) for _ in range(2)))
 
 
-def test_no_row_but_training_rows_has_a_target(prepared: Prepared) -> None:
-    taught, split = make_teacher(prepared), prepared.split
+def test_no_row_but_training_rows_has_a_target(prepared: PreparedData) -> None:
+    made, split = make_teacher(prepared), prepared.split
     for fold, ids in ((0, split.train_ids(0)), (1, split.train_ids(1)), (2, split.development_ids)):
-        targets = taught.targets(prepared, fold)
+        targets = made.targets(prepared, fold)
         known = np.asarray(np.isfinite(targets).all(axis=1))
         assert sorted(np.flatnonzero(known)) == sorted(prepared.rows(ids))
         assert np.isnan(targets[~known]).all()
@@ -278,77 +278,79 @@ def test_no_row_but_training_rows_has_a_target(prepared: Prepared) -> None:
         assert targets[known].sum(axis=1) == pytest.approx(1)
 
 
-def test_a_fold_s_student_hears_of_no_teacher_that_knew_its_tracks(prepared: Prepared) -> None:
-    """Whatever the networks of other folds say, which were trained on it, changes nothing."""
-    taught = make_teacher(prepared)
-    other = Teacher((taught.of_fold[0], np.roll(taught.of_fold[1], 1, axis=1)))
-    mine, theirs = (one.targets(prepared, 0) for one in (taught, other))
+def test_a_fold_s_targets_come_only_from_networks_not_trained_on_its_tracks(
+    prepared: PreparedData,
+) -> None:
+    """Predictions of other folds' networks, which were trained on its tracks, change nothing."""
+    made = make_teacher(prepared)
+    other = Teacher((made.of_fold[0], np.roll(made.of_fold[1], 1, axis=1)))
+    mine, theirs = (one.targets(prepared, 0) for one in (made, other))
     assert np.array_equal(mine, theirs, equal_nan=True)
-    mine, theirs = (one.targets(prepared, 2) for one in (taught, other))
+    mine, theirs = (one.targets(prepared, 2) for one in (made, other))
     assert not np.array_equal(mine, theirs, equal_nan=True)
-    assert taught.digest != other.digest
+    assert made.digest != other.digest
 
 
-def test_half_of_a_target_is_the_label(prepared: Prepared) -> None:
-    taught = make_teacher(prepared)
-    targets = taught.targets(prepared, 0)
+def test_half_of_a_target_is_the_label(prepared: PreparedData) -> None:
+    made = make_teacher(prepared)
+    targets = made.targets(prepared, 0)
     track = prepared.split.train_ids(0)[0]
     [row] = prepared.rows([track])
-    said = taught.of_fold[0][list(prepared.split.development_ids).index(track)]
-    expected = 0.5 * said
+    proba = made.of_fold[0][list(prepared.split.development_ids).index(track)]
+    expected = 0.5 * proba
     expected[prepared.labels[row]] += 0.5
     assert targets[row] == pytest.approx(expected)
 
 
-def test_a_teacher_is_kept_and_read_back(prepared: Prepared, tmp_path: Path) -> None:
-    taught = make_teacher(prepared)
+def test_a_teacher_is_written_and_read_back(prepared: PreparedData, tmp_path: Path) -> None:
+    made = make_teacher(prepared)
     assert teacher.read_teacher(tmp_path / "t.safetensors", prepared) is None
-    teacher.write_teacher(tmp_path / "t.safetensors", taught, prepared)
+    teacher.write_teacher(tmp_path / "t.safetensors", made, prepared)
     kept = teacher.read_teacher(tmp_path / "t.safetensors", prepared)
     assert kept is not None
-    assert kept.digest == taught.digest
+    assert kept.digest == made.digest
 
 
-def _go_on(step: int, metrics: Any) -> Decision:
+def _continue(step: int, metrics: Any) -> Decision:
     return Decision.CONTINUE
 
 
-def test_a_trial_with_targets_is_another_and_a_resumed_one_the_same(
-    study: Path, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_targets_change_a_trial_and_resuming_does_not(
+    study: Path, prepared: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chorale.lightning_models.training import resume
 
-    monkeypatch.setattr(resume, "SAVE_S", 0.0)
+    monkeypatch.setattr(resume, "SAVE_INTERVAL_S", 0.0)
     targets = make_teacher(prepared).targets(prepared, 0)
     specs = {
         name: TrialSpec(0, {"plan": plan(study, prepared, tmp_path / name, targets=targets)})
         for name in ("whole", "pieces")
     }
-    whole = run_trial(specs["whole"], _go_on)
+    whole = run_trial(specs["whole"], _continue)
 
-    def break_off(step: int, metrics: Any) -> Decision:
+    def fail_at_3(step: int, metrics: Any) -> Decision:
         if step == 3:
-            raise RuntimeError("broken off")
+            raise RuntimeError("interrupted")
         return Decision.CONTINUE
 
-    with pytest.raises(RuntimeError, match="broken off"):
-        run_trial(specs["pieces"], break_off)
-    pieces = run_trial(specs["pieces"], _go_on)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        run_trial(specs["pieces"], fail_at_3)
+    pieces = run_trial(specs["pieces"], _continue)
     assert pieces.resumed_after == 2
     assert np.array_equal(whole.valid_proba, pieces.valid_proba)
     assert whole.extra_proba is not None
     assert pieces.extra_proba is not None
     assert np.array_equal(whole.extra_proba, pieces.extra_proba)
-    hard = run_trial(TrialSpec(0, {"plan": plan(study, prepared, tmp_path / "hard")}), _go_on)
+    hard = run_trial(TrialSpec(0, {"plan": plan(study, prepared, tmp_path / "hard")}), _continue)
     assert not np.array_equal(whole.valid_proba, hard.valid_proba)
 
 
-def test_a_worker_does_not_mistake_one_teacher_s_fold_for_another_s(
-    study: Path, prepared: Prepared, tmp_path: Path
+def test_cached_fold_data_are_not_reused_for_another_teacher(
+    study: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
     targets = make_teacher(prepared).targets(prepared, 0)
-    taught = _fold(plan(study, prepared, tmp_path, targets=targets))
-    assert _fold(plan(study, prepared, tmp_path, targets=targets)) is taught
+    first = _fold(plan(study, prepared, tmp_path, targets=targets))
+    assert _fold(plan(study, prepared, tmp_path, targets=targets)) is first
     assert _fold(plan(study, prepared, tmp_path)).targets is None
     turned = np.roll(targets, 1, axis=1)
     again = _fold(plan(study, prepared, tmp_path, targets=turned)).targets
@@ -356,22 +358,24 @@ def test_a_worker_does_not_mistake_one_teacher_s_fold_for_another_s(
     assert np.array_equal(again, turned, equal_nan=True)
 
 
-def test_what_is_too_slow_is_not_trained(study: Path, prepared: Prepared, tmp_path: Path) -> None:
+def test_a_candidate_above_the_latency_limit_is_not_trained(
+    study: Path, prepared: PreparedData, tmp_path: Path
+) -> None:
     slow = plan(study, prepared, tmp_path / "t", limit_ms=0.01)
     with pytest.raises(TooSlow, match=r"^\d+\.\d\d ms for 30 s of sound on one thread, where 0.01"):
-        run_trial(TrialSpec(0, {"plan": slow}), _go_on)
+        run_trial(TrialSpec(0, {"plan": slow}), _continue)
     assert not TrialPaths(tmp_path / "t").weights.exists()
     assert not TrialPaths(tmp_path / "t").metrics_csv.exists()
-    assert refuse_slow(slow, _fold(slow), limit_ms=1e6) > 0
+    assert refuse_slow_network(slow, _fold(slow), limit_ms=1e6) > 0
 
 
-def test_the_sampler_learns_of_what_was_too_slow() -> None:
-    """It counts as one that got nothing right; another failure counts for nothing."""
+def test_the_sampler_gets_an_accuracy_of_0_for_a_candidate_that_was_too_slow() -> None:
+    """Other failures are not passed to it."""
     from optuna.trial import TrialState, create_trial
 
     space, problems = make_space(["mlp"], ["stats57"], {}, fixed={})
     assert space is not None, problems
-    proposals = Proposals(space, Search(), Opening())
+    proposals = Proposals(space, SearchConfig(), InitialPoints())
     kept = proposals._study
     for too_slow in (True, False):
         params, distributions = proposals.propose()
@@ -382,42 +386,42 @@ def test_the_sampler_learns_of_what_was_too_slow() -> None:
     assert kept.trials[0].values == [0.0]
 
 
-def test_a_training_without_held_out_rows_is_refused_where_it_would_choose(
-    study: Path, prepared: Prepared, tmp_path: Path
+def test_a_training_without_held_out_rows_may_not_select_the_best_epoch(
+    study: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
     rows = prepared.rows(prepared.split.development_ids)
     more: dict[str, Any] = {"train_rows": rows, "valid_rows": rows[:1]}
     with pytest.raises(ValueError, match="trained on and scored on"):
         plan(study, prepared, tmp_path, **more)
     with pytest.raises(ValueError, match="no epoch is the best"):
-        plan(study, prepared, tmp_path, whole=True, keep="best", **more)
+        plan(study, prepared, tmp_path, no_holdout=True, keep="best", **more)
     tests = prepared.rows(prepared.split.test_ids)
     more["train_rows"] = np.concatenate([rows, tests])
     with pytest.raises(ValueError, match="trained on and scored on"):
-        plan(study, prepared, tmp_path, whole=True, **more)
+        plan(study, prepared, tmp_path, no_holdout=True, **more)
 
 
-def test_a_pruned_training_begins_where_the_wide_one_ended(
-    study: Path, prepared: Prepared, tmp_path: Path
+def test_a_pruned_training_starts_from_the_weights_of_the_wide_one(
+    study: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
     wide = plan(study, prepared, tmp_path / "wide")
-    found = run_trial(TrialSpec(0, {"plan": wide}), _go_on)
+    found = run_trial(TrialSpec(0, {"plan": wide}), _continue)
     weights = str(TrialPaths(tmp_path / "wide").weights)
     train = {**wide.train, "max_epochs": 1, "lr": 1e-9, "warm_up": 0.0, "schedule": "constant"}
     same = replace(wide, start=weights, folder=str(tmp_path / "same"), train=train)
-    again = run_trial(TrialSpec(0, {"plan": same}), _go_on)
-    assert np.abs(again.valid_proba - found.valid_proba).max() < 0.2  # norms go on learning
+    again = run_trial(TrialSpec(0, {"plan": same}), _continue)
+    assert np.abs(again.valid_proba - found.valid_proba).max() < 0.2  # batch norms keep updating
     half = replace(same, config={**wide.config, "width": 4, "dense": 8})
     half = replace(half, folder=str(tmp_path / "half"))
     assert half.reads == (wide.store, weights)
-    narrower = run_trial(TrialSpec(0, {"plan": half}), _go_on)
+    narrower = run_trial(TrialSpec(0, {"plan": half}), _continue)
     assert narrower.n_parameters < found.n_parameters
-    module, _ = checkpoint.load(TrialPaths(tmp_path / "half").weights)
+    module, _ = checkpoint.load_checkpoint(TrialPaths(tmp_path / "half").weights)
     assert module.config.width == 4
 
 
 def variant(name: str, right: list[int], ms: float, **more: Any) -> Variant:
-    """It is right about the rows in `right`, of four, whose classes are 0, 1, 0, 1."""
+    """A variant that predicts the rows in `right` correctly, of four with classes 0, 1, 0, 1."""
     proba = np.array([[0.2, 0.8], [0.8, 0.2], [0.2, 0.8], [0.8, 0.2]])
     proba[right] = proba[right][:, ::-1]
     return Variant(name, proba, proba, Latency(ms, ms, ms), 1.0, can_be_chosen=True, **more)
@@ -426,60 +430,64 @@ def variant(name: str, right: list[int], ms: float, **more: Any) -> Variant:
 LABELS = np.array([0, 1, 0, 1])
 
 
-def test_the_best_out_of_fold_within_the_limit_is_chosen_and_of_equals_the_fastest() -> None:
+def test_the_best_variant_out_of_fold_within_the_limit_is_chosen_of_equals_the_fastest() -> None:
     good, slow = variant("good", [0, 1, 2], 20), variant("slow", [0, 1, 2, 3], 40)
     quick, poor = variant("quick", [1, 2, 3], 10), variant("poor", [0], 1)
     ensemble = replace(variant("ensemble", [0, 1, 2, 3], 5), can_be_chosen=False)
-    chosen = choose([ensemble, slow, good, quick, poor], LABELS, limit_ms=30)
+    chosen = choose_variant([ensemble, slow, good, quick, poor], LABELS, limit_ms=30)
     assert chosen is quick
-    assert choose([ensemble, slow], LABELS, limit_ms=30) is None
-    assert choose([ensemble, slow, good], LABELS, limit_ms=50) is slow
+    assert choose_variant([ensemble, slow], LABELS, limit_ms=30) is None
+    assert choose_variant([ensemble, slow, good], LABELS, limit_ms=50) is slow
 
 
-def test_the_test_set_has_no_part_in_the_choice() -> None:
+def test_test_predictions_do_not_affect_the_choice() -> None:
     good = variant("good", [0, 1, 2], 20)
     other = variant("other", [0], 20)
     for swapped in (replace(good, test=other.test), replace(good, test=1 - good.test)):
-        assert choose([swapped, other], LABELS, limit_ms=30) is swapped
+        assert choose_variant([swapped, other], LABELS, limit_ms=30) is swapped
 
 
-def test_differences_are_paired_with_the_first_line() -> None:
+def test_differences_are_paired_with_the_first_variant() -> None:
     groups = np.array(["a", "a", "b", "b"])
     both = [variant("ensemble", [0, 1, 2, 3], 5), variant("student", [0, 1, 2], 5)]
-    found = lines(both, development=LABELS, test=LABELS, groups=groups)
+    found = variant_rows(both, development=LABELS, test=LABELS, groups=groups)
     assert [one["difference"] for one in found] == [0.0, -0.25]
     low, high = found[1]["difference_ci95"]
     assert low <= -0.25 <= high
 
 
-def test_a_single_network_is_strange_by_its_entropy() -> None:
+def test_a_single_network_flags_out_of_distribution_by_entropy() -> None:
     rng = np.random.default_rng(0)
     labels = np.tile(np.arange(3), 100)
     groups = np.repeat(np.arange(30), 10).astype(str)
     proba = rng.dirichlet(np.full(3, 0.3), 300)
     proba[np.arange(300), labels] += 1.0
     proba /= proba.sum(axis=1, keepdims=True)
-    sure = sureness(proba, labels, groups, coverage=0.9, seed=0)
-    from chorale.search.bundle.disagreement import entropy
+    fitted = fit_calibration(proba, labels, groups, coverage=0.9, seed=0)
+    from chorale.search.bundle.disagreement import predictive_entropy
     from chorale.search.statistics.calibration import calibrate
 
-    assert sure.most_entropy is not None
-    share = np.mean(entropy(calibrate(proba, sure.temperature)) > sure.most_entropy)
-    assert share <= 0.01
-    assert sure.most_entropy < np.log(3)
+    assert fitted.most_entropy is not None
+    entropy = predictive_entropy(calibrate(proba, fitted.temperature))
+    assert np.mean(entropy > fitted.most_entropy) <= 0.01
+    assert fitted.most_entropy < np.log(3)
 
 
 def test_a_clip_is_thirty_seconds_long() -> None:
-    assert len(latency.clip(8000)) == 240_000
-    slow = latency.measure(lambda: sum(range(20_000)), rounds=5)
+    assert len(latency.make_clip(8000)) == 240_000
+    slow = latency.measure_latency(lambda: sum(range(20_000)), rounds=5)
     assert 0 < slow.p50_ms <= slow.p99_ms
 
 
-def test_the_bank_refuses_a_teacher_of_another_split(prepared: Prepared, tmp_path: Path) -> None:
+def test_a_teacher_of_another_split_is_refused(prepared: PreparedData, tmp_path: Path) -> None:
     from chorale.datasets.errors import UserError
 
     ids = tuple(prepared.split.development_ids)
-    said = make_teacher(prepared).of_fold[0]
-    write(tmp_path / "t", {"fold-0": Part(ids, said), "fold-1": Part(ids, said)}, split="another")
+    proba = make_teacher(prepared).of_fold[0]
+    write_predictions(
+        tmp_path / "t",
+        {"fold-0": PredictionPart(ids, proba), "fold-1": PredictionPart(ids, proba)},
+        split="another",
+    )
     with pytest.raises(UserError, match="another split"):
         teacher.read_teacher(tmp_path / "t", prepared)

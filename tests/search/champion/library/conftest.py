@@ -1,4 +1,4 @@
-"""Libraries that nobody had to hear, and one that two untrained networks did."""
+"""Libraries of synthetic embeddings, and bundles of untrained networks to embed files with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from chorale.search.champion.library.files import VERSION, Content, Manifest
+from chorale.search.champion.library.files import LIBRARY_VERSION, LibraryContent, LibraryManifest
 from chorale.search.champion.library.library import Library
 from chorale.search.champion.library.taste import Taste
 from chorale.search.champion.library.track import Track
@@ -22,7 +22,7 @@ MakeLibrary = Callable[..., Library]
 
 @pytest.fixture
 def make_library() -> MakeLibrary:
-    """Artists about their genre, tracks about their artist; the library lies on no disk."""
+    """Clustered embeddings: artists around their genre, tracks around their artist; in memory."""
 
     def make(n: int, *, n_genres: int = 6, tracks_an_artist: int = 5, seed: int = 0) -> Library:
         rng = np.random.default_rng(seed)
@@ -40,18 +40,18 @@ def make_library() -> MakeLibrary:
             Track(f"/m/{i}.wav", f"c{i}", f"t{i}", f"a{artist[i]}", labels[of_artist[artist[i]]], 9)
             for i in range(n)
         )
-        manifest = Manifest(VERSION, "digest", "study", "place", labels)
-        content = Content(tracks, vectors.astype(np.float32), proba.astype(np.float32))
+        manifest = LibraryManifest(LIBRARY_VERSION, "digest", "study", "place", labels)
+        content = LibraryContent(tracks, vectors.astype(np.float32), proba.astype(np.float32))
         return Library(LibraryPaths(Path("none")), manifest, content)
 
     return make
 
 
 @pytest.fixture
-def heard() -> Callable[..., Taste]:
-    """Somebody who listened to tracks of a library, to some genres more than to others."""
+def make_taste() -> Callable[..., Taste]:
+    """A listener who played tracks of a library, some genres more than others."""
 
-    def listened(library: Library, *, seed: int) -> Taste:
+    def make(library: Library, *, seed: int) -> Taste:
         rng = np.random.default_rng(seed)
         n_genres = len(library.manifest.labels)
         likes = rng.dirichlet(np.full(n_genres, 0.5))[library.genres]
@@ -64,12 +64,12 @@ def heard() -> Callable[..., Taste]:
             frozenset(f"c{row}" for row in rows),
         )
 
-    return listened
+    return make
 
 
 @pytest.fixture(scope="session")
 def bundles(make_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two bundles that hear differently."""
+    """Two bundles with different embeddings."""
     root = tmp_path_factory.mktemp("bundles")
     one = make_bundle(root / "one", [("cnn", "mel", {}, {})])
     other = make_bundle(root / "other", [("cnn", "mfcc", {}, {})])

@@ -1,4 +1,4 @@
-"""What was listened to: read from a CSV, found in the library or by its file."""
+"""Listening history: reading the CSV, and its error messages."""
 
 from pathlib import Path
 
@@ -14,24 +14,24 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_rows_weigh_by_plays(tmp_path: Path) -> None:
+def test_rows_are_weighted_by_plays(tmp_path: Path) -> None:
     text = "\ufeffPath, plays\na.wav,3\nb.wav,\nc.wav,0\n"
     plays = read_history(written(tmp_path, text))
     assert [(p.line, p.path, p.weight) for p in plays] == [(2, "a.wav", 3), (3, "b.wav", 1)]
 
 
-def test_rows_fade_with_the_time_before_the_latest(tmp_path: Path) -> None:
+def test_weights_decay_with_the_time_before_the_latest_row(tmp_path: Path) -> None:
     text = (
         "title,artist,timestamp\nx,A,2026-07-01T00:00:00\ny,B,2026-06-30T22:00:00-02:00\n"
         f"z,C,{1782864000 - HALF_LIFE_DAYS * 86400}\nw,D,\n"
     )
     plays = read_history(written(tmp_path, text))
     assert [p.weight for p in plays] == pytest.approx([1, 1, 0.5, 1])
-    assert plays[0].said == "A - x"
+    assert plays[0].display_name == "A - x"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("", "is empty: expected a row"),
         ("path\n", "is empty: expected a row"),
@@ -45,12 +45,12 @@ def test_rows_fade_with_the_time_before_the_latest(tmp_path: Path) -> None:
         ("path,title\n,\n", "line 2: expected a path, or a title"),
     ],
 )
-def test_what_is_wrong_is_listed(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_all_errors_are_listed(tmp_path: Path, text: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
         read_history(written(tmp_path, text))
 
 
-def test_what_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_or_missing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"path\n\xff\xfe\n")
     with pytest.raises(UserError, match="is not a CSV file in UTF-8"):
         read_history(tmp_path / "b.csv")

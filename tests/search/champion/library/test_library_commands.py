@@ -1,4 +1,4 @@
-"""`chorale library` and `chorale recommend`, as they are typed."""
+"""`chorale library` and `chorale recommend` on the command line."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.cli import main
 from chorale.search.paths import Runs
 
@@ -29,13 +29,13 @@ def library(music: Path, bundles: Bundles, tmp_path: Path, capsys: Capture) -> P
 
 
 def recommended(library: Path, capsys: Capture, *words: str) -> tuple[list[str], str]:
-    """The paths of a playlist, and what was said beside it."""
+    """The paths of a playlist, and the text on standard error."""
     assert main(["recommend", "--library", str(library), "--json", *words]) == 0
     out, err = capsys.readouterr()
     return [track["path"] for track in json.loads(out)["tracks"]], err
 
 
-def test_a_library_is_filled_listed_and_asked(
+def test_a_library_is_filled_listed_and_recommends(
     music: Path, library: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     liked = music / "artist0" / "03.wav"
@@ -43,8 +43,8 @@ def test_a_library_is_filled_listed_and_asked(
     to = tmp_path / "p.m3u8"
     assert main([*words, "--m3u8", str(to), "--relative"]) == 0
     out = capsys.readouterr().out
-    assert "genres heard -> here" in out
-    assert "likeness" in out
+    assert "genres wanted -> here" in out
+    assert "similarity" in out
     lines = [line for line in to.read_text().splitlines() if not line.startswith("#")]
     assert len(lines) == 5
     assert all((tmp_path / line).is_file() for line in lines)
@@ -56,7 +56,7 @@ def test_a_library_is_filled_listed_and_asked(
     assert "12 tracks of 3 known artists" in capsys.readouterr().out
 
 
-def test_a_file_that_is_not_in_the_library_is_heard(
+def test_a_file_that_is_not_in_the_library_is_embedded(
     library: Path, tmp_path: Path, tone: Tone, capsys: Capture
 ) -> None:
     other = tone(tmp_path / "other.wav", hz=471)
@@ -65,7 +65,7 @@ def test_a_file_that_is_not_in_the_library_is_heard(
     assert err.count("\n") <= 1
 
 
-def test_a_history_is_found_by_path_and_by_name_and_the_rest_is_told(
+def test_a_history_is_matched_by_path_content_and_name_and_the_rest_is_reported(
     music: Path, library: Path, tmp_path: Path, tone: Tone, capsys: Capture
 ) -> None:
     tone(tmp_path / "other.wav", hz=471)
@@ -79,25 +79,25 @@ def test_a_history_is_found_by_path_and_by_name_and_the_rest_is_told(
     assert not {f"{music}/artist0/00.wav", f"{music}/artist2/05.wav"} & set(paths)
     assert f"{music}/artist1/04.wav" not in paths  # the copy is the same content
     assert len(paths) == 9
-    assert "line 3: 'other.wav' is not in the library; its file is heard" in err
+    assert "line 3: 'other.wav' is not in the library; its file is embedded" in err
     assert "line 4: gone.wav: missing" in err
     assert "line 6: nobody - 05: missing" in err
-    assert "20 tracks were asked for, the library has 9 to give" in err
+    assert "20 tracks were requested, the library has 9 candidates" in err
 
 
-def test_a_champion_is_what_hears_where_nothing_else_is_named(
+def test_a_champion_s_bundle_is_used_where_it_is_named_and_a_library_keeps_its_bundle(
     music: Path, bundles: Bundles, tmp_path: Path, capsys: Capture
 ) -> None:
     runs = Runs(tmp_path / "runs")
     words = ["library", "add", str(music), "--runs", str(runs.root)]
     assert main(words) == 1
-    assert "of champions in" in capsys.readouterr().err
+    assert "expected --bundle or a single champion" in capsys.readouterr().err
     first, second = (Bundle.open(one) for one in bundles)
-    shelf = Shelf(runs.champion("best"))
-    shelf.promote(first, expected=None, reason="it is the first")
+    registry = Registry(runs.champion("best"))
+    registry.promote(first, expected=None, reason="it is the first")
     assert main([*words, "--bundle", "best"]) == 0
     capsys.readouterr()
-    shelf.promote(second, expected=first.digest, reason="it is better")
+    registry.promote(second, expected=first.digest, reason="it is better")
     assert main(words) == 0  # a library stays with the bundle that it was made with
     capsys.readouterr()
     assert main([*words, "--bundle", "best"]) == 1
@@ -107,18 +107,18 @@ def test_a_champion_is_what_hears_where_nothing_else_is_named(
     assert len(err.splitlines()) == 1
 
 
-def test_another_bundle_does_not_hear_for_a_library(
+def test_recommending_with_another_bundle_is_refused(
     library: Path, bundles: Bundles, tmp_path: Path, tone: Tone, capsys: Capture
 ) -> None:
     other = str(tone(tmp_path / "other.wav", hz=471))
     words = ["recommend", "--like", other, "--library", str(library)]
     assert main([*words, "--bundle", str(bundles[1])]) == 1
-    said = capsys.readouterr().err
-    assert "was made with bundle" in said
-    assert len(said.splitlines()) == 1
+    err = capsys.readouterr().err
+    assert "was made with bundle" in err
+    assert len(err.splitlines()) == 1
 
 
-def test_a_bundle_that_is_gone_is_asked_for(
+def test_a_missing_bundle_must_be_named(
     music: Path, bundles: Bundles, tmp_path: Path, tone: Tone, capsys: Capture
 ) -> None:
     moved = tmp_path / "b"
@@ -129,27 +129,33 @@ def test_a_bundle_that_is_gone_is_asked_for(
     other = str(tone(tmp_path / "other.wav", hz=471))
     words = ["recommend", "--like", other, "--library", to]
     assert main(words) == 1
-    assert "where it lies elsewhere by now, add --bundle FOLDER" in capsys.readouterr().err
+    assert "if it was moved, add --bundle FOLDER" in capsys.readouterr().err
     assert main([*words, "--bundle", str(bundles[0])]) == 0
-    inside = str(music / "artist0" / "00.wav")  # nothing must be heard for this one
+    inside = str(music / "artist0" / "00.wav")  # needs no embedding
     assert main(["recommend", "--like", inside, "--library", to]) == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "error"),
     [
         (["library", "add"], "expected a FOLDER"),
         (["library", "add", "nowhere"], "'nowhere' does not exist"),
         (["library", "add", ".", "--artist", "("], "is no regular expression"),
         (["library", "add", ".", "--artist", "a"], "has no ( )"),
         (["library", "list", "--library", "nowhere"], "there is no library"),
-        (["library", "list", "x"], "expected no more words"),
+        (["library", "list", "x"], "expected no name"),
         (["recommend"], "either --like FILE ... or --history CSV"),
         (["recommend", "--like"], "either --like FILE ... or --history CSV"),
         (["recommend", "x.wav"], "either --like FILE ... or --history CSV"),
         (["recommend", "--like", "x", "--history", "h"], "either --like FILE"),
-        (["recommend", "--like", "x", "--variety", "2"], "from 0 (likest) to 1 (widest)"),
-        (["recommend", "--like", "x", "--variety", "nan"], "from 0 (likest) to 1 (widest)"),
+        (
+            ["recommend", "--like", "x", "--variety", "2"],
+            "from 0 (most similar) to 1 (most diverse)",
+        ),
+        (
+            ["recommend", "--like", "x", "--variety", "nan"],
+            "from 0 (most similar) to 1 (most diverse)",
+        ),
         (["recommend", "--like", "x", "--length", "0"], "--length expected a whole number"),
         (["recommend", "--like", "x", "--seed", "-1"], "--seed expected a whole number"),
         (["recommend", "--like", "x", "--relative"], "add --m3u8 FILE"),
@@ -158,38 +164,40 @@ def test_a_bundle_that_is_gone_is_asked_for(
         (["recommend", "--like", "x", "--library", "nowhere"], "there is no library"),
     ],
 )
-def test_what_is_mistyped_is_told_in_one_line(words: list[str], said: str, capsys: Capture) -> None:
+def test_a_wrong_command_line_is_refused_in_one_line(
+    words: list[str], error: str, capsys: Capture
+) -> None:
     assert main(words) == 1
     err = capsys.readouterr().err
-    assert said in err
+    assert error in err
     assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "empty (0 bytes)"), (b"text", "undecodable"), (None, "missing")]
+    ("content", "error"), [(b"", "empty (0 bytes)"), (b"text", "undecodable"), (None, "missing")]
 )
-def test_a_liked_file_that_is_none_is_told_in_one_line(
-    library: Path, tmp_path: Path, capsys: Capture, content: bytes | None, said: str
+def test_an_unusable_liked_file_is_refused_in_one_line(
+    library: Path, tmp_path: Path, capsys: Capture, content: bytes | None, error: str
 ) -> None:
     path = tmp_path / "x.wav"
     if content is not None:
         path.write_bytes(content)
     assert main(["recommend", "--like", str(path), "--library", str(library)]) == 1
     err = capsys.readouterr().err
-    assert said in err
+    assert error in err
     assert "name a recording" in err
     assert len(err.splitlines()) == 1
 
 
-def test_bad_files_are_left_out_and_the_exit_code_says_so(
+def test_unreadable_files_are_left_out_and_the_exit_code_is_1(
     music: Path, bundles: Bundles, tmp_path: Path, capsys: Capture
 ) -> None:
     (music / "zero.wav").write_bytes(b"")
     words = ["library", "add", str(music), "--bundle", str(bundles[0]), "--to", str(tmp_path / "l")]
     assert main(words) == 1
     out, err = capsys.readouterr()
-    assert "zero.wav: empty (0 bytes); it is left out" in err
-    assert "12 new, 1 not readable" in out
+    assert "zero.wav: empty (0 bytes); skipped" in err
+    assert "12 new, 1 unreadable" in out
 
 
 def test_a_bundle_of_a_later_version_is_refused(
@@ -203,7 +211,7 @@ def test_a_bundle_of_a_later_version_is_refused(
     assert "version=99, but this Chorale reads 1" in capsys.readouterr().err
 
 
-def test_all_of_a_library_heard_leaves_nothing_to_recommend(
+def test_a_library_that_was_listened_to_completely_is_refused(
     music: Path, library: Path, capsys: Capture
 ) -> None:
     files = map(str, music.rglob("*.wav"))

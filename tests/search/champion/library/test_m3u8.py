@@ -1,4 +1,4 @@
-"""Playlists as files: what a player reads is what was meant, whatever the names hold."""
+"""Playlist files: players find every file, whatever characters its name has."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlparse

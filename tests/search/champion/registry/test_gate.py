@@ -1,4 +1,4 @@
-"""The gate promotes what is better, seldom what is not, and says what it would take to tell."""
+"""Promotion gate: power, false promotions under the null, limits, and the sample size it names."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ from chorale.search.champion.registry.gate import (
 NAMES = ("a", "b", "c")
 
 
-def said(labels: Any, right: Any) -> np.ndarray:
-    """Probabilities that name the tracks rightly where `right`, and the next class elsewhere."""
+def predictions(labels: Any, right: Any) -> np.ndarray:
+    """One-hot probabilities: the true class where `right`, the next class elsewhere."""
     named = np.where(right, labels, (labels + 1) % len(NAMES))
     return np.asarray(np.eye(len(NAMES))[named])
 
@@ -35,8 +35,8 @@ def test_a_candidate_that_is_better_in_most_groups_is_promoted() -> None:
     champion = rng.random(200) < 0.6
     candidate = champion | (rng.random(200) < 0.5)
     found = decide(
-        Contender(said(labels, candidate)),
-        Contender(said(labels, champion)),
+        Contender(predictions(labels, candidate)),
+        Contender(predictions(labels, champion)),
         labels,
         groups,
         NAMES,
@@ -49,65 +49,65 @@ def test_a_candidate_that_is_better_in_most_groups_is_promoted() -> None:
     assert "better" in found.reason
 
 
-def test_the_same_model_is_kept_out() -> None:
+def test_the_same_model_is_not_promoted() -> None:
     labels, groups = tracks(20, 4)
-    same = Contender(said(labels, np.arange(80) % 3 > 0))
+    same = Contender(predictions(labels, np.arange(80) % 3 > 0))
     found = decide(same, same, labels, groups, NAMES, Gate())
     assert (found.verdict, found.difference) == (Verdict.KEPT, 0.0)
 
 
-def test_the_first_night_has_no_champion_to_beat() -> None:
+def test_the_first_candidate_is_promoted_without_a_champion() -> None:
     labels, groups = tracks(5, 4)
-    found = decide(Contender(said(labels, labels < 1)), None, labels, groups, NAMES, Gate())
+    found = decide(Contender(predictions(labels, labels < 1)), None, labels, groups, NAMES, Gate())
     assert found.verdict is Verdict.PROMOTED
 
 
-def test_a_first_champion_is_held_back_where_a_baseline_is_better() -> None:
+def test_a_first_champion_is_not_promoted_where_a_baseline_is_better() -> None:
     labels, groups = tracks(20, 4)
     rng = np.random.default_rng(0)
     right = rng.random(80) < 0.75
-    forest = "random_forest", said(labels, right)
-    worse = Contender(said(labels, right & (rng.random(80) < 0.8)))
+    forest = "random_forest", predictions(labels, right)
+    worse = Contender(predictions(labels, right & (rng.random(80) < 0.8)))
     found = decide(worse, None, labels, groups, NAMES, Gate(), baseline=forest)
     assert found.verdict is Verdict.KEPT
-    assert f"the baseline random_forest names {right.mean():.1%}" in found.reason
+    assert f"that of the baseline random_forest {right.mean():.1%}" in found.reason
     assert "gate.beat_baseline: false" in found.reason
-    anyhow = Gate(beat_baseline=False)
-    found = decide(worse, None, labels, groups, NAMES, anyhow, baseline=forest)
+    lenient = Gate(beat_baseline=False)
+    found = decide(worse, None, labels, groups, NAMES, lenient, baseline=forest)
     assert found.verdict is Verdict.PROMOTED
 
 
 @pytest.mark.parametrize("n_behind", [0, 1])
-def test_a_baseline_that_is_no_better_than_chance_has_it_holds_nobody_back(n_behind: int) -> None:
+def test_a_baseline_within_one_standard_error_prevents_no_promotion(n_behind: int) -> None:
     labels, groups = tracks(20, 4)
     right = np.arange(80) % 3 > 0
     theirs = right.copy()
     theirs[np.flatnonzero(~right)[:n_behind]] = True
-    mine, svm = Contender(said(labels, right)), ("svm", said(labels, theirs))
+    mine, svm = Contender(predictions(labels, right)), ("svm", predictions(labels, theirs))
     found = decide(mine, None, labels, groups, NAMES, Gate(), baseline=svm)
     assert found.verdict is Verdict.PROMOTED
 
 
-def test_who_beats_the_champion_need_not_beat_a_baseline() -> None:
+def test_a_candidate_that_beats_the_champion_need_not_beat_a_baseline() -> None:
     labels, groups = tracks(40, 5)
     rng = np.random.default_rng(0)
     champion = rng.random(200) < 0.5
     candidate = champion | (rng.random(200) < 0.5)
-    svm = "svm", said(labels, np.full(200, True))
-    both = Contender(said(labels, candidate)), Contender(said(labels, champion))
+    svm = "svm", predictions(labels, np.full(200, True))
+    both = Contender(predictions(labels, candidate)), Contender(predictions(labels, champion))
     found = decide(*both, labels, groups, NAMES, Gate(), baseline=svm)
     assert found.verdict is Verdict.PROMOTED
 
 
-def test_a_gain_that_few_tracks_cannot_tell_asks_for_more() -> None:
+def test_an_insignificant_gain_is_inconclusive_and_names_the_tracks_needed() -> None:
     labels, groups = tracks(10, 4)
     champion = np.arange(40) % 2 == 0
     candidate = champion.copy()
     candidate[[1, 5, 9]] = True  # two groups better
     candidate[20] = False
     found = decide(
-        Contender(said(labels, candidate)),
-        Contender(said(labels, champion)),
+        Contender(predictions(labels, candidate)),
+        Contender(predictions(labels, champion)),
         labels,
         groups,
         NAMES,
@@ -116,11 +116,11 @@ def test_a_gain_that_few_tracks_cannot_tell_asks_for_more() -> None:
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.n_tracks_needed is not None
     assert found.n_tracks_needed > 40
-    assert f"{found.n_tracks_needed:,} tracks could" in found.reason
+    assert f"{found.n_tracks_needed:,} tracks are needed" in found.reason
 
 
-def test_so_many_tracks_as_were_called_for_are_mostly_enough() -> None:
-    """Drawn from the same kind of groups, the gate then promotes as often as it said."""
+def test_the_number_of_tracks_needed_gives_about_the_planned_power() -> None:
+    """With so many tracks, drawn from groups of the same kind, the test has the planned power."""
     rng = np.random.default_rng(3)
 
     def gains(n_groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,21 +131,21 @@ def test_so_many_tracks_as_were_called_for_are_mostly_enough() -> None:
 
     pilots = [gains(20) for _ in range(60)]
     mean = np.mean([values.mean() for values, _ in pilots])
-    called = [  # as if the true gain were known
+    sizes = [  # as if the true gain were known
         tracks_needed(values - values.mean() + mean, groups, confidence=0.95)
         for values, groups in pilots
     ]
-    needed = int(np.median(called))
-    told = 0
+    needed = int(np.median(sizes))
+    n_significant = 0
     for _ in range(200):
         values, groups = gains(needed // 5)
-        told += sign_test(values, groups, seed=0) <= 0.05
-    assert 0.6 < told / 200 < 0.95
+        n_significant += sign_test(values, groups, seed=0) <= 0.05
+    assert 0.6 < n_significant / 200 < 0.95
 
 
 @pytest.mark.parametrize("n_groups", [6, 12, 40])
-def test_under_the_null_false_promotions_stay_under_the_set_rate(n_groups: int) -> None:
-    """1,000 gates between two models that are equally good; groups are hard or easy for both."""
+def test_under_the_null_false_promotions_stay_below_the_level(n_groups: int) -> None:
+    """1,000 decisions between two equally good models; groups are hard or easy for both."""
     rng = np.random.default_rng(n_groups)
     labels, groups = tracks(n_groups, 6)
     promoted = 0
@@ -154,8 +154,8 @@ def test_under_the_null_false_promotions_stay_under_the_set_rate(n_groups: int) 
         lean = rng.normal(0, 0.15, (2, n_groups))[:, groups]
         candidate, champion = rng.random((2, len(labels))) < (ease + lean)
         found = decide(
-            Contender(said(labels, candidate)),
-            Contender(said(labels, champion)),
+            Contender(predictions(labels, candidate)),
+            Contender(predictions(labels, champion)),
             labels,
             groups,
             NAMES,
@@ -165,14 +165,14 @@ def test_under_the_null_false_promotions_stay_under_the_set_rate(n_groups: int) 
         promoted += found.verdict is Verdict.PROMOTED
     assert promoted <= 50
     if n_groups >= 12:
-        assert promoted >= 10  # it is not that nothing ever is
+        assert promoted >= 10  # the test is not so conservative that it never promotes
 
 
-def test_a_gain_below_the_smallest_that_counts_is_kept_out() -> None:
+def test_a_gain_below_min_gain_is_not_promoted() -> None:
     labels, groups = tracks(100, 4)
     champion = np.arange(400) % 2 == 0
     candidate = champion | (np.arange(400) % 40 == 1)  # 2.5 points, in every tenth group
-    contenders = Contender(said(labels, candidate)), Contender(said(labels, champion))
+    contenders = Contender(predictions(labels, candidate)), Contender(predictions(labels, champion))
     assert decide(*contenders, labels, groups, NAMES, Gate()).verdict is Verdict.PROMOTED
     found = decide(*contenders, labels, groups, NAMES, Gate(min_gain=0.03))
     assert found.verdict is Verdict.KEPT
@@ -180,34 +180,34 @@ def test_a_gain_below_the_smallest_that_counts_is_kept_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gate", "said_of_it"),
+    ("gate", "reason"),
     [
-        (Gate(class_floor=0.9), "it finds 0.0% of 'b', but the floor is 90%"),
-        (Gate(max_latency_ms=20), "a prediction takes 25.0 ms, allowed are 20"),
-        (Gate(max_size_mb=1), "it has 3.0 MB, allowed are 1"),
+        (Gate(class_floor=0.9), "its recall of 'b' is 0.0%, below the minimum of 90%"),
+        (Gate(max_latency_ms=20), "a prediction takes 25.0 ms, at most 20 are allowed"),
+        (Gate(max_size_mb=1), "it has 3.0 MB, at most 1 are allowed"),
     ],
 )
-def test_a_candidate_beyond_a_limit_is_kept_out_even_without_a_champion(
-    gate: Gate, said_of_it: str
+def test_a_candidate_beyond_a_limit_is_not_promoted_even_without_a_champion(
+    gate: Gate, reason: str
 ) -> None:
     labels, groups = tracks(20, 3)
-    candidate = Contender(said(labels, labels != 1), latency_ms=25.0, size_mb=3.0)
+    candidate = Contender(predictions(labels, labels != 1), latency_ms=25.0, size_mb=3.0)
     found = decide(candidate, None, labels, groups, NAMES, gate)
     assert found.verdict is Verdict.KEPT
-    assert said_of_it in found.reason
+    assert reason in found.reason
 
 
-def test_few_groups_cannot_promote_and_one_says_nothing() -> None:
+def test_four_groups_cannot_promote_and_a_single_group_has_no_lower_bound() -> None:
     labels, groups = tracks(4, 10)
-    better = Contender(said(labels, labels >= 0)), Contender(said(labels, labels < 0))
+    better = Contender(predictions(labels, labels >= 0)), Contender(predictions(labels, labels < 0))
     found = decide(*better, labels, groups, NAMES, Gate())
-    assert found.verdict is Verdict.INCONCLUSIVE  # 1 of 16 patterns of signs is all for it
+    assert found.verdict is Verdict.INCONCLUSIVE  # 1 of 16 sign patterns favours it in all groups
     alone = decide(*better, labels, np.zeros(40), NAMES, Gate())
     assert (alone.verdict, alone.lower) == (Verdict.INCONCLUSIVE, -1.0)
 
 
-def test_other_tracks_are_refused() -> None:
+def test_predictions_for_other_tracks_are_refused() -> None:
     labels, groups = tracks(5, 4)
-    right = Contender(said(labels, labels >= 0))
+    right = Contender(predictions(labels, labels >= 0))
     with pytest.raises(UserError, match="same tracks"):
         decide(right, Contender(right.proba[:-1]), labels, groups, NAMES, Gate())

@@ -1,4 +1,4 @@
-"""The champion always resolves to a whole bundle, whatever dies while it changes."""
+"""Champion registry: the champion always resolves to a complete bundle, even after a crash."""
 
 import fcntl
 import hashlib
@@ -15,12 +15,12 @@ import pytest
 
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.champion.registry.registry import Shelf
+from chorale.search.champion.registry.registry import Registry
 from chorale.search.paths import ChampionPaths
 
 
 def make(root: Path, name: str) -> Bundle:
-    """A bundle whose one file stands for its networks."""
+    """A bundle with one file in place of its networks."""
     root.mkdir(parents=True)
     (root / "weights").write_text(name * 1000)
     manifest: dict[str, Any] = {
@@ -54,56 +54,56 @@ def second(tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(ChampionPaths(tmp_path / "champions" / "music"))
+def registry(tmp_path: Path) -> Registry:
+    return Registry(ChampionPaths(tmp_path / "champions" / "music"))
 
 
-def study_of(shelf: Shelf) -> str:
-    champion = shelf.current()
+def study_of(registry: Registry) -> str:
+    champion = registry.current()
     assert champion is not None
     return champion.manifest.study
 
 
 def test_champions_follow_one_another_and_can_be_rolled_back(
-    shelf: Shelf, first: Bundle, second: Bundle
+    registry: Registry, first: Bundle, second: Bundle
 ) -> None:
-    assert shelf.current() is None
-    shelf.promote(first, expected=None, reason="the first")
-    shelf.promote(second, expected=first.digest, reason="better")
-    assert study_of(shelf) == "second"
-    shelf.rollback("it was not")
-    assert study_of(shelf) == "first"
-    assert [(one.study, one.reason) for one in shelf.history()] == [
+    assert registry.current() is None
+    registry.promote(first, expected=None, reason="the first")
+    registry.promote(second, expected=first.digest, reason="better")
+    assert study_of(registry) == "second"
+    registry.rollback("it was not")
+    assert study_of(registry) == "first"
+    assert [(one.study, one.reason) for one in registry.history()] == [
         ("first", "the first"),
         ("second", "better"),
         ("first", "it was not"),
     ]
 
 
-def test_who_decided_on_another_champion_is_refused(
-    shelf: Shelf, first: Bundle, second: Bundle
+def test_a_promotion_decided_against_another_champion_is_refused(
+    registry: Registry, first: Bundle, second: Bundle
 ) -> None:
-    shelf.promote(first, expected=None, reason="one night")
+    registry.promote(first, expected=None, reason="one night")
     with pytest.raises(UserError, match="by now, and not none as when this was decided"):
-        shelf.promote(second, expected=None, reason="the same night, elsewhere")
-    assert study_of(shelf) == "first"
+        registry.promote(second, expected=None, reason="the same night, elsewhere")
+    assert study_of(registry) == "first"
 
 
-def test_a_first_champion_cannot_be_rolled_back(shelf: Shelf, first: Bundle) -> None:
-    shelf.promote(first, expected=None, reason="the first")
+def test_a_first_champion_cannot_be_rolled_back(registry: Registry, first: Bundle) -> None:
+    registry.promote(first, expected=None, reason="the first")
     with pytest.raises(UserError, match="no champion before the present one"):
-        shelf.rollback("why not")
+        registry.rollback("why not")
 
 
-def test_a_damaged_champion_is_refused(shelf: Shelf, first: Bundle) -> None:
-    shelf.promote(first, expected=None, reason="the first")
-    (shelf.paths.bundle(first.digest).root / "weights").write_text("x")
+def test_a_damaged_champion_is_refused(registry: Registry, first: Bundle) -> None:
+    registry.promote(first, expected=None, reason="the first")
+    (registry.paths.bundle(first.digest).root / "weights").write_text("x")
     with pytest.raises(UserError, match="is not the file that the manifest was written for"):
-        shelf.current()
+        registry.current()
 
 
 def _die_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kills this process before the `call`th thing that a promotion does on the disk."""
+    """Kills this process before the `call`th file operation of a promotion."""
     left = call
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,25 +128,25 @@ def _die_at(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, counted(getattr(module, name)))
 
 
-def test_a_promotion_that_is_killed_at_any_step_leaves_a_whole_champion(
-    shelf: Shelf, first: Bundle, second: Bundle, monkeypatch: pytest.MonkeyPatch
+def test_a_promotion_that_is_killed_at_any_step_leaves_a_complete_champion(
+    registry: Registry, first: Bundle, second: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf.promote(first, expected=None, reason="the first")
+    registry.promote(first, expected=None, reason="the first")
     seen = []
     for call in range(100):
-        shutil.rmtree(shelf.paths.bundle(second.digest).root, ignore_errors=True)
+        shutil.rmtree(registry.paths.bundle(second.digest).root, ignore_errors=True)
         child = os.fork()
         if child == 0:
             _die_at(call, monkeypatch)
-            shelf.promote(second, expected=first.digest, reason="better")
+            registry.promote(second, expected=first.digest, reason="better")
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        seen.append(study_of(shelf))
+        seen.append(study_of(registry))
         if os.WIFEXITED(status):
             break
         assert os.WTERMSIG(status) == signal.SIGKILL
         if seen[-1] == "second":  # it died after the change
-            shelf.rollback("for the next try")
+            registry.rollback("for the next try")
     assert seen[-1] == "second"
     assert seen[0] == "first"
     assert len(seen) > 12

@@ -1,4 +1,4 @@
-"""A bundle that was made in seconds, and the app that serves it."""
+"""A small bundle, trained in seconds, and its loaded predictor."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ from chorale.search.cli import main
 
 @pytest.fixture(scope="session")
 def served_bundle(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
-    """The bundle of two small networks that know three heights of tone."""
+    """A bundle of two small networks that classify tones of three pitches."""
     root = tmp_path_factory.mktemp("served")
     sweep = root / "s.yaml"
     sweep.write_text(

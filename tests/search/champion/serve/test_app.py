@@ -1,4 +1,4 @@
-"""The app: what it says of a recording, and how it refuses what it cannot take."""
+"""HTTP API: predictions, refusals, limits, metrics and the page's files."""
 
 import asyncio
 import io
@@ -15,39 +15,39 @@ from fastapi.testclient import TestClient
 
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve.app import create_app
-from chorale.search.champion.serve.batcher import Batcher
-from chorale.search.champion.serve.limits import Limits
+from chorale.search.champion.serve.batcher import MicroBatcher
+from chorale.search.champion.serve.limits import RequestLimits
 
 Tone = Callable[..., bytes]
 
 
 @pytest.fixture(scope="module")
 def client(served: Predictor) -> Iterator[TestClient]:
-    limits = Limits(body_mb=1, duration_s=10)
+    limits = RequestLimits(body_mb=1, duration_s=10)
     with TestClient(create_app(served, limits=limits)) as client:
         yield client
 
 
-def test_it_says_what_the_predictor_says(
+def test_the_answer_equals_the_predictor_s(
     client: TestClient, served: Predictor, corpus: Path
 ) -> None:
     path = next((corpus / "high").glob("*.wav"))
-    said = client.post("/predict", content=path.read_bytes()).json()
-    expected = served.of_file(path)
-    assert said["label"] == served.labels[expected.best]
-    assert list(said["proba"].values()) == pytest.approx(list(expected.proba), abs=1e-5)
-    assert said["bundle"] == served.bundle.digest
+    answer = client.post("/predict", content=path.read_bytes()).json()
+    expected = served.predict_file(path)
+    assert answer["label"] == served.labels[expected.best]
+    assert list(answer["proba"].values()) == pytest.approx(list(expected.proba), abs=1e-5)
+    assert answer["bundle"] == served.bundle.digest
 
 
-def test_a_form_says_the_same_as_a_body(client: TestClient, make_tone: Tone) -> None:
-    sound = make_tone()
-    by_body = client.post("/predict", content=sound).json()
-    form: Any = {"other": (None, b"x"), "file": ("a.wav", sound, "audio/wav")}
+def test_a_form_gives_the_same_answer_as_a_body(client: TestClient, make_tone: Tone) -> None:
+    audio = make_tone()
+    by_body = client.post("/predict", content=audio).json()
+    form: Any = {"other": (None, b"x"), "file": ("a.wav", audio, "audio/wav")}
     assert client.post("/predict", files=form).json() == by_body
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (8000, 2), (22050, 2)])
-def test_another_rate_and_stereo_are_taken(
+def test_another_sample_rate_and_stereo_are_accepted(
     client: TestClient, make_tone: Tone, rate: int, channels: int
 ) -> None:
     answer = client.post("/predict", content=make_tone(rate=rate, channels=channels))
@@ -57,15 +57,15 @@ def test_another_rate_and_stereo_are_taken(
 
 def test_timeline_and_peaks_cover_the_recording(client: TestClient, make_tone: Tone) -> None:
     url = "/predict?timeline=true&segment_s=1&peaks=50"
-    said = client.post(url, content=make_tone(3.2)).json()
-    edges = [(one["start_s"], one["end_s"]) for one in said["timeline"]]
+    answer = client.post(url, content=make_tone(3.2)).json()
+    edges = [(one["start_s"], one["end_s"]) for one in answer["timeline"]]
     assert edges == [(0, 1), (1, 2), (2, 3.2)]
-    assert len(said["peaks"]) == 50
-    assert max(said["peaks"]) == 1.0
+    assert len(answer["peaks"]) == 50
+    assert max(answer["peaks"]) == 1.0
 
 
 def _ten_hours() -> bytes:
-    """A header that promises ten hours, and little behind it."""
+    """A WAV header that declares ten hours, with few samples after it."""
     n = 10 * 3600 * 8000
     fmt = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
     return b"RIFF" + struct.pack("<I", 36 + n) + fmt + b"data" + struct.pack("<I", n) + bytes(900)
@@ -79,7 +79,7 @@ def _nan() -> bytes:
 
 
 def _ten_hours_of_flac() -> bytes:
-    """Silence is small in FLAC: a short body that would be long in memory."""
+    """Silence is small in FLAC: a small body that would be large in memory."""
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", 1000, 1, format="FLAC") as sound:
         for _ in range(36):
@@ -101,7 +101,7 @@ def _ten_hours_of_flac() -> bytes:
         (b"--b--\r\n", "multipart/form-data; boundary=b", 422, "broken form"),
     ],
 )
-def test_what_it_cannot_take_is_refused_with_a_reason(
+def test_unusable_uploads_are_refused_with_a_reason(
     client: TestClient, body: bytes, kind: str, status: int, error: str
 ) -> None:
     answer = client.post("/predict", content=body, headers={"Content-Type": kind})
@@ -109,19 +109,21 @@ def test_what_it_cannot_take_is_refused_with_a_reason(
     assert answer.json()["detail"]
 
 
-def test_a_header_that_promises_more_than_is_there_fails_nothing(client: TestClient) -> None:
+def test_a_header_that_declares_more_samples_than_there_are_is_no_server_error(
+    client: TestClient,
+) -> None:
     assert client.post("/predict", content=_ten_hours()).status_code in (200, 413, 415, 422)
 
 
 @pytest.mark.parametrize("query", ["top=0", "top=x", "segment_s=nan", "peaks=-1", "timeline=7"])
-def test_a_parameter_out_of_bounds_is_told(client: TestClient, query: str) -> None:
+def test_an_invalid_parameter_is_named(client: TestClient, query: str) -> None:
     answer = client.post(f"/predict?{query}", content=b"x")
     assert answer.status_code == 422
     assert answer.json()["error"] == "bad parameter"
     assert query.split("=")[0] in answer.json()["detail"]
 
 
-def test_a_body_without_a_length_is_read_no_further_than_the_limit(client: TestClient) -> None:
+def test_a_body_without_a_length_is_refused_at_the_limit(client: TestClient) -> None:
     taken = []
 
     def endless() -> Iterator[bytes]:
@@ -134,11 +136,11 @@ def test_a_body_without_a_length_is_read_no_further_than_the_limit(client: TestC
     assert answer.headers["connection"] == "close"
 
 
-def test_requests_beyond_the_queue_are_told_to_come_again(
+def test_requests_beyond_the_queue_get_503_with_retry_after(
     served: Predictor, make_tone: Tone
 ) -> None:
-    app = create_app(served, limits=Limits(queue=1))
-    begun, go_on = threading.Event(), threading.Event()
+    app = create_app(served, limits=RequestLimits(queue=1))
+    begun, proceed = threading.Event(), threading.Event()
 
     async def both() -> tuple[int, Any, int]:
         import httpx2
@@ -149,12 +151,12 @@ def test_requests_beyond_the_queue_are_told_to_come_again(
             async def body() -> Any:
                 yield make_tone()
                 begun.set()
-                await asyncio.to_thread(go_on.wait, 60)
+                await asyncio.to_thread(proceed.wait, 60)
 
             first = asyncio.create_task(client.post("/predict", content=body()))
             await asyncio.to_thread(begun.wait, 60)
             second = await client.post("/predict", content=make_tone())
-            go_on.set()
+            proceed.set()
             return (await first).status_code, second, (await client.get("/healthz")).status_code
 
     first, second, health = asyncio.run(both())
@@ -163,7 +165,7 @@ def test_requests_beyond_the_queue_are_told_to_come_again(
     assert second.headers["retry-after"] == "1"
 
 
-def test_a_token_is_asked_for_where_one_is_set(served: Predictor, make_tone: Tone) -> None:
+def test_a_token_is_required_where_one_is_set(served: Predictor, make_tone: Tone) -> None:
     with TestClient(create_app(served, token="secret")) as client:
         assert client.post("/predict", content=make_tone()).status_code == 401
         assert client.get("/metrics").status_code == 401
@@ -189,7 +191,7 @@ def test_openapi_describes_the_body_and_the_refusals(client: TestClient) -> None
     assert {"413", "415", "422", "503"} <= set(post["responses"])
 
 
-def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
+def test_the_page_loads_nothing_from_other_hosts(client: TestClient) -> None:
     for path in ("/", "/page.css", "/page.js", "/draw.js", "/record.js"):
         answer = client.get(path)
         assert answer.status_code == 200
@@ -198,18 +200,18 @@ def test_the_page_loads_nothing_from_elsewhere(client: TestClient) -> None:
     assert "default-src 'none'" in client.get("/").headers["content-security-policy"]
 
 
-def test_a_bad_question_of_a_batch_harms_no_other() -> None:
-    def together(asked: Any) -> list[int]:
-        return [10 // one for one in asked]
+def test_a_bad_item_of_a_batch_fails_no_other() -> None:
+    def divide(items: Any) -> list[int]:
+        return [10 // one for one in items]
 
-    async def ask() -> list[Any]:
-        batcher: Batcher[int, int] = Batcher(together, size=8)
+    async def submit() -> list[Any]:
+        batcher: MicroBatcher[int, int] = MicroBatcher(divide, size=8)
         try:
-            found = await asyncio.gather(*map(batcher.ask, (1, 0, 5)), return_exceptions=True)
+            found = await asyncio.gather(*map(batcher.submit, (1, 0, 5)), return_exceptions=True)
         finally:
             batcher.close()
         return list(found)
 
-    first, second, third = asyncio.run(ask())
+    first, second, third = asyncio.run(submit())
     assert (first, third) == (10, 2)
     assert isinstance(second, ZeroDivisionError)

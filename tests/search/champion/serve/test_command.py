@@ -1,4 +1,4 @@
-"""`chorale serve` on one machine: how it begins, how it ends, and what it says of a mistake."""
+"""`chorale serve` on one machine: start, shutdown, and error messages."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from chorale.search.cli import main
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_can_be_asked_once_it_says_where_it_is_and_ends_with_one_line(
+def test_it_answers_once_it_prints_its_address_and_ends_with_one_line(
     served_bundle: Path, make_tone: Callable[..., bytes], number: signal.Signals
 ) -> None:
     words = [sys.executable, "-m", "chorale.search", "serve", str(served_bundle), "--port", "0"]
@@ -36,11 +36,11 @@ def test_it_can_be_asked_once_it_says_where_it_is_and_ends_with_one_line(
             process.send_signal(number)
             out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "the server has ended\n", "")
-    assert below, "what decodes is a process of its own"
-    assert not psutil.wait_procs(below, timeout=30)[1], "it ends, too"
+    assert below, "decoders are separate processes"
+    assert not psutil.wait_procs(below, timeout=30)[1], "they end, too"
 
 
-def test_a_bundle_of_a_later_version_is_one_clear_line(
+def test_a_bundle_of_a_later_version_is_refused_in_one_line(
     served_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     later = tmp_path / "later"
@@ -54,7 +54,7 @@ def test_a_bundle_of_a_later_version_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "expected one BUNDLE"),
         (["nowhere"], "nowhere"),
@@ -62,20 +62,20 @@ def test_a_bundle_of_a_later_version_is_one_clear_line(
         (["BUNDLE", "--host", "0.0.0.0"], "no token is set"),
         (["BUNDLE", "--body-mb", "0"], "--body-mb expected a number above 0, but got '0'"),
         (["BUNDLE", "--queue", "1.5"], "--queue expected a number above 0, but got '1.5'"),
-        (["BUNDLE", "--replicas", "2"], "name it with --address"),
+        (["BUNDLE", "--replicas", "2"], "give it with --address"),
     ],
 )
-def test_a_mistake_is_one_clear_line(
-    served_bundle: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_command_line_is_refused_in_one_line(
+    served_bundle: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [str(served_bundle) if word == "BUNDLE" else word for word in words]
     assert main(["serve", *given]) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert len(error.splitlines()) == 1
 
 
-def test_a_port_that_is_taken_is_one_clear_line(
+def test_a_port_in_use_is_refused_in_one_line(
     served_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

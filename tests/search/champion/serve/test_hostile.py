@@ -1,7 +1,6 @@
-"""Uploads that mean harm or mistake: what hangs, what is ten hours long, what is no audio."""
+"""Hostile and broken uploads: decoder hangs and crashes, ten hours of audio, overload."""
 
 import asyncio
-import importlib.util
 import os
 import signal
 import subprocess
@@ -20,24 +19,12 @@ from fastapi.testclient import TestClient
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve import decoder
 from chorale.search.champion.serve.app import create_app
-from chorale.search.champion.serve.decoder import Decoder
-from chorale.search.champion.serve.limits import Limits, Refused
+from chorale.search.champion.serve.decoder import DecoderPool
+from chorale.search.champion.serve.limits import Refused, RequestLimits
 
 Tone = Callable[..., bytes]
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 N_UPLOADS = 300
 TEN_HOURS_S = 36_000
-
-
-def benchmark(name: str) -> ModuleType:
-    """A script of `tests/benchmarks`."""
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +37,11 @@ def ten_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_mutated_uploads_get_a_decision_and_the_app_goes_on(served: Predictor) -> None:
-    fuzz = benchmark("fuzz_serve")
-    limits = Limits(body_mb=1, duration_s=60)
+def test_mutated_uploads_get_an_expected_status_and_the_app_keeps_running(
+    served: Predictor, load_benchmark: Callable[[str], ModuleType]
+) -> None:
+    fuzz = load_benchmark("fuzz_serve")
+    limits = RequestLimits(body_mb=1, duration_s=60)
     with TestClient(create_app(served, limits=limits)) as client:
         found = fuzz.fuzz(client, n=N_UPLOADS, seed=0)
     assert found.failures == []
@@ -76,7 +65,7 @@ def test_ten_hours_are_refused_by_their_header(
 
 
 def _spawned() -> set[psutil.Process]:
-    """This process's children by `spawn`; other tests may have left some that still wait."""
+    """This process's children by `spawn`; other tests may have left idle ones."""
     return {one for one in psutil.Process().children() if "spawn_main" in _line(one)}
 
 
@@ -87,7 +76,7 @@ def _line(process: psutil.Process) -> str:
         return ""
 
 
-def test_predict_tells_of_ten_hours_in_one_line(
+def test_chorale_predict_refuses_ten_hours_in_one_line(
     served_bundle: Path, ten_hours: Path, tmp_path: Path
 ) -> None:
     words = [sys.executable, "-m", "chorale.search", "predict", str(ten_hours), "--bundle"]
@@ -99,7 +88,7 @@ def test_predict_tells_of_ten_hours_in_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_decoder_that_hangs_is_ended_and_the_next_recording_is_decoded(
+def test_a_decoder_that_hangs_is_killed_and_the_next_recording_is_decoded(
     tmp_path: Path, make_tone: Tone
 ) -> None:
     good = tmp_path / "good.wav"
@@ -107,11 +96,11 @@ def test_a_decoder_that_hangs_is_ended_and_the_next_recording_is_decoded(
 
     async def decode() -> None:
         others = _spawned()
-        made = Decoder(Limits(decode_s=1), n_processes=1)
+        made = DecoderPool(RequestLimits(decode_s=1), n_processes=1)
         await made.start()
         [child] = _spawned() - others
         try:
-            os.kill(child.pid, signal.SIGSTOP)  # it neither answers nor ends
+            os.kill(child.pid, signal.SIGSTOP)  # it hangs
             with pytest.raises(Refused, match="within 1 s") as refused:
                 await made.decode(str(good))
             assert (refused.value.status, refused.value.reason) == (422, "too slow to decode")
@@ -124,22 +113,22 @@ def test_a_decoder_that_hangs_is_ended_and_the_next_recording_is_decoded(
     asyncio.run(decode())
 
 
-def test_a_decoder_that_dies_of_a_recording_is_replaced(tmp_path: Path, make_tone: Tone) -> None:
+def test_a_decoder_that_crashes_is_replaced(tmp_path: Path, make_tone: Tone) -> None:
     good = tmp_path / "good.wav"
     good.write_bytes(make_tone())
 
     async def decode() -> None:
         others = _spawned()
-        made = Decoder(Limits(decode_s=30), n_processes=1)
+        made = DecoderPool(RequestLimits(decode_s=30), n_processes=1)
         await made.start()
         [child] = _spawned() - others
         try:
             os.kill(child.pid, signal.SIGSTOP)
-            asked = asyncio.create_task(made.decode(str(good)))
+            request = asyncio.create_task(made.decode(str(good)))
             await asyncio.sleep(0.2)
             os.kill(child.pid, signal.SIGKILL)
-            with pytest.raises(Refused, match="broke down") as refused:
-                await asked
+            with pytest.raises(Refused, match="crashed") as refused:
+                await request
             assert refused.value.status == 415
             assert len((await made.decode(str(good)))[0]) == 4800
         finally:
@@ -148,15 +137,15 @@ def test_a_decoder_that_dies_of_a_recording_is_replaced(tmp_path: Path, make_ton
     asyncio.run(decode())
 
 
-def test_a_decoder_that_cannot_start_is_not_the_recordings_fault(
+def test_a_decoder_that_cannot_start_gives_503(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_tone: Tone
 ) -> None:
     good = tmp_path / "good.wav"
     good.write_bytes(make_tone())
-    monkeypatch.setattr(decoder, "work", _ends_at_once)
+    monkeypatch.setattr(decoder, "decode_requests", _ends_at_once)
 
     async def decode() -> None:
-        made = Decoder(Limits(), n_processes=1)
+        made = DecoderPool(RequestLimits(), n_processes=1)
         try:
             with pytest.raises(Refused, match="does not start") as refused:
                 await made.decode(str(good))
@@ -171,41 +160,43 @@ _ends_at_once = os.close
 """A function that a new process can import, and that fails there."""
 
 
-def test_a_body_that_arrives_too_slowly_is_cut_off(served: Predictor) -> None:
-    async def ask() -> httpx2.Response:
+def test_a_body_that_arrives_too_slowly_is_refused(served: Predictor) -> None:
+    async def post() -> httpx2.Response:
         async def slow() -> AsyncIterator[bytes]:
             yield b"RIFF"
             await asyncio.sleep(60)
 
-        app = create_app(served, limits=Limits(upload_s=0.2))
+        app = create_app(served, limits=RequestLimits(upload_s=0.2))
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post("/predict", content=slow())
 
-    answer = asyncio.run(ask())
+    answer = asyncio.run(post())
     assert (answer.status_code, answer.json()["error"]) == (408, "too slow")
     assert answer.headers["connection"] == "close"
 
 
-def test_ten_times_the_load_gets_only_a_decision_and_is_got_over(
-    served_bundle: Path, make_tone: Tone
+def test_overload_gets_only_200_or_503_and_the_server_recovers(
+    served_bundle: Path, make_tone: Tone, load_benchmark: Callable[[str], ModuleType]
 ) -> None:
-    load = benchmark("load_serve")
+    load = load_benchmark("load_serve")
     clips = [make_tone(hz=hz) for hz in (200, 300, 500)]
     with load.serving(served_bundle, "--queue", "4") as server:
         found = asyncio.run(
             load.overload(server.port, clips, rate=4, seconds=3, seed=0, times=60, after_s=6)
         )
-        assert set(found.under.statuses) <= {200, 503}
-        assert found.under.statuses[200] > 0
-        assert len(found.under.rows) == 720
+        assert set(found.during.statuses) <= {200, 503}
+        assert found.during.statuses[200] > 0
+        assert len(found.during.rows) == 720
         assert asyncio.run(load.Client(server.port).post(clips[0])) == 200
 
 
-def test_a_long_body_without_a_length_is_cut_off_with_memory_flat(served_bundle: Path) -> None:
-    load = benchmark("load_serve")
+def test_a_long_body_without_a_length_is_refused_with_constant_memory(
+    served_bundle: Path, load_benchmark: Callable[[str], ModuleType]
+) -> None:
+    load = load_benchmark("load_serve")
     with load.serving(served_bundle, "--body-mb", "5") as server:
-        first = asyncio.run(load.cutoff(server, mb=200))  # what is loaded for it stays loaded
+        first = asyncio.run(load.cutoff(server, mb=200))  # loads what stays loaded
         cut = asyncio.run(load.cutoff(server, mb=200))
     assert first.status == cut.status == 413
     assert cut.peak_mb - cut.before_mb < 40

@@ -1,6 +1,6 @@
-"""The page at `/` in a browser: a file that is chosen, dropped or recorded, with keys alone.
+"""The web page at `/` in a browser: choosing, dropping and recording, by keyboard alone.
 
-The browser is driven over its DevTools pipe, so that nothing but itself is needed.
+The browser is driven over its DevTools pipe, so no other package is needed.
 Source: Chrome DevTools Protocol, 2026, https://chromedevtools.github.io/devtools-protocol/
 """
 
@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve.app import create_app
-from chorale.search.champion.serve.limits import Limits
+from chorale.search.champion.serve.limits import RequestLimits
 
 Tone = Callable[..., bytes]
 WAIT_S = 150.0
 """A browser without a sound card may look for one for a minute before it records."""
 N_STEPS = 12
-"""More than the elements of the page that Tab can stop at before there is a result."""
+"""More than the number of Tab stops before there is a result."""
 
 
 class Browser:
-    """One page of a browser without a screen."""
+    """One page of a headless browser."""
 
     def __init__(self, program: str, profile: Path) -> None:
         theirs_in, self._out = os.pipe()
@@ -46,14 +46,14 @@ class Browser:
         )  # fmt: skip
         words = [program, *(f"--{flag}" for flag in flags), f"--user-data-dir={profile}"]
 
-        def give() -> None:  # it reads commands from file 3, and writes answers to file 4
+        def connect() -> None:  # it reads commands from file 3, and writes answers to file 4
             os.dup2(theirs_in, 10)
             os.dup2(theirs_out, 11)
             os.dup2(10, 3)
             os.dup2(11, 4)
 
         self.process = subprocess.Popen(
-            [*words, "about:blank"], pass_fds=(3, 4), preexec_fn=give,
+            [*words, "about:blank"], pass_fds=(3, 4), preexec_fn=connect,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs_in)
@@ -67,18 +67,18 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """What the browser answers to a command."""
+        """Sends a command; gives the browser's answer."""
         self._n += 1
         command: dict[str, Any] = {"id": self._n, "method": method, "params": params}
         if self._session:
             command["sessionId"] = self._session
         os.write(self._out, json.dumps(command).encode() + b"\0")
         while True:
-            said = self._read()
-            if said.get("id") == self._n:
-                assert "error" not in said, said
-                return dict(said["result"])
-            self.events.append(said)
+            answer = self._read()
+            if answer.get("id") == self._n:
+                assert "error" not in answer, answer
+                return dict(answer["result"])
+            self.events.append(answer)
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
@@ -88,19 +88,19 @@ class Browser:
         message, _, self._rest = self._rest.partition(b"\0")
         return dict(json.loads(message))
 
-    def tell(self, script: str) -> Any:
+    def evaluate(self, script: str) -> Any:
         """The value of a script."""
-        said = self.call(
+        answer = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
-        assert "exceptionDetails" not in said, said
-        return said["result"].get("value")
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
 
     def until(self, script: str) -> None:
         """Waits until a script's value is true."""
         ends_s = time.monotonic() + WAIT_S
-        while not self.tell(script):
-            assert time.monotonic() < ends_s, (script, self.tell("document.body.innerText"))
+        while not self.evaluate(script):
+            assert time.monotonic() < ends_s, (script, self.evaluate("document.body.innerText"))
             time.sleep(0.05)
 
     def open(self, url: str) -> None:
@@ -119,33 +119,33 @@ class Browser:
     def tab_to(self, name: str) -> None:
         """Presses Tab until the element of that id has the focus."""
         for _ in range(N_STEPS):
-            if self.tell("document.activeElement.id") == name:
+            if self.evaluate("document.activeElement.id") == name:
                 return
             self.key("Tab")
         raise AssertionError(f"Tab does not lead to {name}")
 
-    def look(self, *, width: int, dark: bool, to: Path) -> None:
-        """Makes a picture of the whole page."""
+    def screenshot(self, *, width: int, dark: bool, to: Path) -> None:
+        """Saves a screenshot of the whole page."""
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=scheme)
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=900, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
-        time.sleep(0.4)  # what slides has come to rest
-        said = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        to.write_bytes(base64.b64decode(said["data"]))
+        time.sleep(0.4)  # transitions have ended
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        to.write_bytes(base64.b64decode(answer["data"]))
 
-    def complaints(self) -> list[Any]:
-        """What the console was told: errors, and what the page's policy refused."""
-        self.tell("1")
+    def console_messages(self) -> list[Any]:
+        """The console's messages: errors, and requests that the page's policy blocked."""
+        self.evaluate("1")
         kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-        told = [one["params"] for one in self.events if one["method"] in kinds]
-        return [one for one in told if one.get("entry", {}).get("level") != "verbose"]
+        messages = [one["params"] for one in self.events if one["method"] in kinds]
+        return [one for one in messages if one.get("entry", {}).get("level") != "verbose"]
 
-    def asked(self) -> list[str]:
-        """The URLs that were loaded."""
-        self.tell("1")
+    def requested_urls(self) -> list[str]:
+        """The URLs that the page requested."""
+        self.evaluate("1")
         method = "Network.requestWillBeSent"
         return [one["params"]["request"]["url"] for one in self.events if one["method"] == method]
 
@@ -159,8 +159,8 @@ class Browser:
         os.close(self._out)
 
 
-class Shelf:
-    """A library of three tracks, one of them with a name that means harm."""
+class ThreeTracks:
+    """A library of three tracks, one of them with HTML in its name."""
 
     def similar(self, embedding: NDArray[np.float32], n: int) -> Sequence[dict[str, Any]]:
         assert embedding.ndim == 1
@@ -176,7 +176,7 @@ class Shelf:
 @pytest.fixture(scope="module")
 def site(served: Predictor) -> Iterator[str]:
     """The URL of the app, with a library."""
-    app = create_app(served, library=Shelf(), limits=Limits(duration_s=60))
+    app = create_app(served, library=ThreeTracks(), limits=RequestLimits(duration_s=60))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -201,10 +201,15 @@ def browser(tmp_path: Path, site: str) -> Iterator[Browser]:
     try:
         made.open(site)
         yield made
-        assert made.complaints() == []
-        assert {url.partition(":")[0] for url in made.asked()} <= {"http", "data", "blob", "about"}
-        http = [url for url in made.asked() if url.startswith("http")]
-        assert all(url.startswith(site) for url in http), "it loads from elsewhere"
+        assert made.console_messages() == []
+        assert {url.partition(":")[0] for url in made.requested_urls()} <= {
+            "http",
+            "data",
+            "blob",
+            "about",
+        }
+        http = [url for url in made.requested_urls() if url.startswith("http")]
+        assert all(url.startswith(site) for url in http), "it loads from other hosts"
     finally:
         made.close()
 
@@ -224,7 +229,7 @@ def recording(tmp_path: Path) -> Path:
 SHOWN = "!document.getElementById('result').hidden"
 
 
-def test_a_file_is_chosen_and_read_with_keys_alone(
+def test_a_file_is_chosen_and_its_result_read_by_keyboard_alone(
     browser: Browser, recording: Path, tmp_path: Path
 ) -> None:
     browser.call("Page.setInterceptFileChooserDialog", enabled=True)
@@ -236,34 +241,41 @@ def test_a_file_is_chosen_and_read_with_keys_alone(
     browser.call("DOM.setFileInputFiles", files=[str(recording)], backendNodeId=node)
     browser.until(SHOWN)
 
-    label = browser.tell("document.getElementById('genre').textContent")
+    label = browser.evaluate("document.getElementById('genre').textContent")
     assert label in ("low", "mid", "high")
-    assert browser.tell("document.getElementById('state').textContent") == f"a song.wav is {label}."
-    assert browser.tell("document.querySelectorAll('#bars li').length") == 3
-    assert browser.tell("document.querySelectorAll('#wave rect').length") == 400
-    assert browser.tell("document.querySelectorAll('#timeline button').length") == 3
-    similar = browser.tell("document.getElementById('similar').innerText")
+    assert (
+        browser.evaluate("document.getElementById('state').textContent")
+        == f"a song.wav is {label}."
+    )
+    assert browser.evaluate("document.querySelectorAll('#bars li').length") == 3
+    assert browser.evaluate("document.querySelectorAll('#wave rect').length") == 400
+    assert browser.evaluate("document.querySelectorAll('#timeline button').length") == 3
+    similar = browser.evaluate("document.getElementById('similar').innerText")
     assert "Kind of High" in similar
-    assert "<img src=x onerror=alert(1)>" in similar, "it is shown and not obeyed"
-    assert browser.tell("document.querySelectorAll('#similar img').length") == 0
+    assert "<img src=x onerror=alert(1)>" in similar, "it is shown as text"
+    assert browser.evaluate("document.querySelectorAll('#similar img').length") == 0
 
-    assert browser.tell("document.activeElement.id") == "result", "the focus follows the answer"
+    assert browser.evaluate("document.activeElement.id") == "result", (
+        "the focus moves to the result"
+    )
     for _ in range(N_STEPS):
         browser.key("Tab")
-        if browser.tell("document.activeElement.parentElement.id") == "timeline":
+        if browser.evaluate("document.activeElement.parentElement.id") == "timeline":
             break
     browser.key("ArrowRight")
-    assert browser.tell("document.getElementById('moment').textContent").startswith("0:03 to 0:06")
+    assert browser.evaluate("document.getElementById('moment').textContent").startswith(
+        "0:03 to 0:06"
+    )
     browser.key("Enter")
-    assert browser.tell("document.activeElement.getAttribute('aria-pressed')") == "true"
+    assert browser.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
     browser.until("document.getElementById('player').currentTime >= 3")
 
-    browser.tell("document.activeElement.blur(); scrollTo(0, 0)")
+    browser.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     for width in (1000, 400):
         for dark in (False, True):
-            browser.look(width=width, dark=dark, to=tmp_path / f"{width}-{dark}.png")
-            wide = browser.tell("document.documentElement.scrollWidth")
-            assert wide <= width, "nothing is cut off at the side"
+            browser.screenshot(width=width, dark=dark, to=tmp_path / f"{width}-{dark}.png")
+            wide = browser.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, "nothing is cut off at the sides"
 
 
 def test_a_file_is_dropped(browser: Browser, recording: Path) -> None:
@@ -271,25 +283,27 @@ def test_a_file_is_dropped(browser: Browser, recording: Path) -> None:
     for kind in ("dragEnter", "dragOver", "drop"):
         browser.call("Input.dispatchDragEvent", type=kind, x=400, y=300, data=data)
     browser.until(SHOWN)
-    assert browser.tell("document.getElementById('name').textContent") == "a song.wav · 0:09"
+    assert browser.evaluate("document.getElementById('name').textContent") == "a song.wav · 0:09"
 
 
-def test_a_sound_is_recorded(browser: Browser) -> None:
+def test_the_microphone_is_recorded(browser: Browser) -> None:
     browser.tab_to("record")
     browser.key("Enter")
     browser.until("document.getElementById('record').textContent === 'Stop'")
-    assert browser.tell("document.activeElement.id") == "record"  # or the next key goes nowhere
+    assert (
+        browser.evaluate("document.activeElement.id") == "record"
+    )  # else the next key has no effect
     browser.until("document.getElementById('state').textContent.startsWith('Recording: 0:02')")
     browser.key("Enter")
     browser.until(SHOWN)
-    assert "Your recording" in browser.tell("document.getElementById('name').textContent")
+    assert "Your recording" in browser.evaluate("document.getElementById('name').textContent")
 
 
-def test_what_is_refused_is_told_and_the_page_goes_on(
+def test_a_refusal_is_shown_and_the_page_keeps_working(
     browser: Browser, recording: Path, tmp_path: Path
 ) -> None:
     text = tmp_path / "notes.txt"
-    text.write_text("no sound at all")
+    text.write_text("not audio")
     data: dict[str, Any] = {"items": [], "dragOperationsMask": 1}
     for files in ([str(text)], [str(recording)]):
         for kind in ("dragEnter", "dragOver", "drop"):
@@ -297,12 +311,12 @@ def test_what_is_refused_is_told_and_the_page_goes_on(
                 "Input.dispatchDragEvent", type=kind, x=400, y=300, data=data | {"files": files}
             )
         if files == [str(text)]:
-            browser.until("!document.getElementById('trouble').hidden")
-            said = browser.tell("document.getElementById('trouble').textContent")
-            assert said.startswith("notes.txt: undecodable")
+            browser.until("!document.getElementById('error').hidden")
+            answer = browser.evaluate("document.getElementById('error').textContent")
+            assert answer.startswith("notes.txt: undecodable")
     browser.until(SHOWN)
-    assert browser.tell("document.getElementById('trouble').hidden")
-    # the browser itself logs an answer of 415; nothing else may be said
-    told = [one for one in browser.complaints() if "415" in str(one)]
-    assert len(told) == len(browser.complaints())
+    assert browser.evaluate("document.getElementById('error').hidden")
+    # the browser itself logs the answer 415; there may be no other message
+    messages = [one for one in browser.console_messages() if "415" in str(one)]
+    assert len(messages) == len(browser.console_messages())
     browser.events.clear()

@@ -1,4 +1,4 @@
-"""The app under Ray Serve, as `chorale serve --address` runs it; its replicas die meanwhile."""
+"""The app under Ray Serve, as `chorale serve --address` runs it, with replicas killed."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ N_REQUESTS = 60
 
 @contextmanager
 def serving(bundle: Path, *words: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The URL of replicas on a private Ray, and their driver; it must end well at SIGTERM."""
+    """The URL of replicas on a private Ray, and their driver; it must exit with 0 at SIGTERM."""
     pytest.importorskip("ray.serve", reason="Ray Serve is not installed")
     command = [
         sys.executable, "-m", "chorale.search", "serve", str(bundle), "--address", "local",
@@ -36,14 +36,14 @@ def serving(bundle: Path, *words: str) -> Iterator[tuple[str, "subprocess.Popen[
     )
     try:
         assert process.stdout is not None
-        said = [process.stdout.readline(), process.stdout.readline()]
-        found = re.search(r"http://\S+", said[1])
-        assert found, (said, process.communicate())
+        lines = [process.stdout.readline(), process.stdout.readline()]
+        found = re.search(r"http://\S+", lines[1])
+        assert found, (lines, process.communicate())
         yield found[0], process
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
-        assert "the replicas have ended" in out
+        assert "the replicas have stopped" in out
     finally:
         process.kill()
         process.wait()
@@ -54,10 +54,10 @@ def replicas_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return [one for one in below if one.is_running() and REPLICA in " ".join(one.cmdline())]
 
 
-def test_a_replica_that_is_killed_loses_no_request_that_is_sent_twice(
+def test_with_one_retry_no_request_is_lost_when_a_replica_is_killed(
     served_bundle: Path, make_tone: Callable[..., bytes]
 ) -> None:
-    async def ask(client: httpx2.AsyncClient, i: int) -> list[int]:
+    async def post(client: httpx2.AsyncClient, i: int) -> list[int]:
         seen = []
         for _ in range(2):
             try:
@@ -71,13 +71,13 @@ def test_a_replica_that_is_killed_loses_no_request_that_is_sent_twice(
 
     async def all_of_them(url: str, process: "subprocess.Popen[str]") -> list[list[int]]:
         async with httpx2.AsyncClient(base_url=url, timeout=120) as client:
-            asked = []
+            tasks = []
             for i in range(N_REQUESTS):
-                asked.append(asyncio.create_task(ask(client, i)))
+                tasks.append(asyncio.create_task(post(client, i)))
                 if i == N_REQUESTS // 3:
                     os.kill(killed.pid, signal.SIGKILL)
                 await asyncio.sleep(0.05)
-            return await asyncio.gather(*asked)
+            return await asyncio.gather(*tasks)
 
     with serving(served_bundle, "--replicas", "2") as (url, process):
         first = replicas_of(process)
@@ -87,7 +87,7 @@ def test_a_replica_that_is_killed_loses_no_request_that_is_sent_twice(
         assert [one[-1] for one in seen] == [200] * N_REQUESTS
         assert killed.pid not in {one.pid for one in replicas_of(process)}
         tree = psutil.Process(process.pid).children(recursive=True)
-    assert not psutil.wait_procs(tree, timeout=60)[1], "something goes on after the end"
+    assert not psutil.wait_procs(tree, timeout=60)[1], "some process still runs after the end"
 
 
 def test_limits_hold_behind_the_proxy(served_bundle: Path, make_tone: Callable[..., bytes]) -> None:
@@ -119,18 +119,18 @@ def endless() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--address", "http://127.0.0.1:8265"], "on one of its machines type --address auto"),
         (["--address", "127.0.0.1:9"], "or use a private one with: --address local"),
         (["--address", "local", "--replicas", "99999"], "each replica takes a CPU"),
-        (["--replicas", "2"], "name it with --address"),
+        (["--replicas", "2"], "give it with --address"),
     ],
 )
-def test_a_mistake_is_one_clear_line(
-    served_bundle: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_command_line_is_refused_in_one_line(
+    served_bundle: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", str(served_bundle), "--port", "0", *words]) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert len(error.splitlines()) == 1

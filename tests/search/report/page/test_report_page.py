@@ -1,15 +1,16 @@
-"""`chorale report`: one page about a study, self-contained, escaped, and without another look."""
+"""`chorale report`: a self-contained, escaped HTML page, without evaluating the test set again."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -20,12 +21,11 @@ from chorale.search.cli import main
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.paths import Runs, StudyPaths
-from chorale.search.report.data.data import gather
-from chorale.search.report.data.hardest import Hard
-from chorale.search.report.page import sentences as words
-from chorale.search.report.page.page import page
+from chorale.search.report.data.hardest import HardTrack
+from chorale.search.report.data.study_data import collect_study_data
+from chorale.search.report.page import sentences
+from chorale.search.report.page.page import render_page
 
-BENCH = Path(__file__).parent.parent / "benchmarks" / "bench_ensembles.py"
 ODD = ("<script>alert(1)</script>", '"& rock', "é jazz", "pop")
 """Labels as a hostile folder may give them."""
 
@@ -36,12 +36,12 @@ N_TRIALS = 24
 
 @dataclass
 class Page(HTMLParser):
-    """A page as a parser sees it; elements that were never closed are in `open` at the end."""
+    """A parsed page; elements that were never closed are in `open` at the end."""
 
     open: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
-    refers: list[str] = field(default_factory=list)
+    anchors: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class Page(HTMLParser):
         self.loads += [given[key] for key in (*LOADING, "href") if key in given and tag != "a"]
         if tag == "a":
             inside = given["href"].startswith("#")
-            (self.refers if inside else self.links).append(given["href"].removeprefix("#"))
+            (self.anchors if inside else self.links).append(given["href"].removeprefix("#"))
         self.ids += [given["id"]] if "id" in given else []
-        self.refers += given.get("aria-labelledby", "").split()
+        self.anchors += given.get("aria-labelledby", "").split()
         self.n_bare_heads += tag == "th" and "scope" not in given
         if tag not in VOID:
             self.open.append(tag)
@@ -79,14 +79,14 @@ class Page(HTMLParser):
 
 
 def read(html: str) -> Page:
-    """What is in `html`, which must be whole and load nothing from anywhere."""
+    """Parses `html`, which must be well-formed and must not load anything from a network."""
     found = Page()
     found.feed(html)
     found.close()
     assert found.open == []
     assert found.wrong == []
     assert len(found.ids) == len(set(found.ids))
-    assert set(found.refers) <= set(found.ids)
+    assert set(found.anchors) <= set(found.ids)
     assert found.n_bare_heads == 0
     assert found.counts.get("table", 0) == found.counts.get("caption", 0)
     assert found.counts.get("svg", 0) == found.counts.get("desc", 0)
@@ -97,19 +97,10 @@ def read(html: str) -> Page:
     return found
 
 
-def _bench() -> Any:
-    spec = importlib.util.spec_from_file_location("bench_ensembles", BENCH)
-    assert spec is not None
-    assert spec.loader is not None
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
-    return bench
-
-
 def _search(ledger: Ledger, name: str, *, n_finalists: int) -> None:
-    """A search of two architectures whose learning rate matters; trials fail and are pruned, too.
+    """A search of two architectures where the learning rate matters, with pruned and failed trials.
 
-    The finalists' rows, which the made-up study has already, get what they lack.
+    It also completes the rows of the finalists, which the synthetic study has already.
     """
     study = optuna.create_study(study_name=name, storage=ledger.optuna, direction="maximize")
     for number in range(N_TRIALS):
@@ -130,24 +121,26 @@ def _search(ledger: Ledger, name: str, *, n_finalists: int) -> None:
             facts |= {"metrics": {"accuracy": value}, "epoch": 3, "n_parameters": 1000 + number}
         reason = "Diverged: <b>the loss is nan</b>" if state == "FAIL" else ""
         ledger.record(name, "search", Row(str(number), state, reason, facts))
-        told = value if state == "COMPLETE" else None
-        study.tell(trial, told, state=optuna.trial.TrialState[state])
+        final = value if state == "COMPLETE" else None
+        study.tell(trial, final, state=optuna.trial.TrialState[state])
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
+def made(
+    tmp_path_factory: pytest.TempPathFactory, load_benchmark: Callable[[str], ModuleType]
+) -> StudyPaths:
     """A finished and scored study of four finalists, 160 tracks and four oddly named classes."""
     runs = tmp_path_factory.mktemp("runs")
-    sweep = _bench().make_study(
+    sweep = load_benchmark("bench_ensembles").make_study(
         runs, n_members=4, n_tracks=160, n_classes=4, width=4, ensemble={"kinds": ("greedy",)}
     )
     paths = StudyPaths(runs / sweep.name)
-    truth = json.loads(paths.truth_json.read_text())
-    paths.truth_json.write_text(json.dumps({**truth, "class_names": ODD}))
+    truth = json.loads(paths.ground_truth_json.read_text())
+    paths.ground_truth_json.write_text(json.dumps({**truth, "class_names": ODD}))
     ledger = Ledger(sweep.ledger_url)
     ledger.reopen(sweep.name, {}, take_over=True)
     _search(ledger, sweep.name, n_finalists=4)
-    ledger.leave(sweep.name, "complete", spent_s=61.0)
+    ledger.release(sweep.name, "complete", spent_s=61.0)
     ledger.close()
     assert main(["ensemble", sweep.name, "--runs", str(runs)]) == 0
     return paths
@@ -160,8 +153,8 @@ def study(made: StudyPaths, tmp_path: Path) -> StudyPaths:
     return StudyPaths(tmp_path / "runs" / made.root.name)
 
 
-def run(paths: StudyPaths, *words: str) -> int:
-    return main(["report", paths.root.name, "--runs", str(paths.root.parent), *words])
+def run(paths: StudyPaths, *args: str) -> int:
+    return main(["report", paths.root.name, "--runs", str(paths.root.parent), *args])
 
 
 def n_looks(paths: StudyPaths) -> int:
@@ -172,42 +165,53 @@ def n_looks(paths: StudyPaths) -> int:
         ledger.close()
 
 
-def test_the_page_says_first_what_was_found(
+def test_page_and_console_begin_with_the_test_accuracy(
     study: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(study) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    out = " ".join(capsys.readouterr().out.split())
     found = read(study.report_html.read_text())
-    first = found.text.index("of 32 locked-away tracks rightly (95 % interval")
-    assert first < found.text.index("Ensembles, and which was chosen")
-    assert "of 32 locked-away tracks rightly (95 % interval" in said
-    assert f"Read it in a browser: {study.report_html}" in said
+    headline = re.compile(
+        r"Test accuracy [\d.]+ % \(95 % CI [\d.]+ to [\d.]+\) on 32 held-out tracks, "
+        r"\w+ ensemble of [^;]+; best single trial [\d.]+ %"
+    )
+    first = headline.search(found.text)
+    assert first is not None
+    assert first.start() < found.text.index("Every ensemble and baseline")
+    assert headline.search(out)
+    assert f"Read it in a browser: {study.report_html}" in out
     for text in (
-        "This test set has been looked at once.",
+        "Validation accuracy",
+        "expected test accuracy",
+        "The test set has been evaluated once.",
+        "Optimism (validation minus test)",
         "on held-out groups",
-        "24 trials: 18 came to their end, 5 were pruned, 1 failed",
+        "24 trials: 18 done, 5 pruned, 1 failed",
         "Diverged: <b>the loss is nan</b>",
-        "The most confused pairs",
-        "temperature",
-        "Sets instead of guesses",
+        "Confusion matrix",
+        "Most confused pairs",
+        "Calibration (reliability diagram)",
+        "Temperature scaling",
+        "Conformal prediction sets",
+        "Hyperparameter importance",
         "architecture",
         "PED-ANOVA",
-        "The tracks most often wrong",
-        "The audit found nothing wrong",
+        "Hardest tracks",
+        "The audit found no broken, silent, duplicate or leaking track.",
         "not measured",
         "chorale sweep",
         "--name banked-again",
     ):
         assert text in found.text, text
     for key in (
-        "forest", "side-by-side", "members", "confusion-test", "confusion-out-of-fold",
+        "forest", "accuracy-by-split", "members", "confusion-test", "confusion-out-of-fold",
         "reliability", "set-sizes", "history", "architectures", "curves", "importance",
         "parallel-all", "parallel-own-0", "cost",
     ):  # fmt: skip
         assert f"{key}-title" in found.ids, key
 
 
-def test_names_are_escaped_wherever_they_stand(study: StudyPaths) -> None:
+def test_names_are_escaped_everywhere(study: StudyPaths) -> None:
     assert run(study) == 0
     html = study.report_html.read_text()
     assert "<script>alert" not in html
@@ -217,7 +221,7 @@ def test_names_are_escaped_wherever_they_stand(study: StudyPaths) -> None:
     assert all(name in text for name in ODD)
 
 
-def test_nothing_is_looked_at_or_trained_and_report_json_only_gains(study: StudyPaths) -> None:
+def test_nothing_is_trained_or_evaluated_and_report_json_only_gains_keys(study: StudyPaths) -> None:
     before = json.loads(study.report_json.read_text())
     looks = n_looks(study)
     weights = {path: path.read_bytes() for path in study.root.rglob("*.safetensors")}
@@ -225,13 +229,13 @@ def test_nothing_is_looked_at_or_trained_and_report_json_only_gains(study: Study
     assert run(study) == 0
     after = json.loads(study.report_json.read_text())
     assert n_looks(study) == looks
-    # `chorale ensemble` told it all already; the copy lies elsewhere
+    # `chorale ensemble` wrote all keys already; the copy is in another folder
     assert after.pop("command") != before.pop("command")
     assert after == before
     assert {path: path.read_bytes() for path in study.root.rglob("*.safetensors")} == weights
-    told = {key: after.pop(key) for key in ("confusion", "reliability", "hardest", "importance")}
-    assert sum(map(sum, told["confusion"]["test"])) == after["ensemble"]["test"]["n"]
-    assert sum(told["importance"]["shares"].values()) == pytest.approx(1)
+    derived = {key: after.pop(key) for key in ("confusion", "reliability", "hardest", "importance")}
+    assert sum(map(sum, derived["confusion"]["test"])) == after["ensemble"]["test"]["n"]
+    assert sum(derived["importance"]["shares"].values()) == pytest.approx(1)
     # the report of an older version lacks these keys, and gains them
     study.report_json.write_text(json.dumps(after))
     assert run(study) == 0
@@ -240,7 +244,7 @@ def test_nothing_is_looked_at_or_trained_and_report_json_only_gains(study: Study
     assert again == before
 
 
-def test_the_confusion_matrix_is_that_of_the_look(study: StudyPaths) -> None:
+def test_the_confusion_matrix_has_the_test_accuracy_and_the_class_counts(study: StudyPaths) -> None:
     assert run(study) == 0
     found = json.loads(study.report_json.read_text())
     counts = found["confusion"]["test"]
@@ -250,7 +254,7 @@ def test_the_confusion_matrix_is_that_of_the_look(study: StudyPaths) -> None:
         assert sum(row) == found["per_class"][name]["n"]
 
 
-def test_the_hardest_tracks_are_of_development_only(study: StudyPaths) -> None:
+def test_the_hardest_tracks_are_development_tracks_only(study: StudyPaths) -> None:
     assert run(study) == 0
     split = json.loads(study.split_json.read_text())
     hard = json.loads(study.report_json.read_text())["hardest"]
@@ -262,7 +266,7 @@ def test_the_hardest_tracks_are_of_development_only(study: StudyPaths) -> None:
     assert wrong[0] == hard[0]["n_models"] == 4
 
 
-def test_audio_is_played_from_where_it_lies(study: StudyPaths, tmp_path: Path) -> None:
+def test_the_page_plays_audio_from_the_dataset_files(study: StudyPaths, tmp_path: Path) -> None:
     assert run(study) == 0
     hard = [one["track"] for one in json.loads(study.report_json.read_text())["hardest"]]
     inside = study.root.parent / 'audio & "more"' / "a b#1.wav"
@@ -271,8 +275,8 @@ def test_audio_is_played_from_where_it_lies(study: StudyPaths, tmp_path: Path) -
     for path in (inside, outside, other):
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, [0.0] * 80, 8000)
-    gone = tmp_path / "gone.wav"
-    files = dict(zip(hard, map(str, (inside, outside, other, gone)), strict=False))
+    missing = tmp_path / "missing.wav"
+    files = dict(zip(hard, map(str, (inside, outside, other, missing)), strict=False))
     study.audio_json.write_text(json.dumps(files))
     assert run(study) == 0
     html = study.report_html.read_text()
@@ -280,44 +284,49 @@ def test_audio_is_played_from_where_it_lies(study: StudyPaths, tmp_path: Path) -
     assert found.counts["audio"] == 2
     assert 'src="../audio%20%26%20%22more%22/a%20b%231.wav"' in html
     assert f'src="file://{tmp_path}/else%20where/b.wav"' in html
-    assert f"file://{tmp_path}/else%20where/c.au" in found.links, "no browser plays it"
+    assert f"file://{tmp_path}/else%20where/c.au" in found.links, "browsers do not play this format"
     assert found.text.count("not here") == len(hard) - 3
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "reason"),
     [
-        (None, "the study does not keep where its audio lies"),
+        (None, "the study has no list of audio files"),
         ({}, "the dataset is a table of features"),
         ("/nowhere/{}.wav", "the audio is not on this machine"),
-        (__file__, "the dataset's files are no audio"),
+        (__file__, "the dataset's files are not audio"),
     ],
 )
-def test_where_nothing_can_be_played_it_says_why(
-    study: StudyPaths, files: Any, said: str, capsys: pytest.CaptureFixture[str]
+def test_without_audio_players_the_page_gives_the_reason(
+    study: StudyPaths, files: Any, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if files is not None:
-        ids = json.loads(study.truth_json.read_text())["tracks"]
+        ids = json.loads(study.ground_truth_json.read_text())["tracks"]
         kept = files or {} if not isinstance(files, str) else {t: files.format(t) for t in ids}
         study.audio_json.write_text(json.dumps(kept))
     assert run(study) == 0
     found = read(study.report_html.read_text())
-    assert said in found.text
+    assert reason in found.text
     assert "audio" not in found.counts
-    assert said in " ".join(capsys.readouterr().out.split())
+    assert reason in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_study_that_is_not_scored_yet_says_what_can_be_said(study: StudyPaths) -> None:
-    for path in (study.report_json, study.truth_json, study.headline, study.sweep_yaml):
+def test_a_study_without_a_test_accuracy_has_a_page(study: StudyPaths) -> None:
+    for path in (
+        study.report_json,
+        study.ground_truth_json,
+        study.chosen_predictions,
+        study.sweep_yaml,
+    ):
         path.unlink()
     assert run(study) == 0
     found = read(study.report_html.read_text())
     assert "24 trials have ended; the best, trial" in found.text
-    assert "Nothing has been scored on the locked test set" in found.text
-    assert "It cannot be said: the study keeps no labels of its tracks yet." in found.text
+    assert "Nothing has been evaluated on the locked test set yet" in found.text
+    assert "the study has not stored the labels of its tracks yet." in found.text
     assert "history-title" in found.ids
     assert "forest-title" not in found.ids
-    assert not study.report_json.exists(), "half a report is none"
+    assert not study.report_json.exists(), "no partial report is written"
 
 
 def test_a_study_without_a_trial_has_a_page(tmp_path: Path) -> None:
@@ -327,34 +336,37 @@ def test_a_study_without_a_trial_has_a_page(tmp_path: Path) -> None:
     assert main(["report", "empty", "--runs", str(tmp_path)]) == 0
     found = read(StudyPaths(tmp_path / "empty").report_html.read_text())
     assert "No trial has ended yet." in found.text
-    assert "The study is not over: it is" in found.text
+    assert "The study is not finished; its state is" in found.text
 
 
-def test_a_study_of_an_older_version_says_what_it_did_not_keep(
+def test_a_study_of_an_older_version_names_the_missing_predictions(
     study: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study.headline.unlink()
+    study.chosen_predictions.unlink()
     assert run(study) == 0
     text = read(study.report_html.read_text()).text
-    assert "What the ensemble said of each track was not kept" in text
-    assert "Class by class" in text, "which the report has"
+    assert "The ensemble's predictions were not stored" in text
+    assert "Per-class scores" in text, "which the report has"
     assert "chorale ensemble banked" in capsys.readouterr().out
 
 
-def test_a_study_that_went_on_since_is_told_so_and_its_report_stays(study: StudyPaths) -> None:
+def test_a_study_with_new_trials_since_the_report_keeps_its_report_and_the_page_says_so(
+    study: StudyPaths,
+) -> None:
     before = json.loads(study.report_json.read_text())
     before["trials"] = {"complete": 18, "pruned": 5, "failed": 0, "per_architecture": {}}
     study.report_json.write_text(json.dumps(before))
     assert run(study) == 0
-    assert "The study has gone on since it was scored" in read(study.report_html.read_text()).text
+    text = read(study.report_html.read_text()).text
+    assert "The study has run more trials since it was scored" in text
     assert json.loads(study.report_json.read_text()) == before
 
 
-def test_a_second_objective_draws_its_front(study: StudyPaths) -> None:
+def test_with_a_second_objective_the_page_shows_the_pareto_front(study: StudyPaths) -> None:
     ledger = Ledger(Runs(study.root.parent).ledger_url)
     about = {"objective": "accuracy", "second": "n_parameters"}
     ledger.reopen("banked", {}, about=about, take_over=True)
-    ledger.leave("banked", "complete", spent_s=1.0)
+    ledger.release("banked", "complete", spent_s=1.0)
     ledger.close()
     assert run(study) == 0
     found = read(study.report_html.read_text())
@@ -362,21 +374,21 @@ def test_a_second_objective_draws_its_front(study: StudyPaths) -> None:
     assert "n_parameters" in found.text
 
 
-def test_with_few_trials_importance_is_not_claimed(study: StudyPaths) -> None:
-    g = _gathered(study, drop=10)
-    assert g.importance.shares == {}
-    text = read(page(g, headline="x")).text
-    assert "14 trials are too few to say: it takes 20 or more." in text
+def test_with_few_trials_importance_is_not_computed(study: StudyPaths) -> None:
+    data = _study_data(study, drop=10)
+    assert data.importance.shares == {}
+    text = read(render_page(data, summary="x")).text
+    assert "14 trials are too few: at least 20 are needed." in text
 
 
-def test_odd_names_of_tracks_and_studies_do_no_harm(study: StudyPaths) -> None:
-    g = _gathered(study)
+def test_hostile_names_of_tracks_and_studies_are_harmless(study: StudyPaths) -> None:
+    data = _study_data(study)
     odd = "a\udcff\0<img src=x onerror=alert(1)>\u202e'\""
-    hard = Hard(odd, odd, odd, odd, 1, 1, 0.1)
-    info = dataclasses.replace(g.info, name=odd)
+    hard = HardTrack(odd, odd, odd, odd, 1, 1, 0.1)
+    info = dataclasses.replace(data.info, name=odd)
     problem = {"track_id": odd, "problem": odd, "outcome": odd, "detail": odd}
-    g = dataclasses.replace(g, info=info, hardest=((hard, None),), problems=(problem,) * 60)
-    html = page(g, headline=odd)
+    data = dataclasses.replace(data, info=info, hardest=((hard, None),), problems=(problem,) * 60)
+    html = render_page(data, summary=odd)
     html.encode()
     found = read(html)
     assert "img" not in found.counts
@@ -384,7 +396,7 @@ def test_odd_names_of_tracks_and_studies_do_no_harm(study: StudyPaths) -> None:
     assert "The first 50 of 60 findings" in found.text
 
 
-def test_the_page_keeps_its_size(study: StudyPaths) -> None:
+def test_the_page_has_a_bounded_size(study: StudyPaths) -> None:
     assert run(study) == 0
     assert study.report_html.stat().st_size < 400_000
 
@@ -398,19 +410,19 @@ def test_a_page_allows_no_script_but_its_own(study: StudyPaths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "message"),
     [
         (["report"], "type: chorale report STUDY"),
         (["report", "bankd"], "did you mean 'banked'?"),
         (["report", "banked", "--opne"], "did you mean '--open'?"),
     ],
 )
-def test_a_mistake_is_one_clear_line(
-    study: StudyPaths, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_a_user_error_is_one_clear_line(
+    study: StudyPaths, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "--runs", str(study.root.parent)]) == 1
+    assert main([*args, "--runs", str(study.root.parent)]) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert len(error.splitlines()) == 1
 
 
@@ -434,24 +446,24 @@ def test_the_command_imports_neither_torch_nor_ray(study: StudyPaths) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def _gathered(paths: StudyPaths, *, drop: int = 0) -> Any:
-    """The study as it is gathered, without its last `drop` trials."""
+def _study_data(paths: StudyPaths, *, drop: int = 0) -> Any:
+    """The study's data without its last `drop` trials."""
     ledger = LedgerReader(Runs(paths.root.parent).ledger_url)
     try:
         rows = ledger.rows("banked", "search")
         for number in range(N_TRIALS - drop, N_TRIALS):
             del rows[str(number)]
-        seen = ledger.rows
-        ledger.rows = lambda study, stage: rows if stage == "search" else seen(study, stage)  # type: ignore[method-assign]
-        found = json.loads(paths.report_json.read_text())
-        return gather(ledger, ledger.study("banked"), {}, paths, found=found)
+        real = ledger.rows
+        ledger.rows = lambda study, stage: rows if stage == "search" else real(study, stage)  # type: ignore[method-assign]
+        report = json.loads(paths.report_json.read_text())
+        return collect_study_data(ledger, ledger.study("banked"), {}, paths, report=report)
     finally:
         ledger.close()
 
 
 @pytest.fixture
 def chromium(tmp_path: Path) -> list[str]:
-    """The words that start a browser without a screen; skips where there is none."""
+    """The command of a headless browser; skips if there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if (path := shutil.which(name))), None)
     if found is None:
@@ -465,7 +477,7 @@ def chromium(tmp_path: Path) -> list[str]:
     return [found, *(f"--{flag}" for flag in flags), f"--user-data-dir={profile}", "--dump-dom"]
 
 
-def test_a_browser_opens_the_page_without_a_complaint(
+def test_a_browser_opens_the_page_without_an_error(
     study: StudyPaths, chromium: list[str], tmp_path: Path
 ) -> None:
     hard = [one["track"] for one in json.loads(study.report_json.read_text())["hardest"]]
@@ -478,7 +490,7 @@ def test_a_browser_opens_the_page_without_a_complaint(
     assert re.search(r"<th[^>]*><button type=\"button\">", done.stdout), "its script ran"
     assert done.stdout.count("<svg") == study.report_html.read_text().count("<svg")
 
-    # the same page, clicked: a copy, as the page itself lets no other script in
+    # a click on a copy of the page, as the page itself allows no other script
     html = study.report_html.read_text()
     html = re.sub(r"<meta http-equiv=[^>]+>", "", html)
     click = "<script>document.querySelector('table.sortable thead button').click()</script>"
@@ -489,22 +501,23 @@ def test_a_browser_opens_the_page_without_a_complaint(
     assert 'aria-sort="ascending"' in done.stdout
 
 
-def _browse(words: list[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=240)
+def _browse(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
 
 
-def test_a_baseline_that_does_as_well_is_told(study: StudyPaths) -> None:
-    found = json.loads(study.report_json.read_text())
-    ours = found["ensemble"]
+def test_the_page_warns_if_a_baseline_is_as_accurate(study: StudyPaths) -> None:
+    report = json.loads(study.report_json.read_text())
+    ours = report["ensemble"]
     ours["test"]["accuracy"] = 0.5
     scores = {"out_of_fold": ours["out_of_fold"], "test": {**ours["test"], "accuracy": 0.75}}
-    g = dataclasses.replace(_gathered(study), found={**found, "baselines": {"svm": scores}})
-    assert "The baseline svm does at least as well" in read(page(g, headline="x")).text
-    g = dataclasses.replace(g, found={**found, "baselines": {}})
-    assert "does at least as well" not in read(page(g, headline="x")).text
+    data = dataclasses.replace(_study_data(study), report={**report, "baselines": {"svm": scores}})
+    warning = "The baseline svm is at least as accurate"
+    assert warning in read(render_page(data, summary="x")).text
+    data = dataclasses.replace(data, report={**report, "baselines": {}})
+    assert "is at least as accurate" not in read(render_page(data, summary="x")).text
 
 
-def test_sets_say_what_of_their_coverage_is_proven() -> None:
+def test_the_page_gives_the_proven_coverage_of_conformal_sets() -> None:
     one = {
         "wanted": 0.9,
         "coverage": 0.91,
@@ -514,7 +527,8 @@ def test_sets_say_what_of_their_coverage_is_proven() -> None:
         "mean_size": 1.5,
         "single": 0.6,
     }
-    assert "prove" not in words.conformal({"conformal": one})  # of a study of an older version
-    said = words.conformal({"conformal": {**one, "guaranteed": 0.8}})
-    assert "prove 80%" in said
-    assert "an average over studies" in said
+    older = sentences.conformal_text({"conformal": one})  # a report without the key
+    assert "prove" not in older
+    text = sentences.conformal_text({"conformal": {**one, "guaranteed": 0.8}})
+    assert "the proven coverage is 80 %" in text
+    assert "an average over studies" in text

@@ -1,0 +1,1 @@
+"""The data pipeline: from one fold of a feature store to batches of crops."""

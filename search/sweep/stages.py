@@ -1,0 +1,331 @@
+"""The stages of a sweep, in the order in which they run: search, finalists, evaluation, report.
+
+Each stage leaves its results on disk and in the ledger, so that a sweep that was interrupted goes
+on from the stage it had reached. `search.sweep.run` prepares the data and opens the study before.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.markup import escape
+
+from chorale.datasets.atomic import write_json, write_text
+from chorale.datasets.errors import UserError
+from chorale.datasets.seeds import Purpose, derive_seed
+from chorale.datasets.splitting.split import SEARCH_FOLD
+from chorale.datasets.store.feature_store import FeatureStore
+from chorale.search.config import grid
+from chorale.search.config.schema import sweep_yaml_text
+from chorale.search.config.space import Candidate
+from chorale.search.console.events import StudyListeners
+from chorale.search.console.progress import state_counts
+from chorale.search.data.prepare import ground_truth_of
+from chorale.search.evaluation.candidates import read_members
+from chorale.search.evaluation.members import Member
+from chorale.search.ledger import predictions, stages
+from chorale.search.ledger.ledger import Row
+from chorale.search.ledger.predictions import PredictionPart
+from chorale.search.ledger.stages import Job
+from chorale.search.report import report
+from chorale.search.report.tensorboard import HParamsWriter
+from chorale.search.study import finalists
+from chorale.search.study.budget import BudgetMeter
+from chorale.search.study.early_stopping import EnsembleEarlyStopping
+from chorale.search.study.finalists import FinalistStage, FinalistTrials
+from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS
+from chorale.search.study.study import Study, StudyTrials
+from chorale.search.sweep.context import SweepContext
+from chorale.search.training.plan import plan_finalist, plan_trial
+from chorale.search.training.run_trial import TrialPlan, TrialResult, steps_per_epoch
+
+if TYPE_CHECKING:
+    from chorale.search.baselines.baselines import Baselines
+
+PlanTrial = Callable[[Candidate, int], TrialPlan]
+"""A candidate and its trial number -> its training run."""
+
+
+def run_stages(context: SweepContext) -> None:
+    """All stages after the data's, up to `report.json`.
+
+    Raises:
+        UserError: no trial or no finalist completed.
+    """
+    write_text(context.paths.sweep_yaml, sweep_yaml_text(context.sweep))
+    write_json(context.paths.split_json, context.prepared.split.to_json())
+    n_before = _n_ended(context)
+    search(context)
+    jobs = cross_validate(context)
+    if context.was_complete and _n_ended(context) == n_before:
+        context.progress.stage("report", "nothing new was trained: the report stays as it is")
+        return
+    members = collect_members(context, jobs)
+    baselines = fit_baselines(context)
+    evaluate(context, members, baselines)
+
+
+def search(
+    context: SweepContext,
+    *,
+    plan: PlanTrial | None = None,
+    none_completed: Callable[[Mapping[str, Row]], str] | None = None,
+) -> None:
+    """Stage one: runs the Optuna study on the search fold until its budget is spent.
+
+    Args:
+        context: the sweep.
+        plan: makes a trial's training run; by default `training.plan.plan_trial`.
+        none_completed: the error where no trial completed; by default `no_trial_completed`.
+
+    Raises:
+        UserError: no trial completed.
+    """
+    resolved, prepared, sweep = context.resolved, context.prepared, context.sweep
+    meter = _meter(context)
+    study = Study(
+        name=sweep.name,
+        space=resolved.space,
+        search=sweep.search,
+        meter=meter,
+        plan=plan or (lambda one, number: plan_trial(resolved, prepared, one, number)),
+        keep=lambda number, result: _keep_trial(context, number, result),
+        warm=lambda: context.earlier.points(resolved, prepared, context.ledger),
+        early_stopping=_early_stopping(context),
+        files=context.paths.trial,
+        steps_per_epoch=steps_per_epoch,
+        max_perfect_trials=sweep.finalists.configs,
+    )
+    n_before = len(context.rows(stages.SEARCH))
+    display = context.display(
+        "trial", meter.n_trials, n_before=n_before, forecast_s=meter.forecast_s
+    )
+    hparams = HParamsWriter(lambda number: context.paths.trial(number).root)
+    trials = StudyTrials(study, context.ledger, StudyListeners((display, hparams)))
+    for note in trials.notes:
+        context.progress.stage("search", note)
+    with display, context.progress.activity("search", display.print_status):
+        context.train(trials)
+    context.warn_left_out("the search", hparams.left_out)
+    if trials.ended_by() not in (None, "budget.trials"):
+        context.progress.stage("search", f"ended by {trials.ended_by()}")
+    if trials.too_few_steps:
+        context.progress.stage(
+            "search",
+            f"{len(trials.too_few_steps)} trials were behind and not pruned: by then they had made "
+            f"fewer than {MIN_OPTIMIZER_STEPS} steps",
+        )
+    trials.finish()
+    rows = context.rows(stages.SEARCH)
+    context.progress.stage("search", state_counts(rows))
+    if not any(row.state == "COMPLETE" for row in rows.values()):
+        raise UserError((none_completed or no_trial_completed)(rows))
+
+
+def cross_validate(context: SweepContext) -> list[Job]:
+    """Stage two: retrains the finalists on every fold and with every seed; gives all their jobs."""
+    sweep, n_folds = context.sweep, context.prepared.split.n_folds
+    rows = context.rows(stages.SEARCH)
+    numbers = finalists.choose_finalists(
+        rows, n=sweep.finalists.configs, objective=sweep.search.objective
+    )
+    if context.earlier.drift_check is not None:
+        repeated = finalists.find_repeat(rows, context.earlier.drift_check)
+        numbers += [] if repeated is None or repeated in numbers else [repeated]
+    jobs = [
+        Job(number, fold, seed)
+        for number in numbers
+        for fold in range(n_folds)
+        for seed in range(sweep.finalists.seeds)
+    ]
+    finals = FinalistStage(
+        study=sweep.name,
+        jobs=jobs,
+        plan=lambda job: plan_finalist(
+            context.resolved, context.prepared, candidate_of(rows[str(job.number)]), job
+        ),
+        keep=lambda job, result: _keep_finalist(context, job, result),
+        facts=lambda number: rows[str(number)].facts,
+        files=context.finalist_files,
+    )
+    done = [row for row in context.rows(stages.FINALISTS).values() if row.state == "COMPLETE"]
+    display = context.display("final", len(jobs), n_before=len(done))
+    with display, context.progress.activity("finalists", display.print_status):
+        context.train(FinalistTrials(finals, context.ledger, display))
+    names = ", ".join(map(str, numbers))
+    context.progress.stage("finalists", f"trials {names} on {n_folds} folds")
+    return jobs
+
+
+def collect_members(context: SweepContext, jobs: Sequence[Job]) -> list[Member]:
+    """The predictions of all finalists that completed, and of earlier studies' members.
+
+    Raises:
+        UserError: no finalist completed.
+    """
+    finished = completed_finalists(context, jobs)
+    members, notes = read_members(context.paths, context.prepared.split, finished)
+    if context.earlier.members is not None:
+        more, added = context.earlier.members(context.resolved, context.prepared, context.ledger)
+        members, notes = members + more, notes + added
+    for note in notes:
+        context.progress.stage("finalists", escape(note))
+    return members
+
+
+def completed_finalists(context: SweepContext, jobs: Sequence[Job]) -> dict[int, list[Job]]:
+    """Trial number -> its jobs, of the finalists whose every job completed; names the others.
+
+    Raises:
+        UserError: none completed.
+    """
+    rows = context.rows(stages.FINALISTS)
+    by_number: dict[int, list[Job]] = {}
+    for job in jobs:
+        by_number.setdefault(job.number, []).append(job)
+    completed = {
+        number: mine
+        for number, mine in by_number.items()
+        if all(job.key in rows and rows[job.key].state == "COMPLETE" for job in mine)
+    }
+    for number in by_number.keys() - completed.keys():
+        reasons = [rows[job.key].reason for job in by_number[number] if job.key in rows]
+        reason = next(filter(None, reasons), "it did not complete, for an unknown reason")
+        context.progress.stage("finalists", escape(f"trial {number} is left out: {reason}"))
+    if not completed:
+        reasons = sorted({row.reason for row in rows.values()} - {""})
+        raise UserError(
+            f"no finalist completed: {'; '.join(reasons) or 'unknown'}; fix that and --resume"
+        )
+    return completed
+
+
+def fit_baselines(context: SweepContext) -> "Baselines":
+    """Stage three: classical classifiers on the same rows and folds."""
+    # scikit-learn is imported only now: nothing before waits for it
+    from chorale.search.baselines.baseline_plan import limit_s
+    from chorale.search.baselines.baselines import choose_features, run_baselines
+
+    prepared, progress = context.prepared, context.progress
+    stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}
+    data: dict[str, Any] = {
+        "labels": prepared.labels,
+        "split": prepared.split,
+        "seed": derive_seed(context.sweep.search.seed, Purpose.BASELINES),
+    }
+    searched = context.rows(stages.SEARCH).values()
+    searched_s = sum(row.facts.get("elapsed_s", 0.0) for row in searched)
+    with progress.activity("baselines") as tell, context.pool.mapping() as run:
+        tell("choosing the features")
+        name, accuracies = choose_features(stores, run=run, **data)
+        found = run_baselines(
+            stores[name], run=run, limit_s=limit_s(searched_s), progress=tell, **data
+        )
+    names = ", ".join(one.name for one in found.fitted) or "none"
+    progress.stage("baselines", f"on {name}: {names}")
+    for line in found.left_out:
+        progress.stage("baselines", line)
+    return replace(found, feature_accuracies=accuracies)
+
+
+def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Baselines") -> None:
+    """Stage four: fits the ensembles, evaluates once on the test set, and writes the report."""
+    from chorale.search.evaluation.final_evaluation import evaluate_study
+    from chorale.search.report.tensorboard_finalists import write_finalist_events
+
+    resolved, prepared, progress = context.resolved, context.prepared, context.progress
+    with progress.activity("ensembles"):
+        evaluation = evaluate_study(resolved, prepared, context.ledger, members, baselines)
+    for line in evaluation.details["cautions"]:
+        progress.stage("caution", escape(line))
+    with progress.activity("report"):
+        truth = ground_truth_of(prepared)
+        write_finalist_events(context.paths, truth, evaluation.members, evaluation.chosen)
+        report.write_report(resolved, prepared, context.ledger, evaluation, context.cost())
+
+
+def candidate_of(row: Row) -> Candidate:
+    """The configuration that a trial of the search trained."""
+    names = ("architecture", "features", "config", "train")
+    return Candidate(**{name: row.facts[name] for name in names})
+
+
+def no_trial_completed(rows: Mapping[str, Row]) -> str:
+    """The error where no trial completed: the reason, and what to type."""
+    reasons = [row.reason for row in rows.values() if row.state == "FAIL"]
+    if reasons:
+        most = max(set(reasons), key=reasons.count)
+        return (
+            f"none of {len(rows)} trials completed; most often ({reasons.count(most)}): {most}; "
+            f"fix that, then start again with another --name"
+        )
+    return (
+        f"none of {len(rows)} trials completed within the budget; raise --budget.minutes or "
+        f"--budget.trials and --resume"
+    )
+
+
+def _meter(context: SweepContext) -> BudgetMeter:
+    """The meter of the budget, the finalists' share set aside."""
+    sweep, finals = context.sweep, context.sweep.finalists
+    n_finalists = finals.configs + (context.earlier.drift_check is not None)
+    meter = BudgetMeter(
+        sweep.budget,
+        resources=context.pool.resources,
+        n_at_once=context.pool.trials_at_once,
+        n_finals=n_finalists * context.prepared.split.n_folds * finals.seeds,
+        wall_s=context.wall_s,
+    )
+    if sweep.search.sampler == "grid":
+        n_points = len(grid.grid_points(context.resolved.space, seed=sweep.search.seed))
+        meter.n_trials = min(meter.n_trials, n_points)
+    return meter
+
+
+def _early_stopping(context: SweepContext) -> EnsembleEarlyStopping | None:
+    """Early stopping by the ensemble's out-of-fold score; None without `budget.patience`.
+
+    Trials of earlier runs count; those whose predictions cannot be read are named.
+    """
+    sweep, split, labels = context.sweep, context.prepared.split, context.prepared.labels
+    if sweep.budget.patience is None:
+        return None
+    ids = split.valid_ids(SEARCH_FOLD)
+    stopping = EnsembleEarlyStopping(
+        labels[context.prepared.rows(ids)], patience=sweep.budget.patience
+    )
+
+    def read(number: int) -> np.ndarray:
+        path = context.paths.trial(number).predictions
+        return predictions.read_predictions(path, {"valid": ids}, split=split.hash)["valid"].proba
+
+    for line in stopping.restore(context.rows(stages.SEARCH).values(), read):
+        context.progress.stage("search", escape(line))
+    return stopping
+
+
+def _keep_trial(context: SweepContext, number: int, result: TrialResult) -> None:
+    split = context.prepared.split
+    valid = PredictionPart(split.valid_ids(SEARCH_FOLD), result.valid_proba)
+    path = context.paths.trial(number).predictions
+    predictions.write_predictions(path, {"valid": valid}, split=split.hash)
+    context.warn_left_out(f"trial {number}", result.left_out)
+
+
+def _keep_finalist(context: SweepContext, job: Job, result: TrialResult) -> None:
+    split = context.prepared.split
+    if result.extra_proba is None:
+        raise ValueError(f"finalist {job.key} returned no test predictions")
+    parts = {
+        "valid": PredictionPart(
+            split.valid_ids(job.fold), result.valid_proba, result.valid_embeddings
+        ),
+        "test": PredictionPart(split.test_ids, result.extra_proba, result.extra_embeddings),
+    }
+    predictions.write_predictions(context.finalist_files(job).predictions, parts, split=split.hash)
+    context.warn_left_out(job.name, result.left_out)
+
+
+def _n_ended(context: SweepContext) -> int:
+    return sum(len(context.rows(stage)) for stage in (stages.SEARCH, stages.FINALISTS))

@@ -1,0 +1,102 @@
+"""Sweeps on precomputed features (tables, images), and on feature tables computed from audio."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chorale.search.cli import main
+
+SMALL = """
+budget: {{trials: 3, max_epochs: 3}}
+finalists: {{configs: 1, folds: 2}}
+cluster: {{address: none}}
+runs: {runs}
+"""
+
+
+def run(sweep: str, tmp_path: Path, *args: str) -> dict[str, Any]:
+    file = tmp_path / "ready.yaml"
+    file.write_text(sweep + SMALL.format(runs=tmp_path / "runs"))
+    assert main(["sweep", str(file), *args]) == 0
+    report = tmp_path / "runs" / "ready" / "report.json"
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Two classes, one of them rare, in columns of very different scale; three rows per track."""
+    rng = np.random.default_rng(0)
+    lines = ["id,label,artist,small,large"]
+    for label, n_artists, mean in (("often", 8, 0.0), ("rare", 4, 3.0)):
+        for artist in range(n_artists):
+            for track in range(3):
+                for _ in range(3):
+                    small, large = mean + rng.normal(0, 1, 2)
+                    name = f"{label}{artist}"
+                    lines.append(f"{name}-{track},{label},{name},{small / 1000},{large * 1000}")
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+@pytest.mark.parametrize("balance", ["none", "class_weights", "sampling"])
+def test_a_sweep_on_a_table_works_with_every_class_balancing(
+    table: Path, tmp_path: Path, balance: str
+) -> None:
+    synthetic = "true" if balance == "sampling" else "false"
+    found = run(
+        f"dataset: {{name: table, root: {table}, id: id, group: artist}}\n"
+        f"architectures: [mlp, softmax_regression]\n"
+        f"train: {{balance: {balance}, synthetic: {synthetic}, lr: 0.01, optimizer: adam}}",
+        tmp_path,
+    )
+    assert found["dataset"]["n_tracks"] == 36
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+    assert set(found["baselines"]) == {
+        "logistic_regression", "svm", "knn", "random_forest", "gradient_boosting",
+    }  # fmt: skip
+    kept = json.loads((tmp_path / "runs/ready/split.json").read_text())
+    assert "synthetic" not in json.dumps(kept)
+
+
+def test_a_sweep_on_spectrogram_images_works(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for genre, level in (("blues", 40), ("metal", 200)):
+        folder = tmp_path / "pictures" / genre
+        folder.mkdir(parents=True)
+        for number in range(0, 100, 4):
+            pixels = rng.integers(level - 40, level + 40, (12, 20, 4)).astype(np.uint8)
+            Image.fromarray(pixels, "RGBA").save(folder / f"{genre}{number:05d}.png")
+    found = run(
+        f"dataset: {{name: gtzan_images, root: {tmp_path / 'pictures'}, protocol: all}}\n"
+        f"architectures: [image_cnn]\ntrain: {{crop_s: 30}}",
+        tmp_path,
+    )
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+
+
+def test_a_sweep_on_statistics_computed_from_audio_works(corpus: Path, tmp_path: Path) -> None:
+    found = run(
+        f"dataset: {{name: folder, root: {corpus}, group: '(artist.)'}}\n"
+        f"features: {{stats57: {{sample_rate: 8000}}}}\n"
+        f"architectures: [mlp]\n"
+        f"train: {{lr: 0.01, optimizer: adam}}",
+        tmp_path,
+    )
+    assert set(found["trials"]["per_architecture"]) == {"mlp"}
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+
+
+def test_audio_features_of_a_table_are_refused_in_one_line(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"dataset: {{name: table, root: {table}}}\nfeatures: {{mel: {{}}}}\n")
+    assert main(["sweep", str(file)]) == 1
+    error = capsys.readouterr().err
+    assert "features.mel: this dataset brings no audio to compute it from, but table" in error

@@ -1,0 +1,63 @@
+"""Private names of other libraries stand in one file per library, each of which checks for them."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("cluster", "datasets", "lightning_models", "search")
+
+FENCES = {
+    "cluster/_ray.py",
+    "cluster/tune/_tune.py",
+    "lightning_models/patches/_lightning.py",
+    "lightning_models/patches/_torch.py",
+    "search/baselines/_sklearn.py",
+    "search/ledger/_optuna.py",
+}
+"""The files that may use private names of other libraries."""
+
+
+def _sources() -> Iterator[tuple[str, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def _own_names(tree: ast.Module) -> Iterator[str]:
+    """Private names that a file defines: functions, classes, variables, attributes, fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr
+
+
+def _foreign(tree: ast.Module, own: set[str]) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("chorale"):
+            parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            yield from ((node.lineno, part) for part in parts if _is_private(part))
+        elif isinstance(node, ast.Import):
+            parts = [part for alias in node.names for part in alias.name.split(".")]
+            yield from ((node.lineno, part) for part in parts if _is_private(part))
+        elif isinstance(node, ast.Attribute) and _is_private(node.attr) and node.attr not in own:
+            yield node.lineno, node.attr
+
+
+def test_private_names_of_other_libraries_stand_in_fenced_files_only() -> None:
+    sources = dict(_sources())
+    own = {name for tree in sources.values() for name in _own_names(tree)}
+    found = [
+        f"{file}:{line}: {name}"
+        for file, tree in sources.items()
+        if file not in FENCES
+        for line, name in _foreign(tree, own)
+        if name not in sys.stdlib_module_names  # as _thread
+    ]
+    assert found == []
