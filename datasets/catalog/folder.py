@@ -211,5 +211,6 @@ def _refuse_groups_in_two_splits(table: "pd.DataFrame") -> None:
     if double:
         raise UserError(
             f"dataset 'folder': groups in more than one split ({len(double)}): "
-            f"{join_first(double)}; the test score would be too optimistic; give each group one split in the manifest"
+            f"{join_first(double)}; the test score would be too optimistic; give each group one "
+            f"split in the manifest"
         )

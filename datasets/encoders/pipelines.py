@@ -7,6 +7,7 @@ in every worker.
 from pathlib import Path
 from typing import Any
 
+from chorale.datasets.encoders._torchaudio import architecture_of, is_normalized, parameters_of
 from chorale.datasets.encoders.exported_program import Program, ProgramError
 from chorale.datasets.errors import unknown_name_error
 
@@ -62,8 +63,8 @@ def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) ->
     from torchaudio.models import wav2vec2_model, wavlm_model
 
     found = _bundle(bundle)
-    make = wavlm_model if found._model_type == "WavLM" else wav2vec2_model
-    model = make(**{**found._params, "aux_num_out": None})  # no head for speech recognition
+    make = wavlm_model if architecture_of(found) == "WavLM" else wav2vec2_model
+    model = make(**{**parameters_of(found), "aux_num_out": None})  # no head for speech recognition
     weights = {k: v for k, v in _weights(file).items() if not k.startswith("aux.")}
     try:
         model.load_state_dict(weights)
@@ -74,7 +75,7 @@ def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) ->
     model.eval().requires_grad_(False).to(device)
 
     def encode(waveforms: Any) -> Any:
-        if found._normalize_waveform:
+        if is_normalized(found):
             waveforms = torch.nn.functional.layer_norm(waveforms, waveforms.shape)
         return model.extract_features(waveforms, num_layers=layer)[0][-1]
 

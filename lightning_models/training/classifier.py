@@ -72,7 +72,7 @@ class Classifier(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)
         convolutions.use_narrow_conv2d(self.network)
         dropout.use_quick_dropout(self.network)
-        heavy = (nn.modules.conv._ConvNd, nn.RNNBase)
+        heavy = (nn.Conv1d, nn.Conv2d, nn.RNNBase)
         self._is_heavy = any(isinstance(part, heavy) for part in network.modules())
         # a function: a compiled module would register the weights twice
         self._compiled: Callable[[Tensor], Tensor] | None = None

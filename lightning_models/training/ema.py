@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from chorale.lightning_models.patches import _torch
+
 
 class Ema:
     """The bias-corrected exponential moving average of a network's weights and buffers.
@@ -40,7 +42,7 @@ class Ema:
         """Updates the average with the network's current weights."""
         self.n_updates += 1
         share = (1 - self.decay) / (1 - self.decay**self.n_updates)
-        torch._foreach_lerp_(list(self._means.values()), list(self._live.values()), share)
+        _torch.lerp(list(self._means.values()), list(self._live.values()), share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

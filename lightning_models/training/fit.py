@@ -34,7 +34,7 @@ from chorale.lightning_models.training.resume import (
     tensors_digest,
     training_identity,
 )
-from chorale.lightning_models.training.trainer import LeanTrainer
+from chorale.lightning_models.training.trainer import LeanTrainer, require_called_hooks
 
 __all__ = ["Prediction", "TrainedNetwork", "predict", "train_network"]
 
@@ -123,7 +123,9 @@ def train_network(
     device = speed.training_device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         speed.seed_torch(derive_seed(seed, Purpose.WEIGHTS), device)
-        module = classifier_class(architecture)(
+        module_class = classifier_class(architecture)
+        require_called_hooks(module_class)
+        module = module_class(
             architecture=architecture,
             config=config,
             train_config=train_config,

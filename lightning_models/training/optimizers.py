@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chorale.lightning_models.patches import _torch
 from chorale.lightning_models.train_config import TrainConfig
 
 
@@ -112,7 +113,7 @@ def fast_step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 class _Fused:
     """The tensors of one parameter group, as the arguments of Adam's fused kernel."""
 
-    kernel: Callable[..., None] = staticmethod(torch._fused_adam_)
+    kernel: Callable[..., None] = staticmethod(_torch.fused_adam)
     params: list[Tensor]
     means: list[Tensor]
     squares: list[Tensor]
@@ -152,14 +153,14 @@ class _Adam(_Fused):
         names = ("exp_avg", "exp_avg_sq", "step")
         self.means, self.squares, self.steps = ([s[n] for s in states] for n in names)
         if isinstance(optimizer, torch.optim.AdamW):
-            self.kernel = torch._fused_adamw_
+            self.kernel = _torch.fused_adamw
 
     def betas(self) -> tuple[float, float]:
         beta1, beta2 = self.group["betas"]
         return beta1, beta2
 
     def step(self, grads: list[Tensor]) -> None:
-        torch._foreach_add_(self.steps, 1)
+        _torch.add_one(self.steps)
         super().step(grads)
 
 

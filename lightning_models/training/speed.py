@@ -8,10 +8,10 @@ import ctypes
 import functools
 import logging
 import platform
-from collections.abc import Callable
-from typing import Any
 
 import torch
+
+from chorale.lightning_models.patches import _lightning, _torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """glibc's `mallopt` parameters (malloc.h)."""
@@ -99,68 +99,6 @@ def silence_lightning() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in ("", ".utilities.rank_zero"):
             logging.getLogger(name + part).setLevel(logging.ERROR)
-    _remember_entry_points()
-    _say_nothing_of_devices()
-    cache_gpu_absence()
-
-
-def cache_gpu_absence() -> None:
-    """Makes PyTorch search for a GPU driver once, not in every step, where there is none.
-
-    Its optimizers query CUDA before each step, and a negative answer is not cached: on a CPU each
-    query takes 0.2 ms.
-    """
-    if hasattr(torch.cuda, "_cached_device_count") and not _may_have_gpu():
-        vars(torch.cuda)["_cached_device_count"] = 0
-
-
-def _may_have_gpu() -> bool:
-    """False only where the driver's library is missing, so that no GPU can become visible."""
-    if platform.system() != "Linux" or torch.version.hip or torch.cuda.device_count():
-        return True
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _say_nothing_of_devices() -> None:
-    """Skips each Trainer's search for GPUs and TPUs, whose result is only logged."""
-    from pytorch_lightning.trainer import setup
-
-    if hasattr(setup, "_log_device_info"):
-        vars(setup)["_log_device_info"] = _nothing
-
-
-def _nothing(trainer: object) -> None:
-    """Replaces a function of Lightning."""
-    del trainer
-
-
-def _remember_entry_points() -> None:
-    """Makes Lightning search the installed packages for callbacks once, not for each Trainer.
-
-    The search reads the metadata of every package: more than half of the fixed cost of a fit.
-    Where a package does provide callbacks, each Trainer still makes its own.
-    """
-    from pytorch_lightning.trainer.connectors import callback_connector
-
-    look_up = getattr(callback_connector, "_load_external_callbacks", None)
-    if look_up is not None:  # another version of Lightning works, too, only slower
-        vars(callback_connector)["_load_external_callbacks"] = cache_empty_result(look_up)
-
-
-def cache_empty_result(look_up: Callable[[str], list[Any]]) -> Callable[[str], list[Any]]:
-    """`look_up` with its empty results cached."""
-    empty: set[str] = set()
-
-    def cached(group: str) -> list[Any]:
-        if group in empty:
-            return []
-        found = look_up(group)
-        if not found:
-            empty.add(group)
-        return found
-
-    return cached
+    _lightning.cache_entry_points()
+    _lightning.skip_device_log()
+    _torch.cache_gpu_absence()

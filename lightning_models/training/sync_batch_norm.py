@@ -5,12 +5,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from chorale.lightning_models.patches._torch import BatchNorm, check_input
 from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
 
 
-class _SharedBatchNorm(_BatchNorm):
+class _SharedBatchNorm(BatchNorm):
     """Batch norm whose training statistics are over the rows of all processes."""
 
     ranks: Ranks = SINGLE_PROCESS
@@ -19,7 +19,7 @@ class _SharedBatchNorm(_BatchNorm):
         """(batch, n_channels, ...) -> the same shape and type."""
         if not self.training:
             return super().forward(x)
-        self._check_input_dim(x)  # type: ignore[no-untyped-call]
+        check_input(self, x)
         with torch.autocast(x.device.type, enabled=False):
             return self._normalised(x.float()).to(x.dtype)
 

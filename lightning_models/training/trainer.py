@@ -14,6 +14,8 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.accelerators import CPUAccelerator, CUDAAccelerator
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
+from chorale.datasets.errors import UserError
+from chorale.lightning_models.patches import _lightning
 from chorale.lightning_models.training import optimizers
 
 
@@ -29,6 +31,41 @@ class PersistentDeviceStrategy(SingleDeviceStrategy):
         """Does not move the module to the CPU, from which inference would move it back."""
         self.precision_plugin.teardown()
         self.checkpoint_io.teardown()
+
+
+UNCALLED_HOOKS = (
+    "backward",
+    "configure_gradient_clipping",
+    "lr_scheduler_step",
+    "on_after_backward",
+    "on_after_batch_transfer",
+    "on_before_backward",
+    "on_before_batch_transfer",
+    "on_before_zero_grad",
+    "on_train_batch_start",
+    "optimizer_step",
+    "transfer_batch_to_device",
+)
+"""Hooks of a LightningModule that `LeanTrainer` does not call."""
+
+
+def require_called_hooks(module_class: type[pl.LightningModule]) -> None:
+    """Refuses a LightningModule that overrides a hook which `LeanTrainer` does not call.
+
+    Raises:
+        UserError: names the hooks, and those to override instead.
+    """
+    overridden = [
+        name
+        for name in UNCALLED_HOOKS
+        if getattr(module_class, name) is not getattr(pl.LightningModule, name)
+    ]
+    if overridden:
+        raise UserError(
+            f"{module_class.__name__} overrides {', '.join(overridden)}, which Chorale's training "
+            f"loop does not call; override training_step, optimizer_zero_grad, "
+            f"on_before_optimizer_step or on_train_batch_end instead"
+        )
 
 
 class LeanTrainer(pl.Trainer):
@@ -57,14 +94,11 @@ class LeanTrainer(pl.Trainer):
         )
 
         # runs the steps of an epoch without the sixty hooks and wrappers around each
-        epoch_loop: Any = self.fit_loop.epoch_loop
-        epoch_loop.advance, epoch_loop.on_advance_end = partial(_steps, self), _nothing
+        _lightning.replace_steps(self, partial(_steps, self))
 
         self._optimizer_step: Callable[[], None] | None = None
 
-        # signals belong to the caller; this also saves querying each of the 64
-        connector = self._signal_connector
-        vars(connector)["register_signal_handlers"] = vars(connector)["teardown"] = _nothing
+        _lightning.leave_signals_alone(self)
 
     def step_optimizer(self) -> None:
         """Takes an optimizer step; the optimizer must not be replaced afterwards."""
@@ -109,7 +143,3 @@ def _steps(trainer: LeanTrainer, *_: object) -> None:
         counts.started += n
         counts.processed += n
         counts.completed += n
-
-
-def _nothing(*_: object) -> None:
-    """Replaces a method of Lightning that is not needed."""

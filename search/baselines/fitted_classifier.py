@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.search.baselines import _sklearn
 from chorale.search.statistics.arrays import Floats
 
 ClassifierArrays = Mapping[str, NDArray[Any]]
@@ -81,7 +82,7 @@ def _read_svm(model: Any) -> ClassifierArrays:
         "n_vectors": model.n_support_,
         "coefficients": model.dual_coef_,
         "intercepts": model.intercept_,
-        "gamma": np.array([model._gamma]),
+        "gamma": np.array([_sklearn.svm_gamma(model)]),
     }
 
 
@@ -112,7 +113,8 @@ def _svm(arrays: ClassifierArrays, x: Floats) -> Floats:
 
 
 def _read_knn(model: Any) -> ClassifierArrays:
-    return {"rows": model._fit_X, "labels": model._y, "k": np.array([model.n_neighbors])}
+    rows, labels = _sklearn.knn_rows(model)
+    return {"rows": rows, "labels": labels, "k": np.array([model.n_neighbors])}
 
 
 def _knn(arrays: ClassifierArrays, x: Floats) -> Floats:
@@ -152,7 +154,7 @@ def _forest(arrays: ClassifierArrays, x: Floats) -> Floats:
 
 
 def _read_boosted(model: Any) -> ClassifierArrays:
-    trees = [tree.nodes for step in model._predictors for tree in step]
+    trees = _sklearn.boosted_trees(model)
     sides = []
     for nodes in trees:
         leaf = nodes["is_leaf"].astype(bool)
@@ -161,7 +163,7 @@ def _read_boosted(model: Any) -> ClassifierArrays:
     return {
         **_joined(sides),
         "values": np.concatenate([nodes["value"] for nodes in trees]),
-        "first": model._baseline_prediction.reshape(-1),
+        "first": _sklearn.boosted_baseline(model),
     }
 
 

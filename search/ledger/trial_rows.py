@@ -10,20 +10,21 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
+from chorale.search.ledger._optuna import table_models
 from chorale.search.ledger.tables import upsert_statement
 
 TableRows = dict[Any, list[dict[str, Any]]]
 """Optuna's SQLAlchemy model of a table -> rows of it."""
 
-_TRIALS: Any = models.TrialModel.__table__
-_PARAMS = models.TrialParamModel
-_VALUES = models.TrialValueModel
-_REPORTS = models.TrialIntermediateValueModel
-_USER = models.TrialUserAttributeModel
-_SYSTEM = models.TrialSystemAttributeModel
+_models = table_models()
+_TRIALS: Any = _models.TrialModel.__table__
+_PARAMS = _models.TrialParamModel
+_VALUES = _models.TrialValueModel
+_REPORTS = _models.TrialIntermediateValueModel
+_USER = _models.TrialUserAttributeModel
+_SYSTEM = _models.TrialSystemAttributeModel
 _KEYS: dict[Any, str] = {
     _PARAMS: "param_name",
     _VALUES: "objective",
@@ -46,7 +47,7 @@ class PendingChange:
 
 def make_tables(c: sa.Connection) -> None:
     """Creates Optuna's tables where they are missing."""
-    models.BaseModel.metadata.create_all(c)
+    _models.BaseModel.metadata.create_all(c)
 
 
 def find_trial(c: sa.Connection, study: int, number: int) -> int | None:

@@ -13,12 +13,16 @@ from typing import Any
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from chorale.search.ledger import trial_rows
+from chorale.search.ledger._optuna import (
+    OpenInMemoryStorage,
+    require_optuna_internals,
+    trial_id_of,
+)
 from chorale.search.ledger.database import DATABASE_ERRORS, Database
 from chorale.search.ledger.trial_rows import PendingChange
 
@@ -26,7 +30,7 @@ LEASE_CHECK_INTERVAL_S = 1.0
 """The shortest time between two checks of the lease when reports are written."""
 
 
-class TrialsStorage(InMemoryStorage):
+class TrialsStorage(OpenInMemoryStorage):
     """An Optuna storage over the ledger's database, for one process that holds its studies' leases.
 
     Parameters that are suggested one by one are written together at `flush`, at the trial's first
@@ -43,6 +47,7 @@ class TrialsStorage(InMemoryStorage):
             RuntimeError: the tables are of an incompatible version of Optuna.
             SQLAlchemyError: they cannot be created.
         """
+        require_optuna_internals()
         super().__init__()
         self._database = database
         self._guard = guard
@@ -97,7 +102,7 @@ class TrialsStorage(InMemoryStorage):
         return self._remember(name, row)
 
     def delete_study(self, study_id: int) -> None:
-        self._check_study_id(study_id)
+        self.require_study(study_id)
         self.flush()
         with self._ledger_errors():
             self._rdb.delete_study(self._study_rows[study_id])
@@ -114,13 +119,13 @@ class TrialsStorage(InMemoryStorage):
             self._rdb.set_study_system_attr(self._study_rows[study_id], key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        if study_name not in self._study_name_to_id:
+        if not self.knows_study(study_name):
             with self._ledger_errors():
                 row = self._rdb.get_study_id_from_name(study_name)
             return self._remember(study_name, row)
         return super().get_study_id_from_name(study_name)
 
-    def get_all_studies(self) -> list[FrozenStudy]:
+    def get_all_studies(self) -> list[Any]:
         with self._ledger_errors():
             names = [study.study_name for study in self._rdb.get_all_studies()]
         for name in names:
@@ -131,7 +136,7 @@ class TrialsStorage(InMemoryStorage):
         trial_id = super().create_new_trial(study_id, template_trial)
         change = self._pending[trial_id] = PendingChange(state=True)
         if template_trial is not None:
-            trial = self._get_trial(trial_id)
+            trial = self.stored_trial(trial_id)
             change.params = dict(trial.distributions)
             change.reports = dict(trial.intermediate_values)
             change.user, change.system = dict(trial.user_attrs), dict(trial.system_attrs)
@@ -187,12 +192,12 @@ class TrialsStorage(InMemoryStorage):
         rows: trial_rows.TableRows = {}
         for trial_id, change in self._pending.items():
             row = self._trial_row(c, trial_id, change, in_doubt=in_doubt)
-            trial_rows.collect_rows(rows, row, self._get_trial(trial_id), change)
+            trial_rows.collect_rows(rows, row, self.stored_trial(trial_id), change)
         trial_rows.upsert_rows(c, rows)
 
     def _flush_if_reported(self, trial_id: int) -> None:
         """Writes at once after a report: a pruner's attributes must survive a crash."""
-        if self._get_trial(trial_id).intermediate_values:
+        if self.stored_trial(trial_id).intermediate_values:
             self.flush()
 
     def _change(self, trial_id: int) -> PendingChange:
@@ -208,10 +213,10 @@ class TrialsStorage(InMemoryStorage):
             )
             trials = self._rdb.get_all_trials(row, deepcopy=False)
         study_id = super().create_new_study(directions, name)
-        study = self._studies[study_id]
+        study = self.stored_study(study_id)
         study.user_attrs, study.system_attrs = user, system
         for trial in trials:
-            self._trial_rows[super().create_new_trial(study_id, trial)] = trial._trial_id
+            self._trial_rows[super().create_new_trial(study_id, trial)] = trial_id_of(trial)
             study.param_distribution.update(trial.distributions)
         self._study_rows[study_id] = row
         return study_id
@@ -220,8 +225,8 @@ class TrialsStorage(InMemoryStorage):
         self, c: sa.Connection, trial_id: int, change: PendingChange, *, in_doubt: bool
     ) -> int:
         """Inserts or updates the trial's row; returns its row id."""
-        trial = self._get_trial(trial_id)
-        study_row = self._study_rows[self._trial_id_to_study_id_and_number[trial_id][0]]
+        trial = self.stored_trial(trial_id)
+        study_row = self._study_rows[self.study_of_trial(trial_id)]
         row = self._trial_rows.get(trial_id)
         if in_doubt:  # whether an earlier attempt inserted it is not known
             row = trial_rows.find_trial(c, study_row, trial.number)

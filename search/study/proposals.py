@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import SearchSpace
+from chorale.search.ledger._optuna import storage_of, study_id_of
 from chorale.search.study.initial_points import InitialPoints
 from chorale.search.study.samplers.sampler import NumberedSampler
 
@@ -61,7 +62,7 @@ class Proposals:
         """
         copy = self._copy(trial, second, is_worst=too_slow or diverged)
         # Not `Study.tell`, which takes a pruned trial's value only from its reports.
-        storage, study_id = self._study._storage, self._study._study_id
+        storage, study_id = storage_of(self._study), study_id_of(self._study)
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         for step, value in copy.intermediate_values.items():
             storage.set_trial_intermediate_value(trial_id, step, value)

@@ -17,6 +17,7 @@ from chorale.cluster.base import Decision, Outcome, TrialSpec
 from chorale.search.config.schema import BudgetConfig, SearchConfig
 from chorale.search.config.space import Candidate, SearchSpace
 from chorale.search.console.events import StudyListener, TrialStarted
+from chorale.search.ledger._optuna import trial_id_of
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.pareto import second_objective
 from chorale.search.ledger.stages import SEARCH
@@ -320,7 +321,7 @@ class StudyTrials:
             self._n_made += 1
             stored, known = self._frozen()[-1], {}
         candidate = self._study.space.candidate(_from(stored.params))
-        return _Running(optuna.Trial(self._optuna, stored._trial_id), candidate, known)
+        return _Running(optuna.Trial(self._optuna, trial_id_of(stored)), candidate, known)
 
     def _frozen(self) -> list[FrozenTrial]:
         return self._optuna.get_trials(deepcopy=False)

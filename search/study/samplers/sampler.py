@@ -20,6 +20,7 @@ from chorale.search.config.distributions import from_optuna
 from chorale.search.config.narrowing import contains
 from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import ARCHITECTURE, SearchSpace
+from chorale.search.ledger._optuna import search_space_groups
 from chorale.search.study.initial_points import MIN_TRIALS_FOR_MODEL, InitialPoints
 from chorale.search.study.samplers.gaussian_process import GaussianSampler
 from chorale.search.study.samplers.genetic import GeneticSampler
@@ -111,8 +112,7 @@ class _BranchTPESampler(TPESampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        groups = self._search_space_group.search_spaces if self._search_space_group else []
-        shared = next((group for group in groups if ARCHITECTURE in group), {})
+        shared = next((group for group in search_space_groups(self) if ARCHITECTURE in group), {})
         first = {name: one for name, one in search_space.items() if name in shared}
         point = super().sample_relative(study, trial, first)
         branch = self._space.flat(point.get(ARCHITECTURE, self._space.architectures[0]))

@@ -217,7 +217,7 @@ def test_a_missing_root_raises_a_user_error(
     dataset: ModuleType, name: str, options: Options, tmp_path: Path
 ) -> None:
     if name in GENERATED_DATASETS:
-        pytest.skip("it makes its folder")
+        pytest.skip("it creates its folder")
     config = read_config(
         dataset.Config, {**options, "root": str(tmp_path / "missing")}, where="here"
     )
@@ -241,7 +241,7 @@ def test_precomputed_features_have_numeric_rows_for_each_track(
     dataset: ModuleType, options: Options
 ) -> None:
     if not hasattr(dataset, "features"):
-        pytest.skip("it has no ready features")
+        pytest.skip("it has no precomputed features")
     config = read_config(dataset.Config, options, where="the contract suite")
     table = dataset.tracks(config)
     assert table["path"].isna().all()

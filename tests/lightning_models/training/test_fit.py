@@ -2,12 +2,13 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,6 +18,8 @@ from chorale.lightning_models.architectures import cnn
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, Tracks
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training.fit import TrainedNetwork, predict, train_network
+from chorale.lightning_models.training.module import GenreClassifier
+from chorale.lightning_models.training.trainer import UNCALLED_HOOKS, require_called_hooks
 
 N_BINS, N_CLASSES = 12, 3
 
@@ -247,3 +250,57 @@ def test_it_learns_on_a_gpu() -> None:
     trained = fit(train={})
     assert trained.module.device.type == "cuda"
     assert trained.metrics["accuracy"] > 0.9
+
+
+class FullTrainer(pl.Trainer):
+    """Lightning's own loop with every hook, in the place of `LeanTrainer`."""
+
+    def __init__(
+        self,
+        *,
+        device: torch.device,
+        max_epochs: int,
+        clip_norm: float | None,
+        callbacks: Sequence[pl.Callback],
+    ) -> None:
+        super().__init__(
+            accelerator=device.type,
+            devices=1,
+            max_epochs=max_epochs,
+            gradient_clip_val=clip_norm,
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"optimizer": "adamw", "clip_norm": 1.0, "ema_decay": 0.9},
+        {"optimizer": "sgd", "schedule": "one_cycle", "mixup_alpha": 0.3},
+        {"optimizer": "rmsprop", "schedule": "plateau", "lr": 1e-3},
+    ],
+    ids=lambda train: str(train["optimizer"]),
+)
+def test_the_lean_trainer_and_lightnings_own_give_the_same_weights(
+    train: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean = fit(train={"max_epochs": 4, **train})
+    monkeypatch.setattr("chorale.lightning_models.training.fit.LeanTrainer", FullTrainer)
+    full = fit(train={"max_epochs": 4, **train})
+    losses = [[epoch["train_loss"] for epoch in one.history] for one in (lean, full)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    expected = full.module.state_dict()
+    for name, weights in lean.module.state_dict().items():
+        torch.testing.assert_close(weights, expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("hook", UNCALLED_HOOKS)
+def test_a_module_that_overrides_a_hook_which_is_not_called_is_refused_by_name(hook: str) -> None:
+    module_class = type("Odd", (GenreClassifier,), {hook: lambda self, *args: None})
+    with pytest.raises(UserError, match=rf"Odd overrides {hook}, which .*override training_step"):
+        require_called_hooks(module_class)
+    require_called_hooks(GenreClassifier)

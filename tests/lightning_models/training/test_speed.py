@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from chorale.lightning_models.patches import _lightning, _torch
 from chorale.lightning_models.training import speed
 
 
@@ -43,8 +44,8 @@ def test_lightning_is_quiet() -> None:
 @pytest.mark.parametrize("gpus", [False, True])
 def test_only_the_absence_of_a_gpu_is_cached(gpus: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "_cached_device_count", None)
-    monkeypatch.setattr(speed, "_may_have_gpu", lambda: gpus)
-    speed.cache_gpu_absence()
+    monkeypatch.setattr(_torch, "_may_have_gpu", lambda: gpus)
+    _torch.cache_gpu_absence()
     assert torch.cuda._cached_device_count == (None if gpus else 0)
 
 
@@ -52,13 +53,13 @@ def test_a_hidden_gpu_is_not_cached_as_absent(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # the driver is there
-    assert speed._may_have_gpu()
+    assert _torch._may_have_gpu()
 
 
 def test_callbacks_of_installed_packages_are_still_found() -> None:
     made = [["one"], ["two"]]
     offers = iter([*made, []])
-    look_up = speed.cache_empty_result(lambda group: next(offers))
+    look_up = _lightning.cache_empty_result(lambda group: next(offers))
     assert [look_up("g"), look_up("g"), look_up("g"), look_up("g")] == [*made, [], []]
 
 

@@ -388,12 +388,12 @@ def test_the_card_shows_the_calibration_error_of_calibrated_probabilities(
     sweep = schema.load_sweep_config(str(study / "s" / "sweep.yaml"), {"runs": str(study)})
     report = read_report(sweep.paths)
     before, after = {"log_loss": 0.9, "ece": 0.2}, {"log_loss": 0.4, "ece": 0.05}
-    sure = {"temperature": 1.5, **{key: {"after": after} for key in ("out_of_fold", "test")}}
+    calibration = {"temperature": 1.5, **{key: {"after": after} for key in ("out_of_fold", "test")}}
     parts = {k: {**report["ensemble"][k], **before} for k in ("out_of_fold", "test")}
     changed = {**report, "ensemble": {**report["ensemble"], **parts}}
-    card = model_card({**changed, "calibration": sure}, licence="none")
+    card = model_card({**changed, "calibration": calibration}, licence="none")
     assert card.count("| 0.400 | 0.050 |") == 2
-    assert "of the probabilities that it gives (temperature 1.50)" in card
+    assert "after calibration (temperature 1.50)" in card
     card = model_card({**changed, "calibration": {"temperature": 1.5}}, licence="none")
     assert card.count("| 0.900 | 0.200 |") == 2
-    assert "before they are calibrated" in card
+    assert "before calibration (temperature 1.50)" in card

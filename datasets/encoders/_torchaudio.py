@@ -1,0 +1,32 @@
+"""Private names of torchaudio, all in this file: how a pipeline's network is built."""
+
+from typing import Any
+
+from chorale.datasets.errors import UserError
+
+
+def architecture_of(bundle: Any) -> str:
+    """The kind of network of a pipeline: "Wav2Vec2" or "WavLM"."""
+    return str(_private(bundle, "_model_type"))
+
+
+def parameters_of(bundle: Any) -> dict[str, Any]:
+    """The arguments from which its network is built."""
+    return dict(_private(bundle, "_params"))
+
+
+def is_normalized(bundle: Any) -> bool:
+    """Whether its network expects waveforms of mean 0 and variance 1."""
+    return bool(_private(bundle, "_normalize_waveform"))
+
+
+def _private(bundle: Any, name: str) -> Any:
+    try:
+        return getattr(bundle, name)
+    except AttributeError:
+        import torchaudio
+
+        raise UserError(
+            f"torchaudio {torchaudio.__version__} has no {type(bundle).__name__}.{name}, which "
+            f"Chorale needs (tested with 2.11); type: pip install 'torchaudio==2.11.*'"
+        ) from None
