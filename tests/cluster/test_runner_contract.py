@@ -294,7 +294,7 @@ def sweep(runner: Runner) -> Script:
     return script
 
 
-def test_every_trial_is_told_exactly_once(sweep: Script) -> None:
+def test_the_outcome_of_every_trial_is_reported_exactly_once(sweep: Script) -> None:
     assert (
         sorted(number for number, _ in sweep.outcomes) == sweep.asked == list(range(len(KINDS) + 1))
     )

@@ -15,7 +15,7 @@ from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.statistics.arrays import Labels, Proba
 
 N_RELIABILITY_BINS = 10
-"""Bins of the diagram; the calibration error uses finer ones, half of them empty with few tracks."""
+"""Bins of the diagram; the calibration error uses finer ones, many of them empty."""
 
 MAX_CONFUSED_PAIRS = 12
 """Rows of the table of confused classes."""

@@ -59,7 +59,7 @@ def sent_trial(reply: object) -> tuple[str, int]:
     return run_id, spec.trial_id
 
 
-def test_the_next_trial_goes_to_the_same_process_after_the_last_outcome_was_told() -> None:
+def test_the_next_trial_goes_to_the_same_process_after_the_last_outcome_was_reported() -> None:
     script = Script(None, None, None)
     dispatcher = started(script, "a")
     assert dispatcher.reply("a", ProgressReport(1, {})) is Decision.CONTINUE
