@@ -179,7 +179,7 @@ def _free_bytes(node: str, what: str, free: int, *, minimum: float, low: float, 
     if free >= low:
         return Check(node, what, CheckState.OK, detail)
     state = CheckState.FAILED if free < minimum else CheckState.WARNING
-    return Check(node, what, state, detail, f"make room; see what uses it: {look}")
+    return Check(node, what, state, detail, f"free some space; see what uses it: {look}")
 
 
 def _shared_memory(node: str, size: int) -> Check:

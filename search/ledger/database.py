@@ -35,15 +35,15 @@ HINTS = {
     "is a folder": "name a file in it",
     "not a folder": "name another",
     "cannot be written": "make it writable",
-    "full": "make room on its disk",
-    "space left": "make room on its disk",
+    "full": "free some space on its disk",
+    "space left": "free some space on its disk",
     "readonly": "make the file and its folder writable",
     "read-only": "make it writable",
     "permission denied": "ask for write permission there",
     "locked": "another program has locked it; close that program",
     "not a database": "the file is something else or damaged; restore a backup",
     "malformed": "it is damaged; restore a backup",
-    "i/o error": "its disk is full or failing; make room or repair it",
+    "i/o error": "its disk is full or failing; free some space or repair it",
     "authentication failed": "check the user and the password (PGPASSWORD or ~/.pgpass)",
     "no password": "give it (PGPASSWORD or ~/.pgpass)",
     "refused": "start the server, or check the host and port",
@@ -154,7 +154,7 @@ class Database:
             engine.dispose()
 
     def error(self, verb: str, error: BaseException) -> LedgerError:
-        """The error for a failure: "cannot be written: disk is full; make room ..."."""
+        """The error for a failure: "cannot be written: disk is full; free some space ..."."""
         cause = explain_cause(self.path, _cause(error))
         hints = (hint for words, hint in HINTS.items() if words in cause.lower())
         hint = next(hints, "fix that")

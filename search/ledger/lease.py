@@ -16,7 +16,6 @@ from chorale.search.ledger import tables
 from chorale.search.ledger.database import Database, LedgerError
 from chorale.search.ledger.heartbeat import Heartbeat
 from chorale.search.ledger.owner import Owner
-from chorale.search.ledger.reader import heartbeat_age_s, owner_is_alive
 
 
 class Lease:
@@ -94,23 +93,6 @@ def study_row(c: sa.Connection, study: str, *, lock: bool = False) -> Any:
     """A study's row, or None; `lock` locks it until this transaction ends."""
     query = sa.select(tables.studies).where(tables.studies.c.name == study)
     return c.execute(query.with_for_update() if lock else query).first()
-
-
-def refuse_leased(row: Any, now_s: float) -> None:
-    """Refuses a study whose lease another live process holds.
-
-    Raises:
-        UserError: one does.
-    """
-    mine = Owner(row.holder or "", row.holder_process or "") == Owner.current()
-    if mine or not owner_is_alive(row, now_s):
-        return
-    age_s = heartbeat_age_s(row, now_s)
-    last = "" if age_s is None else f" (last heartbeat {age_s:.0f} s ago)"
-    raise UserError(
-        f"study '{row.name}' is being run by {row.holder}{last}; wait for it, or end that process; "
-        f"if you are sure that it has ended, add --take-over"
-    )
 
 
 def refuse_changed(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

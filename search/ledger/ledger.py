@@ -16,13 +16,8 @@ import sqlalchemy as sa
 from chorale.datasets.errors import UserError
 from chorale.search.ledger import tables
 from chorale.search.ledger.database import DATABASE_ERRORS, Database, LedgerError
-from chorale.search.ledger.lease import (
-    Lease,
-    lease_columns,
-    refuse_changed,
-    refuse_leased,
-    study_row,
-)
+from chorale.search.ledger.lease import Lease, lease_columns, refuse_changed, study_row
+from chorale.search.ledger.owner import refuse_leased
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo, newer_schema_error, session_s
 from chorale.search.ledger.trials import TrialsStorage
 

@@ -7,6 +7,9 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from chorale.datasets.errors import UserError
 
 STALE_S = 180.0
 """An owner on another machine without a heartbeat for this long counts as dead."""
@@ -72,3 +75,33 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def heartbeat_age_s(row: Any, now_s: float) -> float | None:
+    """Seconds since the owner's last heartbeat."""
+    return None if row.beat_s is None else max(now_s - row.beat_s, 0.0)
+
+
+def owner_is_alive(row: Any, now_s: float) -> bool:
+    """Whether a live process runs the study."""
+    if row.state != "running" or not row.holder:
+        return False
+    owner = Owner(row.holder, row.holder_process or "")
+    return owner.is_alive(heartbeat_age_s=heartbeat_age_s(row, now_s))
+
+
+def refuse_leased(row: Any, now_s: float) -> None:
+    """Refuses a study whose lease another live process holds.
+
+    Raises:
+        UserError: one does.
+    """
+    mine = Owner(row.holder or "", row.holder_process or "") == Owner.current()
+    if mine or not owner_is_alive(row, now_s):
+        return
+    age_s = heartbeat_age_s(row, now_s)
+    last = "" if age_s is None else f" (last heartbeat {age_s:.0f} s ago)"
+    raise UserError(
+        f"study '{row.name}' is being run by {row.holder}{last}; wait for it, or end that process; "
+        f"if you are sure that it has ended, add --take-over"
+    )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from chorale.datasets.errors import unknown_name_error
 from chorale.search.ledger import optuna_rows, tables
 from chorale.search.ledger.database import Database, LedgerError
-from chorale.search.ledger.owner import Owner
+from chorale.search.ledger.owner import heartbeat_age_s, owner_is_alive, refuse_leased
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,6 @@ class LedgerReader:
         Raises:
             UserError: another process has the study's lease.
         """
-        from chorale.search.ledger.lease import refuse_leased  # that module imports this one
-
         row = self._study(study)
         if row is not None:
             refuse_leased(row, self._database.read(self._database.now_s))
@@ -190,19 +188,6 @@ def newer_schema_error(database: Database, error: tables.NewerSchemaError) -> Le
         f"the ledger '{database.shown}' was created by a newer Chorale ({error}); upgrade Chorale, "
         f"or keep this study elsewhere with --store sqlite:///FOLDER/chorale.db"
     )
-
-
-def heartbeat_age_s(row: Any, now_s: float) -> float | None:
-    """Seconds since the owner's last heartbeat."""
-    return None if row.beat_s is None else max(now_s - row.beat_s, 0.0)
-
-
-def owner_is_alive(row: Any, now_s: float) -> bool:
-    """Whether a live process runs the study."""
-    if row.state != "running" or not row.holder:
-        return False
-    owner = Owner(row.holder, row.holder_process or "")
-    return owner.is_alive(heartbeat_age_s=heartbeat_age_s(row, now_s))
 
 
 def session_s(row: Any, now_s: float) -> float:

@@ -18,7 +18,8 @@ from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
 from chorale.search.study.retries import Retries
 from chorale.search.study.trial_outcome import failure_kind, stop_if_disk_full, write_traceback
-from chorale.search.training.run_trial import TrialPlan, TrialResult, remove_state
+from chorale.search.training.run_trial import remove_state
+from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
 COMPETITIVE_SHARE = 0.75
 """An architecture is far behind if its best trial reaches less than this share of the best one."""

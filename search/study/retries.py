@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from chorale.cluster.base import Failure, Outcome
-from chorale.search.training.run_trial import TrialPlan
+from chorale.search.training.trial_plan import TrialPlan
 
 MAX_LOST_RETRIES = 3
 """A run is resumed from its saved state at most this often after its worker was lost or stalled."""

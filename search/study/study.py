@@ -43,7 +43,8 @@ from chorale.search.study.trial_outcome import (
     write_traceback,
 )
 from chorale.search.study.warm_start import WarmStart
-from chorale.search.training.run_trial import TrialPlan, TrialResult, remove_state
+from chorale.search.training.run_trial import remove_state
+from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
 INITIAL_POINTS_ATTRIBUTE = "chorale:opening"
 """The attribute of the Optuna study that stores its initial points."""

@@ -38,7 +38,7 @@ def stop_if_disk_full(name: str, outcome: Outcome) -> None:
     if outcome.reason.startswith(DISK_FULL_PREFIX):
         raise UserError(
             f"{name} {outcome.reason.removeprefix(DISK_FULL_PREFIX)}; finished runs are kept, and "
-            f"it will be run again: make room, then continue with: chorale resume STUDY"
+            f"it will be run again: free some space, then continue with: chorale resume STUDY"
         )
 
 

@@ -38,7 +38,8 @@ from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.sweep.context import SweepContext
 from chorale.search.training.plan import plan_finalist, plan_trial
-from chorale.search.training.run_trial import TrialPlan, TrialResult, steps_per_epoch
+from chorale.search.training.run_trial import steps_per_epoch
+from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
     from chorale.search.baselines.baselines import Baselines

@@ -21,7 +21,7 @@ from chorale.search.bundle.predictor import Predictor
 
 if TYPE_CHECKING:
     from chorale.lightning_models.data.datamodule import FoldData
-    from chorale.search.training.run_trial import TrialPlan
+    from chorale.search.training.trial_plan import TrialPlan
 
 CLIP_S = 30.0
 N_WARM_UP = 3

@@ -10,7 +10,7 @@ from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.space import Candidate
 from chorale.search.data.prepare import PreparedData
 from chorale.search.ledger.stages import Job
-from chorale.search.training.run_trial import TrialPlan
+from chorale.search.training.trial_plan import TrialPlan
 
 
 def plan_trial(

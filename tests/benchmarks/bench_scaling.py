@@ -38,7 +38,7 @@ from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.study import Study, StudyTrials
-from chorale.search.training.run_trial import TrialResult
+from chorale.search.training.trial_plan import TrialResult
 
 MINUTE_S = 60.0
 MIB = 2**20

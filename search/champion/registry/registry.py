@@ -4,12 +4,10 @@ A bundle is copied in under the hash of its content before the file names it. Wh
 in between, the champion always resolves to a bundle whose hashes match.
 """
 
-import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 from chorale.datasets.atomic import atomic_write, rename_synced, write_json
 from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError
+from chorale.datasets.lock_file import exclusive_lock
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.paths import ChampionPaths
 
@@ -136,13 +135,9 @@ class Registry:
     def _write(self, periods: tuple[ChampionPeriod, ...]) -> None:
         write_json(self.paths.pointer, {"reigns": [asdict(one) for one in periods]})
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """One process at a time; the system releases the lock of a process that dies."""
-        self.paths.root.mkdir(parents=True, exist_ok=True)
-        with self.paths.lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return exclusive_lock(self.paths.lock, wait=True)
 
 
 def _short(digest: str | None) -> str:

@@ -26,7 +26,7 @@ from chorale.search.report.tensorboard import HParamsWriter
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.sweep.worker_pool import worker_pool
-from chorale.search.training.run_trial import TrialPlan, TrialResult
+from chorale.search.training.trial_plan import TrialPlan, TrialResult
 from tests.benchmarks.engines.events import Events
 from tests.benchmarks.engines.task import FIXED, Rows, Task
 from tests.benchmarks.engines.timed_trial import timed_trial

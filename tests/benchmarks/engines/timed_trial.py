@@ -4,7 +4,8 @@ Workers import this file; it imports no more than a sweep's own workers do.
 """
 
 from chorale.cluster.base import Decision, Report, TrialSpec
-from chorale.search.training.run_trial import TrialResult, run_trial
+from chorale.search.training.run_trial import run_trial
+from chorale.search.training.trial_plan import TrialResult
 from tests.benchmarks.engines.events import Events
 
 

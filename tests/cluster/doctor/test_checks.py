@@ -54,7 +54,7 @@ def test_all_checks_of_a_good_node_are_ok() -> None:
         ({"python": "3.11.0"}, "versions", FAILED, "3.11.0 (here 3.12.1)", "Python 3.12.1"),
         ({"memory_free": GIB // 4}, "memory", FAILED, "0.2 GiB free", "free -h"),
         ({"memory_free": GIB}, "memory", WARNING, "1.0 GiB free", "free -h"),
-        ({"disk_free": GIB // 2}, "disk", FAILED, "0.5 GiB free", "make room"),
+        ({"disk_free": GIB // 2}, "disk", FAILED, "0.5 GiB free", "free some space"),
         ({"shared_memory": GIB // 16}, "shared memory", WARNING, "0.1 GiB", "--shm-size"),
         ({"storage_error": "is missing"}, "storage", WARNING, "/runs is missing", "mount"),
         ({"began_s": 1090.0, "ended_s": 1091.0}, "clock", FAILED, "90 s ahead", "chrony"),

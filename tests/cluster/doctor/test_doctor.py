@@ -14,7 +14,7 @@ GOOD = Check("10.0.0.1", "versions", CheckState.OK, "as here")
 BAD = Check(
     "10.0.0.2", "versions", CheckState.FAILED, "torch 2.10.0 (here 2.11.0)", "pip install x"
 )
-LOW = Check("10.0.0.2", "disk", CheckState.WARNING, "5.0 GiB free", "make room")
+LOW = Check("10.0.0.2", "disk", CheckState.WARNING, "5.0 GiB free", "free some space")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_command_prints_each_fault_with_its_fix(
     monkeypatch.setattr(doctor, "check_cluster", lambda *_, **__: checks)
     assert main(["doctor"]) == code
     output = capsys.readouterr().out
-    assert "warning 10.0.0.2, disk: make room" in output
+    assert "warning 10.0.0.2, disk: free some space" in output
     assert ("FAILED 10.0.0.2, versions: pip install x" in output) is bool(code)
     assert f"{len(checks)} checks: {'1' if code else 'none'} failed, 1 warning" in output
     assert main(["doctor", "--json"]) == code

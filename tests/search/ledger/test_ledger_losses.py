@@ -74,7 +74,7 @@ def test_a_full_disk_loses_no_recorded_trial(tmp_path: Path) -> None:
         ledger = Ledger(f"sqlite:///{disk / 'chorale.db'}")
         ledger.create("a", {})
         n = _fill(ledger)
-        with pytest.raises(LedgerError, match="make room on its disk"):
+        with pytest.raises(LedgerError, match="free some space on its disk"):
             ledger.record("a", "search", Row("0", "FAIL", "x" * 2_000_000))
         ledger.close()
         shutil.copytree(disk, tmp_path / "roomy")

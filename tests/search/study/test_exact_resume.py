@@ -16,7 +16,7 @@ from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.study import Study, StudyTrials
-from chorale.search.training.run_trial import TrialResult
+from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
 MAX_EPOCHS = 6

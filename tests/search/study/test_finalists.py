@@ -12,7 +12,7 @@ from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import FINALISTS, Job
 from chorale.search.study.finalists import FinalistStage, FinalistTrials, choose_finalists
-from chorale.search.training.run_trial import TrialResult
+from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
 

@@ -22,7 +22,7 @@ from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.retries import MAX_LOST_RETRIES
 from chorale.search.study.study import Study, StudyTrials
-from chorale.search.training.run_trial import TrialResult
+from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
 LOST = Outcome(End.FAILED, None, "worker lost: it died", "its last lines", Failure.LOST)

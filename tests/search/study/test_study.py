@@ -25,7 +25,7 @@ from chorale.search.study.initial_points import WarmPoint, make_initial_points
 from chorale.search.study.proposals import Proposals
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.study.warm_start import WarmStart
-from chorale.search.training.run_trial import TrialResult
+from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
 

@@ -10,7 +10,7 @@ import pytest
 from chorale.cluster.base import Decision, End, Failure, Outcome, Resources, TrialSpec
 from chorale.search.ledger.ledger import Row
 from chorale.search.sweep.gpu_shares import Peaks, Shape, Sized, recorded_peaks
-from chorale.search.training.run_trial import TrialResult
+from chorale.search.training.trial_plan import TrialResult
 
 GIB = 2**30
 GPU = 16 * GIB

@@ -20,7 +20,8 @@ from chorale.datasets.audio import content_hash
 from chorale.datasets.features import mfcc
 from chorale.datasets.store import cache
 from chorale.search.study.retries import Retries
-from chorale.search.training.run_trial import TrialPlan, run_trial
+from chorale.search.training.run_trial import run_trial
+from chorale.search.training.trial_plan import TrialPlan
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -32,7 +32,8 @@ from chorale.search.study.initial_points import InitialPoints
 from chorale.search.study.proposals import Proposals
 from chorale.search.training import latency
 from chorale.search.training.latency import Latency, TooSlow, refuse_slow_network
-from chorale.search.training.run_trial import TrialPlan, _fold, run_trial
+from chorale.search.training.run_trial import _fold, run_trial
+from chorale.search.training.trial_plan import TrialPlan
 
 NONE = ["--cluster.address", "none"]
 NAME = "s-student-500ms"
