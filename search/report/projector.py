@@ -102,9 +102,10 @@ def _class_means(
 
 def _rotation(mine: Floats, others: Floats) -> Floats:
     """The rotation (or reflection) that brings `mine` (n, width) nearest to the mean of others."""
-    target = np.nanmean(others, axis=0)
-    u, _, vt = np.linalg.svd(mine.T @ target)
-    return np.asarray(u @ vt)
+    from scipy.linalg import orthogonal_procrustes
+
+    rotation, _ = orthogonal_procrustes(mine, np.nanmean(others, axis=0))
+    return np.asarray(rotation)
 
 
 def _cell(value: object) -> str:
