@@ -4,17 +4,16 @@ There is no public way to start Ray interruptibly, to reload its token within a 
 its dashboard's address. Tune's private names are in `cluster.tune._tune`.
 """
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, reduce
+from functools import cache
 from re import Pattern
 from typing import Any
 
 import ray
 
 from chorale.cluster.base import ClusterError
-from chorale.cluster.versions import pip_install_command
+from chorale.cluster.versions import missing_names, pip_install_command
 
 TESTED = "2.60"
 """The release that Chorale was tested with."""
@@ -34,18 +33,6 @@ REQUIRED = (
 """Every private name that this file uses, as module:attributes."""
 
 
-def missing_names(required: tuple[str, ...] = REQUIRED) -> list[str]:
-    """Those of `required` that the installed Ray lacks."""
-    missing = []
-    for name in required:
-        module, _, attributes = name.partition(":")
-        try:
-            reduce(getattr, attributes.split("."), importlib.import_module(module))
-        except (ImportError, AttributeError):
-            missing.append(name.replace(":", "."))
-    return missing
-
-
 @cache
 def require_ray_internals() -> None:
     """Checks once that the installed Ray has every private name that is used here.
@@ -53,7 +40,7 @@ def require_ray_internals() -> None:
     Raises:
         ClusterError: names those that it lacks, and the release to install.
     """
-    if missing := missing_names():
+    if missing := missing_names(REQUIRED):
         raise ClusterError(
             f"Ray {ray.__version__} lacks {', '.join(missing)}, which Chorale needs (tested with "
             f"{TESTED}); type: {pip_install_command(f'ray[default,train,tune]=={TESTED}.*')}"

@@ -3,11 +3,12 @@
 `cluster.doctor.doctor` compares them between machines; a report lists those it was made with.
 """
 
+import importlib
 import shlex
 import sys
 import tomllib
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, reduce
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,15 @@ def _project() -> dict[str, Any]:
         return {}
     project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
     return dict(project) if project.get("name") == DISTRIBUTION else {}
+
+
+def missing_names(required: Iterable[str]) -> list[str]:
+    """Those of `required` names of other packages, as module:attributes, that are not there."""
+    missing = []
+    for name in required:
+        module, _, attributes = name.partition(":")
+        try:
+            reduce(getattr, attributes.split("."), importlib.import_module(module))
+        except (ImportError, AttributeError):
+            missing.append(name.replace(":", "."))
+    return missing

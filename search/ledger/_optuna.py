@@ -5,7 +5,8 @@ a stored trial's id.
 """
 
 import importlib
-from functools import cache, reduce
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import optuna
@@ -14,6 +15,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 
+from chorale.cluster.versions import missing_names
 from chorale.datasets.errors import UserError
 
 TESTED = "5.0"
@@ -36,16 +38,10 @@ STATE = ("_studies", "_study_name_to_id", "_trial_id_to_study_id_and_number")
 """The private attributes of an `InMemoryStorage` that this file uses."""
 
 
-def missing_names(required: tuple[str, ...] = REQUIRED) -> list[str]:
-    """Those of `required` that the installed Optuna lacks."""
-    missing = []
-    for name in required:
-        module, _, attributes = name.partition(":")
-        try:
-            reduce(getattr, attributes.split("."), importlib.import_module(module))
-        except (ImportError, AttributeError):
-            missing.append(name.replace(":", "."))
+def missing_optuna_names(required: Iterable[str] = REQUIRED) -> list[str]:
+    """The private names that are used here and that the installed Optuna lacks."""
     storage, trial = InMemoryStorage(), create_trial(value=0.0)
+    missing = missing_names(required)
     missing += [f"InMemoryStorage.{name}" for name in STATE if not hasattr(storage, name)]
     return missing + ([] if hasattr(trial, "_trial_id") else ["FrozenTrial._trial_id"])
 
@@ -57,7 +53,7 @@ def require_optuna_internals() -> None:
     Raises:
         UserError: names those that it lacks, and the release to install.
     """
-    if missing := missing_names():
+    if missing := missing_optuna_names():
         raise UserError(
             f"Optuna {optuna.__version__} lacks {', '.join(missing)}, which Chorale needs (tested "
             f"with {TESTED}); type: pip install 'optuna=={TESTED}.*'"
