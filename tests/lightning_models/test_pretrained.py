@@ -60,7 +60,9 @@ def test_old_files_without_batch_norm_counters_are_accepted(folder: Path, tmp_pa
     state = safetensors.torch.load_file(folder / "resnet.safetensors")
     old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "old.pth")
-    resnet(weights=str(tmp_path / "old.pth"))
+    x, expected = normal(2, *PICTURE), resnet(weights=str(folder / "resnet.safetensors"))
+    loaded = resnet(weights=str(tmp_path / "old.pth"))
+    assert torch.equal(loaded.eval().embed(x), expected.eval().embed(x))
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 4])

@@ -108,6 +108,7 @@ def test_another_process_with_the_pid_of_a_dead_owner_does_not_count(
     earlier = process.rpartition(":")[0] + ":1"  # started long before
     _give_lease(ledger, holder=f"{HERE}:{other.pid}", holder_process=earlier)
     ledger.reopen("a", {})
+    assert ledger.study("a").owner == Owner.current().name
 
 
 @pytest.mark.parametrize(
@@ -203,3 +204,4 @@ def test_a_failed_heartbeat_does_not_raise(ledger: Ledger, monkeypatch: pytest.M
         patch.setattr(ledger._database, "write", fails)
         ledger._lease._renew()
     ledger.record("a", "search", Row("0", "COMPLETE"))
+    assert ledger.rows("a", "search")["0"].state == "COMPLETE"

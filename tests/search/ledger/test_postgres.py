@@ -47,6 +47,7 @@ class TestOptunaStorageContract(StorageTestCase):
 def test_every_scheme_of_the_url_is_accepted(postgres_url: str, scheme: str) -> None:
     ledger = Ledger(scheme + postgres_url.removeprefix("postgresql+psycopg"))
     ledger.create("a", {})
+    assert list(ledger.studies()) == ["a"]
     ledger.close()
 
 
