@@ -26,7 +26,8 @@ def unknown_name_error(kind: str, got: str, allowed: Iterable[str]) -> UserError
     names = sorted(allowed)
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return UserError(f"unknown {kind} '{got}'; {hint}choose from: {', '.join(names)}")
+    choice = f"choose from: {', '.join(names)}" if names else "there is none to choose from"
+    return UserError(f"unknown {kind} '{got}'; {hint}{choice}")
 
 
 MAX_LISTED = 5

@@ -43,12 +43,12 @@ from chorale.search.ledger.ground_truth import GroundTruth, write_ground_truth
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.statistics.conformal import covers, fit_conformal
 from chorale.search.statistics.expected_accuracy import expected_accuracy
+from chorale.search.statistics.intervals import proportion_interval
 from chorale.search.statistics.scores import (
     optimism,
     paired_difference,
     pairwise_comparisons,
     per_class_scores,
-    share_interval,
 )
 from chorale.search.statistics.selection import (
     REFERENCE_KIND,
@@ -256,7 +256,7 @@ def detailed_scores(
             "wanted": coverage,
             "guaranteed": fitted.guaranteed,
             "coverage": float(hits.mean()),
-            "ci95": list(share_interval(hits, of_group)),
+            "ci95": list(proportion_interval(hits.astype(np.float64), of_group)),
             "mean_size": float(sizes.mean()),
             "single": float(np.mean(sizes == 1)),
             "least_proba": fitted.least_proba,

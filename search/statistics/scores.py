@@ -71,7 +71,7 @@ def score(proba: Proba, labels: Labels, groups: Groups) -> Scores:
         ece=metrics.expected_calibration_error(proba, labels),
         n=len(labels),
         n_groups=len(np.unique(groups)),
-        ci95=share_interval(right, groups),
+        ci95=proportion_interval(right.astype(np.float64), groups),
     )
 
 
@@ -187,11 +187,6 @@ def optimism(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """
     on_test = scored["test"]["accuracy"]
     return {part: scored[part]["accuracy"] - on_test for part in ("validation", "out_of_fold")}
-
-
-def share_interval(values: NDArray[Any], groups: Groups) -> Interval:
-    """The 95 % interval of the mean of `values` (n,) that are 0 or 1; see `intervals`."""
-    return proportion_interval(values.astype(np.float64), groups)
 
 
 def group_bootstrap(

@@ -8,6 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from chorale.datasets.errors import UserError
 from chorale.lightning_models import metrics
 from chorale.search.statistics.arrays import Labels, Proba
+from chorale.search.statistics.intervals import proportion_interval
 from chorale.search.statistics.scores import (
     group_bootstrap,
     mcnemar,
@@ -16,7 +17,6 @@ from chorale.search.statistics.scores import (
     pairwise_comparisons,
     per_class_scores,
     score,
-    share_interval,
 )
 
 
@@ -224,4 +224,6 @@ def test_the_interval_of_a_share_is_that_of_the_accuracy() -> None:
     proba, labels = rows([True] * 30 + [False] * 10)
     groups = np.arange(40) // 2
     right = proba.argmax(axis=1) == labels
-    assert share_interval(right, groups) == score(proba, labels, groups).ci95
+    assert (
+        proportion_interval(right.astype(np.float64), groups) == score(proba, labels, groups).ci95
+    )

@@ -1,0 +1,20 @@
+"""The defaults of a sweep file: changing one is a decision, and changes this test."""
+
+from chorale.datasets.config import to_plain_values
+from chorale.search.config.schema import SweepConfig
+
+
+def test_defaults_of_the_budget_the_search_and_the_finalists() -> None:
+    values = to_plain_values(SweepConfig(dataset={}))
+    assert values["finalists"] == {"configs": 6, "folds": 5, "seeds": 1}
+    assert {key: values["budget"][key] for key in ("trials", "max_epochs", "patience")} == {
+        "trials": 64,
+        "max_epochs": 60,
+        "patience": None,
+    }
+    assert {key: values["search"][key] for key in ("sampler", "pruner", "objective", "seed")} == {
+        "sampler": "tpe",
+        "pruner": "successive_halving",
+        "objective": "accuracy",
+        "seed": 0,
+    }
