@@ -11,7 +11,7 @@ import platform
 
 import torch
 
-from chorale.lightning_models.patches import _lightning, _torch
+from chorale.lightning_models.patches import _torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """glibc's `mallopt` parameters (malloc.h)."""
@@ -99,6 +99,8 @@ def silence_lightning() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         for part in ("", ".utilities.rank_zero"):
             logging.getLogger(name + part).setLevel(logging.ERROR)
+    from chorale.lightning_models.patches import _lightning  # inference does without Lightning
+
     _lightning.cache_entry_points()
     _lightning.skip_device_log()
     _torch.cache_gpu_absence()

@@ -203,7 +203,7 @@ def test_a_crop_shorter_than_a_frame_is_refused() -> None:
 
 
 def test_labels_outside_the_class_list_are_refused() -> None:
-    with pytest.raises(UserError, match=r"must lie in 0..1 for n_classes=2, but got 0..2"):
+    with pytest.raises(UserError, match=r"must be in 0..1 for n_classes=2, but got 0..2"):
         FoldData(store(), np.array([0]), np.array([1]), labels=np.array([0, 2]), n_classes=2)
 
 

@@ -25,7 +25,7 @@ config = transformers.ASTConfig(hidden_size=8, num_hidden_layers=1, num_attentio
 assert transformers.ASTForAudioClassification(config).num_parameters() > 0
 
 from chorale.search.champion.serve.factory import AppFactory
-from chorale.search.champion.serve.limits import Limits
+from chorale.search.champion.serve.limits import RequestLimits
 from chorale.search.cli import main
 from starlette.testclient import TestClient
 
@@ -35,7 +35,7 @@ bundle = folder / "bundle"
 assert main(["export", "neighbours", "--runs", str(folder / "runs"), "--to", str(bundle)]) == 0
 clip = next((folder / "music" / "low").rglob("*.wav"))
 assert main(["predict", str(clip), "--bundle", str(bundle), "--json"]) == 0
-with TestClient(AppFactory(bundle, Limits())()) as client:
+with TestClient(AppFactory(bundle, RequestLimits())()) as client:
     answer = client.post("/predict", content=clip.read_bytes())
     assert answer.status_code == 200, answer.text
 import chorale.datasets
