@@ -17,6 +17,6 @@ def test_a_missing_name_is_reported_with_the_release_to_install(
 ) -> None:
     monkeypatch.setattr(_ray, "REQUIRED", ("ray._private.node:Node.fly", "ray._private.moon:x"))
     _ray.require_ray_internals.cache_clear()
-    expected = r"lacks ray\._private\.node\.Node\.fly, ray\._private\.moon\.x, .*type: .*pip install"
-    with pytest.raises(ClusterError, match=expected):
+    names = r"ray\._private\.node\.Node\.fly, ray\._private\.moon\.x"
+    with pytest.raises(ClusterError, match=rf"lacks {names}, .*type: .*pip install"):
         _ray.require_ray_internals()

