@@ -217,8 +217,9 @@ def make_space(
         except UserError as error:
             problems.append(f"architectures: {error}")
             continue
-        if fitting := tuple(f for one in able for f in features if layout_of(f) == one):
-            accepted[name] = fitting
+        fitting = [feature for feature in features if layout_of(feature) in able]
+        if fitting:  # in an order that the keys of the sweep file have no part in
+            accepted[name] = tuple(sorted(fitting, key=lambda f: (able.index(layout_of(f)), f)))
         elif architectures:
             problems.append(
                 f"architectures: '{name}' accepts {' or '.join(with_layouts(able)) or 'a table'}, "

@@ -254,3 +254,12 @@ def test_heavy_architectures_are_searched_only_where_they_are_named() -> None:
     assert "resnet18" not in every.architectures
     assert "cnn" in every.architectures
     assert named.architectures == ("resnet18",)
+
+
+@pytest.mark.parametrize("features", [["mel", "mfcc", "stft"], ["stft", "mfcc", "mel"]])
+def test_the_choice_of_features_does_not_depend_on_the_order_of_the_sweep_files_keys(
+    features: list[str],
+) -> None:
+    space = _space(architectures=["cnn", "image_cnn"], features=[*features, "spectrogram_image"])
+    assert space.features["cnn"] == ("mel", "mfcc", "stft", "spectrogram_image")
+    assert space.features["image_cnn"] == ("spectrogram_image", "mel", "mfcc", "stft")
