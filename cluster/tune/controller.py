@@ -90,8 +90,8 @@ class Controller(OpenTuneController):
         self._resources = resources
         self._uses_proxies = reports is not None
         if reports is not None:
-            kwargs = {**proxy_kwargs, "driver": reports.path}
-            self.replace_actor_manager(partial(ProxyActors.over, dispatcher, reports, kwargs))
+            actor_kwargs = {**proxy_kwargs, "driver": reports.path}
+            self.replace_actor_manager(partial(ProxyActors.over, dispatcher, reports, actor_kwargs))
 
     def add_trial(self, trial: Trial) -> None:
         """Adds a trial, with its own resources if it has any.

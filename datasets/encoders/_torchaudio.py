@@ -1,8 +1,11 @@
 """Private names of torchaudio, all in this file: how a pipeline's network is built."""
 
+from functools import partial
 from typing import Any
 
-from chorale.datasets.errors import UserError
+from chorale.datasets.private_names import private_attribute
+
+_private = partial(private_attribute, distribution="torchaudio", tested="2.11")
 
 
 def architecture_of(bundle: Any) -> str:
@@ -18,15 +21,3 @@ def parameters_of(bundle: Any) -> dict[str, Any]:
 def is_normalized(bundle: Any) -> bool:
     """Whether its network expects waveforms of mean 0 and variance 1."""
     return bool(_private(bundle, "_normalize_waveform"))
-
-
-def _private(bundle: Any, name: str) -> Any:
-    try:
-        return getattr(bundle, name)
-    except AttributeError:
-        import torchaudio
-
-        raise UserError(
-            f"torchaudio {torchaudio.__version__} has no {type(bundle).__name__}.{name}, which "
-            f"Chorale needs (tested with 2.11); type: pip install 'torchaudio==2.11.*'"
-        ) from None

@@ -1,11 +1,14 @@
 """Private names of scikit-learn, all in this file: fitted parameters that have no public name."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.errors import UserError
+from chorale.datasets.private_names import private_attribute
+
+_fitted = partial(private_attribute, distribution="scikit-learn", tested="1.9")
 
 
 def svm_gamma(model: Any) -> float:
@@ -26,15 +29,3 @@ def boosted_trees(model: Any) -> list[Any]:
 def boosted_baseline(model: Any) -> NDArray[Any]:
     """The scores that gradient boosting starts from: (n_scores,)."""
     return np.asarray(_fitted(model, "_baseline_prediction")).reshape(-1)
-
-
-def _fitted(model: Any, name: str) -> Any:
-    try:
-        return getattr(model, name)
-    except AttributeError:
-        import sklearn
-
-        raise UserError(
-            f"scikit-learn {sklearn.__version__} keeps no {type(model).__name__}.{name}, which "
-            f"Chorale needs (tested with 1.9); type: pip install 'scikit-learn==1.9.*'"
-        ) from None

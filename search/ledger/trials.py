@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 from chorale.search.ledger import trial_rows
 from chorale.search.ledger._optuna import (
     OpenInMemoryStorage,
-    require_optuna_internals,
     trial_id_of,
 )
 from chorale.search.ledger.database import DATABASE_ERRORS, Database
@@ -47,7 +46,6 @@ class TrialsStorage(OpenInMemoryStorage):
             RuntimeError: the tables are of an incompatible version of Optuna.
             SQLAlchemyError: they cannot be created.
         """
-        require_optuna_internals()
         super().__init__()
         self._database = database
         self._guard = guard
