@@ -401,6 +401,14 @@ def test_the_page_has_a_bounded_size(study: StudyPaths) -> None:
     assert study.report_html.stat().st_size < 400_000
 
 
+def test_the_methods_cite_what_computes_the_intervals(study: StudyPaths) -> None:
+    assert run(study) == 0
+    html = study.report_html.read_text(encoding="utf-8")
+    methods = html[html.index("<h3>Methods</h3>") :]
+    assert "10.1093/biomet/26.4.404" in methods  # as `statistics.intervals` says
+    assert "Efron" not in methods
+
+
 def test_a_page_allows_no_script_but_its_own(study: StudyPaths) -> None:
     assert run(study) == 0
     html = study.report_html.read_text()
