@@ -13,7 +13,8 @@ from typing import Any
 
 from chorale.cluster.base import ClusterError
 from chorale.cluster.connection.addresses import LOCAL_ADDRESS, is_remote
-from chorale.cluster.connection.connect import CommandHints, cluster_resources, connect
+from chorale.cluster.connection.connect import CommandHints, connect
+from chorale.cluster.connection.nodes import cluster_resources
 from chorale.cluster.serving.proxy import body_limit_variables
 from chorale.cluster.versions import install_extra_command
 

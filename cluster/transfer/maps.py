@@ -96,7 +96,7 @@ def ray_map() -> Iterator[Map]:
     import ray
     from ray.exceptions import LocalRayletDiedError, RayError, RayTaskError
 
-    from chorale.cluster.connection.connect import n_slots
+    from chorale.cluster.connection.nodes import death_reasons, n_slots
 
     running: set[Any] = set()
 
@@ -111,9 +111,9 @@ def ray_map() -> Iterator[Map]:
                 running.add(retry := task.remote(item))
                 return finish(task, retry, item, n_retries=n_retries - 1)
             raise ClusterError(
-                "Ray's own process on this node (the raylet) ended, or does not answer; start "
-                "again, with fewer other processes on this machine (the cause is in raylet.out "
-                "below Ray's temporary folder)"
+                f"Ray's own process on this node (the raylet) ended, or does not answer "
+                f"({death_reasons() or 'Ray gives no reason'}); start again, with fewer other "
+                f"processes on this machine"
             ) from error
         except RayError as error:
             raise ClusterError(

@@ -20,7 +20,7 @@ from ray.tune.experiment import Experiment
 from ray.tune.search import SearchGenerator
 
 from chorale.cluster.base import ClusterError, Resources, Trials, Work
-from chorale.cluster.connection.connect import n_slots, node_resources
+from chorale.cluster.connection.nodes import death_reasons, n_slots, node_resources
 from chorale.cluster.local_workers.dispatcher import Dispatcher
 from chorale.cluster.local_workers.report_socket import ReportSocket
 from chorale.cluster.transfer.folders import SharedFolder, TransferredWork
@@ -197,11 +197,17 @@ class TuneRunner:
 
     def _no_room(self) -> ClusterError:
         sizes = [f"{node.cpus:g} CPUs and {node.gpus:g} GPUs" for node in node_resources()]
+        if not sizes:
+            reasons = death_reasons() or "Ray gives no reason"
+            return ClusterError(
+                f"every node of the Ray cluster ended ({reasons}); "
+                f"use the rest of the budget with: chorale sweep --resume"
+            )
         per_worker, n = self._resources.per_worker, self._resources.workers
         where = "on one node" if n == 1 else f"for each of its {n} workers"
         return ClusterError(
             f"a trial needs {per_worker.cpus:g} CPUs and {per_worker.gpus:g} GPUs {where}, "
-            f"but the cluster has: {'; '.join(sizes) or 'no alive node'}; "
+            f"but the cluster has: {'; '.join(sizes)}; "
             f"let a trial take less (--cluster.cpus_per_trial 1 --cluster.gpus_per_trial 0), or "
             f"join a larger cluster (--cluster.address HOST:PORT)"
         )

@@ -71,7 +71,8 @@ def worker_pool(cluster: ClusterConfig, *, runs: Path) -> Iterator[WorkerPool]:
             yield pool
         return
     # imported here: a sweep without Ray does not import it
-    from chorale.cluster.connection.connect import connect, n_slots
+    from chorale.cluster.connection.connect import connect
+    from chorale.cluster.connection.nodes import n_slots
     from chorale.cluster.doctor import doctor
     from chorale.cluster.local_workers.fork_client import fork_server
     from chorale.cluster.transfer.folders import all_nodes_see_folder, share_folder

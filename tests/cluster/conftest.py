@@ -28,6 +28,23 @@ def private_ray(request: pytest.FixtureRequest) -> None:
         opened.enter_context(connect(num_cpus=N_CPUS))
 
 
+@pytest.fixture(autouse=True)
+def keeps_private_ray(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that ended the private Ray, and starts another one for those that follow."""
+    yield
+    if OPENED not in request.session.stash:
+        return
+    from chorale.cluster.connection.connect import connect
+    from chorale.cluster.connection.nodes import death_reasons, node_resources
+
+    if not node_resources():
+        reasons = death_reasons()
+        opened = request.session.stash[OPENED]
+        opened.close()
+        opened.enter_context(connect(num_cpus=N_CPUS))
+        pytest.fail(f"the private Ray ended in this test, or in the one before: {reasons}")
+
+
 @pytest.fixture(scope="module")
 def no_private_ray(request: pytest.FixtureRequest) -> None:
     """Disconnects this process, for tests with their own cluster; the next module reconnects."""

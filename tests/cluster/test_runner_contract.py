@@ -600,6 +600,22 @@ def test_two_trials_run_at_the_same_time(pool: Pool, tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
+def test_when_every_node_has_ended_the_error_gives_the_reason_and_how_to_go_on(
+    private_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    dead = {"Alive": False, "Resources": {}, "DeathReasonMessage": "the agent failed."}
+    monkeypatch.setattr(ray, "nodes", lambda: [dead])
+    script = Script({"do": "echo"})
+    with pytest.raises(
+        ClusterError, match=r"ended \(the agent failed\); .* chorale sweep --resume"
+    ):
+        tune_runner(tmp_path).run(script, work)
+    assert script.outcomes == []
+
+
+@pytest.mark.ray
 def test_a_trial_that_fits_on_no_node_is_refused_with_the_available_resources(
     private_ray: None, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`connect`: errors and slot counting without Ray, processes and signal handling with it."""
+"""`connect`: errors without Ray, processes and signal handling with it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chorale.cluster.base import ClusterError, Resources
-from chorale.cluster.connection import connect
+from chorale.cluster.connection import connect, nodes
 from chorale.cluster.connection.addresses import LOCAL_ADDRESS
 
 
@@ -36,26 +36,6 @@ def test_a_temporary_folder_whose_path_is_too_long_for_a_socket_is_refused(tmp_p
         pass
 
 
-@pytest.mark.parametrize(
-    ("trial", "nodes", "n_slots"),
-    [
-        (Resources(1), [Resources(2), Resources(3)], 5),
-        (Resources(2), [Resources(3), Resources(3)], 2),
-        (Resources(0.1), [Resources(1)], 10),
-        (Resources(1, 1), [Resources(8, 2), Resources(1, 4)], 3),
-        (Resources(1, 0.4), [Resources(8, 2)], 4),
-        (Resources(1, 2), [Resources(8, 3)], 1),
-        (Resources(1, 1), [Resources(8)], 0),
-        (Resources(1), [], 0),
-    ],
-)
-def test_n_slots_counts_trials_per_node_and_per_gpu(
-    monkeypatch: pytest.MonkeyPatch, trial: Resources, nodes: list[Resources], n_slots: int
-) -> None:
-    monkeypatch.setattr(connect, "node_resources", lambda: nodes)
-    assert connect.n_slots(trial) == n_slots
-
-
 def _code_folders() -> list[str]:
     """The folder that the calling process imports `chorale.cluster` from."""
     from chorale.cluster import environment
@@ -76,13 +56,20 @@ def test_processes_of_a_private_ray_have_one_thread_a_token_and_the_import_path(
     assert (n_threads, mode, len(token)) == ("1", "token", 64)
     assert code == folder
     assert os.environ.get("RAY_AUTH_TOKEN") != token
-    assert connect.cluster_resources() == Resources(2, 0)
+    assert nodes.cluster_resources() == Resources(2, 0)
 
 
 @pytest.mark.ray
 def test_a_connected_process_cannot_connect_again(private_ray: None) -> None:
     with pytest.raises(ClusterError, match="connected to Ray already"), connect.connect():
         pass
+
+
+def _leave_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps this process's private Ray, if it has one, its token and its agents."""
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr(connect, "shut_down_ray", lambda: None)
+    monkeypatch.setattr("chorale.cluster.connection.tokens.reload", lambda: None)
 
 
 def test_a_failed_connection_removes_its_folder_and_variables(
@@ -100,8 +87,7 @@ def test_a_failed_connection_removes_its_folder_and_variables(
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 60)))
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", init)
-    monkeypatch.setattr("ray.shutdown", lambda: None)
-    monkeypatch.setattr("chorale.cluster.connection.tokens.reload", lambda: None)
+    _leave_connected(monkeypatch)
     with pytest.raises(ClusterError, match=r"\(no memory left\); run without"), connect.connect():
         pass
     assert not used[0].exists()
@@ -119,9 +105,7 @@ def test_a_private_ray_that_timed_out_during_startup_is_started_once_more(
 
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray.shutdown", lambda: None)
-    # this process may be connected to a Ray, whose token a reload would discard
-    monkeypatch.setattr("chorale.cluster.connection.tokens.reload", lambda: None)
+    _leave_connected(monkeypatch)
     with pytest.raises(ClusterError, match="timed out during startup"), connect.connect():
         pass
     assert tried == [LOCAL_ADDRESS] * 2

@@ -18,7 +18,8 @@ import soundfile
 from chorale.cluster.base import ClusterError
 from chorale.cluster.connection import connect as connecting
 from chorale.cluster.connection import tokens
-from chorale.cluster.connection.connect import cluster_resources, connect
+from chorale.cluster.connection.connect import connect
+from chorale.cluster.connection.nodes import cluster_resources
 from chorale.cluster.transfer.maps import ITEMS_PER_WORKER, ray_map
 from chorale.datasets.audio import content_hash
 from chorale.datasets.errors import UserError

@@ -11,6 +11,7 @@ import chorale.cluster.tune.runner  # noqa: F401 - or it would keep an `n_slots`
 from chorale.cluster import machine
 from chorale.cluster.base import ClusterError, Resources
 from chorale.cluster.connection import connect as connecting
+from chorale.cluster.connection import nodes
 from chorale.cluster.doctor import doctor
 from chorale.cluster.local_workers import fork_client
 from chorale.cluster.local_workers.runner import ProcessRunner
@@ -94,7 +95,7 @@ def test_a_sweep_in_a_ray_job_joins_its_cluster_and_checks_it_first(
 
     monkeypatch.setattr(machine, "may_have_gpu", lambda: True)
     monkeypatch.setattr(connecting, "connect", connect)
-    monkeypatch.setattr(connecting, "n_slots", lambda _: 2)
+    monkeypatch.setattr(nodes, "n_slots", lambda _: 2)
     monkeypatch.setattr(folders, "share_folder", lambda _: nullcontext(tmp_path))
     monkeypatch.setattr(folders, "all_nodes_see_folder", lambda _: True)
     monkeypatch.setattr(doctor, "quick_check", lambda: happened.append("checked"))
@@ -132,7 +133,7 @@ def test_ray_is_used_on_one_machine_only_for_gpus_or_several_processes(
     monkeypatch.setattr(machine, "n_cpus", lambda: 4)
     monkeypatch.setattr(fork_client, "fork_server", lambda _: nullcontext(tmp_path / "socket"))
     monkeypatch.setattr(connecting, "connect", connect)
-    monkeypatch.setattr(connecting, "n_slots", lambda _: 4)
+    monkeypatch.setattr(nodes, "n_slots", lambda _: 4)
     with worker_pool(config, runs=tmp_path) as pool:
         assert isinstance(pool.runner, ProcessRunner) == without_ray
         assert pool.trials_at_once == 4
