@@ -103,6 +103,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     if is_process:
         garbage_collection.collect_rarely()
+        import_module("chorale.lightning_models.patches.lean_lightning")
     environment.set_missing_user_and_home()
     interrupts.install_handlers(lambda: f"chorale {name}: {interrupts.GRACE_PERIOD_OVER}\n")
     from chorale.cluster.base import ClusterError

@@ -24,9 +24,21 @@ def test_workers_import_lightning_without_torchmetrics_optional_dependencies() -
     assert imported(code, names) == ["pytorch_lightning"]
 
 
+def test_a_command_imports_lightning_without_them_too() -> None:
+    code = """
+from chorale.search import cli
+sys.argv = ["chorale", "data", "list"]
+assert cli.main() == 0
+import chorale.lightning_models.training.fit
+"""
+    names = ("pytorch_lightning", "torchvision", "transformers", "onnxruntime")
+    assert imported(code, names) == ["pytorch_lightning"]
+
+
 def test_hidden_packages_can_be_imported_afterwards() -> None:
     code = """
 import chorale.lightning_models.patches.lean_lightning
+import pytorch_lightning
 from lightning_utilities.core.imports import RequirementCache, package_available
 assert RequirementCache("scipy") and package_available("scipy")
 import scipy.signal
