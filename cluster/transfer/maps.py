@@ -132,7 +132,7 @@ def ray_map() -> Iterator[Map]:
                 return fn(item)
 
         # Ray accepts plain functions only, no `functools.partial`
-        task = ray.remote(num_cpus=1)(work)
+        task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(work)
 
         def begin(item: T) -> Callable[[], R]:
             reference = task.remote(item)

@@ -217,6 +217,12 @@ def work(spec: TrialSpec, report: Report) -> Any:
 TUNE = [pytest.param(name, marks=pytest.mark.ray) for name in ("tune", "forked")]
 POOLS = [*TUNE, "processes"]
 RUNNERS = ["local", *POOLS]
+FORKED = pytest.param("forked", marks=[pytest.mark.ray, pytest.mark.heavy])
+"""What a runner does with `Trials` is the same code in "tune" and "forked"."""
+each_runner_once = pytest.mark.parametrize(
+    "runner_name", ["local", TUNE[0], FORKED, "processes"], indirect=True
+)
+each_pool_once = pytest.mark.parametrize("pool_name", [TUNE[0], FORKED, "processes"], indirect=True)
 Pool = Callable[..., Runner]
 
 
@@ -228,24 +234,35 @@ def fork_socket() -> Iterator[Path | None]:
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
-def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    if request.param == "local":
-        return LocalRunner()
-    return _pool(request)(tmp_path_factory.mktemp("tune"))
+def runner_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module", params=POOLS)
-def pool(request: pytest.FixtureRequest) -> Pool:
+def pool_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def runner(
+    runner_name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Runner:
+    if runner_name == "local":
+        return LocalRunner()
+    return _pool(runner_name, request)(tmp_path_factory.mktemp("tune"))
+
+
+@pytest.fixture(scope="module")
+def pool(pool_name: str, request: pytest.FixtureRequest) -> Pool:
     """Makes runners with processes: Ray's workers, forked children of them, or without Ray."""
-    return _pool(request)
+    return _pool(pool_name, request)
 
 
-def _pool(request: pytest.FixtureRequest) -> Pool:
-    if request.param == "processes":
+def _pool(name: str, request: pytest.FixtureRequest) -> Pool:
+    if name == "processes":
         return partial(process_runner, request.getfixturevalue("fork_socket"))
     request.getfixturevalue("private_ray")
-    forked = request.param == "forked"
-    socket = request.getfixturevalue("fork_socket") if forked else None
+    socket = request.getfixturevalue("fork_socket") if name == "forked" else None
     return partial(tune_runner, fork_socket=socket)
 
 
@@ -287,11 +304,20 @@ KINDS += ["run_out_of_memory", "exhaust"]
 
 
 @pytest.fixture(scope="module")
-def sweep(runner: Runner) -> Script:
+def scripts() -> dict[tuple[str, str], Script]:
+    """What has run, as pytest sets up a fixture with parameters more than once per module."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def sweep(runner: Runner, runner_name: str, scripts: dict[tuple[str, str], Script]) -> Script:
     """One trial of each kind, run; its number is its index in KINDS, the last one is `echo`."""
-    script = Script(*({"do": kind} for kind in KINDS), {"do": "echo", "x": (1, {"y": None})})
-    runner.run(script, work)
-    return script
+    key = "sweep", runner_name
+    if key not in scripts:
+        script = Script(*({"do": kind} for kind in KINDS), {"do": "echo", "x": (1, {"y": None})})
+        runner.run(script, work)
+        scripts[key] = script
+    return scripts[key]
 
 
 def test_the_outcome_of_every_trial_is_reported_exactly_once(sweep: Script) -> None:
@@ -360,6 +386,7 @@ class Stubborn(Script):
         self.payloads = payloads
 
 
+@each_runner_once
 def test_a_retry_of_the_last_trial_is_run_under_its_number(runner: Runner, tmp_path: Path) -> None:
     script = Stubborn({"do": "train"}, {"do": "fail_once", "folder": str(tmp_path)})
     runner.run(script, work)
@@ -396,6 +423,7 @@ def test_the_work_function_gets_the_payload_unchanged(sweep: Script) -> None:
     assert sweep.outcome(len(KINDS)).value == {"do": "echo", "x": (1, {"y": None})}
 
 
+@each_runner_once
 def test_no_trial_is_asked_for_when_trials_are_done_from_the_start(runner: Runner) -> None:
     script = Script()
     runner.run(script, work)
@@ -413,6 +441,7 @@ class Generations(Script):
         return [] if wait else super().ask(n)
 
 
+@each_runner_once
 def test_when_no_trial_is_available_the_runner_waits_for_a_running_one(runner: Runner) -> None:
     slow = {"do": "report_and_sleep", "sleep_s": 1.0}
     script = Generations(slow, {"do": "train"}, {"do": "train"}, {"do": "train"})
@@ -431,6 +460,7 @@ class Hesitant(Script):
         return super().ask(n) if self.n_asks > 2 else []
 
 
+@each_runner_once
 def test_when_no_trial_is_available_and_none_runs_the_runner_asks_again(runner: Runner) -> None:
     script = Hesitant({"do": "train"})
     runner.run(script, work)
@@ -461,6 +491,7 @@ class Broken(Script):
         super().tell(trial_id, outcome)
 
 
+@each_runner_once
 @pytest.mark.parametrize("method", ["ask", "report", "tell"])
 def test_an_error_raised_by_the_trials_object_ends_the_run(runner: Runner, method: str) -> None:
     script = Broken(method, *[{"do": "swallow"}] * 5)
@@ -524,13 +555,21 @@ PROCESSES = ["pid", "n_threads", "fail", "pid", "run_out_of_memory", "pid", "die
 
 
 @pytest.fixture(scope="module")
-def processes(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Script:
+def processes(
+    pool: Pool,
+    pool_name: str,
+    scripts: dict[tuple[str, str], Script],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Script:
     """Trials that return facts about their process, run one at a time."""
-    script = Script(*({"do": kind} for kind in PROCESSES))
-    storage = tmp_path_factory.mktemp("processes")
-    pool(storage, max_concurrent=1).run(script, work)
-    assert list(storage.iterdir()) == []
-    return script
+    key = "processes", pool_name
+    if key not in scripts:
+        script = Script(*({"do": kind} for kind in PROCESSES))
+        storage = tmp_path_factory.mktemp("processes")
+        pool(storage, max_concurrent=1).run(script, work)
+        assert list(storage.iterdir()) == []
+        scripts[key] = script
+    return scripts[key]
 
 
 @pytest.mark.ray
@@ -640,6 +679,7 @@ def test_an_error_that_tune_cannot_recover_from_is_reported_with_a_command(
 
 
 @pytest.mark.ray
+@each_pool_once
 def test_workers_that_cannot_start_end_the_run(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,9 @@
-"""Feature extraction on a cluster of three nodes, one of which dies; all are on this machine."""
+"""Feature extraction on a cluster of several nodes, one of which dies; all are on this machine."""
 
-import secrets
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,8 @@ import pytest
 import soundfile
 
 from chorale.cluster.base import ClusterError
-from chorale.cluster.connection import connect as connecting
-from chorale.cluster.connection import tokens
-from chorale.cluster.connection.connect import connect
 from chorale.cluster.connection.nodes import cluster_resources
+from chorale.cluster.transfer import maps
 from chorale.cluster.transfer.maps import ITEMS_PER_WORKER, ray_map
 from chorale.datasets.audio import content_hash
 from chorale.datasets.errors import UserError
@@ -29,54 +25,23 @@ from chorale.datasets.store.feature_store import FeatureStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
-N_NODES = 3
+N_NODES = 2
 N_TRACKS = 18
 RATE = 8_000
 CONFIG = mfcc.Config(sample_rate=RATE, n_fft=256, hop_length=128, n_mels=24, n_mfcc=12)
 TIMEOUT_S = 40.0
 
 
+NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
+
+
 @pytest.fixture(scope="module")
-def cluster(no_private_ray: None) -> Iterator[Any]:
-    """Three nodes of one CPU each on loopback, with their own token and temporary folder.
-
-    The private Ray of this folder's other tests ends first; later tests get a new one.
-    """
-    from ray.cluster_utils import Cluster
-
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need a short path
-    checkout = Path(connecting.__file__).parents[2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(checkout))
-        for name in ("ray._private.services", "ray.util"):  # else it uses another interface
-            patch.setattr(f"{name}.get_node_ip_address", lambda *_: "127.0.0.1")
-        for name in ("_private.utils.write_ray_address", "_common.utils.reset_ray_address"):
-            patch.setattr(f"ray.{name}", lambda *_, **__: None)  # keeps the user's own cluster
-        tokens.reload()
-        node = {
-            "num_cpus": 1,
-            "node_ip_address": "127.0.0.1",
-            "include_dashboard": False,
-            "object_store_memory": 80 * 2**20,
-            "temp_dir": folder,
-        }
-        made = Cluster(initialize_head=True, head_node_args=node)
-        try:
-            for _ in range(N_NODES - 1):
-                add_node(made)
-            with connect(made.address):
-                yield made
-        finally:
-            made.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
-    tokens.reload()
-
-
-def add_node(cluster: Any) -> None:
-    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=80 * 2**20)
+def cluster(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
+    """Nodes of one CPU each."""
+    with own_cluster(num_cpus=1) as made:
+        for _ in range(N_NODES - 1):
+            made.add_node(**NODE)
+        yield made
 
 
 @pytest.fixture
@@ -186,7 +151,10 @@ def test_a_changed_file_is_named_and_the_next_build_resumes(
     assert sum(map(len, items_by_node(log, "begun").values())) == 1
 
 
-def test_an_item_that_kills_its_worker_at_each_attempt_is_reported(cluster: Any) -> None:
+def test_an_item_that_kills_its_worker_at_each_attempt_is_reported(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maps, "MAX_RETRIES", 1)
     deadly = "__import__('os')._exit(1)"
     message = r"a worker died at each attempt.*the item was \"__import__"
     with ray_map() as mapped, pytest.raises(ClusterError, match=message):
@@ -228,15 +196,16 @@ def test_the_number_of_items_in_flight_follows_the_number_of_cpus(
     with ray_map() as mapped:
         results = mapped(eval, items())
         assert max_in_flight(1) == n_nodes * ITEMS_PER_WORKER - 1
-        add_node(cluster)  # it is used from now on
+        cluster.add_node(**NODE)  # it is used from now on
         assert max_in_flight(21) == (n_nodes + 1) * ITEMS_PER_WORKER - 1
 
 
+@pytest.mark.heavy
 def test_when_a_node_dies_only_its_current_chunk_is_extracted_again(
     cluster: Any, tracks: pd.DataFrame, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    add_node(cluster)
+    cluster.add_node(**NODE)
     doomed = next(iter(cluster.worker_nodes))
     doomed_id, ready = doomed.node_id, all_nodes_busy(log)
 

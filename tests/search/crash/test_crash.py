@@ -19,8 +19,6 @@ DEFAULT = (
     ("cache written", signal.SIGKILL),
     ("after ask", signal.SIGTERM),
     ("state, between its files", signal.SIGKILL),
-    ("before tell", signal.SIGKILL),
-    ("predictions", signal.SIGKILL),
     ("row written", signal.SIGKILL),
     ("checkpoint, before its card", signal.SIGTERM),
     ("test set evaluated", signal.SIGKILL),

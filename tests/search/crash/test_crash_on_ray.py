@@ -15,7 +15,7 @@ RAY = ["--cluster.address", "local"]
 
 
 @pytest.mark.parametrize(
-    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
 )
 def test_a_trial_whose_worker_is_killed_resumes_in_another_worker(
     cases: ModuleType,

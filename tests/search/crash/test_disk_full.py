@@ -61,14 +61,12 @@ DEFAULT = (
     ("feature chunk", True),
     ("trial asked", False),
     ("TensorBoard events, later", False),
-    ("state", True),
     ("predictions", True),
-    ("checkpoint", False),
     ("report.json", True),
 )
-DISK_SHARES = (0.35, 0.8)
+DISK_SHARES = (0.35,)
 """Sizes of small disks, as a share of what the whole sweep takes."""
-MAX_FILE_BYTES = (250_000, 450_000)
+MAX_FILE_BYTES = (250_000,)
 """Limits on file size, in bytes; the ledger is the largest file."""
 
 
