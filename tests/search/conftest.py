@@ -21,6 +21,7 @@ from chorale.lightning_models import architectures
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import checkpoint
 from chorale.lightning_models.training.module import GenreClassifier
+from chorale.search.baselines.classifiers import GRIDS
 from chorale.search.bundle.bundle import BundledNetwork
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.combining import fitted_file
@@ -50,6 +51,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 name = f"{label}-artist{group}-{take}.wav"
                 soundfile.write(root / label / name, wave.astype(np.float32), SAMPLE_RATE)
     return root
+
+
+@pytest.fixture(autouse=True)
+def _two_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps in this process fit two quick baselines, unless the test wants `all_baselines`."""
+    if "all_baselines" not in request.fixturenames:
+        for name in GRIDS.keys() - {"logistic_regression", "svm"}:
+            monkeypatch.delitem(GRIDS, name)  # type: ignore[arg-type]  # read-only in the product
+
+
+@pytest.fixture
+def all_baselines() -> None:
+    """Keeps all baselines; see `_two_baselines`."""
 
 
 @pytest.fixture

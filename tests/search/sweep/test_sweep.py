@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from chorale.search.baselines.classifiers import GRIDS
 from chorale.search.cli import main
 from chorale.search.data import prepare as preparation
 from chorale.search.ledger.reader import LedgerReader
@@ -77,10 +78,11 @@ def test_wall_time_and_minutes_count_from_the_start_of_the_command(
 
 
 def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
-    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: list[str], all_baselines: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sweep", *tiny, *NONE]) == 0
     found = _report(tmp_path)
+    assert found["baselines"].keys() == GRIDS.keys()
     _check_contract(found)
     # Tones of three pitches are easy: a pipeline that cannot learn them is broken.
     assert found["ensemble"]["test"]["accuracy"] > 0.8
