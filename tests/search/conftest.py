@@ -58,7 +58,7 @@ def _two_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Sweeps in this process fit two quick baselines, unless the test wants `all_baselines`."""
     if "all_baselines" not in request.fixturenames:
         for name in GRIDS.keys() - {"logistic_regression", "svm"}:
-            monkeypatch.delitem(GRIDS, name)  # type: ignore[arg-type]  # read-only in the product
+            monkeypatch.delitem(GRIDS, name)
 
 
 @pytest.fixture

@@ -5,8 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import (  # type: ignore[import-untyped]
+    threadpool_info,
+    threadpool_limits,
+)
 
 from chorale.datasets.errors import UserError
+from chorale.search.baselines import classifiers
 from chorale.search.baselines.baseline_file import FittedBaseline, read_baseline, write_baseline
 from chorale.search.baselines.classifiers import GRIDS, make_classifier
 from chorale.search.baselines.fitted_classifier import (
@@ -89,3 +94,22 @@ def test_a_damaged_or_missing_file_raises_an_error_with_the_fix(tmp_path: Path) 
         read_baseline(tmp_path / "svm")
     with pytest.raises(UserError, match=r"is missing.*--baselines none"):
         read_baseline(tmp_path / "none")
+
+
+def test_a_fit_uses_one_thread_and_restores_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_threads: list[set[int]] = []
+
+    def arrays_of(fitted: Any) -> Any:
+        n_threads.append({pool["num_threads"] for pool in threadpool_info()})
+        return classifier_arrays(fitted)
+
+    monkeypatch.setattr(classifiers, "classifier_arrays", arrays_of)
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    y = np.arange(40) % 2
+    with threadpool_limits(limits=2):
+        for name in ("logistic_regression", "random_forest"):
+            job = classifiers.FitJob(name, PARAMS[name], x, y, x, n_classes=2, seed=0)
+            classifiers.fit_and_score(job)
+        after = {pool["num_threads"] for pool in threadpool_info()}
+    assert n_threads == [{1}, {1}]
+    assert after == {2}
