@@ -14,6 +14,7 @@ import soundfile
 from fastapi.testclient import TestClient
 
 from chorale.search.bundle.predictor import Predictor
+from chorale.search.champion.serve import app
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.batcher import MicroBatcher
 from chorale.search.champion.serve.limits import RequestLimits
@@ -24,7 +25,11 @@ Tone = Callable[..., bytes]
 @pytest.fixture(scope="module")
 def client(served: Predictor) -> Iterator[TestClient]:
     limits = RequestLimits(body_mb=1, duration_s=10)
-    with TestClient(create_app(served, limits=limits)) as client:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        TestClient(create_app(served, limits=limits)) as client,
+    ):
+        patch.setattr(app, "LINGER_S", 0.02)  # a broken form is answered after that time
         yield client
 
 
@@ -78,12 +83,10 @@ def _nan() -> bytes:
     return file.getvalue()
 
 
-def _ten_hours_of_flac() -> bytes:
-    """Silence is small in FLAC: a small body that would be large in memory."""
+def _minutes_of_flac() -> bytes:
+    """Silence is small in FLAC: a small body of a recording that is too long."""
     file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", 1000, 1, format="FLAC") as sound:
-        for _ in range(36):
-            sound.write(np.zeros(1_000_000, np.int16))
+    soundfile.write(file, np.zeros(1_000_000, np.int16), 1000, format="FLAC")
     return file.getvalue()
 
 
@@ -94,7 +97,7 @@ def _ten_hours_of_flac() -> bytes:
         (b"hello", "audio/wav", 415, "undecodable"),
         (b"{}", "application/json", 415, "not audio"),
         (_nan(), "audio/wav", 422, "not finite"),
-        (_ten_hours_of_flac(), "audio/flac", 413, "too long"),
+        (_minutes_of_flac(), "audio/flac", 413, "too long"),
         (bytes(1_000_001), "audio/wav", 413, "too large"),
         (b"x", "multipart/form-data", 422, "broken form"),
         (b"--b\r\nbroken", "multipart/form-data; boundary=b", 422, "broken form"),
@@ -139,13 +142,13 @@ def test_a_body_without_a_length_is_refused_at_the_limit(client: TestClient) -> 
 def test_requests_beyond_the_queue_get_503_with_retry_after(
     served: Predictor, make_tone: Tone
 ) -> None:
-    app = create_app(served, limits=RequestLimits(queue=1))
+    made = create_app(served, limits=RequestLimits(queue=1))
     begun, proceed = threading.Event(), threading.Event()
 
     async def both() -> tuple[int, Any, int]:
         import httpx2
 
-        transport = httpx2.ASGITransport(app)
+        transport = httpx2.ASGITransport(made)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
 
             async def body() -> Any:

@@ -1,43 +1,56 @@
-"""`chorale serve` on one machine: start, shutdown, and error messages."""
+"""`chorale serve` on one machine: start, overload, shutdown, and error messages."""
 
+import asyncio
 import json
-import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import httpx2
-import psutil
 import pytest
 
 from chorale.search.cli import main
 
+Serving = Callable[..., AbstractContextManager[tuple[int, "subprocess.Popen[str]"]]]
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_answers_once_it_prints_its_address_and_ends_with_one_line(
-    served_bundle: Path, make_tone: Callable[..., bytes], number: signal.Signals
+
+def test_overload_gets_only_200_or_503_and_ctrl_c_ends_the_server_with_one_line(
+    served_bundle: Path,
+    make_tone: Callable[..., bytes],
+    serving: Serving,
+    load_benchmark: Callable[[str], ModuleType],
 ) -> None:
-    words = [sys.executable, "-m", "chorale.search", "serve", str(served_bundle), "--port", "0"]
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found, process.communicate()
-            answer = httpx2.post(f"{found[0]}predict", content=make_tone(), timeout=60)
-            assert answer.status_code == 200
-            below = psutil.Process(process.pid).children(recursive=True)
-        finally:
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (0, "the server has ended\n", "")
-    assert below, "decoders are separate processes"
-    assert not psutil.wait_procs(below, timeout=30)[1], "they end, too"
+    load = load_benchmark("load_serve")
+    clips = [make_tone(hz=hz) for hz in (200, 300, 500)]
+    with serving(served_bundle, "--queue", "4", end=signal.SIGINT) as (port, _):
+        assert asyncio.run(load.Client(port).post(clips[0])) == 200
+        found = asyncio.run(load.arrivals(port, clips, rate=240, seconds=1.5, seed=0))
+        assert set(found.statuses) <= {200, 503}
+        assert found.statuses[200] > 0
+        assert len(found.rows) == 360
+        assert asyncio.run(load.Client(port).post(clips[0])) == 200, "it recovers"
+
+
+def test_a_long_body_without_a_length_is_refused_with_constant_memory_and_sigterm_ends_the_server(
+    served_bundle: Path,
+    make_tone: Callable[..., bytes],
+    serving: Serving,
+    load_benchmark: Callable[[str], ModuleType],
+) -> None:
+    load = load_benchmark("load_serve")
+    with serving(served_bundle, "--body-mb", "5", end=signal.SIGTERM) as (port, process):
+        answer = httpx2.post(f"http://127.0.0.1:{port}/predict", content=make_tone(), timeout=60)
+        assert answer.status_code == 200
+        server = load.Server(port, process)
+        first = asyncio.run(load.cutoff(server, mb=100))  # loads what stays loaded
+        cut = asyncio.run(load.cutoff(server, mb=100))
+    assert first.status == cut.status == 413
+    assert cut.peak_mb - cut.before_mb < 40
 
 
 def test_a_bundle_of_a_later_version_is_refused_in_one_line(

@@ -1,10 +1,8 @@
-"""Hostile and broken uploads: decoder hangs and crashes, ten hours of audio, overload."""
+"""Hostile and broken uploads: decoder hangs and crashes, ten hours of audio."""
 
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,10 +15,11 @@ import soundfile
 from fastapi.testclient import TestClient
 
 from chorale.search.bundle.predictor import Predictor
-from chorale.search.champion.serve import decoder
+from chorale.search.champion.serve import app, decoder
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.decoder import DecoderPool
 from chorale.search.champion.serve.limits import Refused, RequestLimits
+from chorale.search.cli import main
 
 Tone = Callable[..., bytes]
 N_UPLOADS = 300
@@ -29,17 +28,20 @@ TEN_HOURS_S = 36_000
 
 @pytest.fixture(scope="module")
 def ten_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten hours of silence at 8 kHz: small as FLAC, and 1.15 GB as samples."""
+    """Ten hours of silence at 1 kHz: small as FLAC, and 144 MB as samples."""
     path = tmp_path_factory.mktemp("long") / "ten-hours.flac"
-    with soundfile.SoundFile(path, "w", 8000, 1, format="FLAC") as sound:
-        for _ in range(TEN_HOURS_S // 100):
-            sound.write(np.zeros(800_000, np.int16))
+    with soundfile.SoundFile(path, "w", 1000, 1, format="FLAC") as sound:
+        for _ in range(TEN_HOURS_S // 1000):
+            sound.write(np.zeros(1_000_000, np.int16))
     return path
 
 
 def test_mutated_uploads_get_an_expected_status_and_the_app_keeps_running(
-    served: Predictor, load_benchmark: Callable[[str], ModuleType]
+    served: Predictor,
+    load_benchmark: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(app, "LINGER_S", 0.02)  # a broken form is answered after that time
     fuzz = load_benchmark("fuzz_serve")
     limits = RequestLimits(body_mb=1, duration_s=60)
     with TestClient(create_app(served, limits=limits)) as client:
@@ -77,15 +79,12 @@ def _line(process: psutil.Process) -> str:
 
 
 def test_chorale_predict_refuses_ten_hours_in_one_line(
-    served_bundle: Path, ten_hours: Path, tmp_path: Path
+    served_bundle: Path, ten_hours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [sys.executable, "-m", "chorale.search", "predict", str(ten_hours), "--bundle"]
-    done = subprocess.run(
-        [*words, str(served_bundle)], capture_output=True, text=True, check=False, timeout=240
-    )
-    assert done.returncode == 1
-    assert "too long (36000 s; at most 10800 s" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["predict", str(ten_hours), "--bundle", str(served_bundle)]) == 1
+    error = capsys.readouterr().err
+    assert "too long (36000 s; at most 10800 s" in error
+    assert "Traceback" not in error
 
 
 def test_a_decoder_that_hangs_is_killed_and_the_next_recording_is_decoded(
@@ -166,37 +165,11 @@ def test_a_body_that_arrives_too_slowly_is_refused(served: Predictor) -> None:
             yield b"RIFF"
             await asyncio.sleep(60)
 
-        app = create_app(served, limits=RequestLimits(upload_s=0.2))
-        transport = httpx2.ASGITransport(app)
+        made = create_app(served, limits=RequestLimits(upload_s=0.2))
+        transport = httpx2.ASGITransport(made)
         async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.post("/predict", content=slow())
 
     answer = asyncio.run(post())
     assert (answer.status_code, answer.json()["error"]) == (408, "too slow")
     assert answer.headers["connection"] == "close"
-
-
-def test_overload_gets_only_200_or_503_and_the_server_recovers(
-    served_bundle: Path, make_tone: Tone, load_benchmark: Callable[[str], ModuleType]
-) -> None:
-    load = load_benchmark("load_serve")
-    clips = [make_tone(hz=hz) for hz in (200, 300, 500)]
-    with load.serving(served_bundle, "--queue", "4") as server:
-        found = asyncio.run(
-            load.overload(server.port, clips, rate=4, seconds=3, seed=0, times=60, after_s=6)
-        )
-        assert set(found.during.statuses) <= {200, 503}
-        assert found.during.statuses[200] > 0
-        assert len(found.during.rows) == 720
-        assert asyncio.run(load.Client(server.port).post(clips[0])) == 200
-
-
-def test_a_long_body_without_a_length_is_refused_with_constant_memory(
-    served_bundle: Path, load_benchmark: Callable[[str], ModuleType]
-) -> None:
-    load = load_benchmark("load_serve")
-    with load.serving(served_bundle, "--body-mb", "5") as server:
-        first = asyncio.run(load.cutoff(server, mb=200))  # loads what stays loaded
-        cut = asyncio.run(load.cutoff(server, mb=200))
-    assert first.status == cut.status == 413
-    assert cut.peak_mb - cut.before_mb < 40
