@@ -33,7 +33,7 @@ N_STEPS = 12
 
 
 class Browser:
-    """One page of a headless browser."""
+    """A headless browser with one page at a time."""
 
     def __init__(self, program: str, profile: Path) -> None:
         theirs_in, self._out = os.pipe()
@@ -58,13 +58,20 @@ class Browser:
         )  # fmt: skip
         os.close(theirs_in)
         os.close(theirs_out)
-        self._n, self._rest, self._session = 0, b"", ""
+        self._n, self._rest, self._session, self._target = 0, b"", "", ""
         self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+
+    def new_page(self) -> None:
+        """Replaces the page by a new one, and forgets the events of the old one."""
+        old, self._session = self._target, ""
+        self._target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        if old:
+            self.call("Target.closeTarget", targetId=old)
+        attached = self.call("Target.attachToTarget", targetId=self._target, flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
             self.call(f"{domain}.enable")
+        self.events.clear()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Sends a command; gives the browser's answer."""
@@ -125,14 +132,16 @@ class Browser:
         raise AssertionError(f"Tab does not lead to {name}")
 
     def screenshot(self, *, width: int, dark: bool, to: Path) -> None:
-        """Saves a screenshot of the whole page."""
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", features=scheme)
+        """Saves a screenshot of the whole page, without transitions."""
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
+        self.call("Emulation.setEmulatedMedia", features=features)
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=900, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
-        time.sleep(0.4)  # transitions have ended
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         to.write_bytes(base64.b64decode(answer["data"]))
 
@@ -190,28 +199,33 @@ def site(served: Predictor) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture
-def browser(tmp_path: Path, site: str) -> Iterator[Browser]:
-    """A browser at the page; skips where there is none."""
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser without a page; skips where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((path for name in names if (path := shutil.which(name))), None)
-    if program is None:
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
-    made = Browser(program, tmp_path / "profile")
-    try:
-        made.open(site)
-        yield made
-        assert made.console_messages() == []
-        assert {url.partition(":")[0] for url in made.requested_urls()} <= {
-            "http",
-            "data",
-            "blob",
-            "about",
-        }
-        http = [url for url in made.requested_urls() if url.startswith("http")]
-        assert all(url.startswith(site) for url in http), "it loads from other hosts"
-    finally:
-        made.close()
+    made = Browser(found, tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(program: Browser, site: str) -> Iterator[Browser]:
+    """A browser at the page, which may load nothing else and may write nothing to the console."""
+    program.new_page()
+    program.open(site)
+    yield program
+    assert program.console_messages() == []
+    assert {url.partition(":")[0] for url in program.requested_urls()} <= {
+        "http",
+        "data",
+        "blob",
+        "about",
+    }
+    http = [url for url in program.requested_urls() if url.startswith("http")]
+    assert all(url.startswith(site) for url in http), "it loads from other hosts"
 
 
 @pytest.fixture
@@ -293,7 +307,7 @@ def test_the_microphone_is_recorded(browser: Browser) -> None:
     assert (
         browser.evaluate("document.activeElement.id") == "record"
     )  # else the next key has no effect
-    browser.until("document.getElementById('state').textContent.startsWith('Recording: 0:02')")
+    browser.until("document.getElementById('state').textContent.startsWith('Recording: 0:01')")
     browser.key("Enter")
     browser.until(SHOWN)
     assert "Your recording" in browser.evaluate("document.getElementById('name').textContent")
