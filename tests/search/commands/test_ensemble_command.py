@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chorale.search.baselines import baseline_plan, classifiers
 from chorale.search.cli import main
+from chorale.search.combining import fusion_net
 from chorale.search.combining.fitted_file import read_ensemble
 from chorale.search.config.schema import SweepConfig
 from chorale.search.evaluation.members import fit_ensemble, predictions_by_fold, read_member
@@ -20,6 +22,16 @@ from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
+
+ALL_KINDS = "weighted_vote,greedy,stacking,fusion,hard_vote"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_steps() -> Iterator[None]:
+    """Fusion networks are trained for less than the usual number of steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fusion_net, "N_TRAINING_STEPS", 10)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +252,8 @@ def damage(banked: StudyPaths, number: int, how: str) -> None:
     elif how == "torn":
         path.write_bytes(path.read_bytes()[:100])
     else:
-        (_, truth) = members_of(banked)
+        truth = read_ground_truth(banked)
+        assert truth is not None
         ids = truth.split.valid_ids(2)
         ids = ids if how == "of another split" else ids[::-1]
         proba = np.full((len(ids), 4), 0.25, np.float32)
@@ -250,24 +263,23 @@ def damage(banked: StudyPaths, number: int, how: str) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        ("missing", "is missing"),
-        ("torn", "is damaged"),
-        ("of another split", "belongs to another split"),
-        ("of other tracks", "is of other tracks"),
-    ],
-)
-def test_a_member_with_invalid_predictions_is_left_out_and_named(
-    banked: StudyPaths, capsys: pytest.CaptureFixture[str], how: str, expected: str
+def test_members_with_invalid_predictions_are_left_out_and_named(
+    banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage(banked, 3, how)
+    problems = {
+        "missing": "is missing",
+        "torn": "is damaged",
+        "of another split": "belongs to another split",
+        "of other tracks": "is of other tracks",
+    }
+    for number, how in enumerate(problems):
+        damage(banked, number, how)
     assert run(banked, "--kinds", "weighted_vote") == 0
-    out = capsys.readouterr().out.replace("\n", " ")
-    assert "trial 3 is left out" in out
-    assert expected in out
-    assert sorted(report(banked)["ensembles"]["weighted_vote"]["members"]) == [0, 1, 2, 4]
+    lines = [one for one in capsys.readouterr().out.splitlines() if "is left out" in one]
+    for line, number, problem in zip(lines, range(4), problems.values(), strict=True):
+        assert f"trial {number} is left out" in line
+        assert problem in line
+    assert report(banked)["ensembles"]["weighted_vote"]["members"] == [4]
 
 
 def test_an_empty_bank_is_reported_in_one_line(
@@ -289,7 +301,7 @@ def test_only_one_complete_finalist_gives_a_caution(
     for number in (0, 1, 3, 4):
         ledger.record(banked.root.name, "finalists", Row(f"{number}/2/0", "FAIL", "diverged"))
     ledger.close()
-    assert run(banked, "--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote") == 0
+    assert run(banked, "--kinds", "greedy,hard_vote") == 0
     out = capsys.readouterr().out
     assert "trial 0 is left out: 4 of its 5 retrainings finished" in out
     assert "there is only one finalist, trial 2" in out
@@ -308,22 +320,39 @@ def relabel(banked: StudyPaths, change: Callable[[int, int], int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("kinds", "change", "expected"),
     [
-        (lambda fold, y: 0 if y == 3 and fold == 1 else y, "'genre3' has no track in fold 1"),
-        (lambda fold, y: 0 if y == 3 and fold > 0 else y, "'genre3' is in fold 0 only"),
-        (lambda fold, y: 0 if y == 3 and fold >= 0 else y, "'genre3' has test tracks only"),
-        (lambda fold, y: 0 if y == 3 and fold < 0 else y, "'genre3' has no test track"),
+        (
+            "stacking",
+            lambda fold, y: 0 if y == 3 and fold == 1 else y,
+            "'genre3' has no track in fold 1",
+        ),
+        (
+            ALL_KINDS,
+            lambda fold, y: 0 if y == 3 and fold > 0 else y,
+            "'genre3' is in fold 0 only",
+        ),
+        (
+            ALL_KINDS,
+            lambda fold, y: 0 if y == 3 and fold >= 0 else y,
+            "'genre3' has test tracks only",
+        ),
+        (
+            "stacking",
+            lambda fold, y: 0 if y == 3 and fold < 0 else y,
+            "'genre3' has no test track",
+        ),
     ],
 )
 def test_a_class_that_is_missing_in_a_part_is_named_in_a_caution(
     banked: StudyPaths,
     capsys: pytest.CaptureFixture[str],
+    kinds: str,
     change: Callable[[int, int], int],
     expected: str,
 ) -> None:
     relabel(banked, change)
-    assert run(banked, "--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote") == 0
+    assert run(banked, "--kinds", kinds) == 0
     assert expected in capsys.readouterr().out.replace("\n", " ")
     assert len(report(banked)["cautions"]) == 1
 
@@ -353,11 +382,10 @@ def test_baselines_as_good_as_the_finalists_out_of_fold_become_members(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_baselines(banked, svm=1.0, knn=0.0)
-    kinds = ["--kinds", "weighted_vote,greedy,stacking,fusion,hard_vote"]
-    assert run(banked, *kinds, "--baselines", "none") == 0
+    assert run(banked, "--kinds", "weighted_vote,greedy,stacking", "--baselines", "none") == 0
     without = report(banked)
     assert all(isinstance(m, int) for one in without["ensembles"].values() for m in one["members"])
-    assert run(banked, *kinds, "--baselines", "auto") == 0
+    assert run(banked, "--kinds", ALL_KINDS, "--baselines", "auto") == 0
     found = report(banked)
     assert found["best_single"] == without["best_single"], "the best trial is a trial"
     for kind in ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion"):
@@ -398,11 +426,17 @@ def test_the_error_for_an_unknown_or_unfinished_study_names_the_next_command(
 
 
 def test_refitting_from_the_bank_reproduces_the_sweeps_report(
-    tiny: list[str], tmp_path: Path
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (classifiers, baseline_plan):
+        grids = {
+            name: {parameter: values[:2] for parameter, values in classifiers.GRIDS[name].items()}
+            for name in ("logistic_regression", "svm")
+        }
+        monkeypatch.setattr(module, "GRIDS", grids)
     small = ["--budget.trials", "2", "--budget.max_epochs", "2", "--search.pruner", "none"]
     # baselines that an older version stored cannot be members
-    small += ["--ensemble.baselines", "none"]
+    small += ["--ensemble.baselines", "none", "--ensemble.kinds", "[stacking, fusion]"]
     assert main(["sweep", *tiny, *small, "--cluster.address", "none"]) == 0
     paths = StudyPaths(tmp_path / "runs" / "tiny")
     before = report(paths)
