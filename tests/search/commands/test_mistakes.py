@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,80 +25,101 @@ HEAVY = (
     "aiohttp",
 )
 RUN = """
-import json, sys
+import contextlib, io, json, sys
 from chorale.search import cli
-code = cli.main(json.loads(sys.argv[1]))
-heavy = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
-print("\\n" + json.dumps([code, heavy]))
+commands, forbidden = map(json.loads, sys.argv[1:])
+for args in commands:
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        code = cli.main(args)
+    heavy = [name for name in forbidden if name in sys.modules]
+    print("\\n" + json.dumps([code, stderr.getvalue(), heavy]))
 """
 
 
-def typed(folder: Path, *args: str, forbidden: tuple[str, ...] = HEAVY) -> tuple[int, str]:
-    """Runs a command in a process of its own; returns its exit code and its stderr.
+def typed(
+    folder: Path, *commands: Sequence[str], forbidden: tuple[str, ...] = HEAVY
+) -> list[tuple[int, str]]:
+    """Runs commands in one process of their own; returns their exit codes and stderr.
 
     Nothing of `forbidden` may have been imported.
     """
-    call = [sys.executable, "-c", RUN, json.dumps(args), json.dumps(forbidden)]
+    call = [sys.executable, "-c", RUN, json.dumps(commands), json.dumps(forbidden)]
     done = subprocess.run(
         call, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.stdout, done.stderr
-    code, heavy = json.loads(done.stdout.splitlines()[-1])
-    assert not heavy, f"imported {heavy} for: {' '.join(args)}"
-    return code, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    for args, (_, _, heavy) in zip(commands, found, strict=True):
+        assert not heavy, f"imported {heavy} for: {' '.join(args)}"
+    return [(code, error) for code, error, _ in found]
+
+
+def make_place(folder: Path) -> Path:
+    """A folder with audio of two labels, an empty folder, and invalid sweep files."""
+    for label in ("jazz", "rock"):
+        (folder / "audio" / label).mkdir(parents=True)
+        for i in range(3):
+            wave = np.zeros(2000, np.float32)
+            soundfile.write(folder / "audio" / label / f"{i}.wav", wave, 8000)
+    (folder / "empty").mkdir()
+    (folder / "bad.yaml").write_text("dataset: {name: folder\nbudget: [")
+    (folder / "good.yaml").write_text("dataset: {name: folder, root: audio}\n")
+    return folder
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with audio of two labels, an empty folder, and invalid sweep files."""
-    for label in ("jazz", "rock"):
-        (tmp_path / "audio" / label).mkdir(parents=True)
-        for i in range(3):
-            wave = np.zeros(2000, np.float32)
-            soundfile.write(tmp_path / "audio" / label / f"{i}.wav", wave, 8000)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "bad.yaml").write_text("dataset: {name: folder\nbudget: [")
-    (tmp_path / "good.yaml").write_text("dataset: {name: folder, root: audio}\n")
-    return tmp_path
+    return make_place(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("args", "expected"),
-    [
-        ("swep", "unknown command 'swep'"),
-        ("sweep nothing.yaml", "there is no sweep file 'nothing.yaml'"),
-        ("sweep bad.yaml", "not YAML"),
-        ("sweep good.yaml --dataset.root /nowhere", "'/nowhere' does not exist"),
-        ("sweep good.yaml --dataset.root empty", "no audio in any label's folder"),
-        ("sweep good.yaml --dataset.name foldr", "unknown dataset 'foldr'"),
-        ("sweep good.yaml --buget.trials 3", "did you mean 'budget'"),
-        ("sweep good.yaml --budget.trials many", "budget.trials"),
-        ("sweep good.yaml --architectures [cn]", "unknown architecture 'cn'"),
-        ("sweep good.yaml --space.cnn.widht 3", "unknown parameter 'widht'"),
-        ("sweep good.yaml --space.cnn.width 100000", "is outside what is declared"),
-        ("sweep good.yaml --space.resnet18.weights no.pth", "there is no file"),
-        ("sweep good.yaml --features.mel.n_mels 1", "features.mel.n_mels"),
-        ("sweep good.yaml --train.lr fast", "train.lr"),
-        ("sweep good.yaml --search.sampler grid", "a grid needs single values"),
-        ("sweep good.yaml --budget.trials", "needs a value"),
-        ("sweep good.yaml --resume", "there is no study 'good' to resume"),
-        ("sweep good.yaml --search.warm_start [other]", "unknown study 'other'"),
-        ("sweep gtzan_features --dataset.root /nowhere", "'/nowhere' does not exist"),
-        ("status other", "there is no ledger"),
-        ("resume other", "there is no ledger"),
-        ("report other", "there is no ledger"),
-        ("predict x.wav --bundle empty", "empty"),
-        ("predict x.wav --budle empty", "unknown option '--budle'"),
-        ("predict empty --bundle empty", "no audio below 'empty'"),
-        ("data check folder", "needs root"),
-        ("data check folder --root /nowhere", "'/nowhere' does not exist"),
-        ("data leak good.yaml --dataset.root /nowhere", "'/nowhere' does not exist"),
-    ],
-)
-def test_a_mistake_is_reported_without_importing_training_libraries(
-    place: Path, args: str, expected: str
+MISTAKES = [
+    ("swep", "unknown command 'swep'"),
+    ("sweep nothing.yaml", "there is no sweep file 'nothing.yaml'"),
+    ("sweep bad.yaml", "not YAML"),
+    ("sweep good.yaml --dataset.root /nowhere", "'/nowhere' does not exist"),
+    ("sweep good.yaml --dataset.root empty", "no audio in any label's folder"),
+    ("sweep good.yaml --dataset.name foldr", "unknown dataset 'foldr'"),
+    ("sweep good.yaml --buget.trials 3", "did you mean 'budget'"),
+    ("sweep good.yaml --budget.trials many", "budget.trials"),
+    ("sweep good.yaml --architectures [cn]", "unknown architecture 'cn'"),
+    ("sweep good.yaml --space.cnn.widht 3", "unknown parameter 'widht'"),
+    ("sweep good.yaml --space.cnn.width 100000", "is outside what is declared"),
+    ("sweep good.yaml --space.resnet18.weights no.pth", "there is no file"),
+    ("sweep good.yaml --features.mel.n_mels 1", "features.mel.n_mels"),
+    ("sweep good.yaml --train.lr fast", "train.lr"),
+    ("sweep good.yaml --search.sampler grid", "a grid needs single values"),
+    ("sweep good.yaml --budget.trials", "needs a value"),
+    ("sweep good.yaml --resume", "there is no study 'good' to resume"),
+    ("sweep good.yaml --search.warm_start [other]", "unknown study 'other'"),
+    ("sweep gtzan_features --dataset.root /nowhere", "'/nowhere' does not exist"),
+    ("status other", "there is no ledger"),
+    ("resume other", "there is no ledger"),
+    ("report other", "there is no ledger"),
+    ("predict x.wav --bundle empty", "empty"),
+    ("predict x.wav --budle empty", "unknown option '--budle'"),
+    ("predict empty --bundle empty", "no audio below 'empty'"),
+    ("data check folder", "needs root"),
+    ("data check folder --root /nowhere", "'/nowhere' does not exist"),
+    ("data leak good.yaml --dataset.root /nowhere", "'/nowhere' does not exist"),
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and stderr of each of `MISTAKES`, which leave no files."""
+    folder = make_place(tmp_path_factory.mktemp("mistakes"))
+    before = sorted(folder.rglob("*"))
+    found = typed(folder, *[args.split() for args, _ in MISTAKES])
+    assert sorted(folder.rglob("*")) == before
+    return {args: outcome for (args, _), outcome in zip(MISTAKES, found, strict=True)}
+
+
+@pytest.mark.parametrize(("args", "expected"), MISTAKES)
+def test_a_mistake_is_reported_without_files_and_without_importing_training_libraries(
+    outcomes: dict[str, tuple[int, str]], args: str, expected: str
 ) -> None:
-    code, error = typed(place, *args.split())
+    code, error = outcomes[args]
     assert code in (1, 2)
     assert expected in error
 
@@ -110,25 +132,19 @@ def test_an_unknown_study_is_reported_without_importing_training_libraries(place
     ledger.create("mine", {})
     ledger.release("mine", "interrupted", spent_s=1.0)
     ledger.close()
-    for args in (["status", "mne"], ["resume", "mne"], ["report", "mne"]):
-        code, error = typed(place, *args)
+    unknown = (["status", "mne"], ["resume", "mne"], ["report", "mne"])
+    *found, known = typed(place, *unknown, ["sweep", "good.yaml", "--name", "mine"])
+    for code, error in found:
         assert code == 1
         assert "did you mean 'mine'" in error
-    code, error = typed(place, "sweep", "good.yaml", "--name", "mine")
-    assert code == 1
-    assert "study 'mine' exists already (interrupted)" in error
-
-
-def test_a_mistake_leaves_no_files(place: Path) -> None:
-    before = sorted(place.rglob("*"))
-    assert typed(place, "sweep", "good.yaml", "--dataset.root", "/nowhere")[0] == 1
-    assert sorted(place.rglob("*")) == before
+    assert known[0] == 1
+    assert "study 'mine' exists already (interrupted)" in known[1]
 
 
 def test_few_tracks_are_checked_in_this_process_without_ray(place: Path) -> None:
     forbidden = ("torch", "ray", "optuna", "sklearn.ensemble")
-    code, error = typed(place, "data", "check", "folder", "--root", "audio", forbidden=forbidden)
-    assert (code, error) == (1, "")  # all are silent
+    words = ["data", "check", "folder", "--root", "audio"]
+    assert typed(place, words, forbidden=forbidden) == [(1, "")]  # all are silent
 
 
 def test_no_worker_is_started_for_unusable_tracks(
