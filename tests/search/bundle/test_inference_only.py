@@ -53,7 +53,8 @@ def test_every_architecture_predicts_without_ray_and_optuna(
     make_bundle: Any, clip: Path, tmp_path: Path
 ) -> None:
     names = plugins.plugin_names(architectures)
-    bundles = [make_bundle(tmp_path / n, [(n, preferred_features(n), {}, {})]) for n in names]
+    small = {"crop_s": 0.5}
+    bundles = [make_bundle(tmp_path / n, [(n, preferred_features(n), {}, small)]) for n in names]
     program = PROGRAM.format(forbidden=FORBIDDEN)
     words = [sys.executable, "-c", program, str(clip), *map(str, bundles)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
