@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import soundfile
 
 from chorale.datasets.errors import UserError
+from chorale.search.baselines import baseline_plan, classifiers
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.disagreement import disagreement, ood_threshold_of_means
 from chorale.search.bundle.predictor import Predictor
@@ -22,6 +24,7 @@ from chorale.search.champion.pack.card import model_card
 from chorale.search.champion.pack.pack import BundleContents, pack_bundle
 from chorale.search.champion.registry.registry import Registry
 from chorale.search.cli import main
+from chorale.search.combining import fusion_net
 from chorale.search.config import schema
 from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
 from chorale.search.evaluation.members import (
@@ -35,6 +38,21 @@ from chorale.search.ledger.stages import Job
 from chorale.search.paths import Runs
 from chorale.search.report.report import read_report
 from chorale.search.statistics.calibration import calibrate
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_fits() -> Iterator[None]:
+    """Fusion networks are trained for few steps, and baselines have few settings."""
+    grids = {
+        "logistic_regression": {"statistics": ("mean_std", "differences"), "C": (0.1,)},
+        "svm": {"statistics": ("mean_std",), "gamma_times_columns": (0.3,), "C": (10.0,)},
+        "knn": {"statistics": ("thirds",), "k": (3,)},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fusion_net, "N_TRAINING_STEPS", 10)
+        for module in (classifiers, baseline_plan):
+            patch.setattr(module, "GRIDS", grids)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +73,7 @@ space:
 train: {{crop_s: 0.4, batch_size: 16}}
 budget: {{trials: 4, max_epochs: 4}}
 finalists: {{configs: 2, folds: 2}}
-ensemble: {{kind: fusion, baselines: none}}
+ensemble: {{kinds: [fusion], kind: fusion, baselines: none}}
 runs: {root / "runs"}
 """
     )
