@@ -145,11 +145,11 @@ def test_the_number_of_tracks_needed_gives_about_the_planned_power() -> None:
 
 @pytest.mark.parametrize("n_groups", [6, 12, 40])
 def test_under_the_null_false_promotions_stay_below_the_level(n_groups: int) -> None:
-    """1,000 decisions between two equally good models; groups are hard or easy for both."""
+    """500 decisions between two equally good models; groups are hard or easy for both."""
     rng = np.random.default_rng(n_groups)
     labels, groups = tracks(n_groups, 6)
     promoted = 0
-    for night in range(1000):
+    for night in range(500):
         ease = rng.uniform(0.2, 0.95, n_groups)[groups]
         lean = rng.normal(0, 0.15, (2, n_groups))[:, groups]
         candidate, champion = rng.random((2, len(labels))) < (ease + lean)
@@ -163,15 +163,15 @@ def test_under_the_null_false_promotions_stay_below_the_level(n_groups: int) -> 
             seed=night,
         )
         promoted += found.verdict is Verdict.PROMOTED
-    assert promoted <= 50
+    assert promoted <= 0.05 * 500
     if n_groups >= 12:
-        assert promoted >= 10  # the test is not so conservative that it never promotes
+        assert promoted >= 0.01 * 500  # the test is not so conservative that it never promotes
 
 
 def test_a_gain_below_min_gain_is_not_promoted() -> None:
     labels, groups = tracks(100, 4)
-    champion = np.arange(400) % 2 == 0
-    candidate = champion | (np.arange(400) % 40 == 1)  # 2.5 points, in every tenth group
+    champion = np.arange(500) % 2 == 0
+    candidate = champion | (np.arange(500) % 40 == 1)  # 2.5 points, in every tenth group
     contenders = Contender(predictions(labels, candidate)), Contender(predictions(labels, champion))
     assert decide(*contenders, labels, groups, NAMES, Gate()).verdict is Verdict.PROMOTED
     found = decide(*contenders, labels, groups, NAMES, Gate(min_gain=0.03))
