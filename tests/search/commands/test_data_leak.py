@@ -5,6 +5,7 @@ import pytest
 
 from chorale.datasets.errors import UserError
 from chorale.datasets.store.feature_store import FeatureStore
+from chorale.datasets.synthesis import corpus as synthetic_corpus
 from chorale.search.commands import data_leak
 from chorale.search.commands.sweep_options import SweepOptions, parse_sweep_options
 from chorale.search.config import yaml_file
@@ -123,10 +124,11 @@ def test_the_command_shows_three_bars_and_a_sentence(
 
 
 def test_a_datasets_name_is_enough_and_its_features_are_mfcc(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(synthetic_corpus, "_fitting_processes", lambda n: 1)
     args = ["synthetic", "--root", str(tmp_path / "audio"), "--runs", str(tmp_path / "runs")]
-    args += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "1.5"]
+    args += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "0.6"]
     args += ["--cluster.address", "none", "--finalists.folds", "2"]
     assert data_leak.run(args) == 0
     output = capsys.readouterr().out

@@ -29,10 +29,10 @@ needs_dashboard = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with three trials in its ledger, and a trial's parameters for TensorBoard."""
-    runs = tmp_path / "runs"
+    runs = tmp_path_factory.mktemp("served") / "runs"
     folder = runs / "digits"
     write_hparams(
         folder / "trials" / "0000", {"lr": 0.1}, {"final/accuracy": 0.5},

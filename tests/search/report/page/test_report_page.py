@@ -153,6 +153,15 @@ def study(made: StudyPaths, tmp_path: Path) -> StudyPaths:
     return StudyPaths(tmp_path / "runs" / made.root.name)
 
 
+@pytest.fixture(scope="module")
+def reported(made: StudyPaths, tmp_path_factory: pytest.TempPathFactory) -> StudyPaths:
+    """A copy with a report, which tests only read."""
+    runs = shutil.copytree(made.root.parent, tmp_path_factory.mktemp("reported") / "runs")
+    paths = StudyPaths(runs / made.root.name)
+    assert run(paths) == 0
+    return paths
+
+
 def run(paths: StudyPaths, *args: str) -> int:
     return main(["report", paths.root.name, "--runs", str(paths.root.parent), *args])
 
@@ -211,9 +220,8 @@ def test_page_and_console_begin_with_the_test_accuracy(
         assert f"{key}-title" in found.ids, key
 
 
-def test_names_are_escaped_everywhere(study: StudyPaths) -> None:
-    assert run(study) == 0
-    html = study.report_html.read_text()
+def test_names_are_escaped_everywhere(reported: StudyPaths) -> None:
+    html = reported.report_html.read_text()
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
     assert '"& rock' not in html
@@ -244,9 +252,10 @@ def test_nothing_is_trained_or_evaluated_and_report_json_only_gains_keys(study: 
     assert again == before
 
 
-def test_the_confusion_matrix_has_the_test_accuracy_and_the_class_counts(study: StudyPaths) -> None:
-    assert run(study) == 0
-    found = json.loads(study.report_json.read_text())
+def test_the_confusion_matrix_has_the_test_accuracy_and_the_class_counts(
+    reported: StudyPaths,
+) -> None:
+    found = json.loads(reported.report_json.read_text())
     counts = found["confusion"]["test"]
     right = sum(counts[i][i] for i in range(4))
     assert right / 32 == pytest.approx(found["ensemble"]["test"]["accuracy"])
@@ -254,10 +263,9 @@ def test_the_confusion_matrix_has_the_test_accuracy_and_the_class_counts(study: 
         assert sum(row) == found["per_class"][name]["n"]
 
 
-def test_the_hardest_tracks_are_development_tracks_only(study: StudyPaths) -> None:
-    assert run(study) == 0
-    split = json.loads(study.split_json.read_text())
-    hard = json.loads(study.report_json.read_text())["hardest"]
+def test_the_hardest_tracks_are_development_tracks_only(reported: StudyPaths) -> None:
+    split = json.loads(reported.split_json.read_text())
+    hard = json.loads(reported.report_json.read_text())["hardest"]
     assert 0 < len(hard) <= 20
     assert not {one["track"] for one in hard} & set(split["test_ids"])
     assert all(one["true"] != one["said"] for one in hard)
@@ -396,22 +404,19 @@ def test_hostile_names_of_tracks_and_studies_are_harmless(study: StudyPaths) -> 
     assert "The first 50 of 60 findings" in found.text
 
 
-def test_the_page_has_a_bounded_size(study: StudyPaths) -> None:
-    assert run(study) == 0
-    assert study.report_html.stat().st_size < 400_000
+def test_the_page_has_a_bounded_size(reported: StudyPaths) -> None:
+    assert reported.report_html.stat().st_size < 400_000
 
 
-def test_the_methods_cite_what_computes_the_intervals(study: StudyPaths) -> None:
-    assert run(study) == 0
-    html = study.report_html.read_text(encoding="utf-8")
+def test_the_methods_cite_what_computes_the_intervals(reported: StudyPaths) -> None:
+    html = reported.report_html.read_text(encoding="utf-8")
     methods = html[html.index("<h3>Methods</h3>") :]
     assert "10.1093/biomet/26.4.404" in methods  # as `statistics.intervals` says
     assert "Efron" not in methods
 
 
-def test_a_page_allows_no_script_but_its_own(study: StudyPaths) -> None:
-    assert run(study) == 0
-    html = study.report_html.read_text()
+def test_a_page_allows_no_script_but_its_own(reported: StudyPaths) -> None:
+    html = reported.report_html.read_text()
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', html)
     assert "default-src 'none'" in policy
     assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", policy)
