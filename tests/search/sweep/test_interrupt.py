@@ -1,19 +1,28 @@
 """Ctrl-C, SIGTERM and SIGKILL in the middle of a sweep: completed trials are kept on resume."""
 
 import json
+import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+import torch
 
 from chorale.search.cli import main
 
-SLOW = ["--cluster.address", "none", "--search.pruner", "none", "--budget.trials", "6"]
+N_TRIALS = 10
+CHANGES = [
+    *("--cluster.address", "none", "--search.pruner", "none"),
+    *("--budget.trials", str(N_TRIALS), "--budget.max_epochs", "1", "--finalists.configs", "3"),
+    *("--ensemble.kinds", "[soft_vote]", "--ensemble.baselines", "none"),
+]
 TIMEOUT_S = 120
 
 
@@ -29,30 +38,72 @@ def _recorded_trials(tmp_path: Path) -> dict[str, str]:
             return {}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_sweep_keeps_its_trials_and_resumes(
-    tiny: list[str], tmp_path: Path, kind: signal.Signals
-) -> None:
-    command = [sys.executable, "-m", "chorale.search", "sweep", *tiny, *SLOW]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+def _wait_for_trials(tmp_path: Path, n: int) -> None:
     deadline = time.monotonic() + TIMEOUT_S
-    while len(_recorded_trials(tmp_path)) < 2 and time.monotonic() < deadline:
+    while len(_recorded_trials(tmp_path)) < n and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(kind)
-    out, err = process.communicate(timeout=TIMEOUT_S)
-    kept = _recorded_trials(tmp_path)
-    assert 2 <= len(kept) < 6, out + err
-    if kind != signal.SIGKILL:
-        assert process.returncode == 130, out + err
-        assert "--resume" in out
-        assert "Traceback" not in err
 
-    assert main(["sweep", *tiny, *SLOW, "--resume"]) == 0
+
+def _run(args: Sequence[str], output: Path) -> None:
+    with output.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        code = main(args)
+    sys.exit(code)
+
+
+def _signal_forked(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
+    """Sends a signal to a fork of this process after one more trial; its exit code and output."""
+    n_before, output = len(_recorded_trials(tmp_path)), tmp_path / "output"
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(args, output))
+    process.start()
+    assert process.pid is not None
+    _wait_for_trials(tmp_path, n_before + 1)
+    os.kill(process.pid, kind)
+    process.join(TIMEOUT_S)
+    assert process.exitcode is not None
+    return process.exitcode, output.read_text()
+
+
+def _signal_process(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
+    """The same for a process of its own."""
+    n_before = len(_recorded_trials(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chorale.search", *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ,
+    )
+    _wait_for_trials(tmp_path, n_before + 1)
+    process.send_signal(kind)
+    output, _ = process.communicate(timeout=TIMEOUT_S)
+    return process.returncode, output
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_keeps_its_trials_and_resumes(tiny: list[str], tmp_path: Path) -> None:
+    """It is interrupted by each of the signals, one after the other."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a fork has no other threads
+    args, kept = ["sweep", *tiny, *CHANGES], dict[str, str]()
+    for interrupt, kind, expected in (
+        (_signal_process, signal.SIGINT, 130),
+        (_signal_forked, signal.SIGTERM, 130),
+        (_signal_forked, signal.SIGKILL, -signal.SIGKILL),
+    ):
+        code, output = interrupt([*args, "--resume"] if kept else args, tmp_path, kind)
+        found = _recorded_trials(tmp_path)
+        assert len(kept) < len(found) < N_TRIALS, output
+        assert {key: found[key] for key in kept} == kept
+        kept = found
+        assert code == expected, output
+        if kind != signal.SIGKILL:
+            assert "--resume" in output
+            assert "Traceback" not in output
+
+    torch.set_num_threads(n_threads)
+    assert main([*args, "--resume"]) == 0
     after = _recorded_trials(tmp_path)
-    assert len(after) == 6
+    assert len(after) == N_TRIALS
     assert {key: after[key] for key in kept} == kept
-    found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
-    assert found["trials"]["complete"] == 6
+    report = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
+    assert report["trials"]["complete"] == N_TRIALS
