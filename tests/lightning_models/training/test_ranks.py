@@ -1,12 +1,11 @@
 """Data-parallel training in two processes equals that in one, up to the order of sums.
 
-This file is also the program that each of the processes runs: all trainings, one after the other.
+Each of the processes runs all trainings, one after the other.
 """
 
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from chorale.lightning_models.training.fit import TrainedNetwork, train_network
 from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
 
 N_RANKS = 2
-N_EPOCHS = 4
+N_EPOCHS = 3
 BASE = {"max_epochs": N_EPOCHS, "crop_s": 1.0, "optimizer": "sgd", "sgd_lr": 0.01}
 CHANGED = {"mixup_alpha": 0.4, "n_masks": 1, "label_smoothing": 0.1, "balance": "class_weights"}
 
@@ -136,6 +135,7 @@ def found(trained: TrainedNetwork) -> dict[str, Any]:
 def main(rank: int, folder: Path) -> None:
     """Runs all trainings as one of `N_RANKS` processes and writes its results to `folder`."""
     torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # so that torch looks for no other way than loopback
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=N_RANKS
     )
@@ -156,13 +156,14 @@ def main(rank: int, folder: Path) -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The results of each process."""
     folder = tmp_path_factory.mktemp("ranks")
-    # so that torch looks for no other way than loopback
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, __file__, str(rank), str(folder)], env=environment)
-        for rank in range(N_RANKS)
-    ]
-    assert [process.wait(timeout=200) for process in processes] == [0] * N_RANKS
+    multiprocessing.set_forkserver_preload(["chorale.lightning_models.training.fit"])
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=main, args=(rank, folder)) for rank in range(N_RANKS)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0] * N_RANKS
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(N_RANKS)]
 
 
@@ -242,7 +243,3 @@ def test_shards_cover_all_rows_once_and_differ_by_one_at_most(n: int, size: int)
     shares = [range(n)[Ranks(rank, size).shard(n)] for rank in range(size)]
     assert [row for share in shares for row in share] == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))

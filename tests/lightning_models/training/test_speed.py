@@ -1,3 +1,4 @@
+import json
 import logging
 import platform
 import subprocess
@@ -23,17 +24,48 @@ def test_bf16_is_used_only_where_the_cpu_supports_it(monkeypatch: pytest.MonkeyP
     speed.fastest_precision.cache_clear()
 
 
-def test_prepare_process_sets_threads_and_allocator_and_is_idempotent() -> None:
-    code = (
-        "from chorale.lightning_models.training import speed; import torch; "
-        "speed.prepare_process(1); speed.prepare_process(1);"
-        "print(torch.get_num_threads(), (torch.tensor([1e-40]) * 1.0).item(),"
-        " speed.retain_memory())"
+MEASURE = """
+import json, psutil, torch
+from chorale.lightning_models.training import speed
+speed.prepare_process(1)
+speed.prepare_process(1)
+found = {
+    "threads": torch.get_num_threads(),
+    "denormal": (torch.tensor([1e-40]) * 1.0).item(),
+    "retains": speed.retain_memory(),
+}
+rss_mb = lambda: psutil.Process().memory_info().rss / 2**20
+before = rss_mb()
+x = [torch.ones(2**20) for _ in range(64)]
+del x
+found["kept_mb"] = rss_mb() - before
+speed.release_memory()
+found["left_mb"] = rss_mb() - before
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared() -> subprocess.CompletedProcess[str]:
+    """A process that was prepared twice, and measured itself."""
+    return subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_prepare_process_sets_threads_and_allocator_and_is_idempotent(
+    prepared: subprocess.CompletedProcess[str],
+) -> None:
+    found = json.loads(prepared.stdout)
     has_glibc = platform.libc_ver()[0] == "glibc"
-    assert done.stdout.split() == ["1", "0.0", str(has_glibc)]
-    assert done.stderr == ""
+    assert [found["threads"], found["denormal"], found["retains"]] == [1, 0.0, has_glibc]
+    assert prepared.stderr == ""
+
+
+def test_retained_memory_is_released(prepared: subprocess.CompletedProcess[str]) -> None:
+    found = json.loads(prepared.stdout)
+    assert found["kept_mb"] > 200
+    assert found["left_mb"] < 100
 
 
 def test_lightning_is_quiet() -> None:
@@ -69,17 +101,3 @@ def test_seed_torch_seeds_the_default_generator() -> None:
         first = torch.rand(4)
         speed.seed_torch(3, torch.device("cpu"))
         assert torch.equal(torch.rand(4), first)
-
-
-def test_retained_memory_is_released() -> None:
-    code = (
-        "import torch, psutil; from chorale.lightning_models.training import speed;"
-        " speed.prepare_process();"
-        "rss = lambda: psutil.Process().memory_info().rss / 2**20;"
-        "before = rss(); x = [torch.ones(2**20) for _ in range(64)]; del x; kept = rss();"
-        "speed.release_memory(); print(kept - before, rss() - before)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    kept_mb, left_mb = map(float, done.stdout.split())
-    assert kept_mb > 200
-    assert left_mb < 100

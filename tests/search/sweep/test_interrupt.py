@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-import torch
 
 from chorale.search.cli import main
+from chorale.search.sweep.worker_pool import PRELOADED
 
 N_TRIALS = 10
 CHANGES = [
@@ -50,10 +49,11 @@ def _run(args: Sequence[str], output: Path) -> None:
     sys.exit(code)
 
 
-def _signal_forked(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
-    """Sends a signal to a fork of this process after one more trial; its exit code and output."""
+def _interrupt(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
+    """Sends a signal to a process after one more trial; returns its exit code and output."""
     n_before, output = len(_recorded_trials(tmp_path)), tmp_path / "output"
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(args, output))
+    multiprocessing.set_forkserver_preload(list(PRELOADED))
+    process = multiprocessing.get_context("forkserver").Process(target=_run, args=(args, output))
     process.start()
     assert process.pid is not None
     _wait_for_trials(tmp_path, n_before + 1)
@@ -63,34 +63,16 @@ def _signal_forked(args: Sequence[str], tmp_path: Path, kind: signal.Signals) ->
     return process.exitcode, output.read_text()
 
 
-def _signal_process(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
-    """The same for a process of its own."""
-    n_before = len(_recorded_trials(tmp_path))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chorale.search", *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ,
-    )
-    _wait_for_trials(tmp_path, n_before + 1)
-    process.send_signal(kind)
-    output, _ = process.communicate(timeout=TIMEOUT_S)
-    return process.returncode, output
-
-
 @pytest.mark.slow
 def test_an_interrupted_sweep_keeps_its_trials_and_resumes(tiny: list[str], tmp_path: Path) -> None:
     """It is interrupted by each of the signals, one after the other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a fork has no other threads
     args, kept = ["sweep", *tiny, *CHANGES], dict[str, str]()
-    for interrupt, kind, expected in (
-        (_signal_process, signal.SIGINT, 130),
-        (_signal_forked, signal.SIGTERM, 130),
-        (_signal_forked, signal.SIGKILL, -signal.SIGKILL),
+    for kind, expected in (
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 130),
+        (signal.SIGKILL, -signal.SIGKILL),
     ):
-        code, output = interrupt([*args, "--resume"] if kept else args, tmp_path, kind)
+        code, output = _interrupt([*args, "--resume"] if kept else args, tmp_path, kind)
         found = _recorded_trials(tmp_path)
         assert len(kept) < len(found) < N_TRIALS, output
         assert {key: found[key] for key in kept} == kept
@@ -100,7 +82,6 @@ def test_an_interrupted_sweep_keeps_its_trials_and_resumes(tiny: list[str], tmp_
             assert "--resume" in output
             assert "Traceback" not in output
 
-    torch.set_num_threads(n_threads)
     assert main([*args, "--resume"]) == 0
     after = _recorded_trials(tmp_path)
     assert len(after) == N_TRIALS
