@@ -136,24 +136,22 @@ def test_every_dataset_has_a_sample_tree_here(name: str) -> None:
         )
 
 
-@pytest.fixture(params=[name for name in FOUND if name in TREES])
+@pytest.fixture(scope="module", params=[name for name in FOUND if name in TREES])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dataset(name: str) -> ModuleType:
     return plugins.load_plugin(catalog, name, kind="dataset")
 
 
-@pytest.fixture
-def options(name: str, tmp_path: Path) -> Options:
-    root = tmp_path / "tree"
-    root.mkdir()
-    return TREES[name](root)
+@pytest.fixture(scope="module")
+def options(name: str, tmp_path_factory: pytest.TempPathFactory) -> Options:
+    return TREES[name](tmp_path_factory.mktemp("tree"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table(dataset: ModuleType, options: Options) -> pd.DataFrame:
     made = dataset.tracks(read_config(dataset.Config, options, where="the contract suite"))
     assert isinstance(made, pd.DataFrame)
@@ -174,10 +172,12 @@ def test_ids_labels_and_groups_are_not_empty(table: pd.DataFrame, column: str) -
     assert (table[column] != "").all()
 
 
-def test_ids_are_unique_sorted_and_without_local_paths(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_ids_are_unique_sorted_and_without_local_paths(
+    table: pd.DataFrame, options: Options
+) -> None:
     assert table["track_id"].is_unique
     assert table["track_id"].is_monotonic_increasing
-    assert not table["track_id"].str.contains(str(tmp_path), regex=False).any()
+    assert not table["track_id"].str.contains(str(Path(options["root"]).parent), regex=False).any()
 
 
 def test_paths_are_existing_files(table: pd.DataFrame) -> None:
