@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -144,21 +145,23 @@ def test_an_interrupted_call_is_resumed(
     calls = iter(range(100))
 
     def stopped(**arguments: object) -> voices.Signal:
-        if next(calls) == 7:
+        if next(calls) == 4:
             raise KeyboardInterrupt
         return original(**arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(compose, "compose_track", stopped)
     with pytest.raises(KeyboardInterrupt):
-        synthetic.tracks(config(tmp_path))
+        synthetic.tracks(config(tmp_path, n_tracks=10))
     before = files(tmp_path)
-    assert len(before) == 7
+    assert len(before) == 4
     assert all(name.endswith(".wav") and "/." not in name for name in before)
-    again = synthetic.tracks(config(tmp_path))
+    again = synthetic.tracks(config(tmp_path, n_tracks=10))
     after = files(tmp_path)
     assert {name: after[name] for name in before} == before
-    assert next(calls) == 7 + 1 + 13
-    assert Path(again["path"][19]).read_bytes() == Path(table["path"][19]).read_bytes()
+    assert next(calls) == 4 + 1 + 6
+    paths = dict(zip(table["track_id"], table["path"], strict=True))
+    last = again.iloc[9]
+    assert Path(last["path"]).read_bytes() == Path(paths[last["track_id"]]).read_bytes()
 
 
 def test_a_full_disk_leaves_no_partial_file(
@@ -174,13 +177,15 @@ def test_a_full_disk_leaves_no_partial_file(
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_a_damaged_file_is_generated_again(damage: str, tmp_path: Path) -> None:
-    made = synthetic.tracks(config(tmp_path, n_tracks=10))
-    victim = Path(made["path"][4])
+def test_a_damaged_file_is_generated_again(
+    damage: str, root: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    victim = tmp_path / Path(table["path"][4]).relative_to(root)
     right = victim.read_bytes()
     victim.unlink() if damage == "missing" else victim.write_bytes(right[:1000])
     others = {name: kept for name, kept in files(tmp_path).items() if victim.name not in name}
-    synthetic.tracks(config(tmp_path, n_tracks=10))
+    synthetic.tracks(config(tmp_path))
     after = files(tmp_path)
     assert victim.read_bytes() == right
     assert {name: after[name] for name in others} == others

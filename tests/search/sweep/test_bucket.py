@@ -60,7 +60,8 @@ def test_a_study_resumes_on_another_machine(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     args = [*tiny, "--name", "far", "--runs", url, "--budget.trials", "2"]
-    args += ["--cluster.address", "none"]
+    args += ["--cluster.address", "none", "--budget.max_epochs", "1", "--finalists.configs", "1"]
+    args += ["--ensemble.kinds", "[soft_vote]", "--ensemble.baselines", "none"]
     assert main(["sweep", *args]) == 0
     first = folder_of(url)
     shutil.rmtree(first)  # the first machine no longer exists

@@ -11,8 +11,9 @@ from PIL import Image
 from chorale.search.cli import main
 
 SMALL = """
-budget: {{trials: 3, max_epochs: 3}}
+budget: {{trials: 2, max_epochs: 3}}
 finalists: {{configs: 1, folds: 2}}
+ensemble: {{kinds: [soft_vote]}}
 cluster: {{address: none}}
 runs: {runs}
 """
