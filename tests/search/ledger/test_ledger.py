@@ -195,9 +195,10 @@ def _race(url: str, start: Any, results: Any) -> None:
 def test_of_processes_that_create_one_study_at_the_same_time_one_wins(
     ledger_url: str, make: Callable[[], Ledger]
 ) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    start, results = spawn.Event(), spawn.Queue()
-    racers = [spawn.Process(target=_race, args=(ledger_url, start, results)) for _ in range(3)]
+    multiprocessing.set_forkserver_preload(["chorale.search.ledger.ledger"])
+    context = multiprocessing.get_context("forkserver")
+    start, results = context.Event(), context.Queue()
+    racers = [context.Process(target=_race, args=(ledger_url, start, results)) for _ in range(3)]
     for racer in racers:
         racer.start()
     start.set()

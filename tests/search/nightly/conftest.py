@@ -35,7 +35,7 @@ space:
   cnn: {{n_layers: 2, width: {{choice: [16]}}, pooling: mean_max, dropout: 0.1}}
   train: {{optimizer: adamw, lr: 0.003, n_masks: 0, mixup_alpha: 0.0, center: false}}
 train: {{crop_s: 0.4, batch_size: 16}}
-budget: {{trials: 5, max_epochs: 2}}
+budget: {{trials: 3, max_epochs: 2}}
 finalists: {{configs: 1, folds: 2}}
 ensemble: {{kinds: [soft_vote]}}
 cluster: {{address: none}}
