@@ -33,10 +33,11 @@ def run(args: Sequence[str]) -> int:
     bundle = packed_bundle(given, study)
     expected = before[-1].digest if before else None
     if bundle.digest == expected:
-        console().print(f"{study} is already champion '{name}' ({bundle.digest[:12]})")
+        already = f"{study} is already champion '{name}' ({bundle.digest[:12]})"
+        console().print(already, markup=False)
         return 0
     reason = given.options.get("reason", "promoted by hand")
     period = registry.promote(bundle, expected=expected, reason=reason)
     old = f"; the previous champion was {before[-1].study}" if before else ""
-    console().print(f"{study} is champion '{name}' since {period.since_utc}{old}")
+    console().print(f"{study} is champion '{name}' since {period.since_utc}{old}", markup=False)
     return 0

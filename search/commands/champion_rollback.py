@@ -19,5 +19,6 @@ def run(args: Sequence[str]) -> int:
         return 0
     given = parse_champion_options(args, command="rollback", options=["reason"])
     period = given.registry.rollback(given.options.get("reason", "rolled back by hand"))
-    console().print(f"{period.study} is champion '{given.name}' again ({period.digest[:12]})")
+    again = f"{period.study} is champion '{given.name}' again ({period.digest[:12]})"
+    console().print(again, markup=False)
     return 0

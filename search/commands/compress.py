@@ -69,7 +69,8 @@ def run(args: Sequence[str]) -> int:
         from chorale.search import interrupts
 
         if isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted():
-            console().print(f"\nInterrupted; what has finished is kept. Resume with:  {again}")
+            line = f"\nInterrupted; what has finished is kept. Resume with:  {again}"
+            out.print(line, markup=False, soft_wrap=True)
         raise
     show_variants(found)
     return 0
@@ -90,7 +91,8 @@ def show_variants(found: Mapping[str, Any]) -> None:
             f"Caution: the wall-clock latency is above {found['target_ms']:g} ms, the CPU time is "
             f"not: the machine was busy. Measure again when it is idle."
         )
-    out.print(f"Use it:  chorale predict FILE --bundle {found['bundle']}", soft_wrap=True)
+    use = f"Use it:  chorale predict FILE --bundle {found['bundle']}"
+    out.print(use, markup=False, soft_wrap=True)
 
 
 def _earlier_result(kept: Path, to: Path | None, *, trials: int) -> dict[str, Any] | None:

@@ -60,6 +60,7 @@ def run(args: Sequence[str]) -> int:
         f"{bundle.paths.root}: {manifest.kind} of {manifest.members_text}, "
         f"{len(manifest.networks)} networks, {size_mb:.1f} MB, {bundle.digest[:12]}\n"
         f"try it: chorale predict FILE --bundle {bundle.paths.root}",
+        markup=False,
         soft_wrap=True,
     )
     if "onnx" in given.options:
@@ -81,7 +82,9 @@ def _export_onnx(bundle: "Bundle", to: Path, *, int8: bool) -> None:
         quantise(to, to)
     console().print(
         f"{to}: waveform at {network.sample_rate} Hz -> probabilities; "
-        f"{to.stat().st_size / 1e6:.1f} MB"
+        f"{to.stat().st_size / 1e6:.1f} MB",
+        markup=False,
+        soft_wrap=True,
     )
 
 

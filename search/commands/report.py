@@ -39,14 +39,14 @@ def run(args: Sequence[str]) -> int:
         data = update_report(ledger, info, study_about(info, paths), paths)
     finally:
         ledger.close()
-    console().print(summary_sentence(data), highlight=False)
+    console().print(summary_sentence(data), highlight=False, markup=False)
     _print_paths(data, paths, opens="open" in given.flags)
     return 0
 
 
 def _print_paths(data: "StudyData", paths: "StudyPaths", *, opens: bool) -> None:
     """Prints the path of the page, and what it lacks."""
-    console().print(f"Read it in a browser: {paths.report_html}", soft_wrap=True)
+    console().print(f"Read it in a browser: {paths.report_html}", markup=False, soft_wrap=True)
     for gap in dict.fromkeys(data.missing.values()):
         console().print(f"Not in it: {gap}", soft_wrap=True, style="dim", markup=False)
     if opens:

@@ -76,7 +76,8 @@ def run_and_show(
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if not (isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted()):
             raise
-        shown.print(f"\nInterrupted; every finished trial is kept. Resume with:  {again}")
+        line = f"\nInterrupted; every finished trial is kept. Resume with:  {again}"
+        shown.print(line, markup=False, soft_wrap=True)
         raise
     from chorale.search.report import report
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from chorale.datasets.chunks import ChunkMap
@@ -87,10 +88,13 @@ class Progress:
             yield lambda text: reached.__setitem__(0, text)
 
     def stage(self, name: str, found: str) -> None:
-        """Prints one line about a stage that has ended: "features   mel: 400 tracks, ..."."""
+        """Prints one line about a stage that has ended: "features   mel: 400 tracks, ...".
+
+        `found` is plain text: brackets in it are printed as they are.
+        """
         elapsed = duration_text(time.perf_counter() - self._began)
         self.console.print(
-            f"[bold]{name:<10}[/bold] {found} [dim]({elapsed})[/dim]", soft_wrap=True
+            f"[bold]{name:<10}[/bold] {escape(found)} [dim]({elapsed})[/dim]", soft_wrap=True
         )
 
     def watch(self, run: ChunkMap, what: str) -> ChunkMap:

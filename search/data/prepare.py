@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.markup import escape
 
 from chorale.datasets.atomic import write_text
 from chorale.datasets.audit import faults, leaks
@@ -113,7 +112,7 @@ def prepare(
     if fewer:
         progress.stage("split", fewer)
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, tracks)):
-        progress.stage("split", escape(warning))
+        progress.stage("split", warning)
     names = tuple(sorted(joined["label"].unique()))
     labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
     return PreparedData(joined, names, labels, split, stores, found.problems)

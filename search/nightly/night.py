@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from rich.console import Console
-from rich.markup import escape
 
 from chorale.cluster.base import ClusterError
 from chorale.datasets.errors import UserError
@@ -54,7 +53,7 @@ def run_night(
             then = nightly.settings.schedule.begin(chosen + ONE_DAY)
             progress.stage(
                 "night",
-                f"{chosen} was already run: {before.word}, {escape(before.reason)}; the next one "
+                f"{chosen} was already run: {before.word}, {before.reason}; the next one "
                 f"starts at {then:%Y-%m-%d %H:%M} UTC",
             )
             return before
@@ -95,8 +94,8 @@ def _due(nightly: Nightly, records: Records, now: datetime, progress: Progress) 
 def _publish(nightly: Nightly, records: Records, record: Night, progress: Progress) -> Night:
     """Writes the pages, prints the outcome of the night, and sends notifications."""
     write_pages(nightly, records, record)
-    progress.stage("verdict", f"{record.word}: {escape(record.reason)}")
+    progress.stage("verdict", f"{record.word}: {record.reason}")
     for line in notify(nightly, record):
-        progress.stage("notify", escape(line))
+        progress.stage("notify", line)
     progress.stage("pages", f"{records.night(record.date).report_html}, {nightly.paths.trend_html}")
     return record

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from rich.markup import escape
-
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.pack.pack import collect_contents, pack_bundle
@@ -82,7 +80,7 @@ class NightSteps:
         record = self._record_champion(record)
         removed = clean_up(self.nightly, self.records, record, self.registry)
         for line in removed:
-            self.progress.stage("removed", escape(line))
+            self.progress.stage("removed", line)
         figures = {**record.figures, "removed": removed}
         return self.records.end(record, "done", figures=figures)
 
@@ -216,7 +214,7 @@ class NightSteps:
             seed=self.nightly.sweep.search.seed,
         )
         if champion is not None:
-            self.progress.stage("drift", escape(drift.reason))
+            self.progress.stage("drift", drift.reason)
         return drift
 
     def _snapshot_of(self, study: str) -> Snapshot | None:

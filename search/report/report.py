@@ -203,12 +203,16 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
     if made := report.get("baselines_made"):
         features = f"Baselines use the feature set {made['features']} ({made['why']})"
         lines = "; ".join([features, *made["left_out"]]) + "."
-        console.print(lines, soft_wrap=True, highlight=False)
-    console.print(headline_sentence(report), highlight=False)
+        console.print(lines, soft_wrap=True, highlight=False, markup=False)
+    console.print(headline_sentence(report), highlight=False, markup=False)
     page_file = StudyPaths(Path(folder)).report_html
     if page_file.is_file():
-        console.print(f"Read it in a browser: {page_file}", soft_wrap=True)
-    console.print(f"Everything is in {folder}; TensorBoard: tensorboard --logdir {folder}")
+        console.print(f"Read it in a browser: {page_file}", markup=False, soft_wrap=True)
+    console.print(
+        f"Everything is in {folder}; TensorBoard: tensorboard --logdir {folder}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def headline_sentence(report: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
@@ -50,9 +49,7 @@ def run_sweep(
     began = time.perf_counter()  # reading the tracks counts as time of the sweep, too
     sweep, progress = resolved.sweep, Progress(console)
     refuse_missing(resolved)
-    uploads = synchronised(
-        sweep.runs, sweep.name, warn=lambda line: progress.stage("bucket", escape(line))
-    )
+    uploads = synchronised(sweep.runs, sweep.name, warn=lambda line: progress.stage("bucket", line))
     with progress.keep_alive("sweep"), uploads:
         start = check_start(sweep, resume=resume, take_over=take_over)
         tracks = divisible_tracks(resolved, progress)

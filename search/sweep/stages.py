@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.markup import escape
 
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
@@ -171,7 +170,7 @@ def collect_members(context: SweepContext, jobs: Sequence[Job]) -> list[Member]:
         more, added = context.earlier.members(context.resolved, context.prepared, context.ledger)
         members, notes = members + more, notes + added
     for note in notes:
-        context.progress.stage("finalists", escape(note))
+        context.progress.stage("finalists", note)
     return members
 
 
@@ -193,7 +192,7 @@ def completed_finalists(context: SweepContext, jobs: Sequence[Job]) -> dict[int,
     for number in by_number.keys() - completed.keys():
         reasons = [rows[job.key].reason for job in by_number[number] if job.key in rows]
         reason = next(filter(None, reasons), "it did not complete, for an unknown reason")
-        context.progress.stage("finalists", escape(f"trial {number} is left out: {reason}"))
+        context.progress.stage("finalists", f"trial {number} is left out: {reason}")
     if not completed:
         reasons = sorted({row.reason for row in rows.values()} - {""})
         raise UserError(
@@ -239,7 +238,7 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
     with progress.activity("ensembles"):
         evaluation = evaluate_study(resolved, prepared, context.ledger, members, baselines)
     for line in evaluation.details["cautions"]:
-        progress.stage("caution", escape(line))
+        progress.stage("caution", line)
     with progress.activity("report"):
         truth = ground_truth_of(prepared)
         write_finalist_events(context.paths, truth, evaluation.members, evaluation.chosen)
@@ -302,7 +301,7 @@ def _early_stopping(context: SweepContext) -> EnsembleEarlyStopping | None:
         return predictions.read_predictions(path, {"valid": ids}, split=split.hash)["valid"].proba
 
     for line in stopping.restore(context.rows(stages.SEARCH).values(), read):
-        context.progress.stage("search", escape(line))
+        context.progress.stage("search", line)
     return stopping
 
 

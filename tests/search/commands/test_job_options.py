@@ -154,6 +154,21 @@ def test_in_a_job_relative_paths_are_below_home_except_existing_files(
     ]
 
 
+def test_an_interrupted_sweep_prints_the_command_that_resumes_it_as_it_was_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from chorale.search.sweep import run
+
+    def run_sweep(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_sweep", run_sweep)
+    kinds = ["--ensemble.kinds", "[soft_vote, greedy]"]
+    assert cli.main(["sweep", "demo", *kinds]) == 130
+    command = "chorale sweep demo --ensemble.kinds '[soft_vote, greedy]' --resume"
+    assert f"Resume with:  {command}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flag", "resume"), [("--continue", None), ("--resume", True), (None, False)]
 )

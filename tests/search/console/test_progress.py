@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from chorale.search.console.events import TrialStarted
-from chorale.search.console.progress import TrialsDisplay, duration_text, state_counts
+from chorale.search.console.progress import Progress, TrialsDisplay, duration_text, state_counts
 from chorale.search.ledger.ledger import Row
 
 
@@ -19,6 +19,14 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
 def test_states_are_counted() -> None:
     rows = {str(i): Row(str(i), state) for i, state in enumerate(["COMPLETE", "PRUNED", "PRUNED"])}
     assert state_counts(rows) == "3 trials: 1 done, 2 pruned"
+
+
+def test_a_stage_prints_brackets_as_they_are() -> None:
+    out = io.StringIO()
+    Progress(Console(file=out, width=30)).stage("caution", "--ensemble.kinds [soft_vote] is [/b]")
+    line, clock = out.getvalue().rstrip("\n").rsplit(" (", 1)
+    assert line == "caution    --ensemble.kinds [soft_vote] is [/b]"
+    assert clock == "0 s)"
 
 
 def _log(*, terminal: bool) -> str:
