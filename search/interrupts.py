@@ -5,8 +5,8 @@ Libraries in between turn a KeyboardInterrupt into errors of their own (Lightnin
 in a finaliser, so the interrupt is raised again until it gets through. During the clean-up a second
 signal changes nothing; where the clean-up takes too long the process is ended without it, which
 loses nothing: the ledger and every file are consistent at any moment. A first signal that arrives
-in the middle of a database transaction waits for its end (`transaction`): database libraries cannot
-be interrupted safely at any point.
+during a database transaction, or in compiled code that would drop it, waits for the end
+(`deferred`).
 """
 
 import _thread
@@ -34,7 +34,7 @@ EXIT_INTERRUPTED = 130
 """The exit code of a command that was ended by a signal."""
 
 _received: list[int] = []
-_in_transaction = _is_deferred = False
+_defers = _is_deferred = False
 _exiting = threading.Event()
 _exit_code: int | None = None
 _finished = threading.Event()
@@ -97,24 +97,25 @@ def _exit() -> None:
 
 
 @contextmanager
-def transaction() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Defers a first signal that arrives in the block to its end; a second one is raised at once.
 
-    So Ctrl-C leaves nothing half done, and a database that hangs does not block the exit. Blocks
-    do not nest. Outside the main thread it does nothing: signals are only raised there.
+    So Ctrl-C leaves nothing half done, and a database that hangs does not block the exit. A block
+    within another adds nothing. Outside the main thread it does nothing: signals are only raised
+    there.
 
     Raises:
         KeyboardInterrupt: at the end, where a signal arrived.
     """
-    global _in_transaction, _is_deferred
-    if threading.current_thread() is not threading.main_thread():
+    global _defers, _is_deferred
+    if _defers or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _in_transaction, _is_deferred = True, False
+    _defers, _is_deferred = True, False
     try:
         yield
     finally:
-        _in_transaction = False
+        _defers = False
         if _is_deferred:
             raise KeyboardInterrupt
 
@@ -129,7 +130,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
     if len(_received) == 1:
         threading.Thread(target=_raise_until_over, args=(number, _finished), daemon=True).start()
-        if _in_transaction:
+        if _defers:
             _is_deferred = True
             return
     if not (_exiting.is_set() or _is_unwinding(sys.exc_info()[1])):

@@ -176,7 +176,7 @@ class Database:
         pauses_s = iter(RETRY_PAUSES_S if patient and not self.is_sqlite else ())
         while True:
             try:
-                with interrupts.transaction(), engine.begin() as c:
+                with interrupts.deferred(), engine.begin() as c:
                     return work(c)
             except DATABASE_ERRORS as error:
                 pause_s = next(pauses_s, None) if _is_transient(error) else None

@@ -1,5 +1,6 @@
 """Signal handling: interrupts are raised once, again where dropped, and end the process in time."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,8 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
+from optuna.distributions import FloatDistribution
 
 from chorale.search import interrupts
 
@@ -82,7 +85,7 @@ def test_a_first_signal_in_a_transaction_is_deferred_to_its_end() -> None:
     done: list[str] = []
 
     def work() -> None:
-        with interrupts.transaction():
+        with interrupts.deferred():
             signal.raise_signal(signal.SIGINT)
             done.append("transaction")
         done.append("more")
@@ -90,16 +93,53 @@ def test_a_first_signal_in_a_transaction_is_deferred_to_its_end() -> None:
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["transaction"]
-    with interrupts.transaction():  # the clean-up is not interrupted
+    with interrupts.deferred():  # the clean-up is not interrupted
         done.append("clean-up")
     interrupts.finish()
     assert done == ["transaction", "clean-up"]
 
 
 @pytest.mark.usefixtures("_handlers_installed")
+def test_a_signal_in_compiled_code_that_drops_it_is_raised_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from scipy.stats import qmc
+
+    from chorale.search.study.samplers.quasi_random import QuasiRandomSampler
+
+    make = qmc.Sobol
+
+    def make_during_a_signal(*args: Any, **options: Any) -> Any:
+        with contextlib.suppress(KeyboardInterrupt):  # as SciPy's does, with a traceback
+            signal.raise_signal(signal.SIGINT)
+        return make(*args, **options)
+
+    monkeypatch.setattr(qmc, "Sobol", make_during_a_signal)
+    with pytest.raises(KeyboardInterrupt):
+        QuasiRandomSampler(["lr"], seed=0).value(3, "lr", FloatDistribution(0.0, 1.0))
+    interrupts.finish()
+
+
+@pytest.mark.usefixtures("_handlers_installed")
+def test_a_block_within_another_does_not_end_the_deferral() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        with interrupts.deferred():
+            with interrupts.deferred():
+                signal.raise_signal(signal.SIGINT)
+            done.append("inner block")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    interrupts.finish()
+    assert done == ["inner block"]
+
+
+@pytest.mark.usefixtures("_handlers_installed")
 def test_a_transaction_that_hangs_does_not_block_the_exit() -> None:
     def work() -> None:
-        with interrupts.transaction():
+        with interrupts.deferred():
             signal.raise_signal(signal.SIGINT)
             for _ in range(1000):
                 time.sleep(0.01)

@@ -22,6 +22,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from chorale.search import interrupts
+
 
 class IndependentSampler(BaseSampler):
     """A sampler that draws each parameter independently."""
@@ -65,15 +67,20 @@ class QuasiRandomSampler(IndependentSampler):
     def value(self, number: int, name: str, distribution: BaseDistribution) -> Any:
         """The value of the parameter `name` at point `number`."""
         if number >= len(self._points):
-            from scipy.stats import (
-                qmc,  # a slow import (1 s), and the first trials have known-good points
-            )
-
             # A power of two, as only then is the sequence balanced.
-            n = 2 ** max(4, number.bit_length())
-            engine = qmc.Sobol(len(self._dimension), rng=np.random.default_rng(self._seed))
-            self._points = engine.random(n)
+            self._points = self._first(2 ** max(4, number.bit_length()))
         return from_unit(distribution, float(self._points[number, self._dimension[name]]))
+
+    def _first(self, n: int) -> np.ndarray:
+        """The first `n` points, float64 `(n, n_names)`.
+
+        SciPy's compiled code prints an exception that a signal raises in it, and goes on.
+        """
+        with interrupts.deferred():
+            from scipy.stats import qmc  # takes a second; the first trials have known-good points
+
+            engine = qmc.Sobol(len(self._dimension), rng=np.random.default_rng(self._seed))
+            return np.asarray(engine.random(n))
 
 
 def from_unit(distribution: BaseDistribution, u: float) -> Any:

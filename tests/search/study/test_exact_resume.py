@@ -24,7 +24,7 @@ MAX_EPOCHS = 6
 
 def _space(sampler: str) -> SearchSpace:
     if sampler == "grid":
-        narrowing = {
+        narrowing: dict[str, dict[str, Any]] = {
             "softmax_regression": {"dropout": {"choice": [0.0, 0.3]}},
             "train": {"batch_size": {"choice": [16, 64]}},
         }
