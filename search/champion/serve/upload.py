@@ -51,7 +51,7 @@ async def receive(
                 if n_bytes > limits.body_bytes:
                     raise _too_large(limits)
                 if form:
-                    form.write(chunk)
+                    form.write(chunk, is_last=str(n_bytes) == length)
                 else:
                     file.write(chunk)
     except TimeoutError:
@@ -97,15 +97,15 @@ class _Form:
         except FormParserError as error:
             raise _broken(str(error)) from None
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes, *, is_last: bool) -> None:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise _broken(str(error)) from None
+            raise _broken(str(error), unread=not is_last) from None
 
     def end(self) -> None:
         if not self._ended:
-            raise _broken("it is incomplete")
+            raise _broken("it is incomplete", unread=False)
         if not self._found:
             raise Refused(422, "broken form", f"the form has no field '{FIELD}' with a file")
 
@@ -132,5 +132,5 @@ class _Form:
         self._ended = True
 
 
-def _broken(why: str) -> Refused:
-    return Refused(422, "broken form", f"the form cannot be read: {why}", unread=True)
+def _broken(why: str, *, unread: bool = True) -> Refused:
+    return Refused(422, "broken form", f"the form cannot be read: {why}", unread=unread)

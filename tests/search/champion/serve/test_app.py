@@ -112,6 +112,16 @@ def test_unusable_uploads_are_refused_with_a_reason(
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize("body", [b"--b\r\nbroken", b"--b--\r\n", b"--b\r\n"])
+def test_a_broken_form_that_arrived_whole_is_answered_at_once(
+    client: TestClient, body: bytes
+) -> None:
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = client.post("/predict", content=body, headers=kind)
+    assert answer.json()["error"] == "broken form"
+    assert answer.headers.get("connection") != "close"  # nothing more is waited for
+
+
 def test_a_header_that_declares_more_samples_than_there_are_is_no_server_error(
     client: TestClient,
 ) -> None:
