@@ -3,9 +3,11 @@
 import importlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,8 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # before numba is imported: two processes that compile and cache one of librosa's generalised
     # ufuncs at the same time leave a cache entry that crashes when it is called
-    cache = Path(__file__).parents[1] / "build" / f"numba-{worker}"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+    compiled = Path(__file__).parents[1] / "build" / f"numba-{worker}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
 
 
 def pytest_configure() -> None:
@@ -24,12 +26,30 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Runs each file in one process, and all that start Ray in the same one."""
-    with_ray = {item.path for item in items if item.get_closest_marker("ray") is not None}
-    for item in items:
-        group = "ray" if item.path in with_ray else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests that start Ray first: they run one after the other, and take the longest."""
+    items.sort(key=lambda item: not starts_ray(item.path))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each file's tests to one worker, and all files that start Ray to the same one.
+
+    Not by the marker `xdist_group`: pytest-xdist 3.8.0 ignores it with pytest 9.2.
+    """
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class Scheduler(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "ray" if starts_ray(config.rootpath / file) else file
+
+    return Scheduler(config, log)
+
+
+@cache
+def starts_ray(file: Path) -> bool:
+    """Whether a test of the file has the marker `ray`."""
+    return "pytest.mark.ray" in file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def test_a_trial_whose_worker_is_killed_resumes_in_another_worker(
     assert (n_lost, resumed_after) in ((1, 1), (1, 1 if sign == signal.SIGKILL else 2))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_sigterm_ends_a_sweep_on_ray_within_30_s_and_it_resumes(
     cases: ModuleType,
     script: ModuleType,
