@@ -25,5 +25,5 @@ def test_a_finalist_without_a_row_or_a_reason_is_left_out_and_named() -> None:
     assert sorted(lines) == [
         "trial 2 is left out: it did not complete, for an unknown reason",
         "trial 3 is left out: it did not complete, for an unknown reason",
-        "trial 4 is left out: worker lost \\[node 2]",
+        "trial 4 is left out: worker lost [node 2]",
     ]

@@ -47,7 +47,7 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("balance", ["none", "class_weights", "sampling"])
 def test_a_sweep_on_a_table_works_with_every_class_balancing(
-    table: Path, tmp_path: Path, balance: str
+    table: Path, all_baselines: None, tmp_path: Path, balance: str
 ) -> None:
     synthetic = "true" if balance == "sampling" else "false"
     found = run(

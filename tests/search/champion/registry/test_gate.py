@@ -170,8 +170,8 @@ def test_under_the_null_false_promotions_stay_below_the_level(n_groups: int) -> 
 
 def test_a_gain_below_min_gain_is_not_promoted() -> None:
     labels, groups = tracks(100, 4)
-    champion = np.arange(500) % 2 == 0
-    candidate = champion | (np.arange(500) % 40 == 1)  # 2.5 points, in every tenth group
+    champion = np.arange(400) % 2 == 0
+    candidate = champion | (np.arange(400) % 40 == 1)  # 2.5 points, in every tenth group
     contenders = Contender(predictions(labels, candidate)), Contender(predictions(labels, champion))
     assert decide(*contenders, labels, groups, NAMES, Gate()).verdict is Verdict.PROMOTED
     found = decide(*contenders, labels, groups, NAMES, Gate(min_gain=0.03))
