@@ -9,8 +9,6 @@ import numpy.typing as npt
 import pytest
 import scipy.ndimage
 import scipy.stats
-from librosa.beat import beat_track
-from librosa.effects import hpss as harmonic_and_percussive
 from pydantic import ValidationError
 
 from chorale.datasets.dsp import constant_q, descriptors, hpss
@@ -32,6 +30,9 @@ def signal(kind: str, *, sample_rate: int = RATE_HZ, duration_s: float = 4.0) ->
 
 
 def gtzan_by_librosa(y: npt.NDArray[Any], sr: int) -> npt.NDArray[np.float64]:
+    from librosa.beat import beat_track  # takes seconds, which only this file's worker spends
+    from librosa.effects import hpss as harmonic_and_percussive
+
     feature = librosa.feature
     measured = [
         feature.chroma_stft(y=y, sr=sr),

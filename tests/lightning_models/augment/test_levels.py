@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from librosa.effects import pitch_shift, time_stretch
 from torch import Tensor
 
 from chorale.datasets.dsp.frequency_scale import MIN_DB, FrequencyScale
@@ -43,11 +42,15 @@ def make_music(*, pitch: float = 1.0, speed: float = 1.0, seed: int = 0) -> np.n
 
 @cache
 def shifted_by_librosa(semitones: float) -> np.ndarray:
+    from librosa.effects import pitch_shift  # takes seconds, which only this file's worker spends
+
     return np.asarray(pitch_shift(make_music(), sr=RATE, n_steps=semitones))
 
 
 @cache
 def stretched_by_librosa(speed: float) -> np.ndarray:
+    from librosa.effects import time_stretch
+
     return np.asarray(time_stretch(make_music(), rate=speed))
 
 
