@@ -111,34 +111,58 @@ def test_a_private_ray_that_timed_out_during_startup_is_started_once_more(
     assert tried == [LOCAL_ADDRESS] * 2
 
 
-@pytest.mark.ray
-def test_sigterm_handlers_stay_in_place_while_connected_and_afterwards() -> None:
-    """In a subprocess: Ray's own handler would end it."""
-    code = """
-import os, signal
+PROGRAM = """
+import json, os, signal, time
+import psutil
 from chorale.cluster.connection.connect import connect
-signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+from chorale.cluster.connection.nodes import death_reasons, node_resources
+
+found = {"handled": 0}
+def handle(*_):
+    found["handled"] += 1
+signal.signal(signal.SIGTERM, handle)
 with connect(num_cpus=1):
     os.kill(os.getpid(), signal.SIGTERM)
+    children = psutil.Process().children(recursive=True)
+    found["commands"] = [" ".join(process.cmdline()) for process in children]
+    found["alive"] = [len(node_resources()), death_reasons()]
+    for process in children:
+        if "DashboardAgent" in " ".join(process.cmdline()):
+            process.kill()
+    while node_resources():
+        time.sleep(0.1)
+    found["dead"] = [len(node_resources()), death_reasons()]
 os.kill(os.getpid(), signal.SIGTERM)
+print(json.dumps(found))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "handled\n" * 2), done.stderr
+
+
+@pytest.fixture(scope="module")
+def own_process() -> dict[str, Any]:
+    """What a process saw that started a private Ray; its only children are Ray's."""
+    words = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.ray
-def test_a_private_ray_starts_only_what_trials_need() -> None:
-    """In a subprocess, whose only children are Ray's."""
-    code = """
-import json, psutil
-from chorale.cluster.connection.connect import connect
-with connect(num_cpus=1):
-    children = psutil.Process().children(recursive=True)
-    print(json.dumps([" ".join(process.cmdline()) for process in children]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    commands = json.loads(done.stdout)
+def test_sigterm_handlers_stay_in_place_while_connected_and_afterwards(
+    own_process: dict[str, Any],
+) -> None:
+    assert own_process["handled"] == 2
+
+
+@pytest.mark.ray
+def test_a_private_ray_starts_only_what_trials_need(own_process: dict[str, Any]) -> None:
+    commands = own_process["commands"]
     assert any("raylet" in command for command in commands)
     for script in ("dashboard/dashboard.py", "log_monitor.py", "autoscaler/_private/monitor.py"):
         assert not [command for command in commands if script in command]
+
+
+@pytest.mark.ray
+def test_a_node_whose_agent_ended_is_dead_with_a_reason(own_process: dict[str, Any]) -> None:
+    assert own_process["alive"] == [1, ""]
+    assert own_process["dead"] == [0, "dashboard_agent failed and raylet fate-shares with it"]

@@ -175,6 +175,7 @@ def test_a_missing_file_in_a_missing_folder_raises_the_original_error(
         list(mapped(eval, [f"open({str(lost)!r})"]))
 
 
+@pytest.mark.heavy
 def test_the_number_of_items_in_flight_follows_the_number_of_cpus(
     cluster: Any,
 ) -> None:

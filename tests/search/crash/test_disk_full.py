@@ -59,9 +59,7 @@ WRITES: Mapping[str, tuple[str, int]] = {
 
 DEFAULT = (
     ("feature chunk", True),
-    ("trial asked", False),
     ("TensorBoard events, later", False),
-    ("predictions", True),
     ("report.json", True),
 )
 DISK_SHARES = (0.35,)

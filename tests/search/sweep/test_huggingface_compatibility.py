@@ -53,13 +53,11 @@ finalists: {{configs: 1, folds: 2}}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.skipif(
     find_spec("transformers") is None, reason="Hugging Face's packages are not installed"
 )
-@pytest.mark.parametrize(
-    "address", ["none", pytest.param("local", marks=[pytest.mark.ray, pytest.mark.heavy])]
-)
+@pytest.mark.parametrize("address", ["none", pytest.param("local", marks=pytest.mark.ray)])
 def test_load_dataset_and_a_sweep_predict_and_serve_share_a_process(
     tmp_path: Path, address: str
 ) -> None:
