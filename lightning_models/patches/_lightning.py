@@ -39,14 +39,6 @@ def leave_signals_alone(trainer: pl.Trainer) -> None:
         vars(connector)["register_signal_handlers"] = vars(connector)["teardown"] = _nothing
 
 
-def skip_device_log() -> None:
-    """Skips each Trainer's search for GPUs and TPUs, whose result is only logged."""
-    from pytorch_lightning.trainer import setup
-
-    if hasattr(setup, "_log_device_info"):
-        vars(setup)["_log_device_info"] = _nothing
-
-
 def _nothing(*_: object) -> None:
     """Replaces a function of Lightning."""
 

@@ -11,8 +11,6 @@ import platform
 
 import torch
 
-from chorale.lightning_models.patches import _torch
-
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 """glibc's `mallopt` parameters (malloc.h)."""
 
@@ -102,5 +100,3 @@ def silence_lightning() -> None:
     from chorale.lightning_models.patches import _lightning  # inference does without Lightning
 
     _lightning.cache_entry_points()
-    _lightning.skip_device_log()
-    _torch.cache_gpu_absence()

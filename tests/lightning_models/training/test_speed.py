@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from chorale.lightning_models.patches import _lightning, _torch
+from chorale.lightning_models.patches import _lightning
 from chorale.lightning_models.training import speed
 
 
@@ -71,21 +71,6 @@ def test_retained_memory_is_released(prepared: subprocess.CompletedProcess[str])
 def test_lightning_is_quiet() -> None:
     speed.silence_lightning()
     assert logging.getLogger("pytorch_lightning.utilities.rank_zero").level == logging.ERROR
-
-
-@pytest.mark.parametrize("gpus", [False, True])
-def test_only_the_absence_of_a_gpu_is_cached(gpus: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "_cached_device_count", None)
-    monkeypatch.setattr(_torch, "_may_have_gpu", lambda: gpus)
-    _torch.cache_gpu_absence()
-    assert torch.cuda._cached_device_count == (None if gpus else 0)
-
-
-def test_a_hidden_gpu_is_not_cached_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())  # the driver is there
-    assert _torch._may_have_gpu()
 
 
 def test_callbacks_of_installed_packages_are_still_found() -> None:
