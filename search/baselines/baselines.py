@@ -6,7 +6,7 @@ sweep's worker processes, within a time limit.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,7 @@ def choose_features(
     for name, store in stores.items():
         layout = StatisticsLayout.of(store)
         data = _data(store, labels, split, run)
+        data = replace(data, x_test=data.x_test[:0])  # which a single point would be fitted for
         plan = make_baseline_plan(data, layout, names=(_PROBE,))
         results = (map if plan.is_small else run)(
             fit_and_score, list(_jobs(plan.first, plan, data, seed=seed))

@@ -151,7 +151,9 @@ def test_an_embedding_keeps_its_information(
     assert "svm_thirds" not in made, "without thirds it would equal svm"
 
 
-def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(tmp_path: Path) -> None:
+def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = np.tile(np.arange(N_CLASSES), 32)
     split = make_split(len(labels))
     rng = np.random.default_rng(0)
@@ -171,6 +173,9 @@ def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(tmp_path: Path) -> No
     shuffled = labels.copy()
     shuffled[test] = (labels[test] + 1) % N_CLASSES
     assert choose_features(stores, labels=shuffled, split=split) == (chosen, figures)
+
+    set_grids(monkeypatch, last_of_each_grid())  # a grid of one point
+    assert choose_features(stores, labels=labels, split=split)[0] == "encoder"
 
 
 def test_each_baseline_predicts_for_all_rows(fitted: Any) -> None:
