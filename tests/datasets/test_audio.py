@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -165,6 +166,14 @@ def test_a_truncated_file_gives_only_the_samples_it_has(tmp_path: Path) -> None:
     flac.write_bytes(flac.read_bytes()[:1000])
     with pytest.raises(AudioError, match="undecodable"):
         load_audio(flac)
+
+
+def test_a_file_without_any_of_its_samples_raises(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", tone(99))
+    header = read_audio_header(path)
+    empty = SimpleNamespace(subtype="FLOAT", read=lambda out: out[:0])
+    with pytest.raises(AudioError, match="none of its 99 samples"):
+        audio._decode(path, empty, header)
 
 
 def test_too_many_samples_raise_at_any_sample_rate(

@@ -1,9 +1,9 @@
 """The contract suite of architectures: every file in `lightning_models/architectures` runs it."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
-from itertools import cycle
+from itertools import combinations, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,7 +78,7 @@ def default_network(name: str, i: int) -> nn.Module:
 def points() -> Iterator[Any]:
     """Every default; all axes at their lower end at once, and at their upper end; mixtures.
 
-    Every end and every choice of every axis is in one of the mixtures.
+    Every end and every choice of every axis is in one of the mixtures, and every pair of choices.
     """
     for name in NAMES:
         file = plugin(name)
@@ -88,11 +88,25 @@ def points() -> Iterator[Any]:
         for end, which in (("lower", 0), ("upper", -1)):
             point = {axis: values[which] for axis, values in axes.items()}
             yield pytest.param(name, point, id=f"{name}-{end}")
-        rng = random.Random(0)
-        columns = {axis: cycle(rng.sample(values, len(values))) for axis, values in axes.items()}
-        for i in range(max(map(len, axes.values()))):
-            point = {axis: next(column) for axis, column in columns.items()}
+        choices = {
+            axis for axis, one in file.SPACE.items() if isinstance(one, CategoricalDistribution)
+        }
+        for i, point in enumerate(mixtures(axes, choices)):
             yield pytest.param(name, point, id=f"{name}-mixture{i}")
+
+
+def mixtures(axes: Mapping[str, Sequence[Any]], choices: Set[str]) -> Iterator[dict[str, Any]]:
+    """Random points until they contain each value of each axis, and each pair of two `choices`."""
+    rng = random.Random(0)
+    missing: set[Any] = {frozenset({(axis, v)}) for axis, values in axes.items() for v in values}
+    for a, b in combinations(sorted(choices), 2):
+        missing |= {frozenset({(a, v), (b, w)}) for v, w in product(axes[a], axes[b])}
+    while missing:
+        drawn = [{axis: rng.choice(values) for axis, values in axes.items()} for _ in range(50)]
+        found = [{one for one in missing if one <= set(point.items())} for point in drawn]
+        best = max(range(len(drawn)), key=lambda i: len(found[i]))
+        missing -= found[best]
+        yield drawn[best]
 
 
 def defaults() -> list[tuple[str, int]]:
