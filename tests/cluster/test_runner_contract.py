@@ -220,9 +220,9 @@ RUNNERS = ["local", *POOLS]
 FORKED = pytest.param("forked", marks=[pytest.mark.ray, pytest.mark.heavy])
 """What a runner does with `Trials` is the same code in "tune" and "forked"."""
 each_runner_once = pytest.mark.parametrize(
-    "runner_name", ["local", TUNE[0], FORKED, "processes"], indirect=True
+    "runner", ["local", TUNE[0], FORKED, "processes"], indirect=True
 )
-each_pool_once = pytest.mark.parametrize("pool_name", [TUNE[0], FORKED, "processes"], indirect=True)
+each_pool_once = pytest.mark.parametrize("pool", [TUNE[0], FORKED, "processes"], indirect=True)
 Pool = Callable[..., Runner]
 
 
@@ -234,35 +234,24 @@ def fork_socket() -> Iterator[Path | None]:
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
-def runner_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    if request.param == "local":
+        return LocalRunner()
+    return _pool(request)(tmp_path_factory.mktemp("tune"))
 
 
 @pytest.fixture(scope="module", params=POOLS)
-def pool_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def runner(
-    runner_name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Runner:
-    if runner_name == "local":
-        return LocalRunner()
-    return _pool(runner_name, request)(tmp_path_factory.mktemp("tune"))
-
-
-@pytest.fixture(scope="module")
-def pool(pool_name: str, request: pytest.FixtureRequest) -> Pool:
+def pool(request: pytest.FixtureRequest) -> Pool:
     """Makes runners with processes: Ray's workers, forked children of them, or without Ray."""
-    return _pool(pool_name, request)
+    return _pool(request)
 
 
-def _pool(name: str, request: pytest.FixtureRequest) -> Pool:
-    if name == "processes":
+def _pool(request: pytest.FixtureRequest) -> Pool:
+    if request.param == "processes":
         return partial(process_runner, request.getfixturevalue("fork_socket"))
     request.getfixturevalue("private_ray")
-    socket = request.getfixturevalue("fork_socket") if name == "forked" else None
+    forked = request.param == "forked"
+    socket = request.getfixturevalue("fork_socket") if forked else None
     return partial(tune_runner, fork_socket=socket)
 
 
@@ -304,20 +293,11 @@ KINDS += ["run_out_of_memory", "exhaust"]
 
 
 @pytest.fixture(scope="module")
-def scripts() -> dict[tuple[str, str], Script]:
-    """What has run, as pytest sets up a fixture with parameters more than once per module."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-def sweep(runner: Runner, runner_name: str, scripts: dict[tuple[str, str], Script]) -> Script:
+def sweep(runner: Runner) -> Script:
     """One trial of each kind, run; its number is its index in KINDS, the last one is `echo`."""
-    key = "sweep", runner_name
-    if key not in scripts:
-        script = Script(*({"do": kind} for kind in KINDS), {"do": "echo", "x": (1, {"y": None})})
-        runner.run(script, work)
-        scripts[key] = script
-    return scripts[key]
+    script = Script(*({"do": kind} for kind in KINDS), {"do": "echo", "x": (1, {"y": None})})
+    runner.run(script, work)
+    return script
 
 
 def test_the_outcome_of_every_trial_is_reported_exactly_once(sweep: Script) -> None:
@@ -555,21 +535,13 @@ PROCESSES = ["pid", "n_threads", "fail", "pid", "run_out_of_memory", "pid", "die
 
 
 @pytest.fixture(scope="module")
-def processes(
-    pool: Pool,
-    pool_name: str,
-    scripts: dict[tuple[str, str], Script],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Script:
+def processes(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Script:
     """Trials that return facts about their process, run one at a time."""
-    key = "processes", pool_name
-    if key not in scripts:
-        script = Script(*({"do": kind} for kind in PROCESSES))
-        storage = tmp_path_factory.mktemp("processes")
-        pool(storage, max_concurrent=1).run(script, work)
-        assert list(storage.iterdir()) == []
-        scripts[key] = script
-    return scripts[key]
+    script = Script(*({"do": kind} for kind in PROCESSES))
+    storage = tmp_path_factory.mktemp("processes")
+    pool(storage, max_concurrent=1).run(script, work)
+    assert list(storage.iterdir()) == []
+    return script
 
 
 @pytest.mark.ray
