@@ -28,7 +28,8 @@ ITEMS_PER_WORKER = 2
 """Items in flight per worker: one being processed, one queued."""
 
 MAX_RETRIES, RETRY_PAUSE_S = 3, 3.0
-"""How often, and after how many seconds, an item is resubmitted when Ray does not answer."""
+"""How often an item is resubmitted when its worker died, or Ray does not answer; and in the latter
+case after how many seconds."""
 
 
 class Map(Protocol):

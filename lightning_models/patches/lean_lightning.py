@@ -3,8 +3,8 @@
 Lightning imports all of torchmetrics, which imports torchvision, transformers and SciPy if they are
 installed, for metrics that are not used here: half of the time of its import. A process that
 imports this module before Lightning can still import those packages, but not use those metrics; so
-it is for our own processes (the command line and its workers), never for one that runs other
-people's code.
+it is for our own processes (the command line and its workers), never for a program of somebody else
+that imports Chorale.
 """
 
 import importlib.util

@@ -116,7 +116,7 @@ def choose_features(
     for name, store in stores.items():
         layout = StatisticsLayout.of(store)
         data = _data(store, labels, split, run)
-        data = replace(data, x_test=data.x_test[:0])  # which a single point would be fitted for
+        data = replace(data, x_test=data.x_test[:0])  # they have no part in the choice
         plan = make_baseline_plan(data, layout, names=(_PROBE,))
         results = (map if plan.is_small else run)(
             fit_and_score, list(_jobs(plan.first, plan, data, seed=seed))

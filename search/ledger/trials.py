@@ -18,10 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from chorale.search.ledger import trial_rows
-from chorale.search.ledger._optuna import (
-    OpenInMemoryStorage,
-    trial_id_of,
-)
+from chorale.search.ledger._optuna import OpenInMemoryStorage, trial_id_of
 from chorale.search.ledger.database import DATABASE_ERRORS, Database
 from chorale.search.ledger.trial_rows import PendingChange
 

@@ -68,10 +68,10 @@ class QuasiRandomSampler(IndependentSampler):
         """The value of the parameter `name` at point `number`."""
         if number >= len(self._points):
             # A power of two, as only then is the sequence balanced.
-            self._points = self._first(2 ** max(4, number.bit_length()))
+            self._points = self._first_points(2 ** max(4, number.bit_length()))
         return from_unit(distribution, float(self._points[number, self._dimension[name]]))
 
-    def _first(self, n: int) -> np.ndarray:
+    def _first_points(self, n: int) -> np.ndarray:
         """The first `n` points, float64 `(n, n_names)`.
 
         SciPy's compiled code prints an exception that a signal raises in it, and goes on.

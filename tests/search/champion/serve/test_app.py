@@ -29,7 +29,7 @@ def client(served: Predictor) -> Iterator[TestClient]:
         pytest.MonkeyPatch.context() as patch,
         TestClient(create_app(served, limits=limits)) as client,
     ):
-        patch.setattr(app, "LINGER_S", 0.02)  # a broken form is answered after that time
+        patch.setattr(app, "LINGER_S", 0.02)  # how long a refused body is received
         yield client
 
 

@@ -41,7 +41,7 @@ def test_mutated_uploads_get_an_expected_status_and_the_app_keeps_running(
     load_benchmark: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(app, "LINGER_S", 0.02)  # a broken form is answered after that time
+    monkeypatch.setattr(app, "LINGER_S", 0.02)  # how long a refused body is received
     fuzz = load_benchmark("fuzz_serve")
     limits = RequestLimits(body_mb=1, duration_s=60)
     with TestClient(create_app(served, limits=limits)) as client:
