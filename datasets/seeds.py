@@ -65,6 +65,8 @@ class Purpose(IntEnum):
     """sample of tracks for the mean and standard deviation of large data"""
     SELECTION_BIAS = 24
     """bootstrap resamples of groups that estimate the selection bias"""
+    SPEED_PROBE = 25
+    """tracks on which the speed of architectures is measured"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

@@ -70,8 +70,10 @@ class Architecture(Protocol):
     for loading a checkpoint.
 
     Optional: `HEAVY = True` for one that is slow to train on a CPU: a sweep searches it only if it
-    names it. `check(config)` for one whose config may name files: it raises UserError where they
-    cannot be used, and is called before anything is trained.
+    names it. `COST`, the seconds of its training relative to `cnn` with the first default of each;
+    by default 1: where time is short, cheap ones are measured first. `check(config)` for one whose
+    config may name files: it raises UserError where they cannot be used, and is called before
+    anything is trained.
 
     `chain(network)`, the list of its `Link`s from the first layer to the head, and
     `narrowed(config, share)`, the config with about that share of filters and units: with both,

@@ -161,6 +161,16 @@ class StudyPaths:
         """One baseline's predictions."""
         return self.root / "baselines" / f"{name}.safetensors"
 
+    @property
+    def finalist_epochs_json(self) -> Path:
+        """The number of epochs of each finalist's retrainings."""
+        return self.root / "finalists" / "epochs.json"
+
+    @property
+    def baselines_json(self) -> Path:
+        """Which baselines were fitted, with which parameters, and what the time did not allow."""
+        return self.root / "baselines" / "baselines.json"
+
     def fitted_baseline(self, name: str) -> Path:
         """The fitted parameters of one baseline."""
         return self.root / "baselines" / "fitted" / f"{name}.safetensors"

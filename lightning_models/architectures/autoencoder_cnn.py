@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chorale.lightning_models.training.module import GenreClassifier
 
 LAYOUTS: tuple[Layout, ...] = ("picture", "spectrogram")
+COST = 0.6
 
 
 @config

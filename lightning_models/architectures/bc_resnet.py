@@ -18,6 +18,7 @@ from chorale.lightning_models.distributions import CategoricalDistribution, Floa
 from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
+COST = 2.2
 
 BASE_CHANNELS = 8
 """Channels of the first stage at tau 1; all others are multiples of it."""

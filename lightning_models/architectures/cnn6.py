@@ -24,6 +24,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm, dropout_dense
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
+COST = 1.9
 
 
 @config

@@ -25,6 +25,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, n_values, soft_clip
 
 LAYOUTS: tuple[Layout, ...] = ("table",)
+COST = 0.35
 
 MIN_COLUMNS = 16
 """The narrowest row that the convolutions and pools reduce to one position: 16, 8, 6, 2, 1."""

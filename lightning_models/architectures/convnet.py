@@ -25,6 +25,7 @@ from chorale.lightning_models.layers import EmbeddingNetwork, pool_frames, to_gr
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 HEAVY = True
+COST = 5.0
 
 _POOLS = (2, 2, 4, 4)
 """Size of the square max pooling after each convolution."""

@@ -23,6 +23,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import AttentionPool, EmbeddingNetwork, conv_norm, pool_frames
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
+COST = 1.8
 
 _POOLS = (2, 3, 4, 4)
 """Pooling size after each convolution over bins, and the maximum over frames."""

@@ -23,6 +23,7 @@ from chorale.lightning_models.distributions import CategoricalDistribution, Floa
 from chorale.lightning_models.layers import AttentionPool, EmbeddingNetwork
 
 LAYOUTS: tuple[Layout, ...] = ("embedding",)
+COST = 0.1
 
 EPSILON = 1e-5
 """Added to a variance before its square root, whose gradient at zero is infinite."""

@@ -23,6 +23,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, n_values, soft_clip
 
 LAYOUTS: tuple[Layout, ...] = ("table",)
+COST = 0.3
 
 SEQUENCE_LENGTH = 32
 """Length of the learned sequence."""

@@ -21,6 +21,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, pool_frames, to_grid
 
 LAYOUTS: tuple[Layout, ...] = ("picture", "spectrogram")
+COST = 1.4
 
 N_COLOUR_CHANNELS = 3
 """Colour channels of a picture; a fourth channel is alpha."""

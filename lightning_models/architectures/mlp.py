@@ -21,6 +21,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, n_values, soft_clip
 
 LAYOUTS: tuple[Layout, ...] = ("table",)
+COST = 0.1
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -19,6 +19,7 @@ from chorale.lightning_models.distributions import CategoricalDistribution, Floa
 from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm, pool_frames
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
+COST = 1.0
 
 
 class BlockSpec(NamedTuple):

@@ -26,6 +26,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, dropout_dense, pool_frames, to_grid
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture", "embedding")
+COST = 0.6
 
 
 @config

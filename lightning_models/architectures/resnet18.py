@@ -25,6 +25,7 @@ from chorale.lightning_models.pretrained import (
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
 HEAVY = True
+COST = 5.0
 
 IMAGENET_FILE = "resnet18-f37072fd.pth"
 """The file of torchvision's ImageNet weights, as torch's cache names it."""

@@ -23,6 +23,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm, pool_frames
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
+COST = 0.65
 
 WIDTHS = (1, 1, 2, 2, 2, 2, 4)
 """Filters of each block, as multiples of the first one's."""

@@ -19,6 +19,7 @@ from chorale.lightning_models.distributions import CategoricalDistribution, Floa
 from chorale.lightning_models.layers import EmbeddingNetwork, n_values, soft_clip
 
 LAYOUTS: tuple[Layout, ...] = ("table",)
+COST = 0.05
 
 
 @config

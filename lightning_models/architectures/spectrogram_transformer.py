@@ -28,6 +28,7 @@ from chorale.lightning_models.distributions import (
 from chorale.lightning_models.layers import EmbeddingNetwork, conv_norm
 
 LAYOUTS: tuple[Layout, ...] = ("spectrogram", "picture")
+COST = 1.6
 
 LONGEST_WAVE = 1e4
 """Wavelength of the slowest sine in patches, over 2 pi."""

@@ -146,7 +146,8 @@ def run_baselines(
     part in any choice.
 
     Each classifier is fitted with one point of its grid before any is fitted with more; what does
-    not fit into `limit_s` is left out and listed in `left_out`. The result depends on how long fits
+    not fit into `limit_s` is left out and listed in `left_out`. The cheapest one is fitted in any
+    case. The result depends on how long fits
     take, not on how many of them run in parallel.
 
     Args:
@@ -165,9 +166,10 @@ def run_baselines(
     layout = StatisticsLayout.of(store)
     plan = make_baseline_plan(data, layout)
     run = map if plan.is_small else run
-    fits = _BaselineRun(plan, data, seed, run, limit_s, progress or (lambda _: None))
-    fits.fit_points(plan.first_that_fit(limit_s))
-    fits.fit_points(plan.rest_that_fit(limit_s - fits.spent_s, fits.measured_s))
+    fits = _BaselineRun(plan, data, seed, run, progress or (lambda _: None))
+    fits.fit_points(plan.first[:1], np.inf)
+    fits.fit_points(plan.first_that_fit(limit_s)[1:], limit_s)
+    fits.fit_points(plan.rest_that_fit(limit_s - fits.spent_s, fits.measured_s), limit_s)
     chosen = fits.refit()
     fitted = [
         _baseline(
@@ -224,20 +226,19 @@ class _BaselineRun:
     data: BaselineData
     seed: int
     run: ChunkMap
-    limit_s: float
     progress: ProgressCallback
     scores: dict[GridPoint, _Scores] = field(default_factory=dict)
     spent_s: float = 0.0
     measured_s: dict[GridPoint, float] = field(default_factory=dict)
     """seconds of all folds of a point"""
 
-    def fit_points(self, points: list[GridPoint]) -> None:
-        """Fits the points on every fold, in order, until the time limit."""
+    def fit_points(self, points: list[GridPoint], limit_s: float) -> None:
+        """Fits the points on every fold, in order, until all fits have taken `limit_s` seconds."""
         folds, n_planned = np.unique(self.data.fold), len(self.scores) + len(points)
 
         def jobs_within_limit() -> Iterator[FitJob]:
             for job in _jobs(points, self.plan, self.data, seed=self.seed):
-                if self.spent_s > self.limit_s:
+                if self.spent_s > limit_s:
                     return
                 yield job
 
@@ -247,7 +248,7 @@ class _BaselineRun:
             held_out = np.zeros((len(self.data.y), self.data.n_classes))
             on_test, took_s = [], 0.0
             for fold in folds:
-                if self.spent_s > self.limit_s or (result := next(results, None)) is None:
+                if self.spent_s > limit_s or (result := next(results, None)) is None:
                     for _ in results:  # lets running fits end; their results are discarded
                         pass
                     return

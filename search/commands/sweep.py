@@ -1,4 +1,4 @@
-"""`chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]`."""
+"""`chorale sweep [SWEEP.yaml] [--key.sub value ...] [--plan | --resume | --continue]`."""
 
 import shlex
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from chorale.search.config.resolve import ResolvedSweep
 
 DEFAULT_SWEEP = "demo"
-SWEEP_FLAGS = ("--resume", "--continue", "--take-over")
+PLAN = "--plan"
+SWEEP_FLAGS = ("--resume", "--continue", "--take-over", PLAN)
 
 
 def run(args: Sequence[str]) -> int:
@@ -31,6 +32,11 @@ def run(args: Sequence[str]) -> int:
     address = resolved.sweep.cluster.address
     if is_remote(address):
         return _send(resolved, str(address), file, rest)
+    if PLAN in args:
+        from chorale.search.sweep.run import forecast_sweep
+
+        forecast_sweep(resolved, console=console())
+        return 0
     kept = [arg for arg in args if arg not in SWEEP_FLAGS]
     again = shlex.join(["chorale", "sweep", *kept, "--resume"])
     return run_and_show(

@@ -12,10 +12,13 @@ from chorale.search.config import yaml_file
 from chorale.search.config.schema import SweepConfig
 
 HEAD = """\
-usage: chorale sweep [SWEEP.yaml] [--key.sub value ...] [--resume | --continue] [--take-over]
+usage: chorale sweep [SWEEP.yaml] [--key.sub value ...]
+                     [--plan | --resume | --continue] [--take-over]
 
 Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep; without it the demo
 on the built-in synthetic corpus runs. Each key of the file can be given on the command line.
+--plan prepares the data, measures the speed of each architecture, and says what the sweep would do
+and how long it would take, without starting it.
 --resume resumes an interrupted sweep; with --take-over even if another process seems to run it.
 `chorale resume STUDY` does so without the file. --continue resumes the sweep if it exists, and else
 starts it: for jobs that are restarted automatically.

@@ -58,7 +58,7 @@ class ResolvedSweep:
 
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""
-        fixed = {**self.sweep.train, "max_epochs": self.sweep.budget.max_epochs}
+        fixed = {**self.sweep.train, "max_epochs": self.sweep.budget.n_epochs}
         return TrainConfig(**{**fixed, **candidate.train})
 
 

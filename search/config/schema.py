@@ -59,6 +59,10 @@ class SearchConfig:
     """seed of the sampler, the networks and the batches"""
 
 
+DEFAULT_EPOCHS = 60
+"""The epochs of one trial, unless the sweep file or its limit on time asks for fewer."""
+
+
 @config
 class BudgetConfig:
     """What the search may spend; whichever limit comes first ends it."""
@@ -74,8 +78,13 @@ class BudgetConfig:
     patience: Annotated[int, Field(ge=1)] | None = None
     """stop after this many finished trials in a row that did not improve the ensemble; null:
     never"""
-    max_epochs: Annotated[int, Field(ge=1)] = 60
-    """the most epochs of one trial"""
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+    """the epochs of one trial; null: 60, or fewer where `minutes` does not allow so many"""
+
+    @property
+    def n_epochs(self) -> int:
+        """The epochs of one trial."""
+        return DEFAULT_EPOCHS if self.max_epochs is None else self.max_epochs
 
 
 @config

@@ -6,8 +6,10 @@ parameters that depend on another's value only under that value (`train.momentum
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets import plugins
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 Pick = Callable[[str, Distribution], Any]
 """Picks the value of a parameter, which is given by its full name: `cnn.width`, `train.lr`."""
 
-DECLARED_NAMES = ("LAYOUTS", "HEAVY", "Config", "SPACE", "DEFAULTS", "check")
+DECLARED_NAMES = ("LAYOUTS", "HEAVY", "COST", "Config", "SPACE", "DEFAULTS", "check")
 """The names that an architecture's file defines (see `lightning_models.base.Architecture`)."""
 
 ARCHITECTURE = "architecture"
@@ -128,16 +130,18 @@ class SearchSpace:
         parent, values = REQUIRED_PARAMETER[name]
         return train.get(parent, self.fixed.get(parent)) in values
 
-    def defaults(self) -> list[dict[str, Any]]:
+    def defaults(self, costs: Mapping[str, float] = MappingProxyType({})) -> list[dict[str, Any]]:
         """The architectures' known-good points: the first of each, then the second of each, etc.
 
+        Among the first ones, etc., those of lower `costs` come first, and unknown ones last.
         A value that the sweep file's narrowing excludes is left to the sampler.
         """
-        points: list[tuple[int, dict[str, Any]]] = []
+        points: list[tuple[tuple[int, float], dict[str, Any]]] = []
         for architecture in self.architectures:
             module = architecture_declarations(architecture)
             for rank, default in enumerate(module.DEFAULTS):
-                points.append((rank, self._point(architecture, module.Config(), default)))
+                cost = costs.get(architecture, math.inf)
+                points.append(((rank, cost), self._point(architecture, module.Config(), default)))
         return [point for _, point in sorted(points, key=lambda p: p[0])]
 
     def _point(self, architecture: str, config: Any, default: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +193,11 @@ def light_architectures() -> list[str]:
     """The names of all architectures that a sweep searches by default."""
     names = plugins.plugin_names(architecture_files)
     return [name for name in names if not getattr(architecture_declarations(name), "HEAVY", False)]
+
+
+def relative_cost(architecture: str) -> float:
+    """The declared cost of training an architecture, relative to `cnn`."""
+    return float(getattr(architecture_declarations(architecture), "COST", 1.0))
 
 
 def make_space(

@@ -186,7 +186,7 @@ def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[s
         "space": space,
         "search": to_plain_values(sweep.search),
         "train": dict(sweep.train),
-        "number of epochs": sweep.budget.max_epochs,
+        "number of epochs": sweep.budget.n_epochs,
     }
 
 

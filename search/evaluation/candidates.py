@@ -30,7 +30,7 @@ def read_members(
         jobs: a trial's number -> its retrainings, all of them finished.
 
     Raises:
-        UserError: all are left out; the error names the first one's reason.
+        UserError: there were some and all are left out; the error names the first one's reason.
     """
     members, left_out = [], []
     for number, mine in jobs.items():
@@ -38,7 +38,7 @@ def read_members(
             members.append(read_member(paths, split, number, mine))
         except UserError as error:
             left_out.append(f"trial {number} is left out: {error}")
-    if not members:
+    if left_out and not members:
         raise UserError(
             f"no predictions of the {len(left_out)} finalists can be read, so there is nothing to "
             f"combine: {left_out[0]}; or start a study of another --name"
@@ -61,6 +61,8 @@ def admit_baselines(
 ) -> list[Member]:
     """The baselines whose out-of-fold accuracy is within a standard error of the best finalist's.
 
+    Without finalists, those within a standard error of the best baseline.
+
     The standard error is that of the paired difference, by group. A clearly worse member may still
     help if its errors differ, but so few rows cannot show that, and ensembles that weight all
     members suffer from it.
@@ -72,7 +74,9 @@ def admit_baselines(
     """
     ids = truth.split.development_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
-    rival = correct(best_finalists(finalists, truth, n=1)[0].out_of_fold, labels)
+    rivals = [one.out_of_fold for one in best_finalists(finalists, truth, n=1)]
+    rivals = rivals or [one.oof_proba for one in baselines]
+    rival = max((correct(proba, labels) for proba in rivals), key=np.mean, default=np.zeros(0))
     found = []
     for one in baselines:
         behind = rival - correct(one.oof_proba, labels)

@@ -11,15 +11,11 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_json
-from chorale.datasets.config import to_plain_values
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import SEARCH_FOLD
-from chorale.search.baselines.baseline_file import FittedBaseline, write_baseline
-from chorale.search.baselines.baselines import Baseline, Baselines
+from chorale.search.baselines.baselines import Baseline
 from chorale.search.combining.fitted_file import write_ensemble
-from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.schema import AUTO_KIND, SweepConfig
-from chorale.search.data.prepare import PreparedData, ground_truth_of
 from chorale.search.evaluation.candidates import admit_baselines, baseline_member, best_finalists
 from chorale.search.evaluation.chosen_predictions import (
     ChosenPredictions,
@@ -35,11 +31,7 @@ from chorale.search.evaluation.members import (
     score_rows,
 )
 from chorale.search.evaluation.warnings import data_warnings
-from chorale.search.ledger.baseline_predictions import (
-    BaselinePredictions,
-    write_baseline_predictions,
-)
-from chorale.search.ledger.ground_truth import GroundTruth, write_ground_truth
+from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.statistics.conformal import covers, fit_conformal
 from chorale.search.statistics.expected_accuracy import expected_accuracy
@@ -104,39 +96,6 @@ class FinalEvaluation:
         }
 
 
-def evaluate_study(
-    resolved: ResolvedSweep,
-    prepared: PreparedData,
-    ledger: Ledger,
-    members: Sequence[Member],
-    baselines: Baselines,
-) -> FinalEvaluation:
-    """Writes labels and baselines into the study's folder, then calls `evaluate_from_bank`."""
-    sweep, split = resolved.sweep, prepared.split
-    truth = ground_truth_of(prepared)
-    write_ground_truth(sweep.paths, truth)
-    features_config = _plain(resolved.features.get(baselines.features))
-    for baseline in baselines.fitted:
-        fitted = FittedBaseline(
-            baseline.name,
-            baselines.features,
-            features_config,
-            baselines.layout,
-            baseline.params["statistics"],
-            baseline.temperature,
-            len(truth.class_names),
-            baseline.arrays,
-        )
-        write_baseline(sweep.paths.fitted_baseline(baseline.name), fitted)
-        predictions = BaselinePredictions(
-            baseline.oof_proba, baseline.test_proba, baseline.test_by_fold
-        )
-        write_baseline_predictions(sweep.paths.baseline(baseline.name), predictions, split)
-    evaluation = evaluate_from_bank(sweep, truth, ledger, members, baselines.fitted)
-    evaluation.details["baselines_made"] = baselines.as_dict()
-    return evaluation
-
-
 def evaluate_from_bank(
     sweep: SweepConfig,
     truth: GroundTruth,
@@ -147,7 +106,8 @@ def evaluate_from_bank(
     """Fits every ensemble of the sweep, scores the test set once, and counts that in the ledger.
 
     Combined are the best `ensemble.members` finalists by out-of-fold accuracy, and the baselines
-    that `search.evaluation.candidates` admits; `best_single` is always a trial. Writes
+    that `search.evaluation.candidates` admits; `best_single` is a trial, or the best baseline where
+    time did not allow any. Writes
     `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and the chosen ensemble's predictions.
     """
     split, seed = truth.split, sweep.search.seed
@@ -158,7 +118,7 @@ def evaluate_from_bank(
     offered = sweep.ensemble.baselines == AUTO_KIND
     admitted = admit_baselines(trials, baselines, truth) if offered else []
     alone = [baseline_member(one, truth) for one in baselines]
-    members_of = {BEST_SINGLE: trials, BEST_BASELINE: alone}
+    members_of = {BEST_SINGLE: trials or alone, BEST_BASELINE: alone}
     together = [*trials, *admitted]
     fixed = () if sweep.ensemble.kind == AUTO_KIND else (sweep.ensemble.kind,)
     also = (BEST_BASELINE,) if offered else ()
@@ -315,11 +275,6 @@ def _scored(one: FittedEnsemble, truth: GroundTruth) -> dict[str, Any]:
         **parts,
         "optimism": optimism(parts),
     }
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """The plain values of a features config; ready-made features have none."""
-    return {} if config is None else dict(to_plain_values(config))
 
 
 def _named(member: Member, rows: Mapping[str, Any]) -> Member:

@@ -35,6 +35,13 @@ def name_ensemble(ensemble: Mapping[str, Any]) -> str:
     return f"{kind} ensemble of {count_members(members) if baselines else len(members)}"
 
 
+def best_trial(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A report's scores of the best single trial; None where time allowed only baselines."""
+    single: Mapping[str, Any] = report["best_single"]
+    trials, _ = split_members(single["members"])
+    return single if trials else None
+
+
 def _both(members: tuple[list[str], list[str]], phrase: Any) -> str:
     each = zip(("trial", "baseline"), members, strict=True)
     return " and ".join(phrase(what + "s" * (len(n) != 1), n) for what, n in each if n) or "none"

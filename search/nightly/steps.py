@@ -102,9 +102,12 @@ class NightSteps:
         minutes += spent_s / 60
         given = self.nightly.sweep.budget.minutes
         budget = replace(
-            self.nightly.sweep.budget, minutes=minutes if given is None else min(given, minutes)
+            self.nightly.sweep.budget,
+            minutes=minutes if given is None else min(given, minutes),
+            max_epochs=self.nightly.sweep.budget.n_epochs,  # the same every night
         )
-        sweep = replace(tonight.resolved.sweep, name=study, budget=budget)
+        every = tonight.resolved.space.architectures
+        sweep = replace(tonight.resolved.sweep, name=study, budget=budget, architectures=every)
         resolved = replace(tonight.resolved, sweep=sweep)
         found = run_sweep(
             resolved,

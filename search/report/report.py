@@ -20,7 +20,7 @@ from chorale.cluster.versions import DISTRIBUTION, versions_of
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.grouping import UNGROUPED_TEXT
-from chorale.search.evaluation.member_names import name_ensemble
+from chorale.search.evaluation.member_names import best_trial, name_ensemble
 from chorale.search.ledger import stages
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
 from chorale.search.paths import StudyPaths
@@ -217,11 +217,12 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
 
 def headline_sentence(report: Mapping[str, Any]) -> str:
     """Test accuracy with its 95 % confidence interval, beside the figures to compare it with."""
-    ensemble, single = report["ensemble"], report["best_single"]
+    ensemble, single = report["ensemble"], best_trial(report)
     test = ensemble["test"]
     low, high = test["ci95"]
     rivals = {name: one["test"]["accuracy"] for name, one in report["baselines"].items()}
     best = max(rivals, key=lambda name: rivals[name]) if rivals else None
+    trial = f"; best single trial {percent(single['test']['accuracy'])}" if single else ""
     baseline = "" if best is None else f", best baseline ({best}) {percent(rivals[best])}"
     expected = report.get("expected")  # missing in studies of older versions
     forecast = (
@@ -231,8 +232,7 @@ def headline_sentence(report: Mapping[str, Any]) -> str:
     sentence = (
         f"Test accuracy {percent(test['accuracy'])} "
         f"(95 % CI {100 * low:.1f} to {100 * high:.1f}) on {test['n']} held-out tracks, "
-        f"{name_ensemble(ensemble)}; best single trial "
-        f"{percent(single['test']['accuracy'])}{baseline}. "
+        f"{name_ensemble(ensemble)}{trial}{baseline}. "
         f"Validation accuracy {percent(ensemble['validation']['accuracy'])}{forecast}. "
         f"The test set has been evaluated {'once' if looks == 1 else f'{looks} times'}."
     )

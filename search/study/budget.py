@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from chorale.cluster.base import Resources
 from chorale.search.config.schema import BudgetConfig
 from chorale.search.ledger.ledger import Row
+from chorale.search.study.schedule import FINALISTS_SHARE, Schedule
 
 HOUR_S = 3600.0
 
@@ -22,7 +23,8 @@ class BudgetMeter:
         resources: of one trial.
         n_at_once: the number of trials that run at the same time.
         n_finals: the number of finalists' retrainings after the search.
-        wall_s: returns the wall time that the study has spent, in all sessions, in seconds.
+        n_folds: how many of them give one finalist.
+        schedule: of the sweep's wall time.
         clock: returns monotonic seconds.
     """
 
@@ -33,14 +35,16 @@ class BudgetMeter:
         resources: Resources = Resources(),  # noqa: B008
         n_at_once: int = 1,
         n_finals: int = 0,
-        wall_s: Callable[[], float] = lambda: 0.0,
+        n_folds: int = 1,
+        schedule: Schedule = Schedule(),  # noqa: B008
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.budget = budget
         self.n_trials = budget.trials
         """the largest number of trials; a smaller grid lowers it"""
         self._resources, self._n_at_once, self._n_finals = resources, n_at_once, n_finals
-        self._wall_s, self._clock = wall_s, clock
+        self._n_folds, self._schedule, self._clock = n_folds, schedule, clock
+        self._reserved_s = FINALISTS_SHARE * max(0.0, schedule.left_s())
         self._began: dict[int, float] = {}
         self._ended_s: list[float] = []
         self._complete_s: list[float] = []
@@ -101,8 +105,8 @@ class BudgetMeter:
         running_s = sum(self._clock() - began for began in self._began.values())
         worker_s = sum(self._ended_s) + self._lost_s + running_s + finals_s
         found = [("", float("inf"))]
-        if budget.minutes is not None:
-            left_s = budget.minutes * 60 - self._wall_s() - finals_s / width
+        if self._schedule.is_limited:
+            left_s = self._schedule.left_s() - self._finalists_s(mean_s)
             found.append(("budget.minutes", left_s))
         if budget.core_hours is not None:
             left_s = budget.core_hours * HOUR_S / self._resources.cpus - worker_s
@@ -111,6 +115,18 @@ class BudgetMeter:
             left_s = budget.gpu_hours * HOUR_S / self._resources.gpus - worker_s
             found.append(("budget.gpu_hours", left_s / width))
         return found
+
+    def _finalists_s(self, mean_s: float) -> float:
+        """The wall seconds reserved for the finalists, where a trial takes `mean_s`.
+
+        That is for all of them, but no more than their share of the time, and enough for one.
+        """
+        if not self._n_finals:
+            return 0.0
+        if not mean_s:
+            return self._reserved_s
+        every_s, one_s = (n * mean_s / self._n_at_once for n in (self._n_finals, self._n_folds))
+        return max(min(every_s, self._reserved_s), min(one_s, every_s))
 
     def _count(self, state: str, elapsed_s: float) -> None:
         self._ended_s.append(elapsed_s)

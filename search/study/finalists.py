@@ -17,7 +17,12 @@ from chorale.search.ledger.stages import FINALISTS, Job
 from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
 from chorale.search.study.retries import Retries
-from chorale.search.study.trial_outcome import failure_kind, stop_if_disk_full, write_traceback
+from chorale.search.study.trial_outcome import (
+    OUT_OF_TIME,
+    failure_kind,
+    stop_if_disk_full,
+    write_traceback,
+)
 from chorale.search.training.run_trial import remove_state
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
@@ -28,6 +33,9 @@ COMPETITIVE_SHARE = 0.75
 def choose_finalists(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
     """The numbers of at most `n` finished trials, best first, no two with the same configuration.
 
+    Where no trial is complete, those that ran out of time count: a part of a training is better
+    than no network.
+
     Trials are ranked by the sum of their ranks in the objective and in the calibrated log loss, as
     a single fold of few tracks orders the best accuracies by luck. In simulations this is worth as
     much as training twice as many finalists on another fold before they are chosen. Where trials
@@ -37,7 +45,9 @@ def choose_finalists(rows: Mapping[str, Row], *, n: int, objective: str) -> list
     ensemble needs members with different errors. Architectures that are far behind the best one
     come last.
     """
-    ranked = _ranked([row for row in rows.values() if row.state == "COMPLETE"], objective)
+    complete = [row for row in rows.values() if row.state == "COMPLETE"]
+    late = [row for row in rows.values() if row.state == "PRUNED" and row.reason == OUT_OF_TIME]
+    ranked = _ranked(complete or late, objective)
     distinct: dict[str, Row] = {}
     for row in ranked:
         distinct.setdefault(_configuration(row), row)
@@ -89,12 +99,26 @@ def _configuration(row: Row) -> str:
 
 
 @dataclass(frozen=True)
+class TimeLimit:
+    """The time for the finalists: `left_s` gives the wall seconds left.
+
+    `expected_s` gives the seconds of one retraining of a trial by its number, `n_at_once` of which
+    run at the same time.
+    """
+
+    left_s: Callable[[], float]
+    expected_s: Callable[[int], float]
+    n_at_once: int
+
+
+@dataclass(frozen=True)
 class FinalistStage:
     """The settings of the finalists' stage.
 
     `plan` makes the training run of a job, `keep` writes its predictions into the bank, `facts`
     describes the trial of a number, `files` gives the paths of a job's files, if it has any.
-    `stage` is the ledger's name of these runs.
+    `stage` is the ledger's name of these runs. With `time_limit`, a finalist whose retrainings
+    would not end in time is not started, and those that run when the time is up are stopped.
     """
 
     study: str
@@ -104,6 +128,7 @@ class FinalistStage:
     facts: Callable[[int], Mapping[str, Any]]
     files: Callable[[Job], TrialPaths] | None = None
     stage: str = FINALISTS
+    time_limit: TimeLimit | None = None
 
 
 class FinalistTrials:
@@ -132,16 +157,31 @@ class FinalistTrials:
             if job.key in finished and finals.files is not None:
                 remove_state(finals.files(job))
         self._began: dict[int, float] = {}
+        self._n_epochs: dict[int, int] = {}
+        self._started: set[tuple[int, int]] = set()
+        self.not_started: set[int] = set()
+        """the numbers of finalists for which no time was left"""
         self._retries = Retries()
 
     def ask(self, n: int) -> list[TrialSpec]:
         """The next jobs that are not complete."""
-        now, self._waiting = self._waiting[:n], self._waiting[n:]
-        specs = []
-        for i in now:
+        specs: list[TrialSpec] = []
+        while self._waiting and len(specs) < n:
+            i = self._waiting.pop(0)
             job = self._jobs[i]
+            if not self._has_time(job):
+                self.not_started.add(job.number)
+                self._waiting = [
+                    other
+                    for other in self._waiting
+                    if _finalist(self._jobs[other]) != _finalist(job)
+                ]
+                continue
+            self._started.add(_finalist(job))
             self._began[i] = time.perf_counter()
             plan = self._retries.plan(i, self._finals.plan(job))
+            if self._finals.time_limit is not None:
+                self._n_epochs[i] = int(plan.train["max_epochs"])
             specs.append(TrialSpec(i, {"plan": plan}))
             facts = self._finals.facts(job.number)
             self._listener.started(TrialStarted(i, job.name, facts["architecture"], {}))
@@ -152,9 +192,27 @@ class FinalistTrials:
         return not self._waiting and not self._began
 
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
-        """Always CONTINUE: finalists are never pruned."""
+        """CONTINUE, as finalists are never pruned, unless the time is up."""
         self._listener.reported(trial_id, step, metrics)
+        limit = self._finals.time_limit
+        if limit is not None and limit.left_s() <= 0 and step < self._n_epochs[trial_id]:
+            return Decision.STOP
         return Decision.CONTINUE
+
+    def _has_time(self, job: Job) -> bool:
+        """Whether the finalist of a job has begun, or would end in time if it began now."""
+        limit = self._finals.time_limit
+        if limit is None or _finalist(job) in self._started:
+            return True
+        now = time.perf_counter()
+        running_s = sum(
+            max(0.0, limit.expected_s(self._jobs[i].number) - (now - began))
+            for i, began in self._began.items()
+        )
+        n_jobs = 1 + sum(_finalist(self._jobs[i]) == _finalist(job) for i in self._waiting)
+        n_rounds = math.ceil(n_jobs / limit.n_at_once)
+        needed_s = running_s / limit.n_at_once + n_rounds * limit.expected_s(job.number)
+        return needed_s <= limit.left_s()
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits the end of a retraining: first the predictions, then the ledger's row."""
@@ -170,7 +228,9 @@ class FinalistTrials:
             self._record_lost(job, float(before.facts.get("elapsed_s", 0.0)), before.reason)
         facts = {"elapsed_s": elapsed_s, **self._retries.facts(trial_id)}
         files = None if self._finals.files is None else self._finals.files(job)
-        if outcome.end is End.FAILED:
+        if outcome.end is End.STOPPED:
+            row = Row(job.key, "PRUNED", OUT_OF_TIME, facts)
+        elif outcome.end is End.FAILED:
             if files is not None:
                 facts |= write_traceback(files.error, outcome)
             facts |= {"traceback": outcome.traceback, "failure": failure_kind(outcome)}
@@ -189,3 +249,8 @@ class FinalistTrials:
         attempts.record_lost(
             self._ledger, study, stage, job.key, elapsed_s=elapsed_s, reason=reason
         )
+
+
+def _finalist(job: Job) -> tuple[int, int]:
+    """What is of use only as a whole: all folds of one trial and seed."""
+    return job.number, job.seed

@@ -7,6 +7,7 @@ with the same ones, whatever its budget is then and whatever else is in the ledg
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from chorale.search.config import grid
@@ -95,9 +96,18 @@ def grid_initial_points(space: SearchSpace, *, seed: int) -> InitialPoints:
 
 
 def make_initial_points(
-    space: SearchSpace, search: SearchConfig, *, n_trials: int, warm: Sequence[WarmPoint] = ()
+    space: SearchSpace,
+    search: SearchConfig,
+    *,
+    n_trials: int,
+    warm: Sequence[WarmPoint] = (),
+    costs: Mapping[str, float] = MappingProxyType({}),
 ) -> InitialPoints:
-    """The initial points of a study of `n_trials`; `warm` are earlier studies', best first."""
+    """The initial points of a study of `n_trials`.
+
+    `warm` are earlier studies', best first. `costs` maps architectures to the seconds of a trial:
+    the first defaults come in the order of their costs, then the second ones, etc.
+    """
     if search.sampler == "grid":
         return grid_initial_points(space, seed=search.seed)
     chosen = list(warm)[: int(MAX_WARM_SHARE * n_trials)]
@@ -108,7 +118,7 @@ def make_initial_points(
             f"{MAX_WARM_SHARE:.0%} of the budget"
         )
     points = [dict(one.params) for one in chosen]
-    defaults = [point for point in space.defaults() if point not in points]
+    defaults = [point for point in space.defaults(costs) if point not in points]
     # If there is only one trial, a known-good point is better than a random one.
     room = max(int(MAX_DEFAULTS_SHARE * n_trials), 0 if points else 1)
     if len(defaults) > room:

@@ -62,7 +62,8 @@ class Study:
     `early_stopping`, if given, ends a search whose ensemble no longer improves. `files` gives the
     paths of a trial's files, if it has any. `steps_per_epoch` gives the optimiser steps per epoch
     of a plan; without it `MIN_OPTIMIZER_STEPS` does not apply. `max_perfect_trials` ends the
-    search after this many trials of the highest possible objective: none can be better.
+    search after this many trials of the highest possible objective: none can be better. `costs`
+    maps architectures to the seconds of a trial, so that the defaults of quick ones come first.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Study:
     files: Callable[[int], TrialPaths] | None = None
     steps_per_epoch: Callable[[TrialPlan], int] | None = None
     max_perfect_trials: int | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def budget(self) -> BudgetConfig:
@@ -104,7 +106,7 @@ class StudyTrials:
             study.meter.n_trials = min(study.budget.trials, len(self._initial.points))
         self._optuna.pruner = make_pruner(
             study.search.pruner,
-            max_epochs=study.budget.max_epochs,
+            max_epochs=study.budget.n_epochs,
             hurdle=self._initial.hurdle,
             n_exempt=self._initial.n_warm,
         )
@@ -222,7 +224,7 @@ class StudyTrials:
         running = self._running[trial_id]
         if step not in running.known:  # a resumed trial reports its first epochs twice
             running.trial.report(value, step)
-        if step >= self._study.budget.max_epochs:
+        if step >= self._study.budget.n_epochs:
             return Decision.CONTINUE  # its last epoch: nothing to save by pruning
         if self._study.meter.time_left_s() <= 0:
             return Decision.STOP
@@ -357,7 +359,7 @@ def _initial_points(study: Study, stored: optuna.Study) -> InitialPoints:
         return InitialPoints.from_json(stored.user_attrs[INITIAL_POINTS_ATTRIBUTE])
     warm = study.warm()
     points = make_initial_points(
-        study.space, study.search, n_trials=study.budget.trials, warm=warm.points
+        study.space, study.search, n_trials=study.budget.trials, warm=warm.points, costs=study.costs
     ).with_left_out(warm.left_out)
     stored.set_user_attr(INITIAL_POINTS_ATTRIBUTE, points.to_json())
     return points

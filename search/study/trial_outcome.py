@@ -23,6 +23,9 @@ DIVERGED = "diverged"
 TOO_SLOW_PREFIX = "TooSlow: "
 """How the reason begins where `search.training.latency` refused to train a network."""
 
+OUT_OF_TIME = "out of time"
+"""The reason of a run that was stopped because the time was up, not for its value."""
+
 DISK_FULL_PREFIX = f"{NoRoomError.__name__}: "
 """How the reason begins where a full disk ended the run."""
 
@@ -53,7 +56,7 @@ def final_state(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialS
     if not math.isfinite(value):
         return TrialState.FAIL, f"{objective} is {value}"
     if outcome.end is End.STOPPED:
-        return TrialState.PRUNED, "out of time" if late else "pruned"
+        return TrialState.PRUNED, OUT_OF_TIME if late else "pruned"
     return TrialState.COMPLETE, ""
 
 

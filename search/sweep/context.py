@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from chorale.cluster.base import Trials
@@ -16,6 +17,7 @@ from chorale.search.ledger.ledger import Ledger, LedgerError, Row
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths, TrialPaths
 from chorale.search.report.report import Cost
+from chorale.search.study.schedule import Schedule
 from chorale.search.sweep.earlier_studies import EarlierStudies
 from chorale.search.sweep.gpu_shares import Sized, recorded_peaks
 from chorale.search.sweep.placing import Placed
@@ -27,7 +29,9 @@ from chorale.search.training.run_trial import run_trial
 class SweepContext:
     """One run of a sweep, from its start or its resumption to its end.
 
-    `was_complete` says that the study was complete when it was opened. `began` is when the command
+    `was_complete` says that the study was complete when it was opened. `costs` maps architectures
+    to the seconds of one trial, where they were measured; without `trains_networks` the time allows
+    baselines only. `began` is when the command
     started, by `time.perf_counter`; `spent_before_s` is the wall time of earlier runs.
     """
 
@@ -38,6 +42,8 @@ class SweepContext:
     progress: Progress
     earlier: EarlierStudies = field(default_factory=EarlierStudies)
     was_complete: bool = False
+    costs: Mapping[str, float] = field(default_factory=dict)
+    trains_networks: bool = True
     began: float = field(default_factory=time.perf_counter)
     spent_before_s: float = 0.0
 
@@ -66,6 +72,16 @@ class SweepContext:
     def wall_s(self) -> float:
         """Wall time of all runs of this study so far, in seconds."""
         return self.spent_before_s + self.elapsed_s()
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The wall time of the sweep and what is left of it."""
+        return Schedule.of(
+            self.sweep.budget.minutes,
+            n_rows=len(self.prepared.split.development_ids),
+            n_classes=len(self.prepared.class_names),
+            wall_s=self.wall_s,
+        )
 
     def cost(self) -> Cost:
         """What the study has taken so far, for the report."""

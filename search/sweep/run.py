@@ -7,7 +7,7 @@ imported or started.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -68,6 +68,28 @@ def run_sweep(
             return report.read_report(sweep.paths)
 
 
+def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
+    """Prints what a sweep would do and take, without starting it; features stay in the cache.
+
+    Raises:
+        UserError, ClusterError: what the user can fix.
+    """
+    began = time.perf_counter()
+    sweep, progress = resolved.sweep, Progress(console)
+    refuse_missing(resolved)
+    with progress.keep_alive("forecast"):
+        tracks = divisible_tracks(resolved, progress)
+        from chorale.search.data.prepare import prepare
+        from chorale.search.sweep.forecast import measured_forecast
+        from chorale.search.sweep.worker_pool import worker_pool
+
+        sweep.runs_folder.root.mkdir(parents=True, exist_ok=True)
+        with worker_pool(sweep.cluster, runs=sweep.runs_folder.root) as pool:
+            with pool.mapping() as run:
+                prepared = prepare(resolved, progress, run, tracks)
+            measured_forecast(resolved, prepared, pool, progress, began=began)
+
+
 @contextlib.contextmanager
 def _opened(
     resolved: ResolvedSweep,
@@ -83,6 +105,12 @@ def _opened(
     from chorale.search.ledger.ledger import Ledger
     from chorale.search.sweep.context import SweepContext
     from chorale.search.sweep.earlier_studies import EarlierStudies
+    from chorale.search.sweep.forecast import (
+        apply_forecast,
+        is_worth_a_forecast,
+        kept_choices,
+        measured_forecast,
+    )
     from chorale.search.sweep.worker_pool import worker_pool
 
     sweep = resolved.sweep
@@ -92,6 +120,14 @@ def _opened(
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
         with pool.mapping() as run:
             prepared = prepare(resolved, progress, run, tracks)
+        costs: Mapping[str, float] = {}
+        trains_networks = True
+        if start.resume:
+            resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
+        elif is_worth_a_forecast(resolved, prepared):
+            forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
+            resolved, costs = apply_forecast(resolved, forecast), forecast.costs
+            trains_networks = forecast.trains_networks
         unchanging = study_fingerprint(resolved, prepared)
         about: dict[str, Any] = {"about": sweep.about}
         about["before_s"] = time.perf_counter() - began
@@ -107,6 +143,8 @@ def _opened(
             progress,
             earlier or EarlierStudies(),
             was_complete=start.was_complete,
+            costs=costs,
+            trains_networks=trains_networks,
             began=began,
             spent_before_s=ledger.spent_s(sweep.name),
         )

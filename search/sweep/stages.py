@@ -4,6 +4,8 @@ Each stage leaves its results on disk and in the ledger, so that a sweep that wa
 on from the stage it had reached. `search.sweep.run` prepares the data and opens the study before.
 """
 
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chorale.datasets.atomic import write_json, write_text
+from chorale.datasets.config import to_plain_values
 from chorale.datasets.errors import UserError
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.split import SEARCH_FOLD
 from chorale.datasets.store.feature_store import FeatureStore
+from chorale.search.baselines import baseline_plan
 from chorale.search.config import grid
 from chorale.search.config.schema import sweep_yaml_text
 from chorale.search.config.space import Candidate
@@ -24,6 +28,7 @@ from chorale.search.data.prepare import ground_truth_of
 from chorale.search.evaluation.candidates import read_members
 from chorale.search.evaluation.members import Member
 from chorale.search.ledger import predictions, stages
+from chorale.search.ledger.ground_truth import write_ground_truth
 from chorale.search.ledger.ledger import Row
 from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.ledger.stages import Job
@@ -32,9 +37,10 @@ from chorale.search.report.tensorboard import HParamsWriter
 from chorale.search.study import finalists
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
-from chorale.search.study.finalists import FinalistStage, FinalistTrials
+from chorale.search.study.finalists import FinalistStage, FinalistTrials, TimeLimit
 from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS
 from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.sweep.context import SweepContext
 from chorale.search.training.plan import plan_finalist, plan_trial
 from chorale.search.training.run_trial import steps_per_epoch
@@ -42,6 +48,17 @@ from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
     from chorale.search.baselines.baselines import Baselines
+
+MORE_FINALISTS = 3
+"""With a limit on time, up to this many times `finalists.configs` are retrained while it lasts."""
+
+MORE_TIME = 1.5
+"""Baselines that time cut short are fitted again where this many times the seconds are allowed."""
+
+RETRAINING_FACTOR = 1.1
+"""The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
+
+TIME_LIMITS = ("budget.minutes", "budget.core_hours", "budget.gpu_hours")
 
 PlanTrial = Callable[[Candidate, int], TrialPlan]
 """A candidate and its trial number -> its training run."""
@@ -55,14 +72,19 @@ def run_stages(context: SweepContext) -> None:
     """
     write_text(context.paths.sweep_yaml, sweep_yaml_text(context.sweep))
     write_json(context.paths.split_json, context.prepared.split.to_json())
+    write_ground_truth(context.paths, ground_truth_of(context.prepared))
     n_before = _n_ended(context)
-    search(context)
-    jobs = cross_validate(context)
+    if not context.was_complete:  # the first result: a model, whatever happens later
+        fit_baselines(context, limit_s=_first_baselines_s(context))
+    jobs = []
+    if context.trains_networks:
+        search(context)
+        jobs = cross_validate(context)
     if context.was_complete and _n_ended(context) == n_before:
         context.progress.stage("report", "nothing new was trained: the report stays as it is")
         return
-    members = collect_members(context, jobs)
-    baselines = fit_baselines(context)
+    baselines = fit_baselines(context, limit_s=_last_baselines_s(context))
+    members = collect_members(context, jobs, has_baselines=bool(baselines.fitted))
     evaluate(context, members, baselines)
 
 
@@ -96,6 +118,7 @@ def search(
         files=context.paths.trial,
         steps_per_epoch=steps_per_epoch,
         max_perfect_trials=sweep.finalists.configs,
+        costs=context.costs,
     )
     n_before = len(context.rows(stages.SEARCH))
     display = context.display(
@@ -108,8 +131,8 @@ def search(
     with display, context.progress.activity("search", display.print_status):
         context.train(trials)
     context.warn_left_out("the search", hparams.left_out)
-    if trials.ended_by() not in (None, "budget.trials"):
-        context.progress.stage("search", f"ended by {trials.ended_by()}")
+    if (ended_by := trials.ended_by()) not in (None, "budget.trials"):
+        context.progress.stage("search", f"ended by {ended_by}")
     if trials.too_few_steps:
         context.progress.stage(
             "search",
@@ -118,53 +141,72 @@ def search(
         )
     trials.finish()
     rows = context.rows(stages.SEARCH)
-    context.progress.stage("search", state_counts(rows))
-    if not any(row.state == "COMPLETE" for row in rows.values()):
+    if rows:
+        context.progress.stage("search", state_counts(rows))
+    if any(row.state == "COMPLETE" for row in rows.values()):
+        return
+    out_of_time = ended_by in TIME_LIMITS and not _only_failures(rows)
+    if none_completed is not None or not out_of_time:
         raise UserError((none_completed or no_trial_completed)(rows))
+    what = "the best parts of them are used" if rows else "no network is trained"
+    context.progress.stage("search", f"no trial ended in time: {what}")
 
 
 def cross_validate(context: SweepContext) -> list[Job]:
-    """Stage two: retrains the finalists on every fold and with every seed; gives all their jobs."""
+    """Stage two: retrains the finalists on every fold and with every seed; gives all their jobs.
+
+    With `budget.minutes`, more candidates follow the `finalists.configs` best ones while time is
+    left, and those for which none is left are not started.
+    """
     sweep, n_folds = context.sweep, context.prepared.split.n_folds
     rows = context.rows(stages.SEARCH)
-    numbers = finalists.choose_finalists(
-        rows, n=sweep.finalists.configs, objective=sweep.search.objective
-    )
+    n_most = sweep.finalists.configs * (MORE_FINALISTS if context.schedule.is_limited else 1)
+    numbers = finalists.choose_finalists(rows, n=n_most, objective=sweep.search.objective)
     if context.earlier.drift_check is not None:
         repeated = finalists.find_repeat(rows, context.earlier.drift_check)
         numbers += [] if repeated is None or repeated in numbers else [repeated]
     jobs = [
         Job(number, fold, seed)
+        for seed in range(sweep.finalists.seeds)
         for number in numbers
         for fold in range(n_folds)
-        for seed in range(sweep.finalists.seeds)
     ]
+    epochs = finalist_epochs(context, numbers)
     finals = FinalistStage(
         study=sweep.name,
         jobs=jobs,
         plan=lambda job: plan_finalist(
-            context.resolved, context.prepared, candidate_of(rows[str(job.number)]), job
+            context.resolved,
+            context.prepared,
+            candidate_of(rows[str(job.number)]),
+            job,
+            max_epochs=epochs[job.number],
         ),
         keep=lambda job, result: _keep_finalist(context, job, result),
         facts=lambda number: rows[str(number)].facts,
         files=context.finalist_files,
+        time_limit=_finalists_limit(context, epochs),
     )
     done = [row for row in context.rows(stages.FINALISTS).values() if row.state == "COMPLETE"]
     display = context.display("final", len(jobs), n_before=len(done))
     with display, context.progress.activity("finalists", display.print_status):
-        context.train(FinalistTrials(finals, context.ledger, display))
-    names = ", ".join(map(str, numbers))
+        trials = FinalistTrials(finals, context.ledger, display)
+        context.train(trials)
+    trained = [number for number in numbers if number not in trials.not_started]
+    names = ", ".join(map(str, trained)) or "none: no time was left"
     context.progress.stage("finalists", f"trials {names} on {n_folds} folds")
-    return jobs
+    return [job for job in jobs if job.number in trained]
 
 
-def collect_members(context: SweepContext, jobs: Sequence[Job]) -> list[Member]:
+def collect_members(
+    context: SweepContext, jobs: Sequence[Job], *, has_baselines: bool
+) -> list[Member]:
     """The predictions of all finalists that completed, and of earlier studies' members.
 
     Raises:
-        UserError: no finalist completed.
+        UserError: no finalist completed, for another reason than time or without a baseline.
     """
-    finished = completed_finalists(context, jobs)
+    finished = completed_finalists(context, jobs, may_be_none=has_baselines)
     members, notes = read_members(context.paths, context.prepared.split, finished)
     if context.earlier.members is not None:
         more, added = context.earlier.members(context.resolved, context.prepared, context.ledger)
@@ -174,11 +216,13 @@ def collect_members(context: SweepContext, jobs: Sequence[Job]) -> list[Member]:
     return members
 
 
-def completed_finalists(context: SweepContext, jobs: Sequence[Job]) -> dict[int, list[Job]]:
+def completed_finalists(
+    context: SweepContext, jobs: Sequence[Job], *, may_be_none: bool = False
+) -> dict[int, list[Job]]:
     """Trial number -> its jobs, of the finalists whose every job completed; names the others.
 
     Raises:
-        UserError: none completed.
+        UserError: none completed; with `may_be_none` only if one of them failed.
     """
     rows = context.rows(stages.FINALISTS)
     by_number: dict[int, list[Job]] = {}
@@ -193,54 +237,69 @@ def completed_finalists(context: SweepContext, jobs: Sequence[Job]) -> dict[int,
         reasons = [rows[job.key].reason for job in by_number[number] if job.key in rows]
         reason = next(filter(None, reasons), "it did not complete, for an unknown reason")
         context.progress.stage("finalists", f"trial {number} is left out: {reason}")
-    if not completed:
-        reasons = sorted({row.reason for row in rows.values()} - {""})
+    reasons = sorted({row.reason for row in rows.values()} - {""})
+    if not completed and not (may_be_none and set(reasons) <= {OUT_OF_TIME}):
         raise UserError(
             f"no finalist completed: {'; '.join(reasons) or 'unknown'}; fix that and --resume"
         )
     return completed
 
 
-def fit_baselines(context: SweepContext) -> "Baselines":
-    """Stage three: classical classifiers on the same rows and folds."""
+def fit_baselines(context: SweepContext, *, limit_s: float) -> "Baselines":
+    """Classical classifiers on the same rows and folds, within `limit_s` seconds of fits.
+
+    Those of an earlier call or an earlier session are read, unless time did not allow all of them
+    then, and `limit_s` allows clearly more now.
+    """
     # scikit-learn is imported only now: nothing before waits for it
-    from chorale.search.baselines.baseline_plan import limit_s
     from chorale.search.baselines.baselines import choose_features, run_baselines
+    from chorale.search.evaluation.stored_baselines import read_baselines, write_baselines
 
     prepared, progress = context.prepared, context.progress
+    found = read_baselines(context.paths, prepared.split)
+    if found is not None and not (found.left_out and limit_s > MORE_TIME * found.limit_s):
+        return found
     stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}
     data: dict[str, Any] = {
         "labels": prepared.labels,
         "split": prepared.split,
         "seed": derive_seed(context.sweep.search.seed, Purpose.BASELINES),
     }
-    searched = context.rows(stages.SEARCH).values()
-    searched_s = sum(row.facts.get("elapsed_s", 0.0) for row in searched)
     with progress.activity("baselines") as tell, context.pool.mapping() as run:
         tell("choosing the features")
         name, accuracies = choose_features(stores, run=run, **data)
-        found = run_baselines(
-            stores[name], run=run, limit_s=limit_s(searched_s), progress=tell, **data
-        )
+        found = run_baselines(stores[name], run=run, limit_s=limit_s, progress=tell, **data)
+    found = replace(found, feature_accuracies=accuracies)
+    config = context.resolved.features.get(name)
+    write_baselines(
+        context.paths,
+        found,
+        prepared.split,
+        features_config={} if config is None else dict(to_plain_values(config)),
+        n_classes=len(prepared.class_names),
+    )
     names = ", ".join(one.name for one in found.fitted) or "none"
     progress.stage("baselines", f"on {name}: {names}")
     for line in found.left_out:
         progress.stage("baselines", line)
-    return replace(found, feature_accuracies=accuracies)
+    return found
 
 
 def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Baselines") -> None:
-    """Stage four: fits the ensembles, evaluates once on the test set, and writes the report."""
-    from chorale.search.evaluation.final_evaluation import evaluate_study
+    """The last stage: fits the ensembles, evaluates once on the test set, and writes the report."""
+    from chorale.search.evaluation.final_evaluation import evaluate_from_bank
     from chorale.search.report.tensorboard_finalists import write_finalist_events
 
     resolved, prepared, progress = context.resolved, context.prepared, context.progress
+    truth = ground_truth_of(prepared)
     with progress.activity("ensembles"):
-        evaluation = evaluate_study(resolved, prepared, context.ledger, members, baselines)
+        evaluation = evaluate_from_bank(
+            context.sweep, truth, context.ledger, members, baselines.fitted
+        )
+    evaluation.details["baselines_made"] = baselines.as_dict()
     for line in evaluation.details["cautions"]:
         progress.stage("caution", line)
     with progress.activity("report"):
-        truth = ground_truth_of(prepared)
         write_finalist_events(context.paths, truth, evaluation.members, evaluation.chosen)
         report.write_report(resolved, prepared, context.ledger, evaluation, context.cost())
 
@@ -266,16 +325,77 @@ def no_trial_completed(rows: Mapping[str, Row]) -> str:
     )
 
 
+def _only_failures(rows: Mapping[str, Row]) -> bool:
+    """Whether trials ran, and all of them failed."""
+    return bool(rows) and all(row.state == "FAIL" for row in rows.values())
+
+
+def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, int]:
+    """The number of epochs of each finalist's retrainings.
+
+    That is the sweep's, or fewer for the first finalist where time does not allow so many. They are
+    kept in a file, as a resumed retraining needs the same number.
+    """
+    path, most = context.paths.finalist_epochs_json, context.sweep.budget.n_epochs
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    epochs = {number: int(kept.get(str(number), most)) for number in numbers}
+    if numbers and str(numbers[0]) not in kept and context.schedule.is_limited:
+        first, n_folds = numbers[0], context.prepared.split.n_folds
+        n_rounds = math.ceil(n_folds / context.pool.trials_at_once)
+        needed_s = n_rounds * _retraining_s(context, first, most)
+        share = context.schedule.left_s() / max(needed_s, 1e-9)
+        epochs[first] = max(1, min(most, math.floor(share * most)))
+    write_json(path, {**kept, **{str(number): n for number, n in epochs.items()}})
+    return epochs
+
+
+def _retraining_s(context: SweepContext, number: int, n_epochs: int) -> float:
+    """The expected seconds of one retraining of a trial, which also predicts the test tracks."""
+    facts, most = context.rows(stages.SEARCH)[str(number)].facts, context.sweep.budget.n_epochs
+    n_trained = int(facts.get("n_epochs", most))  # missing in trials of older versions
+    return RETRAINING_FACTOR * float(facts["elapsed_s"]) * n_epochs / max(1, n_trained)
+
+
+def _finalists_limit(context: SweepContext, epochs: Mapping[int, int]) -> TimeLimit | None:
+    """The limit on the finalists' time; None without `budget.minutes`."""
+    if not context.schedule.is_limited:
+        return None
+    return TimeLimit(
+        context.schedule.left_s,
+        lambda number: _retraining_s(context, number, epochs[number]),
+        context.pool.trials_at_once,
+    )
+
+
+def _first_baselines_s(context: SweepContext) -> float:
+    """The seconds for baselines before the search."""
+    if context.schedule.is_limited:
+        return context.schedule.baselines_s()
+    return baseline_plan.limit_s(0.0)
+
+
+def _last_baselines_s(context: SweepContext) -> float:
+    """The seconds for baselines after the search: a share of it, and only what time is left."""
+    if not context.trains_networks:
+        return max(0.0, context.schedule.left_s())
+    searched = context.rows(stages.SEARCH).values()
+    searched_s = float(sum(row.facts.get("elapsed_s", 0.0) for row in searched))
+    limit_s = baseline_plan.limit_s(searched_s)
+    return min(limit_s, max(0.0, float(context.schedule.left_s())))
+
+
 def _meter(context: SweepContext) -> BudgetMeter:
     """The meter of the budget, the finalists' share set aside."""
     sweep, finals = context.sweep, context.sweep.finalists
     n_finalists = finals.configs + (context.earlier.drift_check is not None)
+    n_folds = context.prepared.split.n_folds
     meter = BudgetMeter(
         sweep.budget,
         resources=context.pool.resources,
         n_at_once=context.pool.trials_at_once,
-        n_finals=n_finalists * context.prepared.split.n_folds * finals.seeds,
-        wall_s=context.wall_s,
+        n_finals=n_finalists * n_folds * finals.seeds,
+        n_folds=n_folds,
+        schedule=context.schedule,
     )
     if sweep.search.sampler == "grid":
         n_points = len(grid.grid_points(context.resolved.space, seed=sweep.search.seed))

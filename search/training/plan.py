@@ -1,6 +1,7 @@
 """Turns a candidate into a `TrialPlan`: its training and validation rows, its seed, its folder."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chorale.datasets.config import to_plain_values
@@ -30,10 +31,18 @@ def plan_trial(
 
 
 def plan_finalist(
-    resolved: ResolvedSweep, prepared: PreparedData, candidate: Candidate, job: Job
+    resolved: ResolvedSweep,
+    prepared: PreparedData,
+    candidate: Candidate,
+    job: Job,
+    *,
+    max_epochs: int | None = None,
 ) -> TrialPlan:
-    """The plan of a finalist's fold: keeps the last weights, so that the fold chooses nothing."""
-    return _plan(
+    """The plan of a finalist's fold: keeps the last weights, so that the fold chooses nothing.
+
+    `max_epochs` replaces the sweep's number of epochs, where time does not allow so many.
+    """
+    planned = _plan(
         resolved,
         prepared,
         candidate,
@@ -45,6 +54,9 @@ def plan_finalist(
         keep_best=False,
         folder=resolved.sweep.paths.finalist(job.number, fold=job.fold, seed=job.seed).root,
     )
+    if max_epochs is None:
+        return planned
+    return replace(planned, train={**planned.train, "max_epochs": max_epochs})
 
 
 def _plan(

@@ -151,6 +151,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,
         left_out=[*left_out, *trained.left_out],
+        n_epochs=len(trained.history),
     )
 
 

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-OPTIONAL_FACTS = ("calibrated_log_loss", "latency_ms", "peak_bytes", "device_bytes", "gpus")
+OPTIONAL_FACTS = (
+    "calibrated_log_loss", "latency_ms", "peak_bytes", "device_bytes", "gpus", "n_epochs",
+)  # fmt: skip
 """Facts that not every run has."""
 
 
@@ -83,7 +85,8 @@ class TrialResult:
     limited. `resumed_after` is the number of epochs of an earlier, interrupted run of the trial.
     `left_out` lists what a full disk left unwritten, on which nothing depends. `peak_bytes` is the
     peak memory: of a GPU of `device_bytes`, or, where that is None, resident in the process. `gpus`
-    is the share of GPUs that was assigned to the run.
+    is the share of GPUs that was assigned to the run. `n_epochs` is the number of epochs that it
+    ran, of which `epoch` is the one whose weights were kept.
     """
 
     metrics: Mapping[str, float]
@@ -104,6 +107,7 @@ class TrialResult:
     extra_proba: np.ndarray | None = None
     extra_embeddings: np.ndarray | None = None
     left_out: Sequence[str] = ()
+    n_epochs: int | None = None
 
     def facts(self) -> dict[str, Any]:
         """The JSON-ready facts for the ledger."""

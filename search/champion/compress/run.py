@@ -31,6 +31,7 @@ from chorale.search.config.resolve import ResolvedSweep, resolve
 from chorale.search.config.schema import BudgetConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data.prepare import PreparedData, prepare, study_fingerprint
+from chorale.search.evaluation.member_names import best_trial
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
@@ -57,6 +58,7 @@ def compress_ensemble(
         UserError, ClusterError: what the user can fix.
         KeyboardInterrupt: interrupted; the same call resumes it.
     """
+    _refuse_without_networks(request)
     resolved = _student_sweep(request)
     sweep, progress = resolved.sweep, Progress(console)
     ledger = Ledger(sweep.ledger_url)
@@ -104,6 +106,20 @@ def compress_ensemble(
         return found
     finally:
         ledger.close()
+
+
+def _refuse_without_networks(request: CompressionRequest) -> None:
+    """Refuses a study that had time for baselines only: there is no network to compress.
+
+    Raises:
+        UserError: it is such a study.
+    """
+    name = request.contents.sweep.name
+    if best_trial(request.contents.report) is None:
+        raise UserError(
+            f"study '{name}' has no network to compress, as its time allowed baselines only; give "
+            f"it more: chorale resume {name} --budget.minutes N"
+        )
 
 
 def _student_sweep(request: CompressionRequest) -> ResolvedSweep:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chorale.search.console.progress import duration_text
-from chorale.search.evaluation.member_names import BEST_BASELINE, split_members
+from chorale.search.evaluation.member_names import BEST_BASELINE, best_trial, split_members
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page.numbers import DASH, hours, percent, signed_points
 
@@ -82,7 +82,7 @@ def caveats(study: StudyData) -> list[str]:
 
 def score_tiles(report: ReportValues) -> list[ScoreTile]:
     """The most important figures, for the tiles at the top of the page."""
-    ensemble, single = report["ensemble"], report["best_single"]
+    ensemble, single = report["ensemble"], best_trial(report)
     test = ensemble["test"]
     low, high = test["ci95"]
     tiles = [
@@ -91,10 +91,10 @@ def score_tiles(report: ReportValues) -> list[ScoreTile]:
             f"{test['accuracy']:.1%}",
             f"95 % CI {low:.1%} {DASH} {high:.1%}",
         ),
-        ScoreTile(
-            "best single trial", f"{single['test']['accuracy']:.1%}", _gain(report, "best_single")
-        ),
     ]
+    if single is not None:
+        accuracy = f"{single['test']['accuracy']:.1%}"
+        tiles.append(ScoreTile("best single trial", accuracy, _gain(report, "best_single")))
     rivals = {name: one["test"]["accuracy"] for name, one in report["baselines"].items()}
     if rivals:
         best = max(rivals, key=lambda name: rivals[name])

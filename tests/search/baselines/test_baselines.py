@@ -399,6 +399,16 @@ def test_grids_shrink_before_classifiers_are_left_out_and_both_are_reported(
     assert every.spent_s == 3 * (sum(n_points()) + n_with_a_choice) + n_all
 
 
+def test_without_any_time_the_cheapest_classifier_is_still_fitted(
+    fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, labels, split, _ = fitted
+    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
+    found = run_baselines(store, labels=labels, split=split, limit_s=-5.0)
+    assert len(found.fitted) == 1
+    assert len(found.left_out) == len(classifiers.GRIDS)
+
+
 @pytest.mark.parametrize("limit_s", [3.5, 40.0, np.inf])
 def test_results_do_not_depend_on_the_number_of_processes(
     fitted: Any, monkeypatch: pytest.MonkeyPatch, limit_s: float

@@ -1,7 +1,7 @@
 """The defaults of a sweep file: changing one is a decision, and changes this test."""
 
 from chorale.datasets.config import to_plain_values
-from chorale.search.config.schema import SweepConfig
+from chorale.search.config.schema import BudgetConfig, SweepConfig
 
 
 def test_defaults_of_the_budget_the_search_and_the_finalists() -> None:
@@ -9,9 +9,10 @@ def test_defaults_of_the_budget_the_search_and_the_finalists() -> None:
     assert values["finalists"] == {"configs": 6, "folds": 5, "seeds": 1}
     assert {key: values["budget"][key] for key in ("trials", "max_epochs", "patience")} == {
         "trials": 64,
-        "max_epochs": 60,
+        "max_epochs": None,
         "patience": None,
     }
+    assert BudgetConfig().n_epochs == 60
     assert {key: values["search"][key] for key in ("sampler", "pruner", "objective", "seed")} == {
         "sampler": "tpe",
         "pruner": "successive_halving",

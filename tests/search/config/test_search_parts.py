@@ -22,6 +22,7 @@ from chorale.search.study.early_stopping import EnsembleEarlyStopping
 from chorale.search.study.initial_points import WarmPoint, make_initial_points
 from chorale.search.study.pruner import HalvingPruner, bracket_of, make_pruner
 from chorale.search.study.samplers.quasi_random import QuasiRandomSampler, from_unit, to_unit
+from chorale.search.study.schedule import Schedule
 
 
 def _space(architectures: list[str] | None = None, **fixed: Any) -> SearchSpace:
@@ -197,7 +198,12 @@ def test_the_first_exhausted_limit_ends_the_search(
     limits: dict[str, float], resources: Resources, spent: str | None
 ) -> None:
     clock = _Clock()
-    meter = BudgetMeter(BudgetConfig(**limits), resources=resources, wall_s=clock, clock=clock)  # type: ignore[arg-type]
+    meter = BudgetMeter(
+        BudgetConfig(**limits),  # type: ignore[arg-type]
+        resources=resources,
+        schedule=Schedule(60 * limits.get("minutes", math.inf), wall_s=clock),
+        clock=clock,
+    )
     _spend(meter, clock, [100.0, 100.0, 100.0])
     assert meter.spent_limit() == spent
     assert (meter.time_left_s() <= 0) == (spent is not None)
@@ -215,7 +221,12 @@ def test_running_trials_and_the_finalists_use_budget() -> None:
 
 def test_the_forecast_follows_the_limit_that_ends_first() -> None:
     clock = _Clock()
-    meter = BudgetMeter(BudgetConfig(trials=10, minutes=20), n_at_once=2, wall_s=clock, clock=clock)
+    meter = BudgetMeter(
+        BudgetConfig(trials=10, minutes=20),
+        n_at_once=2,
+        schedule=Schedule(60 * 20, wall_s=clock),
+        clock=clock,
+    )
     assert meter.forecast_s() == 20 * 60
     _spend(meter, clock, [60.0, 60.0])
     assert meter.forecast_s() == pytest.approx(8 * 60 / 2)

@@ -42,6 +42,7 @@ RECORD, PREDICTIONS = (
     "chorale.search.ledger.ledger:Ledger.record",
     "chorale.search.ledger.predictions:write_predictions",
 )
+BASELINES = "chorale.search.evaluation.stored_baselines:write_baselines"
 CARD = "chorale.lightning_models.training.checkpoint:write_json"
 
 N_TRIALS, N_EPOCHS, N_STEPS = 3, 3, 2
@@ -61,6 +62,11 @@ POINTS: Mapping[str, Point] = {
         "chorale.datasets.store.cache:publish_folder", "torn", 1, n_files=2, fresh=True
     ),
     "cache published": Point("chorale.datasets.store.cache:publish_folder", "after", 1, fresh=True),
+    # the baselines
+    "fitted baseline": Point(BASELINES, "torn", 1),
+    "baselines' predictions": Point(BASELINES, "torn", 1, n_files=2),
+    "list of baselines": Point(BASELINES, "torn", 1, n_files=3),
+    "baselines written": Point(BASELINES, "after", 1),
     # the search
     "study created": Point("chorale.search.ledger.ledger:Ledger.create", "after", 1),
     "sweep file": Point("chorale.search.sweep.stages:write_text", "torn", 1),
@@ -96,8 +102,8 @@ POINTS: Mapping[str, Point] = {
     "finalist's row written": Point(RECORD, "after", SECOND_FINAL),
     "after finalist tell": Point(FINAL_TELL, "after", 2),
     # the end
-    "finalists over": Point("chorale.search.sweep.stages:fit_baselines", "before", 1),
-    "baselines over": Point("chorale.search.sweep.stages:fit_baselines", "after", 1),
+    "finalists over": Point("chorale.search.sweep.stages:fit_baselines", "before", 2),
+    "baselines over": Point("chorale.search.sweep.stages:fit_baselines", "after", 2),
     "test set evaluated": Point("chorale.search.ledger.ledger:Ledger.count_test_look", "after", 1),
     "ensemble": Point("chorale.search.evaluation.final_evaluation:write_json", "torn", 2),
     "leaderboard": Point("chorale.search.report.report:write_report", "torn", 1),

@@ -1,6 +1,7 @@
 """The choice of finalists, and their retraining."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ from chorale.cluster.local import LocalRunner
 from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import FINALISTS, Job
-from chorale.search.study.finalists import FinalistStage, FinalistTrials, choose_finalists
+from chorale.search.study.finalists import (
+    FinalistStage,
+    FinalistTrials,
+    TimeLimit,
+    choose_finalists,
+)
+from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
@@ -74,6 +81,12 @@ def test_only_complete_trials_are_chosen() -> None:
     assert choose_finalists(rows, n=5, objective="accuracy") == [1]
 
 
+def test_where_none_is_complete_those_that_ran_out_of_time_count() -> None:
+    rows = _rows(_row(0, 0.9, "cnn", state="PRUNED"), _row(1, 0.2, "cnn", state="PRUNED"))
+    rows["1"] = Row("1", "PRUNED", OUT_OF_TIME, rows["1"].facts)
+    assert choose_finalists(rows, n=5, objective="accuracy") == [1]
+
+
 def test_trial_numbers_are_compared_as_numbers() -> None:
     rows = _rows(_row(10, 0.5, "a"), _row(9, 0.5, "b"))
     assert choose_finalists(rows, n=1, objective="accuracy") == [9]
@@ -128,3 +141,66 @@ def test_a_failed_job_is_run_again_and_a_complete_one_is_not(ledger: Ledger) -> 
     LocalRunner().run(again, lambda spec, report: _result())
     assert [job.fold for job in kept] == [1]
     assert {row.state for row in ledger.rows("s", FINALISTS).values()} == {"COMPLETE"}
+
+
+class _Timed:
+    """Two finalists of three folds each; a retraining of trial 7 takes 10 s, of trial 8 25 s."""
+
+    def __init__(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, limit_s: float) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
+        jobs = [Job(number, fold, 0) for number in (8, 7) for fold in range(3)]
+        plan: Any = lambda job: SimpleNamespace(job=job, train={"max_epochs": 2})  # noqa: E731
+        finals = FinalistStage(
+            "s",
+            jobs,
+            plan,
+            lambda *_: None,
+            lambda number: {"architecture": "cnn"},
+            time_limit=TimeLimit(lambda: limit_s - self.now, self.expected_s, n_at_once=1),
+        )
+        self.trials = FinalistTrials(finals, ledger, SILENT)
+
+    @staticmethod
+    def expected_s(number: int) -> float:
+        return 25.0 if number == 8 else 10.0
+
+    def run(self, *, epoch_s: float | None = None) -> dict[str, str]:
+        """Runs all; an epoch takes half of what is expected, or `epoch_s`."""
+
+        def work(spec: TrialSpec, report: Report) -> TrialResult:
+            number = spec.payload["plan"].job.number
+            for step in (1, 2):
+                self.now += self.expected_s(number) / 2 if epoch_s is None else epoch_s
+                if report(step, {"accuracy": 0.5}) is Decision.STOP:
+                    break
+            return _result()
+
+        LocalRunner().run(self.trials, work)
+        return {key: row.state for key, row in self.trials._ledger.rows("s", FINALISTS).items()}
+
+
+def test_a_finalist_that_would_not_end_in_time_makes_room_for_a_quicker_one(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=60)
+    assert timed.run() == dict.fromkeys(["7/0/0", "7/1/0", "7/2/0"], "COMPLETE")
+    assert timed.trials.not_started == {8}
+    assert timed.now == 30
+
+
+def test_at_the_end_of_the_time_a_retraining_is_stopped_before_its_last_epoch_only(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=80)  # 75 s are expected, 180 s would be needed
+    assert timed.run(epoch_s=30) == {"8/0/0": "COMPLETE", "8/1/0": "PRUNED", "8/2/0": "PRUNED"}
+    rows = ledger.rows("s", FINALISTS)
+    assert rows["8/1/0"].reason == OUT_OF_TIME
+    assert timed.trials.not_started == {7}
+
+
+def test_at_the_last_epoch_nothing_is_stopped(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=75)
+    assert set(timed.run().values()) == {"COMPLETE"}

@@ -21,6 +21,7 @@ from chorale.search.study import attempts
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.retries import MAX_LOST_RETRIES
+from chorale.search.study.schedule import Schedule
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.training.trial_plan import TrialResult
 
@@ -64,7 +65,9 @@ class Stage:
         else:
             space, problems = make_space(["cnn"], ["mel"], {}, fixed={})
             assert space is not None, problems
-            meter = BudgetMeter(BudgetConfig(trials=3, minutes=1), wall_s=lambda: wall_s[-1])
+            meter = BudgetMeter(
+                BudgetConfig(trials=3), schedule=Schedule(60, wall_s=lambda: wall_s[-1])
+            )
             search = SearchConfig(sampler="random", pruner="none")
             keep: Any = lambda *_: None  # noqa: E731
             study = Study("s", space, search, meter, plan, keep, files=lambda number: self.files)

@@ -23,6 +23,7 @@ from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
 from chorale.search.study.initial_points import WarmPoint, make_initial_points
 from chorale.search.study.proposals import Proposals
+from chorale.search.study.schedule import Schedule
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.study.warm_start import WarmStart
 from chorale.search.training.trial_plan import TrialResult
@@ -50,7 +51,12 @@ def _study(**changes: Any) -> Study:
         "name": "s",
         "space": space,
         "search": SearchConfig(sampler="random"),
-        "meter": BudgetMeter(budget, wall_s=changes.pop("wall_s", lambda: 0.0)),
+        "meter": BudgetMeter(
+            budget,
+            schedule=Schedule(
+                60 * (budget.minutes or math.inf), wall_s=changes.pop("wall_s", lambda: 0.0)
+            ),
+        ),
         "plan": lambda candidate, number: None,
         "keep": lambda number, result: None,
     }

@@ -39,7 +39,8 @@ def test_wall_time_and_minutes_count_from_the_start_of_the_command(
     reader = LedgerReader(f"sqlite:///{tmp_path / 'runs' / 'chorale.db'}")
     assert reader.spent_s("tiny") == pytest.approx(wall_s, abs=60)
     reader.close()
-    assert main(["sweep", *tiny, *NONE, "--name", "late", "--budget.minutes", "40"]) == 1
+    assert main(["sweep", *tiny, *NONE, "--name", "late", "--budget.minutes", "40"]) == 0
+    assert _report(tmp_path, "late")["trials"]["complete"] == 0  # no time was left for a trial
 
 
 def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(

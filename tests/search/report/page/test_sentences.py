@@ -41,7 +41,7 @@ def test_a_tile_gives_the_gain_and_whether_it_is_significant(ci95: list[float], 
     scores = {"kind": "greedy", "test": {"accuracy": 0.8, "ci95": [0.7, 0.9]}}
     found = {
         "ensemble": scores,
-        "best_single": scores,
+        "best_single": {**scores, "members": [1]},
         "baselines": {},
         "gains": {"best_single": {"difference": 0.03, "ci95": ci95}},
     }

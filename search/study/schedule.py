@@ -1,0 +1,58 @@
+"""The schedule of a sweep with `budget.minutes`: what each stage may spend of the wall time.
+
+Baselines come first, as they are cheap and a model in themselves. What is left is shared by the
+search and the cross-validation of its finalists; some is kept for the ensembles and the report.
+Every stage asks how much is left when it needs to know, so a slow one shortens those after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BASELINES_SHARE = 0.15
+"""The largest share of the time left that the baselines take before the search."""
+
+FINALISTS_SHARE = 0.5
+"""The largest share of the time left when the search begins that is reserved for the finalists."""
+
+EVALUATION_S = 5.0
+"""Seconds that ensembles and report take on little data, with a margin."""
+
+EVALUATION_S_PER_VALUE = 3e-5
+"""Further seconds for each development track and class: ensembles are fitted on their product."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The wall time of a sweep, in seconds.
+
+    Args:
+        limit_s: of the whole sweep; infinite without `budget.minutes`.
+        evaluation_s: kept for the ensembles and the report.
+        wall_s: returns what has been spent so far, in all sessions.
+    """
+
+    limit_s: float = float("inf")
+    evaluation_s: float = 0.0
+    wall_s: Callable[[], float] = lambda: 0.0
+
+    @classmethod
+    def of(
+        cls, minutes: float | None, *, n_rows: int, n_classes: int, wall_s: Callable[[], float]
+    ) -> "Schedule":
+        """The schedule for `n_rows` development tracks; `minutes` None: no limit."""
+        if minutes is None:
+            return cls(wall_s=wall_s)
+        return cls(60 * minutes, EVALUATION_S + EVALUATION_S_PER_VALUE * n_rows * n_classes, wall_s)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self.limit_s < float("inf")
+
+    def left_s(self) -> float:
+        """The seconds left for training; negative where the time for the evaluation is used."""
+        return self.limit_s - self.evaluation_s - self.wall_s()
+
+    def baselines_s(self) -> float:
+        """The seconds that the baselines may take before the search."""
+        return BASELINES_SHARE * max(0.0, self.left_s())

@@ -1,0 +1,239 @@
+"""What a sweep will do before it starts: epochs and architectures that fit the time, and its cost.
+
+With `budget.minutes`, and where the sweep file leaves them open, architectures whose trials would
+take too long are left out, and all trials get fewer epochs. The forecast is the first line of every
+sweep, and what `chorale sweep --plan` prints.
+"""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chorale.search.config.resolve import ResolvedSweep
+from chorale.search.console.progress import Progress, duration_text
+from chorale.search.data.prepare import PreparedData
+from chorale.search.study.schedule import FINALISTS_SHARE, Schedule
+from chorale.search.sweep.speed_probe import Speed, mean_epoch_s, measure_speeds
+from chorale.search.sweep.worker_pool import WorkerPool
+
+N_TRIALS_IN_TIME = 8
+"""Trials that the search should have time for before slow architectures are admitted."""
+
+N_ADMITTED = 3
+"""Architectures that should have time for these trials before the number of epochs falls."""
+
+EPOCH_STEPS = (1.0, 0.7, 0.5, 0.35, 0.25)
+"""The shares of the sweep's epochs that are tried in turn."""
+
+MEAN_SHARE_OF_EPOCHS = 0.6
+"""The epochs of an average trial: two in three are pruned after a third of theirs."""
+
+MIN_TRACK_EPOCHS = 200_000
+"""Smaller sweeps (tracks x epochs x trials) end within a minute or so, and are not forecast."""
+
+PROBE_S = 60.0
+PROBE_SHARE = 0.1
+"""The most seconds for measuring speeds, and the largest share of the time that is left."""
+
+BYTES_PER_PARAMETER = 4
+ALWAYS_S = 15.0
+"""Seconds of a sweep besides training: its start, baselines, ensembles, the report."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a sweep will do.
+
+    `max_epochs` are those of every trial; `architectures` are searched, `too_slow` maps those left
+    out to the seconds of one trial; `unmeasured` ones failed, or no time was left to measure them.
+    `total_s` is the expected wall time of the whole sweep, `disk_bytes` what its checkpoints take,
+    `memory_bytes` what all workers take at the same time, None where it is not known. Without
+    `trains_networks` no training fits the time: there are baselines only.
+    """
+
+    speeds: Mapping[str, Speed]
+    max_epochs: int
+    architectures: tuple[str, ...]
+    too_slow: Mapping[str, float]
+    unmeasured: tuple[str, ...]
+    n_trials: int
+    n_finalists: int
+    total_s: float
+    disk_bytes: int
+    memory_bytes: int | None
+    trains_networks: bool = True
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Architecture -> the seconds of one trial of its first default."""
+        return {name: one.epoch_s * self.max_epochs for name, one in self.speeds.items()}
+
+    def lines(self) -> list[str]:
+        """The forecast for people, the most important line first."""
+        if not self.trains_networks:
+            return [
+                f"about {duration_text(self.total_s)}: no network can be trained in this time, so "
+                f"all of it is the baselines'; a higher --budget.minutes also trains networks"
+            ]
+        each = sorted(self.costs.items(), key=lambda item: item[1])
+        kept = [(name, cost) for name, cost in each if name in self.architectures]
+        memory = f", {self.memory_bytes / 2**30:.1f} GiB of memory" if self.memory_bytes else ""
+        found = [
+            f"about {duration_text(self.total_s)}: up to {self.n_trials} trials of "
+            f"{self.max_epochs} epochs, {self.n_finalists} finalists on every fold; "
+            f"{self.disk_bytes / 2**20:.0f} MiB of checkpoints{memory}",
+            "a trial takes " + ", ".join(f"{name} {duration_text(cost)}" for name, cost in kept),
+        ]
+        if self.too_slow:
+            names = ", ".join(f"{n} ({duration_text(s)} a trial)" for n, s in self.too_slow.items())
+            found.append(f"too slow for this budget and left out: {names}")
+        if self.unmeasured:
+            found.append(f"not measured: {', '.join(self.unmeasured)}")
+        return found
+
+
+def is_worth_a_forecast(resolved: ResolvedSweep, prepared: PreparedData) -> bool:
+    """Whether a sweep is limited in time, or so large that its speed is measured first."""
+    budget, n_tracks = resolved.sweep.budget, len(prepared.split.development_ids)
+    is_large = n_tracks * budget.n_epochs * budget.trials >= MIN_TRACK_EPOCHS
+    return budget.minutes is not None or is_large
+
+
+def measured_forecast(
+    resolved: ResolvedSweep,
+    prepared: PreparedData,
+    pool: WorkerPool,
+    progress: Progress,
+    *,
+    began: float,
+) -> Forecast:
+    """Measures the speed of each architecture, and prints the forecast of the sweep.
+
+    `began` is when the command started, by `time.perf_counter`.
+    """
+    schedule = Schedule.of(
+        resolved.sweep.budget.minutes,
+        n_rows=len(prepared.split.development_ids),
+        n_classes=len(prepared.class_names),
+        wall_s=lambda: time.perf_counter() - began,
+    )
+    with progress.activity("measuring speed"):
+        limit_s = min(PROBE_S, PROBE_SHARE * max(0.0, schedule.left_s()))
+        speeds = measure_speeds(resolved, prepared, pool, limit_s=limit_s)
+    forecast = make_forecast(resolved, prepared, speeds, schedule, n_at_once=pool.trials_at_once)
+    for line in forecast.lines():
+        progress.stage("forecast", line)
+    return forecast
+
+
+def make_forecast(
+    resolved: ResolvedSweep,
+    prepared: PreparedData,
+    speeds: Mapping[str, Speed],
+    schedule: Schedule,
+    *,
+    n_at_once: int,
+) -> Forecast:
+    """The forecast of a sweep that has not started.
+
+    Epochs and architectures that the sweep file sets are kept, whatever they take.
+    """
+    sweep, n_folds = resolved.sweep, prepared.split.n_folds
+    every = resolved.space.architectures
+    most = sweep.budget.n_epochs
+    is_open = schedule.is_limited and sweep.budget.max_epochs is None
+    epochs, trial_s = most, _trial_limits_s(schedule, n_folds, n_at_once)[0]
+    trains_networks = True
+    if is_open:
+        found = _epochs_in_time(most, speeds, _trial_limits_s(schedule, n_folds, n_at_once))
+        trains_networks = found is not None
+        epochs, trial_s = found or (most, trial_s)
+    costs = {name: epochs * one.epoch_s for name, one in speeds.items()}
+    slow: dict[str, float] = {}
+    if sweep.architectures is None and costs:
+        fastest = min(costs.values())  # it stays, whatever it takes
+        slow = {n: cost for n, cost in costs.items() if cost > max(trial_s, fastest)}
+    unmeasured = tuple(name for name in every if name not in speeds)
+    is_unaffordable = is_open and sweep.architectures is None and len(unmeasured) < len(every)
+    dropped = {*slow, *(unmeasured if is_unaffordable else ())}
+    kept = tuple(name for name in every if name not in dropped)
+    mean_s = epochs * mean_epoch_s(speeds, kept)
+    final_s = sweep.finalists.configs * n_folds * sweep.finalists.seeds * mean_s / n_at_once
+    search_s = sweep.budget.trials * MEAN_SHARE_OF_EPOCHS * mean_s / n_at_once
+    n_trials = sweep.budget.trials
+    if schedule.is_limited and mean_s:
+        searching_s = schedule.left_s() * (1 - FINALISTS_SHARE)
+        n_trials = min(n_trials, max(1, round(n_trials * min(1.0, searching_s / search_s))))
+    largest = max((one.n_parameters for one in speeds.values()), default=0)
+    peaks = [one.peak_bytes for one in speeds.values() if one.peak_bytes is not None]
+    n_finalists = sweep.finalists.configs
+    return Forecast(
+        speeds,
+        epochs,
+        kept,
+        slow,
+        unmeasured,
+        n_trials,
+        n_finalists,
+        min(schedule.limit_s, ALWAYS_S + search_s + final_s),
+        largest * BYTES_PER_PARAMETER * n_finalists * n_folds * sweep.finalists.seeds,
+        round(statistics.fmean(peaks)) * n_at_once if peaks else None,
+        trains_networks,
+    )
+
+
+def apply_forecast(resolved: ResolvedSweep, forecast: Forecast) -> ResolvedSweep:
+    """The sweep with the forecast's number of epochs and architectures."""
+    return with_choices(resolved, forecast.max_epochs, forecast.architectures)
+
+
+def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> ResolvedSweep:
+    """A resumed sweep with the epochs and architectures that its study was started with."""
+    space = resolved.space
+    epochs = resolved.sweep.budget.max_epochs or fingerprint.get("number of epochs")
+    names = [name for name in space.architectures if name in fingerprint.get("space", {})]
+    return with_choices(resolved, epochs, names or space.architectures)
+
+
+def with_choices(
+    resolved: ResolvedSweep, max_epochs: int | None, architectures: Sequence[str]
+) -> ResolvedSweep:
+    """The sweep with this number of epochs and these of its architectures."""
+    sweep, space = resolved.sweep, resolved.space
+    left = {name for name in space.architectures if name not in architectures}
+    features = {name: sets for name, sets in space.features.items() if name not in left}
+    spaces = {owner: one for owner, one in space.spaces.items() if owner not in left}
+    return replace(
+        resolved,
+        sweep=replace(sweep, budget=replace(sweep.budget, max_epochs=max_epochs)),
+        space=replace(space, features=features, spaces=spaces),
+    )
+
+
+def _trial_limits_s(schedule: Schedule, n_folds: int, n_at_once: int) -> tuple[float, float]:
+    """The seconds that a trial may take: for a search and some finalists, and for the least.
+
+    The least is one finalist, chosen from as many trials as run at the same time.
+    """
+    left_s = n_at_once * max(0.0, schedule.left_s())
+    search = N_TRIALS_IN_TIME * MEAN_SHARE_OF_EPOCHS + 2 * n_folds
+    return left_s / search, left_s / (n_at_once + n_folds)
+
+
+def _epochs_in_time(
+    most: int, speeds: Mapping[str, Speed], limits_s: Sequence[float]
+) -> tuple[int, float] | None:
+    """The most epochs with which some architectures keep to a limit, and that limit.
+
+    As many architectures as possible, up to `N_ADMITTED`; the first of the limits that allows any.
+    None where not even the fewest epochs of the quickest architecture do.
+    """
+    each = sorted(one.epoch_s for one in speeds.values())
+    for limit_s in limits_s:
+        for epoch_s in reversed(each[:N_ADMITTED]):
+            for share in EPOCH_STEPS:
+                if (n := max(1, round(share * most))) * epoch_s <= limit_s:
+                    return n, limit_s
+    return None

@@ -1,0 +1,72 @@
+"""The schedule of a sweep that is limited in time, and what the search leaves for the finalists."""
+
+import math
+
+import pytest
+
+from chorale.search.config.schema import BudgetConfig
+from chorale.search.study.budget import BudgetMeter
+from chorale.search.study.schedule import BASELINES_SHARE, FINALISTS_SHARE, Schedule
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _meter(clock: _Clock, *, n_finals: int, n_at_once: int = 2) -> BudgetMeter:
+    return BudgetMeter(
+        BudgetConfig(minutes=10),
+        n_at_once=n_at_once,
+        n_finals=n_finals,
+        n_folds=5,
+        schedule=Schedule(600, evaluation_s=100, wall_s=clock),
+        clock=clock,
+    )
+
+
+def _complete(meter: BudgetMeter, clock: _Clock, seconds: float) -> None:
+    meter.start(0)
+    clock.now += seconds
+    meter.end(0, "COMPLETE")
+
+
+def test_without_a_limit_on_time_there_is_always_enough() -> None:
+    schedule = Schedule.of(None, n_rows=10, n_classes=2, wall_s=lambda: 1e9)
+    assert not schedule.is_limited
+    assert schedule.left_s() == schedule.baselines_s() == math.inf
+
+
+def test_time_for_the_evaluation_is_kept_and_grows_with_the_data() -> None:
+    little, much = (
+        Schedule.of(1, n_rows=n, n_classes=10, wall_s=lambda: 20.0) for n in (100, 100_000)
+    )
+    assert 0 < much.left_s() < little.left_s() < 40
+    assert little.baselines_s() == pytest.approx(BASELINES_SHARE * little.left_s())
+    assert Schedule(60, wall_s=lambda: 70.0).baselines_s() == 0
+
+
+def test_until_a_trial_is_complete_the_finalists_share_is_reserved() -> None:
+    clock = _Clock()
+    meter = _meter(clock, n_finals=30)
+    assert meter.time_left_s() == pytest.approx((1 - FINALISTS_SHARE) * 500)
+
+
+@pytest.mark.parametrize(
+    ("trial_s", "n_finals", "reserved_s"),
+    [
+        (4, 30, 60),  # all finalists: 30 trainings, two at once
+        (40, 30, 250),  # no more than half of what was left at the beginning
+        (150, 30, 375),  # but enough for the five folds of one
+        (40, 0, 0),
+    ],
+)
+def test_the_reserve_fits_the_measured_time_of_a_trial(
+    trial_s: float, n_finals: int, reserved_s: float
+) -> None:
+    clock = _Clock()
+    meter = _meter(clock, n_finals=n_finals)
+    _complete(meter, clock, trial_s)
+    assert meter.time_left_s() == pytest.approx(500 - trial_s - reserved_s)

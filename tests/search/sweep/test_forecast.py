@@ -1,0 +1,138 @@
+"""The forecast of a sweep: what its budget allows, and what the sweep file keeps."""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chorale.search.cli import main
+from chorale.search.config.resolve import ResolvedSweep, resolve_file
+from chorale.search.config.space import ARCHITECTURE
+from chorale.search.report.report import headline_sentence
+from chorale.search.study.initial_points import make_initial_points
+from chorale.search.study.schedule import Schedule
+from chorale.search.sweep.forecast import (
+    Forecast,
+    apply_forecast,
+    is_worth_a_forecast,
+    kept_choices,
+    make_forecast,
+)
+from chorale.search.sweep.speed_probe import Speed
+
+PREPARED: Any = SimpleNamespace(split=SimpleNamespace(n_folds=5, development_ids=range(400)))
+SECONDS = {"cnn": 1.0, "crnn": 3.0, "recurrent": 0.5, "mobilenet": 9.0}
+"""Of an epoch."""
+
+
+def _resolved(tmp_path: Path, **values: Any) -> ResolvedSweep:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(json.dumps({"dataset": {"name": "synthetic"}, **values}))
+    return resolve_file(str(file), {})
+
+
+def _forecast(resolved: ResolvedSweep, minutes: float = math.inf, **seconds: float) -> Forecast:
+    speeds = {name: Speed(one, 1_000) for name, one in (seconds or SECONDS).items()}
+    schedule = Schedule(60 * minutes, wall_s=lambda: 0.0)
+    return make_forecast(resolved, PREPARED, speeds, schedule, n_at_once=2)
+
+
+def test_without_a_limit_on_time_nothing_is_left_out(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path)
+    found = _forecast(resolved)
+    assert (found.max_epochs, found.architectures) == (60, resolved.space.architectures)
+    mean_s = 60 * sum(SECONDS.values()) / len(SECONDS)
+    assert found.total_s == pytest.approx(15 + (64 * 0.6 + 30) * mean_s / 2)
+    assert set(found.unmeasured) == set(resolved.space.architectures) - SECONDS.keys()
+
+
+def test_in_little_time_slow_architectures_and_late_epochs_are_left_out(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path)
+    found = _forecast(resolved, 10)  # 1,200 core-seconds for 14.8 trainings: 81 s each
+    assert found.max_epochs == 21  # 0.35 of 60: the third quickest takes 63 s, with half 90 s
+    assert found.architectures == ("cnn", "crnn", "recurrent")
+    assert found.too_slow == {"mobilenet": 189}
+    assert found.total_s <= 600
+    assert any("mobilenet (3 min 09 s a trial)" in line for line in found.lines())
+    applied = apply_forecast(resolved, found)
+    assert applied.sweep.budget.max_epochs == 21
+    assert applied.space.architectures == found.architectures
+    assert set(applied.space.spaces) == {*found.architectures, "train"}
+
+
+def test_what_the_sweep_file_sets_is_kept(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path, architectures=["mobilenet", "cnn"], budget={"max_epochs": 50})
+    found = _forecast(resolved, 1)
+    assert (found.max_epochs, found.architectures) == (50, ("mobilenet", "cnn"))
+    assert found.trains_networks
+
+
+def test_where_no_training_fits_there_are_baselines_only(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path)
+    for found in (_forecast(resolved, 0.5, cnn=60.0), _forecast(resolved, 0.01)):
+        assert not found.trains_networks
+        (line,) = found.lines()
+        assert "--budget.minutes" in line
+    assert _forecast(resolved, 1, cnn=0.5).trains_networks
+
+
+def test_a_resumed_study_keeps_its_epochs_and_architectures(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path)
+    fingerprint = {"number of epochs": 21, "space": {"cnn": {}, "crnn": {}, "train": {}}}
+    kept = kept_choices(resolved, fingerprint)
+    assert kept.sweep.budget.max_epochs == 21
+    assert kept.space.architectures == ("cnn", "crnn")
+
+
+def test_defaults_of_quick_architectures_come_first(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path, architectures=["mobilenet", "cnn", "recurrent"])
+    costs = {"mobilenet": 9.0, "recurrent": 0.5}
+    points = make_initial_points(
+        resolved.space, resolved.sweep.search, n_trials=64, costs=costs
+    ).points
+    assert [point[ARCHITECTURE] for point in points[:3]] == ["recurrent", "mobilenet", "cnn"]
+
+
+def test_small_sweeps_are_not_measured(tmp_path: Path) -> None:
+    assert is_worth_a_forecast(_resolved(tmp_path), PREPARED)
+    small = {"trials": 4, "max_epochs": 4}
+    assert not is_worth_a_forecast(_resolved(tmp_path, budget=small), PREPARED)
+    assert is_worth_a_forecast(_resolved(tmp_path, budget={**small, "minutes": 5}), PREPARED)
+
+
+def test_a_plan_names_time_and_architectures_and_starts_nothing(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", *tiny, "--cluster.address", "none", "--plan"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "up to 4 trials of 4 epochs, 2 finalists" in printed
+    assert "a trial takes" in printed
+    assert "recurrent" in printed
+    runs = tmp_path / "runs"
+    assert not (runs / "chorale.db").exists()
+    assert not list(runs.glob(".probe*"))
+
+
+def test_a_sweep_without_time_ends_with_a_baseline_and_can_be_resumed(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", *tiny, "--cluster.address", "none"]
+    assert main([*words, "--budget.minutes", "0.01"]) == 0
+    found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
+    assert found["trials"]["complete"] == 0
+    ((name, baseline),) = found["baselines"].items()  # the cheapest, with one setting
+    assert found["ensemble"]["members"] == found["best_single"]["members"] == [name]
+    assert found["ensemble"]["test"]["accuracy"] == baseline["test"]["accuracy"]
+    assert "single trial" not in headline_sentence(found)
+    assert (
+        main(["export", "tiny", "--runs", str(tmp_path / "runs"), "--to", str(tmp_path / "b")]) == 0
+    )
+    assert main(["compress", "tiny", "--runs", str(tmp_path / "runs"), "--target-ms", "5"]) == 1
+    assert "no network to compress" in capsys.readouterr().err
+    assert main(["resume", "tiny", "--runs", str(tmp_path / "runs"), "--budget.minutes", "5"]) == 0
+    found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
+    assert found["trials"]["complete"] > 0
+    assert set(found["baselines"]) == {"logistic_regression", "svm"}
