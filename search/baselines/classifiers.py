@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from typing import Any
 
@@ -27,6 +26,7 @@ from chorale.search.baselines.fitted_classifier import (
     classifier_scores,
 )
 from chorale.search.baselines.track_statistics import StatisticsLayout
+from chorale.search.native_threads import single_thread
 from chorale.search.statistics.arrays import Floats, Labels
 
 GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
@@ -102,23 +102,12 @@ def fit_and_score(job: FitJob) -> FitResult:
     """Fits a classifier with one thread, so that many can run in parallel, and scores `x_new`."""
     fitted = make_classifier(job.name, job.params, n_columns=job.x.shape[1], seed=job.seed)
     began = time.perf_counter()  # not earlier: a process's first fit imports scikit-learn
-    with _thread_pools().limit(limits=1):
+    with single_thread():
         fitted.fit(job.x.astype(np.float64), job.y)
         arrays = classifier_arrays(fitted)
         scores = classifier_scores(arrays, job.x_new, n_classes=job.n_classes)
     took_s = time.perf_counter() - began
     return FitResult(scores, took_s, arrays if job.is_final else None)
-
-
-@cache
-def _thread_pools() -> Any:
-    """The thread pools of the native libraries in this process, once scikit-learn is imported.
-
-    Kept, since finding them reads `/proc/self/maps`: 13 % of a small sweep if done at each fit.
-    """
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    return ThreadpoolController()
 
 
 def make_classifier(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:

@@ -70,10 +70,11 @@ def rebuild_ensembles(
         report: the content of `report.json` until now.
 
     Raises:
-        UserError: no finalist has finished, the prediction bank holds none of them, or a group is
-            on two sides of the split.
+        UserError: no finalist has finished and there is no baseline, the prediction bank holds none
+            of the finalists, or a group is on two sides of the split.
     """
     from chorale.datasets.atomic import write_json
+    from chorale.datasets.errors import UserError
     from chorale.search.evaluation.final_evaluation import evaluate_from_bank
     from chorale.search.evaluation.warnings import refuse_leaks
     from chorale.search.report.report import DERIVED_KEYS, derived_values, update_report
@@ -82,8 +83,13 @@ def rebuild_ensembles(
     truth = ground_truth_of_study(sweep)
     refuse_leaks(truth, by=sweep.split.by)
     left_out: list[str] = []
-    members = _members(sweep, truth, ledger, left_out)
     baselines = _baselines(sweep, truth, report["baselines"], left_out)
+    members = _members(sweep, truth, ledger, left_out)
+    if not members and not baselines:
+        raise UserError(
+            f"no finalist of study '{sweep.name}' has finished; resume it: chorale resume "
+            f"{sweep.name}"
+        )
     evaluated = evaluate_from_bank(sweep, truth, ledger, members, baselines)
     write_finalist_events(sweep.paths, truth, evaluated.members, evaluated.chosen)
     for line in [*left_out, *evaluated.details["cautions"]]:
@@ -185,7 +191,6 @@ def _members(
     sweep: "SweepConfig", truth: "GroundTruth", ledger: "Ledger", left_out: list[str]
 ) -> "list[Member]":
     """All finalists that were trained on every fold; adds a line to `left_out` for each other."""
-    from chorale.datasets.errors import UserError
     from chorale.search.evaluation.candidates import read_members
     from chorale.search.ledger.stages import FINALISTS, Job
 
@@ -202,11 +207,6 @@ def _members(
         for number, done in sorted(jobs.items())
         if number not in complete
     ]
-    if not complete:
-        raise UserError(
-            f"no finalist of study '{sweep.name}' has finished; resume it: chorale resume "
-            f"{sweep.name}"
-        )
     members, unreadable = read_members(sweep.paths, truth.split, complete)
     left_out += unreadable
     return members

@@ -33,6 +33,7 @@ from chorale.search.evaluation.members import (
 from chorale.search.evaluation.warnings import data_warnings
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.ledger import Ledger
+from chorale.search.native_threads import single_thread
 from chorale.search.statistics.conformal import covers, fit_conformal
 from chorale.search.statistics.expected_accuracy import expected_accuracy
 from chorale.search.statistics.intervals import proportion_interval
@@ -107,9 +108,20 @@ def evaluate_from_bank(
 
     Combined are the best `ensemble.members` finalists by out-of-fold accuracy, and the baselines
     that `search.evaluation.candidates` admits; `best_single` is a trial, or the best baseline where
-    time did not allow any. Writes
-    `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and the chosen ensemble's predictions.
+    time did not allow any. Writes `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and the
+    chosen ensemble's predictions. With one thread: see `search.native_threads`.
     """
+    with single_thread():
+        return _evaluate(sweep, truth, ledger, members, baselines)
+
+
+def _evaluate(
+    sweep: SweepConfig,
+    truth: GroundTruth,
+    ledger: Ledger,
+    members: Sequence[Member],
+    baselines: Sequence[Baseline],
+) -> FinalEvaluation:
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
     trials = [

@@ -22,7 +22,9 @@ def main() -> None:
     train = pd.DataFrame(rows["x"], columns=names).assign(label=rows["y"])
     test = pd.DataFrame(rows["x_test"], columns=names)
     began = time.perf_counter()
-    predictor = TabularPredictor("label", path=folder, verbosity=0, eval_metric="accuracy")
+    predictor = TabularPredictor(
+        "label", path=folder, verbosity=0, eval_metric="accuracy", problem_type="multiclass"
+    )
     predictor.fit(train, presets="best_quality", time_limit=seconds)
     took_s = time.perf_counter() - began
     proba = predictor.predict_proba(test)

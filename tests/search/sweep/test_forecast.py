@@ -130,6 +130,7 @@ def test_a_sweep_without_time_ends_with_a_baseline_and_can_be_resumed(
     assert (
         main(["export", "tiny", "--runs", str(tmp_path / "runs"), "--to", str(tmp_path / "b")]) == 0
     )
+    assert main(["ensemble", "tiny", "--runs", str(tmp_path / "runs")]) == 0
     assert main(["compress", "tiny", "--runs", str(tmp_path / "runs"), "--target-ms", "5"]) == 1
     assert "no network to compress" in capsys.readouterr().err
     assert main(["resume", "tiny", "--runs", str(tmp_path / "runs"), "--budget.minutes", "5"]) == 0
