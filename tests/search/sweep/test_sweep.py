@@ -47,7 +47,6 @@ def test_wall_time_and_minutes_count_from_the_start_of_the_command(
 
 def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     tiny: list[str],
-    all_baselines: None,
     check_report: Callable[[Any], None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
