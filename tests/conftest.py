@@ -29,8 +29,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that start Ray first: they run one after the other, and take the longest."""
-    items.sort(key=lambda item: not starts_ray(item.path))
+    """Puts the tests that start Ray first: they run one after the other, and take the longest.
+
+    Those on a private Ray come before those on clusters of several nodes, so it starts only once.
+    """
+    items.sort(key=lambda item: (not starts_ray(item.path), has_own_cluster(item.path)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -52,6 +55,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def starts_ray(file: Path) -> bool:
     """Whether a test of the file has the marker `ray`."""
     return "pytest.mark.ray" in file.read_text(encoding="utf-8")
+
+
+@cache
+def has_own_cluster(file: Path) -> bool:
+    """Whether a test of the file starts Ray nodes of its own."""
+    return "own_cluster" in file.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ class Interruptions:
     def _start(self, sandbox: Any) -> Any:
         with sandbox.log.open("ab") as log:
             command = [sys.executable, "-c", COMMAND, *sandbox.command()]
-            env = {**self.cases.environment(), "PYTHONPATH": str(CRASH.parents[2])}
+            env = {**self.script.environment(), "PYTHONPATH": str(CRASH.parents[2])}
             return subprocess.Popen(command, stdout=log, stderr=log, env=env)
 
 

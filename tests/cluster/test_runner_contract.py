@@ -27,6 +27,7 @@ from chorale.cluster.base import (
     TrialSpec,
     Work,
 )
+from chorale.cluster.environment import THREAD_VARIABLES
 from chorale.cluster.local import LocalRunner
 from chorale.cluster.local_workers.fork_client import fork_server
 from chorale.cluster.local_workers.runner import ProcessRunner
@@ -60,6 +61,9 @@ class Script:
 
     def outcome(self, trial_id: int) -> Outcome:
         return dict(self.outcomes)[trial_id]
+
+    def first_outcome(self, trial_id: int) -> Outcome:
+        return next(outcome for number, outcome in self.outcomes if number == trial_id)
 
     def reports_of(self, trial_id: int) -> list[tuple[int, Mapping[str, float]]]:
         return [(step, metrics) for number, step, metrics in self.reports if number == trial_id]
@@ -180,6 +184,10 @@ def n_threads(spec: TrialSpec, report: Report) -> int:
     return torch.get_num_threads()
 
 
+def thread_limits(spec: TrialSpec, report: Report) -> set[str]:
+    return {os.environ[name] for name in THREAD_VARIABLES}
+
+
 def meet(spec: TrialSpec, report: Report) -> bool:
     """Waits until the other trial runs as well."""
     folder = Path(spec.payload["folder"])
@@ -204,6 +212,7 @@ WORK_FUNCTIONS += (
     die,
     visible_gpus,
     n_threads,
+    thread_limits,
     meet,
 )
 BY_NAME = {function.__name__: function for function in WORK_FUNCTIONS}
@@ -216,14 +225,21 @@ def work(spec: TrialSpec, report: Report) -> Any:
 
 TUNE = [pytest.param(name, marks=pytest.mark.ray) for name in ("tune", "forked")]
 POOLS = [*TUNE, "processes"]
-RUNNERS = ["local", *POOLS]
-FORKED = pytest.param("forked", marks=[pytest.mark.ray, pytest.mark.heavy])
-"""What a runner does with `Trials` is the same code in "tune" and "forked"."""
+RUNNERS = [*POOLS, "local"]
+HEAVY = [pytest.mark.ray, pytest.mark.heavy]
+FORKED = pytest.param("forked", marks=HEAVY)
+"""What a runner does with `Trials` is the same code in "tune" and "forked".
+
+All lists of parameters have the same order, so that pytest sets up each runner once.
+"""
 each_runner_once = pytest.mark.parametrize(
-    "runner", ["local", TUNE[0], FORKED, "processes"], indirect=True
+    "new_runner", [TUNE[0], FORKED, "processes", "local"], indirect=True
 )
-each_pool_once = pytest.mark.parametrize("pool", [TUNE[0], FORKED, "processes"], indirect=True)
-Pool = Callable[..., Runner]
+each_pool = pytest.mark.parametrize("new_runner", POOLS, indirect=True)
+each_pool_once = pytest.mark.parametrize(
+    "new_runner", [TUNE[0], FORKED, "processes"], indirect=True
+)
+NewRunner = Callable[..., Runner]
 
 
 @pytest.fixture(scope="module")
@@ -234,19 +250,10 @@ def fork_socket() -> Iterator[Path | None]:
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
-def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+def new_runner(request: pytest.FixtureRequest) -> NewRunner:
+    """Makes runners: with Ray's workers, forked children of them, without Ray, or in-process."""
     if request.param == "local":
-        return LocalRunner()
-    return _pool(request)(tmp_path_factory.mktemp("tune"))
-
-
-@pytest.fixture(scope="module", params=POOLS)
-def pool(request: pytest.FixtureRequest) -> Pool:
-    """Makes runners with processes: Ray's workers, forked children of them, or without Ray."""
-    return _pool(request)
-
-
-def _pool(request: pytest.FixtureRequest) -> Pool:
+        return lambda *_, **__: LocalRunner()
     if request.param == "processes":
         return partial(process_runner, request.getfixturevalue("fork_socket"))
     request.getfixturevalue("private_ray")
@@ -256,7 +263,7 @@ def _pool(request: pytest.FixtureRequest) -> Pool:
 
 
 def process_runner(
-    fork_socket: Path, _: Path, *, max_concurrent: int = 2, stall_s: float | None = None
+    fork_socket: Path, _: Path, *, max_concurrent: int = 1, stall_s: float | None = None
 ) -> Runner:
     from ray import cloudpickle
 
@@ -269,7 +276,7 @@ def process_runner(
 def tune_runner(
     storage: Path,
     *,
-    max_concurrent: int = 2,
+    max_concurrent: int = 1,
     cpus: float = 1.0,
     stall_s: float | None = None,
     fork_socket: Path | None = None,
@@ -288,22 +295,41 @@ def tune_runner(
     )
 
 
-KINDS = ["train", "be_stopped", "ignore_stop", "diverge", "fail", "leave", "predict"]
-KINDS += ["run_out_of_memory", "exhaust"]
+TRIALS = ["pid 1", "thread_limits", "train", "be_stopped", "ignore_stop", "diverge", "fail"]
+TRIALS += ["leave", "predict", "echo", "pid 2", "run_out_of_memory", "pid 3", "die", "pid 4"]
+TRIALS += ["exhaust"]
+"""One trial of each kind, in the order in which they run; the first word names its function."""
+PAYLOAD = {"do": "echo", "x": (1, {"y": None})}
+
+
+class Sweep(Script):
+    """Runs TRIALS without those in `left_out`, one at a time."""
+
+    def __init__(self, *, left_out: str = "") -> None:
+        self.names = [name for name in TRIALS if name != left_out]
+        payloads = [{"do": name.split()[0]} for name in self.names]
+        super().__init__(*(PAYLOAD if one["do"] == "echo" else one for one in payloads))
+
+    def outcome_of(self, name: str) -> Outcome:
+        return self.outcome(self.names.index(name))
+
+    def reports_of_trial(self, name: str) -> list[tuple[int, Mapping[str, float]]]:
+        return self.reports_of(self.names.index(name))
 
 
 @pytest.fixture(scope="module")
-def sweep(runner: Runner) -> Script:
-    """One trial of each kind, run; its number is its index in KINDS, the last one is `echo`."""
-    script = Script(*({"do": kind} for kind in KINDS), {"do": "echo", "x": (1, {"y": None})})
+def sweep(new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """One trial of each kind, run; in this process none that ends its process."""
+    runner = new_runner(storage := tmp_path_factory.mktemp("sweep"))
+    script = Sweep(left_out="die" if isinstance(runner, LocalRunner) else "")
     runner.run(script, work)
+    assert list(storage.iterdir()) == []
     return script
 
 
-def test_the_outcome_of_every_trial_is_reported_exactly_once(sweep: Script) -> None:
-    assert (
-        sorted(number for number, _ in sweep.outcomes) == sweep.asked == list(range(len(KINDS) + 1))
-    )
+def test_the_outcome_of_every_trial_is_reported_exactly_once_and_in_order(sweep: Sweep) -> None:
+    numbers = [number for number, _ in sweep.outcomes]
+    assert numbers == sweep.asked == list(range(len(sweep.names)))
 
 
 @pytest.mark.parametrize(
@@ -317,9 +343,9 @@ def test_the_outcome_of_every_trial_is_reported_exactly_once(sweep: Script) -> N
     ],
 )
 def test_an_outcome_has_the_end_and_the_value_of_its_trial(
-    sweep: Script, kind: str, end: End, value: Any
+    sweep: Sweep, kind: str, end: End, value: Any
 ) -> None:
-    outcome = sweep.outcome(KINDS.index(kind))
+    outcome = sweep.outcome_of(kind)
     assert (outcome.end, outcome.value) == (end, value)
 
 
@@ -327,9 +353,9 @@ def test_an_outcome_has_the_end_and_the_value_of_its_trial(
     ("kind", "reason"), [("fail", "ValueError: loss is nowhere"), ("leave", "SystemExit: 3")]
 )
 def test_a_failure_has_a_reason_of_one_line_and_the_workers_traceback(
-    sweep: Script, kind: str, reason: str
+    sweep: Sweep, kind: str, reason: str
 ) -> None:
-    outcome = sweep.outcome(KINDS.index(kind))
+    outcome = sweep.outcome_of(kind)
     assert outcome.reason == reason
     assert f"in {kind}" in outcome.traceback
 
@@ -345,8 +371,62 @@ def test_a_failure_has_a_reason_of_one_line_and_the_workers_traceback(
         ("exhaust", Failure.OUT_OF_MEMORY),
     ],
 )
-def test_a_failure_has_its_kind(sweep: Script, kind: str, failure: Failure | None) -> None:
-    assert sweep.outcome(KINDS.index(kind)).failure is failure
+def test_a_failure_has_its_kind(sweep: Sweep, kind: str, failure: Failure | None) -> None:
+    assert sweep.outcome_of(kind).failure is failure
+
+
+def test_reports_arrive_in_order_and_none_follows_a_stop(sweep: Sweep) -> None:
+    assert [step for step, _ in sweep.reports_of_trial("train")] == [1, 2, 3]
+    assert [step for step, _ in sweep.reports_of_trial("be_stopped")] == [1, 2, 3]
+    assert [step for step, _ in sweep.reports_of_trial("ignore_stop")] == [1]
+
+
+def test_metrics_that_are_not_finite_arrive_unchanged(sweep: Sweep) -> None:
+    [(step, metrics)] = sweep.reports_of_trial("diverge")
+    assert step == 1
+    assert set(metrics) == {"loss", "norm"}
+    assert math.isnan(metrics["loss"])
+    assert metrics["norm"] == math.inf
+    assert math.isnan(sweep.outcome_of("diverge").value)
+
+
+def test_arrays_of_a_value_arrive_equal_and_writable(sweep: Sweep) -> None:
+    value = sweep.outcome_of("predict").value
+    np.testing.assert_array_equal(value["proba"], np.full((1000, 250), 0.5))
+    value["proba"] += 1
+    assert value["names"] == ["a", "b"]
+
+
+def test_the_work_function_gets_the_payload_unchanged(sweep: Sweep) -> None:
+    assert sweep.outcome_of("echo").value == PAYLOAD
+
+
+@each_pool
+def test_a_process_is_reused_for_many_trials_even_after_an_ordinary_failure(sweep: Sweep) -> None:
+    assert sweep.outcome_of("pid 2").value == sweep.outcome_of("pid 1").value
+    assert sweep.outcome_of("pid 1").value != os.getpid()
+
+
+@each_pool
+def test_running_out_of_memory_fails_the_trial_and_starts_a_new_process(sweep: Sweep) -> None:
+    outcome = sweep.outcome_of("run_out_of_memory")
+    assert (outcome.end, outcome.failure) == (End.FAILED, Failure.OUT_OF_MEMORY)
+    assert outcome.reason == "MemoryError: no more of it"
+    assert sweep.outcome_of("pid 3").value != sweep.outcome_of("pid 2").value
+
+
+@each_pool
+def test_a_worker_that_dies_fails_its_trial_and_is_replaced(sweep: Sweep) -> None:
+    outcome = sweep.outcome_of("die")
+    assert (outcome.end, outcome.failure) == (End.FAILED, Failure.LOST)
+    assert outcome.reason.startswith("worker lost: ")
+    assert "\n" not in outcome.reason
+    assert sweep.outcome_of("pid 4").value != sweep.outcome_of("pid 3").value
+
+
+@each_pool
+def test_a_process_of_a_trial_with_one_cpu_has_a_limit_of_one_thread(sweep: Sweep) -> None:
+    assert sweep.outcome_of("thread_limits").value == {"1"}
 
 
 class Stubborn(Script):
@@ -365,86 +445,148 @@ class Stubborn(Script):
         super().__init__(*payloads)
         self.payloads = payloads
 
+    def ends_of(self, trial_id: int) -> list[End]:
+        return [outcome.end for number, outcome in self.outcomes if number == trial_id]
 
-@each_runner_once
-def test_a_retry_of_the_last_trial_is_run_under_its_number(runner: Runner, tmp_path: Path) -> None:
+
+RETRIED = [End.FAILED, End.FINISHED]
+
+
+@pytest.mark.parametrize(
+    "new_runner",
+    [pytest.param("tune", marks=HEAVY), FORKED, "processes", "local"],
+    indirect=True,
+)
+def test_a_retry_of_the_last_trial_is_run_under_its_number(
+    new_runner: NewRunner, tmp_path: Path
+) -> None:
     script = Stubborn({"do": "train"}, {"do": "fail_once", "folder": str(tmp_path)})
-    runner.run(script, work)
-    assert [(n, o.end) for n, o in script.outcomes if n == 1] == [
-        (1, End.FAILED),
-        (1, End.FINISHED),
-    ]
+    new_runner(tmp_path).run(script, work)
+    assert script.ends_of(1) == RETRIED
     assert sorted(script.asked) == [0, 1, 1]
 
 
-def test_reports_arrive_in_order_and_none_follows_a_stop(sweep: Script) -> None:
-    assert [step for step, _ in sweep.reports_of(KINDS.index("train"))] == [1, 2, 3]
-    assert [step for step, _ in sweep.reports_of(KINDS.index("be_stopped"))] == [1, 2, 3]
-    assert [step for step, _ in sweep.reports_of(KINDS.index("ignore_stop"))] == [1]
+class Clock:
+    """The module `time` of the dispatcher, which may be set forward."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
 
 
-def test_metrics_that_are_not_finite_arrive_unchanged(sweep: Script) -> None:
-    [(step, metrics)] = sweep.reports_of(KINDS.index("diverge"))
-    assert step == 1
-    assert set(metrics) == {"loss", "norm"}
-    assert math.isnan(metrics["loss"])
-    assert metrics["norm"] == math.inf
-    assert math.isnan(sweep.outcome(KINDS.index("diverge")).value)
+class Stalling(Stubborn):
+    """Sets the clock forward when trial 0 hangs and all others have finished."""
+
+    def __init__(self, clock: Clock, *payloads: Payload) -> None:
+        super().__init__(*payloads)
+        self.clock = clock
+
+    def _wait(self) -> None:
+        finished = {number for number, outcome in self.outcomes if outcome.end is End.FINISHED}
+        if self.reports_of(0) and finished == set(range(1, len(self.payloads))):
+            self.clock.ahead_s = 1000.0
+
+    def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
+        decision = super().report(trial_id, step, metrics)
+        self._wait()
+        return decision
+
+    def tell(self, trial_id: int, outcome: Outcome) -> None:
+        super().tell(trial_id, outcome)
+        self._wait()
 
 
-def test_arrays_of_a_value_arrive_equal_and_writable(sweep: Script) -> None:
-    value = sweep.outcome(KINDS.index("predict")).value
-    np.testing.assert_array_equal(value["proba"], np.full((1000, 250), 0.5))
-    value["proba"] += 1
-    assert value["names"] == ["a", "b"]
+@pytest.fixture(scope="module")
+def retried(new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> Stalling:
+    """A trial that hangs at its first attempt while one that dies and one that fails are retried.
+
+    So two trials run at the same time, else it would never end.
+    """
+    folder, clock = tmp_path_factory.mktemp("retried"), Clock()
+    kinds = ("hang_once", "die_once", "fail_once")
+    script = Stalling(clock, *({"do": kind, "folder": str(folder)} for kind in kinds))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chorale.cluster.local_workers.dispatcher.time", clock)
+        new_runner(folder, max_concurrent=2, stall_s=600.0).run(script, work)
+    return script
 
 
-def test_the_work_function_gets_the_payload_unchanged(sweep: Script) -> None:
-    assert sweep.outcome(len(KINDS)).value == {"do": "echo", "x": (1, {"y": None})}
+@each_pool
+@pytest.mark.parametrize(
+    ("trial_id", "failure", "reason"),
+    [
+        (0, Failure.STALLED, "stalled: no report for 10 minutes"),
+        (1, Failure.LOST, "worker lost: "),
+        (2, Failure.RAISED, "ValueError: no luck"),
+    ],
+    ids=["hangs", "dies", "fails"],
+)
+def test_a_trial_that_fails_or_whose_process_dies_or_hangs_is_retried(
+    retried: Stalling, trial_id: int, failure: Failure, reason: str
+) -> None:
+    assert retried.ends_of(trial_id) == RETRIED
+    lost = retried.first_outcome(trial_id)
+    assert lost.failure is failure
+    assert lost.reason.startswith(reason)
 
 
 @each_runner_once
-def test_no_trial_is_asked_for_when_trials_are_done_from_the_start(runner: Runner) -> None:
+def test_no_trial_is_asked_for_when_trials_are_done_from_the_start(
+    new_runner: NewRunner, tmp_path: Path
+) -> None:
     script = Script()
-    runner.run(script, work)
+    new_runner(tmp_path).run(script, work)
     assert (script.asked, script.outcomes) == ([], [])
 
 
-class Generations(Script):
-    """Gives the second half of its trials only after the first half has ended."""
+class Hesitant(Script):
+    """Has no trial available at first, though none is running.
 
-    n_asks = 0
+    Gives the second half of its trials only after the first half has ended.
+    """
+
+    n_hesitations, n_asks = 2, 0
 
     def ask(self, n: int) -> list[TrialSpec]:
+        if self.n_hesitations:
+            self.n_hesitations -= 1
+            return []
         self.n_asks += 1
         wait = len(self.asked) >= 2 and len(self.outcomes) < 2
         return [] if wait else super().ask(n)
 
 
-@each_runner_once
-def test_when_no_trial_is_available_the_runner_waits_for_a_running_one(runner: Runner) -> None:
-    slow = {"do": "report_and_sleep", "sleep_s": 1.0}
-    script = Generations(slow, {"do": "train"}, {"do": "train"}, {"do": "train"})
+@pytest.fixture(scope="module")
+def hesitant(new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> Hesitant:
+    """Two trials, and after them two that wait for each other where several run at once."""
+    runner = new_runner(tmp_path_factory.mktemp("tune"), max_concurrent=2)
+    kind = "train" if isinstance(runner, LocalRunner) else "meet"
+    last = {"do": kind, "folder": str(tmp_path_factory.mktemp("meeting"))}
+    script = Hesitant({"do": "report_and_sleep", "sleep_s": 1.0}, {"do": "train"}, last, last)
     runner.run(script, work)
-    assert sorted(number for number, _ in script.outcomes) == [0, 1, 2, 3]
-    assert script.n_asks < 10
-
-
-class Hesitant(Script):
-    """Has no trial available at first, though none is running."""
-
-    n_asks = 0
-
-    def ask(self, n: int) -> list[TrialSpec]:
-        self.n_asks += 1
-        return super().ask(n) if self.n_asks > 2 else []
+    return script
 
 
 @each_runner_once
-def test_when_no_trial_is_available_and_none_runs_the_runner_asks_again(runner: Runner) -> None:
-    script = Hesitant({"do": "train"})
-    runner.run(script, work)
-    assert [outcome.end for _, outcome in script.outcomes] == [End.FINISHED]
+def test_when_no_trial_is_available_and_none_runs_the_runner_asks_again(
+    hesitant: Hesitant,
+) -> None:
+    assert hesitant.n_hesitations == 0
+    assert hesitant.outcome(0).end is End.FINISHED
+
+
+@each_runner_once
+def test_when_no_trial_is_available_the_runner_waits_for_a_running_one(
+    hesitant: Hesitant,
+) -> None:
+    assert sorted(number for number, _ in hesitant.outcomes) == [0, 1, 2, 3]
+    assert hesitant.n_asks < 10
+
+
+@each_pool_once
+def test_two_trials_run_at_the_same_time(hesitant: Hesitant) -> None:
+    assert [hesitant.outcome(number).value for number in (2, 3)] == [True, True]
 
 
 class Broken(Script):
@@ -473,12 +615,14 @@ class Broken(Script):
 
 @each_runner_once
 @pytest.mark.parametrize("method", ["ask", "report", "tell"])
-def test_an_error_raised_by_the_trials_object_ends_the_run(runner: Runner, method: str) -> None:
+def test_an_error_raised_by_the_trials_object_ends_the_run(
+    new_runner: NewRunner, tmp_path: Path, method: str
+) -> None:
     script = Broken(method, *[{"do": "swallow"}] * 5)
     with pytest.raises(OSError, match="no space left"):
-        runner.run(script, work)
+        new_runner(tmp_path).run(script, work)
     assert script.outcomes == []
-    assert len(script.asked) <= 2
+    assert script.asked == ([] if method == "ask" else [0])
 
 
 class Interrupted(Script):
@@ -491,13 +635,14 @@ class Interrupted(Script):
 
 
 def test_ctrl_c_ends_the_run_at_once_without_an_outcome_of_the_running_trial(
-    runner: Runner,
+    new_runner: NewRunner, tmp_path: Path
 ) -> None:
-    script = Interrupted({"do": "report_and_sleep", "sleep_s": 200.0}, {"do": "train"})
+    runner = new_runner(tmp_path, max_concurrent=2)
+    script = Interrupted(*[{"do": "report_and_sleep", "sleep_s": 200.0}] * 2)
     is_in_this_process = isinstance(runner, LocalRunner)
     with pytest.raises(KeyboardInterrupt):
         runner.run(script, work)
-    assert 0 not in dict(script.outcomes)
+    assert script.outcomes == []
     [(_, metrics)] = script.reports_of(0)
     assert is_in_this_process or not _is_alive(int(metrics["pid"]))
 
@@ -531,85 +676,6 @@ def test_runners_on_one_machine_and_the_contract_need_no_ray() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-PROCESSES = ["pid", "n_threads", "fail", "pid", "run_out_of_memory", "pid", "die", "pid"]
-
-
-@pytest.fixture(scope="module")
-def processes(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """Trials that return facts about their process, run one at a time."""
-    script = Script(*({"do": kind} for kind in PROCESSES))
-    storage = tmp_path_factory.mktemp("processes")
-    pool(storage, max_concurrent=1).run(script, work)
-    assert list(storage.iterdir()) == []
-    return script
-
-
-@pytest.mark.ray
-def test_a_process_is_reused_for_many_trials_even_after_an_ordinary_failure(
-    processes: Script,
-) -> None:
-    assert processes.outcome(2).reason.startswith("ValueError")
-    assert processes.outcome(3).value == processes.outcome(0).value
-
-
-@pytest.mark.ray
-def test_running_out_of_memory_fails_the_trial_and_starts_a_new_process(processes: Script) -> None:
-    assert processes.outcome(4).end is End.FAILED
-    assert processes.outcome(4).reason == "MemoryError: no more of it"
-    assert processes.outcome(5).value != processes.outcome(3).value
-
-
-@pytest.mark.ray
-def test_a_worker_that_dies_fails_its_trial_and_is_replaced(processes: Script) -> None:
-    assert processes.outcome(6).end is End.FAILED
-    assert processes.outcome(6).reason.startswith("worker lost: ")
-    assert "\n" not in processes.outcome(6).reason
-    assert processes.outcome(7).value != processes.outcome(5).value
-
-
-@pytest.mark.ray
-def test_a_lost_process_and_one_out_of_memory_are_different_failures(processes: Script) -> None:
-    assert processes.outcome(4).failure is Failure.OUT_OF_MEMORY
-    assert processes.outcome(6).failure is Failure.LOST
-
-
-@pytest.mark.ray
-@pytest.mark.parametrize(
-    ("kind", "failure", "reason"),
-    [
-        ("die_once", Failure.LOST, "worker lost: "),
-        ("hang_once", Failure.STALLED, "stalled: no report for 0.05 minutes"),
-    ],
-)
-def test_a_trial_whose_process_dies_or_hangs_is_retried_in_another_process(
-    pool: Pool, tmp_path: Path, kind: str, failure: Failure, reason: str
-) -> None:
-    script = Stubborn({"do": kind, "folder": str(tmp_path)}, {"do": "train"})
-    pool(tmp_path, stall_s=3.0).run(script, work)
-    lost, done = [outcome for number, outcome in script.outcomes if number == 0]
-    assert (lost.end, lost.failure, done.end) == (End.FAILED, failure, End.FINISHED)
-    assert lost.reason.startswith(reason)
-    assert script.outcome(1).end is End.FINISHED
-
-
-@pytest.mark.ray
-def test_each_trial_has_one_outcome_in_order(processes: Script) -> None:
-    assert [number for number, _ in processes.outcomes] == list(range(len(PROCESSES)))
-
-
-@pytest.mark.ray
-def test_a_trial_with_one_cpu_uses_one_thread(processes: Script) -> None:
-    assert processes.outcome(1).value == 1
-
-
-@pytest.mark.ray
-def test_two_trials_run_at_the_same_time(pool: Pool, tmp_path: Path) -> None:
-    (folder := tmp_path / "meeting").mkdir()
-    script = Script(*[{"do": "meet", "folder": str(folder)}] * 2)
-    pool(tmp_path).run(script, work)
-    assert [outcome.value for _, outcome in script.outcomes] == [True, True]
-
-
 @pytest.mark.ray
 def test_when_every_node_has_ended_the_error_gives_the_reason_and_how_to_go_on(
     private_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -630,7 +696,7 @@ def test_when_every_node_has_ended_the_error_gives_the_reason_and_how_to_go_on(
 def test_a_trial_that_fits_on_no_node_is_refused_with_the_available_resources(
     private_ray: None, tmp_path: Path
 ) -> None:
-    with pytest.raises(ClusterError, match=r"needs 3 CPUs .* has: 2 CPUs and 0 GPUs"):
+    with pytest.raises(ClusterError, match=r"needs 3 CPUs .* has: 2 CPUs and 1 GPUs"):
         tune_runner(tmp_path, cpus=3).run(Script({}), work)
 
 
@@ -650,15 +716,14 @@ def test_an_error_that_tune_cannot_recover_from_is_reported_with_a_command(
         tune_runner(tmp_path).run(Script({}), work)
 
 
-@pytest.mark.ray
 @each_pool_once
 def test_workers_that_cannot_start_end_the_run(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_runner: NewRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chorale.cluster.local_workers.dispatcher.MAX_FAILED_STARTS", 2)
+    monkeypatch.setattr("chorale.cluster.local_workers.dispatcher.MAX_FAILED_STARTS", 1)
     script = Script(*[{}] * 10)
     with pytest.raises(ClusterError, match=r"could not start; .*a_module_that_is_nowhere"):
-        pool(tmp_path).run(script, Unloadable())
+        new_runner(tmp_path).run(script, Unloadable())
     assert len(script.outcomes) < 10
 
 
@@ -680,19 +745,20 @@ def test_a_process_that_died_while_idle_is_replaced(fork_socket: Path) -> None:
             return super().ask(n)
 
     script = Killer({"do": "pid"}, {"do": "pid"})
-    process_runner(fork_socket, Path(), max_concurrent=1).run(script, work)
+    process_runner(fork_socket, Path()).run(script, work)
     first, second = [outcome for _, outcome in script.outcomes]
     assert (first.end, second.end) == (End.FINISHED, End.FINISHED)
     assert first.value != second.value
 
 
-def test_a_process_without_ray_sees_no_gpu(
+def test_a_process_without_ray_sees_no_gpu_and_torch_has_one_thread(
     fork_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    script = Script({"do": "visible_gpus"})
+    script = Script({"do": "visible_gpus"}, {"do": "n_threads"})
     process_runner(fork_socket, Path()).run(script, work)
     assert script.outcome(0).value == ""
+    assert script.outcome(1).value == 1
 
 
 def test_a_process_that_the_system_killed_counts_as_out_of_memory(

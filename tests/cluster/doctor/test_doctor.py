@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,26 @@ def test_a_surplus_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "takes no name, but got 'head'" in capsys.readouterr().err
 
 
+def test_all_required_libraries_are_imported() -> None:
+    modules = doctor._modules()
+    assert {"torch", "pytorch_lightning", "ray", "sklearn", "PIL"} <= set(modules)
+    assert [name for name in modules if find_spec(name) is None] == []
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "modules", [["soxr"], pytest.param(None, marks=pytest.mark.heavy)], ids=["one", "all"]
+)
 def test_without_an_address_this_machine_is_checked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], token_file: Path
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    token_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    modules: list[str] | None,
 ) -> None:
+    """All libraries take ten seconds to import, and are imported by `-m heavy` only."""
+    if modules is not None:
+        monkeypatch.setattr(doctor, "_modules", lambda: modules)
     assert main(["doctor", "--runs", str(tmp_path / "runs"), "--json"]) == 0
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
     assert {"token", "packages", "memory", "disk", "storage", "imports", "GPU"} <= found.keys()

@@ -130,3 +130,20 @@ def test_an_error_raised_by_the_trials_ends_the_series_and_the_run() -> None:
     script.broken = ValueError("the ledger is broken")
     assert dispatcher.reply("a", FINISHED) is None
     assert dispatcher.error is script.broken
+
+
+class StartError(RuntimeError):
+    """Has the attribute of Ray's own error."""
+
+    actor_init_failed = True
+
+
+def test_only_failed_starts_in_a_row_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chorale.cluster.local_workers.dispatcher.MAX_FAILED_STARTS", 2)
+    dispatcher = started(Script(*[None] * 4), "a", "b", "c", "d")
+    dispatcher.lose("a", StartError("no memory"))
+    dispatcher.end("b", FINISHED)
+    dispatcher.lose("c", StartError("no memory"))
+    assert dispatcher.error is None
+    dispatcher.lose("d", StartError("no memory"))
+    assert "2 workers in a row could not start; worker lost: " in str(dispatcher.error)

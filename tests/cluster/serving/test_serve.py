@@ -15,13 +15,13 @@ from chorale.cluster.base import ClusterError
 from chorale.cluster.serving import serve
 
 pytestmark = [pytest.mark.ray, pytest.mark.heavy, pytest.mark.timeout(300)]
-pytest.importorskip("ray.serve", reason="Ray Serve is not installed")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def by_value(private_ray: None) -> Iterator[None]:
     from ray import cloudpickle
 
+    pytest.importorskip("ray.serve", reason="Ray Serve is not installed")  # imports for seconds
     module = sys.modules[__name__]
     cloudpickle.register_pickle_by_value(module)  # replicas cannot import tests
     yield

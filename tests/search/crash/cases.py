@@ -3,22 +3,17 @@
 import csv
 import hashlib
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 
-DRIVER = Path(__file__).parent / "driver.py"
 NAME = "s"
 N_TRIALS, N_JOBS = 3, 2
 """The trials and finalist jobs of `driver.SWEEP`."""
@@ -42,49 +37,6 @@ class Row(NamedTuple):
             "state": self.state,
             **{k: v for k, v in facts.items() if k not in (*TIMING, *RESOURCES)},
         }
-
-
-def environment() -> dict[str, str]:
-    """A driver's environment: one thread, so that results are the same to the bit."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-
-
-class Driver:
-    """A process that runs sweeps one after the other, each in a forked process."""
-
-    def __enter__(self) -> "Driver":
-        self._process = subprocess.Popen(
-            [sys.executable, str(DRIVER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        return self
-
-    @staticmethod
-    def run_alone(args: list[str], *, log: Path, **case: Any) -> subprocess.Popen[bytes]:
-        """Starts one command in a process of its own, as Ray needs it."""
-        with log.open("ab") as file:
-            command = [sys.executable, str(DRIVER), json.dumps({"args": args, **case})]
-            return subprocess.Popen(command, stdout=file, stderr=file, env=environment())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def run(self, args: list[str], *, log: Path, **case: Any) -> int:
-        """Runs one command, which is killed as `case` says; its exit code, or minus the signal."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the driver has no pipes")
-        self._process.stdin.write(json.dumps({"args": args, "log": str(log), **case}) + "\n")
-        self._process.stdin.flush()
-        return int(json.loads(self._process.stdout.readline()))
 
 
 @dataclass

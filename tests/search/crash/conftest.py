@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,9 +46,8 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def driver(cases: ModuleType) -> Iterator[Any]:
-    with cases.Driver() as driver:
-        yield driver
+def driver(script: ModuleType) -> Any:
+    return script.Driver()
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +62,6 @@ def uninterrupted(driver: Any, cases: ModuleType, script: ModuleType, crash_corp
     """The same sweep, never interrupted."""
     sandbox = cases.Sandbox(crash_corpus.parent / "uninterrupted", crash_corpus)
     sandbox.set_up(script.write_sweep, cache=None)
-    assert driver.run(sandbox.command(), log=sandbox.log) == 0, sandbox.log.read_text()
+    assert driver.run_here(sandbox.command(), log=sandbox.log) == 0, sandbox.log.read_text()
     assert cases.problems(sandbox) == []
     return sandbox

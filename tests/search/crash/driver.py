@@ -1,23 +1,26 @@
-"""Crash-test driver: a script that runs tiny sweeps and kills them. No tests in here.
+"""Crash-test driver: runs tiny sweeps, in forked processes that are killed. No tests in here.
 
-`cases.Driver` sends it one case per line. It imports everything once and forks a process for each
-sweep, which saves ten seconds per case. With an argument it runs one sweep in its own process, as
-Ray needs it: `driver.py CASE_AS_JSON`.
+A forked process has imported everything already, which saves ten seconds per case. With an argument
+this file is a script that runs one sweep in its own process: `driver.py CASE_AS_JSON`.
 """
 
 import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 import traceback
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import pytest
 import soundfile
+from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -35,6 +38,7 @@ train: {{crop_s: 0.2, crops_per_track: 4}}
 search: {{pruner: none}}
 budget: {{trials: 3, max_epochs: 3}}
 finalists: {{configs: 1, folds: 2}}
+ensemble: {{kinds: [soft_vote, weighted_vote, stacking]}}
 cluster: {{address: none}}
 runs: {runs}
 """
@@ -117,36 +121,44 @@ LATE_IMPORTS = (
     "chorale.datasets.dsp.mel_power",
     "chorale.search.report.tensorboard_finalists",
     "chorale.search.sweep.run",
+    "chorale.lightning_models.training.fit",
+    "chorale.search.commands.resume",
+    "chorale.search.commands.sweep",
 )
 """What a sweep imports only when it is needed: half of the time of a tiny one."""
 
 
 def prepare() -> None:
-    """Imports all that a sweep needs; it saves after each epoch and fits one baseline only."""
+    """Imports all that a sweep needs; forked processes have one thread."""
     for module in LATE_IMPORTS:
         import_module(module)
-    import chorale.lightning_models.training.checkpoint
-    import chorale.lightning_models.training.fit
-    import chorale.lightning_models.training.resume
-    import chorale.search.baselines.classifiers
-    import chorale.search.commands.resume
-    import chorale.search.commands.sweep
-    import chorale.search.sweep.stages
+    import torch
+
     from chorale.datasets.features import mel
 
+    torch.set_num_threads(1)
     config = mel.Config(sample_rate=SAMPLE_RATE, n_fft=256, hop_length=128, n_mels=16)
     mel.extract(np.ones(SAMPLE_RATE, dtype=np.float32), config)  # loads what Numba has compiled
-    chorale.lightning_models.training.resume.SAVE_INTERVAL_S = 0.0
-    # changed in place, since two modules import it
-    grids = vars(chorale.search.baselines.classifiers)["GRIDS"]
-    for name in grids.keys() - {"logistic_regression"}:
-        del grids[name]
 
 
 def run(case: dict[str, Any]) -> int:
     """Runs the command of a case; returns its exit code."""
     from chorale.search.cli import main
 
+    with pytest.MonkeyPatch.context() as patch:
+        install_faults(case, patch)
+        return main(case["args"])
+
+
+def install_faults(case: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
+    """Injects the faults of a case. Sweeps save after each epoch and fit one baseline only."""
+    from chorale.lightning_models.training import resume
+    from chorale.search.baselines.classifiers import GRIDS
+    from chorale.search.sweep import context
+
+    patch.setattr(resume, "SAVE_INTERVAL_S", 0.0)
+    for name in GRIDS.keys() - {"logistic_regression"}:
+        patch.delitem(GRIDS, name)
     if case.get("point"):
         from points import POINTS, install  # type: ignore[import-not-found]
 
@@ -161,12 +173,9 @@ def run(case: dict[str, Any]) -> int:
     if "max_file_bytes" in case:
         resource.setrlimit(resource.RLIMIT_FSIZE, (case["max_file_bytes"], resource.RLIM_INFINITY))
     if "folder" in case:
-        import chorale.search.sweep.context
-
-        vars(chorale.search.sweep.context)["run_trial"] = self_killing_work(case)
+        patch.setattr(context, "run_trial", self_killing_work(case))
     if "acks" in case:
-        log_acknowledgements(case["acks"])
-    return main(case["args"])
+        log_acknowledgements(case["acks"], patch)
 
 
 def stay_on_loopback() -> None:
@@ -177,7 +186,7 @@ def stay_on_loopback() -> None:
         vars(module)["get_node_ip_address"] = lambda *_: "127.0.0.1"
 
 
-def log_acknowledgements(file: str) -> None:
+def log_acknowledgements(file: str, patch: pytest.MonkeyPatch) -> None:
     """Appends to `file` each run that the ledger has acknowledged, whatever happens afterwards."""
     from chorale.search.ledger.ledger import Ledger
 
@@ -189,17 +198,56 @@ def log_acknowledgements(file: str) -> None:
         os.write(handle, f"{stage} {row.key}\n".encode())
         os.close(handle)
 
-    Ledger.record = record  # type: ignore[method-assign]
+    patch.setattr(Ledger, "record", record)
 
 
-def child(case: dict[str, Any]) -> None:
+class Driver:
+    """Runs sweeps one after the other."""
+
+    def __init__(self) -> None:
+        prepare()
+
+    def run_here(self, args: list[str], *, log: Path, **case: Any) -> int:
+        """Runs one command in this process, which later ones find warm; its exit code."""
+        with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+            return run({"args": args, **case})
+
+    def run(self, args: list[str], *, log: Path, **case: Any) -> int:
+        """Runs one command in a forked process, which is killed as `case` says.
+
+        Returns its exit code, or minus the signal.
+        """
+        case = {"args": args, "log": str(log), **case}
+        pid = os.fork()
+        if pid == 0:
+            child(case)
+        return wait(pid, case)
+
+    @staticmethod
+    def run_alone(args: list[str], *, log: Path, **case: Any) -> "subprocess.Popen[bytes]":
+        """Starts one command in a new process."""
+        with log.open("ab") as file:
+            command = [sys.executable, __file__, json.dumps({"args": args, **case})]
+            return subprocess.Popen(command, stdout=file, stderr=file, env=environment())
+
+
+def environment() -> dict[str, str]:
+    """A new process's environment: one thread, so that results are the same to the bit."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def child(case: dict[str, Any]) -> NoReturn:
     """Runs a case in a forked process; never returns."""
-    log = os.open(case["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
     code = 99
     try:
-        code = run(case)
+        log = os.open(case["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        os.environ.update(environment())
+        with threadpool_limits(1):
+            code = run(case)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -221,19 +269,7 @@ def wait(pid: int, case: dict[str, Any]) -> int:
         time.sleep(0.005)
 
 
-def serve() -> None:
-    """Reads cases from stdin, one per line, and prints the exit code of each."""
-    for line in sys.stdin:
-        case = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            child(case)
-        print(json.dumps(wait(pid, case)), flush=True)
-
-
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare()
-    if len(sys.argv) > 1:
-        sys.exit(run(json.loads(sys.argv[1])))
-    serve()
+    sys.exit(run(json.loads(sys.argv[1])))

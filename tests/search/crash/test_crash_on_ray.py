@@ -14,35 +14,52 @@ pytestmark = pytest.mark.ray
 RAY = ["--cluster.address", "local"]
 
 
-@pytest.mark.parametrize(
-    "sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
+@pytest.fixture(
+    scope="module", params=[signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)]
 )
-def test_a_trial_whose_worker_is_killed_resumes_in_another_worker(
+def swept(
+    request: pytest.FixtureRequest,
     cases: ModuleType,
     script: ModuleType,
     uninterrupted: Any,
     driver: Any,
-    tmp_path: Path,
-    sign: signal.Signals,
-) -> None:
-    sandbox = cases.Sandbox(tmp_path / "case", uninterrupted.corpus, RAY)
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """A sweep on a private Ray, one of whose workers was killed after its trial's second epoch."""
+    root = tmp_path_factory.mktemp("ray") / "case"
+    sandbox = cases.Sandbox(root, uninterrupted.corpus, RAY)
     sandbox.set_up(script.write_sweep, cache=uninterrupted.runs / "cache")
-    case = {"folder": str(sandbox.root), "acks": str(sandbox.acks)}
-    args = sandbox.command()
-    process = driver.run_alone(args, log=sandbox.log, **case, die_at=2, signal=int(sign))
-    assert process.wait(timeout=200) == 0, sandbox.log.read_text()
-    assert (
-        cases.problems(sandbox)
-        == cases.lost_rows({}, sandbox)
-        == cases.duplicate_runs(sandbox)
-        == []
-    )
-    facts = [json.loads(row.facts) for row in sandbox.rows().values()]
+    case = {"folder": str(root), "acks": str(sandbox.acks), "die_at": 2, "signal": request.param}
+    assert driver.run_here(sandbox.command(), log=sandbox.log, **case) == 0, sandbox.log.read_text()
+    return sandbox
+
+
+def test_a_trial_whose_worker_is_killed_resumes_in_another_worker(
+    cases: ModuleType, swept: Any, request: pytest.FixtureRequest
+) -> None:
+    assert cases.problems(swept) == cases.lost_rows({}, swept) == cases.duplicate_runs(swept) == []
+    facts = [json.loads(row.facts) for row in swept.rows().values()]
     [(n_lost, resumed_after)] = [
         (fact["n_lost"], fact["resumed_after"]) for fact in facts if "n_lost" in fact
     ]
     # a Ray worker handles SIGTERM at its trial's next report, an epoch later
+    sign = request.node.callspec.params["swept"]
     assert (n_lost, resumed_after) in ((1, 1), (1, 1 if sign == signal.SIGKILL else 2))
+
+
+def test_a_sweep_on_ray_reports_the_same_figures_as_one_in_this_process(
+    swept: Any, uninterrupted: Any
+) -> None:
+    report, expected = (
+        json.loads((one.study / "report.json").read_text()) for one in (swept, uninterrupted)
+    )
+    assert report.keys() == expected.keys()
+    for name in ("dataset", "split"):
+        assert report[name] == expected[name]
+    assert report["trials"]["per_architecture"] == expected["trials"]["per_architecture"]
+    assert report["ensemble"].keys() == expected["ensemble"].keys()
+    assert report["ensemble"]["test"].keys() == expected["ensemble"]["test"].keys()
+    assert report["ensemble"]["test"]["accuracy"] > 0.8
 
 
 @pytest.mark.heavy
@@ -68,7 +85,8 @@ def test_sigterm_ends_a_sweep_on_ray_within_30_s_and_it_resumes(
     assert code == 130, sandbox.log.read_text()
     before = sandbox.rows()
     assert sandbox.query("select state, holder from chorale_studies") == [("interrupted", None)]
-    sandbox.args = []  # a study begun on Ray goes on without it, which starts sooner
+    # a study begun on Ray goes on without it, which starts sooner; a fork could not start Ray
+    sandbox.args = ["--cluster.address", "none"]
     logs = {"log": sandbox.log, "acks": str(sandbox.acks)}
     assert driver.run(sandbox.command(), **logs) == 0, sandbox.log.read_text()
     assert (

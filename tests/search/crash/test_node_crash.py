@@ -73,7 +73,7 @@ def test_a_sweep_continues_on_the_other_node(
         "signal": int(sign),
     }
     case |= WORKERS.get(point, {"point": point}) | {"nodes": two_nodes.raylets}
-    process = cases.Driver.run_alone(sandbox.command(), log=sandbox.log, **case)
+    process = script.Driver.run_alone(sandbox.command(), log=sandbox.log, **case)
     try:
         code = process.wait(timeout=TIMEOUT_S)
     finally:

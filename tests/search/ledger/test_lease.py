@@ -182,6 +182,7 @@ def fast_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fast_heartbeat")
 def test_an_idle_owner_sends_heartbeats(url: str) -> None:
+    before = threading.enumerate()  # other tests may have left a ledger open
     ledger = Ledger(url)
     ledger.create("a", {})
     first_s = ledger._study("a").beat_s
@@ -191,7 +192,7 @@ def test_an_idle_owner_sends_heartbeats(url: str) -> None:
         threading.Event().wait(0.01)
     assert ledger._study("a").beat_s > first_s
     ledger.release("a", "complete", spent_s=1.0)
-    names = [thread.name for thread in threading.enumerate()]
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
     ledger.close()
     assert "ledger heartbeat" not in names
 

@@ -1,10 +1,10 @@
 """Runs in object storage, tested with a local folder as a `file://` URL."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -168,24 +168,20 @@ def test_an_error_for_an_unsupported_protocol_names_what_to_install(
         Bucket("ftpx://team/chorale")
 
 
-KILLED = """
-import os, sys
-from chorale.search.sweep.bucket import Bucket, synchronised
-from chorale.search.ledger.ledger import Ledger
-
-url = sys.argv[1]
-with synchronised(url, "s", warn=print):
-    ledger = Ledger(Bucket(url).copy.ledger_url)
-    ledger.create("s", {"of": sys.argv[2]})
-    os._exit(9)  # the last commit is in SQLite's write-ahead log only, and was not uploaded
-"""
+def die_while_writing(url: str, name: str) -> None:
+    with synchronised(url, "s", warn=print):
+        ledger = Ledger(Bucket(url).copy.ledger_url)
+        ledger.create("s", {"of": name})
+        os._exit(9)  # the last commit is in SQLite's write-ahead log only, and was not uploaded
 
 
 def run_killed_writer(url: str, name: str) -> None:
-    command = [sys.executable, "-c", KILLED, url, name]
-    root = str(Path(bucket.__file__).parents[2])
-    done = subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": root})
-    assert done.returncode == 9
+    process = multiprocessing.get_context("fork").Process(
+        target=die_while_writing, args=(url, name)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 9
 
 
 def studies(url: str) -> list[str]:

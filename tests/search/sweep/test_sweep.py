@@ -15,6 +15,9 @@ from chorale.search.data import prepare as preparation
 from chorale.search.ledger.reader import LedgerReader
 
 NONE = ["--cluster.address", "none"]
+SMALL = ["--budget.trials", "1", "--budget.max_epochs", "1", "--finalists.configs", "1"]
+SMALL += ["--ensemble.kinds", "[soft_vote]", "--ensemble.baselines", "none"]
+"""A sweep in which only its course matters, not its result."""
 
 
 def _report(tmp_path: Path, name: str = "tiny") -> dict[str, Any]:
@@ -33,19 +36,18 @@ def test_wall_time_and_minutes_count_from_the_start_of_the_command(
         return prepared
 
     monkeypatch.setattr(preparation, "prepare", prepare)
-    assert main(["sweep", *tiny, *NONE, "--budget.minutes", "60"]) == 0
+    assert main(["sweep", *tiny, *NONE, *SMALL, "--budget.minutes", "60"]) == 0
     wall_s = _report(tmp_path)["cost"]["wall_s"]
     assert slow_s < wall_s < slow_s + 300
     reader = LedgerReader(f"sqlite:///{tmp_path / 'runs' / 'chorale.db'}")
     assert reader.spent_s("tiny") == pytest.approx(wall_s, abs=60)
     reader.close()
-    assert main(["sweep", *tiny, *NONE, "--name", "late", "--budget.minutes", "40"]) == 0
+    assert main(["sweep", *tiny, *NONE, *SMALL, "--name", "late", "--budget.minutes", "40"]) == 0
     assert _report(tmp_path, "late")["trials"]["complete"] == 0  # no time was left for a trial
 
 
 def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     tiny: list[str],
-    all_baselines: None,
     check_report: Callable[[Any], None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -107,16 +109,15 @@ def test_the_same_sweep_runs_in_processes(
 def test_resuming_with_another_space_is_refused(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["--budget.trials", "1", "--budget.max_epochs", "1", "--finalists.configs", "1"]
-    assert main(["sweep", *tiny, *NONE, *small]) == 0
-    assert main(["sweep", *tiny, *NONE, *small, "--resume", "--space.cnn.n_layers", "3"]) == 1
+    assert main(["sweep", *tiny, *NONE, *SMALL]) == 0
+    assert main(["sweep", *tiny, *NONE, *SMALL, "--resume", "--space.cnn.n_layers", "3"]) == 1
     assert "was started with another space" in capsys.readouterr().err
 
 
 def test_a_warm_started_study_uses_the_first_one_and_stops_by_patience(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["--finalists.configs", "1", "--search.pruner", "none"]
+    small = [*SMALL, "--search.pruner", "none", "--budget.trials", "4"]
     assert main(["sweep", *tiny, *NONE, *small, "--budget.max_epochs", "2"]) == 0
     capsys.readouterr()
     args = ["--name", "tiny-2", "--search.warm_start", "auto", "--budget.trials", "10"]

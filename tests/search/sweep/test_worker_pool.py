@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import chorale.cluster.tune.runner  # noqa: F401 - or it would keep an `n_slots` that a test here patched
 from chorale.cluster import machine
 from chorale.cluster.base import ClusterError, Resources
 from chorale.cluster.connection import connect as connecting
@@ -18,6 +17,13 @@ from chorale.cluster.local_workers.runner import ProcessRunner
 from chorale.cluster.transfer import folders
 from chorale.search.config.schema import ClusterConfig
 from chorale.search.sweep.worker_pool import trial_resources, worker_pool
+
+
+@pytest.fixture(autouse=True)
+def _import_runner() -> None:
+    """Imports Tune's runner, which would otherwise keep an `n_slots` that a test here patched."""
+    import chorale.cluster.tune.runner  # noqa: F401
+
 
 CPUS, GPUS = Resources(8), Resources(16, 4)
 
