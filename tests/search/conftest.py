@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from chorale.search.bundle.writing import copy_file, write_bundle, write_manifes
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
+from chorale.search.report.page import page
 
 SAMPLE_RATE = 8000
 
@@ -51,6 +53,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 name = f"{label}-artist{group}-{take}.wav"
                 soundfile.write(root / label / name, wave.astype(np.float32), SAMPLE_RATE)
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_compiled_once() -> Iterator[None]:
+    """Reports of all tests share the compiled templates of the page, which take half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "_environment", cache(page._environment))
+        yield
 
 
 @pytest.fixture(autouse=True)
