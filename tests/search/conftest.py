@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from alembic.util import pyfiles
 
 from chorale.datasets import features, plugins
 from chorale.datasets.config import read_config, to_plain_values
@@ -56,19 +58,35 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _templates_compiled_once() -> Iterator[None]:
-    """Reports of all tests share the compiled templates of the page, which take half a second."""
+def _compiled_once() -> Iterator[None]:
+    """The report's templates and Optuna's migrations are compiled once, not for every study."""
+    load = pyfiles.load_python_file
+    load_once = cache(load)
+
+    def load_file(folder: str, name: str) -> ModuleType:
+        # not `env.py`, which acts while it is loaded
+        return (load_once if Path(folder).name == "versions" else load)(folder, name)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "_environment", cache(page._environment))
+        patch.setattr("alembic.util.load_python_file", load_file)
         yield
+
+
+QUICK_GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "logistic_regression": {"statistics": ("mean_std",), "C": (0.1, 1.0)},
+    "svm": {"statistics": ("mean_std",), "gamma_times_columns": (0.3,), "C": (1.0, 10.0)},
+}
 
 
 @pytest.fixture(autouse=True)
 def _two_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps in this process fit two quick baselines, unless the test wants `all_baselines`."""
     if "all_baselines" not in request.fixturenames:
-        for name in GRIDS.keys() - {"logistic_regression", "svm"}:
+        for name in GRIDS.keys() - QUICK_GRIDS:
             monkeypatch.delitem(GRIDS, name)
+        for name, grid in QUICK_GRIDS.items():
+            monkeypatch.setitem(GRIDS, name, grid)
 
 
 @pytest.fixture
