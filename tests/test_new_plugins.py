@@ -9,6 +9,7 @@ import pytest
 from chorale.datasets import catalog, features, plugins
 from chorale.lightning_models import architectures
 from chorale.search import ensembles
+from chorale.search.baselines import baseline_plan, classifiers
 from chorale.search.cli import main
 
 DATASET = '''
@@ -139,15 +140,17 @@ def _outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_new_file_of_each_kind_runs_in_a_sweep_and_predicts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (classifiers, baseline_plan):  # one baseline: the test is not about them
+        monkeypatch.setattr(module, "GRIDS", {"knn": {"statistics": ("mean_std",), "k": (3,)}})
     assert all(name in plugins.plugin_names(package) for package, name, _ in FILES)
     sweep = tmp_path / "toy.yaml"
     sweep.write_text(
         f"""
 dataset: {{name: toy_tones, root: {tmp_path / "tones"}}}
 features: {{band_energy: {{}}}}
-budget: {{trials: 2, max_epochs: 60}}
+budget: {{trials: 2, max_epochs: 30}}
 finalists: {{configs: 2, folds: 2}}
 architectures: [toy_linear]
 space: {{train: {{lr: 0.003, optimizer: adam, batch_size: 16}}}}

@@ -127,7 +127,7 @@ def _evaluate(
     trials = [
         _named(member, rows) for member in best_finalists(members, truth, n=sweep.ensemble.members)
     ]
-    offered = sweep.ensemble.baselines == AUTO_KIND
+    offered = sweep.ensemble.baselines == AUTO_KIND or not trials  # any model rather than none
     admitted = admit_baselines(trials, baselines, truth) if offered else []
     alone = [baseline_member(one, truth) for one in baselines]
     members_of = {BEST_SINGLE: trials or alone, BEST_BASELINE: alone}

@@ -84,8 +84,10 @@ class Forecast:
             f"about {duration_text(self.total_s)}: up to {self.n_trials} trials of "
             f"{self.max_epochs} epochs, {self.n_finalists} finalists on every fold; "
             f"{self.disk_bytes / 2**20:.0f} MiB of checkpoints{memory}",
-            "a trial takes " + ", ".join(f"{name} {duration_text(cost)}" for name, cost in kept),
         ]
+        if kept:
+            costs = ", ".join(f"{name} {duration_text(cost)}" for name, cost in kept)
+            found.append(f"a trial takes {costs}")
         if self.too_slow:
             names = ", ".join(f"{n} ({duration_text(s)} a trial)" for n, s in self.too_slow.items())
             found.append(f"too slow for this budget and left out: {names}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-SIZE = {"num_cpus": 2, "num_gpus": 1}
+N_CPUS, N_GPUS = 2, 1
 """Of the private Ray; its GPU is simulated."""
 
 OPENED = pytest.StashKey[ExitStack]()
@@ -26,7 +26,7 @@ def private_ray(request: pytest.FixtureRequest) -> None:
 
     if OPENED not in request.session.stash:
         opened = request.session.stash[OPENED] = ExitStack()
-        opened.enter_context(connect(**SIZE))
+        opened.enter_context(connect(num_cpus=N_CPUS, num_gpus=N_GPUS))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def keeps_private_ray(request: pytest.FixtureRequest) -> Iterator[None]:
         reasons = death_reasons()
         opened = request.session.stash[OPENED]
         opened.close()
-        opened.enter_context(connect(**SIZE))
+        opened.enter_context(connect(num_cpus=N_CPUS, num_gpus=N_GPUS))
         pytest.fail(f"the private Ray ended in this test, or in the one before: {reasons}")
 
 

@@ -16,7 +16,7 @@ from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import checkpoint
 from chorale.lightning_models.training.module import GenreClassifier
 
-PICTURE = (3, 40, 48)
+PICTURE = (3, 32, 40)
 N_CLASSES = 5
 
 

@@ -1,7 +1,9 @@
+import functools
 import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,12 @@ def table(root: Path) -> pd.DataFrame:
 
 def audio(table: pd.DataFrame) -> list[NDArray[np.float64]]:
     return [soundfile.read(path)[0] for path in table["path"]]
+
+
+def noise(*, seed: int, genre: str, artist: int, number: int, clip_s: float) -> voices.Signal:
+    """Takes the place of `compose_track` where it does not matter how a track sounds."""
+    rng = np.random.default_rng([seed, *genre.encode(), artist, number])
+    return rng.uniform(-0.5, 0.5, corpus.n_samples(clip_s))
 
 
 def files(root: Path) -> dict[str, tuple[int, bytes]]:
@@ -102,7 +110,7 @@ def test_the_same_config_gives_the_same_files_in_another_folder(
 def test_the_number_of_processes_does_not_change_the_files(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    songs = corpus.plan_songs(n_tracks=6, n_artists=2)
+    songs = corpus.plan_songs(n_tracks=4, n_artists=2)
     corpus.write_songs(songs, tmp_path, seed=0, clip_s=CLIP_S, n_processes=2)
     paths = dict(zip(table["track_id"], table["path"], strict=True))
     for song in songs:
@@ -110,8 +118,15 @@ def test_the_number_of_processes_does_not_change_the_files(
 
 
 def test_another_seed_gives_another_corpus_in_another_folder(
-    root: Path, table: pd.DataFrame, tmp_path: Path
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    first = table["label"][0]
+    original = compose.compose_track
+
+    def compose_first(*, genre: str, **arguments: int) -> voices.Signal:
+        return (original if genre == first else noise)(genre=genre, **arguments)
+
+    monkeypatch.setattr(compose, "compose_track", compose_first)
     other = synthetic.tracks(config(tmp_path, n_tracks=10, seed=1))
     assert Path(other["path"][0]).parts[-3] != Path(table["path"][0]).parts[-3]
     assert other["track_id"][0] == table["track_id"][0]
@@ -138,16 +153,13 @@ def test_tracks_are_evenly_distributed_over_genres_and_artists(
         assert max(artists.values()) - min(artists.values()) <= 1
 
 
-def test_an_interrupted_call_is_resumed(
-    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = compose.compose_track
+def test_an_interrupted_call_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(100))
 
-    def stopped(**arguments: object) -> voices.Signal:
+    def stopped(**arguments: Any) -> voices.Signal:
         if next(calls) == 4:
             raise KeyboardInterrupt
-        return original(**arguments)  # type: ignore[arg-type]
+        return noise(**arguments)
 
     monkeypatch.setattr(compose, "compose_track", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -159,9 +171,10 @@ def test_an_interrupted_call_is_resumed(
     after = files(tmp_path)
     assert {name: after[name] for name in before} == before
     assert next(calls) == 4 + 1 + 6
-    paths = dict(zip(table["track_id"], table["path"], strict=True))
-    last = again.iloc[9]
-    assert Path(last["path"]).read_bytes() == Path(paths[last["track_id"]]).read_bytes()
+    monkeypatch.setattr(compose, "compose_track", noise)
+    whole = synthetic.tracks(config(tmp_path / "whole", n_tracks=10))
+    for one, other in zip(again["path"], whole["path"], strict=True):
+        assert Path(one).read_bytes() == Path(other).read_bytes()
 
 
 def test_a_full_disk_leaves_no_partial_file(
@@ -194,14 +207,11 @@ def test_a_damaged_file_is_generated_again(
 def test_a_killed_worker_raises_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "_start_worker", _die)
+    # not a function of this file, which each worker would import for seconds before it ends
+    monkeypatch.setattr(corpus, "_start_worker", functools.partial(os._exit, 9))
     songs = corpus.plan_songs(n_tracks=10, n_artists=2)
     with pytest.raises(UserError, match="run the same command again"):
         corpus.write_songs(songs, tmp_path, seed=0, clip_s=CLIP_S, n_processes=2)
-
-
-def _die() -> None:
-    os._exit(9)
 
 
 def test_a_file_as_root_raises_a_user_error(tmp_path: Path) -> None:
@@ -220,7 +230,7 @@ def test_tracks_of_an_artist_are_more_similar_than_those_of_a_genre() -> None:
     """The average spectrum distinguishes artists, which is the intended confounder."""
     spectra: dict[int, list[NDArray[np.float64]]] = {}
     for artist in range(5):
-        for number in range(3):
+        for number in range(2):
             samples = compose.compose_track(
                 seed=0, genre="pop", artist=artist, number=number, clip_s=2.0
             )
@@ -231,7 +241,7 @@ def test_tracks_of_an_artist_are_more_similar_than_those_of_a_genre() -> None:
     def distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
         return float(np.abs(one - other).mean())
 
-    within = [distance(s[i], s[j]) for s in spectra.values() for i, j in ((0, 1), (0, 2), (1, 2))]
+    within = [distance(*of_artist) for of_artist in spectra.values()]
     across = [distance(spectra[a][0], spectra[b][1]) for a in range(5) for b in range(5) if a != b]
     assert np.mean(within) < 0.75 * np.mean(across)
 

@@ -107,7 +107,7 @@ def test_the_order_of_the_rows_does_not_matter(seed: int) -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 1 / 3, 0.5])
 def test_the_test_set_has_about_the_requested_share_of_each_class(share: float) -> None:
-    tracks = table((f"{i:04d}", str(i % 3), str(i // 6)) for i in range(1200))
+    tracks = table((f"{i:04d}", str(i % 3), str(i // 6)) for i in range(600))
     split = make_split(tracks, SplitConfig(test=share), n_folds=N_FOLDS)
     assert len(split.test_ids) / len(tracks) == pytest.approx(share, abs=0.01)
     sizes = [len(split.valid_ids(fold)) for fold in range(N_FOLDS)]

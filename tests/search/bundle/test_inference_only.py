@@ -1,8 +1,9 @@
 """Bundles of every architecture predict where neither Ray nor Optuna can be imported."""
 
+import importlib
 import json
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,40 @@ from chorale.search.bundle.predictor import Predictor
 
 FORBIDDEN = ("ray", "optuna", "sqlalchemy")
 
-PROGRAM = """
-import sys
 
 class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {forbidden!r}:
-            raise ModuleNotFoundError(f"there is no {{name}}", name=name)
-        return None
+    """Finds no forbidden package, as where it is not installed."""
 
-sys.meta_path.insert(0, Blocked())
-from chorale.search.cli import main
-sys.exit(max(main(["predict", sys.argv[1], "--bundle", one, "--json"]) for one in sys.argv[2:]))
-"""
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] in FORBIDDEN:
+            raise ModuleNotFoundError(f"there is no {name}", name=name)
+
+
+@pytest.fixture
+def bundles(make_bundle: Any, tmp_path: Path) -> list[Path]:
+    """A bundle of each architecture."""
+    names, small = plugins.plugin_names(architectures), {"crop_s": 0.5}
+    return [make_bundle(tmp_path / n, [(n, preferred_features(n), {}, small)]) for n in names]
+
+
+@pytest.fixture
+def fresh_main(
+    bundles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[list[str]], int]]:
+    """`main` of a second import of the project, which finds no forbidden package.
+
+    The bundles exist before it, as the fixtures use the first import. Other libraries stay
+    loaded: a process of its own would spend ten seconds on their imports.
+    """
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("chorale", *FORBIDDEN):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Blocked(), *sys.meta_path])
+    main: Callable[[list[str]], int] = importlib.import_module("chorale.search.cli").main
+    yield main
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "chorale":
+            del sys.modules[name]  # monkeypatch puts the first import's back
 
 
 def preferred_features(name: str) -> str:
@@ -50,18 +72,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_architecture_predicts_without_ray_and_optuna(
-    make_bundle: Any, clip: Path, tmp_path: Path
+    bundles: list[Path],
+    fresh_main: Callable[[list[str]], int],
+    clip: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    names = plugins.plugin_names(architectures)
-    small = {"crop_s": 0.5}
-    bundles = [make_bundle(tmp_path / n, [(n, preferred_features(n), {}, small)]) for n in names]
-    program = PROGRAM.format(forbidden=FORBIDDEN)
-    words = [sys.executable, "-c", program, str(clip), *map(str, bundles)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    for bundle in bundles:
+        assert fresh_main(["predict", str(clip), "--bundle", str(bundle), "--json"]) == 0
+    assert sys.modules.keys().isdisjoint(FORBIDDEN)
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     sums = [sum(one["proba"].values()) for one in answers]
-    assert sums == pytest.approx([1] * len(names), abs=1e-4)
+    assert sums == pytest.approx([1] * len(bundles), abs=1e-4)
 
 
 def test_an_encoder_is_copied_into_the_bundle_and_a_changed_one_is_refused(

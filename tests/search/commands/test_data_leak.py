@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
 from chorale.datasets.store.feature_store import FeatureStore
+from chorale.datasets.synthesis import compose
 from chorale.datasets.synthesis import corpus as synthetic_corpus
 from chorale.search.commands import data_leak
 from chorale.search.commands.sweep_options import SweepOptions, parse_sweep_options
@@ -126,6 +129,11 @@ def test_the_command_shows_three_bars_and_a_sentence(
 def test_a_datasets_name_is_enough_and_its_features_are_mfcc(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def noise(*, artist: int, number: int, clip_s: float, **_: Any) -> NDArray[np.float64]:
+        rng = np.random.default_rng([artist, number])
+        return rng.uniform(-0.5, 0.5, synthetic_corpus.n_samples(clip_s))
+
+    monkeypatch.setattr(compose, "compose_track", noise)
     monkeypatch.setattr(synthetic_corpus, "_fitting_processes", lambda n: 1)
     args = ["synthetic", "--root", str(tmp_path / "audio"), "--runs", str(tmp_path / "runs")]
     args += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "0.6"]

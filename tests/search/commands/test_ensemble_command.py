@@ -38,11 +38,11 @@ def _few_steps() -> Iterator[None]:
 def made(
     tmp_path_factory: pytest.TempPathFactory, load_benchmark: Callable[[str], ModuleType]
 ) -> SweepConfig:
-    """A finished study of five members, 160 tracks and four classes, without audio or networks."""
+    """A finished study of five members, 112 tracks and four classes, without audio or networks."""
     bench = load_benchmark("bench_ensembles")
     runs = tmp_path_factory.mktemp("runs")
     study: SweepConfig = bench.make_study(
-        runs, n_members=5, n_tracks=160, n_classes=4, width=8, ensemble={"kinds": ("soft_vote",)}
+        runs, n_members=5, n_tracks=112, n_classes=4, width=8, ensemble={"kinds": ("soft_vote",)}
     )
     return study
 
@@ -74,7 +74,7 @@ def test_ensembles_are_refitted_from_the_prediction_bank_and_the_look_is_counted
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds = "soft_vote,weighted_vote,greedy,stacking,fusion,hard_vote"
-    assert run(banked, "--kinds", kinds) == 0
+    assert run(banked, "--kinds", kinds, "--members", "2") == 0
     found = report(banked)
     assert set(found["ensembles"]) == {"best_single", *kinds.split(",")}
     assert found["test_looks"] == 1
@@ -119,7 +119,7 @@ def test_the_best_finalists_out_of_fold_become_members(banked: StudyPaths) -> No
 
 
 def test_the_test_set_does_not_affect_what_is_fitted_and_chosen(banked: StudyPaths) -> None:
-    kinds = ["--kinds", "soft_vote,greedy,stacking,fusion"]
+    kinds = ["--kinds", "soft_vote,greedy,stacking,fusion", "--members", "2"]
     assert run(banked, *kinds) == 0
     before = report(banked)
     content = json.loads(banked.ground_truth_json.read_text())
@@ -352,7 +352,7 @@ def test_a_class_that_is_missing_in_a_part_is_named_in_a_caution(
     expected: str,
 ) -> None:
     relabel(banked, change)
-    assert run(banked, "--kinds", kinds) == 0
+    assert run(banked, "--kinds", kinds, "--members", "2") == 0
     assert expected in capsys.readouterr().out.replace("\n", " ")
     assert len(report(banked)["cautions"]) == 1
 
@@ -430,11 +430,11 @@ def test_refitting_from_the_bank_reproduces_the_sweeps_report(
 ) -> None:
     for module in (classifiers, baseline_plan):
         grids = {
-            name: {parameter: values[:2] for parameter, values in classifiers.GRIDS[name].items()}
+            name: {parameter: values[:1] for parameter, values in classifiers.GRIDS[name].items()}
             for name in ("logistic_regression", "svm")
         }
         monkeypatch.setattr(module, "GRIDS", grids)
-    small = ["--budget.trials", "2", "--budget.max_epochs", "2", "--search.pruner", "none"]
+    small = ["--budget.trials", "2", "--budget.max_epochs", "1", "--search.pruner", "none"]
     # baselines that an older version stored cannot be members
     small += ["--ensemble.baselines", "none", "--ensemble.kinds", "[stacking, fusion]"]
     assert main(["sweep", *tiny, *small, "--cluster.address", "none"]) == 0

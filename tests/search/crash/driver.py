@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import soundfile
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parent))
 
