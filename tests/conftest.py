@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import signal
 from collections.abc import Callable
 from functools import cache
@@ -39,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Gives each file's tests to one worker, and all files that start Ray to the same one.
 
+    All files that call librosa, too: where Numba's cache is empty, it compiles for half a minute.
+
     Not by the marker `xdist_group`: pytest-xdist 3.8.0 ignores it with pytest 9.2.
     """
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
@@ -46,7 +49,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduler(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
-            return "ray" if starts_ray(config.rootpath / file) else file
+            path = config.rootpath / file
+            return "ray" if starts_ray(path) else "librosa" if calls_librosa(path) else file
 
     return Scheduler(config, log)
 
@@ -55,6 +59,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def starts_ray(file: Path) -> bool:
     """Whether a test of the file has the marker `ray`."""
     return "pytest.mark.ray" in file.read_text(encoding="utf-8")
+
+
+@cache
+def calls_librosa(file: Path) -> bool:
+    """Whether the file imports librosa."""
+    return re.search(r"(import|from) librosa\b", file.read_text(encoding="utf-8")) is not None
 
 
 @cache

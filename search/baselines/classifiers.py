@@ -5,13 +5,15 @@ results can be pickled.
 
 Source: Cox 1958, "The Regression Analysis of Binary Sequences"; Cortes and Vapnik 1995,
 "Support-Vector Networks"; Cover and Hart 1967, "Nearest Neighbor Pattern Classification";
-Breiman 2001, "Random Forests"; Friedman 2001, "Greedy Function Approximation: A Gradient Boosting
-Machine", on histograms as in Ke et al. 2017, "LightGBM"; all as in scikit-learn
-(Pedregosa et al. 2011).
+Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors"; Breiman
+2001, "Random Forests"; Geurts, Ernst and Wehenkel 2006, "Extremely randomized trees"; Friedman
+2001, "Greedy Function Approximation: A Gradient Boosting Machine", on histograms as in Ke et al.
+2017, "LightGBM"; all as in scikit-learn (Pedregosa et al. 2011).
 """
 
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -45,10 +47,16 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "C": (1.0, 10.0),
     },
     "knn": {"statistics": ("mean_std", "differences", "thirds"), "k": (31, 15, 7, 3, 1)},
+    "multilayer_perceptron": {"statistics": ("differences", "thirds"), "alpha": (3.0, 0.1)},
     "random_forest": {"statistics": ("thirds",), "n_trees": (100,)},
+    "extra_trees": {"statistics": ("thirds",), "n_trees": (200,)},
     "gradient_boosting": {"statistics": ("thirds",), "n_rounds": (40,)},
 }
 """Classifier -> parameter -> values, simpler models first."""
+
+
+N_HIDDEN, N_MLP_EPOCHS, MLP_BATCH_SIZE = 128, 60, 32
+"""Of the multilayer perceptron: units, epochs, rows per step."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,9 @@ def fit_and_score(job: FitJob) -> FitResult:
     """Fits a classifier with one thread, so that many can run in parallel, and scores `x_new`."""
     fitted = make_classifier(job.name, job.params, n_columns=job.x.shape[1], seed=job.seed)
     began = time.perf_counter()  # not earlier: a process's first fit imports scikit-learn
-    with single_thread():
+    with single_thread(), warnings.catch_warnings():
+        # a multilayer perceptron trains for a set number of epochs
+        warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")
         fitted.fit(job.x.astype(np.float64), job.y)
         arrays = classifier_arrays(fitted)
         scores = classifier_scores(arrays, job.x_new, n_classes=job.n_classes)
@@ -113,15 +123,22 @@ def fit_and_score(job: FitJob) -> FitResult:
 def make_classifier(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:
     """An unfitted scikit-learn classifier."""
     # imported here: neither reports nor bundles need scikit-learn
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.ensemble import (
+        ExtraTreesClassifier,
+        HistGradientBoostingClassifier,
+        RandomForestClassifier,
+    )
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
     if name == "random_forest":
         return RandomForestClassifier(params["n_trees"], random_state=seed)
+    if name == "extra_trees":
+        return ExtraTreesClassifier(params["n_trees"], random_state=seed)
     if name == "gradient_boosting":
         # small trees of few columns each: the data have hundreds of tracks and as many columns
         return HistGradientBoostingClassifier(
@@ -131,6 +148,11 @@ def make_classifier(name: str, params: Mapping[str, Any], *, n_columns: int, see
     classifier: Any
     if name == "logistic_regression":
         classifier = LogisticRegression(C=params["C"], max_iter=2000)
+    elif name == "multilayer_perceptron":
+        classifier = MLPClassifier(
+            (N_HIDDEN,), alpha=params["alpha"], batch_size=MLP_BATCH_SIZE, max_iter=N_MLP_EPOCHS,
+            tol=0.0, n_iter_no_change=N_MLP_EPOCHS, random_state=seed,
+        )  # fmt: skip
     elif name == "knn":
         classifier = KNeighborsClassifier(params["k"], weights="distance")
     else:
@@ -181,6 +203,11 @@ def expected_s(name: str, *, n_rows: int, n_new: int, n_columns: int, n_classes:
         return 0.03 + 3e-8 * n_rows * n_columns * n_classes
     if name == "knn":
         return 0.01 + 3e-10 * n_rows * n_new * n_columns
+    if name == "multilayer_perceptron":
+        n_steps = N_MLP_EPOCHS * (1 + n_rows / MLP_BATCH_SIZE)
+        return n_steps * (4e-4 + 6e-10 * MLP_BATCH_SIZE * N_HIDDEN * (n_columns + n_classes))
+    if name == "extra_trees":
+        return 0.4 + 3e-6 * n_rows * math.log2(n_rows + 1) * math.sqrt(n_columns)
     if name == "random_forest":
         return 0.5 + 7e-6 * n_rows * math.log2(n_rows + 1) * math.sqrt(n_columns)
     if name == "gradient_boosting":

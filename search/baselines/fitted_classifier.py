@@ -202,6 +202,16 @@ def _leaves(arrays: ClassifierArrays, x: NDArray[Any]) -> NDArray[np.int64]:
     return at
 
 
+def _read_mlp(model: Any) -> ClassifierArrays:
+    (hidden, out), (hidden_bias, out_bias) = model.coefs_, model.intercepts_
+    return {"hidden": hidden, "hidden_bias": hidden_bias, "out": out, "out_bias": out_bias}
+
+
+def _mlp(arrays: ClassifierArrays, x: Floats) -> Floats:
+    hidden = np.maximum(x @ arrays["hidden"] + arrays["hidden_bias"], 0)
+    return np.asarray(hidden @ arrays["out"] + arrays["out_bias"])
+
+
 def _log(proba: Floats) -> Floats:
     return np.asarray(np.log(np.maximum(proba, MIN_VOTE_SHARE)))
 
@@ -210,7 +220,9 @@ _FORMATS: Mapping[str, _Format] = {
     "LogisticRegression": _Format(_read_linear, _linear),
     "SVC": _Format(_read_svm, _svm),
     "KNeighborsClassifier": _Format(_read_knn, _knn),
+    "MLPClassifier": _Format(_read_mlp, _mlp),
     "RandomForestClassifier": _Format(_read_forest, _forest),
+    "ExtraTreesClassifier": _Format(_read_forest, _forest),
     "HistGradientBoostingClassifier": _Format(_read_boosted, _boosted),
 }
 """Class name in scikit-learn -> its format."""

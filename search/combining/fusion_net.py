@@ -26,6 +26,11 @@ DROP_INPUT, DROP_HIDDEN = 0.2, 0.5
 DROP_OPTIONAL = 0.3
 """The share of tracks from which all optional inputs are dropped in a training step."""
 
+MAX_BATCH_VALUES = 30_000
+MIN_BATCH_TRACKS = 500
+"""A step reads as many tracks as have so many classes together, but no fewer than the minimum: its
+time, and that of the ensemble, does not grow with the data."""
+
 AnyFloats = NDArray[np.floating[Any]]
 Layers = dict[str, AnyFloats]
 LAYER_NAMES = ("hidden", "hidden_bias", "out", "direct")
@@ -34,7 +39,9 @@ LAYER_NAMES = ("hidden", "hidden_bias", "out", "direct")
 def train_fusion_net(
     x: AnyFloats, base: AnyFloats, labels: Labels, *, optional: Labels, seed: int
 ) -> Layers:
-    """Trains the layers `hidden`, `hidden_bias`, `out` and `direct`, with full-batch AdamW.
+    """Trains the layers `hidden`, `hidden_bias`, `out` and `direct`, with AdamW.
+
+    A step reads all tracks, or of many a random part.
 
     `out` and `direct`, a skip connection past the hidden layer, are initialised with 0, so that
     training begins with a correction of 0.
@@ -58,13 +65,14 @@ def train_fusion_net(
     }
     first = {name: np.zeros_like(layer) for name, layer in layers.items()}
     second = {name: np.zeros_like(layer) for name, layer in layers.items()}
+    n_batch = min(n, max(MIN_BATCH_TRACKS, MAX_BATCH_VALUES // n_classes))
     for step in range(1, N_TRAINING_STEPS + 1):
-        kept = _mask(rng, (n, 1, n_inputs), DROP_INPUT)
-        blind = np.flatnonzero(rng.random(n) < DROP_OPTIONAL)
+        batch = slice(None) if n_batch == n else rng.choice(n, n_batch, replace=False)
+        kept = _mask(rng, (n_batch, 1, n_inputs), DROP_INPUT)
+        blind = np.flatnonzero(rng.random(n_batch) < DROP_OPTIONAL)
         kept[blind[:, None], 0, optional] = 0
-        gradients = _gradients(
-            layers, x * kept, base, truth, _mask(rng, (n, 1, N_HIDDEN), DROP_HIDDEN)
-        )
+        mask = _mask(rng, (n_batch, 1, N_HIDDEN), DROP_HIDDEN)
+        gradients = _gradients(layers, x[batch] * kept, base[batch], truth[batch], mask)
         rate = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / N_TRAINING_STEPS))
         for name, gradient in gradients.items():
             first[name] = 0.9 * first[name] + 0.1 * gradient

@@ -1,4 +1,4 @@
-"""`chorale resume STUDY [--budget.trials N ...] [--take-over]`: resumes a study."""
+"""`chorale resume STUDY [--budget.trials N ...] [--finish] [--take-over]`: resumes a study."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,13 @@ from chorale.search.commands.study_options import StudyOptions, parse_study_opti
 
 HELP = """\
 usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...] [--take-over]
-                      [--runs FOLDER] [--store URL]
+                      [--finish] [--runs FOLDER] [--store URL]
 
 Resumes an interrupted study, or extends a finished one with a larger budget. It reads the sweep
 file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to be typed again.
 
+  --finish             trains nothing more: ends the study with the best model that it has, at
+                       least a baseline; it can be resumed again later
   --budget.KEY value   another budget: --budget.trials 128, --budget.minutes 60
   --cluster.KEY value  other workers: --cluster.address none
   --take-over          even if another process seems to run the study; it loses its lease
@@ -27,7 +29,7 @@ def run(args: Sequence[str]) -> int:
         print(HELP)
         return 0
     dotted = _overrides(args)
-    given = parse_study_options(args, options=dotted, flags=["take-over"])
+    given = parse_study_options(args, options=dotted, flags=["take-over", "finish"])
     name = given.require_name("resume")
     _refuse_unknown(given, name)
 
@@ -47,6 +49,7 @@ def run(args: Sequence[str]) -> int:
         resolved,
         resume=True,
         take_over="take-over" in given.flags,
+        finish="finish" in given.flags,
         again=shlex.join(["chorale", "resume", *again]),
     )
 

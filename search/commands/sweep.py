@@ -59,7 +59,12 @@ def _send(resolved: "ResolvedSweep", address: str, file: str, rest: Sequence[str
 
 
 def run_and_show(
-    resolved: "ResolvedSweep", *, resume: bool | None, take_over: bool, again: str
+    resolved: "ResolvedSweep",
+    *,
+    resume: bool | None,
+    take_over: bool,
+    again: str,
+    finish: bool = False,
 ) -> int:
     """Runs a sweep and shows its report; returns the exit code.
 
@@ -68,6 +73,7 @@ def run_and_show(
         resume: resume the study of that name instead of starting it; None: if it exists.
         take_over: resume it even if another process seems to run it.
         again: the command line that resumes the sweep.
+        finish: train nothing more.
 
     Raises:
         UserError, ClusterError: what the user can fix.
@@ -78,12 +84,20 @@ def run_and_show(
 
     shown = console()
     try:
-        found = run_sweep(resolved, resume=resume, take_over=take_over, console=shown)
+        found = run_sweep(
+            resolved, resume=resume, take_over=take_over, finish=finish, console=shown
+        )
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if not (isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted()):
             raise
         line = f"\nInterrupted; every finished trial is kept. Resume with:  {again}"
         shown.print(line, markup=False, soft_wrap=True)
+        sweep = resolved.sweep
+        where = [] if sweep.runs == "runs" else ["--runs", sweep.runs]
+        now = shlex.join(["chorale", "resume", sweep.name, *where, "--finish"])
+        if sweep.paths.sweep_yaml.is_file():  # it has begun to train
+            line = f"Or end it with the best model so far:  {now}"
+            shown.print(line, markup=False, soft_wrap=True)
         raise
     from chorale.search.report import report
 

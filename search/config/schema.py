@@ -87,16 +87,30 @@ class BudgetConfig:
         return DEFAULT_EPOCHS if self.max_epochs is None else self.max_epochs
 
 
+DEFAULT_FINALISTS, MOST_FINALISTS = 6, 12
+"""How many trials are retrained on every fold; where time decides, up to the second number."""
+
+
 @config
 class FinalistsConfig:
     """The best trials, retrained on every fold."""
 
-    configs: Annotated[int, Field(ge=1)] = 6
-    """how many finalists"""
+    configs: Annotated[int, Field(ge=1)] | None = None
+    """how many finalists; null: 6, and with budget.minutes up to 12 while time is left"""
     folds: Annotated[int, Field(ge=2)] = 5
     """how many group-disjoint folds the development tracks are split into"""
     seeds: Annotated[int, Field(ge=1)] = 1
     """how often each finalist is retrained on each fold, each time with another seed"""
+
+    @property
+    def n_configs(self) -> int:
+        """How many finalists, where time is not limited."""
+        return DEFAULT_FINALISTS if self.configs is None else self.configs
+
+    @property
+    def most_configs(self) -> int:
+        """The most finalists, as long as there is time."""
+        return MOST_FINALISTS if self.configs is None else self.configs
 
 
 @config

@@ -40,6 +40,11 @@ def duration_text(seconds: float) -> str:
     return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
+def durations_text(seconds: Mapping[str, float]) -> str:
+    """Named durations in one line: "data 5 s, baselines 12 s, search 1 min 20 s"."""
+    return ", ".join(f"{name} {duration_text(took_s)}" for name, took_s in seconds.items())
+
+
 def state_counts(rows: "Mapping[str, Row]") -> str:
     """The final states of a stage's training runs: "24 trials: 9 done, 14 pruned, 1 failed"."""
     counts = Counter(row.state for row in rows.values())

@@ -8,7 +8,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from chorale.cluster.versions import DISTRIBUTION, versions_of
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.grouping import UNGROUPED_TEXT
+from chorale.search.console.progress import durations_text
 from chorale.search.evaluation.member_names import best_trial, name_ensemble
 from chorale.search.ledger import stages
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
@@ -52,12 +53,16 @@ REPORTED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall time of a sweep in seconds, and the resources of each training run."""
+    """Wall time of a sweep in seconds, of the whole and of the last run's stages.
+
+    And the resources of each training run.
+    """
 
     wall_s: float
     cpus_per_trial: float
     gpus_per_trial: float
     trials_at_once: int
+    stages_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_report(
@@ -205,6 +210,8 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
         lines = "; ".join([features, *made["left_out"]]) + "."
         console.print(lines, soft_wrap=True, highlight=False, markup=False)
     console.print(headline_sentence(report), highlight=False, markup=False)
+    if stages_s := report.get("cost", {}).get("stages_s"):  # missing in older versions
+        console.print(f"Time: {durations_text(stages_s)}.", highlight=False, markup=False)
     page_file = StudyPaths(Path(folder)).report_html
     if page_file.is_file():
         console.print(f"Read it in a browser: {page_file}", markup=False, soft_wrap=True)
@@ -298,7 +305,7 @@ def _trial_counts(rows: Mapping[str, Row]) -> dict[str, Any]:
     }
 
 
-def _cost_summary(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float]:
+def _cost_summary(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, Any]:
     busy_s = sum(map(_busy_s, rows))
     return {
         "wall_s": cost.wall_s,
@@ -308,6 +315,7 @@ def _cost_summary(rows: list[Row], n_trials: int, cost: Cost) -> dict[str, float
         "cpus_per_trial": cost.cpus_per_trial,
         "gpus_per_trial": cost.gpus_per_trial,
         "trials_at_once": cost.trials_at_once,
+        "stages_s": dict(cost.stages_s),
     }
 
 

@@ -31,8 +31,9 @@ class SweepContext:
 
     `was_complete` says that the study was complete when it was opened. `costs` maps architectures
     to the seconds of one trial, where they were measured; without `trains_networks` the time allows
-    baselines only. `began` is when the command
-    started, by `time.perf_counter`; `spent_before_s` is the wall time of earlier runs.
+    baselines only; with `finish` nothing more is trained. `began` is when the command
+    started, by `time.perf_counter`; `spent_before_s` is the wall time of earlier runs. `stages_s`
+    maps each stage to its wall time so far in this run.
     """
 
     resolved: ResolvedSweep
@@ -44,8 +45,10 @@ class SweepContext:
     was_complete: bool = False
     costs: Mapping[str, float] = field(default_factory=dict)
     trains_networks: bool = True
+    finish: bool = False
     began: float = field(default_factory=time.perf_counter)
     spent_before_s: float = 0.0
+    stages_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -76,12 +79,23 @@ class SweepContext:
     @cached_property
     def schedule(self) -> Schedule:
         """The wall time of the sweep and what is left of it."""
+        if self.finish:
+            return Schedule(limit_s=0.0)
         return Schedule.of(
             self.sweep.budget.minutes,
             n_rows=len(self.prepared.split.development_ids),
             n_classes=len(self.prepared.class_names),
             wall_s=self.wall_s,
         )
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the wall time of the block to that of a stage, for the report."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages_s[stage] = self.stages_s.get(stage, 0.0) + time.perf_counter() - began
 
     def cost(self) -> Cost:
         """What the study has taken so far, for the report."""
@@ -90,6 +104,7 @@ class SweepContext:
             cpus_per_trial=self.pool.resources.cpus,
             gpus_per_trial=self.pool.resources.gpus,
             trials_at_once=self.pool.trials_at_once,
+            stages_s=dict(self.stages_s),
         )
 
     def display(self, kind: str, n: int, **more: Any) -> TrialsDisplay:

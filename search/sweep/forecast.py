@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chorale.search.config.resolve import ResolvedSweep
-from chorale.search.console.progress import Progress, duration_text
+from chorale.search.console.progress import Progress, duration_text, durations_text
 from chorale.search.data.prepare import PreparedData
 from chorale.search.study.schedule import FINALISTS_SHARE, Schedule
 from chorale.search.sweep.speed_probe import Speed, mean_epoch_s, measure_speeds
@@ -81,13 +81,12 @@ class Forecast:
         kept = [(name, cost) for name, cost in each if name in self.architectures]
         memory = f", {self.memory_bytes / 2**30:.1f} GiB of memory" if self.memory_bytes else ""
         found = [
-            f"about {duration_text(self.total_s)}: up to {self.n_trials} trials of "
-            f"{self.max_epochs} epochs, {self.n_finalists} finalists on every fold; "
+            f"about {duration_text(self.total_s)}: trials up to {self.n_trials}, epochs "
+            f"{self.max_epochs}, finalists {self.n_finalists} on every fold; "
             f"{self.disk_bytes / 2**20:.0f} MiB of checkpoints{memory}",
         ]
         if kept:
-            costs = ", ".join(f"{name} {duration_text(cost)}" for name, cost in kept)
-            found.append(f"a trial takes {costs}")
+            found.append(f"a trial takes {durations_text(dict(kept))}")
         if self.too_slow:
             names = ", ".join(f"{n} ({duration_text(s)} a trial)" for n, s in self.too_slow.items())
             found.append(f"too slow for this budget and left out: {names}")
@@ -162,7 +161,7 @@ def make_forecast(
     dropped = {*slow, *(unmeasured if is_unaffordable else ())}
     kept = tuple(name for name in every if name not in dropped)
     mean_s = epochs * mean_epoch_s(speeds, kept)
-    final_s = sweep.finalists.configs * n_folds * sweep.finalists.seeds * mean_s / n_at_once
+    final_s = sweep.finalists.n_configs * n_folds * sweep.finalists.seeds * mean_s / n_at_once
     search_s = sweep.budget.trials * MEAN_SHARE_OF_EPOCHS * mean_s / n_at_once
     n_trials = sweep.budget.trials
     if schedule.is_limited and mean_s:
@@ -170,7 +169,7 @@ def make_forecast(
         n_trials = min(n_trials, max(1, round(n_trials * min(1.0, searching_s / search_s))))
     largest = max((one.n_parameters for one in speeds.values()), default=0)
     peaks = [one.peak_bytes for one in speeds.values() if one.peak_bytes is not None]
-    n_finalists = sweep.finalists.configs
+    n_finalists = sweep.finalists.n_configs
     return Forecast(
         speeds,
         epochs,

@@ -8,6 +8,7 @@ imported or started.
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -31,6 +32,7 @@ def run_sweep(
     resume: bool | None,
     console: Console,
     take_over: bool = False,
+    finish: bool = False,
     earlier: "EarlierStudies | None" = None,
 ) -> dict[str, Any]:
     """Runs a sweep to its end, or resumes one; gives the report that it wrote.
@@ -39,6 +41,7 @@ def run_sweep(
         resolved: the sweep.
         resume: resume the study of that name instead of starting it; None: if it exists.
         take_over: resume it even if another process seems to run it.
+        finish: train nothing more, and evaluate what the study has.
         console: where progress is printed.
         earlier: what earlier studies contribute; by default what `search.warm_start` asks for.
 
@@ -53,14 +56,15 @@ def run_sweep(
     with progress.keep_alive("sweep"), uploads:
         start = check_start(sweep, resume=resume, take_over=take_over)
         tracks = divisible_tracks(resolved, progress)
-        with _opened(resolved, progress, start, tracks, take_over, earlier, began) as context:
+        opened = _opened(resolved, progress, start, tracks, take_over, earlier, began)
+        with opened as context:
             # imported only now: it brings all that studies and reports need
             from chorale.search.report import report
             from chorale.search.sweep.context import session
             from chorale.search.sweep.stages import run_stages
 
             with session(context):
-                run_stages(context)
+                run_stages(replace(context, finish=finish))
             # The study is complete: if its page fails, nothing is evaluated again for it.
             with progress.activity("report"):
                 study = context.ledger.study(sweep.name)
@@ -120,6 +124,7 @@ def _opened(
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
         with pool.mapping() as run:
             prepared = prepare(resolved, progress, run, tracks)
+        stages_s = {"data": time.perf_counter() - began}
         costs: Mapping[str, float] = {}
         trains_networks = True
         if start.resume:
@@ -128,6 +133,7 @@ def _opened(
             forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
             resolved, costs = apply_forecast(resolved, forecast), forecast.costs
             trains_networks = forecast.trains_networks
+            stages_s["forecast"] = time.perf_counter() - began - stages_s["data"]
         unchanging = study_fingerprint(resolved, prepared)
         about: dict[str, Any] = {"about": sweep.about}
         about["before_s"] = time.perf_counter() - began
@@ -147,4 +153,5 @@ def _opened(
             trains_networks=trains_networks,
             began=began,
             spent_before_s=ledger.spent_s(sweep.name),
+            stages_s=stages_s,
         )

@@ -49,16 +49,16 @@ from chorale.search.training.trial_plan import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from chorale.search.baselines.baselines import Baselines
 
-MORE_FINALISTS = 3
-"""With a limit on time, up to this many times `finalists.configs` are retrained while it lasts."""
-
 MORE_TIME = 1.5
 """Baselines that time cut short are fitted again where this many times the seconds are allowed."""
 
 RETRAINING_FACTOR = 1.1
 """The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
 
-TIME_LIMITS = ("budget.minutes", "budget.core_hours", "budget.gpu_hours")
+MIN_EPOCHS_SHARE = 0.2
+"""A finalist with a smaller share of its epochs is not worth training."""
+
+TIME_LIMITS = ("--finish", "budget.minutes", "budget.core_hours", "budget.gpu_hours")
 
 PlanTrial = Callable[[Candidate, int], TrialPlan]
 """A candidate and its trial number -> its training run."""
@@ -75,15 +75,19 @@ def run_stages(context: SweepContext) -> None:
     write_ground_truth(context.paths, ground_truth_of(context.prepared))
     n_before = _n_ended(context)
     if not context.was_complete:  # the first result: a model, whatever happens later
-        fit_baselines(context, limit_s=_first_baselines_s(context))
+        with context.timed("baselines"):
+            fit_baselines(context, limit_s=_first_baselines_s(context))
     jobs = []
     if context.trains_networks:
-        search(context)
-        jobs = cross_validate(context)
+        with context.timed("search"):
+            search(context)
+        with context.timed("finalists"):
+            jobs = cross_validate(context)
     if context.was_complete and _n_ended(context) == n_before:
         context.progress.stage("report", "nothing new was trained: the report stays as it is")
         return
-    baselines = fit_baselines(context, limit_s=_last_baselines_s(context))
+    with context.timed("baselines"):
+        baselines = fit_baselines(context, limit_s=_last_baselines_s(context))
     members = collect_members(context, jobs, has_baselines=bool(baselines.fitted))
     evaluate(context, members, baselines)
 
@@ -117,7 +121,7 @@ def search(
         early_stopping=_early_stopping(context),
         files=context.paths.trial,
         steps_per_epoch=steps_per_epoch,
-        max_perfect_trials=sweep.finalists.configs,
+        max_perfect_trials=sweep.finalists.n_configs,
         costs=context.costs,
     )
     n_before = len(context.rows(stages.SEARCH))
@@ -131,7 +135,8 @@ def search(
     with display, context.progress.activity("search", display.print_status):
         context.train(trials)
     context.warn_left_out("the search", hparams.left_out)
-    if (ended_by := trials.ended_by()) not in (None, "budget.trials"):
+    ended_by = "--finish" if context.finish else trials.ended_by()
+    if ended_by not in (None, "budget.trials"):
         context.progress.stage("search", f"ended by {ended_by}")
     if trials.too_few_steps:
         context.progress.stage(
@@ -155,12 +160,13 @@ def search(
 def cross_validate(context: SweepContext) -> list[Job]:
     """Stage two: retrains the finalists on every fold and with every seed; gives all their jobs.
 
-    With `budget.minutes`, more candidates follow the `finalists.configs` best ones while time is
-    left, and those for which none is left are not started.
+    With `budget.minutes`, more candidates follow the best ones while time is left, unless the sweep
+    file sets their number, and those for which none is left are not started.
     """
     sweep, n_folds = context.sweep, context.prepared.split.n_folds
     rows = context.rows(stages.SEARCH)
-    n_most = sweep.finalists.configs * (MORE_FINALISTS if context.schedule.is_limited else 1)
+    settings = sweep.finalists
+    n_most = settings.most_configs if context.schedule.is_limited else settings.n_configs
     numbers = finalists.choose_finalists(rows, n=n_most, objective=sweep.search.objective)
     if context.earlier.drift_check is not None:
         repeated = finalists.find_repeat(rows, context.earlier.drift_check)
@@ -292,7 +298,7 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
 
     resolved, prepared, progress = context.resolved, context.prepared, context.progress
     truth = ground_truth_of(prepared)
-    with progress.activity("ensembles"):
+    with progress.activity("ensembles"), context.timed("ensembles"):
         evaluation = evaluate_from_bank(
             context.sweep, truth, context.ledger, members, baselines.fitted
         )
@@ -333,8 +339,8 @@ def _only_failures(rows: Mapping[str, Row]) -> bool:
 def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, int]:
     """The number of epochs of each finalist's retrainings.
 
-    That is the sweep's, or fewer for the first finalist where time does not allow so many. They are
-    kept in a file, as a resumed retraining needs the same number.
+    That is the sweep's, or fewer for the first finalist where time does not allow so many. Fewer
+    ones are kept in a file, as a resumed retraining needs the same number.
     """
     path, most = context.paths.finalist_epochs_json, context.sweep.budget.n_epochs
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -344,8 +350,9 @@ def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, 
         n_rounds = math.ceil(n_folds / context.pool.trials_at_once)
         needed_s = n_rounds * _retraining_s(context, first, most)
         share = context.schedule.left_s() / max(needed_s, 1e-9)
-        epochs[first] = max(1, min(most, math.floor(share * most)))
-    write_json(path, {**kept, **{str(number): n for number, n in epochs.items()}})
+        if MIN_EPOCHS_SHARE <= share < 1:
+            epochs[first] = max(1, math.floor(share * most))
+            write_json(path, {**kept, str(first): epochs[first]})
     return epochs
 
 
@@ -387,7 +394,7 @@ def _last_baselines_s(context: SweepContext) -> float:
 def _meter(context: SweepContext) -> BudgetMeter:
     """The meter of the budget, the finalists' share set aside."""
     sweep, finals = context.sweep, context.sweep.finalists
-    n_finalists = finals.configs + (context.earlier.drift_check is not None)
+    n_finalists = finals.n_configs + (context.earlier.drift_check is not None)
     n_folds = context.prepared.split.n_folds
     meter = BudgetMeter(
         sweep.budget,

@@ -116,12 +116,13 @@ def main() -> int:
     cases = load("cases")
     root = Path(tempfile.mkdtemp(prefix="full-"))
     os.environ["TMPDIR"] = str(root)
-    runs = DiskFullRuns(root, load("driver").Driver(), cases)
-    if args.disks:
-        runs.small_disks(every=args.every)
-    else:
-        for permanent in (False, True):
-            runs.writes(every=args.every, permanent=permanent)
+    with load("driver").Driver() as driver:
+        runs = DiskFullRuns(root, driver, cases)
+        if args.disks:
+            runs.small_disks(every=args.every)
+        else:
+            for permanent in (False, True):
+                runs.writes(every=args.every, permanent=permanent)
     shutil.rmtree(root)
     counts = runs.counts
     print(f"\n{counts['stopped']} sweeps stopped, {counts['continued']} continued; failures: "

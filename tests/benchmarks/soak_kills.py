@@ -204,9 +204,10 @@ def main() -> int:
     # short, since Ray's socket paths start with it; a killed driver does not remove them
     root = Path(tempfile.mkdtemp(prefix="soak-"))
     os.environ["TMPDIR"] = str(root)
-    soak = Soak(root, load("driver").Driver(), cases, seed=args.seed)
-    soak.in_process(args.kills - args.ray)
-    soak.on_ray(args.ray)
+    with load("driver").Driver() as driver:
+        soak = Soak(root, driver, cases, seed=args.seed)
+        soak.in_process(args.kills - args.ray)
+        soak.on_ray(args.ray)
     print(f"\nseed {args.seed}: {soak.killed.total()} kills")
     for what, n in sorted(soak.killed.items()):
         print(f"  {n:>4} of the {what}")

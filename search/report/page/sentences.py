@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chorale.search.console.progress import duration_text
+from chorale.search.console.progress import duration_text, durations_text
 from chorale.search.evaluation.member_names import BEST_BASELINE, best_trial, split_members
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page.numbers import DASH, hours, percent, signed_points
@@ -286,6 +286,8 @@ def cost_lines(study: StudyData) -> list[tuple[str, str]]:
             ("GPU-hours", hours(cost["gpu_s"]) if cost["gpu_s"] else "none: no GPU was used")
         )
         lines.append(("trials per hour", f"{cost['trials_per_hour']:.1f}"))
+        if stages_s := cost.get("stages_s"):  # missing in older versions
+            lines.append(("wall time by stage", durations_text(stages_s)))
     if busy_s:
         each = [
             f"{stage} {duration_text(seconds)}"

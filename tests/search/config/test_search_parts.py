@@ -42,7 +42,7 @@ def test_report_cs_grid_has_24_combinations() -> None:
     rates = {(p["train.optimizer"], p.get("train.lr", p.get("train.sgd_lr"))) for p in points}
     assert rates == {("adam", 0.001), ("sgd", 0.01), ("sgd", 0.1)}
     assert {p["cnn.n_layers"] for p in points} == {2, 4}
-    assert resolved.sweep.finalists.configs * resolved.sweep.finalists.folds == 48
+    assert resolved.sweep.finalists.n_configs * resolved.sweep.finalists.folds == 48
     assert points != grid.grid_points(resolved.space, seed=1), "the order is random"
 
 

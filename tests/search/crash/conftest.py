@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,8 +47,9 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def driver(script: ModuleType) -> Any:
-    return script.Driver()
+def driver(script: ModuleType) -> Iterator[Any]:
+    with script.Driver() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +64,7 @@ def uninterrupted(driver: Any, cases: ModuleType, script: ModuleType, crash_corp
     """The same sweep, never interrupted."""
     sandbox = cases.Sandbox(crash_corpus.parent / "uninterrupted", crash_corpus)
     sandbox.set_up(script.write_sweep, cache=None)
-    assert driver.run_here(sandbox.command(), log=sandbox.log) == 0, sandbox.log.read_text()
+    code = driver.run(sandbox.command(), log=sandbox.log, in_driver=True)
+    assert code == 0, sandbox.log.read_text()
     assert cases.problems(sandbox) == []
     return sandbox

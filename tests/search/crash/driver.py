@@ -1,7 +1,9 @@
 """Crash-test driver: runs tiny sweeps, in forked processes that are killed. No tests in here.
 
-A forked process has imported everything already, which saves ten seconds per case. With an argument
-this file is a script that runs one sweep in its own process: `driver.py CASE_AS_JSON`.
+`Driver` sends its cases to this file as a script, one per line, which imports everything once and
+forks a process for each sweep; that saves ten seconds per case. (Not forked from pytest: once
+autograd has started its threads, a forked process cannot train.) With an argument the script runs
+one sweep in its own process, as Ray needs it: `driver.py CASE_AS_JSON`.
 """
 
 import json
@@ -20,7 +22,6 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import soundfile
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -202,26 +203,39 @@ def log_acknowledgements(file: str, patch: pytest.MonkeyPatch) -> None:
 
 
 class Driver:
-    """Runs sweeps one after the other."""
+    """A process that runs sweeps one after the other, each in a forked process."""
 
-    def __init__(self) -> None:
-        prepare()
+    def __enter__(self) -> "Driver":
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        return self
 
-    def run_here(self, args: list[str], *, log: Path, **case: Any) -> int:
-        """Runs one command in this process, which later ones find warm; its exit code."""
-        with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
-            return run({"args": args, **case})
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def run(self, args: list[str], *, log: Path, **case: Any) -> int:
-        """Runs one command in a forked process, which is killed as `case` says.
+        """Runs one command, which is killed as `case` says; its exit code, or minus the signal.
 
-        Returns its exit code, or minus the signal.
+        With `in_driver` it is not forked, so that later ones find warm what it has loaded.
         """
-        case = {"args": args, "log": str(log), **case}
-        pid = os.fork()
-        if pid == 0:
-            child(case)
-        return wait(pid, case)
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the driver has no pipes")
+        self._process.stdin.write(json.dumps({"args": args, "log": str(log), **case}) + "\n")
+        self._process.stdin.flush()
+        return int(json.loads(self._process.stdout.readline()))
+
+    @staticmethod
+    def run_here(args: list[str], *, log: Path, **case: Any) -> int:
+        """Runs one command in this process; its exit code."""
+        prepare()
+        with log.open("a") as file, redirect_stdout(file), redirect_stderr(file):
+            return run({"args": args, **case})
 
     @staticmethod
     def run_alone(args: list[str], *, log: Path, **case: Any) -> "subprocess.Popen[bytes]":
@@ -243,11 +257,7 @@ def child(case: dict[str, Any]) -> NoReturn:
         log = os.open(case["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-        os.environ.update(environment())
-        with threadpool_limits(1):
-            code = run(case)
+        code = run(case)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -269,7 +279,23 @@ def wait(pid: int, case: dict[str, Any]) -> int:
         time.sleep(0.005)
 
 
+def serve() -> None:
+    """Reads cases from stdin, one per line, and prints the exit code of each."""
+    for line in sys.stdin:
+        case = json.loads(line)
+        if case.get("in_driver"):
+            with Path(case["log"]).open("a") as log, redirect_stdout(log), redirect_stderr(log):
+                code = run(case)
+        elif (pid := os.fork()) == 0:
+            child(case)
+        else:
+            code = wait(pid, case)
+        print(json.dumps(code), flush=True)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare()
-    sys.exit(run(json.loads(sys.argv[1])))
+    if len(sys.argv) > 1:
+        sys.exit(run(json.loads(sys.argv[1])))
+    serve()

@@ -11,7 +11,10 @@ import pytest
 from chorale.search.cli import main
 from chorale.search.config.resolve import ResolvedSweep, resolve_file
 from chorale.search.config.space import ARCHITECTURE
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.ledger.stages import FINALISTS
 from chorale.search.report.report import headline_sentence
+from chorale.search.study.finalists import FinalistTrials
 from chorale.search.study.initial_points import make_initial_points
 from chorale.search.study.schedule import Schedule
 from chorale.search.sweep.forecast import (
@@ -108,7 +111,7 @@ def test_a_plan_names_time_and_architectures_and_starts_nothing(
 ) -> None:
     assert main(["sweep", *tiny, "--cluster.address", "none", "--plan"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "up to 4 trials of 4 epochs, 2 finalists" in printed
+    assert "trials up to 4, epochs 4, finalists 2" in printed
     assert "a trial takes" in printed
     assert "recurrent" in printed
     runs = tmp_path / "runs"
@@ -137,3 +140,37 @@ def test_a_sweep_without_time_ends_with_a_baseline_and_can_be_resumed(
     found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
     assert found["trials"]["complete"] > 0
     assert set(found["baselines"]) == {"logistic_regression", "svm"}
+
+
+def test_an_interrupted_sweep_can_be_ended_with_what_it_has(
+    tiny: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended: list[int] = []
+    tell = FinalistTrials.tell
+
+    def interrupted(self: FinalistTrials, trial_id: int, outcome: Any) -> None:
+        tell(self, trial_id, outcome)
+        ended.append(trial_id)
+        if len(ended) == 3:  # the first finalist has both of its folds, the second one of two
+            raise KeyboardInterrupt
+
+    runs = tmp_path / "runs"
+    with monkeypatch.context() as patch:
+        patch.setattr(FinalistTrials, "tell", interrupted)
+        assert main(["sweep", *tiny, "--cluster.address", "none"]) == 130
+    assert f"chorale resume tiny --runs {runs} --finish" in capsys.readouterr().out
+    assert main(["resume", "tiny", "--runs", str(runs), "--finish"]) == 0
+    assert len(ended) == 3
+    found = json.loads((runs / "tiny" / "report.json").read_text())
+    assert [type(one) for one in found["best_single"]["members"]] == [int]
+    assert not (runs / "tiny" / "finalists" / "epochs.json").exists()
+    assert main(["resume", "tiny", "--runs", str(runs)]) == 0  # trains what was left out
+    reader = LedgerReader(f"sqlite:///{runs / 'chorale.db'}")
+    states = [row.state for row in reader.rows("tiny", FINALISTS).values()]
+    reader.close()
+    assert states == ["COMPLETE"] * 4
+    found = json.loads((runs / "tiny" / "report.json").read_text())
+    assert found["test_looks"] == 2

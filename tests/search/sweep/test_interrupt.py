@@ -12,9 +12,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-import torch
 
 from chorale.search.cli import main
+from chorale.search.sweep.worker_pool import PRELOADED
 
 N_TRIALS = 10
 CHANGES = [
@@ -52,8 +52,8 @@ def _run(args: Sequence[str], output: Path) -> None:
 def _interrupt(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
     """Sends a signal to a process after one more trial; returns its exit code and output."""
     n_before, output = len(_recorded_trials(tmp_path)), tmp_path / "output"
-    torch.set_num_threads(1)  # a forked child has no other threads
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(args, output))
+    multiprocessing.set_forkserver_preload(list(PRELOADED))
+    process = multiprocessing.get_context("forkserver").Process(target=_run, args=(args, output))
     process.start()
     assert process.pid is not None
     _wait_for_trials(tmp_path, n_before + 1)
