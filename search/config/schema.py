@@ -125,7 +125,7 @@ class EnsembleConfig:
     members: Annotated[int, Field(ge=1)] = 8
     """the most finalists in an ensemble"""
     baselines: Literal["auto", "none"] = "auto"
-    """auto: baselines that are about as good out of fold may become members, and the best of them
+    """auto: baselines that are not far worse out of fold may become members, and the best of them
     alone may be chosen as the result; none: they are only compared with"""
     coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """how often the conformal set of classes contains the true class"""

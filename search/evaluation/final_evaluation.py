@@ -16,7 +16,7 @@ from chorale.datasets.splitting.split import SEARCH_FOLD
 from chorale.search.baselines.baselines import Baseline
 from chorale.search.combining.fitted_file import write_ensemble
 from chorale.search.config.schema import AUTO_KIND, SweepConfig
-from chorale.search.evaluation.candidates import admit_baselines, baseline_member, best_finalists
+from chorale.search.evaluation.candidates import admit_members, baseline_member, best_finalists
 from chorale.search.evaluation.chosen_predictions import (
     ChosenPredictions,
     chosen_predictions,
@@ -106,10 +106,11 @@ def evaluate_from_bank(
 ) -> FinalEvaluation:
     """Fits every ensemble of the sweep, scores the test set once, and counts that in the ledger.
 
-    Combined are the best `ensemble.members` finalists by out-of-fold accuracy, and the baselines
-    that `search.evaluation.candidates` admits; `best_single` is a trial, or the best baseline where
-    time did not allow any. Writes `ensembles/<kind>.json`, `ensembles/<kind>.safetensors` and the
-    chosen ensemble's predictions. With one thread: see `search.native_threads`.
+    Combined are those of the best `ensemble.members` finalists by out-of-fold accuracy, and of the
+    baselines, that `search.evaluation.candidates` admits; `best_single` is a trial, or the best
+    baseline where time did not allow any. Writes `ensembles/<kind>.json`,
+    `ensembles/<kind>.safetensors` and the chosen ensemble's predictions. With one thread: see
+    `search.native_threads`.
     """
     with single_thread():
         return _evaluate(sweep, truth, ledger, members, baselines)
@@ -128,10 +129,9 @@ def _evaluate(
         _named(member, rows) for member in best_finalists(members, truth, n=sweep.ensemble.members)
     ]
     offered = sweep.ensemble.baselines == AUTO_KIND or not trials  # any model rather than none
-    admitted = admit_baselines(trials, baselines, truth) if offered else []
     alone = [baseline_member(one, truth) for one in baselines]
     members_of = {BEST_SINGLE: trials or alone, BEST_BASELINE: alone}
-    together = [*trials, *admitted]
+    together = admit_members(trials, baselines if offered else [], truth)
     fixed = () if sweep.ensemble.kind == AUTO_KIND else (sweep.ensemble.kind,)
     also = (BEST_BASELINE,) if offered else ()
     wanted = dict.fromkeys([BEST_SINGLE, REFERENCE_KIND, *fixed, *sweep.ensemble.kinds, *also])

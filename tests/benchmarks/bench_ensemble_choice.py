@@ -22,7 +22,7 @@ from rich.table import Table
 
 from chorale.datasets.splitting.split import Split
 from chorale.search.baselines.baselines import Baseline
-from chorale.search.evaluation.candidates import admit_baselines, baseline_member
+from chorale.search.evaluation.candidates import admit_members, baseline_member
 from chorale.search.evaluation.member_names import BEST_BASELINE
 from chorale.search.evaluation.members import Member, fit_ensemble
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -110,12 +110,10 @@ def simulate(setting: Setting, *, seed: int) -> Outcome:
     for number in range(setting.n_baselines):
         (proba,) = draw.proba(other, edge=setting.edge, n=1)
         baselines.append(Baseline(f"b{number}", {}, proba[:n_dev], proba[n_dev:]))
-    admitted = admit_baselines(trials, baselines, truth)
+    admitted = admit_members(trials, baselines, truth)
     alone = [baseline_member(one, truth) for one in baselines]
     members = {"best_single": trials, BEST_BASELINE: alone}
-    fitted = {
-        k: fit_ensemble(k, members.get(k, [*trials, *admitted]), truth, seed=0) for k in KINDS
-    }
+    fitted = {k: fit_ensemble(k, members.get(k, admitted), truth, seed=0) for k in KINDS}
     nested = {kind: NestedPredictions(one.out_of_fold, one.fitted) for kind, one in fitted.items()}
     choice = choose_kind(nested, labels[:n_dev], group[:n_dev], seed=seed)
     true = labels[n_dev:]

@@ -395,7 +395,8 @@ def test_baselines_as_good_as_the_finalists_out_of_fold_become_members(
         assert {str(member) for member in one["members"]} == one["params"]["weights"].keys()
     weighted = read_ensemble(banked.ensemble_model("weighted_vote"))[1]
     assert weighted[-1] == "svm"
-    assert sorted(m for m in weighted if isinstance(m, int)) == [0, 1, 2, 3, 4]
+    # trials far behind a perfect baseline are left out, but never the best one
+    assert [m for m in weighted if isinstance(m, int)] == found["best_single"]["members"]
     # a baseline has no search trial: its out-of-fold predictions for fold 0 are its validation
     assert found["ensembles"]["greedy"]["validation"]["accuracy"] > 0.9
     assert " + svm" in capsys.readouterr().out

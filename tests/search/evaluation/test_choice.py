@@ -7,12 +7,46 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chorale.datasets.splitting.split import Split
+from chorale.search.baselines.baselines import Baseline
+from chorale.search.evaluation.candidates import MAX_BEHIND, admit_members
 from chorale.search.evaluation.member_names import BEST_BASELINE
+from chorale.search.evaluation.members import Member
+from chorale.search.ledger.ground_truth import GroundTruth
 
 
 @pytest.fixture(scope="module")
 def bench(load_benchmark: Callable[[str], ModuleType]) -> Any:
     return load_benchmark("bench_ensemble_choice")
+
+
+def test_members_far_behind_the_best_one_are_left_out_but_never_the_best_trial() -> None:
+    n = 40
+    split = Split((), {f"t{i}": i % 2 for i in range(n)}, "", 2, 0)
+    truth = GroundTruth(
+        ("a", "b"), split, dict.fromkeys(split.fold_of, 0), {t: t for t in split.fold_of}
+    )
+
+    def proba(n_right: int) -> np.ndarray:
+        return np.eye(2, dtype=np.float32)[[int(i >= n_right) for i in range(n)]]
+
+    def trial(number: int, n_right: int) -> Member:
+        return Member(number, proba(n_right)[::2], proba(n_right), np.zeros((0, 2), np.float32))
+
+    def baseline(name: str, n_right: int) -> Baseline:
+        return Baseline(name, {}, proba(n_right), np.zeros((0, 2), np.float32))
+
+    def names(trials: list[Member], baselines: list[Baseline]) -> list[int | str]:
+        return [one.name for one in admit_members(trials, baselines, truth)]
+
+    near, far = (n - round(share * n) for share in (MAX_BEHIND, 2 * MAX_BEHIND))
+    trials = [trial(3, n), trial(4, near), trial(5, far)]
+    baselines = [baseline("svm", near), baseline("knn", far)]
+    assert names(trials, baselines) == [3, 4, "svm"]
+    assert names(trials, []) == [3, 4]
+    assert names([trial(5, far), trial(6, 0)], [baseline("svm", n)]) == [5, "svm"]
+    assert names([], baselines) == ["svm", "knn"]
+    assert names([], []) == []
 
 
 def test_where_baselines_are_far_better_the_chosen_ensemble_is_not_worse(bench: Any) -> None:
