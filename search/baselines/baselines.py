@@ -25,6 +25,9 @@ from chorale.search.statistics.softmax import log_softmax, softmax
 
 ProgressCallback = Callable[[str], None]
 
+PARALLEL_EFFICIENCY = 0.7
+"""Seconds of fits a second of wall time and worker process: the rest is their start and data."""
+
 _PROBE = "logistic_regression"
 """The linear probe by which the feature set is chosen: it is cheap and favours no feature set."""
 
@@ -136,6 +139,8 @@ def run_baselines(
     seed: int = 0,
     run: ChunkMap = map,
     limit_s: float = np.inf,
+    wall_s: float = np.inf,
+    n_at_once: int = 1,
     progress: ProgressCallback | None = None,
 ) -> Baselines:
     """Fits each classifier of `classifiers.GRIDS` by grid search, the cheapest first.
@@ -157,6 +162,8 @@ def run_baselines(
         seed: of the random forest and the boosted trees.
         run: the map that runs the fits; a small plan runs in this process instead.
         limit_s: the seconds that all fits together may take.
+        wall_s: the seconds that may pass.
+        n_at_once: how many fits `run` does at the same time.
         progress: is called with a line after each step.
 
     Raises:
@@ -165,6 +172,8 @@ def run_baselines(
     data = _data(store, labels, split, run)
     layout = StatisticsLayout.of(store)
     plan = make_baseline_plan(data, layout)
+    at_once = 1.0 if plan.is_small else PARALLEL_EFFICIENCY * n_at_once
+    limit_s = min(limit_s, wall_s * at_once)
     run = map if plan.is_small else run
     fits = _BaselineRun(plan, data, seed, run, progress or (lambda _: None))
     fits.fit_points(plan.first[:1], np.inf)

@@ -55,8 +55,9 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 """Classifier -> parameter -> values, simpler models first."""
 
 
-N_HIDDEN, N_MLP_EPOCHS, MLP_BATCH_SIZE = 128, 60, 32
-"""Of the multilayer perceptron: units, epochs, rows per step."""
+N_HIDDEN, MLP_BATCH_SIZE, N_MLP_STEPS = 128, 32, 2_000
+"""Of the multilayer perceptron: units, rows per step, and about how many steps it is trained."""
+MIN_MLP_EPOCHS, MAX_MLP_EPOCHS = 20, 300
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ class FitResult:
 
 def fit_and_score(job: FitJob) -> FitResult:
     """Fits a classifier with one thread, so that many can run in parallel, and scores `x_new`."""
-    fitted = make_classifier(job.name, job.params, n_columns=job.x.shape[1], seed=job.seed)
+    fitted = make_classifier(
+        job.name, job.params, n_rows=len(job.x), n_columns=job.x.shape[1], seed=job.seed
+    )
     began = time.perf_counter()  # not earlier: a process's first fit imports scikit-learn
     with single_thread(), warnings.catch_warnings():
         # a multilayer perceptron trains for a set number of epochs
@@ -120,8 +123,16 @@ def fit_and_score(job: FitJob) -> FitResult:
     return FitResult(scores, took_s, arrays if job.is_final else None)
 
 
-def make_classifier(name: str, params: Mapping[str, Any], *, n_columns: int, seed: int) -> Any:
-    """An unfitted scikit-learn classifier."""
+def n_mlp_epochs(n_rows: int) -> int:
+    """The epochs of the multilayer perceptron: many on few rows, few on many."""
+    wanted = math.ceil(N_MLP_STEPS * MLP_BATCH_SIZE / n_rows)
+    return min(MAX_MLP_EPOCHS, max(MIN_MLP_EPOCHS, wanted))
+
+
+def make_classifier(
+    name: str, params: Mapping[str, Any], *, n_rows: int, n_columns: int, seed: int
+) -> Any:
+    """An unfitted scikit-learn classifier for data of that shape."""
     # imported here: neither reports nor bundles need scikit-learn
     from sklearn.ensemble import (
         ExtraTreesClassifier,
@@ -150,8 +161,9 @@ def make_classifier(name: str, params: Mapping[str, Any], *, n_columns: int, see
         classifier = LogisticRegression(C=params["C"], max_iter=2000)
     elif name == "multilayer_perceptron":
         classifier = MLPClassifier(
-            (N_HIDDEN,), alpha=params["alpha"], batch_size=MLP_BATCH_SIZE, max_iter=N_MLP_EPOCHS,
-            tol=0.0, n_iter_no_change=N_MLP_EPOCHS, random_state=seed,
+            (N_HIDDEN,), alpha=params["alpha"], batch_size=min(MLP_BATCH_SIZE, n_rows),
+            max_iter=(n_epochs := n_mlp_epochs(n_rows)), tol=0.0, n_iter_no_change=n_epochs,
+            random_state=seed,
         )  # fmt: skip
     elif name == "knn":
         classifier = KNeighborsClassifier(params["k"], weights="distance")
@@ -204,7 +216,7 @@ def expected_s(name: str, *, n_rows: int, n_new: int, n_columns: int, n_classes:
     if name == "knn":
         return 0.01 + 3e-10 * n_rows * n_new * n_columns
     if name == "multilayer_perceptron":
-        n_steps = N_MLP_EPOCHS * (1 + n_rows / MLP_BATCH_SIZE)
+        n_steps = n_mlp_epochs(n_rows) * (1 + n_rows / MLP_BATCH_SIZE)
         return n_steps * (4e-4 + 6e-10 * MLP_BATCH_SIZE * N_HIDDEN * (n_columns + n_classes))
     if name == "extra_trees":
         return 0.4 + 3e-6 * n_rows * math.log2(n_rows + 1) * math.sqrt(n_columns)

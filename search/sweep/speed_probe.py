@@ -117,16 +117,18 @@ class _Probes:
         self.measured: dict[str, tuple[float, TrialResult]] = {}
         self._plans, self._names = plans, list(plans)
         self._waiting = list(range(len(plans)))
-        self._running: dict[int, float] = {}
+        self._running: set[int] = set()
+        self._reported: dict[int, float] = {}
         self._epoch_s: dict[int, float] = {}
-        self._ends_s = time.perf_counter() + limit_s
+        self._limit_s, self._ends_s = limit_s, float("inf")
+        """the time begins with the first report: before it, workers import PyTorch"""
 
     def ask(self, n: int) -> list[TrialSpec]:
         """The next architectures, while time is left."""
         if time.perf_counter() > self._ends_s:
             self._waiting = []
         now, self._waiting = self._waiting[:n], self._waiting[n:]
-        self._running |= dict.fromkeys(now, time.perf_counter())
+        self._running |= set(now)
         return [TrialSpec(i, {"plan": self._plans[self._names[i]]}) for i in now]
 
     def done(self) -> bool:
@@ -136,15 +138,20 @@ class _Probes:
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:  # noqa: ARG002
         """Measures the time since the last report."""
         now = time.perf_counter()
-        self._epoch_s[trial_id] = now - self._running[trial_id]
-        self._running[trial_id] = now
+        self._ends_s = min(self._ends_s, now + self._limit_s)
+        if trial_id in self._reported:
+            self._epoch_s[trial_id] = now - self._reported[trial_id]
+        self._reported[trial_id] = now
         return Decision.CONTINUE if now < self._ends_s else Decision.STOP
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
-        """Keeps the time of the last epoch."""
-        del self._running[trial_id]
-        if outcome.end is not End.FAILED and trial_id in self._epoch_s:
-            self.measured[self._names[trial_id]] = self._epoch_s[trial_id], outcome.value
+        """Keeps the time of the last epoch; that of the first one where there was no other."""
+        self._running.discard(trial_id)
+        if outcome.end is End.FAILED:
+            return
+        result: TrialResult = outcome.value
+        epoch_s = self._epoch_s.get(trial_id, result.train_s + result.valid_s)
+        self.measured[self._names[trial_id]] = epoch_s, result
 
 
 def mean_epoch_s(speeds: Mapping[str, Speed], names: Sequence[str]) -> float:

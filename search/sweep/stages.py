@@ -4,7 +4,6 @@ Each stage leaves its results on disk and in the ledger, so that a sweep that wa
 on from the stage it had reached. `search.sweep.run` prepares the data and opens the study before.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +17,6 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.split import SEARCH_FOLD
 from chorale.datasets.store.feature_store import FeatureStore
-from chorale.search.baselines import baseline_plan
-from chorale.search.config import grid
 from chorale.search.config.schema import sweep_yaml_text
 from chorale.search.config.space import Candidate
 from chorale.search.console.events import StudyListeners
@@ -35,13 +32,19 @@ from chorale.search.ledger.stages import Job
 from chorale.search.report import report
 from chorale.search.report.tensorboard import HParamsWriter
 from chorale.search.study import finalists
-from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
-from chorale.search.study.finalists import FinalistStage, FinalistTrials, TimeLimit
+from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.sweep.context import SweepContext
+from chorale.search.sweep.time_shares import (
+    finalist_epochs,
+    finalists_limit,
+    first_baselines_limit,
+    last_baselines_limit,
+    search_meter,
+)
 from chorale.search.training.plan import plan_finalist, plan_trial
 from chorale.search.training.run_trial import steps_per_epoch
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
@@ -51,12 +54,6 @@ if TYPE_CHECKING:
 
 MORE_TIME = 1.5
 """Baselines that time cut short are fitted again where this many times the seconds are allowed."""
-
-RETRAINING_FACTOR = 1.1
-"""The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
-
-MIN_EPOCHS_SHARE = 0.2
-"""A finalist with a smaller share of its epochs is not worth training."""
 
 TIME_LIMITS = ("--finish", "budget.minutes", "budget.core_hours", "budget.gpu_hours")
 
@@ -76,7 +73,7 @@ def run_stages(context: SweepContext) -> None:
     n_before = _n_ended(context)
     if not context.was_complete:  # the first result: a model, whatever happens later
         with context.timed("baselines"):
-            fit_baselines(context, limit_s=_first_baselines_s(context))
+            fit_baselines(context, **first_baselines_limit(context))
     jobs = []
     if context.trains_networks:
         with context.timed("search"):
@@ -87,7 +84,7 @@ def run_stages(context: SweepContext) -> None:
         context.progress.stage("report", "nothing new was trained: the report stays as it is")
         return
     with context.timed("baselines"):
-        baselines = fit_baselines(context, limit_s=_last_baselines_s(context))
+        baselines = fit_baselines(context, **last_baselines_limit(context))
     members = collect_members(context, jobs, has_baselines=bool(baselines.fitted))
     evaluate(context, members, baselines)
 
@@ -109,7 +106,7 @@ def search(
         UserError: no trial completed.
     """
     resolved, prepared, sweep = context.resolved, context.prepared, context.sweep
-    meter = _meter(context)
+    meter = search_meter(context)
     study = Study(
         name=sweep.name,
         space=resolved.space,
@@ -191,7 +188,7 @@ def cross_validate(context: SweepContext) -> list[Job]:
         keep=lambda job, result: _keep_finalist(context, job, result),
         facts=lambda number: rows[str(number)].facts,
         files=context.finalist_files,
-        time_limit=_finalists_limit(context, epochs),
+        time_limit=finalists_limit(context, epochs),
     )
     done = [row for row in context.rows(stages.FINALISTS).values() if row.state == "COMPLETE"]
     display = context.display("final", len(jobs), n_before=len(done))
@@ -251,11 +248,15 @@ def completed_finalists(
     return completed
 
 
-def fit_baselines(context: SweepContext, *, limit_s: float) -> "Baselines":
-    """Classical classifiers on the same rows and folds, within `limit_s` seconds of fits.
+def fit_baselines(
+    context: SweepContext, *, limit_s: float = math.inf, wall_s: float = math.inf
+) -> "Baselines":
+    """Classical classifiers on the same rows and folds.
+
+    Within `limit_s` seconds of all fits together, and of `wall_s` seconds.
 
     Those of an earlier call or an earlier session are read, unless time did not allow all of them
-    then, and `limit_s` allows clearly more now.
+    then, and clearly more is allowed now.
     """
     # scikit-learn is imported only now: nothing before waits for it
     from chorale.search.baselines.baselines import choose_features, run_baselines
@@ -263,7 +264,9 @@ def fit_baselines(context: SweepContext, *, limit_s: float) -> "Baselines":
 
     prepared, progress = context.prepared, context.progress
     found = read_baselines(context.paths, prepared.split)
-    if found is not None and not (found.left_out and limit_s > MORE_TIME * found.limit_s):
+    n_at_once = context.pool.trials_at_once
+    allowed_s = min(limit_s, n_at_once * wall_s)
+    if found is not None and not (found.left_out and allowed_s > MORE_TIME * found.limit_s):
         return found
     stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}
     data: dict[str, Any] = {
@@ -274,7 +277,8 @@ def fit_baselines(context: SweepContext, *, limit_s: float) -> "Baselines":
     with progress.activity("baselines") as tell, context.pool.mapping() as run:
         tell("choosing the features")
         name, accuracies = choose_features(stores, run=run, **data)
-        found = run_baselines(stores[name], run=run, limit_s=limit_s, progress=tell, **data)
+        data |= {"limit_s": limit_s, "wall_s": wall_s, "n_at_once": n_at_once}
+        found = run_baselines(stores[name], run=run, progress=tell, **data)
     found = replace(found, feature_accuracies=accuracies)
     config = context.resolved.features.get(name)
     write_baselines(
@@ -334,80 +338,6 @@ def no_trial_completed(rows: Mapping[str, Row]) -> str:
 def _only_failures(rows: Mapping[str, Row]) -> bool:
     """Whether trials ran, and all of them failed."""
     return bool(rows) and all(row.state == "FAIL" for row in rows.values())
-
-
-def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, int]:
-    """The number of epochs of each finalist's retrainings.
-
-    That is the sweep's, or fewer for the first finalist where time does not allow so many. Fewer
-    ones are kept in a file, as a resumed retraining needs the same number.
-    """
-    path, most = context.paths.finalist_epochs_json, context.sweep.budget.n_epochs
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    epochs = {number: int(kept.get(str(number), most)) for number in numbers}
-    if numbers and str(numbers[0]) not in kept and context.schedule.is_limited:
-        first, n_folds = numbers[0], context.prepared.split.n_folds
-        n_rounds = math.ceil(n_folds / context.pool.trials_at_once)
-        needed_s = n_rounds * _retraining_s(context, first, most)
-        share = context.schedule.left_s() / max(needed_s, 1e-9)
-        if MIN_EPOCHS_SHARE <= share < 1:
-            epochs[first] = max(1, math.floor(share * most))
-            write_json(path, {**kept, str(first): epochs[first]})
-    return epochs
-
-
-def _retraining_s(context: SweepContext, number: int, n_epochs: int) -> float:
-    """The expected seconds of one retraining of a trial, which also predicts the test tracks."""
-    facts, most = context.rows(stages.SEARCH)[str(number)].facts, context.sweep.budget.n_epochs
-    n_trained = int(facts.get("n_epochs", most))  # missing in trials of older versions
-    return RETRAINING_FACTOR * float(facts["elapsed_s"]) * n_epochs / max(1, n_trained)
-
-
-def _finalists_limit(context: SweepContext, epochs: Mapping[int, int]) -> TimeLimit | None:
-    """The limit on the finalists' time; None without `budget.minutes`."""
-    if not context.schedule.is_limited:
-        return None
-    return TimeLimit(
-        context.schedule.left_s,
-        lambda number: _retraining_s(context, number, epochs[number]),
-        context.pool.trials_at_once,
-    )
-
-
-def _first_baselines_s(context: SweepContext) -> float:
-    """The seconds for baselines before the search."""
-    if context.schedule.is_limited:
-        return context.schedule.baselines_s()
-    return baseline_plan.limit_s(0.0)
-
-
-def _last_baselines_s(context: SweepContext) -> float:
-    """The seconds for baselines after the search: a share of it, and only what time is left."""
-    if not context.trains_networks:
-        return max(0.0, context.schedule.left_s())
-    searched = context.rows(stages.SEARCH).values()
-    searched_s = float(sum(row.facts.get("elapsed_s", 0.0) for row in searched))
-    limit_s = baseline_plan.limit_s(searched_s)
-    return min(limit_s, max(0.0, float(context.schedule.left_s())))
-
-
-def _meter(context: SweepContext) -> BudgetMeter:
-    """The meter of the budget, the finalists' share set aside."""
-    sweep, finals = context.sweep, context.sweep.finalists
-    n_finalists = finals.n_configs + (context.earlier.drift_check is not None)
-    n_folds = context.prepared.split.n_folds
-    meter = BudgetMeter(
-        sweep.budget,
-        resources=context.pool.resources,
-        n_at_once=context.pool.trials_at_once,
-        n_finals=n_finalists * n_folds * finals.seeds,
-        n_folds=n_folds,
-        schedule=context.schedule,
-    )
-    if sweep.search.sampler == "grid":
-        n_points = len(grid.grid_points(context.resolved.space, seed=sweep.search.seed))
-        meter.n_trials = min(meter.n_trials, n_points)
-    return meter
 
 
 def _early_stopping(context: SweepContext) -> EnsembleEarlyStopping | None:

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from chorale.datasets.audio import load_audio
-from chorale.datasets.catalog import fsdd
+from chorale.datasets.catalog import fsdd, synthetic
 from chorale.datasets.features import stats57
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.baselines.track_statistics import track_statistics
@@ -58,6 +58,7 @@ def sweep_values(data: str, args: argparse.Namespace) -> dict[str, Any]:
     """The sweep file of a corpus: its data, and whatever has no default."""
     if data == "demo":
         root = str(Path(args.work) / "synthetic")
+        synthetic.tracks(synthetic.Config(root=root))  # generated before the time begins
         return {"dataset": {"name": "synthetic", "root": root}, "split": {"test": 0.25}}
     if data == "esc":
         return {"dataset": {"name": "folder", "root": args.esc, "group": r"-?(\d+)-[A-Z]-"}}

@@ -47,7 +47,7 @@ def test_scores_equal_those_of_scikit_learn(name: str, n_classes: int) -> None:
     x = (rng.normal(size=(160, 20)) + 0.5 * centers[labels]).astype(np.float32)
     new = rng.normal(size=(300, 20)).astype(np.float32)
     new[:5] = x[:5]  # at distance 0 from training rows
-    model = make_classifier(name, PARAMS[name], n_columns=20, seed=0).fit(
+    model = make_classifier(name, PARAMS[name], n_rows=160, n_columns=20, seed=0).fit(
         x.astype(np.float64), labels
     )
     if hasattr(model, "decision_function"):
@@ -71,7 +71,7 @@ def test_a_class_without_training_rows_gets_the_rows_lowest_score(name: str) -> 
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 2, 3], 40)
     x = rng.normal(size=(120, 4)) + labels[:, None]
-    model = make_classifier(name, PARAMS[name], n_columns=4, seed=0).fit(x, labels)
+    model = make_classifier(name, PARAMS[name], n_rows=160, n_columns=4, seed=0).fit(x, labels)
     found = classifier_scores(classifier_arrays(model), x, n_classes=4)
     assert (found[:, 1] == found.min(axis=1)).all()
     assert (found.argmax(axis=1) == model.predict(x)).mean() > 0.98
@@ -83,7 +83,7 @@ def test_a_file_round_trips_and_is_byte_identical_when_rewritten(name: str, tmp_
     tracks = [rng.normal(size=(6, 5)).astype(np.float32) + i % 3 for i in range(90)]
     layout = StatisticsLayout(5)
     rows = np.stack([layout.row(frames) for frames in tracks])
-    model = make_classifier(name, PARAMS[name], n_columns=rows.shape[1], seed=0)
+    model = make_classifier(name, PARAMS[name], n_rows=160, n_columns=rows.shape[1], seed=0)
     arrays = classifier_arrays(model.fit(rows.astype(np.float64), np.arange(90) % 3))
     one = FittedBaseline(name, "mfcc", {}, layout, "thirds", 0.7, 3, arrays)
     write_baseline(tmp_path / "a", one)

@@ -1,0 +1,97 @@
+"""What each stage of a sweep may take: seconds for baselines, search and finalists, and epochs.
+
+`search.study.schedule` divides the wall time; here it meets what a sweep has measured so far.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from chorale.datasets.atomic import write_json
+from chorale.search.baselines import baseline_plan
+from chorale.search.config import grid
+from chorale.search.ledger import stages
+from chorale.search.study.budget import BudgetMeter
+from chorale.search.study.finalists import TimeLimit
+from chorale.search.sweep.context import SweepContext
+
+RETRAINING_FACTOR = 1.1
+"""The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
+
+MIN_EPOCHS_SHARE = 0.2
+"""A finalist with a smaller share of its epochs is not worth training."""
+
+
+def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, int]:
+    """The number of epochs of each finalist's retrainings.
+
+    That is the sweep's, or fewer for the first finalist where time does not allow so many. Fewer
+    ones are kept in a file, as a resumed retraining needs the same number.
+    """
+    path, most = context.paths.finalist_epochs_json, context.sweep.budget.n_epochs
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    epochs = {number: int(kept.get(str(number), most)) for number in numbers}
+    if numbers and str(numbers[0]) not in kept and context.schedule.is_limited:
+        first, n_folds = numbers[0], context.prepared.split.n_folds
+        n_rounds = math.ceil(n_folds / context.pool.trials_at_once)
+        needed_s = n_rounds * _retraining_s(context, first, most)
+        share = context.schedule.left_s() / max(needed_s, 1e-9)
+        if MIN_EPOCHS_SHARE <= share < 1:
+            epochs[first] = max(1, math.floor(share * most))
+            write_json(path, {**kept, str(first): epochs[first]})
+    return epochs
+
+
+def _retraining_s(context: SweepContext, number: int, n_epochs: int) -> float:
+    """The expected seconds of one retraining of a trial, which also predicts the test tracks."""
+    facts, most = context.rows(stages.SEARCH)[str(number)].facts, context.sweep.budget.n_epochs
+    n_trained = int(facts.get("n_epochs", most))  # missing in trials of older versions
+    return RETRAINING_FACTOR * float(facts["elapsed_s"]) * n_epochs / max(1, n_trained)
+
+
+def finalists_limit(context: SweepContext, epochs: Mapping[int, int]) -> TimeLimit | None:
+    """The limit on the finalists' time; None without `budget.minutes`."""
+    if not context.schedule.is_limited:
+        return None
+    return TimeLimit(
+        context.schedule.left_s,
+        lambda number: _retraining_s(context, number, epochs[number]),
+        context.pool.trials_at_once,
+    )
+
+
+def first_baselines_limit(context: SweepContext) -> dict[str, float]:
+    """The limits of `fit_baselines` before the search, as keyword arguments."""
+    schedule = context.schedule
+    if not schedule.is_limited:
+        return {"limit_s": baseline_plan.limit_s(0.0)}
+    if context.trains_networks:
+        return {"wall_s": schedule.baselines_s()}
+    return {"wall_s": max(0.0, schedule.left_s())}  # there is nothing else to do
+
+
+def last_baselines_limit(context: SweepContext) -> dict[str, float]:
+    """The limits of `fit_baselines` after the search: a share of it, and what time is left."""
+    searched = context.rows(stages.SEARCH).values()
+    searched_s = float(sum(row.facts.get("elapsed_s", 0.0) for row in searched))
+    left_s = max(0.0, context.schedule.left_s())
+    return {"limit_s": baseline_plan.limit_s(searched_s), "wall_s": left_s}
+
+
+def search_meter(context: SweepContext) -> BudgetMeter:
+    """The meter of the budget, the finalists' share set aside."""
+    sweep, finals = context.sweep, context.sweep.finalists
+    n_finalists = finals.n_configs + (context.earlier.drift_check is not None)
+    n_folds = context.prepared.split.n_folds
+    meter = BudgetMeter(
+        sweep.budget,
+        resources=context.pool.resources,
+        n_at_once=context.pool.trials_at_once,
+        n_finals=n_finalists * n_folds * finals.seeds,
+        n_folds=n_folds,
+        schedule=context.schedule,
+    )
+    if sweep.search.sampler == "grid":
+        n_points = len(grid.grid_points(context.resolved.space, seed=sweep.search.seed))
+        meter.n_trials = min(meter.n_trials, n_points)
+    return meter
