@@ -72,6 +72,10 @@ class BudgetMeter:
         self._count(state, elapsed_s)
         return elapsed_s
 
+    def running_s(self, number: int) -> float:
+        """The seconds since a trial's attempt was started."""
+        return self._clock() - self._began[number]
+
     def time_left_s(self) -> float:
         """The time that is left for trials, in seconds; infinite without a limit on time."""
         return min(left_s for _, left_s in self._limits())

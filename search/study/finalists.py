@@ -30,7 +30,9 @@ COMPETITIVE_SHARE = 0.75
 """An architecture is far behind if its best trial reaches less than this share of the best one."""
 
 
-def choose_finalists(rows: Mapping[str, Row], *, n: int, objective: str) -> list[int]:
+def choose_finalists(
+    rows: Mapping[str, Row], *, n: int, objective: str, only_near: bool = False
+) -> list[int]:
     """The numbers of at most `n` finished trials, best first, no two with the same configuration.
 
     Where no trial is complete, those that ran out of time count: a part of a training is better
@@ -43,7 +45,7 @@ def choose_finalists(rows: Mapping[str, Row], *, n: int, objective: str) -> list
 
     As far as `n` allows, the best trial of every architecture comes before any second one, as an
     ensemble needs members with different errors. Architectures that are far behind the best one
-    come last.
+    come last. With `only_near`, no trial that is so far behind is chosen.
     """
     complete = [row for row in rows.values() if row.state == "COMPLETE"]
     late = [row for row in rows.values() if row.state == "PRUNED" and row.reason == OUT_OF_TIME]
@@ -57,6 +59,8 @@ def choose_finalists(rows: Mapping[str, Row], *, n: int, objective: str) -> list
     enough = COMPETITIVE_SHARE * max(
         (row.facts["metrics"][objective] for row in ranked), default=0.0
     )
+    if only_near:
+        distinct = {k: r for k, r in distinct.items() if r.facts["metrics"][objective] >= enough}
     near = [row for row in firsts.values() if row.facts["metrics"][objective] >= enough]
     chosen = near[:n]
     chosen += [row for row in distinct.values() if row not in chosen][: n - len(chosen)]

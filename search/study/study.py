@@ -49,6 +49,9 @@ from chorale.search.training.trial_plan import TrialPlan, TrialResult
 INITIAL_POINTS_ATTRIBUTE = "chorale:opening"
 """The attribute of the Optuna study that stores its initial points."""
 
+ENOUGH_SHARE = 0.8
+"""No trial is begun where less than this share of a trial's expected time is left."""
+
 N_ALIKE_FAILURES = 5
 """The search ends if this many first trials all fail for the same reason."""
 
@@ -63,7 +66,8 @@ class Study:
     paths of a trial's files, if it has any. `steps_per_epoch` gives the optimiser steps per epoch
     of a plan; without it `MIN_OPTIMIZER_STEPS` does not apply. `max_perfect_trials` ends the
     search after this many trials of the highest possible objective: none can be better. `costs`
-    maps architectures to the seconds of a trial, so that the defaults of quick ones come first.
+    maps architectures to the seconds of a trial, so that the defaults of quick ones come first. A
+    trial that would take more than `max_trial_s` seconds is pruned after its first epoch.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Study:
     steps_per_epoch: Callable[[TrialPlan], int] | None = None
     max_perfect_trials: int | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+    max_trial_s: float = math.inf
 
     @property
     def budget(self) -> BudgetConfig:
@@ -123,6 +128,7 @@ class StudyTrials:
             attempts.record_interrupted(ledger, study.name, SEARCH, began)
         lost_s = attempts.lost_s(ledger, study.name, SEARCH)
         self._n_perfect = sum(map(self._is_perfect, rows.values()))
+        self._n_complete = sum(row.state == "COMPLETE" for row in rows.values())
         study.meter.restore(rows.values(), lost_s=lost_s)
         self._proposals = Proposals(study.space, study.search, self._initial)
         for trial in self._frozen():
@@ -202,6 +208,10 @@ class StudyTrials:
         """What ends the search before all its trials are asked."""
         if (limit := self._study.meter.spent_limit()) is not None:
             return limit
+        # A trial that cannot end in time is not begun: the finalists use the time.
+        least_s = ENOUGH_SHARE * min(self._study.costs.values(), default=0.0)
+        if self._n_complete and self._study.meter.time_left_s() < least_s:
+            return "budget.minutes"
         early_stopping = self._study.early_stopping
         if early_stopping is not None and early_stopping.exhausted:
             return "budget.patience"
@@ -227,6 +237,9 @@ class StudyTrials:
         if step >= self._study.budget.n_epochs:
             return Decision.CONTINUE  # its last epoch: nothing to save by pruning
         if self._study.meter.time_left_s() <= 0:
+            return Decision.STOP
+        whole_s = self._study.meter.running_s(trial_id) * self._study.budget.n_epochs / step
+        if whole_s > self._study.max_trial_s:
             return Decision.STOP
         # Reports from before the interruption were pruned on then, except for the last one.
         if step >= max(running.known, default=0) and running.trial.should_prune():
@@ -273,6 +286,7 @@ class StudyTrials:
         ended = self._end(running.trial, row)
         self._proposals.end(ended, second_objective(row, search.second), **_failed_by_params(row))
         self._n_perfect += self._is_perfect(row)
+        self._n_complete += row.state == "COMPLETE"
         self._check_progress(trial_id, row, result)
         self._listener.ended(trial_id, row)
 

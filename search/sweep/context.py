@@ -31,7 +31,8 @@ class SweepContext:
 
     `was_complete` says that the study was complete when it was opened. `costs` maps architectures
     to the seconds of one trial, where they were measured; without `trains_networks` the time allows
-    baselines only; with `finish` nothing more is trained. `began` is when the command
+    baselines only; with `finish` nothing more is trained. A trial of an architecture's first
+    default may take `trial_limit_s`. `began` is when the command
     started, by `time.perf_counter`; `spent_before_s` is the wall time of earlier runs. `stages_s`
     maps each stage to its wall time so far in this run.
     """
@@ -45,6 +46,7 @@ class SweepContext:
     was_complete: bool = False
     costs: Mapping[str, float] = field(default_factory=dict)
     trains_networks: bool = True
+    trial_limit_s: float = float("inf")
     finish: bool = False
     began: float = field(default_factory=time.perf_counter)
     spent_before_s: float = 0.0

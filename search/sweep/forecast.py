@@ -21,9 +21,6 @@ from chorale.search.sweep.worker_pool import WorkerPool
 N_TRIALS_IN_TIME = 8
 """Trials that the search should have time for before slow architectures are admitted."""
 
-N_ADMITTED = 3
-"""Architectures that should have time for these trials before the number of epochs falls."""
-
 EPOCH_STEPS = (1.0, 0.7, 0.5, 0.35, 0.25)
 """The shares of the sweep's epochs that are tried in turn."""
 
@@ -50,7 +47,8 @@ class Forecast:
     out to the seconds of one trial; `unmeasured` ones failed, or no time was left to measure them.
     `total_s` is the expected wall time of the whole sweep, `disk_bytes` what its checkpoints take,
     `memory_bytes` what all workers take at the same time, None where it is not known. Without
-    `trains_networks` no training fits the time: there are baselines only.
+    `trains_networks` no training fits the time: there are baselines only. A trial may take
+    `trial_limit_s`.
     """
 
     speeds: Mapping[str, Speed]
@@ -64,6 +62,7 @@ class Forecast:
     disk_bytes: int
     memory_bytes: int | None
     trains_networks: bool = True
+    trial_limit_s: float = float("inf")
 
     @property
     def costs(self) -> dict[str, float]:
@@ -182,6 +181,7 @@ def make_forecast(
         largest * BYTES_PER_PARAMETER * n_finalists * n_folds * sweep.finalists.seeds,
         round(statistics.fmean(peaks)) * n_at_once if peaks else None,
         trains_networks,
+        trial_s if is_open else float("inf"),
     )
 
 
@@ -226,15 +226,15 @@ def _trial_limits_s(schedule: Schedule, n_folds: int, n_at_once: int) -> tuple[f
 def _epochs_in_time(
     most: int, speeds: Mapping[str, Speed], limits_s: Sequence[float]
 ) -> tuple[int, float] | None:
-    """The most epochs with which some architectures keep to a limit, and that limit.
+    """The most epochs with which some architecture keeps to a limit, and that limit.
 
-    As many architectures as possible, up to `N_ADMITTED`; the first of the limits that allows any.
-    None where not even the fewest epochs of the quickest architecture do.
+    A few whole trainings are worth more than many short ones. None where not even the fewest epochs
+    of the quickest architecture keep to the last limit.
     """
     each = sorted(one.epoch_s for one in speeds.values())
-    for limit_s in limits_s:
-        for epoch_s in reversed(each[:N_ADMITTED]):
-            for share in EPOCH_STEPS:
-                if (n := max(1, round(share * most))) * epoch_s <= limit_s:
-                    return n, limit_s
+    for share in EPOCH_STEPS:
+        n = max(1, round(share * most))
+        for limit_s in limits_s:
+            if each and n * each[0] <= limit_s:
+                return n, limit_s
     return None

@@ -126,13 +126,13 @@ def _opened(
             prepared = prepare(resolved, progress, run, tracks)
         stages_s = {"data": time.perf_counter() - began}
         costs: Mapping[str, float] = {}
-        trains_networks = True
+        trains_networks, trial_limit_s = True, float("inf")
         if start.resume:
             resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
         elif is_worth_a_forecast(resolved, prepared):
             forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
             resolved, costs = apply_forecast(resolved, forecast), forecast.costs
-            trains_networks = forecast.trains_networks
+            trains_networks, trial_limit_s = forecast.trains_networks, forecast.trial_limit_s
             stages_s["forecast"] = time.perf_counter() - began - stages_s["data"]
         unchanging = study_fingerprint(resolved, prepared)
         about: dict[str, Any] = {"about": sweep.about}
@@ -151,6 +151,7 @@ def _opened(
             was_complete=start.was_complete,
             costs=costs,
             trains_networks=trains_networks,
+            trial_limit_s=trial_limit_s,
             began=began,
             spent_before_s=ledger.spent_s(sweep.name),
             stages_s=stages_s,

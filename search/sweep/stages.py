@@ -52,6 +52,9 @@ from chorale.search.training.trial_plan import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from chorale.search.baselines.baselines import Baselines
 
+MAX_COST = 1.5
+"""A trial that would take longer than the time of one by this factor is stopped."""
+
 MORE_TIME = 1.5
 """Baselines that time cut short are fitted again where this many times the seconds are allowed."""
 
@@ -120,6 +123,7 @@ def search(
         steps_per_epoch=steps_per_epoch,
         max_perfect_trials=sweep.finalists.n_configs,
         costs=context.costs,
+        max_trial_s=MAX_COST * context.trial_limit_s,
     )
     n_before = len(context.rows(stages.SEARCH))
     display = context.display(
@@ -163,8 +167,11 @@ def cross_validate(context: SweepContext) -> list[Job]:
     sweep, n_folds = context.sweep, context.prepared.split.n_folds
     rows = context.rows(stages.SEARCH)
     settings = sweep.finalists
-    n_most = settings.most_configs if context.schedule.is_limited else settings.n_configs
-    numbers = finalists.choose_finalists(rows, n=n_most, objective=sweep.search.objective)
+    is_limited = context.schedule.is_limited  # then no time for what will not be a member
+    n_most = settings.most_configs if is_limited else settings.n_configs
+    numbers = finalists.choose_finalists(
+        rows, n=n_most, objective=sweep.search.objective, only_near=is_limited
+    )
     if context.earlier.drift_check is not None:
         repeated = finalists.find_repeat(rows, context.earlier.drift_check)
         numbers += [] if repeated is None or repeated in numbers else [repeated]
