@@ -67,7 +67,7 @@ class Study:
     of a plan; without it `MIN_OPTIMIZER_STEPS` does not apply. `max_perfect_trials` ends the
     search after this many trials of the highest possible objective: none can be better. `costs`
     maps architectures to the seconds of a trial, so that the defaults of quick ones come first. A
-    trial that would take more than `max_trial_s` seconds is pruned after its first epoch.
+    trial that would take more than `max_trial_s` seconds is pruned after its second epoch.
     """
 
     name: str
@@ -97,6 +97,8 @@ class _Running:
     known: dict[int, float] = field(default_factory=dict)
     """its reports from before an interruption, by step"""
     steps_per_epoch: int | None = None
+    first: tuple[int, float] | None = None
+    """the step of its first report, and its seconds until then"""
 
 
 class StudyTrials:
@@ -238,8 +240,7 @@ class StudyTrials:
             return Decision.CONTINUE  # its last epoch: nothing to save by pruning
         if self._study.meter.time_left_s() <= 0:
             return Decision.STOP
-        whole_s = self._study.meter.running_s(trial_id) * self._study.budget.n_epochs / step
-        if whole_s > self._study.max_trial_s:
+        if self._expected_s(running, trial_id, step) > self._study.max_trial_s:
             return Decision.STOP
         # Reports from before the interruption were pruned on then, except for the last one.
         if step >= max(running.known, default=0) and running.trial.should_prune():
@@ -251,6 +252,19 @@ class StudyTrials:
                 return Decision.STOP
             self.too_few_steps.add(trial_id)
         return Decision.CONTINUE
+
+    def _expected_s(self, running: _Running, trial_id: int, step: int) -> float:
+        """The expected seconds of a whole trial; 0 at its first report.
+
+        A first epoch is not typical: it may include the start of a process.
+        """
+        now_s = self._study.meter.running_s(trial_id)
+        if running.first is None:
+            running.first = (step, now_s)
+        first_step, first_s = running.first
+        if step == first_step:
+            return 0.0
+        return (now_s - first_s) / (step - first_step) * self._study.budget.n_epochs
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits the end of a trial: first its predictions, then our row, then Optuna's state.

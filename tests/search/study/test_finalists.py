@@ -81,6 +81,11 @@ def test_only_complete_trials_are_chosen() -> None:
     assert choose_finalists(rows, n=5, objective="accuracy") == [1]
 
 
+def test_where_time_is_short_trials_far_behind_the_best_are_no_finalists() -> None:
+    rows = _rows(_row(0, 0.9, "cnn"), _row(1, 0.3, "recurrent"), _row(2, 0.8, "cnn"))
+    assert choose_finalists(rows, n=3, objective="accuracy", only_near=True) == [0, 2]
+
+
 def test_where_none_is_complete_those_that_ran_out_of_time_count() -> None:
     rows = _rows(_row(0, 0.9, "cnn", state="PRUNED"), _row(1, 0.2, "cnn", state="PRUNED"))
     rows["1"] = Row("1", "PRUNED", OUT_OF_TIME, rows["1"].facts)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,35 @@ def _study(**changes: Any) -> Study:
         "keep": lambda number, result: None,
     }
     return Study(**{**settings, **changes})
+
+
+class _Seconds:
+    """A clock that a trial advances by its epochs."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _timed_study(clock: _Seconds, **changes: Any) -> Study:
+    budget = BudgetConfig(trials=6, max_epochs=8, minutes=10)
+    schedule = Schedule(600, wall_s=clock)
+    return replace(
+        _study(search=SearchConfig(sampler="random", pruner="none"), **changes),
+        meter=BudgetMeter(budget, schedule=schedule, clock=clock),
+    )
+
+
+def _epochs_of(clock: _Seconds, seconds: float) -> Callable[[TrialSpec, Report], TrialResult]:
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        for step in range(1, 9):
+            clock.now += seconds
+            if report(step, {"accuracy": 0.5}) is Decision.STOP:
+                break
+        return _result(0.5)
+
+    return work
 
 
 @pytest.fixture
@@ -493,3 +522,27 @@ def test_a_trial_with_few_optimiser_steps_is_not_pruned(
     pruned = [t for t in _states(ledger) if t == TrialState.PRUNED]
     assert len(pruned) == n_pruned
     assert len(trials.too_few_steps) == 5 - n_pruned
+
+
+def test_a_trial_that_would_take_too_long_is_pruned_after_its_second_epoch(ledger: Ledger) -> None:
+    clock = _Seconds()
+    study = _timed_study(clock, max_trial_s=20.0)
+    trials = StudyTrials(study, ledger, SILENT)
+
+    def work(spec: TrialSpec, report: Report) -> TrialResult:
+        return _epochs_of(clock, 3.0 if spec.trial_id == 0 else 1.0)(spec, report)
+
+    LocalRunner().run(trials, work)
+    states = {int(key): row.state for key, row in ledger.rows("s", SEARCH).items()}
+    assert states == {0: "PRUNED", **dict.fromkeys(range(1, 6), "COMPLETE")}
+    assert clock.now == 2 * 3 + 5 * 8
+
+
+def test_no_trial_is_begun_that_could_not_end_in_time(ledger: Ledger) -> None:
+    clock = _Seconds()
+    study = _timed_study(clock, costs={"cnn": 250.0, "recurrent": 300.0})
+    trials = StudyTrials(study, ledger, SILENT)
+    LocalRunner().run(trials, _epochs_of(clock, 50.0))
+    assert trials.ended_by() == "budget.minutes"
+    # after one trial 200 s are left, which is enough for most of another, and then none
+    assert len(ledger.rows("s", SEARCH)) == 2
