@@ -191,11 +191,16 @@ def apply_forecast(resolved: ResolvedSweep, forecast: Forecast) -> ResolvedSweep
 
 
 def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> ResolvedSweep:
-    """A resumed sweep with the epochs and architectures that its study was started with."""
-    space = resolved.space
-    epochs = resolved.sweep.budget.max_epochs or fingerprint.get("number of epochs")
-    names = [name for name in space.architectures if name in fingerprint.get("space", {})]
-    return with_choices(resolved, epochs, names or space.architectures)
+    """A resumed sweep with the epochs and architectures that its study was started with.
+
+    As far as the sweep file leaves them open: what it sets is compared with the study's.
+    """
+    sweep, names = resolved.sweep, resolved.space.architectures
+    epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
+    if sweep.architectures is None:
+        searched = fingerprint.get("space", {})
+        names = tuple(name for name in names if name in searched) or names
+    return with_choices(resolved, epochs, names)
 
 
 def with_choices(

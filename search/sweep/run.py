@@ -131,7 +131,9 @@ def _opened(
             resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
         elif is_worth_a_forecast(resolved, prepared):
             forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
-            resolved, costs = apply_forecast(resolved, forecast), forecast.costs
+            resolved = apply_forecast(resolved, forecast)
+            if sweep.budget.minutes is not None:  # else the order of trials does not depend on time
+                costs = forecast.costs
             trains_networks, trial_limit_s = forecast.trains_networks, forecast.trial_limit_s
             stages_s["forecast"] = time.perf_counter() - began - stages_s["data"]
         unchanging = study_fingerprint(resolved, prepared)

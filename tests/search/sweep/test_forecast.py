@@ -91,6 +91,9 @@ def test_a_resumed_study_keeps_its_epochs_and_architectures(tmp_path: Path) -> N
     kept = kept_choices(resolved, fingerprint)
     assert kept.sweep.budget.max_epochs == 21
     assert kept.space.architectures == ("cnn", "crnn")
+    named = _resolved(tmp_path, architectures=["cnn", "mobilenet"], budget={"max_epochs": 9})
+    kept = kept_choices(named, fingerprint)  # the ledger refuses what is not the study's
+    assert (kept.sweep.budget.max_epochs, len(kept.space.architectures)) == (9, 2)
 
 
 def test_defaults_of_quick_architectures_come_first(tmp_path: Path) -> None:
