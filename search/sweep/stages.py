@@ -174,7 +174,9 @@ def cross_validate(context: SweepContext) -> list[Job]:
     )
     if context.earlier.drift_check is not None:
         repeated = finalists.find_repeat(rows, context.earlier.drift_check)
-        numbers += [] if repeated is None or repeated in numbers else [repeated]
+        if repeated is not None:  # early, so that there is time for it
+            numbers = [*numbers[:1], repeated, *(n for n in numbers[1:] if n != repeated)]
+            numbers = list(dict.fromkeys(numbers))
     jobs = [
         Job(number, fold, seed)
         for seed in range(sweep.finalists.seeds)
