@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-N_CPUS, N_GPUS = 2, 1
-"""Of the private Ray; its GPU is simulated."""
+N_CPUS = 2
 
 OPENED = pytest.StashKey[ExitStack]()
 
@@ -26,7 +25,7 @@ def private_ray(request: pytest.FixtureRequest) -> None:
 
     if OPENED not in request.session.stash:
         opened = request.session.stash[OPENED] = ExitStack()
-        opened.enter_context(connect(num_cpus=N_CPUS, num_gpus=N_GPUS))
+        opened.enter_context(connect(num_cpus=N_CPUS))
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +41,7 @@ def keeps_private_ray(request: pytest.FixtureRequest) -> Iterator[None]:
         reasons = death_reasons()
         opened = request.session.stash[OPENED]
         opened.close()
-        opened.enter_context(connect(num_cpus=N_CPUS, num_gpus=N_GPUS))
+        opened.enter_context(connect(num_cpus=N_CPUS))
         pytest.fail(f"the private Ray ended in this test, or in the one before: {reasons}")
 
 

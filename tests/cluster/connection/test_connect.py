@@ -56,7 +56,7 @@ def test_processes_of_a_private_ray_have_one_thread_a_token_and_the_import_path(
     assert (n_threads, mode, len(token)) == ("1", "token", 64)
     assert code == folder
     assert os.environ.get("RAY_AUTH_TOKEN") != token
-    assert nodes.cluster_resources() == Resources(2, 1)
+    assert nodes.cluster_resources() == Resources(2, 0)
 
 
 @pytest.mark.ray

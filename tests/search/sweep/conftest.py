@@ -45,5 +45,9 @@ def _check_report(found: dict[str, Any]) -> None:
     )
     assert found["test_looks"] == 1
     assert {"wall_s", "core_s", "gpu_s", "trials_per_hour"} <= found["cost"].keys()
-    assert all(math.isfinite(value) for value in found["cost"].values())
+    cost = dict(found["cost"])
+    stages_s = cost.pop("stages_s")
+    assert {"data", "baselines", "search", "finalists", "ensembles"} <= stages_s.keys()
+    assert sum(stages_s.values()) <= cost["wall_s"]
+    assert all(math.isfinite(value) for value in cost.values())
     assert {"torch", "ray", "optuna", "python", "chorale-audio"} <= found["versions"].keys()
