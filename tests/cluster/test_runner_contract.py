@@ -696,7 +696,7 @@ def test_when_every_node_has_ended_the_error_gives_the_reason_and_how_to_go_on(
 def test_a_trial_that_fits_on_no_node_is_refused_with_the_available_resources(
     private_ray: None, tmp_path: Path
 ) -> None:
-    with pytest.raises(ClusterError, match=r"needs 3 CPUs .* has: 2 CPUs and 1 GPUs"):
+    with pytest.raises(ClusterError, match=r"needs 3 CPUs .* has: 2 CPUs and 0 GPUs"):
         tune_runner(tmp_path, cpus=3).run(Script({}), work)
 
 
