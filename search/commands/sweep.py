@@ -30,6 +30,13 @@ def run(args: Sequence[str]) -> int:
     file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT_SWEEP
     resolved = resolve_file(file, yaml_file.parse_overrides(rest))
     address = resolved.sweep.cluster.address
+    if PLAN in args and is_remote(address):
+        from chorale.datasets.errors import UserError
+
+        raise UserError(
+            f"{PLAN} measures where it runs, but got --cluster.address {address}; type it there, "
+            f"or forecast for this machine: --cluster.address local"
+        )
     if is_remote(address):
         return _send(resolved, str(address), file, rest)
     if PLAN in args:

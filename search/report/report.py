@@ -53,9 +53,9 @@ REPORTED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall time of a sweep in seconds, of the whole and of the last run's stages.
+    """Wall time of a sweep and of its last run's stages, and each training run's resources.
 
-    And the resources of each training run.
+    Times are in seconds.
     """
 
     wall_s: float

@@ -1,8 +1,8 @@
 """What a sweep will do before it starts: epochs and architectures that fit the time, and its cost.
 
 With `budget.minutes`, and where the sweep file leaves them open, architectures whose trials would
-take too long are left out, and all trials get fewer epochs. The forecast is the first line of every
-sweep, and what `chorale sweep --plan` prints.
+take too long are left out, and all trials get fewer epochs. `chorale sweep --plan` prints the
+forecast, and so does every sweep that is limited in time or large.
 """
 
 import statistics

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from chorale.search.baselines import baseline_plan, classifiers
 from chorale.search.cli import main
 from chorale.search.combining import fusion_net
 from chorale.search.combining.fitted_file import read_ensemble
 from chorale.search.config.schema import SweepConfig
+from chorale.search.evaluation import final_evaluation
 from chorale.search.evaluation.members import fit_ensemble, predictions_by_fold, read_member
 from chorale.search.ledger import predictions
 from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
@@ -104,6 +106,23 @@ def test_ensembles_are_refitted_from_the_prediction_bank_and_the_look_is_counted
     assert found["selection"]["reason"] in capsys.readouterr().out.replace("\n", " ")
     assert run(banked) == 0
     assert report(banked)["test_looks"] == 2
+
+
+def test_ensembles_are_fitted_with_one_thread(
+    banked: StudyPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several wait for one another on a busy machine, which took four times as long."""
+    seen: set[int] = set()
+    fit = vars(final_evaluation)["fit_ensemble"]
+
+    def watched(*args: Any, **settings: Any) -> Any:
+        seen.update(pool["num_threads"] for pool in threadpool_info())
+        return fit(*args, **settings)
+
+    monkeypatch.setattr(final_evaluation, "fit_ensemble", watched)
+    with threadpool_limits(2):
+        assert run(banked, "--kinds", "soft_vote") == 0
+    assert seen == {1}
 
 
 def test_the_best_finalists_out_of_fold_become_members(banked: StudyPaths) -> None:

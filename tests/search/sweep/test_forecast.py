@@ -125,6 +125,12 @@ def test_a_plan_names_time_and_architectures_and_starts_nothing(
     assert not list(runs.glob(".probe*"))
 
 
+def test_a_plan_never_submits_a_job(tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", *tiny, "--plan", "--cluster.address", "http://127.0.0.1:1"]
+    assert main(words) == 1
+    assert "--plan measures where it runs" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_sweep_without_time_ends_with_a_baseline_and_can_be_resumed(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
