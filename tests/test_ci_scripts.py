@@ -1,4 +1,4 @@
-"""`.ci/newest` reports what broke; run in a temporary checkout with fake pip and python."""
+"""The scripts of `.ci`: run in a temporary checkout with fake pip and python."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / ".ci" / "newest"
+SCRIPTS = Path(__file__).parent.parent / ".ci"
 LOCK = """\
 alpha-one==1.0 \\
     --hash=sha256:00
@@ -18,15 +18,18 @@ beta==2.0 ; python_full_version < '3.12' \\
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A checkout with the script, a lock, and programs whose exit codes are set by `answers`."""
+    """A checkout with the scripts, a lock, and programs whose exit codes are set by `answers`."""
     (tmp_path / ".ci").mkdir()
-    shutil.copy(SCRIPT, tmp_path / ".ci" / "newest")
+    for name in ("newest", "run"):
+        shutil.copy(SCRIPTS / name, tmp_path / ".ci" / name)
     (tmp_path / "constraints-test.txt").write_text(LOCK)
-    _write_program(tmp_path / ".ci" / "smoke", 'exit "${SMOKE:-0}"')
+    _write_program(tmp_path / ".ci" / "smoke", 'echo "ran: smoke" >&2; exit "${SMOKE:-0}"')
     tools = tmp_path / "tools"
     tools.mkdir()
     _write_program(tools / "pip", PIP)
     _write_program(tools / "python", 'echo "ran: $*"; exit "${TESTS:-0}"')
+    for name in ("apt-get", "mypy", "ruff", "lint-imports"):
+        _write_program(tools / name, "exit 0")
     _write_program(tools / "python3", 'mkdir -p "$3/bin" && : > "$3/bin/activate"')
     return tmp_path
 
@@ -45,10 +48,12 @@ def _write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def _run(tree: Path, *args: str, **answers: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    tree: Path, *args: str, script: str = "newest", **answers: str
+) -> subprocess.CompletedProcess[str]:
     path = f"{tree / 'tools'}{os.pathsep}{os.environ['PATH']}"
     env = {"PATH": path, "TMPDIR": str(tree), **answers}
-    command = ["bash", str(tree / ".ci" / "newest"), *args]
+    command = ["bash", str(tree / ".ci" / script), *args]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
@@ -88,3 +93,16 @@ def test_it_leaves_no_files(tree: Path) -> None:
     before = {path.name for path in tree.iterdir()}
     _run(tree, SMOKE="1")
     assert {path.name for path in tree.iterdir()} == before
+
+
+def test_ci_runs_the_tests_last(tree: Path) -> None:
+    done = _run(tree, script="run")
+    assert done.returncode == 0
+    assert "ran: smoke" in done.stderr
+    assert done.stdout.splitlines()[-1] == "ran: -m pytest"
+
+
+def test_ci_ends_where_an_installation_fails(tree: Path) -> None:
+    done = _run(tree, script="run", INSTALL="1")
+    assert done.returncode == 1
+    assert "ran:" not in done.stdout + done.stderr
