@@ -88,7 +88,7 @@ class TrainConfig:
     crop_s: Annotated[float, Field(gt=0)] = 3.0
     """Seconds of a training crop, and of an evaluation window."""
     crops_per_track: Annotated[int, Field(ge=1)] = 1
-    """Crops per track and epoch; of a table, each row is taken once."""
+    """Crops per track and epoch; of a table, how often each row is taken."""
     n_windows: Annotated[int, Field(ge=1)] = 8
     """The maximum number of evaluation windows per track."""
 

@@ -48,6 +48,42 @@ class Mfcc(nn.Module):
         return torch.matmul(self.mel(waveform), self.transform)
 
 
+class MfccStatistics(nn.Module):
+    """Statistics of the coefficients: (n_samples,) -> (1, n_bins).
+
+    See `datasets.features.mfcc_statistics`.
+    """
+
+    def __init__(self, config: Any) -> None:
+        """For a config of the feature set."""
+        super().__init__()
+        self.mfcc = Mfcc(config)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(n_samples,) -> (1, n_bins)."""
+        frames = self.mfcc(waveform).double()
+        length = torch.ones_like(frames[:, 0], dtype=torch.int64).sum()
+        blocks = [*_moments(frames, length), *self._moments_of_steps(frames, length)]
+        place = torch.arange(frames.shape[0])
+        for third in range(3):
+            begin = third * length // 3
+            end = torch.maximum((third + 1) * length // 3, begin + 1)
+            inside = ((place >= begin) & (place < end)).double().unsqueeze(1)
+            blocks.append((frames * inside).sum(dim=0) / inside.sum())
+        return torch.cat(blocks).float().unsqueeze(0)
+
+    def _moments_of_steps(self, frames: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the differences of successive frames; 0 where there is one frame."""
+        steps = frames[1:] - frames[:-1]
+        return _moments(steps, (length - 1).clamp(min=1))
+
+
+def _moments(frames: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the population standard deviation over time; 0 without frames."""
+    mean = frames.sum(dim=0) / length
+    return mean, ((frames - mean).square().sum(dim=0) / length).sqrt()
+
+
 class Stft(nn.Module):
     """Spectrograms in dB: (n_samples,) -> (n_frames, n_bins). See `datasets.features.stft`."""
 

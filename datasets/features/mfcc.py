@@ -3,16 +3,13 @@
 The feature cache calls `extract` once for each track.
 """
 
-from typing import TYPE_CHECKING, Annotated
-
-import numpy as np
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
+from chorale.datasets.dsp.cepstrum import CepstrumConfig, cepstrum
 from chorale.datasets.dsp.frequency_scale import FrequencyScale, mel_scale
-from chorale.datasets.dsp.mel_config import MelConfig
-from chorale.datasets.dsp.mel_spectrogram import Float32Array, mel_spectrogram, power_to_db
+from chorale.datasets.dsp.mel_spectrogram import Float32Array
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,16 +20,8 @@ SPECTRAL = False
 
 
 @config_class
-class Config(MelConfig):
+class Config(CepstrumConfig):
     """A mel spectrogram and the number of cepstral coefficients."""
-
-    n_mfcc: Annotated[int, Field(ge=1, le=512)] = 20
-    """coefficients, the first of them the overall level"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_mfcc > self.n_mels:
-            raise ValueError(f"n_mfcc must be at most {self.n_mels=}, but got {self.n_mfcc=}")
 
     @property
     def n_bins(self) -> int:
@@ -41,7 +30,7 @@ class Config(MelConfig):
 
 
 def extract(waveform: Float32Array, config: Config) -> Float32Array:
-    """The first coefficients of the cosine transform of the mel bands' levels.
+    """The coefficients of each frame; see `datasets.dsp.cepstrum.cepstrum`.
 
     Args:
         waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
@@ -52,16 +41,8 @@ def extract(waveform: Float32Array, config: Config) -> Float32Array:
 
     Raises:
         ValueError: `waveform` is empty.
-
-    Source: Davis and Mermelstein, "Comparison of parametric representations for monosyllabic word
-    recognition in continuously spoken sentences", 1980, https://doi.org/10.1109/TASSP.1980.1163420;
-    as `librosa.feature.mfcc` does it (McFee et al., 2015).
     """
-    import scipy.fft  # lazy, because reading the config alone does not need it
-
-    level = power_to_db(mel_spectrogram(waveform, config)).T  # (n_frames, n_mels)
-    cepstrum = scipy.fft.dct(level, type=2, norm="ortho", axis=1)
-    return np.ascontiguousarray(cepstrum[:, : config.n_mfcc]).T
+    return cepstrum(waveform, config).T
 
 
 def scale(config: Config) -> FrequencyScale:

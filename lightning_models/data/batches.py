@@ -139,7 +139,7 @@ class TrainBatches:
     """Each iteration is one epoch of shuffled training crops: pairs (x, labels).
 
     Labels are class indices (batch,), or, where the fold has soft targets, these: (batch,
-    n_classes). An epoch takes each track `crops_per_track` times, each row of a table once; with
+    n_classes). An epoch takes each track, or each row of a table, `crops_per_track` times; with
     class-balanced sampling it has the same length, but rare classes are drawn more often. Epoch `e`
     depends only on the seed and `e`, so that a resumed training gets the same batches as an
     uninterrupted one. All batches have the same size, so an epoch is rounded to whole batches.

@@ -82,7 +82,7 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
     targets = None if data.targets is None else np.asarray(data.targets, np.float32)[rows]
     balanced = settings.balance == "sampling"
     if balanced and settings.synthetic:
-        return _with_smote(data, rows, labels, targets, center=settings.center, seed=seed)
+        return _with_smote(data, rows, labels, targets, settings, seed=seed)
     if data.is_table:  # an example for each row of a track
         lengths = data.lengths[rows]
         places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -90,7 +90,8 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
         if targets is not None:
             targets = np.repeat(targets, lengths, axis=0)
         offsets = np.arange(len(rows) + 1)
-        return Examples(data, rows, labels, len(rows), n_frames, balanced, places, offsets, targets)
+        n_epoch = len(rows) * settings.crops_per_track
+        return Examples(data, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets)
     n_epoch = len(rows) * settings.crops_per_track
     if settings.random_crop:
         return Examples(data, rows, labels, n_epoch, n_frames, balanced, targets=targets)
@@ -105,15 +106,15 @@ def _with_smote(
     rows: RowIndices,
     labels: NDArray[np.int64],
     targets: NDArray[np.float32] | None,
+    settings: TrainConfig,
     *,
-    center: bool,
     seed: int,
 ) -> Examples:
     """A copy of a table's training rows, extended by synthetic rows (SMOTE).
 
     The soft target of a synthetic row is its label.
     """
-    if not data.is_table or center:
+    if not data.is_table or settings.center:
         raise UserError(
             "train.synthetic interpolates rows of an uncentred table, but these are "
             + ("frames of tracks" if not data.is_table else "rows minus their track's mean")
@@ -133,7 +134,7 @@ def _with_smote(
         tracks=Tracks(store),
         rows=one_each[:-1],
         labels=np.concatenate([real_labels, made_labels]),
-        n_epoch=len(real),
+        n_epoch=len(real) * settings.crops_per_track,
         n_frames=1,
         balanced=True,
         targets=targets,

@@ -6,7 +6,6 @@ them, and a bundle that holds a baseline computes them for new recordings.
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from chorale.datasets.chunks import ChunkMap, in_chunks
+from chorale.datasets.dsp.frame_statistics import frame_statistics
 from chorale.datasets.store.feature_store import FeatureStore
 
 BLOCKS = {"mean_std": 2, "differences": 4, "thirds": 7}
@@ -82,29 +82,18 @@ class StatisticsLayout:
     def row(self, frames: NDArray[Any]) -> NDArray[np.float32]:
         """The statistics of one track: float32 (n_columns of the last of `choices`,).
 
-        For each bin the mean and the standard deviation over time, then both of the differences
-        between successive frames (0 for a track of one frame), then the means of the track's three
-        thirds.
+        See `datasets.dsp.frame_statistics.frame_statistics`; the row of a table is the mean of its
+        frames.
 
         Args:
             frames: (n_frames, n_bins), at least one frame.
-
-        Source: after Tzanetakis and Cook 2002, "Musical Genre Classification of Audio Signals",
-        doi:10.1109/TSA.2002.800560.
         """
         frames = frames.astype(np.float64)
         if self.is_table:
             return np.asarray(frames.mean(axis=0), np.float32)
         if self.is_cepstral:
             frames = self._cepstra(frames)
-        found = np.zeros((BLOCKS[self.choices[-1]], self.n_values))
-        found[:2] = frames.mean(axis=0), frames.std(axis=0)
-        if len(found) > 2 and len(frames) > 1:
-            steps = np.diff(frames, axis=0)
-            found[2:4] = steps.mean(axis=0), steps.std(axis=0)
-        if len(found) > 4:  # a track of fewer than three frames repeats them
-            edges = np.linspace(0, len(frames), 4).astype(int)
-            found[4:] = [frames[a : max(b, a + 1)].mean(axis=0) for a, b in pairwise(edges)]
+        found = frame_statistics(frames, BLOCKS[self.choices[-1]])
         return found.reshape(-1).astype(np.float32)
 
     def _cepstra(self, frames: NDArray[np.float64]) -> NDArray[np.float64]:

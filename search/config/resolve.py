@@ -4,8 +4,8 @@ Everything that can be checked without reading the data is checked here, and all
 at once.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,7 @@ from chorale.datasets import features as feature_files
 from chorale.datasets.config import problems_error, validate_config
 from chorale.datasets.declarations import read_declarations
 from chorale.datasets.errors import UserError, unknown_name_error
+from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
@@ -25,6 +26,10 @@ from chorale.search.config.space import (
     architecture_declarations,
     make_space,
 )
+
+DEFAULT_FEATURES = ("mel", "mfcc_statistics")
+"""What a sweep of audio computes by default: spectrograms, and a table for networks that train in
+seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class ResolvedSweep:
     feature_values: Mapping[str, Mapping[str, Any]]
     """feature set -> the values of its config that were given"""
     space: SearchSpace
+    crops: Mapping[str, int] = field(default_factory=dict)
+    """architecture -> `train.crops_per_track`, where time allows its short epochs more crops"""
 
     @cached_property
     def features(self) -> Mapping[str, Any]:
@@ -59,6 +66,8 @@ class ResolvedSweep:
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""
         fixed = {**self.sweep.train, "max_epochs": self.sweep.budget.n_epochs}
+        if candidate.architecture in self.crops:
+            fixed["crops_per_track"] = self.crops[candidate.architecture]
         return TrainConfig(**{**fixed, **candidate.train})
 
 
@@ -97,7 +106,7 @@ def resolve(sweep: SweepConfig, *, where: str) -> ResolvedSweep:
 def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     problems: list[str] = []
     dataset, dataset_config = _dataset(sweep.dataset, problems)
-    features = _features(sweep.features, dataset, problems)
+    features = _features(sweep, dataset, problems)
     _, bad_train = validate_config(TrainConfig, sweep.train, prefix="train.")
     problems += bad_train
     if "max_epochs" in sweep.train:
@@ -112,6 +121,16 @@ def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     if problems or dataset is None or space is None:
         return None, problems
     return ResolvedSweep(sweep, dataset, dataset_config, features, space), []
+
+
+def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:
+    """The feature sets of a sweep of audio that names none: those that its architectures accept."""
+    if architectures is None:
+        return DEFAULT_FEATURES
+    known = set(architectures) & set(plugins.plugin_names(architecture_files))
+    layouts = {layout for name in known for layout in architecture_declarations(name).LAYOUTS}
+    able = tuple(name for name in DEFAULT_FEATURES if feature_files.layout_of(name) in layouts)
+    return able or DEFAULT_FEATURES[:1]
 
 
 def ensemble_problems(wanted: EnsembleConfig) -> list[str]:
@@ -140,12 +159,12 @@ def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType
 
 
 def _features(
-    wanted: Mapping[str, Any] | None, dataset: ModuleType | None, problems: list[str]
+    sweep: SweepConfig, dataset: ModuleType | None, problems: list[str]
 ) -> dict[str, Any]:
     """Feature set -> the validated values of its config."""
-    ready = () if dataset is None else dataset.INFO.features
+    ready, wanted = () if dataset is None else dataset.INFO.features, sweep.features
     if wanted is None:
-        wanted = dict.fromkeys(ready or ("mel",))
+        wanted = dict.fromkeys(ready or default_features(sweep.architectures))
     if not wanted:
         known = ", ".join(ready or plugins.plugin_names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")

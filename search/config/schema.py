@@ -185,7 +185,8 @@ class SweepConfig:
     architectures: tuple[str, ...] | None = None
     """which architectures are searched; default: all that accept the features"""
     features: dict[str, dict[str, Any] | None] | None = None
-    """feature set -> its own keys; default: mel, or what the dataset brings ready-made"""
+    """feature set -> its own keys; default: those of mel and mfcc_statistics that the architectures
+    accept, or what the dataset brings ready-made"""
     audit: AuditConfig = AuditConfig()
     split: SplitConfig = SplitConfig()
     space: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -179,7 +179,9 @@ def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[s
         owner: {name: repr(to_optuna(one)) for name, one in sorted(parameters.items())}
         for owner, parameters in sorted(resolved.space.spaces.items())
     }
+    crops = {"crops per track": dict(resolved.crops)} if resolved.crops else {}
     return {
+        **crops,
         "dataset": prepared.fingerprint,
         "split": prepared.split.hash,
         "features": {name: to_plain_values(config) for name, config in resolved.features.items()},

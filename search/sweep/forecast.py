@@ -8,9 +8,10 @@ forecast, and so does every sweep that is limited in time or large.
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chorale.datasets.features import layout_of
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress, duration_text, durations_text
 from chorale.search.data.prepare import PreparedData
@@ -48,7 +49,7 @@ class Forecast:
     `total_s` is the expected wall time of the whole sweep, `disk_bytes` what its checkpoints take,
     `memory_bytes` what all workers take at the same time, None where it is not known. Without
     `trains_networks` no training fits the time: there are baselines only. A trial may take
-    `trial_limit_s`.
+    `trial_limit_s`. Quick architectures see each track several times in an epoch: `crops`.
     """
 
     speeds: Mapping[str, Speed]
@@ -63,6 +64,7 @@ class Forecast:
     memory_bytes: int | None
     trains_networks: bool = True
     trial_limit_s: float = float("inf")
+    crops: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def costs(self) -> dict[str, float]:
@@ -144,12 +146,18 @@ def make_forecast(
     every = resolved.space.architectures
     most = sweep.budget.n_epochs
     is_open = schedule.is_limited and sweep.budget.max_epochs is None
-    epochs, trial_s = most, _trial_limits_s(schedule, n_folds, n_at_once)[0]
-    trains_networks = True
+    limits_s = _trial_limits_s(schedule, n_folds, n_at_once)
+    epochs, trial_s = most, limits_s[0]
+    trains_networks, crops = True, dict[str, int]()
     if is_open:
-        found = _epochs_in_time(most, speeds, _trial_limits_s(schedule, n_folds, n_at_once))
+        found = _epochs_in_time(most, _of_frames(resolved, speeds), limits_s)
+        found = found or _epochs_in_time(most, speeds, limits_s)
         trains_networks = found is not None
         epochs, trial_s = found or (most, trial_s)
+        if "crops_per_track" not in sweep.train:
+            crops = _crops_in_time(most / epochs, speeds, trial_s / epochs)
+        # epochs also validate, so this is a little too much
+        speeds = {n: replace(s, epoch_s=s.epoch_s * crops.get(n, 1)) for n, s in speeds.items()}
     costs = {name: epochs * one.epoch_s for name, one in speeds.items()}
     slow: dict[str, float] = {}
     if sweep.architectures is None and costs:
@@ -182,25 +190,33 @@ def make_forecast(
         round(statistics.fmean(peaks)) * n_at_once if peaks else None,
         trains_networks,
         trial_s if is_open else float("inf"),
+        crops,
     )
 
 
 def apply_forecast(resolved: ResolvedSweep, forecast: Forecast) -> ResolvedSweep:
-    """The sweep with the forecast's number of epochs and architectures."""
-    return with_choices(resolved, forecast.max_epochs, forecast.architectures)
+    """The sweep with the forecast's number of epochs, architectures and crops."""
+    crops = {n: forecast.crops[n] for n in forecast.architectures if n in forecast.crops}
+    chosen = with_choices(resolved, forecast.max_epochs, forecast.architectures)
+    return replace(chosen, crops=crops)
 
 
 def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> ResolvedSweep:
-    """A resumed sweep with the epochs and architectures that its study was started with.
+    """A resumed sweep with the epochs, architectures and features that its study was started with.
 
     As far as the sweep file leaves them open: what it sets is compared with the study's.
     """
     sweep, names = resolved.sweep, resolved.space.architectures
+    computed = fingerprint.get("features", {})
+    if sweep.features is None and computed.keys() & resolved.feature_values.keys():
+        given = {name: of for name, of in resolved.feature_values.items() if name in computed}
+        resolved = replace(resolved, feature_values=given)  # the default may have been another
     epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
     if sweep.architectures is None:
         searched = fingerprint.get("space", {})
         names = tuple(name for name in names if name in searched) or names
-    return with_choices(resolved, epochs, names)
+    crops = fingerprint.get("crops per track", {})
+    return replace(with_choices(resolved, epochs, names), crops=crops)
 
 
 def with_choices(
@@ -226,6 +242,24 @@ def _trial_limits_s(schedule: Schedule, n_folds: int, n_at_once: int) -> tuple[f
     left_s = n_at_once * max(0.0, schedule.left_s())
     search = N_TRIALS_IN_TIME * MEAN_SHARE_OF_EPOCHS + 2 * n_folds
     return left_s / search, left_s / (n_at_once + n_folds)
+
+
+def _of_frames(resolved: ResolvedSweep, speeds: Mapping[str, Speed]) -> dict[str, Speed]:
+    """Those of the networks that read frames; networks of tables are quick in any case."""
+    return {
+        name: one
+        for name, one in speeds.items()
+        if any(layout_of(feature) != "table" for feature in resolved.space.features[name])
+    }
+
+
+def _crops_in_time(most: float, speeds: Mapping[str, Speed], epoch_s: float) -> dict[str, int]:
+    """Architecture -> how often its epochs of at most `epoch_s` can take each track, up to `most`.
+
+    So a network that trains quickly makes up for the epochs that a slow one has no time for.
+    """
+    affordable = {name: min(most, epoch_s / one.epoch_s) for name, one in speeds.items()}
+    return {name: int(share) for name, share in affordable.items() if share >= 2}
 
 
 def _epochs_in_time(

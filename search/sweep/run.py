@@ -122,14 +122,14 @@ def _opened(
         ledger = stack.enter_context(contextlib.closing(Ledger(sweep.ledger_url)))
         with progress.activity("workers start"):
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
+        if start.resume:
+            resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
         with pool.mapping() as run:
             prepared = prepare(resolved, progress, run, tracks)
         stages_s = {"data": time.perf_counter() - began}
         costs: Mapping[str, float] = {}
         trains_networks, trial_limit_s = True, float("inf")
-        if start.resume:
-            resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
-        elif is_worth_a_forecast(resolved, prepared):
+        if not start.resume and is_worth_a_forecast(resolved, prepared):
             forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
             resolved = apply_forecast(resolved, forecast)
             if sweep.budget.minutes is not None:  # else the order of trials does not depend on time

@@ -178,6 +178,7 @@ RATE = 8_000
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "mel": {"sample_rate": RATE, "n_fft": 256, "hop_length": 128, "n_mels": 40},
     "mfcc": {"sample_rate": RATE, "n_fft": 256, "hop_length": 128, "n_mels": 40, "n_mfcc": 20},
+    "mfcc_statistics": {"sample_rate": RATE, "n_fft": 256, "hop_length": 128, "n_mels": 40},
     "stft": {"sample_rate": RATE, "n_fft": 128, "hop_length": 64},
     "spectrogram_image": {
         "sample_rate": RATE,

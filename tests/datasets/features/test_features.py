@@ -14,7 +14,7 @@ from chorale.datasets.base import FeatureSet
 from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.dsp.mel_spectrogram import mel_filters
-from chorale.datasets.features import mel, mfcc, spectrogram_image, stft
+from chorale.datasets.features import mel, mfcc, mfcc_statistics, spectrogram_image, stft
 
 
 def load(name: str) -> FeatureSet:
@@ -100,6 +100,28 @@ def test_mfcc_defaults_equal_librosas() -> None:
     waveform = signal("noise", 22_050)
     expected = librosa.feature.mfcc(y=waveform, sr=22_050)
     np.testing.assert_allclose(mfcc.extract(waveform, mfcc.Config()), expected, atol=0.01, rtol=0)
+
+
+def test_mfcc_statistics_are_those_of_the_coefficients() -> None:
+    waveform = signal("fade", 22_050)
+    frames = mfcc.extract(waveform, mfcc.Config(n_mfcc=5))  # (n_mfcc, n_frames)
+    steps = np.diff(frames)
+    assert frames.shape[1] == 44
+    expected = [frames.mean(1), frames.std(1), steps.mean(1), steps.std(1)]
+    expected += [frames[:, a:b].mean(1) for a, b in ((0, 14), (14, 29), (29, 44))]
+    found = mfcc_statistics.extract(waveform, mfcc_statistics.Config(n_mfcc=5))
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["noise", "short", "one sample", "silence"])
+def test_the_network_of_mfcc_statistics_gives_the_same_values(kind: str) -> None:
+    import torch
+
+    config = mfcc_statistics.Config(sample_rate=8_000, n_fft=256, hop_length=128, n_mels=40)
+    waveform = signal(kind, 8_000)
+    found = mfcc_statistics.network(config)(torch.from_numpy(waveform))
+    expected = mfcc_statistics.extract(waveform, config)
+    np.testing.assert_allclose(found.numpy(), expected[None], rtol=1e-3, atol=0.02)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

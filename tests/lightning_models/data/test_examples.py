@@ -82,6 +82,17 @@ def test_an_epoch_of_a_table_has_every_row_of_every_training_track_once() -> Non
     assert [by_row[row.tobytes()] for row in np.ascontiguousarray(seen)] == labels.tolist()
 
 
+@pytest.mark.parametrize("settings", [{}, SMOTE])
+def test_an_epoch_of_a_table_may_take_every_row_several_times(settings: dict[str, Any]) -> None:
+    data = table()
+    n_rows = len(rows_of(data, data.train_rows))
+    x, _ = epoch(data, batch_size=n_rows, crops_per_track=3, **settings)
+    assert len(x) == 3 * n_rows
+    if not settings:
+        _, counts = np.unique(x[:, 0, :, 0].numpy(), axis=0, return_counts=True)
+        assert set(counts) == {3}
+
+
 @pytest.mark.parametrize("data", [table(), make_tracks()])
 def test_balanced_sampling_draws_all_classes_equally_often_in_an_epoch_of_the_same_length(
     data: FoldData,

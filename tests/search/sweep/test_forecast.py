@@ -24,7 +24,7 @@ from chorale.search.sweep.forecast import (
     kept_choices,
     make_forecast,
 )
-from chorale.search.sweep.speed_probe import Speed
+from chorale.search.sweep.speed_probe import Speed, default_candidate
 
 PREPARED: Any = SimpleNamespace(split=SimpleNamespace(n_folds=5, development_ids=range(400)))
 SECONDS = {"cnn": 1.0, "crnn": 3.0, "recurrent": 0.5, "mobilenet": 9.0}
@@ -94,6 +94,40 @@ def test_a_resumed_study_keeps_its_epochs_and_architectures(tmp_path: Path) -> N
     named = _resolved(tmp_path, architectures=["cnn", "mobilenet"], budget={"max_epochs": 9})
     kept = kept_choices(named, fingerprint)  # the ledger refuses what is not the study's
     assert (kept.sweep.budget.max_epochs, len(kept.space.architectures)) == (9, 2)
+
+
+def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path)
+    found = _forecast(resolved, 3, cnn=1.0, recurrent=0.45, mlp=0.02)
+    assert (found.max_epochs, found.crops) == (60, {})  # 27 s within 51 s, for the least
+    found = _forecast(resolved, 1, cnn=1.0, recurrent=0.45, mlp=0.02)
+    assert (found.max_epochs, set(found.architectures)) == (30, {"mlp", "recurrent"})
+    assert found.crops == {"mlp": 2}  # as many as in 60 epochs
+    assert found.costs["mlp"] == pytest.approx(30 * 2 * 0.02)
+    chosen = apply_forecast(resolved, found)
+    of = {name: chosen.train_config(default_candidate(chosen, name)) for name in ("mlp", "recurrent")}
+    assert {name: one.crops_per_track for name, one in of.items()} == {"mlp": 2, "recurrent": 1}
+    found = _forecast(resolved, 0.2, cnn=1.0, recurrent=0.45, mlp=0.02)
+    assert (found.max_epochs, found.architectures) == (60, ("mlp",))
+
+
+def test_a_resumed_study_keeps_its_crops_and_its_features(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path)
+    assert set(resolved.feature_values) == {"mel", "mfcc_statistics"}
+    fingerprint = {"number of epochs": 15, "space": {"cnn": {}}, "features": {"mel": {}}}
+    kept = kept_choices(resolved, fingerprint)  # of a version whose default was mel
+    assert (set(kept.feature_values), kept.space.architectures) == ({"mel"}, ("cnn",))
+    kept = kept_choices(resolved, {**fingerprint, "crops per track": {"cnn": 2}})
+    assert kept.train_config(default_candidate(kept, "cnn")).crops_per_track == 2
+
+
+def test_named_architectures_decide_the_default_features(tmp_path: Path) -> None:
+    def features(*names: str) -> tuple[str, ...]:
+        return tuple(_resolved(tmp_path, architectures=list(names)).feature_values)
+
+    assert features("cnn") == ("mel",)
+    assert features("mlp") == ("mfcc_statistics",)
+    assert features("mlp", "cnn") == ("mel", "mfcc_statistics")
 
 
 def test_defaults_of_quick_architectures_come_first(tmp_path: Path) -> None:

@@ -92,8 +92,9 @@ def test_training_options_and_ensembling_are_in_the_graph(make_bundle: Any, tmp_
         ("cnn", "mel", {"pooling": "flatten"}, {"center": True, "n_windows": 3, **CROP}),
         ("cnn", "mfcc", {}, {"crop_s": 0.25}),
         ("recurrent", "mel", {}, {"crop_s": 1.0}),
+        ("mlp", "mfcc_statistics", {}, {}),
     ]
-    model = EnsembleModel(np.array([0.5, 0.2, 0.3]))
+    model = EnsembleModel(np.array([0.4, 0.2, 0.1, 0.3]))
     bundle = make_bundle(
         tmp_path / "b", members, n_spaces=2, kind="weighted_vote", model=model, temperature=0.7
     )
