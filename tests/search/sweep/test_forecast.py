@@ -105,8 +105,11 @@ def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_pa
     assert found.crops == {"mlp": 2}  # as many as in 60 epochs
     assert found.costs["mlp"] == pytest.approx(30 * 2 * 0.02)
     chosen = apply_forecast(resolved, found)
-    of = {name: chosen.train_config(default_candidate(chosen, name)) for name in ("mlp", "recurrent")}
-    assert {name: one.crops_per_track for name, one in of.items()} == {"mlp": 2, "recurrent": 1}
+    crops = [
+        chosen.train_config(default_candidate(chosen, name)).crops_per_track
+        for name in ("mlp", "recurrent")
+    ]
+    assert crops == [2, 1]
     found = _forecast(resolved, 0.2, cnn=1.0, recurrent=0.45, mlp=0.02)
     assert (found.max_epochs, found.architectures) == (60, ("mlp",))
 
