@@ -162,6 +162,11 @@ class StudyPaths:
         return self.root / "baselines" / f"{name}.safetensors"
 
     @property
+    def stages_json(self) -> Path:
+        """The wall time of each stage so far, in all sessions."""
+        return self.root / "stages.json"
+
+    @property
     def finalist_epochs_json(self) -> Path:
         """The number of epochs of each finalist's retrainings."""
         return self.root / "finalists" / "epochs.json"

@@ -13,6 +13,7 @@ from chorale.search.commands.study_options import (
     parse_study_options,
     study_about,
 )
+from chorale.search.ledger.stages import read_stages_s
 
 if TYPE_CHECKING:
     from chorale.search.ledger.reader import LedgerReader, StudyInfo
@@ -22,7 +23,7 @@ usage: chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]
 
 Shows the progress of a study, also while it runs: its owner, its trials by final state, the budget
 and what is spent, the best trial so far, and why trials failed. Without STUDY: all that are running
-now, or else the newest one.
+now, or else the newest one. The time of each stage is that of the stages that have ended.
 
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
@@ -70,6 +71,7 @@ def study_status(ledger: "LedgerReader", info: "StudyInfo", given: StudyOptions)
         "dataset": about.get("dataset"),
         "budget": {k: v for k, v in (about.get("budget") or {}).items() if v is not None},
         "spent_s": info.spent_s,
+        "stages_s": read_stages_s(given.runs.study(info.name)),
         **trials_summary(rows, about.get("objective") or "accuracy"),
         "running": ledger.n_running(info.name),
         "finalists": dict(Counter(row.state for row in finals.values())),
@@ -121,7 +123,7 @@ def _owner_text(one: Mapping[str, Any]) -> str:
 
 
 def _lines(one: Mapping[str, Any]) -> dict[str, str]:
-    from chorale.search.console.progress import STATE_WORDS, duration_text
+    from chorale.search.console.progress import STATE_WORDS, duration_text, durations_text
 
     ended, budget, best = one["trials"], dict(one["budget"]), one["best"]
     n, limit = sum(ended.values()), budget.pop("trials", None)
@@ -138,6 +140,7 @@ def _lines(one: Mapping[str, Any]) -> dict[str, str]:
         "finalists": finals,
         "budget": ", ".join(f"{key} {value}" for key, value in budget.items()),
         "spent": duration_text(one["spent_s"]),
+        "of it": durations_text(one["stages_s"]),
         "best": ""
         if best is None
         else f"{best['value']:.3f} {one['objective']}, trial {best['trial']} "

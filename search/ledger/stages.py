@@ -1,6 +1,9 @@
-"""Names of a study's stages in the ledger, and the keys of the finalists' rows."""
+"""Names of a study's stages in the ledger, their wall times, and the keys of finalists' rows."""
 
+import json
 from dataclasses import dataclass
+
+from chorale.search.paths import StudyPaths
 
 SEARCH = "search"
 """One row per trial."""
@@ -29,3 +32,9 @@ class Job:
     def key(self) -> str:
         """The ledger's key."""
         return f"{self.number}/{self.fold}/{self.seed}"
+
+
+def read_stages_s(paths: StudyPaths) -> dict[str, float]:
+    """Stage -> its wall seconds so far, in all runs; empty for a study of an older version."""
+    path = paths.stages_json
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -53,7 +53,7 @@ REPORTED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall time of a sweep and of its last run's stages, and each training run's resources.
+    """Wall time of a sweep and of its stages, and each training run's resources.
 
     Times are in seconds.
     """

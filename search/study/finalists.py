@@ -102,6 +102,10 @@ def _configuration(row: Row) -> str:
     return repr([(k, f"{v:.1e}" if isinstance(v, float) else v) for k, v in params])
 
 
+ENOUGH_EPOCHS = 0.8
+"""The share of its epochs after which a retraining that time stops is used all the same."""
+
+
 @dataclass(frozen=True)
 class TimeLimit:
     """The time for the finalists: `left_s` gives the wall seconds left.
@@ -122,7 +126,8 @@ class FinalistStage:
     `plan` makes the training run of a job, `keep` writes its predictions into the bank, `facts`
     describes the trial of a number, `files` gives the paths of a job's files, if it has any.
     `stage` is the ledger's name of these runs. With `time_limit`, a finalist whose retrainings
-    would not end in time is not started, and those that run when the time is up are stopped.
+    would not end in time is not started, and those that run when the time is up are stopped: what
+    had nearly all of its epochs by then is used, the rest is not.
     """
 
     study: str
@@ -162,6 +167,7 @@ class FinalistTrials:
                 remove_state(finals.files(job))
         self._began: dict[int, float] = {}
         self._n_epochs: dict[int, int] = {}
+        self._n_done: dict[int, int] = {}
         self._started: set[tuple[int, int]] = set()
         self.not_started: set[int] = set()
         """the numbers of finalists for which no time was left"""
@@ -198,6 +204,7 @@ class FinalistTrials:
     def report(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> Decision:
         """CONTINUE, as finalists are never pruned, unless the time is up."""
         self._listener.reported(trial_id, step, metrics)
+        self._n_done[trial_id] = step
         limit = self._finals.time_limit
         if limit is not None and limit.left_s() <= 0 and step < self._n_epochs[trial_id]:
             return Decision.STOP
@@ -232,7 +239,7 @@ class FinalistTrials:
             self._record_lost(job, float(before.facts.get("elapsed_s", 0.0)), before.reason)
         facts = {"elapsed_s": elapsed_s, **self._retries.facts(trial_id)}
         files = None if self._finals.files is None else self._finals.files(job)
-        if outcome.end is End.STOPPED:
+        if outcome.end is End.STOPPED and not self._is_nearly_complete(trial_id):
             row = Row(job.key, "PRUNED", OUT_OF_TIME, facts)
         elif outcome.end is End.FAILED:
             if files is not None:
@@ -247,6 +254,10 @@ class FinalistTrials:
         if files is not None:
             remove_state(files)
         self._listener.ended(trial_id, row)
+
+    def _is_nearly_complete(self, trial_id: int) -> bool:
+        """Whether a stopped retraining has enough of its epochs to be used like a whole one."""
+        return self._n_done[trial_id] >= ENOUGH_EPOCHS * self._n_epochs[trial_id]
 
     def _record_lost(self, job: Job, elapsed_s: float, reason: str) -> None:
         study, stage = self._finals.study, self._finals.stage

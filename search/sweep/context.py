@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from chorale.cluster.base import Trials
+from chorale.datasets.atomic import write_json
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress, TrialsDisplay
@@ -34,7 +35,7 @@ class SweepContext:
     baselines only; with `finish` nothing more is trained. A trial of an architecture's first
     default may take `trial_limit_s`. `began` is when the command
     started, by `time.perf_counter`; `spent_before_s` is the wall time of earlier runs. `stages_s`
-    maps each stage to its wall time so far in this run.
+    maps each stage to its wall time so far, in all runs.
     """
 
     resolved: ResolvedSweep
@@ -92,12 +93,18 @@ class SweepContext:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the wall time of the block to that of a stage, for the report."""
+        """Adds the wall time of the block to that of a stage, for the report and the status."""
         began = time.perf_counter()
         try:
             yield
-        finally:
-            self.stages_s[stage] = self.stages_s.get(stage, 0.0) + time.perf_counter() - began
+        except KeyboardInterrupt:
+            self._add_time(stage, began)
+            raise
+        self._add_time(stage, began)
+
+    def _add_time(self, stage: str, began: float) -> None:
+        self.stages_s[stage] = self.stages_s.get(stage, 0.0) + time.perf_counter() - began
+        write_json(self.paths.stages_json, self.stages_s)
 
     def cost(self) -> Cost:
         """What the study has taken so far, for the report."""

@@ -107,6 +107,7 @@ def _opened(
     """Starts the workers, prepares the data and takes the study's lease: the context of a sweep."""
     from chorale.search.data.prepare import prepare, study_fingerprint
     from chorale.search.ledger.ledger import Ledger
+    from chorale.search.ledger.stages import read_stages_s
     from chorale.search.sweep.context import SweepContext
     from chorale.search.sweep.earlier_studies import EarlierStudies
     from chorale.search.sweep.forecast import (
@@ -126,7 +127,9 @@ def _opened(
             resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
         with pool.mapping() as run:
             prepared = prepare(resolved, progress, run, tracks)
-        stages_s = {"data": time.perf_counter() - began}
+        stages_s = read_stages_s(sweep.paths) if start.resume else {}
+        data_s = time.perf_counter() - began
+        stages_s["data"] = stages_s.get("data", 0.0) + data_s
         costs: Mapping[str, float] = {}
         trains_networks, trial_limit_s = True, float("inf")
         if not start.resume and is_worth_a_forecast(resolved, prepared):
@@ -135,7 +138,7 @@ def _opened(
             if sweep.budget.minutes is not None:  # else the order of trials does not depend on time
                 costs = forecast.costs
             trains_networks, trial_limit_s = forecast.trains_networks, forecast.trial_limit_s
-            stages_s["forecast"] = time.perf_counter() - began - stages_s["data"]
+            stages_s["forecast"] = time.perf_counter() - began - data_s
         unchanging = study_fingerprint(resolved, prepared)
         about: dict[str, Any] = {"about": sweep.about}
         about["before_s"] = time.perf_counter() - began

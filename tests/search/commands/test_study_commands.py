@@ -16,6 +16,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
+from chorale.datasets.atomic import write_json
 from chorale.search.cli import main
 from chorale.search.ledger.database import Database
 from chorale.search.ledger.ledger import Ledger
@@ -93,8 +94,11 @@ def test_status_of_a_study_whose_process_died_shows_how_to_resume(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _die(runs)
+    stages = Runs(Path(runs[1])).study("a [odd]").stages_json
+    write_json(stages, {"data": 5.0, "search": 80.2})
     assert main(["status", "a [odd]", *runs]) == 0
     output = " ".join(capsys.readouterr().out.split())
+    assert "of it data 5 s, search 1 min 20 s" in output
     assert "a [odd]: interrupted (elsewhere:7 died)" in output
     assert "1 to be resumed" in output
     assert "resume with chorale resume 'a [odd]'" in output

@@ -1,5 +1,6 @@
 """The choice of finalists, and their retraining."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chorale.cluster.base import Decision, Report, TrialSpec
+from chorale.cluster.base import Decision, End, Outcome, Report, TrialSpec
 from chorale.cluster.local import LocalRunner
 from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
@@ -202,6 +203,28 @@ def test_at_the_end_of_the_time_a_retraining_is_stopped_before_its_last_epoch_on
     rows = ledger.rows("s", FINALISTS)
     assert rows["8/1/0"].reason == OUT_OF_TIME
     assert timed.trials.not_started == {7}
+
+
+def test_what_is_stopped_after_nearly_all_of_its_epochs_is_used(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Job] = []
+    trials = FinalistTrials(
+        replace(_finals(kept), plan=_ten_epochs, time_limit=TimeLimit(lambda: 1.0, lambda _: 0, 1)),
+        ledger,
+        SILENT,
+    )
+    specs = trials.ask(3)
+    for spec, n_epochs in zip(specs, (7, 8, 10), strict=True):
+        trials.report(spec.trial_id, n_epochs, {"accuracy": 0.5})
+        trials.tell(spec.trial_id, Outcome(End.STOPPED, _result()))
+    states = [ledger.rows("s", FINALISTS)[f"7/{fold}/0"].state for fold in range(3)]
+    assert states == ["PRUNED", "COMPLETE", "COMPLETE"]
+    assert [job.fold for job in kept] == [1, 2]
+
+
+def _ten_epochs(job: Job) -> Any:
+    return SimpleNamespace(job=job, train={"max_epochs": 10})
 
 
 def test_at_the_last_epoch_nothing_is_stopped(

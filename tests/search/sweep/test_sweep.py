@@ -94,6 +94,8 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     assert sum(longer["trials"][state] for state in ("complete", "pruned", "failed")) == 5
     assert longer["test_looks"] == 2
     assert longer["split"]["hash"] == found["split"]["hash"]
+    before_s, after_s = found["cost"]["stages_s"], longer["cost"]["stages_s"]
+    assert all(after_s[stage] > took_s for stage, took_s in before_s.items()), "of both runs"
 
 
 @pytest.mark.slow
