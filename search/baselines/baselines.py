@@ -93,6 +93,21 @@ class Baselines:
         return f"logistic regression is best with it out of fold: {each}"
 
 
+@dataclass(frozen=True)
+class FeatureChoice:
+    """The feature set for the baselines, by the out-of-fold accuracy of a linear probe.
+
+    `accuracies` has that of each candidate; it is empty where there was only one. `held_out` (n,
+    n_classes) are the probe's scores of the chosen set, each row by the model of the other folds,
+    fitted in `took_s` seconds: `run_baselines` does not fit it again.
+    """
+
+    name: str
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+    held_out: Floats | None = None
+    took_s: float = 0.0
+
+
 def choose_features(
     stores: Mapping[str, FeatureStore],
     *,
@@ -100,7 +115,7 @@ def choose_features(
     split: Split,
     run: ChunkMap = map,
     seed: int = 0,
-) -> tuple[str, dict[str, float]]:
+) -> FeatureChoice:
     """Chooses the feature set for all baselines by the out-of-fold accuracy of a linear probe.
 
     Args:
@@ -109,13 +124,11 @@ def choose_features(
         split: the folds; the test rows are not used.
         run: the map that runs the fits.
         seed: as `run_baselines`.
-
-    Returns:
-        The feature set, and each candidate's accuracy (empty where there is only one).
     """
     if len(stores) == 1:
-        return next(iter(stores)), {}
-    accuracies = {}
+        return FeatureChoice(next(iter(stores)))
+    accuracies: dict[str, float] = {}
+    best = FeatureChoice("")
     for name, store in stores.items():
         layout = StatisticsLayout.of(store)
         data = _data(store, labels, split, run)
@@ -124,11 +137,14 @@ def choose_features(
         results = (map if plan.is_small else run)(
             fit_and_score, list(_jobs(plan.first, plan, data, seed=seed))
         )
-        scores = np.zeros((len(data.y), data.n_classes))
+        scores, took_s = np.zeros((len(data.y), data.n_classes)), 0.0
         for fold, result in zip(np.unique(data.fold), results, strict=True):
             scores[data.fold == fold] = result.scores
+            took_s += result.took_s
         accuracies[name] = float((scores.argmax(axis=1) == data.y).mean())
-    return max(accuracies, key=lambda name: accuracies[name]), accuracies
+        if not best.name or accuracies[name] > accuracies[best.name]:
+            best = FeatureChoice(name, held_out=scores, took_s=took_s)
+    return replace(best, accuracies=accuracies)
 
 
 def run_baselines(
@@ -141,6 +157,7 @@ def run_baselines(
     limit_s: float = np.inf,
     wall_s: float = np.inf,
     n_at_once: int = 1,
+    choice: FeatureChoice | None = None,
     progress: ProgressCallback | None = None,
 ) -> Baselines:
     """Fits each classifier of `classifiers.GRIDS` by grid search, the cheapest first.
@@ -151,9 +168,9 @@ def run_baselines(
     part in any choice.
 
     Each classifier is fitted with one point of its grid before any is fitted with more; what does
-    not fit into `limit_s` is left out and listed in `left_out`. The cheapest one is fitted in any
-    case. The result depends on how long fits
-    take, not on how many of them run in parallel.
+    not fit into `limit_s` is left out and listed in `left_out`. One is fitted in any case: that of
+    `choice`, or else the cheapest. The result depends on how long fits take, not on how many of
+    them run in parallel.
 
     Args:
         store: the features whose statistics are read.
@@ -164,6 +181,7 @@ def run_baselines(
         limit_s: the seconds that all fits together may take.
         wall_s: the seconds that may pass.
         n_at_once: how many fits `run` does at the same time.
+        choice: of these features, whose probe is not fitted again.
         progress: is called with a line after each step.
 
     Raises:
@@ -176,8 +194,11 @@ def run_baselines(
     limit_s = min(limit_s, wall_s * at_once)
     run = map if plan.is_small else run
     fits = _BaselineRun(plan, data, seed, run, progress or (lambda _: None))
-    fits.fit_points(plan.first[:1], np.inf)
-    fits.fit_points(plan.first_that_fit(limit_s)[1:], limit_s)
+    if choice is not None:
+        fits.add_probe(choice)
+    if not fits.scores:
+        fits.fit_points(plan.first[:1], np.inf)
+    fits.fit_points([p for p in plan.first_that_fit(limit_s) if p not in fits.scores], limit_s)
     fits.fit_points(plan.rest_that_fit(limit_s - fits.spent_s, fits.measured_s), limit_s)
     chosen = fits.refit()
     fitted = [
@@ -240,6 +261,16 @@ class _BaselineRun:
     spent_s: float = 0.0
     measured_s: dict[GridPoint, float] = field(default_factory=dict)
     """seconds of all folds of a point"""
+
+    def add_probe(self, choice: FeatureChoice) -> None:
+        """Takes over the fits by which the features were chosen."""
+        point = next(point for point in self.plan.first if point.name == _PROBE)
+        # a classifier of one point also scores the test rows, which had no part in the choice
+        if choice.held_out is not None and len(self.plan.grids[_PROBE]) > 1:
+            on_test = np.zeros((self.data.n_folds, 0, self.data.n_classes))
+            self.scores[point] = _Scores(choice.held_out, on_test)
+            self.measured_s[point] = choice.took_s
+            self.spent_s += choice.took_s
 
     def fit_points(self, points: list[GridPoint], limit_s: float) -> None:
         """Fits the points on every fold, in order, until all fits have taken `limit_s` seconds."""

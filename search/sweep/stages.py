@@ -285,10 +285,11 @@ def fit_baselines(
     }
     with progress.activity("baselines") as tell, context.pool.mapping() as run:
         tell("choosing the features")
-        name, accuracies = choose_features(stores, run=run, **data)
-        data |= {"limit_s": limit_s, "wall_s": wall_s, "n_at_once": n_at_once}
+        choice = choose_features(stores, run=run, **data)
+        name = choice.name
+        data |= {"limit_s": limit_s, "wall_s": wall_s, "n_at_once": n_at_once, "choice": choice}
         found = run_baselines(stores[name], run=run, progress=tell, **data)
-    found = replace(found, feature_accuracies=accuracies)
+    found = replace(found, feature_accuracies=choice.accuracies)
     config = context.resolved.features.get(name)
     write_baselines(
         context.paths,

@@ -72,7 +72,7 @@ def measure(data: Data, *, n_processes: int, limit_s: float) -> tuple[Baselines,
     stores, labels, split = data
     began, cpu_before_s = time.perf_counter(), cpu_s()
     with process_map(n_processes) as run:
-        name, _ = choose_features(stores, labels=labels, split=split, run=run)
+        name = choose_features(stores, labels=labels, split=split, run=run).name
         fitted = run_baselines(stores[name], labels=labels, split=split, run=run, limit_s=limit_s)
     return fitted, time.perf_counter() - began, cpu_s() - cpu_before_s
 

@@ -154,6 +154,8 @@ def test_an_embedding_keeps_its_information(
 def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = ("logistic_regression", "knn")
+    set_grids(monkeypatch, {name: classifiers.GRIDS[name] for name in names})
     labels = np.tile(np.arange(N_CLASSES), 32)
     split = make_split(len(labels))
     rng = np.random.default_rng(0)
@@ -165,17 +167,28 @@ def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(
     for name, frames in tracks.items():
         (tmp_path / name).mkdir()
         stores[name] = make_store(tmp_path / name, frames, feature=name)
-    chosen, figures = choose_features(stores, labels=labels, split=split)
-    assert chosen == "encoder"
-    assert figures["encoder"] > 0.9
-    assert figures["mfcc"] < 0.6
+    chosen = choose_features(stores, labels=labels, split=split)
+    assert chosen.name == "encoder"
+    assert chosen.accuracies["encoder"] > 0.9
+    assert chosen.accuracies["mfcc"] < 0.6
     test = stores["mfcc"].rows(split.test_ids)
     shuffled = labels.copy()
     shuffled[test] = (labels[test] + 1) % N_CLASSES
-    assert choose_features(stores, labels=shuffled, split=split) == (chosen, figures)
+    again = choose_features(stores, labels=shuffled, split=split)
+    assert (again.name, again.accuracies) == (chosen.name, chosen.accuracies)
+    store = stores["encoder"]
+    of = {"labels": labels, "split": split}
+    first = run_baselines(store, choice=chosen, wall_s=0, **of)  # the probe is not fitted again
+    assert [one.name for one in first.fitted] == ["logistic_regression"]
+    whole, alone = run_baselines(store, choice=chosen, **of), run_baselines(store, **of)
+    for one, other in zip(whole.fitted, alone.fitted, strict=True):
+        assert (one.name, one.params) == (other.name, other.params)
+        np.testing.assert_array_equal(one.oof_proba, other.oof_proba)
 
-    set_grids(monkeypatch, last_of_each_grid())  # a grid of one point
-    assert choose_features(stores, labels=labels, split=split)[0] == "encoder"
+    set_grids(monkeypatch, {name: last_of_each_grid()[name] for name in names})  # of one point
+    chosen = choose_features(stores, labels=labels, split=split)
+    assert chosen.name == "encoder"
+    assert len(run_baselines(store, choice=chosen, **of).fitted) == len(alone.fitted)
 
 
 def test_each_baseline_predicts_for_all_rows(fitted: Any) -> None:
