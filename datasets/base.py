@@ -14,10 +14,33 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s")
+TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s", "time")
 """One row per track. `group` must not be on two sides of a split (artist, speaker, recording);
 `split` ("train", "valid", "test") and `fold` (0, 1, ...) are the official ones or missing; `path`
-and `duration_s` (seconds) are missing where there is no audio or the duration is unknown."""
+and `duration_s` (seconds) are missing where there is no audio or the duration is unknown; `time`,
+when it was recorded, in seconds since 1970-01-01 UTC, is missing where unknown."""
+
+SPLITS = ("train", "valid", "test")
+"""The parts of an official split."""
+
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+"""Usual names of the parts, in lower case -> the name here."""
+
+NOT_READ, IGNORED, NO_TRACK = "not read", "ignored", "no track"
+NOT_READ_COLUMNS = ("path", "problem", "outcome", "detail")
+"""One row per file that is no track: its `path`, `problem` (what is counted: "m4a not read"), and
+what to do about it. `outcome` is `NOT_READ` for what may be audio, `IGNORED`
+for what is not (text, pictures, hidden files); a row with `NO_TRACK` is the folder of a label
+without a single track."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +92,10 @@ class Dataset(Protocol):
     of `INFO.features` a DataFrame with one row per segment, indexed by `track_id`; or, for images,
     `load(path, config)`, which returns one as float32 `(n_channels, height, width)`, and
     `DURATION_S`, the seconds that an image shows.
+
+    A dataset of files that a user collected may have `not_read(config)`, which returns the files
+    below its root that are no track (see `NOT_READ_COLUMNS`), so that `chorale data check` can
+    account for every file. It raises what `tracks` raises.
     """
 
     INFO: DatasetInfo
@@ -129,6 +156,7 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
             "split": "str",
             "fold": "Int64",
             "duration_s": "float64",
+            "time": "float64",
         }
     )
     twice = table["track_id"][table["track_id"].duplicated()]
