@@ -100,6 +100,32 @@ def _esc50(root: Path) -> Options:
     return {"root": str(root)}
 
 
+def _urbansound8k(root: Path) -> Options:
+    lines = [
+        "slice_file_name,fsID,start,end,salience,fold,classID,class",
+        "100032-3-0-0.wav,100032,0.0,0.317551,1,5,3,dog_bark",
+        "100263-2-0-117.wav,100263,58.5,62.5,1,10,2,children_playing",
+    ]
+    (root / "metadata").mkdir()
+    (root / "metadata" / "UrbanSound8K.csv").write_text("\n".join([*lines, ""]))
+    for name in ("fold5/100032-3-0-0.wav", "fold10/100263-2-0-117.wav"):
+        path = root / "audio" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _speech_commands(root: Path) -> Options:
+    names = ("yes/0a7c2a8d_nohash_0.wav", "no/0a7c2a8d_nohash_0.wav", "no/f98b7d2c_nohash_1.wav")
+    for name in (*names, "_background_noise_/white_noise.wav"):
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"audio")
+    (root / "validation_list.txt").write_text("")
+    (root / "testing_list.txt").write_text(names[2] + "\n")
+    return {"root": str(root)}
+
+
 def _table(root: Path) -> Options:
     (root / "t.csv").write_text("song,x,label\na,1,rock\na,2,rock\nb,3,jazz\n")
     return {"root": str(root / "t.csv"), "id": "song"}
@@ -115,6 +141,8 @@ TREES: dict[str, Callable[[Path], Options]] = {
     "fma": _fma,
     "fma_features": _fma_features,
     "esc50": _esc50,
+    "urbansound8k": _urbansound8k,
+    "speech_commands": _speech_commands,
     "table": _table,
 }
 """Dataset -> a function that makes a small sample tree in an empty folder and returns the options
