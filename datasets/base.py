@@ -3,6 +3,7 @@
 A dataset file makes a track table from files on disk; everything downstream reads only that.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,13 +169,18 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     return table.sort_values("track_id", ignore_index=True)
 
 
+def expand_home(path: str | Path) -> Path:
+    """`path` with the home folder for `~`; unchanged if there is no user of that name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises RuntimeError
+
+
 def existing_folder(root: str | Path, *, dataset: str) -> Path:
     """`root` as a path, checked to be a folder.
 
     Raises:
         UserError: it does not exist or is a file.
     """
-    folder = Path(root).expanduser()
+    folder = expand_home(root)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(

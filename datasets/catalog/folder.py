@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 @config
 class Columns:
-    """The columns of a manifest; without one, its usual names are recognised; '' for none."""
+    """The columns of a manifest; without one, usual names are recognised; `none`: no column."""
 
     path: str | None = None
     """the file, relative to `root` or to the manifest"""
@@ -88,6 +88,12 @@ class Config:
     path below root: its first group, or the one named `group`; without it each track is its own"""
     extensions: tuple[str, ...] = ("wav", "flac", "ogg", "mp3", "au")
     """file extensions of audio, in lower or upper case"""
+
+    def __post_init__(self) -> None:
+        if self.manifest is not None and self.layout != "auto":
+            raise ValueError(
+                f"layout={self.layout} is about folders, and a manifest is given; remove one"
+            )
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,12 @@ def _read(config: Config) -> _Reading:
         found = _read_manifest(config, root, metadata, listing=listing)
         note = f"'{metadata}' is read as the manifest, because no folders are labels"
         return _Reading(found.rows, [note, *found.notes], listing, found.layout, metadata)
+    if config.columns != Columns() or config.encoding or config.commas_in_labels:
+        raise UserError(
+            f"dataset 'folder': columns, encoding and commas_in_labels are about a manifest, and "
+            f"the folders in '{root}' are read; give the manifest with --dataset.manifest FILE, "
+            f"or leave them out"
+        )
     layout = folder_layout(audio, config.layout, root=root)
     rows = []
     for name in audio:
@@ -206,19 +218,20 @@ def _nothing_found(listing: Listing, audio: Sequence[str], config: Config) -> Us
     others = [ending for ending in endings if ending not in OTHER_ENDINGS]
     if others and not audio:
         hint = f", but {count_text(others)}"
-    tables = [name for name in listing.files if name.endswith((".csv", ".tsv"))]
-    there = f", such as --dataset.manifest {tables[0]}" if tables else ""
     return UserError(
         f"dataset 'folder': no audio in any label's folder below '{listing.root}'{hint}. "
-        f"{_expected(listing.root, config)}{there}"
+        f"{_expected(listing.root, config, listing)}"
     )
 
 
-def _expected(root: Path, config: Config) -> str:
+def _expected(root: Path, config: Config, listing: Listing | None) -> str:
+    files = () if listing is None else listing.files
+    tables = [name for name in files if name.lower().endswith((".csv", ".tsv"))]
+    there = f", such as --dataset.manifest {tables[0]}" if tables else ""
     return (
         f"Expected: {root}/LABEL/.../FILE with one of the extensions "
         f"{', '.join(config.extensions)} (others with --dataset.extensions); "
-        f"or give a CSV with the columns path,label with --dataset.manifest FILE"
+        f"or give a CSV with the columns path,label with --dataset.manifest FILE{there}"
     )
 
 
@@ -236,9 +249,10 @@ def _refuse_one_label(table: "pd.DataFrame", reading: _Reading, config: Config) 
                 f"If the labels are the folders in it ({join_first(inside)}), type "
                 f"--dataset.root {Path(config.root) / label}. "
             )
+    expected = _expected(Path(config.root), config, reading.listing)
     raise UserError(
         f"dataset 'folder': all {len(table)} tracks have the one label '{labels[0]}'; a "
-        f"classifier needs two or more. {hint}{_expected(Path(config.root), config)}"
+        f"classifier needs two or more. {hint}{expected}"
     )
 
 

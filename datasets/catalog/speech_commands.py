@@ -53,7 +53,7 @@ INFO = DatasetInfo(
     },
     downloads=(
         Download(
-            "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+            "https://storage.googleapis.com/download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
             "speech_commands_v0.02.tar.gz",
             unpack_to="speech_commands_v0.02",
         ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chorale.datasets.base import expand_home
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables import manifest_rows
 from chorale.datasets.tables.manifest_columns import choose_columns
@@ -30,8 +31,8 @@ class ManifestOptions:
     """How a manifest is read.
 
     `columns` maps a role (path, label, group, split, fold, time) to the column that the user named,
-    "" for none. `commas_in_labels`: a label with a comma is one label. `groups` is False if the
-    groups come from elsewhere.
+    `NO_COLUMN` for none. `commas_in_labels`: a label with a comma is one label. `groups` is False
+    if the groups come from elsewhere.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
@@ -54,7 +55,8 @@ def find_manifest(root: Path, name: str) -> Path:
     Raises:
         UserError: there is no such file in either place.
     """
-    candidates = (root / Path(name).expanduser(), Path(name).expanduser())
+    given = expand_home(name)
+    candidates = (root / given, given)
     for path in candidates:
         if path.is_file():
             return path

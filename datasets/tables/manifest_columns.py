@@ -9,6 +9,9 @@ from chorale.datasets.errors import UserError
 ROLES = ("path", "label", "group", "split", "fold", "time")
 REQUIRED = ("path", "label")
 
+NO_COLUMN = "none"
+"""What the user names where a column of a role's name has another meaning."""
+
 # fmt: off
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "path": (
@@ -37,7 +40,7 @@ def choose_columns(
     Args:
         manifest: its path, for errors.
         header: the names of the columns.
-        wanted: role -> the column that the user named; "" for none.
+        wanted: role -> the column that the user named; `NO_COLUMN` for none.
 
     Raises:
         UserError: a column is missing, named twice, or not clear; all problems are listed.
@@ -47,7 +50,7 @@ def choose_columns(
     is_standard = all(name in header for name in REQUIRED)
     for role in ROLES:
         name = wanted.get(role)
-        if name == "" and role not in REQUIRED:
+        if name == NO_COLUMN and role not in REQUIRED:
             continue
         if name:
             candidates = [at for at, column in enumerate(header) if column == name]
@@ -126,6 +129,6 @@ def _note(
     used = ", ".join(f"{role} is '{header[at]}'" for role, at in chosen.items())
     left = f"; not used: {', '.join(unused)}" if unused else ""
     hint = ""
-    if unused and "group" not in chosen and wanted.get("group") != "":
+    if unused and "group" not in chosen and wanted.get("group") != NO_COLUMN:
         hint = " (if one names the recording, artist or speaker, type --dataset.columns.group NAME)"
     return f"{used}{left}{hint}"

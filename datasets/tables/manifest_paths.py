@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from chorale.datasets.base import expand_home
+
 How = Literal["as written", "backslashes", "end of the path", "file name"]
 
 _DRIVE = re.compile(r"[A-Za-z]:/*|//[^/]+/")
@@ -118,14 +120,10 @@ def _equal_parts(wanted: Sequence[str], got: Sequence[str]) -> int:
 
 def _readings(cell: str) -> list[tuple[str, How]]:
     """The path as it is written, and with the separators of Windows as those of this system."""
-    readings: list[tuple[str, How]] = [(_expanded(cell), "as written")]
+    readings: list[tuple[str, How]] = [(str(expand_home(cell)), "as written")]
     if "\\" in cell:
         readings.append((cell.replace("\\", "/"), "backslashes"))
     return readings
-
-
-def _expanded(cell: str) -> str:
-    return os.path.expanduser(cell)  # noqa: PTH111  Path.expanduser raises for unknown users
 
 
 def _without_drive(path: str) -> str:

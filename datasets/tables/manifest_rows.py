@@ -247,7 +247,7 @@ def group_problems(rows: Sequence[Row]) -> list[str]:
             problems.append(
                 f"groups in more than one {role} ({len(double)}): {join_first(double)}; the score "
                 f"would be too optimistic; give each group one {role}, or type "
-                f"--dataset.columns.group '' if the column names no groups"
+                f"--dataset.columns.group none if the column names no groups"
             )
     return problems
 

@@ -47,7 +47,7 @@ def fold_problems(folds: Sequence[int]) -> list[str]:
     if not there:
         return []
     first = 0 if 0 in there else 1
-    advice = "or type --dataset.columns.fold '' to draw folds instead"
+    advice = "or type --dataset.columns.fold none to draw folds instead"
     if len(there) == 1:
         return [f"every row is in the one fold {folds[0]}; give two folds or more, {advice}"]
     missing = sorted(set(range(first, max(there) + 1)) - there)
@@ -80,6 +80,6 @@ def read_time(cell: str) -> float:
     except ValueError:
         raise ValueError(
             f"time '{cell}' is not ISO 8601, such as 2024-05-31T06:30:00, nor a number of seconds "
-            f"since 1970"
+            f"since 1970; correct it, or type --dataset.columns.time none"
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

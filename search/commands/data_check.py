@@ -116,8 +116,10 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     n_good = len(audited.tracks)
     _show(found, n_tracks=len(tracks), n_good=n_good, console=console, but=bool(alone))
     if unread is not None:
-        became = {"tracks used": n_good, "tracks quarantined": len(tracks) - n_good}
-        console.print(f"{file_sum_text(unread, became)}.", markup=False, soft_wrap=True)
+        became = {"used": n_good, "quarantined": len(tracks) - n_good}
+        n_elsewhere = int(tracks["track_id"].str.startswith("../").sum())
+        line = file_sum_text(unread, became, n_elsewhere=n_elsewhere)
+        console.print(f"{line}.", markup=False, soft_wrap=True)
     return found
 
 

@@ -33,17 +33,24 @@ def unread_counts(unread: "pd.DataFrame", outcome: str) -> Counter[str]:
     return Counter(unread["problem"][unread["outcome"] == outcome].tolist())
 
 
-def file_sum_text(unread: "pd.DataFrame", tracks: Mapping[str, int]) -> str:
+def file_sum_text(
+    unread: "pd.DataFrame", tracks: Mapping[str, int], *, n_elsewhere: int = 0
+) -> str:
     """What became of every file: "48 files: 24 tracks used, 16 m4a not read, 8 hidden".
 
     Args:
         unread: the files that are no track.
-        tracks: what became of the tracks -> their number: "tracks used", "tracks quarantined".
+        tracks: what became of the tracks -> their number: "used", "quarantined".
+        n_elsewhere: how many of the tracks are not below the dataset's root.
     """
-    parts = {what: n for what, n in tracks.items() if n}
+    counts = [
+        (n, f"{'track' if n == 1 else 'tracks'} {became}") for became, n in tracks.items() if n
+    ]
     for outcome in (NOT_READ, IGNORED):
-        parts |= dict(unread_counts(unread, outcome).most_common())
-    return f"{sum(parts.values())} files: " + ", ".join(f"{n} {what}" for what, n in parts.items())
+        counts += [(n, what) for what, n in unread_counts(unread, outcome).most_common()]
+    total = sum(n for n, _ in counts)
+    elsewhere = f" ({n_elsewhere} of the tracks are elsewhere)" if n_elsewhere else ""
+    return f"{total} files: " + ", ".join(f"{n} {what}" for n, what in counts) + elsewhere
 
 
 def similar_label_texts(tracks: "pd.DataFrame") -> list[str]:

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from chorale.datasets import catalog, plugins
-from chorale.datasets.base import TRACK_COLUMNS
+from chorale.datasets.base import (
+    IGNORED,
+    NO_TRACK,
+    NOT_READ,
+    NOT_READ_COLUMNS,
+    TRACK_COLUMNS,
+)
 from chorale.datasets.config import read_config
 from chorale.datasets.download.checksum import parse_checksum
 from chorale.datasets.errors import UserError
@@ -21,7 +27,8 @@ Options = Mapping[str, Any]
 
 
 def _folder(root: Path) -> Options:
-    for name in ("rock/ac_1.wav", "rock/ac_2.flac", "jazz/miles/1.mp3"):
+    tracks = ("rock/ac_1.wav", "rock/ac_2.flac", "jazz/miles/1.mp3")
+    for name in (*tracks, "rock/ac_3.xyz", "jazz/notes.txt", "jazz/._1.wav", "loose.wav"):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"audio")
@@ -223,6 +230,18 @@ def test_the_same_tree_gives_the_same_table(
 ) -> None:
     again = dataset.tracks(read_config(dataset.Config, options, where="the contract suite"))
     pd.testing.assert_frame_equal(again, table)
+
+
+def test_the_tracks_and_the_files_that_are_none_are_all_files(
+    dataset: ModuleType, options: Options, table: pd.DataFrame
+) -> None:
+    if not hasattr(dataset, "not_read"):
+        pytest.skip("it does not account for its files")
+    unread = dataset.not_read(read_config(dataset.Config, options, where="the contract suite"))
+    assert tuple(unread.columns) == NOT_READ_COLUMNS
+    assert set(unread["outcome"]) <= {NOT_READ, IGNORED, NO_TRACK}
+    files = {str(path) for path in Path(options["root"]).rglob("*") if path.is_file()}
+    assert files == set(table["path"]) | set(unread["path"][unread["outcome"] != NO_TRACK])
 
 
 def test_info_is_complete(dataset: ModuleType, name: str, table: pd.DataFrame) -> None:

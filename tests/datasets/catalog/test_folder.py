@@ -303,6 +303,20 @@ def test_one_folder_of_label_folders_is_refused_with_the_root_to_type(tmp_path: 
     assert f"the folders in it (cats, dogs), type --dataset.root {tmp_path / 'audio'}" in text
 
 
+def test_keys_of_a_manifest_are_refused_where_folders_are_read_and_the_other_way_round(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a/1.wav", "b/2.wav")
+    for options in ({"columns": folder.Columns(label="x")}, {"encoding": "cp1252"}):
+        assert "are about a manifest" in refusal(tmp_path, **options)
+    with pytest.raises(ValueError, match="layout=split is about folders"):
+        folder.Config(str(tmp_path), manifest="m.csv", layout="split")
+
+
+def test_a_root_below_an_unknown_users_home_is_a_missing_folder() -> None:
+    assert "does not exist" in refusal(Path("~nobody-here/audio"))
+
+
 def test_audio_with_other_endings_is_named_where_nothing_can_be_read(tmp_path: Path) -> None:
     text = refusal(touch(tmp_path, "a/1.xyz", "b/2.xyz", "b/3.qqq", "b/notes.txt", "meta/list.csv"))
     assert "but 2 xyz, 1 qqq" in text

@@ -119,7 +119,7 @@ def test_columns_can_be_named(root: Path) -> None:
     assert table["label"].tolist() == [str(i) for i in range(10)]
     assert table["fold"].tolist() == list(range(10))
     assert table["time"].diff().dropna().eq(1).all()
-    assert read(root, columns={"fold": ""})["fold"].isna().all()
+    assert read(root, columns={"fold": "none"})["fold"].isna().all()
     text = refusal(root, columns={"group": "source_file"})
     assert "names 'source_file', which is no column; did you mean 'src_file'?" in text
     with pytest.raises(UserError, match=r"columns\.lable: unknown key; did you mean 'label'"):
@@ -292,7 +292,7 @@ def test_folds_with_gaps_are_refused(root: Path, folds: str, expected: str) -> N
 def test_a_group_in_two_folds_is_refused_unless_other_groups_are_given(root: Path) -> None:
     write(root, "path,label,group,fold", "audio/{n}.wav,{l},g,{i}")
     assert "groups in more than one fold (1): 'g'" in refusal(root)
-    assert read(root, columns={"group": ""})["group"].nunique() == 10
+    assert read(root, columns={"group": "none"})["group"].nunique() == 10
     assert read(root, group=r"(\d+)\.wav")["group"].nunique() == 10
 
 
