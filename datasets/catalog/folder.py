@@ -156,7 +156,7 @@ def _read(config: Config) -> _Reading:
     endings = tuple("." + ending for ending in _endings(config))
     audio = [name for name in listing.files if name.lower().endswith(endings)]
     n_folders = len({name.split("/")[0] for name in audio if "/" in name})
-    metadata = _metadata(listing, config)
+    metadata = _metadata(listing, config, n_folders=n_folders)
     if metadata is not None and n_folders < 2:
         found = _read_manifest(config, root, metadata, listing=listing)
         note = f"'{metadata}' is read as the manifest, because no folders are labels"
@@ -199,13 +199,18 @@ def _read_manifest(
     return _Reading(found.rows, found.notes, listing, FolderLayout("labels", {}), manifest)
 
 
-def _metadata(listing: Listing, config: Config) -> Path | None:
+def _metadata(listing: Listing, config: Config, *, n_folders: int) -> Path | None:
     """The manifest of a Hugging Face audio folder, if there is one."""
     name, column = METADATA
     if config.layout != "auto" or name not in listing.files:
         return None
     path = listing.root / name
-    return path if column in read_lines(path, encoding=config.encoding).header else None
+    try:
+        return path if column in read_lines(path, encoding=config.encoding).header else None
+    except UserError:
+        if n_folders < 2:
+            raise
+        return None  # the folders are labels, so that it need not be a manifest
 
 
 def _endings(config: Config) -> tuple[str, ...]:
@@ -213,7 +218,10 @@ def _endings(config: Config) -> tuple[str, ...]:
 
 
 def _nothing_found(listing: Listing, audio: Sequence[str], config: Config) -> UserError:
-    hint = f" ({len(audio)} are directly in it, where they have no label)" if audio else ""
+    loose = sum("/" not in name for name in audio)
+    hint = f" ({loose} are directly in it, where they have no label)" if loose else ""
+    if audio and not loose:
+        hint = f" of a {config.layout} ({len(audio)} are in none, such as '{audio[0]}')"
     endings = [ending_of(name) for name in listing.files if name not in audio]
     others = [ending for ending in endings if ending not in OTHER_ENDINGS]
     if others and not audio:

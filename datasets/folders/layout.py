@@ -124,7 +124,7 @@ def _refuse_unclear(
         return
     names = join_first(f"'{top}'" for top in layout.parts)
     what = "an official split" if layout.name == "split" else "folds"
-    table = "\n  --dataset.manifest FILE     a table names the labels" if loose else ""
+    table = "\n  --dataset.manifest FILE   a table names the labels" if loose else ""
     raise UserError(
         f"dataset 'folder': {names} in '{root}' may be {what} or labels, because "
         f"{'; '.join(found)}; choose one:\n"
@@ -198,7 +198,8 @@ def _split_note(layout: FolderLayout, files: Sequence[str], root: Path) -> str:
 
 def _fold_note(layout: FolderLayout, files: Sequence[str], root: Path) -> str:
     counts = _counts(layout, files)
-    sizes = f"{min(counts.values())} to {max(counts.values())} tracks"
+    least, most = min(counts.values()), max(counts.values())
+    sizes = f"{least} tracks" if least == most else f"{least} to {most} tracks"
     return (
         f"{join_first(layout.parts)} in '{root}' are read as {len(counts)} official folds of "
         f"{sizes}; if they are labels, type --dataset.layout labels"

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from chorale.datasets.errors import UserError
 
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+"""Folders that unpacking on macOS, a Synology server, Windows and Linux make: they are hidden."""
+
 APPLE_DOUBLE = "._"
 """Prefix of the files in which macOS keeps attributes beside a file, on disks of other systems."""
 
@@ -37,7 +40,8 @@ class Listing:
             for folder, _, names in os.walk(self.root / name):
                 below = Path(folder).relative_to(self.root).as_posix()
                 found += [f"{below}/{file}" for file in names]
-        return sorted(found)
+        # they are only counted, so that a name that is not valid UTF-8 is no error
+        return sorted(name.encode("utf-8", "backslashreplace").decode() for name in found)
 
 
 def list_files(root: Path) -> Listing:
@@ -68,10 +72,10 @@ def list_files(root: Path) -> Listing:
             if start:
                 folders.append(start.rstrip("/"))
             links = {name for name in below if (here / name).is_symlink()}
+            visible = sorted(name for name in below if not _is_hidden(name))
             hidden_folders += [
-                start + name for name in below if name.startswith(".") and name not in links
+                start + name for name in below if _is_hidden(name) and name not in links
             ]
-            visible = sorted(name for name in below if not name.startswith("."))
             pending += [here / name for name in visible if name in links]
             below[:] = [name for name in visible if name not in links]
             for name in names:
@@ -81,10 +85,14 @@ def list_files(root: Path) -> Listing:
                     files.append(start + name)
                 else:
                     broken.append(start + name)
-    for name in files:
+    for name in (*files, *folders, *broken):
         _refuse_undecodable(name)
     parts = (files, folders, hidden, hidden_folders, broken)
     return Listing(root, *(tuple(sorted(part)) for part in parts))
+
+
+def _is_hidden(folder: str) -> bool:
+    return folder.startswith(".") or folder in SYSTEM_FOLDERS
 
 
 def ending_of(name: str) -> str:

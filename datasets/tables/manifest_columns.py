@@ -108,6 +108,8 @@ def _problem_text(manifest: Path, header: Sequence[str], problems: Sequence[str]
         what = f"name {' and '.join(absent)} with {example}"
         if any(name.lower().endswith(_AUDIO_ENDINGS) for name in header):
             what = "it looks like a row, so put the line path,label above it"
+        elif len(header) == 1:
+            what += "; cells are separated by commas, semicolons, tabs or bars"
         texts.insert(
             0,
             f"it lacks the column {' and '.join(absent)}; its first line is '{line}'; "

@@ -235,7 +235,7 @@ def test_fold_folders_are_official_folds_counted_from_0(
     table = read(parts(tmp_path, *names))
     assert table["fold"].tolist() == [0, 0, 1, 1]
     assert set(table["label"]) == {"cats", "dogs"}
-    assert "are read as 2 official folds of 2 to 2 tracks" in caplog.text
+    assert "are read as 2 official folds of 2 tracks" in caplog.text
 
 
 def test_a_label_may_be_named_as_a_part_of_a_split(tmp_path: Path) -> None:
@@ -283,6 +283,8 @@ def test_a_layout_can_be_chosen(tmp_path: Path) -> None:
     unread = folder.not_read(folder.Config(str(tmp_path), layout="split"))
     assert unread["problem"].tolist() == ["wav in no split folder", "wav without a label's folder"]
     assert "needs folders named fold1" in refusal(tmp_path, layout="fold")
+    flat = touch(tmp_path / "flat", "train/1.wav", "test/2.wav")
+    assert "of a split (2 are in none, such as 'test/2.wav')" in refusal(flat, layout="split")
 
 
 def test_folds_that_were_asked_for_must_have_no_gaps(tmp_path: Path) -> None:
@@ -340,6 +342,15 @@ def test_metadata_csv_is_not_read_beside_label_folders_and_this_is_logged(
     manifest(tmp_path, "file_name,label\na/1.wav,cat\nb/2.wav,dog\n", "metadata.csv")
     assert read(tmp_path)["label"].tolist() == ["a", "b"]
     assert "is not read, because the folders are labels" in caplog.text
+
+
+def test_another_metadata_csv_beside_label_folders_is_no_error(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/2.wav")
+    (tmp_path / "metadata.csv").write_bytes(b'file_name,label\n"caf\xe9,x')
+    assert len(read(tmp_path)) == 2
+    touch(tmp_path / "flat", "1.wav")
+    (tmp_path / "metadata.csv").rename(tmp_path / "flat" / "metadata.csv")
+    assert "is not in UTF-8" in refusal(tmp_path / "flat")
 
 
 def test_the_files_beside_a_manifest_are_accounted_for(tmp_path: Path) -> None:

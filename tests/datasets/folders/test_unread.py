@@ -84,6 +84,22 @@ def test_files_behind_links_are_counted_once(tmp_path: Path) -> None:
     assert unread["path"].tolist() == [str(root / "b" / "2.m4a")]
 
 
+def test_folders_that_a_system_made_are_no_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav", "__MACOSX/a/._1.wav", "a/@eaDir/1.wav/x.jpg")
+    config = folder.Config(str(tmp_path))
+    assert folder.tracks(config)["track_id"].tolist() == ["a/1.wav", "b/1.wav"]
+    assert folder.not_read(config)["problem"].tolist() == ["AppleDouble", "hidden"]
+
+
+def test_a_hidden_file_may_have_any_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav")
+    try:
+        (tmp_path / "a" / os.fsdecode(b".\xff.wav")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes valid UTF-8 only")
+    assert folder.not_read(folder.Config(str(tmp_path)))["problem"].tolist() == ["hidden"]
+
+
 @pytest.mark.parametrize(
     ("name", "ending"),
     [("a.WAV", "wav"), ("a.b/c", ""), ("x.tar.gz", "gz"), ("a.", ""), ("dir.x/a.mp3", "mp3")],
