@@ -12,10 +12,11 @@ from typing import Literal
 
 from chorale.datasets.base import SPLIT_NAMES, SPLITS
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.tables.manifest_values import fold_gaps
 
 LayoutName = Literal["auto", "labels", "split", "fold"]
 
-FOLD_NAME = re.compile(r"fold[ _-]?(\d+)", re.IGNORECASE)
+FOLD_NAME = re.compile(r"fold[ _-]?(\d{1,9})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def folder_layout(files: Sequence[str], wanted: LayoutName, *, root: Path) -> Fo
             raise _none_of("fold", "fold1, fold2, ...", tops, root)
         first = 0 if 0 in folds.values() else 1
         layout = FolderLayout("fold", {top: number - first for top, number in folds.items()})
-        problems = [*_same_part(folds), *_gaps(folds, first)]
+        problems = _same_part(folds)
+        if missing := fold_gaps(set(folds.values())):
+            problems.append(f"fold {missing} is missing")
         if wanted == "auto":
             _refuse_unclear(layout, files, list(tops), root=root, problems=problems)
         elif problems:
@@ -162,11 +165,6 @@ def _same_part(parts: Mapping[str, str | int]) -> list[str]:
         if len(tops) > 1:
             found.append(f"{' and '.join(tops)} are the same part")
     return found
-
-
-def _gaps(folds: Mapping[str, int], first: int) -> list[str]:
-    missing = sorted(set(range(first, max(folds.values()) + 1)) - set(folds.values()))
-    return [f"fold {join_first(map(str, missing))} is missing"] if missing else []
 
 
 def _none_of(name: str, usual: str, tops: Iterable[str], root: Path) -> UserError:

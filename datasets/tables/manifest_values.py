@@ -1,18 +1,19 @@
 """The values in a manifest's cells: splits, folds, times and labels, each with its problems."""
 
 import difflib
+import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from chorale.datasets.base import SPLIT_NAMES, SPLITS
-from chorale.datasets.errors import join_first
+from chorale.datasets.errors import MAX_LISTED, join_first
 
 SEVERAL_LABELS = re.compile(r"[,;|]")
 """What separates several labels in one cell."""
 
-_FOLD = re.compile(r"(?:fold[ _-]?)?(\d+)(?:\.0*)?", re.IGNORECASE)
+_FOLD = re.compile(r"(?:fold[ _-]?)?(\d{1,9})(?:\.0*)?", re.IGNORECASE)
 _DATE = re.compile(r"\d{8}")
 _MAX_TIME_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
@@ -46,18 +47,25 @@ def fold_problems(folds: Sequence[int]) -> list[str]:
     there = set(folds)
     if not there:
         return []
-    first = 0 if 0 in there else 1
     advice = "or type --dataset.columns.fold none to draw folds instead"
     if len(there) == 1:
         return [f"every row is in the one fold {folds[0]}; give two folds or more, {advice}"]
-    missing = sorted(set(range(first, max(there) + 1)) - there)
+    missing = fold_gaps(there)
     if not missing:
         return []
     got = join_first(map(str, sorted(there)))
-    return [
-        f"the folds {got} have gaps ({join_first(map(str, missing))} missing): number them from "
-        f"0 or 1 on, {advice}"
-    ]
+    return [f"the folds {got} have gaps ({missing} missing): number them from 0 or 1 on, {advice}"]
+
+
+def fold_gaps(folds: Collection[int]) -> str:
+    """The numbers that are missing from 0 or 1 to the largest, as text; empty if there are none."""
+    first = 0 if 0 in folds else 1
+    n_missing = max(folds) + 1 - first - len(set(folds))
+    if not n_missing:
+        return ""
+    some = (n for n in range(first, max(folds)) if n not in folds)
+    shown = ", ".join(str(n) for n in itertools.islice(some, MAX_LISTED))
+    return shown + (f" and {n_missing - MAX_LISTED} more" if n_missing > MAX_LISTED else "")
 
 
 def read_time(cell: str) -> float:

@@ -277,6 +277,8 @@ def test_all_problems_are_listed_with_their_lines(root: Path) -> None:
     [
         ("1 2 4 4", "the folds 1, 2, 4 have gaps (3 missing)"),
         ("2 3 2 3", "the folds 2, 3 have gaps (1 missing)"),
+        ("1 999999999 2 2", "have gaps (3, 4, 5, 6, 7 and 999999991 more missing)"),
+        ("1 2 " + "9" * 5000 + " 2", "is no whole number"),
         ("1 1 1 1", "every row is in the one fold 1"),
         ("-1 0 1 1", "line 2: fold '-1' is no whole number"),
         ("1.5 1 2 1", "line 2: fold '1.5' is no whole number"),
