@@ -13,6 +13,7 @@ from chorale.datasets.base import expand_home
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables import manifest_rows
 from chorale.datasets.tables.manifest_columns import choose_columns
+from chorale.datasets.tables.manifest_duplicates import has_segments, one_row_per_file
 from chorale.datasets.tables.manifest_paths import FileFinder
 from chorale.datasets.tables.manifest_rows import Row
 from chorale.datasets.tables.manifest_text import SEPARATORS, read_lines
@@ -98,9 +99,7 @@ def read_track_manifest(
     problems = list(found.problems)
     problems += manifest_rows.label_problems(found.rows, commas=options.commas_in_labels)
     problems += _read_values(found.rows)
-    kept, merged, differing = manifest_rows.one_row_per_file(
-        found.rows, segments=manifest_rows.has_segments(lines.header)
-    )
+    kept, merged, differing = one_row_per_file(found.rows, segments=has_segments(lines.header))
     problems += differing
     if options.groups:
         problems += manifest_rows.group_problems(kept)

@@ -200,6 +200,21 @@ def test_labels_that_look_alike_are_pointed_out(
     assert "warning: the labels 'jazz' (10), 'Jazz ' (5) are nearly the same" in printed
 
 
+def test_a_sweep_locks_the_test_folder_of_an_official_split(sweep: str, audio: Path) -> None:
+    for path in sorted(audio.rglob("*.wav")):
+        artist = int(path.name.split("-")[1][-1])
+        part = audio / ("train" if artist < 3 else "val" if artist == 3 else "test")
+        (part / path.parent.name).mkdir(parents=True, exist_ok=True)
+        path.rename(part / path.parent.name / path.name)
+    for label in ("jazz", "rock"):
+        (audio / label).rmdir()
+    found = prepared(sweep)[0]
+    assert found.class_names == ("jazz", "rock")
+    assert found.split.protocol.startswith("test official")
+    assert {name.split("/")[0] for name in found.split.test_ids} == {"test"}
+    assert {name.split("/")[0] for name in found.split.development_ids} == {"train", "val"}
+
+
 def test_a_sweep_prints_one_line_about_files_that_are_not_read(sweep: str, audio: Path) -> None:
     for i in range(3):
         (audio / "rock" / f"{i}.xyz").write_bytes(b"audio")
