@@ -3,6 +3,7 @@
 A dataset file makes a track table from files on disk; everything downstream reads only that.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,33 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s")
+TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s", "time")
 """One row per track. `group` must not be on two sides of a split (artist, speaker, recording);
 `split` ("train", "valid", "test") and `fold` (0, 1, ...) are the official ones or missing; `path`
-and `duration_s` (seconds) are missing where there is no audio or the duration is unknown."""
+and `duration_s` (seconds) are missing where there is no audio or the duration is unknown; `time`,
+when it was recorded, in seconds since 1970-01-01 UTC, is missing where unknown."""
+
+SPLITS = ("train", "valid", "test")
+"""The parts of an official split."""
+
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}
+"""Usual names of the parts, in lower case -> the name here."""
+
+NOT_READ, IGNORED, NO_TRACK = "not read", "ignored", "no track"
+NOT_READ_COLUMNS = ("path", "problem", "outcome", "detail")
+"""One row per file that is no track: its `path`, `problem` (what is counted: "m4a not read"), and
+what to do about it. `outcome` is `NOT_READ` for what may be audio, `IGNORED`
+for what is not (text, pictures, hidden files); a row with `NO_TRACK` is the folder of a label
+without a single track."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,10 @@ class Dataset(Protocol):
     of `INFO.features` a DataFrame with one row per segment, indexed by `track_id`; or, for images,
     `load(path, config)`, which returns one as float32 `(n_channels, height, width)`, and
     `DURATION_S`, the seconds that an image shows.
+
+    A dataset of files that a user collected may have `not_read(config)`, which returns the files
+    below its root that are no track (see `NOT_READ_COLUMNS`), so that `chorale data check` can
+    account for every file. It raises what `tracks` raises.
     """
 
     INFO: DatasetInfo
@@ -129,6 +157,7 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
             "split": "str",
             "fold": "Int64",
             "duration_s": "float64",
+            "time": "float64",
         }
     )
     twice = table["track_id"][table["track_id"].duplicated()]
@@ -140,13 +169,18 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     return table.sort_values("track_id", ignore_index=True)
 
 
+def expand_home(path: str | Path) -> Path:
+    """`path` with the home folder for `~`; unchanged if there is no user of that name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises RuntimeError
+
+
 def existing_folder(root: str | Path, *, dataset: str) -> Path:
     """`root` as a path, checked to be a folder.
 
     Raises:
         UserError: it does not exist or is a file.
     """
-    folder = Path(root).expanduser()
+    folder = expand_home(root)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(

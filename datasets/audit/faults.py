@@ -12,6 +12,7 @@ import pandas as pd
 
 from chorale.datasets.audit.findings import Finding
 from chorale.datasets.audit.leaks import Leak
+from chorale.datasets.base import IGNORED, NO_TRACK, NOT_READ
 
 FAULT_COLUMNS = ("track_id", "path", "outcome", "problem", "detail")
 """Columns of `fault_table`; `outcome` is what happens to the track: excluded, used, ..."""
@@ -91,6 +92,7 @@ def fault_table(
     duplicates: pd.DataFrame,
     leaks: Iterable[Leak] = (),
     accepted: Iterable[str] = (),
+    unread: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """All faults of a dataset, one row each (see `FAULT_COLUMNS`), the worst first.
 
@@ -101,6 +103,7 @@ def fault_table(
         duplicates: pairs of tracks with the same recording.
         leaks: of the split.
         accepted: kinds of leaks that the user accepts.
+        unread: files that are no track (see `NOT_READ_COLUMNS`); ignored ones are no fault.
     """
     paths = dict(zip(tracks["track_id"], tracks["path"].astype(object), strict=True))
     allowed = set(accepted)
@@ -113,6 +116,13 @@ def fault_table(
     for outcome, faults in ((QUARANTINED, problems), (WARNED, warnings)):
         columns = (faults[name] for name in ("track_id", "path", "problem", "detail"))
         rows += [(id_, path, outcome, *rest) for id_, path, *rest in zip(*columns, strict=True)]
+    if unread is not None:
+        columns = (unread[name] for name in ("path", "outcome", "problem", "detail"))
+        rows += [
+            (None, path, outcome, *rest)
+            for path, outcome, *rest in zip(*columns, strict=True)
+            if outcome != IGNORED
+        ]
     for pair in duplicates.itertuples():
         if not {pair.track_id, pair.other_id} <= leaking:  # otherwise listed as a leak
             overlap_s = float(str(pair.overlap_s))  # NaN where there is no audio
@@ -120,7 +130,7 @@ def fault_table(
             detail = f"{pair.kind} as '{pair.track_id}'{overlap}"
             rows.append((pair.other_id, paths.get(pair.other_id), JOINED, "duplicate", detail))
     made = pd.DataFrame(rows, columns=list(FAULT_COLUMNS))
-    order = [LEAKS, ACCEPTED, QUARANTINED, WARNED, JOINED]
+    order = [LEAKS, ACCEPTED, QUARANTINED, NO_TRACK, NOT_READ, WARNED, JOINED]
     return made.sort_values(
         "outcome", key=lambda column: column.map(order.index), kind="stable", ignore_index=True
     )

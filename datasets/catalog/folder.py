@@ -1,20 +1,31 @@
 """The user's own audio: one folder per label, or a manifest CSV.
 
-Makes the track table; no audio is decoded here.
+Makes the track table, and accounts for the files that are no track; no audio is decoded here.
 """
 
 import logging
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
-from chorale.datasets.splitting import grouping
-from chorale.datasets.tables.manifest import find_manifest, read_track_manifest
+from chorale.datasets.folders.groups import find_groups
+from chorale.datasets.folders.layout import FolderLayout, LayoutName, folder_layout
+from chorale.datasets.folders.listing import Listing, count_text, ending_of, list_files
+from chorale.datasets.folders.unread import (
+    OTHER_ENDINGS,
+    unread_beside_manifest,
+    unread_in_folders,
+)
+from chorale.datasets.tables.manifest import (
+    ManifestOptions,
+    find_manifest,
+    read_track_manifest,
+)
+from chorale.datasets.tables.manifest_text import read_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +39,28 @@ INFO = DatasetInfo(
     how_to_get="it is your own audio: give its folder with --dataset.root FOLDER",
 )
 
+METADATA = ("metadata.csv", "file_name")
+"""The manifest of Hugging Face's audio folders, and its column of paths."""
+
 _log = logging.getLogger(__name__)
+
+
+@config
+class Columns:
+    """The columns of a manifest; without one, usual names are recognised; `none`: no column."""
+
+    path: str | None = None
+    """the file, relative to `root` or to the manifest"""
+    label: str | None = None
+    """the class"""
+    group: str | None = None
+    """what must not be on two sides of a split: artist, speaker, recording"""
+    split: str | None = None
+    """official split: train, valid or test"""
+    fold: str | None = None
+    """official fold, from 0 or 1 on"""
+    time: str | None = None
+    """when it was recorded: ISO 8601, or seconds since 1970"""
 
 
 @config
@@ -38,7 +70,18 @@ class Config:
     root: str
     """folder with one sub-folder per label; with a manifest: the folder its paths start from"""
     manifest: str | None = None
-    """CSV file with the columns path,label[,group][,split]; a path below root, or any path"""
+    """CSV file with the columns path,label[,group][,split][,fold][,time]; a path below root, or any
+    path; metadata.csv with the column file_name is read by itself where no folders are labels"""
+    columns: Columns = Columns()
+    """its columns, if they have other names: {label: species, group: recording}"""
+    encoding: str | None = None
+    """its encoding, if it is neither UTF-8 nor UTF-16 with a byte order mark: cp1252"""
+    commas_in_labels: bool = False
+    """a label in it with a comma, semicolon or bar is one label; otherwise such cells are refused,
+    because a track has one label"""
+    layout: LayoutName = "auto"
+    """what the folders in root are: labels; split (train, val, test, with labels' folders in each);
+    fold (fold1, fold2, ..., likewise); auto: recognised by their names"""
     group: str | None = None
     """what must not be on two sides of a split: `parent_folder`, the folder of a track below its
     label's folder; `tag:artist` or another tag of the files; or a regular expression on a track's
@@ -46,163 +89,179 @@ class Config:
     extensions: tuple[str, ...] = ("wav", "flac", "ogg", "mp3", "au")
     """file extensions of audio, in lower or upper case"""
 
+    def __post_init__(self) -> None:
+        if self.manifest is not None and self.layout != "auto":
+            raise ValueError(
+                f"layout={self.layout} is about folders, and a manifest is given; remove one"
+            )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What was read: the rows of the track table, and what accounts for the other files."""
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
+    listing: Listing | None
+    layout: FolderLayout
+    manifest: Path | None
+
 
 def tracks(config: Config) -> "pd.DataFrame":
     """The tracks below `root`, or those in the manifest (see `TRACK_COLUMNS`).
 
     `track_id` is the path relative to `root`. A group by the config overrides one in the manifest;
     a track without either is its own group. Hidden files and folders are skipped, and so are
-    AppleDouble files (`._*`).
+    AppleDouble files (`._*`); `not_read` returns all files that are no track. What was recognised
+    rather than given is logged.
 
     Raises:
         UserError: a folder, file or column is missing, nothing is found, there is only one label,
-            the regular expression does not match every track, or a group is in two splits.
+            folders or columns are not clear, the manifest has problems, the regular expression does
+            not match every track, or a group is in two splits.
     """
-    root = existing_folder(config.root, dataset=INFO.name)
-    if config.manifest is None:
-        rows = _scan(root, config.extensions)
-    else:
-        rows = read_track_manifest(find_manifest(root, config.manifest), root=root)
+    reading = _read(config)
+    for note in reading.notes:
+        _log.warning("folder: %s", note)
+    rows = reading.rows
     if config.group is not None:
-        groups = _groups(config.group, rows)
+        groups = find_groups(config.group, rows)
         rows = [{**row, "group": group} for row, group in zip(rows, groups, strict=True)]
     table = track_table(rows)
-    labels = table["label"].unique()
-    if len(labels) == 1:
-        raise UserError(
-            f"dataset 'folder': all {len(table)} tracks have the one label '{labels[0]}'; a "
-            f"classifier needs two or more. {_layout(root, config.extensions)}"
-        )
+    _refuse_one_label(table, reading, config)
     _refuse_groups_in_two_splits(table)
     return table
 
 
-def _layout(root: Path, extensions: tuple[str, ...]) -> str:
-    return (
-        f"Expected: {root}/LABEL/.../FILE with one of the extensions {', '.join(extensions)}; "
-        f"or give a CSV with the columns path,label with --dataset.manifest FILE"
-    )
+def not_read(config: Config) -> "pd.DataFrame":
+    """The files below `root` that are no track (see `NOT_READ_COLUMNS`).
 
-
-def _scan(root: Path, extensions: tuple[str, ...]) -> list[dict[str, str | None]]:
-    """One row per audio file below a label's folder."""
-    endings = tuple("." + ending.lower().lstrip(".") for ending in extensions)
-    names = [name for name in _file_names(root) if name.lower().endswith(endings)]
-    loose = [name for name in names if "/" not in name]
-    if len(names) == len(loose):
-        hint = f" ({len(loose)} are directly in it, where they have no label)" if loose else ""
-        raise UserError(
-            f"dataset 'folder': no audio in any label's folder below '{root}'{hint}. "
-            f"{_layout(root, extensions)}"
-        )
-    if loose:
-        _log.warning("skipped %d files directly in %s: they have no label", len(loose), root)
-    return [
-        {
-            "track_id": name,
-            "path": str(root / name),
-            "label": name.split("/", 1)[0],
-            "group": name,
-        }
-        for name in names
-        if "/" in name
-    ]
-
-
-def _file_names(root: Path) -> list[str]:
-    """POSIX paths below `root` of all files that are not hidden, sorted.
-
-    Each folder is read once: under its own path if it is below `root`, otherwise under the first
-    link to it. So circular links terminate, and a link beside a folder does not replace its path.
+    Raises:
+        UserError: as `tracks`.
     """
-    seen: set[tuple[int, int]] = set()
-    found: list[str] = []
-    pending = [root]
-    while pending:
-        for folder, folders, names in os.walk(pending.pop(0), onerror=_refuse_unreadable):
-            here = Path(folder)
-            status = here.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            below = sorted(name for name in folders if not name.startswith("."))
-            pending += [here / name for name in below if (here / name).is_symlink()]
-            folders[:] = [name for name in below if not (here / name).is_symlink()]
-            visible = [here / name for name in names if not name.startswith(".")]
-            found += [path.relative_to(root).as_posix() for path in visible if path.is_file()]
-    for name in found:
-        _refuse_undecodable(name)
-    return sorted(found)
+    reading = _read(config)
+    listing = reading.listing or list_files(existing_folder(config.root, dataset=INFO.name))
+    used = {str(row["track_id"]) for row in reading.rows}
+    endings = _endings(config)
+    if reading.manifest is not None:
+        return unread_beside_manifest(listing, reading.manifest, used=used, extensions=endings)
+    return unread_in_folders(listing, reading.layout, used=used, extensions=endings)
 
 
-def _refuse_unreadable(error: OSError) -> None:
-    raise UserError(
-        f"dataset 'folder': '{error.filename}' cannot be read ({error.strerror}); "
-        f"change its permissions, or give another --dataset.root FOLDER"
+def _read(config: Config) -> _Reading:
+    root = existing_folder(config.root, dataset=INFO.name)
+    if config.manifest is not None:
+        return _read_manifest(config, root, find_manifest(root, config.manifest))
+    listing = list_files(root)
+    endings = tuple("." + ending for ending in _endings(config))
+    audio = [name for name in listing.files if name.lower().endswith(endings)]
+    n_folders = len({name.split("/")[0] for name in audio if "/" in name})
+    metadata = _metadata(listing, config, n_folders=n_folders)
+    if metadata is not None and n_folders < 2:
+        found = _read_manifest(config, root, metadata, listing=listing)
+        note = f"'{metadata}' is read as the manifest, because no folders are labels"
+        return _Reading(found.rows, [note, *found.notes], listing, found.layout, metadata)
+    if config.columns != Columns() or config.encoding or config.commas_in_labels:
+        raise UserError(
+            f"dataset 'folder': columns, encoding and commas_in_labels are about a manifest, and "
+            f"the folders in '{root}' are read; give the manifest with --dataset.manifest FILE, "
+            f"or leave them out"
+        )
+    layout = folder_layout(audio, config.layout, root=root)
+    rows = []
+    for name in audio:
+        if (place := layout.place(name)) is not None:
+            row = {"track_id": name, "path": str(root / name), "group": name, "label": place.label}
+            rows.append({**row, "split": place.split, "fold": place.fold})
+    if not rows:
+        raise _nothing_found(listing, audio, config)
+    notes = [layout.note] if layout.note else []
+    if metadata is not None:
+        notes.append(
+            f"'{metadata}' is not read, because the folders are labels; to read it, type "
+            f"--dataset.manifest {metadata.name}"
+        )
+    return _Reading(rows, notes, listing, layout, None)
+
+
+def _read_manifest(
+    config: Config, root: Path, manifest: Path, *, listing: Listing | None = None
+) -> _Reading:
+    options = ManifestOptions(
+        columns=vars(config.columns),
+        encoding=config.encoding,
+        commas_in_labels=config.commas_in_labels,
+        groups=config.group is None,
+    )
+    found = read_track_manifest(
+        manifest, root=root, options=options, files=lambda: (listing or list_files(root)).files
+    )
+    return _Reading(found.rows, found.notes, listing, FolderLayout("labels", {}), manifest)
+
+
+def _metadata(listing: Listing, config: Config, *, n_folders: int) -> Path | None:
+    """The manifest of a Hugging Face audio folder, if there is one."""
+    name, column = METADATA
+    if config.layout != "auto" or name not in listing.files:
+        return None
+    path = listing.root / name
+    try:
+        return path if column in read_lines(path, encoding=config.encoding).header else None
+    except UserError:
+        if n_folders < 2:
+            raise
+        return None  # the folders are labels, so that it need not be a manifest
+
+
+def _endings(config: Config) -> tuple[str, ...]:
+    return tuple(ending.lower().lstrip(".") for ending in config.extensions)
+
+
+def _nothing_found(listing: Listing, audio: Sequence[str], config: Config) -> UserError:
+    loose = sum("/" not in name for name in audio)
+    hint = f" ({loose} are directly in it, where they have no label)" if loose else ""
+    if audio and not loose:
+        hint = f" of a {config.layout} ({len(audio)} are in none, such as '{audio[0]}')"
+    endings = [ending_of(name) for name in listing.files if name not in audio]
+    others = [ending for ending in endings if ending not in OTHER_ENDINGS]
+    if others and not audio:
+        hint = f", but {count_text(others)}"
+    return UserError(
+        f"dataset 'folder': no audio in any label's folder below '{listing.root}'{hint}. "
+        f"{_expected(listing.root, config, listing)}"
     )
 
 
-def _refuse_undecodable(name: str) -> None:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UserError(
-            f"dataset 'folder': the file name {name!r} is not valid UTF-8, so it cannot be a "
-            f"track id; rename the file"
-        ) from None
+def _expected(root: Path, config: Config, listing: Listing | None) -> str:
+    files = () if listing is None else listing.files
+    tables = [name for name in files if name.lower().endswith((".csv", ".tsv"))]
+    there = f", such as --dataset.manifest {tables[0]}" if tables else ""
+    return (
+        f"Expected: {root}/LABEL/.../FILE with one of the extensions "
+        f"{', '.join(config.extensions)} (others with --dataset.extensions); "
+        f"or give a CSV with the columns path,label with --dataset.manifest FILE{there}"
+    )
 
 
-def _groups(wanted: str, rows: Sequence[Mapping[str, str | None]]) -> list[str]:
-    """The group of each row by the config's `group`."""
-    names = [str(row["track_id"]) for row in rows]
-    if wanted == grouping.PARENT_FOLDER:
-        found = grouping.folder_groups(names, [str(row["label"]) for row in rows])
-        _refuse_without(found, names, f"group '{wanted}': no folder below the label's")
-        return found
-    if not wanted.startswith(grouping.TAG_PREFIX):
-        return _matched_groups(wanted, names)
-    tag = wanted.removeprefix(grouping.TAG_PREFIX).strip()
-    tags = grouping.tag_groups([str(row["path"]) for row in rows], tag)
-    # a file that cannot be opened has no tag, and the audit will exclude it
-    found = [name if one is None else one for one, name in zip(tags, names, strict=True)]
-    _refuse_without(found, names, f"group '{wanted}': no {tag or 'tag'}")
-    return found
-
-
-def _refuse_without(groups: Sequence[str], names: Sequence[str], what: str) -> None:
-    without = [name for name, group in zip(names, groups, strict=True) if not group]
-    if without:
-        raise UserError(
-            f"dataset 'folder': {what} for {len(without)} of {len(names)} tracks, such as "
-            f"'{without[0]}'; every track needs one, or give another --dataset.group "
-            f"parent_folder, tag:NAME or REGEX"
-        )
-
-
-def _matched_groups(pattern: str, names: list[str]) -> list[str]:
-    """The group that the regular expression finds in each of the names."""
-    fix = "correct it with --dataset.group REGEX"
-    try:
-        regex = re.compile(pattern)
-    except re.error as error:
-        raise UserError(
-            f"dataset 'folder': group '{pattern}' is no regular expression: {error}; {fix}"
-        ) from None
-    if not regex.groups:
-        raise UserError(
-            f"dataset 'folder': group '{pattern}' has no ( ) around the part that is the group; "
-            f"an example name is '{names[0]}'; {fix}"
-        )
-    key: str | int = "group" if "group" in regex.groupindex else 1
-    found = [match.group(key) if (match := regex.search(name)) else None for name in names]
-    unmatched = [name for name, group in zip(names, found, strict=True) if not group]
-    if unmatched:
-        raise UserError(
-            f"dataset 'folder': group '{pattern}' finds no group in {len(unmatched)} of "
-            f"{len(names)} names, such as '{unmatched[0]}'; it must match every one; {fix}"
-        )
-    return [group for group in found if group]
+def _refuse_one_label(table: "pd.DataFrame", reading: _Reading, config: Config) -> None:
+    labels = table["label"].unique()
+    if len(labels) != 1:
+        return
+    hint = ""
+    if reading.listing is not None and reading.layout.name == "labels":
+        label = str(labels[0])
+        below = [name for name in reading.listing.folders if name.startswith(f"{label}/")]
+        inside = [name.split("/")[1] for name in below if name.count("/") == 1]
+        if len(inside) > 1:
+            hint = (
+                f"If the labels are the folders in it ({join_first(inside)}), type "
+                f"--dataset.root {Path(config.root) / label}. "
+            )
+    expected = _expected(Path(config.root), config, reading.listing)
+    raise UserError(
+        f"dataset 'folder': all {len(table)} tracks have the one label '{labels[0]}'; a "
+        f"classifier needs two or more. {hint}{expected}"
+    )
 
 
 def _refuse_groups_in_two_splits(table: "pd.DataFrame") -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from chorale.datasets.base import DatasetInfo, track_table
+from chorale.datasets.base import SPLITS, DatasetInfo, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables.csv_table import (
@@ -26,7 +26,6 @@ from chorale.datasets.tables.csv_table import (
     read_csv_header,
     require_columns,
 )
-from chorale.datasets.tables.manifest import SPLITS
 from chorale.datasets.tables.parquet_table import is_parquet, read_parquet, text_and_numbers
 
 if TYPE_CHECKING:

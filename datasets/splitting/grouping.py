@@ -57,12 +57,14 @@ def split_unit_text(tracks: "pd.DataFrame", by: str) -> str:
 def folder_groups(track_ids: Sequence[str], labels: Sequence[str]) -> list[str]:
     """The folder of each track below its label's folder; empty where there is none.
 
-    `rock/abba/gold/01.wav` with the label `rock` has the group `abba/gold`.
+    `rock/abba/gold/01.wav` with the label `rock` has the group `abba/gold`, and so has
+    `train/rock/abba/gold/01.wav`: one artist in two splits is one group.
     """
     groups = []
     for name, label in zip(track_ids, labels, strict=True):
         folders = PurePosixPath(name).parent.parts
-        groups.append("/".join(folders[1:] if folders[:1] == (label,) else folders))
+        start = folders.index(label) + 1 if label in folders[:2] else 0
+        groups.append("/".join(folders[start:]))
     return groups
 
 

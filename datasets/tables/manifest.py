@@ -1,19 +1,53 @@
-"""Manifest CSV reader: `path,label[,group][,split]` of the user's own audio files.
+"""Manifest reader: a table of the user's own audio files, with labels, groups, splits and times.
 
-The dataset `folder` makes its track table from it. All problems are listed in one error.
+The dataset `folder` makes its track table from it. All problems are listed in one error, with the
+numbers of their lines; what was recognised rather than given is returned as notes.
 """
 
-import csv
-import difflib
-import io
-import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from chorale.datasets.base import expand_home
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.tables import manifest_rows
+from chorale.datasets.tables.manifest_columns import choose_columns
+from chorale.datasets.tables.manifest_duplicates import has_segments, one_row_per_file
+from chorale.datasets.tables.manifest_paths import FileFinder
+from chorale.datasets.tables.manifest_rows import Row
+from chorale.datasets.tables.manifest_text import SEPARATORS, read_lines
+from chorale.datasets.tables.manifest_values import (
+    at_lines,
+    bad_split,
+    fold_problems,
+    read_fold,
+    read_split,
+    read_time,
+)
 
-REQUIRED_COLUMNS = ("path", "label")
-OPTIONAL_COLUMNS = ("group", "split")
-SPLITS = ("train", "valid", "test")
+
+@dataclass(frozen=True)
+class ManifestOptions:
+    """How a manifest is read.
+
+    `columns` maps a role (path, label, group, split, fold, time) to the column that the user named,
+    `NO_COLUMN` for none. `commas_in_labels`: a label with a comma is one label. `groups` is False
+    if the groups come from elsewhere.
+    """
+
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    encoding: str | None = None
+    commas_in_labels: bool = False
+    groups: bool = True
+
+
+@dataclass(frozen=True)
+class TrackManifest:
+    """The tracks of a manifest as rows of a track table, and notes about how it was read."""
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
 
 
 def find_manifest(root: Path, name: str) -> Path:
@@ -22,7 +56,8 @@ def find_manifest(root: Path, name: str) -> Path:
     Raises:
         UserError: there is no such file in either place.
     """
-    candidates = (root / Path(name).expanduser(), Path(name).expanduser())
+    given = expand_home(name)
+    candidates = (root / given, given)
     for path in candidates:
         if path.is_file():
             return path
@@ -30,99 +65,96 @@ def find_manifest(root: Path, name: str) -> Path:
     raise UserError(f"there is no manifest {places}; give it with --dataset.manifest FILE")
 
 
-def read_track_manifest(manifest: Path, *, root: Path) -> list[dict[str, str | None]]:
-    """The manifest's rows: `track_id`, `path`, `label`, `group` and `split` of each track.
+def read_track_manifest(
+    manifest: Path,
+    *,
+    root: Path,
+    options: ManifestOptions,
+    files: Callable[[], Sequence[str]],
+) -> TrackManifest:
+    """The manifest's rows: `track_id`, `path`, `label`, `group`, `split`, `fold` and `time`.
 
-    Paths are relative to `root` or to the manifest's folder; `track_id` is relative to `root`.
-    A track without a group is its own group; without a `split` column, `split` is None.
+    `track_id` is the path relative to `root`. A track without a group is its own group; without a
+    column for them, `split`, `fold` and `time` are None. Equal rows of one file are one track.
+
+    Args:
+        manifest: the file.
+        root: the folder that its paths start from, unless they start from its own folder.
+        options: its columns, encoding and labels.
+        files: lists the files below `root`, for paths that are not found as they are written.
 
     Raises:
-        UserError: it is no CSV, lacks a column, is empty, names files that do not exist, has an
-            empty path or label, or a split that is not one of `SPLITS`.
+        UserError: it is no text table, lacks a column, is empty, names files that do not exist,
+            has several labels for a file, an empty path or label, an unknown split, folds with
+            gaps, times that cannot be read, or a group in two splits or folds. All are listed.
     """
-    lines = _read_lines(manifest)
-    official = any(line.get("split") for _, line in lines)
-    rows: list[dict[str, str | None]] = []
-    problems: list[str] = [] if lines else ["it has no rows below its first line"]
-    missing: list[str] = []
-    for number, line in lines:
-        split = line.get("split") or None
-        if official and split not in SPLITS:
-            problems.append(f"line {number}: {_bad_split(split)}")
-        if not line["path"] or not line["label"]:
-            problems.append(f"line {number}: path and label must not be empty")
-        elif (path := _audio_path(line["path"], root, manifest.parent)) is None:
-            missing.append(f"'{line['path']}' (line {number})")
-        else:
-            name = os.path.relpath(path, root).replace(os.sep, "/")
-            group = line.get("group") or name
-            rows.append(
-                {
-                    "track_id": name,
-                    "path": str(path),
-                    "label": line["label"],
-                    "group": group,
-                    "split": split,
-                }
-            )
-    if missing:
-        count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
-        problems.insert(
-            0,
-            f"{count} neither below '{root}' nor in the manifest's folder: {join_first(missing)}; "
-            f"fix the paths, or give the folder that they start from with --dataset.root FOLDER",
-        )
-    if problems:
-        every = join_first(problems, between="\n  ")
-        raise UserError(f"manifest '{manifest}' must be fixed:\n  {every}")
-    return rows
-
-
-def _read_lines(manifest: Path) -> list[tuple[int, dict[str, str]]]:
-    """The manifest's lines with their numbers, if it has the required columns."""
-    try:
-        # Excel writes a byte order mark at the start of a UTF-8 file
-        text = manifest.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), restval="", restkey="")
-        columns = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = columns
-        _check_columns(manifest, columns)
-        return [
-            (reader.line_num, {name: str(cell).strip() for name, cell in line.items()})
-            for line in reader
-        ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"manifest '{manifest}' is not a CSV file in UTF-8 ({error}); save it as 'CSV UTF-8'"
-        ) from None
-
-
-def _check_columns(manifest: Path, columns: list[str]) -> None:
-    absent = [name for name in REQUIRED_COLUMNS if name not in columns]
-    if not absent:
-        return
-    free = [name for name in columns if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)]
-    hints = [
-        f"did you mean '{name}' instead of '{near[0]}'? "
-        for name in absent
-        if (near := difflib.get_close_matches(name, free, n=1, cutoff=0.5))
-    ]
-    raise UserError(
-        f"manifest '{manifest}' lacks the column {' and '.join(absent)}; its first line is "
-        f"'{','.join(columns)}'; {''.join(hints)}it must name {','.join(REQUIRED_COLUMNS)} "
-        f"({' and '.join(OPTIONAL_COLUMNS)} may follow), separated by commas"
+    lines = read_lines(manifest, encoding=options.encoding)
+    columns, note = choose_columns(manifest, lines.header, options.columns)
+    notes = [note] if note else []
+    if lines.separator != SEPARATORS[0]:
+        notes.append(f"its cells are separated by {lines.separator!r}")
+    found = manifest_rows.read_rows(
+        lines, columns, FileFinder(root, manifest.parent, files), root=root
     )
+    problems = list(found.problems)
+    problems += manifest_rows.label_problems(found.rows, commas=options.commas_in_labels)
+    problems += _read_values(found.rows)
+    kept, merged, differing = one_row_per_file(found.rows, segments=has_segments(lines.header))
+    problems += differing
+    if options.groups:
+        problems += manifest_rows.group_problems(kept)
+    if problems:
+        every = "\n  ".join(problems)
+        raise UserError(f"manifest '{manifest}' must be fixed:\n  {every}")
+    notes += [*found.notes, *merged, *manifest_rows.space_notes(found.rows)]
+    return TrackManifest([_track(row) for row in kept], [f"{manifest.name}: {n}" for n in notes])
 
 
-def _bad_split(split: str | None) -> str:
-    near = difflib.get_close_matches(split or "", SPLITS, n=1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    return f"split '{split or ''}' is unknown; {hint}choose from: {', '.join(SPLITS)}"
+def _read_values(rows: Sequence[Row]) -> list[str]:
+    """Reads the splits, folds and times into `rows`; returns the problems."""
+    problems: dict[str, dict[str, list[int]]] = {"split": {}, "fold": {}, "time": {}}
+
+    def problem(role: str, text: str, row: Row) -> None:
+        problems[role].setdefault(text, []).append(row.line)
+
+    has_splits = any(row.cells.get("split") for row in rows)
+    has_folds = any(row.cells.get("fold") for row in rows)
+    for row in rows:
+        split, fold, time = (row.cells.get(role, "") for role in ("split", "fold", "time"))
+        if has_splits:
+            row.split = read_split(split)
+            if row.split is None:
+                problem("split", bad_split(split), row)
+        if fold:
+            row.fold = read_fold(fold)
+            if row.fold is None:
+                problem("fold", f"fold '{fold}' is no whole number from 0 on", row)
+        elif has_folds and row.split != "test":
+            problem("fold", "the fold is missing; give each row one, or none", row)
+        if time:
+            try:
+                row.time = read_time(time)
+            except ValueError as error:
+                problem("time", str(error), row)
+    folds = [row.fold for row in rows if row.fold is not None]
+    if folds and 0 not in folds:  # folds are counted from 0
+        for row in rows:
+            row.fold = None if row.fold is None else row.fold - 1
+    found = [
+        join_first((at_lines(lines, text) for text, lines in kinds.items()), between="\n  ")
+        for kinds in problems.values()
+        if kinds
+    ]
+    return found if problems["fold"] else [*found, *fold_problems(folds)]
 
 
-def _audio_path(name: str, *folders: Path) -> Path | None:
-    for folder in folders:
-        path = folder / Path(name).expanduser()
-        if path.is_file():
-            return Path(os.path.normpath(path))
-    return None
+def _track(row: Row) -> dict[str, Any]:
+    return {
+        "track_id": row.name,
+        "path": str(row.path),
+        "label": row.label,
+        "group": row.cells.get("group") or row.name,
+        "split": row.split,
+        "fold": row.fold,
+        "time": row.time,
+    }

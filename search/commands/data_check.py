@@ -16,18 +16,25 @@ HELP = """\
 usage: chorale data check NAME [--key value ...] [--csv FILE]
 
 Decodes every track of a dataset and lists all problems, by path and reason, without training
-anything: files that are broken, silent, too short, clipped or misnamed, the same recording in
-several files or under two labels, and leaks between the sides of its split. NAME is a dataset, a
-sweep file, or a shipped sweep. Exits with 0 if there are no problems, else with 1.
+anything: files that are broken, silent, too short, clipped or misnamed, files that were not read,
+labels without a track, labels that look alike, the same recording in several files or under two
+labels, and leaks between the sides of its split. NAME is a dataset, a sweep file, or a shipped
+sweep. Of your own folder the last line accounts for every file; text, pictures and hidden files
+are no problem. Exits with 0 if there are no problems, else with 1.
 Datasets: chorale data list
 
   --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3)
-  --csv FILE    also writes the table as CSV
+  --csv FILE    also writes the table as CSV, with a row for each file that was not read
 
   chorale data check fsdd --root fsdd.zip
 """
 
-OUTCOME_COLOURS = {"stops the sweep": "red", "quarantined": "yellow"}
+OUTCOME_COLOURS = {
+    "stops the sweep": "red",
+    "no track": "red",
+    "quarantined": "yellow",
+    "not read": "yellow",
+}
 
 
 def run(args: Sequence[str]) -> int:
@@ -70,9 +77,11 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     from chorale.datasets.source import source_of
     from chorale.datasets.splitting import grouping
     from chorale.datasets.splitting.split import feasible_folds, make_split
+    from chorale.search.data.files import file_sum_text, label_faults, unread_files
     from chorale.search.data.prepare import audit_tracks, find_duplicate_pairs, no_groups_note
     from chorale.search.sweep.worker_pool import extraction
 
+    unread = unread_files(resolved)
     source = source_of(resolved.dataset, resolved.dataset_config)
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
         audited = audit_tracks(source, tracks, sweep, progress, run)
@@ -95,13 +104,22 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
         duplicates=pairs,
         leaks=leaking,
         accepted=leaks.accepted_kinds(sweep.audit.accept, sweep.split),
+        unread=unread,
     )
+    for problem, detail in label_faults(tracks):
+        found.loc[len(found)] = ["", "(labels)", faults.WARNED, problem, detail]
     if unsplit:
         found.loc[len(found)] = ["", "(all)", faults.LEAKS, "no split", unsplit]
     alone = no_groups_note(resolved, tracks) if sweep.split.by == "group" else ""
     if alone:
         console.print(f"Split by {grouping.UNGROUPED_TEXT}: {alone}.", markup=False, soft_wrap=True)
-    _show(found, n_tracks=len(tracks), n_good=len(audited.tracks), console=console, but=bool(alone))
+    n_good = len(audited.tracks)
+    _show(found, n_tracks=len(tracks), n_good=n_good, console=console, but=bool(alone))
+    if unread is not None:
+        became = {"used": n_good, "quarantined": len(tracks) - n_good}
+        n_elsewhere = int(tracks["track_id"].str.startswith("../").sum())
+        line = file_sum_text(unread, became, n_elsewhere=n_elsewhere)
+        console.print(f"{line}.", markup=False, soft_wrap=True)
     return found
 
 
@@ -117,7 +135,7 @@ def _show(
         console.print(f"{nothing} with the {n_tracks} tracks.")
         return
     table = Table("path", "problem", "outcome", "detail")
-    for row in found.to_dict("records"):
+    for row in _grouped(found).to_dict("records"):
         place = row["path"] if isinstance(row["path"], str) else row["track_id"]
         cells = (place, row["problem"], row["outcome"], row["detail"])
         style = OUTCOME_COLOURS.get(str(row["outcome"]))
@@ -128,3 +146,19 @@ def _show(
     ).items():
         console.print(f"{n:6}  {problem} ({outcome})")
     console.print(f"{n_good} of {n_tracks} tracks are usable.")
+
+
+def _grouped(found: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with one row for all files that were not read for the same reason."""
+    import pandas as pd
+
+    from chorale.datasets.base import NOT_READ
+
+    is_unread = (found["outcome"] == NOT_READ).to_numpy()
+    unread = found[is_unread]
+    n_files = unread.groupby("problem")["path"].transform("size")
+    first = ~unread["problem"].duplicated()
+    grouped = unread[first].copy()
+    counts = n_files[first].astype(str)
+    grouped["detail"] = counts + " files, such as this one; " + grouped["detail"]
+    return pd.concat([found[~is_unread], grouped]).sort_index()

@@ -36,13 +36,18 @@ def refuse_missing(resolved: ResolvedSweep) -> None:
 
 
 def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> "pd.DataFrame":
-    """As `read_tracks`; refuses tracks that cannot be split, before any audio is decoded.
+    """As `read_tracks`; warns of files that are not read, and refuses tracks that cannot be split.
+
+    No audio is decoded.
 
     Raises:
         UserError: the dataset does not exist, or cannot be split as asked.
     """
     tracks = read_tracks(resolved, progress)
     from chorale.datasets.splitting.split import feasible_folds, make_split
+    from chorale.search.data.files import warn_about_files
+
+    warn_about_files(resolved, tracks, progress)
 
     split = resolved.sweep.split
     n_folds, _ = feasible_folds(tracks, split, n_folds=resolved.sweep.finalists.folds)

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from chorale.datasets import catalog, plugins
-from chorale.datasets.base import TRACK_COLUMNS
+from chorale.datasets.base import (
+    IGNORED,
+    NO_TRACK,
+    NOT_READ,
+    NOT_READ_COLUMNS,
+    TRACK_COLUMNS,
+)
 from chorale.datasets.config import read_config
 from chorale.datasets.download.checksum import parse_checksum
 from chorale.datasets.errors import UserError
@@ -21,7 +27,8 @@ Options = Mapping[str, Any]
 
 
 def _folder(root: Path) -> Options:
-    for name in ("rock/ac_1.wav", "rock/ac_2.flac", "jazz/miles/1.mp3"):
+    tracks = ("rock/ac_1.wav", "rock/ac_2.flac", "jazz/miles/1.mp3")
+    for name in (*tracks, "rock/ac_3.xyz", "jazz/notes.txt", "jazz/._1.wav", "loose.wav"):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"audio")
@@ -100,6 +107,32 @@ def _esc50(root: Path) -> Options:
     return {"root": str(root)}
 
 
+def _urbansound8k(root: Path) -> Options:
+    lines = [
+        "slice_file_name,fsID,start,end,salience,fold,classID,class",
+        "100032-3-0-0.wav,100032,0.0,0.317551,1,5,3,dog_bark",
+        "100263-2-0-117.wav,100263,58.5,62.5,1,10,2,children_playing",
+    ]
+    (root / "metadata").mkdir()
+    (root / "metadata" / "UrbanSound8K.csv").write_text("\n".join([*lines, ""]))
+    for name in ("fold5/100032-3-0-0.wav", "fold10/100263-2-0-117.wav"):
+        path = root / "audio" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _speech_commands(root: Path) -> Options:
+    names = ("yes/0a7c2a8d_nohash_0.wav", "no/0a7c2a8d_nohash_0.wav", "no/f98b7d2c_nohash_1.wav")
+    for name in (*names, "_background_noise_/white_noise.wav"):
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"audio")
+    (root / "validation_list.txt").write_text("")
+    (root / "testing_list.txt").write_text(names[2] + "\n")
+    return {"root": str(root)}
+
+
 def _table(root: Path) -> Options:
     (root / "t.csv").write_text("song,x,label\na,1,rock\na,2,rock\nb,3,jazz\n")
     return {"root": str(root / "t.csv"), "id": "song"}
@@ -115,6 +148,8 @@ TREES: dict[str, Callable[[Path], Options]] = {
     "fma": _fma,
     "fma_features": _fma_features,
     "esc50": _esc50,
+    "urbansound8k": _urbansound8k,
+    "speech_commands": _speech_commands,
     "table": _table,
 }
 """Dataset -> a function that makes a small sample tree in an empty folder and returns the options
@@ -160,7 +195,8 @@ def table(dataset: ModuleType, options: Options) -> pd.DataFrame:
 
 def test_the_table_has_the_columns_and_types_of_the_contract(table: pd.DataFrame) -> None:
     assert tuple(table.columns[: len(TRACK_COLUMNS)]) == TRACK_COLUMNS
-    kinds = dict.fromkeys(TRACK_COLUMNS, "str") | {"fold": "Int64", "duration_s": "float64"}
+    kinds = dict.fromkeys(TRACK_COLUMNS, "str") | {"fold": "Int64"}
+    kinds |= dict.fromkeys(("duration_s", "time"), "float64")
     assert {column: str(table[column].dtype) for column in TRACK_COLUMNS} == kinds
     assert len(table) > 1
 
@@ -194,6 +230,18 @@ def test_the_same_tree_gives_the_same_table(
 ) -> None:
     again = dataset.tracks(read_config(dataset.Config, options, where="the contract suite"))
     pd.testing.assert_frame_equal(again, table)
+
+
+def test_the_tracks_and_the_files_that_are_none_are_all_files(
+    dataset: ModuleType, options: Options, table: pd.DataFrame
+) -> None:
+    if not hasattr(dataset, "not_read"):
+        pytest.skip("it does not account for its files")
+    unread = dataset.not_read(read_config(dataset.Config, options, where="the contract suite"))
+    assert tuple(unread.columns) == NOT_READ_COLUMNS
+    assert set(unread["outcome"]) <= {NOT_READ, IGNORED, NO_TRACK}
+    files = {str(path) for path in Path(options["root"]).rglob("*") if path.is_file()}
+    assert files == set(table["path"]) | set(unread["path"][unread["outcome"] != NO_TRACK])
 
 
 def test_info_is_complete(dataset: ModuleType, name: str, table: pd.DataFrame) -> None:

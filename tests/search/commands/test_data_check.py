@@ -152,6 +152,79 @@ def test_a_datasets_name_is_enough(
     assert "20 of 21 tracks are usable." in capsys.readouterr().out
 
 
+def test_files_that_are_not_read_are_listed_by_ending_and_the_last_line_accounts_for_all(
+    sweep: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
+    for i in range(12):
+        (audio / "rock" / f"phone{i}.xyz").write_bytes(b"audio")
+    for name in ("jazz/notes.txt", "jazz/._a.wav", ".hidden", "loose.wav", "pop/only.xyz"):
+        (audio / name).parent.mkdir(exist_ok=True)
+        (audio / name).write_bytes(b"x")
+    assert data_check.run([sweep, "--csv", str(tmp_path / "out.csv")]) == 1
+    output = capsys.readouterr().out
+    assert "13 files, such as this one" in " ".join(output.split())
+    assert "label without a track" in output
+    last = output.strip().splitlines()[-1]
+    assert last == (
+        "38 files: 20 tracks used, 1 track quarantined, 13 xyz not read, 1 wav without a label's "
+        "folder, 1 hidden, 1 AppleDouble, 1 txt (no audio)."
+    )
+    assert sum(path.is_file() for path in audio.rglob("*")) == 38
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert (found["outcome"] == "not read").sum() == 14
+    assert found["path"][found["outcome"] == "no track"].tolist() == [str(audio / "pop")]
+
+
+def test_text_and_pictures_are_counted_and_are_no_problem(
+    sweep: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (audio / "jazz" / "cover.jpg").write_bytes(b"picture")
+    assert data_check.run([sweep]) == 0
+    assert "21 files: 20 tracks used, 1 jpg (no audio)." in capsys.readouterr().out
+
+
+def test_labels_that_look_alike_are_pointed_out(
+    sweep: str, audio: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (audio / "Jazz ").mkdir()
+    for artist in range(5):
+        wave = tune(500 + artist)
+        soundfile.write(audio / "Jazz " / f"x-artistx{artist}-0.wav", wave, RATE)
+    assert data_check.run([sweep]) == 1
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "'jazz' (10), 'Jazz ' (5) are nearly the same" in output
+    assert """labels: {merge: {jazz: ["Jazz "]}} in the sweep file""" in output
+    found, printed = prepared(sweep)
+    assert set(found.class_names) == {"jazz", "Jazz ", "rock"}
+    assert "warning: the labels 'jazz' (10), 'Jazz ' (5) are nearly the same" in printed
+
+
+def test_a_sweep_locks_the_test_folder_of_an_official_split(sweep: str, audio: Path) -> None:
+    for path in sorted(audio.rglob("*.wav")):
+        artist = int(path.name.split("-")[1][-1])
+        part = audio / ("train" if artist < 3 else "val" if artist == 3 else "test")
+        (part / path.parent.name).mkdir(parents=True, exist_ok=True)
+        path.rename(part / path.parent.name / path.name)
+    for label in ("jazz", "rock"):
+        (audio / label).rmdir()
+    found = prepared(sweep)[0]
+    assert found.class_names == ("jazz", "rock")
+    assert found.split.protocol.startswith("test official")
+    assert {name.split("/")[0] for name in found.split.test_ids} == {"test"}
+    assert {name.split("/")[0] for name in found.split.development_ids} == {"train", "val"}
+
+
+def test_a_sweep_prints_one_line_about_files_that_are_not_read(sweep: str, audio: Path) -> None:
+    for i in range(3):
+        (audio / "rock" / f"{i}.xyz").write_bytes(b"audio")
+    (audio / "rock" / "notes.txt").write_bytes(b"text")
+    (audio / "pop").mkdir()
+    [line] = [line for line in prepared(sweep)[1].splitlines() if "warning" in line]
+    assert "3 files are not read: 3 xyz not read; no track at all in" in line
+    assert f"'{audio / 'pop'}'; chorale data check lists them" in line
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [

@@ -1,0 +1,68 @@
+"""Rows of a manifest that are about one file: equal ones are merged, others refused."""
+
+from collections.abc import Sequence
+
+from chorale.datasets.errors import join_first
+from chorale.datasets.tables.manifest_rows import Row
+from chorale.datasets.tables.manifest_values import at_lines
+
+SEGMENT_COLUMNS = ("start", "end", "onset", "offset", "begin", "begin time (s)", "end time (s)")
+"""Columns that say which part of a file a row is about."""
+
+
+def has_segments(header: Sequence[str]) -> list[str]:
+    """The columns that say which part of a file a row is about."""
+    return [name for name in header if name.lower() in SEGMENT_COLUMNS]
+
+
+def one_row_per_file(
+    rows: Sequence[Row], *, segments: Sequence[str]
+) -> tuple[list[Row], list[str], list[str]]:
+    """Merges the equal rows of a file: the rows kept, a note about it, and problems.
+
+    Args:
+        rows: all rows, with their values.
+        segments: columns that make the rows of one file different parts of it.
+    """
+    kept: dict[str, Row] = {}
+    merged: list[Row] = []
+    differing: list[str] = []
+    parts: list[Row] = []
+    for row in rows:
+        first = kept.setdefault(row.name, row)
+        if first is row or first.label != row.label:  # different labels are a problem of their own
+            continue
+        unequal = [
+            role for role in ("group", "split", "fold", "time") if not _equal(first, row, role)
+        ]
+        if unequal:
+            differing.append(
+                f"'{row.name}' differs in its {' and '.join(unequal)} (lines {first.line} and "
+                f"{row.line})"
+            )
+        elif segments and first.others != row.others:
+            parts.append(row)
+        else:
+            merged.append(row)
+    problems = []
+    if differing:
+        problems.append(f"rows of one file differ: {join_first(differing)}; keep one row of each")
+    if parts:
+        lines = [row.line for row in parts]
+        text = (
+            f"further parts of a file ({', '.join(segments)}), which are not supported yet: cut "
+            f"them into files of their own, or keep one row of each file"
+        )
+        problems.append(at_lines(lines, text))
+    note = []
+    if merged:
+        lines_text = join_first(f"line {row.line} ('{row.cells['path']}')" for row in merged)
+        count = "1 row repeats" if len(merged) == 1 else f"{len(merged)} rows repeat"
+        note.append(f"{count} an earlier row of the same file, which is read once: {lines_text}")
+    return list(kept.values()), note, problems
+
+
+def _equal(one: Row, other: Row, role: str) -> bool:
+    if role == "group":
+        return one.cells.get("group", "") == other.cells.get("group", "")
+    return bool(getattr(one, role) == getattr(other, role))
