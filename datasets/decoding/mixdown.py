@@ -44,9 +44,13 @@ class Mixdown:
         return float(self._cancelled.sum()) / self._energy if self._energy > 0 else 0.0
 
     def channel_instead(self) -> int | None:
-        """The channel to use instead of the mean, the loudest; None where the mean loses little."""
-        cancels = self.cancelled_share >= MIN_CANCELLED_SHARE
-        return int(self._cancelled.argmax()) if cancels else None
+        """The channel to use instead of the mean; None where the mean loses little.
+
+        It is the first of those that are within a decibel of the loudest one.
+        """
+        if self.cancelled_share < MIN_CANCELLED_SHARE:
+            return None
+        return int((self._cancelled > 0.8 * self._cancelled.max()).argmax())
 
     def mix(self, block: npt.NDArray[np.generic], *, out: npt.NDArray[np.float32]) -> None:
         """Mixes a block `(n, n_channels)` to `out` `(n,)`."""
