@@ -81,4 +81,4 @@ class LengthLimits:
 
     def samples(self, sample_rate: int) -> int:
         """The largest number of samples of one channel."""
-        return min(self.n_samples, int(self.duration_s * sample_rate))
+        return min(self.n_samples, round(self.duration_s * sample_rate))

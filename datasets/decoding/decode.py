@@ -30,6 +30,7 @@ class _Pass(NamedTuple):
 
     waveform: npt.NDArray[np.float32]
     header: AudioHeader
+    padding: int  # by how many samples it may differ from its header
     mixdown: Mixdown
     stopped_at: int
     messages: tuple[str, ...]
@@ -53,7 +54,7 @@ def decode(path: Path, limits: LengthLimits) -> Recording:
     if first.errors or _goes_on(path, look, first):
         beyond = view if look.sizes else view_beyond_count(path, header.format)
         again = _decode_beyond(path, look, beyond, limits, first)
-        if first.errors or len(again.waveform) > len(first.waveform) + _padding(header):
+        if first.errors or len(again.waveform) > len(first.waveform) + first.padding:
             done, view = again, beyond
     goes_on = _goes_on(path, look, done)
     if not len(done.waveform) or (goes_on and first.errors):
@@ -67,7 +68,7 @@ def decode(path: Path, limits: LengthLimits) -> Recording:
         done.waveform,
         header.sample_rate,
         header.format,
-        header_s=_differing_header_s(path, header, look.sizes, len(done.waveform)),
+        header_s=_differing_header_s(path, first, look.sizes, len(done.waveform)),
         cancelled_share=share,
         n_undecoded_bytes=look.n_bytes - done.stopped_at if goes_on else 0,
         messages=(*(m for m in done.messages if not m.startswith(_ABOUT_SIZE)), *done.errors),
@@ -153,8 +154,11 @@ def _decode_once(
             mixdown.mix(block, out=mono)
             if not narrow:  # 16-bit samples are always in range
                 _check_samples(path, mono, start_s=(waveform.n - len(block)) / rate)
+        padding = _MP3_PADDING if sound.subtype.startswith("MPEG") else 0
         stopped_at = raw.tell()
-    return _Pass(waveform.samples(), header, mixdown, stopped_at, tuple(messages), tuple(errors))
+    return _Pass(
+        waveform.samples(), header, padding, mixdown, stopped_at, tuple(messages), tuple(errors)
+    )
 
 
 def _check_samples(path: Path, mono: npt.NDArray[np.float32], *, start_s: float) -> None:
@@ -165,21 +169,17 @@ def _check_samples(path: Path, mono: npt.NDArray[np.float32], *, start_s: float)
         raise AudioError(path, "not finite", f"samples up to {peak:.3g}, where full scale is 1")
 
 
-def _padding(header: AudioHeader) -> int:
-    return _MP3_PADDING if header.format == "MP3" else 0
-
-
 def _differing_header_s(
-    path: Path, header: AudioHeader, sizes: SampleBytes | None, n_decoded: int
+    path: Path, first: _Pass, sizes: SampleBytes | None, n_decoded: int
 ) -> float | None:
     """See `Recording.header_s`."""
-    if header.n_frames is None or (sizes is not None and sizes.stated is None):
+    n_frames = first.header.n_frames
+    if n_frames is None or (sizes is not None and sizes.stated is None):
         return 0.0
-    n_frames = header.n_frames
     if sizes is not None and sizes.stated != sizes.present:
         n_frames = round(n_decoded * (sizes.stated or 0) / max(1, sizes.present))
-    if abs(n_frames - n_decoded) <= _padding(header):
+    if abs(n_frames - n_decoded) <= first.padding:
         return None
-    if header.format == "MP3" and n_frames > n_decoded and mp3_count(path) is None:
+    if first.header.format == "MP3" and n_frames > n_decoded and mp3_count(path) is None:
         return None  # an estimate from the size, which tags at the end make larger
-    return n_frames / header.sample_rate
+    return n_frames / first.header.sample_rate

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 _MESSAGE = re.compile(
     rb"^\n?(?:Note: |Warning: |\[src/libmpg123/|ID3v2: |Translated ID3v2|Ignoring untranslated ID3"
@@ -60,7 +60,7 @@ def collected_messages(wanted: bool = True) -> Iterator[list[str]]:
 def _temporary_file() -> BinaryIO:
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("messages"), "w+b")
-    return tempfile.TemporaryFile()  # type: ignore[return-value]  # a BinaryIO on POSIX
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def _write(descriptor: int, data: bytes) -> None:
