@@ -11,31 +11,32 @@ import numpy.typing as npt
 import soundfile
 
 _BLOCK_SAMPLES = 2**16  # of all channels together: fits in a core's cache
-_PATIENT_BLOCK = 1152  # samples of a channel; those of a block with an error are lost
+_CAREFUL_BLOCK = 1152  # samples of a channel; those of a block with an error are lost
 _MAX_ERRORS = 64  # in a row
+_FIRST_SAMPLES = 2**18  # where no number is expected
 _GROWTH = 1.5
 
 
 def read_blocks(
-    sound: Any, n_frames: int | None, *, patient: bool
+    sound: Any, n_frames: int | None, *, careful: bool
 ) -> Iterator[npt.NDArray[np.int16 | np.float32] | str]:
     """Blocks `(n, n_channels)` of at most `n_frames` samples, and the texts of errors.
 
-    Each block is valid until the next one. After an error it goes on where it is `patient`,
-    otherwise it ends. 16-bit samples are int16, others float32.
+    Each block is valid until the next one. 16-bit samples are int16, others float32.
 
     Args:
         sound: a `SequentialFile`.
         n_frames: the count of its header; None reads to its end.
-        patient: whether errors are passed over.
+        careful: goes on after an error, and reads small blocks, which is slow; otherwise an error
+            is the end.
     """
     # libsndfile converts 16-bit samples to floats ten times slower than numpy
     dtype = np.dtype(np.int16 if sound.subtype == "PCM_16" else np.float32)
-    n_block = _PATIENT_BLOCK if patient else _BLOCK_SAMPLES // sound.channels
+    n_block = _CAREFUL_BLOCK if careful else _BLOCK_SAMPLES // sound.channels
     block = np.empty((n_block, sound.channels), dtype)
     n_left = 2**62 if n_frames is None else n_frames
     n_errors = 0
-    while n_left and n_errors < (_MAX_ERRORS if patient else 1):
+    while n_left and n_errors < (_MAX_ERRORS if careful else 1):
         try:
             got = sound.read(out=block[:n_left])
         except soundfile.LibsndfileError as error:
@@ -60,7 +61,7 @@ class Waveform:
     def __init__(self, expected: int) -> None:
         """Reserves memory for the `expected` number of samples."""
         self.n = 0
-        self._samples = np.empty(max(1, expected), np.float32)
+        self._samples = np.empty(expected or _FIRST_SAMPLES, np.float32)
 
     def added(self, n: int) -> npt.NDArray[np.float32]:
         """A view of the next `n` samples, to be written."""

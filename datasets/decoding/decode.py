@@ -48,14 +48,14 @@ def decode(path: Path, limits: LengthLimits) -> Recording:
             finite or far beyond full scale.
     """
     look = first_look(path)
-    view = look.view
+    view, careful = look.view, False
     done = first = _decode_once(path, look, view, limits)
     header = first.header
     if first.errors or _goes_on(path, look, first):
         beyond = view if look.sizes else view_beyond_count(path, header.format)
         again = _decode_beyond(path, look, beyond, limits, first)
         if first.errors or len(again.waveform) > len(first.waveform) + first.padding:
-            done, view = again, beyond
+            done, view, careful = again, beyond, bool(again.errors)
     goes_on = _goes_on(path, look, done)
     if not len(done.waveform) or (goes_on and first.errors):
         reasons = (*first.errors, f"none of its {header.n_frames or 'samples'} samples")
@@ -63,7 +63,7 @@ def decode(path: Path, limits: LengthLimits) -> Recording:
     share = 0.0
     if (channel := done.mixdown.channel_instead()) is not None:
         share = done.mixdown.cancelled_share
-        done = _decode_once(path, look, view, limits, patient=done is not first, channel=channel)
+        done = _decode_once(path, look, view, limits, careful=careful, channel=channel)
     return Recording(
         done.waveform,
         header.sample_rate,
@@ -79,7 +79,8 @@ def _decode_beyond(
     path: Path, look: FirstLook, beyond: View, limits: LengthLimits, first: _Pass
 ) -> _Pass:
     try:
-        return _decode_once(path, look, beyond, limits, patient=True)
+        again = _decode_once(path, look, beyond, limits) if not first.errors else first
+        return _decode_once(path, look, beyond, limits, careful=True) if again.errors else again
     except AudioError as error:
         if error.problem == "too long" or first.errors:
             raise
@@ -120,7 +121,7 @@ def _decode_once(
     view: View,
     limits: LengthLimits,
     *,
-    patient: bool = False,
+    careful: bool = False,
     channel: int | None = None,
 ) -> _Pass:
     """Decodes a file once, to the count of its header at most.
@@ -130,21 +131,22 @@ def _decode_once(
         look: at the file, before it was opened.
         view: the file as libsndfile sees it.
         limits: for its length.
-        patient: goes on after an error; the header's length is then no reason to refuse the file.
+        careful: goes on after an error, slowly.
         channel: the channel to use; None for the mean of all channels.
     """
     errors: list[str] = []
     with collected_messages(look.may_be_mp3) as messages, opened(path, view) as (raw, sound):
         header = sound_header(path, sound)
-        if not patient:
+        count_is_stated = view == look.view  # not made up here
+        if count_is_stated:
             _refuse_long(path, look.n_bytes, header, limits)
         rate, at_most = header.sample_rate, limits.samples(header.sample_rate)
         narrow = sound.subtype == "PCM_16"
         full_scale = 2.0**15 if narrow else 1.0
         mixdown = Mixdown(header.n_channels, full_scale=full_scale, channel=channel)
-        claimable = 0 if patient else _SAMPLES_PER_BYTE * look.n_bytes
+        claimable = _SAMPLES_PER_BYTE * look.n_bytes if count_is_stated else 0
         waveform = Waveform(min(header.n_frames or 0, at_most, claimable))
-        for block in read_blocks(sound, header.n_frames, patient=patient):
+        for block in read_blocks(sound, header.n_frames, careful=careful):
             if isinstance(block, str):
                 errors.append(f"{block} after {waveform.n / rate:.1f} s")
                 continue

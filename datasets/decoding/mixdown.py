@@ -73,10 +73,12 @@ class Mixdown:
                 out += scaled[:, channel]
             # the first block whole, for short files; of the others a quarter, for speed
             n_measured = len(out) if self._energy == 0 else -(-len(out) // 4)
-            self._measure(scaled[:n_measured], out[:n_measured])
+            self._measure(scaled[:n_measured], out[:n_measured], len(out) / n_measured)
 
-    def _measure(self, scaled: npt.NDArray[np.float32], mean: npt.NDArray[np.float32]) -> None:
+    def _measure(
+        self, scaled: npt.NDArray[np.float32], mean: npt.NDArray[np.float32], weight: float
+    ) -> None:
         energy = float(np.vdot(scaled, scaled))
-        self._energy += energy
+        self._energy += weight * energy
         if float(np.vdot(mean, mean)) < _CANCELLED * energy:
-            self._cancelled += np.square(scaled, dtype=np.float64).sum(axis=0)
+            self._cancelled += [weight * float(np.vdot(column, column)) for column in scaled.T]

@@ -10,9 +10,9 @@ the unknown length of a FLAC, the size of a wav's samples. An MP3 without any co
 file of 64 times its size, so that the estimate is too large, whatever the first frames are like:
 bit rates differ by a factor of 40 at most. No frame is parsed here, and none has to be counted.
 
-Not done otherwise: a seek past the count fails; a pipe has no length, but needs a thread that feeds
-it, and libsndfile looks for tags at its start only; a count of the frames in Python takes longer
-than decoding them.
+Not done otherwise, with libsndfile 1.2: a read or a seek past the count gives nothing; a pipe, which
+has no length, is decoded whole too, but needs a thread that feeds it, and a Xing frame still ends
+it; a count of the frames here would be another decoder's parser to keep right.
 """
 
 import io

@@ -88,13 +88,13 @@ def test_the_share_is_that_of_the_energy_of_cancelled_blocks() -> None:
     out = np.empty(4, np.float32)
     ones = np.ones((4, 2), np.float32)
     opposite = ones * np.array([1, -1], np.float32)
-    mixdown.mix(3 * ones, out=out)  # nine times the energy, and as the first block four times
+    mixdown.mix(4 * ones, out=out)  # 16 times the energy
     mixdown.mix(opposite, out=out)
-    assert mixdown.cancelled_share == pytest.approx(1 / 37)
+    assert mixdown.cancelled_share == pytest.approx(1 / 17)
     assert mixdown.channel_instead() is None
     for _ in range(4):
         mixdown.mix(opposite, out=out)
-    assert mixdown.cancelled_share == pytest.approx(5 / 41)
+    assert mixdown.cancelled_share == pytest.approx(5 / 21)
     assert mixdown.cancelled_share > MIN_CANCELLED_SHARE
     assert mixdown.channel_instead() == 0
 
