@@ -8,11 +8,11 @@ The decoder itself would go on; only the count stops it. So a file that is not f
 is shown to libsndfile through a virtual file whose header states a larger one: an MP3's Xing frame,
 the unknown length of a FLAC, the size of a wav's samples. An MP3 without any count is shown as a
 file of 64 times its size, so that the estimate is too large, whatever the first frames are like:
-bit rates differ by a factor of 40 at most. No frame is parsed here, and none has to be counted.
+bit rates differ by a factor of 40 at most. No frame has to be counted.
 
-Not done otherwise, with libsndfile 1.2: a read or a seek past the count gives nothing; a pipe, which
-has no length, is decoded whole too, but needs a thread that feeds it, and a Xing frame still ends
-it; a count of the frames here would be another decoder's parser to keep right.
+Not done otherwise, with libsndfile 1.2: a read or a seek past the count gives nothing; a pipe has
+no length, but needs a thread that feeds it, and a count in the file still ends it; counting the
+frames here would be a second parser to keep right.
 """
 
 import io
