@@ -11,8 +11,8 @@ file of 64 times its size, so that the estimate is too large, whatever the first
 bit rates differ by a factor of 40 at most. No frame has to be counted.
 
 Not done otherwise, with libsndfile 1.2: a read or a seek past the count gives nothing; a pipe has
-no length, but needs a thread that feeds it, and a count in the file still ends it; counting the
-frames here would be a second parser to keep right.
+no length, but needs a thread that feeds it, and an MP3 with a large tag is not recognised in it;
+counting the frames here would be a second parser to keep right.
 """
 
 import io
