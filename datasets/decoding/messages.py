@@ -4,6 +4,7 @@ libmpg123 writes to file descriptor 2 of the process, hundreds of lines for a da
 switch for silence cannot be reached through libsndfile. `datasets.decoding.decode` uses it.
 """
 
+import multiprocessing
 import os
 import re
 import sys
@@ -29,11 +30,12 @@ def collected_messages(wanted: bool = True) -> Iterator[list[str]]:
 
     Other output of the block, which is not libmpg123's by its first words, is written to the
     terminal at the end. Nothing is collected, and the messages appear on the terminal, where
-    another Python thread runs: it could start a program, which would inherit the redirected file
-    descriptor and lose its own messages.
+    another thread could start a program meanwhile, which would inherit the redirected file
+    descriptor and lose its own messages: in a process that is not a worker and has other threads
+    than rich's, which draw progress.
     """
     messages: list[str] = []
-    if not wanted or threading.active_count() > 1:
+    if not wanted or not _starts_no_programs():
         yield messages
         return
     try:
@@ -55,6 +57,16 @@ def collected_messages(wanted: bool = True) -> Iterator[list[str]]:
                 _write(terminal, _MESSAGE.sub(b"", written))
     finally:
         os.close(terminal)
+
+
+def _starts_no_programs() -> bool:
+    main = threading.main_thread()
+    if threading.current_thread() is not main:
+        return False
+    if multiprocessing.parent_process() is not None:  # a worker, whose other threads only watch
+        return True
+    others = (thread for thread in threading.enumerate() if thread is not main)
+    return all(type(thread).__module__.startswith("rich.") for thread in others)
 
 
 def _temporary_file() -> BinaryIO:

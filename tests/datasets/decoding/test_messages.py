@@ -45,6 +45,34 @@ except ValueError:
     os.write(2, b"after\\n")
 print(messages)
 """
+PROGRESS = """
+import os
+from rich.console import Console
+from rich.progress import Progress
+from chorale.datasets.decoding.messages import collected_messages
+with Progress(console=Console(stderr=True, force_terminal=True)) as progress:
+    with collected_messages() as messages:
+        os.write(2, b"Note: a\\n")
+print(messages)
+"""
+WORKER = """
+import os, threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from chorale.datasets.decoding.messages import collected_messages
+
+def watch():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+def work(_):
+    with collected_messages() as messages:
+        os.write(2, b"Note: a\\n")
+    return threading.active_count(), messages
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), watch) as pool:
+        print(*pool.map(work, [0]))
+"""
 CLOSED = """
 import os
 from chorale.datasets.decoding.messages import collected_messages
@@ -80,6 +108,18 @@ def test_the_decoders_messages_are_collected_and_do_not_appear(tmp_path: Path) -
     assert int(n) == len(messages) >= 2
     assert messages[0].startswith("Note: Illegal Audio-MPEG-Header")
     assert errors == "after\n"
+
+
+def test_messages_are_collected_beside_a_progress_bar() -> None:
+    output, errors = run(PROGRESS)
+    assert output == "['Note: a']\n"
+    assert "Note" not in errors
+
+
+def test_messages_are_collected_in_a_worker_with_a_watching_thread(tmp_path: Path) -> None:
+    (script := tmp_path / "work.py").write_text(WORKER)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(2, ['Note: a'])\n", "")
 
 
 def test_other_output_is_not_lost() -> None:
