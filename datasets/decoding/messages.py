@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+DISPLAY_THREAD = "chorale-ticker"
+"""The name of a thread that prints progress and starts no programs."""
+
 _MESSAGE = re.compile(
     rb"^\n?(?:Note: |Warning: |\[src/libmpg123/|ID3v2: |Translated ID3v2|Ignoring untranslated ID3"
     rb"|Whoa! ID3v2|not attempting to resync)[^\n]*\n?",
@@ -32,7 +35,7 @@ def collected_messages(wanted: bool = True) -> Iterator[list[str]]:
     terminal at the end. Nothing is collected, and the messages appear on the terminal, where
     another thread could start a program meanwhile, which would inherit the redirected file
     descriptor and lose its own messages: in a process that is not a worker and has other threads
-    than rich's, which draw progress.
+    than those of rich and `DISPLAY_THREAD`, which print progress.
     """
     messages: list[str] = []
     if not wanted or not _starts_no_programs():
@@ -66,7 +69,10 @@ def _starts_no_programs() -> bool:
     if multiprocessing.parent_process() is not None:  # a worker, whose other threads only watch
         return True
     others = (thread for thread in threading.enumerate() if thread is not main)
-    return all(type(thread).__module__.startswith("rich.") for thread in others)
+    return all(
+        thread.name == DISPLAY_THREAD or type(thread).__module__.startswith("rich.")
+        for thread in others
+    )
 
 
 def _temporary_file() -> BinaryIO:
