@@ -109,11 +109,11 @@ def audit_recordings(
 def examine_file(path: str) -> Finding:
     """Decodes one file and reports the problem of its waveform, if there is one."""
     try:
-        content_format = audio.read_audio_header(path).format
-        waveform, sample_rate = audio.load_audio(path)
+        recording = audio.decode_audio(path)
     except audio.AudioError as error:
         return Finding(0.0, error.problem, error.detail)
-    duration_s = len(waveform) / sample_rate
+    waveform = recording.waveform
+    duration_s = len(waveform) / recording.sample_rate
     low, high = float(waveform.min()), float(waveform.max())
     if (peak := max(high, -low)) < MIN_PEAK:
         level = f"{20 * math.log10(peak):.0f} dBFS" if peak > 0 else "0"
@@ -121,8 +121,16 @@ def examine_file(path: str) -> Finding:
     mean = float(waveform.mean(dtype=np.float64))
     if max(high - mean, mean - low) < MIN_PEAK:
         return Finding(duration_s, "DC only", f"every sample is about {mean:.4f}")
-    clipped = clipped_share(waveform)
-    return Finding(duration_s, clipped_share=clipped, format=content_format)
+    return Finding(
+        duration_s,
+        clipped_share=clipped_share(waveform),
+        format=recording.format,
+        header_s=recording.header_s,
+        cancelled_share=recording.cancelled_share,
+        n_undecoded_bytes=recording.n_undecoded_bytes,
+        n_messages=len(recording.messages),
+        first_message=recording.messages[0] if recording.messages else "",
+    )
 
 
 def _examine_files(

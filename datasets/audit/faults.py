@@ -1,4 +1,4 @@
-"""Audit warnings (clipping, wrong extension), and the table of all faults of a dataset.
+"""Audit warnings (clipping, wrong length, ...), and the table of all faults of a dataset.
 
 `datasets.audit.audit` uses the warnings; the sweep and `chorale data check` print the table.
 """
@@ -68,6 +68,19 @@ def file_warnings(path: str, finding: Finding) -> list[tuple[str, str]]:
     allowed = _FORMATS.get(suffix)
     if allowed and finding.format and finding.format not in allowed:
         found.append(("wrong extension", f"its content is {finding.format}, not {suffix}"))
+    if finding.header_s is not None:
+        stated = f"{finding.header_s:.2f} s" if finding.header_s else "no length"
+        detail = f"{stated} by its header, {finding.duration_s:.2f} s decoded"
+        found.append(("length differs from header", detail))
+    if finding.n_undecoded_bytes:
+        detail = f"{finding.n_undecoded_bytes / 1000:.1f} kB at its end seem to be another stream"
+        found.append(("not decoded", f"{detail}; encode the file again, or split it"))
+    if finding.cancelled_share:
+        detail = f"the mean of its channels cancels {finding.cancelled_share:.0%} of their energy"
+        found.append(("opposite phase", f"{detail}, so one channel is used"))
+    if finding.n_messages:
+        detail = f"{finding.n_messages}, the first: {finding.first_message}"
+        found.append(("decoder messages", detail))
     return found
 
 

@@ -15,7 +15,7 @@ from chorale.datasets.atomic import write_json
 FileStamp = tuple[int, int]
 """Size in bytes and modification time in ns; while it is unchanged, so is the content."""
 
-_FORMAT = 2  # raise it when the audit or `audio.load_audio` gives another result for a file
+_FORMAT = 3  # raise it when the audit or `audio.load_audio` gives another result for a file
 _SAVE_EVERY_S = 30.0
 
 
@@ -23,8 +23,9 @@ _SAVE_EVERY_S = 30.0
 class Finding:
     """The result of examining one file; `problem` is empty where there is none.
 
-    `clipped_share` (0 to 1) of the samples are in flat tops; `format` is libsndfile's name of the
-    content's format, empty where the file was not decoded.
+    `clipped_share` (0 to 1) of the samples are in flat tops. `format`, `header_s`,
+    `cancelled_share` and `n_undecoded_bytes` are those of `audio.Recording`, and the messages are
+    the decoder's; all of a file that was not decoded are empty.
     """
 
     duration_s: float
@@ -32,6 +33,11 @@ class Finding:
     detail: str = ""
     clipped_share: float = 0.0
     format: str = ""
+    header_s: float | None = None
+    cancelled_share: float = 0.0
+    n_undecoded_bytes: int = 0
+    n_messages: int = 0
+    first_message: str = ""
 
 
 class FindingsCache:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 from rich.console import Console, ConsoleRenderable, RenderHook
 
+from chorale.datasets.decoding.messages import DISPLAY_THREAD
+
 MAX_SILENCE_S = 8.0
 """Below ten seconds, so that a user never waits longer for output."""
 
@@ -44,7 +46,7 @@ class StatusTicker(RenderHook):
         self._printed = time.perf_counter()
         self._over = threading.Event()
         self._console.push_render_hook(self)
-        self._thread = threading.Thread(target=self._tick, name="chorale-ticker", daemon=True)
+        self._thread = threading.Thread(target=self._tick, name=DISPLAY_THREAD, daemon=True)
         self._thread.start()
         return self
 

@@ -36,14 +36,26 @@ def test_mutated_files_cause_no_crash_hang_or_wrong_samples(n: int) -> None:
 def test_mutations_depend_on_the_seed_only(fuzz: ModuleType) -> None:
     assert [fuzz.mutated(3, i) for i in range(6)] == [fuzz.mutated(3, i) for i in range(6)]
     assert fuzz.mutated(3, 0)[1] != fuzz.mutated(4, 0)[1]
-    assert [fuzz.mutated(3, i)[0] for i in range(6)] == list(fuzz.KINDS)
+    assert [fuzz.mutated(3, i)[0] for i in range(len(fuzz.KINDS))] == list(fuzz.KINDS)
+
+
+def test_originals_without_a_count_are_decoded_whole(fuzz: ModuleType, tmp_path: Path) -> None:
+    n_samples = {}
+    for kind, (suffix, _) in fuzz.KINDS.items():
+        path = tmp_path / f"t{suffix}"
+        path.write_bytes(fuzz.original(kind, 4))
+        n_samples[kind] = len(audio.load_audio(path)[0])
+    n = n_samples["wav"]
+    assert n_samples["wav without size"] == n_samples["flac without count"] == n
+    assert n <= n_samples["mp3 without count"] <= n + 4 * 1152
+    assert 2 * n <= n_samples["two mp3 in one"] <= 2 * n + 4 * 1152
 
 
 @pytest.mark.parametrize(
     ("samples", "rate", "message"),
     [
         (np.array([0.0, np.nan], np.float32), 8_000, "NaN"),
-        (np.zeros(10**6, np.float32), 8_000, "the header says"),
+        (np.zeros(10**6, np.float32), 8_000, "1000000 samples in"),
         (np.ones(10, np.float32), 3, "sample rate 3"),
     ],
 )

@@ -27,8 +27,9 @@ def decode_requests(connection: Connection) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            _refuse_long(path, duration_s)
-            waveform, sample_rate = audio.load_audio(path)
+            waveform, sample_rate = audio.load_audio(
+                path, max_duration_s=duration_s, max_samples=int(duration_s * MAX_RATE)
+            )
         except AudioError as error:
             connection.send((error.problem, error.detail))
             continue
@@ -45,13 +46,3 @@ def _silence_libraries() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)
     os.close(devnull)
-
-
-def _refuse_long(path: str, duration_s: float) -> None:
-    header = audio.read_audio_header(path)
-    if header.duration_s > duration_s or header.n_frames > duration_s * MAX_RATE:
-        raise AudioError(
-            path, "too long",
-            f"{header.duration_s:.0f} s at {header.sample_rate} Hz; at most {duration_s:g} s at up "
-            f"to {MAX_RATE} Hz are accepted",
-        )  # fmt: skip

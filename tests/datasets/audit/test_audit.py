@@ -50,13 +50,13 @@ def folder(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded."""
     names: list[str] = []
-    load = audio.load_audio
+    decode = audio.decode_audio
 
-    def counting(path: str) -> tuple[np.ndarray, int]:
+    def counting(path: str) -> audio.Recording:
         names.append(Path(path).name)
-        return load(path)
+        return decode(path)
 
-    monkeypatch.setattr(audio, "load_audio", counting)
+    monkeypatch.setattr(audio, "decode_audio", counting)
     return names
 
 

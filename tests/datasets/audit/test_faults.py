@@ -94,6 +94,62 @@ def test_a_matching_extension_gives_no_warning(
     assert file_warnings(str(path), examine_file(str(path))) == []
 
 
+@pytest.mark.parametrize(
+    ("finding", "problem", "detail"),
+    [
+        (
+            Finding(10.03, header_s=4.98),
+            "length differs from header",
+            "4.98 s by its header, 10.03 s decoded",
+        ),
+        (
+            Finding(10.0, header_s=0),
+            "length differs from header",
+            "no length by its header, 10.00 s decoded",
+        ),
+        (
+            Finding(10.0, n_undecoded_bytes=31_260),
+            "not decoded",
+            "31.3 kB at its end seem to be another stream; encode the file again, or split it",
+        ),
+        (
+            Finding(10.0, cancelled_share=0.97),
+            "opposite phase",
+            "the mean of its channels cancels 97% of their energy, so one channel is used",
+        ),
+        (
+            Finding(10.0, n_messages=3, first_message="Note: Trying to resync..."),
+            "decoder messages",
+            "3, the first: Note: Trying to resync...",
+        ),
+    ],
+)
+def test_what_the_header_does_not_tell_is_a_warning(
+    finding: Finding, problem: str, detail: str
+) -> None:
+    assert file_warnings("a", finding) == [(problem, detail)]
+
+
+def test_a_recovered_and_a_phase_inverted_track_are_used_with_warnings(tmp_path: Path) -> None:
+    (folder := tmp_path / "audio").mkdir()
+    noise = 0.1 * np.random.default_rng(0).standard_normal((4, RATE))
+    for i in range(3):
+        soundfile.write(folder / f"t{i}.wav", noise[i], RATE)
+    soundfile.write(folder / "inverted.wav", np.stack([noise[3], -noise[3]], axis=1), RATE)
+    wav = bytearray((folder / "t0.wav").read_bytes())
+    wav[40:44] = bytes(4)
+    (folder / "recorder.wav").write_bytes(wav)
+    expected = [
+        ["inverted", "opposite phase"],
+        ["recorder", "length differs from header"],
+    ]
+    for _ in range(2):  # decoded, and from the cache
+        found = audit_recordings(table_of(folder), min_duration_s=0.1, cache_root=tmp_path)
+        assert found.problems.empty
+        assert found.warnings[["track_id", "problem"]].to_numpy().tolist() == expected
+        assert found.tracks["duration_s"].tolist() == [1.0] * 5
+
+
 def test_audit_recordings_has_no_limit_on_bad_tracks(tmp_path: Path) -> None:
     (folder := tmp_path / "audio").mkdir()
     for i in range(3):

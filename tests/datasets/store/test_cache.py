@@ -54,7 +54,7 @@ def audited(folder: Path) -> pd.DataFrame:
     paths = sorted(folder.glob("*.wav"))
     rows = [{"track_id": p.stem, "path": str(p), "label": "x", "group": p.stem} for p in paths]
     return track_table(rows).assign(
-        duration_s=[audio.read_audio_header(path).duration_s for path in paths],
+        duration_s=[len(audio.load_audio(path)[0]) / RATE for path in paths],
         content=[audio.content_hash(path) for path in paths],
     )
 

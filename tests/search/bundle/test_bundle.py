@@ -333,6 +333,22 @@ def test_a_timeline_covers_the_recording(
     assert len(rows) == 6
 
 
+def test_a_recording_without_its_length_or_in_opposite_phase_is_predicted_whole(
+    predictor: Predictor, corpus: Path, tmp_path: Path
+) -> None:
+    path = corpus / "mid" / "mid-artist1-0.wav"
+    expected = predictor.predict_file(path)
+    wav = bytearray(path.read_bytes())
+    wav[40:44] = bytes(4)  # the recorder lost power
+    (tmp_path / "recorder.wav").write_bytes(wav)
+    found = predictor.predict_file(tmp_path / "recorder.wav")
+    np.testing.assert_array_equal(found.proba, expected.proba)
+    wave, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(tmp_path / "inverted.wav", np.stack([wave, -wave], axis=1), rate)
+    found = predictor.predict_file(tmp_path / "inverted.wav")
+    np.testing.assert_array_equal(found.proba, expected.proba)
+
+
 def test_a_stereo_file_at_another_rate_gives_the_same_class(
     predictor: Predictor, corpus: Path, tmp_path: Path
 ) -> None:

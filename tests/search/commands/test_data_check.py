@@ -86,6 +86,11 @@ def test_every_problem_is_listed_by_path_and_reason(
     lying = audio / "rock" / "lying-artistr2-9.wav"
     soundfile.write(lying, tune(78), RATE, format="FLAC")
     copy(audio, "jazz/jazz-artistj1-0.wav", "jazz/again-artistj2-9.flac")
+    inverted = audio / "rock" / "inverted-artistr2-8.wav"
+    soundfile.write(inverted, np.stack([tune(79), -tune(79)], axis=1), RATE)
+    recorder = audio / "rock" / "recorder-artistr2-7.wav"
+    soundfile.write(recorder, tune(80), RATE)
+    recorder.write_bytes(recorder.read_bytes()[:40] + bytes(4) + recorder.read_bytes()[44:])
     assert data_check.run([sweep, "--csv", str(tmp_path / "out.csv")]) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     reasons = {
@@ -98,11 +103,13 @@ def test_every_problem_is_listed_by_path_and_reason(
         "hot": "clipped",
         "lying": "wrong extension",
         "jazz": "duplicate",
+        "inverted": "opposite phase",
+        "recorder": "length differs from header",
     }
     output = capsys.readouterr().out
     assert "1  silent (quarantined)" in output
     assert "1  duplicate (kept on one side)" in output
-    assert "23 of 25 tracks are usable." in output
+    assert "25 of 27 tracks are usable." in output
 
 
 def test_a_recording_with_two_labels_is_listed_under_both_paths(

@@ -1,6 +1,8 @@
 """Keep-alive output: a silent stage gets status lines, one that prints by itself does not."""
 
 import io
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +66,20 @@ def test_the_status_line_names_the_innermost_activity_with_its_progress() -> Non
         progress._ticker._printers[-1]()
     assert "baselines: 0 s so far" in output_of(console)
     assert progress._ticker._printers == []
+
+
+def test_messages_of_the_audio_decoder_are_collected_while_it_ticks() -> None:
+    code = """
+import os
+from rich.console import Console
+from chorale.datasets.decoding.messages import collected_messages
+from chorale.search.console.ticker import StatusTicker
+with StatusTicker(Console(stderr=True)), collected_messages() as messages:
+    os.write(2, b"Note: a\\n")
+print(messages)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("['Note: a']\n", "")
 
 
 def test_nested_commands_share_one_ticker() -> None:

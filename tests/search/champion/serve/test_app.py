@@ -44,6 +44,35 @@ def test_the_answer_equals_the_predictor_s(
     assert answer["bundle"] == served.bundle.digest
 
 
+def test_a_recording_whose_header_has_no_length_is_answered_whole(
+    client: TestClient, make_tone: Tone
+) -> None:
+    wav = make_tone(3.2)
+    expected = client.post("/predict", content=wav).json()
+    assert expected["duration_s"] == pytest.approx(3.2)
+    assert client.post("/predict", content=wav[:40] + bytes(4) + wav[44:]).json() == expected
+    flac = _flac(3.2)
+    expected = client.post("/predict", content=flac).json()
+    assert client.post("/predict", content=_without_count(flac)).json() == expected
+
+
+def test_the_limit_holds_for_a_recording_whose_header_has_no_length(client: TestClient) -> None:
+    answer = client.post("/predict", content=_without_count(_flac(10.1)))
+    assert (answer.status_code, answer.json()["error"]) == (413, "too long")
+    assert "more than 10 s; at most 10 s at 8000 Hz" in answer.json()["detail"]
+
+
+def _flac(seconds: float) -> bytes:
+    file = io.BytesIO()
+    wave = 0.3 * np.sin(2 * np.pi * 300 * np.arange(int(seconds * 8000)) / 8000)
+    soundfile.write(file, wave, 8000, format="FLAC")
+    return file.getvalue()
+
+
+def _without_count(flac: bytes) -> bytes:
+    return flac[:21] + bytes([flac[21] & 0xF0, 0, 0, 0, 0]) + flac[26:]
+
+
 def test_a_form_gives_the_same_answer_as_a_body(client: TestClient, make_tone: Tone) -> None:
     audio = make_tone()
     by_body = client.post("/predict", content=audio).json()
