@@ -1,6 +1,7 @@
-"""Audio decoding with soundfile: a mono waveform, with bounds for broken and malicious files.
+"""Audio decoding: a mono waveform, with bounds for broken and malicious files.
 
-The only module that decodes audio; the audit and feature extraction call it.
+Everything else decodes by this module. libsndfile reads most formats; containers such as m4a, webm
+and wma, known by their content, are decoded in a separate process (`datasets.containers`).
 """
 
 import hashlib
@@ -9,11 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+
+from chorale.datasets.audio_formats import container_of
+from chorale.datasets.containers.process import ContainerError
+from chorale.datasets.containers.sound import ContainerSound
 
 DECODER_VERSION = 2
 """Part of every cache key: raise it when `load_audio` gives other samples for the same file."""
@@ -30,7 +35,7 @@ _BLOCK_SAMPLES = 2**16  # of all channels together: fits in a core's cache
 class AudioError(Exception):
     """A file cannot be decoded to a usable waveform.
 
-    `problem` is one of "missing", "unreadable", "not audio", "undecodable", "empty",
+    `problem` is one of "missing", "unreadable", "not audio", "undecodable", "no decoder", "empty",
     "absurd header", "too long", "not finite"; `detail` is one line for the user.
     """
 
@@ -85,7 +90,7 @@ def load_audio(
     """Decodes a file and mixes it down to mono; full scale is 1.0.
 
     Args:
-        path: a wav, au, flac, ogg or mp3 file, or another format of libsndfile.
+        path: a wav, au, flac, ogg or mp3 file, or another format of libsndfile or `CONTAINERS`.
         sample_rate: resample to this rate in Hz; None keeps the file's own.
 
     Returns:
@@ -150,13 +155,26 @@ def _opened(path: Path) -> Iterator[Any]:
         with path.open("rb") as raw:
             if os.fstat(raw.fileno()).st_size == 0:
                 raise AudioError(path, "empty", "0 bytes")
-            with soundfile.SoundFile(raw.fileno(), closefd=False) as sound:
+            with _sound(raw) as sound:
                 yield sound
+    except ContainerError as error:
+        raise AudioError(path, error.problem, error.detail) from None
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().removeprefix("Error : ").rstrip(".")
         raise AudioError(path, "undecodable", reason) from None
     except OSError as error:
         raise AudioError(path, "unreadable", error.strerror or str(error)) from None
+
+
+def _sound(raw: IO[bytes]) -> Any:
+    """Opens what libsndfile reads, by its content; else a container, in another process."""
+    try:
+        return soundfile.SoundFile(raw.fileno(), closefd=False)
+    except soundfile.LibsndfileError:
+        container = container_of(raw.fileno())
+        if container is None:
+            raise
+    return ContainerSound(raw, container, max_frames=MAX_SAMPLES, max_duration_s=MAX_DURATION_S)
 
 
 def _header(path: str | Path, sound: Any) -> AudioHeader:

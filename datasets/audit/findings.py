@@ -15,7 +15,7 @@ from chorale.datasets.atomic import write_json
 FileStamp = tuple[int, int]
 """Size in bytes and modification time in ns; while it is unchanged, so is the content."""
 
-_FORMAT = 2  # raise it when the audit or `audio.load_audio` gives another result for a file
+_FORMAT = 3  # raise it when the audit or `audio.load_audio` gives another result for a file
 _SAVE_EVERY_S = 30.0
 
 
@@ -23,8 +23,8 @@ _SAVE_EVERY_S = 30.0
 class Finding:
     """The result of examining one file; `problem` is empty where there is none.
 
-    `clipped_share` (0 to 1) of the samples are in flat tops; `format` is libsndfile's name of the
-    content's format, empty where the file was not decoded.
+    `clipped_share` (0 to 1) of the samples are in flat tops; `format` is the name of the content's
+    format, empty where the file was not decoded.
     """
 
     duration_s: float
