@@ -4,10 +4,10 @@ Only the demuxers and decoders listed here are ever opened: no playlist, no pict
 demuxer is given, not guessed, and may open nothing but the file.
 """
 
-import errno
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import IO, Any
 
 import av
@@ -27,10 +27,20 @@ DECODERS = frozenset({
 # fmt: on
 """By FFmpeg's names."""
 
-MAX_BAD_SHARE = 0.01
+MAX_PADDING = 4_096
+"""Frames of two packets of AAC with spectral band replication."""
+
+ESTIMATED = frozenset({"aac", "amr"})
+"""Demuxers for which FFmpeg estimates the duration by the bit rate."""
+
+MAX_DAMAGED_SHARE = 0.01
 """A file with a larger share (0 to 1) of damaged packets is refused; fewer are left out."""
 
 _BLOCK_FRAMES = 2**16
+# tags may not be UTF-8; PyAV 19 has no other way to read them
+_TOLERANT: dict[str, Any] = (
+    {"metadata_errors": "surrogateescape"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
 
 Block = list[bytes]
 """Samples: of each channel where they are planar, otherwise one entry with all, interleaved."""
@@ -44,7 +54,8 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
 class SoundHeader:
     """What the first decoded samples have; `sample_format` is FFmpeg's name, such as "fltp".
 
-    `stated_frames` is the number of frames that the container states, 0 where it states none.
+    `stated_frames` is the number of frames that the container states, 0 where it states none. The
+    header of the last block has the number of packets, and how many were damaged and left out.
     """
 
     sample_rate: int
@@ -53,6 +64,8 @@ class SoundHeader:
     codec: str
     stated_frames: int
     tags: dict[str, str]
+    n_packets: int = 0
+    n_damaged: int = 0
 
 
 def decode(
@@ -70,10 +83,9 @@ def decode(
         with closing(open_container(file, demuxer)) as container:
             yield from _blocks(container, progress)
     except MemoryError:
-        raise _too_much_memory() from None
-    except OSError as error:  # FFmpeg's errors are OSErrors, too
-        if error.errno == errno.ENOMEM:
-            raise _too_much_memory() from None
+        megabytes = MEMORY_BYTES // 2**20
+        raise Refused(f"decoding it takes more than {megabytes} MB of memory") from None
+    except (av.FFmpegError, OSError) as error:
         raise Refused(error.strerror or str(error)) from None
     except (ValueError, OverflowError) as error:
         raise Refused(" ".join(str(error).split())) from None
@@ -93,7 +105,7 @@ def open_container(file: IO[bytes], demuxer: str) -> Any:
         "format_whitelist": demuxer,
         "codec_whitelist": ",".join(sorted(DECODERS)),
     }
-    return av.open(file, format=demuxer, options=options, metadata_errors="replace")
+    return av.open(file, format=demuxer, options=options, **_TOLERANT)
 
 
 def _blocks(
@@ -108,61 +120,82 @@ def _blocks(
     codec.thread_count = 1
     header: SoundHeader | None = None
     parts: list[Block] = []
-    n_frames = 0
-    for frame in _frames(container, stream, progress):
+    n_frames = n_given = 0
+    packets = _Packets(container, stream)
+    for frame in packets.frames():
+        progress()
         found = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
         if header is None:
-            stated = (
-                stream.duration * stream.time_base * frame.sample_rate if stream.duration else 0
-            )
-            header = SoundHeader(*found, codec.name, int(stated), _tags(container, stream))
+            stated_frames = int(_stated_s(container, stream) * frame.sample_rate)
+            header = SoundHeader(*found, codec.name, stated_frames, _tags(container, stream))
         if found != (header.sample_rate, header.n_channels, header.sample_format):
             raise Refused("its sample rate or its channels change within the file")
+        if n_frames >= _BLOCK_FRAMES:
+            yield header, n_frames, _joined(parts)
+            n_given += n_frames
+            parts, n_frames = [], 0
         n_bytes = frame.samples * frame.format.bytes
         n_bytes *= 1 if frame.format.is_planar else frame.layout.nb_channels
         parts.append([bytes(memoryview(plane)[:n_bytes]) for plane in frame.planes])
         n_frames += frame.samples
-        if n_frames >= _BLOCK_FRAMES:
-            yield header, n_frames, _joined(parts)
-            parts, n_frames = [], 0
     if header is None:
-        raise Refused(f"none of its sound ({codec.name})")
-    if parts:
-        yield header, n_frames, _joined(parts)
+        raise Refused(f"none of its sound can be decoded ({codec.name})")
+    if packets.n_damaged > max(1, MAX_DAMAGED_SHARE * packets.n):
+        raise Refused(f"{packets.n_damaged} of its {packets.n} packets are damaged")
+    # at least one frame is left, as a block is only given when another frame follows
+    last = replace(header, n_packets=packets.n, n_damaged=packets.n_damaged)
+    n_kept = n_frames - min(_padding(container, header, n_given + n_frames), n_frames - 1)
+    yield last, n_kept, [plane[: n_kept * len(plane) // n_frames] for plane in _joined(parts)]
 
 
-def _frames(container: Any, stream: Any, progress: Callable[[], None]) -> Iterator[Any]:
-    n_packets = n_bad = 0
-    for packet in _packets(container, stream):
-        n_packets += 1
-        try:
-            frames = packet.decode()
-        except (av.InvalidDataError, av.EOFError):
-            n_bad += 1
-            continue
-        for frame in frames:
-            if frame.samples:
-                progress()
-                yield frame
-    if n_bad > max(1, MAX_BAD_SHARE * n_packets):
-        raise Refused(f"{n_bad} of its {n_packets} packets are damaged")
+class _Packets:
+    """The packets of a stream, and how many of them were damaged."""
 
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.n = self.n_damaged = 0
+        self._packets = container.demux(stream)
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Ends where a file that was cut off ends."""
-    packets = container.demux(stream)
-    n_packets = 0
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except OSError as error:
-            if error.errno == errno.ENOMEM or not n_packets:
+    def frames(self) -> Iterator[Any]:
+        """The decoded frames that have samples; they end where a file that was cut off ends."""
+        while (packet := self._next()) is not None:
+            self.n += packet.size > 0  # the last one is empty: it asks the decoder for the rest
+            try:
+                frames = packet.decode()
+            except MemoryError:
                 raise
-            return
-        n_packets += 1
-        yield packet
+            except av.FFmpegError:
+                self.n_damaged += packet.size > 0
+                continue
+            yield from (frame for frame in frames if frame.samples)
+
+    def _next(self) -> Any:
+        try:
+            return next(self._packets, None)
+        except MemoryError:
+            raise
+        except av.FFmpegError:
+            if not self.n:
+                raise
+            return None
+
+
+def _stated_s(container: Any, stream: Any) -> Fraction:
+    """The duration in seconds that the container states, 0 where it states none."""
+    if container.format.name in ESTIMATED:
+        return Fraction(0)
+    if stream.duration and stream.time_base:
+        return stream.duration * Fraction(stream.time_base)
+    return Fraction(container.duration or 0, av.time_base)
+
+
+def _padding(container: Any, header: SoundHeader, n_frames: int) -> int:
+    """Frames behind the end that an MP4 states, which fill a codec's last packet.
+
+    FFmpeg 9 leaves them out, FFmpeg 8 does not.
+    """
+    n_more = n_frames - header.stated_frames
+    is_exact = container.format.name.startswith("mov") and header.stated_frames
+    return n_more if is_exact and 0 < n_more <= MAX_PADDING else 0
 
 
 def _joined(parts: list[Block]) -> Block:
@@ -171,8 +204,9 @@ def _joined(parts: list[Block]) -> Block:
 
 def _tags(container: Any, stream: Any) -> dict[str, str]:
     found = {**stream.metadata, **container.metadata}
-    return {name.lower()[:100]: text[:1000] for name, text in list(found.items())[:100]}
+    read = {_valid(name).lower()[:100]: _valid(text)[:1000] for name, text in found.items()}
+    return dict(list(read.items())[:100])
 
 
-def _too_much_memory() -> Refused:
-    return Refused(f"decoding it takes more than {MEMORY_BYTES // 2**20} MB of memory")
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

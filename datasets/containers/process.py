@@ -62,6 +62,11 @@ class DecoderProcess:
         self._is_ready = False
 
     @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """False after the process has ended."""
         return self._process.poll() is None

@@ -23,6 +23,9 @@ from chorale.datasets.containers.process import ContainerError, DecoderProcess
 REQUIREMENT = "av>=18,<20"
 """What the extra `formats` adds."""
 
+TOLERANCE_S = 0.5
+"""A container may state so much more than can be decoded: some round up, or count padding."""
+
 MAX_IDLE = 2
 """Idle decoder processes that a process keeps."""
 
@@ -44,7 +47,9 @@ class ContainerSound:
     """The first sound track of an open container.
 
     Opening it decodes all of it, since most containers do not state the exact number of samples.
-    `frames` is the number of samples of one channel, or more than is allowed.
+    `frames` is the number of samples of one channel that are decoded, or more than are allowed;
+    `stated_frames` is what the container states, 0 where it states nothing. `messages` tells what
+    was left out.
     """
 
     subtype = "CONTAINER"
@@ -81,6 +86,8 @@ class ContainerSound:
         self._sample_format, self._is_planar = name.removesuffix("p"), name.endswith("p")
         if self._sample_format not in _SAMPLE_FORMATS:
             raise ContainerError("undecodable", f"as {self.format}: samples of type {name}")
+        self.stated_frames = int(header["stated_frames"])
+        self.messages = tuple(_messages(header))
         self._tags: dict[str, str] = dict(header["tags"])
         self._blocks = self._received()
         self._block = np.empty((0, self.channels), np.float32)
@@ -142,6 +149,14 @@ class ContainerSound:
             return block
         scaled = block.astype(np.float64)
         return ((scaled - zero) / full_scale).astype(np.float32)
+
+
+def _messages(header: Mapping[str, Any]) -> Iterator[str]:
+    rate, n_frames, stated = (header[name] for name in ("sample_rate", "n_frames", "stated_frames"))
+    if header["n_damaged"]:
+        yield f"{header['n_damaged']} of {header['n_packets']} packets are damaged"
+    if stated - n_frames > TOLERANCE_S * rate:
+        yield f"{stated / rate:.1f} s are stated, but {n_frames / rate:.1f} s can be decoded"
 
 
 def _missing(container: Container) -> str:
