@@ -184,7 +184,7 @@ def _stated_s(container: Any, stream: Any) -> Fraction:
     if container.format.name in ESTIMATED:
         return Fraction(0)
     if stream.duration and stream.time_base:
-        return stream.duration * Fraction(stream.time_base)
+        return Fraction(stream.duration * stream.time_base)
     return Fraction(container.duration or 0, av.time_base)
 
 

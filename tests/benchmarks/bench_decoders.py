@@ -22,6 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -74,7 +75,7 @@ def encode(encoding: Encoding, waveform: Waveform) -> bytes:
     made = io.BytesIO()
     layout = "mono" if encoding.n_channels == 1 else "stereo"
     with av.open(made, "w", format=encoding.container) as container:
-        stream = container.add_stream(encoding.codec, rate=encoding.sample_rate)
+        stream: Any = container.add_stream(encoding.codec, rate=encoding.sample_rate)
         stream.layout = layout
         if encoding.sample_rate > 8_000:
             stream.bit_rate = 128_000  # a codec of wma files has no default
@@ -94,7 +95,8 @@ def by_ffmpeg(path: Path, n_channels: int) -> Waveform | None:
         return None
     words = ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a:0", "-f", "f32le", "-"]
     raw = subprocess.run(words, capture_output=True, check=False).stdout
-    return np.frombuffer(raw, np.float32).reshape(-1, n_channels).mean(axis=1)
+    decoded: Waveform = np.frombuffer(raw, np.float32).reshape(-1, n_channels).mean(axis=1)
+    return decoded
 
 
 def offset(decoded: Waveform, source: Waveform) -> int:
