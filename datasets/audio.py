@@ -1,7 +1,8 @@
-"""Audio decoding with soundfile: a mono waveform, with bounds for broken and malicious files.
+"""Audio decoding: a mono waveform, with bounds for broken and malicious files.
 
-The only module that decodes audio; the audit and feature extraction call it. No length in a header
-is trusted: `datasets.decoding` reads each file to its end, up to the limits here.
+Everything else decodes by this module. No length in a header is trusted: `datasets.decoding` reads
+each file to its end, up to the limits here. libsndfile reads most formats; containers such as m4a,
+webm and wma, known by their content, are decoded in a separate process (`datasets.containers`).
 """
 
 import hashlib
@@ -32,7 +33,7 @@ def read_audio_header(path: str | Path) -> AudioHeader:
     Raises:
         AudioError: there is no such file, it is no audio, or its header is out of bounds.
     """
-    return header.read_header(Path(path))
+    return header.read_header(Path(path), LengthLimits(MAX_DURATION_S, MAX_SAMPLES))
 
 
 def read_tags(path: str | Path) -> dict[str, str]:
@@ -41,7 +42,7 @@ def read_tags(path: str | Path) -> dict[str, str]:
     Raises:
         AudioError: there is no such file, or it is no audio.
     """
-    return header.read_tags(Path(path))
+    return header.read_tags(Path(path), LengthLimits(MAX_DURATION_S, MAX_SAMPLES))
 
 
 def load_audio(
@@ -54,7 +55,7 @@ def load_audio(
     """Decodes a file and mixes it down to mono; full scale is 1.0.
 
     Args:
-        path: a wav, au, flac, ogg or mp3 file, or another format of libsndfile.
+        path: a file of one of the formats in `datasets.audio_formats`.
         sample_rate: resample to this rate in Hz; None keeps the file's own.
         max_duration_s: a limit below `MAX_DURATION_S`.
         max_samples: a limit below `MAX_SAMPLES`, of one channel at the file's own rate.

@@ -26,7 +26,10 @@ R = TypeVar("R")
 MIN_PEAK = 1e-4  # -80 dBFS, where full scale is 1.0
 MAX_LISTED_BAD = 10  # bad files listed in an error
 
-_PATH_PROBLEMS = ("missing", "unreadable", "not audio")  # of a path, not of its content
+NO_DECODER = "no decoder"
+"""The problem of files for which a package is missing."""
+
+_PASSING_PROBLEMS = ("missing", "unreadable", "not audio", NO_DECODER)  # not of the content
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,15 @@ def audit_recordings(
     return AuditResult(good, problems.reset_index(drop=True), warning_table(tracks, findings))
 
 
+def missing_decoders(problems: pd.DataFrame) -> list[str]:
+    """One line for each kind of file that has no decoder: how many there are, and what to type."""
+    without = problems[problems["problem"] == NO_DECODER]
+    return [
+        f"{len(rows)} without a decoder, such as {rows['path'].iloc[0]}: {detail}"
+        for detail, rows in without.groupby("detail")
+    ]
+
+
 def examine_file(path: str) -> Finding:
     """Decodes one file and reports the problem of its waveform, if there is one."""
     try:
@@ -145,7 +157,7 @@ def _examine_files(
 
     unknown = {c: path for path, c in contents.items() if c and known.finding(c) is None}
     for path, finding in _each(_examine_chunk, list(unknown.values()), run):
-        if finding.problem not in _PATH_PROBLEMS:
+        if finding.problem not in _PASSING_PROBLEMS:
             known.set_finding(contents[path], finding)
     # a path without content fails before decoding, so examining it here is cheap
     found = {p: known.finding(contents.get(p, "")) or examine_file(p) for p in dict.fromkeys(paths)}
@@ -210,13 +222,15 @@ def _refuse_bad_share(problems: pd.DataFrame, n_tracks: int, max_bad_share: floa
 
 
 def _listed(problems: pd.DataFrame) -> str:
-    rows = problems.head(MAX_LISTED_BAD)
+    others = problems[problems["problem"] != NO_DECODER]
+    rows = others.head(MAX_LISTED_BAD)
     columns = (rows["path"], rows["problem"], rows["detail"])
-    lines = [
+    lines = [f"  {line}" for line in missing_decoders(problems)]
+    lines += [
         f"  {path}: {problem} ({detail})" for path, problem, detail in zip(*columns, strict=True)
     ]
-    if len(problems) > MAX_LISTED_BAD:
-        lines.append(f"  ... and {len(problems) - MAX_LISTED_BAD} more")
+    if len(others) > MAX_LISTED_BAD:
+        lines.append(f"  ... and {len(others) - MAX_LISTED_BAD} more")
     return "\n".join(lines)
 
 

@@ -3,13 +3,14 @@
 `datasets.audit.audit` uses the warnings; the sweep and `chorale data check` print the table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from chorale.datasets.audio_formats import FORMATS_OF_EXTENSION
 from chorale.datasets.audit.findings import Finding
 from chorale.datasets.audit.leaks import Leak
 from chorale.datasets.base import IGNORED, NO_TRACK, NOT_READ
@@ -32,19 +33,6 @@ _FULL_SCALE = 0.5  # a lower peak may be flat without clipping
 _FLAT = 0.9999  # of the peak
 _RUN = 3  # consecutive samples: one or two at the peak are no flat top
 
-_FORMATS: Mapping[str, tuple[str, ...]] = {
-    ".wav": ("WAV", "WAVEX", "RF64", "W64"),
-    ".flac": ("FLAC",),
-    ".ogg": ("OGG",),
-    ".oga": ("OGG",),
-    ".opus": ("OGG",),
-    ".mp3": ("MP3",),
-    ".au": ("AU",),
-    ".snd": ("AU",),
-    ".aif": ("AIFF",),
-    ".aiff": ("AIFF",),
-}
-
 
 def clipped_share(waveform: npt.NDArray[np.float32]) -> float:
     """Share (0 to 1) of the samples `(n_samples,)` in flat tops: three or more at the peak."""
@@ -65,7 +53,7 @@ def file_warnings(path: str, finding: Finding) -> list[tuple[str, str]]:
     if finding.clipped_share >= CLIPPED_SHARE:
         found.append(("clipped", f"{finding.clipped_share:.1%} of its samples are at the peak"))
     suffix = Path(path).suffix.lower()
-    allowed = _FORMATS.get(suffix)
+    allowed = FORMATS_OF_EXTENSION.get(suffix.removeprefix("."))
     if allowed and finding.format and finding.format not in allowed:
         found.append(("wrong extension", f"its content is {finding.format}, not {suffix}"))
     if finding.header_s is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chorale.datasets.audio_formats import AUDIO_EXTENSIONS
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
@@ -86,8 +87,9 @@ class Config:
     """what must not be on two sides of a split: `parent_folder`, the folder of a track below its
     label's folder; `tag:artist` or another tag of the files; or a regular expression on a track's
     path below root: its first group, or the one named `group`; without it each track is its own"""
-    extensions: tuple[str, ...] = ("wav", "flac", "ogg", "mp3", "au")
-    """file extensions of audio, in lower or upper case"""
+    extensions: tuple[str, ...] = AUDIO_EXTENSIONS
+    """file extensions of audio, in lower or upper case; of a file with video, such as mp4 and webm,
+    only the first sound track is used"""
 
     def __post_init__(self) -> None:
         if self.manifest is not None and self.layout != "auto":

@@ -13,7 +13,7 @@ import numpy.typing as npt
 class AudioError(Exception):
     """A file cannot be decoded to a usable waveform.
 
-    `problem` is one of "missing", "unreadable", "not audio", "undecodable", "empty",
+    `problem` is one of "missing", "unreadable", "not audio", "undecodable", "no decoder", "empty",
     "absurd header", "too long", "not finite"; `detail` is one line for the user.
     """
 
@@ -53,7 +53,7 @@ class Recording:
     Attributes:
         waveform: float32 `(n_samples,)`, mono.
         sample_rate: in Hz.
-        format: libsndfile's name of the content's format.
+        format: the name of the content's format (see `datasets.audio_formats`).
         header_s: the duration by the header in seconds, or by the decoder's estimate from it; 0
             where there is none, None where it is that of the waveform.
         cancelled_share: share (0 to 1) of the energy that the mean of the channels cancels, where

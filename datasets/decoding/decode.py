@@ -135,7 +135,10 @@ def _decode_once(
         channel: the channel to use; None for the mean of all channels.
     """
     errors: list[str] = []
-    with collected_messages(look.may_be_mp3) as messages, opened(path, view) as (raw, sound):
+    with (
+        collected_messages(look.may_be_mp3) as messages,
+        opened(path, view, limits) as (raw, sound),
+    ):
         header = sound_header(path, sound)
         count_is_stated = view == look.view  # not made up here
         if count_is_stated:
@@ -158,9 +161,9 @@ def _decode_once(
                 _check_samples(path, mono, start_s=(waveform.n - len(block)) / rate)
         padding = _MP3_PADDING if sound.subtype.startswith("MPEG") else 0
         stopped_at = raw.tell()
-    return _Pass(
-        waveform.samples(), header, padding, mixdown, stopped_at, tuple(messages), tuple(errors)
-    )
+        of_container = sound.messages
+    reported = (*messages, *of_container)  # complete after the block
+    return _Pass(waveform.samples(), header, padding, mixdown, stopped_at, reported, tuple(errors))
 
 
 def _check_samples(path: Path, mono: npt.NDArray[np.float32], *, start_s: float) -> None:

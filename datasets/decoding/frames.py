@@ -27,10 +27,12 @@ _MAX_TAGS = 100
 
 
 def has_more_frames(path: Path, file_format: str, at: int) -> bool:
-    """Whether a FLAC, MP3 or Ogg file seems to hold frames from an offset on.
+    """Whether a FLAC, MP3 or Ogg file seems to hold frames from an offset on; False for others.
 
     Tags at the end, even with pictures, are not frames.
     """
+    if file_format not in ("FLAC", "MP3", "OGG"):
+        return False
     with path.open("rb") as raw:
         raw.seek(at)
         before = b""

@@ -4,14 +4,17 @@
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import soundfile
 
-from chorale.datasets.decoding.base import AudioError, AudioHeader
+from chorale.datasets.audio_formats import container_of
+from chorale.datasets.containers.process import ContainerError
+from chorale.datasets.containers.sound import ContainerSound
+from chorale.datasets.decoding.base import AudioError, AudioHeader, LengthLimits
 from chorale.datasets.decoding.blocks import error_text
 from chorale.datasets.decoding.messages import collected_messages
 from chorale.datasets.decoding.sound_file import UNKNOWN_FRAMES, View, open_sound
@@ -40,37 +43,53 @@ class FirstLook:
         return View(self.sizes.patches if self.sizes else {})
 
 
-def read_header(path: Path) -> AudioHeader:
-    """Reads the header without decoding any sample.
+def read_header(path: Path, limits: LengthLimits) -> AudioHeader:
+    """Reads the header; only containers are decoded for it, as most do not state their length.
 
     Raises:
         AudioError: there is no such file, it is no audio, or its header is out of bounds.
     """
     look = first_look(path)
-    with collected_messages(look.may_be_mp3), opened(path, look.view) as (_, sound):
+    with collected_messages(look.may_be_mp3), opened(path, look.view, limits) as (_, sound):
         return sound_header(path, sound)
 
 
-def read_tags(path: Path) -> dict[str, str]:
+def read_tags(path: Path, limits: LengthLimits) -> dict[str, str]:
     """The metadata tags of a file, such as `title` and `artist`; empty where it has none.
 
     Raises:
         AudioError: there is no such file, or it is no audio.
     """
     look = first_look(path)
-    with collected_messages(look.may_be_mp3), opened(path, View()) as (_, sound):
+    with collected_messages(look.may_be_mp3), opened(path, View(), limits) as (_, sound):
         return {name: str(text) for name, text in sound.copy_metadata().items()}
 
 
 @contextmanager
-def opened(path: Path, view: View) -> Iterator[tuple[BinaryIO, Any]]:
-    """`open_sound`, with its errors as `AudioError`.
+def opened(path: Path, view: View, limits: LengthLimits) -> Iterator[tuple[BinaryIO, Any]]:
+    """The open file, and its `SequentialFile`; or, of a container, its `ContainerSound`.
+
+    libsndfile comes first: what it reads, such as a caf with PCM, needs no other process.
 
     Raises:
         AudioError: it is no audio, or cannot be read.
     """
-    with _audio_errors(path), open_sound(path, view) as found:
-        yield found
+    with _audio_errors(path), ExitStack() as stack:
+        try:
+            raw, sound = stack.enter_context(open_sound(path, view))
+        except soundfile.LibsndfileError:
+            raw = stack.enter_context(path.open("rb"))
+            if not view.is_plain or (container := container_of(raw.fileno())) is None:
+                raise
+            sound = stack.enter_context(
+                ContainerSound(
+                    raw,
+                    container,
+                    max_frames=limits.n_samples,
+                    max_duration_s=limits.duration_s,
+                )
+            )
+        yield raw, sound
 
 
 def first_look(path: Path) -> FirstLook:
@@ -89,7 +108,8 @@ def first_look(path: Path) -> FirstLook:
             n_bytes, head = file_size(raw), raw.read(4)
             if n_bytes == 0:
                 raise AudioError(path, "empty", "0 bytes")
-            return FirstLook(n_bytes, sample_bytes(raw), head not in _OTHER_THAN_MP3)
+            may_be_mp3 = head not in _OTHER_THAN_MP3 and container_of(raw.fileno()) is None
+            return FirstLook(n_bytes, sample_bytes(raw), may_be_mp3)
 
 
 def sound_header(path: Path, sound: Any) -> AudioHeader:
@@ -118,6 +138,8 @@ def sound_header(path: Path, sound: Any) -> AudioHeader:
 def _audio_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except ContainerError as error:
+        raise AudioError(path, error.problem, error.detail) from None
     except soundfile.LibsndfileError as error:
         raise AudioError(path, "undecodable", error_text(error)) from None
     except OSError as error:

@@ -54,6 +54,9 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # has no types
     fails in a FLAC of unknown length.
     """
 
+    messages: tuple[str, ...] = ()
+    """as those of a `ContainerSound`; libsndfile has none"""
+
     def seekable(self) -> bool:
         """False: `read` must not seek."""
         return False

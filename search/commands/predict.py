@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chorale.datasets.audio_formats import AUDIO_EXTENSIONS
 from chorale.search.commands.study_options import StudyOptions, split_arguments
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ input. A file that cannot be read is reported and skipped; then the exit code is
 PREDICT_OPTIONS = ("bundle", "study", "champion", "top", "segment", "runs", "store")
 PREDICT_FLAGS = ("timeline", "json", "csv")
 STDIN = "-"
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".au", ".aif", ".aiff"})
+AUDIO_SUFFIXES = frozenset(f".{extension}" for extension in AUDIO_EXTENSIONS)
 """Suffixes of audio files in a folder; a file that is named itself may have any suffix."""
 
 

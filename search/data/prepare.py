@@ -15,7 +15,7 @@ import pandas as pd
 
 from chorale.datasets.atomic import write_text
 from chorale.datasets.audit import faults, leaks
-from chorale.datasets.audit.audit import AuditResult, require_usable_tracks
+from chorale.datasets.audit.audit import AuditResult, missing_decoders, require_usable_tracks
 from chorale.datasets.audit.duplicates import DUPLICATE_COLUMNS
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import to_plain_values
@@ -87,6 +87,8 @@ def prepare(
     progress.stage(
         "audit", _audit_line(found, pairs, joined) + (f"; see {csv}" if n_faults else "")
     )
+    for line in missing_decoders(found.problems):
+        progress.stage("audit", line)
     n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
     by = grouping.split_unit_text(tracks, sweep.split.by)
     split = make_split(joined, sweep.split, n_folds=n_folds, by=by)

@@ -53,10 +53,13 @@ class Refused(Exception):  # noqa: N818 - a decision, not a fault
         self.unread = unread
 
 
-STATUS_OF_PROBLEM = {"too long": 413, "undecodable": 415, "not audio": 415}
+STATUS_OF_PROBLEM = {"too long": 413, "undecodable": 415, "not audio": 415, "no decoder": 415}
 """HTTP status of a problem with the audio; of others 422."""
 
 
 def refusal_of_audio(error: AudioError) -> Refused:
     """The refusal of a recording, without the file's name on the server."""
-    return Refused(STATUS_OF_PROBLEM.get(error.problem, 422), error.problem, error.detail)
+    status = STATUS_OF_PROBLEM.get(error.problem, 422)
+    if error.problem == "no decoder":  # its detail is what to type on this machine
+        return Refused(status, error.problem, "this server does not decode files of its format")
+    return Refused(status, error.problem, error.detail)

@@ -13,7 +13,8 @@ _FORM = {
 REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "A wav, flac, ogg, mp3 or au file, as the body or as the field of a form.",
+        "description": "A wav, flac, ogg, mp3, au or aiff file, or with PyAV an m4a, mp4, "
+        "aac, webm, mka, wma or amr file, as the body or as the field of a form.",
         "content": {
             "application/octet-stream": _SOUND,
             "audio/*": _SOUND,

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from chorale.datasets.atomic import write_json
+from chorale.datasets.audio_formats import AUDIO_EXTENSIONS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PLAYABLE_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus")
+PLAYABLE_SUFFIXES = frozenset(
+    {".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".mp4", ".aac", ".webm", ".weba"}
+)
 """Formats that browsers play; other audio files get a link only."""
 
-LINKABLE_SUFFIXES = (*PLAYABLE_SUFFIXES, ".au", ".snd", ".aif", ".aiff")
+LINKABLE_SUFFIXES = frozenset(f".{extension}" for extension in AUDIO_EXTENSIONS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import soundfile
 from chorale.datasets import audio, chunks
 from chorale.datasets.audit.audit import AuditResult, audit_or_refuse
 from chorale.datasets.base import track_table
+from chorale.datasets.containers import sound
 from chorale.datasets.errors import UserError
+from tests.benchmarks.bench_decoders import ENCODINGS, chirp, encode
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -216,6 +218,29 @@ def test_too_many_bad_tracks_raise_an_error_that_says_what_to_type(
     assert "... and 2 more" in text
     assert "--audit.max_bad_share 0.3" in text
     assert len(audit_tracks(table(folder), tmp_path, allow=0.3).tracks) == 28
+
+
+def test_files_without_a_decoder_are_one_line_for_each_kind_and_examined_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus(folder)
+    for name in ("webm", "m4a alac"):
+        encoding = ENCODINGS[name]
+        data = encode(encoding, chirp(0.3, encoding.sample_rate, encoding.n_channels))
+        for i in range(12):
+            (folder / f"{name[0]}{i:02}.{name.split()[0]}").write_bytes(data + bytes(i))
+    monkeypatch.setattr(sound, "find_spec", lambda name: None)
+    with pytest.raises(UserError) as caught:
+        audit_tracks(table(folder), tmp_path)
+    lines = [line for line in str(caught.value).splitlines() if "without a decoder" in line]
+    assert len(lines) == 2
+    assert f"  12 without a decoder, such as {folder / 'm00.m4a'}: m4a, m4b, mp4, 3gp" in lines[0]
+    assert "webm, weba, mka files need PyAV; type: " in lines[1]
+    assert "... and" not in str(caught.value)
+    found = audit_tracks(table(folder), tmp_path, allow=0.9)
+    assert found.problems["problem"].tolist() == ["no decoder"] * 24
+    monkeypatch.undo()
+    assert audit_tracks(table(folder), tmp_path).problems.empty
 
 
 def test_no_track_left_raises_even_if_all_may_be_bad(folder: Path, tmp_path: Path) -> None:

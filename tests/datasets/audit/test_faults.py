@@ -11,6 +11,7 @@ from chorale.datasets.audit.faults import clipped_share, fault_table, file_warni
 from chorale.datasets.audit.findings import Finding
 from chorale.datasets.audit.leaks import Leak
 from chorale.datasets.base import track_table
+from tests.benchmarks.bench_decoders import ENCODINGS, chirp, encode
 
 RATE = 8_000
 
@@ -148,6 +149,19 @@ def test_a_recovered_and_a_phase_inverted_track_are_used_with_warnings(tmp_path:
         assert found.problems.empty
         assert found.warnings[["track_id", "problem"]].to_numpy().tolist() == expected
         assert found.tracks["duration_s"].tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("name", ["m4a", "webm", "wma", "aac"])
+def test_the_format_of_a_container_is_compared_with_its_extension(
+    tmp_path: Path, name: str
+) -> None:
+    encoding = ENCODINGS[name]
+    path = tmp_path / f"t.{name}"
+    path.write_bytes(encode(encoding, chirp(0.5, encoding.sample_rate, encoding.n_channels)))
+    finding = examine_file(str(path))
+    assert (finding.problem, file_warnings(str(path), finding)) == ("", [])
+    [(problem, detail)] = file_warnings(str(path.with_suffix(".mp3")), finding)
+    assert (problem, detail) == ("wrong extension", f"its content is {finding.format}, not .mp3")
 
 
 def test_audit_recordings_has_no_limit_on_bad_tracks(tmp_path: Path) -> None:

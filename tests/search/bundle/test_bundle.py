@@ -39,6 +39,7 @@ from chorale.search.ledger.stages import Job
 from chorale.search.paths import Runs
 from chorale.search.report.report import read_report
 from chorale.search.statistics.calibration import calibrate
+from tests.benchmarks.bench_decoders import ENCODINGS, chirp, encode
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -315,6 +316,19 @@ def test_predict_reads_a_folder_and_reports_files_that_are_not_audio(
     assert bad["error"] == "empty"
     assert "b.wav" in err
     assert "1 of 2 cannot be read" in err
+
+
+def test_predict_reads_the_containers_in_a_folder(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("m4a", "webm"):
+        encoding = ENCODINGS[name]
+        source = chirp(1.0, encoding.sample_rate, encoding.n_channels)
+        (tmp_path / f"t.{name}").write_bytes(encode(encoding, source))
+    assert main(["predict", str(tmp_path), "--bundle", str(bundle), "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(one["file"]).name for one in answers] == ["t.m4a", "t.webm"]
+    assert all(one["label"] for one in answers)
 
 
 def test_a_timeline_covers_the_recording(

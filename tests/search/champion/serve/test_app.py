@@ -13,11 +13,13 @@ import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
+from chorale.datasets.audio import AudioError
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve import app
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.batcher import MicroBatcher
-from chorale.search.champion.serve.limits import RequestLimits
+from chorale.search.champion.serve.limits import RequestLimits, refusal_of_audio
+from tests.benchmarks.bench_decoders import ENCODINGS, chirp, encode
 
 Tone = Callable[..., bytes]
 
@@ -96,6 +98,21 @@ def test_timeline_and_peaks_cover_the_recording(client: TestClient, make_tone: T
     assert edges == [(0, 1), (1, 2), (2, 3.2)]
     assert len(answer["peaks"]) == 50
     assert max(answer["peaks"]) == 1.0
+
+
+@pytest.mark.parametrize("name", ["m4a", "webm", "wma"])
+def test_uploads_of_containers_are_accepted(client: TestClient, name: str) -> None:
+    encoding = ENCODINGS[name]
+    source = chirp(1.0, encoding.sample_rate, encoding.n_channels)
+    answer = client.post("/predict", content=encode(encoding, source))
+    assert answer.status_code == 200
+    assert answer.json()["duration_s"] == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_missing_decoder_does_not_tell_clients_what_to_type() -> None:
+    refusal = refusal_of_audio(AudioError("/tmp/x", "no decoder", "type: /opt/python -m pip"))
+    assert (refusal.status, refusal.reason) == (415, "no decoder")
+    assert "/opt" not in refusal.detail
 
 
 def _ten_hours() -> bytes:
