@@ -264,9 +264,9 @@ class _BaselineRun:
 
     def add_probe(self, choice: FeatureChoice) -> None:
         """Takes over the fits by which the features were chosen."""
-        point = next(point for point in self.plan.first if point.name == _PROBE)
         # a classifier of one point also scores the test rows, which had no part in the choice
         if choice.held_out is not None and len(self.plan.grids[_PROBE]) > 1:
+            point = next(point for point in self.plan.first if point.name == _PROBE)
             on_test = np.zeros((self.data.n_folds, 0, self.data.n_classes))
             self.scores[point] = _Scores(choice.held_out, on_test)
             self.measured_s[point] = choice.took_s
