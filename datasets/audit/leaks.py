@@ -101,6 +101,19 @@ def find_leaks(tracks: "pd.DataFrame", split: Split, duplicates: "pd.DataFrame")
     return leaks
 
 
+def single_group_leaks(tracks: "pd.DataFrame", labels: Iterable[str]) -> list[Leak]:
+    """The leaks of classes of one group whose tracks are split by track, as was accepted.
+
+    `find_leaks` does not see them, as each of their tracks is a group in the table that is split.
+    """
+    leaks = []
+    for name in labels:
+        ids = tuple(tracks["track_id"][tracks["label"] == name])
+        detail = f"all {len(ids)} tracks of '{name}' are of one group, so they are split by track"
+        leaks.append(Leak("few_groups", ids, detail))
+    return leaks
+
+
 def accepted_kinds(accept: Collection[str], config: SplitConfig) -> frozenset[str]:
     """The kinds of leaks that are no error: those accepted, and those of a split by track."""
     return frozenset(accept) | frozenset(TRACK_SPLIT_LEAKS if config.by == "track" else ())

@@ -23,6 +23,7 @@ from chorale.datasets.splitting.feasibility import (
     require_train_classes,
 )
 from chorale.datasets.splitting.group_split import Int64Array, draw_folds, draw_test
+from chorale.datasets.splitting.rare_classes import fixed_test_tracks
 from chorale.datasets.splitting.split_config import SplitConfig
 
 if TYPE_CHECKING:
@@ -126,11 +127,9 @@ def feasible_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int)
     Source: fewer folds where a class has few rows as in Erickson et al. 2020, "AutoGluon-Tabular",
     arXiv:2003.06505; here by groups, so that each class is in each fold.
     """
-    official = (tracks["split"] == "test").to_numpy(dtype=bool)
     if tracks["fold"].notna().any():
         return n_folds, ""
-    named = tracks["group"].isin(config.test_groups).to_numpy(dtype=bool)
-    in_test = official | named
+    in_test = fixed_test_tracks(tracks, config).to_numpy(dtype=bool)
     table = tracks[~in_test]
     owners = table["track_id"] if config.by == "track" else table["group"]
     classes, y = np.unique(table["label"].to_numpy(dtype=str), return_inverse=True)

@@ -11,7 +11,8 @@ from chorale.datasets.config import config
 
 LeakKind = Literal["duplicates", "labels", "groups", "few_groups"]
 """duplicates: one recording on two sides of the split; labels: one recording under two labels;
-groups: one group on two sides; few_groups: a class whose tracks are all of one group."""
+groups: one group on two sides; few_groups: a class whose tracks are all of one group, which is then
+split by track."""
 
 
 @config

@@ -93,6 +93,7 @@ def write_report(
             "n_quarantined": len(prepared.problems),
             "n_groups": int(prepared.tracks["group"].nunique()),
             "labels": list(prepared.class_names),
+            "label_changes": prepared.label_changes.as_json(),
         },
         "split": {
             "protocol": prepared.split.protocol,
