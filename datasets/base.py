@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s")
+TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s", "time")
 """One row per track. `group` must not be on two sides of a split (artist, speaker, recording);
 `split` ("train", "valid", "test") and `fold` (0, 1, ...) are the official ones or missing; `path`
-and `duration_s` (seconds) are missing where there is no audio or the duration is unknown."""
+and `duration_s` (seconds) are missing where there is no audio or the duration is unknown; `time`
+(seconds since 1970-01-01 UTC) is missing where it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
             "split": "str",
             "fold": "Int64",
             "duration_s": "float64",
+            "time": "float64",
         }
     )
     twice = table["track_id"][table["track_id"].duplicated()]

@@ -69,7 +69,10 @@ def find_leaks(tracks: "pd.DataFrame", split: Split, duplicates: "pd.DataFrame")
         duplicates: pairs of tracks, track_id and other_id, with the same recording.
     """
     label = dict(zip(tracks["track_id"], tracks["label"], strict=True))
-    side = {track_id: f"fold {fold}" for track_id, fold in split.fold_of.items()}
+    side = {
+        track_id: f"fold {fold}" if fold < split.n_folds else "the tracks that are only trained on"
+        for track_id, fold in {**split.fold_of, **split.train_only}.items()
+    }
     side |= dict.fromkeys(split.test_ids, "the test set")
 
     def listed(track_ids: Iterable[str]) -> str:

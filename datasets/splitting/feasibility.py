@@ -81,7 +81,32 @@ def require_test_classes(classes: Names, test_y: Int64Array) -> None:
     if missing:
         raise UserError(
             f"the test set has no track of {join_first(missing)}, so it cannot be evaluated; "
-            f"choose other groups with --split.test_groups, or leave the class out"
+            f"choose other groups with --split.test_groups, or leave these classes out with "
+            f"--labels.rare leave_out"
+        )
+
+
+def require_enough_time_groups(g: Int64Array, *, n_folds: int, by: str) -> None:
+    """A split by time needs a group in each fold, one before all folds, and one in the test set."""
+    n_groups = len(np.unique(g))
+    if n_groups < n_folds + 2:
+        raise UserError(
+            f"split.time: {n_folds} folds, the tracks before them and the test set take "
+            f"{n_folds + 2} {by}s or more, but there are {n_groups}; type --finalists.folds 2, add "
+            f"{by}s, or remove split.time"
+        )
+
+
+def require_time_classes(classes: Names, y: Int64Array, side: Int64Array) -> None:
+    """Each class needs a track in the test set (-1), and one before the latest fold (0)."""
+    problems = []
+    for where, mask in (("in the test set", side < 0), ("before the latest fold", side > 0)):
+        if missing := [f"'{name}'" for c, name in enumerate(classes) if c not in y[mask]]:
+            problems.append(f"{where} of {join_first(missing, most=MAX_CLASSES)}")
+    if problems:
+        raise UserError(
+            f"split.time: there is no track {' and none '.join(problems)}; leave these classes out "
+            f"with --labels.rare leave_out, or give the test set another share with --split.test"
         )
 
 
@@ -101,8 +126,11 @@ def require_train_classes(classes: Names, y: Int64Array, fold: Int64Array) -> No
     per_fold = group_counts(y, fold, n_classes=len(classes))  # (n_folds, n_classes)
     bad = np.argwhere(per_fold == per_fold.sum(axis=0))
     if len(bad):
-        at, label = bad[0]
+        every = join_first(
+            (f"fold {at} holds every development track of '{classes[label]}'" for at, label in bad),
+            most=MAX_CLASSES,
+        )
         raise UserError(
-            f"fold {at} holds every development track of '{classes[label]}', so none is left to "
-            f"train on; add groups to this class, or leave it out"
+            f"{every}, so none is left to train on; spread their groups over two folds or more, or "
+            f"leave these classes out with --labels.rare leave_out"
         )

@@ -109,12 +109,29 @@ def split_single_groups(
 
 
 def change_rare_classes(
-    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
 ) -> "tuple[pd.DataFrame, LabelChanges]":
-    """Leaves out or merges the rare classes as `config.rare` says; `refuse` changes nothing."""
+    """Leaves out or merges the rare classes as `config.rare` says; `refuse` changes nothing.
+
+    `n_folds` is how many folds are wanted. Where fewer tracks move the cuts of a split by time, the
+    classes that are rare then are changed, too.
+    """
     if config.rare == "refuse":
         return tracks, LabelChanges()
-    rare = [one.label for one in find_rare_classes(tracks, split, min_groups=config.min_groups)]
+    table, changes = _change_once(tracks, config, split, n_folds=n_folds)
+    if not split.time or changes == LabelChanges():
+        return table, changes
+    table, more = change_rare_classes(table, config, split, n_folds=n_folds)
+    return table, changes.then(more)
+
+
+def _change_once(
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    found = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
+    rare = [one.label for one in found]
+    if not rare:
+        return tracks, LabelChanges()
     counts = _counts(tracks, rare)
     if config.rare == "leave_out":
         return _relabelled(tracks, rare, {}), LabelChanges(counts)
@@ -125,7 +142,9 @@ def change_rare_classes(
     return _relabelled(tracks, (), dict.fromkeys(merged, MERGED_CLASS)), changes
 
 
-def refuse_rare_classes(tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig) -> None:
+def refuse_rare_classes(
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+) -> None:
     """Refuses classes with fewer than `min_groups` groups, where `rare` is refuse.
 
     Without `min_groups` the split itself refuses classes that it cannot place.
@@ -135,7 +154,7 @@ def refuse_rare_classes(tracks: "pd.DataFrame", config: LabelsConfig, split: Spl
     """
     if config.rare != "refuse" or config.min_groups is None:
         return
-    rare = find_rare_classes(tracks, split, min_groups=config.min_groups)
+    rare = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
     if rare:
         n = "1 class is" if len(rare) == 1 else f"{len(rare)} classes are"
         raise UserError(

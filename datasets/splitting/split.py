@@ -3,7 +3,6 @@
 Every trial, ensemble and score downstream uses this one partition, which its hash identifies.
 """
 
-import difflib
 import hashlib
 import json
 import logging
@@ -14,24 +13,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.feasibility import (
     max_folds,
     require_disjoint_groups,
     require_enough_groups,
+    require_enough_time_groups,
     require_test_classes,
+    require_time_classes,
     require_train_classes,
 )
-from chorale.datasets.splitting.group_split import Int64Array, draw_folds, draw_test
-from chorale.datasets.splitting.rare_classes import fixed_test_tracks
+from chorale.datasets.splitting.group_split import Int64Array, draw_folds
+from chorale.datasets.splitting.rare_classes import MIN_FOLDS, fixed_test_tracks
 from chorale.datasets.splitting.split_config import SplitConfig
+from chorale.datasets.splitting.test_set import DRAWN, official_folds, select_test_set
+from chorale.datasets.splitting.time_split import (
+    TEST_SIDE,
+    max_time_folds,
+    n_not_later,
+    require_times,
+    time_sides,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _log = logging.getLogger(__name__)
-
-DRAWN = "drawn"
 
 SEARCH_FOLD = 0
 """The validation fold of the search, which trains on all others."""
@@ -43,6 +50,10 @@ class Split:
 
     `test_ids` are sorted; `fold_of` maps each development track, sorted, to 0 .. `n_folds` - 1;
     `protocol` describes how the test set and the folds were made.
+
+    `train_only` tracks are trained on and never predicted: it maps each to the fold whose networks
+    must not be trained on it, as it has tracks of the same group, or to `n_folds`. In a split
+    `by_time` fold 0 is the latest: its networks are trained on all tracks of higher numbers.
     """
 
     test_ids: tuple[str, ...]
@@ -50,29 +61,55 @@ class Split:
     protocol: str
     n_folds: int
     seed: int
+    train_only: Mapping[str, int] = field(default_factory=dict, hash=False)
+    by_time: bool = False
 
     def __post_init__(self) -> None:
-        if set(self.test_ids) & set(self.fold_of):
+        if set(self.test_ids) & {*self.fold_of, *self.train_only}:
             raise ValueError("a track is both in the test set and in a fold")
+        if set(self.fold_of) & set(self.train_only):
+            raise ValueError("a track is both validated and only trained on")
+        if not set(self.train_only.values()) <= set(range(self.n_folds + 1)):
+            raise ValueError(f"the folds of train_only must be 0 to {self.n_folds}")
+        if self.by_time and self.n_folds not in self.train_only.values():
+            raise ValueError("a split by time needs tracks before its first fold")
         if set(self.fold_of.values()) != set(range(self.n_folds)):
             raise ValueError(f"the folds must be 0 to {self.n_folds - 1}, none of them empty")
 
     @property
     def hash(self) -> str:
         """SHA-256, in hexadecimal, of the partition: equal for equal partitions, however drawn."""
-        content = {"test": sorted(self.test_ids), "folds": sorted(self.fold_of.items())}
+        content: dict[str, Any] = {
+            "test": sorted(self.test_ids),
+            "folds": sorted(self.fold_of.items()),
+        }
+        if self.train_only:
+            content |= {"train_only": sorted(self.train_only.items()), "by_time": self.by_time}
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def development_ids(self) -> tuple[str, ...]:
-        """All tracks outside the test set, in the order of `fold_of`."""
+        """The tracks of all folds, which networks predict out of fold, in `fold_of`'s order."""
         return tuple(self.fold_of)
 
+    @property
+    def trained_ids(self) -> tuple[str, ...]:
+        """All tracks that a model of the whole development set is trained on: `development_ids`
+        and then `train_only`.
+        """
+        return (*self.fold_of, *self.train_only)
+
     def train_ids(self, fold: int) -> tuple[str, ...]:
-        """The development tracks outside of `fold`."""
+        """The tracks that networks validated on `fold` are trained on.
+
+        All outside of it; in a split by time, those before it.
+        """
         self._check(fold)
-        return tuple(name for name, at in self.fold_of.items() if at != fold)
+        every = {**self.fold_of, **self.train_only}
+        return tuple(
+            name for name, at in every.items() if (at > fold if self.by_time else at != fold)
+        )
 
     def valid_ids(self, fold: int) -> tuple[str, ...]:
         """The development tracks in `fold`."""
@@ -92,6 +129,8 @@ class Split:
             "hash": self.hash,
             "test_ids": list(self.test_ids),
             "fold_of": dict(self.fold_of),
+            "train_only": dict(self.train_only),
+            "by_time": self.by_time,
         }
 
     @classmethod
@@ -127,6 +166,8 @@ def feasible_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int)
     Source: fewer folds where a class has few rows as in Erickson et al. 2020, "AutoGluon-Tabular",
     arXiv:2003.06505; here by groups, so that each class is in each fold.
     """
+    if config.time:
+        return _feasible_time_folds(tracks, config, n_folds=n_folds)
     if tracks["fold"].notna().any():
         return n_folds, ""
     in_test = fixed_test_tracks(tracks, config).to_numpy(dtype=bool)
@@ -140,6 +181,16 @@ def feasible_folds(tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int)
     if most >= n_folds or most < 2:
         return n_folds, ""
     return most, f"{most} folds instead of {n_folds}: {why} {config.by}s"
+
+
+def _feasible_time_folds(
+    tracks: "pd.DataFrame", config: SplitConfig, *, n_folds: int
+) -> tuple[int, str]:
+    n_groups = tracks["track_id" if config.by == "track" else "group"].nunique()
+    most = max_time_folds(n_groups)
+    if most >= n_folds or most < MIN_FOLDS:
+        return n_folds, ""
+    return most, f"{most} folds instead of {n_folds}: there are {n_groups} {config.by}s"
 
 
 def make_split(
@@ -166,17 +217,21 @@ def make_split(
     if len(classes) < 2:
         got = f"the one class '{classes[0]}'" if len(classes) else "no class at all"
         raise UserError(f"the tracks have {got}; a classifier needs two classes or more")
-    official_folds = bool(table["fold"].notna().any())
-    n_needed = 2 if official_folds else n_folds
-    is_test, test_by = _test_set(table, y, g, classes=classes, n_needed=n_needed, config=config)
+    if config.time:
+        return _split_by_time(table, y, g, classes=classes, n_folds=n_folds, config=config, by=by)
+    has_folds = bool(table["fold"].notna().any())
+    n_needed = 2 if has_folds else n_folds
+    is_test, test_by = select_test_set(
+        table, y, g, classes=classes, n_needed=n_needed, config=config
+    )
     by = by or config.by
     if test_by == DRAWN:
         test_by = f"by {by}"
     require_test_classes(classes, y[is_test])
     dev_y, dev_g = y[~is_test], g[~is_test]
     require_enough_groups(classes, dev_y, dev_g, n_needed=n_needed, n_test=0, by=config.by)
-    if official_folds:
-        fold, folds_by = _official_folds(table["fold"][~is_test]), "official"
+    if has_folds:
+        fold, folds_by = official_folds(table[~is_test]), "official"
     else:
         fold = draw_folds(dev_y, dev_g, n_folds=n_folds, seed=config.seed)
         folds_by = f"by {by}"
@@ -194,97 +249,42 @@ def make_split(
     )
 
 
-def _test_set(
+def _split_by_time(
     table: "pd.DataFrame",
     y: Int64Array,
     g: Int64Array,
     *,
     classes: NDArray[np.str_],
-    n_needed: int,
+    n_folds: int,
     config: SplitConfig,
-) -> tuple[NDArray[np.bool_], str]:
-    """The mask of the test rows, and how they were selected."""
-    official = (table["split"] == "test").to_numpy(dtype=bool)
-    if official.any():
-        if config.test_groups:
-            raise UserError(
-                f"the dataset has an official test set of {official.sum()} tracks, and "
-                f"split.test_groups names another ({join_first(config.test_groups)}); remove "
-                f"split.test_groups"
-            )
-        if table["split"].isna().any():
-            raise UserError(
-                f"{table['split'].isna().sum()} tracks have no official split, such as "
-                f"'{table['track_id'][table['split'].isna()].iloc[0]}'; give each train, valid or "
-                f"test, or none of them"
-            )
-        return official, "official"
-    if config.test_fold is not None:
-        return _official_fold(table["fold"], config), f"official fold {config.test_fold}"
-    if config.test_groups:
-        return _named(table["group"], config.test_groups), "named"
-    require_enough_groups(classes, y, g, n_needed=n_needed, n_test=1, by=config.by)
-    drawn = draw_test(y, g, share=config.test, keep=n_needed, seed=config.seed)
-    if drawn is None:
-        raise UserError(
-            "no test set of whole groups was found that has every class and leaves enough groups "
-            "for the folds; name groups with --split.test_groups '[GROUP, ...]', or type "
-            "--finalists.folds 2"
-        )
-    got = float(drawn.mean())
-    if abs(got - config.test) > config.test / 3:
+    by: str | None,
+) -> Split:
+    """The split of `make_split` with `config.time`; `y` and `g` are the rows' classes and groups.
+
+    Raises:
+        UserError: a track has no time, there are too few groups, or a class is not in the test set
+            or not before the latest fold.
+    """
+    time = require_times(table, config)
+    require_enough_time_groups(g, n_folds=n_folds, by=config.by)
+    side = time_sides(time, g, share=config.test, n_folds=n_folds)
+    is_test = side == TEST_SIDE
+    require_time_classes(classes, y, side)
+    if n_earlier := n_not_later(time, is_test):
         _log.warning(
-            "the test set has %.0f %% of the tracks instead of %.0f %%: it consists of whole %ss, "
-            "and %d folds need %d of each class",
-            100 * got,
-            100 * config.test,
-            config.by,
-            n_needed,
-            n_needed,
-        )
-    return drawn, DRAWN
-
-
-def _official_fold(fold: "pd.Series[int]", config: SplitConfig) -> NDArray[np.bool_]:
-    if config.test_groups:
-        raise UserError(
-            f"split.test_fold={config.test_fold} and split.test_groups "
-            f"({join_first(config.test_groups)}) both define the test set; remove one of them"
-        )
-    numbers = sorted(fold.dropna().unique())
-    if config.test_fold not in numbers:
-        there = (
-            f"official folds {join_first(map(str, numbers))}" if numbers else "no official folds"
-        )
-        raise UserError(
-            f"split.test_fold={config.test_fold} is not there: the dataset has {there}; "
-            f"take one of them, or leave split.test_fold out"
-        )
-    return (fold == config.test_fold).fillna(False).to_numpy(dtype=bool)
-
-
-def _named(group: "pd.Series[str]", wanted: tuple[str, ...]) -> NDArray[np.bool_]:
-    known = sorted(set(group))
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        hints = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
-        raise UserError(
-            f"split.test_groups: unknown {join_first(hints)}; the {len(known)} groups are "
-            f"{join_first(known)}"
-        )
-    return group.isin(wanted).to_numpy(dtype=bool)
-
-
-def _official_folds(fold: "pd.Series[int]") -> Int64Array:
-    if fold.isna().any():
-        raise UserError(
-            f"{fold.isna().sum()} development tracks have no official fold and the others have "
-            f"one; give each of them a fold, or none"
-        )
-    numbers, renumbered = np.unique(fold.to_numpy(dtype=np.int64), return_inverse=True)
-    if len(numbers) < 2:
-        raise UserError(f"all development tracks are in the one official fold {numbers[0]}")
-    return renumbered.astype(np.int64)
+            "%d of %d test tracks are earlier than the last development track: their %ss have "
+            "later tracks", n_earlier, is_test.sum(), config.by,
+        )  # fmt: skip
+    ids = table["track_id"].to_numpy(dtype=str)
+    first = side == n_folds
+    folds = ~is_test & ~first
+    unit = by or config.by
+    return Split(
+        test_ids=tuple(ids[is_test].tolist()),
+        fold_of=dict(zip(ids[folds].tolist(), side[folds].tolist(), strict=True)),
+        protocol=f"test the latest by {unit}, folds by time (forward chaining) by {unit}",
+        n_folds=n_folds,
+        seed=config.seed,
+        train_only=dict.fromkeys(ids[first].tolist(), n_folds),
+        by_time=True,
+    )

@@ -86,8 +86,8 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     single = given.changes.then(audited.changes).by_track
     leaking, unsplit = [], ""
     try:
-        refuse_rare_classes(joined, sweep.labels, sweep.split)
         wanted = sweep.finalists.folds
+        refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=wanted)
         n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted)
         if fewer:
             progress.stage("split", fewer)

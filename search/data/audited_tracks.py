@@ -64,7 +64,9 @@ def audited_tracks(
     )
     found = replace(found, tracks=regrouped)
     joined = leaks.join_groups(regrouped, pairs, sweep.split)
-    joined, rare = change_rare_classes(joined, sweep.labels, sweep.split)
+    joined, rare = change_rare_classes(
+        joined, sweep.labels, sweep.split, n_folds=sweep.finalists.folds
+    )
     return AuditedTracks(found, pairs, joined, single.then(rare))
 
 

@@ -91,7 +91,7 @@ def prepare(
     progress.stage("audit", _audit_line(audited) + (f"; see {csv}" if n_faults else ""))
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
-    refuse_rare_classes(joined, sweep.labels, sweep.split)
+    refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=sweep.finalists.folds)
     changes = given.changes.then(audited.changes)
     n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
     by = grouping.split_unit_text(given.own, sweep.split.by) + _by_track_text(changes)
@@ -116,6 +116,14 @@ def prepare(
         f"{len(split.test_ids)} tracks locked away for the test, "
         f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {by}",
     )
+    if split.by_time:
+        n_first = len(split.trained_ids) - len(split.development_ids)
+        progress.stage(
+            "split",
+            f"by time: the test tracks are the latest; each fold is validated on a later block of "
+            f"{sweep.split.by}s than it is trained on; the first {n_first} tracks are only trained "
+            f"on",
+        )
     if fewer:
         progress.stage("split", fewer + more_folds_advice(joined, sweep))
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):

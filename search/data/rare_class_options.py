@@ -18,7 +18,9 @@ def rare_class_lines(tracks: "pd.DataFrame", sweep: SweepConfig) -> list[str]:
 
     Empty where there are none.
     """
-    rare = find_rare_classes(tracks, sweep.split, min_groups=sweep.labels.min_groups)
+    rare = find_rare_classes(
+        tracks, sweep.split, min_groups=sweep.labels.min_groups, n_folds=sweep.finalists.folds
+    )
     if not rare:
         return []
     classes = "1 class is rare" if len(rare) == 1 else f"{len(rare)} classes are rare"
@@ -38,7 +40,11 @@ def rare_class_lines(tracks: "pd.DataFrame", sweep: SweepConfig) -> list[str]:
 
 def more_folds_advice(tracks: "pd.DataFrame", sweep: SweepConfig) -> str:
     """What keeps the wanted number of folds where rare classes are left out or merged."""
-    if sweep.labels.rare == "refuse" or fixed_test_tracks(tracks, sweep.split).any():
+    if (
+        sweep.labels.rare == "refuse"
+        or sweep.split.time
+        or fixed_test_tracks(tracks, sweep.split).any()
+    ):
         return ""
     n_groups = sweep.finalists.folds + 1  # one of them in the test set
     rare = find_rare_classes(tracks, sweep.split, min_groups=n_groups)
@@ -54,7 +60,7 @@ def _outcome(tracks: "pd.DataFrame", sweep: SweepConfig, action: RareAction) -> 
     from chorale.datasets.splitting.split import feasible_folds, make_split
 
     labels = replace(sweep.labels, rare=action)
-    table, changes = change_rare_classes(tracks, labels, sweep.split)
+    table, changes = change_rare_classes(tracks, labels, sweep.split, n_folds=sweep.finalists.folds)
     try:
         n_folds, _ = feasible_folds(table, sweep.split, n_folds=sweep.finalists.folds)
         split = make_split(table, sweep.split, n_folds=n_folds)

@@ -39,7 +39,9 @@ def read_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTracks:
     sweep = resolved.sweep
     table, changes = change_labels(tracks, sweep.labels)
     table, single = split_single_groups(table, split=sweep.split, accept=sweep.audit.accept)
-    table, rare = change_rare_classes(table, sweep.labels, sweep.split)
+    table, rare = change_rare_classes(
+        table, sweep.labels, sweep.split, n_folds=sweep.finalists.folds
+    )
     changes = changes.then(single).then(rare)
     for line in changes.lines():
         progress.stage("labels", line)
@@ -68,8 +70,8 @@ def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTra
     tracks = read_tracks(resolved, progress)
     from chorale.datasets.splitting.split import feasible_folds, make_split
 
-    split = resolved.sweep.split
-    refuse_rare_classes(tracks.table, resolved.sweep.labels, split)
-    n_folds, _ = feasible_folds(tracks.table, split, n_folds=resolved.sweep.finalists.folds)
+    split, n_wanted = resolved.sweep.split, resolved.sweep.finalists.folds
+    refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted)
+    n_folds, _ = feasible_folds(tracks.table, split, n_folds=n_wanted)
     make_split(tracks.table, split, n_folds=n_folds)
     return tracks

@@ -62,7 +62,7 @@ def read_ground_truth(paths: StudyPaths) -> GroundTruth | None:
             f"the ground truth of the study's tracks cannot be read ({error}); delete "
             f"{paths.ground_truth_json}, and it is made again from the dataset"
         ) from None
-    if not same or not {*split.test_ids, *split.development_ids} <= labels.keys():
+    if not same or not {*split.test_ids, *split.trained_ids} <= labels.keys():
         raise UserError(
             f"{paths.ground_truth_json} belongs to another split than {paths.split_json}; delete "
             f"it, and it is made again from the dataset"

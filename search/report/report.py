@@ -99,6 +99,7 @@ def write_report(
             "protocol": prepared.split.protocol,
             "hash": prepared.split.hash,
             "n_development": len(prepared.split.development_ids),
+            "n_train_only": len(prepared.split.train_only),
             "n_test": len(prepared.split.test_ids),
             "n_folds": prepared.split.n_folds,
         },

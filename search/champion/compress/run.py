@@ -70,6 +70,7 @@ def compress_ensemble(
             with pool.mapping() as run:
                 prepared = prepare(resolved, progress, run)
             _refuse_other_split(request, prepared)
+            _refuse_train_only(prepared)
             _refuse_slow_features(resolved, request.target_ms)
             teacher = _teacher(request, prepared, sweep.paths, progress)
             unchangeable = {
@@ -154,6 +155,15 @@ def _refuse_changed(
             f"the student of study '{request.contents.sweep.name}' for {request.target_ms:g} ms "
             f"was started with another {', another '.join(changed)}; undo that change, or start "
             f"one with another limit: --target-ms {request.target_ms - 0.1:g}"
+        )
+
+
+def _refuse_train_only(prepared: PreparedData) -> None:
+    if prepared.split.train_only:
+        raise UserError(
+            f"compress: the split has {len(prepared.split.train_only)} tracks that are only "
+            f"trained on ({prepared.split.protocol}), for which the teacher has no out-of-fold "
+            f"targets; compress a study without split.time"
         )
 
 

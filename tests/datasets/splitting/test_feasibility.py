@@ -111,7 +111,9 @@ def test_incomplete_official_parts_raise() -> None:
     some = tracks.assign(split=tracks["group"].map({"s0": "test", "s1": "train"}))
     assert "200 tracks have no official split, such as '0_2_0'" in refusal(some)
     folds = pd.array([0 if group < "s3" else None for group in tracks["group"]], "Int64")
-    assert "have no official fold" in refusal(tracks.assign(fold=folds))
+    text = refusal(tracks.assign(fold=folds))
+    assert "have no official fold" in text
+    assert "such as '0_4_0', '0_4_1'" in text
     one = pd.array([0] * len(tracks), "Int64")
     assert "in the one official fold 0" in refusal(tracks.assign(fold=one))
 
@@ -121,3 +123,4 @@ def test_an_official_fold_with_all_tracks_of_a_class_raises() -> None:
     fold = [0 if name[0] == "a" else int(name[1]) % 2 for name in tracks["track_id"]]
     text = refusal(tracks.assign(fold=pd.array(fold, "Int64")))
     assert "fold 0 holds every development track of 'a'" in text
+    assert "--labels.rare leave_out" in text

@@ -59,7 +59,7 @@ def test_named_classes_are_left_out_and_merged() -> None:
 def test_nothing_is_changed_by_default() -> None:
     tracks = table({"a": 5, "b": 1})
     assert change_labels(tracks, LabelsConfig())[0] is tracks
-    assert change_rare_classes(tracks, LabelsConfig(), SplitConfig())[0] is tracks
+    assert change_rare_classes(tracks, LabelsConfig(), SplitConfig(), n_folds=5)[0] is tracks
     assert LabelChanges().lines() == []
     assert LabelChanges().as_json() == {}
 
@@ -92,7 +92,7 @@ def test_only_classes_that_two_folds_and_the_test_set_cannot_have_are_rare(
     split = SplitConfig(by=by)
     found = find_rare_classes(tracks, split)
     assert [one.label for one in found] == rare
-    changed, changes = change_rare_classes(tracks, LabelsConfig(rare="leave_out"), split)
+    changed, changes = change_rare_classes(tracks, LabelsConfig(rare="leave_out"), split, n_folds=5)
     assert sorted(changes.left_out) == rare
     n_folds, _ = feasible_folds(changed, split, n_folds=5)
     assert set(make_split(changed, split, n_folds=n_folds).fold_of.values()) == set(range(n_folds))
@@ -101,19 +101,21 @@ def test_only_classes_that_two_folds_and_the_test_set_cannot_have_are_rare(
 def test_min_groups_makes_more_classes_rare() -> None:
     tracks = table({"many": 9, "five": 5, "two": 2})
     config = LabelsConfig(rare="leave_out", min_groups=6)
-    changed, changes = change_rare_classes(tracks, config, SplitConfig())
+    changed, changes = change_rare_classes(tracks, config, SplitConfig(), n_folds=5)
     assert counts(changed) == {"many": 9}
     assert changes.left_out == {"five": 5, "two": 2}
     fewer = LabelsConfig(rare="leave_out", min_groups=2)  # never fewer than the split needs
-    assert change_rare_classes(tracks, fewer, SplitConfig())[1].left_out == {"two": 2}
+    assert change_rare_classes(tracks, fewer, SplitConfig(), n_folds=5)[1].left_out == {"two": 2}
 
 
 def test_rare_classes_are_merged_into_one_that_can_be_split() -> None:
     tracks = table({"many": 9, "b": 2, "c": 1, "other": 1})
-    changed, changes = change_rare_classes(tracks, LabelsConfig(rare="merge"), SplitConfig())
+    changed, changes = change_rare_classes(
+        tracks, LabelsConfig(rare="merge"), SplitConfig(), n_folds=5
+    )
     assert counts(changed) == {"many": 9, "other": 4}
     assert changes.merged == {"other": {"b": 2, "c": 1}}
-    again, more = change_rare_classes(changed, LabelsConfig(rare="merge"), SplitConfig())
+    again, more = change_rare_classes(changed, LabelsConfig(rare="merge"), SplitConfig(), n_folds=5)
     assert again["label"].equals(changed["label"])
     assert more == LabelChanges()
 
@@ -138,10 +140,10 @@ def test_classes_that_a_given_test_set_or_given_folds_lack_are_rare() -> None:
 
 def test_refuse_names_the_rare_classes_and_what_to_type() -> None:
     tracks = table({"many": 9, "five": 5})
-    refuse_rare_classes(tracks, LabelsConfig(), SplitConfig())
-    refuse_rare_classes(tracks, LabelsConfig(min_groups=6, rare="merge"), SplitConfig())
+    refuse_rare_classes(tracks, LabelsConfig(), SplitConfig(), n_folds=5)
+    refuse_rare_classes(tracks, LabelsConfig(min_groups=6, rare="merge"), SplitConfig(), n_folds=5)
     with pytest.raises(UserError) as caught:
-        refuse_rare_classes(tracks, LabelsConfig(min_groups=6), SplitConfig())
+        refuse_rare_classes(tracks, LabelsConfig(min_groups=6), SplitConfig(), n_folds=5)
     text = str(caught.value)
     assert "1 class is rare, with labels.min_groups=6: 'five' has 5 groups" in text
     assert "--labels.rare leave_out (leaves out 1 class with 5 tracks)" in text
