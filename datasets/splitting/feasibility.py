@@ -60,6 +60,7 @@ def _rare_advice(
     )
     if n > 1 and len(np.unique(g[rows])) >= n_needed:
         advice += f", merge {them} into one class with --labels.rare merge"
+    advice += f", learn {them} without scores with --labels.rare train_only"
     if by == "group" and all((y == c).sum() >= n_needed and len(set(g[y == c])) == 1 for c in few):
         advice += f", split {them} by track with --audit.accept '[few_groups]' (too optimistic)"
     return advice

@@ -6,7 +6,7 @@ rare. Groups are counted as the split counts them: tracks where it is by track.
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError, join_first
@@ -26,12 +26,14 @@ class LabelChanges:
     """What was changed: class -> number of tracks.
 
     `merged` maps a new class to its former classes; `by_track` are classes of one group whose
-    tracks are split one by one, as `audit.accept` allows.
+    tracks are split one by one, as `audit.accept` allows; `train_only` are classes that are learned
+    and not scored.
     """
 
     left_out: Counts = field(default_factory=dict)
     merged: Mapping[str, Counts] = field(default_factory=dict)
     by_track: Counts = field(default_factory=dict)
+    train_only: Counts = field(default_factory=dict)
 
     def then(self, later: "LabelChanges") -> "LabelChanges":
         """These changes and, after them, `later` ones."""
@@ -42,6 +44,7 @@ class LabelChanges:
                 for new in dict.fromkeys([*self.merged, *later.merged])
             },
             {**self.by_track, **later.by_track},
+            {**self.train_only, **later.train_only},
         )
 
     def lines(self) -> list[str]:
@@ -55,6 +58,8 @@ class LabelChanges:
                 f"split by track, as all tracks are of one group (few_groups is accepted): "
                 f"{_summary(self.by_track)}; their scores are too optimistic"
             )
+        if self.train_only:
+            found.append(f"only trained on, never scored: {_summary(self.train_only)}")
         return found
 
     def as_json(self) -> dict[str, Any]:
@@ -109,15 +114,26 @@ def split_single_groups(
 
 
 def change_rare_classes(
-    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+    tracks: "pd.DataFrame",
+    config: LabelsConfig,
+    split: SplitConfig,
+    *,
+    n_folds: int,
+    train_only: Collection[str] = (),
 ) -> "tuple[pd.DataFrame, LabelChanges]":
     """Leaves out or merges the rare classes as `config.rare` says; `refuse` changes nothing.
 
-    `n_folds` is how many folds are wanted. Where fewer tracks move the cuts of a split by time, the
-    classes that are rare then are changed, too.
+    `n_folds` is how many folds are wanted; `train_only` are classes that are known not to be
+    scored. Where fewer tracks move the cuts of a split by time, the classes that are rare then are
+    changed, too.
     """
     if config.rare == "refuse":
         return tracks, LabelChanges()
+    if config.rare == "train_only":
+        scored = tracks[~tracks["label"].isin(list(train_only))]
+        left_out = replace(config, rare="leave_out")
+        _, changes = change_rare_classes(scored, left_out, split, n_folds=n_folds)
+        return tracks, LabelChanges(train_only=changes.left_out)
     table, changes = _change_once(tracks, config, split, n_folds=n_folds)
     if not split.time or changes == LabelChanges():
         return table, changes
@@ -173,8 +189,9 @@ def rare_advice(rare: Collection[RareClass]) -> str:
     n_tracks = sum(one.n_tracks for one in rare)
     classes = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
     return (
-        f"type --labels.rare leave_out (leaves out {classes} with {_tracks(n_tracks)}), or "
-        f"--labels.rare merge (merges them into '{MERGED_CLASS}')"
+        f"type --labels.rare leave_out (leaves out {classes} with {_tracks(n_tracks)}), "
+        f"--labels.rare merge (merges them into '{MERGED_CLASS}'), or --labels.rare train_only "
+        f"(learns them without scores)"
     )
 
 

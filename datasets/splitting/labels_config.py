@@ -9,7 +9,7 @@ from pydantic import Field
 
 from chorale.datasets.config import config
 
-RareAction = Literal["refuse", "leave_out", "merge"]
+RareAction = Literal["refuse", "leave_out", "merge", "train_only"]
 
 MERGED_CLASS = "other"
 """The class into which `rare: merge` merges the rare classes."""
@@ -30,7 +30,8 @@ class LabelsConfig:
     given); null: with fewer than two folds and the test set need"""
     rare: RareAction = "refuse"
     """what happens to rare classes. refuse: an error names them; leave_out: their tracks are left
-    out; merge: they become one class, `other`"""
+    out; merge: they become one class, `other`; train_only: they are learned, and predicted for new
+    recordings, but are in no validation fold and no test set, so that no score says how well"""
 
     def __post_init__(self) -> None:
         old = [name for names in self.merge.values() for name in names]

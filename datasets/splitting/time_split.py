@@ -8,19 +8,69 @@ Source: Hyndman and Athanasopoulos 2021, "Forecasting: Principles and Practice",
 section 5.10, https://otexts.com/fpp3/tscv.html.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.splitting.feasibility import (
+    Names,
+    require_enough_time_groups,
+    require_time_classes,
+)
 from chorale.datasets.splitting.group_split import Int64Array
+from chorale.datasets.splitting.partition import Split
 from chorale.datasets.splitting.split_config import SplitConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_log = logging.getLogger(__name__)
+
 TEST_SIDE = -1
+
+
+def split_by_time(
+    table: "pd.DataFrame",
+    y: Int64Array,
+    g: Int64Array,
+    *,
+    classes: Names,
+    n_folds: int,
+    config: SplitConfig,
+    by: str | None,
+) -> Split:
+    """The split of `make_split` with `config.time`; `y` and `g` are the rows' classes and groups.
+
+    Raises:
+        UserError: a track has no time, there are too few groups, or a class is not in the test set
+            or not before the latest fold.
+    """
+    time = require_times(table, config)
+    require_enough_time_groups(g, n_folds=n_folds, by=config.by)
+    side = time_sides(time, g, share=config.test, n_folds=n_folds)
+    is_test = side == TEST_SIDE
+    require_time_classes(classes, y, side)
+    if n_earlier := n_not_later(time, is_test):
+        _log.warning(
+            "%d of %d test tracks are earlier than the last development track: their %ss have "
+            "later tracks", n_earlier, is_test.sum(), config.by,
+        )  # fmt: skip
+    ids = table["track_id"].to_numpy(dtype=str)
+    first = side == n_folds
+    folds = ~is_test & ~first
+    unit = by or config.by
+    return Split(
+        test_ids=tuple(ids[is_test].tolist()),
+        fold_of=dict(zip(ids[folds].tolist(), side[folds].tolist(), strict=True)),
+        protocol=f"test the latest by {unit}, folds by time (forward chaining) by {unit}",
+        n_folds=n_folds,
+        seed=config.seed,
+        train_only=dict.fromkeys(ids[first].tolist(), n_folds),
+        by_time=True,
+    )
 
 
 def require_times(table: "pd.DataFrame", config: SplitConfig) -> NDArray[np.float64]:

@@ -94,7 +94,7 @@ class BaselineData:
 
     def train_rows(self, fold: int) -> NDArray[np.bool_]:
         """A mask (n,) of the rows that are trained on to predict `fold`."""
-        return np.asarray(self.fold > fold if self.by_time else self.fold != fold)
+        return np.asarray(self.fold > fold if self.by_time else self.fold != fold, dtype=bool)
 
     def valid_rows(self, fold: int) -> NDArray[np.bool_]:
         """A mask (n,) of the rows of a fold that are predicted."""

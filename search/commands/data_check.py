@@ -72,7 +72,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     from chorale.datasets.splitting import grouping
     from chorale.datasets.splitting.labels import refuse_rare_classes
     from chorale.datasets.splitting.split import feasible_folds, make_split
-    from chorale.search.data.audited_tracks import audited_tracks
+    from chorale.search.data.audited_tracks import audited_tracks, unused_text, used_tracks
     from chorale.search.data.prepare import no_groups_note
     from chorale.search.data.rare_class_options import rare_class_lines
     from chorale.search.sweep.worker_pool import extraction
@@ -88,10 +88,14 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     try:
         wanted = sweep.finalists.folds
         refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=wanted)
-        n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted)
+        train_only = given.changes.then(audited.changes).train_only
+        n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted, train_only=train_only)
         if fewer:
             progress.stage("split", fewer)
-        split = make_split(joined, sweep.split, n_folds=n_folds)
+        split = make_split(joined, sweep.split, n_folds=n_folds, train_only=train_only)
+        joined, n_unused = used_tracks(joined, split)
+        if n_unused:
+            progress.stage("split", unused_text(n_unused))
         leaking = leaks.find_leaks(joined, split, pairs)
         leaking += leaks.single_group_leaks(joined, single)
     except UserError as error:
@@ -110,7 +114,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     if alone:
         console.print(f"Split by {grouping.UNGROUPED_TEXT}: {alone}.", markup=False, soft_wrap=True)
     _show(table, n_tracks=len(tracks), n_good=len(found.tracks), console=console, but=bool(alone))
-    for line in rare_class_lines(joined, sweep):
+    for line in rare_class_lines(joined, sweep) if sweep.labels.rare == "refuse" else ():
         console.print(line, markup=False, soft_wrap=True)
     return table
 

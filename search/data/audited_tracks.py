@@ -17,6 +17,7 @@ from chorale.datasets.splitting.labels import (
     change_rare_classes,
     split_single_groups,
 )
+from chorale.datasets.splitting.split import Split
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import LabelledTracks
@@ -65,7 +66,11 @@ def audited_tracks(
     found = replace(found, tracks=regrouped)
     joined = leaks.join_groups(regrouped, pairs, sweep.split)
     joined, rare = change_rare_classes(
-        joined, sweep.labels, sweep.split, n_folds=sweep.finalists.folds
+        joined,
+        sweep.labels,
+        sweep.split,
+        n_folds=sweep.finalists.folds,
+        train_only=given.changes.train_only,
     )
     return AuditedTracks(found, pairs, joined, single.then(rare))
 
@@ -85,3 +90,23 @@ def _duplicate_pairs(
             cache_root=sweep.runs_folder.cache,
             run=progress.watch(run, "fingerprinting"),
         )
+
+
+def used_tracks(tracks: pd.DataFrame, split: Split) -> tuple[pd.DataFrame, int]:
+    """The tracks that are in a part of the split, and how many are in none.
+
+    The latter are of classes that are only trained on, in groups of the test set.
+    """
+    is_used = tracks["track_id"].isin([*split.test_ids, *split.trained_ids])
+    if is_used.all():
+        return tracks, 0
+    return tracks[is_used].reset_index(drop=True), int((~is_used).sum())
+
+
+def unused_text(n: int) -> str:
+    """A line about tracks that are in no part of the split."""
+    tracks = "1 track" if n == 1 else f"{n} tracks"
+    return (
+        f"{tracks} of classes that are only trained on: not used, as they are of groups or times "
+        f"of the test set"
+    )

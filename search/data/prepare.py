@@ -26,7 +26,12 @@ from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_stores
-from chorale.search.data.audited_tracks import AuditedTracks, audited_tracks
+from chorale.search.data.audited_tracks import (
+    AuditedTracks,
+    audited_tracks,
+    unused_text,
+    used_tracks,
+)
 from chorale.search.data.rare_class_options import more_folds_advice
 from chorale.search.data.tracks import LabelledTracks, divisible_tracks
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -93,9 +98,14 @@ def prepare(
         progress.stage("labels", f"after the audit {line}")
     refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=sweep.finalists.folds)
     changes = given.changes.then(audited.changes)
-    n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
+    n_folds, fewer = feasible_folds(
+        joined, sweep.split, n_folds=sweep.finalists.folds, train_only=changes.train_only
+    )
     by = grouping.split_unit_text(given.own, sweep.split.by) + _by_track_text(changes)
-    split = make_split(joined, sweep.split, n_folds=n_folds, by=by)
+    split = make_split(joined, sweep.split, n_folds=n_folds, by=by, train_only=changes.train_only)
+    joined, n_unused = used_tracks(joined, split)
+    if n_unused:
+        progress.stage("split", unused_text(n_unused))
     leaking = leaks.find_leaks(joined, split, pairs)
     leaking += leaks.single_group_leaks(joined, changes.by_track)
     accepted = leaks.accepted_kinds(sweep.audit.accept, sweep.split)
@@ -117,7 +127,7 @@ def prepare(
         f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {by}",
     )
     if split.by_time:
-        n_first = len(split.trained_ids) - len(split.development_ids)
+        n_first = sum(fold == split.n_folds for fold in split.train_only.values())
         progress.stage(
             "split",
             f"by time: the test tracks are the latest; each fold is validated on a later block of "

@@ -61,14 +61,15 @@ def _outcome(tracks: "pd.DataFrame", sweep: SweepConfig, action: RareAction) -> 
 
     labels = replace(sweep.labels, rare=action)
     table, changes = change_rare_classes(tracks, labels, sweep.split, n_folds=sweep.finalists.folds)
+    wanted, train_only = sweep.finalists.folds, changes.train_only
     try:
-        n_folds, _ = feasible_folds(table, sweep.split, n_folds=sweep.finalists.folds)
-        split = make_split(table, sweep.split, n_folds=n_folds)
+        n_folds, _ = feasible_folds(table, sweep.split, n_folds=wanted, train_only=train_only)
+        split = make_split(table, sweep.split, n_folds=n_folds, train_only=train_only)
     except UserError:
         return ""
-    n_changed = sum(map(len, [changes.left_out, *changes.merged.values()]))
+    done = {"leave_out": "left out", "merge": "merged into one", "train_only": "never scored"}
+    n_changed = sum(map(len, [changes.left_out, *changes.merged.values(), train_only]))
     return (
         f"{table['label'].nunique()} classes with {len(table)} tracks in {split.n_folds} folds and "
-        f"the test set, {n_changed} classes "
-        + ("left out" if action == "leave_out" else "merged into one")
+        f"the test set, {n_changed} classes {done[action]}"
     )

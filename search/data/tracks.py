@@ -72,6 +72,7 @@ def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTra
 
     split, n_wanted = resolved.sweep.split, resolved.sweep.finalists.folds
     refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted)
-    n_folds, _ = feasible_folds(tracks.table, split, n_folds=n_wanted)
-    make_split(tracks.table, split, n_folds=n_folds)
+    train_only = tracks.changes.train_only
+    n_folds, _ = feasible_folds(tracks.table, split, n_folds=n_wanted, train_only=train_only)
+    make_split(tracks.table, split, n_folds=n_folds, train_only=train_only)
     return tracks

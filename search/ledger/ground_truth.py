@@ -29,6 +29,16 @@ class GroundTruth:
         """Class indices, int64, in the order of `track_ids`."""
         return np.array([self.label_of[track] for track in track_ids], dtype=np.int64)
 
+    @property
+    def scored_classes(self) -> np.ndarray:
+        """A mask (n_classes,) of the classes that are in the test set or in a fold, bool.
+
+        The others are only trained on.
+        """
+        mask = np.zeros(len(self.class_names), dtype=bool)
+        mask[self.labels([*self.split.test_ids, *self.split.development_ids])] = True
+        return mask
+
     def groups(self, track_ids: Iterable[str]) -> np.ndarray:
         """The tracks' groups, in the order of `track_ids`."""
         return np.array([self.group_of[track] for track in track_ids], dtype=str)

@@ -265,8 +265,8 @@ def trial_counts_text(study: StudyData) -> str:
 
 
 def hardest_classes(per_class: ReportValues, most: int = 12) -> list[tuple[str, ReportValues]]:
-    """The classes with the lowest F1, without those whose F1 is undefined."""
-    known = [(name, one) for name, one in per_class.items() if one["f1"] is not None]
+    """The classes with the lowest F1, without those that are not in the test set."""
+    known = [(name, one) for name, one in per_class.items() if one["n"] and one["f1"] is not None]
     return sorted(known, key=lambda item: (item[1]["f1"], item[0]))[:most]
 
 
