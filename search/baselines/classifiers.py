@@ -94,11 +94,12 @@ class BaselineData:
 
     def train_rows(self, fold: int) -> NDArray[np.bool_]:
         """A mask (n,) of the rows that are trained on to predict `fold`."""
-        return np.asarray(self.fold > fold if self.by_time else self.fold != fold, dtype=bool)
+        return self.fold > fold if self.by_time else self.fold != fold
 
     def valid_rows(self, fold: int) -> NDArray[np.bool_]:
         """A mask (n,) of the rows of a fold that are predicted."""
-        return self.scored & (self.fold == fold)
+        in_fold: NDArray[np.bool_] = self.fold == fold
+        return self.scored & in_fold
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.splitting.split import Split
 from chorale.search.champion.compress.final_stage import (
     PRUNED,
     STUDENT,
@@ -70,7 +71,7 @@ def compress_ensemble(
             with pool.mapping() as run:
                 prepared = prepare(resolved, progress, run)
             _refuse_other_split(request, prepared)
-            _refuse_train_only(prepared)
+            _refuse_train_only(prepared.split)
             _refuse_slow_features(resolved, request.target_ms)
             teacher = _teacher(request, prepared, sweep.paths, progress)
             unchangeable = {
@@ -158,12 +159,12 @@ def _refuse_changed(
         )
 
 
-def _refuse_train_only(prepared: PreparedData) -> None:
-    if prepared.split.train_only:
+def _refuse_train_only(split: Split) -> None:
+    if split.train_only:
         raise UserError(
-            f"compress: the split has {len(prepared.split.train_only)} tracks that are only "
-            f"trained on ({prepared.split.protocol}), for which the teacher has no out-of-fold "
-            f"targets; compress a study without split.time"
+            f"compress: tracks of the split are only trained on ({len(split.train_only)}; "
+            f"{split.protocol}), for which the teacher has no out-of-fold targets; compress a "
+            f"study without split.time and labels.rare train_only"
         )
 
 
