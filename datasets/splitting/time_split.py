@@ -97,7 +97,8 @@ def require_times(table: "pd.DataFrame", config: SplitConfig) -> NDArray[np.floa
     if len(missing):
         raise UserError(
             f"split.time: {len(missing)} of {len(table)} tracks have no time: "
-            f"{join_first(map(repr, missing.tolist()))}; give each track its time, or remove "
+            f"{join_first(map(repr, missing.tolist()))}; give each track its time, in a "
+            f"column `time` of the manifest or in the column --dataset.time of a table, or remove "
             f"split.time"
         )
     return time.to_numpy(dtype=np.float64)
