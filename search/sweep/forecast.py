@@ -96,7 +96,7 @@ class Forecast:
 
 def is_worth_a_forecast(resolved: ResolvedSweep, prepared: PreparedData) -> bool:
     """Whether a sweep is limited in time, or so large that its speed is measured first."""
-    budget, n_tracks = resolved.sweep.budget, len(prepared.split.trained_ids)
+    budget, n_tracks = resolved.sweep.budget, len(prepared.split.development_ids)
     is_large = n_tracks * budget.n_epochs * budget.trials >= MIN_TRACK_EPOCHS
     return budget.minutes is not None or is_large
 
