@@ -34,8 +34,8 @@ MAX_LISTED = 5
 """How many examples an error lists before it only counts the rest."""
 
 
-def join_first(items: Iterable[str], *, between: str = ", ") -> str:
-    """The first `MAX_LISTED` of `items`, joined, and how many more there are."""
+def join_first(items: Iterable[str], *, between: str = ", ", most: int = MAX_LISTED) -> str:
+    """The first `most` of `items`, joined, and how many more there are."""
     every = list(items)
-    more = [f"and {len(every) - MAX_LISTED} more"] if len(every) > MAX_LISTED else []
-    return between.join([*every[:MAX_LISTED], *more])
+    more = [f"and {len(every) - most} more"] if len(every) > most else []
+    return between.join([*every[:most], *more])

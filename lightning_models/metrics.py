@@ -48,14 +48,15 @@ def accuracy_per_class(proba: Proba, labels: Labels) -> NDArray[np.float64]:
     return found
 
 
-def macro_f1(proba: Proba, labels: Labels) -> float:
+def macro_f1(proba: Proba, labels: Labels, *, scored: NDArray[np.bool_] | None = None) -> float:
     """The mean F1 of the classes that occur among the labels or the predictions.
 
     A class that occurs only in one of them counts as 0; one that occurs in neither is left out.
+    With `scored` (n_classes,) only classes of that mask count.
     """
     counts = confusion_matrix(proba, labels)
     found = counts.sum(axis=0) + counts.sum(axis=1)
-    occurs = found > 0
+    occurs = found > 0 if scored is None else (found > 0) & scored
     return float(np.mean(2 * np.diag(counts)[occurs] / found[occurs]))
 
 

@@ -1,8 +1,8 @@
 """The user's own table of numbers: a CSV or Parquet file with a label in each row.
 
 The features are `table`. Layout: one row per track, or several rows with one id, which are the
-segments of one track in their order; a column with the label, optional columns with id, group and
-split; every other column is a feature.
+segments of one track in their order; a column with the label, optional columns with id, group,
+split, fold and time; every other column is a feature.
 
 Pitfalls: a column that encodes the label would be used as a feature, so name it in `drop`; a saved
 row number is such a column if the rows are sorted by label, so columns without a name are left out.
@@ -10,7 +10,7 @@ row number is such a column if the rows are sorted by label, so columns without 
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from chorale.datasets.tables.csv_table import (
     read_csv_header,
     require_columns,
 )
+from chorale.datasets.tables.fold_and_time import read_cells, read_fold, read_time
 from chorale.datasets.tables.parquet_table import is_parquet, read_parquet, text_and_numbers
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ _FIX = (
 )
 
 
+ROLES = ("label", "id", "group", "split", "fold", "time")
+"""What a column can be besides a feature: keys of the config, each with the name of a column."""
+
+
 @config
 class Config:
     """Where the table is, and what its columns are."""
@@ -63,6 +68,10 @@ class Config:
     its own group"""
     split: str | None = None
     """column with the official split: train, valid or test"""
+    fold: str | None = None
+    """column with the official folds, 0, 1, ..., which are used as they are"""
+    time: str | None = None
+    """column with the time, for split.time: seconds, or ISO 8601 such as 2024-05-31T06:30:00"""
     drop: tuple[str, ...] = ()
     """columns that are no features"""
     max_nan_share: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -71,7 +80,7 @@ class Config:
     @property
     def named(self) -> dict[str, str]:
         """Role -> column, for the roles that have one."""
-        every = {"label": self.label, "id": self.id, "group": self.group, "split": self.split}
+        every = {role: getattr(self, role) for role in ROLES}
         return {what: column for what, column in every.items() if column is not None}
 
     def __post_init__(self) -> None:
@@ -79,20 +88,20 @@ class Config:
         twice = sorted({name for name in every if every.count(name) > 1})
         if twice:
             raise ValueError(
-                f"label, id, group, split and drop must name different columns, but {twice} "
+                f"{', '.join(ROLES)} and drop must name different columns, but {twice} "
                 f"is named twice"
             )
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """One row per track: its id (otherwise its row number), label, group and split.
+    """One row per track: its id (otherwise its row number), label, group, split, fold and time.
 
     Raises:
         UserError: the file is missing or no table, a column is missing, duplicated or not numeric,
             a number is infinite, too many rows lack one, or the rows of one track differ.
     """
     about, _ = _read(config, log=LOG)
-    columns = ["track_id", "label", "group", "split"]
+    columns = ["track_id", "label", "group", "split", "fold", "time"]
     rows = about.drop_duplicates("track_id")[columns].itertuples(index=False, name=None)
     return track_table(dict(zip(columns, row, strict=True)) for row in rows)
 
@@ -113,7 +122,7 @@ def features(config: Config) -> "dict[str, pd.DataFrame]":
 
 
 def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Id, label, group and split of each usable row, and its features."""
+    """Id, label, group, split, fold and time of each usable row, and its features."""
     path = Path(config.root).expanduser()
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -131,8 +140,8 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
     numbers = table.drop(columns=text)
     if numbers.columns.empty:
         raise UserError(
-            f"dataset 'table': '{path}' has no feature: all of its columns are label, id, group, "
-            f"split or dropped; give a table with numbers, or drop fewer columns"
+            f"dataset 'table': '{path}' has no feature: all of its columns are "
+            f"{', '.join(ROLES)} or dropped; give a table with numbers, or drop fewer columns"
         )
     infinite = np.isinf(numbers.to_numpy())
     if infinite.any():
@@ -161,7 +170,7 @@ def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> "pd.DataFra
 
 
 def _refuse_missing(path: Path, header: list[str], config: Config) -> None:
-    fix = "Name the right columns with --dataset.label, id, group, split and drop"
+    fix = f"Name the right columns with --dataset.{', '.join(ROLES)} and drop"
     wanted = [*config.named.values(), *config.drop]
     require_columns(path, header, wanted, dataset=INFO.name, fix=fix)
 
@@ -185,7 +194,7 @@ def _refuse_gaps(
 
 
 def _about(path: Path, table: "pd.DataFrame", config: Config) -> "pd.DataFrame":
-    """`track_id`, `label`, `group` and `split` of each row."""
+    """`track_id`, `label`, `group`, `split`, `fold` and `time` of each row."""
     import pandas as pd
 
     rows = pd.Series([f"row-{row + 1:07d}" for row in table.index], table.index, dtype="str")
@@ -195,6 +204,12 @@ def _about(path: Path, table: "pd.DataFrame", config: Config) -> "pd.DataFrame":
     if config.group is not None:
         about["group"] = table[config.group].where(table[config.group] != "", about["track_id"])
     about["split"] = table[config.split] if config.split else None
+    where: dict[str, Any] = {"path": path, "dataset": INFO.name}
+    about["fold"], about["time"] = None, None
+    if config.fold is not None:
+        about["fold"] = read_cells(table[config.fold], read_fold, column=config.fold, **where)
+    if config.time is not None:
+        about["time"] = read_cells(table[config.time], read_time, column=config.time, **where)
     _refuse_nameless(path, about, config)
     _refuse_other_splits(path, about, config)
     _refuse_torn_tracks(path, about)
@@ -221,8 +236,9 @@ def _refuse_other_splits(path: Path, about: "pd.DataFrame", config: Config) -> N
 
 
 def _refuse_torn_tracks(path: Path, about: "pd.DataFrame") -> None:
-    """The rows of one track must have one label, group and split."""
-    n_kinds = about.groupby("track_id")[["label", "group", "split"]].nunique(dropna=False)
+    """The rows of one track must have one label, group, split, fold and time."""
+    columns = ["label", "group", "split", "fold", "time"]
+    n_kinds = about.groupby("track_id")[columns].nunique(dropna=False)
     torn = n_kinds.loc[(n_kinds > 1).any(axis=1)]
     if len(torn):
         what = ", ".join(str(column) for column in torn if (torn[column] > 1).any())

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.splitting.group_split import Int64Array, group_counts
+from chorale.datasets.splitting.rare_classes import MIN_FOLDS
 
 Names = NDArray[np.str_]
+
+MAX_CLASSES = 20
+"""Classes of few groups that an error lists; `chorale data check` lists all."""
 
 
 def require_enough_groups(
@@ -21,23 +25,45 @@ def require_enough_groups(
     `by` is what the groups are, for the error: "group" or "track".
     """
     n_groups = (group_counts(y, g, n_classes=len(classes)) > 0).sum(axis=0)
-    few = [
-        f"'{classes[c]}' has {n_groups[c]}" for c in np.flatnonzero(n_groups < n_needed + n_test)
-    ]
-    if not few:
+    if not (n_groups < n_needed + n_test).any():
         return
     largest = int(n_groups.min()) - n_test
-    advice = (
-        f"type --finalists.folds {largest}"
-        if largest >= 2
-        else f"no number of folds works, as at least {2 + n_test} {by}s are needed"
-    )
+    if largest < MIN_FOLDS:  # then only these classes are the problem: folds can be lowered
+        n_needed = MIN_FOLDS
+    few = np.flatnonzero(n_groups < n_needed + n_test)
+    listed = join_first((f"'{classes[c]}' has {n_groups[c]}" for c in few), most=MAX_CLASSES)
+    advice = f"type --finalists.folds {largest}"
+    if largest < MIN_FOLDS:
+        advice = f"no number of folds works, as at least {MIN_FOLDS + n_test} {by}s are needed: "
+        advice += _rare_advice(
+            few, y, g, n_needed=MIN_FOLDS + n_test, by=by, n_classes=len(classes)
+        )
     where = "folds and a test set" if n_test else "folds beside the test set"
     count = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
     raise UserError(
         f"{count} too few {by}s for {n_needed} {where}, which take {n_needed + n_test} {by}s of "
-        f"every class: {', '.join(few)}; {advice}, or add {by}s to these classes or leave them out"
+        f"every class: {listed}; {advice}, or add {by}s to "
+        f"{'it' if len(few) == 1 else 'these classes'}"
     )
+
+
+def _rare_advice(
+    few: Int64Array, y: Int64Array, g: Int64Array, *, n_needed: int, by: str, n_classes: int
+) -> str:
+    """What to type where the classes `few` cannot be in two folds and the test set."""
+    rows = np.isin(y, few)
+    n, n_tracks = len(few), int(rows.sum())
+    them = "it" if n == 1 else "them"
+    advice = (
+        f"leave {them} out with --labels.rare leave_out ({n} of {n_classes} classes, {n_tracks} of "
+        f"{len(y)} tracks)"
+    )
+    if n > 1 and len(np.unique(g[rows])) >= n_needed:
+        advice += f", merge {them} into one class with --labels.rare merge"
+    advice += f", learn {them} without scores with --labels.rare train_only"
+    if by == "group" and all((y == c).sum() >= n_needed and len(set(g[y == c])) == 1 for c in few):
+        advice += f", split {them} by track with --audit.accept '[few_groups]' (too optimistic)"
+    return advice
 
 
 def max_folds(classes: Names, y: Int64Array, g: Int64Array, *, n_test: int) -> tuple[int, str]:
@@ -56,7 +82,32 @@ def require_test_classes(classes: Names, test_y: Int64Array) -> None:
     if missing:
         raise UserError(
             f"the test set has no track of {join_first(missing)}, so it cannot be evaluated; "
-            f"choose other groups with --split.test_groups, or leave the class out"
+            f"choose other groups with --split.test_groups, or leave these classes out with "
+            f"--labels.rare leave_out"
+        )
+
+
+def require_enough_time_groups(g: Int64Array, *, n_folds: int, by: str) -> None:
+    """A split by time needs a group in each fold, one before all folds, and one in the test set."""
+    n_groups = len(np.unique(g))
+    if n_groups < n_folds + 2:
+        raise UserError(
+            f"split.time: {n_folds} folds, the tracks before them and the test set take "
+            f"{n_folds + 2} {by}s or more, but there are {n_groups}; type --finalists.folds 2, add "
+            f"{by}s, or remove split.time"
+        )
+
+
+def require_time_classes(classes: Names, y: Int64Array, side: Int64Array) -> None:
+    """Each class needs a track in the test set (-1), and one before the latest fold (0)."""
+    problems = []
+    for where, mask in (("in the test set", side < 0), ("before the latest fold", side > 0)):
+        if missing := [f"'{name}'" for c, name in enumerate(classes) if c not in y[mask]]:
+            problems.append(f"{where} of {join_first(missing, most=MAX_CLASSES)}")
+    if problems:
+        raise UserError(
+            f"split.time: there is no track {' and none '.join(problems)}; leave these classes out "
+            f"with --labels.rare leave_out, or give the test set another share with --split.test"
         )
 
 
@@ -76,8 +127,11 @@ def require_train_classes(classes: Names, y: Int64Array, fold: Int64Array) -> No
     per_fold = group_counts(y, fold, n_classes=len(classes))  # (n_folds, n_classes)
     bad = np.argwhere(per_fold == per_fold.sum(axis=0))
     if len(bad):
-        at, label = bad[0]
+        every = join_first(
+            (f"fold {at} holds every development track of '{classes[label]}'" for at, label in bad),
+            most=MAX_CLASSES,
+        )
         raise UserError(
-            f"fold {at} holds every development track of '{classes[label]}', so none is left to "
-            f"train on; add groups to this class, or leave it out"
+            f"{every}, so none is left to train on; spread their groups over two folds or more, or "
+            f"leave these classes out with --labels.rare leave_out"
         )

@@ -11,7 +11,8 @@ from chorale.datasets.config import config
 
 LeakKind = Literal["duplicates", "labels", "groups", "few_groups"]
 """duplicates: one recording on two sides of the split; labels: one recording under two labels;
-groups: one group on two sides; few_groups: a class whose tracks are all of one group."""
+groups: one group on two sides; few_groups: a class whose tracks are all of one group, which is then
+split by track."""
 
 
 @config
@@ -27,5 +28,9 @@ class SplitConfig:
     """the groups of the test set, by name"""
     test_fold: Annotated[int, Field(ge=0)] | None = None
     """an official fold (0, 1, ...) that becomes the test set; the others stay folds"""
+    time: bool = False
+    """the latest groups are the test set, and each fold is validated on a later block of groups
+    than it is trained on (forward chaining); groups are ordered by their last track, and every
+    track needs a time"""
     seed: Annotated[int, Field(ge=0)] = 0
     """of the draw"""

@@ -12,6 +12,7 @@ from typing import Any
 from chorale.datasets.base import expand_home
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables import manifest_rows
+from chorale.datasets.tables.fold_and_time import read_fold, read_time
 from chorale.datasets.tables.manifest_columns import choose_columns
 from chorale.datasets.tables.manifest_duplicates import has_segments, one_row_per_file
 from chorale.datasets.tables.manifest_paths import FileFinder
@@ -21,10 +22,10 @@ from chorale.datasets.tables.manifest_values import (
     at_lines,
     bad_split,
     fold_problems,
-    read_fold,
     read_split,
-    read_time,
 )
+
+_WITHOUT_TIMES = "correct it, or type --dataset.columns.time none"
 
 
 @dataclass(frozen=True)
@@ -126,16 +127,17 @@ def _read_values(rows: Sequence[Row]) -> list[str]:
             if row.split is None:
                 problem("split", bad_split(split), row)
         if fold:
-            row.fold = read_fold(fold)
-            if row.fold is None:
-                problem("fold", f"fold '{fold}' is no whole number from 0 on", row)
+            try:
+                row.fold = read_fold(fold)
+            except ValueError as error:
+                problem("fold", f"fold {error}", row)
         elif has_folds and row.split != "test":
             problem("fold", "the fold is missing; give each row one, or none", row)
         if time:
             try:
                 row.time = read_time(time)
             except ValueError as error:
-                problem("time", str(error), row)
+                problem("time", f"time {error}; {_WITHOUT_TIMES}", row)
     folds = [row.fold for row in rows if row.fold is not None]
     if folds and 0 not in folds:  # folds are counted from 0
         for row in rows:

@@ -1,21 +1,15 @@
-"""The values in a manifest's cells: splits, folds, times and labels, each with its problems."""
+"""The values in a manifest's cells: splits and labels, and the problems of splits and folds."""
 
 import difflib
 import itertools
-import math
 import re
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
 
 from chorale.datasets.base import SPLIT_NAMES, SPLITS
 from chorale.datasets.errors import MAX_LISTED, join_first
 
 SEVERAL_LABELS = re.compile(r"[,;|]")
 """What separates several labels in one cell."""
-
-_FOLD = re.compile(r"(?:fold[ _-]?)?(\d{1,9})(?:\.0*)?", re.IGNORECASE)
-_DATE = re.compile(r"\d{8}")
-_MAX_TIME_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 def at_lines(numbers: Iterable[int], text: str) -> str:
@@ -34,12 +28,6 @@ def bad_split(cell: str) -> str:
     near = difflib.get_close_matches(cell, SPLIT_NAMES, n=1, cutoff=0.4)
     hint = f"did you mean '{SPLIT_NAMES[near[0]]}'? " if near else ""
     return f"split '{cell}' is unknown; {hint}choose from: {', '.join(SPLITS)}"
-
-
-def read_fold(cell: str) -> int | None:
-    """The number of a fold: 3, 3.0, fold3 or fold_3; None if the cell has no such number."""
-    found = _FOLD.fullmatch(cell)
-    return int(found[1]) if found else None
 
 
 def fold_problems(folds: Sequence[int]) -> list[str]:
@@ -66,28 +54,3 @@ def fold_gaps(folds: Collection[int]) -> str:
     some = (n for n in range(first, max(folds)) if n not in folds)
     shown = ", ".join(str(n) for n in itertools.islice(some, MAX_LISTED))
     return shown + (f" and {n_missing - MAX_LISTED} more" if n_missing > MAX_LISTED else "")
-
-
-def read_time(cell: str) -> float:
-    """A time in seconds since 1970-01-01 UTC: a number of them, or ISO 8601 (UTC without a zone).
-
-    Raises:
-        ValueError: it is neither; the text says what it is.
-    """
-    if not _DATE.fullmatch(cell):
-        try:
-            number = float(cell)
-        except ValueError:
-            pass
-        else:
-            if not math.isfinite(number) or abs(number) > _MAX_TIME_S:
-                raise ValueError(f"time '{cell}' is no number of seconds (are they milliseconds?)")
-            return number
-    try:
-        moment = datetime.fromisoformat(cell)
-    except ValueError:
-        raise ValueError(
-            f"time '{cell}' is not ISO 8601, such as 2024-05-31T06:30:00, nor a number of seconds "
-            f"since 1970; correct it, or type --dataset.columns.time none"
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

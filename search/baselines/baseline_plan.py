@@ -109,8 +109,8 @@ def make_baseline_plan(
         layout: of its columns.
         names: classifiers; by default all of `GRIDS`.
     """
-    sizes = [int((data.fold == fold).sum()) for fold in set(data.fold.tolist())]
-    n_train = len(data.y) - max(sizes)
+    sizes = [int(data.valid_rows(fold).sum()) for fold in data.folds]
+    n_train = min(int(data.train_rows(fold).sum()) for fold in data.folds)
     grids = {name: grid_of(name, layout, n_train=n_train) for name in names or GRIDS}
     grids = {name: grid for name, grid in grids.items() if grid}
     expected = {

@@ -41,7 +41,7 @@ class Baseline:
     chosen on the other folds, too, so they may differ from `params`.
 
     `test_proba` is float32 (n_test, n_classes), in the order of `split.test_ids`, by a model
-    trained on all development rows. `arrays` hold that model (see
+    trained on all of `split.trained_ids`. `arrays` hold that model (see
     `search.baselines.fitted_classifier`); its scores are divided by `temperature`.
 
     `test_by_fold` (n_folds, n_test, n_classes) are the test predictions of the models behind
@@ -138,10 +138,10 @@ def choose_features(
             fit_and_score, list(_jobs(plan.first, plan, data, seed=seed))
         )
         scores, took_s = np.zeros((len(data.y), data.n_classes)), 0.0
-        for fold, result in zip(np.unique(data.fold), results, strict=True):
-            scores[data.fold == fold] = result.scores
+        for fold, result in zip(data.folds, results, strict=True):
+            scores[data.valid_rows(fold)] = result.scores
             took_s += result.took_s
-        accuracies[name] = float((scores.argmax(axis=1) == data.y).mean())
+        accuracies[name] = float((scores.argmax(axis=1) == data.y)[data.scored].mean())
         if not best.name or accuracies[name] > accuracies[best.name]:
             best = FeatureChoice(name, held_out=scores, took_s=took_s)
     return replace(best, accuracies=accuracies)
@@ -213,19 +213,22 @@ def run_baselines(
 
 
 def _data(store: FeatureStore, labels: Labels, split: Split, run: ChunkMap) -> BaselineData:
-    development, test = store.rows(split.development_ids), store.rows(split.test_ids)
+    development, test = store.rows(split.trained_ids), store.rows(split.test_ids)
+    fold_of = {**split.fold_of, **split.train_only}
     return BaselineData(
         track_statistics(store, development, run=run),
         labels[development],
-        np.array([split.fold_of[track] for track in split.development_ids]),
+        np.array([fold_of[track] for track in split.trained_ids]),
         track_statistics(store, test, run=run),
         n_classes=int(labels.max()) + 1,
+        n_scored=len(split.development_ids),
+        by_time=split.by_time,
     )
 
 
 @dataclass(frozen=True)
 class _Scores:
-    """Of one point: `held_out` (n, n_classes), each row by the model of the other folds.
+    """Of one point: `held_out` (n, n_classes), each scored row by the model of the other folds.
 
     `on_test` (n_folds, n_test, n_classes) are these models' scores of the test rows. It has no rows
     where the classifier has several points: then only the chosen ones score the test rows, in
@@ -274,7 +277,7 @@ class _BaselineRun:
 
     def fit_points(self, points: list[GridPoint], limit_s: float) -> None:
         """Fits the points on every fold, in order, until all fits have taken `limit_s` seconds."""
-        folds, n_planned = np.unique(self.data.fold), len(self.scores) + len(points)
+        folds, n_planned = self.data.folds, len(self.scores) + len(points)
 
         def jobs_within_limit() -> Iterator[FitJob]:
             for job in _jobs(points, self.plan, self.data, seed=self.seed):
@@ -292,7 +295,7 @@ class _BaselineRun:
                     for _ in results:  # lets running fits end; their results are discarded
                         pass
                     return
-                in_fold = self.data.fold == fold
+                in_fold = self.data.valid_rows(fold)
                 held_out[in_fold], test = np.split(result.scores, [int(in_fold.sum())])
                 on_test.append(test)
                 self.spent_s += result.took_s
@@ -308,19 +311,19 @@ class _BaselineRun:
         that are best without the fold: to score the test rows by all points took up to 1.5 times as
         long.
         """
-        y, fold_of = self.data.y, self.data.fold
+        y, scored = self.data.y, self.data.scored
         best, jobs = {}, []
         for name, grid in self.plan.grids.items():
             points = sorted((p for p in self.scores if p.name == name), key=lambda p: p.index)
             if not points:
                 continue
             held_out = np.stack([self.scores[point].held_out for point in points])
-            best[name] = grid[points[_most_accurate(held_out, y)].index]
+            best[name] = grid[points[_most_accurate(held_out[:, scored], y[scored])].index]
             jobs.append(self._on_test(name, best[name], np.ones(len(y), bool), is_final=True))
-            for fold in np.unique(fold_of) if len(grid) > 1 else ():
-                rest = fold_of != fold
+            for fold in self.data.folds if len(grid) > 1 else ():
+                rest = scored & ~self.data.valid_rows(fold)
                 params = grid[points[_most_accurate(held_out[:, rest], y[rest])].index]
-                jobs.append(self._on_test(name, params, rest))
+                jobs.append(self._on_test(name, params, self.data.train_rows(fold)))
         final, by_fold = {}, {name: list[Floats]() for name in best}
         for job, result in zip(jobs, self.run(fit_and_score, jobs), strict=True):
             self.spent_s += result.took_s
@@ -350,7 +353,7 @@ class _BaselineRun:
 def _jobs(
     points: list[GridPoint], plan: BaselinePlan, data: BaselineData, *, seed: int
 ) -> Iterator[FitJob]:
-    """A fit for each point and fold: trained on the rows outside the fold, scoring those inside.
+    """A fit for each point and fold: trained on the fold's training rows, scoring those inside.
 
     Where a classifier has only one point, it scores the test rows, too.
     """
@@ -358,10 +361,10 @@ def _jobs(
         params = plan.grids[point.name][point.index]
         x, x_test = _columns(data.x, plan, params), _columns(data.x_test, plan, params)
         also = x_test[: len(x_test) if len(plan.grids[point.name]) == 1 else 0]
-        for fold in np.unique(data.fold):
-            out = data.fold == fold
-            x_new = np.concatenate([x[out], also])
-            yield FitJob(point.name, params, x[~out], data.y[~out], x_new, data.n_classes, seed)
+        for fold in data.folds:
+            rows = data.train_rows(fold)
+            x_new = np.concatenate([x[data.valid_rows(fold)], also])
+            yield FitJob(point.name, params, x[rows], data.y[rows], x_new, data.n_classes, seed)
 
 
 def _columns(
@@ -381,12 +384,13 @@ def _baseline(
     """The best of a classifier's points; `scores` maps the indices of those fitted."""
     fitted = sorted(scores)
     held_out = np.stack([scores[index].held_out for index in fitted])
-    temperature = _temperature(held_out[fitted.index(grid.index(chosen.params))], data.y)
+    chosen_scores = held_out[fitted.index(grid.index(chosen.params))]
+    temperature = _temperature(chosen_scores[data.scored], data.y[data.scored])
     oof_proba, by_fold = _proba_by_fold(held_out, chosen.on_test, data)
     return Baseline(
         name,
         chosen.params,
-        oof_proba.astype(np.float32),
+        oof_proba[data.scored].astype(np.float32),
         softmax(chosen.final.scores / temperature).astype(np.float32),
         temperature,
         chosen.final.arrays or {},
@@ -402,16 +406,19 @@ def _most_accurate(scores: Floats, y: Labels) -> int:
 def _proba_by_fold(scores: Floats, on_test: Floats, data: BaselineData) -> tuple[Floats, Floats]:
     """Probabilities of each fold and of the test rows, by the best parameters on the other folds.
 
+    Rows that are only trained on get 0.
+
     Args:
         scores: of each point, (n_params, n, n_classes).
         on_test: scores of test rows by the best without each fold, (n_folds, n_test, n_classes).
         data: the rows.
     """
     proba, proba_test = np.zeros(scores.shape[1:]), np.zeros_like(on_test)
-    for number, fold in enumerate(np.unique(data.fold)):
-        out = data.fold == fold
-        best = scores[_most_accurate(scores[:, ~out], data.y[~out])]
-        temperature = _temperature(best[~out], data.y[~out])
+    for number, fold in enumerate(data.folds):
+        out = data.valid_rows(fold)
+        rest = data.scored & ~out
+        best = scores[_most_accurate(scores[:, rest], data.y[rest])]
+        temperature = _temperature(best[rest], data.y[rest])
         proba[out] = softmax(best[out] / temperature)
         proba_test[number] = softmax(on_test[number] / temperature)
     return proba, proba_test

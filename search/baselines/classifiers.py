@@ -64,7 +64,9 @@ MIN_MLP_EPOCHS, MAX_MLP_EPOCHS = 20, 300
 class BaselineData:
     """Statistics `x` (n, n_columns), labels `y` (n,) and folds (n,) of the development tracks.
 
-    `x_test` (n_test, n_columns) are the statistics of the test tracks.
+    `x_test` (n_test, n_columns) are the statistics of the test tracks. The first `n_scored` rows
+    are predicted out of fold; the others are only trained on, except by the fold that they name
+    (see `Split.train_only`). With `by_time` a fold is trained on the rows of higher folds.
     """
 
     x: NDArray[np.float32]
@@ -72,11 +74,32 @@ class BaselineData:
     fold: Labels
     x_test: NDArray[np.float32]
     n_classes: int
+    n_scored: int
+    by_time: bool = False
+
+    @property
+    def folds(self) -> Labels:
+        """The numbers of the folds that have a row."""
+        return np.unique(self.fold[: self.n_scored])
 
     @property
     def n_folds(self) -> int:
         """The number of folds that have a row."""
-        return len(np.unique(self.fold))
+        return len(self.folds)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """A mask (n,) of the rows that are predicted out of fold."""
+        return np.arange(len(self.y)) < self.n_scored
+
+    def train_rows(self, fold: int) -> NDArray[np.bool_]:
+        """A mask (n,) of the rows that are trained on to predict `fold`."""
+        return self.fold > fold if self.by_time else self.fold != fold
+
+    def valid_rows(self, fold: int) -> NDArray[np.bool_]:
+        """A mask (n,) of the rows of a fold that are predicted."""
+        in_fold: NDArray[np.bool_] = self.fold == fold
+        return self.scored & in_fold
 
 
 @dataclass(frozen=True)

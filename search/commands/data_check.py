@@ -70,57 +70,75 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
 
     resolved = resolve(sweep, where=where)
     progress = Progress(console)
-    tracks = read_tracks(resolved, progress)
+    given = read_tracks(resolved, progress)
+    tracks = given.table
     # Imported only once the tracks are read: these import the audio decoders.
     from chorale.datasets.audit import faults, leaks
     from chorale.datasets.errors import UserError
     from chorale.datasets.source import source_of
     from chorale.datasets.splitting import grouping
+    from chorale.datasets.splitting.labels import refuse_rare_classes
     from chorale.datasets.splitting.split import feasible_folds, make_split
+    from chorale.search.data.audited_tracks import audited_tracks, unused_text, used_tracks
     from chorale.search.data.files import file_sum_text, label_faults, unread_files
-    from chorale.search.data.prepare import audit_tracks, find_duplicate_pairs, no_groups_note
+    from chorale.search.data.prepare import no_groups_note
+    from chorale.search.data.rare_class_options import rare_class_lines
     from chorale.search.sweep.worker_pool import extraction
 
     unread = unread_files(resolved)
     source = source_of(resolved.dataset, resolved.dataset_config)
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
-        audited = audit_tracks(source, tracks, sweep, progress, run)
-        pairs = find_duplicate_pairs(source, audited.tracks, sweep, progress, run)
-    joined = leaks.join_groups(audited.tracks, pairs, sweep.split)
+        audited = audited_tracks(source, given, sweep, progress, run)
+    found, pairs, joined = audited.found, audited.pairs, audited.joined
+    for line in audited.changes.lines():
+        progress.stage("labels", f"after the audit {line}")
+    single = given.changes.then(audited.changes).by_track
     leaking, unsplit = [], ""
     try:
         wanted = sweep.finalists.folds
-        n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted)
+        refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=wanted)
+        train_only = given.changes.then(audited.changes).train_only
+        n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted, train_only=train_only)
         if fewer:
             progress.stage("split", fewer)
-        split = make_split(joined, sweep.split, n_folds=n_folds)
+        split = make_split(joined, sweep.split, n_folds=n_folds, train_only=train_only)
+        joined, n_unused = used_tracks(joined, split)
+        if n_unused:
+            progress.stage("split", unused_text(n_unused))
         leaking = leaks.find_leaks(joined, split, pairs)
+        leaking += leaks.single_group_leaks(joined, single)
     except UserError as error:
         unsplit = str(error)
-    found = faults.fault_table(
+    table = faults.fault_table(
         tracks,
-        problems=audited.problems,
-        warnings=audited.warnings,
+        problems=found.problems,
+        warnings=found.warnings,
         duplicates=pairs,
         leaks=leaking,
         accepted=leaks.accepted_kinds(sweep.audit.accept, sweep.split),
         unread=unread,
     )
     for problem, detail in label_faults(tracks):
-        found.loc[len(found)] = ["", "(labels)", faults.WARNED, problem, detail]
+        table.loc[len(table)] = ["", "(labels)", faults.WARNED, problem, detail]
     if unsplit:
-        found.loc[len(found)] = ["", "(all)", faults.LEAKS, "no split", unsplit]
-    alone = no_groups_note(resolved, tracks) if sweep.split.by == "group" else ""
+        table.loc[len(table)] = ["", "(all)", faults.LEAKS, "no split", unsplit]
+    alone = no_groups_note(resolved, given.own) if sweep.split.by == "group" else ""
     if alone:
         console.print(f"Split by {grouping.UNGROUPED_TEXT}: {alone}.", markup=False, soft_wrap=True)
-    n_good = len(audited.tracks)
-    _show(found, n_tracks=len(tracks), n_good=n_good, console=console, but=bool(alone))
+    n_good = len(found.tracks)
+    _show(table, n_tracks=len(tracks), n_good=n_good, console=console, but=bool(alone))
+    for line in rare_class_lines(joined, sweep) if sweep.labels.rare == "refuse" else ():
+        console.print(line, markup=False, soft_wrap=True)
     if unread is not None:
-        became = {"used": n_good, "quarantined": len(tracks) - n_good}
-        n_elsewhere = int(tracks["track_id"].str.startswith("../").sum())
+        became = {
+            "used": len(joined),
+            "quarantined": len(tracks) - n_good,
+            "left out by their label": len(given.own) - len(tracks) + n_good - len(joined),
+        }
+        n_elsewhere = int(given.own["track_id"].str.startswith("../").sum())
         line = file_sum_text(unread, became, n_elsewhere=n_elsewhere)
         console.print(f"{line}.", markup=False, soft_wrap=True)
-    return found
+    return table
 
 
 def _show(

@@ -64,8 +64,10 @@ def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "
     from chorale.search.data.tracks import divisible_tracks
     from chorale.search.sweep.worker_pool import extraction
 
-    # leaks are what is measured here, so they stop nothing
-    tolerant = dataclasses.replace(sweep, audit=dataclasses.replace(sweep.audit, accept=LEAK_KINDS))
+    # leaks are what is measured here, so they stop nothing; few_groups would change the groups
+    tolerated = [kind for kind in LEAK_KINDS if kind != "few_groups" or kind in sweep.audit.accept]
+    audit = dataclasses.replace(sweep.audit, accept=tuple(tolerated))
+    tolerant = dataclasses.replace(sweep, audit=audit)
     resolved = resolve(tolerant, where=where)
     progress = Progress(cast(Console, console))
     tracks = divisible_tracks(resolved, progress)
@@ -74,7 +76,7 @@ def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "
     from chorale.search.data.prepare import prepare
     from chorale.search.evaluation.protocols import compare_protocols
 
-    with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
+    with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks.table)) as run:
         prepared = prepare(resolved, progress, run, tracks)
     name = "mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))
     rows = prepared.rows(prepared.split.development_ids)

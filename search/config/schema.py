@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from chorale.datasets.config import SECRET, config, read_config, to_plain_values
+from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 from chorale.search.config import yaml_file
 from chorale.search.paths import Runs, StudyPaths, folder_of
@@ -35,7 +36,8 @@ class AuditConfig:
     accept: tuple[LeakKind, ...] = ()
     """leaks that do not stop the sweep: duplicates (one recording on two sides of the split),
     labels (one recording under two labels), groups (one group on two sides), few_groups (a class
-    whose tracks are all of one group); the last two are accepted where split.by is track"""
+    whose tracks are all of one group is split by track, the others by group); the last two are
+    accepted where split.by is track"""
 
 
 @config
@@ -187,6 +189,7 @@ class SweepConfig:
     features: dict[str, dict[str, Any] | None] | None = None
     """feature set -> its own keys; default: those of mel and mfcc_statistics that the architectures
     accept, or what the dataset brings ready-made"""
+    labels: LabelsConfig = LabelsConfig()
     audit: AuditConfig = AuditConfig()
     split: SplitConfig = SplitConfig()
     space: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -6,7 +6,7 @@ The result, `PreparedData`, is all that later stages know of the data.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,24 @@ import pandas as pd
 from chorale.datasets.atomic import write_text
 from chorale.datasets.audit import faults, leaks
 from chorale.datasets.audit.audit import AuditResult, missing_decoders, require_usable_tracks
-from chorale.datasets.audit.duplicates import DUPLICATE_COLUMNS
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import to_plain_values
-from chorale.datasets.source import DataSource, source_of
+from chorale.datasets.source import source_of
 from chorale.datasets.splitting import grouping
+from chorale.datasets.splitting.labels import LabelChanges, refuse_rare_classes
 from chorale.datasets.splitting.split import Split, feasible_folds, make_split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.resolve import ResolvedSweep
-from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_stores
-from chorale.search.data.tracks import divisible_tracks
+from chorale.search.data.audited_tracks import (
+    AuditedTracks,
+    audited_tracks,
+    unused_text,
+    used_tracks,
+)
+from chorale.search.data.rare_class_options import more_folds_advice
+from chorale.search.data.tracks import LabelledTracks, divisible_tracks
 from chorale.search.ledger.ground_truth import GroundTruth
 
 
@@ -37,7 +43,7 @@ class PreparedData:
 
     Row i of `tracks`, of `labels` (int64, an index into `class_names`) and of every feature store
     is the same track. `stores` maps a feature set to the folder of its store; `problems` are the
-    quarantined tracks.
+    quarantined tracks, `label_changes` the classes that were left out or merged.
     """
 
     tracks: pd.DataFrame
@@ -46,6 +52,7 @@ class PreparedData:
     split: Split
     stores: Mapping[str, Path]
     problems: pd.DataFrame
+    label_changes: LabelChanges = field(default_factory=LabelChanges)
 
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
         """The row of each track, int64; -1 where it is unknown."""
@@ -65,7 +72,10 @@ class PreparedData:
 
 
 def prepare(
-    resolved: ResolvedSweep, progress: Progress, run: ChunkMap, tracks: pd.DataFrame | None = None
+    resolved: ResolvedSweep,
+    progress: Progress,
+    run: ChunkMap,
+    given: LabelledTracks | None = None,
 ) -> PreparedData:
     """Reads the tracks (unless they are given), audits and splits them, and extracts features.
 
@@ -75,24 +85,31 @@ def prepare(
     """
     sweep = resolved.sweep
     cache_root = sweep.runs_folder.cache
-    if tracks is None:
-        tracks = divisible_tracks(resolved, progress)
+    given = given or divisible_tracks(resolved, progress)
+    tracks = given.table
     source = source_of(resolved.dataset, resolved.dataset_config)
-    found = audit_tracks(source, tracks, sweep, progress, run)
+    audited = audited_tracks(source, given, sweep, progress, run)
+    found, pairs, joined = audited.found, audited.pairs, audited.joined
     require_usable_tracks(found, tracks, max_bad_share=sweep.audit.max_bad_share)
-    pairs = find_duplicate_pairs(source, found.tracks, sweep, progress, run)
-    joined = leaks.join_groups(found.tracks, pairs, sweep.split)
     csv = sweep.paths.problems_csv
     n_faults = _write_faults(csv, tracks, found, pairs)
-    progress.stage(
-        "audit", _audit_line(found, pairs, joined) + (f"; see {csv}" if n_faults else "")
-    )
+    progress.stage("audit", _audit_line(audited) + (f"; see {csv}" if n_faults else ""))
     for line in missing_decoders(found.problems):
         progress.stage("audit", line)
-    n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=sweep.finalists.folds)
-    by = grouping.split_unit_text(tracks, sweep.split.by)
-    split = make_split(joined, sweep.split, n_folds=n_folds, by=by)
+    for line in audited.changes.lines():
+        progress.stage("labels", f"after the audit {line}")
+    refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=sweep.finalists.folds)
+    changes = given.changes.then(audited.changes)
+    n_folds, fewer = feasible_folds(
+        joined, sweep.split, n_folds=sweep.finalists.folds, train_only=changes.train_only
+    )
+    by = grouping.split_unit_text(given.own, sweep.split.by) + _by_track_text(changes)
+    split = make_split(joined, sweep.split, n_folds=n_folds, by=by, train_only=changes.train_only)
+    joined, n_unused = used_tracks(joined, split)
+    if n_unused:
+        progress.stage("split", unused_text(n_unused))
     leaking = leaks.find_leaks(joined, split, pairs)
+    leaking += leaks.single_group_leaks(joined, changes.by_track)
     accepted = leaks.accepted_kinds(sweep.audit.accept, sweep.split)
     if leaking:
         _write_faults(csv, tracks, found, pairs, leaking, accepted)
@@ -111,13 +128,21 @@ def prepare(
         f"{len(split.test_ids)} tracks locked away for the test, "
         f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {by}",
     )
+    if split.by_time:
+        n_first = sum(fold == split.n_folds for fold in split.train_only.values())
+        progress.stage(
+            "split",
+            f"by time: the test tracks are the latest; each fold is validated on a later block of "
+            f"{sweep.split.by}s than it is trained on; the first {n_first} tracks are only trained "
+            f"on",
+        )
     if fewer:
-        progress.stage("split", fewer)
-    if sweep.split.by == "group" and (warning := no_groups_note(resolved, tracks)):
+        progress.stage("split", fewer + more_folds_advice(joined, sweep))
+    if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
         progress.stage("split", warning)
     names = tuple(sorted(joined["label"].unique()))
     labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
-    return PreparedData(joined, names, labels, split, stores, found.problems)
+    return PreparedData(joined, names, labels, split, stores, found.problems, changes)
 
 
 def ground_truth_of(prepared: PreparedData) -> GroundTruth:
@@ -142,36 +167,6 @@ def _has_group_key(resolved: ResolvedSweep) -> bool:
     return str(resolved.dataset.INFO.name) == "folder"
 
 
-def audit_tracks(
-    source: DataSource, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
-) -> AuditResult:
-    """Audits the tracks, however many are bad."""
-    with progress.activity("audit"):
-        return source.audit(
-            tracks,
-            min_duration_s=sweep.audit.min_duration_s,
-            cache_root=sweep.runs_folder.cache,
-            run=progress.watch(run, "decoding"),
-        )
-
-
-def find_duplicate_pairs(
-    source: DataSource, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
-) -> pd.DataFrame:
-    """The pairs of audited tracks that are the same recording; none without `audit.fingerprint`.
-
-    See `datasets.audit.duplicates.find_duplicates` for the columns.
-    """
-    if not sweep.audit.fingerprint:
-        return pd.DataFrame(columns=list(DUPLICATE_COLUMNS))
-    with progress.activity("audit"):
-        return source.find_duplicates(
-            tracks,
-            cache_root=sweep.runs_folder.cache,
-            run=progress.watch(run, "fingerprinting"),
-        )
-
-
 def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[str, Any]:
     """What must not change when a study is resumed; its budget may."""
     from chorale.search.config.distributions import to_optuna  # not needed to check the data
@@ -192,6 +187,12 @@ def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[s
         "train": dict(sweep.train),
         "number of epochs": sweep.budget.n_epochs,
     }
+
+
+def _by_track_text(changes: LabelChanges) -> str:
+    """The exception from a split by group, for the protocol text."""
+    n = len(changes.by_track)
+    return f" (by track for {n} {'class' if n == 1 else 'classes'} of one group)" if n else ""
 
 
 def _write_faults(
@@ -216,14 +217,15 @@ def _write_faults(
     return len(table)
 
 
-def _audit_line(found: AuditResult, pairs: pd.DataFrame, joined: pd.DataFrame) -> str:
+def _audit_line(audited: AuditedTracks) -> str:
     """The result of the audit in one line."""
-    hours = joined["duration_s"].sum() / 3600
-    parts = [f"{len(joined)} good" + (f", {hours:.2f} h of audio" if hours else "")]
+    found, pairs = audited.found, audited.pairs
+    hours = found.tracks["duration_s"].sum() / 3600
+    parts = [f"{len(found.tracks)} good" + (f", {hours:.2f} h of audio" if hours else "")]
     if len(found.warnings):
         parts.append(f"warnings of {_problem_counts(found.warnings)}")
     if len(pairs):
-        n_joined = found.tracks["group"].nunique() - joined["group"].nunique()
+        n_joined = audited.n_joined_groups
         joined_text = f" (groups joined to keep them on one side: {n_joined})" if n_joined else ""
         parts.append(f"duplicates: {len(pairs)}{joined_text}")
     if len(found.problems):

@@ -1,8 +1,16 @@
 """Reads and checks the track table of a sweep, before anything heavy is imported or started."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chorale.datasets.splitting.labels import (
+    LabelChanges,
+    change_labels,
+    change_rare_classes,
+    refuse_rare_classes,
+    split_single_groups,
+)
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 
@@ -10,16 +18,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_tracks(resolved: ResolvedSweep, progress: Progress) -> "pd.DataFrame":
-    """The track table of the sweep's dataset.
+@dataclass(frozen=True)
+class LabelledTracks:
+    """A track table, the dataset's `own` one, and how their classes and groups differ."""
+
+    table: "pd.DataFrame"
+    own: "pd.DataFrame"
+    changes: LabelChanges = field(default_factory=LabelChanges)
+
+
+def read_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTracks:
+    """The track table of the sweep's dataset, with the classes that the sweep asks for.
 
     Raises:
-        UserError: the dataset does not exist.
+        UserError: the dataset does not exist, or `labels` names classes that it does not have.
     """
     with progress.activity("tracks"):
         tracks: pd.DataFrame = resolved.dataset.tracks(resolved.dataset_config)
     progress.stage("tracks", f"{resolved.dataset.INFO.name}: {len(tracks)} tracks")
-    return tracks
+    sweep = resolved.sweep
+    table, changes = change_labels(tracks, sweep.labels)
+    table, single = split_single_groups(table, split=sweep.split, accept=sweep.audit.accept)
+    table, rare = change_rare_classes(
+        table, sweep.labels, sweep.split, n_folds=sweep.finalists.folds
+    )
+    changes = changes.then(single).then(rare)
+    for line in changes.lines():
+        progress.stage("labels", line)
+    return LabelledTracks(table, tracks, changes)
 
 
 def refuse_missing(resolved: ResolvedSweep) -> None:
@@ -35,7 +61,7 @@ def refuse_missing(resolved: ResolvedSweep) -> None:
         resolved.dataset.tracks(resolved.dataset_config)  # raises its own error
 
 
-def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> "pd.DataFrame":
+def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTracks:
     """As `read_tracks`; warns of files that are not read, and refuses tracks that cannot be split.
 
     No audio is decoded.
@@ -47,9 +73,11 @@ def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> "pd.DataFra
     from chorale.datasets.splitting.split import feasible_folds, make_split
     from chorale.search.data.files import warn_about_files
 
-    warn_about_files(resolved, tracks, progress)
+    warn_about_files(resolved, tracks.table, progress)
 
-    split = resolved.sweep.split
-    n_folds, _ = feasible_folds(tracks, split, n_folds=resolved.sweep.finalists.folds)
-    make_split(tracks, split, n_folds=n_folds)
+    split, n_wanted = resolved.sweep.split, resolved.sweep.finalists.folds
+    refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted)
+    train_only = tracks.changes.train_only
+    n_folds, _ = feasible_folds(tracks.table, split, n_folds=n_wanted, train_only=train_only)
+    make_split(tracks.table, split, n_folds=n_folds, train_only=train_only)
     return tracks

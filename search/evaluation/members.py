@@ -209,7 +209,7 @@ def out_of_fold_predictions(members: Sequence[Member], split: Split) -> MemberPr
 def score_rows(proba: np.ndarray, track_ids: Sequence[str], truth: GroundTruth) -> dict[str, Any]:
     """The JSON-ready scores of `proba` (n, n_classes) on the tracks `track_ids` (n)."""
     labels, groups = truth.labels(track_ids), truth.groups(track_ids)
-    return score(proba, labels, groups).as_dict()
+    return score(proba, labels, groups, scored=truth.scored_classes).as_dict()
 
 
 def _views(members: Sequence[Member], split: Split) -> tuple[EmbeddingView, ...]:

@@ -5,6 +5,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from chorale.datasets.errors import UserError, join_first
 from chorale.search.evaluation.members import Member
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -50,10 +52,26 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
         )
     folds = range(truth.split.n_folds)
     side_of = _side_of(truth)
-    for label, name in enumerate(truth.class_names):
+    scored = truth.scored_classes
+    unscored = [f"'{n}'" for n, is_one in zip(truth.class_names, scored, strict=True) if not is_one]
+    if unscored:
+        classes = "1 class is" if len(unscored) == 1 else f"{len(unscored)} classes are"
+        lines.append(
+            f"{classes} only trained on, so no score says how well a model knows them: "
+            f"{join_first(unscored)}"
+        )
+    for label in np.flatnonzero(scored).tolist():
+        name = truth.class_names[label]
         mine = {side for track, side in side_of.items() if truth.label_of[track] == label}
         lacking = [str(fold) for fold in folds if fold not in mine]
-        if len(lacking) == len(folds):
+        if truth.split.by_time:
+            untrained = [str(fold) for fold in folds if max(mine) <= fold]
+            if untrained:
+                lines.append(
+                    f"class '{name}' begins after the first tracks, so the networks of fold "
+                    f"{', '.join(untrained)} were not trained on it"
+                )
+        elif len(lacking) == len(folds):
             lines.append(f"class '{name}' has test tracks only, so no model could learn it")
         elif len(lacking) == len(folds) - 1:
             (only,) = mine - {TEST_SIDE}
@@ -69,4 +87,6 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
 
 
 def _side_of(truth: GroundTruth) -> dict[str, int]:
-    return dict.fromkeys(truth.split.test_ids, TEST_SIDE) | dict(truth.split.fold_of)
+    """The test set, the fold, or the number of folds for tracks that are only trained on."""
+    split = truth.split
+    return {**dict.fromkeys(split.test_ids, TEST_SIDE), **split.fold_of, **split.train_only}

@@ -29,6 +29,16 @@ class GroundTruth:
         """Class indices, int64, in the order of `track_ids`."""
         return np.array([self.label_of[track] for track in track_ids], dtype=np.int64)
 
+    @property
+    def scored_classes(self) -> np.ndarray:
+        """A mask (n_classes,) of the classes that are in the test set or in a fold, bool.
+
+        The others are only trained on.
+        """
+        mask = np.zeros(len(self.class_names), dtype=bool)
+        mask[self.labels([*self.split.test_ids, *self.split.development_ids])] = True
+        return mask
+
     def groups(self, track_ids: Iterable[str]) -> np.ndarray:
         """The tracks' groups, in the order of `track_ids`."""
         return np.array([self.group_of[track] for track in track_ids], dtype=str)
@@ -62,7 +72,7 @@ def read_ground_truth(paths: StudyPaths) -> GroundTruth | None:
             f"the ground truth of the study's tracks cannot be read ({error}); delete "
             f"{paths.ground_truth_json}, and it is made again from the dataset"
         ) from None
-    if not same or not {*split.test_ids, *split.development_ids} <= labels.keys():
+    if not same or not {*split.test_ids, *split.trained_ids} <= labels.keys():
         raise UserError(
             f"{paths.ground_truth_json} belongs to another split than {paths.split_json}; delete "
             f"it, and it is made again from the dataset"

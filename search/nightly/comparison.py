@@ -103,8 +103,10 @@ def compare_bundles(
     )
     return Comparison(
         decision,
-        score(chosen.test, labels, groups).as_dict(),
-        None if rival is None else score(rival.proba, labels, groups).as_dict(),
+        score(chosen.test, labels, groups, scored=truth.scored_classes).as_dict(),
+        None
+        if rival is None
+        else score(rival.proba, labels, groups, scored=truth.scored_classes).as_dict(),
         latency.processor_ms,
         latency.p50_ms,
         size_mb,

@@ -223,6 +223,11 @@ def _sweep_problems(sweep: SweepConfig) -> list[str]:
             f"split.by: nights are compared on the same locked groups, so it must be group, but "
             f"got '{sweep.split.by}'"
         )
+    if sweep.split.time:
+        found.append(
+            "split.time: nights are compared on one locked test set, and that of split.time moves "
+            "with the data; leave it out, and name the latest groups in split.test_groups"
+        )
     if is_bucket(sweep.runs):
         found.append(
             f"runs: nights and champions are kept in a folder, but got {sweep.runs!r}; name one "

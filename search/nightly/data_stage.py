@@ -57,7 +57,7 @@ def prepare_night_data(
         progress.stage("locked", "the file's `split` has changed, so a fresh test set is locked")
         known = None
     try:
-        raw = read_tracks(nightly.resolved, Progress(progress.console))
+        raw = read_tracks(nightly.resolved, Progress(progress.console)).table
         present = set(raw["group"].astype(str))
         resolved = _with_lock(nightly, night, known, present, accept=accept)
         with chunk_map(nightly.sweep.cluster.address) as run:

@@ -284,7 +284,7 @@ class NightSteps:
                 f"here, so a fresh test set may hold some of them; give the file another "
                 f"`champion` name to start over"
             )
-        ids = [track for track in truth.split.development_ids if track in before.tracks]
+        ids = [track for track in truth.split.trained_ids if track in before.tracks]
         development = frozenset(before.tracks[track][0] for track in ids)
         locked_test_set.refuse_trained_on(tonight.locked, development, study=name)
 

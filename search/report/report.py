@@ -93,11 +93,13 @@ def write_report(
             "n_quarantined": len(prepared.problems),
             "n_groups": int(prepared.tracks["group"].nunique()),
             "labels": list(prepared.class_names),
+            "label_changes": prepared.label_changes.as_json(),
         },
         "split": {
             "protocol": prepared.split.protocol,
             "hash": prepared.split.hash,
             "n_development": len(prepared.split.development_ids),
+            "n_train_only": len(prepared.split.train_only),
             "n_test": len(prepared.split.test_ids),
             "n_folds": prepared.split.n_folds,
         },

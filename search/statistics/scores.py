@@ -51,13 +51,20 @@ class Scores:
         return {**asdict(self), "ci95": list(self.ci95), "few_groups": self.few_groups}
 
 
-def score(proba: Proba, labels: Labels, groups: Groups) -> Scores:
+def score(
+    proba: Proba,
+    labels: Labels,
+    groups: Groups,
+    *,
+    scored: NDArray[np.bool_] | None = None,
+) -> Scores:
     """Scores `proba` (n, n_classes) against `labels` (n,), with groups (n,) for the interval.
 
     Args:
         proba: rows sum to 1.
         labels: class indices.
         groups: clusters of correlated tracks.
+        scored: a mask (n_classes,) of the classes that count in `macro_f1`; by default all.
 
     Raises:
         UserError: shapes do not match, a value is not a probability, or there are no tracks.
@@ -66,7 +73,7 @@ def score(proba: Proba, labels: Labels, groups: Groups) -> Scores:
     right = proba.argmax(axis=1) == labels
     return Scores(
         accuracy=metrics.accuracy(proba, labels),
-        macro_f1=metrics.macro_f1(proba, labels),
+        macro_f1=metrics.macro_f1(proba, labels, scored=scored),
         log_loss=metrics.log_loss(proba, labels),
         ece=metrics.expected_calibration_error(proba, labels),
         n=len(labels),

@@ -20,8 +20,7 @@ from chorale.search.sweep.bucket import synchronised
 from chorale.search.sweep.preflight import Start, check_start
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from chorale.search.data.tracks import LabelledTracks
     from chorale.search.sweep.context import SweepContext
     from chorale.search.sweep.earlier_studies import EarlierStudies
 
@@ -99,7 +98,7 @@ def _opened(
     resolved: ResolvedSweep,
     progress: Progress,
     start: Start,
-    tracks: "pd.DataFrame",
+    tracks: "LabelledTracks",
     take_over: bool,
     earlier: "EarlierStudies | None",
     began: float,

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.splitting.split import Split
 from chorale.search.champion.compress.final_stage import (
     PRUNED,
     STUDENT,
@@ -70,6 +71,7 @@ def compress_ensemble(
             with pool.mapping() as run:
                 prepared = prepare(resolved, progress, run)
             _refuse_other_split(request, prepared)
+            _refuse_train_only(prepared.split)
             _refuse_slow_features(resolved, request.target_ms)
             teacher = _teacher(request, prepared, sweep.paths, progress)
             unchangeable = {
@@ -154,6 +156,15 @@ def _refuse_changed(
             f"the student of study '{request.contents.sweep.name}' for {request.target_ms:g} ms "
             f"was started with another {', another '.join(changed)}; undo that change, or start "
             f"one with another limit: --target-ms {request.target_ms - 0.1:g}"
+        )
+
+
+def _refuse_train_only(split: Split) -> None:
+    if split.train_only:
+        raise UserError(
+            f"compress: tracks of the split are only trained on ({len(split.train_only)}; "
+            f"{split.protocol}), for which the teacher has no out-of-fold targets; compress a "
+            f"study without split.time and labels.rare train_only"
         )
 
 

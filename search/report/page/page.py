@@ -77,6 +77,7 @@ def render_page(study: StudyData, *, summary: str) -> str:
         importance=sentences.importance_text(study),
         trial_counts=sentences.trial_counts_text(study),
         audit=sentences.audit_text(study.problems),
+        label_changes=sentences.label_change_lines(report),
         costs=sentences.cost_lines(study),
         figures=figures,
         sections=[(anchor, name) for anchor, name, needs in PAGE_SECTIONS if scored or not needs],

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chorale.datasets.splitting.labels import LabelChanges
 from chorale.search.console.progress import duration_text, durations_text
 from chorale.search.evaluation.member_names import BEST_BASELINE, best_trial, split_members
 from chorale.search.report.data.study_data import StudyData
@@ -56,6 +57,7 @@ def caveats(study: StudyData) -> list[str]:
         notes.append(f"The study is not finished; its state is {study.info.state}.")
     if report is None or "ensemble" not in report:
         return notes
+    notes += [f"Classes {line}." for line in label_change_lines(report)]
     looks = report.get("test_looks", 1)
     if looks > 1:
         notes.append(
@@ -263,8 +265,8 @@ def trial_counts_text(study: StudyData) -> str:
 
 
 def hardest_classes(per_class: ReportValues, most: int = 12) -> list[tuple[str, ReportValues]]:
-    """The classes with the lowest F1, without those whose F1 is undefined."""
-    known = [(name, one) for name, one in per_class.items() if one["f1"] is not None]
+    """The classes with the lowest F1, without those that are not in the test set."""
+    known = [(name, one) for name, one in per_class.items() if one["n"] and one["f1"] is not None]
     return sorted(known, key=lambda item: (item[1]["f1"], item[0]))[:most]
 
 
@@ -272,6 +274,12 @@ def audit_text(problems: Sequence[Mapping[str, str]]) -> str:
     """The number of audit findings by problem and outcome."""
     counts = Counter((one.get("problem", ""), one.get("outcome", "")) for one in problems)
     return "; ".join(f"{n} {what} ({outcome})" for (what, outcome), n in counts.most_common()) + "."
+
+
+def label_change_lines(report: ReportValues) -> list[str]:
+    """The classes that were left out, merged or split by track, one line for each kind."""
+    changes = (report.get("dataset") or {}).get("label_changes", {})  # missing in older versions
+    return LabelChanges(**changes).lines()
 
 
 def cost_lines(study: StudyData) -> list[tuple[str, str]]:

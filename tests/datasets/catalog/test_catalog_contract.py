@@ -195,8 +195,8 @@ def table(dataset: ModuleType, options: Options) -> pd.DataFrame:
 
 def test_the_table_has_the_columns_and_types_of_the_contract(table: pd.DataFrame) -> None:
     assert tuple(table.columns[: len(TRACK_COLUMNS)]) == TRACK_COLUMNS
-    kinds = dict.fromkeys(TRACK_COLUMNS, "str") | {"fold": "Int64"}
-    kinds |= dict.fromkeys(("duration_s", "time"), "float64")
+    numbers = {"fold": "Int64", "duration_s": "float64", "time": "float64"}
+    kinds = dict.fromkeys(TRACK_COLUMNS, "str") | numbers
     assert {column: str(table[column].dtype) for column in TRACK_COLUMNS} == kinds
     assert len(table) > 1
 

@@ -209,3 +209,29 @@ def test_parquet_without_pyarrow_says_what_to_install(
 def test_one_column_with_two_roles_raises() -> None:
     with pytest.raises(ValidationError, match="must name different columns"):
         Config("t.csv", label="genre", group="genre")
+
+
+@KINDS
+def test_folds_and_times_are_read(tmp_path: Path, kind: str) -> None:
+    rows = ROWS.assign(
+        part=["0", "2", "2", ""], year=["2024-05-31T06:30:00", "1717137000.5", "1717137000.5", ""]
+    )
+    roles: dict[str, Any] = {"label": "genre", "id": "song", "fold": "part", "time": "year"}
+    config = Config(saved(tmp_path, rows, kind), **roles, drop=("artist",))
+    tracks = table.tracks(config)
+    assert tracks["fold"].tolist()[:2] == [2, 0]
+    assert tracks["fold"].isna().tolist() == [False, False, True]
+    assert tracks["time"].tolist()[:2] == [1717137000.5, 1717137000.0]
+    assert tracks["time"].isna().tolist() == [False, False, True]
+    assert table.features(config)["table"].columns.tolist() == ["tempo", "loud"]
+
+
+def test_folds_and_times_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    rows = ROWS.assign(part=["one", "2", "2", "-1"], year=["May", "1", "1", "nan"])
+    path = saved(tmp_path, rows)
+    text = refusal(Config(path, label="genre", fold="part", drop=("artist", "song", "year")))
+    assert "'part'" in text
+    assert "2 cells that cannot be read: row 1: 'one'" in text
+    assert "row 4: '-1'" in text
+    text = refusal(Config(path, label="genre", time="year", drop=("artist", "song", "part")))
+    assert "row 1: 'May' is neither ISO 8601" in text

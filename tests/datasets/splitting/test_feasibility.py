@@ -51,6 +51,25 @@ def test_a_class_with_fewer_than_three_groups_raises(n_groups: int) -> None:
     text = refusal(table(rows))
     assert f"'b' has {n_groups}" in text
     assert "no number of folds works, as at least 3 groups are needed" in text
+    assert "for 2 folds and a test set, which take 3 groups of every class" in text
+    assert f"--labels.rare leave_out (1 of 2 classes, {n_groups} of {9 + n_groups} tracks)" in text
+    assert "--labels.rare merge" not in text  # one class of so few groups stays as rare as it is
+
+
+def test_classes_that_can_be_merged_or_split_by_track_have_the_keys_in_the_error() -> None:
+    rows = [(f"{c}{g}", c, f"{c}{g}") for c, n in (("a", 9), ("b", 2), ("c", 1)) for g in range(n)]
+    text = refusal(table(rows))
+    assert "leave_out (2 of 3 classes, 3 of 12 tracks), merge them into one class" in text
+    assert "few_groups" not in text
+    solo = table([*rows[:9], *((f"s{i}", "solo", "s") for i in range(3))])
+    assert "split it by track with --audit.accept '[few_groups]'" in refusal(solo)
+
+
+def test_an_error_lists_the_first_of_many_classes() -> None:
+    sizes = {f"c{c}": 9 if c < 10 else 1 for c in range(40)}
+    text = refusal(table((f"{c}-{g}", c, f"{c}-{g}") for c, n in sizes.items() for g in range(n)))
+    assert text.startswith("30 classes have too few groups")
+    assert "and 10 more; no number" in text
 
 
 def test_too_few_groups_besides_a_named_test_set_raise() -> None:
@@ -92,7 +111,9 @@ def test_incomplete_official_parts_raise() -> None:
     some = tracks.assign(split=tracks["group"].map({"s0": "test", "s1": "train"}))
     assert "200 tracks have no official split, such as '0_2_0'" in refusal(some)
     folds = pd.array([0 if group < "s3" else None for group in tracks["group"]], "Int64")
-    assert "have no official fold" in refusal(tracks.assign(fold=folds))
+    text = refusal(tracks.assign(fold=folds))
+    assert "have no official fold" in text
+    assert "such as '0_4_0', '0_4_1'" in text
     one = pd.array([0] * len(tracks), "Int64")
     assert "in the one official fold 0" in refusal(tracks.assign(fold=one))
 
@@ -102,3 +123,4 @@ def test_an_official_fold_with_all_tracks_of_a_class_raises() -> None:
     fold = [0 if name[0] == "a" else int(name[1]) % 2 for name in tracks["track_id"]]
     text = refusal(tracks.assign(fold=pd.array(fold, "Int64")))
     assert "fold 0 holds every development track of 'a'" in text
+    assert "--labels.rare leave_out" in text

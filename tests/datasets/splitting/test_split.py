@@ -311,3 +311,25 @@ def test_a_fold_that_does_not_exist_raises(fold: int) -> None:
 def test_a_config_out_of_bounds_raises(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SplitConfig(**options)
+
+
+def test_a_test_set_drawn_beside_official_folds_leaves_each_class_in_two_of_them() -> None:
+    names = [f"a{i}" for i in range(12)] + [f"b{i}" for i in range(3)]
+    tracks = table((name, name[0], name) for name in names)
+    folds = {"b0": 0, "b1": 0, "b2": 1}
+    of = [folds.get(group, int(group[1:]) % 3) for group in tracks["group"]]
+    tracks["fold"] = pd.array(of, "Int64")
+    for seed in range(8):
+        split = make_split(tracks, SplitConfig(seed=seed), n_folds=5)
+        assert "b2" not in split.test_ids  # or fold 0 would hold every track of b
+        assert {"b0", "b1"} & set(split.test_ids)
+
+
+def test_official_folds_with_gaps_are_numbered_without_them() -> None:
+    tracks = speakers()
+    numbers = {"s0": 1, "s1": 1, "s2": 4, "s3": 4, "s4": 7, "s5": 7}
+    tracks["fold"] = tracks["group"].map(numbers).astype("Int64")
+    split = make_split(tracks, SplitConfig(test_fold=4), n_folds=5)
+    assert column(tracks, "group", split.test_ids) == {"s2", "s3"}
+    assert split.n_folds == 2
+    assert column(tracks, "group", split.valid_ids(1)) == {"s4", "s5"}

@@ -453,3 +453,47 @@ def test_results_do_not_depend_on_the_number_of_processes(
 def test_the_time_limit_is_a_tenth_of_the_search_but_at_least_the_minimum() -> None:
     assert baseline_plan.limit_s(0.0) == baseline_plan.MIN_LIMIT_S
     assert baseline_plan.limit_s(7_200.0) == 720.0
+
+
+def test_folds_by_time_and_rows_only_trained_on_are_no_leak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows carry their number as a column, so each fit shows what it was trained on."""
+    knn = {"statistics": ("mean_std",), "k": (1, 3)}
+    set_grids(monkeypatch, {"knn": knn})
+    n = 40
+    labels = np.arange(n) % 2
+    frames = [np.full((4, N_BINS), float(row)) for row in range(n)]
+    store = make_store(tmp_path, frames)
+    side = {row: 2 - row // 10 for row in range(30)}  # the first ten, fold 1, fold 0, the test set
+    split = Split(
+        tuple(sorted(f"t{row}" for row in range(30, n))),
+        {f"t{row}": fold for row, fold in side.items() if fold < 2},
+        "",
+        2,
+        0,
+        train_only={f"t{row}": 2 for row, fold in side.items() if fold == 2},
+        by_time=True,
+    )
+    trained = []
+
+    def spy(job: FitJob) -> FitResult:
+        trained.append((job.is_final, job.x[:, 0].min(), job.x[:, 0].max(), len(job.x)))
+        return fit_and_score(job)
+
+    fit_and_score = classifiers.fit_and_score
+    monkeypatch.setattr(baselines, "fit_and_score", spy)
+    (found,) = run_baselines(store, labels=labels, split=split).fitted
+    by_fold = {(low, high, n) for is_final, low, high, n in trained if not is_final}
+    assert by_fold == {(0.0, 19.0, 20), (0.0, 9.0, 10)}
+    assert [(low, high, n) for is_final, low, high, n in trained if is_final] == [(0.0, 29.0, 30)]
+    assert found.oof_proba.shape == (20, 2)
+    assert np.allclose(found.oof_proba.sum(axis=1), 1)
+    assert [len(one) for one in found.test_by_fold] == [10, 10]
+    set_grids(monkeypatch, {"logistic_regression": {"statistics": ("mean_std",), "C": (1.0,)}})
+    stores = {"a": store, "b": store}
+    trained.clear()
+    name, accuracies = choose_features(stores, labels=labels, split=split)
+    assert name == "a"
+    assert accuracies["a"] == accuracies["b"]
+    assert {(low, high) for _, low, high, _ in trained} == {(0.0, 19.0), (0.0, 9.0)}

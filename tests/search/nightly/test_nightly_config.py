@@ -48,6 +48,7 @@ def test_a_night_without_a_number_of_trials_is_limited_by_time(tmp_path: Path) -
         ({"schedule.zone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         ({"budgte.trials": 3}, "did you mean 'budget'.*schedule, gate"),
         ({"split.by": "track"}, "split.by: nights are compared on the same locked groups"),
+        ({"split.time": True}, "split.time: nights are compared on one locked test set"),
         ({"search.warm_start": "auto"}, "search.warm_start: a night warm-starts from earlier"),
         ({"notify.webhook": "ftp://x"}, "notify.webhook: should begin with https://"),
         ({"notify.webhook": "$NO_SUCH_HOOK"}, "variable NO_SUCH_HOOK is not set"),

@@ -100,3 +100,55 @@ def test_audio_features_of_a_table_are_refused_in_one_line(
     assert main(["sweep", str(file)]) == 1
     error = capsys.readouterr().err
     assert "features.mel: this dataset brings no audio to compute it from, but table" in error
+
+
+def test_a_sweep_by_time_trains_on_earlier_tracks_only(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["label,visit,day,x,y"]
+    for visit in range(30):
+        for label in (0, 1):
+            for _ in range(2):
+                x, y = 3 * label + rng.normal(0, 1, 2)
+                lines.append(f"c{label},v{visit},2024-01-{visit + 1:02d},{x},{y}")
+    (tmp_path / "visits.csv").write_text("\n".join([*lines, "last,v30,2024-02-01,9,9", ""]))
+    found = run(
+        f"dataset: {{name: table, root: {tmp_path / 'visits.csv'}, group: visit, time: day}}\n"
+        "split: {time: true}\nlabels: {rare: leave_out}\narchitectures: [mlp]\n"
+        "train: {lr: 0.01, optimizer: adam}",
+        tmp_path,
+    )
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+    assert found["split"]["protocol"].startswith("test the latest by group, folds by time")
+    assert found["dataset"]["label_changes"] == {"left_out": {"last": 1}}
+    split, n_train_only = found["split"], found["split"]["n_train_only"]
+    assert n_train_only == split["n_development"] / 2
+    assert split["n_development"] + n_train_only + split["n_test"] == 120
+    page = (tmp_path / "runs" / "ready" / "report.html").read_text()
+    assert f"{n_train_only} more are only trained on" in page
+    assert "left out: 1 class with 1 track" in page
+
+
+def test_a_class_that_is_only_trained_on_is_learned_and_not_scored(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["label,who,x,y"]
+    for at, (label, n) in enumerate({"a": 12, "b": 12, "rare": 2}.items()):
+        for i in range(n):
+            x, y = 4 * at + rng.normal(0, 1, 2)
+            lines.append(f"{label},{label}{i},{x},{y}")
+    (tmp_path / "table.csv").write_text("\n".join([*lines, ""]))
+    found = run(
+        f"dataset: {{name: table, root: {tmp_path / 'table.csv'}, group: who}}\n"
+        "labels: {rare: train_only}\narchitectures: [mlp]\ntrain: {lr: 0.01, optimizer: adam}",
+        tmp_path,
+        "--ensemble.kinds",
+        "[soft_vote, hard_vote, weighted_vote, greedy, stacking, fusion]",
+    )
+    assert found["dataset"]["labels"] == ["a", "b", "rare"]
+    assert found["dataset"]["label_changes"] == {"train_only": {"rare": 2}}
+    assert found["split"]["n_train_only"] == 2
+    assert found["per_class"]["rare"]["n"] == 0
+    assert found["ensemble"]["test"]["accuracy"] > 0.8
+    (line,) = [line for line in found["cautions"] if "rare" in line]
+    assert line.startswith("1 class is only trained on, so no score says how well")
+    page = (tmp_path / "runs" / "ready" / "report.html").read_text()
+    assert "only trained on, never scored: 1 class with 2 tracks: &#39;rare&#39; (2)" in page

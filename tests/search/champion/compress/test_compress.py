@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from chorale.cluster.base import Decision, TrialSpec
+from chorale.datasets.splitting.split import Split
 from chorale.lightning_models.training import checkpoint
 from chorale.search.baselines import baseline_plan, classifiers
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.bundle.single_network import fit_calibration
-from chorale.search.champion.compress import teacher
+from chorale.search.champion.compress import run, teacher
 from chorale.search.champion.compress.student import PRUNED, STAGE
 from chorale.search.champion.compress.teacher import Teacher
 from chorale.search.champion.compress.variants import Variant, choose_variant, variant_rows
@@ -238,7 +239,6 @@ def test_a_bundle_is_refused_with_the_study_to_name_instead(
 def test_where_no_candidate_keeps_to_the_limit_the_error_names_the_fastest(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from chorale.search.champion.compress import run
 
     monkeypatch.setattr(run, "_refuse_slow_features", lambda *_: None)
     words = ["compress", "s", "--target-ms", "0.02", "--trials", "2", *NONE, "--runs", str(study)]
@@ -508,3 +508,12 @@ def test_a_teacher_of_another_split_is_refused(prepared: PreparedData, tmp_path:
     )
     with pytest.raises(UserError, match="another split"):
         teacher.read_teacher(tmp_path / "t", prepared)
+
+
+def test_a_study_with_tracks_that_are_only_trained_on_is_refused() -> None:
+    from chorale.datasets.errors import UserError
+
+    split = Split(("a",), {"b": 0, "c": 1}, "by time", 2, 0, {"d": 2}, by_time=True)
+    with pytest.raises(UserError, match=r"are only trained on \(1; by time\)"):
+        run._refuse_train_only(split)
+    run._refuse_train_only(replace(split, train_only={}, by_time=False))

@@ -1,0 +1,219 @@
+"""Classes that are left out, merged, or split by track: changes of a track table before its split.
+
+`search.data` calls it when the tracks are read and again after the audit, which can make classes
+rare. Groups are counted as the split counts them: tracks where it is by track.
+"""
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.splitting.labels_config import MERGED_CLASS, LabelsConfig
+from chorale.datasets.splitting.rare_classes import RareClass, find_rare_classes
+from chorale.datasets.splitting.split_config import SplitConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Counts = Mapping[str, int]
+"""Class -> its number of tracks."""
+
+
+@dataclass(frozen=True)
+class LabelChanges:
+    """What was changed: class -> number of tracks.
+
+    `merged` maps a new class to its former classes; `by_track` are classes of one group whose
+    tracks are split one by one, as `audit.accept` allows; `train_only` are classes that are learned
+    and not scored.
+    """
+
+    left_out: Counts = field(default_factory=dict)
+    merged: Mapping[str, Counts] = field(default_factory=dict)
+    by_track: Counts = field(default_factory=dict)
+    train_only: Counts = field(default_factory=dict)
+
+    def then(self, later: "LabelChanges") -> "LabelChanges":
+        """These changes and, after them, `later` ones."""
+        return LabelChanges(
+            {**self.left_out, **later.left_out},
+            {
+                new: {**self.merged.get(new, {}), **later.merged.get(new, {})}
+                for new in dict.fromkeys([*self.merged, *later.merged])
+            },
+            {**self.by_track, **later.by_track},
+            {**self.train_only, **later.train_only},
+        )
+
+    def lines(self) -> list[str]:
+        """One line for each kind of change, with counts and the first names."""
+        found = []
+        if self.left_out:
+            found.append(f"left out: {_summary(self.left_out)}")
+        found += [f"merged into '{new}': {_summary(old)}" for new, old in self.merged.items()]
+        if self.by_track:
+            found.append(
+                f"split by track, as all tracks are of one group (few_groups is accepted): "
+                f"{_summary(self.by_track)}; their scores are too optimistic"
+            )
+        if self.train_only:
+            found.append(f"only trained on, never scored: {_summary(self.train_only)}")
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields as plain values; only those that are not empty."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def change_labels(
+    tracks: "pd.DataFrame", config: LabelsConfig
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    """Leaves out and merges the classes that the config names.
+
+    Raises:
+        UserError: lists all names that are no class of `tracks`, with the nearest ones.
+    """
+    old_to_new = {old: new for new, every in config.merge.items() for old in every}
+    known = sorted(set(tracks["label"]))
+    unknown = [name for name in (*config.leave_out, *old_to_new) if name not in known]
+    if unknown:
+        hints = []
+        for name in unknown:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+        raise UserError(
+            f"labels: unknown {', '.join(hints)}; the {len(known)} classes are {join_first(known)}"
+        )
+    counts = _counts(tracks, [*config.leave_out, *old_to_new])
+    changes = LabelChanges(
+        {name: counts[name] for name in config.leave_out},
+        {new: {old: counts[old] for old in every} for new, every in config.merge.items()},
+    )
+    return _relabelled(tracks, config.leave_out, old_to_new), changes
+
+
+def split_single_groups(
+    tracks: "pd.DataFrame", *, split: SplitConfig, accept: Collection[str]
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    """Makes each track of a class of one group a group, where `accept` has few_groups.
+
+    Such a class cannot be on several sides of a split by group. The tracks of other classes stay in
+    their groups.
+    """
+    if split.by == "track" or "few_groups" not in accept:
+        return tracks, LabelChanges()
+    groups = tracks.groupby("label")["group"].nunique()
+    n_tracks = tracks["label"].value_counts()
+    single = [name for name in groups.index if groups[name] == 1 and n_tracks[name] > 1]
+    if not single:
+        return tracks, LabelChanges()
+    group = tracks["group"].where(~tracks["label"].isin(single), tracks["track_id"])
+    return tracks.assign(group=group), LabelChanges(by_track=_counts(tracks, single))
+
+
+def change_rare_classes(
+    tracks: "pd.DataFrame",
+    config: LabelsConfig,
+    split: SplitConfig,
+    *,
+    n_folds: int,
+    train_only: Collection[str] = (),
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    """Leaves out or merges the rare classes as `config.rare` says; `refuse` changes nothing.
+
+    `n_folds` is how many folds are wanted; `train_only` are classes that are known not to be
+    scored. Where fewer tracks move the cuts of a split by time, the classes that are rare then are
+    changed, too.
+    """
+    if config.rare == "refuse":
+        return tracks, LabelChanges()
+    if config.rare == "train_only":
+        scored = tracks[~tracks["label"].isin(list(train_only))]
+        left_out = replace(config, rare="leave_out")
+        _, changes = change_rare_classes(scored, left_out, split, n_folds=n_folds)
+        return tracks, LabelChanges(train_only=changes.left_out)
+    table, changes = _change_once(tracks, config, split, n_folds=n_folds)
+    if not split.time or changes == LabelChanges():
+        return table, changes
+    table, more = change_rare_classes(table, config, split, n_folds=n_folds)
+    return table, changes.then(more)
+
+
+def _change_once(
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    found = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
+    rare = [one.label for one in found]
+    if not rare:
+        return tracks, LabelChanges()
+    counts = _counts(tracks, rare)
+    if config.rare == "leave_out":
+        return _relabelled(tracks, rare, {}), LabelChanges(counts)
+    merged = [name for name in rare if name != MERGED_CLASS]
+    if not merged:
+        return tracks, LabelChanges()
+    changes = LabelChanges(merged={MERGED_CLASS: {name: counts[name] for name in merged}})
+    return _relabelled(tracks, (), dict.fromkeys(merged, MERGED_CLASS)), changes
+
+
+def refuse_rare_classes(
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+) -> None:
+    """Refuses classes with fewer than `min_groups` groups, where `rare` is refuse.
+
+    Without `min_groups` the split itself refuses classes that it cannot place.
+
+    Raises:
+        UserError: names them, and what to type.
+    """
+    if config.rare != "refuse" or config.min_groups is None:
+        return
+    rare = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
+    if rare:
+        n = "1 class is" if len(rare) == 1 else f"{len(rare)} classes are"
+        raise UserError(
+            f"labels: {n} rare, with labels.min_groups={config.min_groups}: "
+            f"{listed_rare_classes(rare)}; {rare_advice(rare)}, or lower --labels.min_groups"
+        )
+
+
+def listed_rare_classes(rare: Collection[RareClass]) -> str:
+    """The first rare classes with their reasons."""
+    return join_first(f"'{one.label}' {one.why}" for one in rare)
+
+
+def rare_advice(rare: Collection[RareClass]) -> str:
+    """What to type about rare classes."""
+    n_tracks = sum(one.n_tracks for one in rare)
+    classes = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
+    return (
+        f"type --labels.rare leave_out (leaves out {classes} with {_tracks(n_tracks)}), "
+        f"--labels.rare merge (merges them into '{MERGED_CLASS}'), or --labels.rare train_only "
+        f"(learns them without scores)"
+    )
+
+
+def _relabelled(
+    tracks: "pd.DataFrame", leave_out: Collection[str], old_to_new: Mapping[str, str]
+) -> "pd.DataFrame":
+    if not leave_out and not old_to_new:
+        return tracks
+    kept = tracks[~tracks["label"].isin(list(leave_out))].reset_index(drop=True)
+    return kept.assign(label=kept["label"].replace(dict(old_to_new)).astype("str"))
+
+
+def _counts(tracks: "pd.DataFrame", names: Collection[str]) -> dict[str, int]:
+    counts = tracks["label"].value_counts()
+    return {name: int(counts[name]) for name in names}
+
+
+def _summary(counts: Counts) -> str:
+    classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
+    names = join_first(f"'{name}' ({n})" for name, n in counts.items())
+    return f"{classes} with {_tracks(sum(counts.values()))}: {names}"
+
+
+def _tracks(n: int) -> str:
+    return "1 track" if n == 1 else f"{n} tracks"

@@ -1,0 +1,75 @@
+"""What can be done about a sweep's rare classes: the keys to type, and what each would give."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+from chorale.datasets.errors import UserError
+from chorale.datasets.splitting.labels import change_rare_classes
+from chorale.datasets.splitting.labels_config import RareAction
+from chorale.datasets.splitting.rare_classes import find_rare_classes, fixed_test_tracks
+from chorale.search.config.schema import SweepConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rare_class_lines(tracks: "pd.DataFrame", sweep: SweepConfig) -> list[str]:
+    """All rare classes of the table that is to be split, and a line for each key that helps.
+
+    Empty where there are none.
+    """
+    rare = find_rare_classes(
+        tracks, sweep.split, min_groups=sweep.labels.min_groups, n_folds=sweep.finalists.folds
+    )
+    if not rare:
+        return []
+    classes = "1 class is rare" if len(rare) == 1 else f"{len(rare)} classes are rare"
+    every = ", ".join(f"'{one.label}' {one.why}" for one in rare)
+    lines = [f"{classes}: {every}."]
+    if sweep.split.by == "group" and any(one.n_groups == 1 < one.n_tracks for one in rare):
+        lines.append(
+            "  --audit.accept '[few_groups]'  splits the classes of one group by track, with too "
+            "optimistic scores"
+        )
+    actions: tuple[RareAction, ...] = get_args(RareAction)
+    for action in actions:
+        if action != "refuse" and (outcome := _outcome(tracks, sweep, action)):
+            lines.append(f"  --labels.rare {action:<11} {outcome}")
+    return lines
+
+
+def more_folds_advice(tracks: "pd.DataFrame", sweep: SweepConfig) -> str:
+    """What keeps the wanted number of folds where rare classes are left out or merged."""
+    if (
+        sweep.labels.rare == "refuse"
+        or sweep.split.time
+        or fixed_test_tracks(tracks, sweep.split).any()
+    ):
+        return ""
+    n_groups = sweep.finalists.folds + 1  # one of them in the test set
+    rare = find_rare_classes(tracks, sweep.split, min_groups=n_groups)
+    classes = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
+    return (
+        f"; --labels.min_groups {n_groups} keeps {sweep.finalists.folds} folds, and changes "
+        f"{classes} more"
+    )
+
+
+def _outcome(tracks: "pd.DataFrame", sweep: SweepConfig, action: RareAction) -> str:
+    """What the sweep would train on; empty where it could not be split then either."""
+    from chorale.datasets.splitting.split import feasible_folds, make_split
+
+    labels = replace(sweep.labels, rare=action)
+    table, changes = change_rare_classes(tracks, labels, sweep.split, n_folds=sweep.finalists.folds)
+    wanted, train_only = sweep.finalists.folds, changes.train_only
+    try:
+        n_folds, _ = feasible_folds(table, sweep.split, n_folds=wanted, train_only=train_only)
+        split = make_split(table, sweep.split, n_folds=n_folds, train_only=train_only)
+    except UserError:
+        return ""
+    done = {"leave_out": "left out", "merge": "merged into one", "train_only": "never scored"}
+    n_changed = sum(map(len, [changes.left_out, *changes.merged.values(), train_only]))
+    return (
+        f"{table['label'].nunique()} classes with {len(table)} tracks in {split.n_folds} folds and "
+        f"the test set, {n_changed} classes {done[action]}"
+    )

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from chorale.datasets.splitting.split import Split
+from chorale.search.evaluation.members import score_rows
+from chorale.search.evaluation.warnings import data_warnings
+from chorale.search.ledger.ground_truth import GroundTruth
+
+
+def truth() -> GroundTruth:
+    """Two scored classes in two folds and the test set, and one that is only trained on."""
+    split = Split(("a0", "b0"), {"a1": 0, "a2": 1, "b1": 0, "b2": 1}, "", 2, 0, {"c0": 2})
+    tracks = (*split.test_ids, *split.trained_ids)
+    label_of = {track: "abc".index(track[0]) for track in tracks}
+    return GroundTruth(("a", "b", "c"), split, label_of, {track: track for track in tracks})
+
+
+def test_classes_that_are_only_trained_on_do_not_count_in_macro_f1() -> None:
+    one = truth()
+    assert one.scored_classes.tolist() == [True, True, False]
+    proba = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])  # a0 is right, b0 is taken for c
+    found = score_rows(proba, one.split.test_ids, one)
+    assert found["accuracy"] == 0.5
+    assert found["macro_f1"] == pytest.approx(0.5)  # 1 for a and 0 for b; a third for c is no 0
+
+
+def test_the_warnings_name_them_once() -> None:
+    lines = data_warnings([], truth())
+    assert lines == [
+        "1 class is only trained on, so no score says how well a model knows them: 'c'"
+    ]
+
+
+def test_a_class_that_begins_late_is_named_in_a_split_by_time() -> None:
+    split = Split(("a0", "b0"), {"a1": 0, "b1": 0, "a2": 1}, "", 2, 0, {"a3": 2}, by_time=True)
+    tracks = (*split.test_ids, *split.trained_ids)
+    one = GroundTruth(
+        ("a", "b"), split, {t: "ab".index(t[0]) for t in tracks}, {t: t for t in tracks}
+    )
+    assert data_warnings([], one) == [
+        "class 'b' begins after the first tracks, so the networks of fold 0, 1 were not trained on "
+        "it"
+    ]
