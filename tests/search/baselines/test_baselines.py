@@ -493,7 +493,7 @@ def test_folds_by_time_and_rows_only_trained_on_are_no_leak(
     set_grids(monkeypatch, {"logistic_regression": {"statistics": ("mean_std",), "C": (1.0,)}})
     stores = {"a": store, "b": store}
     trained.clear()
-    name, accuracies = choose_features(stores, labels=labels, split=split)
-    assert name == "a"
-    assert accuracies["a"] == accuracies["b"]
+    choice = choose_features(stores, labels=labels, split=split)
+    assert choice.name == "a"
+    assert choice.accuracies["a"] == choice.accuracies["b"]
     assert {(low, high) for _, low, high, _ in trained} == {(0.0, 19.0), (0.0, 9.0)}
