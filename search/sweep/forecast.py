@@ -151,6 +151,8 @@ def make_forecast(
     trains_networks, crops = True, dict[str, int]()
     if is_open:
         found = _epochs_in_time(most, _of_frames(resolved, speeds), limits_s)
+        # the quickest network of tables is a linear model, which the baselines have
+        found = found or _epochs_in_time(most, speeds, limits_s, n_wanted=2)
         found = found or _epochs_in_time(most, speeds, limits_s)
         trains_networks = found is not None
         epochs, trial_s = found or (most, trial_s)
@@ -263,14 +265,14 @@ def _crops_in_time(most: float, speeds: Mapping[str, Speed], epoch_s: float) -> 
 
 
 def _epochs_in_time(
-    most: int, speeds: Mapping[str, Speed], limits_s: Sequence[float]
+    most: int, speeds: Mapping[str, Speed], limits_s: Sequence[float], *, n_wanted: int = 1
 ) -> tuple[int, float] | None:
-    """The most epochs with which some architecture keeps to a limit, and that limit.
+    """The most epochs with which `n_wanted` architectures keep to a limit, and that limit.
 
     A few whole trainings are worth more than many short ones. None where not even the fewest epochs
-    of the quickest architecture keep to the last limit.
+    of the quickest architectures keep to the last limit.
     """
-    each = sorted(one.epoch_s for one in speeds.values())
+    each = sorted(one.epoch_s for one in speeds.values())[n_wanted - 1 :]
     for share in EPOCH_STEPS:
         n = max(1, round(share * most))
         for limit_s in limits_s:

@@ -39,6 +39,7 @@ from chorale.search.study.study import Study, StudyTrials
 from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.sweep.context import SweepContext
 from chorale.search.sweep.time_shares import (
+    affordable_kinds,
     finalist_epochs,
     finalists_limit,
     first_baselines_limit,
@@ -55,8 +56,9 @@ if TYPE_CHECKING:
 MAX_COST = 1.5
 """A trial that would take longer than the time of one by this factor is stopped."""
 
-MORE_TIME = 1.5
-"""Baselines that time cut short are fitted again where this many times the seconds are allowed."""
+MORE_TIME = 3.0
+"""Baselines that time cut short are fitted again where this many times the seconds are allowed;
+fewer would go into what was fitted before."""
 
 TIME_LIMITS = ("--finish", "budget.minutes", "budget.core_hours", "budget.gpu_hours")
 
@@ -311,11 +313,13 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
     from chorale.search.report.tensorboard_finalists import write_finalist_events
 
     resolved, prepared, progress = context.resolved, context.prepared, context.progress
-    truth = ground_truth_of(prepared)
+    truth, sweep = ground_truth_of(prepared), context.sweep
+    kinds, left_out = affordable_kinds(context, len(members) + len(baselines.fitted))
+    if left_out:
+        progress.stage("ensembles", left_out)
+    sweep = replace(sweep, ensemble=replace(sweep.ensemble, kinds=kinds))
     with progress.activity("ensembles"), context.timed("ensembles"):
-        evaluation = evaluate_from_bank(
-            context.sweep, truth, context.ledger, members, baselines.fitted
-        )
+        evaluation = evaluate_from_bank(sweep, truth, context.ledger, members, baselines.fitted)
     evaluation.details["baselines_made"] = baselines.as_dict()
     for line in evaluation.details["cautions"]:
         progress.stage("caution", line)

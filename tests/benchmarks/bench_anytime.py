@@ -62,7 +62,7 @@ class Cell:
 def sweep_values(data: str, args: argparse.Namespace) -> dict[str, Any]:
     """The sweep file of a corpus: its data, and whatever has no default."""
     if data in SHAPES:
-        return sweep_of(data, Path(args.work))
+        return dict(sweep_of(data, Path(args.work)))
     if data == "demo":
         root = str(Path(args.work) / "synthetic")
         synthetic.tracks(synthetic.Config(root=root))  # generated before the time begins

@@ -101,8 +101,8 @@ def _table(shape: Shape, rng: np.random.Generator) -> pd.DataFrame:
     columns += rng.standard_t(4, columns.shape)
     is_noise = rng.random(shape.n_columns) < 0.3
     columns[:, is_noise] = rng.normal(0, 1, (len(y), int(is_noise.sum())))
-    table = pd.DataFrame(np.float32(columns * rng.lognormal(0, 2, shape.n_columns)))
-    table = table.add_prefix("value")
+    scaled = (columns * rng.lognormal(0, 2, shape.n_columns)).astype(np.float32)
+    table: pd.DataFrame = pd.DataFrame(scaled).add_prefix("value")
     table["label"] = _labels(y, shape, rng)
     table["group"] = [f"group {one}" for one in groups]
     return table

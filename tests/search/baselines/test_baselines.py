@@ -177,7 +177,7 @@ def test_the_feature_set_is_chosen_by_out_of_fold_accuracy(
     again = choose_features(stores, labels=shuffled, split=split)
     assert (again.name, again.accuracies) == (chosen.name, chosen.accuracies)
     store = stores["encoder"]
-    of = {"labels": labels, "split": split}
+    of: Any = {"labels": labels, "split": split}
     first = run_baselines(store, choice=chosen, wall_s=0, **of)  # the probe is not fitted again
     assert [one.name for one in first.fitted] == ["logistic_regression"]
     whole, alone = run_baselines(store, choice=chosen, **of), run_baselines(store, **of)

@@ -25,6 +25,7 @@ from chorale.search.sweep.forecast import (
     make_forecast,
 )
 from chorale.search.sweep.speed_probe import Speed, default_candidate
+from chorale.search.sweep.time_shares import affordable_kinds
 
 PREPARED: Any = SimpleNamespace(split=SimpleNamespace(n_folds=5, development_ids=range(400)))
 SECONDS = {"cnn": 1.0, "crnn": 3.0, "recurrent": 0.5, "mobilenet": 9.0}
@@ -110,8 +111,11 @@ def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_pa
         for name in ("mlp", "recurrent")
     ]
     assert crops == [2, 1]
-    found = _forecast(resolved, 0.2, cnn=1.0, recurrent=0.45, mlp=0.02)
-    assert (found.max_epochs, found.architectures) == (60, ("mlp",))
+    seconds = {"cnn": 1.0, "recurrent": 0.45, "mlp": 0.1, "softmax_regression": 0.02}
+    found = _forecast(resolved, 0.2, **seconds)  # 24 core-seconds: 3.4 s for the least
+    assert (found.max_epochs, set(found.architectures)) == (30, {"mlp", "softmax_regression"})
+    found = _forecast(resolved, 0.2, **{**seconds, "mlp": 0.4})
+    assert (found.max_epochs, found.architectures) == (60, ("softmax_regression",))
 
 
 def test_a_resumed_study_keeps_its_crops_and_its_features(tmp_path: Path) -> None:
@@ -140,6 +144,23 @@ def test_defaults_of_quick_architectures_come_first(tmp_path: Path) -> None:
         resolved.space, resolved.sweep.search, n_trials=64, costs=costs
     ).points
     assert [point[ARCHITECTURE] for point in points[:3]] == ["recurrent", "mobilenet", "cnn"]
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "kind", "fits"), [(0, "auto", True), (50, "auto", False), (50, "stacking", True)]
+)
+def test_stacking_is_left_out_where_it_takes_longer_than_the_time_left(
+    tmp_path: Path, wall_s: float, kind: str, fits: bool
+) -> None:
+    resolved = _resolved(tmp_path, ensemble={"kind": kind})
+    prepared = SimpleNamespace(split=PREPARED.split, class_names=range(100))
+    schedule = Schedule(60.0, wall_s=lambda: wall_s)
+    context: Any = SimpleNamespace(
+        sweep=resolved.sweep, prepared=prepared, schedule=schedule, wall_s=lambda: wall_s
+    )
+    kinds, left_out = affordable_kinds(context, 10)  # 400 tracks x 100 classes x 10 members
+    assert ("stacking" in kinds) == fits
+    assert ("chorale ensemble sweep fits it" in left_out) != fits
 
 
 def test_small_sweeps_are_not_measured(tmp_path: Path) -> None:
