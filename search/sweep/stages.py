@@ -314,7 +314,7 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
 
     resolved, prepared, progress = context.resolved, context.prepared, context.progress
     truth, sweep = ground_truth_of(prepared), context.sweep
-    kinds, left_out = affordable_kinds(context, len(members) + len(baselines.fitted))
+    kinds, left_out = affordable_kinds(context)
     if left_out:
         progress.stage("ensembles", left_out)
     sweep = replace(sweep, ensemble=replace(sweep.ensemble, kinds=kinds))

@@ -14,14 +14,13 @@ from chorale.search.console.progress import duration_text
 from chorale.search.ledger import stages
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.finalists import TimeLimit
+from chorale.search.study.schedule import fusion_s
 from chorale.search.sweep.context import SweepContext
 
 RETRAINING_FACTOR = 1.1
 """The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
 
-STACKING = "stacking"
-STACKING_S_PER_VALUE = 4e-5
-"""Seconds that stacking takes for each development track, class and member, with its cross-fits."""
+FUSION = "fusion"
 
 FREE_S = 5.0
 """Seconds of an ensemble that is fitted in any case."""
@@ -86,21 +85,19 @@ def last_baselines_limit(context: SweepContext) -> dict[str, float]:
     return {"limit_s": baseline_plan.limit_s(searched_s), "wall_s": left_s}
 
 
-def affordable_kinds(context: SweepContext, n_members: int) -> tuple[tuple[str, ...], str]:
+def affordable_kinds(context: SweepContext) -> tuple[tuple[str, ...], str]:
     """The kinds of ensembles that the time left allows, and a line about what is left out, or "".
 
-    Only stacking takes long: it has slopes for each member and class. One that the sweep file names
-    as its ensemble stays.
+    Only the fusion network takes long. Where the sweep file names it as its ensemble, it stays.
     """
     wanted, prepared = context.sweep.ensemble, context.prepared
-    n_values = len(prepared.split.development_ids) * len(prepared.class_names) * n_members
-    expected_s = STACKING_S_PER_VALUE * n_values
+    expected_s = fusion_s(len(prepared.split.development_ids), len(prepared.class_names))
     left_s = context.schedule.limit_s - context.wall_s()
-    if STACKING not in wanted.kinds or wanted.kind == STACKING or expected_s <= max(left_s, FREE_S):
+    if FUSION not in wanted.kinds or wanted.kind == FUSION or expected_s <= max(left_s, FREE_S):
         return wanted.kinds, ""
-    why = f"{STACKING} is left out: it would take about {duration_text(expected_s)}"
+    why = f"{FUSION} is left out: it would take about {duration_text(expected_s)}"
     again = f"chorale ensemble {context.sweep.name} fits it"
-    return tuple(kind for kind in wanted.kinds if kind != STACKING), f"{why}; {again}"
+    return tuple(kind for kind in wanted.kinds if kind != FUSION), f"{why}; {again}"
 
 
 def search_meter(context: SweepContext) -> BudgetMeter:

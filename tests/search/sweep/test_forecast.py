@@ -147,9 +147,9 @@ def test_defaults_of_quick_architectures_come_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wall_s", "kind", "fits"), [(0, "auto", True), (50, "auto", False), (50, "stacking", True)]
+    ("wall_s", "kind", "fits"), [(0, "auto", True), (50, "auto", False), (50, "fusion", True)]
 )
-def test_stacking_is_left_out_where_it_takes_longer_than_the_time_left(
+def test_fusion_is_left_out_where_it_takes_longer_than_the_time_left(
     tmp_path: Path, wall_s: float, kind: str, fits: bool
 ) -> None:
     resolved = _resolved(tmp_path, ensemble={"kind": kind})
@@ -158,9 +158,14 @@ def test_stacking_is_left_out_where_it_takes_longer_than_the_time_left(
     context: Any = SimpleNamespace(
         sweep=resolved.sweep, prepared=prepared, schedule=schedule, wall_s=lambda: wall_s
     )
-    kinds, left_out = affordable_kinds(context, 10)  # 400 tracks x 100 classes x 10 members
-    assert ("stacking" in kinds) == fits
+    kinds, left_out = affordable_kinds(context)  # 400 tracks x 100 classes: 13 s
+    assert ("fusion" in kinds) == fits
     assert ("chorale ensemble sweep fits it" in left_out) != fits
+
+
+def test_time_is_kept_for_fusion_where_it_is_a_small_share() -> None:
+    of: dict[str, Any] = {"n_rows": 2_000, "n_classes": 10, "wall_s": lambda: 0.0}
+    assert [round(Schedule.of(minutes, **of).evaluation_s, 1) for minutes in (1, 3)] == [5.6, 15.6]
 
 
 def test_small_sweeps_are_not_measured(tmp_path: Path) -> None:
