@@ -21,8 +21,8 @@ EVALUATION_S_PER_VALUE = 3e-5
 """Further seconds for each development track and class: ensembles are fitted on their product."""
 
 FUSION_SHARE = 0.1
-"""The largest share of the time that is kept for the fusion network, which takes far longer than the
-other kinds; where it needs more, it is fitted only if time is left."""
+"""The largest share of the time that is kept for the fusion network, which takes far longer than
+the other kinds; where it needs more, it is fitted only if time is left."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Schedule:
 def fusion_s(n_rows: int, n_classes: int) -> float:
     """The seconds that a fusion network takes, with its cross-fits, on one core.
 
-    Measured on an AVX2 processor: 2,000 rows of 10 classes 11 s, 16,000 of 10 classes 35 s, 2,000 of
-    100 classes 38 s, whatever the number of members. Below 20,000 values all of them are read in
+    Measured on an AVX2 processor: 2,000 rows of 10 classes 11 s, 16,000 of 10 classes 35 s, 2,000
+    of 100 classes 38 s, whatever the number of members. Below 20,000 values all of them are read in
     one step; above, several steps are an epoch.
     """
     n_values = n_rows * n_classes
