@@ -62,7 +62,8 @@ def held_out_similarities(
 ) -> Floats:
     """`class_similarities` of labelled rows, each to prototypes that leave out its own group.
 
-    A prototype that included the row itself would leak the row's label.
+    A prototype that included the row itself would leak the row's label. So would one that is
+    missing without the row's group: a space without every class gives no similarities.
     """
     found = np.full((predictions.proba.shape[0], len(labels), n_classes), np.nan)
     folds = inner_folds(labels, groups, seed=seed, n_folds=N_PROTOTYPE_FOLDS)
@@ -70,7 +71,7 @@ def held_out_similarities(
         return found
     for out in held_out_masks(folds):
         prototypes = fit_prototypes(
-            predictions.select_tracks(~out), labels[~out], n_classes=n_classes
+            predictions.select_tracks(~out), labels[~out], n_classes=n_classes, classes=labels
         )
         found[:, out] = class_similarities(
             predictions.select_tracks(out), prototypes, n_classes=n_classes
@@ -79,20 +80,28 @@ def held_out_similarities(
 
 
 def fit_prototypes(
-    predictions: MemberPredictions, labels: Labels, *, n_classes: int
+    predictions: MemberPredictions,
+    labels: Labels,
+    *,
+    n_classes: int,
+    classes: Labels | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The mean embedding of each class in each embedding space, as named arrays.
 
     For each member and space the `centre` and `scale` (width,) of the rows, and the `means`
-    (n_classes, width) of the classes, standardised by these.
+    (n_classes, width) of the classes, standardised by these. Spaces are left out in which one of
+    the `classes` has no row; by default those of the `labels`.
     """
     prototypes: dict[str, NDArray[Any]] = {}
+    needed = np.unique(labels if classes is None else classes)
     for view in predictions.views:
         for member, embeddings in enumerate(view.embeddings):
             if embeddings is None:
                 continue
             for space in np.unique(view.space):
                 rows = view.space == space
+                if not np.isin(needed, labels[rows]).all():
+                    continue
                 inside = embeddings[rows].astype(np.float64)
                 centre, scale = inside.mean(axis=0), inside.std(axis=0)
                 scale[scale < 1e-9] = 1.0

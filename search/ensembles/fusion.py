@@ -97,6 +97,7 @@ def _learn(
     centre = np.where(seen, raw, 0).sum(axis=(0, 1)) / counts
     scale = np.sqrt((np.where(seen, raw - centre, 0) ** 2).sum(axis=(0, 1)) / counts)
     scale[scale < 1e-9] = 1.0
+    scale[~seen.any(axis=(0, 1))] = np.inf  # never seen here: 0 wherever they are seen later
     x = _standard(raw, centre, scale)
     optional = np.arange(1, x.shape[2], 2)
     found: dict[str, NDArray[Any]] = {"centre": centre, "scale": scale}
