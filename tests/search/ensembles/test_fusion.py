@@ -71,11 +71,12 @@ def test_few_groups_of_a_class_in_a_fold_do_not_give_it_away(n_groups: int, skil
 
     def proba(of: Labels) -> np.ndarray:
         scores = np.exp(rng.normal(size=(2, len(of), n_classes)) + np.eye(n_classes)[of])
-        return scores / scores.sum(axis=-1, keepdims=True)
+        return np.asarray(scores / scores.sum(axis=-1, keepdims=True))
 
     def view(at: np.ndarray, of: Labels) -> EmbeddingView:
         noise = rng.normal(size=(2, len(of), 16))
-        return EmbeddingView(at, tuple(np.float32(noise + skill * axes[:, at, of])))
+        embedded = (noise + skill * axes[:, at, of]).astype(np.float32)
+        return EmbeddingView(at, tuple(embedded))
 
     known = MemberPredictions(proba(labels), (), (view(space, labels),))
     views = tuple(view(np.full(n_new, one), new) for one in range(n_folds))
