@@ -30,6 +30,16 @@ def unknown_name_error(kind: str, got: str, allowed: Iterable[str]) -> UserError
     return UserError(f"unknown {kind} '{got}'; {hint}{choice}")
 
 
+def with_nearest(unknown: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Each unknown name in quotation marks, with the nearest known one where there is any."""
+    names = sorted(known)
+    found = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        found.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+    return found
+
+
 MAX_LISTED = 5
 """How many examples an error lists before it only counts the rest."""
 

@@ -4,12 +4,11 @@
 rare. Groups are counted as the split counts them: tracks where it is by track.
 """
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.errors import UserError, join_first, with_nearest
 from chorale.datasets.splitting.labels_config import MERGED_CLASS, LabelsConfig
 from chorale.datasets.splitting.rare_classes import RareClass, find_rare_classes
 from chorale.datasets.splitting.split_config import SplitConfig
@@ -79,12 +78,9 @@ def change_labels(
     known = sorted(set(tracks["label"]))
     unknown = [name for name in (*config.leave_out, *old_to_new) if name not in known]
     if unknown:
-        hints = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+        hints = ", ".join(with_nearest(unknown, known))
         raise UserError(
-            f"labels: unknown {', '.join(hints)}; the {len(known)} classes are {join_first(known)}"
+            f"labels: unknown {hints}; the {len(known)} classes are {join_first(known)}"
         )
     counts = _counts(tracks, [*config.leave_out, *old_to_new])
     changes = LabelChanges(

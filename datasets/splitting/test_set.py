@@ -4,14 +4,13 @@
 (n,).
 """
 
-import difflib
 import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.errors import UserError, join_first, with_nearest
 from chorale.datasets.splitting.feasibility import Names, require_enough_groups
 from chorale.datasets.splitting.group_split import Int64Array, draw_test, group_counts
 from chorale.datasets.splitting.rare_classes import MIN_FOLDS
@@ -125,12 +124,9 @@ def _named(group: "pd.Series[str]", wanted: tuple[str, ...]) -> NDArray[np.bool_
     known = sorted(set(group))
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        hints = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hints.append(f"'{name}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
+        hints = join_first(with_nearest(unknown, known))
         raise UserError(
-            f"split.test_groups: unknown {join_first(hints)}; the {len(known)} groups are "
+            f"split.test_groups: unknown {hints}; the {len(known)} groups are "
             f"{join_first(known)}"
         )
     return group.isin(wanted).to_numpy(dtype=bool)

@@ -140,7 +140,7 @@ def _lines(one: Mapping[str, Any]) -> dict[str, str]:
         "finalists": finals,
         "budget": ", ".join(f"{key} {value}" for key, value in budget.items()),
         "spent": duration_text(one["spent_s"]),
-        "of it": durations_text(one["stages_s"]),
+        "by stage": durations_text(one["stages_s"]),
         "best": ""
         if best is None
         else f"{best['value']:.3f} {one['objective']}, trial {best['trial']} "

@@ -33,9 +33,9 @@ class SweepContext:
     `was_complete` says that the study was complete when it was opened. `costs` maps architectures
     to the seconds of one trial, where they were measured; without `trains_networks` the time allows
     baselines only; with `finish` nothing more is trained. A trial of an architecture's first
-    default may take `trial_limit_s`. `began` is when the command
-    started, by `time.perf_counter`; `spent_before_s` is the wall time of earlier runs. `stages_s`
-    maps each stage to its wall time so far, in all runs.
+    default may take `trial_limit_s`. `began` is when the command started, by `time.perf_counter`;
+    `spent_before_s` is the wall time of earlier runs. `stages_s` maps each stage to its wall time
+    so far, in all runs.
     """
 
     resolved: ResolvedSweep

@@ -98,7 +98,7 @@ def test_status_of_a_study_whose_process_died_shows_how_to_resume(
     write_json(stages, {"data": 5.0, "search": 80.2})
     assert main(["status", "a [odd]", *runs]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "of it data 5 s, search 1 min 20 s" in output
+    assert "by stage data 5 s, search 1 min 20 s" in output
     assert "a [odd]: interrupted (elsewhere:7 died)" in output
     assert "1 to be resumed" in output
     assert "resume with chorale resume 'a [odd]'" in output
