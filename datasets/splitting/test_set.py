@@ -126,8 +126,7 @@ def _named(group: "pd.Series[str]", wanted: tuple[str, ...]) -> NDArray[np.bool_
     if unknown:
         hints = join_first(with_nearest(unknown, known))
         raise UserError(
-            f"split.test_groups: unknown {hints}; the {len(known)} groups are "
-            f"{join_first(known)}"
+            f"split.test_groups: unknown {hints}; the {len(known)} groups are {join_first(known)}"
         )
     return group.isin(wanted).to_numpy(dtype=bool)
 
