@@ -20,6 +20,7 @@ from chorale.datasets.audit.findings import FileStamp, Finding, FindingsCache
 from chorale.datasets.chunks import ChunkMap as ChunkMap
 from chorale.datasets.chunks import in_chunks
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import class_names_of
 
 R = TypeVar("R")
 
@@ -235,10 +236,10 @@ def _listed(problems: pd.DataFrame) -> str:
 
 
 def _refuse_one_label(tracks: pd.DataFrame, good: pd.DataFrame, problems: pd.DataFrame) -> None:
-    left = sorted(good["label"].unique())
+    left = class_names_of(good["label"])
     if len(left) >= 2:
         return
-    before = ", ".join(sorted(tracks["label"].unique()))
+    before = ", ".join(class_names_of(tracks["label"]))
     which = f"only the label '{left[0]}'" if left else "no track"
     bad = f"; these tracks are bad:\n{_listed(problems)}\n" if len(problems) else "; "
     raise UserError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.label_sets import one_row_per_label
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 
@@ -95,7 +96,7 @@ def find_leaks(tracks: "pd.DataFrame", split: Split, duplicates: "pd.DataFrame")
         if len(sides) > 1:
             detail = f"group '{group}' is on {len(sides)} sides: {join_first(sides)}"
             leaks.append(Leak("groups", tuple(members), detail))
-    for name, rows in tracks.groupby("label", sort=True):
+    for name, rows in one_row_per_label(tracks).groupby("label", sort=True):
         is_scored = not set(rows["track_id"]) <= split.train_only.keys()
         if is_scored and rows["group"].nunique() < 2:
             detail = (

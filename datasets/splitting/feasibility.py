@@ -1,14 +1,16 @@
 """Feasibility checks of a split: enough groups per class, no group and no class misplaced.
 
-`datasets.splitting.split` calls them before anything is trained. Rows are given as class numbers
-`y` (n,) and group numbers `g` (n,); each check raises `UserError` if it fails.
+`datasets.splitting.split` calls them before anything is trained. Rows are given as labels `y`, (n,)
+or multi-label (n, n_classes), and group numbers `g` (n,). Each check raises `UserError` if it
+fails.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError, join_first
-from chorale.datasets.splitting.group_split import Int64Array, group_counts
+from chorale.datasets.label_sets import LabelArray
+from chorale.datasets.splitting.group_split import Int64Array, group_counts, rows_of_class
 from chorale.datasets.splitting.rare_classes import MIN_FOLDS
 
 Names = NDArray[np.str_]
@@ -18,7 +20,7 @@ MAX_CLASSES = 20
 
 
 def require_enough_groups(
-    classes: Names, y: Int64Array, g: Int64Array, *, n_needed: int, n_test: int, by: str
+    classes: Names, y: LabelArray, g: Int64Array, *, n_needed: int, n_test: int, by: str
 ) -> None:
     """Each class needs a group in each of the `n_needed` folds, and `n_test` groups more.
 
@@ -48,12 +50,17 @@ def require_enough_groups(
 
 
 def _rare_advice(
-    few: Int64Array, y: Int64Array, g: Int64Array, *, n_needed: int, by: str, n_classes: int
+    few: Int64Array, y: LabelArray, g: Int64Array, *, n_needed: int, by: str, n_classes: int
 ) -> str:
     """What to type where the classes `few` cannot be in two folds and the test set."""
-    rows = np.isin(y, few)
+    rows = np.any([rows_of_class(y, c) for c in few], axis=0)
     n, n_tracks = len(few), int(rows.sum())
     them = "it" if n == 1 else "them"
+    if y.ndim == 2:
+        return (
+            f"leave {them} out with --labels.rare leave_out ({n} of {n_classes} labels, of "
+            f"{n_tracks} of {len(y)} tracks)"
+        )
     advice = (
         f"leave {them} out with --labels.rare leave_out ({n} of {n_classes} classes, {n_tracks} of "
         f"{len(y)} tracks)"
@@ -66,7 +73,7 @@ def _rare_advice(
     return advice
 
 
-def max_folds(classes: Names, y: Int64Array, g: Int64Array, *, n_test: int) -> tuple[int, str]:
+def max_folds(classes: Names, y: LabelArray, g: Int64Array, *, n_test: int) -> tuple[int, str]:
     """The largest possible number of folds, with `n_test` groups of each class in the test set.
 
     Returns the number, and the class that limits it.
@@ -76,9 +83,9 @@ def max_folds(classes: Names, y: Int64Array, g: Int64Array, *, n_test: int) -> t
     return int(n_groups[least]) - n_test, f"'{classes[least]}' has {n_groups[least]}"
 
 
-def require_test_classes(classes: Names, test_y: Int64Array) -> None:
+def require_test_classes(classes: Names, test_y: LabelArray) -> None:
     """Each class needs a track in the test set."""
-    missing = [f"'{name}'" for c, name in enumerate(classes) if c not in test_y]
+    missing = [f"'{n}'" for c, n in enumerate(classes) if not rows_of_class(test_y, c).any()]
     if missing:
         raise UserError(
             f"the test set has no track of {join_first(missing)}, so it cannot be evaluated; "
@@ -98,11 +105,12 @@ def require_enough_time_groups(g: Int64Array, *, n_folds: int, by: str) -> None:
         )
 
 
-def require_time_classes(classes: Names, y: Int64Array, side: Int64Array) -> None:
+def require_time_classes(classes: Names, y: LabelArray, side: Int64Array) -> None:
     """Each class needs a track in the test set (-1), and one before the latest fold (0)."""
     problems = []
     for where, mask in (("in the test set", side < 0), ("before the latest fold", side > 0)):
-        if missing := [f"'{name}'" for c, name in enumerate(classes) if c not in y[mask]]:
+        missing = [f"'{n}'" for c, n in enumerate(classes) if not rows_of_class(y[mask], c).any()]
+        if missing:
             problems.append(f"{where} of {join_first(missing, most=MAX_CLASSES)}")
     if problems:
         raise UserError(
@@ -122,7 +130,7 @@ def require_disjoint_groups(groups: Names, g: Int64Array, side: Int64Array) -> N
         )
 
 
-def require_train_classes(classes: Names, y: Int64Array, fold: Int64Array) -> None:
+def require_train_classes(classes: Names, y: LabelArray, fold: Int64Array) -> None:
     """Each class needs a track in each fold's training part."""
     per_fold = group_counts(y, fold, n_classes=len(classes))  # (n_folds, n_classes)
     bad = np.argwhere(per_fold == per_fold.sum(axis=0))

@@ -1,11 +1,13 @@
 """Stratified group splits: seeded draws of a test set and of folds from whole groups.
 
-`datasets.splitting.split` calls it and checks the result. Rows are given as class numbers `y` (n,)
-and group numbers `g` (n,), both counted from 0.
+`datasets.splitting.split` calls it and checks the result. Rows are given as group numbers `g` (n,)
+and labels `y`: class numbers (n,), both counted from 0, or (n, n_classes) where multi-label.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chorale.datasets.label_sets import LabelArray
 
 Int64Array = NDArray[np.int64]
 
@@ -15,15 +17,29 @@ MAX_DRAWN_GROUPS = 2000
 groups all draws are similar. Attempts times groups stay below this, so it takes less than 1 s."""
 
 
-def group_counts(y: Int64Array, g: Int64Array, *, n_classes: int) -> Int64Array:
+def class_count(y: LabelArray) -> int:
+    """The number of classes of labels that have them all, or 0."""
+    return y.shape[1] if y.ndim == 2 else int(y.max(initial=-1)) + 1
+
+
+def rows_of_class(y: LabelArray, number: int) -> NDArray[np.bool_]:
+    """A mask (n,) of the rows with a class."""
+    return np.asarray(y[:, number] > 0 if y.ndim == 2 else y == number)
+
+
+def group_counts(y: LabelArray, g: Int64Array, *, n_classes: int) -> Int64Array:
     """Number of rows per group and class: (n_groups, n_classes)."""
     n_groups = int(g.max()) + 1 if len(g) else 0
+    if y.ndim == 2:
+        counts = np.zeros((n_groups, n_classes), np.int64)
+        np.add.at(counts, g, y)
+        return counts
     flat = np.bincount(g * n_classes + y, minlength=n_groups * n_classes)
     return flat.reshape(n_groups, n_classes).astype(np.int64)
 
 
 def draw_test(
-    y: Int64Array, g: Int64Array, *, share: float, keep: int, seed: int
+    y: LabelArray, g: Int64Array, *, share: float, keep: int, seed: int
 ) -> NDArray[np.bool_] | None:
     """Draws the test set: whole groups, about `share` of every class, at least one group each.
 
@@ -33,7 +49,7 @@ def draw_test(
     Returns:
         a mask (n,), or None if no draw contained every class.
     """
-    counts = group_counts(y, g, n_classes=int(y.max()) + 1)
+    counts = group_counts(y, g, n_classes=class_count(y))
     best: tuple[float, NDArray[np.bool_]] | None = None
     for attempt in range(_attempts(len(counts))):
         rng = np.random.default_rng([seed, 0, attempt])
@@ -75,28 +91,23 @@ def _draw_groups(
     return taken, float(np.sum(missing**2))
 
 
-def draw_folds(y: Int64Array, g: Int64Array, *, n_folds: int, seed: int) -> Int64Array:
+def draw_folds(y: LabelArray, g: Int64Array, *, n_folds: int, seed: int) -> Int64Array:
     """The fold (n,) of each row: 0 to `n_folds` - 1, by whole groups, stratified by class.
 
     Of several draws the one with the fewest classes missing in a fold is kept; among those, the
     one with the most even classes.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    n_groups = len(np.unique(g))
-    # groups of one row each need no group search, which is slow for many groups
-    one_row_each = n_groups == len(g)
-    kind = StratifiedKFold if one_row_each else StratifiedGroupKFold
+    n_groups, n_classes = len(np.unique(g)), class_count(y)
     best: tuple[tuple[int, float], Int64Array] | None = None
     for attempt in range(_attempts(n_groups)):
         state = int(np.random.SeedSequence([seed, 1, attempt]).generate_state(1)[0])
-        folds = np.zeros(len(y), dtype=np.int64)
-        parts = kind(n_folds, shuffle=True, random_state=state).split(
-            y, y, None if one_row_each else g
-        )
-        for fold, (_, valid) in enumerate(parts):
-            folds[valid] = fold
-        per_fold = group_counts(y, folds, n_classes=int(y.max()) + 1)  # (n_folds, n_classes)
+        if y.ndim == 2:
+            counts = group_counts(y, g, n_classes=n_classes)
+            sizes = np.bincount(g, minlength=len(counts))
+            folds = stratify_groups(counts, sizes, n_folds=n_folds, seed=state)[g]
+        else:
+            folds = _one_class_folds(y, g, n_folds=n_folds, seed=state, n_groups=n_groups)
+        per_fold = group_counts(y, folds, n_classes=n_classes)  # (n_folds, n_classes)
         uneven = float(np.sum((per_fold / per_fold.sum(axis=0) - 1 / n_folds) ** 2))
         score = (int(np.sum(per_fold == 0)), uneven)
         if best is None or score < best[0]:
@@ -104,6 +115,61 @@ def draw_folds(y: Int64Array, g: Int64Array, *, n_folds: int, seed: int) -> Int6
     if best is None:
         raise ValueError("no fold was drawn")
     return best[1]
+
+
+def _one_class_folds(
+    y: LabelArray, g: Int64Array, *, n_folds: int, seed: int, n_groups: int
+) -> Int64Array:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    # groups of one row each need no group search, which is slow for many groups
+    one_row_each = n_groups == len(g)
+    kind = StratifiedKFold if one_row_each else StratifiedGroupKFold
+    folds = np.zeros(len(y), dtype=np.int64)
+    parts = kind(n_folds, shuffle=True, random_state=seed).split(y, y, None if one_row_each else g)
+    for fold, (_, valid) in enumerate(parts):
+        folds[valid] = fold
+    return folds
+
+
+def stratify_groups(
+    counts: Int64Array, sizes: Int64Array, *, n_folds: int, seed: int
+) -> Int64Array:
+    """Iterative stratification of groups with several labels: the fold (n_groups,) of each group.
+
+    Labels are placed one by one, the one with the fewest groups left first; each of its groups, the
+    one with most of its rows first, goes to the fold that lacks most rows of this label, then to
+    the one that lacks most rows.
+
+    Args:
+        counts: (n_groups, n_classes), rows of each group with each label.
+        sizes: (n_groups,), rows of each group.
+        n_folds: how many folds.
+        seed: of the order of equal groups and of ties between folds.
+
+    Source: Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data",
+    doi:10.1007/978-3-642-23808-6_10; here for groups instead of rows.
+    """
+    rng = np.random.default_rng(seed)
+    has = counts > 0
+    wanted = np.tile(counts.sum(axis=0) / n_folds, (n_folds, 1))
+    wanted_rows = np.full(n_folds, sizes.sum() / n_folds)
+    fold_of = np.full(len(counts), -1, dtype=np.int64)
+    while (left := fold_of < 0).any():
+        n_left = has[left].sum(axis=0)
+        labels = np.flatnonzero(n_left)
+        label = int(labels[n_left[labels].argmin()]) if len(labels) else -1
+        mine = np.flatnonzero(left & has[:, label]) if len(labels) else np.flatnonzero(left)
+        mine = rng.permutation(mine)
+        rows = counts[mine, label] if len(labels) else sizes[mine]
+        for group in mine[np.argsort(-rows, kind="stable")]:
+            lacking = wanted[:, label] if len(labels) else wanted_rows
+            order = np.lexsort((rng.random(n_folds), -wanted_rows, -np.round(lacking, 9)))
+            fold = int(order[0])
+            fold_of[group] = fold
+            wanted[fold] -= counts[group]
+            wanted_rows[fold] -= sizes[group]
+    return fold_of
 
 
 def _attempts(n_groups: int) -> int:

@@ -1,5 +1,7 @@
 """Classes that are left out, merged, or split by track: changes of a track table before its split.
 
+A track of several labels loses those that are left out, and is left out where none remains.
+
 `search.data` calls it when the tracks are read and again after the audit, which can make classes
 rare. Groups are counted as the split counts them: tracks where it is by track.
 """
@@ -9,6 +11,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError, join_first, with_nearest
+from chorale.datasets.label_sets import (
+    class_names_of,
+    is_multi_label,
+    join_labels,
+    labels_of,
+    one_row_per_label,
+)
 from chorale.datasets.splitting.labels_config import MERGED_CLASS, LabelsConfig
 from chorale.datasets.splitting.rare_classes import RareClass, find_rare_classes
 from chorale.datasets.splitting.split_config import SplitConfig
@@ -75,7 +84,7 @@ def change_labels(
         UserError: lists all names that are no class of `tracks`, with the nearest ones.
     """
     old_to_new = {old: new for new, every in config.merge.items() for old in every}
-    known = sorted(set(tracks["label"]))
+    known = class_names_of(tracks["label"])
     unknown = [name for name in (*config.leave_out, *old_to_new) if name not in known]
     if unknown:
         hints = ", ".join(with_nearest(unknown, known))
@@ -96,9 +105,10 @@ def split_single_groups(
     """Makes each track of a class of one group a group, where `accept` has few_groups.
 
     Such a class cannot be on several sides of a split by group. The tracks of other classes stay in
-    their groups.
+    their groups. Where tracks have several labels nothing is changed, as they are also of other
+    classes.
     """
-    if split.by == "track" or "few_groups" not in accept:
+    if split.by == "track" or "few_groups" not in accept or is_multi_label(tracks["label"]):
         return tracks, LabelChanges()
     groups = tracks.groupby("label")["group"].nunique()
     n_tracks = tracks["label"].value_counts()
@@ -122,10 +132,18 @@ def change_rare_classes(
     `n_folds` is how many folds are wanted; `train_only` are classes that are known not to be
     scored. Where fewer tracks move the cuts of a split by time, the classes that are rare then are
     changed, too.
+
+    Raises:
+        UserError: `rare` is train_only, and tracks have several labels.
     """
     if config.rare == "refuse":
         return tracks, LabelChanges()
     if config.rare == "train_only":
+        if is_multi_label(tracks["label"]):
+            raise UserError(
+                "labels.rare=train_only needs tracks of one label each, but some have several, of "
+                "which others are scored; type --labels.rare leave_out or --labels.rare merge"
+            )
         scored = tracks[~tracks["label"].isin(list(train_only))]
         left_out = replace(config, rare="leave_out")
         _, changes = change_rare_classes(scored, left_out, split, n_folds=n_folds)
@@ -196,12 +214,18 @@ def _relabelled(
 ) -> "pd.DataFrame":
     if not leave_out and not old_to_new:
         return tracks
-    kept = tracks[~tracks["label"].isin(list(leave_out))].reset_index(drop=True)
-    return kept.assign(label=kept["label"].replace(dict(old_to_new)).astype("str"))
+    changed = {text: _new_text(text, leave_out, old_to_new) for text in set(tracks["label"])}
+    labels = tracks["label"].map(changed)
+    return tracks.assign(label=labels.astype("str"))[labels != ""].reset_index(drop=True)
+
+
+def _new_text(text: str, leave_out: Collection[str], old_to_new: Mapping[str, str]) -> str:
+    """The labels of a track without those left out; empty if none is left."""
+    return join_labels(old_to_new.get(n, n) for n in labels_of(text) if n not in leave_out)
 
 
 def _counts(tracks: "pd.DataFrame", names: Collection[str]) -> dict[str, int]:
-    counts = tracks["label"].value_counts()
+    counts = one_row_per_label(tracks)["label"].value_counts()
     return {name: int(counts[name]) for name in names}
 
 

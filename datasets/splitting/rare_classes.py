@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chorale.datasets.label_sets import class_names_of, indicator_matrix, one_row_per_label
 from chorale.datasets.splitting.split_config import SplitConfig
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def find_rare_classes(
     """
     if split.time:
         return _rare_in_time(tracks, split, min_groups=min_groups or 0, n_folds=n_folds)
+    tracks = one_row_per_label(tracks)
     test = fixed_test_tracks(tracks, split)
     table = tracks.assign(owner=tracks["track_id" if split.by == "track" else "group"])
     n_groups = table.groupby("label")["owner"].nunique()
@@ -84,10 +86,10 @@ def _rare_in_time(
         return []  # then it cannot be split by time at all
     time = tracks["time"].to_numpy(dtype=np.float64)
     side = time_sides(time, g, share=split.test, n_folds=n_folds)
-    labels = tracks["label"].to_numpy(dtype=str)
+    texts = tracks["label"].astype(str).tolist()
+    names = class_names_of(texts)
     found = []
-    for name in np.unique(labels).tolist():
-        mine = labels == name
+    for name, mine in zip(names, indicator_matrix(texts, names).T, strict=True):
         n = len(set(owners[mine]))
         why = ""
         if n < min_groups:

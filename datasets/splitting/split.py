@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import LabelArray, class_names_of, label_array
 from chorale.datasets.splitting.feasibility import (
+    Names,
     max_folds,
     require_disjoint_groups,
     require_enough_groups,
@@ -50,7 +52,7 @@ def feasible_folds(
     in_test = fixed_test_tracks(tracks, config).to_numpy(dtype=bool)
     table = tracks[~in_test]
     owners = table["track_id"] if config.by == "track" else table["group"]
-    classes, y = np.unique(table["label"].to_numpy(dtype=str), return_inverse=True)
+    classes, y = _classes_and_labels(table)
     _, g = np.unique(owners.to_numpy(dtype=str), return_inverse=True)
     if not len(classes):
         return n_folds, ""
@@ -70,6 +72,12 @@ def _feasible_time_folds(
     return most, f"{most} folds instead of {n_folds}: there are {n_groups} {config.by}s"
 
 
+def _classes_and_labels(tracks: "pd.DataFrame") -> tuple[Names, LabelArray]:
+    texts = tracks["label"].astype(str).tolist()
+    names = class_names_of(texts)
+    return np.array(names, dtype=str), label_array(texts, names)
+
+
 def make_split(
     tracks: "pd.DataFrame",
     config: SplitConfig,
@@ -82,10 +90,10 @@ def make_split(
 
     An official test set (`split` is "test") is used unchanged, and so are official folds, whatever
     `n_folds` is; `test_groups` select the test set by name, `test_fold` by number; all other parts
-    are drawn with the seed, stratified by class. The order of the table's rows does not matter.
-    `by` is the split unit in the protocol text if it differs from the config (see
-    `grouping.split_unit_text`). `train_only` are classes that are not scored: their tracks are in
-    the training parts only, and in none where their group is in the test set.
+    are drawn with the seed, stratified by class, or by label where tracks have several. The order
+    of the table's rows does not matter. `by` is the split unit in the protocol text if it differs
+    from the config (see `grouping.split_unit_text`). `train_only` are classes that are not scored:
+    their tracks are in the training parts only, and in none where their group is in the test set.
 
     Raises:
         UserError: there is one class only, a class has too few groups, a test group is unknown,
@@ -100,7 +108,7 @@ def make_split(
         return add_train_only(made, scored, tracks[is_rest], config)
     table = tracks.sort_values("track_id", ignore_index=True)
     owners = table["track_id"] if config.by == "track" else table["group"]
-    classes, y = np.unique(table["label"].to_numpy(dtype=str), return_inverse=True)
+    classes, y = _classes_and_labels(table)
     groups, g = np.unique(owners.to_numpy(dtype=str), return_inverse=True)
     if len(classes) < 2:
         got = f"the one class '{classes[0]}'" if len(classes) else "no class at all"

@@ -1,7 +1,7 @@
 """The test set and the folds as the dataset or the config gives them, or a drawn test set.
 
-`datasets.splitting.split` calls it. Rows are given as class numbers `y` (n,) and group numbers `g`
-(n,).
+`datasets.splitting.split` calls it. Rows are given as labels `y`, (n,) or multi-label (n,
+n_classes), and group numbers `g` (n,).
 """
 
 import logging
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError, join_first, with_nearest
+from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.splitting.feasibility import Names, require_enough_groups
-from chorale.datasets.splitting.group_split import Int64Array, draw_test, group_counts
+from chorale.datasets.splitting.group_split import Int64Array, class_count, draw_test, group_counts
 from chorale.datasets.splitting.rare_classes import MIN_FOLDS
 from chorale.datasets.splitting.split_config import SplitConfig
 
@@ -29,7 +30,7 @@ MAX_TEST_DRAWS = 10
 
 def select_test_set(
     table: "pd.DataFrame",
-    y: Int64Array,
+    y: LabelArray,
     g: Int64Array,
     *,
     classes: Names,
@@ -83,14 +84,14 @@ def select_test_set(
 
 
 def _drawn(
-    fold: "pd.Series[int]", y: Int64Array, g: Int64Array, *, n_needed: int, config: SplitConfig
+    fold: "pd.Series[int]", y: LabelArray, g: Int64Array, *, n_needed: int, config: SplitConfig
 ) -> NDArray[np.bool_] | None:
     """A drawn test set; beside official folds one that leaves each class in two of them."""
     first = draw_test(y, g, share=config.test, keep=n_needed, seed=config.seed)
     if first is None or fold.isna().any():
         return first
     _, at = np.unique(fold.to_numpy(dtype=np.int64), return_inverse=True)
-    n_classes = int(y.max()) + 1
+    n_classes = class_count(y)
     for draw in range(MAX_TEST_DRAWS):
         seed = config.seed + draw
         drawn = draw_test(y, g, share=config.test, keep=n_needed, seed=seed)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.splitting.feasibility import (
     Names,
     require_enough_time_groups,
@@ -34,7 +35,7 @@ TEST_SIDE = -1
 
 def split_by_time(
     table: "pd.DataFrame",
-    y: Int64Array,
+    y: LabelArray,
     g: Int64Array,
     *,
     classes: Names,

@@ -18,6 +18,7 @@ from chorale.datasets.audit import faults, leaks
 from chorale.datasets.audit.audit import AuditResult, missing_decoders, require_usable_tracks
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import to_plain_values
+from chorale.datasets.label_sets import LabelArray, class_names_of, label_array
 from chorale.datasets.source import source_of
 from chorale.datasets.splitting import grouping
 from chorale.datasets.splitting.labels import LabelChanges, refuse_rare_classes
@@ -41,18 +42,24 @@ from chorale.search.ledger.ground_truth import GroundTruth
 class PreparedData:
     """Audited tracks with their features and folds.
 
-    Row i of `tracks`, of `labels` (int64, an index into `class_names`) and of every feature store
-    is the same track. `stores` maps a feature set to the folder of its store; `problems` are the
+    Row i of `tracks`, of `labels` (int64, an index into `class_names`; where tracks have several
+    labels, uint8 (n, n_classes) of 0 and 1) and of every feature store is the same track. `stores`
+    maps a feature set to the folder of its store; `problems` are the
     quarantined tracks, `label_changes` the classes that were left out or merged.
     """
 
     tracks: pd.DataFrame
     class_names: tuple[str, ...]
-    labels: np.ndarray
+    labels: LabelArray
     split: Split
     stores: Mapping[str, Path]
     problems: pd.DataFrame
     label_changes: LabelChanges = field(default_factory=LabelChanges)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether tracks have several labels."""
+        return self.labels.ndim == 2
 
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
         """The row of each track, int64; -1 where it is unknown."""
@@ -140,18 +147,24 @@ def prepare(
         progress.stage("split", fewer + more_folds_advice(joined, sweep))
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
         progress.stage("split", warning)
-    names = tuple(sorted(joined["label"].unique()))
-    labels = joined["label"].map({n: i for i, n in enumerate(names)}).to_numpy(np.int64)
+    texts = joined["label"].astype(str).tolist()
+    names = class_names_of(texts)
+    labels = label_array(texts, names)
     return PreparedData(joined, names, labels, split, stores, found.problems, changes)
 
 
 def ground_truth_of(prepared: PreparedData) -> GroundTruth:
     """The labels, groups and split of a sweep's tracks, as later stages read them from disk."""
     names = prepared.tracks["track_id"].astype(str)
+    labels: list[int | tuple[int, ...]]
+    if prepared.multi_label:
+        labels = [tuple(np.flatnonzero(row).tolist()) for row in prepared.labels]
+    else:
+        labels = prepared.labels.tolist()
     return GroundTruth(
         prepared.class_names,
         prepared.split,
-        dict(zip(names, map(int, prepared.labels), strict=True)),
+        dict(zip(names, labels, strict=True)),
         dict(zip(names, prepared.tracks["group"].astype(str), strict=True)),
     )
 

@@ -62,7 +62,7 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
         )
     for label in np.flatnonzero(scored).tolist():
         name = truth.class_names[label]
-        mine = {side for track, side in side_of.items() if truth.label_of[track] == label}
+        mine = {side for track, side in side_of.items() if label in truth.classes_of(track)}
         lacking = [str(fold) for fold in folds if fold not in mine]
         if truth.split.by_time:
             untrained = [str(fold) for fold in folds if max(mine) <= fold]

@@ -7,27 +7,51 @@ that they can be made again without the dataset.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.splitting.split import Split
 from chorale.search.paths import StudyPaths
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The label, an index into `class_names`, and the group of each track of `split`."""
+    """The label, an index into `class_names`, and the group of each track of `split`.
+
+    Where tracks have several labels (multi-label), `label_of` gives a tuple of indices.
+    """
 
     class_names: tuple[str, ...]
     split: Split
-    label_of: Mapping[str, int] = field(hash=False)
+    label_of: Mapping[str, int | tuple[int, ...]] = field(hash=False)
     group_of: Mapping[str, str] = field(hash=False)
 
-    def labels(self, track_ids: Iterable[str]) -> np.ndarray:
-        """Class indices, int64, in the order of `track_ids`."""
-        return np.array([self.label_of[track] for track in track_ids], dtype=np.int64)
+    @cached_property
+    def multi_label(self) -> bool:
+        """Whether tracks have several labels."""
+        return any(isinstance(label, tuple) for label in self.label_of.values())
+
+    def classes_of(self, track_id: str) -> tuple[int, ...]:
+        """The indices of a track's labels."""
+        label = self.label_of[track_id]
+        return label if isinstance(label, tuple) else (label,)
+
+    def labels(self, track_ids: Iterable[str]) -> LabelArray:
+        """The labels in the order of `track_ids`: class indices (n,), int64.
+
+        Where multi-label, 0 and 1 (n, n_classes), uint8.
+        """
+        if not self.multi_label:
+            return np.array([self.label_of[track] for track in track_ids], dtype=np.int64)
+        ids = list(track_ids)
+        found = np.zeros((len(ids), len(self.class_names)), np.uint8)
+        for row, track in enumerate(ids):
+            found[row, list(self.classes_of(track))] = 1
+        return found
 
     @property
     def scored_classes(self) -> np.ndarray:
@@ -36,7 +60,8 @@ class GroundTruth:
         The others are only trained on.
         """
         mask = np.zeros(len(self.class_names), dtype=bool)
-        mask[self.labels([*self.split.test_ids, *self.split.development_ids])] = True
+        for track in (*self.split.test_ids, *self.split.development_ids):
+            mask[list(self.classes_of(track))] = True
         return mask
 
     def groups(self, track_ids: Iterable[str]) -> np.ndarray:
@@ -64,7 +89,10 @@ def read_ground_truth(paths: StudyPaths) -> GroundTruth | None:
         content = json.loads(paths.ground_truth_json.read_text(encoding="utf-8"))
         tracks = content["tracks"]
         names = tuple(content["class_names"])
-        labels = {track: int(label) for track, (label, _) in tracks.items()}
+        labels = {
+            track: tuple(map(int, label)) if isinstance(label, list) else int(label)
+            for track, (label, _) in tracks.items()
+        }
         groups = {track: str(group) for track, (_, group) in tracks.items()}
         same = content["split"] == split.hash
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
