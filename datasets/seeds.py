@@ -67,6 +67,12 @@ class Purpose(IntEnum):
     """bootstrap resamples of groups that estimate the selection bias"""
     SPEED_PROBE = 25
     """tracks on which the speed of architectures is measured"""
+    JACKKNIFE = 26
+    """blocks of groups of a jackknife"""
+    DECISIONS = 27
+    """groups on whose decisions a multi-label ensemble is fitted"""
+    THRESHOLDS = 28
+    """group folds of the thresholds of multi-label predictions"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

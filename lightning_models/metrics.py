@@ -1,6 +1,8 @@
 """Metrics of probabilities against labels: accuracy, macro F1, log loss, calibration error.
 
-Training reports them after each epoch; the search compares trials and ensembles by them.
+Training reports them after each epoch; the search compares trials and ensembles by them. Log loss
+and calibration error are also of multi-label probabilities, (n, n_classes) labels of 0 and 1; the
+other metrics of these are in `multi_label_metrics`.
 """
 
 import numpy as np
@@ -63,14 +65,18 @@ def macro_f1(proba: Proba, labels: Labels, *, scored: NDArray[np.bool_] | None =
 def log_loss(proba: Proba, labels: Labels) -> float:
     """The mean of -log(probability of the true class), in nats.
 
-    Probabilities are clipped at `PROBA_FLOOR`, so that one confident mistake costs at most 15.9
-    nats, whatever the precision of `proba`. NaN stays NaN.
+    Where multi-label, the mean of the binary cross-entropy over rows and labels. Probabilities are
+    clipped at `PROBA_FLOOR`, so that one confident mistake costs at most 15.9 nats, whatever the
+    precision of `proba`. NaN stays NaN.
     """
     return float(log_losses(proba, labels).mean())
 
 
 def log_losses(proba: Proba, labels: Labels) -> NDArray[np.float64]:
     """The log loss of each row, (n,)."""
+    if labels.ndim == 2:
+        true = np.where(labels, proba, 1 - proba.astype(np.float64)).astype(np.float64)
+        return np.asarray(-np.log(np.clip(true, PROBA_FLOOR, 1.0)).mean(axis=1))
     true = proba[np.arange(len(labels)), labels].astype(np.float64)
     return np.asarray(-np.log(np.clip(true, PROBA_FLOOR, 1.0)))
 
@@ -79,14 +85,20 @@ def expected_calibration_error(proba: Proba, labels: Labels) -> float:
     """ECE: the mean absolute difference of confidence and accuracy over confidence bins.
 
     Rows are binned into `N_CALIBRATION_BINS` equal-width bins of (0, 1] by their highest
-    probability; bins are weighted by their number of rows. 0 is perfect, 1 the worst.
+    probability; bins are weighted by their number of rows. 0 is perfect, 1 the worst. Where
+    multi-label, each label of each row is binned by its own probability, and compared with the
+    share of labels that are present.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
-    confidence = proba.max(axis=1).astype(np.float64)
-    right = proba.argmax(axis=1) == labels
+    if labels.ndim == 2:
+        confidence = proba.astype(np.float64).ravel()
+        right = labels.ravel() > 0
+    else:
+        confidence = proba.max(axis=1).astype(np.float64)
+        right = proba.argmax(axis=1) == labels
     bins = np.clip(
         np.ceil(confidence * N_CALIBRATION_BINS).astype(np.int64) - 1, 0, N_CALIBRATION_BINS - 1
     )
     gaps = np.bincount(bins, weights=right - confidence, minlength=N_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(gaps).sum() / len(confidence))

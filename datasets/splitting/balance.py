@@ -6,6 +6,8 @@ Pure functions; `lightning_models` applies them to the training rows of a fold o
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import LabelArray
+
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 
@@ -36,30 +38,50 @@ def class_weights(labels: Int64Array, n_classes: int) -> Float32Array:
     return weights
 
 
-def balanced_order(labels: Int64Array, *, n: int, rng: np.random.Generator) -> Int64Array:
-    """Draws `n` rows with equal numbers of each present class (they differ by at most one).
+def presence_weights(labels: LabelArray) -> Float32Array:
+    """The loss weight of each label's presence in multi-label rows: sqrt(n_absent / n_present).
 
-    Every row of a class is drawn before any of them is drawn again.
+    At the full ratio, rare labels would be predicted far too often. Labels without rows get 1.
 
     Args:
-        labels: (n_rows,), the class index of each row.
+        labels: (n_rows, n_classes) of 0 and 1.
+
+    Returns:
+        (n_classes,).
+    """
+    present = labels.sum(axis=0, dtype=np.int64)
+    weights = np.ones(labels.shape[1], np.float32)
+    both = (present > 0) & (present < len(labels))
+    weights[both] = np.sqrt((len(labels) - present[both]) / present[both])
+    return weights
+
+
+def balanced_order(labels: LabelArray, *, n: int, rng: np.random.Generator) -> Int64Array:
+    """Draws `n` rows with equal numbers of each present class (they differ by at most one).
+
+    Every row of a class is drawn before any of them is drawn again. Where multi-label, rows are
+    drawn for each label in turn; rows without any are not drawn.
+
+    Args:
+        labels: (n_rows,), the class index of each row, or (n_rows, n_classes) of 0 and 1.
         n: how many rows to draw.
         rng: random generator of the order.
 
     Returns:
         (n,), row numbers in random order.
     """
-    present = rng.permutation(np.unique(labels))  # the first ones get the remainder
+    there = np.flatnonzero(labels.any(axis=0)) if labels.ndim == 2 else np.unique(labels)
+    present = rng.permutation(there)  # the first ones get the remainder
     shares = n // len(present) + (np.arange(len(present)) < n % len(present))
     drawn = []
     for label, share in zip(present, shares, strict=True):
-        rows = np.flatnonzero(labels == label)
+        rows = np.flatnonzero(labels[:, label] if labels.ndim == 2 else labels == label)
         rounds = np.tile(rows, (-(-int(share) // len(rows)), 1))
         drawn.append(rng.permuted(rounds, axis=1).ravel()[:share])
     return rng.permutation(np.concatenate(drawn))
 
 
-def smote(x: Float32Array, labels: Int64Array, seed: int) -> tuple[Float32Array, Int64Array]:
+def smote(x: Float32Array, labels: LabelArray, seed: int) -> tuple[Float32Array, LabelArray]:
     """SMOTE oversampling: synthetic rows for all classes up to the size of the largest.
 
     A new row is interpolated between a row and one of its nearest neighbours of the same class, by
@@ -95,6 +117,48 @@ def smote(x: Float32Array, labels: Int64Array, seed: int) -> tuple[Float32Array,
             alone = np.repeat([int(np.flatnonzero(labels == c)[0]) for c in wanted], n_largest - 1)
             new_x.append(x[alone])
             new_labels.append(labels[alone])
+    return np.concatenate(new_x), np.concatenate(new_labels)
+
+
+def multi_label_smote(
+    x: Float32Array, labels: LabelArray, seed: int
+) -> tuple[Float32Array, LabelArray]:
+    """SMOTE of multi-label rows: as many synthetic rows for each rare label as it has rows.
+
+    A label is rare if it is rarer than the labels are on average. A new row is interpolated between
+    a row with the label and one of its nearest neighbours that have it, too, and gets the labels
+    that more than half of the row and all these neighbours have.
+
+    Args:
+        x: (n_rows, n_columns), finite: the rows of a training fold and no others.
+        labels: (n_rows, n_classes) of 0 and 1.
+        seed: of the choice of neighbours and interpolation weights.
+
+    Returns:
+        the new rows (n_new, n_columns) and their labels (n_new, n_classes).
+
+    Source: Charte et al. 2015, "MLSMOTE: Approaching imbalanced multilabel learning through
+    synthetic instance generation", doi:10.1016/j.knosys.2015.07.019.
+    """
+    from scipy.spatial.distance import cdist
+
+    rng = np.random.default_rng(seed)
+    counts = labels.sum(axis=0, dtype=np.int64)
+    ratios = counts.max() / np.maximum(counts, 1)
+    rare = np.flatnonzero((counts > 1) & (ratios > ratios[counts > 0].mean()))
+    new_x, new_labels = [x[:0]], [labels[:0]]
+    z, _, _ = _standardised(x)
+    for label in rare:
+        rows = np.flatnonzero(labels[:, label])
+        n_near = min(N_NEIGHBOURS, len(rows) - 1)
+        distances = cdist(z[rows], z[rows])
+        np.fill_diagonal(distances, np.inf)
+        near = rows[np.argsort(distances, axis=1, kind="stable")[:, :n_near]]  # (n_rows, n_near)
+        other = near[np.arange(len(rows)), rng.integers(n_near, size=len(rows))]
+        share = rng.random((len(rows), 1), dtype=np.float32)
+        votes = labels[rows] + labels[near].sum(axis=1, dtype=np.int64)
+        new_x.append(x[rows] + share * (x[other] - x[rows]))
+        new_labels.append((votes > (n_near + 1) / 2).astype(labels.dtype))
     return np.concatenate(new_x), np.concatenate(new_labels)
 
 

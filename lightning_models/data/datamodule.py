@@ -16,6 +16,7 @@ from torch import Tensor
 
 from chorale.datasets.dsp.frequency_scale import FrequencyScale
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.datasets.splitting import balance
 from chorale.lightning_models.base import InputShape
@@ -132,16 +133,17 @@ class FoldData(Tracks):
     """One fold of one dataset.
 
     `train_rows` and `valid_rows` are rows of `store` (track indices), `labels` (n_tracks,) the
-    class index of every track of the store. Rows in neither, as of the test set, are never read.
+    class index of every track of the store, or (n_tracks, n_classes) its labels as 0 and 1. Rows in
+    neither, as of the test set, are never read.
 
     `targets` (n_tracks, n_classes), if given, are soft targets for training, as of a teacher in
-    distillation: class probabilities that sum to 1. Only those of training rows are read;
-    validation, class balancing and class weights use `labels`.
+    distillation: class probabilities that sum to 1, except where multi-label. Only those of
+    training rows are read; validation, class balancing and class weights use `labels`.
     """
 
     train_rows: RowIndices
     valid_rows: RowIndices
-    labels: NDArray[np.int64]
+    labels: LabelArray
     n_classes: int
     targets: NDArray[np.float32] | None = None
     _statistics: dict[bool, Statistics] = field(default_factory=dict, init=False, repr=False)
@@ -151,7 +153,9 @@ class FoldData(Tracks):
             if not len(rows):
                 raise UserError(f"a fold has no {kind} tracks; give more tracks or fewer folds")
         used = self.labels[np.concatenate([self.train_rows, self.valid_rows])]
-        if used.min() < 0 or used.max() >= self.n_classes:
+        if self.multi_label:
+            self._check_indicators(used)
+        elif used.min() < 0 or used.max() >= self.n_classes:
             raise UserError(
                 f"labels must be in 0..{self.n_classes - 1} for n_classes={self.n_classes}, "
                 f"but got {used.min()}..{used.max()}; make the class list and the labels from the "
@@ -159,6 +163,19 @@ class FoldData(Tracks):
             )
         if self.targets is not None:
             self._check_targets(self.targets)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a track may have several labels."""
+        return self.labels.ndim == 2
+
+    def _check_indicators(self, used: LabelArray) -> None:
+        if used.shape[1] != self.n_classes or used.max() > 1 or used.min() < 0:
+            raise UserError(
+                f"labels of several classes must be 0 or 1 for each of n_classes={self.n_classes}, "
+                f"but got {used.shape[1]} columns of {used.min()} to {used.max()}; make the class "
+                f"list and the labels from the same track table"
+            )
 
     def _check_targets(self, targets: NDArray[np.float32]) -> None:
         """Refuses targets of the training rows that are not class probabilities."""
@@ -169,7 +186,13 @@ class FoldData(Tracks):
                 f"{targets.shape}; make them from the same track table as the labels"
             )
         used = targets[self.train_rows]
-        if not (np.abs(used.sum(axis=1) - 1) < TARGET_TOLERANCE).all() or (used < 0).any():
+        if self.multi_label:
+            if not ((used >= 0) & (used <= 1)).all():
+                raise UserError(
+                    "targets of training tracks must be probabilities of their labels, 0 to 1, but "
+                    "some are not; make them from a teacher's predictions for every training track"
+                )
+        elif not (np.abs(used.sum(axis=1) - 1) < TARGET_TOLERANCE).all() or (used < 0).any():
             raise UserError(
                 "targets of training tracks must be class probabilities that sum to 1, but some "
                 "are not; make them from a teacher's predictions for every training track"
@@ -192,11 +215,14 @@ class FoldData(Tracks):
     def class_weights(self) -> NDArray[np.float32]:
         """The weight of each class in the loss, (n_classes,), from the training rows.
 
-        The mean over an epoch's examples is 1: over tracks, or over all rows of a table.
+        The mean over an epoch's examples is 1: over tracks, or over all rows of a table. Where
+        multi-label it is the weight of a label's presence, relative to that of its absence.
         """
         labels = self.labels[self.train_rows]
         if self.is_table:
-            labels = np.repeat(labels, self.lengths[self.train_rows])
+            labels = np.repeat(labels, self.lengths[self.train_rows], axis=0)
+        if self.multi_label:
+            return balance.presence_weights(labels)
         return balance.class_weights(labels, self.n_classes)
 
     def _measure(self, *, center: bool) -> Statistics:

@@ -4,19 +4,21 @@
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.seeds import Purpose, derive_seed
-from chorale.datasets.splitting.balance import balanced_order, smote
+from chorale.datasets.splitting.balance import balanced_order, multi_label_smote, smote
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, RowIndices, Tracks
 from chorale.lightning_models.data.windows import evaluation_windows
 from chorale.lightning_models.train_config import TrainConfig
 
-ExampleTargets = NDArray[np.int64] | NDArray[np.float32]
-"""The targets of examples: labels (n,), or soft targets (n, n_classes)."""
+ExampleTargets: TypeAlias = "LabelArray | NDArray[np.float32]"
+"""The targets of examples: labels (n,), or soft or multi-label targets (n, n_classes)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Examples:
 
     tracks: Tracks
     rows: RowIndices
-    labels: NDArray[np.int64]
+    labels: LabelArray
     n_epoch: int
     n_frames: int
     balanced: bool
@@ -43,7 +45,7 @@ class Examples:
     ) -> tuple[RowIndices, RowIndices, ExampleTargets]:
         """Draws `n` crops: row in `tracks`, first frame (may be negative), label, each (n,).
 
-        With soft targets these replace the labels: (n, n_classes).
+        With soft targets these replace the labels: (n, n_classes), as multi-label ones are.
         """
         if self.balanced:
             chosen = balanced_order(self.labels, n=n, rng=rng)
@@ -78,7 +80,7 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
             f"features are a table; write train.stretch: 0"
         )
     rows = np.asarray(data.train_rows, dtype=np.int64)
-    labels = np.asarray(data.labels, dtype=np.int64)[rows]
+    labels = data.labels[rows]
     targets = None if data.targets is None else np.asarray(data.targets, np.float32)[rows]
     balanced = settings.balance == "sampling"
     if balanced and settings.synthetic:
@@ -86,7 +88,7 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
     if data.is_table:  # an example for each row of a track
         lengths = data.lengths[rows]
         places = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        rows, labels = np.repeat(rows, lengths), np.repeat(labels, lengths)
+        rows, labels = np.repeat(rows, lengths), np.repeat(labels, lengths, axis=0)
         if targets is not None:
             targets = np.repeat(targets, lengths, axis=0)
         offsets = np.arange(len(rows) + 1)
@@ -104,7 +106,7 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
 def _with_smote(
     data: FoldData,
     rows: RowIndices,
-    labels: NDArray[np.int64],
+    labels: LabelArray,
     targets: NDArray[np.float32] | None,
     settings: TrainConfig,
     *,
@@ -122,10 +124,13 @@ def _with_smote(
         )
     begin, end = data.store.offsets[rows], data.store.offsets[rows + 1]
     parts = [data.store.frames[a:b] for a, b in zip(begin, end, strict=True)]
-    real, real_labels = np.concatenate(parts), np.repeat(labels, end - begin)
-    made, made_labels = smote(real, real_labels, derive_seed(seed, Purpose.SYNTHETIC))
+    real, real_labels = np.concatenate(parts), np.repeat(labels, end - begin, axis=0)
+    oversample = multi_label_smote if data.multi_label else smote
+    made, made_labels = oversample(real, real_labels, derive_seed(seed, Purpose.SYNTHETIC))
     if targets is not None:
-        hard = np.eye(data.n_classes, dtype=np.float32)[made_labels]
+        hard = made_labels.astype(np.float32)
+        if not data.multi_label:
+            hard = np.eye(data.n_classes, dtype=np.float32)[made_labels]
         targets = np.concatenate([np.repeat(targets, end - begin, axis=0), hard])
     frames = np.concatenate([real, made])
     one_each = np.arange(len(frames) + 1, dtype=np.int64)

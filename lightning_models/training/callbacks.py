@@ -19,6 +19,12 @@ from chorale.datasets.disk import skip_if_unwritable
 from chorale.lightning_models import metrics
 from chorale.lightning_models.data.batches import TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData
+from chorale.lightning_models.multi_label_metrics import (
+    DEFAULT_THRESHOLD,
+    lwlrap,
+    macro_label_f1,
+    mean_average_precision,
+)
 from chorale.lightning_models.training import optimizers
 from chorale.lightning_models.training.events import EventFile
 from chorale.lightning_models.training.module import Diverged, GenreClassifier
@@ -27,15 +33,24 @@ from chorale.lightning_models.training.predict import Evaluator
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Called with each epoch (counted from 1) and its validation metrics; returns True to stop."""
 
-OBJECTIVES: Mapping[str, float] = {"accuracy": 1.0, "macro_f1": 1.0, "log_loss": -1.0}
+OBJECTIVES: Mapping[str, float] = {
+    "accuracy": 1.0, "macro_f1": 1.0, "log_loss": -1.0, "mAP": 1.0, "lwlrap": 1.0,
+}  # fmt: skip
 """Objective by which the best epoch is chosen -> the sign that makes higher better."""
+
+ONE_CLASS_OBJECTIVES = ("accuracy", "macro_f1", "log_loss")
+"""Objectives where each track has one class."""
+
+MULTI_LABEL_OBJECTIVES = ("mAP", "lwlrap", "macro_f1", "log_loss")
+"""Objectives where a track may have several labels."""
 
 EXPLOSION_FACTOR = 20.0
 """An exploded loss is this many times that of the first epoch."""
 
 CHANCE_LOSS_FACTOR = 10.0
-"""An exploded loss is also this many times the loss at chance level, ln(n_classes), which no
-network that still learns has. Both must hold: a first epoch may have an unusually low loss, or a
+"""An exploded loss is also this many times the loss at chance level, ln(n_classes), or ln(2) where
+multi-label, which no network that still learns has. Both must hold: a first epoch may have an
+unusually low loss, or a
 high one from which the training recovers."""
 
 
@@ -109,7 +124,8 @@ class EpochEnd(pl.Callback):
         self.epoch = epoch = trainer.current_epoch + 1
         loss = module.epoch_loss()  # synchronizes with the GPU, so that the time is right
         first = self.history[0]["train_loss"] if self.history else loss
-        if has_exploded(loss, first=first, n_classes=self.data.n_classes):
+        n_choices = 2 if self.data.multi_label else self.data.n_classes
+        if has_exploded(loss, first=first, n_classes=n_choices):
             raise Diverged(
                 f"diverged: loss exploded to {loss:.3g} at epoch {epoch}; it was {first:.3g} at "
                 f"epoch 1"
@@ -147,6 +163,13 @@ class EpochEnd(pl.Callback):
         loss = metrics.log_loss(proba, labels)
         if not math.isfinite(loss):
             raise Diverged(f"diverged: validation loss is {loss} at epoch {epoch}")
+        if self.data.multi_label:
+            return {
+                "mAP": mean_average_precision(proba, labels),
+                "lwlrap": lwlrap(proba, labels),
+                "macro_f1": macro_label_f1(proba >= DEFAULT_THRESHOLD, labels),
+                "log_loss": loss,
+            }
         return {
             "accuracy": metrics.accuracy(proba, labels),
             "macro_f1": metrics.macro_f1(proba, labels),

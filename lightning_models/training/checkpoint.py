@@ -41,6 +41,7 @@ class _Network:
     labels: tuple[str, ...]
     weights: str
     sha256: str
+    multi_label: bool = False
 
 
 def save_checkpoint(folder: Path, module: Classifier, card: Mapping[str, Any]) -> None:
@@ -74,6 +75,7 @@ def save_checkpoint(folder: Path, module: Classifier, card: Mapping[str, Any]) -
         "train": to_plain_values(module.train_config),
         "input_shape": list(module.input_shape),
         "n_classes": module.n_classes,
+        "multi_label": module.multi_label,
         "labels": labels,
         "weights": name,
         "sha256": digest,
@@ -111,6 +113,7 @@ def load_checkpoint(folder: Path) -> tuple[Classifier, dict[str, Any]]:
             train_config=read_config(TrainConfig, known.train, where=f"{where}: train"),
             input_shape=known.input_shape,
             n_classes=known.n_classes,
+            multi_label=known.multi_label,
         )
     wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}

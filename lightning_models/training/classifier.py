@@ -40,6 +40,7 @@ class Classifier(nn.Module):
         input_shape: InputShape,
         n_classes: int,
         statistics: tuple[Tensor, Tensor] | None = None,
+        multi_label: bool = False,
     ) -> None:
         """Builds the network; the caller has seeded torch.
 
@@ -51,6 +52,8 @@ class Classifier(nn.Module):
             n_classes: how many logits.
             statistics: mean and standard deviation (n_channels * n_bins,) of the training rows;
                 None where they will be loaded with the weights.
+            multi_label: whether a track may have several labels: each output is then the logit of
+                one label, and not of one class among all.
 
         Raises:
             UserError: no such architecture, or the input is too small for it.
@@ -61,6 +64,7 @@ class Classifier(nn.Module):
         self.train_config = train_config
         self.input_shape = input_shape
         self.n_classes = n_classes
+        self.multi_label = multi_label
         n_channels, n_bins, _ = input_shape
         size = n_channels * n_bins
         mean, std = statistics or (torch.zeros(size), torch.ones(size))
@@ -95,6 +99,10 @@ class Classifier(nn.Module):
             embedding = self.network.embed((x - self.mean) / self.std)
             logits = self.network.head(embedding)
         return logits.float(), embedding.float()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits (batch, n_classes) -> probabilities: rows sum to 1, except where multi-label."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Automatic mixed precision where it is faster (see `speed.fastest_precision`)."""

@@ -18,13 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chorale.datasets.errors import UserError, unknown_name_error
+from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.lightning_models import metrics
 from chorale.lightning_models.data.batches import TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData
+from chorale.lightning_models.multi_label_metrics import average_precisions
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import speed, sync_batch_norm
-from chorale.lightning_models.training.callbacks import OBJECTIVES, EpochEnd, OnEpoch
+from chorale.lightning_models.training.callbacks import (
+    MULTI_LABEL_OBJECTIVES,
+    ONE_CLASS_OBJECTIVES,
+    EpochEnd,
+    OnEpoch,
+)
 from chorale.lightning_models.training.events import EventFile
 from chorale.lightning_models.training.module import GenreClassifier, classifier_class
 from chorale.lightning_models.training.predict import Prediction, predict
@@ -44,11 +51,11 @@ class TrainedNetwork:
     """A trained network.
 
     `epoch` (counted from 1), `metrics`, `proba` (n_valid, n_classes) and `per_class` (n_classes,),
-    the accuracy of each class (NaN where no row has it), belong to the weights that were kept.
-    `history` has a row for each epoch, of which `resumed_after` precede a resume. `stopped`: the
-    training was ended by `on_epoch`. `train_s` are the seconds in training steps, `valid_s` those
-    in validation. `left_out` lists what a full disk left unwritten: curves, or a state to resume
-    from.
+    the accuracy of each class (NaN where no row has it; where multi-label its average precision),
+    belong to the weights that were kept. `history` has a row for each epoch, of which
+    `resumed_after` precede a resume. `stopped`: the training was ended by `on_epoch`. `train_s` are
+    the seconds in training steps, `valid_s` those in validation. `left_out` lists what a full disk
+    left unwritten: curves, or a state to resume from.
     """
 
     module: GenreClassifier
@@ -97,7 +104,7 @@ def train_network(
         keep: "best": the weights of the epoch with the best objective (ties: lower log loss);
             "last": those of the last epoch, without early stopping, and the plateau schedule
             follows the training loss, so that the weights do not depend on validation rows.
-        objective: one of `OBJECTIVES`.
+        objective: one of `OBJECTIVES`, and of the metrics of such labels.
         on_epoch: called after each epoch, but not again for those before a resume.
         log_dir: the folder of TensorBoard scalars; None for none.
         resume_from: the folder of a saved state to continue from; where it holds none, training
@@ -117,8 +124,9 @@ def train_network(
         UserError: unknown architecture or objective, crops too small for the architecture, a
             state that is damaged or belongs to another training, or more processes than rows.
     """
-    if objective not in OBJECTIVES:
-        raise unknown_name_error("objective", objective, OBJECTIVES)
+    known = MULTI_LABEL_OBJECTIVES if data.multi_label else ONE_CLASS_OBJECTIVES
+    if objective not in known:
+        raise unknown_name_error("objective", objective, known)
     speed.silence_lightning()
     device = speed.training_device()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -131,6 +139,7 @@ def train_network(
             train_config=train_config,
             input_shape=data.input_shape(train_config.crop_s),
             n_classes=data.n_classes,
+            multi_label=data.multi_label,
             statistics=data.statistics(center=train_config.center),
             seed=seed,
         )
@@ -181,7 +190,7 @@ def train_network(
         epoch=kept.epoch,
         stopped=epoch_end.stopped,
         metrics=kept.metrics,
-        per_class=metrics.accuracy_per_class(kept.proba, data.labels[data.valid_rows]),
+        per_class=_per_class(kept.proba, data.labels[data.valid_rows]),
         history=epoch_end.history,
         proba=kept.proba,
         n_parameters=sum(p.numel() for p in module.parameters()),
@@ -190,6 +199,12 @@ def train_network(
         resumed_after=epochs_done,
         left_out=epoch_end.left_out,
     )
+
+
+def _per_class(proba: NDArray[np.float32], labels: LabelArray) -> NDArray[np.float64]:
+    if labels.ndim == 2:
+        return average_precisions(proba, labels)
+    return metrics.accuracy_per_class(proba, labels)
 
 
 @contextmanager

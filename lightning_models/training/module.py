@@ -28,7 +28,7 @@ from chorale.lightning_models.training.schedule import Plateau, lr_factor
 
 Blend = tuple[Tensor, Tensor]
 """Mixup's labels: those of the other crops, and the weight (batch,) of each crop itself. Labels are
-indices (batch,), or soft targets (batch, n_classes)."""
+indices (batch,), or soft or multi-label targets (batch, n_classes)."""
 
 
 class Diverged(Exception):  # noqa: N818 - the outcome of a trial
@@ -39,9 +39,10 @@ class GenreClassifier(Classifier, pl.LightningModule):
     """A classifier in training: with a loss, an optimizer and a learning rate schedule.
 
     `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
-    over the training rows is 1. `ema` is set during training if the config asks for it. `n_slices`
-    is the number of micro-batches that a batch is split into (gradient accumulation), `ranks` the
-    rank of this process in data-parallel training; both are set before training.
+    over the training rows is 1. Where multi-label it weighs the presence of each label. `ema` is
+    set during training if the config asks for it. `n_slices` is the number of micro-batches that a
+    batch is split into (gradient accumulation), `ranks` the rank of this process in data-parallel
+    training; both are set before training.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class GenreClassifier(Classifier, pl.LightningModule):
         input_shape: InputShape,
         n_classes: int,
         statistics: tuple[Tensor, Tensor] | None = None,
+        multi_label: bool = False,
         seed: int = 0,
     ) -> None:
         """Builds the network; the caller has seeded torch.
@@ -65,6 +67,7 @@ class GenreClassifier(Classifier, pl.LightningModule):
             n_classes: how many logits.
             statistics: mean and standard deviation (n_channels * n_bins,) of the training rows;
                 None where they will be loaded with the weights.
+            multi_label: as `Classifier`.
             seed: of the augmentation.
 
         Raises:
@@ -77,6 +80,7 @@ class GenreClassifier(Classifier, pl.LightningModule):
             input_shape=input_shape,
             n_classes=n_classes,
             statistics=statistics,
+            multi_label=multi_label,
         )
         self.seed = seed
         if train_config.compile:
@@ -98,7 +102,7 @@ class GenreClassifier(Classifier, pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """The loss of a batch: features (batch, n_channels, n_bins, n_frames), labels.
 
-        Labels are class indices (batch,), or soft targets (batch, n_classes).
+        Labels are class indices (batch,), or soft or multi-label targets (batch, n_classes).
         """
         x, labels = batch
         settings = self.train_config
@@ -163,7 +167,10 @@ class GenreClassifier(Classifier, pl.LightningModule):
         """Cross-entropy with label smoothing, class weights and mixup: the mean over the batch.
 
         A class's weight is multiplied by its share of the label, be that by smoothing or by mixup.
+        Where multi-label it is the binary cross-entropy, and the mean over labels, too.
         """
+        if self.multi_label:
+            return self._binary_cross_entropy(logits, labels, blend)
         if blend is None and self.class_weights is None:  # the same, in one call
             smoothing = self.train_config.label_smoothing
             return F.cross_entropy(logits, labels, label_smoothing=smoothing)
@@ -181,6 +188,16 @@ class GenreClassifier(Classifier, pl.LightningModule):
             label_smoothing=self.train_config.label_smoothing,
             reduction="none",  # the mean that torch takes would undo the weights, batch by batch
         )
+
+    def _binary_cross_entropy(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
+        """Of targets (batch, n_classes); mixup and smoothing act on these."""
+        targets = labels.to(logits.dtype)
+        if blend is not None:
+            others, keep = blend
+            targets = torch.lerp(others.to(logits.dtype), targets, keep.unsqueeze(1))
+        if smoothing := self.train_config.label_smoothing:
+            targets = torch.lerp(targets, torch.full_like(targets, 0.5), smoothing)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.class_weights)
 
     def begin_training(self, n_steps: int) -> None:
         """Prepares a training of `n_steps` steps; the module is on its final device."""

@@ -80,7 +80,7 @@ class Evaluator:
         with torch.inference_mode():
             for row, start in self._parts:
                 logits, embedding = module.logits_and_embedding(self._source.gather(row, start))
-                proba.append(logits.softmax(dim=1))
+                proba.append(module.probabilities(logits))
                 embeddings.append(embedding)
         module.train(was_training)
         return Prediction(self._means(proba), self._means(embeddings))

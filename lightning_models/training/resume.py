@@ -123,6 +123,7 @@ def training_identity(module: GenreClassifier, data: FoldData, **more: Any) -> d
         **more,
         "input_shape": list(module.input_shape),
         "n_classes": module.n_classes,
+        **({"multi_label": True} if module.multi_label else {}),
         "n_train": len(data.train_rows),
         "n_valid": len(data.valid_rows),
         "tracks": tracks.hexdigest()[:12],

@@ -20,10 +20,10 @@ from chorale.datasets.errors import UserError
 from chorale.search.baselines.fitted_classifier import (
     ClassifierArrays,
     classifier_scores,
+    score_proba,
     standardized,
 )
 from chorale.search.baselines.track_statistics import StatisticsLayout
-from chorale.search.statistics.softmax import softmax
 
 _METADATA_KEY = "chorale"
 
@@ -45,6 +45,7 @@ class FittedBaseline:
     temperature: float
     n_classes: int
     arrays: ClassifierArrays
+    multi_label: bool = False
 
     def rows(self, tracks: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Statistics (n_tracks, n_columns) of tracks, each (n_frames, n_bins)."""
@@ -54,7 +55,7 @@ class FittedBaseline:
     def proba(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n_tracks, n_classes) for the result of `rows`."""
         scores = classifier_scores(self.arrays, rows, n_classes=self.n_classes)
-        return np.asarray(softmax(scores / self.temperature), np.float32)
+        return score_proba(scores / self.temperature, multi_label=self.multi_label)
 
     def embeddings(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings: the standardized statistics, in which similar tracks are close."""
@@ -71,6 +72,7 @@ def write_baseline(path: Path, baseline: FittedBaseline) -> None:
         "statistics": baseline.statistics,
         "temperature": baseline.temperature,
         "n_classes": baseline.n_classes,
+        "multi_label": baseline.multi_label,
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in baseline.arrays.items()}
     data = safetensors.numpy.save(

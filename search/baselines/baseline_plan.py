@@ -121,6 +121,7 @@ def make_baseline_plan(
             n_new=max(sizes) + (len(data.x_test) if len(grid) == 1 else 0),
             n_columns=layout.n_columns(params["statistics"]),
             n_classes=data.n_classes,
+            multi_label=data.y.ndim == 2,
         )
         for name, grid in grids.items()
         for index, params in enumerate(grid)

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.splitting.group_split import class_count
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
+from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.baselines.baseline_plan import BaselinePlan, GridPoint, make_baseline_plan
 from chorale.search.baselines.classifiers import BaselineData, FitJob, FitResult, fit_and_score
-from chorale.search.baselines.fitted_classifier import ClassifierArrays
+from chorale.search.baselines.fitted_classifier import ClassifierArrays, score_proba
 from chorale.search.baselines.track_statistics import StatisticsLayout, track_statistics
 from chorale.search.statistics.arrays import Floats, Labels
-from chorale.search.statistics.softmax import log_softmax, softmax
+from chorale.search.statistics.softmax import log_softmax
 
 ProgressCallback = Callable[[str], None]
 
@@ -120,7 +122,7 @@ def choose_features(
 
     Args:
         stores: feature set -> its cached features.
-        labels: the class index of each row of a store.
+        labels: the class index of each row of a store, or (n, n_classes) of 0 and 1.
         split: the folds; the test rows are not used.
         run: the map that runs the fits.
         seed: as `run_baselines`.
@@ -141,7 +143,7 @@ def choose_features(
         for fold, result in zip(data.folds, results, strict=True):
             scores[data.valid_rows(fold)] = result.scores
             took_s += result.took_s
-        accuracies[name] = float((scores.argmax(axis=1) == data.y)[data.scored].mean())
+        accuracies[name] = main_score(scores[data.scored], data.y[data.scored])
         if not best.name or accuracies[name] > accuracies[best.name]:
             best = FeatureChoice(name, held_out=scores, took_s=took_s)
     return replace(best, accuracies=accuracies)
@@ -174,7 +176,7 @@ def run_baselines(
 
     Args:
         store: the features whose statistics are read.
-        labels: the class index of each row of `store`.
+        labels: the class index of each row of `store`, or (n, n_classes) of 0 and 1.
         split: the folds and the test set.
         seed: of the random forest and the boosted trees.
         run: the map that runs the fits; a small plan runs in this process instead.
@@ -220,7 +222,7 @@ def _data(store: FeatureStore, labels: Labels, split: Split, run: ChunkMap) -> B
         labels[development],
         np.array([fold_of[track] for track in split.trained_ids]),
         track_statistics(store, test, run=run),
-        n_classes=int(labels.max()) + 1,
+        n_classes=class_count(labels),
         n_scored=len(split.development_ids),
         by_time=split.by_time,
     )
@@ -391,7 +393,7 @@ def _baseline(
         name,
         chosen.params,
         oof_proba[data.scored].astype(np.float32),
-        softmax(chosen.final.scores / temperature).astype(np.float32),
+        score_proba(chosen.final.scores / temperature, multi_label=data.y.ndim == 2),
         temperature,
         chosen.final.arrays or {},
         tuple(by_fold.astype(np.float32)),
@@ -399,8 +401,11 @@ def _baseline(
 
 
 def _most_accurate(scores: Floats, y: Labels) -> int:
-    """The index of the parameters whose scores (n_params, n, n_classes) are the most accurate."""
-    return int(np.argmax((scores.argmax(axis=2) == y).mean(axis=1)))
+    """The index of the parameters whose scores (n_params, n, n_classes) are the most accurate.
+
+    Where multi-label, those of the highest mAP.
+    """
+    return int(np.argmax([main_score(one, y) for one in scores]))
 
 
 def _proba_by_fold(scores: Floats, on_test: Floats, data: BaselineData) -> tuple[Floats, Floats]:
@@ -414,26 +419,29 @@ def _proba_by_fold(scores: Floats, on_test: Floats, data: BaselineData) -> tuple
         data: the rows.
     """
     proba, proba_test = np.zeros(scores.shape[1:]), np.zeros_like(on_test)
+    multi_label = data.y.ndim == 2
     for number, fold in enumerate(data.folds):
         out = data.valid_rows(fold)
         rest = data.scored & ~out
         best = scores[_most_accurate(scores[:, rest], data.y[rest])]
         temperature = _temperature(best[rest], data.y[rest])
-        proba[out] = softmax(best[out] / temperature)
-        proba_test[number] = softmax(on_test[number] / temperature)
+        proba[out] = score_proba(best[out] / temperature, multi_label=multi_label)
+        proba_test[number] = score_proba(on_test[number] / temperature, multi_label=multi_label)
     return proba, proba_test
 
 
 def _temperature(scores: Floats, y: Labels) -> float:
     """Temperature scaling: the divisor of the scores that minimizes the log loss.
 
-    The order of the classes stays.
+    The order of the classes stays. Where multi-label, scores are log-odds.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
 
     def loss(log_temperature: float) -> float:
-        log_proba = log_softmax(scores / np.exp(log_temperature))
-        return -float(log_proba[np.arange(len(y)), y].mean())
+        scaled = scores / np.exp(log_temperature)
+        if y.ndim == 2:
+            return float(np.logaddexp(0, np.where(y, -scaled, scaled)).mean())
+        return -float(log_softmax(scaled)[np.arange(len(y)), y].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

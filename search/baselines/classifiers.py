@@ -27,6 +27,7 @@ from chorale.search.baselines.fitted_classifier import (
     classifier_arrays,
     classifier_scores,
 )
+from chorale.search.baselines.one_vs_rest import fit_each
 from chorale.search.baselines.track_statistics import StatisticsLayout
 from chorale.search.native_threads import single_thread
 from chorale.search.statistics.arrays import Floats, Labels
@@ -55,6 +56,9 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 """Classifier -> parameter -> values, simpler models first."""
 
 
+SEVERAL_LABELS = ("knn", "multilayer_perceptron", "random_forest", "extra_trees")
+"""Classifiers that are fitted on several labels at once; the others are one-vs-rest."""
+
 N_HIDDEN, MLP_BATCH_SIZE, N_MLP_STEPS = 128, 32, 2_000
 """Of the multilayer perceptron: units, rows per step, and about how many steps it is trained."""
 MIN_MLP_EPOCHS, MAX_MLP_EPOCHS = 20, 300
@@ -62,7 +66,9 @@ MIN_MLP_EPOCHS, MAX_MLP_EPOCHS = 20, 300
 
 @dataclass(frozen=True)
 class BaselineData:
-    """Statistics `x` (n, n_columns), labels `y` (n,) and folds (n,) of the development tracks.
+    """Statistics `x` (n, n_columns), labels `y` and folds (n,) of the development tracks.
+
+    Labels are (n,), or (n, n_classes) of 0 and 1 where tracks have several.
 
     `x_test` (n_test, n_columns) are the statistics of the test tracks. The first `n_scored` rows
     are predicted out of fold; the others are only trained on, except by the fold that they name
@@ -104,7 +110,7 @@ class BaselineData:
 
 @dataclass(frozen=True)
 class FitJob:
-    """One fit of classifier `name` with `params` on `x` (n, n_columns) and `y` (n,).
+    """One fit of classifier `name` with `params` on `x` (n, n_columns) and labels `y`.
 
     It then scores `x_new` (n_new, n_columns). `n_classes` counts all classes, also those without a
     training row.
@@ -136,11 +142,16 @@ def fit_and_score(job: FitJob) -> FitResult:
         job.name, job.params, n_rows=len(job.x), n_columns=job.x.shape[1], seed=job.seed
     )
     began = time.perf_counter()  # not earlier: a process's first fit imports scikit-learn
+    x = job.x.astype(np.float64)
+
+    def fit(y: Labels) -> ClassifierArrays:
+        return classifier_arrays(fitted.fit(x, y))
+
     with single_thread(), warnings.catch_warnings():
         # a multilayer perceptron trains for a set number of epochs
         warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")
-        fitted.fit(job.x.astype(np.float64), job.y)
-        arrays = classifier_arrays(fitted)
+        at_once = job.y.ndim == 1 or job.name in SEVERAL_LABELS
+        arrays = fit(job.y) if at_once else fit_each(fit, job.y)
         scores = classifier_scores(arrays, job.x_new, n_classes=job.n_classes)
     took_s = time.perf_counter() - began
     return FitResult(scores, took_s, arrays if job.is_final else None)
@@ -228,12 +239,23 @@ def _middle_of(grid: list[dict[str, Any]], among: list[int], names: list[str]) -
     return _middle_of(grid, [i for i in among if grid[i][names[0]] == middle], names[1:])
 
 
-def expected_s(name: str, *, n_rows: int, n_new: int, n_columns: int, n_classes: int) -> float:
+def expected_s(
+    name: str,
+    *,
+    n_rows: int,
+    n_new: int,
+    n_columns: int,
+    n_classes: int,
+    multi_label: bool = False,
+) -> float:
     """Estimated seconds of one fit, on one core of a 2024 CPU.
 
     It only orders the first fits and excludes those that would never end; the time of further fits
     is estimated from the measured first ones.
     """
+    if multi_label and name not in SEVERAL_LABELS:
+        sizes = {"n_rows": n_rows, "n_new": n_new, "n_columns": n_columns}
+        return n_classes * expected_s(name, n_classes=1, **sizes)
     if name == "logistic_regression":
         return 0.03 + 3e-8 * n_rows * n_columns * n_classes
     if name == "knn":

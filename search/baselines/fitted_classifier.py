@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.search.baselines import _sklearn
+from chorale.search.baselines.one_vs_rest import N_LABELS, score_each
 from chorale.search.statistics.arrays import Floats
+from chorale.search.statistics.softmax import sigmoid, softmax
 
 ClassifierArrays = Mapping[str, NDArray[Any]]
 
@@ -31,7 +33,10 @@ def classifier_arrays(fitted: Any) -> ClassifierArrays:
     steps = [step for _, step in fitted.steps] if hasattr(fitted, "steps") else [fitted]
     model = steps[-1]
     kind = type(model).__name__
-    found = {"kind": np.frombuffer(kind.encode(), np.uint8), "classes": model.classes_}
+    classes = model.classes_
+    if isinstance(classes, list):  # fitted on several labels: their values, label by label
+        classes = np.arange(len(classes))
+    found = {"kind": np.frombuffer(kind.encode(), np.uint8), "classes": classes}
     if len(steps) > 1:
         found |= {"mean": steps[0].mean_, "scale": steps[0].scale_}
     return {**found, **_FORMATS[kind].read(model)}
@@ -41,8 +46,11 @@ def classifier_scores(arrays: ClassifierArrays, x: NDArray[Any], *, n_classes: i
     """Scores (n, n_classes) of rows (n, n_columns); the highest is the classifier's own decision.
 
     For a classifier that gives only probabilities they are their logarithms. A class without
-    training rows gets the row's lowest score.
+    training rows gets the row's lowest score. Where the classifier was fitted on several labels,
+    the scores are the log-odds of each.
     """
+    if N_LABELS in arrays:
+        return score_each(arrays, lambda one: classifier_scores(one, x, n_classes=2))
     kind = _FORMATS[bytes(arrays["kind"]).decode()]
     x = standardized(arrays, x)
     parts = [x[i : i + _BATCH_SIZE] for i in range(0, len(x), _BATCH_SIZE)]
@@ -52,6 +60,12 @@ def classifier_scores(arrays: ClassifierArrays, x: NDArray[Any], *, n_classes: i
     scores = np.repeat(found.min(axis=1, keepdims=True), n_classes, axis=1)
     scores[:, arrays["classes"]] = found
     return scores
+
+
+def score_proba(scores: Floats, *, multi_label: bool) -> NDArray[np.float32]:
+    """Scores (n, n_classes) as probabilities: rows sum to 1, or of log-odds where `multi_label`."""
+    proba = sigmoid(scores) if multi_label else softmax(scores)
+    return proba.astype(np.float32)
 
 
 def standardized(arrays: ClassifierArrays, x: NDArray[Any]) -> Floats:
@@ -114,6 +128,9 @@ def _svm(arrays: ClassifierArrays, x: Floats) -> Floats:
 
 def _read_knn(model: Any) -> ClassifierArrays:
     rows, labels = _sklearn.knn_rows(model)
+    if labels.ndim == 2:  # positions among the values that a label has in the rows
+        each = zip(model.classes_, labels.T, strict=True)
+        labels = np.stack([values[at] for values, at in each], axis=1).astype(np.uint8)
     return {"rows": rows, "labels": labels, "k": np.array([model.n_neighbors])}
 
 
@@ -126,6 +143,9 @@ def _knn(arrays: ClassifierArrays, x: Floats) -> Floats:
     same = distance == 0
     with np.errstate(divide="ignore"):
         weights = np.where(same.any(axis=1, keepdims=True), same * 1.0, 1 / distance)
+    if arrays["labels"].ndim == 2:
+        present = np.einsum("nk,nkc->nc", weights, arrays["labels"][near])
+        return _log_odds(present / weights.sum(axis=1, keepdims=True))
     votes = np.zeros((len(x), len(arrays["classes"])))
     np.add.at(votes, (np.arange(len(x))[:, None], arrays["labels"][near]), weights)
     return _log(votes / votes.sum(axis=1, keepdims=True))
@@ -141,16 +161,28 @@ def _squared_distances(x: Floats, rows: Floats) -> Floats:
 def _read_forest(model: Any) -> ClassifierArrays:
     trees = [one.tree_ for one in model.estimators_]
     shares = [t.value[:, 0] / t.value[:, 0].sum(axis=1, keepdims=True) for t in trees]
+    if trees[0].n_outputs > 1:  # several labels: the share of rows that have each
+        n_values = trees[0].value.shape[2]
+        each = [_presence(values, n_values) for values in model.classes_]
+        present = np.stack(each)  # (n_classes, n_values)
+        shares = [(t.value * present).sum(axis=2) / t.value.sum(axis=2) for t in trees]
     return {
+        "several": np.array([trees[0].n_outputs > 1]),
         **_joined([(t.children_left, t.children_right, t.feature, t.threshold) for t in trees]),
         "values": np.concatenate(shares),
     }
 
 
+def _presence(values: NDArray[Any], n: int) -> NDArray[Any]:
+    """Which of the `n` columns of a label's counts is that of rows that have it, (n,)."""
+    return np.pad(values, (0, n - len(values)))
+
+
 def _forest(arrays: ClassifierArrays, x: Floats) -> Floats:
     # scikit-learn fits and evaluates these trees in single precision
     leaves = _leaves(arrays, x.astype(np.float32))
-    return _log(arrays["values"][leaves].mean(axis=0))
+    shares = arrays["values"][leaves].mean(axis=0)
+    return _log_odds(shares) if arrays.get("several", np.zeros(1))[0] else _log(shares)
 
 
 def _read_boosted(model: Any) -> ClassifierArrays:
@@ -210,6 +242,10 @@ def _read_mlp(model: Any) -> ClassifierArrays:
 def _mlp(arrays: ClassifierArrays, x: Floats) -> Floats:
     hidden = np.maximum(x @ arrays["hidden"] + arrays["hidden_bias"], 0)
     return np.asarray(hidden @ arrays["out"] + arrays["out_bias"])
+
+
+def _log_odds(shares: Floats) -> Floats:
+    return _log(shares) - _log(1 - shares)
 
 
 def _log(proba: Floats) -> Floats:

@@ -6,6 +6,7 @@
 import numpy as np
 
 from chorale.lightning_models.metrics import accuracy, log_loss
+from chorale.lightning_models.multi_label_metrics import mean_average_precision
 from chorale.search.combining.base import EnsembleModel, MemberPredictions, weighted_mean
 from chorale.search.statistics.arrays import Floats, Groups, Labels, check_rows
 
@@ -21,6 +22,18 @@ def fit(predictions: MemberPredictions, labels: Labels, groups: Groups, seed: in
     best = max(range(len(proba)), key=lambda m: (accuracy(proba[m], labels), -losses[m]))
     weights = np.zeros(len(proba))
     weights[best] = 1.0
+    return EnsembleModel(weights)
+
+
+def fit_labels(predictions: MemberPredictions, labels: Labels) -> EnsembleModel:
+    """Gives all weight to the member with the highest out-of-fold mAP, ties by log loss.
+
+    See `search.combining.multi_label`; `labels` are (n_tracks, n_classes) of 0 and 1.
+    """
+    proba = predictions.proba
+    keys = [(mean_average_precision(one, labels), -log_loss(one, labels)) for one in proba]
+    weights = np.zeros(len(proba))
+    weights[max(range(len(proba)), key=keys.__getitem__)] = 1.0
     return EnsembleModel(weights)
 
 

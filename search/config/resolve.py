@@ -5,7 +5,7 @@ at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -121,6 +121,27 @@ def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     if problems or dataset is None or space is None:
         return None, problems
     return ResolvedSweep(sweep, dataset, dataset_config, features, space), []
+
+
+def for_labels(resolved: ResolvedSweep, *, multi_label: bool) -> ResolvedSweep:
+    """The sweep with the objective of its data: of several labels the mAP, instead of the accuracy.
+
+    Raises:
+        UserError: the objective is one of several labels, and each track has one.
+    """
+    sweep = resolved.sweep
+    objective = sweep.search.objective
+    if not multi_label:
+        if objective in ("mAP", "lwlrap"):
+            raise UserError(
+                f"search.objective={objective} is a metric of tracks with several labels, but each "
+                f"track has one; type --search.objective accuracy or macro_f1"
+            )
+        return resolved
+    if objective != "accuracy":
+        return resolved
+    search = replace(sweep.search, objective="mAP")
+    return replace(resolved, sweep=replace(sweep, search=search))
 
 
 def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:

@@ -50,8 +50,9 @@ class SearchConfig:
     throughout); grid: every point of the space once, and nothing else"""
     pruner: Literal["successive_halving", "hyperband", "median", "none"] = "successive_halving"
     """what stops unpromising trials early"""
-    objective: Literal["accuracy", "macro_f1"] = "accuracy"
-    """the metric that is maximised, on the validation tracks"""
+    objective: Literal["accuracy", "macro_f1", "mAP", "lwlrap"] = "accuracy"
+    """the metric that is maximised, on the validation tracks; mAP, lwlrap and macro_f1 are those of
+    tracks with several labels, for which accuracy means mAP"""
     second: Literal["none", "latency_ms", "n_parameters"] = "none"
     """a second objective that is minimised; trials are pruned by `objective` alone"""
     warm_start: Literal["none", "auto"] | tuple[str, ...] = "none"

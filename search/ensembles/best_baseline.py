@@ -6,6 +6,6 @@ combination of them, is better on held-out groups.
 Source: selection by cross-validation, Stone 1974, as in `search.ensembles.best_single`.
 """
 
-from chorale.search.combining.one_member import fit, predict
+from chorale.search.combining.one_member import fit, fit_labels, predict
 
-__all__ = ["fit", "predict"]
+__all__ = ["fit", "fit_labels", "predict"]

@@ -9,12 +9,12 @@ Statistical Predictions", doi:10.1111/j.2517-6161.1974.tb00994.x.
 from typing import TYPE_CHECKING
 
 from chorale.search.combining.base import EnsembleModel
-from chorale.search.combining.one_member import fit, predict
+from chorale.search.combining.one_member import fit, fit_labels, predict
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["fit", "predict"]
+__all__ = ["fit", "fit_labels", "predict"]
 
 
 def network(model: EnsembleModel) -> "nn.Module":

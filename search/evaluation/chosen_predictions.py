@@ -57,7 +57,10 @@ def chosen_predictions(
     temperature, after = validated_temperature(one.out_of_fold, labels, folds)
     temperature *= ratio
     return temperature, ChosenPredictions(
-        one.out_of_fold, after, one.test, calibrate(one.test, temperature)
+        one.out_of_fold,
+        after,
+        one.test,
+        calibrate(one.test, temperature, multi_label=truth.multi_label),
     )
 
 
@@ -67,7 +70,9 @@ def write_chosen_predictions(
     """Writes them into the study's folder."""
     ids = _ids(truth)
     parts = {name: PredictionPart(tuple(ids[name]), getattr(chosen, name)) for name in PART_NAMES}
-    write_predictions(paths.chosen_predictions, parts, split=truth.split.hash)
+    write_predictions(
+        paths.chosen_predictions, parts, split=truth.split.hash, multi_label=truth.multi_label
+    )
 
 
 def read_chosen_predictions(paths: StudyPaths, truth: GroundTruth) -> ChosenPredictions | None:

@@ -22,6 +22,7 @@ from chorale.search.evaluation.chosen_predictions import (
     chosen_predictions,
     write_chosen_predictions,
 )
+from chorale.search.evaluation.label_thresholds import label_scores, score_parts
 from chorale.search.evaluation.member_names import BEST_BASELINE
 from chorale.search.evaluation.members import (
     FittedEnsemble,
@@ -34,8 +35,11 @@ from chorale.search.evaluation.warnings import data_warnings
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.native_threads import single_thread
+from chorale.search.statistics.arrays import decisions
+from chorale.search.statistics.calibration import fit_temperature
 from chorale.search.statistics.conformal import covers, fit_conformal
-from chorale.search.statistics.expected_accuracy import expected_accuracy
+from chorale.search.statistics.expected_accuracy import ExpectedAccuracy, expected_accuracy
+from chorale.search.statistics.fold_averaging import FoldAveraging, estimate_fold_averaging
 from chorale.search.statistics.intervals import proportion_interval
 from chorale.search.statistics.scores import (
     optimism,
@@ -50,6 +54,7 @@ from chorale.search.statistics.selection import (
     choose_kind,
 )
 from chorale.search.statistics.selection_bias import configuration_selection_bias
+from chorale.search.statistics.thresholds import fit_thresholds
 
 BEST_SINGLE = "best_single"
 
@@ -142,29 +147,29 @@ def _evaluate(
         kind: fit_ensemble(kind, members_of.get(kind, together), truth, seed=seed) for kind in kinds
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth, seed=seed)
-    chosen = fitted[choice.kind]
-    expected, averaged = expected_accuracy(
-        chosen.out_of_fold,
-        truth.labels(split.development_ids),
-        predictions_by_fold(chosen, members_of.get(choice.kind, together), split),
-        chosen.test,
-        configuration_bias=_configuration_bias(members, truth) * _part_of_trials(chosen),
-        kind_bias=choice.bias,
-    )
+    chosen, combined = fitted[choice.kind], members_of.get(choice.kind, together)
+    expected, averaged = _expected(chosen, choice, members, combined, truth)
     temperature, predictions = chosen_predictions(chosen, truth, ratio=averaged.temperature_ratio)
 
     looks = ledger.count_test_look(sweep.name, split.hash)
     ensembles = {}
     for kind, one in fitted.items():
-        ensembles[kind] = _scored(one, truth)
+        ensembles[kind] = _scored(one, truth, seed=seed)
         write_json(sweep.paths.ensemble(kind), ensembles[kind])
         path = sweep.paths.ensemble_model(kind)
         write_ensemble(path, one.model, kind=kind, members=one.members)
     scored = {
         baseline.name: {
             "params": baseline.params,
-            "out_of_fold": score_rows(baseline.oof_proba, split.development_ids, truth),
-            "test": score_rows(baseline.test_proba, split.test_ids, truth),
+            **score_parts(
+                {
+                    "out_of_fold": (baseline.oof_proba, split.development_ids),
+                    "test": (baseline.test_proba, split.test_ids),
+                },
+                baseline.oof_proba,
+                truth,
+                seed=seed,
+            ),
         }
         for baseline in baselines
     }
@@ -177,7 +182,8 @@ def _evaluate(
         difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
     details = detailed_scores(temperature, predictions, truth, coverage=sweep.ensemble.coverage)
-    details["expected"] = expected.as_dict()
+    if expected is not None:
+        details["expected"] = expected.as_dict()
     write_chosen_predictions(sweep.paths, predictions, truth)
     details["cautions"] = data_warnings(trials, truth)
     details["selection"] = choice.as_dict()
@@ -234,8 +240,52 @@ def detailed_scores(
             "least_proba": fitted.least_proba,
             "by_group": fitted.by_group,
         },
-        "per_class": per_class_scores(predictions.test, true, truth.class_names),
+        **_class_details(predictions, truth),
     }
+
+
+def _class_details(predictions: ChosenPredictions, truth: GroundTruth) -> dict[str, Any]:
+    """The scores of each class; where multi-label also the `task` and the `thresholds`."""
+    labels = truth.labels(truth.split.test_ids)
+    if not truth.multi_label:
+        return {"per_class": per_class_scores(predictions.test, labels, truth.class_names)}
+    thresholds = fit_thresholds(
+        predictions.calibrated_out_of_fold, truth.labels(truth.split.development_ids)
+    )
+    each = label_scores(predictions.calibrated_test, labels, truth.class_names, thresholds)
+    return {
+        "task": "multi_label",
+        "thresholds": dict(zip(truth.class_names, thresholds.tolist(), strict=True)),
+        "per_class": each,
+    }
+
+
+def _expected(
+    chosen: FittedEnsemble,
+    choice: KindChoice,
+    finalists: Sequence[Member],
+    members: Sequence[Member],
+    truth: GroundTruth,
+) -> tuple[ExpectedAccuracy | None, FoldAveraging]:
+    """The expected test accuracy, and the effect of averaging over folds.
+
+    No mAP is expected: its gain by averaging is not estimated.
+    """
+    by_fold = predictions_by_fold(chosen, members, truth)
+    labels = truth.labels(truth.split.development_ids)
+    if truth.multi_label:
+        temperature = fit_temperature(chosen.out_of_fold, labels)
+        return None, estimate_fold_averaging(
+            decisions(by_fold), temperature, decisions(chosen.test)
+        )
+    return expected_accuracy(
+        chosen.out_of_fold,
+        labels,
+        by_fold,
+        chosen.test,
+        configuration_bias=_configuration_bias(finalists, truth) * _part_of_trials(chosen),
+        kind_bias=choice.bias,
+    )
 
 
 def _configuration_bias(finalists: Sequence[Member], truth: GroundTruth) -> float:
@@ -272,14 +322,19 @@ def _choose(
     return replace(choice, kind=wanted, reason=reason, bias=0.0)
 
 
-def _scored(one: FittedEnsemble, truth: GroundTruth) -> dict[str, Any]:
+def _scored(one: FittedEnsemble, truth: GroundTruth, *, seed: int) -> dict[str, Any]:
     split = truth.split
     weights = {str(name): weight for name, weight in one.weights.items()}
-    parts = {
-        "validation": score_rows(one.validation, split.valid_ids(0), truth),
-        "out_of_fold": score_rows(one.out_of_fold, split.development_ids, truth),
-        "test": score_rows(one.test, split.test_ids, truth),
-    }
+    parts = score_parts(
+        {
+            "validation": (one.validation, split.valid_ids(SEARCH_FOLD)),
+            "out_of_fold": (one.out_of_fold, split.development_ids),
+            "test": (one.test, split.test_ids),
+        },
+        one.out_of_fold,
+        truth,
+        seed=seed,
+    )
     return {
         "kind": one.kind,
         "members": list(one.weights),

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chorale.datasets import plugins
 from chorale.datasets.splitting.split import SEARCH_FOLD, Split
-from chorale.search import ensembles as ensemble_files
 from chorale.search.combining.base import (
     EmbeddingView,
     EnsembleModel,
@@ -19,11 +17,14 @@ from chorale.search.combining.base import (
     MemberPredictions,
 )
 from chorale.search.combining.cross_fit import CrossFitted, cross_fit
+from chorale.search.ensembles import load_ensemble
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.predictions import read_predictions
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
+from chorale.search.statistics.multi_label_scores import score_labels
 from chorale.search.statistics.scores import score
+from chorale.search.statistics.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def fit_ensemble(
     Raises:
         UserError: there is no such kind, or the members' predictions are not valid.
     """
-    module: Any = plugins.load_plugin(ensemble_files, kind, kind="ensemble")
+    module = load_ensemble(kind, multi_label=truth.multi_label)
     split = truth.split
     ids = split.development_ids
     labels, groups = truth.labels(ids), truth.groups(ids)
@@ -165,12 +166,14 @@ def fit_ensemble(
     return FittedEnsemble(kind, names, model, nested, validation, out_of_fold, fitted, test)
 
 
-def predictions_by_fold(one: FittedEnsemble, members: Sequence[Member], split: Split) -> np.ndarray:
+def predictions_by_fold(
+    one: FittedEnsemble, members: Sequence[Member], truth: GroundTruth
+) -> np.ndarray:
     """An ensemble's test predictions by the networks of each fold: (n_folds, n_test, n_classes).
 
     A baseline whose fold models were not kept, as in older studies, has equal ones for each fold.
     """
-    module: Any = plugins.load_plugin(ensemble_files, one.kind, kind="ensemble")
+    module, split = load_ensemble(one.kind, multi_label=truth.multi_label), truth.split
     found = []
     for fold in range(split.n_folds):
         networks = range(fold, n_networks(members, split), split.n_folds)
@@ -206,10 +209,22 @@ def out_of_fold_predictions(members: Sequence[Member], split: Split) -> MemberPr
     )
 
 
-def score_rows(proba: np.ndarray, track_ids: Sequence[str], truth: GroundTruth) -> dict[str, Any]:
-    """The JSON-ready scores of `proba` (n, n_classes) on the tracks `track_ids` (n)."""
+def score_rows(
+    proba: np.ndarray,
+    track_ids: Sequence[str],
+    truth: GroundTruth,
+    *,
+    thresholds: Thresholds | None = None,
+) -> dict[str, Any]:
+    """The JSON-ready scores of `proba` (n, n_classes) on the tracks `track_ids` (n).
+
+    `thresholds` are those of multi-label F1 scores.
+    """
     labels, groups = truth.labels(track_ids), truth.groups(track_ids)
-    return score(proba, labels, groups, scored=truth.scored_classes).as_dict()
+    scored = truth.scored_classes
+    if truth.multi_label:
+        return score_labels(proba, labels, groups, scored=scored, thresholds=thresholds).as_dict()
+    return score(proba, labels, groups, scored=scored).as_dict()
 
 
 def _views(members: Sequence[Member], split: Split) -> tuple[EmbeddingView, ...]:

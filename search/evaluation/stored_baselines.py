@@ -28,6 +28,7 @@ def write_baselines(
     *,
     features_config: Mapping[str, Any],
     n_classes: int,
+    multi_label: bool,
 ) -> None:
     """Writes fitted models and predictions, and last the list that makes them count.
 
@@ -43,10 +44,13 @@ def write_baselines(
             one.temperature,
             n_classes,
             one.arrays,
+            multi_label,
         )
         write_baseline(paths.fitted_baseline(one.name), fitted)
         predictions = BaselinePredictions(one.oof_proba, one.test_proba, one.test_by_fold)
-        write_baseline_predictions(paths.baseline(one.name), predictions, split)
+        write_baseline_predictions(
+            paths.baseline(one.name), predictions, split, multi_label=multi_label
+        )
     listed = {
         "split": split.hash,
         "features": baselines.features,

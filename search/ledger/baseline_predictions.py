@@ -29,7 +29,9 @@ class BaselinePredictions:
     test_by_fold: tuple[NDArray[np.float32], ...] = ()
 
 
-def write_baseline_predictions(path: Path, one: BaselinePredictions, split: Split) -> None:
+def write_baseline_predictions(
+    path: Path, one: BaselinePredictions, split: Split, *, multi_label: bool = False
+) -> None:
     """Writes them; the fold models' test rows are concatenated to one part, fold by fold."""
     parts = {
         "out_of_fold": PredictionPart(split.development_ids, one.out_of_fold),
@@ -38,7 +40,7 @@ def write_baseline_predictions(path: Path, one: BaselinePredictions, split: Spli
     if one.test_by_fold:
         ids = split.test_ids * len(one.test_by_fold)
         parts[BY_FOLD] = PredictionPart(ids, np.concatenate(one.test_by_fold))
-    write_predictions(path, parts, split=split.hash)
+    write_predictions(path, parts, split=split.hash, multi_label=multi_label)
 
 
 def read_baseline_predictions(path: Path, split: Split) -> BaselinePredictions:

@@ -31,15 +31,19 @@ class PredictionPart:
     embeddings: np.ndarray | None = None
 
 
-def write_predictions(path: Path, parts: Mapping[str, PredictionPart], *, split: str) -> None:
+def write_predictions(
+    path: Path, parts: Mapping[str, PredictionPart], *, split: str, multi_label: bool = False
+) -> None:
     """Writes named parts ("valid", "test", ...) of one model; `split` is the split's hash.
+
+    Rows must sum to 1, except where `multi_label`.
 
     Raises:
         ValueError: the rows do not match the tracks, or are not probabilities.
     """
     tensors: dict[str, np.ndarray] = {}
     for name, part in parts.items():
-        _check(name, part)
+        _check(name, part, multi_label=multi_label)
         tensors[f"{name}.proba"] = np.ascontiguousarray(part.proba, dtype=np.float32)
         if part.embeddings is not None:
             tensors[f"{name}.embeddings"] = np.ascontiguousarray(part.embeddings, np.float32)
@@ -92,12 +96,14 @@ def read_predictions(
     return parts
 
 
-def _check(name: str, part: PredictionPart) -> None:
+def _check(name: str, part: PredictionPart, *, multi_label: bool) -> None:
     shape = part.proba.shape
     if len(shape) != 2 or shape[0] != len(part.track_ids):
         raise ValueError(f"'{name}': {shape=} does not match {len(part.track_ids)} tracks")
-    if not np.isfinite(part.proba).all() or np.abs(part.proba.sum(1) - 1).max(initial=0) > 1e-3:
-        raise ValueError(f"'{name}': rows are not probabilities (each must sum to 1)")
+    off = part.proba.max(initial=0) - 1 if multi_label else np.abs(part.proba.sum(1) - 1)
+    if not np.isfinite(part.proba).all() or np.max(off, initial=0) > 1e-3:
+        what = "a label's is above 1" if multi_label else "each must sum to 1"
+        raise ValueError(f"'{name}': rows are not probabilities ({what})")
     if part.embeddings is not None and len(part.embeddings) != shape[0]:
         raise ValueError(f"'{name}': {len(part.embeddings)} embeddings for {shape[0]} tracks")
 

@@ -1,4 +1,8 @@
-"""Array types of statistics and ensembles (probabilities, labels, groups), and their validation."""
+"""Array types of statistics and ensembles (probabilities, labels, groups), and their validation.
+
+Multi-label predictions are one yes-or-no decision for each label of each track: `decisions` turns
+them into rows of two classes, on which everything that is defined for classes works.
+"""
 
 from typing import Any
 
@@ -9,6 +13,7 @@ from chorale.datasets.errors import UserError
 
 Proba = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
+"""Class indices (n_tracks,), or, where a function says so, multi-label (n_tracks, n_classes)."""
 Groups = NDArray[Any]
 Weights = NDArray[np.float64]
 Floats = NDArray[np.float64]
@@ -17,12 +22,12 @@ SUM_TOLERANCE = 0.01
 """How far from 1 the sum of a row may be: above the error of half precision."""
 
 
-def check_proba(proba: Proba, *, n_dims: int) -> None:
+def check_proba(proba: Proba, *, n_dims: int, multi_label: bool = False) -> None:
     """Checks that `proba` are probabilities over classes, which are the last axis.
 
     Raises:
         UserError: there are not `n_dims` axes, an axis is empty, a value is NaN, infinite or
-            negative, or a row does not sum to 1.
+            negative, or a row does not sum to 1, or, `multi_label`, a value is above 1.
     """
     axes = ("members", "tracks", "classes")[-n_dims:]
     if proba.ndim != n_dims or 0 in proba.shape:
@@ -36,6 +41,13 @@ def check_proba(proba: Proba, *, n_dims: int) -> None:
             f"{bad} of {proba.size} predictions are NaN, infinite or negative; leave out the trial "
             f"that made them"
         )
+    if multi_label:
+        if proba.max() > 1 + SUM_TOLERANCE:
+            raise UserError(
+                f"the probability of a label must be 0 to 1, but one is {proba.max():.3g}; leave "
+                f"out the trial that made it"
+            )
+        return
     off = float(np.abs(proba.sum(axis=-1, dtype=np.float64) - 1).max())
     if off > SUM_TOLERANCE:
         raise UserError(
@@ -51,15 +63,34 @@ def check_rows(proba: Proba, labels: Labels, groups: Groups, *, n_dims: int) -> 
         UserError: as `check_proba`; or the number of labels or groups is not that of the tracks, or
             a label is not one of the classes.
     """
-    check_proba(proba, n_dims=n_dims)
+    multi_label = labels.ndim == 2
+    check_proba(proba, n_dims=n_dims, multi_label=multi_label)
     n_tracks, n_classes = proba.shape[-2:]
-    if labels.shape != (n_tracks,) or groups.shape != (n_tracks,):
+    wanted = (n_tracks, n_classes) if multi_label else (n_tracks,)
+    if labels.shape != wanted or groups.shape != (n_tracks,):
         raise UserError(
             f"predictions are for {n_tracks} tracks, but there are {labels.shape} labels and "
             f"{groups.shape} groups; they must be for the same tracks, in the same order"
         )
-    if labels.min() < 0 or labels.max() >= n_classes:
+    n_values = 2 if multi_label else n_classes
+    if labels.min() < 0 or labels.max() >= n_values:
         raise UserError(
-            f"labels must be 0 to {n_classes - 1}, but they range from {labels.min()} to "
+            f"labels must be 0 to {n_values - 1}, but they range from {labels.min()} to "
             f"{labels.max()}; the predictions belong to another set of classes"
         )
+
+
+def decisions(proba: Proba) -> Proba:
+    """Multi-label probabilities (..., n, n_classes) as rows (..., n * n_classes, 2).
+
+    The second column is the probability of the label.
+
+    The labels of the rows are `labels.ravel()`.
+    """
+    flat = proba.reshape(*proba.shape[:-2], -1)
+    return np.stack([1 - flat, flat], axis=-1)
+
+
+def from_decisions(rows: Proba, n_classes: int) -> Floats:
+    """The inverse of `decisions`: (n * n_classes, 2) -> (n, n_classes)."""
+    return np.asarray(rows[..., 1].reshape(-1, n_classes), np.float64)

@@ -4,6 +4,9 @@ A mean of several networks is mostly underconfident, a single one overconfident.
 keeps the order of the classes, and so the accuracy. `search.evaluation.final_evaluation` reports
 scores before and after.
 
+Multi-label probabilities, where labels are (n, n_classes), are scaled by one temperature for the
+logits of all labels; it keeps the order of the rows of each label, and so the mAP.
+
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
 """
 
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.lightning_models.metrics import log_loss, log_losses
-from chorale.search.statistics.arrays import Floats, Labels, Proba
+from chorale.search.statistics.arrays import Floats, Labels, Proba, decisions, from_decisions
 from chorale.search.statistics.inner_folds import held_out_masks
 from chorale.search.statistics.softmax import log_softmax, softmax
 
@@ -28,6 +31,8 @@ def fit_temperature(proba: Proba, labels: Labels) -> float:
     Below 1 it raises the confidence, above 1 it lowers it. Where all rows are correct the optimum
     is 0, and the lower bound is returned.
     """
+    if labels.ndim == 2:
+        proba, labels = decisions(proba), labels.ravel()
     logs = _logs(proba)
 
     def loss(log_temperature: float) -> float:
@@ -39,8 +44,10 @@ def fit_temperature(proba: Proba, labels: Labels) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE_BOUNDS, method="bounded").x))
 
 
-def calibrate(proba: Proba, temperature: float) -> Floats:
-    """Scales `proba` (n, n_classes) to a temperature; rows sum to 1."""
+def calibrate(proba: Proba, temperature: float, *, multi_label: bool = False) -> Floats:
+    """Scales `proba` (n, n_classes) to a temperature; rows sum to 1, except where `multi_label`."""
+    if multi_label:
+        return from_decisions(calibrate(decisions(proba), temperature), proba.shape[1])
     return np.asarray(softmax(_logs(proba) / temperature))
 
 
@@ -55,7 +62,7 @@ def calibrated_log_loss(proba: Proba, labels: Labels) -> float:
 
 def calibrated_losses(proba: Proba, labels: Labels) -> Floats:
     """The summands of `calibrated_log_loss`, one per row, (n,)."""
-    return log_losses(calibrate(proba, fit_temperature(proba, labels)), labels)
+    return log_losses(_calibrated(proba, proba, labels), labels)
 
 
 def cross_calibrate(proba: Proba, labels: Labels, folds: NDArray[np.int64]) -> Floats:
@@ -64,11 +71,17 @@ def cross_calibrate(proba: Proba, labels: Labels, folds: NDArray[np.int64]) -> F
     So no row is scored at a temperature that was fitted on it, except where there is one fold.
     """
     if folds.max() == 0:
-        return calibrate(proba, fit_temperature(proba, labels))
+        return _calibrated(proba, proba, labels)
     found = np.zeros(proba.shape)
     for out in held_out_masks(folds):
-        found[out] = calibrate(proba[out], fit_temperature(proba[~out], labels[~out]))
+        found[out] = _calibrated(proba[out], proba[~out], labels[~out])
     return found
+
+
+def _calibrated(proba: Proba, fitted_on: Proba, labels: Labels) -> Floats:
+    """`proba` at the temperature of other rows and their labels."""
+    temperature = fit_temperature(fitted_on, labels)
+    return calibrate(proba, temperature, multi_label=labels.ndim == 2)
 
 
 def validated_temperature(

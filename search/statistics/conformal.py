@@ -3,6 +3,10 @@
 An easy track gets a set of one class, a hard one a set of several, which an application can show
 instead of a guess. The threshold comes from out-of-fold rows, never from the test set.
 
+Where tracks have several labels, the sets hold on average the requested share of a track's labels:
+the loss of a set, the share of the labels that it misses, takes the place of a miss (conformal risk
+control).
+
 The coverage is marginal: on average over studies like this one, sets contain the true class as
 often as requested, or slightly more often, as test tracks are predicted by the mean over folds. In
 a single study it may be some points lower or higher, depending on its groups. Rows that were
@@ -16,7 +20,8 @@ Set-Valued Classifiers with Bounded Error Levels", doi:10.1080/01621459.2017.139
 after Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data",
 arXiv:2306.06342; what out-of-fold scores promise after Vovk 2015, "Cross-conformal predictors",
 doi:10.1007/s10472-013-9368-4, and Barber, Candes, Ramdas and Tibshirani 2021, "Predictive inference
-with the jackknife+", doi:10.1214/20-AOS1965.
+with the jackknife+", doi:10.1214/20-AOS1965; several labels after Angelopoulos, Bates, Fisch, Lei
+and Schuster 2024, "Conformal Risk Control", arXiv:2208.02814.
 """
 
 from dataclasses import dataclass
@@ -24,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.statistics.arrays import Groups, Labels, Proba
+from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
 
 ROUNDING = 1e-12
 
@@ -41,6 +46,7 @@ class ConformalPredictor:
     coverage: float
     least_proba: float
     by_group: bool
+    multi_label: bool = False
 
     @property
     def guaranteed(self) -> float:
@@ -50,9 +56,11 @@ class ConformalPredictor:
     def sets(self, proba: Proba) -> NDArray[np.bool_]:
         """Which classes are in each track's set: (n, n_classes), for (n, n_classes) probabilities.
 
-        The most probable class always is, so no set is empty.
+        The most probable class always is, so no set is empty, except where multi-label.
         """
-        inside = proba >= self.least_proba
+        inside = np.asarray(proba >= self.least_proba)
+        if self.multi_label:
+            return inside
         inside[np.arange(len(proba)), proba.argmax(axis=1)] = True
         return inside
 
@@ -68,25 +76,34 @@ def fit_conformal(
 
     Args:
         proba: (n, n_classes) of rows that the ensemble was not fitted on.
-        labels: (n,) class indices.
+        labels: (n,) class indices, or (n, n_classes) of 0 and 1.
         groups: (n,) artists, speakers, recordings.
         coverage: the requested share of sets that contain the true class, between 0 and 1.
     """
-    true = proba[np.arange(len(labels)), labels].astype(np.float64)
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    n_groups = len(sizes)
+    n_groups, n = len(sizes), len(groups)
     by_group = n_groups / (n_groups + 1) >= coverage - ROUNDING
-    if by_group:
-        shares = 1 / ((n_groups + 1) * sizes[group_of])
+    of_track = 1 / ((n_groups + 1) * sizes[group_of]) if by_group else np.full(n, 1 / (n + 1))
+    multi_label = labels.ndim == 2
+    if multi_label:  # a track's weight is shared by its labels
+        rows, columns = np.nonzero(labels)
+        of_label = of_track / np.maximum(labels.sum(axis=1), 1)
+        true, shares = proba[rows, columns].astype(np.float64), of_label[rows]
     else:
-        shares = np.full(len(true), 1 / (len(true) + 1))
+        true, shares = proba[np.arange(n), labels].astype(np.float64), of_track
     order = np.argsort(-true, kind="stable")
     reached = np.cumsum(shares[order]) >= coverage - ROUNDING
     # with very few rows no threshold suffices: then every class is in every set
     least = float(true[order][np.argmax(reached)]) if reached.any() else 0.0
-    return ConformalPredictor(coverage, least, by_group)
+    return ConformalPredictor(coverage, least, by_group, multi_label)
 
 
-def covers(sets: NDArray[np.bool_], labels: Labels) -> NDArray[np.bool_]:
-    """Whether each set (n, n_classes) contains the true class: (n,)."""
-    return np.asarray(sets[np.arange(len(labels)), labels])
+def covers(sets: NDArray[np.bool_], labels: Labels) -> Floats:
+    """Whether each set (n, n_classes) contains the true class, 0 or 1: (n,).
+
+    Where multi-label, the share of the track's labels that it contains.
+    """
+    if labels.ndim == 2:
+        found = (sets & (labels > 0)).sum(axis=1)
+        return np.asarray(found / np.maximum(labels.sum(axis=1), 1))
+    return np.asarray(sets[np.arange(len(labels)), labels], np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.seeds import Purpose, random_generator
+from chorale.datasets.splitting.group_split import class_count, group_counts
 from chorale.search.statistics.arrays import Groups, Labels
 
 N_INNER_FOLDS = 5
@@ -21,12 +22,13 @@ def inner_folds(
     """Assigns each row to a fold, 0 to at most `n_folds` - 1: no group is in two, none is empty.
 
     Large groups are assigned first, each to the fold that lacks its classes most (stratification).
-    A single group gives a single fold. The order of the rows does not matter.
+    A single group gives a single fold. The order of the rows does not matter. Labels may be
+    multi-label, (n, n_classes).
     """
     _, row_group = np.unique(groups, return_inverse=True)
-    n_groups, n_classes = int(row_group.max()) + 1, int(labels.max()) + 1
-    flat = np.bincount(row_group * n_classes + labels, minlength=n_groups * n_classes)
-    shares = flat.reshape(n_groups, n_classes) / np.maximum(np.bincount(labels), 1)
+    counts = group_counts(labels, row_group.astype(np.int64), n_classes=class_count(labels))
+    n_groups, n_classes = counts.shape
+    shares = counts / np.maximum(counts.sum(axis=0), 1)
     shuffled = random_generator(seed, Purpose.CROSS_FIT).permutation(n_groups)
     order = shuffled[np.argsort(-shares[shuffled].sum(axis=1), kind="stable")]
     n_folds = min(n_folds, n_groups)

@@ -24,6 +24,9 @@ Interval = tuple[float, float]
 TAIL_PROBABILITY = 0.025
 """The probability outside a 95 % interval, on either side."""
 
+FEW_GROUPS = 10
+"""With fewer groups an interval is wide whatever the predictions, and a report says so."""
+
 USUAL_ICC = 0.3
 """The intraclass correlation assumed where the tracks are too few to estimate it: the highest one
 for which the coverage was simulated."""

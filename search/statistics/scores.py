@@ -1,5 +1,8 @@
 """Scores with confidence intervals: accuracy, macro-F1, log loss, calibration error, comparisons.
 
+Multi-label probabilities, where labels are (n, n_classes), have the scores of
+`multi_label_scores`, with the mAP in the place of the accuracy.
+
 The tracks of one group (artist, speaker) are correlated, so intervals account for groups.
 `search.evaluation.members` scores members, ensembles and baselines with this.
 """
@@ -16,10 +19,13 @@ from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models import metrics
 from chorale.lightning_models.metrics import correct
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
-from chorale.search.statistics.intervals import Interval, difference_interval, proportion_interval
-
-FEW_GROUPS = 10
-"""With fewer groups an interval is wide whatever the predictions, and a report says so."""
+from chorale.search.statistics.intervals import (
+    FEW_GROUPS,
+    Interval,
+    difference_interval,
+    proportion_interval,
+)
+from chorale.search.statistics.multi_label_scores import map_difference
 
 DRAWS_PER_BATCH = 1_000_000
 """Bootstrap draws times groups that are held in memory at a time."""
@@ -49,6 +55,16 @@ class Scores:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready scores, with `few_groups`."""
         return {**asdict(self), "ci95": list(self.ci95), "few_groups": self.few_groups}
+
+
+def headline(scores: Mapping[str, Any]) -> float:
+    """The score by which models are compared: the accuracy, or where multi-label the mAP."""
+    return float(scores[metric_name(scores)])
+
+
+def metric_name(scores: Mapping[str, Any]) -> str:
+    """The key of that score: "accuracy" or "mAP"."""
+    return "mAP" if "mAP" in scores else "accuracy"
 
 
 def score(
@@ -88,7 +104,7 @@ def paired_difference(
     labels: Labels,
     groups: Groups,
 ) -> tuple[float, Interval]:
-    """The accuracy of `proba_a` minus that of `proba_b`, and its 95 % interval.
+    """The accuracy (multi-label: mAP) of `proba_a` minus that of `proba_b`, and its 95 % interval.
 
     The difference is paired by track, so tracks that are hard for both do not widen the interval.
     Identical probabilities come from one and the same model, so then the interval is 0 to 0.
@@ -99,6 +115,8 @@ def paired_difference(
     """
     check_rows(proba_a, labels, groups, n_dims=2)
     check_rows(proba_b, labels, groups, n_dims=2)
+    if labels.ndim == 2:
+        return map_difference(proba_a, proba_b, labels, groups)
     gain = correct(proba_a, labels) - correct(proba_b, labels)
     return float(gain.mean()), _difference_interval(proba_a, proba_b, gain, groups)
 
@@ -109,7 +127,7 @@ def pairwise_comparisons(
     """Compares every two models: the difference of their accuracies, and McNemar's test.
 
     Each comparison has `first`, `second`, `difference` (first minus second), `ci95` as in
-    `paired_difference`, and the keys of `mcnemar`. JSON-ready.
+    `paired_difference`, and, except where multi-label, the keys of `mcnemar`. JSON-ready.
 
     Args:
         proba_of: name -> (n, n_classes) probabilities for the same tracks.
@@ -124,8 +142,15 @@ def pairwise_comparisons(
     found = []
     for a, b in combinations(proba_of, 2):
         difference, ci95 = paired_difference(proba_of[a], proba_of[b], labels, groups)
-        one = {"first": a, "second": b, "difference": difference, "ci95": list(ci95)}
-        found.append({**one, **mcnemar(proba_of[a], proba_of[b], labels, groups)})
+        one: dict[str, Any] = {
+            "first": a,
+            "second": b,
+            "difference": difference,
+            "ci95": list(ci95),
+        }
+        if labels.ndim == 1:
+            one |= mcnemar(proba_of[a], proba_of[b], labels, groups)
+        found.append(one)
     return found
 
 
@@ -190,10 +215,10 @@ def optimism(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Optimism: the `validation` and the `out_of_fold` accuracy, each minus the test accuracy.
 
     Args:
-        scored: "validation", "out_of_fold" and "test", each with its `accuracy`.
+        scored: "validation", "out_of_fold" and "test", each with its `accuracy` or `mAP`.
     """
-    on_test = scored["test"]["accuracy"]
-    return {part: scored[part]["accuracy"] - on_test for part in ("validation", "out_of_fold")}
+    on_test = headline(scored["test"])
+    return {part: headline(scored[part]) - on_test for part in ("validation", "out_of_fold")}
 
 
 def group_bootstrap(

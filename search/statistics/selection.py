@@ -23,8 +23,12 @@ from typing import Any
 import numpy as np
 
 from chorale.lightning_models.metrics import accuracy, correct
+from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
 from chorale.search.statistics.calibration import calibrated_losses
+from chorale.search.statistics.jackknife import deleted_blocks, standard_error
+from chorale.search.statistics.multi_label_scores import weighted_maps
+from chorale.search.statistics.scores import headline, metric_name
 from chorale.search.statistics.selection_bias import kind_selection_bias
 
 REFERENCE_KIND = "soft_vote"
@@ -51,8 +55,9 @@ class KindChoice:
     """The chosen kind of ensemble, the reason as a sentence, and the figures of every kind.
 
     `bias` is the selection bias of its held-out accuracy. `figures` maps a kind to `n` tracks,
-    `accuracy` and calibrated `log_loss` (held out), `gap` (accuracy fitted minus held out), `gain`
-    (accuracy above soft vote's) with its standard error `gain_se`, and `verdict`.
+    `accuracy` (`mAP` where multi-label) and calibrated `log_loss` (held out), `gap` (that score
+    fitted minus held out), `gain` (that above soft vote's) with its standard error `gain_se`, and
+    `verdict`.
     """
 
     kind: str
@@ -73,7 +78,7 @@ def choose_kind(
 
     Args:
         nested: kind -> its predictions; soft vote must be among them.
-        labels: (n_tracks,) class indices of the development rows.
+        labels: (n_tracks,) class indices of the development rows, or (n_tracks, n_classes).
         groups: (n_tracks,) for standard errors and the bootstrap.
         seed: of the bootstrap that estimates the selection bias.
     """
@@ -87,6 +92,8 @@ def choose_kind(
     chosen = min(kinds, key=lambda kind: round(float(figures[kind]["log_loss"]), 9))
     for kind, one in figures.items():
         one["verdict"] = _verdict(kind, figures, chosen)
+    if labels.ndim == 2:  # the bias of an mAP, which is no mean of tracks, is not estimated
+        return KindChoice(chosen, _reason(chosen, kinds, figures), figures)
     bias = kind_selection_bias(
         [losses[kind] for kind in kinds],
         [correct(nested[kind].held_out, labels) for kind in kinds],
@@ -114,6 +121,8 @@ def group_standard_error(values: Floats, groups: Groups) -> float:
 def _figures(
     one: NestedPredictions, reference: NestedPredictions, labels: Labels, groups: Groups
 ) -> dict[str, Any]:
+    if labels.ndim == 2:
+        return _multi_label_figures(one, reference, labels, groups)
     right = correct(one.held_out, labels)
     gain = right - correct(reference.held_out, labels)
     return {
@@ -122,6 +131,21 @@ def _figures(
         "gap": accuracy(one.fitted, labels) - float(right.mean()),
         "gain": float(gain.mean()),
         "gain_se": group_standard_error(gain, groups),
+    }
+
+
+def _multi_label_figures(
+    one: NestedPredictions, reference: NestedPredictions, labels: Labels, groups: Groups
+) -> dict[str, Any]:
+    held_out, theirs = (main_score(each.held_out, labels) for each in (one, reference))
+    weights = deleted_blocks(groups).without_each()
+    values = [weighted_maps(each.held_out, labels, weights) for each in (one, reference)]
+    return {
+        "n": len(labels),
+        "mAP": held_out,
+        "gap": main_score(one.fitted, labels) - held_out,
+        "gain": held_out - theirs,
+        "gain_se": standard_error(values[0] - values[1]) if len(weights) > 1 else 0.0,
     }
 
 
@@ -141,9 +165,10 @@ def _reason(chosen: str, kinds: Sequence[str], figures: Mapping[str, Mapping[str
     rival = REFERENCE_KIND
     if chosen == REFERENCE_KIND:
         rival = min(others, key=lambda kind: float(figures[kind]["log_loss"]))
-    gain = 100 * (figures[chosen]["accuracy"] - figures[rival]["accuracy"])
+    gain = 100 * (headline(figures[chosen]) - headline(figures[rival]))
+    metric = metric_name(figures[chosen])
     return (
         f"{chosen}: on held-out groups its calibrated log loss is the lowest, "
         f"{figures[chosen]['log_loss']:.3f} ({rival}: {figures[rival]['log_loss']:.3f}); "
-        f"its accuracy is {abs(gain):.1f} points {'higher' if gain >= 0 else 'lower'}"
+        f"its {metric} is {abs(gain):.1f} points {'higher' if gain >= 0 else 'lower'}"
     )

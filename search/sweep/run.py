@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chorale.search.config.resolve import ResolvedSweep
+from chorale.datasets.label_sets import class_names_of, is_multi_label, labels_of
+from chorale.search.config.resolve import ResolvedSweep, for_labels
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, refuse_missing
 from chorale.search.sweep.bucket import synchronised
@@ -55,6 +56,8 @@ def run_sweep(
     with progress.keep_alive("sweep"), uploads:
         start = check_start(sweep, resume=resume, take_over=take_over)
         tracks = divisible_tracks(resolved, progress)
+        resolved = _for_labels(resolved, tracks, progress)
+        sweep = resolved.sweep
         opened = _opened(resolved, progress, start, tracks, take_over, earlier, began)
         with opened as context:
             # imported only now: it brings all that studies and reports need
@@ -82,6 +85,7 @@ def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
     refuse_missing(resolved)
     with progress.keep_alive("forecast"):
         tracks = divisible_tracks(resolved, progress)
+        resolved = _for_labels(resolved, tracks, progress)
         from chorale.search.data.prepare import prepare
         from chorale.search.sweep.forecast import measured_forecast
         from chorale.search.sweep.worker_pool import worker_pool
@@ -91,6 +95,22 @@ def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
             with pool.mapping() as run:
                 prepared = prepare(resolved, progress, run, tracks)
             measured_forecast(resolved, prepared, pool, progress, began=began)
+
+
+def _for_labels(
+    resolved: ResolvedSweep, tracks: "LabelledTracks", progress: Progress
+) -> ResolvedSweep:
+    """The sweep with the objective that suits its labels; says so where tracks have several."""
+    multi_label = is_multi_label(tracks.table["label"])
+    found = for_labels(resolved, multi_label=multi_label)
+    if multi_label:
+        n_labels = tracks.table["label"].map(lambda text: len(labels_of(text)))
+        progress.stage(
+            "labels",
+            f"{len(class_names_of(tracks.table['label']))} labels, {n_labels.mean():.1f} of each "
+            f"track on average (multi-label): the objective is {found.sweep.search.objective}",
+        )
+    return found
 
 
 @contextlib.contextmanager

@@ -299,6 +299,7 @@ def fit_baselines(
         prepared.split,
         features_config={} if config is None else dict(to_plain_values(config)),
         n_classes=len(prepared.class_names),
+        multi_label=prepared.multi_label,
     )
     names = ", ".join(one.name for one in found.fitted) or "none"
     progress.stage("baselines", f"on {name}: {names}")
@@ -380,7 +381,8 @@ def _keep_trial(context: SweepContext, number: int, result: TrialResult) -> None
     split = context.prepared.split
     valid = PredictionPart(split.valid_ids(SEARCH_FOLD), result.valid_proba)
     path = context.paths.trial(number).predictions
-    predictions.write_predictions(path, {"valid": valid}, split=split.hash)
+    multi_label = context.prepared.multi_label
+    predictions.write_predictions(path, {"valid": valid}, split=split.hash, multi_label=multi_label)
     context.warn_left_out(f"trial {number}", result.left_out)
 
 
@@ -394,7 +396,12 @@ def _keep_finalist(context: SweepContext, job: Job, result: TrialResult) -> None
         ),
         "test": PredictionPart(split.test_ids, result.extra_proba, result.extra_embeddings),
     }
-    predictions.write_predictions(context.finalist_files(job).predictions, parts, split=split.hash)
+    predictions.write_predictions(
+        context.finalist_files(job).predictions,
+        parts,
+        split=split.hash,
+        multi_label=context.prepared.multi_label,
+    )
     context.warn_left_out(job.name, result.left_out)
 
 

@@ -157,26 +157,35 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
 
 def _fold(plan: TrialPlan) -> "FoldData":
     """The plan's fold. A worker's trials share one, so that its statistics are computed once."""
-    rows = (plan.labels, plan.train_rows, plan.valid_rows)
+    rows = (plan.train_rows, plan.valid_rows)
     values = [np.asarray(part, dtype=np.int64).tobytes() for part in rows]
+    is_one_class = plan.labels.ndim == 1
+    labels = np.asarray(plan.labels, np.int64 if is_one_class else np.uint8).tobytes()
     targets = None if plan.targets is None else np.asarray(plan.targets, np.float32).tobytes()
-    return _opened(plan.store, len(plan.class_names), *values, targets)
+    return _opened(plan.store, len(plan.class_names), is_one_class, labels, *values, targets)
 
 
 @functools.lru_cache(maxsize=1)  # the frames of two folds might take too much GPU memory
 def _opened(
-    store: str, n_classes: int, labels: bytes, train: bytes, valid: bytes, targets: bytes | None
+    store: str,
+    n_classes: int,
+    is_one_class: bool,
+    labels: bytes,
+    train: bytes,
+    valid: bytes,
+    targets: bytes | None,
 ) -> "FoldData":
     """A fold of a feature store, by hashable values; a store's content never changes."""
     from chorale.datasets.store.feature_store import FeatureStore
     from chorale.lightning_models.data.datamodule import FoldData
 
-    numbers = [np.frombuffer(part, dtype=np.int64).copy() for part in (labels, train, valid)]
+    train_rows, valid_rows = (np.frombuffer(part, np.int64).copy() for part in (train, valid))
+    numbers = np.frombuffer(labels, np.int64 if is_one_class else np.uint8).copy()
     return FoldData(
         store=FeatureStore.open(Path(store)),
-        train_rows=numbers[1],
-        valid_rows=numbers[2],
-        labels=numbers[0],
+        train_rows=train_rows,
+        valid_rows=valid_rows,
+        labels=numbers if is_one_class else numbers.reshape(-1, n_classes),
         n_classes=n_classes,
         targets=None
         if targets is None

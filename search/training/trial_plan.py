@@ -16,7 +16,8 @@ OPTIONAL_FACTS = (
 class TrialPlan:
     """The input of one training run: plain data that is sent to a worker.
 
-    `labels` is int64 (n_tracks,) over the rows of the feature store in `store`; `train_rows`,
+    `labels` is int64 (n_tracks,) over the rows of the feature store in `store`, or, multi-label,
+    uint8 (n_tracks, n_classes) of 0 and 1; `train_rows`,
     `valid_rows` and `extra_rows` (predicted after training, never used during it) index it.
     `n_slices` is the number of micro-batches per batch (gradient accumulation), to save memory.
 
@@ -77,8 +78,9 @@ class TrialResult:
 
     `valid_proba` is float32 (n_valid, n_classes) of the kept weights; `extra_proba` and the
     embeddings (n, width) are given if the plan has extra rows. `per_class` is the accuracy of each
-    class, None where no validation row has it. `calibrated_log_loss` is that of `valid_proba` at
-    its best temperature, in nats, which is a criterion for finalists.
+    class (multi-label: average precision), None where no validation row has it.
+    `calibrated_log_loss` is that of `valid_proba` at its best temperature, in nats, which is a
+    criterion for finalists.
 
     `train_s` is the time in training steps, `valid_s` in validation, `wall_s` of the whole run.
     `latency_ms` is that of one track's prediction, if it is measured, or of a clip's, if it is
