@@ -21,6 +21,7 @@ from chorale.datasets.folders.unread import (
     unread_beside_manifest,
     unread_in_folders,
 )
+from chorale.datasets.label_sets import LABEL_SEPARATOR
 from chorale.datasets.tables.manifest import (
     ManifestOptions,
     find_manifest,
@@ -78,8 +79,12 @@ class Config:
     encoding: str | None = None
     """its encoding, if it is neither UTF-8 nor UTF-16 with a byte order mark: cp1252"""
     commas_in_labels: bool = False
-    """a label in it with a comma, semicolon or bar is one label; otherwise such cells are refused,
-    because a track has one label"""
+    """a label in it with a comma, semicolon or bar is one label; otherwise such cells are refused
+    where a track has one label; with multi_label only a comma is part of a label"""
+    multi_label: bool = False
+    """a track in it may have several labels: cells are separated at semicolons, bars and commas,
+    and a file has the labels of all its rows; a column named labels with semicolons in its cells
+    needs no such key"""
     layout: LayoutName = "auto"
     """what the folders in root are: labels; split (train, val, test, with labels' folders in each);
     fold (fold1, fold2, ..., likewise); auto: recognised by their names"""
@@ -163,21 +168,25 @@ def _read(config: Config) -> _Reading:
         found = _read_manifest(config, root, metadata, listing=listing)
         note = f"'{metadata}' is read as the manifest, because no folders are labels"
         return _Reading(found.rows, [note, *found.notes], listing, found.layout, metadata)
-    if config.columns != Columns() or config.encoding or config.commas_in_labels:
+    of_manifest = (config.encoding, config.commas_in_labels, config.multi_label)
+    if config.columns != Columns() or any(of_manifest):
         raise UserError(
-            f"dataset 'folder': columns, encoding and commas_in_labels are about a manifest, and "
-            f"the folders in '{root}' are read; give the manifest with --dataset.manifest FILE, "
-            f"or leave them out"
+            f"dataset 'folder': columns, encoding, commas_in_labels and multi_label are about a "
+            f"manifest, and the folders in '{root}' are read; give the manifest with "
+            f"--dataset.manifest FILE, or leave them out"
         )
     layout = folder_layout(audio, config.layout, root=root)
     rows = []
     for name in audio:
         if (place := layout.place(name)) is not None:
-            row = {"track_id": name, "path": str(root / name), "group": name, "label": place.label}
+            label = place.label.replace(LABEL_SEPARATOR, ",")
+            row = {"track_id": name, "path": str(root / name), "group": name, "label": label}
             rows.append({**row, "split": place.split, "fold": place.fold})
     if not rows:
         raise _nothing_found(listing, audio, config)
     notes = [layout.note] if layout.note else []
+    if any(LABEL_SEPARATOR in folder for folder in layout.label_folders(listing.folders)):
+        notes.append("a semicolon in the name of a label's folder is replaced by a comma")
     if metadata is not None:
         notes.append(
             f"'{metadata}' is not read, because the folders are labels; to read it, type "
@@ -193,6 +202,7 @@ def _read_manifest(
         columns=vars(config.columns),
         encoding=config.encoding,
         commas_in_labels=config.commas_in_labels,
+        multi_label=config.multi_label,
         groups=config.group is None,
     )
     found = read_track_manifest(
