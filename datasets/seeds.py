@@ -67,6 +67,8 @@ class Purpose(IntEnum):
     """bootstrap resamples of groups that estimate the selection bias"""
     SPEED_PROBE = 25
     """tracks on which the speed of architectures is measured"""
+    POLYPHONY = 26
+    """artists and clips of the polyphonic corpus; what is drawn, the artist, the clip's number"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:
