@@ -112,11 +112,11 @@ def map_difference(
 ) -> tuple[float, Interval]:
     """The mAP of `proba_a` minus that of `proba_b`, and its 95 % interval, paired by group.
 
-    Identical probabilities come from one and the same model, so then the interval is 0 to 0.
+    Where both rank all rows equally, as a model and its calibrated copy, the interval is 0 to 0.
     """
     mean_ap = multi_label_metrics.mean_average_precision
     difference = mean_ap(proba_a, labels) - mean_ap(proba_b, labels)
-    if np.array_equal(proba_a, proba_b):
+    if np.array_equal(_ranks(proba_a), _ranks(proba_b)):
         return 0.0, (0.0, 0.0)
     blocks = deleted_blocks(groups)
     if blocks.n == 1:
@@ -160,6 +160,12 @@ def weighted_maps(
         total[has] += (steps * precision).sum(axis=1)[has] / n_true[has]
         counted += has
     return np.asarray(total / np.maximum(counted, 1))
+
+
+def _ranks(proba: Proba) -> NDArray[np.int64]:
+    """The rank of each row for each label, (n, n_classes); equal ones share a rank."""
+    columns = (np.unique(column, return_inverse=True)[1] for column in proba.T)
+    return np.stack(list(columns), axis=1).astype(np.int64)
 
 
 def _perfect_low(groups: Groups) -> float:
