@@ -203,9 +203,9 @@ def test_a_missing_key_of_the_dataset_is_named_in_the_error(
     ("name", "offered"),
     [
         ("gtzn", "'gtzan' or"),
-        ("fsddd", "'fsdd'?"),
+        ("fsddd", "'fsdd' or"),
         ("dmeo", "'demo'?"),
-        ("runs/synthetik.yaml", "'synthetic'?"),
+        ("runs/synthetik.yaml", "'synthetic' or"),
     ],
 )
 def test_the_error_for_an_unknown_name_suggests_the_nearest(name: str, offered: str) -> None:
