@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRACK_COLUMNS = ("track_id", "path", "label", "group", "split", "fold", "duration_s", "time")
-"""One row per track. `group` must not be on two sides of a split (artist, speaker, recording);
-`split` ("train", "valid", "test") and `fold` (0, 1, ...) are the official ones or missing; `path`
-and `duration_s` (seconds) are missing where there is no audio or the duration is unknown; `time`,
-when it was recorded, in seconds since 1970-01-01 UTC, is missing where unknown."""
+"""One row per track. `label` is its class; if any track of the table has several labels, `label`
+joins those of a track as `label_sets.join_labels` does ("bass;drums"). `group` must not be on two
+sides of a split (artist, speaker, recording); `split` ("train", "valid", "test") and `fold` (0, 1,
+...) are the official ones or missing; `path` and `duration_s` (seconds) are missing where there is
+no audio or the duration is unknown; `time`, when it was recorded, in seconds since 1970-01-01 UTC,
+is missing where unknown."""
 
 SPLITS = ("train", "valid", "test")
 """The parts of an official split."""

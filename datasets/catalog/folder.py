@@ -1,4 +1,4 @@
-"""The user's own audio: one folder per label, or a manifest CSV.
+"""The user's own audio: one folder per label, a manifest CSV, or label files beside recordings.
 
 Makes the track table, and accounts for the files that are no track; no audio is decoded here.
 """
@@ -7,20 +7,33 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from chorale.datasets.audio_formats import AUDIO_EXTENSIONS
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.folders.groups import find_groups
+from chorale.datasets.folders.label_files import (
+    LabelFileKind,
+    LabelledRecordings,
+    read_label_files,
+)
 from chorale.datasets.folders.layout import FolderLayout, LayoutName, folder_layout
-from chorale.datasets.folders.listing import Listing, count_text, ending_of, list_files
+from chorale.datasets.folders.listing import Listing, list_files
+from chorale.datasets.folders.refusals import (
+    expected_text,
+    nothing_found,
+    refuse_groups_in_two_splits,
+)
 from chorale.datasets.folders.unread import (
-    OTHER_ENDINGS,
+    unread_beside_label_files,
     unread_beside_manifest,
     unread_in_folders,
 )
+from chorale.datasets.label_sets import LABEL_SEPARATOR
 from chorale.datasets.tables.manifest import (
     ManifestOptions,
     find_manifest,
@@ -78,11 +91,21 @@ class Config:
     encoding: str | None = None
     """its encoding, if it is neither UTF-8 nor UTF-16 with a byte order mark: cp1252"""
     commas_in_labels: bool = False
-    """a label in it with a comma, semicolon or bar is one label; otherwise such cells are refused,
-    because a track has one label"""
+    """a label in it with a comma, semicolon or bar is one label; otherwise such cells are refused
+    where a track has one label; with multi_label only a comma is part of a label"""
+    multi_label: bool = False
+    """a track in it may have several labels: cells are separated at semicolons, bars and commas,
+    and a file has the labels of all its rows; a column named labels with semicolons in its cells
+    needs no such key"""
     layout: LayoutName = "auto"
     """what the folders in root are: labels; split (train, val, test, with labels' folders in each);
     fold (fold1, fold2, ..., likewise); auto: recognised by their names"""
+    labels_from: LabelFileKind | None = None
+    """files beside the recordings that have their labels, instead of folders: `audacity`, a label
+    track NAME.txt; `birdnet`, its tables NAME.BirdNET.selection.table.txt or
+    NAME.BirdNET.results.csv; a recording has every label in its files"""
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """with labels_from birdnet: a species is a label if a detection is at least this confident"""
     group: str | None = None
     """what must not be on two sides of a split: `parent_folder`, the folder of a track below its
     label's folder; `tag:artist` or another tag of the files; or a regular expression on a track's
@@ -96,6 +119,11 @@ class Config:
             raise ValueError(
                 f"layout={self.layout} is about folders, and a manifest is given; remove one"
             )
+        if self.labels_from is not None and (self.manifest is not None or self.layout != "auto"):
+            raise ValueError(
+                f"labels_from={self.labels_from} takes labels from files beside the recordings, "
+                f"and a manifest or a layout is given; remove one"
+            )
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,7 @@ class _Reading:
     listing: Listing | None
     layout: FolderLayout
     manifest: Path | None
+    labelled: LabelledRecordings | None = None
 
 
 def tracks(config: Config) -> "pd.DataFrame":
@@ -127,11 +156,13 @@ def tracks(config: Config) -> "pd.DataFrame":
         _log.warning("folder: %s", note)
     rows = reading.rows
     if config.group is not None:
-        groups = find_groups(config.group, rows)
+        in_folders = config.labels_from is None
+        named = rows if in_folders else [{**row, "label": ""} for row in rows]
+        groups = find_groups(config.group, named)
         rows = [{**row, "group": group} for row, group in zip(rows, groups, strict=True)]
     table = track_table(rows)
     _refuse_one_label(table, reading, config)
-    _refuse_groups_in_two_splits(table)
+    refuse_groups_in_two_splits(table)
     return table
 
 
@@ -145,6 +176,9 @@ def not_read(config: Config) -> "pd.DataFrame":
     listing = reading.listing or list_files(existing_folder(config.root, dataset=INFO.name))
     used = {str(row["track_id"]) for row in reading.rows}
     endings = _endings(config)
+    if reading.labelled is not None:
+        others = reading.labelled.others
+        return unread_beside_label_files(listing, others, used=used, extensions=endings)
     if reading.manifest is not None:
         return unread_beside_manifest(listing, reading.manifest, used=used, extensions=endings)
     return unread_in_folders(listing, reading.layout, used=used, extensions=endings)
@@ -157,33 +191,51 @@ def _read(config: Config) -> _Reading:
     listing = list_files(root)
     endings = tuple("." + ending for ending in _endings(config))
     audio = [name for name in listing.files if name.lower().endswith(endings)]
+    if config.labels_from is not None:
+        return _read_label_files(config, listing, audio, kind=config.labels_from)
     n_folders = len({name.split("/")[0] for name in audio if "/" in name})
     metadata = _metadata(listing, config, n_folders=n_folders)
     if metadata is not None and n_folders < 2:
         found = _read_manifest(config, root, metadata, listing=listing)
         note = f"'{metadata}' is read as the manifest, because no folders are labels"
         return _Reading(found.rows, [note, *found.notes], listing, found.layout, metadata)
-    if config.columns != Columns() or config.encoding or config.commas_in_labels:
-        raise UserError(
-            f"dataset 'folder': columns, encoding and commas_in_labels are about a manifest, and "
-            f"the folders in '{root}' are read; give the manifest with --dataset.manifest FILE, "
-            f"or leave them out"
-        )
+    _refuse_manifest_keys(config, root, "folders")
     layout = folder_layout(audio, config.layout, root=root)
     rows = []
     for name in audio:
         if (place := layout.place(name)) is not None:
-            row = {"track_id": name, "path": str(root / name), "group": name, "label": place.label}
+            label = place.label.replace(LABEL_SEPARATOR, ",")
+            row = {"track_id": name, "path": str(root / name), "group": name, "label": label}
             rows.append({**row, "split": place.split, "fold": place.fold})
     if not rows:
-        raise _nothing_found(listing, audio, config)
+        raise nothing_found(listing, audio, layout=config.layout, extensions=config.extensions)
     notes = [layout.note] if layout.note else []
+    if any(LABEL_SEPARATOR in folder for folder in layout.label_folders(listing.folders)):
+        notes.append("a semicolon in the name of a label's folder is replaced by a comma")
     if metadata is not None:
         notes.append(
             f"'{metadata}' is not read, because the folders are labels; to read it, type "
             f"--dataset.manifest {metadata.name}"
         )
     return _Reading(rows, notes, listing, layout, None)
+
+
+def _read_label_files(
+    config: Config, listing: Listing, audio: Sequence[str], *, kind: LabelFileKind
+) -> _Reading:
+    _refuse_manifest_keys(config, listing.root, f"label files of {kind}")
+    found = read_label_files(listing, audio, kind=kind, min_confidence=config.min_confidence)
+    return _Reading(found.rows, found.notes, listing, FolderLayout("labels", {}), None, found)
+
+
+def _refuse_manifest_keys(config: Config, root: Path, read: str) -> None:
+    of_manifest = (config.encoding, config.commas_in_labels, config.multi_label)
+    if config.columns != Columns() or any(of_manifest):
+        raise UserError(
+            f"dataset 'folder': columns, encoding, commas_in_labels and multi_label are about a "
+            f"manifest, and the {read} in '{root}' are read; give the manifest with "
+            f"--dataset.manifest FILE, or leave them out"
+        )
 
 
 def _read_manifest(
@@ -193,6 +245,7 @@ def _read_manifest(
         columns=vars(config.columns),
         encoding=config.encoding,
         commas_in_labels=config.commas_in_labels,
+        multi_label=config.multi_label,
         groups=config.group is None,
     )
     found = read_track_manifest(
@@ -219,32 +272,6 @@ def _endings(config: Config) -> tuple[str, ...]:
     return tuple(ending.lower().lstrip(".") for ending in config.extensions)
 
 
-def _nothing_found(listing: Listing, audio: Sequence[str], config: Config) -> UserError:
-    loose = sum("/" not in name for name in audio)
-    hint = f" ({loose} are directly in it, where they have no label)" if loose else ""
-    if audio and not loose:
-        hint = f" of a {config.layout} ({len(audio)} are in none, such as '{audio[0]}')"
-    endings = [ending_of(name) for name in listing.files if name not in audio]
-    others = [ending for ending in endings if ending not in OTHER_ENDINGS]
-    if others and not audio:
-        hint = f", but {count_text(others)}"
-    return UserError(
-        f"dataset 'folder': no audio in any label's folder below '{listing.root}'{hint}. "
-        f"{_expected(listing.root, config, listing)}"
-    )
-
-
-def _expected(root: Path, config: Config, listing: Listing | None) -> str:
-    files = () if listing is None else listing.files
-    tables = [name for name in files if name.lower().endswith((".csv", ".tsv"))]
-    there = f", such as --dataset.manifest {tables[0]}" if tables else ""
-    return (
-        f"Expected: {root}/LABEL/.../FILE with one of the extensions "
-        f"{', '.join(config.extensions)} (others with --dataset.extensions); "
-        f"or give a CSV with the columns path,label with --dataset.manifest FILE{there}"
-    )
-
-
 def _refuse_one_label(table: "pd.DataFrame", reading: _Reading, config: Config) -> None:
     labels = table["label"].unique()
     if len(labels) != 1:
@@ -259,19 +286,10 @@ def _refuse_one_label(table: "pd.DataFrame", reading: _Reading, config: Config) 
                 f"If the labels are the folders in it ({join_first(inside)}), type "
                 f"--dataset.root {Path(config.root) / label}. "
             )
-    expected = _expected(Path(config.root), config, reading.listing)
+    if config.labels_from is None:
+        files = () if reading.listing is None else reading.listing.files
+        hint += expected_text(Path(config.root), config.extensions, files)
     raise UserError(
         f"dataset 'folder': all {len(table)} tracks have the one label '{labels[0]}'; a "
-        f"classifier needs two or more. {hint}{expected}"
+        f"classifier needs two or more. {hint}"
     )
-
-
-def _refuse_groups_in_two_splits(table: "pd.DataFrame") -> None:
-    splits = table.dropna(subset=["split"]).groupby("group")["split"].unique()
-    double = [f"'{group}' ({', '.join(sorted(of))})" for group, of in splits.items() if len(of) > 1]
-    if double:
-        raise UserError(
-            f"dataset 'folder': groups in more than one split ({len(double)}): "
-            f"{join_first(double)}; the test score would be too optimistic; give each group one "
-            f"split in the manifest"
-        )

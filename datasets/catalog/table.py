@@ -6,6 +6,7 @@ split, fold and time; every other column is a feature.
 
 Pitfalls: a column that encodes the label would be used as a feature, so name it in `drop`; a saved
 row number is such a column if the rows are sorted by label, so columns without a name are left out.
+Where a cell of the labels has a `;`, the table is multi-label: a row has several labels.
 """
 
 import logging
@@ -19,6 +20,7 @@ from pydantic import Field
 from chorale.datasets.base import SPLITS, DatasetInfo, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, join_labels
 from chorale.datasets.tables.csv_table import (
     LOG,
     QUIET_LOG,
@@ -27,6 +29,7 @@ from chorale.datasets.tables.csv_table import (
     require_columns,
 )
 from chorale.datasets.tables.fold_and_time import read_cells, read_fold, read_time
+from chorale.datasets.tables.manifest_labels import MULTI_LABEL_COLUMN
 from chorale.datasets.tables.parquet_table import is_parquet, read_parquet, text_and_numbers
 
 if TYPE_CHECKING:
@@ -59,7 +62,8 @@ class Config:
     root: str
     """the CSV or Parquet file"""
     label: str = "label"
-    """column with the class"""
+    """column with the class; where any of its cells has semicolons, a row has several labels,
+    separated by them"""
     id: str | None = None
     """column with the track's id; rows with the same id are segments of one track; without it each
     row is a track"""
@@ -137,6 +141,7 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
         table = text_and_numbers(table, path, text=text, dataset=INFO.name, fix=_FIX)
     else:
         table = _read_csv(path, config, log=log)
+    table[config.label] = _label_sets(table[config.label], config, log)
     numbers = table.drop(columns=text)
     if numbers.columns.empty:
         raise UserError(
@@ -157,6 +162,29 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
             "table: left out %d of %d rows: no label, or a number missing", n_lacking, len(lacks)
         )
     return _about(path, table.loc[~lacks], config), numbers.loc[~lacks]
+
+
+def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) -> "pd.Series[str]":
+    """The texts of the track table; cells with several labels are sorted, each label once."""
+    if is_multi_label(cells):
+        n_several = int(cells.str.contains(LABEL_SEPARATOR, regex=False).sum())
+        log.warning(
+            "table: %d of %d rows have several labels, separated by semicolons, so that it is "
+            "multi-label",
+            n_several,
+            len(cells),
+        )
+        return cells.map(lambda text: join_labels(text.split(LABEL_SEPARATOR)))
+    several = cells[cells.str.contains("[,|]")]
+    if config.label.lower() == MULTI_LABEL_COLUMN and len(several):
+        log.warning(
+            "table: %d cells of '%s' such as '%s' are one label each; if they are several, "
+            "separate them by semicolons",
+            len(several),
+            config.label,
+            several.iloc[0],
+        )
+    return cells
 
 
 def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> "pd.DataFrame":

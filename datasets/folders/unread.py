@@ -3,7 +3,7 @@
 `chorale data check` lists them, and its last line accounts for every file.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,28 @@ def unread_beside_manifest(
         else:
             what = f"{ending} (no audio)" if ending else "without an ending"
             rows.append((name, what, IGNORED, "the manifest does not name it"))
+    return _table(listing.root, rows)
+
+
+def unread_beside_label_files(
+    listing: Listing,
+    others: Mapping[str, tuple[str, str, str]],
+    *,
+    used: Collection[str],
+    extensions: Sequence[str],
+) -> "pd.DataFrame":
+    """The files of recordings with label files that are no track (see `NOT_READ_COLUMNS`).
+
+    Args:
+        listing: the files below the root.
+        others: problem, outcome and detail of recordings and label files.
+        used: the files that are tracks.
+        extensions: endings of the files that are read, in lower case without dot.
+    """
+    rows = _always_ignored(listing)
+    for name in sorted(set(listing.files) - set(used)):
+        known = others.get(name)
+        rows.append((name, *known) if known else _by_ending(name, ending_of(name), extensions))
     return _table(listing.root, rows)
 
 

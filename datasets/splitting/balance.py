@@ -15,7 +15,7 @@ N_NEIGHBOURS = 5
 """A synthetic row is interpolated between a row and one of this many nearest neighbours."""
 
 
-def class_weights(labels: Int64Array, n_classes: int) -> Float32Array:
+def class_weights(labels: LabelArray, n_classes: int) -> Float32Array:
     """Loss weights of the classes, inversely proportional to their number of rows.
 
     The mean over the rows is 1. A class without rows gets 0, so that label smoothing does not pull

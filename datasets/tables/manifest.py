@@ -15,6 +15,12 @@ from chorale.datasets.tables import manifest_rows
 from chorale.datasets.tables.fold_and_time import read_fold, read_time
 from chorale.datasets.tables.manifest_columns import choose_columns
 from chorale.datasets.tables.manifest_duplicates import has_segments, one_row_per_file
+from chorale.datasets.tables.manifest_labels import (
+    label_rules,
+    multi_label_note,
+    read_labels,
+    several_rows_problems,
+)
 from chorale.datasets.tables.manifest_paths import FileFinder
 from chorale.datasets.tables.manifest_rows import Row
 from chorale.datasets.tables.manifest_text import SEPARATORS, read_lines
@@ -33,13 +39,15 @@ class ManifestOptions:
     """How a manifest is read.
 
     `columns` maps a role (path, label, group, split, fold, time) to the column that the user named,
-    `NO_COLUMN` for none. `commas_in_labels`: a label with a comma is one label. `groups` is False
-    if the groups come from elsewhere.
+    `NO_COLUMN` for none. `commas_in_labels`: a label with a comma is one label. `multi_label`: a
+    cell, and the rows of one file, may have several labels. `groups` is False if the groups come
+    from elsewhere.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
     encoding: str | None = None
     commas_in_labels: bool = False
+    multi_label: bool = False
     groups: bool = True
 
 
@@ -76,7 +84,9 @@ def read_track_manifest(
     """The manifest's rows: `track_id`, `path`, `label`, `group`, `split`, `fold` and `time`.
 
     `track_id` is the path relative to `root`. A track without a group is its own group; without a
-    column for them, `split`, `fold` and `time` are None. Equal rows of one file are one track.
+    column for them, `split`, `fold` and `time` are None. Equal rows of one file are one track. A
+    track with several labels has them as `datasets.label_sets` joins them; there are such where the
+    options say so, or where a column `labels` has cells with a `;`.
 
     Args:
         manifest: the file.
@@ -86,8 +96,9 @@ def read_track_manifest(
 
     Raises:
         UserError: it is no text table, lacks a column, is empty, names files that do not exist,
-            has several labels for a file, an empty path or label, an unknown split, folds with
-            gaps, times that cannot be read, or a group in two splits or folds. All are listed.
+            has several labels for a file where it is not multi-label, an empty path or label, an
+            unknown split, folds with gaps, times that cannot be read, or a group in two splits or
+            folds. All are listed.
     """
     lines = read_lines(manifest, encoding=options.encoding)
     columns, note = choose_columns(manifest, lines.header, options.columns)
@@ -98,16 +109,29 @@ def read_track_manifest(
         lines, columns, FileFinder(root, manifest.parent, files), root=root
     )
     problems = list(found.problems)
-    problems += manifest_rows.label_problems(found.rows, commas=options.commas_in_labels)
+    rules = label_rules(
+        found.rows,
+        column=lines.header[columns["label"]],
+        multi_label=options.multi_label,
+        commas=options.commas_in_labels,
+    )
+    if not rules.separators:
+        notes += manifest_rows.space_notes(found.rows)
+    bad_labels, label_notes = read_labels(found.rows, rules)
+    problems += bad_labels
+    if not rules.merge_rows:
+        problems += several_rows_problems(found.rows)
     problems += _read_values(found.rows)
-    kept, merged, differing = one_row_per_file(found.rows, segments=has_segments(lines.header))
+    kept, merged, differing = one_row_per_file(
+        found.rows, segments=has_segments(lines.header), merge_labels=rules.merge_rows
+    )
     problems += differing
     if options.groups:
         problems += manifest_rows.group_problems(kept)
     if problems:
         every = "\n  ".join(problems)
         raise UserError(f"manifest '{manifest}' must be fixed:\n  {every}")
-    notes += [*found.notes, *merged, *manifest_rows.space_notes(found.rows)]
+    notes += [*found.notes, *label_notes, *merged, *multi_label_note(kept, rules)]
     return TrackManifest([_track(row) for row in kept], [f"{manifest.name}: {n}" for n in notes])
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from chorale.datasets.errors import join_first
 from chorale.datasets.tables.manifest_paths import FileFinder, FoundFile, How
 from chorale.datasets.tables.manifest_text import ManifestLines
-from chorale.datasets.tables.manifest_values import SEVERAL_LABELS, at_lines
+from chorale.datasets.tables.manifest_values import at_lines
 
 
 @dataclass
 class Row:
-    """One line whose file exists: `cells` are stripped, by role; the values are read later."""
+    """One line whose file exists: `cells` are stripped, by role; the values are read later.
+
+    `label` is first the cell, then the label or the label set of the track.
+    """
 
     line: int
     path: Path
@@ -135,36 +138,6 @@ def _path_notes(rows: Sequence[Row]) -> list[str]:
         for how, row in first.items()
         if how in _READ_AS
     ]
-
-
-def label_problems(rows: Sequence[Row], *, commas: bool) -> list[str]:
-    """Cells and files with several labels; `commas`: a cell with a comma is one label."""
-    problems = []
-    cells = [row for row in rows if not commas and SEVERAL_LABELS.search(row.label)]
-    if cells:
-        some = join_first(f"'{row.label}' (line {row.line})" for row in cells)
-        problems.append(
-            f"{len(cells)} cells have several labels: {some}; {_ONE_LABEL}, or, if such a cell is "
-            f"one label, type --dataset.commas_in_labels true"
-        )
-    of_file: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        of_file.setdefault(row.name, {}).setdefault(row.label, row)
-    double = [
-        f"'{name}' is " + " and ".join(f"'{label}' (line {row.line})" for label, row in of.items())
-        for name, of in of_file.items()
-        if len(of) > 1
-    ]
-    if double:
-        count = "1 file has" if len(double) == 1 else f"{len(double)} files have"
-        problems.append(
-            f"{count} rows with different labels: {join_first(double)}; {_ONE_LABEL}: keep one "
-            f"row for each file"
-        )
-    return problems
-
-
-_ONE_LABEL = "several labels for one track are not supported yet, so give each track one"
 
 
 def group_problems(rows: Sequence[Row]) -> list[str]:

@@ -1,15 +1,11 @@
-"""The values in a manifest's cells: splits and labels, and the problems of splits and folds."""
+"""The splits in a manifest's cells, and the problems of splits and folds."""
 
 import difflib
 import itertools
-import re
 from collections.abc import Collection, Iterable, Sequence
 
 from chorale.datasets.base import SPLIT_NAMES, SPLITS
 from chorale.datasets.errors import MAX_LISTED, join_first
-
-SEVERAL_LABELS = re.compile(r"[,;|]")
-"""What separates several labels in one cell."""
 
 
 def at_lines(numbers: Iterable[int], text: str) -> str:

@@ -254,8 +254,8 @@ def expected_s(
     is estimated from the measured first ones.
     """
     if multi_label and name not in SEVERAL_LABELS:
-        sizes = {"n_rows": n_rows, "n_new": n_new, "n_columns": n_columns}
-        return n_classes * expected_s(name, n_classes=1, **sizes)
+        one_s = expected_s(name, n_rows=n_rows, n_new=n_new, n_columns=n_columns, n_classes=1)
+        return n_classes * one_s
     if name == "logistic_regression":
         return 0.03 + 3e-8 * n_rows * n_columns * n_classes
     if name == "knn":

@@ -91,7 +91,9 @@ def rebuild_ensembles(
             f"{sweep.name}"
         )
     evaluated = evaluate_from_bank(sweep, truth, ledger, members, baselines)
-    write_finalist_events(sweep.paths, truth, evaluated.members, evaluated.chosen)
+    write_finalist_events(
+        sweep.paths, truth, evaluated.members, evaluated.chosen, seed=sweep.search.seed
+    )
     for line in [*left_out, *evaluated.details["cautions"]]:
         console().print(line, soft_wrap=True, markup=False)
     kept = {key: value for key, value in report.items() if key not in DERIVED_KEYS}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chorale.datasets.audit.label_names import SIMILAR_LABELS, similar_labels, similar_text
 from chorale.datasets.base import IGNORED, NO_TRACK, NOT_READ
 from chorale.datasets.errors import join_first
-from chorale.datasets.label_sets import one_row_per_label
+from chorale.datasets.label_sets import labels_of
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 
@@ -56,8 +56,7 @@ def file_sum_text(
 
 def similar_label_texts(tracks: "pd.DataFrame") -> list[str]:
     """One text for each group of nearly equal labels."""
-    labels = one_row_per_label(tracks)["label"]
-    counts = {str(label): int(n) for label, n in labels.value_counts().items()}
+    counts = Counter(label for text in tracks["label"] for label in labels_of(text))
     return [similar_text(labels, counts) for labels in similar_labels(counts)]
 
 

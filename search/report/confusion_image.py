@@ -35,7 +35,13 @@ MAX_LABEL_LENGTH = 24
 """In characters; the middle of a longer name is left out, as names often differ at an end."""
 
 
-def confusion_image(counts: NDArray[np.int64], names: Sequence[str], *, title: str) -> bytes:
+def confusion_image(
+    counts: NDArray[np.int64],
+    names: Sequence[str],
+    *,
+    title: str,
+    totals: NDArray[np.int64] | None = None,
+) -> bytes:
     """A PNG of the matrix: cells are coloured by their share of the row, with percent and count.
 
     A class without tracks is an empty row.
@@ -44,6 +50,8 @@ def confusion_image(counts: NDArray[np.int64], names: Sequence[str], *, title: s
         counts: (n_classes, n_classes); row = true class, column = predicted class.
         names: of the classes.
         title: the line above the matrix.
+        totals: (n_classes, n_classes) what each count is a share of, where tracks have several
+            labels: see `search.report.data.label_confusion`. By default the sum of its row.
 
     Raises:
         ValueError: the number of names is not the number of classes.
@@ -63,9 +71,10 @@ def confusion_image(counts: NDArray[np.int64], names: Sequence[str], *, title: s
     draw = ImageDraw.Draw(image)
     draw.text((MARGIN_PX, MARGIN_PX), title, INK, font)
     bottom, middle = top + n * cell, n * cell // 2
-    draw.text((left + middle, bottom + 12), "predicted class", PALE, small, anchor="ma")
-    _draw_upwards(image, (MARGIN_PX, top + middle), "true class", small, PALE, anchor="mm")
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    word = "class" if totals is None else "label"
+    draw.text((left + middle, bottom + 12), f"predicted {word}", PALE, small, anchor="ma")
+    _draw_upwards(image, (MARGIN_PX, top + middle), f"true {word}", small, PALE, anchor="mm")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True) if totals is None else totals, 1)
     for i, name in enumerate(short):
         at = i * cell + cell // 2
         draw.text((left - 8, top + at), name, INK, label_font, anchor="rm")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chorale.search.ledger.reader import Row
+from chorale.search.statistics.headline import metric_name
 
 STATE_ORDER = ("COMPLETE", "PRUNED", "FAIL")
 COST_COLUMNS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")
@@ -22,6 +23,8 @@ def leaderboard(
 ) -> list[LeaderboardRow]:
     """One row per trial: finished ones first, best first; finalists have their mean over folds too.
 
+    It is in the column `folds_accuracy`; of several labels, that is the mean of their mAP.
+
     Args:
         rows: the search's, by trial number.
         finals: the finalists', by "number/fold/seed".
@@ -31,9 +34,10 @@ def leaderboard(
     """
     folds: dict[str, list[float]] = {}
     for key, row in finals.items():
-        accuracy = row.facts.get("metrics", {}).get("accuracy")
-        if row.state == "COMPLETE" and accuracy is not None:
-            folds.setdefault(key.split("/")[0], []).append(accuracy)
+        metrics = row.facts.get("metrics", {})
+        score = metrics.get(metric_name(metrics))
+        if row.state == "COMPLETE" and score is not None:
+            folds.setdefault(key.split("/")[0], []).append(score)
     front = set() if second == "none" else _front(rows, objective=objective, second=second)
     ranked = sorted(rows.values(), key=lambda row: _rank(row, objective))
     return [_line(row, folds.get(row.key, []), front, second=second) for row in ranked]

@@ -40,7 +40,8 @@ def write_projector(
         paths: where the files go.
         embeddings: (n_tracks, width).
         spaces: (n_tracks,) the embedding space of each row: the fold that held it out.
-        labels: (n_tracks,) class indices, by which the spaces are aligned.
+        labels: (n_tracks,) class indices, by which the spaces are aligned, or (n_tracks, n_classes)
+            of 0 and 1.
         columns: metadata of each track by column name; points are labelled with the first column.
         name: of the tensor in the projector.
     """
@@ -73,8 +74,8 @@ def align_embeddings(
         aligned[rows] = centred / size if size > 0 else centred
     if len(parts) == 1:
         return aligned
-    classes = np.unique(labels)
-    means = {space: _class_means(aligned, rows, labels, classes) for space, rows in parts.items()}
+    of_class = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
+    means = {space: _class_means(aligned, rows, of_class) for space, rows in parts.items()}
     for round_number in range(N_PROCRUSTES_ROUNDS):
         for i, (space, rows) in enumerate(parts.items()):
             # in the first round only to spaces that are aligned already
@@ -89,13 +90,14 @@ def align_embeddings(
     return aligned
 
 
-def _class_means(
-    points: Floats, rows: NDArray[np.bool_], labels: Labels, classes: Labels
-) -> Floats:
-    """Mean of each class among `rows`, (n_classes, width); NaN for a class without rows."""
-    means = np.full((len(classes), points.shape[1]), np.nan)
-    for i, one in enumerate(classes):
-        if (mine := rows & (labels == one)).any():
+def _class_means(points: Floats, rows: NDArray[np.bool_], of_class: NDArray[np.bool_]) -> Floats:
+    """Mean of each class of `of_class` (n_tracks, n_classes) among `rows`, (n_classes, width).
+
+    NaN for a class without rows.
+    """
+    means = np.full((of_class.shape[1], points.shape[1]), np.nan)
+    for i, column in enumerate(of_class.T):
+        if (mine := rows & column).any():
             means[i] = points[mine].mean(axis=0)
     return means
 

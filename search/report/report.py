@@ -31,6 +31,7 @@ from chorale.search.report.leaderboard import leaderboard, to_csv
 from chorale.search.report.page.numbers import percent
 from chorale.search.report.page.page import render_page
 from chorale.search.report.page.sentences import unscored_summary
+from chorale.search.statistics.headline import headline, metric_name
 
 if TYPE_CHECKING:
     from chorale.search.config.resolve import ResolvedSweep
@@ -42,7 +43,8 @@ MAX_MEMBERS_SHOWN = 8
 """Members of an ensemble that are named on the terminal; the others are counted."""
 
 DERIVED_KEYS = (
-    "architectures", "importance", "confusion", "reliability", "hardest", "audit", "command",
+    "architectures", "importance", "confusion", "confusion_totals", "reliability", "hardest",
+    "audit", "command",
 )  # fmt: skip
 """Keys of `report.json` that `update_report` recomputes."""
 
@@ -137,9 +139,10 @@ def derived_values(study: StudyData) -> dict[str, Any]:
 
     `architectures` (each with n_done, n_pruned, n_failed, best, median, middle: the interquartile
     range), `importance` (shares that sum to 1, or why_not), `confusion` (counts by "test" and
-    "out-of-fold", rows are true classes), `reliability` (bins before and after temperature
-    scaling), `hardest` (development tracks that most finalists misclassify), `audit` (number of
-    findings by problem), `command` (repeats the study).
+    "out-of-fold", rows are true classes; of several labels with `confusion_totals`: see
+    `data.label_confusion`), `reliability` (bins before and after temperature scaling), `hardest`
+    (development tracks that most finalists misclassify; of several labels, those of the highest log
+    loss), `audit` (number of findings by problem), `command` (repeats the study).
     """
     architectures = [asdict(one) for one in study.architectures]
     for one in architectures:
@@ -153,12 +156,14 @@ def derived_values(study: StudyData) -> dict[str, Any]:
     }
     if study.errors is not None:
         derived["confusion"] = {name: list(map(list, m)) for name, m in study.errors.counts.items()}
+        if (totals := study.errors.totals) is not None:
+            derived["confusion_totals"] = {name: list(map(list, m)) for name, m in totals.items()}
         derived["reliability"] = [asdict(one) for one in study.errors.reliability]
     return derived
 
 
 def summary_sentence(study: StudyData) -> str:
-    """The first sentence of the page: the test accuracy, or that there is none yet."""
+    """The first sentence of the page: the test accuracy or mAP, or that there is none yet."""
     if study.report is None or "ensemble" not in study.report:
         return unscored_summary(study)
     return headline_sentence(study.report)
@@ -183,8 +188,13 @@ def read_report(paths: StudyPaths) -> dict[str, Any]:
 
 
 def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -> None:
-    """Prints the scores of all ensembles and baselines, and the test accuracy in a sentence."""
-    table = Table(title=f"study {report['study']}", title_justify="left", box=box.SIMPLE_HEAD)
+    """Prints the scores of all ensembles and baselines, and the test score in a sentence."""
+    scored = ", mAP" if metric_name(report["ensemble"]["test"]) == "mAP" else ""
+    table = Table(
+        title=f"study {report['study']}{scored}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for name in (
         "",
         "validation",
@@ -225,30 +235,31 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
 
 
 def headline_sentence(report: Mapping[str, Any]) -> str:
-    """Test accuracy with its 95 % confidence interval, beside the figures to compare it with."""
+    """Test accuracy (or mAP) with its 95 % interval, beside the figures to compare it with."""
     ensemble, single = report["ensemble"], best_trial(report)
     test = ensemble["test"]
+    metric = metric_name(test)
     low, high = test["ci95"]
-    rivals = {name: one["test"]["accuracy"] for name, one in report["baselines"].items()}
+    rivals = {name: headline(one["test"]) for name, one in report["baselines"].items()}
     best = max(rivals, key=lambda name: rivals[name]) if rivals else None
-    trial = f"; best single trial {percent(single['test']['accuracy'])}" if single else ""
+    trial = f"; best single trial {percent(headline(single['test']))}" if single else ""
     baseline = "" if best is None else f", best baseline ({best}) {percent(rivals[best])}"
-    expected = report.get("expected")  # missing in studies of older versions
+    expected = report.get("expected")  # missing in studies of older versions, and of an mAP
     forecast = (
         "" if expected is None else f", expected test accuracy {percent(expected['accuracy'])}"
     )
     looks = report["test_looks"]
     sentence = (
-        f"Test accuracy {percent(test['accuracy'])} "
+        f"Test {metric} {percent(headline(test))} "
         f"(95 % CI {100 * low:.1f} to {100 * high:.1f}) on {test['n']} held-out tracks, "
         f"{name_ensemble(ensemble)}{trial}{baseline}. "
-        f"Validation accuracy {percent(ensemble['validation']['accuracy'])}{forecast}. "
+        f"Validation {metric} {percent(headline(ensemble['validation']))}{forecast}. "
         f"The test set has been evaluated {'once' if looks == 1 else f'{looks} times'}."
     )
     if UNGROUPED_TEXT in report.get("split", {}).get("protocol", ""):
         sentence = (
             f"Split by {UNGROUPED_TEXT}: tracks of one artist may be on both sides of the split, "
-            f"so every accuracy may be too high. {sentence}"
+            f"so every {metric} may be too high. {sentence}"
         )
     if test["few_groups"]:
         n_groups = test["n_groups"]
@@ -279,7 +290,7 @@ def _score_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _gain(report: Mapping[str, Any], name: str) -> str:
-    """The chosen ensemble's test accuracy minus that of `name`, in points, with its 95 % CI."""
+    """The chosen ensemble's test score minus that of `name`, in points, with its 95 % CI."""
     gain = report["gains"].get(name)
     if gain is None or name == report["ensemble"]["kind"]:
         return ""
@@ -288,7 +299,7 @@ def _gain(report: Mapping[str, Any], name: str) -> str:
 
 
 def _percent(scores: Mapping[str, Any]) -> str:
-    return f"{scores['accuracy']:.1%}"
+    return f"{headline(scores):.1%}"
 
 
 def _trial_counts(rows: Mapping[str, Row]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """TensorBoard events of the finalists and the chosen ensemble: confusion matrices and embeddings.
 
+Where tracks have several labels, the matrix is that of `search.report.data.label_confusion`.
+
 Everything is about out-of-fold rows, so that looking at it reveals nothing of the test set. The
 events are written at the end of a sweep, and again by `chorale ensemble`.
 """
@@ -11,13 +13,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from chorale.datasets.atomic import atomic_write
+from chorale.datasets.label_sets import join_labels
 from chorale.lightning_models.metrics import confusion_matrix
+from chorale.search.evaluation.label_thresholds import development_thresholds
 from chorale.search.evaluation.members import FittedEnsemble, Member
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.paths import StudyPaths, TensorBoardPaths
 from chorale.search.report.confusion_image import confusion_image
+from chorale.search.report.data.label_confusion import label_confusion
 from chorale.search.report.projector import write_projector
 from chorale.search.statistics.arrays import Proba
+from chorale.search.statistics.thresholds import decide
 
 CONFUSION_TAG = "confusion/out_of_fold"
 RGB = 3
@@ -27,7 +33,12 @@ MAX_FINALISTS_SHOWN = 16
 
 
 def write_finalist_events(
-    paths: StudyPaths, truth: GroundTruth, members: Sequence[Member], ensemble: FittedEnsemble
+    paths: StudyPaths,
+    truth: GroundTruth,
+    members: Sequence[Member],
+    ensemble: FittedEnsemble,
+    *,
+    seed: int,
 ) -> None:
     """Writes the images and the projector's files, replacing earlier ones.
 
@@ -36,31 +47,32 @@ def write_finalist_events(
         truth: labels, groups and split of its tracks.
         members: finalists, best first.
         ensemble: the chosen ensemble.
+        seed: of the sweep, for the folds of thresholds of several labels.
     """
     n = len(ensemble.weights)
     title = f"{ensemble.kind} ensemble of {n}"
-    _write_confusion(paths.ensemble_tensorboard, truth, ensemble.out_of_fold, title)
+    _write_confusion(paths.ensemble_tensorboard, truth, ensemble.out_of_fold, title, seed)
     for member in members[:MAX_FINALISTS_SHOWN]:
         files = paths.finalist_tensorboard(int(member.name))
         name = f"trial {member.name}" + f" ({member.architecture})" * bool(member.architecture)
-        _write_confusion(files, truth, member.out_of_fold, name)
+        _write_confusion(files, truth, member.out_of_fold, name, seed)
         if member.embeddings_out_of_fold:
-            _write_embeddings(files, truth, member, name)
+            _write_embeddings(files, truth, member, name, seed)
 
 
 def _write_embeddings(
-    files: TensorBoardPaths, truth: GroundTruth, member: Member, name: str
+    files: TensorBoardPaths, truth: GroundTruth, member: Member, name: str, seed: int
 ) -> None:
     """The embeddings of the first seed only, as each seed has another coordinate system."""
     split = truth.split
     ids = split.development_ids
-    labels, predicted = truth.labels(ids), member.out_of_fold.argmax(axis=1)
+    labels = truth.labels(ids)
     folds = np.array([split.fold_of[track] for track in ids])
-    names = truth.class_names
+    label, said = _label_texts(truth, member.out_of_fold, seed)
     columns = {
-        "label": [names[i] for i in labels],
-        "said": [names[i] for i in predicted],
-        "right": ["yes" if ok else "no" for ok in labels == predicted],
+        "label": label,
+        "said": said,
+        "right": ["yes" if a == b else "no" for a, b in zip(label, said, strict=True)],
         "group": [str(group) for group in truth.groups(ids)],
         "fold": [str(fold) for fold in folds],
         "track": list(ids),
@@ -68,12 +80,34 @@ def _write_embeddings(
     write_projector(files, member.embeddings_out_of_fold[0], folds, labels, columns, name=name)
 
 
-def _write_confusion(files: TensorBoardPaths, truth: GroundTruth, proba: Proba, name: str) -> None:
+def _label_texts(truth: GroundTruth, proba: Proba, seed: int) -> tuple[list[str], list[str]]:
+    """The true and the predicted label of each development track; several are joined."""
+    names, labels = truth.class_names, truth.labels(truth.split.development_ids)
+    if not truth.multi_label:
+        return [names[i] for i in labels], [names[i] for i in proba.argmax(axis=1)]
+    predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
+    true, said = (
+        [join_labels(names[i] for i in np.flatnonzero(row)) for row in rows]
+        for rows in (labels, predicted)
+    )
+    return true, said
+
+
+def _write_confusion(
+    files: TensorBoardPaths, truth: GroundTruth, proba: Proba, name: str, seed: int
+) -> None:
     """The confusion matrix, as the only image in the folder's event files."""
-    labels = truth.labels(truth.split.development_ids)
-    counts = confusion_matrix(proba, labels)
-    correct = f"{np.trace(counts)} of {counts.sum()} tracks correct"
-    png = confusion_image(counts, truth.class_names, title=f"{name}, out-of-fold: {correct}")
+    labels, names = truth.labels(truth.split.development_ids), truth.class_names
+    if truth.multi_label:
+        predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
+        found = label_confusion(predicted, labels)
+        n_found, n_labels = np.trace(found.counts), labels.sum(dtype=np.int64)
+        title = f"{name}, out-of-fold: {n_found} of {n_labels} labels found"
+        png = confusion_image(found.counts, names, title=title, totals=found.totals)
+    else:
+        counts = confusion_matrix(proba, labels)
+        correct = f"{np.trace(counts)} of {counts.sum()} tracks correct"
+        png = confusion_image(counts, names, title=f"{name}, out-of-fold: {correct}")
     before = files.all_events()
     _write_events(files, png)
     for path in before:

@@ -19,6 +19,8 @@ from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models import metrics
 from chorale.lightning_models.metrics import correct
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
+from chorale.search.statistics.headline import headline as headline
+from chorale.search.statistics.headline import metric_name as metric_name
 from chorale.search.statistics.intervals import (
     FEW_GROUPS,
     Interval,
@@ -55,16 +57,6 @@ class Scores:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready scores, with `few_groups`."""
         return {**asdict(self), "ci95": list(self.ci95), "few_groups": self.few_groups}
-
-
-def headline(scores: Mapping[str, Any]) -> float:
-    """The score by which models are compared: the accuracy, or where multi-label the mAP."""
-    return float(scores[metric_name(scores)])
-
-
-def metric_name(scores: Mapping[str, Any]) -> str:
-    """The key of that score: "accuracy" or "mAP"."""
-    return "mAP" if "mAP" in scores else "accuracy"
 
 
 def score(

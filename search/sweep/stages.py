@@ -325,7 +325,13 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
     for line in evaluation.details["cautions"]:
         progress.stage("caution", line)
     with progress.activity("report"):
-        write_finalist_events(context.paths, truth, evaluation.members, evaluation.chosen)
+        write_finalist_events(
+            context.paths,
+            truth,
+            evaluation.members,
+            evaluation.chosen,
+            seed=sweep.search.seed,
+        )
         report.write_report(resolved, prepared, context.ledger, evaluation, context.cost())
 
 

@@ -32,6 +32,7 @@ from chorale.search.training.trial_plan import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from chorale.datasets.label_sets import LabelArray
     from chorale.lightning_models.data.datamodule import FoldData
     from chorale.lightning_models.training.module import GenreClassifier
     from chorale.lightning_models.training.ranks import Ranks
@@ -180,7 +181,7 @@ def _opened(
     from chorale.lightning_models.data.datamodule import FoldData
 
     train_rows, valid_rows = (np.frombuffer(part, np.int64).copy() for part in (train, valid))
-    numbers = np.frombuffer(labels, np.int64 if is_one_class else np.uint8).copy()
+    numbers: LabelArray = np.frombuffer(labels, np.int64 if is_one_class else np.uint8).copy()
     return FoldData(
         store=FeatureStore.open(Path(store)),
         train_rows=train_rows,

@@ -1,4 +1,4 @@
-"""Validation, out-of-fold and test accuracy on one line each, with the optimism (minus test)."""
+"""Validation, out-of-fold and test score on one line each, with the optimism (minus test)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ ROW, TOP = 30, 40
 
 @dataclass(frozen=True)
 class SplitAccuracies:
-    """Accuracies (0 to 1) of one ensemble or baseline; `optimism` is written at the line's end."""
+    """Scores (0 to 1) of one ensemble or baseline; `optimism` is written at the line's end."""
 
     name: str
     validation: float | None
@@ -21,8 +21,8 @@ class SplitAccuracies:
     optimism: str = ""
 
 
-def accuracy_by_split(rows: Sequence[SplitAccuracies]) -> Markup:
-    """Draws one line per row, from its lowest to its highest accuracy."""
+def accuracy_by_split(rows: Sequence[SplitAccuracies], *, metric: str = "accuracy") -> Markup:
+    """Draws one line per row, from its lowest to its highest accuracy, or mAP as `metric`."""
     names = [svg.shortened(row.name) for row in rows]
     left, right = svg.text_width(names) + 22, svg.CHART_WIDTH - 150
     values = [v for r in rows for v in (r.validation, r.out_of_fold, r.test) if v is not None]
@@ -58,7 +58,7 @@ def accuracy_by_split(rows: Sequence[SplitAccuracies]) -> Markup:
     return svg.chart(
         "accuracy-by-split",
         *marks,
-        title="Accuracy on validation, out-of-fold and test tracks",
+        title=f"{svg.capitalized(metric)} on validation, out-of-fold and test tracks",
         desc="; ".join(texts) + ".",
         height=bottom + 28,
     )

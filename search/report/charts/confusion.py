@@ -1,4 +1,4 @@
-"""Confusion matrix: the tracks of each true class by predicted class."""
+"""Confusion matrix: the tracks of each true class by predicted class, or of sets of labels."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,12 @@ MIN_CHART_WIDTH = 340
 """In pixels, so that a matrix of few classes is not enlarged."""
 
 
-def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str) -> Markup:
+Counts = Sequence[Sequence[int]]
+
+
+def confusion(
+    counts: Counts, names: Sequence[str], *, key: str, totals: Counts | None = None
+) -> Markup:
     """Draws (n_classes, n_classes) counts; a row is a true class, a column a predicted class.
 
     The darker a cell, the larger its share of the row; correct ones are blue, errors orange.
@@ -24,7 +29,11 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str
         counts: numbers of tracks.
         names: of the classes.
         key: which tracks: "test" or "out-of-fold"; also the name of the chart.
+        totals: what each count is a share of, where tracks have several labels: see
+            `search.report.data.label_confusion`. By default the sum of its row.
     """
+    multi_label = totals is not None
+    word = "label" if multi_label else "class"
     n = len(names)
     shown = [svg.shortened(name, 18) for name in names]
     side = min(max(520 / n, MIN_CELL), MAX_CELL)
@@ -32,9 +41,9 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str
     margin = svg.text_width(shown, size=size) * 1.08 + 12
     left, top = margin + 24, margin + 24
     marks = [
-        svg.text(left + n * side / 2, 8, "predicted class", anchor="middle", fill=svg.MUTED),
+        svg.text(left + n * side / 2, 8, f"predicted {word}", anchor="middle", fill=svg.MUTED),
         svg.text(
-            0, 0, "true class", anchor="middle", fill=svg.MUTED,
+            0, 0, f"true {word}", anchor="middle", fill=svg.MUTED,
             transform=f"translate(8 {top + n * side / 2:.1f}) rotate(-90)",
         ),
     ]  # fmt: skip
@@ -45,21 +54,40 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, key: str
         marks.append(svg.text(left - 6, top + at, name, anchor="end", font_size=size))
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
-            marks.append(_cell(i, j, count, sum(row), names, side=side, left=left, top=top))
+            of = sum(row) if totals is None else totals[i][j]
+            text = _cell_text(i, j, names, multi_label=multi_label)
+            marks.append(_cell(i, j, count, of, text, side=side, left=left, top=top))
     edge = n * side
     marks.append(
         svg.element("rect", x=left, y=top, width=edge, height=edge, fill="none", stroke=svg.GRID)
     )
-    n_tracks = sum(map(sum, counts))
     n_correct = sum(counts[i][i] for i in range(n))
+    if totals is None:
+        n_tracks = sum(map(sum, counts))
+        title = f"Confusion matrix of {n_tracks} {key} tracks"
+        result = f"{n_correct} of {n_tracks} are correct."
+        errors = _most_frequent_errors(counts, names, "{true} predicted as {predicted}")
+    else:
+        title = f"True and predicted labels of {key} tracks"
+        result = f"{n_correct} of {sum(totals[i][i] for i in range(n))} labels are found."
+        errors = _most_frequent_errors(counts, names, "{predicted} predicted beside {true}")
     return svg.chart(
         f"confusion-{key}",
         *marks,
-        title=f"Confusion matrix of {n_tracks} {key} tracks",
-        desc=f"{n_correct} of {n_tracks} are correct. " + _most_frequent_errors(counts, names),
+        title=title,
+        desc=f"{result} {errors}",
         height=top + edge + 4,
         width=max(left + edge + 4, MIN_CHART_WIDTH),
     )
+
+
+def _cell_text(i: int, j: int, names: Sequence[str], *, multi_label: bool) -> str:
+    """What a cell counts, for its tooltip."""
+    if not multi_label:
+        return f"{names[i]} predicted as {names[j]}" if i != j else f"{names[i]} correct"
+    if i == j:
+        return f"{names[i]} found"
+    return f"tracks with {names[i]} and without {names[j]}, {names[j]} predicted"
 
 
 def _cell(
@@ -67,7 +95,7 @@ def _cell(
     j: int,
     count: int,
     of: int,
-    names: Sequence[str],
+    text: str,
     *,
     side: float,
     left: float,
@@ -77,9 +105,8 @@ def _cell(
         return Markup("")
     share = count / of
     x, y = left + j * side, top + i * side
-    error = f"{names[i]} predicted as {names[j]}: {count} of {of}"
     marks = [
-        svg.tooltip(error if i != j else f"{names[i]} correct: {count} of {of}"),
+        svg.tooltip(f"{text}: {count} of {of}"),
         svg.element(
             "rect", x=x + 0.5, y=y + 0.5, width=side - 1, height=side - 1,
             fill=svg.BLUE if i == j else svg.ORANGE, fill_opacity=f"{0.12 + 0.88 * share:.2f}",
@@ -94,8 +121,8 @@ def _cell(
     return svg.group(*marks)
 
 
-def _most_frequent_errors(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """The three most frequent errors in words."""
+def _most_frequent_errors(counts: Counts, names: Sequence[str], phrase: str) -> str:
+    """The three most frequent errors in words, each by the `phrase` of its two classes."""
     wrong = [
         (count, names[i], names[j])
         for i, row in enumerate(counts)
@@ -105,5 +132,5 @@ def _most_frequent_errors(counts: Sequence[Sequence[int]], names: Sequence[str])
     if not wrong:
         return "There is no error."
     first = sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))[:3]
-    errors = "; ".join(f"{a} predicted as {b}, {n} times" for n, a, b in first)
+    errors = "; ".join(f"{phrase.format(true=a, predicted=b)}, {n} times" for n, a, b in first)
     return f"Most frequent errors: {errors}."

@@ -1,4 +1,4 @@
-"""Forest plot: test accuracy of each ensemble and baseline with its 95 % confidence interval."""
+"""Forest plot: test accuracy (or mAP) of each ensemble and baseline with its 95 % interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ KIND_COLOURS = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """An accuracy (0 to 1) with its interval; `gain` is written at the end of the line."""
+    """An accuracy or mAP (0 to 1) with its interval; `gain` is written at the end of the line."""
 
     name: str
     value: float
@@ -32,9 +32,12 @@ class Estimate:
 def forest(
     rows: Sequence[Estimate],
     *,
-    title: str = "Test accuracy of every ensemble and baseline, with 95 % confidence intervals",
+    metric: str = "accuracy",
+    title: str | None = None,
 ) -> Markup:
     """Draws the rows in the given order, with a gap before the first baseline.
+
+    `metric` is the score's name, "accuracy" or "mAP".
 
     Source: Lewis and Clarke 2001, "Forest plots: trying to see the wood and the trees",
     doi:10.1136/bmj.322.7300.1479.
@@ -53,7 +56,7 @@ def forest(
         svg.text(x(at), bottom + 13, label, anchor="middle", fill=svg.MUTED)
         for at, label in zip(svg.ticks(*ends), svg.tick_percents(svg.ticks(*ends)), strict=True)
     ]
-    heads = [("accuracy", right + 16), ("95 % CI", right + 78)]
+    heads = [(metric, right + 16), ("95 % CI", right + 78)]
     heads += [("ensemble's gain", right + 178)] if has_gains else []
     marks += [svg.text(at, TOP - 20, head, fill=svg.MUTED, font_size=11) for head, at in heads]
     for row in rows:
@@ -67,7 +70,8 @@ def forest(
     return svg.chart(
         "forest",
         *marks,
-        title=title,
+        title=title
+        or f"Test {metric} of every ensemble and baseline, with 95 % confidence intervals",
         desc=f"Highest: {best.name}. " + "; ".join(values) + ".",
         height=bottom + 28,
     )

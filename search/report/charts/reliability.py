@@ -1,4 +1,8 @@
-"""Reliability diagram: accuracy by confidence, before and after calibration."""
+"""Reliability diagram: accuracy by confidence, before and after calibration.
+
+Where tracks have several labels, each label of each track counts: the share of labels that are
+present, by their probability.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +16,10 @@ SIDE, TOP, LEFT, GAP, BARS = 350, 34, 52, 92, 52
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Tracks of similar confidence: mean confidence, accuracy, and their number."""
+    """Tracks of similar confidence: mean confidence, accuracy, and their number.
+
+    Where multi-label: decisions of similar probability, the share of present labels, their number.
+    """
 
     confidence: float
     accuracy: float
@@ -28,18 +35,35 @@ class ReliabilityPanel:
     after: Sequence[ReliabilityBin]
 
 
-def reliability(panels: Sequence[ReliabilityPanel]) -> Markup:
+@dataclass(frozen=True)
+class _Words:
+    """What the axes and tooltips name."""
+
+    confidence: str = "confidence"
+    accuracy: str = "accuracy"
+    unit: str = "tracks"
+
+    def describe(self, one: ReliabilityBin) -> str:
+        return f"{self.confidence} {one.confidence:.0%}, {self.accuracy} {one.accuracy:.0%}"
+
+
+LABEL_WORDS = _Words("probability", "labels present", "decisions")
+
+
+def reliability(panels: Sequence[ReliabilityPanel], *, multi_label: bool = False) -> Markup:
     """Draws one square per panel; on its diagonal, confidence equals accuracy.
 
-    A larger point stands for more tracks; the bars below count tracks.
+    A larger point stands for more tracks; the bars below count tracks. Where `multi_label`, they
+    stand for decisions: one for each label of each track.
 
     Source: DeGroot and Fienberg 1983, "The Comparison and Evaluation of Forecasters",
     doi:10.2307/2987588; as in Guo et al. 2017, arXiv:1706.04599.
     """
-    marks = [_legend()]
+    words = LABEL_WORDS if multi_label else _Words()
+    marks = [_legend(words)]
     for i, panel in enumerate(panels):
-        marks.append(_panel(panel, LEFT + i * (SIDE + GAP)))
-    texts = [f"{panel.name}: {', '.join(map(_describe, panel.after))}" for panel in panels]
+        marks.append(_panel(panel, LEFT + i * (SIDE + GAP), words))
+    texts = [f"{panel.name}: {', '.join(map(words.describe, panel.after))}" for panel in panels]
     return svg.chart(
         "reliability",
         *marks,
@@ -50,11 +74,7 @@ def reliability(panels: Sequence[ReliabilityPanel]) -> Markup:
     )
 
 
-def _describe(one: ReliabilityBin) -> str:
-    return f"confidence {one.confidence:.0%}, accuracy {one.accuracy:.0%}"
-
-
-def _panel(panel: ReliabilityPanel, left: float) -> Markup:
+def _panel(panel: ReliabilityPanel, left: float, words: _Words) -> Markup:
     x = svg.AxisScale(0, 1, left, left + SIDE)
     y = svg.AxisScale(0, 1, TOP + 20 + SIDE, TOP + 20)
     marks = []
@@ -73,7 +93,7 @@ def _panel(panel: ReliabilityPanel, left: float) -> Markup:
         dash = None if is_after else "3 3"
         marks.append(svg.polyline(places, stroke=colour, stroke_width=1.5, stroke_dasharray=dash))
         for one, (px, py) in zip(bins, places, strict=True):
-            text = f"{_describe(one)}, {one.n} tracks"
+            text = f"{words.describe(one)}, {one.n} {words.unit}"
             marks.append(
                 svg.element(
                     "circle",
@@ -87,11 +107,11 @@ def _panel(panel: ReliabilityPanel, left: float) -> Markup:
                     fill_opacity="0.75",
                 )
             )
-    marks.append(_counts(panel.after, x))
+    marks.append(_counts(panel.after, x, words))
     return svg.group(*marks)
 
 
-def _counts(bins: Sequence[ReliabilityBin], x: svg.AxisScale) -> Markup:
+def _counts(bins: Sequence[ReliabilityBin], x: svg.AxisScale, words: _Words) -> Markup:
     top = TOP + SIDE + 34
     tallest = max((one.n for one in bins), default=1)
     marks = [svg.line(x(0), top + BARS, x(1), top + BARS)]
@@ -100,7 +120,7 @@ def _counts(bins: Sequence[ReliabilityBin], x: svg.AxisScale) -> Markup:
         marks.append(
             svg.element(
                 "rect",
-                svg.tooltip(f"{one.n} tracks"),
+                svg.tooltip(f"{one.n} {words.unit}"),
                 x=x(one.confidence) - 6,
                 y=top + BARS - tall,
                 width=12,
@@ -110,19 +130,20 @@ def _counts(bins: Sequence[ReliabilityBin], x: svg.AxisScale) -> Markup:
             )
         )
     middle = (x(0) + x(1)) / 2
+    text = f"{words.confidence}; bars: number of {words.unit}"
     marks.append(
-        svg.text(middle, top + BARS + 14, "confidence; bars: number of tracks", anchor="middle",
+        svg.text(middle, top + BARS + 14, text, anchor="middle",
                  fill=svg.MUTED, font_size=11)
     )  # fmt: skip
     return svg.group(*marks)
 
 
-def _legend() -> Markup:
+def _legend(words: _Words) -> Markup:
     return svg.group(
         svg.element("circle", cx=LEFT + 5, cy=12, r=5, fill=svg.PAPER, stroke=svg.MUTED,
                     stroke_width=1.5),
         svg.text(LEFT + 16, 12, "before", fill=svg.MUTED, font_size=11),
         svg.element("circle", cx=LEFT + 75, cy=12, r=5, fill=svg.BLUE),
         svg.text(LEFT + 86, 12, "after", fill=svg.MUTED, font_size=11),
-        svg.text(LEFT + 128, 12, "vertical axis: accuracy", fill=svg.MUTED, font_size=11),
+        svg.text(LEFT + 128, 12, f"vertical axis: {words.accuracy}", fill=svg.MUTED, font_size=11),
     )  # fmt: skip

@@ -146,6 +146,11 @@ def padded_range(
     return max(low - margin, floor), min(high + margin, ceiling)
 
 
+def capitalized(text: str) -> str:
+    """A word at the start of a sentence; "mAP" stays as it is."""
+    return text if text == "mAP" else text[:1].upper() + text[1:]
+
+
 def shortened(content: object, most: int = 26) -> str:
     """`content` as text, with its middle left out if it is longer than `most` characters."""
     full = printable(content)

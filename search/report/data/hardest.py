@@ -2,6 +2,9 @@
 
 Mislabelled tracks are often among them. Test tracks are left out: listening to them and then
 changing something would amount to an evaluation on the test set.
+
+Where tracks have several labels, the hardest are those of the highest log loss: a track with many
+labels has many that may be missed, so the number of models that are wrong says little.
 """
 
 from collections.abc import Mapping
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chorale.lightning_models.metrics import log_losses
 from chorale.search.ledger import predictions
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.reader import Row
@@ -40,14 +44,38 @@ class HardTrack:
         return {"said" if k == "predicted" else k: v for k, v in asdict(self).items()}
 
 
+@dataclass(frozen=True)
+class HardLabelTrack:
+    """One development track of several labels, of a high log loss `loss` (nats per label).
+
+    `true` are its labels, `missed` those of them that the mean of the `n_models` finalists does not
+    predict, `wrong` the ones that it predicts and the track does not have.
+    """
+
+    track: str
+    true: tuple[str, ...]
+    missed: tuple[str, ...]
+    wrong: tuple[str, ...]
+    group: str
+    n_models: int
+    loss: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The track as `report.json` holds it."""
+        return asdict(self)
+
+
 def hardest_tracks(
     paths: StudyPaths,
     truth: GroundTruth,
     finals: Mapping[str, Row],
     *,
     most: int = MAX_HARDEST_TRACKS,
-) -> tuple[HardTrack, ...]:
+    seed: int = 0,
+) -> tuple[HardTrack, ...] | tuple[HardLabelTrack, ...]:
     """The tracks that most finalists misclassify; ties are ordered by the true class's probability.
+
+    Where tracks have several labels, those with a wrong or missed one, of the highest log loss.
 
     Only finalists that were retrained on every fold count; probabilities are averaged over seeds.
 
@@ -56,6 +84,7 @@ def hardest_tracks(
         truth: labels and groups.
         finals: the ledger's rows of the finalists.
         most: the largest number of tracks.
+        seed: of the sweep, for the folds of thresholds of several labels.
 
     Raises:
         UserError: predictions are missing, damaged or of another split.
@@ -70,6 +99,8 @@ def hardest_tracks(
     ]
     if not probas:
         return ()
+    if truth.multi_label:
+        return _hardest_of_labels(np.mean(probas, axis=0), len(probas), truth, most, seed)
     predicted = np.stack([proba.argmax(axis=1) for proba in probas])  # (n_models, n_tracks)
     n_wrong = (predicted != labels).sum(axis=0)
     proba_true = np.mean([proba[np.arange(len(ids)), labels] for proba in probas], axis=0)
@@ -84,6 +115,38 @@ def hardest_tracks(
             int(n_wrong[i]),
             len(probas),
             float(proba_true[i]),
+        )
+        for i in order[:most]
+    )
+
+
+def _hardest_of_labels(
+    proba: np.ndarray, n_models: int, truth: GroundTruth, most: int, seed: int
+) -> tuple[HardLabelTrack, ...]:
+    """`hardest_tracks` by mean probabilities `proba` (n_tracks, n_classes)."""
+    # imported here: slow, and not needed for tracks of one class
+    from chorale.search.evaluation.label_thresholds import development_thresholds
+    from chorale.search.statistics.thresholds import decide
+
+    ids = truth.split.development_ids
+    present = truth.labels(ids) > 0
+    predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
+    losses = log_losses(proba, truth.labels(ids))
+    failed = np.flatnonzero((predicted != present).any(axis=1))
+    order = sorted(failed, key=lambda i: (-losses[i], ids[i]))
+
+    def names(row: np.ndarray) -> tuple[str, ...]:
+        return tuple(truth.class_names[i] for i in np.flatnonzero(row))
+
+    return tuple(
+        HardLabelTrack(
+            ids[i],
+            names(present[i]),
+            names(present[i] & ~predicted[i]),
+            names(predicted[i] & ~present[i]),
+            truth.group_of[ids[i]],
+            n_models,
+            float(losses[i]),
         )
         for i in order[:most]
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chorale.datasets.errors import UserError
+from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.config.yaml_file import read_yaml
 from chorale.search.evaluation.chosen_predictions import ChosenPredictions, read_chosen_predictions
 from chorale.search.ledger import stages
@@ -23,9 +24,10 @@ from chorale.search.paths import StudyPaths
 from chorale.search.report.data.architectures import ArchitectureSummary, architecture_summaries
 from chorale.search.report.data.audio import AudioLink, audio_link, read_audio_paths
 from chorale.search.report.data.error_analysis import ErrorAnalysis, error_analysis
-from chorale.search.report.data.hardest import HardTrack, hardest_tracks
+from chorale.search.report.data.hardest import HardLabelTrack, HardTrack, hardest_tracks
 from chorale.search.report.data.importance import Importance, hyperparameter_importance
 from chorale.search.report.data.trials import TrialSummary, trial_summaries
+from chorale.search.statistics.headline import headline, metric_name
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
@@ -39,6 +41,7 @@ class StudyData:
     maps a stage to the seconds of all its training runs, `resolved_config` is the text of the
     resolved sweep file, `is_archive` is true if the dataset was an archive file. `missing` maps the
     name of a missing part ("errors", "hardest", "audio", "audit") to a sentence with the reason.
+    `multi_label`: tracks have several labels.
     """
 
     info: StudyInfo
@@ -52,13 +55,19 @@ class StudyData:
     importance: Importance
     log_params: frozenset[str]
     errors: ErrorAnalysis | None
-    hardest: tuple[tuple[HardTrack, AudioLink | None], ...]
+    hardest: tuple[tuple[HardTrack | HardLabelTrack, AudioLink | None], ...]
     problems: tuple[Mapping[str, str], ...]
     busy_s: Mapping[str, float]
     command: str
     resolved_config: str
     is_archive: bool
     missing: Mapping[str, str] = field(default_factory=dict)
+    multi_label: bool = False
+
+    @property
+    def metric(self) -> str:
+        """The score by which models are compared: "accuracy" or "mAP"."""
+        return "mAP" if self.multi_label else "accuracy"
 
     @property
     def objective(self) -> str:
@@ -110,7 +119,7 @@ def collect_study_data(
         importance=hyperparameter_importance(rows, ranges, objective=objective),
         log_params=frozenset(name for name, text in ranges.items() if _is_log(text)),
         errors=_errors(paths, truth, report, missing),
-        hardest=_hardest(paths, truth, finals, missing),
+        hardest=_hardest(paths, truth, finals, missing, seed=int((report or {}).get("seed", 0))),
         problems=_problems(paths, missing),
         busy_s={
             "search": _busy_s(rows),
@@ -121,6 +130,7 @@ def collect_study_data(
         resolved_config=_text(paths.sweep_yaml),
         is_archive=_is_archive(paths.sweep_yaml),
         missing=missing,
+        multi_label=truth.multi_label if truth else objective in ("mAP", "lwlrap"),
     )
 
 
@@ -166,14 +176,15 @@ def _errors(
             f"`{again}` computes them again; that counts as another evaluation on the test set."
         )
         return None
-    return error_analysis(predictions, truth, report.get("conformal"))
+    return error_analysis(predictions, truth, report)
 
 
 def _match(predictions: ChosenPredictions, truth: GroundTruth, report: Mapping[str, Any]) -> bool:
-    """Whether these predictions have the report's test accuracy."""
-    right = predictions.test.argmax(axis=1) == truth.labels(truth.split.test_ids)
-    accuracy = float(report["ensemble"]["test"]["accuracy"])
-    return abs(float(right.mean()) - accuracy) < 0.5 / len(right)
+    """Whether these predictions have the report's test accuracy or mAP."""
+    labels, test = truth.labels(truth.split.test_ids), report["ensemble"]["test"]
+    if metric_name(test) != ("mAP" if truth.multi_label else "accuracy"):
+        return False
+    return abs(main_score(predictions.test, labels) - headline(test)) < 0.5 / len(labels)
 
 
 def _hardest(
@@ -181,11 +192,13 @@ def _hardest(
     truth: GroundTruth | None,
     finals: Mapping[str, Row],
     missing: dict[str, str],
-) -> tuple[tuple[HardTrack, AudioLink | None], ...]:
+    *,
+    seed: int,
+) -> tuple[tuple[HardTrack | HardLabelTrack, AudioLink | None], ...]:
     if truth is None:
         return ()
     try:
-        tracks = hardest_tracks(paths, truth, finals)
+        tracks = hardest_tracks(paths, truth, finals, seed=seed)
     except UserError as error:
         missing["hardest"] = f"Not available: {error}."
         return ()

@@ -15,7 +15,8 @@ class TrialSummary:
     """One trial. `value` is its objective, None if it failed before the first evaluation.
 
     `second` is its second objective, if the study has one; `front` is true on the Pareto front.
-    `folds_accuracy` is a finalist's mean accuracy over folds. `curve` holds (epoch, objective).
+    `folds_accuracy` is a finalist's mean accuracy (or mAP) over folds, `curve` holds (epoch,
+    objective).
     """
 
     number: int

@@ -22,6 +22,7 @@ from chorale.search.report.data.error_analysis import CalibrationBins
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.data.trials import TrialSummary
 from chorale.search.report.page.numbers import four_digits, hours, signed_points
+from chorale.search.statistics.headline import headline, metric_name
 
 MAX_AXES = 7
 """Axes of parallel coordinates, besides architecture, features and objective."""
@@ -83,20 +84,20 @@ def _score_figures(report: Mapping[str, Any]) -> dict[str, Markup | None]:
         low, high = one["test"]["ci95"]
         gain = "" if name == chosen else _gain(report, name)
         kind = "chosen" if name == chosen else "single" if name == "best_single" else "ensemble"
-        estimates.append(Estimate(name, one["test"]["accuracy"], low, high, kind, gain))  # type: ignore[arg-type]
-        parts = [one[part]["accuracy"] for part in ("validation", "out_of_fold", "test")]
+        estimates.append(Estimate(name, headline(one["test"]), low, high, kind, gain))  # type: ignore[arg-type]
+        parts = [headline(one[part]) for part in ("validation", "out_of_fold", "test")]
         over = f"{signed_points(parts[0] - parts[2])} (oof {signed_points(parts[1] - parts[2])})"
         accuracies.append(SplitAccuracies(name, parts[0], parts[1], parts[2], over))
     for name, one in report["baselines"].items():
         low, high = one["test"]["ci95"]
-        accuracy = one["test"]["accuracy"]
-        estimates.append(Estimate(name, accuracy, low, high, "baseline", _gain(report, name)))
-        oof = one["out_of_fold"]["accuracy"]
-        over = f"(oof {signed_points(oof - accuracy)})"
-        accuracies.append(SplitAccuracies(name, None, oof, accuracy, over))
+        value, oof = headline(one["test"]), headline(one["out_of_fold"])
+        estimates.append(Estimate(name, value, low, high, "baseline", _gain(report, name)))
+        over = f"(oof {signed_points(oof - value)})"
+        accuracies.append(SplitAccuracies(name, None, oof, value, over))
+    metric = metric_name(report["ensemble"]["test"])
     return {
-        "forest": forest(estimates),
-        "accuracy_by_split": accuracy_by_split(accuracies),
+        "forest": forest(estimates, metric=metric),
+        "accuracy_by_split": accuracy_by_split(accuracies, metric=metric),
         "members": _members(report["ensemble"]),
     }
 
@@ -146,17 +147,23 @@ def _share_bars(ranked: Sequence[tuple[str, float]]) -> list[BarRow]:
 def _error_figures(study: StudyData) -> dict[str, Markup | None]:
     if study.errors is None:
         return {}
-    names, counts = study.errors.class_names, study.errors.counts
+    names, counts, totals = study.errors.class_names, study.errors.counts, study.errors.totals
+    multi_label = totals is not None
+    test, oof = (
+        confusion(counts[key], names, key=key, totals=None if totals is None else totals[key])
+        for key in ("test", "out-of-fold")
+    )
+    panels = [_panel(one) for one in study.errors.reliability]
     figures: dict[str, Markup | None] = {
-        "confusion_test": confusion(counts["test"], names, key="test"),
-        "confusion_oof": confusion(counts["out-of-fold"], names, key="out-of-fold"),
-        "reliability": reliability([_panel(one) for one in study.errors.reliability]),
+        "confusion_test": test,
+        "confusion_oof": oof,
+        "reliability": reliability(panels, multi_label=multi_label),
     }
     if sizes := study.errors.set_sizes:
         n = sum(sizes.values())
         rows = [
             BarRow(
-                "1 class" if size == 1 else f"{size} classes",
+                _set_size_text(size, multi_label=multi_label),
                 count,
                 f"{count} {'track' if count == 1 else 'tracks'} ({count / n:.0%})",
             )
@@ -165,6 +172,12 @@ def _error_figures(study: StudyData) -> dict[str, Markup | None]:
         title = "Test tracks by the size of their conformal set"
         figures["set_sizes"] = bars(rows, key="set-sizes", title=title)
     return figures
+
+
+def _set_size_text(size: int, *, multi_label: bool) -> str:
+    if not multi_label:
+        return "1 class" if size == 1 else f"{size} classes"
+    return {0: "no label", 1: "1 label"}.get(size, f"{size} labels")
 
 
 def _panel(one: CalibrationBins) -> ReliabilityPanel:

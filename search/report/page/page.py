@@ -10,11 +10,13 @@ from markupsafe import Markup
 
 from chorale.cluster.versions import DISTRIBUTION, version_of
 from chorale.search.console.progress import STATE_WORDS
+from chorale.search.report.charts import svg
 from chorale.search.report.charts.svg import printable
 from chorale.search.report.data.hardest import MAX_HARDEST_TRACKS
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page import numbers, sentences
 from chorale.search.report.page.figures import draw_figures
+from chorale.search.statistics.headline import headline
 
 REPORT_TEMPLATES = Path(__file__).parent / "templates"
 
@@ -32,7 +34,7 @@ MAX_FINDINGS_SHOWN = 50
 
 OPTIONAL_KEYS = (
     "dataset", "split", "selection", "comparisons", "per_class", "calibration", "conformal",
-    "versions", "seed",
+    "versions", "seed", "thresholds",
 )  # fmt: skip
 """Keys that a report may lack; the templates get None for them."""
 
@@ -80,7 +82,13 @@ def render_page(study: StudyData, *, summary: str) -> str:
         label_changes=sentences.label_change_lines(report),
         costs=sentences.cost_lines(study),
         figures=figures,
-        sections=[(anchor, name) for anchor, name, needs in PAGE_SECTIONS if scored or not needs],
+        metric=study.metric,
+        capital_metric=svg.capitalized(study.metric),
+        errors_title=_errors_title(study),
+        sections=[
+            (anchor, _errors_title(study) if anchor == "errors" else name)
+            for anchor, name, needs in PAGE_SECTIONS if scored or not needs
+        ],
         any_finalist=any(t.folds_accuracy is not None for t in study.trials),
         state_words=STATE_WORDS,
         max_rows=MAX_LEADERBOARD_ROWS,
@@ -98,6 +106,10 @@ def render_page(study: StudyData, *, summary: str) -> str:
     return printable(html)
 
 
+def _errors_title(study: StudyData) -> str:
+    return "True and predicted labels" if study.multi_label else "Confusion matrix"
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(REPORT_TEMPLATES), autoescape=True, undefined=StrictUndefined,
@@ -107,4 +119,5 @@ def _environment() -> Environment:
         "pct", "signed_points", "interval", "dec1", "dec3", "four_digits", "integer", "params_line",
     ):  # fmt: skip
         environment.filters[name] = getattr(numbers, name)
+    environment.filters["headline"] = headline
     return environment

@@ -10,11 +10,12 @@ from chorale.search.console.progress import duration_text, durations_text
 from chorale.search.evaluation.member_names import BEST_BASELINE, best_trial, split_members
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page.numbers import DASH, hours, percent, signed_points
+from chorale.search.statistics.headline import headline, metric_name
 
 ReportValues = Mapping[str, Any]
 
 NEGLIGIBLE = 0.0005
-"""A smaller difference in accuracy rounds to 0.0 points and is not reported."""
+"""A smaller difference in accuracy or mAP rounds to 0.0 points and is not reported."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ScoreTile:
 
 
 def unscored_summary(study: StudyData) -> str:
-    """The first sentence about a study without a test accuracy."""
+    """The first sentence about a study without a test score."""
     best = next((t for t in study.trials if t.done and t.value is not None), None)
     n = len(study.trials)
     ended = (
@@ -42,7 +43,8 @@ def unscored_summary(study: StudyData) -> str:
         f"{study.objective} of {best.value:.3f}"
     )
     progress = f"{ended}; {reached}. " if n else f"{ended}. "
-    return progress + "Nothing has been evaluated on the locked test set yet: no test accuracy."
+    nothing = f"Nothing has been evaluated on the locked test set yet: no test {study.metric}."
+    return progress + nothing
 
 
 def caveats(study: StudyData) -> list[str]:
@@ -57,7 +59,8 @@ def caveats(study: StudyData) -> list[str]:
         notes.append(f"The study is not finished; its state is {study.info.state}.")
     if report is None or "ensemble" not in report:
         return notes
-    notes += [f"Classes {line}." for line in label_change_lines(report)]
+    labels = "Labels" if study.multi_label else "Classes"
+    notes += [f"{labels} {line}." for line in label_change_lines(report)]
     looks = report.get("test_looks", 1)
     if looks > 1:
         notes.append(
@@ -68,16 +71,18 @@ def caveats(study: StudyData) -> list[str]:
         features = f"Baselines use the feature set {made['features']} ({made['why']})"
         notes.append("; ".join([features, *made["left_out"]]) + ".")
     if (rival := _better_baseline(report)) is not None:
+        good = "has at least the same mAP" if study.multi_label else "is at least as accurate"
         notes.append(
-            f"The baseline {rival} is at least as accurate on the same test tracks: the search "
-            f"found nothing that is worth its cost, or its budget was too small."
+            f"The baseline {rival} {good} on the same test tracks: the search found nothing that "
+            f"is worth its cost, or its budget was too small."
         )
     if (
         over := report["ensemble"].get("optimism", {}).get("out_of_fold")
     ) is not None and over > 0.1:
         notes.append(
-            f"The out-of-fold accuracy is {100 * over:.1f} points above the test accuracy: the "
-            f"test groups are harder than the others, or too few to be representative."
+            f"The out-of-fold {study.metric} is {100 * over:.1f} points above the test "
+            f"{study.metric}: the test groups are harder than the others, or too few to be "
+            f"representative."
         )
     return notes
 
@@ -89,15 +94,15 @@ def score_tiles(report: ReportValues) -> list[ScoreTile]:
     low, high = test["ci95"]
     tiles = [
         ScoreTile(
-            f"test accuracy, {ensemble['kind']}",
-            f"{test['accuracy']:.1%}",
+            f"test {metric_name(test)}, {ensemble['kind']}",
+            f"{headline(test):.1%}",
             f"95 % CI {low:.1%} {DASH} {high:.1%}",
         ),
     ]
     if single is not None:
-        accuracy = f"{single['test']['accuracy']:.1%}"
-        tiles.append(ScoreTile("best single trial", accuracy, _gain(report, "best_single")))
-    rivals = {name: one["test"]["accuracy"] for name, one in report["baselines"].items()}
+        value = f"{headline(single['test']):.1%}"
+        tiles.append(ScoreTile("best single trial", value, _gain(report, "best_single")))
+    rivals = {name: headline(one["test"]) for name, one in report["baselines"].items()}
     if rivals:
         best = max(rivals, key=lambda name: rivals[name])
         tiles.append(
@@ -120,12 +125,12 @@ def score_tiles(report: ReportValues) -> list[ScoreTile]:
 
 
 def _better_baseline(report: ReportValues) -> str | None:
-    """The best baseline, unless the selected ensemble is more accurate."""
-    rivals = {name: one["test"]["accuracy"] for name, one in report["baselines"].items()}
+    """The best baseline, unless the selected ensemble has a higher score."""
+    rivals = {name: headline(one["test"]) for name, one in report["baselines"].items()}
     best: str | None = max(rivals, key=lambda name: rivals[name], default=None)
     if best is None or report["ensemble"]["kind"] == BEST_BASELINE:
         return None
-    if rivals[best] < report["ensemble"]["test"]["accuracy"]:
+    if rivals[best] < headline(report["ensemble"]["test"]):
         return None
     return best
 
@@ -157,10 +162,11 @@ def optimism_text(report: ReportValues) -> str:
     """Optimism of the selected ensemble, and how its expected test accuracy was estimated."""
     over = report["ensemble"].get("optimism")
     looks = report.get("test_looks")
+    metric = "mAP" if is_multi_label(report) else "accuracy"
     text = ""
     if over:
         text = (
-            f"Validation minus test accuracy of the selected ensemble: "
+            f"Validation minus test {metric} of the selected ensemble: "
             f"{_difference(over['validation'])} points; out-of-fold minus test: "
             f"{_difference(over['out_of_fold'])} points. "
         )
@@ -182,6 +188,8 @@ def optimism_text(report: ReportValues) -> str:
                 f"{100 * bias:.1f} points of selection bias were subtracted: the ensemble was "
                 f"selected on these rows. "
             )
+    elif metric == "mAP":
+        text += "The test mAP to expect was not estimated: there is no method for it. "
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"
         text += f"The test set has been evaluated {times}, as counted in the ledger."
@@ -203,10 +211,13 @@ def calibration_text(report: ReportValues) -> str:
             f"stay as they are: calibration error {test['before']['ece']:.3f}, log loss "
             f"{test['before']['log_loss']:.3f} on the test tracks."
         )
-    effect = "raises" if temperature < 1 else "lowers"
+    if is_multi_label(report):
+        effect = f"moves probabilities {'away from' if temperature < 1 else 'towards'} 0.5"
+    else:
+        effect = f"{'raises' if temperature < 1 else 'lowers'} the confidence"
     return (
-        f"Temperature scaling (T = {temperature:.2f}) {effect} the confidence. On the test tracks "
-        f"the calibration error goes from {test['before']['ece']:.3f} to "
+        f"Temperature scaling (T = {temperature:.2f}) {effect}. On the test tracks the "
+        f"calibration error goes from {test['before']['ece']:.3f} to "
         f"{test['after']['ece']:.3f}, the log loss from {test['before']['log_loss']:.3f} to "
         f"{test['after']['log_loss']:.3f}; the out-of-fold calibration error goes from "
         f"{one['out_of_fold']['before']['ece']:.3f} to {one['out_of_fold']['after']['ece']:.3f}."
@@ -217,6 +228,8 @@ def conformal_text(report: ReportValues) -> str:
     """Threshold, wanted and measured coverage, and size of the conformal prediction sets."""
     one = report["conformal"]
     low, high = one["ci95"]
+    if is_multi_label(report):
+        return _label_sets_text(one)
     by = (
         "the tracks of a new group"
         if one["by_group"]
@@ -236,6 +249,29 @@ def conformal_text(report: ReportValues) -> str:
         f"{100 * high:.1f}). A set holds {one['mean_size']:.2f} classes on average; "
         f"{percent(one['single'], 0)} of the sets hold one class."
     )
+
+
+def _label_sets_text(one: ReportValues) -> str:
+    """`conformal_text` where tracks have several labels."""
+    low, high = one["ci95"]
+    by = (
+        "the tracks of new groups"
+        if one["by_group"]
+        else "tracks like the development tracks (too few groups for new groups)"
+    )
+    return (
+        f"A set holds every label with a probability of {percent(one['least_proba'])} or more. "
+        f"Sets should hold on average {percent(one['wanted'], 0)} of a track's labels, for {by}. "
+        f"That is an average over studies, and one study may be some points off; the proven share "
+        f"is {percent(one['guaranteed'], 0)}. On the test set they hold "
+        f"{percent(one['coverage'])} (95 % CI {100 * low:.1f} to {100 * high:.1f}). A set holds "
+        f"{one['mean_size']:.2f} labels on average."
+    )
+
+
+def is_multi_label(report: ReportValues) -> bool:
+    """Whether a report is of tracks with several labels."""
+    return report.get("task") == "multi_label"
 
 
 def importance_text(study: StudyData) -> str:
@@ -313,7 +349,8 @@ def dateline(study: StudyData) -> str:
     dataset, split = report.get("dataset"), report.get("split")
     parts = [str(dataset["name"] if dataset else study.about.get("dataset") or "")]
     if dataset:
-        parts.append(f"{dataset['n_tracks']:,} tracks, {len(dataset['labels'])} classes, "
+        classes = "labels" if study.multi_label else "classes"
+        parts.append(f"{dataset['n_tracks']:,} tracks, {len(dataset['labels'])} {classes}, "
                      f"{dataset['n_groups']:,} groups")  # fmt: skip
     if split:
         parts.append(str(split["protocol"]))

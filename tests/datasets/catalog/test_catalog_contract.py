@@ -21,6 +21,7 @@ from chorale.datasets.base import (
 from chorale.datasets.config import read_config
 from chorale.datasets.download.checksum import parse_checksum
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import join_labels, labels_of
 from chorale.datasets.tables.stats_names import STATS57, STATS518
 
 Options = Mapping[str, Any]
@@ -133,6 +134,43 @@ def _speech_commands(root: Path) -> Options:
     return {"root": str(root)}
 
 
+def _fsd50k(root: Path) -> Options:
+    truth = root / "FSD50K.ground_truth"
+    truth.mkdir()
+    (truth / "dev.csv").write_text(
+        'fname,labels,mids,split\n64760,"Bark,Dog",m,train\n7,Rain,m,val\n'
+    )
+    (truth / "eval.csv").write_text('fname,labels,mids\n99,"Dog,Rain",m\n')
+    (truth / "vocabulary.csv").write_text("0,Bark,/m/1\n1,Dog,/m/2\n2,Rain,/m/3\n")
+    for name in ("dev_audio/64760.wav", "dev_audio/7.wav", "eval_audio/99.wav"):
+        path = root / f"FSD50K.{name}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _openmic(root: Path) -> Options:
+    rows = ["000046_3840,flute,0.9,3", "000046_3840,drums,0.5,3", "000135_480,piano,1.0,3"]
+    header = "sample_key,instrument,relevance,num_responses"
+    (root / "openmic-2018-aggregated-labels.csv").write_text("\n".join([header, *rows, ""]))
+    (root / "partitions").mkdir()
+    (root / "partitions" / "split01_train.csv").write_text("000046_3840\n")
+    (root / "partitions" / "split01_test.csv").write_text("000135_480\n")
+    (root / "audio" / "000").mkdir(parents=True)
+    for key in ("000046_3840", "000135_480"):
+        (root / "audio" / "000" / f"{key}.ogg").write_bytes(b"audio")
+    return {"root": str(root)}
+
+
+def _mtt(root: Path) -> Options:
+    lines = ['"clip_id"\t"guitar"\t"no voice"\t"mp3_path"', '"2"\t"1"\t"1"\t"f/a.mp3"']
+    (root / "annotations_final.csv").write_text("\n".join([*lines, '"6"\t"0"\t"1"\t"0/b.mp3"', ""]))
+    for name in ("f/a.mp3", "0/b.mp3"):
+        (root / name).parent.mkdir()
+        (root / name).write_bytes(b"audio")
+    return {"root": str(root)}
+
+
 def _table(root: Path) -> Options:
     (root / "t.csv").write_text("song,x,label\na,1,rock\na,2,rock\nb,3,jazz\n")
     return {"root": str(root / "t.csv"), "id": "song"}
@@ -150,6 +188,9 @@ TREES: dict[str, Callable[[Path], Options]] = {
     "esc50": _esc50,
     "urbansound8k": _urbansound8k,
     "speech_commands": _speech_commands,
+    "fsd50k": _fsd50k,
+    "openmic": _openmic,
+    "mtt": _mtt,
     "table": _table,
 }
 """Dataset -> a function that makes a small sample tree in an empty folder and returns the options
@@ -208,6 +249,10 @@ def test_ids_labels_and_groups_are_not_empty(table: pd.DataFrame, column: str) -
     assert (table[column] != "").all()
 
 
+def test_several_labels_are_joined_as_the_track_table_has_them(table: pd.DataFrame) -> None:
+    assert [join_labels(labels_of(text)) for text in table["label"]] == table["label"].tolist()
+
+
 def test_ids_are_unique_sorted_and_without_local_paths(
     table: pd.DataFrame, options: Options
 ) -> None:
@@ -248,7 +293,8 @@ def test_info_is_complete(dataset: ModuleType, name: str, table: pd.DataFrame) -
     info = dataset.INFO
     assert info.name == name
     assert all((info.title, info.licence, info.citation, info.homepage))
-    assert not info.labels or set(table["label"]) <= set(info.labels)
+    names = {name for text in table["label"] for name in labels_of(text)}
+    assert not info.labels or names <= set(info.labels)
     assert info.n_tracks is None or info.n_tracks > 0
     assert all(parse_checksum(checksum) for checksum in info.checksums.values())
 

@@ -128,6 +128,14 @@ def test_a_flat_folder_raises_because_labels_are_missing(tmp_path: Path) -> None
     assert "2 are directly in it" in refusal(touch(tmp_path, "a.wav", "b.wav"))
 
 
+def test_a_semicolon_in_a_folders_name_becomes_a_comma_with_a_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = read(touch(tmp_path, "rock;pop/1.wav", "jazz/2.wav"))
+    assert table["label"].tolist() == ["jazz", "rock,pop"]
+    assert "is replaced by a comma" in caplog.text
+
+
 def test_a_single_class_raises(tmp_path: Path) -> None:
     text = refusal(touch(tmp_path, "rock/a.wav", "rock/b.wav"))
     assert "all 2 tracks have the one label 'rock'" in text
@@ -309,7 +317,11 @@ def test_keys_of_a_manifest_are_refused_where_folders_are_read_and_the_other_way
     tmp_path: Path,
 ) -> None:
     touch(tmp_path, "a/1.wav", "b/2.wav")
-    for options in ({"columns": folder.Columns(label="x")}, {"encoding": "cp1252"}):
+    for options in (
+        {"columns": folder.Columns(label="x")},
+        {"encoding": "cp1252"},
+        {"multi_label": True},
+    ):
         assert "are about a manifest" in refusal(tmp_path, **options)
     with pytest.raises(ValueError, match="layout=split is about folders"):
         folder.Config(str(tmp_path), manifest="m.csv", layout="split")

@@ -235,3 +235,28 @@ def test_folds_and_times_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     assert "row 4: '-1'" in text
     text = refusal(Config(path, label="genre", time="year", drop=("artist", "song", "part")))
     assert "row 1: 'May' is neither ISO 8601" in text
+
+
+@KINDS
+def test_semicolons_in_the_label_column_make_a_table_multi_label(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = pd.DataFrame(
+        {
+            "song": ["b", "a", "a", "c"],
+            "labels": ["rock; live", "jazz", "jazz;jazz ", "live;rock;"],
+            "x": [1.0, 2.0, 3.0, 4.0],
+        }
+    )
+    config = Config(saved(tmp_path, rows, kind), label="labels", id="song")
+    assert table.tracks(config)["label"].tolist() == ["jazz", "live;rock", "live;rock"]
+    assert "3 of 4 rows have several labels, separated by semicolons" in caplog.text
+    assert len(table.features(config)["table"]) == 4
+
+
+def test_commas_in_a_column_labels_are_one_label_and_this_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = pd.DataFrame({"labels": ["a,b", "a", "b", "a"], "x": [1, 2, 3, 4]})
+    assert table.tracks(Config(saved(tmp_path, rows), label="labels"))["label"][0] == "a,b"
+    assert "1 cells of 'labels' such as 'a,b' are one label each" in caplog.text

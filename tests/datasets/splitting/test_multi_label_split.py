@@ -70,7 +70,8 @@ def test_no_group_is_on_two_sides_and_every_label_is_on_each(seed: int) -> None:
 
 def test_labels_are_spread_more_evenly_than_by_chance() -> None:
     """The largest share of a rare label in a fold, over 20 corpora, beside random groups."""
-    ours, chance = [], []
+    ours: list[float] = []
+    chance: list[float] = []
     for seed in range(20):
         tracks = _tracks(50, seed=seed, shares=(0.6, 0.3, 0.15))
         names = class_names_of(tracks["label"])

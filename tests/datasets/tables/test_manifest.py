@@ -192,13 +192,103 @@ def test_several_labels_are_refused_with_their_lines(root: Path) -> None:
     assert "1 cells have several labels: 'a;b' (line 13)" in text
     assert "2 files have rows with different labels: 'audio/000.wav' is 'dog' (line 2)" in text
     assert "and 'animal' (line 12)" in text
-    assert "not supported yet" in text
+    assert text.count("type --dataset.multi_label true") == 2
+    assert "not supported" not in text
 
 
 def test_a_label_with_a_comma_is_one_label_if_the_user_says_so(root: Path) -> None:
     write(root, "path,label", 'audio/{n}.wav,"{l}, small"')
     assert "10 cells have several labels" in refusal(root)
     assert set(read(root, commas_in_labels=True)["label"]) == {"dog, small", "cat, small"}
+
+
+@pytest.mark.parametrize("mark", [";", ",", "|", " ; "])
+def test_cells_of_a_multi_label_manifest_have_several_labels(
+    root: Path, mark: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(root, "path,label", 'audio/{n}.wav,"{l}' + mark + 'animal"', more="")
+    assert set(read(root, multi_label=True)["label"]) == {"animal;dog", "animal;cat"}
+    assert "10 of 10 tracks have several labels, of 3 in all: it is multi-label" in caplog.text
+
+
+def test_the_rows_of_one_file_are_one_track_with_all_their_labels(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = "audio/000.wav,animal;dog,g0\n./audio/000.wav,pet,g0\naudio/003.wav,wild,g3\n"
+    write(root, "path,label,group", "audio/{n}.wav,{l},g{i}", more=more)
+    table = read(root, multi_label=True)
+    assert table["label"].tolist()[:4] == ["animal;dog;pet", "cat", "dog", "cat;wild"]
+    assert len(table) == 10
+    assert "2 files have several rows, which are one track with the labels of all" in caplog.text
+    assert "'audio/000.wav', 'audio/003.wav'" in caplog.text
+    write(root, "path,label,group", "audio/{n}.wav,{l},g{i}", more="audio/000.wav,pet,g1\n")
+    assert "differs in its group (lines 2 and 12)" in refusal(root, multi_label=True)
+
+
+def test_parts_of_a_file_are_merged_in_a_multi_label_manifest(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = "audio/000.wav,cat,1,2\naudio/000.wav,dog,2,3\n"
+    write(root, "path,label,start,end", "audio/{n}.wav,{l},0,1", more=more)
+    assert "type --dataset.multi_label true" in refusal(root)
+    assert read(root, multi_label=True)["label"].tolist()[:2] == ["cat;dog", "cat"]
+    assert "several rows, also of different parts (start, end)" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["labels", "Labels"])
+def test_a_column_labels_with_semicolons_is_multi_label_by_itself(root: Path, column: str) -> None:
+    write(root, f"path,{column}", "audio/{n}.wav,{l}", more="audio/000.wav,dog\n")
+    assert set(read(root)["label"]) == {"dog", "cat"}
+    write(root, f"path,{column}", "audio/{n}.wav,{l}; animal;{l}")
+    assert set(read(root)["label"]) == {"animal;dog", "animal;cat"}
+    write(root, "path,kinds", "audio/{n}.wav,{l};animal")
+    assert "10 cells have several labels" in refusal(root, columns={"label": "kinds"})
+
+
+def test_other_separators_in_a_column_labels_are_refused_with_both_lines_to_type(
+    root: Path,
+) -> None:
+    write(root, "path,labels", "audio/{n}.wav,{l};animal", more='audio/000.wav,"a, b"\n')
+    text = refusal(root)
+    assert "1 cells have several labels: 'a, b' (line 12)" in text
+    assert "--dataset.multi_label true" in text
+    assert "--dataset.commas_in_labels true" in text
+    assert "1 file has rows with different labels" in text
+
+
+def test_a_comma_is_part_of_a_label_of_several_if_the_user_says_so(root: Path) -> None:
+    write(root, "path,label", 'audio/{n}.wav,"{l}, small|animal"')
+    table = read(root, multi_label=True, commas_in_labels=True)
+    assert set(table["label"]) == {"animal;dog, small", "animal;cat, small"}
+    write(root, "path,labels", 'audio/{n}.wav,"{l}, small;animal"')
+    table = read(root, commas_in_labels=True)
+    assert set(table["label"]) == {"animal;dog, small", "animal;cat, small"}
+
+
+def test_a_semicolon_in_one_label_becomes_a_comma_with_a_note(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(root, "path,label", "audio/{n}.wav,{l};small")
+    assert set(read(root, commas_in_labels=True)["label"]) == {"dog,small", "cat,small"}
+    assert "is replaced by a comma: 'dog;small', 'cat;small'" in caplog.text
+
+
+@pytest.mark.parametrize("cell", ["dog;", ";dog", "dog;;cat", ";"])
+def test_an_empty_label_between_others_is_refused(root: Path, cell: str) -> None:
+    write(root, "path,labels", "audio/{n}.wav,{l};x", more=f"audio/000.wav,{cell}\n")
+    expected = "line 12: a label between two separators must not be empty"
+    assert expected in refusal(root)
+    assert expected in refusal(root, multi_label=True)
+
+
+def test_a_multi_label_manifest_without_any_is_one_of_classes(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(root, "path,label", "audio/{n}.wav,{l}", more="audio/000.wav,\n")
+    assert "line 12: path and label must not be empty" in refusal(root, multi_label=True)
+    write(root, "path,label", "audio/{n}.wav,{l}")
+    assert set(read(root, multi_label=True)["label"]) == {"dog", "cat"}
+    assert "no track has several labels, so that they are classes" in caplog.text
 
 
 def test_rows_that_are_parts_of_a_file_are_refused(root: Path) -> None:

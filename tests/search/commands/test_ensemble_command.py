@@ -160,7 +160,7 @@ def test_the_test_set_does_not_affect_what_is_fitted_and_chosen(banked: StudyPat
 def test_predictions_by_fold_use_the_networks_of_that_fold(banked: StudyPaths, kind: str) -> None:
     members, truth = members_of(banked)
     one = fit_ensemble(kind, members, truth, seed=0)
-    found = predictions_by_fold(one, members, truth.split)
+    found = predictions_by_fold(one, members, truth)
     if kind == "soft_vote":
         np.testing.assert_allclose(found.mean(axis=0), one.test, atol=1e-6)
 
@@ -175,7 +175,7 @@ def test_predictions_by_fold_use_the_networks_of_that_fold(banked: StudyPaths, k
         )
         for m in members
     ]
-    other = predictions_by_fold(one, changed, truth.split)
+    other = predictions_by_fold(one, changed, truth)
     assert [np.array_equal(a, b) for a, b in zip(found, other, strict=True)] == [
         fold != 2 for fold in range(truth.split.n_folds)
     ]
@@ -196,7 +196,7 @@ def test_a_baseline_without_fold_models_has_the_same_predictions_for_every_fold(
         )
     ]
     one = fit_ensemble("soft_vote", alone, truth, seed=0)
-    for proba in predictions_by_fold(one, alone, truth.split):
+    for proba in predictions_by_fold(one, alone, truth):
         np.testing.assert_array_equal(proba, one.test)
 
 

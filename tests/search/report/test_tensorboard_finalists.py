@@ -55,7 +55,7 @@ def images(folder: Path) -> list[Any]:
 
 def test_each_finalist_and_the_ensemble_has_its_confusion_matrix(tmp_path: Path) -> None:
     members = [member(4), member(11, embedded=False)]
-    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members), seed=0)
     for folder in ("finalists/0004", "finalists/0011", "ensembles"):
         (event,) = images(tmp_path / folder)
         image = Image.open(io.BytesIO(event.encoded_image_string))
@@ -66,14 +66,14 @@ def test_each_finalist_and_the_ensemble_has_its_confusion_matrix(tmp_path: Path)
 def test_images_written_again_replace_earlier_ones(tmp_path: Path) -> None:
     members = [member(4)]
     for _ in range(2):
-        write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+        write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members), seed=0)
     assert len(images(tmp_path / "finalists/0004")) == 1
     assert len(StudyPaths(tmp_path).ensemble_tensorboard.all_events()) == 1
 
 
 def test_the_projector_reads_the_files_which_hold_development_tracks_only(tmp_path: Path) -> None:
     members = [member(4), member(11, embedded=False)]
-    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members), seed=0)
     board = StudyPaths(tmp_path).finalist_tensorboard(4)
     config = text_format.Parse(board.projector_config.read_text(), ProjectorConfig())
     (one,) = config.embeddings
@@ -92,7 +92,7 @@ def test_the_projector_reads_the_files_which_hold_development_tracks_only(tmp_pa
 
 def test_the_number_of_finalists_with_events_is_limited(tmp_path: Path) -> None:
     members = [member(number) for number in range(MAX_FINALISTS_SHOWN + 2)]
-    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members))
+    write_finalist_events(StudyPaths(tmp_path), truth(), members, ensemble(members), seed=0)
     assert len(list((tmp_path / "finalists").iterdir())) == MAX_FINALISTS_SHOWN
 
 
