@@ -31,6 +31,9 @@ from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
 from chorale.search.report.page import page
+from tests.search.chords import chord_study, chords
+
+__all__ = ["chord_study", "chords"]
 
 SAMPLE_RATE = 8000
 

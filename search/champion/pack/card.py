@@ -113,7 +113,7 @@ def _labels_table(report: Mapping[str, Any]) -> list[str]:
         "| label | test tracks | average precision | threshold | precision | recall |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {_escaped(name)} | {one['n']} | {_figure(one['average_precision'])} | "
+            f"| {_escaped(name)} | {one['n']} | {_share(one['average_precision'])} | "
             f"{one['threshold']:.3f} | {_share(one['precision'])} | {_share(one['recall'])} |"
             for name, one in report["per_class"].items()
         ),
@@ -132,7 +132,7 @@ def _row(name: str, scores: Mapping[str, Any], calibrated: Mapping[str, Any] | N
     after = scores if calibrated is None else calibrated["after"]
     if "mAP" in scores:
         return (
-            f"| {name} | {scores['mAP']:.3f} | {low:.3f} to {high:.3f} | {scores['lwlrap']:.3f} "
+            f"| {name} | {scores['mAP']:.1%} | {low:.1%} to {high:.1%} | {scores['lwlrap']:.3f} "
             f"| {scores['macro_f1']:.3f} | {scores['micro_f1']:.3f} | {after['log_loss']:.3f} "
             f"| {after['ece']:.3f} | {scores['n']} |"
         )
@@ -140,10 +140,6 @@ def _row(name: str, scores: Mapping[str, Any], calibrated: Mapping[str, Any] | N
         f"| {name} | {scores['accuracy']:.1%} | {low:.1%} to {high:.1%} | {scores['macro_f1']:.3f} "
         f"| {after['log_loss']:.3f} | {after['ece']:.3f} | {scores['n']} |"
     )
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _share(value: float | None) -> str:

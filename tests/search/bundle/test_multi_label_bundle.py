@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,12 @@ from chorale.search.bundle.single_network import (
 )
 from chorale.search.cli import main
 from chorale.search.commands.prediction_output import PREDICTION_WRITERS
+from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
+from chorale.search.ledger.ground_truth import read_ground_truth
+from chorale.search.paths import Runs
+from chorale.search.report.report import read_report
 from chorale.search.statistics.calibration import calibrate
-from chorale.search.statistics.thresholds import fit_thresholds
+from chorale.search.statistics.thresholds import decide, fit_thresholds
 
 MakeBundle = Callable[..., Path]
 
@@ -69,8 +76,6 @@ def test_each_label_has_a_probability_and_a_threshold_of_its_own(
 
 def changed(bundle: Path, to: Path, change: dict[str, Any]) -> Path:
     """A copy of the bundle with another manifest; None removes a key."""
-    import shutil
-
     shutil.copytree(bundle, to)
     manifest = json.loads((to / "bundle.json").read_text()) | change
     kept = {key: value for key, value in manifest.items() if value is not None}
@@ -210,3 +215,80 @@ def test_json_and_csv_have_the_labels_their_probabilities_and_the_sets(
         assert row["labels"].split(";") == sorted(part["label"] for part in one["labels"])
         assert row["out_of_distribution"] in ("true", "false")
         assert float(row["p(metal)"]) == pytest.approx(one["proba"]["metal"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def packed(chord_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    to = tmp_path_factory.mktemp("packed") / "bundle"
+    assert main(["export", "s", "--runs", str(chord_study), "--to", str(to)]) == 0
+    return to
+
+
+def test_a_bundle_reproduces_the_studys_test_predictions(
+    chord_study: Path, chords: Path, packed: Path
+) -> None:
+    paths = Runs(chord_study).study("s")
+    truth, report = read_ground_truth(paths), read_report(paths)
+    assert truth is not None
+    chosen = read_chosen_predictions(paths, truth)
+    assert chosen is not None
+    predictor = Predictor(Bundle.open(packed))
+    manifest = predictor.bundle.manifest
+    assert (manifest.task, manifest.kind) == ("multi_label", "stacking")
+    assert manifest.thresholds == report["thresholds"]
+    found = [predictor.predict_file(chords.parent / track) for track in truth.split.test_ids]
+    proba = np.stack([one.proba for one in found])
+    assert np.abs(proba - chosen.calibrated_test).max() < 1e-4
+    predicted = np.stack([one.predicted for one in found if one.predicted is not None])
+    clear = np.abs(proba - list(manifest.thresholds.values())) > 1e-3
+    expected = decide(chosen.calibrated_test, np.array(list(manifest.thresholds.values())))
+    np.testing.assert_array_equal(predicted[clear], expected[clear])
+    limit = manifest.most_disagreement
+    assert [one.out_of_distribution for one in found] == [one.disagreement > limit for one in found]
+
+
+def test_the_card_names_thresholds_and_scores_of_several_labels(
+    chord_study: Path, packed: Path
+) -> None:
+    card = (packed / "README.md").read_text()
+    report = read_report(Runs(chord_study).study("s"))
+    assert "Tells which of 3 labels a recording has: high, low, mid." in card
+    assert "contains on average about 80% of a recording's labels" in card
+    test = report["ensemble"]["test"]
+    assert f"| locked test set | {test['mAP']:.1%} |" in card
+    for name, value in report["thresholds"].items():
+        assert re.search(rf"\| {name} \| \d+ \| [\d.]+% \| {value:.3f} \|", card)
+
+
+def test_a_report_without_thresholds_is_refused(
+    chord_study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = shutil.copytree(chord_study, tmp_path / "runs")
+    path = Runs(runs).study("s").report_json
+    report = json.loads(path.read_text())
+    del report["thresholds"]["mid"]
+    path.write_text(json.dumps(report))
+    assert main(["export", "s", "--runs", str(runs), "--to", str(tmp_path / "b")]) == 1
+    err = capsys.readouterr().err
+    assert "lacks the thresholds of mid; make it again: chorale ensemble s" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["best_single", "best_baseline"])
+def test_a_bundle_of_one_member_flags_high_entropy_of_all_labels(
+    chord_study: Path, chords: Path, tmp_path: Path, kind: str
+) -> None:
+    runs = shutil.copytree(chord_study, tmp_path / "runs")
+    words = ["--kinds", kind, "--kind", kind, "--runs", str(runs)]
+    assert main(["ensemble", "s", *words]) == 0
+    to = tmp_path / "bundle"
+    assert main(["export", "s", "--runs", str(runs), "--to", str(to)]) == 0
+    predictor = Predictor(Bundle.open(to))
+    limit = predictor.bundle.manifest.most_entropy
+    assert limit is not None
+    assert 0 < limit <= 3 * np.log(2)
+    files = sorted(chords.parent.glob("*.wav"))[:10]
+    assert np.mean([predictor.predict_file(file).out_of_distribution for file in files]) < 0.3
+    low_limit = replace(predictor.bundle.manifest, most_entropy=-1e-9)
+    predictor.bundle = replace(predictor.bundle, manifest=low_limit)
+    assert all(predictor.predict_file(file).out_of_distribution for file in files[:2])
