@@ -7,12 +7,12 @@ in which a file is missing or changed.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from chorale.datasets.config import config, read_config
-from chorale.datasets.errors import UserError
+from chorale.datasets.errors import UserError, join_first
 from chorale.search.paths import BundlePaths
 
 MANIFEST_VERSION = 1
@@ -57,6 +57,10 @@ class BundleManifest:
 
     `about` is for people: dataset, protocol, scores, versions. `files` maps each other file, a
     POSIX path below the bundle, to its SHA-256.
+
+    Where `task` is multi_label, a track may have several labels or none, and `thresholds` maps each
+    label to the calibrated probability from which it is predicted. Conformal sets then contain on
+    average the share `coverage` of a track's labels.
     """
 
     version: int
@@ -75,6 +79,13 @@ class BundleManifest:
     files: dict[str, str]
     most_entropy: float | None = None
     baselines: tuple[BundledBaseline, ...] = ()
+    task: Literal["single_label", "multi_label"] = "single_label"
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a track may have several labels."""
+        return self.task == "multi_label"
 
     @property
     def members_text(self) -> str:
@@ -100,8 +111,8 @@ class Bundle:
         """Opens the bundle in `folder`.
 
         Raises:
-            UserError: there is none, another version of Chorale made it, or a file is missing or
-                changed.
+            UserError: there is none, another version of Chorale made it, a file is missing or
+                changed, or the thresholds are not those of its labels.
         """
         paths = BundlePaths(Path(folder))
         try:
@@ -124,6 +135,7 @@ class Bundle:
         manifest = read_config(BundleManifest, content, where=str(paths.manifest))
         for name, digest in manifest.files.items():
             _check(paths.root, name, digest)
+        _check_thresholds(paths.root, manifest)
         return cls(paths, manifest, hashlib.sha256(raw).hexdigest())
 
 
@@ -148,3 +160,20 @@ def _check(root: Path, name: str, digest: str) -> None:
         raise bundle_error(root, f"'{name}' is missing") from None
     if found != digest:
         raise bundle_error(root, f"'{name}' is not the file that the manifest was written for")
+
+
+def _check_thresholds(root: Path, manifest: BundleManifest) -> None:
+    """Refuses thresholds that are not one of each label, 0 to 1; single-label bundles have none."""
+    labels = manifest.labels if manifest.multi_label else ()
+    missing = [label for label in labels if label not in manifest.thresholds]
+    unknown = [label for label in manifest.thresholds if label not in labels]
+    bad = [
+        f"{label}={value}" for label, value in manifest.thresholds.items() if not 0 <= value <= 1
+    ]
+    for problem, names in (
+        ("lacks the thresholds of", missing),
+        ("has thresholds of what are not its labels,", unknown),
+        ("has thresholds that are not 0 to 1,", bad),
+    ):
+        if names:
+            raise bundle_error(root, f"its manifest {problem} {join_first(names)}")

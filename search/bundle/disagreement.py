@@ -3,6 +3,10 @@
 `search.bundle.predictor` flags a track as out of distribution where the disagreement (or, of a
 single network, the predictive entropy) exceeds a threshold that is fitted here.
 
+Where tracks have several labels, each label is a decision of its own, present or absent, and both
+measures are sums over all labels. A track without any label may well be in distribution: its
+decisions are all certain. It is flagged where they are less certain than on nearly all tracks.
+
 Source: the mutual information of Houlsby et al. 2011, "Bayesian Active Learning for Classification
 and Preference Learning", arXiv:1112.5745, of ensembles as in Lakshminarayanan, Pritzel and Blundell
 2017, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
@@ -13,36 +17,43 @@ import math
 
 import numpy as np
 
-from chorale.search.statistics.arrays import Floats, Proba
+from chorale.search.statistics.arrays import Floats, Proba, decisions
 
 IN_DISTRIBUTION_SHARE = 0.99
 """The quantile of in-distribution tracks that is the threshold: 1 % of them are flagged, too."""
 
 
-def disagreement(proba: Proba) -> Floats:
+def disagreement(proba: Proba, *, multi_label: bool = False) -> Floats:
     """Mutual information: the entropy of the members' mean minus their mean entropy, in nats.
 
     It is 0 where all members agree, and for a single member; at most the logarithm of the number
-    of members.
+    of members, for each label where multi-label.
 
     Args:
         proba: (n_members, n_tracks, n_classes), from networks that were trained on the same
             tracks.
+        multi_label: whether each label has a probability of its own; then the sum over labels.
 
     Returns:
         (n_tracks,).
     """
+    if multi_label:
+        return _summed(disagreement(decisions(proba.astype(np.float64))), proba.shape[2])
     entropy_of_mean = _entropy(proba.mean(axis=0, dtype=np.float64))
     mean_entropy = _entropy(proba.astype(np.float64)).mean(axis=0)
     return np.asarray(np.maximum(entropy_of_mean - mean_entropy, 0.0))
 
 
-def predictive_entropy(proba: Proba) -> Floats:
+def predictive_entropy(proba: Proba, *, multi_label: bool = False) -> Floats:
     """The entropy of each row of `proba` (n_tracks, n_classes), in nats: (n_tracks,).
+
+    Where `multi_label`, the sum of the entropies of the row's labels, each present or absent.
 
     Source: as a score for out-of-distribution detection, Hendrycks and Gimpel 2017, "A Baseline for
     Detecting Misclassified and Out-of-Distribution Examples", arXiv:1610.02136.
     """
+    if multi_label:
+        return _summed(_entropy(decisions(proba.astype(np.float64))), proba.shape[1])
     return _entropy(proba.astype(np.float64))
 
 
@@ -81,6 +92,11 @@ def ood_threshold(values: Floats) -> float:
     """
     rank = min(len(values), math.ceil(IN_DISTRIBUTION_SHARE * (len(values) + 1)))
     return float(np.sort(values)[rank - 1])
+
+
+def _summed(of_decisions: Floats, n_classes: int) -> Floats:
+    """The sum over each track's labels: (n_tracks * n_classes,) -> (n_tracks,)."""
+    return np.asarray(of_decisions.reshape(-1, n_classes).sum(axis=1))
 
 
 def _entropy(proba: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """JSON serialization of a prediction, for `chorale predict --format json` and the HTTP server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chorale.search.bundle.predictor import TrackPrediction
@@ -9,14 +9,30 @@ from chorale.search.bundle.predictor import TrackPrediction
 def prediction_json(
     prediction: TrackPrediction, labels: Sequence[str], *, top: int
 ) -> dict[str, Any]:
-    """A prediction as a JSON-ready dict; `top` is how many labels to list."""
-    order = prediction.proba.argsort()[::-1]
+    """A prediction as a JSON-ready dict; `top` is how many labels to list.
+
+    Keys: top (label and proba of each), proba (of every label), set, disagreement. With one class a
+    recording, `label` is the most probable one, and `none_of_these` the out-of-distribution flag;
+    with several, `labels` are those that reach their thresholds, each with its proba, and the flag
+    is `out_of_distribution`, as a recording may well have none of the labels.
+    """
+    order = prediction.order
     proba = [round(float(value), 6) for value in prediction.proba]
+
+    def listed(indices: Iterable[int]) -> list[dict[str, Any]]:
+        return [{"label": labels[i], "proba": proba[i]} for i in indices]
+
+    chosen, outside = prediction.predicted, prediction.out_of_distribution
+    if chosen is None:
+        first, flag = {"label": labels[prediction.best]}, {"none_of_these": outside}
+    else:
+        first = {"labels": listed(i for i in order if chosen[i])}
+        flag = {"out_of_distribution": outside}
     return {
-        "label": labels[prediction.best],
-        "top": [{"label": labels[i], "proba": proba[i]} for i in order[:top]],
+        **first,
+        "top": listed(order[:top]),
         "proba": {labels[i]: proba[i] for i in range(len(labels))},
         "set": [labels[i] for i in order if prediction.conformal_set[i]],
         "disagreement": round(prediction.disagreement, 6),
-        "none_of_these": prediction.out_of_distribution,
+        **flag,
     }

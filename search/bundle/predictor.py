@@ -14,24 +14,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets import audio, features, plugins
-from chorale.datasets.config import read_config
-from chorale.search import ensembles
-from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork, bundle_error
+from chorale.datasets import audio
+from chorale.search.bundle.bundle import Bundle, BundledNetwork, bundle_error
 from chorale.search.bundle.disagreement import disagreement, predictive_entropy
 from chorale.search.bundle.embedding import joint_embedding
+from chorale.search.bundle.loading import (
+    Waveform,
+    load_baseline,
+    load_extractor,
+    load_networks,
+)
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EmbeddingView, EnsembleModel, MemberPredictions
+from chorale.search.ensembles import load_ensemble
 from chorale.search.statistics.arrays import Floats
 from chorale.search.statistics.calibration import calibrate
 from chorale.search.statistics.conformal import ConformalPredictor
+from chorale.search.statistics.thresholds import decide
 
 if TYPE_CHECKING:
-    from chorale.lightning_models.data.datamodule import Tracks
     from chorale.lightning_models.training.classifier import Classifier
-    from chorale.search.baselines.baseline_file import FittedBaseline
-
-Waveform = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class TrackPrediction:
     entropy of `proba`, exceeds that of nearly all test tracks: the recording may be of none of the
     classes. `embedding` (width,) has length 1; similar recordings have a high cosine similarity
     (`search.bundle.embedding`).
+
+    `predicted` (n_classes,) is the mask of the labels that reach their thresholds, of a bundle
+    whose recordings have several; it may be empty. None where a recording has one class.
     """
 
     proba: NDArray[np.float64]
@@ -51,6 +56,12 @@ class TrackPrediction:
     disagreement: float
     out_of_distribution: bool
     embedding: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    predicted: NDArray[np.bool_] | None = None
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """The indices of all classes, the most probable first."""
+        return self.proba.argsort()[::-1]
 
     @property
     def best(self) -> int:
@@ -65,37 +76,6 @@ class Segment:
     start_s: float
     end_s: float
     prediction: TrackPrediction
-
-
-@dataclass(frozen=True)
-class _FeatureExtractor:
-    """A feature set: its plug-in and its config."""
-
-    plugin: Any
-    config: Any
-
-    @property
-    def is_table(self) -> bool:
-        return not self.config.frame_rate_hz
-
-    def extract(self, waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
-        """Features (n_bins, n_frames); a waveform at another rate is resampled."""
-        rate = self.config.sample_rate
-        if rate != sample_rate:
-            waveform = audio.resample(waveform, sample_rate, rate)
-        found = np.asarray(self.plugin.extract(waveform, self.config), np.float32)
-        return found if found.ndim == 2 else found[:, None]
-
-    def tracks(self, extracted: Sequence[NDArray[np.float32]]) -> "Tracks":
-        from chorale.lightning_models.data.datamodule import MemoryFrames, Tracks
-
-        return Tracks(
-            MemoryFrames.of(
-                extracted,
-                frame_rate_hz=self.config.frame_rate_hz,
-                n_channels=getattr(self.config, "n_channels", 1),
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -120,13 +100,13 @@ class Predictor:
         manifest, root = bundle.manifest, bundle.paths.root
         self.labels = manifest.labels
         self._extractors = {
-            name: _feature_extractor(name, dict(config), root)
+            name: load_extractor(name, dict(config), root)
             for name, config in manifest.features.items()
         }
-        self._networks = _networks(bundle, self._extractors) if manifest.networks else []
+        self._networks = load_networks(bundle, self._extractors) if manifest.networks else []
         self._spaces = sorted({network.space for network in manifest.networks})
         self._baselines = {
-            b.member: _baseline(root, b, self._extractors) for b in manifest.baselines
+            b.member: load_baseline(bundle, b, self._extractors) for b in manifest.baselines
         }
         trials = set(range(len(manifest.members))) - self._baselines.keys()
         wanted = {(m, s) for m in trials for s in self._spaces}
@@ -136,8 +116,12 @@ class Predictor:
         _, members, self._model = fitted_file.read_ensemble(bundle.paths.ensemble)
         if tuple(map(str, members)) != manifest.members:
             raise bundle_error(root, "its ensemble combines other members")
-        self._ensemble: Any = plugins.load_plugin(ensembles, manifest.kind, kind="ensemble")
-        self._sets = ConformalPredictor(manifest.coverage, manifest.least_proba, by_group=False)
+        self._multi_label = manifest.multi_label
+        self._ensemble = load_ensemble(manifest.kind, multi_label=self._multi_label)
+        self._sets = ConformalPredictor(
+            manifest.coverage, manifest.least_proba, by_group=False, multi_label=self._multi_label
+        )
+        self._thresholds = np.array([manifest.thresholds.get(label, 0) for label in self.labels])
 
     @property
     def parts(self) -> PredictorParts:
@@ -225,21 +209,31 @@ class Predictor:
             for at, space in enumerate(self._spaces)
         )
         predictions = MemberPredictions(proba.mean(axis=0), manifest.architectures, views)
-        combined = calibrate(
-            self._ensemble.predict(self._model, predictions), manifest.temperature
-        )  # (n_tracks, n_classes)
+        combined = self._combined(predictions)
         sets = self._sets.sets(combined)
+        chosen = decide(combined, self._thresholds) if self._multi_label else [None] * n_tracks
         # within each fold's networks, as the threshold was fitted on test tracks
-        apart = np.mean([disagreement(one) for one in proba], axis=0)
+        multi_label = self._multi_label
+        apart = np.mean([disagreement(one, multi_label=multi_label) for one in proba], axis=0)
         places = [(at, m) for at in range(len(self._spaces)) for m in members]
         joint = joint_embedding([embeddings[p] for p in places if p in embeddings] or of_baselines)
         is_out = apart > manifest.most_disagreement
         if manifest.most_entropy is not None:
             is_out |= self._mean_entropy(proba, views) > manifest.most_entropy
         return [
-            TrackPrediction(combined[i], sets[i], float(apart[i]), bool(is_out[i]), joint[i])
+            TrackPrediction(
+                combined[i], sets[i], float(apart[i]), bool(is_out[i]), joint[i], chosen[i]
+            )
             for i in range(n_tracks)
         ]
+
+    def _combined(self, predictions: MemberPredictions) -> Floats:
+        """The ensemble's calibrated probabilities: (n_tracks, n_classes)."""
+        return calibrate(
+            self._ensemble.predict(self._model, predictions),
+            self.bundle.manifest.temperature,
+            multi_label=self._multi_label,
+        )
 
     def _mean_entropy(self, proba: NDArray[np.float32], views: tuple[EmbeddingView, ...]) -> Floats:
         """The entropy of each fold's ensemble, averaged over the folds: (n_tracks,).
@@ -249,43 +243,6 @@ class Predictor:
         manifest = self.bundle.manifest
         found = []
         for one, view in zip(proba, views, strict=True):
-            predictions = MemberPredictions(one, manifest.architectures, (view,))
-            combined = self._ensemble.predict(self._model, predictions)
-            found.append(predictive_entropy(calibrate(combined, manifest.temperature)))
+            combined = self._combined(MemberPredictions(one, manifest.architectures, (view,)))
+            found.append(predictive_entropy(combined, multi_label=self._multi_label))
         return np.asarray(np.mean(found, axis=0))
-
-
-def _networks(
-    bundle: Bundle, extractors: Mapping[str, _FeatureExtractor]
-) -> "list[tuple[BundledNetwork, Classifier]]":
-    from chorale.lightning_models.training import checkpoint
-
-    found, root = [], bundle.paths.root
-    for network in bundle.manifest.networks:
-        module, card = checkpoint.load_checkpoint(root / network.folder)
-        if tuple(card["labels"]) != bundle.manifest.labels:
-            raise bundle_error(root, f"'{network.folder}' was trained on other labels")
-        if network.features not in extractors:
-            raise bundle_error(root, f"'{network.folder}' needs features {network.features}")
-        found.append((network, module))
-    return found
-
-
-def _baseline(
-    root: Path, one: BundledBaseline, extractors: Mapping[str, _FeatureExtractor]
-) -> "FittedBaseline":
-    from chorale.search.baselines.baseline_file import read_baseline
-
-    baseline = read_baseline(root / one.file)
-    if baseline.features not in extractors:
-        raise bundle_error(root, f"'{one.file}' needs features {baseline.features}")
-    return baseline
-
-
-def _feature_extractor(name: str, config: dict[str, Any], root: Path) -> _FeatureExtractor:
-    plugin = plugins.load_plugin(features, name, kind="feature set")
-    if config.get("path"):  # a file in the bundle
-        config["path"] = str(root / config["path"])
-    return _FeatureExtractor(
-        plugin, read_config(plugin.Config, config, where=f"the bundle in '{root}'")
-    )

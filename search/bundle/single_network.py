@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_text
+from chorale.lightning_models.multi_label_metrics import DEFAULT_THRESHOLD
 from chorale.search.bundle.bundle import Bundle, BundledNetwork
 from chorale.search.bundle.disagreement import ood_threshold, predictive_entropy
 from chorale.search.bundle.encoder_copy import with_bundled_encoder
@@ -24,18 +25,24 @@ from chorale.search.statistics.arrays import Groups, Labels, Proba
 from chorale.search.statistics.calibration import calibrate, validated_temperature
 from chorale.search.statistics.conformal import fit_conformal
 from chorale.search.statistics.inner_folds import inner_folds
+from chorale.search.statistics.thresholds import fit_thresholds
 
 _KIND = "best_single"  # the ensemble of one member
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperature scaling, conformal sets, out-of-distribution limit: see `BundleManifest`."""
+    """Temperature scaling, conformal sets, out-of-distribution limit: see `BundleManifest`.
+
+    `thresholds` are those of each label, in the order of the network's labels, where a track may
+    have several; empty: `DEFAULT_THRESHOLD` for all.
+    """
 
     temperature: float
     coverage: float
     least_proba: float
     most_entropy: float | None
+    thresholds: tuple[float, ...] = ()
 
 
 UNCALIBRATED = Calibration(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
@@ -49,7 +56,8 @@ def fit_calibration(
 
     Args:
         out_of_fold: (n, n_classes) probabilities, each row by a network not trained on it.
-        labels: (n,) class indices.
+        labels: (n,) class indices, or (n, n_classes) of 0 and 1, for which thresholds are fitted,
+            too.
         groups: (n,) groups, which are not split.
         coverage: the probability with which a conformal set shall contain the true class.
         seed: of the cross-validation by which the temperature is checked.
@@ -57,8 +65,11 @@ def fit_calibration(
     folds = inner_folds(labels, groups, seed=seed)
     temperature, after = validated_temperature(out_of_fold, labels, folds)
     sets = fit_conformal(after, labels, groups, coverage=coverage)
-    limit = ood_threshold(predictive_entropy(calibrate(out_of_fold, temperature)))
-    return Calibration(temperature, coverage, sets.least_proba, limit)
+    multi_label = labels.ndim == 2
+    proba = calibrate(out_of_fold, temperature, multi_label=multi_label)
+    limit = ood_threshold(predictive_entropy(proba, multi_label=multi_label))
+    thresholds = tuple(fit_thresholds(after, labels).tolist()) if multi_label else ()
+    return Calibration(temperature, coverage, sets.least_proba, limit, thresholds)
 
 
 @dataclass(frozen=True)
@@ -115,10 +126,24 @@ def write_single_network_bundle(
             "architectures": [card["architecture"]],
             "networks": [asdict(entry)],
             "features": {name: config},
-            **asdict(network.calibration),
+            **_calibration(network.calibration, card),
             "most_disagreement": 0.0,
             "about": dict(network.about),
         }
         write_manifest(paths, manifest)
 
     return write_bundle(to, fill)
+
+
+def _calibration(calibration: Calibration, card: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest's fields of a calibration, and the task of the network with this card."""
+    fields = asdict(calibration)
+    thresholds, labels = fields.pop("thresholds"), card["labels"]
+    if not card.get("multi_label"):
+        return fields
+    each = thresholds or [DEFAULT_THRESHOLD] * len(labels)
+    return {
+        **fields,
+        "task": "multi_label",
+        "thresholds": dict(zip(labels, each, strict=True)),
+    }

@@ -28,10 +28,14 @@ recording is out of distribution: the networks disagree more than on nearly all 
 were developed on. For a folder, all audio files below it; - reads one recording from standard
 input. A file that cannot be read is reported and skipped; then the exit code is 1.
 
+Where recordings have several labels, prints all labels whose probability reaches their threshold,
+of which there may be none; the conformal set contains on average the stated share of the labels.
+
   --bundle FOLDER    a bundle that `chorale export` made
   --study STUDY      a finished study; its ensemble is packed on first use
   --champion NAME    the champion of that name
-  --top N            how many classes are printed: 3
+  --top N            how many classes are printed, of several labels those below the threshold,
+                     too: 3
   --timeline         also classify each segment of a recording
   --segment SECONDS  the length of a segment: 3
   --json             one JSON object per line, with the probability of every class
@@ -68,7 +72,8 @@ def run(args: Sequence[str]) -> int:
 
     predictor = Predictor(bundle)
     [kind] = {"json", "csv"} & set(flags) or {"text"}
-    writer = PREDICTION_WRITERS[kind](predictor.labels, top=top)
+    multi_label = bundle.manifest.multi_label
+    writer = PREDICTION_WRITERS[kind](predictor.labels, top=top, multi_label=multi_label)
     return predict_all(predictor, files, writer, segment_s=segment_s)
 
 

@@ -3,14 +3,21 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chorale.datasets.audio import AudioError
+from chorale.datasets.label_sets import LABEL_SEPARATOR
 from chorale.search.bundle.prediction_json import prediction_json
 from chorale.search.bundle.predictor import Segment, TrackPrediction
 
 OUT_OF_DISTRIBUTION_NOTE = "out of distribution, may be none of these"
+UNCERTAIN_NOTE = "out of distribution"
+"""The same of several labels: none of them is an answer of its own."""
+NO_LABEL = "no label"
 
 
 class PredictionWriter(Protocol):
@@ -30,9 +37,14 @@ class PredictionWriter(Protocol):
 
 
 class TextWriter:
-    """Text: the most probable classes, then the conformal set where it holds several classes."""
+    """Text: the most probable classes, then the conformal set where it holds several classes.
 
-    def __init__(self, labels: Sequence[str], *, top: int) -> None:
+    Of several labels: those that reach their thresholds, the others among the most probable, and
+    the conformal set where it holds other labels than the predicted ones.
+    """
+
+    def __init__(self, labels: Sequence[str], *, top: int, multi_label: bool = False) -> None:
+        del multi_label  # the prediction shows it
         self._labels, self._top = labels, top
 
     def begin(self) -> None:
@@ -48,20 +60,37 @@ class TextWriter:
         """Prints nothing: the error is on standard error."""
 
     def _text(self, prediction: TrackPrediction) -> str:
-        order = prediction.proba.argsort()[::-1][: self._top]
-        text = ", ".join(f"{self._labels[i]} {prediction.proba[i]:.1%}" for i in order)
-        inside = [
-            self._labels[i] for i in prediction.proba.argsort()[::-1] if prediction.conformal_set[i]
-        ]
+        if prediction.predicted is None:
+            return self._class_text(prediction)
+        return self._labels_text(prediction, prediction.predicted)
+
+    def _class_text(self, prediction: TrackPrediction) -> str:
+        text = self._listed(prediction, prediction.order[: self._top])
+        inside = [self._labels[i] for i in prediction.order if prediction.conformal_set[i]]
         if len(inside) > 1:
             text += f"; one of {', '.join(inside)}"
         return text + (f"; {OUT_OF_DISTRIBUTION_NOTE}" if prediction.out_of_distribution else "")
+
+    def _labels_text(self, prediction: TrackPrediction, chosen: NDArray[np.bool_]) -> str:
+        order = prediction.order
+        text = self._listed(prediction, order[chosen[order]]) or NO_LABEL
+        below = [i for i in order[: self._top] if not chosen[i]]
+        if below:
+            text += f"; below the threshold: {self._listed(prediction, below)}"
+        inside = [self._labels[i] for i in order if prediction.conformal_set[i]]
+        if (prediction.conformal_set != chosen).any():
+            text += f"; conformal set: {', '.join(inside) or 'empty'}"
+        return text + (f"; {UNCERTAIN_NOTE}" if prediction.out_of_distribution else "")
+
+    def _listed(self, prediction: TrackPrediction, indices: Iterable[int]) -> str:
+        return ", ".join(f"{self._labels[i]} {prediction.proba[i]:.1%}" for i in indices)
 
 
 class JsonWriter:
     """JSON lines: one object per file."""
 
-    def __init__(self, labels: Sequence[str], *, top: int) -> None:
+    def __init__(self, labels: Sequence[str], *, top: int, multi_label: bool = False) -> None:
+        del multi_label  # the prediction shows it
         self._labels, self._top = labels, top
 
     def begin(self) -> None:
@@ -90,17 +119,18 @@ class JsonWriter:
 class CsvWriter:
     """CSV: a row per file; with a timeline, a row per segment."""
 
-    def __init__(self, labels: Sequence[str], *, top: int) -> None:
+    def __init__(self, labels: Sequence[str], *, top: int, multi_label: bool = False) -> None:
         del top  # every class has a column
-        self._labels = labels
+        self._labels, self._multi_label = labels, multi_label
         self._rows = csv.writer(sys.stdout)
 
     def begin(self) -> None:
         """Prints the header."""
         classes = [f"p({name})" for name in self._labels]
-        self._rows.writerow(
-            ["file", "start_s", "end_s", "label", "set", "none_of_these", "error", *classes]
-        )
+        named, flag = ("label", "none_of_these")
+        if self._multi_label:
+            named, flag = ("labels", "out_of_distribution")
+        self._rows.writerow(["file", "start_s", "end_s", named, "set", flag, "error", *classes])
 
     def good(self, file: str, prediction: TrackPrediction, segments: Sequence[Segment]) -> None:
         """Prints the file's row or rows."""
@@ -115,12 +145,15 @@ class CsvWriter:
         self._rows.writerow([file, "", "", "", "", "", message, *("" for _ in self._labels)])
 
     def _row(self, where: Sequence[str], prediction: TrackPrediction) -> None:
-        inside = ";".join(
-            n for n, yes in zip(self._labels, prediction.conformal_set, strict=True) if yes
-        )
+        inside = self._joined(prediction.conformal_set)
         outside = str(prediction.out_of_distribution).lower()
-        cells = [self._labels[prediction.best], inside, outside, ""]
+        chosen = prediction.predicted
+        named = self._labels[prediction.best] if chosen is None else self._joined(chosen)
+        cells = [named, inside, outside, ""]
         self._rows.writerow([*where, *cells, *(f"{p:.6f}" for p in prediction.proba)])
+
+    def _joined(self, mask: NDArray[np.bool_]) -> str:
+        return LABEL_SEPARATOR.join(n for n, yes in zip(self._labels, mask, strict=True) if yes)
 
 
 PREDICTION_WRITERS: Mapping[str, Callable[..., PredictionWriter]] = {
@@ -128,4 +161,5 @@ PREDICTION_WRITERS: Mapping[str, Callable[..., PredictionWriter]] = {
     "json": JsonWriter,
     "csv": CsvWriter,
 }
-"""Format -> the writer's class, called with the labels and the number of classes to print."""
+"""Format -> the writer's class, called with the labels and the number of classes to print, and
+whether a recording may have several labels."""

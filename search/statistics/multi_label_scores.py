@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chorale.lightning_models import metrics, multi_label_metrics
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_rows
 from chorale.search.statistics.intervals import FEW_GROUPS, Interval, proportion_interval
-from chorale.search.statistics.jackknife import deleted_blocks, standard_error
+from chorale.search.statistics.jackknife import Blocks, deleted_blocks, standard_error
 from chorale.search.statistics.thresholds import Thresholds, decide
 
 MIN_STANDARD_ERROR = 1e-9
@@ -127,6 +127,22 @@ def map_difference(
     )
     reach = blocks.t * error if error > MIN_STANDARD_ERROR else 1 - _perfect_low(groups)
     return difference, (max(-1.0, difference - reach), min(1.0, difference + reach))
+
+
+def block_values(proba: Proba, labels: Labels, blocks: Blocks) -> Floats:
+    """Values (n_blocks,) with the mAP as their mean: the jackknife's pseudo-values, shifted.
+
+    Each says how much the rows of a block add. Tests of means of independent groups apply to them,
+    and of two models on the same rows they are paired.
+
+    Source: Tukey 1958, "Bias and confidence in not-quite large samples", Annals of Mathematical
+    Statistics 29, 614.
+    """
+    value = multi_label_metrics.mean_average_precision(proba, labels)
+    if blocks.n == 1:
+        return np.array([value])
+    without = weighted_maps(proba, labels, blocks.without_each())
+    return np.asarray(value + (blocks.n - 1) * (without.mean() - without))
 
 
 def weighted_maps(

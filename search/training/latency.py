@@ -132,6 +132,7 @@ def _write_untrained(plan: "TrialPlan", data: "FoldData", to: Path) -> None:
             train_config=train_config,
             input_shape=data.input_shape(train_config.crop_s),
             n_classes=len(plan.class_names),
+            multi_label=plan.labels.ndim == 2,
         )
     card: Mapping[str, Any] = {
         "labels": list(plan.class_names),

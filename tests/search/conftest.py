@@ -31,6 +31,9 @@ from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
 from chorale.search.report.page import page
+from tests.search.chords import chord_study, chords
+
+__all__ = ["chord_study", "chords"]
 
 SAMPLE_RATE = 8000
 
@@ -223,7 +226,10 @@ def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_bundle(encoder_file: Path) -> MakeBundle:
-    """Writes a bundle of `members`, each with `n_spaces` untrained networks."""
+    """Writes a bundle of `members`, each with `n_spaces` untrained networks.
+
+    With `thresholds` of the `LABELS`, a bundle whose recordings have several.
+    """
 
     def make(
         folder: Path,
@@ -233,7 +239,10 @@ def make_bundle(encoder_file: Path) -> MakeBundle:
         kind: str = "soft_vote",
         model: EnsembleModel | None = None,
         temperature: float = 1.0,
+        thresholds: Mapping[str, float] | None = None,
     ) -> Path:
+        task = {} if thresholds is None else {"task": "multi_label", "thresholds": dict(thresholds)}
+
         def fill(paths: BundlePaths) -> None:
             networks, configs = [], {}
             for at, (name, feature, values, training) in enumerate(members):
@@ -241,8 +250,9 @@ def make_bundle(encoder_file: Path) -> MakeBundle:
                     configs[feature] = _features_config(feature, paths, encoder_file)
                 for space in range(n_spaces):
                     module = _untrained(
-                        name, feature, values, training, configs[feature], 10 * at + space, paths
-                    )
+                        name, feature, values, training, configs[feature], 10 * at + space, paths,
+                        multi_label=thresholds is not None,
+                    )  # fmt: skip
                     place = paths.networks / f"{at}-{space}"
                     checkpoint.save_checkpoint(place, module, {"labels": list(LABELS)})
                     networks.append(BundledNetwork(f"networks/{place.name}", at, space, feature))
@@ -264,6 +274,7 @@ def make_bundle(encoder_file: Path) -> MakeBundle:
                     "least_proba": 0.2,
                     "most_disagreement": 0.1,
                     "about": {},
+                    **task,
                 },
             )
 
@@ -291,6 +302,8 @@ def _untrained(
     features_config: Mapping[str, Any],
     seed: int,
     paths: BundlePaths,
+    *,
+    multi_label: bool,
 ) -> GenreClassifier:
     extractor = plugins.load_plugin(features, feature, kind="feature set")
     given = dict(features_config)
@@ -317,6 +330,7 @@ def _untrained(
         input_shape=(n_channels, config.n_bins // n_channels, n_frames),
         n_classes=len(LABELS),
         statistics=(torch.tensor(mean.astype(np.float32)), torch.tensor(std.astype(np.float32))),
+        multi_label=multi_label,
     )
     _warm_up_batch_norm(module)
     return module.eval()

@@ -13,7 +13,7 @@ from chorale.search.report.report import headline_sentence
 def model_card(report: Mapping[str, Any], *, licence: str) -> str:
     """The card, as Markdown, from a study's report and the licence of its data."""
     dataset, split, ensemble = report["dataset"], report["split"], report["ensemble"]
-    calibration = report["calibration"]
+    calibration, multi_label = report["calibration"], report.get("task") == "multi_label"
     lines = [
         f"# {report['study']}",
         "",
@@ -21,35 +21,22 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
         "",
         "## What it does",
         "",
-        f"Classifies a recording into one of {len(dataset['labels'])} classes: "
-        f"{', '.join(map(_escaped, dataset['labels']))}. It gives calibrated probabilities, a "
-        f"conformal set of classes that contains the true one in about "
-        f"{report['conformal']['wanted']:.0%} of cases, and an out-of-distribution flag where "
-        f"{_flagged(ensemble)} nearly all recordings of the development set: then it may be none "
-        f"of these classes.",
+        _labels_purpose(report) if multi_label else _class_purpose(report),
         "",
         "    chorale predict FILE --bundle THIS_FOLDER",
         "",
         "## How good it is",
         "",
-        "| | accuracy | 95 % interval | macro-F1 | log loss | calibration error | tracks |",
-        "|---|---|---|---|---|---|---|",
+        *(_LABELS_HEADER if multi_label else _CLASS_HEADER),
         _row("out of fold", ensemble["out_of_fold"], calibration.get("out_of_fold")),
         _row("locked test set", ensemble["test"], calibration.get("test")),
         "",
         f"Log loss and calibration error are those of the probabilities "
         f"{'after' if 'test' in calibration else 'before'} calibration (temperature "
         f"{calibration['temperature']:.2f}). Protocol: {split['protocol']}. The test set had been "
-        f"evaluated {report['test_looks']} times by then. Intervals come from a bootstrap over "
-        f"groups, not tracks.",
+        f"evaluated {report['test_looks']} times by then. {_INTERVALS[multi_label]}",
         "",
-        "| class | test tracks | precision | recall |",
-        "|---|---|---|---|",
-        *(
-            f"| {_escaped(name)} | {one['n']} | {_share(one['precision'])} | "
-            f"{_share(one['recall'])} |"
-            for name, one in report["per_class"].items()
-        ),
+        *(_labels_table(report) if multi_label else _class_table(report)),
         "",
         "## Training data and members",
         "",
@@ -68,6 +55,71 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
     return "\n".join(lines)
 
 
+_CLASS_HEADER = (
+    "| | accuracy | 95 % interval | macro-F1 | log loss | calibration error | tracks |",
+    "|---|---|---|---|---|---|---|",
+)
+_LABELS_HEADER = (
+    "| | mAP | 95 % interval | lwlrap | macro-F1 | micro-F1 | log loss | calibration error "
+    "| tracks |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
+_INTERVALS = {
+    False: "Intervals come from a bootstrap over groups, not tracks.",
+    True: "Intervals are of the mAP, by a jackknife over groups, not tracks. F1 scores are at the "
+    "labels' thresholds.",
+}
+
+
+def _class_purpose(report: Mapping[str, Any]) -> str:
+    labels = report["dataset"]["labels"]
+    return (
+        f"Classifies a recording into one of {len(labels)} classes: "
+        f"{', '.join(map(_escaped, labels))}. It gives calibrated probabilities, a "
+        f"conformal set of classes that contains the true one in about "
+        f"{report['conformal']['wanted']:.0%} of cases, and an out-of-distribution flag where "
+        f"{_flagged(report['ensemble'])} nearly all recordings of the development set: then it may "
+        f"be none of these classes."
+    )
+
+
+def _labels_purpose(report: Mapping[str, Any]) -> str:
+    labels = report["dataset"]["labels"]
+    return (
+        f"Tells which of {len(labels)} labels a recording has: "
+        f"{', '.join(map(_escaped, labels))}. It gives a calibrated probability of each label, the "
+        f"labels that reach their thresholds, of which there may be several or none, a conformal "
+        f"set that contains on average about {report['conformal']['wanted']:.0%} of a recording's "
+        f"labels, and an out-of-distribution flag where, over all labels, "
+        f"{_flagged(report['ensemble'])} nearly all recordings of the development set."
+    )
+
+
+def _class_table(report: Mapping[str, Any]) -> list[str]:
+    return [
+        "| class | test tracks | precision | recall |",
+        "|---|---|---|---|",
+        *(
+            f"| {_escaped(name)} | {one['n']} | {_share(one['precision'])} | "
+            f"{_share(one['recall'])} |"
+            for name, one in report["per_class"].items()
+        ),
+    ]
+
+
+def _labels_table(report: Mapping[str, Any]) -> list[str]:
+    """Precision and recall are at the thresholds, which are of calibrated probabilities."""
+    return [
+        "| label | test tracks | average precision | threshold | precision | recall |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {_escaped(name)} | {one['n']} | {_share(one['average_precision'])} | "
+            f"{one['threshold']:.3f} | {_share(one['precision'])} | {_share(one['recall'])} |"
+            for name, one in report["per_class"].items()
+        ),
+    ]
+
+
 def _flagged(ensemble: Mapping[str, Any]) -> str:
     """The condition of the out-of-distribution flag; a single network has no disagreement."""
     if len(ensemble["members"]) == 1:
@@ -78,6 +130,12 @@ def _flagged(ensemble: Mapping[str, Any]) -> str:
 def _row(name: str, scores: Mapping[str, Any], calibrated: Mapping[str, Any] | None) -> str:
     low, high = scores["ci95"]
     after = scores if calibrated is None else calibrated["after"]
+    if "mAP" in scores:
+        return (
+            f"| {name} | {scores['mAP']:.1%} | {low:.1%} to {high:.1%} | {scores['lwlrap']:.3f} "
+            f"| {scores['macro_f1']:.3f} | {scores['micro_f1']:.3f} | {after['log_loss']:.3f} "
+            f"| {after['ece']:.3f} | {scores['n']} |"
+        )
     return (
         f"| {name} | {scores['accuracy']:.1%} | {low:.1%} to {high:.1%} | {scores['macro_f1']:.3f} "
         f"| {after['log_loss']:.3f} | {after['ece']:.3f} | {scores['n']} |"

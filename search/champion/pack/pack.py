@@ -13,8 +13,7 @@ import numpy as np
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets.atomic import write_text
-from chorale.datasets.errors import UserError
-from chorale.search import ensembles
+from chorale.datasets.errors import UserError, join_first
 from chorale.search.baselines.baseline_file import read_baseline
 from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork
 from chorale.search.bundle.disagreement import (
@@ -28,6 +27,7 @@ from chorale.search.champion.pack.card import model_card
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel, MemberName, MemberPredictions
 from chorale.search.config.schema import SweepConfig
+from chorale.search.ensembles import load_ensemble
 from chorale.search.evaluation.members import (
     Member,
     n_networks,
@@ -132,6 +132,7 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         "coverage": report["conformal"]["wanted"],
         "least_proba": report["conformal"]["least_proba"],
         **_ood_thresholds(contents),
+        **_task(contents),
         "about": {
             "headline": headline_sentence(report),
             "dataset": {**report["dataset"], "licence": licence_of(contents.sweep)},
@@ -143,6 +144,19 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         },
     }
     write_manifest(paths, manifest)
+
+
+def _task(contents: BundleContents) -> dict[str, Any]:
+    """The fields of a manifest where tracks have several labels; none where they have one."""
+    if not contents.truth.multi_label:
+        return {}
+    found, names = contents.report.get("thresholds", {}), contents.truth.class_names
+    if missing := [name for name in names if name not in found]:
+        raise UserError(
+            f"the report of study '{contents.sweep.name}' lacks the thresholds of "
+            f"{join_first(missing)}; make it again: chorale ensemble {contents.sweep.name}"
+        )
+    return {"task": "multi_label", "thresholds": {name: found[name] for name in names}}
 
 
 def _copy_networks(
@@ -216,15 +230,19 @@ def _ood_thresholds(contents: BundleContents) -> dict[str, float | None]:
         each = [measure(predictions_by_networks(members, split, [at])) for at in networks]
         return ood_threshold_of_means(measure(out_of_fold), np.stack(each))
 
-    module: Any = plugins.load_plugin(ensembles, contents.kind, kind="ensemble")
+    multi_label = contents.truth.multi_label
+    ensemble = load_ensemble(contents.kind, multi_label=multi_label)
     temperature = float(contents.report["calibration"]["temperature"])
 
     def entropy(predictions: MemberPredictions) -> Floats:
-        proba = module.predict(contents.model, predictions)
-        return predictive_entropy(calibrate(proba, temperature))
+        proba = ensemble.predict(contents.model, predictions)
+        calibrated = calibrate(proba, temperature, multi_label=multi_label)
+        return predictive_entropy(calibrated, multi_label=multi_label)
 
     return {
-        "most_disagreement": threshold(lambda predictions: disagreement(predictions.proba)),
+        "most_disagreement": threshold(
+            lambda predictions: disagreement(predictions.proba, multi_label=multi_label)
+        ),
         "most_entropy": threshold(entropy) if len(members) == 1 else None,
     }
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.search.bundle.predictor import Predictor, TrackPrediction, Waveform
+from chorale.search.bundle.loading import Waveform
+from chorale.search.bundle.predictor import Predictor, TrackPrediction
 from chorale.search.champion.serve.batcher import MicroBatcher
 from chorale.search.champion.serve.decoder import DecoderPool
 from chorale.search.champion.serve.limits import RequestLimits

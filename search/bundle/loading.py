@@ -1,0 +1,113 @@
+"""Loads the parts of a bundle: networks, classical baselines and feature extractors.
+
+`search.bundle.predictor` predicts with them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chorale.datasets import audio, features, plugins
+from chorale.datasets.config import read_config
+from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork, bundle_error
+
+if TYPE_CHECKING:
+    from chorale.lightning_models.data.datamodule import Tracks
+    from chorale.lightning_models.training.classifier import Classifier
+    from chorale.search.baselines.baseline_file import FittedBaseline
+
+Waveform = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """A feature set: its plug-in and its config."""
+
+    plugin: Any
+    config: Any
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a track is one row of values, without frames."""
+        return not self.config.frame_rate_hz
+
+    def extract(self, waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
+        """Features (n_bins, n_frames); a waveform at another rate is resampled."""
+        rate = self.config.sample_rate
+        if rate != sample_rate:
+            waveform = audio.resample(waveform, sample_rate, rate)
+        found = np.asarray(self.plugin.extract(waveform, self.config), np.float32)
+        return found if found.ndim == 2 else found[:, None]
+
+    def tracks(self, extracted: Sequence[NDArray[np.float32]]) -> "Tracks":
+        """The features of some tracks as networks take them."""
+        from chorale.lightning_models.data.datamodule import MemoryFrames, Tracks
+
+        return Tracks(
+            MemoryFrames.of(
+                extracted,
+                frame_rate_hz=self.config.frame_rate_hz,
+                n_channels=getattr(self.config, "n_channels", 1),
+            )
+        )
+
+
+def load_networks(
+    bundle: Bundle, extractors: Mapping[str, FeatureExtractor]
+) -> "list[tuple[BundledNetwork, Classifier]]":
+    """All networks of a bundle.
+
+    Raises:
+        UserError: one is damaged, or was trained on other labels, features or another task.
+    """
+    from chorale.lightning_models.training import checkpoint
+
+    found, root = [], bundle.paths.root
+    for network in bundle.manifest.networks:
+        module, card = checkpoint.load_checkpoint(root / network.folder)
+        if tuple(card["labels"]) != bundle.manifest.labels:
+            raise bundle_error(root, f"'{network.folder}' was trained on other labels")
+        _check_task(bundle, network.folder, multi_label=module.multi_label)
+        if network.features not in extractors:
+            raise bundle_error(root, f"'{network.folder}' needs features {network.features}")
+        found.append((network, module))
+    return found
+
+
+def _check_task(bundle: Bundle, name: str, *, multi_label: bool) -> None:
+    """Refuses a model that was not trained for the manifest's task."""
+    if multi_label != bundle.manifest.multi_label:
+        trained = "multi_label" if multi_label else "single_label"
+        why = f"'{name}' was trained for the task {trained}, the manifest's is"
+        raise bundle_error(bundle.paths.root, f"{why} {bundle.manifest.task}")
+
+
+def load_baseline(
+    bundle: Bundle, one: BundledBaseline, extractors: Mapping[str, FeatureExtractor]
+) -> "FittedBaseline":
+    """A classical classifier of a bundle.
+
+    Raises:
+        UserError: it is damaged, or was trained on other features or another task.
+    """
+    from chorale.search.baselines.baseline_file import read_baseline
+
+    baseline = read_baseline(bundle.paths.root / one.file)
+    _check_task(bundle, one.file, multi_label=baseline.multi_label)
+    if baseline.features not in extractors:
+        raise bundle_error(bundle.paths.root, f"'{one.file}' needs features {baseline.features}")
+    return baseline
+
+
+def load_extractor(name: str, config: dict[str, Any], root: Path) -> FeatureExtractor:
+    """A feature set by name; a path in its config is below the bundle's folder `root`."""
+    plugin = plugins.load_plugin(features, name, kind="feature set")
+    if config.get("path"):  # a file in the bundle
+        config["path"] = str(root / config["path"])
+    return FeatureExtractor(
+        plugin, read_config(plugin.Config, config, where=f"the bundle in '{root}'")
+    )
