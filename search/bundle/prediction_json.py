@@ -1,6 +1,6 @@
 """JSON serialization of a prediction, for `chorale predict --format json` and the HTTP server."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chorale.search.bundle.predictor import TrackPrediction
@@ -36,3 +36,8 @@ def prediction_json(
         "disagreement": round(prediction.disagreement, 6),
         **flag,
     }
+
+
+def predicted_labels(answer: Mapping[str, Any]) -> list[str]:
+    """The labels that a result of `prediction_json` predicts: one class, or any number."""
+    return [one["label"] for one in answer["labels"]] if "labels" in answer else [answer["label"]]

@@ -24,7 +24,9 @@ from chorale.search.statistics.calibration import CALIBRATION_PROBA_FLOOR
 class EndToEndNetwork(nn.Module):
     """(n_samples,) at `sample_rate` Hz -> (n_classes,) and (n_spaces, n_members, n_classes).
 
-    The first are the ensemble's calibrated probabilities, the second those of each network.
+    The first are the ensemble's calibrated probabilities, the second those of each network. Where
+    a recording has several labels, the ensemble combines the two probabilities of each label,
+    absent and present, as `search.combining.multi_label` does.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class EndToEndNetwork(nn.Module):
         self.shape = (len(spaces), len(members), len(manifest.labels))
         self.combine = _ensemble(manifest.kind).network(model)
         self.temperature = float(manifest.temperature)
+        self.multi_label = manifest.multi_label
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
@@ -69,9 +72,16 @@ class EndToEndNetwork(nn.Module):
             for name, network in zip(self.features, self.track_networks, strict=True)
         ]
         each = torch.stack([probas[i] for i in self.order]).reshape(self.shape)
-        combined = self.combine(each.mean(dim=0))
-        logs = combined.clamp(min=CALIBRATION_PROBA_FLOOR).log()
-        return (logs / self.temperature).softmax(dim=0), each
+        mean = each.mean(dim=0)
+        if not self.multi_label:
+            return self._calibrated(self.combine(mean)), each
+        labels = [self.combine(torch.stack([1 - p, p], dim=1)) for p in mean.unbind(dim=1)]
+        return torch.stack([self._calibrated(one)[1] for one in labels]), each
+
+    def _calibrated(self, proba: Tensor) -> Tensor:
+        """(n_classes,) at the temperature."""
+        logs = proba.clamp(min=CALIBRATION_PROBA_FLOOR).log()
+        return (logs / self.temperature).softmax(dim=0)
 
 
 class _TrackNetwork(nn.Module):
@@ -100,7 +110,7 @@ class _TrackNetwork(nn.Module):
         x = x.reshape(-1, self.n_frames, self.n_channels, self.n_bins).permute(0, 2, 3, 1)
         x = (x - self.module.mean) / self.module.std
         logits: Tensor = self.module.network.head(self.module.network.embed(x))
-        return logits.softmax(dim=1).mean(dim=0)
+        return self.module.probabilities(logits).mean(dim=0)
 
     def _starts(self, length: Tensor) -> Tensor:
         """(n_windows,) first frame of each window, as in `lightning_models.data.windows`."""

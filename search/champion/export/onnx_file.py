@@ -111,7 +111,10 @@ class OnnxGraph:
         return cls(session)
 
     def run(self, waveform: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(n_samples,) -> probabilities (n_classes,) and (n_spaces, n_members, n_classes)."""
+        """(n_samples,) -> probabilities (n_classes,) and (n_spaces, n_members, n_classes).
+
+        They sum to 1, except where a recording has several labels.
+        """
         proba, each = self.session.run(list(OUTPUT_NAMES), {INPUT_NAME: waveform})
         return np.asarray(proba), np.asarray(each)
 

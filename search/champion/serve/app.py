@@ -19,6 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from chorale.search.bundle.prediction_json import predicted_labels
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve.limits import Refused, RequestLimits
 from chorale.search.champion.serve.metrics import CONTENT_TYPE, Metrics
@@ -129,7 +130,7 @@ class _AppState:
             int, Query(ge=0, le=4000, description="Number of waveform peaks, to draw it.")
         ] = 0,
     ) -> Response:
-        """Classifies a recording: label, probabilities, conformal set, similar tracks."""
+        """Classifies a recording: label or labels, probabilities, conformal set, similar tracks."""
         began_s = time.perf_counter()
         options = PredictionOptions(top, segment_s if timeline else None, peaks or None)
         try:
@@ -143,7 +144,7 @@ class _AppState:
         self._metrics.requests.labels(200, "").inc()
         self._metrics.seconds.observe(time.perf_counter() - began_s)
         self._metrics.audio_seconds.inc(answer["duration_s"])
-        self._metrics.labels.labels(answer["label"]).inc()
+        self._metrics.count(predicted_labels(answer))
         return JSONResponse(answer)
 
     async def _predict(self, request: Request, options: PredictionOptions) -> dict[str, Any]:
@@ -183,8 +184,9 @@ class _AppState:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def about(self) -> dict[str, Any]:
-        """The served bundle, and the limits of requests."""
+        """The served bundle, and the limits of requests; of several labels also thresholds."""
         manifest = self._predictor.bundle.manifest
+        several = {"task": manifest.task, "thresholds": manifest.thresholds}
         return {
             "study": manifest.study,
             "headline": manifest.about.get("headline", ""),
@@ -194,6 +196,7 @@ class _AppState:
             "needs_token": self._token is not None,
             "body_mb": self._limits.body_mb,
             "duration_s": self._limits.duration_s,
+            **(several if manifest.multi_label else {}),
         }
 
     def _check(self, request: Request) -> None:

@@ -1,5 +1,7 @@
 """Prometheus metrics of a server."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,7 +25,7 @@ class Metrics:
             "chorale_audio_seconds", "Seconds of audio predicted.", registry=self._registry
         )
         self.labels = Counter(
-            "chorale_labels", "Recordings by predicted class.",
+            "chorale_labels", "Recordings by predicted class, or each predicted label.",
             ["label"], registry=self._registry,
         )  # fmt: skip
         self.waiting = Gauge(
@@ -35,6 +37,11 @@ class Metrics:
             registry=self._registry,
         )  # fmt: skip
         info.labels(bundle, study).set(1)
+
+    def count(self, labels: Iterable[str]) -> None:
+        """Counts the labels that were predicted for a recording."""
+        for label in labels:
+            self.labels.labels(label).inc()
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -1,7 +1,9 @@
-// Shows an answer of /predict: genre, probabilities, waveform, timeline, similar tracks.
+// Shows an answer of /predict: labels, probabilities, waveform, timeline, similar tracks.
+// An answer has one `label`, or the `labels` that reach their thresholds, which may be none.
 
 const $ = (id) => document.getElementById(id);
 const N_KINDS = 5;
+const N_LANES = 12;
 
 // Never 0 % or 100 %: a calibrated probability is never certain.
 function percent(share) {
@@ -22,31 +24,60 @@ export function clock(seconds) {
   return `${minutes}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
-// Each of the most probable genres gets a colour, the same in bars, waveform and timeline.
-function colours(answer) {
+// The labels of a recording or of a segment, the most probable first.
+function predicted(one) {
+  return one.labels ? one.labels.map((each) => each.label) : [one.label];
+}
+
+export function labelsText(one) {
+  return predicted(one).join(", ") || "no label";
+}
+
+// The labels that get a colour: those of the recording, then those of most of its segments; of
+// single labels then the most probable.
+function inOrder(answer) {
   const seconds = {};
-  for (const one of answer.timeline) seconds[one.label] = (seconds[one.label] || 0) + one.end_s - one.start_s;
-  const order = Object.keys(answer.proba).sort(
-    (a, b) => (seconds[b] || 0) - (seconds[a] || 0) || answer.proba[b] - answer.proba[a],
-  );
-  const first = [answer.label, ...order.filter((label) => label !== answer.label)];
+  for (const one of answer.timeline) {
+    for (const label of predicted(one)) seconds[label] = (seconds[label] || 0) + one.end_s - one.start_s;
+  }
+  const own = predicted(answer);
+  const others = Object.keys(answer.proba).filter((label) => !own.includes(label) && (!answer.labels || label in seconds));
+  others.sort((a, b) => (seconds[b] || 0) - (seconds[a] || 0) || answer.proba[b] - answer.proba[a]);
+  return [...own, ...others];
+}
+
+// Each of the first labels gets a colour, the same in bars, waveform and timeline.
+function colours(order) {
   return (label) => {
-    const at = first.indexOf(label);
+    const at = order.indexOf(label);
     return at >= 0 && at < N_KINDS ? `kind-${at}` : "kind-rest";
   };
 }
 
-function drawBars(answer, kind) {
+// Marks the threshold in a bar, and whether the label reaches it.
+function markThreshold(row, track, threshold, reached) {
+  const mark = element("div", "threshold");
+  mark.style.left = `${100 * threshold}%`;
+  track.append(mark);
+  row.title = `threshold ${percent(threshold)}`;
+  row.classList.toggle("predicted", reached);
+  row.append(element("span", "spoken", `${reached ? "reaches" : "below"} its threshold of ${percent(threshold)}`));
+}
+
+function drawBars(answer, kind, thresholds) {
+  const own = predicted(answer);
   const rows = Object.entries(answer.proba).sort((a, b) => b[1] - a[1]).map(([label, share]) => {
     const row = element("li");
     const track = element("span", "track");
     track.setAttribute("aria-hidden", "true");
-    const fill = element("div", `fill ${kind(label)}`);
+    const colour = answer.labels && !own.includes(label) ? "kind-rest" : kind(label);
+    const fill = element("div", `fill ${colour}`);
     fill.style.width = `${100 * share}%`;
     track.append(fill);
     const what = element("span", "what", label);
     what.title = label;
     row.append(what, track, element("span", "figure", percent(share)));
+    if (answer.labels) markThreshold(row, track, thresholds[label], own.includes(label));
     return row;
   });
   $("bars").replaceChildren(...rows);
@@ -63,19 +94,41 @@ function drawWave(answer, kind) {
     const height = Math.max(1.5, 116 * peak);
     const place = { x: i * width, y: 60 - height / 2, width: width * 0.75, height };
     for (const [name, value] of Object.entries(place)) bar.setAttribute(name, value.toFixed(2));
-    bar.setAttribute("class", kind(answer.timeline[at].label));
+    bar.setAttribute("class", kind(predicted(answer.timeline[at])[0]));
     return bar;
   });
   $("wave").replaceChildren(...bars);
 }
 
-function drawTimeline(answer, kind) {
+// A segment of several labels has a row for each label, coloured where the label is predicted.
+function withLanes(block, one, lanes, kind) {
+  const own = predicted(one);
+  block.append(...lanes.map((label) => element("span", `lane ${own.includes(label) ? kind(label) : ""}`)));
+  return block;
+}
+
+function laneNames(lanes) {
+  const names = element("div", "lane-names");
+  names.setAttribute("aria-hidden", "true");
+  for (const label of lanes) {
+    const row = element("span");
+    row.append(element("b", "", label));
+    names.append(row);
+  }
+  return names;
+}
+
+function drawTimeline(answer, kind, order) {
   const player = $("player");
+  const lanes = answer.labels ? order.slice(0, N_LANES) : [];
   const blocks = answer.timeline.map((one) => {
-    const block = element("button", kind(one.label), one.label);
+    const block = answer.labels
+      ? withLanes(element("button"), one, lanes, kind)
+      : element("button", kind(one.label), one.label);
     block.type = "button";
     block.style.flexGrow = one.end_s - one.start_s;
-    const text = `${clock(one.start_s)} to ${clock(one.end_s)}: ${one.label}, ${percent(one.proba[one.label])}`;
+    const found = predicted(one).map((label) => `${label}, ${percent(one.proba[label])}`).join("; ");
+    const text = `${clock(one.start_s)} to ${clock(one.end_s)}: ${found || "no label"}`;
     block.setAttribute("aria-label", text);
     block.setAttribute("aria-pressed", "false");
     block.title = text;
@@ -100,8 +153,11 @@ function drawTimeline(answer, kind) {
       blocks[to].focus();
     });
   });
-  $("timeline").replaceChildren(...blocks);
-  $("moment").textContent = "Each block is a segment. Choose one to play it; arrow keys move from one to the next.";
+  $("timeline").classList.toggle("lanes", Boolean(answer.labels));
+  $("timeline").replaceChildren(...blocks, ...(answer.labels ? [laneNames(lanes)] : []));
+  const what = answer.labels ? "Each column is a segment, each row a label." : "Each block is a segment.";
+  const left = answer.labels && order.length > N_LANES ? ` ${order.length - N_LANES} rarer labels have no row.` : "";
+  $("moment").textContent = `${what}${left} Choose one to play it; arrow keys move from one to the next.`;
 }
 
 function drawSimilar(answer) {
@@ -116,17 +172,35 @@ function drawSimilar(answer) {
   $("similar").replaceChildren(...(rows.length ? rows : [element("li", "soft", "The library is empty.")]));
 }
 
-export function draw(answer, name, coverage) {
-  const kind = colours(answer);
+// The heading, the probabilities below it, and what the conformal set says.
+function drawLabels(answer, coverage) {
+  const own = predicted(answer);
+  $("genre").textContent = answer.labels ? own.join(", ") || "No label" : answer.label;
+  $("genre").classList.toggle("many", own.length > 2);
+  $("none").hidden = Boolean(answer.labels);
+  if (!answer.labels) {
+    $("confidence").textContent = `${percent(answer.proba[answer.label])} confidence`;
+    $("inside").textContent = answer.set.length > 1
+      ? `In ${percent(coverage)} of cases the true genre is one of: ${answer.set.join(", ")}.` : "";
+    return;
+  }
+  const [first] = answer.top;
+  $("confidence").textContent = own.map((label) => `${label} ${percent(answer.proba[label])}`).join(", ")
+    || `No label reaches its threshold; the most probable is ${first.label}, ${percent(first.proba)}.`;
+  const others = answer.set.filter((label) => !own.includes(label));
+  const also = ` It may also have: ${others.join(", ")}. With these, on average ${percent(coverage)} of a recording's labels are found.`;
+  $("inside").textContent = `The line in a bar is the label's threshold.${others.length ? also : ""}`;
+}
+
+export function draw(answer, name, about) {
+  const order = inOrder(answer);
+  const kind = colours(order);
   $("name").textContent = `${name} · ${clock(answer.duration_s)}`;
-  $("genre").textContent = answer.label;
-  $("confidence").textContent = `${percent(answer.proba[answer.label])} confidence`;
-  $("out-of-distribution").hidden = !answer.none_of_these;
-  $("inside").textContent = answer.set.length > 1
-    ? `In ${percent(coverage)} of cases the true genre is one of: ${answer.set.join(", ")}.` : "";
+  $("out-of-distribution").hidden = !(answer.none_of_these || answer.out_of_distribution);
   $("result").hidden = false;
-  drawBars(answer, kind);
+  drawLabels(answer, about.coverage);
+  drawBars(answer, kind, about.thresholds);
   drawWave(answer, kind);
-  drawTimeline(answer, kind);
+  drawTimeline(answer, kind, order);
   drawSimilar(answer);
 }

@@ -1,6 +1,6 @@
 // Uploads a recording to /predict, and lets draw.js show the answer.
 
-import { clock, draw } from "./draw.js";
+import { clock, draw, labelsText } from "./draw.js";
 import { startRecording, toWav } from "./record.js";
 
 const $ = (id) => document.getElementById(id);
@@ -43,8 +43,8 @@ async function classify(blob, name) {
     if (status !== 200) { showError(`${name}: ${answer.error} (${answer.detail})`); showState(""); return; }
     if ($("player").src) URL.revokeObjectURL($("player").src);
     $("player").src = URL.createObjectURL(blob);
-    draw(answer, name, about.coverage);
-    showState(`${name} is ${answer.label}.`);
+    draw(answer, name, about);
+    showState(`${name} ${answer.labels ? "has" : "is"} ${labelsText(answer)}.`);
     $("result").focus({ preventScroll: true });
     $("result").scrollIntoView({ block: "nearest" });
   } catch (error) {

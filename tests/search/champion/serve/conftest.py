@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from chorale.search.baselines import baseline_plan, classifiers
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.cli import main
+from tests.search.champion.serve.browser import Browser
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +98,15 @@ def _serving(
 @pytest.fixture
 def serving() -> Serving:
     return _serving
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser without a page; skips where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    made = Browser(found, tmp_path_factory.mktemp("profile"))
+    yield made
+    made.close()
