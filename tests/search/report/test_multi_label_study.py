@@ -1,4 +1,4 @@
-"""The report of a study of several labels: mAP, labels confused, hardest tracks; no accuracy."""
+"""A study of several labels: its report, and the commands that show or repeat it; no accuracy."""
 
 import json
 import re
@@ -136,3 +136,40 @@ def test_reliability_bins_of_labels_are_by_their_own_probability() -> None:
     first, last = reliability_bins(proba, labels)
     assert (first.confidence, first.right, first.n) == (pytest.approx(0.05), 0.5, 2)
     assert (last.confidence, last.right, last.n) == (pytest.approx(0.94), 1.0, 2)
+
+
+@pytest.fixture
+def runs(chord_study: Path, tmp_path: Path) -> str:
+    """A copy of the runs folder with the study `s`."""
+    return str(shutil.copytree(chord_study, tmp_path / "runs"))
+
+
+def test_status_list_and_leaderboard_show_the_map(
+    runs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    for command in (["list"], ["status", "s"], ["leaderboard", "s"]):
+        assert main([*command, "--runs", runs]) == 0
+        text = capsys.readouterr().out
+        assert "mAP" in text
+        assert "accuracy" not in text
+    assert main(["leaderboard", "s", "--runs", runs, "--csv", "-"]) == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    column = head.split(",").index("folds_accuracy")  # the mean mAP over folds
+    assert all(0.5 < float(line.split(",")[column]) <= 1 for line in (first, second))
+
+
+def test_ensembles_are_rebuilt_from_the_prediction_bank(
+    runs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(runs) / "s" / "report.json"
+    before = json.loads(file.read_text(encoding="utf-8"))
+    capsys.readouterr()
+    assert main(["ensemble", "s", "--runs", runs]) == 0
+    assert "Test mAP" in capsys.readouterr().out
+    after = json.loads(file.read_text(encoding="utf-8"))
+    assert after["task"] == "multi_label"
+    assert after["thresholds"] == pytest.approx(before["thresholds"])
+    assert after["ensemble"]["test"]["mAP"] == pytest.approx(before["ensemble"]["test"]["mAP"])
+    assert after["test_looks"] == before["test_looks"] + 1
+    assert after["confusion_totals"] == before["confusion_totals"]
