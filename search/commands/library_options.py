@@ -1,7 +1,7 @@
 """Options that the library commands share: the library, and the bundle."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,22 @@ def library_paths(options: Mapping[str, str], option: str) -> LibraryPaths:
 def absolute_path(path: str) -> Path:
     """The absolute path; `..` is resolved, symbolic links are kept."""
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+
+
+def playlist_file(options: Mapping[str, str], flags: Sequence[str]) -> Path | None:
+    """The playlist file that `--m3u8` names, if any.
+
+    Raises:
+        UserError: it is a folder, or `--relative` is given without it.
+    """
+    if "m3u8" not in options:
+        if "relative" in flags:
+            raise UserError("--relative applies to the playlist file; add --m3u8 FILE")
+        return None
+    to = absolute_path(options["m3u8"])
+    if to.is_dir():
+        raise UserError(f"--m3u8 expected a file, but '{to}' is a folder; add a name to it")
+    return to
 
 
 def bundle_of(options: Mapping[str, str], manifest: "LibraryManifest | None") -> "Bundle":

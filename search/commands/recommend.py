@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError
-from chorale.search.commands.library_options import absolute_path, bundle_of, library_paths
+from chorale.search.commands.library_options import (
+    absolute_path,
+    bundle_of,
+    library_paths,
+    playlist_file,
+)
 from chorale.search.commands.study_options import split_arguments
 
 if TYPE_CHECKING:
@@ -52,14 +57,10 @@ def run(args: Sequence[str]) -> int:
         raise UserError(
             "expected either --like FILE ... or --history CSV; type: chorale recommend --like FILE"
         )
-    if "relative" in flags and "m3u8" not in options:
-        raise UserError("--relative applies to the playlist file; add --m3u8 FILE")
+    to = playlist_file(options, flags)
     length = _int_option(options, "length", 20, least=1, most=MAX_LENGTH)
     seed = _int_option(options, "seed", 0, least=0, most=2**32 - 1) if "seed" in options else None
     variety = _variety(options.get("variety", "0.2"))
-    to = absolute_path(options["m3u8"]) if "m3u8" in options else None
-    if to is not None and to.is_dir():
-        raise UserError(f"--m3u8 expected a file, but '{to}' is a folder; add a name to it")
     plays, beside = _plays(places, options)
 
     from chorale.search.champion.library.library import Library

@@ -35,6 +35,7 @@ from chorale.search.evaluation.members import Member, read_member
 from chorale.search.ledger.ground_truth import GroundTruth, write_ground_truth
 from chorale.search.statistics.arrays import Proba
 from chorale.search.statistics.calibration import calibrate
+from chorale.search.statistics.scores import metric_name
 from chorale.search.training import latency
 
 ENSEMBLE, SINGLE, STUDENT, PRUNED = "ensemble", "best single", "student", "student, pruned"
@@ -131,6 +132,8 @@ class FinalStage:
         kinds = dict(zip(contents.members, contents.architectures, strict=True))
         calibration = self._fit_calibration(member.out_of_fold)
         single = int(member.name)
+        names = self.prepared.class_names if calibration.thresholds else ()
+        thresholds = dict(zip(names, calibration.thresholds, strict=True))
         return replace(
             contents,
             report={
@@ -138,6 +141,7 @@ class FinalStage:
                 "ensemble": report["best_single"],
                 "calibration": {"temperature": calibration.temperature},
                 "conformal": {**report["conformal"], "least_proba": calibration.least_proba},
+                **({"thresholds": thresholds} if thresholds else {}),
             },
             model=EnsembleModel(np.ones(1)),
             members=(single,),
@@ -187,7 +191,11 @@ class FinalStage:
                 StudentCheckpoints(folders[:-1], folders[-1]),
                 self.prepared,
                 calibration,
-                calibrate(predictions.test, calibration.temperature),
+                calibrate(
+                    predictions.test,
+                    calibration.temperature,
+                    multi_label=self.prepared.multi_label,
+                ),
                 to=(paths.student_onnx(base.replace(", ", "-")), paths.student_onnx("int8")),
                 on_progress=partial(self.progress.stage, "graphs"),
             )
@@ -244,7 +252,7 @@ class FinalStage:
             "headline": compression_summary(found),
             "dataset": report["dataset"],
             "split": report["split"],
-            "out_of_fold": {"accuracy": line["out_of_fold"]},
+            "out_of_fold": {metric_name(line["test"]): line["out_of_fold"]},
             "test": line["test"],
             "test_looks": found["test_looks"],
             "versions": report["versions"],

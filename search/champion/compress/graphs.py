@@ -93,7 +93,7 @@ def graph_variants(
     sizes = [path.stat().st_size / 1e6 for path in to]
     note = f"{to[0].name}; equals PyTorch within {max_error:.0e}{precision}"
     return [
-        Variant("ONNX", None, test[0], times[0], sizes[0], note),
+        Variant("ONNX", None, test[0], times[0], sizes[0], note, thresholds=calibration.thresholds),
         Variant("ONNX int8", int8_out_of_fold, test[1], times[1], sizes[1], to[1].name),
     ]
 

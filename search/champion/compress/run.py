@@ -28,7 +28,7 @@ from chorale.search.champion.compress.teacher import (
     read_teacher,
     write_teacher,
 )
-from chorale.search.config.resolve import ResolvedSweep, resolve
+from chorale.search.config.resolve import ResolvedSweep, for_labels, resolve
 from chorale.search.config.schema import BudgetConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data.prepare import PreparedData, prepare, study_fingerprint
@@ -139,7 +139,8 @@ def _student_sweep(request: CompressionRequest) -> ResolvedSweep:
         search=search,
         budget=BudgetConfig(trials=request.trials, max_epochs=sweep.budget.max_epochs),
     )
-    return resolve(student, where=str(sweep.paths.sweep_yaml))
+    resolved = resolve(student, where=str(sweep.paths.sweep_yaml))
+    return for_labels(resolved, multi_label=request.contents.truth.multi_label)
 
 
 def _refuse_changed(

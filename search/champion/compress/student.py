@@ -14,7 +14,7 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.split import SEARCH_FOLD
 from chorale.lightning_models.base import load_architecture
-from chorale.lightning_models.metrics import accuracy
+from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.lightning_models.training.structured_pruning import pruned_config
 from chorale.search.champion.compress.teacher import TEACHER_SHARE, Teacher
 from chorale.search.config.space import Candidate
@@ -38,7 +38,7 @@ PRUNED = "pruned"
 
 N_STUDENTS = 2
 """How many of the search's best trials are trained on every fold; the one of the highest
-out-of-fold accuracy becomes the student."""
+out-of-fold accuracy (multi-label: mAP) becomes the student."""
 
 N_UNUSED_VALID_ROWS = 1
 """Validation rows of a training that holds out none; the predictions for them are not used."""
@@ -108,11 +108,12 @@ class Students:
         out_of_fold = {
             number: self._out_of_fold(number, self.context.finalist_files) for number in numbers
         }
-        accuracies = {number: accuracy(out_of_fold[number], labels) for number in numbers}
-        best = max(numbers, key=accuracies.__getitem__)
-        listed = ", ".join(f"trial {n} {accuracies[n]:.1%}" for n in numbers)
+        scores = {number: main_score(out_of_fold[number], labels) for number in numbers}
+        best = max(numbers, key=scores.__getitem__)
+        listed = ", ".join(f"trial {n} {scores[n]:.1%}" for n in numbers)
+        metric = "mAP" if self.prepared.multi_label else "accuracy"
         self.context.progress.stage(
-            "students", f"out-of-fold accuracy {listed}: trial {best} is the student"
+            "students", f"out-of-fold {metric} {listed}: trial {best} is the student"
         )
         return best
 
@@ -247,7 +248,9 @@ class Students:
         parts = {"test": PredictionPart(split.test_ids, result.extra_proba)}
         if job.fold in self._folds:
             parts["valid"] = PredictionPart(split.valid_ids(job.fold), result.valid_proba)
-        predictions.write_predictions(files.predictions, parts, split=split.hash)
+        predictions.write_predictions(
+            files.predictions, parts, split=split.hash, multi_label=self.prepared.multi_label
+        )
         self.context.warn_left_out(job.name, result.left_out)
 
     def _out_of_fold(self, number: int, files: Callable[[Job], TrialPaths]) -> Proba:

@@ -66,7 +66,9 @@ class Teacher:
         ids = split.development_ids if final else split.train_ids(fold)
         at = {track: i for i, track in enumerate(split.development_ids)}
         rows = prepared.rows(ids)
-        hard = np.eye(len(prepared.class_names), dtype=np.float32)[prepared.labels[rows]]
+        hard = prepared.labels[rows].astype(np.float32)
+        if not prepared.multi_label:
+            hard = np.eye(len(prepared.class_names), dtype=np.float32)[prepared.labels[rows]]
         soft = proba[[at[track] for track in ids]]
         targets = np.full((len(prepared.labels), len(prepared.class_names)), np.nan, np.float32)
         targets[rows] = TEACHER_SHARE * soft + (1 - TEACHER_SHARE) * hard
@@ -119,7 +121,9 @@ def write_teacher(path: Path, teacher: Teacher, prepared: PreparedData) -> None:
         f"fold-{i}": predictions.PredictionPart(ids, proba)
         for i, proba in enumerate(teacher.of_fold)
     }
-    predictions.write_predictions(path, parts, split=prepared.split.hash)
+    predictions.write_predictions(
+        path, parts, split=prepared.split.hash, multi_label=prepared.multi_label
+    )
 
 
 def read_teacher(path: Path, prepared: PreparedData) -> Teacher | None:

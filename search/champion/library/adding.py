@@ -203,7 +203,9 @@ def _embed(
             path.relative_to(root.absolute()), tags, labels=labels, artist=artist
         )
         duration_s = round(len(waveform) / sample_rate, 3)
-        track = Track(str(path), content, title, name, labels[guess.best], duration_s)
+        chosen = guess.predicted
+        several = None if chosen is None else tuple(labels[i] for i in guess.order if chosen[i])
+        track = Track(str(path), content, title, name, labels[guess.best], duration_s, several)
         yield LibraryContent((track,), guess.embedding[None], guess.proba[None].astype(np.float32))
         listener.advance()
 

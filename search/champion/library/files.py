@@ -57,7 +57,7 @@ class LibraryContent:
     """All tracks of a library; row `i` of each array belongs to track `i`.
 
     `embeddings` (n_tracks, width) float32, each row of length 1 or 0; `proba`
-    (n_tracks, n_classes) float32, each row sums to 1.
+    (n_tracks, n_classes) float32, each row sums to 1, except where tracks have several labels.
     """
 
     tracks: tuple[Track, ...]
@@ -129,7 +129,7 @@ def read_content(paths: LibraryPaths, manifest: LibraryManifest) -> LibraryConte
         try:
             listed = json.loads(paths.tracks(part.number).read_text(encoding="utf-8"))
             vectors = safetensors.numpy.load_file(paths.vectors(part.number))
-            tracks += [Track(**one) for one in listed]
+            tracks += [Track.from_json(one) for one in listed]
             embeddings.append(vectors["embeddings"])
             proba.append(vectors["proba"])
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -186,7 +186,7 @@ def _write_part(paths: LibraryPaths, number: int, content: LibraryContent) -> Li
     }
     # bytes, not a file: safetensors' own writing hides a full disk
     vectors = safetensors.numpy.save(arrays)
-    tracks = json.dumps([asdict(one) for one in content.tracks], ensure_ascii=False).encode()
+    tracks = json.dumps([one.as_json() for one in content.tracks], ensure_ascii=False).encode()
     digests = []
     for path, data in ((paths.tracks(number), tracks), (paths.vectors(number), vectors)):
         with atomic_write(path) as temporary:

@@ -20,7 +20,7 @@ from chorale.search.champion.library.files import (
     read_library_manifest,
 )
 from chorale.search.champion.library.index import Index, index_of
-from chorale.search.champion.library.track import normalized_name
+from chorale.search.champion.library.track import Track, normalized_name
 from chorale.search.paths import LibraryPaths
 
 
@@ -66,7 +66,7 @@ class Library:
         """The `n` nearest tracks, nearest first: `track`, `artist`, `label`, `similarity`.
 
         `embedding` (width,) has length 1; `similarity` is the cosine; `artist` is empty where it is
-        unknown.
+        unknown, `label` where no label of the track reaches its threshold.
         """
         if not self.content.tracks:
             return []
@@ -75,11 +75,28 @@ class Library:
             {
                 "track": track.title,
                 "artist": track.artist,
-                "label": track.genre,
+                "label": ", ".join(track.predicted),
                 "similarity": round(float(cosine), 4),
             }
             for track, cosine in ((self.content.tracks[row], one) for row, one in found)
         ]
+
+    def with_label(self, label: str) -> tuple[Track, ...]:
+        """The tracks of a genre, or, of several labels, all for which it reaches its threshold.
+
+        The most probable first.
+
+        Raises:
+            UserError: the library's bundle does not know the label.
+        """
+        labels, tracks = self.manifest.labels, self.content.tracks
+        if label not in labels:
+            raise UserError(
+                f"the library in '{self.paths.root}' has no label '{label}'; expected one of "
+                f"{', '.join(labels)}"
+            )
+        order = np.argsort(-self.content.proba[:, labels.index(label)], kind="stable")
+        return tuple(tracks[row] for row in order if label in tracks[row].predicted)
 
     @cached_property
     def index(self) -> Index:

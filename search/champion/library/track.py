@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import PurePath
+from typing import Any
 
 UNKNOWN = "unknown"
 """The name shown for an unknown artist, which is stored as an empty string."""
@@ -14,7 +15,9 @@ class Track:
     """One track.
 
     `path` is absolute; `content` is the SHA-256 of the file's bytes, by which a moved file is
-    found. `genre` is the bundle's prediction; `artist` is empty where it is unknown.
+    found. `genre` is the bundle's most probable class; `artist` is empty where it is unknown.
+    `labels` are all that reach their thresholds, the most probable first, where the bundle's
+    recordings have several; None where they have one class.
     """
 
     path: str
@@ -23,6 +26,29 @@ class Track:
     artist: str
     genre: str
     duration_s: float
+    labels: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Track":
+        """The track that `as_json` wrote.
+
+        Raises:
+            TypeError: a value is missing, or unknown.
+        """
+        labels = values.get("labels")
+        return cls(**{**values, "labels": None if labels is None else tuple(labels)})
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields, JSON-ready; `labels` only where a recording may have several."""
+        found = asdict(self)
+        if self.labels is None:
+            del found["labels"]
+        return found
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """What the bundle predicts: one class, or any number of labels."""
+        return (self.genre,) if self.labels is None else self.labels
 
     @property
     def artist_key(self) -> str:

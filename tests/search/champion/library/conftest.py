@@ -88,7 +88,7 @@ def write_tone(path: Path, *, hz: float, seconds: float = 0.5, **tags: str) -> P
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tone() -> Callable[..., Path]:
     return write_tone
 
