@@ -40,7 +40,7 @@ def read_tab_table(path: Path, *, dataset: str, required: Sequence[str]) -> "pd.
     header = [str(name).strip() for name in table.iloc[0]]
     require_columns(path, header, required, dataset=dataset)
     table = table.iloc[1:].fillna("").reset_index(drop=True)
+    for place in table.columns:
+        table[place] = table[place].str.strip()
     table.columns = pd.Index(header)
-    for name in dict.fromkeys(header):
-        table[name] = table[name].str.strip()
     return table
