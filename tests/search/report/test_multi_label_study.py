@@ -117,7 +117,7 @@ def test_tensorboard_has_the_labels_confused_and_several_labels_of_a_point(
     rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
     assert len(rows) == 54
     assert any(";" in row["label"] for row in rows)
-    assert all((row["right"] == "yes") == (row["label"] == row["printed"]) for row in rows)
+    assert all((row["right"] == "yes") == (row["label"] == row["said"]) for row in rows)
 
 
 def test_label_confusion_counts_a_track_in_the_row_of_each_of_its_labels() -> None:
