@@ -73,6 +73,8 @@ class Purpose(IntEnum):
     """groups on whose decisions a multi-label ensemble is fitted"""
     THRESHOLDS = 28
     """group folds of the thresholds of multi-label predictions"""
+    POLYPHONY = 29
+    """artists and clips of the polyphonic corpus; what is drawn, the artist, the clip's number"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

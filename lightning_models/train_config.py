@@ -77,7 +77,7 @@ class TrainConfig:
     batch_size: Annotated[int, Field(ge=2, le=4096)] = 32
     """Crops per step."""
     max_epochs: Annotated[int, Field(ge=1)] = 30
-    """Passes over the training tracks."""
+    """Passes over the training tracks; a sweep sets it, from budget.max_epochs."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without improvement before early stopping; null for none."""
     compile: bool = False

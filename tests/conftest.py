@@ -30,17 +30,26 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that start Ray first: they run one after the other, and take the longest.
+    """Puts the groups of files first, and then the slow files, so that both workers end together.
 
-    Those on a private Ray come before those on clusters of several nodes, so it starts only once.
+    Tests that start Ray take the longest. Those on a private Ray come before those on clusters of
+    several nodes, so it starts only once.
     """
-    items.sort(key=lambda item: (not starts_ray(item.path), has_own_cluster(item.path)))
+    items.sort(
+        key=lambda item: (
+            not starts_ray(item.path),
+            has_own_cluster(item.path),
+            not calls_librosa(item.path),
+            not is_slow(item.path),
+        )
+    )
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Gives each file's tests to one worker, and all files that start Ray to the same one.
 
-    All files that call librosa, too: where Numba's cache is empty, it compiles for half a minute.
+    The crash tests, too, which share a sweep with those on Ray. All files that call librosa go to
+    one worker as well: where Numba's cache is empty, it compiles for half a minute.
 
     Not by the marker `xdist_group`: pytest-xdist 3.8.0 ignores it with pytest 9.2.
     """
@@ -57,14 +66,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @cache
 def starts_ray(file: Path) -> bool:
-    """Whether a test of the file has the marker `ray`."""
-    return "pytest.mark.ray" in file.read_text(encoding="utf-8")
+    """Whether a test of the file has the marker `ray`, or it shares a fixture with one that has."""
+    return "pytest.mark.ray" in file.read_text(encoding="utf-8") or file.parent.name == "crash"
 
 
 @cache
 def calls_librosa(file: Path) -> bool:
-    """Whether the file imports librosa."""
-    return re.search(r"(import|from) librosa\b", file.read_text(encoding="utf-8")) is not None
+    """Whether the file imports librosa, or sweeps on statistics that are computed with it."""
+    text = file.read_text(encoding="utf-8")
+    return re.search(r"(import|from) librosa\b|features: \{\{stats", text) is not None
+
+
+@cache
+def is_slow(file: Path) -> bool:
+    """Whether a test of the file has the marker `slow`."""
+    return "pytest.mark.slow" in file.read_text(encoding="utf-8")
 
 
 @cache

@@ -49,6 +49,8 @@ INFO = DatasetInfo(
 )
 
 PARTS = ("dev", "eval")
+_COLUMNS = ("fname", "labels", "split", "part", "file")
+"""Columns of the rows that are read of both parts."""
 _SPLITS = {"train": "train", "val": "valid"}
 _SUBFOLDERS = ("", "FSD50K")
 """Possible parents of the folders below `root`."""
@@ -91,17 +93,16 @@ def tracks(config: Config) -> "pd.DataFrame":
     present = are_present(
         names, existing, audio=root, dataset=INFO.name, expected="FSD50K.dev_audio"
     )
+    rows = table.loc[present, list(_COLUMNS)].astype("str").to_numpy().tolist()
     return track_table(
         {
-            "track_id": f"{row.part}-{row.fname}",
-            "path": str(root / row.file),
-            "label": join_labels(row.labels.split(",")),
-            "group": f"uploader-{uploaders[row.fname]}"
-            if row.fname in uploaders
-            else f"recording-{row.fname}",
-            "split": row.split,
+            "track_id": f"{part}-{fname}",
+            "path": str(root / file),
+            "label": join_labels(labels.split(",")),
+            "group": f"uploader-{uploaders[fname]}" if fname in uploaders else f"recording-{fname}",
+            "split": split,
         }
-        for row in table.loc[present].itertuples(index=False)
+        for fname, labels, split, part, file in rows
     )
 
 

@@ -120,7 +120,7 @@ def _labels(path: "Path", table: "pd.DataFrame", n_tags: int) -> list[str]:
             f"{join_first(map(repr, table.loc[odd, 'clip_id']))}; get a complete copy"
         )
     has = columns == "1"
-    has.columns = [name.replace(LABEL_SEPARATOR, ",") for name in columns]
+    has.columns = columns.columns.str.replace(LABEL_SEPARATOR, ",", regex=False)
     top = has.sum().sort_values(ascending=False, kind="stable").index[:n_tags]
     chosen = has[top].to_numpy()
     return [join_labels(top[row]) for row in chosen]

@@ -174,5 +174,5 @@ def _artists(path: Path) -> dict[str, str]:
         )
         return {}
     table = read_columns(path, dataset=INFO.name, text=("sample_key", "artist_id"))
-    rows = table[table["artist_id"] != ""].itertuples(index=False)
-    return {row.sample_key: f"artist-{row.artist_id}" for row in rows}
+    known = table[table["artist_id"] != ""]
+    return dict(zip(known["sample_key"], "artist-" + known["artist_id"], strict=True))

@@ -13,8 +13,7 @@ import soundfile
 _BLOCK_SAMPLES = 2**16  # of all channels together: fits in a core's cache
 _CAREFUL_BLOCK = 1152  # samples of a channel; those of a block with an error are lost
 _MAX_ERRORS = 64  # in a row
-_FIRST_SAMPLES = 2**18  # where no number is expected
-_GROWTH = 1.5
+_PIECE_SAMPLES = 2**20  # where no number is expected, or more come: 4 MiB
 
 
 def read_blocks(
@@ -56,23 +55,33 @@ def error_text(error: soundfile.LibsndfileError) -> str:
 
 
 class Waveform:
-    """A float32 waveform `(n,)` that grows; memory is in proportion to the samples it holds."""
+    """A float32 waveform `(n,)` that grows; memory is in proportion to the samples it holds.
+
+    It grows by whole pieces, which are released one by one when they are joined: a growing array
+    is copied, and then takes twice its memory and more.
+    """
 
     def __init__(self, expected: int) -> None:
         """Reserves memory for the `expected` number of samples."""
         self.n = 0
-        self._samples = np.empty(expected or _FIRST_SAMPLES, np.float32)
+        self._pieces = [np.empty(expected or _PIECE_SAMPLES, np.float32)]
+        self._n_used = [0]
 
     def added(self, n: int) -> npt.NDArray[np.float32]:
         """A view of the next `n` samples, to be written."""
-        if self.n + n > len(self._samples):
-            grown = np.empty(max(self.n + n, int(_GROWTH * len(self._samples))), np.float32)
-            grown[: self.n] = self._samples[: self.n]
-            self._samples = grown
+        if self._n_used[-1] + n > len(self._pieces[-1]):
+            self._pieces.append(np.empty(max(n, _PIECE_SAMPLES), np.float32))
+            self._n_used.append(0)
         self.n += n
-        return self._samples[self.n - n : self.n]
+        self._n_used[-1] += n
+        return self._pieces[-1][self._n_used[-1] - n : self._n_used[-1]]
 
     def samples(self) -> npt.NDArray[np.float32]:
-        """What was added, without the reserve."""
-        whole = self.n == len(self._samples)
-        return self._samples if whole else self._samples[: self.n].copy()
+        """What was added, without the reserve; nothing can be added afterwards."""
+        if self.n == len(self._pieces[0]):
+            return self._pieces[0]
+        joined, at = np.empty(self.n, np.float32), 0
+        for n in self._n_used:
+            joined[at : at + n] = self._pieces.pop(0)[:n]
+            at += n
+        return joined

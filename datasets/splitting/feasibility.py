@@ -1,4 +1,4 @@
-"""Feasibility checks of a split: enough groups per class, no group and no class misplaced.
+"""Feasibility checks of a split: too few groups of a class, a group or a class misplaced.
 
 `datasets.splitting.split` calls them before anything is trained. Rows are given as labels `y`, (n,)
 or multi-label (n, n_classes), and group numbers `g` (n,). Each check raises `UserError` if it

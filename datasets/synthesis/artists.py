@@ -68,8 +68,10 @@ class Artist:
         return int(rng.integers(n_options))
 
 
-def draw_artist(genre: Genre, rng: np.random.Generator) -> Artist:
-    """A random artist of `genre`."""
+def draw_artist(
+    genre: Genre, rng: np.random.Generator, *, variation: float = ARTIST_VARIATION
+) -> Artist:
+    """A random artist of `genre`, who differs from its typical sound by `variation`."""
     groove = genre.grooves[int(rng.integers(len(genre.grooves)))]
     low, high = genre.tempo_bpm
     playing = [r for r in ("bass", "chords", "lead") if rng.uniform() >= genre.missing.get(r, 0.0)]
@@ -86,22 +88,22 @@ def draw_artist(genre: Genre, rng: np.random.Generator) -> Artist:
             "chords": rng.uniform(50, 67),
             "lead": rng.uniform(62, 79),
         },
-        timbres={role: _instrument(genre, role, rng) for role in playing},
-        kit=percussion.draw_kit(ARTIST_VARIATION, rng),
+        timbres={role: _instrument(genre, role, rng, variation) for role in playing},
+        kit=percussion.draw_kit(variation, rng),
         drums=bool(rng.uniform() >= genre.missing.get("drums", 0.0)),
-        mixer=_mixer_settings(genre.mix, rng),
+        mixer=_mixer_settings(genre.mix, rng, variation),
         favourites={choice: rng.uniform() for choice in choices},
     )
 
 
-def _instrument(genre: Genre, role: str, rng: np.random.Generator) -> Timbre:
+def _instrument(genre: Genre, role: str, rng: np.random.Generator, variation: float) -> Timbre:
     names = ROLES[role] if rng.uniform() < P_FOREIGN_INSTRUMENT else genre.timbres[role]
-    return timbre_variant(TIMBRES[names[int(rng.integers(len(names)))]], ARTIST_VARIATION, rng)
+    return timbre_variant(TIMBRES[names[int(rng.integers(len(names)))]], variation, rng)
 
 
-def _mixer_settings(usual: Mix, rng: np.random.Generator) -> MixerSettings:
+def _mixer_settings(usual: Mix, rng: np.random.Generator, variation: float) -> MixerSettings:
     def off(spread: float) -> float:
-        return float(ARTIST_VARIATION * rng.uniform(-spread, spread))
+        return float(variation * rng.uniform(-spread, spread))
 
     bumps = tuple((120 * 2 ** float(rng.uniform(0, 6)), off(8), 0.8 + off(0.4)) for _ in range(4))
     return MixerSettings(

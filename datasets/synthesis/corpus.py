@@ -1,6 +1,6 @@
 """Synthetic corpus on disk: the list of its tracks, and parallel generation of missing files.
 
-`datasets.catalog.synthetic` calls it; `compose` generates the samples of each track.
+`generate` calls it; `compose` and `polyphony` generate the samples of each track.
 """
 
 import io
@@ -14,14 +14,21 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from chorale.datasets import plugins
 from chorale.datasets.atomic import atomic_write
 from chorale.datasets.errors import UserError
 from chorale.datasets.synthesis import SAMPLE_RATE, genres
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 COMPOSER_VERSION = 1
 """Raise it when the same seed gives other samples."""
+
+T = TypeVar("T", bound="Track")
 
 _HEADER_BYTES = 44
 _SAMPLE_BYTES = 2
@@ -31,9 +38,22 @@ _MAX_PROCESSES = 16
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+class Track(Protocol):
+    """One track of a corpus; it can be sent to a worker process."""
+
+    @property
+    def file(self) -> str:
+        """Its file below the corpus's folder."""
+        ...
+
+    def samples(self, *, seed: int, clip_s: float) -> "NDArray[np.float64]":
+        """Its samples, (clip_s * SAMPLE_RATE,), between -1 and 1."""
+        ...
+
+
 @dataclass(frozen=True)
 class Song:
-    """One track of a corpus."""
+    """One track of the corpus of genres."""
 
     genre: str
     artist: int
@@ -51,6 +71,15 @@ class Song:
     @property
     def file(self) -> str:
         return f"{self.genre}/{self.track_id}.wav"
+
+    def samples(self, *, seed: int, clip_s: float) -> "NDArray[np.float64]":
+        """Its samples, (clip_s * SAMPLE_RATE,), between -1 and 1."""
+        # lazy: it takes a second to import, and an existing corpus does not need it
+        from chorale.datasets.synthesis import compose
+
+        return compose.compose_track(
+            seed=seed, genre=self.genre, artist=self.artist, number=self.number, clip_s=clip_s
+        )
 
 
 def genre_names() -> tuple[str, ...]:
@@ -75,14 +104,14 @@ def n_samples(clip_s: float) -> int:
     return round(clip_s * SAMPLE_RATE)
 
 
-def missing_songs(songs: Sequence[Song], folder: Path, *, clip_s: float) -> list[Song]:
+def missing_songs(songs: Sequence[T], folder: Path, *, clip_s: float) -> list[T]:
     """The songs whose files are missing in `folder`, or have the wrong size."""
     n_bytes = _HEADER_BYTES + _SAMPLE_BYTES * n_samples(clip_s)
     return [song for song in songs if _size(folder / song.file) != n_bytes]
 
 
 def write_songs(
-    songs: Sequence[Song],
+    songs: Sequence[Track],
     folder: Path,
     *,
     seed: int,
@@ -123,7 +152,7 @@ def write_songs(
                 on_song()
         except BrokenProcessPool:
             raise UserError(
-                f"dataset 'synthetic': a worker process ended before its track was written to "
+                f"synthetic corpus: a worker process ended before its track was written to "
                 f"'{folder}' (out of memory, or killed, or started from a script without "
                 f"'if __name__ == \"__main__\":'); run the same command again: it keeps the "
                 f"tracks that are finished"
@@ -132,17 +161,12 @@ def write_songs(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def write_song(song: Song, folder: Path, seed: int, clip_s: float) -> None:
+def write_song(song: Track, folder: Path, seed: int, clip_s: float) -> None:
     """Generates one song and writes it as 16-bit PCM, atomically."""
-    # lazy: these take a second to import, and an existing corpus does not need them
     import numpy as np
     import soundfile
 
-    from chorale.datasets.synthesis import compose
-
-    samples = compose.compose_track(
-        seed=seed, genre=song.genre, artist=song.artist, number=song.number, clip_s=clip_s
-    )
+    samples = song.samples(seed=seed, clip_s=clip_s)
     encoded = io.BytesIO()
     pcm = np.round(samples * np.iinfo(np.int16).max).astype(np.int16)
     soundfile.write(encoded, pcm, SAMPLE_RATE, format="WAV", subtype="PCM_16")

@@ -3,13 +3,15 @@
 The last step of the generation of a track.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.signal import butter, sosfilt
 
 from chorale.datasets.synthesis import SAMPLE_RATE, effects, percussion, scales, voices
 from chorale.datasets.synthesis.artists import Artist, MixerSettings
 from chorale.datasets.synthesis.parts import Note
-from chorale.datasets.synthesis.piece import LEAD_IN_S, Score
+from chorale.datasets.synthesis.piece import Score
 from chorale.datasets.synthesis.voices import Signal
 
 PEAK = 0.95
@@ -18,12 +20,28 @@ _LENGTHS_S = 0.03
 """Note lengths are rounded to multiples of this, so that most notes are rendered only once."""
 
 
+PARTS = ("drums", "bass", "chords", "lead")
+
+
 def mix_track(artist: Artist, score: Score, clip_s: float, rng: np.random.Generator) -> Signal:
     """The rendered excerpt, (clip_s * SAMPLE_RATE,), from -PEAK to PEAK."""
-    n_lead_in = int(LEAD_IN_S * SAMPLE_RATE)
+    n_lead_in = int(score.lead_in_s * SAMPLE_RATE)
     n_samples = n_lead_in + round(clip_s * SAMPLE_RATE)
     total = np.zeros(n_samples)
-    for part in ("drums", "bass", "chords", "lead"):
+    for stem in render_stems(artist, score, n_samples, rng, parts=PARTS).values():
+        total += stem
+    return master(artist.mixer, total, n_lead_in, rng)
+
+
+def render_stems(
+    artist: Artist, score: Score, n_samples: int, rng: np.random.Generator, *, parts: Sequence[str]
+) -> dict[str, Signal]:
+    """Part -> its samples at its level in the mix, (n_samples,), from the lead-in on.
+
+    `parts` are names in the score and in the mixer; one without notes is left out.
+    """
+    stems: dict[str, Signal] = {}
+    for part in parts:
         notes = [note for note in score.notes if note.part == part]
         if not notes:
             continue
@@ -32,8 +50,8 @@ def mix_track(artist: Artist, score: Score, clip_s: float, rng: np.random.Genera
             bus = effects.saturate(bus, artist.timbres[part].drive)
         peak = np.abs(bus).max()
         if peak > 0:
-            total += bus / peak * 10 ** (artist.mixer.levels_db[part] / 20)
-    return _master(artist.mixer, total, n_lead_in, rng)
+            stems[part] = bus / peak * 10 ** (artist.mixer.levels_db[part] / 20)
+    return stems
 
 
 def _bus(
@@ -51,7 +69,7 @@ def _bus(
         start_s = score.clock.seconds(note.beat)
         length_s = score.clock.seconds(note.beat + note.length) - start_s
         late_s = note.late_s + artist.timing_spread_s * rng.normal()
-        at = int((start_s - score.start_s + LEAD_IN_S + late_s) * SAMPLE_RATE)
+        at = int((start_s - score.start_s + score.lead_in_s + late_s) * SAMPLE_RATE)
         if not 0 <= at < n_samples:
             continue
         steps = 0 if note.drum else max(1, round(length_s / _LENGTHS_S))
@@ -70,9 +88,8 @@ def _sound(artist: Artist, note: Note, *, length_s: float, rng: np.random.Genera
     return voices.render_note(artist.timbres[note.part], hz, length_s, bend=note.bend, rng=rng)
 
 
-def _master(
-    mixer: MixerSettings, total: Signal, n_lead_in: int, rng: np.random.Generator
-) -> Signal:
+def master(mixer: MixerSettings, total: Signal, n_lead_in: int, rng: np.random.Generator) -> Signal:
+    """The finished excerpt of a mix that begins with `n_lead_in` samples, from -PEAK to PEAK."""
     impulse = effects.room_impulse(mixer.room_s, mixer.room_damping, rng)
     sound = effects.compress_dynamics(total, mixer.compression)
     sound = effects.saturate(sound, mixer.saturation)

@@ -3,6 +3,7 @@
 A piece has sections with different parts; the excerpt starts anywhere, also within a bar.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +36,25 @@ class Score:
     clock: Clock
     start_s: float
     """Start of the excerpt in the piece."""
+    lead_in_s: float = LEAD_IN_S
+    """How long before the excerpt its samples begin."""
 
 
-def write_score(artist: Artist, clip_s: float, rng: np.random.Generator) -> Score:
-    """A random piece by `artist`, reduced to the notes of a random excerpt of `clip_s`."""
+@dataclass(frozen=True)
+class Excerpt:
+    """Where an excerpt is in its piece, and the rhythm of the piece."""
+
+    groove: Groove
+    clock: Clock
+    start_s: float
+    bars: range
+    """The bars that sound in it, with the lead-in."""
+
+
+def draw_excerpt(
+    artist: Artist, clip_s: float, rng: np.random.Generator, *, lead_in_s: float = LEAD_IN_S
+) -> Excerpt:
+    """A random excerpt of `clip_s` of a random piece by `artist`."""
     genre = artist.genre
     groove = artist.groove
     if rng.uniform() > 0.75:
@@ -54,10 +70,29 @@ def write_score(artist: Artist, clip_s: float, rng: np.random.Generator) -> Scor
     bar_s = groove.beats * 60 / clock.tempo_bpm
     n_bars = max(len(PIECE_SECTIONS) * SECTION_BARS, int(2 * clip_s / bar_s) + 4)
     start_s = rng.uniform(0, n_bars * bar_s - clip_s - 2 * bar_s)
-    first = max(0, int((start_s - LEAD_IN_S) / bar_s) - 1)
+    first = max(0, int((start_s - lead_in_s) / bar_s) - 1)
     last = min(n_bars, int((start_s + clip_s) / bar_s) + 2)
-    notes = _bars(artist, groove, range(first, last), rng)
-    return Score(tuple(notes), clock, start_s)
+    return Excerpt(groove, clock, start_s, range(first, last))
+
+
+def write_score(artist: Artist, clip_s: float, rng: np.random.Generator) -> Score:
+    """A random piece by `artist`, reduced to the notes of a random excerpt of `clip_s`."""
+    excerpt = draw_excerpt(artist, clip_s, rng)
+    notes = _bars(artist, excerpt.groove, excerpt.bars, rng)
+    return Score(tuple(notes), excerpt.clock, excerpt.start_s)
+
+
+def score_bar(
+    number: int, groove: Groove, *, key: int, progression: Sequence[tuple[scales.Chord, ...]]
+) -> ScoreBar:
+    """The bar of this number, from 0, of a piece that repeats a progression."""
+    return ScoreBar(
+        start=float(number * groove.beats),
+        beats=groove.beats,
+        key=key,
+        chords=progression[number % len(progression)],
+        following=progression[(number + 1) % len(progression)][0],
+    )
 
 
 def _bars(artist: Artist, groove: Groove, bars: range, rng: np.random.Generator) -> list[Note]:
@@ -80,13 +115,7 @@ def _bars(artist: Artist, groove: Groove, bars: range, rng: np.random.Generator)
     tune = parts.new_melody(ladder, leaps=genre.leaps, slides=genre.slides, rng=rng)
     notes: list[Note] = []
     for number in bars:
-        bar = ScoreBar(
-            start=float(number * groove.beats),
-            beats=groove.beats,
-            key=key,
-            chords=progression[number % len(progression)],
-            following=progression[(number + 1) % len(progression)][0],
-        )
+        bar = score_bar(number, groove, key=key, progression=progression)
         playing = (
             PIECE_SECTIONS[number // SECTION_BARS % len(PIECE_SECTIONS)] & artist.timbres.keys()
         )

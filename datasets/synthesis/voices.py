@@ -13,6 +13,8 @@ Signal = NDArray[np.float64]
 
 _TABLE_SIZE = 2048
 _VIBRATO_HZ = 5.5
+_FULL_ATTACK = 40
+"""exp of minus this is nothing beside 1."""
 _MALLET_PARTIALS = ((1.0, 1.0, 1.0), (1.0, 0.35, 0.4), (2.6, 0.15, 0.2))
 """(multiple of the timbre's ratio or 1, amplitude, decay relative to the first partial)."""
 
@@ -89,11 +91,10 @@ def _period(harmonics: NDArray[np.complex128]) -> Signal:
 
 
 def _look_up(period: Signal, cycles: Signal) -> Signal:
-    place = (cycles % 1.0) * _TABLE_SIZE
-    left = place.astype(np.intp) % _TABLE_SIZE
-    right = (left + 1) % _TABLE_SIZE
-    part = place - np.floor(place)
-    found: Signal = period[left] + part * (period[right] - period[left])
+    place = (cycles - np.floor(cycles)) * _TABLE_SIZE
+    left = place.astype(np.intp)
+    slope = np.diff(period, append=period[0])
+    found: Signal = period[left] + (place - left) * slope[left]
     return found
 
 
@@ -152,8 +153,10 @@ def _pluck(timbre: Timbre, hz: float, n_samples: int, rng: np.random.Generator) 
 
 def _envelope(timbre: Timbre, duration_s: float, n_samples: int) -> Signal:
     time_s = np.arange(n_samples) / SAMPLE_RATE
-    level = timbre.sustain + (1 - timbre.sustain) * np.exp(-time_s / timbre.decay_s)
-    level *= -np.expm1(-3 * time_s / timbre.attack_s)
-    over_s = np.maximum(time_s - duration_s, 0.0)
-    envelope: Signal = level * np.exp(-over_s / timbre.release_s)
+    envelope: Signal = timbre.sustain + (1 - timbre.sustain) * np.exp(-time_s / timbre.decay_s)
+    # where a factor is exactly 1 it is not computed
+    attack = time_s[: int(_FULL_ATTACK / 3 * timbre.attack_s * SAMPLE_RATE) + 1]
+    envelope[: attack.size] *= -np.expm1(-3 * attack / timbre.attack_s)
+    release = time_s[np.searchsorted(time_s, duration_s) :] - duration_s
+    envelope[n_samples - release.size :] *= np.exp(-release / timbre.release_s)
     return envelope

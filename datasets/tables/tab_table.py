@@ -37,7 +37,10 @@ def read_tab_table(path: Path, *, dataset: str, required: Sequence[str]) -> "pd.
             f"dataset '{dataset}': '{path}' cannot be read as a table with tabs in UTF-8 ({why}); "
             f"get a complete copy of it"
         ) from None
-    table = table.fillna("").apply(lambda cells: cells.str.strip())
-    header = table.iloc[0].tolist()
+    header = [str(name).strip() for name in table.iloc[0]]
     require_columns(path, header, required, dataset=dataset)
-    return table.iloc[1:].set_axis(header, axis=1).reset_index(drop=True)
+    table = table.iloc[1:].fillna("").reset_index(drop=True)
+    for place in table.columns:
+        table[place] = table[place].str.strip()
+    table.columns = pd.Index(header)
+    return table

@@ -37,6 +37,10 @@ OUTCOME_COLOURS = {
 }
 
 
+MAX_LABELS_SHOWN = 40
+"""Labels with their number of tracks that are printed, the most frequent first."""
+
+
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     if any(arg in ("-h", "--help") for arg in args):
@@ -72,6 +76,8 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     progress = Progress(console)
     given = read_tracks(resolved, progress)
     tracks = given.table
+    for line in label_lines(tracks):
+        progress.stage("labels", line)
     # Imported only once the tracks are read: these import the audio decoders.
     from chorale.datasets.audit import faults, leaks
     from chorale.datasets.errors import UserError
@@ -139,6 +145,30 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
         line = file_sum_text(unread, became, n_elsewhere=n_elsewhere)
         console.print(f"{line}.", markup=False, soft_wrap=True)
     return table
+
+
+def label_lines(tracks: "pd.DataFrame") -> list[str]:
+    """How many labels a track has and how many tracks each label; empty where each has one."""
+    from chorale.datasets.label_sets import is_multi_label, labels_of, one_row_per_label
+
+    if not is_multi_label(tracks["label"]):
+        return []
+    n = tracks["label"].map(lambda text: len(labels_of(text)))
+    several = int((n > 1).sum())
+    each = one_row_per_label(tracks)
+    groups = each.groupby("label")["group"].nunique()
+    counts = each["label"].value_counts(sort=True)
+    named = [f"{name} {k} ({_groups_text(groups[name])})" for name, k in counts.items()]
+    more = f" and {len(named) - MAX_LABELS_SHOWN} more" if len(named) > MAX_LABELS_SHOWN else ""
+    return [
+        f"{len(counts)} labels, {n.min()} to {n.max()} of each track, {n.mean():.1f} on average; "
+        f"{several} of {len(tracks)} tracks have several",
+        f"tracks with each: {', '.join(named[:MAX_LABELS_SHOWN])}{more}",
+    ]
+
+
+def _groups_text(n: int) -> str:
+    return "1 group" if n == 1 else f"{n} groups"
 
 
 def _show(

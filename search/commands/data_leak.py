@@ -1,4 +1,4 @@
-"""`chorale data leak NAME [--key value]`: how much data leakage inflates the accuracy."""
+"""`chorale data leak NAME [--key value]`: how much data leakage inflates the score."""
 
 import sys
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ usage: chorale data leak NAME [--key value ...]
 Measures data leakage: cross-validates one fast classifier three times on the same segments of a
 dataset's tracks: with segments shuffled, so that a track is on both sides of the split; with tracks
 shuffled, so that an artist is; and with disjoint groups. The difference is by how much a leaking
-split overstates the accuracy. NAME is a dataset, a sweep file, or a shipped sweep; the locked test
-set is not used. Datasets: chorale data list
+split overstates the accuracy, or the mAP where tracks have several labels. NAME is a dataset, a
+sweep file, or a shipped sweep; the locked test set is not used. Datasets: chorale data list
 
   --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3,
                 --features.mel.n_mels 64); without a sweep file the features are MFCCs
@@ -48,7 +48,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "ProtocolComparison":
-    """The cross-validated accuracy of each split protocol on a sweep's development tracks.
+    """The cross-validated accuracy, or mAP, of each split protocol on a sweep's development tracks.
 
     Raises:
         UserError, ClusterError: the data is not there, or cannot be split by groups.
@@ -91,24 +91,23 @@ def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "
 
 def protocol_lines(found: "ProtocolComparison") -> list[str]:
     """The table as text, with a bar for each protocol, and one sentence of conclusion."""
+    chance = "mAP at random" if found.metric == "mAP" else "chance"
     lines = [
         f"{found.n_segments} segments of {found.segment_s:.2g} s, of {found.n_tracks} tracks in "
         f"{found.n_groups} groups, {found.n_folds} folds; logistic regression; "
-        f"chance is {found.chance:.1%}",
+        f"{chance} is {found.chance:.1%}",
         "",
     ]
     for score in found.scores:
-        bar = "█" * round(score.accuracy * BAR_WIDTH)
+        bar = "█" * round(score.value * BAR_WIDTH)
         low, high = score.ci95
-        lines.append(
-            f"{score.protocol:<18} {score.accuracy:6.1%}  {low:6.1%} to {high:6.1%}  {bar}"
-        )
+        lines.append(f"{score.protocol:<18} {score.value:6.1%}  {low:6.1%} to {high:6.1%}  {bar}")
     leaking, disjoint = found.scores[0], found.scores[-1]
-    points = 100 * (leaking.accuracy - disjoint.accuracy)
+    points = 100 * (leaking.value - disjoint.value)
     lines += [
         "",
-        f"With {leaking.protocol} the accuracy would be reported as {leaking.accuracy:.1%}; on "
-        f"unseen groups the same classifier reaches {disjoint.accuracy:.1%}, {abs(points):.1f} "
+        f"With {leaking.protocol} the {found.metric} would be reported as {leaking.value:.1%}; on "
+        f"unseen groups the same classifier reaches {disjoint.value:.1%}, {abs(points):.1f} "
         f"points {'less' if points >= 0 else 'more'}.",
     ]
     if disjoint.few_groups:

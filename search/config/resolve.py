@@ -195,9 +195,11 @@ def _features(
             if name not in ready:
                 problems.append(
                     f"features.{name}: this dataset brings no audio to compute it from, but "
-                    f"{' and '.join(ready)} ready-made; leave `features` out"
+                    f"{' and '.join(ready)} ready-made; leave `features` out of the sweep file "
+                    f"(without one, `demo` is read)"
                 )
-            elif values:
+                continue
+            if values:
                 problems.append(
                     f"features.{name}: is ready-made and has no settings; leave them out"
                 )
@@ -211,4 +213,5 @@ def _features(
         given[name] = values or {}
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
-    return given
+    # where none is possible, the other keys are checked as if it were left out
+    return given or {name: {} for name in ready}

@@ -1,5 +1,7 @@
 """Measures leakage: the accuracy of one quick classifier under three cross-validation protocols.
 
+Where tracks have several labels, its mAP: one classifier for each label.
+
 For `chorale data leak`. It shows how much splits by segment or by track inflate the accuracy. It
 works on a feature store, so on audio and on feature tables; the locked test set is not used.
 """
@@ -17,10 +19,13 @@ from sklearn.preprocessing import StandardScaler
 
 from chorale.datasets.errors import UserError
 from chorale.datasets.seeds import Purpose, random_generator
-from chorale.datasets.splitting.group_split import draw_folds
+from chorale.datasets.splitting.group_split import class_count, draw_folds, group_counts
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.baselines.track_statistics import StatisticsLayout, track_statistics
+from chorale.search.statistics.arrays import Labels, Proba
+from chorale.search.statistics.headline import headline
 from chorale.search.statistics.intervals import Interval
+from chorale.search.statistics.multi_label_scores import score_labels
 from chorale.search.statistics.scores import score
 
 Ints = NDArray[np.int64]
@@ -36,10 +41,10 @@ INVERSE_L2_STRENGTH = 0.1
 
 @dataclass(frozen=True)
 class ProtocolScore:
-    """The out-of-fold accuracy of single segments under one protocol, and its interval."""
+    """The out-of-fold accuracy (or mAP) of single segments under one protocol, with interval."""
 
     protocol: str
-    accuracy: float
+    value: float
     ci95: Interval
     few_groups: bool
 
@@ -56,22 +61,27 @@ class ProtocolComparison:
     segment_s: float
     """0 where segments are the rows of a table"""
     chance: float
-    """accuracy of always naming the most frequent class"""
+    """accuracy of always naming the most frequent class; mAP of a random order"""
+    metric: str = "accuracy"
+    """what the values are: accuracy or mAP"""
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Statistics (n, n_columns) of n segments; their class, track and group numbers (n,)."""
+    """Statistics (n, n_columns) of n segments; their class, track and group numbers (n,).
+
+    Of several labels, `label` is (n, n_classes) of 0 and 1.
+    """
 
     x: NDArray[np.float64]
-    label: Ints
+    label: Labels
     track: Ints
     group: Ints
     segment_s: float
 
 
 def compare_protocols(
-    store: FeatureStore, rows: Ints, *, labels: Ints, groups: NDArray[np.str_], seed: int = 0
+    store: FeatureStore, rows: Ints, *, labels: Labels, groups: NDArray[np.str_], seed: int = 0
 ) -> ProtocolComparison:
     """Scores the same classifier with segments shuffled, tracks shuffled, and groups disjoint.
 
@@ -81,7 +91,7 @@ def compare_protocols(
     Args:
         store: cached features.
         rows: positions of the tracks to use.
-        labels: class of each of those tracks.
+        labels: class of each of those tracks, or (n_tracks, n_classes) of 0 and 1.
         groups: group of each of those tracks.
         seed: of folds and random draws.
 
@@ -104,8 +114,7 @@ def compare_protocols(
     for protocol, unit in units.items():
         fold = draw_folds(cut.label, _numbered(unit), n_folds=n_folds, seed=seed)
         proba = _out_of_fold(cut.x, cut.label, fold)
-        scores = score(proba, cut.label, cut.group)
-        found.append(ProtocolScore(protocol, scores.accuracy, scores.ci95, scores.few_groups))
+        found.append(_scored(protocol, proba, cut))
     return ProtocolComparison(
         found,
         n_segments=len(cut.label),
@@ -113,11 +122,24 @@ def compare_protocols(
         n_groups=len(np.unique(cut.group)),
         n_folds=n_folds,
         segment_s=cut.segment_s,
-        chance=float(np.bincount(cut.label).max() / len(cut.label)),
+        chance=_chance(cut.label),
+        metric="mAP" if cut.label.ndim == 2 else "accuracy",
     )
 
 
-def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: int) -> Segments:
+def _scored(protocol: str, proba: Proba, cut: Segments) -> ProtocolScore:
+    scored = score_labels if cut.label.ndim == 2 else score
+    found = scored(proba, cut.label, cut.group).as_dict()
+    return ProtocolScore(protocol, headline(found), found["ci95"], found["few_groups"])
+
+
+def _chance(label: Labels) -> float:
+    if label.ndim == 2:
+        return float(label[:, label.any(axis=0)].mean())
+    return float(np.bincount(label).max() / len(label))
+
+
+def _cut(store: FeatureStore, rows: Ints, labels: Labels, group: Ints, *, seed: int) -> Segments:
     """Cuts each track into segments of equal length; the rest at its end is not used."""
     lengths = store.lengths[rows]
     wanted = min(SEGMENT_S * store.frame_rate_hz, float(np.median(lengths)) / 3)
@@ -140,7 +162,7 @@ def _cut(store: FeatureStore, rows: Ints, labels: Ints, group: Ints, *, seed: in
         x = x[:, : layout.n_columns("differences")]
     return Segments(
         x.astype(np.float64),
-        label=np.repeat(labels[keep], per_track[keep]),
+        label=np.repeat(labels[keep], per_track[keep], axis=0),
         track=np.repeat(keep, per_track[keep]),
         group=np.repeat(group[keep], per_track[keep]),
         segment_s=n_frames / store.frame_rate_hz if store.frame_rate_hz else 0.0,
@@ -156,8 +178,8 @@ def _drawn(group: Ints, n_segments: Ints, *, seed: int) -> NDArray[np.bool_]:
 
 
 def _n_folds(cut: Segments) -> int:
-    pairs = np.unique(np.stack([cut.label, cut.group]), axis=1)[0]
-    fewest = int(np.bincount(pairs)[np.unique(cut.label)].min())
+    counts = group_counts(cut.label, cut.group, n_classes=class_count(cut.label))
+    fewest = int((counts > 0).sum(axis=0)[counts.any(axis=0)].min())
     if fewest < 2:
         raise UserError(
             "a class has only one group outside the locked test set, so groups cannot be disjoint; "
@@ -170,11 +192,17 @@ def _numbered(unit: Ints) -> Ints:
     return np.asarray(np.unique(unit, return_inverse=True)[1], dtype=np.int64)
 
 
-def _out_of_fold(x: NDArray[np.float64], y: Ints, fold: Ints) -> NDArray[np.float32]:
+def _out_of_fold(x: NDArray[np.float64], y: Labels, fold: Ints) -> NDArray[np.float32]:
     """Probabilities (n, n_classes) of each row by a model that was trained on the other folds."""
+    if y.ndim == 2:
+        columns = [_out_of_fold(x, column.astype(np.int64), fold) for column in y.T]
+        return np.stack([c[:, 1] if c.shape[1] == 2 else 0 * c[:, 0] for c in columns], axis=1)
     proba = np.zeros((len(y), int(y.max()) + 1), np.float32)
     for held_out in np.unique(fold):
         valid = fold == held_out
+        if len(present := np.unique(y[~valid])) == 1:  # of a label: on all other rows, or on none
+            proba[valid, present[0]] = 1
+            continue
         model = make_pipeline(
             StandardScaler(), LogisticRegression(C=INVERSE_L2_STRENGTH, max_iter=200)
         )

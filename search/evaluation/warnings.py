@@ -51,11 +51,12 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
             f"be better"
         )
     folds = range(truth.split.n_folds)
+    word, words = ("label", "labels") if truth.multi_label else ("class", "classes")
     side_of = _side_of(truth)
     scored = truth.scored_classes
     unscored = [f"'{n}'" for n, is_one in zip(truth.class_names, scored, strict=True) if not is_one]
     if unscored:
-        classes = "1 class is" if len(unscored) == 1 else f"{len(unscored)} classes are"
+        classes = f"1 {word} is" if len(unscored) == 1 else f"{len(unscored)} {words} are"
         lines.append(
             f"{classes} only trained on, so no score says how well a model knows them: "
             f"{join_first(unscored)}"
@@ -68,21 +69,21 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
             untrained = [str(fold) for fold in folds if max(mine) <= fold]
             if untrained:
                 lines.append(
-                    f"class '{name}' begins after the first tracks, so the networks of fold "
+                    f"{word} '{name}' begins after the first tracks, so the networks of fold "
                     f"{', '.join(untrained)} were not trained on it"
                 )
         elif len(lacking) == len(folds):
-            lines.append(f"class '{name}' has test tracks only, so no model could learn it")
+            lines.append(f"{word} '{name}' has test tracks only, so no model could learn it")
         elif len(lacking) == len(folds) - 1:
             (only,) = mine - {TEST_SIDE}
             lines.append(
-                f"class '{name}' is in fold {only} only, so the networks that predict it out of "
+                f"{word} '{name}' is in fold {only} only, so the networks that predict it out of "
                 f"fold were not trained on it"
             )
         elif lacking:
-            lines.append(f"class '{name}' has no track in fold {', '.join(lacking)}")
+            lines.append(f"{word} '{name}' has no track in fold {', '.join(lacking)}")
         if TEST_SIDE not in mine:
-            lines.append(f"class '{name}' has no test track: its test score is unknown")
+            lines.append(f"{word} '{name}' has no test track: its test score is unknown")
     return lines
 
 

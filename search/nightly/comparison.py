@@ -16,16 +16,18 @@ import pandas as pd
 
 from chorale.datasets import audio
 from chorale.datasets.errors import UserError
-from chorale.lightning_models.metrics import accuracy
+from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.baselines.classifiers import GRIDS as BASELINES
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.registry.gate import Contender, Gate, GateDecision, decide
 from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
+from chorale.search.evaluation.members import score_rows
 from chorale.search.ledger.baseline_predictions import read_baseline_predictions
 from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
 from chorale.search.paths import StudyPaths
+from chorale.search.report.report import read_report
+from chorale.search.statistics import thresholds
 from chorale.search.statistics.arrays import Proba
-from chorale.search.statistics.scores import score
 
 if TYPE_CHECKING:
     from chorale.search.training.latency import Latency
@@ -85,7 +87,13 @@ def compare_bundles(
     size_mb = folder_bytes(candidate.paths.root) / 1e6
     paths_of = dict(zip(tracks["track_id"].astype(str), tracks["path"].astype(str), strict=True))
     latency = _latency(candidate, [paths_of[name] for name in ids[:N_TIMED]])
-    challenger = Contender(chosen.test, latency.processor_ms, size_mb)
+    predicted = None
+    if truth.multi_label:
+        at = read_report(study)["thresholds"]
+        predicted = thresholds.decide(
+            chosen.calibrated_test, np.array([at[name] for name in truth.class_names])
+        )
+    challenger = Contender(chosen.test, latency.processor_ms, size_mb, predicted)
     rival = None
     if champion is not None:
         rival = Contender(
@@ -103,10 +111,8 @@ def compare_bundles(
     )
     return Comparison(
         decision,
-        score(chosen.test, labels, groups, scored=truth.scored_classes).as_dict(),
-        None
-        if rival is None
-        else score(rival.proba, labels, groups, scored=truth.scored_classes).as_dict(),
+        score_rows(chosen.test, ids, truth),
+        None if rival is None else score_rows(rival.proba, ids, truth),
         latency.processor_ms,
         latency.p50_ms,
         size_mb,
@@ -123,7 +129,12 @@ def champion_predictions(
     """The champion's predictions for the test tracks, (n_test, n_classes) in tonight's classes.
 
     Read from its own study where that has the same test tracks, else predicted by its bundle.
+
+    Raises:
+        UserError: it predicts one class of each track, and tonight they have several labels, or the
+            other way round; or a track cannot be decoded.
     """
+    _refuse_other_task(champion, truth)
     kept = None if champion_study is None else _kept(champion, truth, champion_study)
     if kept is not None:
         return kept
@@ -136,8 +147,23 @@ def champion_predictions(
     for i, name in enumerate(truth.class_names):
         if name in at:  # a class that was added later keeps 0
             proba[:, i] = [row[at[name]] for row in rows]
+    if truth.multi_label:
+        return proba
     left = 1 - proba.sum(axis=1, keepdims=True)  # probability of classes that no longer exist
     return np.asarray(proba + left / len(truth.class_names))
+
+
+def _refuse_other_task(champion: Bundle, truth: GroundTruth) -> None:
+    was, now = (
+        "several labels" if multi_label else "one class"
+        for multi_label in (champion.manifest.multi_label, truth.multi_label)
+    )
+    if was != now:
+        raise UserError(
+            f"the champion (of study '{champion.manifest.study}') predicts {was} of each "
+            f"track, and tonight's tracks have {now}: they cannot be compared; give the file "
+            f"another `champion` name to start over"
+        )
 
 
 def best_baseline(study: StudyPaths, truth: GroundTruth) -> tuple[str, Proba] | None:
@@ -156,9 +182,9 @@ def best_baseline(study: StudyPaths, truth: GroundTruth) -> tuple[str, Proba] | 
         if not path.is_file():
             continue
         predictions = read_baseline_predictions(path, split)
-        share = accuracy(predictions.out_of_fold, labels)
-        if found is None or share > found[0]:
-            found = share, name, predictions.test
+        value = main_score(predictions.out_of_fold, labels)
+        if found is None or value > found[0]:
+            found = value, name, predictions.test
     return None if found is None else found[1:]
 
 

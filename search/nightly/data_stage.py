@@ -10,7 +10,7 @@ from chorale.cluster import machine
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import to_plain_values
 from chorale.datasets.errors import UserError
-from chorale.search.config.resolve import ResolvedSweep
+from chorale.search.config.resolve import ResolvedSweep, for_labels
 from chorale.search.console.progress import Progress
 from chorale.search.data.prepare import PreparedData, prepare
 from chorale.search.data.tracks import read_tracks
@@ -62,6 +62,7 @@ def prepare_night_data(
         resolved = _with_lock(nightly, night, known, present, accept=accept)
         with chunk_map(nightly.sweep.cluster.address) as run:
             prepared = prepare(resolved, progress, run)
+        resolved = for_labels(resolved, multi_label=prepared.multi_label)
     except DataRefusedError:
         raise
     except UserError as error:

@@ -105,6 +105,6 @@ def refuse_trained_on(locked: LockedTestSet, development: frozenset[str], *, stu
         raise UserError(
             f"split: the champion (of study '{study}') was trained on {len(known)} of "
             f"{len(locked.tracks)} tracks of the fresh test set, which would overstate its "
-            f"accuracy: {join_first(known)}; name groups in split.test_groups that were added "
+            f"score: {join_first(known)}; name groups in split.test_groups that were added "
             f"later, or give the file another `champion` name to start over"
         )

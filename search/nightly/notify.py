@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night
+from chorale.search.statistics.headline import headline, metric_name
 
 TIMEOUT_S = 10.0
 
@@ -20,10 +21,11 @@ def notification(nightly: Nightly, night: Night) -> dict[str, Any]:
     """The notification, JSON-ready: `title` and `body` for people, single values for programs."""
     candidate, champion = night.figures.get("candidate"), night.figures.get("champion")
     difference = night.figures.get("difference")
-    accuracy = None if candidate is None else candidate["accuracy"]
-    rival = None if champion is None else champion["accuracy"]
-    numbers = [] if accuracy is None else [f"candidate {accuracy:.1%}"]
-    numbers += [] if rival is None else [f"champion {rival:.1%}"]
+    metric = "accuracy" if candidate is None else metric_name(candidate)
+    value, rival = (None if one is None else headline(one) for one in (candidate, champion))
+    of = "" if metric == "accuracy" else f" {metric}"
+    numbers = [] if value is None else [f"candidate{of} {value:.1%}"]
+    numbers += [] if rival is None else [f"champion{of} {rival:.1%}"]
     numbers += [] if difference is None else [f"difference {100 * difference:+.1f} points"]
     link = link_of(nightly, night)
     return {
@@ -31,8 +33,8 @@ def notification(nightly: Nightly, night: Night) -> dict[str, Any]:
         "date": night.date.isoformat(),
         "verdict": night.word,
         "reason": night.reason,
-        "candidate_accuracy": accuracy,
-        "champion_accuracy": rival,
+        f"candidate_{metric}": value,
+        f"champion_{metric}": rival,
         "difference": difference,
         "link": link,
         "exit_code": night.code,

@@ -10,6 +10,7 @@ from chorale.search.evaluation.member_names import list_members
 from chorale.search.nightly.records import Night
 from chorale.search.report.charts.trend import NightMark
 from chorale.search.report.page.numbers import DASH, interval, pct, signed_points
+from chorale.search.statistics.headline import headline, metric_name
 
 VERDICT_TONES = {"PROMOTED": "star", "KEPT": "good", "REFUSED": "bad", "FAILED": "bad"}
 
@@ -37,13 +38,13 @@ def trend_mark(night: Night) -> NightMark:
     scores, candidate = champion_scores(night), night.figures.get("candidate")
     ends = None
     if scores is not None:
-        ends = (scores["accuracy"], scores["ci95"][0], scores["ci95"][1])
+        ends = (headline(scores), scores["ci95"][0], scores["ci95"][1])
     cost = night.figures.get("cost")
     return NightMark(
         night.date.isoformat(),
         night.word,
         ends,
-        None if candidate is None else candidate["accuracy"],
+        None if candidate is None else headline(candidate),
         None if cost is None else took_s(night) / 3600,
         f"{night.date}: {night.word}. {night.reason}",
     )
@@ -58,9 +59,9 @@ def trend_row(night: Night, link: str) -> dict[str, str]:
         "date": night.date.isoformat(),
         "word": night.word,
         "tone": VERDICT_TONES.get(night.word, ""),
-        "champion": pct(None if scores is None else scores["accuracy"]),
+        "champion": pct(None if scores is None else headline(scores)),
         "interval": DASH if scores is None else interval(scores["ci95"]),
-        "candidate": pct(None if candidate is None else candidate["accuracy"]),
+        "candidate": pct(None if candidate is None else headline(candidate)),
         "is": list_members(figures["members"]) if "members" in figures else DASH,
         "difference": DASH if difference is None else signed_points(difference),
         "tracks": str(figures.get("n_tracks", DASH)),
@@ -99,9 +100,9 @@ def night_tiles(night: Night) -> list[NightTile]:
     if "candidate" not in figures:
         return []
     candidate, champion = figures["candidate"], figures["champion"]
-    found = [NightTile("candidate", pct(candidate["accuracy"]), interval(candidate["ci95"]))]
+    found = [_score_tile("candidate", candidate)]
     if champion is not None:
-        found.append(NightTile("champion", pct(champion["accuracy"]), interval(champion["ci95"])))
+        found.append(_score_tile("champion", champion))
         least = (
             f"at least {signed_points(figures['lower'])}" if figures["lower"] is not None else ""
         )
@@ -140,7 +141,7 @@ def night_sections(night: Night) -> list[tuple[str, list[tuple[str, str]]]]:
                 "The candidate",
                 [
                     ("ensemble", f"{figures['kind']} of {list_members(figures['members'])}"),
-                    ("validation accuracy", pct(figures["validation"])),
+                    (f"validation {metric_name(figures['candidate'])}", pct(figures["validation"])),
                     ("latency", _latency(figures)),
                     ("size", f"{figures['size_mb']:.1f} MB"),
                     (
@@ -163,7 +164,7 @@ def trend_tiles(nights: Sequence[Night]) -> list[NightTile]:
     found = []
     if measured:
         scores = champion_scores(measured[-1]) or {}
-        found.append(NightTile("champion", pct(scores["accuracy"]), interval(scores["ci95"])))
+        found.append(_score_tile("champion", scores))
     words = [one.word for one in nights]
     run = len([w for w in words if w != "MISSED"])
     found.append(NightTile("nights", str(run), f"{words.count('MISSED')} missed"))
@@ -181,6 +182,18 @@ def trend_tiles(nights: Sequence[Night]) -> list[NightTile]:
     spent = sum(took_s(one) for one in nights if "cost" in one.figures)
     found.append(NightTile("total duration", duration_text(spent)))
     return found
+
+
+def night_metric(nights: Sequence[Night]) -> str:
+    """The score of the latest night that has one: "accuracy" or "mAP"."""
+    scored = (one.figures["candidate"] for one in reversed(nights) if "candidate" in one.figures)
+    latest = next(scored, None)
+    return "accuracy" if latest is None else metric_name(latest)
+
+
+def _score_tile(who: str, scores: Mapping[str, Any]) -> NightTile:
+    of = ", mAP" if metric_name(scores) == "mAP" else ""
+    return NightTile(f"{who}{of}", pct(headline(scores)), interval(scores["ci95"]))
 
 
 def took_s(night: Night) -> float:

@@ -19,6 +19,7 @@ from chorale.search.report.charts.forest import Estimate, forest
 from chorale.search.report.charts.svg import printable
 from chorale.search.report.charts.trend import trend
 from chorale.search.report.page.page import REPORT_TEMPLATES as SHARED
+from chorale.search.statistics.headline import headline
 
 NIGHTLY_TEMPLATES = Path(__file__).parent / "templates"
 TREND_COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "difference", "tracks",
@@ -74,12 +75,13 @@ def _comparison_chart(night: Night) -> Markup | None:
     both = (("candidate", "chosen"), ("champion", "ensemble"))
     found = [(name, kind, night.figures.get(name)) for name, kind in both]
     rows = [
-        Estimate(name, one["accuracy"], one["ci95"][0], one["ci95"][1], kind)  # type: ignore[arg-type]
+        Estimate(name, headline(one), one["ci95"][0], one["ci95"][1], kind)  # type: ignore[arg-type]
         for name, kind, one in found
         if one is not None
     ]
-    title = "Test accuracy of candidate and champion, with 95 % intervals"
-    return forest(rows, title=title) if len(rows) == 2 else None
+    metric = page_texts.night_metric([night])
+    title = f"Test {metric} of candidate and champion, with 95 % intervals"
+    return forest(rows, metric=metric, title=title) if len(rows) == 2 else None
 
 
 def _of_all(nightly: Nightly, every: list[Night]) -> dict[str, Any]:
@@ -93,7 +95,8 @@ def _of_all(nightly: Nightly, every: list[Night]) -> dict[str, Any]:
         "lede": f"{last.date}: {page_texts.night_lede(last)}",
         "notes": page_texts.night_notes(last),
         "tiles": page_texts.trend_tiles(every),
-        "drawing": trend([page_texts.trend_mark(one) for one in every]),
+        "metric": (metric := page_texts.night_metric(every)),
+        "drawing": trend([page_texts.trend_mark(one) for one in every], metric=metric),
         "rows": rows,
         "periods": list(reversed(periods)),
     }

@@ -50,12 +50,15 @@ def clean_up(nightly: Nightly, records: Records, night: Night, registry: Registr
     ledger = LedgerReader(nightly.sweep.ledger_url)
     try:
         rows = ledger.rows(night.study, SEARCH)
+        # of the study, as that of the file does not depend on the data: see `for_labels`
+        about = ledger.study(night.study).about
+        objective = str(about.get("objective") or nightly.sweep.search.objective)
         features = feature_stores.prune(nightly.runs, ledger)
     finally:
         ledger.close()
     members = map(str, night.figures.get("members", ()))
     needed = {int(one) for one in members if one.isdecimal()}  # the others are baselines
-    needed |= set(_best(rows, n=keep.top, objective=nightly.sweep.search.objective))
+    needed |= set(_best(rows, n=keep.top, objective=objective))
     removed.remove(_weights(study, "trials", but=needed), "weights of the search's trials")
     removed.remove(_weights(study, "finalists", but=needed), "weights of finalists")
     removed.remove([records.night(night.date).bundle.root], "the candidate's bundle")

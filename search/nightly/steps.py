@@ -33,9 +33,11 @@ from chorale.search.nightly.earlier_nights import (
     nightly_warm_start,
     resolve_member,
 )
+from chorale.search.nightly.held_out import NightStudy
 from chorale.search.nightly.records import Night, Records
 from chorale.search.nightly.retention import clean_up
 from chorale.search.paths import Runs
+from chorale.search.statistics.headline import headline
 from chorale.search.sweep.earlier_studies import EarlierStudies
 from chorale.search.sweep.run import run_sweep
 
@@ -207,11 +209,11 @@ class NightSteps:
         before = None
         if origin is not None:
             paths = self.runs.study(origin.study)
-            before = drift_check.NightStudy(origin.study, paths, self._snapshot_of(origin.study))
+            before = NightStudy(origin.study, paths, self._snapshot_of(origin.study))
         drift = drift_check.check_drift(
             origin,
             before,
-            drift_check.NightStudy(study, self.runs.study(study), snapshot),
+            NightStudy(study, self.runs.study(study), snapshot),
             ledger=ledger,
             confidence=self.nightly.settings.changes.confidence,
             seed=self.nightly.sweep.search.seed,
@@ -323,7 +325,7 @@ def _figures(
         "members": found["ensemble"]["members"],
         "trials": {key: found["trials"][key] for key in ("complete", "pruned", "failed")},
         "cost": found["cost"],
-        "validation": found["best_single"]["validation"]["accuracy"],
+        "validation": headline(found["best_single"]["validation"]),
         "n_tracks": found["dataset"]["n_tracks"],
         "n_quarantined": found["dataset"]["n_quarantined"],
         "changes": tonight.difference.counts,

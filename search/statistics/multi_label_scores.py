@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chorale.lightning_models import metrics, multi_label_metrics
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_rows
 from chorale.search.statistics.intervals import FEW_GROUPS, Interval, proportion_interval
-from chorale.search.statistics.jackknife import deleted_blocks, standard_error
+from chorale.search.statistics.jackknife import Blocks, deleted_blocks, standard_error
 from chorale.search.statistics.thresholds import Thresholds, decide
 
 MIN_STANDARD_ERROR = 1e-9
@@ -112,11 +112,11 @@ def map_difference(
 ) -> tuple[float, Interval]:
     """The mAP of `proba_a` minus that of `proba_b`, and its 95 % interval, paired by group.
 
-    Identical probabilities come from one and the same model, so then the interval is 0 to 0.
+    Where both rank all rows equally, as a model and its calibrated copy, the interval is 0 to 0.
     """
     mean_ap = multi_label_metrics.mean_average_precision
     difference = mean_ap(proba_a, labels) - mean_ap(proba_b, labels)
-    if np.array_equal(proba_a, proba_b):
+    if np.array_equal(_ranks(proba_a), _ranks(proba_b)):
         return 0.0, (0.0, 0.0)
     blocks = deleted_blocks(groups)
     if blocks.n == 1:
@@ -127,6 +127,22 @@ def map_difference(
     )
     reach = blocks.t * error if error > MIN_STANDARD_ERROR else 1 - _perfect_low(groups)
     return difference, (max(-1.0, difference - reach), min(1.0, difference + reach))
+
+
+def block_values(proba: Proba, labels: Labels, blocks: Blocks) -> Floats:
+    """Values (n_blocks,) with the mAP as their mean: the jackknife's pseudo-values, shifted.
+
+    Each says how much the rows of a block add. Tests of means of independent groups apply to them,
+    and of two models on the same rows they are paired.
+
+    Source: Tukey 1958, "Bias and confidence in not-quite large samples", Annals of Mathematical
+    Statistics 29, 614.
+    """
+    value = multi_label_metrics.mean_average_precision(proba, labels)
+    if blocks.n == 1:
+        return np.array([value])
+    without = weighted_maps(proba, labels, blocks.without_each())
+    return np.asarray(value + (blocks.n - 1) * (without.mean() - without))
 
 
 def weighted_maps(
@@ -160,6 +176,12 @@ def weighted_maps(
         total[has] += (steps * precision).sum(axis=1)[has] / n_true[has]
         counted += has
     return np.asarray(total / np.maximum(counted, 1))
+
+
+def _ranks(proba: Proba) -> NDArray[np.int64]:
+    """The rank of each row for each label, (n, n_classes); equal ones share a rank."""
+    columns = (np.unique(column, return_inverse=True)[1] for column in proba.T)
+    return np.stack(list(columns), axis=1).astype(np.int64)
 
 
 def _perfect_low(groups: Groups) -> float:

@@ -27,7 +27,8 @@ from chorale.search.statistics.intervals import (
     difference_interval,
     proportion_interval,
 )
-from chorale.search.statistics.multi_label_scores import map_difference
+from chorale.search.statistics.jackknife import deleted_blocks
+from chorale.search.statistics.multi_label_scores import block_values, map_difference
 
 DRAWS_PER_BATCH = 1_000_000
 """Bootstrap draws times groups that are held in memory at a time."""
@@ -111,6 +112,21 @@ def paired_difference(
         return map_difference(proba_a, proba_b, labels, groups)
     gain = correct(proba_a, labels) - correct(proba_b, labels)
     return float(gain.mean()), _difference_interval(proba_a, proba_b, gain, groups)
+
+
+def paired_gains(
+    proba_a: Proba, proba_b: Proba, labels: Labels, groups: Groups
+) -> tuple[NDArray[np.float64], Groups]:
+    """Values with the difference of `paired_difference` as their mean, and the unit of each.
+
+    One value for each track (1: only the first is right, -1: only the second, 0), and its group.
+    Where multi-label, one for each block of groups: see `multi_label_scores.block_values`.
+    """
+    if labels.ndim == 1:
+        return correct(proba_a, labels) - correct(proba_b, labels), groups
+    blocks = deleted_blocks(groups)
+    gain = block_values(proba_a, labels, blocks) - block_values(proba_b, labels, blocks)
+    return gain, np.arange(blocks.n)
 
 
 def pairwise_comparisons(

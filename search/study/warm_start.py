@@ -57,6 +57,11 @@ def warm_start(
         if study.fingerprint.get("dataset") != fingerprint.get("dataset"):
             left_out.append(f"warm start: {study.name} is left out: it used other data")
             continue
+        if not _has(study.rows, objective):
+            left_out.append(
+                f"warm start: {study.name} is left out: its trials were not scored by {objective}"
+            )
+            continue
         numbers = finalists.choose_finalists(study.rows, n=N_BEST_TRIALS, objective=objective)
         if not numbers:
             left_out.append(f"warm start: {study.name} is left out: none of its trials finished")
@@ -87,6 +92,12 @@ def warm_start(
         if all(point.params != other.params for other in points):
             points.append(point)
     return WarmStart(tuple(points), tuple(left_out))
+
+
+def _has(rows: Mapping[str, Row], objective: str) -> bool:
+    """Whether finished trials have the objective; those of tracks of one class have no mAP."""
+    done = [row for row in rows.values() if row.state == "COMPLETE"]
+    return all(objective in row.facts["metrics"] for row in done)
 
 
 class _MisfitError(Exception):

@@ -181,12 +181,16 @@ def _opened(
     from chorale.lightning_models.data.datamodule import FoldData
 
     train_rows, valid_rows = (np.frombuffer(part, np.int64).copy() for part in (train, valid))
-    numbers: LabelArray = np.frombuffer(labels, np.int64 if is_one_class else np.uint8).copy()
+    numbers: LabelArray
+    if is_one_class:
+        numbers = np.frombuffer(labels, np.int64).copy()
+    else:
+        numbers = np.frombuffer(labels, np.uint8).reshape(-1, n_classes).copy()
     return FoldData(
         store=FeatureStore.open(Path(store)),
         train_rows=train_rows,
         valid_rows=valid_rows,
-        labels=numbers if is_one_class else numbers.reshape(-1, n_classes),
+        labels=numbers,
         n_classes=n_classes,
         targets=None
         if targets is None

@@ -145,7 +145,7 @@ def prepare_data(architecture: str, folder: Path) -> tuple[str, str]:
     resolved = resolve(sweep, where="the benchmark")
     prepared = prepare(resolved, Progress(Console(quiet=True)), map)
     rows = Rows(
-        labels=prepared.labels,
+        labels=prepared.labels.astype(np.int64),
         train=prepared.rows(prepared.split.train_ids(SEARCH_FOLD)),
         valid=prepared.rows(prepared.split.valid_ids(SEARCH_FOLD)),
         class_names=prepared.class_names,

@@ -65,7 +65,8 @@ _LABELS_HEADER = (
     "|---|---|---|---|---|---|---|---|---|",
 )
 _INTERVALS = {
-    False: "Intervals come from a bootstrap over groups, not tracks.",
+    False: "Intervals are exact binomial ones for the effective number of independent tracks, as "
+    "tracks of a group are alike.",
     True: "Intervals are of the mAP, by a jackknife over groups, not tracks. F1 scores are at the "
     "labels' thresholds.",
 }

@@ -1,6 +1,7 @@
 """Promotion gate: a significance test of a candidate's accuracy against the champion's.
 
-Both are compared on the same locked test tracks. `search.nightly` calls it after each night.
+Both are compared on the same locked test tracks; where tracks have several labels, by their mAP.
+`search.nightly` calls it after each night.
 """
 
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from scipy.stats import norm
 
 from chorale.datasets.config import config
 from chorale.datasets.seeds import Purpose, random_generator
-from chorale.lightning_models.metrics import correct
+from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
-from chorale.search.statistics.scores import group_bootstrap, per_class_scores
+from chorale.search.statistics.scores import group_bootstrap, paired_gains, per_class_scores
 from chorale.search.statistics.selection import group_standard_error
+from chorale.search.statistics.thresholds import decide as label_decisions
 
 N_RESAMPLES = 2_000
 POWER = 0.8
@@ -36,9 +38,10 @@ class Gate:
     """confidence level of the test that the candidate is better by more than `min_gain`; where it
     is not better, at most a share of 1 - confidence of the nights promotes it"""
     min_gain: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """the smallest gain in accuracy that is worth a new champion: 0.01 is one point"""
+    """the smallest gain in accuracy (or mAP, where tracks have several labels) that is worth a new
+    champion: 0.01 is one point"""
     class_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """the recall that no class may fall below"""
+    """the recall that no class (or label, at its threshold) may fall below"""
     max_latency_ms: Annotated[float, Field(gt=0)] | None = None
     """of one prediction: CPU time on one thread, including features, excluding decoding"""
     max_size_mb: Annotated[float, Field(gt=0)] | None = None
@@ -58,21 +61,25 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Contender:
-    """Candidate or champion: its predictions for the test tracks (n, n_classes), and its cost."""
+    """Candidate or champion: its predictions for the test tracks (n, n_classes), and its cost.
+
+    `predicted` (n, n_classes) are the labels that it predicts, where tracks have several.
+    """
 
     proba: Proba
     latency_ms: float | None = None
     size_mb: float | None = None
+    predicted: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class GateDecision:
     """A verdict, a sentence that gives its reason, and the figures behind it.
 
-    `difference` is the candidate's accuracy minus the champion's, `lower` its lower confidence
-    bound at the gate's confidence; both None without a champion. `p_value` is the probability of a
-    difference at least as large where neither is better. `n_tracks_needed` is given where the
-    verdict is INCONCLUSIVE.
+    `difference` is the candidate's accuracy (or mAP) minus the champion's, `lower` its lower
+    confidence bound at the gate's confidence; both None without a champion. `p_value` is the
+    probability of a difference at least as large where neither is better. `n_tracks_needed` is
+    given where the verdict is INCONCLUSIVE.
     """
 
     verdict: Verdict
@@ -103,7 +110,7 @@ def decide(
     Args:
         candidate: the ensemble of the night's study.
         champion: the model in use; None where there is none.
-        labels: (n,) class indices of the test tracks.
+        labels: (n,) class indices of the test tracks, or (n, n_classes) of 0 and 1.
         groups: (n,) the units that are resampled.
         names: of the classes.
         gate: the rules.
@@ -121,38 +128,43 @@ def decide(
     check_rows(candidate.proba, labels, groups, n_dims=2)
     if broken := _broken_limits(candidate, labels, names, gate):
         return GateDecision(Verdict.KEPT, f"the candidate exceeds a limit: {broken}")
-    right = correct(candidate.proba, labels)
+    metric, value = "mAP" if labels.ndim == 2 else "accuracy", main_score(candidate.proba, labels)
     if champion is None and gate.beat_baseline and baseline is not None:
         name, proba = baseline
         check_rows(proba, labels, groups, n_dims=2)
-        behind = correct(proba, labels) - right
-        if behind.mean() > group_standard_error(behind, groups):
+        behind, units = paired_gains(proba, candidate.proba, labels, groups)
+        if behind.mean() > group_standard_error(behind, units):
             reason = (
-                f"there is no champion yet, and the candidate's test accuracy is "
-                f"{right.mean():.1%}, that of the baseline {name} "
-                f"{right.mean() + behind.mean():.1%}; allow baselines in the ensemble "
-                f"(ensemble.baselines: auto), search longer, or write gate.beat_baseline: false"
+                f"there is no champion yet, and the candidate's test {metric} is {value:.1%}, that "
+                f"of the baseline {name} {value + behind.mean():.1%}; allow baselines in the "
+                f"ensemble (ensemble.baselines: auto), search longer, or write "
+                f"gate.beat_baseline: false"
             )
             return GateDecision(Verdict.KEPT, reason)
     if champion is None:
-        reason = f"there was no champion; the candidate's test accuracy is {right.mean():.1%}"
+        reason = f"there was no champion; the candidate's test {metric} is {value:.1%}"
         return GateDecision(Verdict.PROMOTED, reason)
     check_rows(champion.proba, labels, groups, n_dims=2)
-    gain = right - correct(champion.proba, labels)
+    gain, units = paired_gains(candidate.proba, champion.proba, labels, groups)
     difference, level = float(gain.mean()), 1 - gate.confidence
-    lower = _lower(gain, groups, level=level, seed=seed)
-    p_value = sign_test(gain - gate.min_gain, groups, seed=seed)
-    gained = f"{100 * difference:+.1f} points, at least {100 * lower:+.1f} ({gate.confidence:.0%})"
+    lower = _lower(gain, units, level=level, seed=seed)
+    p_value = sign_test(gain - gate.min_gain, units, seed=seed)
+    points = "points" if metric == "accuracy" else f"points of {metric}"
+    gained = (
+        f"{100 * difference:+.1f} {points}, at least {100 * lower:+.1f} ({gate.confidence:.0%})"
+    )
     if lower > gate.min_gain and p_value <= level:
         reason = f"the candidate is better: {gained}"
         return GateDecision(Verdict.PROMOTED, reason, difference, lower, p_value)
     if difference <= gate.min_gain:
         required = f" by more than {100 * gate.min_gain:g} points" if gate.min_gain else ""
-        reason = f"the candidate is not better{required}: {100 * difference:+.1f} points"
+        reason = f"the candidate is not better{required}: {100 * difference:+.1f} {points}"
         return GateDecision(Verdict.KEPT, reason, difference, lower, p_value)
-    needed = tracks_needed(gain - gate.min_gain, groups, confidence=gate.confidence)
+    needed = tracks_needed(
+        gain - gate.min_gain, units, confidence=gate.confidence, n_tracks=len(labels)
+    )
     reason = (
-        f"the candidate may be better, but {len(gain)} tracks of {len(np.unique(groups))} groups "
+        f"the candidate may be better, but {len(labels)} tracks of {len(np.unique(groups))} groups "
         f"are too few to decide: {gained}, p = {p_value:.3f}; about {needed:,} tracks are needed"
     )
     return GateDecision(Verdict.INCONCLUSIVE, reason, difference, lower, p_value, needed)
@@ -193,12 +205,15 @@ def sign_flips(
     return float(p_value), float(np.sort(by_chance)[-(allowed + own)]) / len(gain)
 
 
-def tracks_needed(gain: NDArray[np.float64], groups: Groups, *, confidence: float) -> int:
+def tracks_needed(
+    gain: NDArray[np.float64], groups: Groups, *, confidence: float, n_tracks: int | None = None
+) -> int:
     """Sample size: how many tracks, in groups of the same size, show a mean like that of `gain`.
 
-    At least one more than there are; twice as many where all groups have the same mean.
+    At least one more than the `n_tracks` (by default one for each value of `gain`) that there are;
+    twice as many where all groups have the same mean.
     """
-    n = len(gain)
+    n = len(gain) if n_tracks is None else n_tracks
     error = group_standard_error(gain, groups)
     if error == 0:
         return 2 * n
@@ -224,10 +239,25 @@ def _broken_limits(candidate: Contender, labels: Labels, names: tuple[str, ...],
         )
     if gate.max_size_mb is not None and size_mb > gate.max_size_mb:
         found.append(f"it has {size_mb:.1f} MB, at most {gate.max_size_mb:g} are allowed")
-    for name, one in per_class_scores(candidate.proba, labels, names).items():
-        if one["recall"] is not None and one["recall"] < gate.class_floor:
+    for name, recall in _recalls(candidate, labels, names).items():
+        if recall is not None and recall < gate.class_floor:
             found.append(
-                f"its recall of '{name}' is {one['recall']:.1%}, below the minimum of "
+                f"its recall of '{name}' is {recall:.1%}, below the minimum of "
                 f"{gate.class_floor:.0%}"
             )
     return "; ".join(found)
+
+
+def _recalls(
+    candidate: Contender, labels: Labels, names: tuple[str, ...]
+) -> dict[str, float | None]:
+    """The recall of each class or label by name; None for one that no track has."""
+    if labels.ndim == 1:
+        scores = per_class_scores(candidate.proba, labels, names)
+        return {name: one["recall"] for name, one in scores.items()}
+    predicted = (
+        label_decisions(candidate.proba) if candidate.predicted is None else candidate.predicted
+    )
+    present = labels > 0
+    hits, n = (predicted & present).sum(axis=0).tolist(), present.sum(axis=0).tolist()
+    return {name: h / k if k else None for name, h, k in zip(names, hits, n, strict=True)}

@@ -1,4 +1,4 @@
-"""Trend over nightly runs: the champion's test accuracy with its CI, candidates, verdicts, cost."""
+"""Trend over nightly runs: the champion's test score with its CI, candidates, verdicts, cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ MAX_DATES = 12
 
 @dataclass(frozen=True)
 class NightMark:
-    """One night: its date, its verdict, and accuracies from 0 to 1.
+    """One night: its date, its verdict, and accuracies or mAPs from 0 to 1.
 
-    `champion` is the accuracy of the champion after the night with the ends of its interval,
-    `candidate` the accuracy of the night's candidate; both None if not measured. `hours` is the
+    `champion` is that of the champion after the night with the ends of its interval,
+    `candidate` that of the night's candidate; both None if not measured. `hours` is the
     night's wall time.
     """
 
@@ -30,8 +30,8 @@ class NightMark:
     tooltip: str
 
 
-def trend(nights: Sequence[NightMark]) -> Markup:
-    """Draws the nights from left to right, oldest first."""
+def trend(nights: Sequence[NightMark], *, metric: str = "accuracy") -> Markup:
+    """Draws the nights from left to right, oldest first; `metric` is the score's name."""
     ends = [end for n in nights if n.champion for end in n.champion]
     ends += [n.candidate for n in nights if n.candidate is not None]
     low, high = svg.padded_range(ends or [0.0, 1.0])
@@ -54,12 +54,12 @@ def trend(nights: Sequence[NightMark]) -> Markup:
     now = (
         ""
         if last is None or last.champion is None
-        else f" The champion's accuracy is {last.champion[0]:.1%}."
+        else f" The champion's {metric} is {last.champion[0]:.1%}."
     )
     return svg.chart(
         "trend",
         *marks,
-        title="The champion's test accuracy by night, with 95 % confidence intervals",
+        title=f"The champion's test {metric} by night, with 95 % confidence intervals",
         desc=f"{len(nights)} nights: {counts}.{now}",
         height=COST_TOP + COST_TALL + 12,
     )
@@ -75,7 +75,7 @@ def _dates(nights: Sequence[NightMark], x: svg.AxisScale) -> list[Markup]:
 
 
 def _champion_line(nights: Sequence[NightMark], x: svg.AxisScale, y: svg.AxisScale) -> list[Markup]:
-    """The line of the champion's accuracy, with a band for its interval."""
+    """The line of the champion's score, with a band for its interval."""
     known = [(i, n.champion) for i, n in enumerate(nights) if n.champion is not None]
     if not known:
         return []

@@ -40,6 +40,11 @@ class ConfusedPair:
     n_true: int
     usual: float | None = None
 
+    @property
+    def usual_n(self) -> float:
+        """The number of tracks to expect from `usual`."""
+        return (self.usual or 0.0) * self.n_true
+
 
 @dataclass(frozen=True)
 class ConfidenceBin:
@@ -193,16 +198,20 @@ def _confused_pairs(counts: Any, names: Sequence[str]) -> tuple[ConfusedPair, ..
 def _confused_labels(
     found: LabelConfusion, names: Sequence[str], usual: np.ndarray
 ) -> tuple[ConfusedPair, ...]:
-    """The labels that are most often predicted where another one is present and they are not."""
+    """The labels that are predicted wrongly more often beside another one than elsewhere.
+
+    Sorted by the number of tracks that are more than `usual`, the share (n_classes,) of all tracks
+    without each label where it is predicted.
+    """
     pairs = [
         ConfusedPair(
             names[i], names[j], int(found.counts[i, j]), int(found.totals[i, j]), float(usual[j])
         )
-        for i, j in np.argwhere(found.counts)
+        for i, j in np.argwhere(found.counts > usual * found.totals)
         if i != j
     ]
-    key = sorted(pairs, key=lambda one: (-one.n, one.n_true, one.true, one.predicted))
-    return tuple(key[:MAX_CONFUSED_PAIRS])
+    ranked = sorted(pairs, key=lambda one: (one.usual_n - one.n, one.true, one.predicted))
+    return tuple(ranked[:MAX_CONFUSED_PAIRS])
 
 
 def _matrix(counts: np.ndarray) -> Matrix:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from chorale.cluster.versions import DISTRIBUTION, version_of
 from chorale.search.console.progress import STATE_WORDS
-from chorale.search.report.charts import svg
 from chorale.search.report.charts.svg import printable
 from chorale.search.report.data.hardest import MAX_HARDEST_TRACKS
 from chorale.search.report.data.study_data import StudyData
@@ -83,7 +82,7 @@ def render_page(study: StudyData, *, summary: str) -> str:
         costs=sentences.cost_lines(study),
         figures=figures,
         metric=study.metric,
-        capital_metric=svg.capitalized(study.metric),
+        capital_metric="The mAP" if study.multi_label else "Accuracy",
         errors_title=_errors_title(study),
         sections=[
             (anchor, _errors_title(study) if anchor == "errors" else name)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import BaseTrial
 
-from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.base import load_architecture
 from chorale.search.config.space import Candidate, SearchSpace, make_space
@@ -136,7 +135,7 @@ def _space(architecture: str) -> SearchSpace:
 class Rows:
     """Training and validation rows of the store; `labels` are those of all its rows."""
 
-    labels: LabelArray
+    labels: NDArray[np.int64]
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
     class_names: tuple[str, ...]

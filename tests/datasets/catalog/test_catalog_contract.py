@@ -46,6 +46,10 @@ def _synthetic(root: Path) -> Options:
     return {"root": str(root), "n_tracks": 10, "n_artists": 2, "clip_s": 0.5}
 
 
+def _synthetic_polyphonic(root: Path) -> Options:
+    return {"root": str(root), "n_tracks": 10, "n_artists": 5, "clip_s": 2.0}
+
+
 def _gtzan(root: Path) -> Options:
     for name in ("blues/blues.00000.wav", "blues/._blues.00000.wav", "rock/rock.00016.wav"):
         path = root / "genres_original" / name
@@ -180,6 +184,7 @@ TREES: dict[str, Callable[[Path], Options]] = {
     "folder": _folder,
     "fsdd": _fsdd,
     "synthetic": _synthetic,
+    "synthetic_polyphonic": _synthetic_polyphonic,
     "gtzan": _gtzan,
     "gtzan_features": _gtzan_features,
     "gtzan_images": _gtzan_images,
@@ -196,7 +201,7 @@ TREES: dict[str, Callable[[Path], Options]] = {
 """Dataset -> a function that makes a small sample tree in an empty folder and returns the options
 of the `Config` that reads it."""
 
-GENERATED_DATASETS = {"synthetic"}
+GENERATED_DATASETS = {"synthetic", "synthetic_polyphonic"}
 """Datasets that do not need an existing `root`."""
 
 FOUND = plugins.plugin_names(catalog)

@@ -8,6 +8,7 @@ import pytest
 
 from chorale.datasets.catalog import folder
 from chorale.datasets.errors import UserError
+from chorale.datasets.folders.label_files import LabelFileKind
 
 RAVEN = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
@@ -33,16 +34,16 @@ def tree(root: Path, **files: str) -> Path:
     return root
 
 
-def read(root: Path, kind: str = "audacity", **options: Any) -> pd.DataFrame:
+def read(root: Path, kind: LabelFileKind = "audacity", **options: Any) -> pd.DataFrame:
     return folder.tracks(folder.Config(str(root), labels_from=kind, **options))
 
 
-def labels(root: Path, kind: str = "audacity", **options: Any) -> dict[str, str]:
+def labels(root: Path, kind: LabelFileKind = "audacity", **options: Any) -> dict[str, str]:
     table = read(root, kind, **options)
     return dict(zip(table["track_id"], table["label"], strict=True))
 
 
-def unread(root: Path, kind: str) -> dict[str, tuple[str, str]]:
+def unread(root: Path, kind: LabelFileKind) -> dict[str, tuple[str, str]]:
     table = folder.not_read(folder.Config(str(root), labels_from=kind))
     return {
         str(Path(row["path"]).relative_to(root)): (row["problem"], row["outcome"])
@@ -50,7 +51,7 @@ def unread(root: Path, kind: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def refusal(root: Path, kind: str = "audacity", **options: Any) -> str:
+def refusal(root: Path, kind: LabelFileKind = "audacity", **options: Any) -> str:
     with pytest.raises(UserError) as caught:
         read(root, kind, **options)
     return str(caught.value)
@@ -228,6 +229,7 @@ def test_keys_that_contradict_label_files_are_refused(tmp_path: Path) -> None:
     assert "are about a manifest, and the label files of audacity" in refusal(
         tmp_path, multi_label=True
     )
-    for options in ({"manifest": "m.csv"}, {"layout": "split"}):
-        with pytest.raises(ValueError, match="labels_from=audacity takes labels from files"):
-            folder.Config(str(tmp_path), labels_from="audacity", **options)
+    with pytest.raises(ValueError, match="labels_from=audacity takes labels from files"):
+        folder.Config(str(tmp_path), labels_from="audacity", manifest="m.csv")
+    with pytest.raises(ValueError, match="labels_from=audacity takes labels from files"):
+        folder.Config(str(tmp_path), labels_from="audacity", layout="split")

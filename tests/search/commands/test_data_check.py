@@ -310,3 +310,13 @@ def test_missing_groups_are_reported_by_check_sweep_and_report(
     assert "2 folds" not in lines
     assert "by track (no groups were given)" in lines
     assert "group: parent_folder" in lines
+
+
+def test_several_labels_are_counted() -> None:
+    texts, groups = ["bass;drums", "bass", "piano", "bass;drums;piano"], ["x", "x", "y", "z"]
+    table = pd.DataFrame({"label": texts, "group": groups})
+    assert data_check.label_lines(table) == [
+        "3 labels, 1 to 3 of each track, 1.8 on average; 2 of 4 tracks have several",
+        "tracks with each: bass 3 (2 groups), drums 2 (2 groups), piano 2 (2 groups)",
+    ]
+    assert data_check.label_lines(table.assign(label="bass")) == []

@@ -41,3 +41,16 @@ def test_a_class_that_begins_late_is_named_in_a_split_by_time() -> None:
         "class 'b' begins after the first tracks, so the networks of fold 0, 1 were not trained on "
         "it"
     ]
+
+
+def test_the_warnings_of_several_labels_speak_of_labels() -> None:
+    split = Split(("t0", "t1"), {"t2": 0, "t3": 1, "t4": 0}, "", 2, 0)
+    label_of = {"t0": (0,), "t1": (0, 1), "t2": (0, 1), "t3": (0,), "t4": (0, 2)}
+    one = GroundTruth(("a", "b", "c"), split, label_of, {track: track for track in label_of})
+    assert data_warnings([], one) == [
+        "label 'b' is in fold 0 only, so the networks that predict it out of fold were not trained "
+        "on it",
+        "label 'c' is in fold 0 only, so the networks that predict it out of fold were not trained "
+        "on it",
+        "label 'c' has no test track: its test score is unknown",
+    ]

@@ -154,6 +154,18 @@ def test_two_studies_in_one_ledger_are_independent(make: Callable[[], Ledger]) -
     assert (make().state("a"), make().state("b")) == ("complete", "running")
 
 
+def test_studies_of_one_second_are_listed_newest_first(
+    make: Callable[[], Ledger], ledger_url: str
+) -> None:
+    for name in ("first", "second", "third"):
+        make().create(name, {})
+    reader = LedgerReader(ledger_url)
+    try:
+        assert [one.name for one in reader.all_studies()] == ["third", "second", "first"]
+    finally:
+        reader.close()
+
+
 def test_a_reader_sees_all_studies_and_running_trials(
     make: Callable[[], Ledger], ledger_url: str
 ) -> None:

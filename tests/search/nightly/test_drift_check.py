@@ -7,13 +7,14 @@ import pytest
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.splitting.split import Split
+from chorale.lightning_models.metrics import correct
 from chorale.search.champion.registry.gate import Gate
 from chorale.search.ledger.baseline_predictions import (
     BaselinePredictions,
     write_baseline_predictions,
 )
 from chorale.search.ledger.ground_truth import GroundTruth
-from chorale.search.nightly import drift_check
+from chorale.search.nightly import drift_check, held_out
 from chorale.search.nightly.changes import Snapshot
 from chorale.search.nightly.earlier_nights import StudyMember
 from chorale.search.paths import StudyPaths
@@ -63,14 +64,14 @@ def test_too_few_groups_to_detect_a_drop_are_reported() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_recording_that_moved_to_another_labels_folder_is_matched_by_content(known: bool) -> None:
-    then, now = {"low/a": 1.0, "low/b": 1.0}, {"high/a": 0.0, "low/b": 1.0}
+    then, now = ("low/a", "low/b"), ("high/a", "low/b")
     before = Snapshot({"low/a": ("1", "low", "x"), "low/b": ("2", "low", "y")})
     after = Snapshot({"high/a": ("1", "high", "x"), "low/b": ("2", "low", "y")})
-    pairs = drift_check._same_recordings(then, now, before if known else None, after)
+    pairs = held_out.same_recordings(then, now, before if known else None, after)
     assert pairs == ([("low/a", "high/a"), ("low/b", "low/b")] if known else [("low/b", "low/b")])
 
 
-def _night_with_baseline(root: Path, features: str, correct: list[bool]) -> drift_check.Side:
+def _night_with_baseline(root: Path, features: str, correct: list[bool]) -> held_out.Side:
     """A study of eight development tracks with out-of-fold predictions of the baseline svm."""
     paths = StudyPaths(root)
     development = tuple(f"t{i}" for i in range(8))
@@ -84,21 +85,85 @@ def _night_with_baseline(root: Path, features: str, correct: list[bool]) -> drif
     write_baseline_predictions(paths.baseline("svm"), stored, split)
     found = {"baselines": {"svm": {}, "knn": {}}, "baselines_made": {"features": features}}
     write_json(paths.report_json, found)
-    return drift_check.NightStudy(root.name, paths), truth
+    return held_out.NightStudy(root.name, paths), truth
 
 
 def test_a_champion_without_trials_is_compared_by_its_baseline(tmp_path: Path) -> None:
     origin = StudyMember("then", "svm")
     then = _night_with_baseline(tmp_path / "then", "mel", [True] * 8)
     now = _night_with_baseline(tmp_path / "now", "mel", [True] * 4 + [False] * 4)
-    found = drift_check._of_baseline(origin, "svm", then, now)
+    found = held_out.of_baseline(origin, "svm", then, now)
     assert isinstance(found, tuple)
-    before, after, n_rivals = found
-    assert (sum(before.values()), sum(after.values()), n_rivals) == (8.0, 4.0, 2)
+    before, after = found
+    n_correct = [int(correct(one.proba, one.labels).sum()) for one in found]
+    assert (n_correct, before.n_rivals, after.tracks) == ([8, 4], 2, before.tracks)
     other = _night_with_baseline(tmp_path / "other", "chroma", [True] * 8)
     assert "used the features mel, and now chroma" in str(
-        drift_check._of_baseline(origin, "svm", then, other)
+        held_out.of_baseline(origin, "svm", then, other)
     )
     now[0].paths.baseline("svm").unlink()
-    assert "was not fitted tonight" in str(drift_check._of_baseline(origin, "svm", then, now))
-    assert "are no longer kept" in str(drift_check._of_baseline(origin, "svm", now, then))
+    assert "was not fitted tonight" in str(held_out.of_baseline(origin, "svm", then, now))
+    assert "are no longer kept" in str(held_out.of_baseline(origin, "svm", now, then))
+
+
+def _labelled_night(root: Path, shuffled: float, names: tuple[str, ...]) -> held_out.Side:
+    """A study of 60 groups of five tracks of several labels, with predictions of the baseline svm.
+
+    A share `shuffled` of the groups has the labels of other tracks.
+    """
+    rng = np.random.default_rng(0)
+    present = rng.random((300, 3)) < 0.4
+    proba = 1 / (1 + np.exp(-(4 * present - 2 + rng.standard_normal((300, 3)))))
+    wrong = np.repeat(np.arange(60) < 60 * shuffled, 5)
+    present[wrong] = rng.permutation(present[wrong])
+    tracks = tuple(f"t{i:03}" for i in range(300))
+    split = Split(("test",), {t: i % 2 for i, t in enumerate(tracks)}, "by group", 2, 0)
+    label_of = {
+        t: tuple(np.flatnonzero(row).tolist()) for t, row in zip(tracks, present, strict=True)
+    }
+    groups = {t: f"g{i // 5}" for i, t in enumerate(tracks)}
+    truth = GroundTruth(names, split, label_of, groups)
+    paths = StudyPaths(root)
+    stored = BaselinePredictions(proba.astype(np.float32), proba[:1].astype(np.float32))
+    write_baseline_predictions(paths.baseline("svm"), stored, split, multi_label=True)
+    found = {"baselines": {"svm": {}}, "baselines_made": {"features": "mel"}}
+    write_json(paths.report_json, found)
+    return held_out.NightStudy(root.name, paths), truth
+
+
+def _assessed(then: held_out.Side, now: held_out.Side) -> drift_check.DriftCheck | str:
+    pair = held_out.of_baseline(StudyMember("then", "svm"), "svm", then, now)
+    assert isinstance(pair, tuple)
+    tracks = [(track, track) for track in pair[1].tracks]
+    found = drift_check._paired_values(*pair, tracks, now[1].groups(pair[1].tracks))
+    if isinstance(found, str):
+        return found
+    return drift_check.assess_drop(*found, source="then/svm", confidence=0.995, n_tracks=300)
+
+
+def test_several_labels_are_compared_by_the_map_of_those_that_both_nights_have(
+    tmp_path: Path,
+) -> None:
+    then = _labelled_night(tmp_path / "then", 0.0, ("bass", "drums", "piano"))
+    same = _assessed(then, _labelled_night(tmp_path / "same", 0.0, ("bass", "drums", "piano")))
+    assert isinstance(same, drift_check.DriftCheck)
+    assert (same.moved, same.then, same.n_tracks) == (False, pytest.approx(same.now), 300)
+    worse = _assessed(then, _labelled_night(tmp_path / "worse", 0.3, ("bass", "drums", "piano")))
+    assert isinstance(worse, drift_check.DriftCheck)
+    assert worse.moved
+    other = _assessed(then, _labelled_night(tmp_path / "other", 0.0, ("x", "drums", "z")))
+    assert isinstance(other, drift_check.DriftCheck)
+    assert other.then == pytest.approx(other.now)
+    assert other.then != pytest.approx(same.then)  # of one label instead of three
+    none = _assessed(then, _labelled_night(tmp_path / "none", 0.0, ("x", "y", "z")))
+    assert none == "no drift check: none of the labels then exists tonight"
+
+
+def test_a_night_of_several_labels_is_not_compared_with_one_of_classes(tmp_path: Path) -> None:
+    now = _labelled_night(tmp_path / "now", 0.0, ("bass", "drums", "piano"))
+    tracks = now[1].split.development_ids
+    one_class = held_out.HeldOut(tracks, np.ones((300, 1)), np.zeros(300, np.int64), ("bass",), 1)
+    several = held_out.HeldOut(tracks, np.ones((300, 3)), now[1].labels(tracks), ("a", "b", "c"), 1)
+    pairs = [(track, track) for track in tracks]
+    found = drift_check._paired_values(one_class, several, pairs, np.arange(300))
+    assert found == "no drift check: tracks had one class, and now several labels"

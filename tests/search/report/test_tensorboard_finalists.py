@@ -114,6 +114,17 @@ def test_equal_folds_in_different_coordinate_systems_are_aligned_exactly() -> No
     np.testing.assert_allclose(aligned[2], aligned[0], atol=1e-6)
 
 
+def test_folds_of_tracks_with_several_labels_are_aligned_by_them() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (60, 6), np.uint8)
+    points = labels @ rng.normal(size=(6, 4)) + rng.normal(size=(60, 4))
+    spaces = np.repeat(np.arange(3), 60)
+    embeddings = np.concatenate([transformed(points, seed) for seed in range(3)])
+    aligned = align_embeddings(embeddings, spaces, np.tile(labels, (3, 1))).reshape(3, 60, 4)
+    np.testing.assert_allclose(aligned[1], aligned[0], atol=1e-6)
+    np.testing.assert_allclose(aligned[2], aligned[0], atol=1e-6)
+
+
 def test_alignment_preserves_ratios_of_distances_within_a_fold() -> None:
     rng = np.random.default_rng(0)
     embeddings, spaces = rng.normal(size=(40, 7)), np.arange(40) % 2

@@ -94,6 +94,7 @@ def test_a_difference_is_paired() -> None:
     assert low <= difference <= high
     assert high - low < 0.5 * (one[1] - one[0])
     assert map_difference(proba, proba, labels, GROUPS) == (0, (0, 0))
+    assert map_difference(proba, proba**2, labels, GROUPS) == (0, (0, 0))  # ranked equally
     worse = np.random.default_rng(2).random(proba.shape)
     assert map_difference(proba, worse, labels, GROUPS)[1][0] > 0
 

@@ -7,12 +7,14 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from chorale.search.baselines.classifiers import GRIDS
 from chorale.search.cli import main
 from chorale.search.sweep.worker_pool import PRELOADED
 
@@ -23,6 +25,18 @@ CHANGES = [
     *("--ensemble.kinds", "[soft_vote]", "--ensemble.baselines", "none"),
 ]
 TIMEOUT_S = 120
+IMPORTED = (
+    *PRELOADED,
+    "alembic.command",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "sklearn.svm",
+    "chorale.datasets.dsp.mel_power",
+    "chorale.search.commands.sweep",
+    "chorale.search.report.tensorboard_finalists",
+    "chorale.search.sweep.run",
+)
+"""What a sweep imports, once for all processes that are interrupted."""
 
 
 def _recorded_trials(tmp_path: Path) -> dict[str, str]:
@@ -43,7 +57,10 @@ def _wait_for_trials(tmp_path: Path, n: int) -> None:
         time.sleep(0.02)
 
 
-def _run(args: Sequence[str], output: Path) -> None:
+def _run(args: Sequence[str], grids: Mapping[str, Any], output: Path) -> None:
+    ours = cast("dict[str, Any]", GRIDS)
+    ours.clear()
+    ours.update(grids)  # the quick ones of the process of the tests
     with output.open("w") as file, redirect_stdout(file), redirect_stderr(file):
         code = main(args)
     sys.exit(code)
@@ -52,8 +69,9 @@ def _run(args: Sequence[str], output: Path) -> None:
 def _interrupt(args: Sequence[str], tmp_path: Path, kind: signal.Signals) -> tuple[int, str]:
     """Sends a signal to a process after one more trial; returns its exit code and output."""
     n_before, output = len(_recorded_trials(tmp_path)), tmp_path / "output"
-    multiprocessing.set_forkserver_preload(list(PRELOADED))
-    process = multiprocessing.get_context("forkserver").Process(target=_run, args=(args, output))
+    multiprocessing.set_forkserver_preload(list(IMPORTED))
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=_run, args=(args, dict(GRIDS), output))
     process.start()
     assert process.pid is not None
     _wait_for_trials(tmp_path, n_before + 1)

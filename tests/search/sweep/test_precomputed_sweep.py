@@ -96,10 +96,13 @@ def test_audio_features_of_a_table_are_refused_in_one_line(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "wrong.yaml"
-    file.write_text(f"dataset: {{name: table, root: {table}}}\nfeatures: {{mel: {{}}}}\n")
+    file.write_text(
+        f"dataset: {{name: table, root: {table}}}\nfeatures: {{mel: {{}}}}\narchitectures: [mlp]\n"
+    )
     assert main(["sweep", str(file)]) == 1
     error = capsys.readouterr().err
     assert "features.mel: this dataset brings no audio to compute it from, but table" in error
+    assert "1 problem" in error  # the architecture accepts what the dataset has
 
 
 def test_a_sweep_by_time_trains_on_earlier_tracks_only(tmp_path: Path) -> None:
