@@ -53,6 +53,7 @@ KEPT = {
     "tests/search/nightly/conftest.py": {"said"},
     "tests/search/nightly/test_night.py": {"reigns"},
     "tests/search/report/page/test_report_page.py": {"said"},
+    "tests/search/report/test_multi_label_study.py": {"said"},
     "tests/search/report/test_tensorboard_finalists.py": {"said"},
     "tests/search/statistics/test_expected_accuracy.py": {"foretold"},
 }

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chorale.datasets.label_sets import labels_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -143,7 +145,8 @@ def no_groups_warning(
 def _are_groups(groups: Sequence[str], labels: Sequence[str]) -> bool:
     """Whether several tracks share a group, and every class has several groups."""
     of_label: dict[str, set[str]] = {}
-    for group, label in zip(groups, labels, strict=True):
-        of_label.setdefault(label, set()).add(group)
+    for group, text in zip(groups, labels, strict=True):
+        for label in labels_of(text):
+            of_label.setdefault(label, set()).add(group)
     n_groups = len(set(groups))
     return n_groups < len(groups) and min(map(len, of_label.values())) >= 2

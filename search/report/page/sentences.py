@@ -189,7 +189,11 @@ def optimism_text(report: ReportValues) -> str:
                 f"selected on these rows. "
             )
     elif metric == "mAP":
-        text += "The test mAP to expect was not estimated: there is no method for it. "
+        text += (
+            "The test mAP to expect was not estimated: there is no method for it. An mAP of few "
+            "tracks is higher than one of many, so that parts of different sizes are not quite "
+            "comparable. "
+        )
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"
         text += f"The test set has been evaluated {times}, as counted in the ledger."

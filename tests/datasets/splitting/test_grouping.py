@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from chorale.datasets.base import track_table
 from chorale.datasets.catalog import folder
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting import grouping
@@ -116,3 +117,14 @@ def test_the_number_of_folds_is_limited_by_the_groups_of_a_class(nested: Path) -
     with_test_groups = SplitConfig(test_groups=("a", "d", "jazzf", "rockf"))
     assert feasible_folds(tracks, with_test_groups, n_folds=9)[0] == 4
     assert make_split(tracks, with_test_groups, n_folds=4).n_folds == 4
+
+
+def test_groups_are_proposed_for_tracks_of_several_labels() -> None:
+    rows = [
+        {"track_id": f"set/album-{album}/{track}.wav", "label": label, "group": f"{album}/{track}"}
+        for album in range(4)
+        for track, label in enumerate(("bass", "bass;piano", "drums;piano"))
+    ]
+    rows[0]["label"] = "bass;drums"  # a text of one folder, of labels that are in all folders
+    found = grouping.propose_groups(track_table(rows))
+    assert [one.setting for one in found] == ["parent_folder"]
