@@ -89,6 +89,8 @@ def fit_conformal(
         rows, columns = np.nonzero(labels)
         of_label = of_track / np.maximum(labels.sum(axis=1), 1)
         true, shares = proba[rows, columns].astype(np.float64), of_label[rows]
+        without = of_track[~labels.any(axis=1)]  # tracks without a label: no set misses one
+        true, shares = np.append(true, np.ones(len(without))), np.append(shares, without)
     else:
         true, shares = proba[np.arange(n), labels].astype(np.float64), of_track
     order = np.argsort(-true, kind="stable")
@@ -101,9 +103,9 @@ def fit_conformal(
 def covers(sets: NDArray[np.bool_], labels: Labels) -> Floats:
     """Whether each set (n, n_classes) contains the true class, 0 or 1: (n,).
 
-    Where multi-label, the share of the track's labels that it contains.
+    Where multi-label, the share of the track's labels that it contains; 1 where it has none.
     """
     if labels.ndim == 2:
-        found = (sets & (labels > 0)).sum(axis=1)
-        return np.asarray(found / np.maximum(labels.sum(axis=1), 1))
+        missed = (~sets & (labels > 0)).sum(axis=1)
+        return np.asarray(1 - missed / np.maximum(labels.sum(axis=1), 1))
     return np.asarray(sets[np.arange(len(labels)), labels], np.float64)

@@ -1,7 +1,7 @@
 """Statistics of a report, tested on simulated studies: coverage, bias, calibration, selection.
 
     python tests/benchmarks/bench_statistics.py [--only intervals leads studies choice curse
-        flags] [--studies 20] [--sets 600]
+        flags maps label_sets thresholds] [--studies 20] [--sets 600]
 
 Prints a line per cell, and where it misses its goal. `intervals` and `leads`: coverage of the 95 %
 intervals of an accuracy and of a difference of accuracies, at least 0.94. `studies`: absolute bias
@@ -9,7 +9,11 @@ of the expected test accuracy at most a percentage point, and its mean error not
 plain out-of-fold accuracy; average coverage of conformal sets at least the nominal one. `choice`:
 selection bias of choosing on fold 0, under several protocols. `curse`: accuracy of finalists chosen
 in several ways (the winner's curse). `flags`: the share of in-distribution tracks that are flagged
-as none of the classes. Ends with the number of cells that miss.
+as none of the classes. Of several labels: `maps`, coverage of the 95 % intervals of an mAP and of
+a difference of mAPs, of the mean over test sets of that size, 0.93 to 0.975; `label_sets`, coverage
+of conformal sets at 0.8 and 0.9, at least the nominal one; `thresholds`, macro-F1 on new tracks of
+each label's threshold, at least that of 0.5 and of a common one. Ends with the number of cells that
+miss.
 """
 
 import argparse
@@ -19,6 +23,12 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+from simulated_labels import (  # type: ignore[import-not-found]
+    LabelSetting,
+    map_coverage,
+    set_coverage,
+    threshold_gains,
+)
 from simulated_studies import (  # type: ignore[import-not-found]
     SETTINGS,
     Finalist,
@@ -51,6 +61,9 @@ from chorale.search.study.finalists import choose_finalists
 
 Rng = np.random.Generator
 MEMBERS = (1, 2, 5, 10, 20)
+OF_SETS = ("intervals", "leads", "maps", "label_sets", "thresholds")
+"""Parts whose cells have `--sets` simulated sets each; the others have `--studies` studies."""
+
 COVERAGE = 0.9
 N_TEST = 200
 """Unlabelled test rows that the estimate may use; the true accuracy is that of all test rows."""
@@ -413,10 +426,58 @@ def flagged_shares(study: SimulatedStudy, every: Sequence[Finalist]) -> dict[str
     return found
 
 
+def maps(n_sets: int) -> Iterator[str]:
+    """A line per number of groups and labels, correlation and skill."""
+    for n_groups, n_labels, icc, skill in product(
+        (5, 10, 20, 60, 150), (4, 10), (0.1, 0.3), (1.5, 3.0)
+    ):
+        setting = LabelSetting(n_groups, n_labels, icc, skill)
+        found = map_coverage(setting, n_sets=n_sets, seed=n_groups)
+        both = found["interval"], found["difference"]
+        yield (
+            f"{n_groups} groups, {n_labels} labels, ICC {icc}, skill {skill}, mAP "
+            f"{found['mAP']:.3f}: interval covers {both[0]:.3f} (width {found['width']:.3f}), "
+            f"difference {both[1]:.3f} (width {found['difference_width']:.3f})"
+            f"{'' if all(0.93 <= one <= 0.975 for one in both) else '  MISSES'}"
+        )
+
+
+def label_sets(n_sets: int) -> Iterator[str]:
+    """A line per number of groups, correlation and requested coverage."""
+    for n_groups, icc, wanted in product((5, 10, 20, 60, 150), (0.1, 0.3), (0.8, 0.9)):
+        share, error, size = set_coverage(
+            LabelSetting(n_groups, icc=icc), wanted, n_sets=n_sets, seed=n_groups
+        )
+        yield (
+            f"{n_groups} groups, ICC {icc}, wanted {wanted}: {share:.3f} ± {2 * error:.3f} of a "
+            f"track's labels, {size:.1f} labels of 6 in a set"
+            f"{'' if share >= wanted - 2 * error else '  MISSES'}"
+        )
+
+
+def thresholds(n_sets: int) -> Iterator[str]:
+    """A line per number of groups and skill: F1 in points above that of other thresholds."""
+    for n_groups, skill in product((5, 10, 20, 60, 150), (1.5, 3.0)):
+        found = threshold_gains(
+            LabelSetting(n_groups, skill=skill), n_sets=max(2, n_sets // 6), seed=n_groups
+        )
+        gains = {key: 100 * (found["each"] - found[key]) for key in ("half", "common")}
+        reach = {key: 1.96 * one.std() / np.sqrt(len(one)) for key, one in gains.items()}
+        yield (
+            f"{n_groups} groups, skill {skill}: macro-F1 {found['each'].mean():.3f}, "
+            + ", ".join(
+                f"{one.mean():+.2f} ± {reach[key]:.2f} points to {name}"
+                for (key, one), name in zip(gains.items(), ("0.5", "a common one"), strict=True)
+            )
+            + ("" if all(gains[key].mean() > -reach[key] for key in gains) else "  MISSES")
+        )
+
+
 def main() -> None:
     parts = {
         "intervals": intervals, "leads": leads, "studies": studies, "choice": choice,
-        "curse": curse, "flags": flags,
+        "curse": curse, "flags": flags, "maps": maps, "label_sets": label_sets,
+        "thresholds": thresholds,
     }  # fmt: skip
     parser = argparse.ArgumentParser(
         description="Statistics of a report, tested on simulated studies"
@@ -429,7 +490,7 @@ def main() -> None:
     for part in args.only:
         began_s = time.perf_counter()
         print(f"\n{part}", flush=True)
-        for text in parts[part](args.sets if part in ("intervals", "leads") else args.studies):
+        for text in parts[part](args.sets if part in OF_SETS else args.studies):
             print(f"  {text}", flush=True)
             missed += [text] if text.endswith("MISSES") else []
         print(f"  took {time.perf_counter() - began_s:.0f} s")
