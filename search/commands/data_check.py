@@ -158,7 +158,7 @@ def label_lines(tracks: "pd.DataFrame") -> list[str]:
     each = one_row_per_label(tracks)
     groups = each.groupby("label")["group"].nunique()
     counts = each["label"].value_counts(sort=True)
-    named = [f"{name} {k} ({_groups_text(groups[name])})" for name, k in counts.items()]
+    named = [f"{name} {k} ({_groups_text(groups[str(name)])})" for name, k in counts.items()]
     more = f" and {len(named) - MAX_LABELS_SHOWN} more" if len(named) > MAX_LABELS_SHOWN else ""
     return [
         f"{len(counts)} labels, {n.min()} to {n.max()} of each track, {n.mean():.1f} on average; "

@@ -39,7 +39,8 @@ def test_a_candidate_with_a_higher_map_is_promoted() -> None:
     assert found.reason.endswith("(95%)")
     assert "points of mAP" in found.reason
     back = decide(champion, candidate, labels, groups, NAMES, Gate())
-    assert (back.verdict, back.difference) == (Verdict.KEPT, pytest.approx(-found.difference))
+    assert back.verdict == Verdict.KEPT
+    assert back.difference == pytest.approx(-found.difference)
 
 
 def test_few_groups_are_inconclusive_and_the_tracks_needed_are_more_than_there_are() -> None:
