@@ -86,7 +86,8 @@ def is_slow(file: Path) -> bool:
 @cache
 def has_own_cluster(file: Path) -> bool:
     """Whether a test of the file starts Ray nodes of its own."""
-    return "own_cluster" in file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
+    return "own_cluster" in text or "shared_nodes" in text
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,6 @@ def _summed(of_decisions: Floats, n_classes: int) -> Floats:
     return np.asarray(of_decisions.reshape(-1, n_classes).sum(axis=1))
 
 
-def _entropy(proba: Floats) -> Floats:
+def _entropy(proba: Proba) -> Floats:
     """Along the last axis. `scipy.special.entr` does the same, but takes 0.25 s to import."""
     return np.asarray(-(proba * np.log(np.where(proba > 0, proba, 1.0))).sum(axis=-1))

@@ -22,20 +22,17 @@ def prediction_json(
     def listed(indices: Iterable[int]) -> list[dict[str, Any]]:
         return [{"label": labels[i], "proba": proba[i]} for i in indices]
 
-    chosen, outside = prediction.predicted, prediction.out_of_distribution
-    if chosen is None:
-        first, flag = {"label": labels[prediction.best]}, {"none_of_these": outside}
-    else:
-        first = {"labels": listed(i for i in order if chosen[i])}
-        flag = {"out_of_distribution": outside}
-    return {
-        **first,
+    rest = {
         "top": listed(order[:top]),
         "proba": {labels[i]: proba[i] for i in range(len(labels))},
         "set": [labels[i] for i in order if prediction.conformal_set[i]],
         "disagreement": round(prediction.disagreement, 6),
-        **flag,
     }
+    chosen, outside = prediction.predicted, prediction.out_of_distribution
+    if chosen is None:
+        return {"label": labels[prediction.best], **rest, "none_of_these": outside}
+    chosen_labels = listed(i for i in order if chosen[i])
+    return {"labels": chosen_labels, **rest, "out_of_distribution": outside}
 
 
 def predicted_labels(answer: Mapping[str, Any]) -> list[str]:

@@ -156,9 +156,9 @@ def label_lines(tracks: "pd.DataFrame") -> list[str]:
     n = tracks["label"].map(lambda text: len(labels_of(text)))
     several = int((n > 1).sum())
     each = one_row_per_label(tracks)
-    counts = Counter(each["label"])
-    groups = Counter(each[["label", "group"]].drop_duplicates()["label"])
-    named = [f"{name} {k} ({_groups_text(groups[name])})" for name, k in counts.most_common()]
+    groups = each.groupby("label")["group"].nunique()
+    counts = each["label"].value_counts(sort=True)
+    named = [f"{name} {k} ({_groups_text(groups[str(name)])})" for name, k in counts.items()]
     more = f" and {len(named) - MAX_LABELS_SHOWN} more" if len(named) > MAX_LABELS_SHOWN else ""
     return [
         f"{len(counts)} labels, {n.min()} to {n.max()} of each track, {n.mean():.1f} on average; "

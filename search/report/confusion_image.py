@@ -51,7 +51,7 @@ def confusion_image(
         names: of the classes.
         title: the line above the matrix.
         totals: (n_classes, n_classes) what each count is a share of, where tracks have several
-            labels: see `search.report.data.label_confusion`. By default the sum of its row.
+            labels: see `search.statistics.label_confusion`. By default the sum of its row.
 
     Raises:
         ValueError: the number of names is not the number of classes.

@@ -140,9 +140,9 @@ def derived_values(study: StudyData) -> dict[str, Any]:
     `architectures` (each with n_done, n_pruned, n_failed, best, median, middle: the interquartile
     range), `importance` (shares that sum to 1, or why_not), `confusion` (counts by "test" and
     "out-of-fold", rows are true classes; of several labels with `confusion_totals`: see
-    `data.label_confusion`), `reliability` (bins before and after temperature scaling), `hardest`
-    (development tracks that most finalists misclassify; of several labels, those of the highest log
-    loss), `audit` (number of findings by problem), `command` (repeats the study).
+    `search.statistics.label_confusion`), `reliability` (bins before and after temperature scaling),
+    `hardest` (development tracks that most finalists misclassify; of several labels, those of the
+    highest log loss), `audit` (number of findings by problem), `command` (repeats the study).
     """
     architectures = [asdict(one) for one in study.architectures]
     for one in architectures:

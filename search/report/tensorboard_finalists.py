@@ -1,6 +1,6 @@
 """TensorBoard events of the finalists and the chosen ensemble: confusion matrices and embeddings.
 
-Where tracks have several labels, the matrix is that of `search.report.data.label_confusion`.
+Where tracks have several labels, the matrix is that of `search.statistics.label_confusion`.
 
 Everything is about out-of-fold rows, so that looking at it reveals nothing of the test set. The
 events are written at the end of a sweep, and again by `chorale ensemble`.
@@ -20,9 +20,9 @@ from chorale.search.evaluation.members import FittedEnsemble, Member
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.paths import StudyPaths, TensorBoardPaths
 from chorale.search.report.confusion_image import confusion_image
-from chorale.search.report.data.label_confusion import label_confusion
 from chorale.search.report.projector import write_projector
 from chorale.search.statistics.arrays import Proba
+from chorale.search.statistics.label_confusion import label_confusion
 from chorale.search.statistics.thresholds import decide
 
 CONFUSION_TAG = "confusion/out_of_fold"

@@ -2,11 +2,11 @@
 
     python tests/benchmarks/bench_multi_label.py --work FOLDER [--seeds 5] [--minutes 5]
 
-Each seed is another corpus, by other artists, whose test artists no model was trained on. Prints the
-test mAP with its 95 % interval of one-vs-rest logistic regression on the same features (tuned out
-of fold by the sweep), of the best single network and of every ensemble; the chosen one's gain over
-logistic regression (goal: 5 points on average), the coverage of its sets, the calibration error of
-each label, and the time. A seed that is finished in FOLDER is not run again.
+Each seed is another corpus, by other artists, and no model was trained on its test artists. Prints
+the test mAP with its 95 % interval of one-vs-rest logistic regression on the same features (tuned
+out of fold by the sweep), of the best single network and of every ensemble; the chosen one's gain
+over logistic regression (goal: 5 points on average), the coverage of its sets, the calibration
+error of each label, and the time. A seed that is finished in FOLDER is not run again.
 """
 
 import argparse

@@ -5,11 +5,12 @@ Also clusters of several nodes on this machine, for tests that need them.
 
 import secrets
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -98,10 +99,64 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
     tokens.reload()
 
 
+class TwoNodes(NamedTuple):
+    """A cluster of two nodes of one CPU each."""
+
+    cluster: Any
+    hidden: Path | None
+    """a folder that the second node, which has a simulated GPU, does not see; None if this user
+    cannot hide a folder from a process"""
+
+
+SHARED_NODES = pytest.StashKey[tuple[ExitStack, TwoNodes]]()
+
+
+@pytest.fixture(scope="module")
+def shared_nodes(
+    request: pytest.FixtureRequest,
+    own_cluster: Callable[..., AbstractContextManager[Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TwoNodes:
+    """One such cluster for consecutive tests, also of several modules."""
+    stash = request.session.stash
+    if SHARED_NODES not in stash:
+        opened, root = ExitStack(), tmp_path_factory.mktemp("nodes")
+        made = opened.enter_context(own_cluster(num_cpus=1))
+        stash[SHARED_NODES] = opened, TwoNodes(made, _add_blind_node(made, root))
+    return stash[SHARED_NODES][1]
+
+
+def _add_blind_node(made: Any, root: Path) -> Path | None:
+    """Adds a node for which a tmpfs is mounted over a folder in `root`."""
+    from ray._private import services
+
+    (hidden := root / "runs").mkdir()
+    over = ["unshare", "-m", "--propagation", "private", "sh", "-c"]
+    over += ['mount -t tmpfs none "$0" && exec "$@"', str(hidden)]
+    able = shutil.which("unshare") and not subprocess.run([*over, "true"], check=False).returncode
+    start = services.start_ray_process
+
+    def start_blind(command: list[str], process_type: str, *args: Any, **kwargs: Any) -> Any:
+        prefix = over if able and process_type == "raylet" else []
+        return start([*prefix, *command], process_type, *args, **kwargs)
+
+    (root / "node").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "start_ray_process", start_blind)
+        patch.setenv("TMPDIR", str(root / "node"))
+        made.add_node(**NODE, num_cpus=1, num_gpus=1)
+    return hidden if able else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Disconnects after the last test of this folder."""
+    """Disconnects after the last test of this folder, and from two nodes before others begin."""
     yield
+    if SHARED_NODES in item.session.stash and (
+        nextitem is None or "shared_nodes" not in getattr(nextitem, "fixturenames", ())
+    ):
+        item.session.stash[SHARED_NODES][0].close()
+        del item.session.stash[SHARED_NODES]
     is_last = nextitem is None or Path(__file__).parent not in nextitem.path.parents
     if is_last and OPENED in item.session.stash:
         item.session.stash[OPENED].close()

@@ -83,14 +83,26 @@ QUICK_GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 }
 
 
+def _leave_two_baselines(patch: pytest.MonkeyPatch) -> None:
+    for name in GRIDS.keys() - QUICK_GRIDS:
+        patch.delitem(GRIDS, name)
+    for name, grid in QUICK_GRIDS.items():
+        patch.setitem(GRIDS, name, grid)
+
+
 @pytest.fixture(autouse=True)
 def _two_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps in this process fit two quick baselines, unless the test wants `all_baselines`."""
     if "all_baselines" not in request.fixturenames:
-        for name in GRIDS.keys() - QUICK_GRIDS:
-            monkeypatch.delitem(GRIDS, name)
-        for name, grid in QUICK_GRIDS.items():
-            monkeypatch.setitem(GRIDS, name, grid)
+        _leave_two_baselines(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def two_baselines() -> Iterator[None]:
+    """The same for sweeps of a module's fixtures, which begin before `_two_baselines`."""
+    with pytest.MonkeyPatch.context() as patch:
+        _leave_two_baselines(patch)
+        yield
 
 
 @pytest.fixture

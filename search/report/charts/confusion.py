@@ -30,7 +30,7 @@ def confusion(
         names: of the classes.
         key: which tracks: "test" or "out-of-fold"; also the name of the chart.
         totals: what each count is a share of, where tracks have several labels: see
-            `search.report.data.label_confusion`. By default the sum of its row.
+            `search.statistics.label_confusion`. By default the sum of its row.
     """
     multi_label = totals is not None
     word = "label" if multi_label else "class"

@@ -14,8 +14,8 @@ import numpy as np
 from chorale.lightning_models import metrics
 from chorale.search.evaluation.chosen_predictions import ChosenPredictions
 from chorale.search.ledger.ground_truth import GroundTruth
-from chorale.search.report.data.label_confusion import LabelConfusion, label_confusion
 from chorale.search.statistics.arrays import Labels, Proba
+from chorale.search.statistics.label_confusion import LabelConfusion, label_confusion
 
 Matrix = tuple[tuple[int, ...], ...]
 

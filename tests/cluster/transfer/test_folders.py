@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,6 @@ import pytest
 from chorale.cluster.base import ClusterError, Decision, End, Outcome, Report, Resources, TrialSpec
 from chorale.cluster.transfer import folders
 from chorale.cluster.transfer.folders import FolderServer, SharedFolder, TransferredWork
-
-NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
 
 
 class LocalServer:
@@ -220,31 +216,13 @@ class Script:
 
 
 @pytest.fixture
-def hidden(
-    own_cluster: Callable[..., AbstractContextManager[Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Path]:
-    """A folder that the only node with two CPUs does not see: a tmpfs is mounted over it."""
-    from ray._private import services
-
-    fill(root := tmp_path / "runs")
-    over = ["unshare", "-m", "--propagation", "private", "sh", "-c"]
-    over += ['mount -t tmpfs none "$0" && exec "$@"', str(root)]
-    if shutil.which("unshare") is None or subprocess.run([*over, "true"], check=False).returncode:
+def hidden(shared_nodes: Any) -> Path:
+    """A folder that the only node with a GPU does not see."""
+    root: Path | None = shared_nodes.hidden
+    if root is None:
         pytest.skip("this user cannot hide a folder from a process (unshare -m)")
-    start = services.start_ray_process
-
-    def start_hidden(command: list[str], process_type: str, *args: Any, **kwargs: Any) -> Any:
-        prefix = over if process_type == "raylet" else []
-        return start([*prefix, *command], process_type, *args, **kwargs)
-
-    (tmp_path / "node").mkdir()
-    with own_cluster(num_cpus=1) as made, monkeypatch.context() as patch:
-        patch.setattr(services, "start_ray_process", start_hidden)
-        patch.setenv("TMPDIR", str(tmp_path / "node"))
-        made.add_node(**NODE, num_cpus=2)
-        yield root
+    fill(root)
+    return root
 
 
 @pytest.mark.ray
@@ -260,7 +238,7 @@ def test_a_trial_runs_on_a_node_that_does_not_see_the_folder(hidden: Path, tmp_p
     with folders.share_folder(hidden) as folder:
         assert folder.is_visible()
         assert not folders.all_nodes_see_folder(folder)
-        runner = TuneRunner(Resources(2), max_concurrent=1, storage=storage, folder=folder)
+        runner = TuneRunner(Resources(1, 1), max_concurrent=1, storage=storage, folder=folder)
         runner.run(script, train)
     first, second = script.outcomes[0], script.outcomes[1]
     assert (first.end, second.end) == (End.FINISHED, End.FINISHED), first

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,9 @@ NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80
 
 
 @pytest.fixture(scope="module")
-def cluster(own_cluster: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
-    """Nodes of one CPU each."""
-    with own_cluster(num_cpus=1) as made:
-        for _ in range(N_NODES - 1):
-            made.add_node(**NODE)
-        yield made
+def cluster(shared_nodes: Any) -> Any:
+    """`N_NODES` nodes of one CPU each."""
+    return shared_nodes.cluster
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ RATE = 8000
 @pytest.fixture(scope="module")
 def bundle(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("several") / "bundle"
-    members = [("cnn", "mel", {"n_layers": 2, "width": 16}, {})] * 2
+    members: list[Any] = [("cnn", "mel", {"n_layers": 2, "width": 16}, {})] * 2
     return make_bundle(to, members, n_spaces=2, thresholds=THRESHOLDS, temperature=1.5)
 
 

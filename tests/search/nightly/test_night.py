@@ -60,6 +60,7 @@ class _Place:
 
 @pytest.fixture(scope="module")
 def place(
+    two_baselines: None,
     corpus: Path,
     tmp_path_factory: pytest.TempPathFactory,
     write_nightly: Callable[[Path, Path], Path],

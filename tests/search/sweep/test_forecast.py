@@ -197,7 +197,7 @@ def test_a_plan_never_submits_a_job(tiny: list[str], capsys: pytest.CaptureFixtu
 def test_a_sweep_without_time_ends_with_a_baseline_and_can_be_resumed(
     tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["sweep", *tiny, "--cluster.address", "none"]
+    words = ["sweep", *tiny, "--cluster.address", "none", "--budget.max_epochs", "1"]
     assert main([*words, "--budget.minutes", "0.01"]) == 0
     found = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text())
     assert found["trials"]["complete"] == 0
@@ -235,7 +235,8 @@ def test_an_interrupted_sweep_can_be_ended_with_what_it_has(
     runs = tmp_path / "runs"
     with monkeypatch.context() as patch:
         patch.setattr(FinalistTrials, "tell", interrupted)
-        assert main(["sweep", *tiny, "--cluster.address", "none"]) == 130
+        words = ["sweep", *tiny, "--cluster.address", "none", "--budget.max_epochs", "1"]
+        assert main(words) == 130
     assert f"chorale resume tiny --runs {runs} --finish" in capsys.readouterr().out
     assert main(["resume", "tiny", "--runs", str(runs), "--finish"]) == 0
     assert len(ended) == 3

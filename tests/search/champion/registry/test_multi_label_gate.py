@@ -39,7 +39,7 @@ def test_a_candidate_with_a_higher_map_is_promoted() -> None:
     assert found.reason.endswith("(95%)")
     assert "points of mAP" in found.reason
     back = decide(champion, candidate, labels, groups, NAMES, Gate())
-    assert back.verdict is Verdict.KEPT
+    assert back.verdict == Verdict.KEPT
     assert back.difference == pytest.approx(-found.difference)
 
 

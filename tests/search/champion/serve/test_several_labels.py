@@ -20,7 +20,7 @@ THRESHOLDS = {"blues": 0.001, "jazz": 0.002, "metal": 0.999}
 @pytest.fixture(scope="module")
 def folder(make_bundle: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("several") / "bundle"
-    members = [("cnn", "mel", {"n_layers": 2, "width": 16}, {})]
+    members: list[Any] = [("cnn", "mel", {"n_layers": 2, "width": 16}, {})]
     return Path(make_bundle(to, members, thresholds=THRESHOLDS))
 
 
@@ -51,7 +51,7 @@ def test_the_answer_has_the_labels_that_reach_their_thresholds(
 
 def test_a_recording_without_any_label_is_an_answer(make_bundle: Any, tmp_path: Path,
                                                     make_tone: Tone) -> None:  # fmt: skip
-    members = [("cnn", "mel", {"n_layers": 2, "width": 16}, {})]
+    members: list[Any] = [("cnn", "mel", {"n_layers": 2, "width": 16}, {})]
     bundle = make_bundle(tmp_path / "b", members, thresholds=dict.fromkeys(THRESHOLDS, 1.0))
     with TestClient(create_app(Predictor(Bundle.open(bundle)))) as client:
         answer = client.post("/predict", content=make_tone())
