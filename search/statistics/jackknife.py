@@ -24,11 +24,18 @@ MAX_BLOCKS = 60
 
 @dataclass(frozen=True)
 class Blocks:
-    """The block of each row, (n,), and Student's t of a 95 % interval for that many blocks."""
+    """The block of each row, (n,).
+
+    `n_equal` is the number of blocks of equal size: few for one large and many small ones.
+    """
 
     of_row: NDArray[np.int64]
     n: int
-    t: float
+    n_equal: float
+
+    def t(self, more: float = 0.0) -> float:
+        """Student's t of a 95 % interval, with `more` degrees of freedom than the blocks have."""
+        return float(stdtrit(max(1.0, self.n_equal - 1 + more), 1 - TAIL_PROBABILITY))
 
     def without_each(self) -> Floats:
         """The weight (n_blocks, n) of each row, 0 or 1, where each block in turn is deleted."""
@@ -37,10 +44,7 @@ class Blocks:
 
 
 def deleted_blocks(groups: Groups) -> Blocks:
-    """The blocks of some rows' groups (n,).
-
-    The degrees of freedom are those of blocks of equal size: few for one large and many small ones.
-    """
+    """The blocks of some rows' groups (n,)."""
     _, group_of = np.unique(groups, return_inverse=True)
     n_groups = int(group_of.max()) + 1
     if n_groups > MAX_BLOCKS:
@@ -48,8 +52,7 @@ def deleted_blocks(groups: Groups) -> Blocks:
         group_of = block_of[group_of]
     sizes = np.bincount(group_of)
     n_equal = len(group_of) ** 2 / float(np.sum(sizes.astype(np.float64) ** 2))
-    t = float(stdtrit(max(1.0, n_equal - 1), 1 - TAIL_PROBABILITY))
-    return Blocks(group_of.astype(np.int64), len(sizes), t)
+    return Blocks(group_of.astype(np.int64), len(sizes), n_equal)
 
 
 def standard_error(without: Floats) -> float:

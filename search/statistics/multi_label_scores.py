@@ -3,8 +3,9 @@
 `search.statistics.scores` calls this where labels are (n, n_classes). The interval is of the mAP
 that other test sets of this size have on average: the mAP of few rows is too high (by 0.02 to 0.14
 in the simulation, as of a label with one row the rank of that row counts in full), so it is no
-estimate of that of infinitely many rows. The standard error is a jackknife over groups, the
-interval Student's on the logit scale. `tests/benchmarks/bench_statistics.py` measures the coverage.
+estimate of that of infinitely many rows. The standard error is a jackknife over groups, with a
+prior, the interval Student's on the logit scale. `tests/benchmarks/bench_statistics.py` measures
+the coverage.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,7 +18,19 @@ from chorale.lightning_models import metrics, multi_label_metrics
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_rows
 from chorale.search.statistics.intervals import FEW_GROUPS, Interval, proportion_interval
 from chorale.search.statistics.jackknife import Blocks, deleted_blocks, standard_error
+from chorale.search.statistics.softmax import sigmoid
 from chorale.search.statistics.thresholds import Thresholds, decide
+
+PRIOR_GROUPS = 3
+"""Groups that the prior of the standard error of an mAP is worth. The jackknife's of few groups is
+noisy: without the prior, intervals covered 0.91 to 0.98 in the simulation, and those of five groups
+were half as wide again; with it 0.93 to 0.99, more than 0.975 only of five to ten groups."""
+
+PRIOR_VARIANCE = 1.75
+"""The prior variance of an mAP is that of as many rows as there are labels of rows, times this."""
+
+LEAST_SPREAD = 0.01
+"""The smallest mAP * (1 - mAP) in the prior."""
 
 MIN_STANDARD_ERROR = 1e-9
 """Below it no row was ranked wrongly, or both models rank all rows in the same order."""
@@ -102,8 +115,14 @@ def map_interval(
     error = standard_error(weighted_maps(proba, labels, blocks.without_each(), scored=scored))
     if error < MIN_STANDARD_ERROR or not 0 < value < 1:
         return min(value, _perfect_low(groups)), 1.0
-    center, reach = np.log(value / (1 - value)), blocks.t * error / (value * (1 - value))
-    low, high = (1 / (1 + np.exp(-(center + side * reach))) for side in (-1, 1))
+    counted = labels if scored is None else labels[:, scored]
+    spread = max(value * (1 - value), LEAST_SPREAD)
+    prior = PRIOR_VARIANCE * spread / int(counted.sum(dtype=np.int64))
+    weight = PRIOR_GROUPS / (PRIOR_GROUPS + blocks.n_equal - 1)
+    error = float(np.sqrt(weight * prior + (1 - weight) * error**2))
+    center, reach = np.log(value / (1 - value)), blocks.t(PRIOR_GROUPS) * error
+    reach /= value * (1 - value)
+    low, high = sigmoid(np.array([center - reach, center + reach]))
     return float(low), float(high)
 
 
@@ -125,7 +144,7 @@ def map_difference(
     error = standard_error(
         weighted_maps(proba_a, labels, weights) - weighted_maps(proba_b, labels, weights)
     )
-    reach = blocks.t * error if error > MIN_STANDARD_ERROR else 1 - _perfect_low(groups)
+    reach = blocks.t() * error if error > MIN_STANDARD_ERROR else 1 - _perfect_low(groups)
     return difference, (max(-1.0, difference - reach), min(1.0, difference + reach))
 
 

@@ -163,3 +163,15 @@ def test_thresholds_of_each_label_find_more_than_a_common_one_or_one_half(
     for other in ("half", "common"):
         gain = found["each"] - found[other]
         assert gain.mean() > 1.96 * gain.std() / np.sqrt(len(gain))
+
+
+@pytest.mark.parametrize("n_groups", [5, 20])
+def test_intervals_of_an_map_cover_that_of_other_test_sets(
+    bench: ModuleType, n_groups: int
+) -> None:
+    """Without a prior of the standard error, those of five groups were half as wide again."""
+    setting = bench.LabelSetting(n_groups, n_labels=4, icc=0.3)
+    found = bench.map_coverage(setting, n_sets=100, seed=n_groups)
+    assert found["interval"] >= 0.9  # 0.93 of 100; less has a probability of 2 %
+    assert found["difference"] >= 0.9
+    assert found["width"] < 1.15 / np.sqrt(n_groups)
