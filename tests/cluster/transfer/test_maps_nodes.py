@@ -202,8 +202,7 @@ def test_when_a_node_dies_only_its_current_chunk_is_extracted_again(
     cluster: Any, tracks: pd.DataFrame, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    cluster.add_node(**NODE)
-    doomed = next(iter(cluster.worker_nodes))
+    doomed = cluster.add_node(**NODE)  # the others are for other tests as well
     doomed_id, ready = doomed.node_id, all_nodes_busy(log)
 
     def before(node: str) -> None:
