@@ -51,7 +51,7 @@ def _swept(work: Path, seed: int, minutes: float, more: list[str]) -> dict[str, 
         command += ["--runs", f"{work}/runs", "--dataset.root", f"{work}/audio"]
         command += ["--dataset.seed", str(seed), "--search.seed", str(seed)]
         command += ["--budget.minutes", str(minutes), *more]
-        # generated before: composing is no part of what is measured
+        # composed before: that is no part of what is measured
         subprocess.run([*command[:3], "data", "check", "polyphonic", *command[9:13]], check=False)
         began = time.perf_counter()
         with (work / f"{name}.log").open("w") as log:
