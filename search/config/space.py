@@ -74,6 +74,10 @@ class SearchSpace:
         """The names that are searched."""
         return tuple(self.features)
 
+    def reads_frames(self, architecture: str) -> bool:
+        """Whether it reads frames of spectrograms or embeddings, and not only tables."""
+        return any(layout_of(name) != "table" for name in self.features[architecture])
+
     def suggest(self, trial: "BaseTrial") -> Candidate:
         """Draws a candidate; `trial` suggests only the parameters that exist under its choices.
 

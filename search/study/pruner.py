@@ -27,11 +27,17 @@ BRACKET_SIZES = (9, 5, 3)
 at a third, and without any: the shares of its Algorithm 1 for three brackets."""
 
 
+Kind = Callable[[FrozenTrial], object]
+"""The kind of a trial: only trials of one kind are compared."""
+
+
 class HalvingPruner(BasePruner):
     """Asynchronous successive halving: at each rung only the best third of all trials continues.
 
     Trials never wait for slower ones: while fewer than three have reached a rung, the best so far
-    continues.
+    continues. Trials are compared with those of their own kind: networks of tables, which are near
+    their best after a third of the epochs, would stop all networks of spectrograms, which learn
+    later and end better.
 
     Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification", arXiv:1502.07943;
     asynchronous as in Li et al. 2020, arXiv:1810.05934.
@@ -44,13 +50,16 @@ class HalvingPruner(BasePruner):
         hurdle: float | None = None,
         n_exempt: int = 0,
         rivals: Callable[[int], bool] = lambda number: True,  # noqa: ARG005
+        kind: Kind = lambda trial: None,  # noqa: ARG005
     ) -> None:
         """Prunes after `rungs` epochs, comparing a trial with those whose number is in `rivals`.
+
+        They must be of its `kind`, too.
 
         `hurdle` is the objective of an earlier study's trial at the only rung; it counts as one
         more rival, but not for the first `n_exempt` trials, which repeat that study's points.
         """
-        self._rungs, self._rivals = tuple(rungs), rivals
+        self._rungs, self._rivals, self._kind = tuple(rungs), rivals, kind
         self._hurdle, self._n_exempt = hurdle, n_exempt
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -65,6 +74,7 @@ class HalvingPruner(BasePruner):
             if step in other.intermediate_values
             and other.number != trial.number
             and self._rivals(other.number)
+            and self._kind(other) == self._kind(trial)
         ]
         if self._hurdle is not None and trial.number >= self._n_exempt:
             others.append(self._hurdle)
@@ -79,10 +89,10 @@ class HyperbandPruner(BasePruner):
     optimization", arXiv:1603.06560.
     """
 
-    def __init__(self, *, max_epochs: int) -> None:
+    def __init__(self, *, max_epochs: int, kind: Kind = lambda trial: None) -> None:  # noqa: ARG005
         rungs = (math.ceil(max_epochs / REDUCTION_FACTOR**2), first_rung(max_epochs))
         self._brackets = [
-            HalvingPruner(rungs[i:], rivals=lambda number, i=i: bracket_of(number) == i)  # type: ignore[misc]
+            HalvingPruner(rungs[i:], rivals=lambda number, i=i: bracket_of(number) == i, kind=kind)  # type: ignore[misc]
             for i in range(len(BRACKET_SIZES))
         ]
 
@@ -109,9 +119,16 @@ def first_rung(max_epochs: int) -> int:
 
 
 def make_pruner(
-    name: str, *, max_epochs: int, hurdle: float | None = None, n_exempt: int = 0
+    name: str,
+    *,
+    max_epochs: int,
+    hurdle: float | None = None,
+    n_exempt: int = 0,
+    kind: Kind = lambda trial: None,  # noqa: ARG005
 ) -> BasePruner:
     """The pruner of that name; `hurdle` and `n_exempt` apply to successive halving only.
+
+    Successive halving and hyperband compare trials of one `kind`.
 
     From a third of the epochs on, the median pruner stops trials that are worse than the median of
     all trials at the same epoch (Golovin et al. 2017, "Google Vizier",
@@ -119,8 +136,10 @@ def make_pruner(
     """
     first = first_rung(max_epochs)
     makers: dict[str, Callable[[], BasePruner]] = {
-        "successive_halving": lambda: HalvingPruner((first,), hurdle=hurdle, n_exempt=n_exempt),
-        "hyperband": lambda: HyperbandPruner(max_epochs=max_epochs),
+        "successive_halving": lambda: HalvingPruner(
+            (first,), hurdle=hurdle, n_exempt=n_exempt, kind=kind
+        ),
+        "hyperband": lambda: HyperbandPruner(max_epochs=max_epochs, kind=kind),
         "median": lambda: MedianPruner(
             n_startup_trials=N_MEDIAN_STARTUP_TRIALS, n_warmup_steps=first
         ),

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from chorale.cluster.base import Decision, Outcome, TrialSpec
 from chorale.search.config.schema import BudgetConfig, SearchConfig
-from chorale.search.config.space import Candidate, SearchSpace
+from chorale.search.config.space import ARCHITECTURE, Candidate, SearchSpace
 from chorale.search.console.events import StudyListener, TrialStarted
 from chorale.search.ledger._optuna import trial_id_of
 from chorale.search.ledger.ledger import Ledger, Row
@@ -116,6 +116,7 @@ class StudyTrials:
             max_epochs=study.budget.n_epochs,
             hurdle=self._initial.hurdle,
             n_exempt=self._initial.n_warm,
+            kind=lambda trial: study.space.reads_frames(trial.params[ARCHITECTURE]),
         )
         self._running: dict[int, _Running] = {}
         self._retries = Retries()

@@ -153,6 +153,17 @@ def test_a_threshold_from_earlier_studies_prunes_worse_trials() -> None:
     assert _pruned(exempt, [0.5, 0.7, 0.9], step=3) == [False, True, False]
 
 
+def test_trials_are_compared_with_those_of_their_own_kind() -> None:
+    """A late kind is not pruned by an early one; within a kind the best third continues."""
+    values = [0.6, 0.3, 0.7, 0.2, 0.65, 0.4, 0.5, 0.35]
+    pruner = make_pruner("successive_halving", max_epochs=9, kind=lambda trial: trial.number % 2)
+    pruned = _pruned(pruner, values, step=3)
+    assert pruned[0::2] == [False, False, True, True]
+    assert pruned[1::2] == [False, True, False, True]
+    alone = _pruned(make_pruner("successive_halving", max_epochs=9), values, step=3)
+    assert alone[1::2] == [True] * 4
+
+
 def test_hyperband_has_trials_that_are_never_pruned() -> None:
     brackets = [bracket_of(number) for number in range(300)]
     assert [round(brackets.count(i) / 300, 1) for i in range(3)] == [0.5, 0.3, 0.2]
