@@ -6,9 +6,9 @@
 # The first comes with a warning that recall was set to one, the second without any. A rare tag that
 # a small test set lacks lowers the mAP of every model by a share that has nothing to do with it;
 # clips without a tag (4,755 of MagnaTagATune's 25,863 have none of its 50 usual ones) raise the
-# ranking score of a model that ranks every tag wrongly. So scores of two test sets, or before and after a tag is left out, cannot
-# be compared. Averaging over the labels that occur, and the label-weighted lwlrap of DCASE 2019,
-# which weighs each label of each clip, have neither effect.
+# ranking score of a model that ranks every tag wrongly. So scores of two test sets, or before and
+# after a tag is left out, cannot be compared. Averaging over the labels that occur, and the
+# label-weighted lwlrap of DCASE 2019, which weighs each label of each clip, have neither effect.
 #
 # Seen on 2026-11-30, Python 3.11, Linux x86_64, two labels that are ranked perfectly, and a third
 # that no clip has; then one clip whose only label is ranked last, beside clips without a label:
