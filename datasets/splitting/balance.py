@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.label_sets import LabelArray
+from chorale.datasets.seeds import Purpose, random_generator
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
@@ -142,7 +143,7 @@ def multi_label_smote(
     """
     from scipy.spatial.distance import cdist
 
-    rng = np.random.default_rng(seed)
+    rng = random_generator(seed, Purpose.SYNTHETIC)
     counts = labels.sum(axis=0, dtype=np.int64)
     ratios = counts.max() / np.maximum(counts, 1)
     rare = np.flatnonzero((counts > 1) & (ratios > ratios[counts > 0].mean()))

@@ -150,6 +150,7 @@ def test_a_sweep_is_kept_alive_from_its_start(
 
     monkeypatch.setattr(run, "divisible_tracks", tracks)
     monkeypatch.setattr(run, "check_start", lambda *_, **__: None)
+    monkeypatch.setattr(run, "_for_labels", lambda resolved, *_: resolved)
     monkeypatch.setattr(run, "_opened", opened)
     console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s")
     resolved = cast(ResolvedSweep, SimpleNamespace(sweep=named, dataset_config=None))
