@@ -23,8 +23,8 @@ from chorale.datasets.splitting.group_split import class_count, draw_folds, grou
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.baselines.track_statistics import StatisticsLayout, track_statistics
 from chorale.search.statistics.arrays import Labels, Proba
-from chorale.search.statistics.headline import headline
 from chorale.search.statistics.intervals import Interval
+from chorale.search.statistics.main_score import main_score_of
 from chorale.search.statistics.multi_label_scores import score_labels
 from chorale.search.statistics.scores import score
 
@@ -130,7 +130,7 @@ def compare_protocols(
 def _scored(protocol: str, proba: Proba, cut: Segments) -> ProtocolScore:
     scored = score_labels if cut.label.ndim == 2 else score
     found = scored(proba, cut.label, cut.group).as_dict()
-    return ProtocolScore(protocol, headline(found), found["ci95"], found["few_groups"])
+    return ProtocolScore(protocol, main_score_of(found), found["ci95"], found["few_groups"])
 
 
 def _chance(label: Labels) -> float:

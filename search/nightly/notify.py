@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night
-from chorale.search.statistics.headline import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 
 TIMEOUT_S = 10.0
 
@@ -22,7 +22,7 @@ def notification(nightly: Nightly, night: Night) -> dict[str, Any]:
     candidate, champion = night.figures.get("candidate"), night.figures.get("champion")
     difference = night.figures.get("difference")
     metric = "accuracy" if candidate is None else metric_name(candidate)
-    value, rival = (None if one is None else headline(one) for one in (candidate, champion))
+    value, rival = (None if one is None else main_score_of(one) for one in (candidate, champion))
     of = "" if metric == "accuracy" else f" {metric}"
     numbers = [] if value is None else [f"candidate{of} {value:.1%}"]
     numbers += [] if rival is None else [f"champion{of} {rival:.1%}"]

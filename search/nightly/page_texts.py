@@ -10,7 +10,7 @@ from chorale.search.evaluation.member_names import list_members
 from chorale.search.nightly.records import Night
 from chorale.search.report.charts.trend import NightMark
 from chorale.search.report.page.numbers import DASH, interval, pct, signed_points
-from chorale.search.statistics.headline import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 
 VERDICT_TONES = {"PROMOTED": "star", "KEPT": "good", "REFUSED": "bad", "FAILED": "bad"}
 
@@ -38,13 +38,13 @@ def trend_mark(night: Night) -> NightMark:
     scores, candidate = champion_scores(night), night.figures.get("candidate")
     ends = None
     if scores is not None:
-        ends = (headline(scores), scores["ci95"][0], scores["ci95"][1])
+        ends = (main_score_of(scores), scores["ci95"][0], scores["ci95"][1])
     cost = night.figures.get("cost")
     return NightMark(
         night.date.isoformat(),
         night.word,
         ends,
-        None if candidate is None else headline(candidate),
+        None if candidate is None else main_score_of(candidate),
         None if cost is None else took_s(night) / 3600,
         f"{night.date}: {night.word}. {night.reason}",
     )
@@ -59,9 +59,9 @@ def trend_row(night: Night, link: str) -> dict[str, str]:
         "date": night.date.isoformat(),
         "word": night.word,
         "tone": VERDICT_TONES.get(night.word, ""),
-        "champion": pct(None if scores is None else headline(scores)),
+        "champion": pct(None if scores is None else main_score_of(scores)),
         "interval": DASH if scores is None else interval(scores["ci95"]),
-        "candidate": pct(None if candidate is None else headline(candidate)),
+        "candidate": pct(None if candidate is None else main_score_of(candidate)),
         "is": list_members(figures["members"]) if "members" in figures else DASH,
         "difference": DASH if difference is None else signed_points(difference),
         "tracks": str(figures.get("n_tracks", DASH)),
@@ -193,7 +193,7 @@ def night_metric(nights: Sequence[Night]) -> str:
 
 def _score_tile(who: str, scores: Mapping[str, Any]) -> NightTile:
     of = ", mAP" if metric_name(scores) == "mAP" else ""
-    return NightTile(f"{who}{of}", pct(headline(scores)), interval(scores["ci95"]))
+    return NightTile(f"{who}{of}", pct(main_score_of(scores)), interval(scores["ci95"]))
 
 
 def took_s(night: Night) -> float:

@@ -19,7 +19,7 @@ from chorale.search.report.charts.forest import Estimate, forest
 from chorale.search.report.charts.svg import printable
 from chorale.search.report.charts.trend import trend
 from chorale.search.report.page.page import REPORT_TEMPLATES as SHARED
-from chorale.search.statistics.headline import headline
+from chorale.search.statistics.main_score import main_score_of
 
 NIGHTLY_TEMPLATES = Path(__file__).parent / "templates"
 TREND_COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "difference", "tracks",
@@ -75,7 +75,7 @@ def _comparison_chart(night: Night) -> Markup | None:
     both = (("candidate", "chosen"), ("champion", "ensemble"))
     found = [(name, kind, night.figures.get(name)) for name, kind in both]
     rows = [
-        Estimate(name, headline(one), one["ci95"][0], one["ci95"][1], kind)  # type: ignore[arg-type]
+        Estimate(name, main_score_of(one), one["ci95"][0], one["ci95"][1], kind)  # type: ignore[arg-type]
         for name, kind, one in found
         if one is not None
     ]

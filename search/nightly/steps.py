@@ -37,7 +37,7 @@ from chorale.search.nightly.held_out import NightStudy
 from chorale.search.nightly.records import Night, Records
 from chorale.search.nightly.retention import clean_up
 from chorale.search.paths import Runs
-from chorale.search.statistics.headline import headline
+from chorale.search.statistics.main_score import main_score_of
 from chorale.search.sweep.earlier_studies import EarlierStudies
 from chorale.search.sweep.run import run_sweep
 
@@ -325,7 +325,7 @@ def _figures(
         "members": found["ensemble"]["members"],
         "trials": {key: found["trials"][key] for key in ("complete", "pruned", "failed")},
         "cost": found["cost"],
-        "validation": headline(found["best_single"]["validation"]),
+        "validation": main_score_of(found["best_single"]["validation"]),
         "n_tracks": found["dataset"]["n_tracks"],
         "n_quarantined": found["dataset"]["n_quarantined"],
         "changes": tonight.difference.counts,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chorale.search.ledger.reader import Row
-from chorale.search.statistics.headline import metric_name
+from chorale.search.statistics.main_score import metric_name
 
 STATE_ORDER = ("COMPLETE", "PRUNED", "FAIL")
 COST_COLUMNS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")

@@ -31,7 +31,7 @@ from chorale.search.report.leaderboard import leaderboard, to_csv
 from chorale.search.report.page.numbers import percent
 from chorale.search.report.page.page import render_page
 from chorale.search.report.page.sentences import unscored_summary
-from chorale.search.statistics.headline import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 
 if TYPE_CHECKING:
     from chorale.search.config.resolve import ResolvedSweep
@@ -240,9 +240,9 @@ def headline_sentence(report: Mapping[str, Any]) -> str:
     test = ensemble["test"]
     metric = metric_name(test)
     low, high = test["ci95"]
-    rivals = {name: headline(one["test"]) for name, one in report["baselines"].items()}
+    rivals = {name: main_score_of(one["test"]) for name, one in report["baselines"].items()}
     best = max(rivals, key=lambda name: rivals[name]) if rivals else None
-    trial = f"; best single trial {percent(headline(single['test']))}" if single else ""
+    trial = f"; best single trial {percent(main_score_of(single['test']))}" if single else ""
     baseline = "" if best is None else f", best baseline ({best}) {percent(rivals[best])}"
     expected = report.get("expected")  # missing in studies of older versions, and of an mAP
     forecast = (
@@ -250,10 +250,10 @@ def headline_sentence(report: Mapping[str, Any]) -> str:
     )
     looks = report["test_looks"]
     sentence = (
-        f"Test {metric} {percent(headline(test))} "
+        f"Test {metric} {percent(main_score_of(test))} "
         f"(95 % CI {100 * low:.1f} to {100 * high:.1f}) on {test['n']} held-out tracks, "
         f"{name_ensemble(ensemble)}{trial}{baseline}. "
-        f"Validation {metric} {percent(headline(ensemble['validation']))}{forecast}. "
+        f"Validation {metric} {percent(main_score_of(ensemble['validation']))}{forecast}. "
         f"The test set has been evaluated {'once' if looks == 1 else f'{looks} times'}."
     )
     if UNGROUPED_TEXT in report.get("split", {}).get("protocol", ""):
@@ -299,7 +299,7 @@ def _gain(report: Mapping[str, Any], name: str) -> str:
 
 
 def _percent(scores: Mapping[str, Any]) -> str:
-    return f"{headline(scores):.1%}"
+    return f"{main_score_of(scores):.1%}"
 
 
 def _trial_counts(rows: Mapping[str, Row]) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models import metrics
 from chorale.lightning_models.metrics import correct
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
-from chorale.search.statistics.headline import headline as headline
-from chorale.search.statistics.headline import metric_name as metric_name
 from chorale.search.statistics.intervals import (
     FEW_GROUPS,
     Interval,
@@ -28,6 +26,7 @@ from chorale.search.statistics.intervals import (
     proportion_interval,
 )
 from chorale.search.statistics.jackknife import deleted_blocks
+from chorale.search.statistics.main_score import main_score_of
 from chorale.search.statistics.multi_label_scores import block_values, map_difference
 
 DRAWS_PER_BATCH = 1_000_000
@@ -225,8 +224,8 @@ def optimism(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     Args:
         scored: "validation", "out_of_fold" and "test", each with its `accuracy` or `mAP`.
     """
-    on_test = headline(scored["test"])
-    return {part: headline(scored[part]) - on_test for part in ("validation", "out_of_fold")}
+    on_test = main_score_of(scored["test"])
+    return {part: main_score_of(scored[part]) - on_test for part in ("validation", "out_of_fold")}
 
 
 def group_bootstrap(

@@ -27,8 +27,8 @@ from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
 from chorale.search.statistics.calibration import calibrated_losses
 from chorale.search.statistics.jackknife import deleted_blocks, standard_error
+from chorale.search.statistics.main_score import main_score_of, metric_name
 from chorale.search.statistics.multi_label_scores import weighted_maps
-from chorale.search.statistics.scores import headline, metric_name
 from chorale.search.statistics.selection_bias import kind_selection_bias
 
 REFERENCE_KIND = "soft_vote"
@@ -165,7 +165,7 @@ def _reason(chosen: str, kinds: Sequence[str], figures: Mapping[str, Mapping[str
     rival = REFERENCE_KIND
     if chosen == REFERENCE_KIND:
         rival = min(others, key=lambda kind: float(figures[kind]["log_loss"]))
-    gain = 100 * (headline(figures[chosen]) - headline(figures[rival]))
+    gain = 100 * (main_score_of(figures[chosen]) - main_score_of(figures[rival]))
     metric = metric_name(figures[chosen])
     return (
         f"{chosen}: on held-out groups its calibrated log loss is the lowest, "

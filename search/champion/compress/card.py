@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chorale.search.champion.pack.pack import BundleContents, licence_of
-from chorale.search.statistics.scores import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 from chorale.search.training.latency import CLIP_S
 
 
@@ -18,12 +18,12 @@ def compression_summary(found: Mapping[str, Any]) -> str:
     test, (low, high) = chosen["test"], chosen["test"]["ci95"]
     least, most = (100 * end for end in chosen["difference_ci95"])
     looks, metric = found["test_looks"], metric_name(test)
-    what = f"classifies {headline(test):.1%} of {test['n']} locked test tracks correctly"
+    what = f"classifies {main_score_of(test):.1%} of {test['n']} locked test tracks correctly"
     if metric == "mAP":
-        what = f"has a mAP of {headline(test):.1%} on {test['n']} locked test tracks"
+        what = f"has a mAP of {main_score_of(test):.1%} on {test['n']} locked test tracks"
     return (
         f"The {chosen['variant']} {what} (95 % interval {low:.1%} to {high:.1%}), the ensemble "
-        f"{headline(ensemble['test']):.1%}: {100 * chosen['difference']:+.1f} points (95 % "
+        f"{main_score_of(ensemble['test']):.1%}: {100 * chosen['difference']:+.1f} points (95 % "
         f"interval {least:+.1f} to {most:+.1f}). It takes {chosen['p50_ms']:.1f} ms for "
         f"{CLIP_S:.0f} s of audio on one thread, features included, the ensemble "
         f"{ensemble['p50_ms']:.1f} ms. It was chosen by out-of-fold {metric}; this test set has "

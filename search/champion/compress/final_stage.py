@@ -35,7 +35,7 @@ from chorale.search.evaluation.members import Member, read_member
 from chorale.search.ledger.ground_truth import GroundTruth, write_ground_truth
 from chorale.search.statistics.arrays import Proba
 from chorale.search.statistics.calibration import calibrate
-from chorale.search.statistics.scores import metric_name
+from chorale.search.statistics.main_score import metric_name
 from chorale.search.training import latency
 
 ENSEMBLE, SINGLE, STUDENT, PRUNED = "ensemble", "best single", "student", "student, pruned"

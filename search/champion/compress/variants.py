@@ -13,8 +13,9 @@ from rich.table import Table
 
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Groups, Labels, Proba
+from chorale.search.statistics.main_score import main_score_of
 from chorale.search.statistics.multi_label_scores import score_labels
-from chorale.search.statistics.scores import headline, paired_difference, score
+from chorale.search.statistics.scores import paired_difference, score
 from chorale.search.statistics.thresholds import fit_thresholds
 from chorale.search.training.latency import Latency
 
@@ -120,7 +121,7 @@ def variants_table(found: Mapping[str, Any]) -> Table:
         chosen = one["variant"] == found["chosen"]
         shown.add_row(
             one["variant"] + (" *" if chosen else ""),
-            f"{headline(one['test']):.1%}",
+            f"{main_score_of(one['test']):.1%}",
             f"{low:.1%} - {high:.1%}",
             "" if i == 0 else f"{100 * one['difference']:+.1f} ({least:+.0f} to {most:+.0f})",
             "" if one["out_of_fold"] is None else f"{one['out_of_fold']:.1%}",

@@ -27,7 +27,7 @@ from chorale.search.report.data.error_analysis import ErrorAnalysis, error_analy
 from chorale.search.report.data.hardest import HardLabelTrack, HardTrack, hardest_tracks
 from chorale.search.report.data.importance import Importance, hyperparameter_importance
 from chorale.search.report.data.trials import TrialSummary, trial_summaries
-from chorale.search.statistics.headline import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 
@@ -184,7 +184,7 @@ def _match(predictions: ChosenPredictions, truth: GroundTruth, report: Mapping[s
     labels, test = truth.labels(truth.split.test_ids), report["ensemble"]["test"]
     if metric_name(test) != ("mAP" if truth.multi_label else "accuracy"):
         return False
-    return abs(main_score(predictions.test, labels) - headline(test)) < 0.5 / len(labels)
+    return abs(main_score(predictions.test, labels) - main_score_of(test)) < 0.5 / len(labels)
 
 
 def _hardest(

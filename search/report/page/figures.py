@@ -22,7 +22,7 @@ from chorale.search.report.data.error_analysis import CalibrationBins
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.data.trials import TrialSummary
 from chorale.search.report.page.numbers import four_digits, hours, signed_points
-from chorale.search.statistics.headline import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 
 MAX_AXES = 7
 """Axes of parallel coordinates, besides architecture, features and objective."""
@@ -84,13 +84,13 @@ def _score_figures(report: Mapping[str, Any]) -> dict[str, Markup | None]:
         low, high = one["test"]["ci95"]
         gain = "" if name == chosen else _gain(report, name)
         kind = "chosen" if name == chosen else "single" if name == "best_single" else "ensemble"
-        estimates.append(Estimate(name, headline(one["test"]), low, high, kind, gain))  # type: ignore[arg-type]
-        parts = [headline(one[part]) for part in ("validation", "out_of_fold", "test")]
+        estimates.append(Estimate(name, main_score_of(one["test"]), low, high, kind, gain))  # type: ignore[arg-type]
+        parts = [main_score_of(one[part]) for part in ("validation", "out_of_fold", "test")]
         over = f"{signed_points(parts[0] - parts[2])} (oof {signed_points(parts[1] - parts[2])})"
         accuracies.append(SplitAccuracies(name, parts[0], parts[1], parts[2], over))
     for name, one in report["baselines"].items():
         low, high = one["test"]["ci95"]
-        value, oof = headline(one["test"]), headline(one["out_of_fold"])
+        value, oof = main_score_of(one["test"]), main_score_of(one["out_of_fold"])
         estimates.append(Estimate(name, value, low, high, "baseline", _gain(report, name)))
         over = f"(oof {signed_points(oof - value)})"
         accuracies.append(SplitAccuracies(name, None, oof, value, over))

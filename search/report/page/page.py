@@ -15,7 +15,7 @@ from chorale.search.report.data.hardest import MAX_HARDEST_TRACKS
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page import numbers, sentences
 from chorale.search.report.page.figures import draw_figures
-from chorale.search.statistics.headline import headline
+from chorale.search.statistics.main_score import main_score_of
 
 REPORT_TEMPLATES = Path(__file__).parent / "templates"
 
@@ -118,5 +118,5 @@ def _environment() -> Environment:
         "pct", "signed_points", "interval", "dec1", "dec3", "four_digits", "integer", "params_line",
     ):  # fmt: skip
         environment.filters[name] = getattr(numbers, name)
-    environment.filters["headline"] = headline
+    environment.filters["main_score"] = main_score_of
     return environment

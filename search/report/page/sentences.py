@@ -10,7 +10,7 @@ from chorale.search.console.progress import duration_text, durations_text
 from chorale.search.evaluation.member_names import BEST_BASELINE, best_trial, split_members
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page.numbers import DASH, hours, percent, signed_points
-from chorale.search.statistics.headline import headline, metric_name
+from chorale.search.statistics.main_score import main_score_of, metric_name
 
 ReportValues = Mapping[str, Any]
 
@@ -95,14 +95,14 @@ def score_tiles(report: ReportValues) -> list[ScoreTile]:
     tiles = [
         ScoreTile(
             f"test {metric_name(test)}, {ensemble['kind']}",
-            f"{headline(test):.1%}",
+            f"{main_score_of(test):.1%}",
             f"95 % CI {low:.1%} {DASH} {high:.1%}",
         ),
     ]
     if single is not None:
-        value = f"{headline(single['test']):.1%}"
+        value = f"{main_score_of(single['test']):.1%}"
         tiles.append(ScoreTile("best single trial", value, _gain(report, "best_single")))
-    rivals = {name: headline(one["test"]) for name, one in report["baselines"].items()}
+    rivals = {name: main_score_of(one["test"]) for name, one in report["baselines"].items()}
     if rivals:
         best = max(rivals, key=lambda name: rivals[name])
         tiles.append(
@@ -126,11 +126,11 @@ def score_tiles(report: ReportValues) -> list[ScoreTile]:
 
 def _better_baseline(report: ReportValues) -> str | None:
     """The best baseline, unless the selected ensemble has a higher score."""
-    rivals = {name: headline(one["test"]) for name, one in report["baselines"].items()}
+    rivals = {name: main_score_of(one["test"]) for name, one in report["baselines"].items()}
     best: str | None = max(rivals, key=lambda name: rivals[name], default=None)
     if best is None or report["ensemble"]["kind"] == BEST_BASELINE:
         return None
-    if rivals[best] < headline(report["ensemble"]["test"]):
+    if rivals[best] < main_score_of(report["ensemble"]["test"]):
         return None
     return best
 

@@ -11,12 +11,13 @@ from chorale.search.statistics.calibration import (
 from chorale.search.statistics.conformal import covers, fit_conformal
 from chorale.search.statistics.inner_folds import inner_folds
 from chorale.search.statistics.jackknife import MAX_BLOCKS, deleted_blocks, standard_error
+from chorale.search.statistics.main_score import main_score_of, metric_name
 from chorale.search.statistics.multi_label_scores import (
     map_difference,
     score_labels,
     weighted_maps,
 )
-from chorale.search.statistics.scores import headline, metric_name, optimism
+from chorale.search.statistics.scores import optimism
 from chorale.search.statistics.selection import NestedPredictions, choose_kind
 from chorale.search.statistics.thresholds import (
     COMMON_ROWS,
@@ -47,7 +48,7 @@ def test_scores_hold_the_map_and_its_interval() -> None:
     low, high = found["ci95"]
     assert 0 < low < found["mAP"] < high < 1
     assert (found["n"], found["n_groups"], found["few_groups"]) == (N, 40, False)
-    assert headline(found) == found["mAP"]
+    assert main_score_of(found) == found["mAP"]
     assert metric_name(found) == "mAP"
     assert optimism({"validation": {"mAP": 0.6}, "out_of_fold": {"mAP": 0.5}, "test": found}) == {
         "validation": pytest.approx(0.6 - found["mAP"]),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def headline(scores: Mapping[str, Any]) -> float:
+def main_score_of(scores: Mapping[str, Any]) -> float:
     """The score by which models are compared: the accuracy, or where multi-label the mAP."""
     return float(scores[metric_name(scores)])
 
