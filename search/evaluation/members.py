@@ -22,8 +22,7 @@ from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.predictions import read_predictions
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
-from chorale.search.statistics.multi_label_scores import score_labels
-from chorale.search.statistics.scores import score
+from chorale.search.statistics.scores import json_scores
 from chorale.search.statistics.thresholds import Thresholds
 
 
@@ -222,9 +221,7 @@ def score_rows(
     """
     labels, groups = truth.labels(track_ids), truth.groups(track_ids)
     scored = truth.scored_classes
-    if truth.multi_label:
-        return score_labels(proba, labels, groups, scored=scored, thresholds=thresholds).as_dict()
-    return score(proba, labels, groups, scored=scored).as_dict()
+    return json_scores(proba, labels, groups, scored=scored, thresholds=thresholds)
 
 
 def _views(members: Sequence[Member], split: Split) -> tuple[EmbeddingView, ...]:

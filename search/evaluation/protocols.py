@@ -25,8 +25,7 @@ from chorale.search.baselines.track_statistics import StatisticsLayout, track_st
 from chorale.search.statistics.arrays import Labels, Proba
 from chorale.search.statistics.intervals import Interval
 from chorale.search.statistics.main_score import main_score_of
-from chorale.search.statistics.multi_label_scores import score_labels
-from chorale.search.statistics.scores import score
+from chorale.search.statistics.scores import json_scores
 
 Ints = NDArray[np.int64]
 
@@ -128,8 +127,7 @@ def compare_protocols(
 
 
 def _scored(protocol: str, proba: Proba, cut: Segments) -> ProtocolScore:
-    scored = score_labels if cut.label.ndim == 2 else score
-    found = scored(proba, cut.label, cut.group).as_dict()
+    found = json_scores(proba, cut.label, cut.group)
     return ProtocolScore(protocol, main_score_of(found), found["ci95"], found["few_groups"])
 
 

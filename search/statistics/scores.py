@@ -27,7 +27,8 @@ from chorale.search.statistics.intervals import (
 )
 from chorale.search.statistics.jackknife import deleted_blocks
 from chorale.search.statistics.main_score import main_score_of
-from chorale.search.statistics.multi_label_scores import block_values, map_difference
+from chorale.search.statistics.multi_label_scores import block_values, map_difference, score_labels
+from chorale.search.statistics.thresholds import Thresholds
 
 DRAWS_PER_BATCH = 1_000_000
 """Bootstrap draws times groups that are held in memory at a time."""
@@ -88,6 +89,22 @@ def score(
         n_groups=len(np.unique(groups)),
         ci95=proportion_interval(right.astype(np.float64), groups),
     )
+
+
+def json_scores(
+    proba: Proba,
+    labels: Labels,
+    groups: Groups,
+    *,
+    scored: NDArray[np.bool_] | None = None,
+    thresholds: Thresholds | None = None,
+) -> dict[str, Any]:
+    """JSON-ready scores of either kind: `score`'s, or where labels are (n, n_classes) those of
+    `multi_label_scores.score_labels`, at `thresholds`. Arguments and errors are theirs.
+    """
+    if labels.ndim == 2:
+        return score_labels(proba, labels, groups, scored=scored, thresholds=thresholds).as_dict()
+    return score(proba, labels, groups, scored=scored).as_dict()
 
 
 def paired_difference(

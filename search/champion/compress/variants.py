@@ -14,8 +14,7 @@ from rich.table import Table
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Groups, Labels, Proba
 from chorale.search.statistics.main_score import main_score_of
-from chorale.search.statistics.multi_label_scores import score_labels
-from chorale.search.statistics.scores import paired_difference, score
+from chorale.search.statistics.scores import json_scores, paired_difference
 from chorale.search.statistics.thresholds import fit_thresholds
 from chorale.search.training.latency import Latency
 
@@ -96,12 +95,10 @@ def variant_rows(
 
 
 def _test_scores(one: Variant, development: Labels, test: Labels, groups: Groups) -> dict[str, Any]:
-    if test.ndim == 1:
-        return score(one.test, test, groups).as_dict()
     thresholds = np.array(one.thresholds)
-    if one.out_of_fold is not None:
+    if test.ndim == 2 and one.out_of_fold is not None:
         thresholds = fit_thresholds(one.out_of_fold, development)
-    return score_labels(one.test, test, groups, thresholds=thresholds).as_dict()
+    return json_scores(one.test, test, groups, thresholds=thresholds)
 
 
 def variants_table(found: Mapping[str, Any]) -> Table:
