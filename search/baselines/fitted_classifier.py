@@ -20,6 +20,8 @@ ClassifierArrays = Mapping[str, NDArray[Any]]
 
 MIN_VOTE_SHARE = 1e-3
 """The lower bound of the shares of votes of trees and neighbours before logarithms are taken."""
+_SEVERAL = "several"
+"""The array that marks a forest of several labels."""
 _BATCH_SIZE = 256
 """Rows per batch; bounds the memory of distances to all training rows."""
 
@@ -50,7 +52,7 @@ def classifier_scores(arrays: ClassifierArrays, x: NDArray[Any], *, n_classes: i
     the scores are the log-odds of each.
     """
     if N_LABELS in arrays:
-        return score_each(arrays, lambda one: classifier_scores(one, x, n_classes=2))
+        return score_each(arrays, lambda one: classifier_scores(one, x, n_classes=2), n_rows=len(x))
     kind = _FORMATS[bytes(arrays["kind"]).decode()]
     x = standardized(arrays, x)
     parts = [x[i : i + _BATCH_SIZE] for i in range(0, len(x), _BATCH_SIZE)]
@@ -161,13 +163,15 @@ def _squared_distances(x: Floats, rows: Floats) -> Floats:
 def _read_forest(model: Any) -> ClassifierArrays:
     trees = [one.tree_ for one in model.estimators_]
     shares = [t.value[:, 0] / t.value[:, 0].sum(axis=1, keepdims=True) for t in trees]
+    several: ClassifierArrays = {}
     if trees[0].n_outputs > 1:  # several labels: the share of rows that have each
         n_values = trees[0].value.shape[2]
         each = [_presence(values, n_values) for values in model.classes_]
         present = np.stack(each)  # (n_classes, n_values)
         shares = [(t.value * present).sum(axis=2) / t.value.sum(axis=2) for t in trees]
+        several = {_SEVERAL: np.array([True])}
     return {
-        "several": np.array([trees[0].n_outputs > 1]),
+        **several,
         **_joined([(t.children_left, t.children_right, t.feature, t.threshold) for t in trees]),
         "values": np.concatenate(shares),
     }
@@ -182,7 +186,7 @@ def _forest(arrays: ClassifierArrays, x: Floats) -> Floats:
     # scikit-learn fits and evaluates these trees in single precision
     leaves = _leaves(arrays, x.astype(np.float32))
     shares = arrays["values"][leaves].mean(axis=0)
-    return _log_odds(shares) if arrays.get("several", np.zeros(1))[0] else _log(shares)
+    return _log_odds(shares) if arrays.get(_SEVERAL, np.zeros(1))[0] else _log(shares)
 
 
 def _read_boosted(model: Any) -> ClassifierArrays:

@@ -20,42 +20,46 @@ N_LABELS = "n_labels"
 _CONSTANT = "log_odds"
 """The array of a label that all training rows have, or none."""
 
-LabelArrays = Mapping[str, NDArray[Any]]
+NamedArrays = Mapping[str, NDArray[Any]]
 
 
-def fit_each(fit: Callable[[Labels], LabelArrays], y: Labels) -> LabelArrays:
+def fit_each(fit: Callable[[Labels], NamedArrays], y: Labels) -> NamedArrays:
     """Fits a classifier for each column of `y` (n, n_classes), as named arrays.
 
-    Arrays that all labels share (the standardization, rows of neighbours) are kept once.
+    Arrays that all fitted classifiers share (the standardization) are kept once.
 
     Args:
         fit: fits a classifier on labels (n,) of 0 and 1, both of which occur.
         y: 0 and 1.
     """
-    each: list[LabelArrays] = []
+    each: list[NamedArrays] = []
     for truth in y.T:
         n = int(truth.sum())
         if 0 < n < len(truth):
             each.append(fit(truth.astype(np.int64)))
         else:
             each.append({_CONSTANT: np.array([np.log((n + 0.5) / (len(truth) - n + 0.5))])})
-    n_fitted = sum(_CONSTANT not in one for one in each)
-    found: dict[str, NDArray[Any]] = {N_LABELS: np.array([len(each)])}
-    for name in {name: None for one in each for name in one}:
-        values = [one[name] for one in each if name in one]
-        if len(values) == n_fitted and _all_equal(values):
-            found[name] = values[0]
-        else:
-            found |= {f"{i}.{name}": one[name] for i, one in enumerate(each) if name in one}
-    return found
+    fitted = [one for one in each if _CONSTANT not in one]
+    first = fitted[0] if fitted else {}
+    shared = {name: one for name, one in first.items() if _all_have(fitted, name, one)}
+    own = {
+        f"{i}.{name}": one
+        for i, arrays in enumerate(each)
+        for name, one in arrays.items()
+        if name not in shared
+    }
+    return {N_LABELS: np.array([len(each)]), **shared, **own}
 
 
-def score_each(arrays: LabelArrays, score: Callable[[LabelArrays], Floats]) -> Floats:
-    """The log-odds of each label, (n, n_classes).
+def score_each(
+    arrays: NamedArrays, score: Callable[[NamedArrays], Floats], *, n_rows: int
+) -> Floats:
+    """The log-odds of each label, (n_rows, n_classes).
 
     Args:
         arrays: as `fit_each` gave them.
-        score: gives the scores (n, 2) of a classifier of two classes by its arrays.
+        score: gives the scores (n_rows, 2) of a classifier of two classes by its arrays.
+        n_rows: the number of rows.
     """
     n_labels = int(arrays[N_LABELS][0])
     shared = {name: one for name, one in arrays.items() if "." not in name and name != N_LABELS}
@@ -68,9 +72,8 @@ def score_each(arrays: LabelArrays, score: Callable[[LabelArrays], Floats]) -> F
         mine[_CONSTANT] if _CONSTANT in mine else np.diff(score({**shared, **mine}))[:, 0]
         for mine in own
     ]
-    n_rows = max(len(column) for column in columns)
     return np.stack([np.broadcast_to(column, n_rows) for column in columns], axis=1)
 
 
-def _all_equal(values: Sequence[NDArray[Any]]) -> bool:
-    return all(np.array_equal(values[0], other) for other in values[1:])
+def _all_have(each: Sequence[NamedArrays], name: str, value: NDArray[Any]) -> bool:
+    return all(name in one and np.array_equal(one[name], value) for one in each)

@@ -66,6 +66,21 @@ def test_a_label_that_every_training_row_has_is_likely_everywhere(name: str) -> 
     assert (fit_and_score(job).scores[:, 3] > 2).all()
 
 
+@pytest.mark.parametrize("name", sorted(set(GRIDS) - set(SEVERAL_LABELS)))
+@pytest.mark.parametrize("constant", [(2, 3), (0, 1, 2, 3)])
+def test_labels_that_no_training_row_has_keep_their_own_score(
+    name: str, constant: tuple[int, ...]
+) -> None:
+    """As many constant labels as fitted ones, and constant labels only."""
+    job = _job(name)
+    job.y[:, constant] = 0
+    arrays = fit_and_score(job).arrays
+    assert arrays is not None
+    scores = classifier_scores(arrays, job.x_new, n_classes=N_CLASSES)
+    assert scores.shape == (50, N_CLASSES)
+    assert (scores[:, constant] == np.log(0.5 / 100.5)).all()
+
+
 def test_what_all_labels_share_is_kept_once() -> None:
     arrays = fit_and_score(_job("logistic_regression")).arrays
     assert arrays is not None
