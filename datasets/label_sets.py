@@ -64,10 +64,10 @@ def label_array(texts: Sequence[str], class_names: Sequence[str]) -> LabelArray:
     """
     import numpy as np
 
-    found = indicator_matrix(texts, class_names)
     if is_multi_label(texts):
-        return found.astype(np.uint8)
-    return np.nonzero(found)[1].astype(np.int64)
+        return indicator_matrix(texts, class_names).astype(np.uint8)
+    index = {name: i for i, name in enumerate(class_names)}
+    return np.array([index[text] for text in texts], dtype=np.int64)
 
 
 def one_row_per_label(tracks: "pd.DataFrame") -> "pd.DataFrame":

@@ -98,12 +98,11 @@ def draw_folds(y: LabelArray, g: Int64Array, *, n_folds: int, seed: int) -> Int6
     one with the most even classes.
     """
     n_groups, n_classes = len(np.unique(g)), class_count(y)
+    counts, sizes = group_counts(y, g, n_classes=n_classes), np.bincount(g)
     best: tuple[tuple[int, float], Int64Array] | None = None
     for attempt in range(_attempts(n_groups)):
         state = int(np.random.SeedSequence([seed, 1, attempt]).generate_state(1)[0])
         if y.ndim == 2:
-            counts = group_counts(y, g, n_classes=n_classes)
-            sizes = np.bincount(g, minlength=len(counts))
             folds = stratify_groups(counts, sizes, n_folds=n_folds, seed=state)[g]
         else:
             folds = _one_class_folds(y, g, n_folds=n_folds, seed=state, n_groups=n_groups)
@@ -151,24 +150,19 @@ def stratify_groups(
     doi:10.1007/978-3-642-23808-6_10; here for groups instead of rows.
     """
     rng = np.random.default_rng(seed)
-    has = counts > 0
+    # the rows themselves are the last label: it is placed for groups that have no other left
+    counts = np.column_stack([counts, sizes])
     wanted = np.tile(counts.sum(axis=0) / n_folds, (n_folds, 1))
-    wanted_rows = np.full(n_folds, sizes.sum() / n_folds)
     fold_of = np.full(len(counts), -1, dtype=np.int64)
     while (left := fold_of < 0).any():
-        n_left = has[left].sum(axis=0)
-        labels = np.flatnonzero(n_left)
-        label = int(labels[n_left[labels].argmin()]) if len(labels) else -1
-        mine = np.flatnonzero(left & has[:, label]) if len(labels) else np.flatnonzero(left)
-        mine = rng.permutation(mine)
-        rows = counts[mine, label] if len(labels) else sizes[mine]
-        for group in mine[np.argsort(-rows, kind="stable")]:
-            lacking = wanted[:, label] if len(labels) else wanted_rows
-            order = np.lexsort((rng.random(n_folds), -wanted_rows, -np.round(lacking, 9)))
-            fold = int(order[0])
+        n_left = (counts[left] > 0).sum(axis=0)
+        label = int(np.where(n_left > 0, n_left, len(counts) + 1).argmin())
+        mine = rng.permutation(np.flatnonzero(left & (counts[:, label] > 0)))
+        for group in mine[np.argsort(-counts[mine, label], kind="stable")]:
+            lacking = np.round(wanted[:, label], 9)
+            fold = int(np.lexsort((rng.random(n_folds), -wanted[:, -1], -lacking))[0])
             fold_of[group] = fold
             wanted[fold] -= counts[group]
-            wanted_rows[fold] -= sizes[group]
     return fold_of
 
 
