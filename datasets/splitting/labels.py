@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError, join_first, with_nearest
 from chorale.datasets.label_sets import (
+    LABEL_SEPARATOR,
     class_names_of,
     is_multi_label,
-    join_labels,
     labels_of,
     one_row_per_label,
 )
@@ -221,7 +221,8 @@ def _relabelled(
 
 def _new_text(text: str, leave_out: Collection[str], old_to_new: Mapping[str, str]) -> str:
     """The labels of a track without those left out; empty if none is left."""
-    return join_labels(old_to_new.get(n, n) for n in labels_of(text) if n not in leave_out)
+    kept = {old_to_new.get(name, name) for name in labels_of(text) if name not in leave_out}
+    return LABEL_SEPARATOR.join(sorted(kept))
 
 
 def _counts(tracks: "pd.DataFrame", names: Collection[str]) -> dict[str, int]:

@@ -56,6 +56,15 @@ def test_named_classes_are_left_out_and_merged() -> None:
     ]
 
 
+def test_names_that_differ_by_a_space_stay_two_classes() -> None:
+    tracks = table({"rock": 3, "rock ": 2, "jazz": 2, "pop": 1})
+    assert counts(change_labels(tracks, LabelsConfig(leave_out=("pop",)))[0]) == {
+        "jazz": 2,
+        "rock": 3,
+        "rock ": 2,
+    }
+
+
 def test_nothing_is_changed_by_default() -> None:
     tracks = table({"a": 5, "b": 1})
     assert change_labels(tracks, LabelsConfig())[0] is tracks
