@@ -5,8 +5,8 @@ with the same ones, whatever its budget is then and whatever else is in the ledg
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -43,16 +43,16 @@ class InitialPoints:
     """The points of the first trials and the origin of each, in order.
 
     The first `n_warm` are of earlier studies; after all points come `n_quasi_random` quasi-random
-    ones. `hurdle` is the median objective of these earlier trials at the pruner's rung: new trials
-    are compared with it as well as with one another. `whole` is true for a grid, where nothing
-    follows the points. `left_out` are lines about points that are not tried.
+    ones. `rungs` are the objectives of these earlier trials at the pruner's rung, where they are
+    comparable. `whole` is true for a grid, where nothing follows the points. `left_out` are lines
+    about points that are not tried.
     """
 
     points: tuple[Mapping[str, Any], ...] = ()
     origins: tuple[str, ...] = ()
     n_quasi_random: int = 0
     n_warm: int = 0
-    hurdle: float | None = None
+    rungs: tuple[float | None, ...] = ()
     whole: bool = False
     left_out: tuple[str, ...] = ()
     seed_numbers: tuple[int | None, ...] = ()
@@ -72,6 +72,19 @@ class InitialPoints:
             return self.origins[number]
         return "quasi-random" if number < len(self.points) + self.n_quasi_random else sampler
 
+    def hurdles(self, kind: Callable[[Mapping[str, Any]], object]) -> dict[object, float]:
+        """The median objective at the pruner's rung of the earlier trials of each kind of point.
+
+        New trials of that kind are compared with it as well as with one another.
+        """
+        rungs: dict[object, list[float]] = {}
+        for point, rung in zip(
+            self.points, self.rungs, strict=False
+        ):  # the first are of earlier studies
+            if rung is not None:
+                rungs.setdefault(kind(point), []).append(rung)
+        return {one: statistics.median(values) for one, values in rungs.items()}
+
     def with_left_out(self, more: Sequence[str]) -> "InitialPoints":
         """The same points, with further lines in `left_out`."""
         return replace(self, left_out=(*self.left_out, *more))
@@ -83,8 +96,9 @@ class InitialPoints:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "InitialPoints":
         """The inverse of `to_json`."""
+        names = {one.name for one in fields(cls)}  # an older study has a hurdle of all kinds
         read: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in names
         }
         return cls(**read)
 
@@ -125,7 +139,6 @@ def make_initial_points(
         left_out.append(_defaults_left_out(space, defaults, room))
     points += defaults[:room]
     n_left = n_trials - len(points)
-    rungs = [one.rung for one in chosen if one.rung is not None]
     n_quasi_random = max(n_trials // 4, MIN_TRIALS_FOR_MODEL - len(points))
     return InitialPoints(
         tuple(points),
@@ -135,7 +148,7 @@ def make_initial_points(
         ),
         n_quasi_random=max(0, min(n_quasi_random, MAX_QUASI_RANDOM, n_left)),
         n_warm=len(chosen),
-        hurdle=None if not rungs else statistics.median(rungs),
+        rungs=tuple(one.rung for one in chosen),
         left_out=tuple(left_out),
         seed_numbers=tuple(one.seed_number for one in chosen),
     )

@@ -5,7 +5,8 @@ They read the ledger's study and keep no state, so they decide the same after an
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.study import Study
@@ -30,6 +31,8 @@ at a third, and without any: the shares of its Algorithm 1 for three brackets.""
 Kind = Callable[[FrozenTrial], object]
 """The kind of a trial: only trials of one kind are compared."""
 
+NO_HURDLES: Mapping[object, float] = MappingProxyType({})
+
 
 class HalvingPruner(BasePruner):
     """Asynchronous successive halving: at each rung only the best third of all trials continues.
@@ -47,7 +50,7 @@ class HalvingPruner(BasePruner):
         self,
         rungs: Sequence[int],
         *,
-        hurdle: float | None = None,
+        hurdles: Mapping[object, float] = NO_HURDLES,
         n_exempt: int = 0,
         rivals: Callable[[int], bool] = lambda number: True,  # noqa: ARG005
         kind: Kind = lambda trial: None,  # noqa: ARG005
@@ -56,28 +59,29 @@ class HalvingPruner(BasePruner):
 
         They must be of its `kind`, too.
 
-        `hurdle` is the objective of an earlier study's trial at the only rung; it counts as one
-        more rival, but not for the first `n_exempt` trials, which repeat that study's points.
+        `hurdles` are objectives of earlier studies' trials at the only rung, by kind: that of a
+        trial's kind counts as one more rival, but not for the first `n_exempt` trials, which repeat
+        those studies' points.
         """
         self._rungs, self._rivals, self._kind = tuple(rungs), rivals, kind
-        self._hurdle, self._n_exempt = hurdle, n_exempt
+        self._hurdles, self._n_exempt = hurdles, n_exempt
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether to stop the trial, which has just reported."""
         step = trial.last_step
         if step not in self._rungs:
             return False
-        mine = trial.intermediate_values[step]
+        mine, kind = trial.intermediate_values[step], self._kind(trial)
         others = [
             other.intermediate_values[step]
             for other in study.get_trials(deepcopy=False)
             if step in other.intermediate_values
             and other.number != trial.number
             and self._rivals(other.number)
-            and self._kind(other) == self._kind(trial)
+            and self._kind(other) == kind
         ]
-        if self._hurdle is not None and trial.number >= self._n_exempt:
-            others.append(self._hurdle)
+        if kind in self._hurdles and trial.number >= self._n_exempt:
+            others.append(self._hurdles[kind])
         reached = sorted([*others, mine], reverse=True)
         return bool(mine < reached[max(len(reached) // REDUCTION_FACTOR, 1) - 1])
 
@@ -122,11 +126,11 @@ def make_pruner(
     name: str,
     *,
     max_epochs: int,
-    hurdle: float | None = None,
+    hurdles: Mapping[object, float] = NO_HURDLES,
     n_exempt: int = 0,
     kind: Kind = lambda trial: None,  # noqa: ARG005
 ) -> BasePruner:
-    """The pruner of that name; `hurdle` and `n_exempt` apply to successive halving only.
+    """The pruner of that name; `hurdles` and `n_exempt` apply to successive halving only.
 
     Successive halving and hyperband compare trials of one `kind`.
 
@@ -137,7 +141,7 @@ def make_pruner(
     first = first_rung(max_epochs)
     makers: dict[str, Callable[[], BasePruner]] = {
         "successive_halving": lambda: HalvingPruner(
-            (first,), hurdle=hurdle, n_exempt=n_exempt, kind=kind
+            (first,), hurdles=hurdles, n_exempt=n_exempt, kind=kind
         ),
         "hyperband": lambda: HyperbandPruner(max_epochs=max_epochs, kind=kind),
         "median": lambda: MedianPruner(

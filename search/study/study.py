@@ -111,12 +111,16 @@ class StudyTrials:
         self._initial = _initial_points(study, self._optuna)
         if self._initial.whole:
             study.meter.n_trials = min(study.budget.trials, len(self._initial.points))
+
+        def reads_frames(params: Mapping[str, Any]) -> bool:
+            return study.space.reads_frames(params[ARCHITECTURE])
+
         self._optuna.pruner = make_pruner(
             study.search.pruner,
             max_epochs=study.budget.n_epochs,
-            hurdle=self._initial.hurdle,
+            hurdles=self._initial.hurdles(reads_frames),
             n_exempt=self._initial.n_warm,
-            kind=lambda trial: study.space.reads_frames(trial.params[ARCHITECTURE]),
+            kind=lambda trial: reads_frames(trial.params),
         )
         self._running: dict[int, _Running] = {}
         self._retries = Retries()

@@ -19,7 +19,7 @@ from chorale.search.ledger.ledger import Row
 from chorale.search.ledger.pareto import crowding_distances, pareto_front, pareto_ranks
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
-from chorale.search.study.initial_points import WarmPoint, make_initial_points
+from chorale.search.study.initial_points import InitialPoints, WarmPoint, make_initial_points
 from chorale.search.study.pruner import HalvingPruner, bracket_of, make_pruner
 from chorale.search.study.samplers.quasi_random import QuasiRandomSampler, from_unit, to_unit
 from chorale.search.study.schedule import Schedule
@@ -120,9 +120,27 @@ def test_warm_start_and_defaults_leave_30_percent_of_the_trials_to_exploration(
     initial = make_initial_points(_space(), SearchConfig(), n_trials=n_trials, warm=warm)
     assert len(initial.points) <= max(1, 0.7 * n_trials)
     assert initial.n_warm == int(0.2 * n_trials)
-    assert initial.hurdle == (0.5 if initial.n_warm else None)
+    assert initial.hurdles(lambda point: point["architecture"]) == (
+        {"cnn": 0.5} if initial.n_warm else {}
+    )
     assert initial.n_quasi_random <= 16
     assert type(initial).from_json(initial.to_json()) == initial
+
+
+def test_a_hurdle_is_the_median_of_the_earlier_trials_of_its_kind() -> None:
+    rungs = [("mlp", 0.9), ("cnn", 0.3), ("mlp", 0.8), ("cnn", None), ("mlp", 0.1)]
+    warm = [
+        WarmPoint({"architecture": name, "n": i}, f"old/{i}", rung)
+        for i, (name, rung) in enumerate(rungs)
+    ]
+    initial = make_initial_points(_space(), SearchConfig(), n_trials=100, warm=warm)
+    assert initial.hurdles(lambda point: point["architecture"]) == {"mlp": 0.8, "cnn": 0.3}
+
+
+def test_a_study_of_an_older_version_is_read_without_its_hurdle() -> None:
+    values = make_initial_points(_space(), SearchConfig(), n_trials=10).to_json()
+    del values["rungs"]
+    assert InitialPoints.from_json({**values, "hurdle": 0.5}).hurdles(lambda point: None) == {}
 
 
 # Pruners.
@@ -148,8 +166,8 @@ def test_halving_keeps_the_best_third_at_its_rung_and_prunes_nowhere_else() -> N
 
 def test_a_threshold_from_earlier_studies_prunes_worse_trials() -> None:
     assert _pruned(HalvingPruner((3,)), [0.5], step=3) == [False]
-    assert _pruned(HalvingPruner((3,), hurdle=0.8), [0.5, 0.9], step=3) == [True, False]
-    exempt = HalvingPruner((3,), hurdle=0.8, n_exempt=1)
+    assert _pruned(HalvingPruner((3,), hurdles={None: 0.8}), [0.5, 0.9], step=3) == [True, False]
+    exempt = HalvingPruner((3,), hurdles={None: 0.8}, n_exempt=1)
     assert _pruned(exempt, [0.5, 0.7, 0.9], step=3) == [False, True, False]
 
 
@@ -162,6 +180,16 @@ def test_trials_are_compared_with_those_of_their_own_kind() -> None:
     assert pruned[1::2] == [False, True, False, True]
     alone = _pruned(make_pruner("successive_halving", max_epochs=9), values, step=3)
     assert alone[1::2] == [True] * 4
+
+
+def test_earlier_trials_of_one_kind_do_not_prune_another() -> None:
+    values = [0.6, 0.3, 0.95]
+    pruner = HalvingPruner((3,), hurdles={"table": 0.9}, kind=_kind_of_number)
+    assert _pruned(pruner, values, step=3) == [True, False, False]
+
+
+def _kind_of_number(trial: optuna.trial.FrozenTrial) -> str:
+    return "frames" if trial.number % 2 else "table"
 
 
 def test_hyperband_has_trials_that_are_never_pruned() -> None:
