@@ -136,6 +136,8 @@ def stratify_groups(
 ) -> Int64Array:
     """Iterative stratification of groups with several labels: the fold (n_groups,) of each group.
 
+    It is -1 for a group without rows.
+
     Labels are placed one by one, the one with the fewest groups left first; each of its groups, the
     one with most of its rows first, goes to the fold that lacks most rows of this label, then to
     the one that lacks most rows.
@@ -154,7 +156,7 @@ def stratify_groups(
     counts = np.column_stack([counts, sizes])
     wanted = np.tile(counts.sum(axis=0) / n_folds, (n_folds, 1))
     fold_of = np.full(len(counts), -1, dtype=np.int64)
-    while (left := fold_of < 0).any():
+    while (left := (fold_of < 0) & (sizes > 0)).any():
         n_left = (counts[left] > 0).sum(axis=0)
         label = int(np.where(n_left > 0, n_left, len(counts) + 1).argmin())
         mine = rng.permutation(np.flatnonzero(left & (counts[:, label] > 0)))

@@ -101,6 +101,14 @@ def test_a_label_of_one_group_is_named_with_what_to_type() -> None:
     assert [(one.label, one.n_tracks, one.why) for one in rare] == [("rare", 1, "has 1 group")]
 
 
+def test_groups_without_rows_or_without_labels_are_placed_too() -> None:
+    """Of a development set the numbers of the test set's groups are free."""
+    counts = np.array([[2, 0], [0, 0], [0, 0], [1, 3]])
+    folds = stratify_groups(counts, np.array([2, 0, 4, 3]), n_folds=2, seed=0)
+    assert folds[1] == -1
+    assert sorted(folds[[0, 2, 3]].tolist()) in ([0, 0, 1], [0, 1, 1])
+
+
 def test_a_label_that_is_left_out_goes_and_its_tracks_stay_where_they_have_another() -> None:
     tracks = track_table(
         [
