@@ -1,16 +1,17 @@
 """The budget of a search: trials, minutes, core-hours and GPU-hours, spent and left.
 
 The study uses it to stop, the progress display to forecast the end. The first limit that is reached
-counts. The time that the finalists will need is reserved.
+counts. The time that the finalists will need is reserved, at least that of the best trial's folds.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
 from chorale.cluster.base import Resources
 from chorale.search.config.schema import BudgetConfig
 from chorale.search.ledger.ledger import Row
-from chorale.search.study.schedule import FINALISTS_SHARE, Schedule
+from chorale.search.study.schedule import FINALISTS_SHARE, RETRAINING_FACTOR, Schedule
 
 HOUR_S = 3600.0
 
@@ -48,13 +49,15 @@ class BudgetMeter:
         self._began: dict[int, float] = {}
         self._ended_s: list[float] = []
         self._complete_s: list[float] = []
+        self._best, self._best_s = -math.inf, 0.0
         self._lost_s = 0.0
 
-    def restore(self, rows: Iterable[Row], *, lost_s: float = 0.0) -> None:
+    def restore(self, rows: Iterable[Row], objective: str, *, lost_s: float = 0.0) -> None:
         """Adds the time spent in earlier sessions; `lost_s` is that of lost attempts."""
         self._lost_s += lost_s
         for row in rows:
-            self._count(row.state, float(row.facts.get("elapsed_s", 0.0)))
+            score = row.facts.get("metrics", {}).get(objective, -math.inf)
+            self._count(row.state, float(row.facts.get("elapsed_s", 0.0)), float(score))
 
     def start(self, number: int) -> None:
         """Starts the clock of a trial's attempt."""
@@ -66,10 +69,13 @@ class BudgetMeter:
         self._lost_s += elapsed_s
         return elapsed_s
 
-    def end(self, number: int, state: str) -> float:
-        """Counts a trial that has ended; returns the seconds of its last attempt."""
+    def end(self, number: int, state: str, score: float = -math.inf) -> float:
+        """Counts a trial that has ended; returns the seconds of its last attempt.
+
+        `score` is its objective, where it has one; higher is better.
+        """
         elapsed_s = self._clock() - self._began.pop(number)
-        self._count(state, elapsed_s)
+        self._count(state, elapsed_s, score)
         return elapsed_s
 
     def running_s(self, number: int) -> float:
@@ -123,16 +129,21 @@ class BudgetMeter:
     def _finalists_s(self, mean_s: float) -> float:
         """The wall seconds reserved for the finalists, where a trial takes `mean_s`.
 
-        That is for all of them, but no more than their share of the time, and enough for one.
+        That is for all of them, but no more than their share of the time, and enough for the best
+        one with all its epochs: a search that goes on would take them from it.
         """
         if not self._n_finals:
             return 0.0
         if not mean_s:
             return self._reserved_s
-        every_s, one_s = (n * mean_s / self._n_at_once for n in (self._n_finals, self._n_folds))
-        return max(min(every_s, self._reserved_s), min(one_s, every_s))
+        every_s = self._n_finals * mean_s / self._n_at_once
+        n_rounds = math.ceil(self._n_folds / self._n_at_once)
+        best_s = RETRAINING_FACTOR * n_rounds * self._best_s
+        return max(min(every_s, self._reserved_s), best_s)
 
-    def _count(self, state: str, elapsed_s: float) -> None:
+    def _count(self, state: str, elapsed_s: float, score: float) -> None:
         self._ended_s.append(elapsed_s)
         if state == "COMPLETE":
             self._complete_s.append(elapsed_s)
+            if score > self._best or not self._best_s:
+                self._best, self._best_s = score, elapsed_s

@@ -14,6 +14,9 @@ BASELINES_SHARE = 0.15
 FINALISTS_SHARE = 0.5
 """The largest share of the time left when the search begins that is reserved for the finalists."""
 
+RETRAINING_FACTOR = 1.1
+"""The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
+
 EVALUATION_S = 5.0
 """Seconds that ensembles and report take on little data, with a margin."""
 

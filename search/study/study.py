@@ -136,7 +136,7 @@ class StudyTrials:
         lost_s = attempts.lost_s(ledger, study.name, SEARCH)
         self._n_perfect = sum(map(self._is_perfect, rows.values()))
         self._n_complete = sum(row.state == "COMPLETE" for row in rows.values())
-        study.meter.restore(rows.values(), lost_s=lost_s)
+        study.meter.restore(rows.values(), study.search.objective, lost_s=lost_s)
         self._proposals = Proposals(study.space, study.search, self._initial)
         for trial in self._frozen():
             row = rows.get(str(trial.number))
@@ -289,13 +289,15 @@ class StudyTrials:
         late = self._study.meter.time_left_s() <= 0
         state, reason = final_state(outcome, objective=search.objective, late=late)
         result: TrialResult | None = outcome.value
+        score = -math.inf
         if result is not None and state != TrialState.FAIL:
             self._study.keep(trial_id, result)
+            score = float(result.metrics[search.objective])
         facts = {
             **candidate_facts(running.candidate, running.trial.params),
             "origin": self._initial.origin(trial_id, search.sampler),
             "seed_number": self._initial.seed_number(trial_id),
-            "elapsed_s": self._study.meter.end(trial_id, state.name),
+            "elapsed_s": self._study.meter.end(trial_id, state.name, score),
             **self._retries.facts(trial_id),
         }
         if self._study.files is not None and state == TrialState.FAIL:

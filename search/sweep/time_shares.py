@@ -14,11 +14,8 @@ from chorale.search.console.progress import duration_text
 from chorale.search.ledger import stages
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.finalists import TimeLimit
-from chorale.search.study.schedule import fusion_s
+from chorale.search.study.schedule import RETRAINING_FACTOR, fusion_s
 from chorale.search.sweep.context import SweepContext
-
-RETRAINING_FACTOR = 1.1
-"""The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
 
 FUSION = "fusion"
 

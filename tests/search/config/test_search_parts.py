@@ -275,7 +275,7 @@ def test_the_forecast_follows_the_limit_that_ends_first() -> None:
 
 def test_time_before_a_resume_counts() -> None:
     meter = BudgetMeter(BudgetConfig(core_hours=0.1))
-    meter.restore([Row("0", "COMPLETE", "", {"elapsed_s": 400.0}), Row("1", "FAIL")])
+    meter.restore([Row("0", "COMPLETE", "", {"elapsed_s": 400.0}), Row("1", "FAIL")], "accuracy")
     assert meter.spent_limit() == "budget.core_hours"
 
 

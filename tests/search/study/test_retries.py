@@ -225,7 +225,7 @@ def test_lost_attempts_count_as_core_hours_also_after_a_resume() -> None:
     assert meter.end(0, "COMPLETE") == 600
     assert meter.time_left_s() == 3600 - 2400
     again = BudgetMeter(BudgetConfig(core_hours=1.0), clock=lambda: now_s[0])
-    again.restore([Row("0", "COMPLETE", facts={"elapsed_s": 600.0})], lost_s=1800.0)
+    again.restore([Row("0", "COMPLETE", facts={"elapsed_s": 600.0})], "accuracy", lost_s=1800.0)
     assert again.time_left_s() == 3600 - 2400
 
 

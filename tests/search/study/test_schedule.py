@@ -5,6 +5,7 @@ import math
 import pytest
 
 from chorale.search.config.schema import BudgetConfig
+from chorale.search.ledger.ledger import Row
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.schedule import BASELINES_SHARE, FINALISTS_SHARE, Schedule
 
@@ -58,8 +59,8 @@ def test_until_a_trial_is_complete_the_finalists_share_is_reserved() -> None:
     ("trial_s", "n_finals", "reserved_s"),
     [
         (4, 30, 60),  # all finalists: 30 trainings, two at once
-        (40, 30, 250),  # no more than half of what was left at the beginning
-        (150, 30, 375),  # but enough for the five folds of one
+        (60, 30, 250),  # no more than half of what was left at the beginning
+        (80, 30, 264),  # but enough for the folds of the best one: three rounds, and the test set
         (40, 0, 0),
     ],
 )
@@ -70,3 +71,22 @@ def test_the_reserve_fits_the_measured_time_of_a_trial(
     meter = _meter(clock, n_finals=n_finals)
     _complete(meter, clock, trial_s)
     assert meter.time_left_s() == pytest.approx(500 - trial_s - reserved_s)
+
+
+def test_the_folds_of_the_best_trial_are_reserved_and_not_those_of_an_average_one() -> None:
+    """In 5 minutes of polyphonic clips the best network got half of its epochs in each fold."""
+    clock = _Clock()
+    meter = _meter(clock, n_finals=30)
+    for trial_s, score in ((10.0, 0.5), (100.0, 0.9), (10.0, 0.6)):
+        meter.start(0)
+        clock.now += trial_s
+        meter.end(0, "COMPLETE", score)
+    assert meter.time_left_s() == pytest.approx(500 - 120 - 3 * 110)
+    again = _meter(clock, n_finals=30)
+    facts = [(10.0, 0.5), (100.0, 0.9), (10.0, 0.6)]
+    rows = [
+        Row(str(i), "COMPLETE", facts={"elapsed_s": s, "metrics": {"mAP": value}})
+        for i, (s, value) in enumerate(facts)
+    ]
+    again.restore(rows, "mAP")
+    assert again.time_left_s() == meter.time_left_s()
