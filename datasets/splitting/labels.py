@@ -17,6 +17,7 @@ from chorale.datasets.label_sets import (
     UNKNOWN_COLUMN,
     class_names_of,
     has_several_labels,
+    join_labels,
     labels_of,
     one_row_per_label,
     unknown_texts,
@@ -246,12 +247,13 @@ def _relabelled(
     if UNKNOWN_COLUMN in tracks:
         names = set(class_names_of(labels))
         unknown = [
-            _new_text(text, {*leave_out, *labels_of(new)}, old_to_new)
-            for text, new in zip(unknown_texts(tracks), labels, strict=True)
+            join_labels({*labels_of(_new_text(one, leave_out, old_to_new))} - {*labels_of(new)})
+            for one, new in zip(unknown_texts(tracks), labels, strict=True)
         ]
         relabelled = relabelled.assign(**{UNKNOWN_COLUMN: unknown})
         # a track that had no label stays where one is known to be absent
-        kept |= (tracks["label"] == "").to_numpy() & [not names <= {*labels_of(u)} for u in unknown]
+        is_known = [not names <= {*labels_of(text)} for text in unknown]
+        kept = kept | ((tracks["label"] == "").to_numpy() & is_known)
     return relabelled[kept].reset_index(drop=True)
 
 

@@ -13,6 +13,7 @@ from chorale.datasets.label_sets import (
     join_labels,
     label_array,
     one_row_per_label,
+    track_labels,
 )
 from chorale.datasets.splitting.group_split import draw_folds, group_counts, stratify_groups
 from chorale.datasets.splitting.labels import (
@@ -177,3 +178,40 @@ def test_few_groups_cannot_be_accepted_for_labels_whose_tracks_have_others() -> 
         refuse_rare_classes(tracks, LabelsConfig(), SplitConfig(), n_folds=2, accept=accept)
     assert "1 label is of one group, 'rare' (2 tracks)" in str(caught.value)
     assert "type --labels.rare train_only" in str(caught.value)
+
+
+def test_changes_of_labels_keep_what_is_unknown() -> None:
+    rows = [("a;b", "c"), ("b", "a"), ("", "a"), ("c", "b"), ("", "a;b"), ("a", "d"), ("d", "a")]
+    tracks = track_table(
+        {"track_id": str(i), "label": label, "unknown": unknown, "group": str(i)}
+        for i, (label, unknown) in enumerate(rows)
+    )
+    table, changes = change_labels(tracks, LabelsConfig(leave_out=("c",), merge={"a": ("d",)}))
+    assert changes.left_out == {"c": 1}
+    found = zip(table["track_id"], table["label"], table["unknown"], strict=True)
+    assert list(found) == [
+        ("0", "a;b", ""),
+        ("1", "b", "a"),
+        ("2", "", "a"),  # it is known not to have b
+        ("5", "a", ""),  # a or d: it has one of both
+        ("6", "a", ""),
+    ]
+
+
+def test_a_split_has_tracks_that_are_known_to_have_each_label_on_each_side() -> None:
+    tracks = _tracks(80)
+    names = class_names_of(tracks["label"])
+    rng = np.random.default_rng(1)
+    rows = []
+    for name, text, group in tracks[["track_id", "label", "group"]].itertuples(index=False):
+        hidden = [n for n in names if rng.random() < 0.6]
+        left = join_labels(set(text.split(";")) - set(hidden))
+        one = {"track_id": name, "label": left, "group": group, "unknown": join_labels(hidden)}
+        rows += [one] if len(hidden) < len(names) else []
+    table = track_table(rows)
+    assert (table["label"] == "").any()
+    split = make_split(table, SplitConfig(), n_folds=3)
+    assert len(split.test_ids) + len(split.fold_of) == len(table)
+    labels = track_labels(table, names)
+    for ids in (split.test_ids, *(split.valid_ids(fold) for fold in range(3))):
+        assert (labels[table["track_id"].isin(ids)] == 1).any(axis=0).all()
