@@ -51,8 +51,8 @@ class PreparedData:
 
     Row i of `tracks`, of `labels` (int64, an index into `class_names`; where tracks have several
     labels, int8 (n, n_classes) of 0, 1 and `UNKNOWN`) and of every feature store is the same track.
-    `stores` maps a feature set to the folder of its store; `problems` are the quarantined tracks, `label_changes` the classes that were left out or merged, or are only
-    trained on.
+    `stores` maps a feature set to the folder of its store; `problems` are the quarantined tracks,
+    `label_changes` the classes that were left out or merged, or are only trained on.
     """
 
     tracks: pd.DataFrame

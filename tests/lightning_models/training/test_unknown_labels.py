@@ -44,7 +44,7 @@ def test_an_unknown_label_has_no_gradient_and_its_logit_no_influence() -> None:
     network = module(label_smoothing=0.1)
     network.has_unknown = True
     network.class_weights = torch.tensor([3.0, 2.0, 1.0])
-    network.classification_loss(logits, LABELS, None).backward()
+    network.classification_loss(logits, LABELS, None).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert (logits.grad[~KNOWN] == 0).all()
     assert (logits.grad[KNOWN] != 0).all()
@@ -80,7 +80,7 @@ def test_a_batch_in_slices_has_the_gradient_of_the_whole() -> None:
     for n_slices in (1, 2):
         network = module().eval()  # batch norm by running statistics
         network.has_unknown, network.n_slices = True, n_slices
-        network.training_step((x, labels)).backward()
+        network.training_step((x, labels)).backward()  # type: ignore[no-untyped-call]
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))  # type: ignore[union-attr]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
 

@@ -90,3 +90,19 @@ def test_labels_that_are_only_trained_on_are_in_no_score(tmp_path: Path) -> None
     write_json(paths.split_json, split.to_json())
     write_ground_truth(paths, one)
     assert read_ground_truth(paths) == one
+
+
+def test_unknown_labels_are_kept_with_the_ground_truth(tmp_path: Path) -> None:
+    split = Split(("t0", "t1"), {"t2": 0, "t3": 1}, "", 2, 0)
+    label_of = {"t0": (0,), "t1": (0,), "t2": (0, 1), "t3": (1,)}
+    unknown = {"t1": (1,), "t3": (0,)}
+    groups = {track: track for track in label_of}
+    one = GroundTruth(("a", "b"), split, label_of, groups, unknown_of=unknown)
+    labels = one.labels(["t1", "t3", "t2"])
+    assert labels.tolist() == [[1, UNKNOWN], [UNKNOWN, 1], [1, 1]]
+    paths = StudyPaths(tmp_path)
+    write_json(paths.split_json, split.to_json())
+    write_ground_truth(paths, one)
+    assert read_ground_truth(paths) == one
+    lines = data_warnings([], one)
+    assert "label 'a' is known to be absent from no test track" in lines[1]

@@ -63,6 +63,23 @@ def test_losses_and_calibration_errors_are_of_known_pairs() -> None:
     assert metrics.log_loss(proba, np.full_like(some, UNKNOWN)) == 0
 
 
+def test_the_map_of_known_pairs_is_that_of_all_and_unknown_as_absent_is_not() -> None:
+    """70 % of the pairs are hidden at random, 40 times."""
+    proba, labels = draw(3, n=1500)
+    whole = multi_label_metrics.mean_average_precision(proba, labels)
+    rng = np.random.default_rng(0)
+    of_known, as_absent = [], []
+    for _ in range(40):
+        hide = rng.random(labels.shape) < 0.7
+        some = np.where(hide, UNKNOWN, labels).astype(np.int8)
+        of_known.append(multi_label_metrics.mean_average_precision(proba, some))
+        absent = np.where(hide, 0, labels)
+        as_absent.append(multi_label_metrics.mean_average_precision(proba, absent))
+    error = np.std(of_known) / np.sqrt(40)
+    assert abs(np.mean(of_known) - whole) < 3 * error + 0.005
+    assert np.mean(as_absent) < whole - 0.2
+
+
 def test_lwlrap_ranks_a_label_among_the_known_ones_of_its_row() -> None:
     proba = np.array([[0.9, 0.8, 0.7, 0.6]])
     labels = np.array([[0, 1, 0, 1]])
