@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import UNKNOWN_COLUMN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ joins those of a track as `label_sets.join_labels` does ("bass;drums"). `group` 
 sides of a split (artist, speaker, recording); `split` ("train", "valid", "test") and `fold` (0, 1,
 ...) are the official ones or missing; `path` and `duration_s` (seconds) are missing where there is
 no audio or the duration is unknown; `time`, when it was recorded, in seconds since 1970-01-01 UTC,
-is missing where unknown."""
+is missing where unknown. A table of tracks with several labels may have a column `unknown` of those
+labels that it is not known of (see `label_sets`)."""
 
 SPLITS = ("train", "valid", "test")
 """The parts of an official split."""
@@ -143,6 +145,8 @@ class FeatureSet(Protocol):
 def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """Makes a track table from rows that have at least `track_id`, `label` and `group`.
 
+    It has a column `unknown` if some row has a text there.
+
     The rows are sorted by `track_id`, so that the same data gives the same table on every machine.
 
     Raises:
@@ -150,7 +154,8 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(TRACK_COLUMNS)).astype(
+    listed = list(rows)
+    table = pd.DataFrame(listed, columns=list(TRACK_COLUMNS)).astype(
         {
             "track_id": "str",
             "path": "str",
@@ -162,6 +167,9 @@ def track_table(rows: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
             "time": "float64",
         }
     )
+    if any(row.get(UNKNOWN_COLUMN) for row in listed):
+        unknown = [row.get(UNKNOWN_COLUMN) or "" for row in listed]
+        table[UNKNOWN_COLUMN] = pd.Series(unknown, dtype="str")
     twice = table["track_id"][table["track_id"].duplicated()]
     if len(twice):
         raise UserError(

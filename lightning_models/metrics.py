@@ -1,12 +1,14 @@
 """Metrics of probabilities against labels: accuracy, macro F1, log loss, calibration error.
 
 Training reports them after each epoch; the search compares trials and ensembles by them. Log loss
-and calibration error are also of multi-label probabilities, (n, n_classes) labels of 0 and 1; the
-other metrics of these are in `multi_label_metrics`.
+and calibration error are also of multi-label probabilities, (n, n_classes) labels of 0 and 1, or
+`UNKNOWN`; the other metrics of these are in `multi_label_metrics`.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chorale.datasets.label_sets import is_known, is_present
 
 Proba = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -65,18 +67,26 @@ def macro_f1(proba: Proba, labels: Labels, *, scored: NDArray[np.bool_] | None =
 def log_loss(proba: Proba, labels: Labels) -> float:
     """The mean of -log(probability of the true class), in nats.
 
-    Where multi-label, the mean of the binary cross-entropy over rows and labels. Probabilities are
-    clipped at `PROBA_FLOOR`, so that one confident mistake costs at most 15.9 nats, whatever the
-    precision of `proba`. NaN stays NaN.
+    Where multi-label, the mean of the binary cross-entropy over all known pairs of a row and a
+    label, or 0 without any. Probabilities are clipped at `PROBA_FLOOR`, so that one confident
+    mistake costs at most 15.9 nats, whatever the precision of `proba`. NaN stays NaN.
     """
-    return float(log_losses(proba, labels).mean())
+    losses = log_losses(proba, labels)
+    if labels.ndim == 1 or (known := is_known(labels)).all():
+        return float(losses.mean())
+    n_known = known.sum(axis=1)
+    return float(losses @ n_known / max(1, n_known.sum()))
 
 
 def log_losses(proba: Proba, labels: Labels) -> NDArray[np.float64]:
-    """The log loss of each row, (n,)."""
+    """The log loss of each row, (n,); where multi-label, the mean over its known labels, or 0."""
     if labels.ndim == 2:
-        true = np.where(labels, proba, 1 - proba.astype(np.float64)).astype(np.float64)
-        return np.asarray(-np.log(np.clip(true, PROBA_FLOOR, 1.0)).mean(axis=1))
+        true = np.where(is_present(labels), proba, 1 - proba.astype(np.float64)).astype(np.float64)
+        losses = -np.log(np.clip(true, PROBA_FLOOR, 1.0))
+        known = is_known(labels)
+        if known.all():
+            return np.asarray(losses.mean(axis=1))
+        return np.asarray((losses * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
     true = proba[np.arange(len(labels)), labels].astype(np.float64)
     return np.asarray(-np.log(np.clip(true, PROBA_FLOOR, 1.0)))
 
@@ -86,14 +96,14 @@ def expected_calibration_error(proba: Proba, labels: Labels) -> float:
 
     Rows are binned into `N_CALIBRATION_BINS` equal-width bins of (0, 1] by their highest
     probability; bins are weighted by their number of rows. 0 is perfect, 1 the worst. Where
-    multi-label, each label of each row is binned by its own probability, and compared with the
-    share of labels that are present.
+    multi-label, each known label of each row is binned by its own probability, and compared with
+    the share of labels that are present.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
     if labels.ndim == 2:
-        confidence = proba.astype(np.float64).ravel()
-        right = labels.ravel() > 0
+        known = is_known(labels)
+        confidence, right = proba[known].astype(np.float64), is_present(labels)[known]
     else:
         confidence = proba.max(axis=1).astype(np.float64)
         right = proba.argmax(axis=1) == labels
@@ -101,4 +111,4 @@ def expected_calibration_error(proba: Proba, labels: Labels) -> float:
         np.ceil(confidence * N_CALIBRATION_BINS).astype(np.int64) - 1, 0, N_CALIBRATION_BINS - 1
     )
     gaps = np.bincount(bins, weights=right - confidence, minlength=N_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return float(np.abs(gaps).sum() / max(1, len(confidence)))

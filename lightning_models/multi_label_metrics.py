@@ -1,11 +1,13 @@
 """Metrics of multi-label probabilities: average precision (mAP), lwlrap, F1 of each label.
 
-Probabilities are (n, n_classes), each label's own; labels are (n, n_classes) of 0 and 1.
+Probabilities are (n, n_classes), each label's own; labels are (n, n_classes) of 0 and 1, or
+`UNKNOWN` (see `datasets.label_sets`): such pairs of a row and a label are in no metric.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.lightning_models.metrics import Labels, Proba, accuracy
 
 DEFAULT_THRESHOLD = 0.5
@@ -37,15 +39,18 @@ def mean_average_precision(
 def average_precisions(proba: Proba, labels: Labels) -> NDArray[np.float64]:
     """The average precision of each label, (n_classes,); NaN for a label that no row has.
 
-    The mean over the rows with the label, of the precision among all rows that are as probable or
-    more: ties count against it, as in scikit-learn. At random it is the share of rows with it.
+    The mean over the rows with the label, of the precision among all known rows that are as
+    probable or more: ties count against it, as in scikit-learn. At random it is the share of rows
+    with it.
 
     Source: Zhu 2004, "Recall, Precision and Average Precision", University of Waterloo.
     """
     return np.array(
         [
-            _average_precision(column, truth > 0)
-            for column, truth in zip(proba.T, labels.T, strict=True)
+            _average_precision(column[known], truth[known])
+            for column, truth, known in zip(
+                proba.T, is_present(labels).T, is_known(labels).T, strict=True
+            )
         ]
     )
 
@@ -69,11 +74,12 @@ def lwlrap(proba: Proba, labels: Labels) -> float:
     Source: Fonseca et al. 2019, "Audio tagging with noisy labels and minimal supervision", DCASE,
     https://arxiv.org/abs/1906.02975.
     """
-    rows, columns = np.nonzero(labels)
+    present, known = is_present(labels), is_known(labels)
+    rows, columns = np.nonzero(present)
     if not len(rows):
         return 0.0
-    above = proba[rows] >= proba[rows, columns][:, None]
-    return float(np.mean((above & (labels[rows] > 0)).sum(axis=1) / above.sum(axis=1)))
+    above = (proba[rows] >= proba[rows, columns][:, None]) & known[rows]
+    return float(np.mean((above & present[rows]).sum(axis=1) / above.sum(axis=1)))
 
 
 def label_f1(decisions: NDArray[np.bool_], labels: Labels) -> NDArray[np.float64]:
@@ -82,8 +88,9 @@ def label_f1(decisions: NDArray[np.bool_], labels: Labels) -> NDArray[np.float64
     0 for a label that is only among the decisions or only among the labels; NaN for one that is in
     neither.
     """
-    hits = (decisions & (labels > 0)).sum(axis=0)
-    total = decisions.sum(axis=0) + labels.sum(axis=0, dtype=np.int64)
+    present = is_present(labels)
+    hits = (decisions & present).sum(axis=0)
+    total = (decisions & is_known(labels)).sum(axis=0) + present.sum(axis=0)
     found = np.full(len(total), np.nan)
     np.divide(2.0 * hits, total, out=found, where=total > 0)
     return found
@@ -100,5 +107,6 @@ def macro_label_f1(
 
 def micro_f1(decisions: NDArray[np.bool_], labels: Labels) -> float:
     """The F1 of all decisions together; 0 where there is neither a label nor a decision for one."""
-    total = int(decisions.sum()) + int(labels.sum(dtype=np.int64))
-    return 2.0 * int((decisions & (labels > 0)).sum()) / total if total else 0.0
+    present = is_present(labels)
+    total = int((decisions & is_known(labels)).sum()) + int(present.sum())
+    return 2.0 * int((decisions & present).sum()) / total if total else 0.0

@@ -75,6 +75,8 @@ class Columns:
     """official fold, from 0 or 1 on"""
     time: str | None = None
     """when it was recorded: ISO 8601, or seconds since 1970"""
+    unknown: str | None = None
+    """labels of which it is not known whether the file has them; it is then multi-label"""
 
 
 @config
@@ -84,8 +86,9 @@ class Config:
     root: str
     """folder with one sub-folder per label; with a manifest: the folder its paths start from"""
     manifest: str | None = None
-    """CSV file with the columns path,label[,group][,split][,fold][,time]; a path below root, or any
-    path; metadata.csv with the column file_name is read by itself where no folders are labels"""
+    """CSV file with the columns path,label[,group][,split][,fold][,time][,unknown]; a path below
+    root, or any path; metadata.csv with the column file_name is read by itself where no folders
+    are labels"""
     columns: Columns = Columns()
     """its columns, if they have other names: {label: species, group: recording}"""
     encoding: str | None = None

@@ -8,11 +8,12 @@ more). The track table has the official split; the group is the artist. Files:
     openmic-2018-metadata.csv              sample_key,artist_id,track_id and more
     partitions/split01_{train,test}.csv    the keys of 14,915 and 5,085 excerpts, one in a line
 
-Pitfalls: of the 400,000 pairs of an excerpt and an instrument about 41,000 were rated, each by
-people who were asked about this instrument. Here **a pair that was never rated is taken as
-absent**, which is often wrong: few excerpts were rated for the drums or the voice in them. So every
-score is too low, precision most of all, and cannot be compared with published ones, which are of
-rated pairs only. An excerpt without any instrument is left out.
+Of the 400,000 pairs of an excerpt and an instrument about 41,000 were rated, each by people who
+were asked about this instrument. The others are unknown: they are neither trained on nor scored, so
+that scores are of rated pairs only, as published ones are.
+
+Pitfalls: which pairs were rated was not drawn at random, so that a score of them need not be that
+of all pairs.
 """
 
 import logging
@@ -44,7 +45,7 @@ INFO = DatasetInfo(
     name="openmic",
     title=(
         "OpenMIC-2018: which of 20 instruments are in 10 s of music, several at once; what was "
-        "not rated is taken as absent"
+        "not rated is unknown"
     ),
     licence="CC BY 4.0; each excerpt has the licence of its track in FMA",
     citation=(
@@ -86,9 +87,9 @@ class Config:
 
 
 def tracks(config: Config) -> "pd.DataFrame":
-    """One row per excerpt with an instrument: its instruments, its artist, the official split.
+    """One row per rated excerpt: its instruments, those that are unknown, artist, official split.
 
-    Excerpts without an instrument, and missing files, are left out and counted.
+    Excerpts that were not rated, and missing files, are left out and counted.
 
     Raises:
         UserError: the excerpts or their tables are missing, or a table is damaged.
@@ -100,17 +101,15 @@ def tracks(config: Config) -> "pd.DataFrame":
     splits = _splits(root) if config.official_split else {}
     artists = _artists(root / _METADATA)
     keys = sorted(splits or rated["sample_key"].unique())
-    of_key = rated[rated["relevance"] >= MIN_RELEVANCE].groupby("sample_key")["instrument"]
-    labels = {str(key): join_labels(names) for key, names in of_key}
-    _log.warning(
-        "openmic: %d of %d pairs of an excerpt and an instrument were never rated and are taken "
-        "as absent, so that scores are too low",
-        len(keys) * len(INSTRUMENTS) - int(rated["sample_key"].isin(keys).sum()),
-        len(keys) * len(INSTRUMENTS),
-    )
-    labelled = [key for key in keys if key in labels]
+    found = rated[rated["relevance"] >= MIN_RELEVANCE].groupby("sample_key")["instrument"]
+    labels = {str(key): join_labels(names) for key, names in found}
+    unknown = {
+        str(key): join_labels(set(INSTRUMENTS) - set(names))
+        for key, names in rated.groupby("sample_key")["instrument"]
+    }
+    labelled = [key for key in keys if key in unknown]
     if without := len(keys) - len(labelled):
-        _log.warning("openmic: left out %d excerpts in which no instrument was found", without)
+        _log.warning("openmic: left out %d excerpts that were not rated", without)
     names = [f"{key[:3]}/{key}.ogg" for key in labelled]
     audio = root / "audio"
     existing = {f"{path.parent.name}/{path.name}" for path in audio.glob("*/*.ogg")}
@@ -119,7 +118,8 @@ def tracks(config: Config) -> "pd.DataFrame":
         {
             "track_id": key,
             "path": str(audio / name),
-            "label": labels[key],
+            "label": labels.get(key, ""),
+            "unknown": unknown[key],
             "group": artists.get(key, f"track-{key.split('_')[0]}"),
             "split": splits.get(key),
         }

@@ -6,7 +6,8 @@ split, fold and time; every other column is a feature.
 
 Pitfalls: a column that encodes the label would be used as a feature, so name it in `drop`; a saved
 row number is such a column if the rows are sorted by label, so columns without a name are left out.
-Where a cell of the labels has a `;`, the table is multi-label: a row has several labels.
+Where a cell of the labels has a `;`, the table is multi-label: a row has several labels. A column
+of labels of which it is not known whether a row has them makes it multi-label, too.
 """
 
 import logging
@@ -31,6 +32,7 @@ from chorale.datasets.tables.csv_table import (
 from chorale.datasets.tables.fold_and_time import read_cells, read_fold, read_time
 from chorale.datasets.tables.manifest_labels import MULTI_LABEL_COLUMN
 from chorale.datasets.tables.parquet_table import is_parquet, read_parquet, text_and_numbers
+from chorale.datasets.tables.unknown_labels import unknown_problems
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +53,7 @@ _FIX = (
 )
 
 
-ROLES = ("label", "id", "group", "split", "fold", "time")
+ROLES = ("label", "id", "group", "split", "fold", "time", "unknown")
 """What a column can be besides a feature: keys of the config, each with the name of a column."""
 
 
@@ -76,6 +78,9 @@ class Config:
     """column with the official folds, 0, 1, ..., which are used as they are"""
     time: str | None = None
     """column with the time, for split.time: seconds, or ISO 8601 such as 2024-05-31T06:30:00"""
+    unknown: str | None = None
+    """column with labels, separated by semicolons, of which it is not known whether the row has
+    them: they are neither trained on nor scored; the row does not have the others"""
     drop: tuple[str, ...] = ()
     """columns that are no features"""
     max_nan_share: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -105,7 +110,7 @@ def tracks(config: Config) -> "pd.DataFrame":
             a number is infinite, too many rows lack one, or the rows of one track differ.
     """
     about, _ = _read(config, log=LOG)
-    columns = ["track_id", "label", "group", "split", "fold", "time"]
+    columns = ["track_id", "label", "group", "split", "fold", "time", "unknown"]
     rows = about.drop_duplicates("track_id")[columns].itertuples(index=False, name=None)
     return track_table(dict(zip(columns, row, strict=True)) for row in rows)
 
@@ -126,7 +131,7 @@ def features(config: Config) -> "dict[str, pd.DataFrame]":
 
 
 def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Id, label, group, split, fold and time of each usable row, and its features."""
+    """Id, label, group, split, fold, time and unknown labels of each usable row; its features."""
     path = Path(config.root).expanduser()
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -142,6 +147,10 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
     else:
         table = _read_csv(path, config, log=log)
     table[config.label] = _label_sets(table[config.label], config, log)
+    unlabelled = table[config.label] == ""
+    if config.unknown is not None:
+        table[config.unknown] = table[config.unknown].map(_joined)
+        unlabelled &= table[config.unknown] == ""
     numbers = table.drop(columns=text)
     if numbers.columns.empty:
         raise UserError(
@@ -155,7 +164,7 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
         raise UserError(
             f"dataset 'table': '{path}' has infinite numbers: {join_first(bad)}; {_FIX}"
         )
-    lacks = (numbers.isna().any(axis=1) | (table[config.label] == "")).to_numpy(dtype=bool)
+    lacks = (numbers.isna().any(axis=1) | unlabelled).to_numpy(dtype=bool)
     _refuse_gaps(path, numbers, lacks, config)
     if n_lacking := int(lacks.sum()):
         log.warning(
@@ -166,7 +175,7 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
 
 def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) -> "pd.Series[str]":
     """The texts of the track table; cells with several labels are sorted, each label once."""
-    if is_multi_label(cells):
+    if is_multi_label(cells) or config.unknown is not None:
         n_several = int(cells.str.contains(LABEL_SEPARATOR, regex=False).sum())
         log.warning(
             "table: %d of %d rows have several labels, separated by semicolons, so that it is "
@@ -174,7 +183,7 @@ def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) ->
             n_several,
             len(cells),
         )
-        return cells.map(lambda text: join_labels(text.split(LABEL_SEPARATOR)))
+        return cells.map(_joined)
     several = cells[cells.str.contains("[,|]")]
     if config.label.lower() == MULTI_LABEL_COLUMN and len(several):
         log.warning(
@@ -185,6 +194,10 @@ def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) ->
             several.iloc[0],
         )
     return cells
+
+
+def _joined(text: str) -> str:
+    return join_labels(text.split(LABEL_SEPARATOR))
 
 
 def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> "pd.DataFrame":
@@ -222,7 +235,7 @@ def _refuse_gaps(
 
 
 def _about(path: Path, table: "pd.DataFrame", config: Config) -> "pd.DataFrame":
-    """`track_id`, `label`, `group`, `split`, `fold` and `time` of each row."""
+    """`track_id`, `label`, `group`, `split`, `fold`, `time` and `unknown` of each row."""
     import pandas as pd
 
     rows = pd.Series([f"row-{row + 1:07d}" for row in table.index], table.index, dtype="str")
@@ -238,7 +251,9 @@ def _about(path: Path, table: "pd.DataFrame", config: Config) -> "pd.DataFrame":
         about["fold"] = read_cells(table[config.fold], read_fold, column=config.fold, **where)
     if config.time is not None:
         about["time"] = read_cells(table[config.time], read_time, column=config.time, **where)
+    about["unknown"] = "" if config.unknown is None else table[config.unknown]
     _refuse_nameless(path, about, config)
+    _refuse_bad_unknown(path, about)
     _refuse_other_splits(path, about, config)
     _refuse_torn_tracks(path, about)
     return about
@@ -253,6 +268,16 @@ def _refuse_nameless(path: Path, about: "pd.DataFrame", config: Config) -> None:
         )
 
 
+def _refuse_bad_unknown(path: Path, about: "pd.DataFrame") -> None:
+    if not (about["unknown"] != "").any():
+        return
+    cells = zip(about.index, about["label"], about["unknown"], strict=True)
+    problems = unknown_problems((f"row {at + 1}", label, hidden) for at, label, hidden in cells)
+    if problems:
+        every = "\n  ".join(problems)
+        raise UserError(f"dataset 'table': '{path}' must be fixed:\n  {every}")
+
+
 def _refuse_other_splits(path: Path, about: "pd.DataFrame", config: Config) -> None:
     other = about.loc[~about["split"].isin(SPLITS), "split"].unique()
     if config.split is not None and len(other):
@@ -265,7 +290,7 @@ def _refuse_other_splits(path: Path, about: "pd.DataFrame", config: Config) -> N
 
 def _refuse_torn_tracks(path: Path, about: "pd.DataFrame") -> None:
     """The rows of one track must have one label, group, split, fold and time."""
-    columns = ["label", "group", "split", "fold", "time"]
+    columns = ["label", "group", "split", "fold", "time", "unknown"]
     n_kinds = about.groupby("track_id")[columns].nunique(dropna=False)
     torn = n_kinds.loc[(n_kinds > 1).any(axis=1)]
     if len(torn):

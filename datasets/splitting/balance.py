@@ -6,7 +6,7 @@ Pure functions; `lightning_models` applies them to the training rows of a fold o
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.label_sets import LabelArray
+from chorale.datasets.label_sets import UNKNOWN, LabelArray, is_known, is_present
 from chorale.datasets.seeds import Purpose, random_generator
 
 Int64Array = NDArray[np.int64]
@@ -43,17 +43,18 @@ def presence_weights(labels: LabelArray) -> Float32Array:
     """The loss weight of each label's presence in multi-label rows: sqrt(n_absent / n_present).
 
     At the full ratio, rare labels would be predicted far too often. Labels without rows get 1.
+    Unknown ones count as neither.
 
     Args:
-        labels: (n_rows, n_classes) of 0 and 1.
+        labels: (n_rows, n_classes) of 0, 1 and `UNKNOWN`.
 
     Returns:
         (n_classes,).
     """
-    present = labels.sum(axis=0, dtype=np.int64)
+    present, known = is_present(labels).sum(axis=0), is_known(labels).sum(axis=0)
     weights = np.ones(labels.shape[1], np.float32)
-    both = (present > 0) & (present < len(labels))
-    weights[both] = np.sqrt((len(labels) - present[both]) / present[both])
+    both = (present > 0) & (present < known)
+    weights[both] = np.sqrt((known[both] - present[both]) / present[both])
     return weights
 
 
@@ -61,22 +62,23 @@ def balanced_order(labels: LabelArray, *, n: int, rng: np.random.Generator) -> I
     """Draws `n` rows with equal numbers of each present class (they differ by at most one).
 
     Every row of a class is drawn before any of them is drawn again. Where multi-label, rows are
-    drawn for each label in turn; rows without any are not drawn.
+    drawn for each label in turn; rows that are not known to have any are not drawn.
 
     Args:
-        labels: (n_rows,), the class index of each row, or (n_rows, n_classes) of 0 and 1.
+        labels: (n_rows,), the class index of each row, or (n_rows, n_classes) of 0, 1, `UNKNOWN`.
         n: how many rows to draw.
         rng: random generator of the order.
 
     Returns:
         (n,), row numbers in random order.
     """
-    there = np.flatnonzero(labels.any(axis=0)) if labels.ndim == 2 else np.unique(labels)
+    several = labels.ndim == 2
+    there = np.flatnonzero(is_present(labels).any(axis=0)) if several else np.unique(labels)
     present = rng.permutation(there)  # the first ones get the remainder
     shares = n // len(present) + (np.arange(len(present)) < n % len(present))
     drawn = []
     for label, share in zip(present, shares, strict=True):
-        rows = np.flatnonzero(labels[:, label] if labels.ndim == 2 else labels == label)
+        rows = np.flatnonzero(is_present(labels[:, label]) if several else labels == label)
         rounds = np.tile(rows, (-(-int(share) // len(rows)), 1))
         drawn.append(rng.permuted(rounds, axis=1).ravel()[:share])
     return rng.permutation(np.concatenate(drawn))
@@ -128,11 +130,12 @@ def multi_label_smote(
 
     A label is rare if it is rarer than the labels are on average. A new row is interpolated between
     a row with the label and one of its nearest neighbours that have it, too, and gets the labels
-    that more than half of the row and all these neighbours have.
+    that more than half of the row and all these neighbours have, of those whose label is known;
+    where it is of none of them, it is unknown.
 
     Args:
         x: (n_rows, n_columns), finite: the rows of a training fold and no others.
-        labels: (n_rows, n_classes) of 0 and 1.
+        labels: (n_rows, n_classes) of 0, 1 and `UNKNOWN`.
         seed: of the choice of neighbours and interpolation weights.
 
     Returns:
@@ -144,22 +147,25 @@ def multi_label_smote(
     from scipy.spatial.distance import cdist
 
     rng = random_generator(seed, Purpose.SYNTHETIC)
-    counts = labels.sum(axis=0, dtype=np.int64)
+    present, known = is_present(labels).astype(np.int64), is_known(labels).astype(np.int64)
+    counts = present.sum(axis=0)
     ratios = counts.max() / np.maximum(counts, 1)
     rare = np.flatnonzero((counts > 1) & (ratios > ratios[counts > 0].mean()))
     new_x, new_labels = [x[:0]], [labels[:0]]
     z, _, _ = _standardised(x)
     for label in rare:
-        rows = np.flatnonzero(labels[:, label])
+        rows = np.flatnonzero(present[:, label])
         n_near = min(N_NEIGHBOURS, len(rows) - 1)
         distances = cdist(z[rows], z[rows])
         np.fill_diagonal(distances, np.inf)
         near = rows[np.argsort(distances, axis=1, kind="stable")[:, :n_near]]  # (n_rows, n_near)
         other = near[np.arange(len(rows)), rng.integers(n_near, size=len(rows))]
         share = rng.random((len(rows), 1), dtype=np.float32)
-        votes = labels[rows] + labels[near].sum(axis=1, dtype=np.int64)
+        votes = present[rows] + present[near].sum(axis=1)
+        n_voters = known[rows] + known[near].sum(axis=1)
         new_x.append(x[rows] + share * (x[other] - x[rows]))
-        new_labels.append((votes > (n_near + 1) / 2).astype(labels.dtype))
+        made = np.where(n_voters > 0, votes > n_voters / 2, UNKNOWN)
+        new_labels.append(made.astype(labels.dtype))
     return np.concatenate(new_x), np.concatenate(new_labels)
 
 

@@ -59,7 +59,8 @@ def _rare_advice(
     if y.ndim == 2:
         return (
             f"leave {them} out with --labels.rare leave_out ({n} of {n_classes} labels, of "
-            f"{n_tracks} of {len(y)} tracks)"
+            f"{n_tracks} of {len(y)} tracks), learn {them} without scores with --labels.rare "
+            f"train_only"
         )
     advice = (
         f"leave {them} out with --labels.rare leave_out ({n} of {n_classes} classes, {n_tracks} of "

@@ -1,13 +1,14 @@
 """Stratified group splits: seeded draws of a test set and of folds from whole groups.
 
 `datasets.splitting.split` calls it and checks the result. Rows are given as group numbers `g` (n,)
-and labels `y`: class numbers (n,), both counted from 0, or (n, n_classes) where multi-label.
+and labels `y`: class numbers (n,), both counted from 0, or (n, n_classes) where multi-label, where
+those that are known to be present count.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets.label_sets import LabelArray
+from chorale.datasets.label_sets import LabelArray, is_present
 
 Int64Array = NDArray[np.int64]
 
@@ -24,7 +25,7 @@ def class_count(y: LabelArray) -> int:
 
 def rows_of_class(y: LabelArray, number: int) -> NDArray[np.bool_]:
     """A mask (n,) of the rows with a class."""
-    return np.asarray(y[:, number] > 0 if y.ndim == 2 else y == number)
+    return np.asarray(is_present(y[:, number]) if y.ndim == 2 else y == number)
 
 
 def group_counts(y: LabelArray, g: Int64Array, *, n_classes: int) -> Int64Array:
@@ -32,7 +33,7 @@ def group_counts(y: LabelArray, g: Int64Array, *, n_classes: int) -> Int64Array:
     n_groups = int(g.max()) + 1 if len(g) else 0
     if y.ndim == 2:
         counts = np.zeros((n_groups, n_classes), np.int64)
-        np.add.at(counts, g, y)
+        np.add.at(counts, g, is_present(y))
         return counts
     flat = np.bincount(g * n_classes + y, minlength=n_groups * n_classes)
     return flat.reshape(n_groups, n_classes).astype(np.int64)

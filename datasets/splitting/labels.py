@@ -1,6 +1,7 @@
 """Classes that are left out, merged, or split by track: changes of a track table before its split.
 
-A track of several labels loses those that are left out, and is left out where none remains.
+A track of several labels loses those that are left out, and is left out where none remains. Labels
+that are only trained on stay; the split is of the other labels, and of the tracks that have one.
 
 `search.data` calls it when the tracks are read and again after the audit, which can make classes
 rare. Groups are counted as the split counts them: tracks where it is by track.
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from chorale.datasets.errors import UserError, join_first, with_nearest
 from chorale.datasets.label_sets import (
     LABEL_SEPARATOR,
+    UNKNOWN_COLUMN,
     class_names_of,
-    is_multi_label,
+    has_several_labels,
+    join_labels,
     labels_of,
     one_row_per_label,
+    unknown_texts,
 )
 from chorale.datasets.splitting.labels_config import MERGED_CLASS, LabelsConfig
 from chorale.datasets.splitting.rare_classes import RareClass, find_rare_classes
@@ -34,8 +38,8 @@ class LabelChanges:
     """What was changed: class -> number of tracks.
 
     `merged` maps a new class to its former classes; `by_track` are classes of one group whose
-    tracks are split one by one, as `audit.accept` allows; `train_only` are classes that are learned
-    and not scored.
+    tracks are split one by one, as `audit.accept` allows; `train_only` are classes, or labels, that
+    are learned and not scored.
     """
 
     left_out: Counts = field(default_factory=dict)
@@ -105,10 +109,9 @@ def split_single_groups(
     """Makes each track of a class of one group a group, where `accept` has few_groups.
 
     Such a class cannot be on several sides of a split by group. The tracks of other classes stay in
-    their groups. Where tracks have several labels nothing is changed, as they are also of other
-    classes.
+    their groups. Where tracks have several labels nothing is changed: see `refuse_rare_classes`.
     """
-    if split.by == "track" or "few_groups" not in accept or is_multi_label(tracks["label"]):
+    if split.by == "track" or "few_groups" not in accept or has_several_labels(tracks):
         return tracks, LabelChanges()
     groups = tracks.groupby("label")["group"].nunique()
     n_tracks = tracks["label"].value_counts()
@@ -132,19 +135,11 @@ def change_rare_classes(
     `n_folds` is how many folds are wanted; `train_only` are classes that are known not to be
     scored. Where fewer tracks move the cuts of a split by time, the classes that are rare then are
     changed, too.
-
-    Raises:
-        UserError: `rare` is train_only, and tracks have several labels.
     """
     if config.rare == "refuse":
         return tracks, LabelChanges()
     if config.rare == "train_only":
-        if is_multi_label(tracks["label"]):
-            raise UserError(
-                "labels.rare=train_only needs tracks of one label each, but some have several, of "
-                "which others are scored; type --labels.rare leave_out or --labels.rare merge"
-            )
-        scored = tracks[~tracks["label"].isin(list(train_only))]
+        scored = scored_tracks(tracks, train_only)
         left_out = replace(config, rare="leave_out")
         _, changes = change_rare_classes(scored, left_out, split, n_folds=n_folds)
         return tracks, LabelChanges(train_only=changes.left_out)
@@ -153,6 +148,11 @@ def change_rare_classes(
         return table, changes
     table, more = change_rare_classes(table, config, split, n_folds=n_folds)
     return table, changes.then(more)
+
+
+def scored_tracks(tracks: "pd.DataFrame", train_only: Collection[str]) -> "pd.DataFrame":
+    """The tracks that have another class or label than those only trained on, without these."""
+    return _relabelled(tracks, train_only, {})
 
 
 def _change_once(
@@ -173,16 +173,27 @@ def _change_once(
 
 
 def refuse_rare_classes(
-    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+    tracks: "pd.DataFrame",
+    config: LabelsConfig,
+    split: SplitConfig,
+    *,
+    n_folds: int,
+    accept: Collection[str] = (),
 ) -> None:
     """Refuses classes with fewer than `min_groups` groups, where `rare` is refuse.
 
-    Without `min_groups` the split itself refuses classes that it cannot place.
+    Without `min_groups` the split itself refuses classes that it cannot place. Labels of one group
+    are refused, too, where `accept` has few_groups and tracks have several: their tracks cannot be
+    split one by one without other labels of the group being on both sides.
 
     Raises:
         UserError: names them, and what to type.
     """
-    if config.rare != "refuse" or config.min_groups is None:
+    if config.rare != "refuse":
+        return
+    if split.by == "group" and "few_groups" in accept and has_several_labels(tracks):
+        _refuse_labels_of_one_group(tracks, split, n_folds=n_folds)
+    if config.min_groups is None:
         return
     rare = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
     if rare:
@@ -190,6 +201,21 @@ def refuse_rare_classes(
         raise UserError(
             f"labels: {n} rare, with labels.min_groups={config.min_groups}: "
             f"{listed_rare_classes(rare)}; {rare_advice(rare)}, or lower --labels.min_groups"
+        )
+
+
+def _refuse_labels_of_one_group(
+    tracks: "pd.DataFrame", split: SplitConfig, *, n_folds: int
+) -> None:
+    rare = find_rare_classes(tracks, split, n_folds=n_folds)
+    if single := [one for one in rare if one.n_groups == 1 < one.n_tracks]:
+        named = join_first(f"'{one.label}' ({_tracks(one.n_tracks)})" for one in single)
+        labels = "1 label is" if len(single) == 1 else f"{len(single)} labels are"
+        raise UserError(
+            f"audit.accept few_groups: {labels} of one group, {named}, whose tracks have other "
+            f"labels, too: split one by one, they would make the score of every label too "
+            f"optimistic; type --labels.rare train_only or --labels.rare leave_out, or --split.by "
+            f"track to accept that for all tracks"
         )
 
 
@@ -215,8 +241,20 @@ def _relabelled(
     if not leave_out and not old_to_new:
         return tracks
     changed = {text: _new_text(text, leave_out, old_to_new) for text in set(tracks["label"])}
-    labels = tracks["label"].map(changed)
-    return tracks.assign(label=labels.astype("str"))[labels != ""].reset_index(drop=True)
+    labels = tracks["label"].map(changed).astype("str")
+    kept = (labels != "").to_numpy()
+    relabelled = tracks.assign(label=labels)
+    if UNKNOWN_COLUMN in tracks:
+        names = set(class_names_of(labels))
+        unknown = [
+            join_labels({*labels_of(_new_text(one, leave_out, old_to_new))} - {*labels_of(new)})
+            for one, new in zip(unknown_texts(tracks), labels, strict=True)
+        ]
+        relabelled = relabelled.assign(**{UNKNOWN_COLUMN: unknown})
+        # a track that had no label stays where one is known to be absent
+        is_known = [not names <= {*labels_of(text)} for text in unknown]
+        kept = kept | ((tracks["label"] == "").to_numpy() & is_known)
+    return relabelled[kept].reset_index(drop=True)
 
 
 def _new_text(text: str, leave_out: Collection[str], old_to_new: Mapping[str, str]) -> str:

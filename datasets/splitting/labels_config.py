@@ -31,7 +31,8 @@ class LabelsConfig:
     rare: RareAction = "refuse"
     """what happens to rare classes. refuse: an error names them; leave_out: their tracks are left
     out; merge: they become one class, `other`; train_only: they are learned, and predicted for new
-    recordings, but are in no validation fold and no test set, so that no score says how well"""
+    recordings, but are in no validation fold and no test set, so that no score says how well;
+    tracks of several labels are there where they have another label, by which they are scored"""
 
     def __post_init__(self) -> None:
         old = [name for names in self.merge.values() for name in names]

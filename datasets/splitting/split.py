@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chorale.datasets.errors import UserError
-from chorale.datasets.label_sets import LabelArray, class_names_of, label_array
+from chorale.datasets.label_sets import LabelArray, class_names_of, track_labels
 from chorale.datasets.splitting.feasibility import (
     Names,
     max_folds,
@@ -19,6 +19,7 @@ from chorale.datasets.splitting.feasibility import (
     require_train_classes,
 )
 from chorale.datasets.splitting.group_split import draw_folds
+from chorale.datasets.splitting.labels import scored_tracks
 from chorale.datasets.splitting.partition import Split as Split
 from chorale.datasets.splitting.rare_classes import MIN_FOLDS, fixed_test_tracks
 from chorale.datasets.splitting.split_config import SplitConfig
@@ -39,12 +40,12 @@ def feasible_folds(
     """The largest feasible number of folds up to `n_folds`; and why it is fewer, or "".
 
     The minimum is two folds; if these are not feasible either, `make_split` raises. Official folds
-    are not changed. Classes of `train_only` do not count.
+    are not changed. Classes, or labels, of `train_only` do not count.
 
     Source: fewer folds where a class has few rows as in Erickson et al. 2020, "AutoGluon-Tabular",
     arXiv:2003.06505; here by groups, so that each class is in each fold.
     """
-    tracks = tracks[~tracks["label"].isin(list(train_only))]
+    tracks = scored_tracks(tracks, train_only)
     if config.time:
         return _feasible_time_folds(tracks, config, n_folds=n_folds)
     if tracks["fold"].notna().any():
@@ -73,9 +74,8 @@ def _feasible_time_folds(
 
 
 def _classes_and_labels(tracks: "pd.DataFrame") -> tuple[Names, LabelArray]:
-    texts = tracks["label"].astype(str).tolist()
-    names = class_names_of(texts)
-    return np.array(names, dtype=str), label_array(texts, names)
+    names = class_names_of(tracks["label"].astype(str))
+    return np.array(names, dtype=str), track_labels(tracks, names)
 
 
 def make_split(
@@ -94,6 +94,7 @@ def make_split(
     of the table's rows does not matter. `by` is the split unit in the protocol text if it differs
     from the config (see `grouping.split_unit_text`). `train_only` are classes that are not scored:
     their tracks are in the training parts only, and in none where their group is in the test set.
+    Tracks that have another label besides are split by that.
 
     Raises:
         UserError: there is one class only, a class has too few groups, a test group is unknown,
@@ -102,8 +103,8 @@ def make_split(
     if n_folds < 2:
         raise ValueError(f"a split needs two folds or more, but got {n_folds=}")
     if train_only:
-        is_rest = tracks["label"].isin(list(train_only))
-        scored = tracks[~is_rest]
+        scored = scored_tracks(tracks, train_only)
+        is_rest = ~tracks["track_id"].isin(scored["track_id"])
         made = make_split(scored, config, n_folds=n_folds, by=by)
         return add_train_only(made, scored, tracks[is_rest], config)
     table = tracks.sort_values("track_id", ignore_index=True)

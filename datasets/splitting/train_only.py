@@ -1,5 +1,7 @@
 """Places the tracks of classes that are only trained on: in no validation fold and no test set.
 
+Tracks of several labels that also have another one are split as all others.
+
 `datasets.splitting.split` calls it after all other tracks are split.
 """
 

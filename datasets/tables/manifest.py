@@ -19,6 +19,7 @@ from chorale.datasets.tables.manifest_labels import (
     label_rules,
     multi_label_note,
     read_labels,
+    read_unknown,
     several_rows_problems,
 )
 from chorale.datasets.tables.manifest_paths import FileFinder
@@ -38,10 +39,10 @@ _WITHOUT_TIMES = "correct it, or type --dataset.columns.time none"
 class ManifestOptions:
     """How a manifest is read.
 
-    `columns` maps a role (path, label, group, split, fold, time) to the column that the user named,
-    `NO_COLUMN` for none. `commas_in_labels`: a label with a comma is one label. `multi_label`: a
-    cell, and the rows of one file, may have several labels. `groups` is False if the groups come
-    from elsewhere.
+    `columns` maps a role (path, label, group, split, fold, time, unknown) to the column that the
+    user named, `NO_COLUMN` for none. `commas_in_labels`: a label with a comma is one label.
+    `multi_label`: a cell, and the rows of one file, may have several labels. `groups` is False if
+    the groups come from elsewhere.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=dict)
@@ -81,12 +82,14 @@ def read_track_manifest(
     options: ManifestOptions,
     files: Callable[[], Sequence[str]],
 ) -> TrackManifest:
-    """The manifest's rows: `track_id`, `path`, `label`, `group`, `split`, `fold` and `time`.
+    """The manifest's rows: `track_id`, `path`, `label`, `group`, `split`, `fold`, `time` and
+    `unknown`.
 
     `track_id` is the path relative to `root`. A track without a group is its own group; without a
     column for them, `split`, `fold` and `time` are None. Equal rows of one file are one track. A
     track with several labels has them as `datasets.label_sets` joins them; there are such where the
-    options say so, or where a column `labels` has cells with a `;`.
+    options say so, where a column `labels` has cells with a `;`, or where a column `unknown` says
+    which labels are unknown.
 
     Args:
         manifest: the file.
@@ -109,16 +112,19 @@ def read_track_manifest(
         lines, columns, FileFinder(root, manifest.parent, files), root=root
     )
     problems = list(found.problems)
+    has_unknown = any(row.unknown for row in found.rows)
     rules = label_rules(
         found.rows,
         column=lines.header[columns["label"]],
-        multi_label=options.multi_label,
+        multi_label=options.multi_label or has_unknown,
         commas=options.commas_in_labels,
     )
     if not rules.separators:
         notes += manifest_rows.space_notes(found.rows)
     bad_labels, label_notes = read_labels(found.rows, rules)
     problems += bad_labels
+    if has_unknown:
+        problems += read_unknown(found.rows, rules)
     if not rules.merge_rows:
         problems += several_rows_problems(found.rows)
     problems += _read_values(found.rows)
@@ -183,4 +189,5 @@ def _track(row: Row) -> dict[str, Any]:
         "split": row.split,
         "fold": row.fold,
         "time": row.time,
+        "unknown": row.unknown,
     }

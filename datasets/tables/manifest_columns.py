@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chorale.datasets.errors import UserError
 
-ROLES = ("path", "label", "group", "split", "fold", "time")
+ROLES = ("path", "label", "group", "split", "fold", "time", "unknown")
 REQUIRED = ("path", "label")
 
 NO_COLUMN = "none"
@@ -34,8 +34,8 @@ def choose_columns(
 ) -> tuple[dict[str, int], str]:
     """The position of each role's column, and a line that says so where something was recognised.
 
-    The header `path,label` (with group, split, fold and time) is taken as it is. Otherwise a column
-    is recognised by a usual name, if only one has such a name.
+    The header `path,label` (with group, split, fold, time and unknown) is taken as it is. Otherwise
+    a column is recognised by a usual name, if only one has such a name.
 
     Args:
         manifest: its path, for errors.

@@ -9,6 +9,7 @@ from chorale.datasets.errors import join_first
 from chorale.datasets.label_sets import join_labels, labels_of
 from chorale.datasets.tables.manifest_rows import Row
 from chorale.datasets.tables.manifest_values import at_lines
+from chorale.datasets.tables.unknown_labels import merged_unknown
 
 SEGMENT_COLUMNS = ("start", "end", "onset", "offset", "begin", "begin time (s)", "end time (s)")
 """Columns that say which part of a file a row is about."""
@@ -52,6 +53,7 @@ def one_row_per_file(
             merged.append(row)
             if merge_labels:
                 first.label = join_labels([*labels_of(first.label), *labels_of(row.label)])
+                first.unknown = merged_unknown([first.unknown, row.unknown], first.label)
     problems = []
     if differing:
         problems.append(f"rows of one file differ: {join_first(differing)}; keep one row of each")

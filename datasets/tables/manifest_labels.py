@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chorale.datasets.errors import join_first
-from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, join_labels
+from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, join_labels, labels_of
 from chorale.datasets.tables.manifest_rows import Row
 from chorale.datasets.tables.manifest_values import at_lines
+from chorale.datasets.tables.unknown_labels import unknown_problems
 
 MULTI_LABEL_COLUMN = "labels"
 """A column of this name, in any case, has several labels in a cell where a `;` is in one."""
@@ -48,6 +49,16 @@ def label_rules(rows: Sequence[Row], *, column: str, multi_label: bool, commas: 
     return LabelRules(separators, refused)
 
 
+def read_unknown(rows: Sequence[Row], rules: LabelRules) -> list[str]:
+    """Replaces each row's unknown labels by their text in a track table; returns the problems."""
+    for row in rows:
+        row.unknown = join_labels(re.split(f"[{re.escape(rules.separators)}]", row.unknown))
+    return [
+        f"{problem}; or type --dataset.columns.unknown none"
+        for problem in unknown_problems((f"line {r.line}", r.label, r.unknown) for r in rows)
+    ]
+
+
 def read_labels(rows: Sequence[Row], rules: LabelRules) -> tuple[list[str], list[str]]:
     """Replaces each row's label by its text in a track table; returns problems and notes."""
     problems = []
@@ -69,7 +80,7 @@ def read_labels(rows: Sequence[Row], rules: LabelRules) -> tuple[list[str], list
                 row.label = row.label.replace(LABEL_SEPARATOR, ",")
             continue
         names = re.split(f"[{re.escape(rules.separators)}]", row.label)
-        if not all(name.strip() for name in names):
+        if row.label and not all(name.strip() for name in names):
             empty.append(row.line)
         row.label = join_labels(names)
     if empty:
@@ -103,8 +114,10 @@ def multi_label_note(rows: Sequence[Row], rules: LabelRules) -> list[str]:
     """How many tracks have several labels, where cells or rows may have them."""
     if not rules.separators:
         return []
-    names = {name for row in rows for name in row.label.split(LABEL_SEPARATOR)}
+    names = {name for row in rows for name in labels_of(row.label)}
     n_several = sum(LABEL_SEPARATOR in row.label for row in rows)
+    if n_unknown := sum(bool(row.unknown) for row in rows):
+        return [f"{n_unknown} of {len(rows)} tracks have unknown labels: it is multi-label"]
     if not n_several:
         return ["no track has several labels, so that they are classes"]
     n_tracks = "1 track has" if n_several == 1 else f"{n_several} of {len(rows)} tracks have"

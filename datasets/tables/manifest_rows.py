@@ -15,7 +15,8 @@ from chorale.datasets.tables.manifest_values import at_lines
 class Row:
     """One line whose file exists: `cells` are stripped, by role; the values are read later.
 
-    `label` is first the cell, then the label or the label set of the track.
+    `label` is first the cell, then the label or the label set of the track; `unknown` the same of
+    its unknown labels.
     """
 
     line: int
@@ -29,6 +30,7 @@ class Row:
     split: str | None = None
     fold: int | None = None
     time: float | None = None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def read_rows(
             continue
         written = {role: cells[at] if at < len(cells) else "" for role, at in columns.items()}
         of_role = {role: cell.strip() for role, cell in written.items()}
-        if not of_role["path"] or not of_role["label"]:
+        if not of_role["path"] or not (of_role["label"] or of_role.get("unknown")):
             empty.append(number)
             continue
         found = finder.find(of_role["path"])
@@ -81,6 +83,7 @@ def read_rows(
                 written_label=written["label"],
                 cells=of_role,
                 others=others,
+                unknown=of_role.get("unknown", ""),
             )
         )
     problems = [] if lines.rows else ["it has no rows below its first line"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chorale.datasets.dsp.frequency_scale import FrequencyScale
 from chorale.datasets.errors import UserError
-from chorale.datasets.label_sets import LabelArray
+from chorale.datasets.label_sets import UNKNOWN, LabelArray, is_known
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.datasets.splitting import balance
 from chorale.lightning_models.base import InputShape
@@ -133,8 +133,9 @@ class FoldData(Tracks):
     """One fold of one dataset.
 
     `train_rows` and `valid_rows` are rows of `store` (track indices), `labels` (n_tracks,) the
-    class index of every track of the store, or (n_tracks, n_classes) its labels as 0 and 1. Rows in
-    neither, as of the test set, are never read.
+    class index of every track of the store, or (n_tracks, n_classes) its labels as 0, 1 and
+    `UNKNOWN`, which are neither trained on nor validated. Rows in neither, as of the test set, are
+    never read.
 
     `targets` (n_tracks, n_classes), if given, are soft targets for training, as of a teacher in
     distillation: class probabilities that sum to 1, except where multi-label. Only those of
@@ -169,8 +170,13 @@ class FoldData(Tracks):
         """Whether a track may have several labels."""
         return self.labels.ndim == 2
 
+    @cached_property
+    def has_unknown(self) -> bool:
+        """Whether it is not known of a training row whether it has some label."""
+        return self.multi_label and not bool(is_known(self.labels[self.train_rows]).all())
+
     def _check_indicators(self, used: LabelArray) -> None:
-        if used.shape[1] != self.n_classes or used.max() > 1 or used.min() < 0:
+        if used.shape[1] != self.n_classes or used.max() > 1 or used.min() < UNKNOWN:
             raise UserError(
                 f"labels of several classes must be 0 or 1 for each of n_classes={self.n_classes}, "
                 f"but got {used.shape[1]} columns of {used.min()} to {used.max()}; make the class "

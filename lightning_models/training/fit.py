@@ -149,6 +149,7 @@ def train_network(
             identity["start"] = tensors_digest(start)
         if train_config.balance == "class_weights":
             module.class_weights = torch.from_numpy(data.class_weights())
+        module.has_unknown = data.has_unknown
         module.n_slices = n_slices
         if ranks.size > 1:
             module.ranks = ranks

@@ -39,7 +39,8 @@ class GenreClassifier(Classifier, pl.LightningModule):
     """A classifier in training: with a loss, an optimizer and a learning rate schedule.
 
     `class_weights` (n_classes,), if set before training, weighs each class in the loss; its mean
-    over the training rows is 1. Where multi-label it weighs the presence of each label. `ema` is
+    over the training rows is 1. Where multi-label it weighs the presence of each label, and
+    `has_unknown`, set before training, says whether labels of training rows are `UNKNOWN`. `ema` is
     set during training if the config asks for it. `n_slices` is the number of micro-batches that a
     batch is split into (gradient accumulation), `ranks` the rank of this process in data-parallel
     training; both are set before training.
@@ -86,6 +87,7 @@ class GenreClassifier(Classifier, pl.LightningModule):
         if train_config.compile:
             self._compiled = torch.compile(self.network.forward)
         self.class_weights: Tensor | None = None
+        self.has_unknown = False
         self.n_slices = 1
         self.ranks = SINGLE_PROCESS
         self.ema: Ema | None = None
@@ -130,13 +132,14 @@ class GenreClassifier(Classifier, pl.LightningModule):
         n_slices = max(1, min(self.n_slices, len(x) // self.ranks.size // 2))
         mine = np.arange(len(x))[self.ranks.shard(len(x))]
         losses: list[Tensor] = []
+        n_terms = self._n_terms(labels, blend)
         for part in np.array_split(mine, n_slices):
             if losses:
                 torch.autograd.backward(losses[-1])  # before the next slice needs the memory
                 losses[-1] = losses[-1].detach()
             rows = slice(part[0], part[-1] + 1)
             blended = (blend[0][rows], blend[1][rows]) if blend is not None else None
-            share = len(part) / len(x)
+            share = self._n_terms(labels[rows], blended) / n_terms
             losses.append(self.loss(x[rows], labels[rows], blended) * share)
         self._losses.append(torch.stack([loss.detach() for loss in losses]).sum())
         return losses[-1]
@@ -167,7 +170,7 @@ class GenreClassifier(Classifier, pl.LightningModule):
         """Cross-entropy with label smoothing, class weights and mixup: the mean over the batch.
 
         A class's weight is multiplied by its share of the label, be that by smoothing or by mixup.
-        Where multi-label it is the binary cross-entropy, and the mean over labels, too.
+        Where multi-label it is the binary cross-entropy, and the mean over known labels, too.
         """
         if self.multi_label:
             return self._binary_cross_entropy(logits, labels, blend)
@@ -191,6 +194,8 @@ class GenreClassifier(Classifier, pl.LightningModule):
 
     def _binary_cross_entropy(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
         """Of targets (batch, n_classes); mixup and smoothing act on these."""
+        if self.has_unknown:
+            return self._known_cross_entropy(logits, labels, blend)
         targets = labels.to(logits.dtype)
         if blend is not None:
             others, keep = blend
@@ -198,6 +203,41 @@ class GenreClassifier(Classifier, pl.LightningModule):
         if smoothing := self.train_config.label_smoothing:
             targets = torch.lerp(targets, torch.full_like(targets, 0.5), smoothing)
         return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.class_weights)
+
+    def _known_cross_entropy(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
+        """The mean binary cross-entropy of known labels.
+
+        Of a label that is known of one of two mixed crops only, the target is that crop's, with
+        that crop's weight.
+        """
+        weights = self._known_weights(labels, blend)
+        targets = labels.to(logits.dtype).clamp(min=0)
+        if blend is not None:
+            others, keep = blend
+            own = keep.unsqueeze(1) * (labels >= 0)
+            theirs = (1 - keep).unsqueeze(1) * (others >= 0)
+            mixed = own * targets + theirs * others.to(logits.dtype)
+            targets = mixed / weights.clamp(min=torch.finfo(logits.dtype).tiny)
+        if smoothing := self.train_config.label_smoothing:
+            targets = torch.lerp(targets, torch.full_like(targets, 0.5), smoothing)
+        losses = F.binary_cross_entropy_with_logits(
+            logits, targets, pos_weight=self.class_weights, reduction="none"
+        )
+        return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(logits.dtype).tiny)
+
+    def _known_weights(self, labels: Tensor, blend: Blend | None) -> Tensor:
+        """The weight (batch, n_classes) of each label in the loss: 0 where it is unknown."""
+        known = (labels >= 0).float()
+        if blend is None:
+            return known
+        others, keep = blend
+        return keep.unsqueeze(1) * known + (1 - keep).unsqueeze(1) * (others >= 0)
+
+    def _n_terms(self, labels: Tensor, blend: Blend | None) -> float | Tensor:
+        """What the loss of these rows is a mean over: rows, or weights of known labels."""
+        if not self.has_unknown:
+            return len(labels)
+        return self._known_weights(labels, blend).sum().clamp(min=torch.finfo(torch.float32).tiny)
 
     def begin_training(self, n_steps: int) -> None:
         """Prepares a training of `n_steps` steps; the module is on its final device."""

@@ -12,6 +12,7 @@ from chorale.search.baselines.classifiers import (
     BaselineData,
     expected_s,
     grid_of,
+    is_one_vs_rest,
     middle_point,
 )
 from chorale.search.baselines.track_statistics import StatisticsLayout
@@ -121,7 +122,7 @@ def make_baseline_plan(
             n_new=max(sizes) + (len(data.x_test) if len(grid) == 1 else 0),
             n_columns=layout.n_columns(params["statistics"]),
             n_classes=data.n_classes,
-            multi_label=data.y.ndim == 2,
+            one_vs_rest=is_one_vs_rest(name, data.y),
         )
         for name, grid in grids.items()
         for index, params in enumerate(grid)

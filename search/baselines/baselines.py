@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.datasets.splitting.group_split import class_count
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
@@ -115,6 +116,7 @@ def choose_features(
     *,
     labels: Labels,
     split: Split,
+    unscored: tuple[int, ...] = (),
     run: ChunkMap = map,
     seed: int = 0,
 ) -> FeatureChoice:
@@ -124,6 +126,7 @@ def choose_features(
         stores: feature set -> its cached features.
         labels: the class index of each row of a store, or (n, n_classes) of 0 and 1.
         split: the folds; the test rows are not used.
+        unscored: labels, columns of `labels`, that are only trained on.
         run: the map that runs the fits.
         seed: as `run_baselines`.
     """
@@ -133,7 +136,7 @@ def choose_features(
     best = FeatureChoice("")
     for name, store in stores.items():
         layout = StatisticsLayout.of(store)
-        data = _data(store, labels, split, run)
+        data = _data(store, labels, split, unscored, run)
         data = replace(data, x_test=data.x_test[:0])  # they have no part in the choice
         plan = make_baseline_plan(data, layout, names=(_PROBE,))
         results = (map if plan.is_small else run)(
@@ -143,7 +146,7 @@ def choose_features(
         for fold, result in zip(data.folds, results, strict=True):
             scores[data.valid_rows(fold)] = result.scores
             took_s += result.took_s
-        accuracies[name] = main_score(scores[data.scored], data.y[data.scored])
+        accuracies[name] = main_score(scores[data.scored], data.scored_y[data.scored])
         if not best.name or accuracies[name] > accuracies[best.name]:
             best = FeatureChoice(name, held_out=scores, took_s=took_s)
     return replace(best, accuracies=accuracies)
@@ -154,6 +157,7 @@ def run_baselines(
     *,
     labels: Labels,
     split: Split,
+    unscored: tuple[int, ...] = (),
     seed: int = 0,
     run: ChunkMap = map,
     limit_s: float = np.inf,
@@ -178,6 +182,7 @@ def run_baselines(
         store: the features whose statistics are read.
         labels: the class index of each row of `store`, or (n, n_classes) of 0 and 1.
         split: the folds and the test set.
+        unscored: as `choose_features`.
         seed: of the random forest and the boosted trees.
         run: the map that runs the fits; a small plan runs in this process instead.
         limit_s: the seconds that all fits together may take.
@@ -189,7 +194,7 @@ def run_baselines(
     Raises:
         UserError: a track of the split is not in the store.
     """
-    data = _data(store, labels, split, run)
+    data = _data(store, labels, split, unscored, run)
     layout = StatisticsLayout.of(store)
     plan = make_baseline_plan(data, layout)
     at_once = 1.0 if plan.is_small else PARALLEL_EFFICIENCY * n_at_once
@@ -214,7 +219,9 @@ def run_baselines(
     return Baselines(fitted, store.feature, layout, left_out, fits.spent_s, limit_s)
 
 
-def _data(store: FeatureStore, labels: Labels, split: Split, run: ChunkMap) -> BaselineData:
+def _data(
+    store: FeatureStore, labels: Labels, split: Split, unscored: tuple[int, ...], run: ChunkMap
+) -> BaselineData:
     development, test = store.rows(split.trained_ids), store.rows(split.test_ids)
     fold_of = {**split.fold_of, **split.train_only}
     return BaselineData(
@@ -225,6 +232,7 @@ def _data(store: FeatureStore, labels: Labels, split: Split, run: ChunkMap) -> B
         n_classes=class_count(labels),
         n_scored=len(split.development_ids),
         by_time=split.by_time,
+        unscored=unscored,
     )
 
 
@@ -313,7 +321,7 @@ class _BaselineRun:
         that are best without the fold: to score the test rows by all points took up to 1.5 times as
         long.
         """
-        y, scored = self.data.y, self.data.scored
+        y, scored = self.data.scored_y, self.data.scored
         best, jobs = {}, []
         for name, grid in self.plan.grids.items():
             points = sorted((p for p in self.scores if p.name == name), key=lambda p: p.index)
@@ -387,7 +395,7 @@ def _baseline(
     fitted = sorted(scores)
     held_out = np.stack([scores[index].held_out for index in fitted])
     chosen_scores = held_out[fitted.index(grid.index(chosen.params))]
-    temperature = _temperature(chosen_scores[data.scored], data.y[data.scored])
+    temperature = _temperature(chosen_scores[data.scored], data.scored_y[data.scored])
     oof_proba, by_fold = _proba_by_fold(held_out, chosen.on_test, data)
     return Baseline(
         name,
@@ -423,8 +431,8 @@ def _proba_by_fold(scores: Floats, on_test: Floats, data: BaselineData) -> tuple
     for number, fold in enumerate(data.folds):
         out = data.valid_rows(fold)
         rest = data.scored & ~out
-        best = scores[_most_accurate(scores[:, rest], data.y[rest])]
-        temperature = _temperature(best[rest], data.y[rest])
+        best = scores[_most_accurate(scores[:, rest], data.scored_y[rest])]
+        temperature = _temperature(best[rest], data.scored_y[rest])
         proba[out] = score_proba(best[out] / temperature, multi_label=multi_label)
         proba_test[number] = score_proba(on_test[number] / temperature, multi_label=multi_label)
     return proba, proba_test
@@ -437,11 +445,16 @@ def _temperature(scores: Floats, y: Labels) -> float:
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599.
     """
+    if y.ndim == 2:
+        known = is_known(y)
+        margins = np.where(is_present(y), scores, -scores)[known]
+        if not len(margins):
+            return 1.0
 
     def loss(log_temperature: float) -> float:
-        scaled = scores / np.exp(log_temperature)
         if y.ndim == 2:
-            return float(np.logaddexp(0, np.where(y, -scaled, scaled)).mean())
+            return float(np.logaddexp(0, -margins / np.exp(log_temperature)).mean())
+        scaled = scores / np.exp(log_temperature)
         return -float(log_softmax(scaled)[np.arange(len(y)), y].mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))

@@ -16,12 +16,14 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known, without_classes
 from chorale.search.baselines.fitted_classifier import (
     ClassifierArrays,
     classifier_arrays,
@@ -57,7 +59,8 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 
 
 SEVERAL_LABELS = ("knn", "multilayer_perceptron", "random_forest", "extra_trees")
-"""Classifiers that are fitted on several labels at once; the others are one-vs-rest."""
+"""Classifiers that are fitted on several labels at once; the others are one-vs-rest. Where labels
+are unknown, all are one-vs-rest, each label's classifier fitted on the rows where it is known."""
 
 N_HIDDEN, MLP_BATCH_SIZE, N_MLP_STEPS = 128, 32, 2_000
 """Of the multilayer perceptron: units, rows per step, and about how many steps it is trained."""
@@ -68,7 +71,8 @@ MIN_MLP_EPOCHS, MAX_MLP_EPOCHS = 20, 300
 class BaselineData:
     """Statistics `x` (n, n_columns), labels `y` and folds (n,) of the development tracks.
 
-    Labels are (n,), or (n, n_classes) of 0 and 1 where tracks have several.
+    Labels are (n,), or (n, n_classes) of 0, 1 and `UNKNOWN` where tracks have several; of these
+    the columns `unscored` are only trained on.
 
     `x_test` (n_test, n_columns) are the statistics of the test tracks. The first `n_scored` rows
     are predicted out of fold; the others are only trained on, except by the fold that they name
@@ -82,6 +86,12 @@ class BaselineData:
     n_classes: int
     n_scored: int
     by_time: bool = False
+    unscored: tuple[int, ...] = ()
+
+    @cached_property
+    def scored_y(self) -> Labels:
+        """The labels by which parameters are chosen: those that are not scored are unknown."""
+        return without_classes(self.y, self.unscored)
 
     @property
     def folds(self) -> Labels:
@@ -138,23 +148,30 @@ class FitResult:
 
 def fit_and_score(job: FitJob) -> FitResult:
     """Fits a classifier with one thread, so that many can run in parallel, and scores `x_new`."""
-    fitted = make_classifier(
-        job.name, job.params, n_rows=len(job.x), n_columns=job.x.shape[1], seed=job.seed
-    )
-    began = time.perf_counter()  # not earlier: a process's first fit imports scikit-learn
+    n_columns = job.x.shape[1]
+    make_classifier(job.name, job.params, n_rows=len(job.x), n_columns=n_columns, seed=job.seed)
+    began = time.perf_counter()  # not earlier: the first line imports scikit-learn
     x = job.x.astype(np.float64)
 
-    def fit(y: Labels) -> ClassifierArrays:
-        return classifier_arrays(fitted.fit(x, y))
+    def fit(rows: NDArray[np.bool_] | slice, y: Labels) -> ClassifierArrays:
+        n = len(y)
+        params = {key: min(value, n) if key == "k" else value for key, value in job.params.items()}
+        made = make_classifier(job.name, params, n_rows=n, n_columns=n_columns, seed=job.seed)
+        return classifier_arrays(made.fit(x[rows], y))
 
     with single_thread(), warnings.catch_warnings():
         # a multilayer perceptron trains for a set number of epochs
         warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")
-        at_once = job.y.ndim == 1 or job.name in SEVERAL_LABELS
-        arrays = fit(job.y) if at_once else fit_each(fit, job.y)
+        at_once = not is_one_vs_rest(job.name, job.y)
+        arrays = fit(slice(None), job.y) if at_once else fit_each(fit, job.y)
         scores = classifier_scores(arrays, job.x_new, n_classes=job.n_classes)
     took_s = time.perf_counter() - began
     return FitResult(scores, took_s, arrays if job.is_final else None)
+
+
+def is_one_vs_rest(name: str, y: Labels) -> bool:
+    """Whether a classifier is fitted on each label by itself: see `SEVERAL_LABELS`."""
+    return y.ndim == 2 and (name not in SEVERAL_LABELS or not bool(is_known(y).all()))
 
 
 def n_mlp_epochs(n_rows: int) -> int:
@@ -246,14 +263,14 @@ def expected_s(
     n_new: int,
     n_columns: int,
     n_classes: int,
-    multi_label: bool = False,
+    one_vs_rest: bool = False,
 ) -> float:
     """Estimated seconds of one fit, on one core of a 2024 CPU.
 
     It only orders the first fits and excludes those that would never end; the time of further fits
     is estimated from the measured first ones.
     """
-    if multi_label and name not in SEVERAL_LABELS:
+    if one_vs_rest:
         one_s = expected_s(name, n_rows=n_rows, n_new=n_new, n_columns=n_columns, n_classes=1)
         return n_classes * one_s
     if name == "logistic_regression":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known
 from chorale.search.statistics.arrays import Floats, Labels
 
 N_LABELS = "n_labels"
@@ -23,22 +24,23 @@ _CONSTANT = "log_odds"
 NamedArrays = Mapping[str, NDArray[Any]]
 
 
-def fit_each(fit: Callable[[Labels], NamedArrays], y: Labels) -> NamedArrays:
+def fit_each(fit: Callable[[NDArray[np.bool_], Labels], NamedArrays], y: Labels) -> NamedArrays:
     """Fits a classifier for each column of `y` (n, n_classes), as named arrays.
 
     Arrays that all fitted classifiers share (the standardization) are kept once.
 
     Args:
-        fit: fits a classifier on labels (n,) of 0 and 1, both of which occur.
-        y: 0 and 1.
+        fit: fits a classifier on the rows of a mask (n,) with labels of 0 and 1, both of which
+            occur.
+        y: 0, 1 and `UNKNOWN`; a label's classifier is fitted on the rows where it is known.
     """
     each: list[NamedArrays] = []
-    for truth in y.T:
-        n = int(truth.sum())
-        if 0 < n < len(truth):
-            each.append(fit(truth.astype(np.int64)))
+    for truth, known in zip(y.T, is_known(y).T, strict=True):
+        n, n_known = int((truth[known] > 0).sum()), int(known.sum())
+        if 0 < n < n_known:
+            each.append(fit(known, truth[known].astype(np.int64)))
         else:
-            each.append({_CONSTANT: np.array([np.log((n + 0.5) / (len(truth) - n + 0.5))])})
+            each.append({_CONSTANT: np.array([np.log((n + 0.5) / (n_known - n + 0.5))])})
     fitted = [one for one in each if _CONSTANT not in one]
     first = fitted[0] if fitted else {}
     shared = {name: one for name, one in first.items() if _all_have(fitted, name, one)}

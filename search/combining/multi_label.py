@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.search.combining.base import EnsembleModel, MemberPredictions
 from chorale.search.statistics.arrays import (
@@ -25,6 +26,7 @@ from chorale.search.statistics.arrays import (
     check_rows,
     decisions,
     from_decisions,
+    known_decisions,
 )
 
 MAX_DECISIONS = 200_000
@@ -45,16 +47,19 @@ class MultiLabelEnsemble:
     def fit(
         self, predictions: MemberPredictions, labels: Labels, groups: Groups, seed: int
     ) -> EnsembleModel:
-        """Fits it on decisions; `labels` are (n_tracks, n_classes) of 0 and 1."""
+        """Fits it on decisions; `labels` are (n_tracks, n_classes), of which unknown ones are no
+        decision.
+        """
         check_rows(predictions.proba, labels, groups, n_dims=3)
         if hasattr(self.ensemble, "fit_labels"):
             model: EnsembleModel = self.ensemble.fit_labels(predictions, labels)
             return model
         rows = _drawn(labels, groups, seed)
         mine, labels, groups = predictions.select_tracks(rows), labels[rows], groups[rows]
-        of_decisions = np.repeat(groups, labels.shape[1])
+        proba, present = known_decisions(mine.proba, labels)
+        of_decisions = np.repeat(groups, labels.shape[1])[is_known(labels).ravel()]
         fitted: EnsembleModel = self.ensemble.fit(
-            _decisions(mine), labels.ravel().astype(np.int64), of_decisions, seed
+            MemberPredictions(proba, mine.kinds), present, of_decisions, seed
         )
         return fitted
 

@@ -28,7 +28,7 @@ def fit(predictions: MemberPredictions, labels: Labels, groups: Groups, seed: in
 def fit_labels(predictions: MemberPredictions, labels: Labels) -> EnsembleModel:
     """Gives all weight to the member with the highest out-of-fold mAP, ties by log loss.
 
-    See `search.combining.multi_label`; `labels` are (n_tracks, n_classes) of 0 and 1.
+    See `search.combining.multi_label`; `labels` are (n_tracks, n_classes).
     """
     proba = predictions.proba
     keys = [(mean_average_precision(one, labels), -log_loss(one, labels)) for one in proba]

@@ -102,7 +102,8 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     leaking, unsplit = [], ""
     try:
         wanted = sweep.finalists.folds
-        refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=wanted)
+        accept = sweep.audit.accept
+        refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=wanted, accept=accept)
         train_only = given.changes.then(audited.changes).train_only
         n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted, train_only=train_only)
         if fewer:
@@ -111,7 +112,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
         joined, n_unused = used_tracks(joined, split)
         if n_unused:
             progress.stage("split", unused_text(n_unused))
-        leaking = leaks.find_leaks(joined, split, pairs)
+        leaking = leaks.find_leaks(joined, split, pairs, train_only=train_only)
         leaking += leaks.single_group_leaks(joined, single)
     except UserError as error:
         unsplit = str(error)
@@ -149,9 +150,9 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
 
 def label_lines(tracks: "pd.DataFrame") -> list[str]:
     """How many labels a track has and how many tracks each label; empty where each has one."""
-    from chorale.datasets.label_sets import is_multi_label, labels_of, one_row_per_label
+    from chorale.datasets.label_sets import has_several_labels, labels_of, one_row_per_label
 
-    if not is_multi_label(tracks["label"]):
+    if not has_several_labels(tracks):
         return []
     n = tracks["label"].map(lambda text: len(labels_of(text)))
     several = int((n > 1).sum())

@@ -80,10 +80,15 @@ def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "
         prepared = prepare(resolved, progress, run, tracks)
     name = "mfcc" if "mfcc" in prepared.stores else next(iter(prepared.stores))
     rows = prepared.rows(prepared.split.development_ids)
+    labels = prepared.labels[rows]
+    if prepared.unscored:  # labels of few groups, which are in no score
+        import numpy as np
+
+        labels = np.delete(labels, prepared.unscored, axis=1)
     return compare_protocols(
         FeatureStore.open(prepared.stores[name]),
         rows,
-        labels=prepared.labels[rows],
+        labels=labels,
         groups=prepared.groups(rows),
         seed=sweep.split.seed,
     )

@@ -18,7 +18,14 @@ from chorale.datasets.audit import faults, leaks
 from chorale.datasets.audit.audit import AuditResult, missing_decoders, require_usable_tracks
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.config import to_plain_values
-from chorale.datasets.label_sets import LabelArray, class_names_of, label_array
+from chorale.datasets.label_sets import (
+    UNKNOWN,
+    UNKNOWN_COLUMN,
+    LabelArray,
+    class_names_of,
+    track_labels,
+    without_classes,
+)
 from chorale.datasets.source import source_of
 from chorale.datasets.splitting import grouping
 from chorale.datasets.splitting.labels import LabelChanges, refuse_rare_classes
@@ -43,9 +50,9 @@ class PreparedData:
     """Audited tracks with their features and folds.
 
     Row i of `tracks`, of `labels` (int64, an index into `class_names`; where tracks have several
-    labels, uint8 (n, n_classes) of 0 and 1) and of every feature store is the same track. `stores`
-    maps a feature set to the folder of its store; `problems` are the
-    quarantined tracks, `label_changes` the classes that were left out or merged.
+    labels, int8 (n, n_classes) of 0, 1 and `UNKNOWN`) and of every feature store is the same track.
+    `stores` maps a feature set to the folder of its store; `problems` are the quarantined tracks,
+    `label_changes` the classes that were left out or merged, or are only trained on.
     """
 
     tracks: pd.DataFrame
@@ -61,6 +68,23 @@ class PreparedData:
         """Whether tracks have several labels."""
         return self.labels.ndim == 2
 
+    @property
+    def unscored(self) -> tuple[int, ...]:
+        """The labels, where tracks have several, that are only trained on: columns of `labels`.
+
+        Their tracks may be in any part of the split, as they may have other labels.
+        """
+        if not self.multi_label:
+            return ()
+        return tuple(
+            i for i, name in enumerate(self.class_names) if name in self.label_changes.train_only
+        )
+
+    @property
+    def scored_labels(self) -> LabelArray:
+        """`labels` for scores: where multi-label, the `unscored` ones are unknown."""
+        return without_classes(self.labels, self.unscored)
+
     def rows(self, track_ids: Iterable[str]) -> np.ndarray:
         """The row of each track, int64; -1 where it is unknown."""
         index = pd.Index(self.tracks["track_id"])
@@ -73,8 +97,9 @@ class PreparedData:
     @property
     def fingerprint(self) -> str:
         """A hash of all tracks, their audio, labels and groups."""
-        columns = self.tracks[["track_id", "content", "label", "group"]]
-        text = json.dumps(columns.to_numpy(dtype=str).tolist())
+        names = ["track_id", "content", "label", "group"]
+        names += [UNKNOWN_COLUMN] if UNKNOWN_COLUMN in self.tracks else []
+        text = json.dumps(self.tracks[names].to_numpy(dtype=str).tolist())
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -105,7 +130,13 @@ def prepare(
         progress.stage("audit", line)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
-    refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=sweep.finalists.folds)
+    refuse_rare_classes(
+        joined,
+        sweep.labels,
+        sweep.split,
+        n_folds=sweep.finalists.folds,
+        accept=sweep.audit.accept,
+    )
     changes = given.changes.then(audited.changes)
     n_folds, fewer = feasible_folds(
         joined, sweep.split, n_folds=sweep.finalists.folds, train_only=changes.train_only
@@ -115,7 +146,7 @@ def prepare(
     joined, n_unused = used_tracks(joined, split)
     if n_unused:
         progress.stage("split", unused_text(n_unused))
-    leaking = leaks.find_leaks(joined, split, pairs)
+    leaking = leaks.find_leaks(joined, split, pairs, train_only=changes.train_only)
     leaking += leaks.single_group_leaks(joined, changes.by_track)
     accepted = leaks.accepted_kinds(sweep.audit.accept, sweep.split)
     if leaking:
@@ -147,9 +178,8 @@ def prepare(
         progress.stage("split", fewer + more_folds_advice(joined, sweep))
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
         progress.stage("split", warning)
-    texts = joined["label"].astype(str).tolist()
-    names = class_names_of(texts)
-    labels = label_array(texts, names)
+    names = class_names_of(joined["label"].astype(str))
+    labels = track_labels(joined, names)
     return PreparedData(joined, names, labels, split, stores, found.problems, changes)
 
 
@@ -157,8 +187,14 @@ def ground_truth_of(prepared: PreparedData) -> GroundTruth:
     """The labels, groups and split of a sweep's tracks, as later stages read them from disk."""
     names = prepared.tracks["track_id"].astype(str)
     labels: list[int | tuple[int, ...]]
+    unknown: dict[str, tuple[int, ...]] = {}
     if prepared.multi_label:
-        labels = [tuple(np.flatnonzero(row).tolist()) for row in prepared.labels]
+        labels = [tuple(np.flatnonzero(row > 0).tolist()) for row in prepared.labels]
+        unknown = {
+            name: tuple(np.flatnonzero(row == UNKNOWN).tolist())
+            for name, row in zip(names, prepared.labels, strict=True)
+            if (row == UNKNOWN).any()
+        }
     else:
         labels = prepared.labels.tolist()
     return GroundTruth(
@@ -166,6 +202,8 @@ def ground_truth_of(prepared: PreparedData) -> GroundTruth:
         prepared.split,
         dict(zip(names, labels, strict=True)),
         dict(zip(names, prepared.tracks["group"].astype(str), strict=True)),
+        prepared.unscored,
+        unknown,
     )
 
 

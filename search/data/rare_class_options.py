@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import class_names_of, has_several_labels
 from chorale.datasets.splitting.labels import change_rare_classes
 from chorale.datasets.splitting.labels_config import RareAction
 from chorale.datasets.splitting.rare_classes import find_rare_classes, fixed_test_tracks
@@ -26,7 +27,8 @@ def rare_class_lines(tracks: "pd.DataFrame", sweep: SweepConfig) -> list[str]:
     classes = "1 class is rare" if len(rare) == 1 else f"{len(rare)} classes are rare"
     every = ", ".join(f"'{one.label}' {one.why}" for one in rare)
     lines = [f"{classes}: {every}."]
-    if sweep.split.by == "group" and any(one.n_groups == 1 < one.n_tracks for one in rare):
+    can_split = sweep.split.by == "group" and not has_several_labels(tracks)
+    if can_split and any(one.n_groups == 1 < one.n_tracks for one in rare):
         lines.append(
             "  --audit.accept '[few_groups]'  splits the classes of one group by track, with too "
             "optimistic scores"
@@ -69,7 +71,8 @@ def _outcome(tracks: "pd.DataFrame", sweep: SweepConfig, action: RareAction) -> 
         return ""
     done = {"leave_out": "left out", "merge": "merged into one", "train_only": "never scored"}
     n_changed = sum(map(len, [changes.left_out, *changes.merged.values(), train_only]))
+    n_classes = len(class_names_of(table["label"]))
     return (
-        f"{table['label'].nunique()} classes with {len(table)} tracks in {split.n_folds} folds and "
-        f"the test set, {n_changed} classes {done[action]}"
+        f"{n_classes} classes with {len(table)} tracks in {split.n_folds} folds and the test set, "
+        f"{n_changed} classes {done[action]}"
     )

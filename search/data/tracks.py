@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chorale.datasets.label_sets import class_names_of, labels_of, unknown_texts
 from chorale.datasets.splitting.labels import (
     LabelChanges,
     change_labels,
@@ -43,9 +44,21 @@ def read_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTracks:
         table, sweep.labels, sweep.split, n_folds=sweep.finalists.folds
     )
     changes = changes.then(single).then(rare)
-    for line in changes.lines():
+    for line in (*_unknown_lines(table), *changes.lines()):
         progress.stage("labels", line)
     return LabelledTracks(table, tracks, changes)
+
+
+def _unknown_lines(tracks: "pd.DataFrame") -> list[str]:
+    """How many pairs of a track and a label are unknown; empty where all are known."""
+    n_classes = len(class_names_of(tracks["label"]))
+    n_unknown = sum(len(labels_of(text)) for text in unknown_texts(tracks))
+    if not n_unknown:
+        return []
+    return [
+        f"of {len(tracks) * n_classes} pairs of a track and a label {n_unknown} are unknown: they "
+        f"are neither trained on nor scored"
+    ]
 
 
 def refuse_missing(resolved: ResolvedSweep) -> None:
@@ -76,7 +89,8 @@ def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTra
     warn_about_files(resolved, tracks.table, progress)
 
     split, n_wanted = resolved.sweep.split, resolved.sweep.finalists.folds
-    refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted)
+    accept = resolved.sweep.audit.accept
+    refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted, accept=accept)
     train_only = tracks.changes.train_only
     n_folds, _ = feasible_folds(tracks.table, split, n_folds=n_wanted, train_only=train_only)
     make_split(tracks.table, split, n_folds=n_folds, train_only=train_only)

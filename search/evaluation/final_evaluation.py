@@ -37,7 +37,7 @@ from chorale.search.ledger.ledger import Ledger
 from chorale.search.native_threads import single_thread
 from chorale.search.statistics.arrays import decisions
 from chorale.search.statistics.calibration import fit_temperature
-from chorale.search.statistics.conformal import covers, fit_conformal
+from chorale.search.statistics.conformal import covers, fit_conformal, has_loss
 from chorale.search.statistics.expected_accuracy import ExpectedAccuracy, expected_accuracy
 from chorale.search.statistics.fold_averaging import FoldAveraging, estimate_fold_averaging
 from chorale.search.statistics.intervals import proportion_interval
@@ -216,7 +216,8 @@ def detailed_scores(
     true, of_group = truth.labels(test_ids), truth.groups(test_ids)
     fitted = fit_conformal(after, labels, groups, coverage=coverage)
     sets = fitted.sets(test)
-    hits = covers(sets, true)
+    counts = has_loss(true)
+    hits = covers(sets, true)[counts]
     sizes = sets.sum(axis=1)
     return {
         "calibration": {
@@ -234,7 +235,7 @@ def detailed_scores(
             "wanted": coverage,
             "guaranteed": fitted.guaranteed,
             "coverage": float(hits.mean()),
-            "ci95": list(proportion_interval(hits.astype(np.float64), of_group)),
+            "ci95": list(proportion_interval(hits.astype(np.float64), of_group[counts])),
             "mean_size": float(sizes.mean()),
             "single": float(np.mean(sizes == 1)),
             "least_proba": fitted.least_proba,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.lightning_models.metrics import expected_calibration_error
 from chorale.lightning_models.multi_label_metrics import average_precisions
@@ -69,27 +70,32 @@ def label_scores(
 ) -> dict[str, dict[str, Any]]:
     """Each label's scores by name, JSON-ready; undefined values are None.
 
-    `n` tracks with the label, `average_precision`, `threshold`, and at it `precision`, `recall`
-    and `f1`; `ece` is the calibration error of its probability.
+    `n` tracks with the label of the `n_known` where it is known, `average_precision`, `threshold`,
+    and at it `precision`, `recall` and `f1`; `ece` is the calibration error of its probability.
 
     Args:
         proba: (n, n_classes).
-        labels: (n, n_classes) of 0 and 1.
+        labels: (n, n_classes) of 0, 1 and `UNKNOWN`.
         names: of the labels.
         thresholds: (n_classes,).
     """
-    chosen, precisions = decide(proba, thresholds), average_precisions(proba, labels)
+    precisions = average_precisions(proba, labels)
+    known, present = is_known(labels), is_present(labels)
+    chosen = decide(proba, thresholds) & known
     found = {}
     for i, name in enumerate(names):
-        n, n_chosen = int(labels[:, i].sum()), int(chosen[:, i].sum())
-        hits = int((chosen[:, i] & (labels[:, i] > 0)).sum())
+        n, n_chosen = int(present[:, i].sum()), int(chosen[:, i].sum())
+        hits = int((chosen[:, i] & present[:, i]).sum())
         found[name] = {
             "n": n,
+            "n_known": int(known[:, i].sum()),
             "average_precision": float(precisions[i]) if np.isfinite(precisions[i]) else None,
             "threshold": float(thresholds[i]),
             "precision": hits / n_chosen if n_chosen else None,
             "recall": hits / n if n else None,
             "f1": 2 * hits / (n + n_chosen) if n + n_chosen else None,
-            "ece": expected_calibration_error(proba[:, [i]], labels[:, [i]]),
+            "ece": expected_calibration_error(proba[:, [i]], labels[:, [i]])
+            if known[:, i].any()
+            else None,
         }
     return found

@@ -53,7 +53,7 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
     folds = range(truth.split.n_folds)
     word, words = ("label", "labels") if truth.multi_label else ("class", "classes")
     side_of = _side_of(truth)
-    scored = truth.scored_classes
+    scored, tests = truth.scored_classes, truth.labels(truth.split.test_ids)
     unscored = [f"'{n}'" for n, is_one in zip(truth.class_names, scored, strict=True) if not is_one]
     if unscored:
         classes = f"1 {word} is" if len(unscored) == 1 else f"{len(unscored)} {words} are"
@@ -82,6 +82,11 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
             )
         elif lacking:
             lines.append(f"{word} '{name}' has no track in fold {', '.join(lacking)}")
+        if truth.unknown_of and TEST_SIDE in mine and not (tests[:, label] == 0).any():
+            lines.append(
+                f"{word} '{name}' is known to be absent from no test track, so that its average "
+                f"precision there is 1 whatever is predicted"
+            )
         if TEST_SIDE not in mine:
             lines.append(f"{word} '{name}' has no test track: its test score is unknown")
     return lines

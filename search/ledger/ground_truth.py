@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError
-from chorale.datasets.label_sets import LabelArray
+from chorale.datasets.label_sets import UNKNOWN, LabelArray, without_classes
 from chorale.datasets.splitting.split import Split
 from chorale.search.paths import StudyPaths
 
@@ -22,13 +23,17 @@ from chorale.search.paths import StudyPaths
 class GroundTruth:
     """The label, an index into `class_names`, and the group of each track of `split`.
 
-    Where tracks have several labels (multi-label), `label_of` gives a tuple of indices.
+    Where tracks have several labels (multi-label), `label_of` gives a tuple of indices, and
+    `unscored` are the labels that are only trained on, `unknown_of` those of a track that are
+    `UNKNOWN`, where there are any.
     """
 
     class_names: tuple[str, ...]
     split: Split
     label_of: Mapping[str, int | tuple[int, ...]] = field(hash=False)
     group_of: Mapping[str, str] = field(hash=False)
+    unscored: tuple[int, ...] = ()
+    unknown_of: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
 
     @cached_property
     def multi_label(self) -> bool:
@@ -43,15 +48,16 @@ class GroundTruth:
     def labels(self, track_ids: Iterable[str]) -> LabelArray:
         """The labels in the order of `track_ids`: class indices (n,), int64.
 
-        Where multi-label, 0 and 1 (n, n_classes), uint8.
+        Where multi-label, 0 and 1 (n, n_classes), int8; those that are not scored are `UNKNOWN`.
         """
         if not self.multi_label:
             return np.array([self.label_of[track] for track in track_ids], dtype=np.int64)
         ids = list(track_ids)
-        found = np.zeros((len(ids), len(self.class_names)), np.uint8)
+        found = np.zeros((len(ids), len(self.class_names)), np.int8)
         for row, track in enumerate(ids):
             found[row, list(self.classes_of(track))] = 1
-        return found
+            found[row, list(self.unknown_of.get(track, ()))] = UNKNOWN
+        return without_classes(found, self.unscored)
 
     @property
     def scored_classes(self) -> np.ndarray:
@@ -62,6 +68,7 @@ class GroundTruth:
         mask = np.zeros(len(self.class_names), dtype=bool)
         for track in (*self.split.test_ids, *self.split.development_ids):
             mask[list(self.classes_of(track))] = True
+        mask[list(self.unscored)] = False
         return mask
 
     def groups(self, track_ids: Iterable[str]) -> np.ndarray:
@@ -72,7 +79,15 @@ class GroundTruth:
 def write_ground_truth(paths: StudyPaths, truth: GroundTruth) -> None:
     """Writes it into the study's folder, beside the split."""
     tracks = {t: [truth.label_of[t], truth.group_of[t]] for t in sorted(truth.label_of)}
-    content = {"split": truth.split.hash, "class_names": list(truth.class_names), "tracks": tracks}
+    content: dict[str, Any] = {
+        "split": truth.split.hash,
+        "class_names": list(truth.class_names),
+        "tracks": tracks,
+    }
+    if truth.unscored:
+        content["unscored"] = list(truth.unscored)
+    if truth.unknown_of:
+        content["unknown"] = {t: truth.unknown_of[t] for t in sorted(truth.unknown_of)}
     write_json(paths.ground_truth_json, content)
 
 
@@ -94,6 +109,8 @@ def read_ground_truth(paths: StudyPaths) -> GroundTruth | None:
             for track, (label, _) in tracks.items()
         }
         groups = {track: str(group) for track, (_, group) in tracks.items()}
+        unscored = tuple(map(int, content.get("unscored", ())))
+        unknown = {t: tuple(map(int, one)) for t, one in content.get("unknown", {}).items()}
         same = content["split"] == split.hash
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -105,4 +122,4 @@ def read_ground_truth(paths: StudyPaths) -> GroundTruth | None:
             f"{paths.ground_truth_json} belongs to another split than {paths.split_json}; delete "
             f"it, and it is made again from the dataset"
         )
-    return GroundTruth(names, split, labels, groups)
+    return GroundTruth(names, split, labels, groups, unscored, unknown)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.label_sets import LABEL_SEPARATOR, labels_of, unknown_texts
 from chorale.search.nightly.config import ChangesConfig
 
 ACCEPT_ADVICE = "if the change is intended: chorale nightly {file} --accept"
@@ -34,12 +35,17 @@ class Snapshot:
         """The audited tracks, with their groups before groups of duplicates were joined.
 
         Args:
-            audited: the tracks that passed the audit, with track_id, content and label.
+            audited: the tracks that passed the audit, with track_id, content and label; labels
+                that are unknown are written as "drums?".
             raw: the dataset's own track table.
         """
         groups = dict(zip(raw["track_id"].astype(str), raw["group"].astype(str), strict=True))
         rows = audited[["track_id", "content", "label"]].astype(str).itertuples(index=False)
-        return cls({name: (content, label, groups[name]) for name, content, label in rows})
+        found = {}
+        for (name, content, label), unknown in zip(rows, unknown_texts(audited), strict=True):
+            every = [*labels_of(label), *(f"{one}?" for one in labels_of(unknown))]
+            found[name] = (content, LABEL_SEPARATOR.join(every), groups[name])
+        return cls(found)
 
     def write(self, path: Path) -> None:
         """Writes the snapshot as JSON."""

@@ -88,7 +88,7 @@ def _label_texts(truth: GroundTruth, proba: Proba, seed: int) -> tuple[list[str]
     predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
     true, said = (
         [join_labels(names[i] for i in np.flatnonzero(row)) for row in rows]
-        for rows in (labels, predicted)
+        for rows in (labels > 0, predicted)
     )
     return true, said
 

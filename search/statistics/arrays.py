@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import UNKNOWN, is_known
 
 Proba = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
-"""Class indices (n_tracks,), or, where a function says so, multi-label (n_tracks, n_classes)."""
+"""Class indices (n_tracks,), or, where a function says so, multi-label (n_tracks, n_classes), of
+which `datasets.label_sets.UNKNOWN` pairs do not count."""
 Groups = NDArray[Any]
 Weights = NDArray[np.float64]
 Floats = NDArray[np.float64]
@@ -73,7 +75,7 @@ def check_rows(proba: Proba, labels: Labels, groups: Groups, *, n_dims: int) -> 
             f"{groups.shape} groups; they must be for the same tracks, in the same order"
         )
     n_values = 2 if multi_label else n_classes
-    if labels.min() < 0 or labels.max() >= n_values:
+    if labels.min() < (UNKNOWN if multi_label else 0) or labels.max() >= n_values:
         raise UserError(
             f"labels must be 0 to {n_values - 1}, but they range from {labels.min()} to "
             f"{labels.max()}; the predictions belong to another set of classes"
@@ -89,6 +91,15 @@ def decisions(proba: Proba) -> Proba:
     """
     flat = proba.reshape(*proba.shape[:-2], -1)
     return np.stack([1 - flat, flat], axis=-1)
+
+
+def known_decisions(proba: Proba, labels: Labels) -> tuple[Proba, NDArray[np.int64]]:
+    """The rows of `decisions` whose label is known, of (..., n, n_classes), and their labels."""
+    known = is_known(labels).ravel()
+    rows, flat = decisions(proba), labels.ravel()
+    if not known.all():
+        rows, flat = rows[..., known, :], flat[known]
+    return rows, flat.astype(np.int64)
 
 
 def from_decisions(rows: Proba, n_classes: int) -> Floats:

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.lightning_models.metrics import log_loss, log_losses
-from chorale.search.statistics.arrays import Floats, Labels, Proba, decisions, from_decisions
+from chorale.search.statistics.arrays import (
+    Floats,
+    Labels,
+    Proba,
+    decisions,
+    from_decisions,
+    known_decisions,
+)
 from chorale.search.statistics.inner_folds import held_out_masks
 from chorale.search.statistics.softmax import log_softmax, softmax
 
@@ -32,7 +39,9 @@ def fit_temperature(proba: Proba, labels: Labels) -> float:
     is 0, and the lower bound is returned.
     """
     if labels.ndim == 2:
-        proba, labels = decisions(proba), labels.ravel()
+        proba, labels = known_decisions(proba, labels)
+        if not len(labels):
+            return 1.0
     logs = _logs(proba)
 
     def loss(log_temperature: float) -> float:
@@ -57,11 +66,11 @@ def calibrated_log_loss(proba: Proba, labels: Labels) -> float:
     It compares networks whatever their calibration: two that are right on the same tracks may be
     over- or underconfident.
     """
-    return float(calibrated_losses(proba, labels).mean())
+    return log_loss(_calibrated(proba, proba, labels), labels)
 
 
 def calibrated_losses(proba: Proba, labels: Labels) -> Floats:
-    """The summands of `calibrated_log_loss`, one per row, (n,)."""
+    """The log loss of each row, (n,), at the temperature of `calibrated_log_loss`."""
     return log_losses(_calibrated(proba, proba, labels), labels)
 
 

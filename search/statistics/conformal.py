@@ -5,7 +5,8 @@ instead of a guess. The threshold comes from out-of-fold rows, never from the te
 
 Where tracks have several labels, the sets hold on average the requested share of a track's labels:
 the loss of a set, the share of the labels that it misses, takes the place of a miss (conformal risk
-control).
+control). Where labels are unknown, it is the share of the known ones; tracks that are not known to
+have one, nor to have none, do not count.
 
 The coverage is marginal: on average over studies like this one, sets contain the true class as
 often as requested, or slightly more often, as test tracks are predicted by the mean over folds. In
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
 
 ROUNDING = 1e-12
@@ -76,20 +78,23 @@ def fit_conformal(
 
     Args:
         proba: (n, n_classes) of rows that the ensemble was not fitted on.
-        labels: (n,) class indices, or (n, n_classes) of 0 and 1.
+        labels: (n,) class indices, or (n, n_classes) of 0, 1 and `UNKNOWN`.
         groups: (n,) artists, speakers, recordings.
         coverage: the requested share of sets that contain the true class, between 0 and 1.
     """
+    multi_label = labels.ndim == 2
+    if multi_label and not (counts := has_loss(labels)).all():
+        proba, labels, groups = proba[counts], labels[counts], groups[counts]
     _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     n_groups, n = len(sizes), len(groups)
     by_group = n_groups / (n_groups + 1) >= coverage - ROUNDING
     of_track = 1 / ((n_groups + 1) * sizes[group_of]) if by_group else np.full(n, 1 / (n + 1))
-    multi_label = labels.ndim == 2
     if multi_label:  # a track's weight is shared by its labels
-        rows, columns = np.nonzero(labels)
-        of_label = of_track / np.maximum(labels.sum(axis=1), 1)
+        present = is_present(labels)
+        rows, columns = np.nonzero(present)
+        of_label = of_track / np.maximum(present.sum(axis=1), 1)
         true, shares = proba[rows, columns].astype(np.float64), of_label[rows]
-        without = of_track[~labels.any(axis=1)]  # tracks without a label: no set misses one
+        without = of_track[~present.any(axis=1)]  # tracks without a label: no set misses one
         true, shares = np.append(true, np.ones(len(without))), np.append(shares, without)
     else:
         true, shares = proba[np.arange(n), labels].astype(np.float64), of_track
@@ -100,12 +105,23 @@ def fit_conformal(
     return ConformalPredictor(coverage, least, by_group, multi_label)
 
 
+def has_loss(labels: Labels) -> NDArray[np.bool_]:
+    """The rows (n,) whose sets can miss a label, or are known to miss none.
+
+    The others are multi-label rows that are not known to have a label, and some are unknown.
+    """
+    if labels.ndim == 1:
+        return np.ones(len(labels), dtype=bool)
+    return np.asarray(is_present(labels).any(axis=1) | is_known(labels).all(axis=1))
+
+
 def covers(sets: NDArray[np.bool_], labels: Labels) -> Floats:
     """Whether each set (n, n_classes) contains the true class, 0 or 1: (n,).
 
-    Where multi-label, the share of the track's labels that it contains; 1 where it has none.
+    Where multi-label, the share of the track's known labels that it contains; 1 where it has none.
     """
     if labels.ndim == 2:
-        missed = (~sets & (labels > 0)).sum(axis=1)
-        return np.asarray(1 - missed / np.maximum(labels.sum(axis=1), 1))
+        present = is_present(labels)
+        missed = (~sets & present).sum(axis=1)
+        return np.asarray(1 - missed / np.maximum(present.sum(axis=1), 1))
     return np.asarray(sets[np.arange(len(labels)), labels], np.float64)

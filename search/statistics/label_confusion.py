@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.search.statistics.arrays import Labels
 
 
@@ -17,7 +18,7 @@ class LabelConfusion:
     """`counts[i, j]` of `totals[i, j]` tracks, (n_classes, n_classes) each.
 
     On the diagonal: the tracks with label i, and in how many it is predicted. Beside it: the tracks
-    with label i and without label j, and in how many j is predicted.
+    with label i and without label j, and in how many j is predicted. Unknown labels do not count.
     """
 
     counts: NDArray[np.int64]
@@ -26,8 +27,8 @@ class LabelConfusion:
 
 def label_confusion(predicted: NDArray[np.bool_], labels: Labels) -> LabelConfusion:
     """Counts the tracks of `labels` and `predicted`, (n, n_classes) each."""
-    present = (labels > 0).astype(np.int64)
-    absent = 1 - present
+    present = is_present(labels).astype(np.int64)
+    absent = is_known(labels) - present
     counts, totals = present.T @ (absent * predicted), present.T @ absent
     np.fill_diagonal(counts, (present * predicted).sum(axis=0))
     np.fill_diagonal(totals, present.sum(axis=0))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.lightning_models import metrics, multi_label_metrics
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, check_rows
 from chorale.search.statistics.intervals import FEW_GROUPS, Interval, proportion_interval
@@ -69,7 +70,7 @@ def score_labels(
     scored: NDArray[np.bool_] | None = None,
     thresholds: Thresholds | None = None,
 ) -> MultiLabelScores:
-    """Scores `proba` (n, n_classes) against `labels` of 0 and 1, with groups (n,).
+    """Scores `proba` (n, n_classes) against `labels` of 0, 1 and `UNKNOWN`, with groups (n,).
 
     Args:
         proba: of each label.
@@ -117,7 +118,7 @@ def map_interval(
         return min(value, _perfect_low(groups)), 1.0
     counted = labels if scored is None else labels[:, scored]
     spread = max(value * (1 - value), LEAST_SPREAD)
-    prior = PRIOR_VARIANCE * spread / int(counted.sum(dtype=np.int64))
+    prior = PRIOR_VARIANCE * spread / int(is_present(counted).sum())
     weight = PRIOR_GROUPS / (PRIOR_GROUPS + blocks.n_equal - 1)
     error = float(np.sqrt(weight * prior + (1 - weight) * error**2))
     center, reach = np.log(value / (1 - value)), blocks.t(PRIOR_GROUPS) * error
@@ -179,14 +180,16 @@ def weighted_maps(
         weights: (n_weightings, n), not negative.
         scored: as `score_labels`.
     """
-    used = labels.any(axis=0) if scored is None else labels.any(axis=0) & scored
+    present, known = is_present(labels), is_known(labels)
+    used = present.any(axis=0) if scored is None else present.any(axis=0) & scored
     total, counted = np.zeros(len(weights)), np.zeros(len(weights))
     for label in np.flatnonzero(used):
-        column = proba[:, label]
-        order = np.argsort(-column, kind="stable")
-        ends = np.append(np.flatnonzero(np.diff(column[order])), len(order) - 1)  # ties end
+        rows = np.flatnonzero(known[:, label])
+        order = rows[np.argsort(-proba[rows, label], kind="stable")]
+        ranked = proba[order, label]
+        ends = np.append(np.flatnonzero(np.diff(ranked)), len(order) - 1)  # ties end
         in_order = weights[:, order]
-        hits = np.cumsum(in_order * (labels[order, label] > 0), axis=1)[:, ends]
+        hits = np.cumsum(in_order * present[order, label], axis=1)[:, ends]
         above = np.cumsum(in_order, axis=1)[:, ends]
         n_true = hits[:, -1]
         steps = np.diff(hits, axis=1, prepend=0)

@@ -25,7 +25,7 @@ import numpy as np
 from chorale.lightning_models.metrics import accuracy, correct
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
-from chorale.search.statistics.calibration import calibrated_losses
+from chorale.search.statistics.calibration import calibrated_log_loss, calibrated_losses
 from chorale.search.statistics.jackknife import deleted_blocks, standard_error
 from chorale.search.statistics.main_score import main_score_of, metric_name
 from chorale.search.statistics.multi_label_scores import weighted_maps
@@ -83,9 +83,11 @@ def choose_kind(
         seed: of the bootstrap that estimates the selection bias.
     """
     reference = nested[REFERENCE_KIND]
-    losses = {kind: calibrated_losses(one.held_out, labels) for kind, one in nested.items()}
     figures = {
-        kind: {**_figures(one, reference, labels, groups), "log_loss": float(losses[kind].mean())}
+        kind: {
+            **_figures(one, reference, labels, groups),
+            "log_loss": calibrated_log_loss(one.held_out, labels),
+        }
         for kind, one in nested.items()
     }
     kinds = sorted((k for k in nested if k not in COMPARED_ONLY), key=lambda k: k != REFERENCE_KIND)
@@ -95,7 +97,7 @@ def choose_kind(
     if labels.ndim == 2:  # the bias of an mAP, which is no mean of tracks, is not estimated
         return KindChoice(chosen, _reason(chosen, kinds, figures), figures)
     bias = kind_selection_bias(
-        [losses[kind] for kind in kinds],
+        [calibrated_losses(nested[kind].held_out, labels) for kind in kinds],
         [correct(nested[kind].held_out, labels) for kind in kinds],
         groups,
         seed=seed,

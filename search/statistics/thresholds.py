@@ -12,6 +12,7 @@ Categorization", doi:10.1145/383952.383975, who shows that those of rare labels 
 import numpy as np
 from numpy.typing import NDArray
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.lightning_models.multi_label_metrics import DEFAULT_THRESHOLD
 from chorale.search.statistics.arrays import Floats, Labels, Proba
 from chorale.search.statistics.inner_folds import held_out_masks
@@ -36,11 +37,13 @@ def fit_thresholds(proba: Proba, labels: Labels) -> Thresholds:
 
     Args:
         proba: (n, n_classes) of rows that the model was not fitted on.
-        labels: (n, n_classes) of 0 and 1.
+        labels: (n, n_classes) of 0 and 1; unknown ones do not count.
     """
-    common = _best(proba.ravel(), labels.ravel())
-    each = [_best(column, truth) for column, truth in zip(proba.T, labels.T, strict=True)]
-    n_rows = labels.sum(axis=0, dtype=np.int64)
+    known, present = is_known(labels), is_present(labels)
+    common = _best(proba[known], present[known])
+    columns = zip(proba.T, present.T, known.T, strict=True)
+    each = [_best(column[there], truth[there]) for column, truth, there in columns]
+    n_rows = present.sum(axis=0)
     mean = (n_rows * _log_odds(each) + COMMON_ROWS * _log_odds(common)) / (n_rows + COMMON_ROWS)
     return np.asarray(sigmoid(mean))
 
@@ -68,7 +71,7 @@ def _log_odds(proba: Floats | list[float] | float) -> Floats:
     return np.asarray(np.log(inside / (1 - inside)))
 
 
-def _best(scores: Floats | Proba, truth: Labels) -> float:
+def _best(scores: Floats | Proba, truth: NDArray[np.bool_]) -> float:
     """The threshold of the highest F1, halfway to the next lower score; 0.5 without a true row."""
     n_true = int(truth.sum())
     if not n_true:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chorale.datasets.label_sets import class_names_of, is_multi_label, labels_of
+from chorale.datasets.label_sets import class_names_of, has_several_labels, labels_of
 from chorale.search.config.resolve import ResolvedSweep, for_labels
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, refuse_missing
@@ -101,7 +101,7 @@ def _for_labels(
     resolved: ResolvedSweep, tracks: "LabelledTracks", progress: Progress
 ) -> ResolvedSweep:
     """The sweep with the objective that suits its labels; says so where tracks have several."""
-    multi_label = is_multi_label(tracks.table["label"])
+    multi_label = has_several_labels(tracks.table)
     found = for_labels(resolved, multi_label=multi_label)
     if multi_label:
         n_labels = tracks.table["label"].map(lambda text: len(labels_of(text)))

@@ -282,6 +282,7 @@ def fit_baselines(
     stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}
     data: dict[str, Any] = {
         "labels": prepared.labels,
+        "unscored": prepared.unscored,
         "split": prepared.split,
         "seed": derive_seed(context.sweep.search.seed, Purpose.BASELINES),
     }
@@ -366,7 +367,7 @@ def _early_stopping(context: SweepContext) -> EnsembleEarlyStopping | None:
 
     Trials of earlier runs count; those whose predictions cannot be read are named.
     """
-    sweep, split, labels = context.sweep, context.prepared.split, context.prepared.labels
+    sweep, split, labels = context.sweep, context.prepared.split, context.prepared.scored_labels
     if sweep.budget.patience is None:
         return None
     ids = split.valid_ids(SEARCH_FOLD)

@@ -71,6 +71,11 @@ def _plan(
     folder: Path,
 ) -> TrialPlan:
     split = prepared.split
+    valid_rows = prepared.rows(split.valid_ids(fold))
+    labels = prepared.labels
+    if prepared.unscored:  # trained on, but not validated
+        labels = labels.copy()
+        labels[valid_rows] = prepared.scored_labels[valid_rows]
     return TrialPlan(
         architecture=candidate.architecture,
         config=to_plain_values(resolved.architecture_config(candidate)),
@@ -78,10 +83,10 @@ def _plan(
         features_config=to_plain_values(resolved.features[candidate.features]),
         train=to_plain_values(resolved.train_config(candidate)),
         store=str(prepared.stores[candidate.features].resolve()),
-        labels=prepared.labels,
+        labels=labels,
         class_names=prepared.class_names,
         train_rows=prepared.rows(split.train_ids(fold)),
-        valid_rows=prepared.rows(split.valid_ids(fold)),
+        valid_rows=valid_rows,
         extra_rows=prepared.rows(extra_ids),
         seed=seed,
         keep="best" if keep_best else "last",

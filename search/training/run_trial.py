@@ -161,7 +161,7 @@ def _fold(plan: TrialPlan) -> "FoldData":
     rows = (plan.train_rows, plan.valid_rows)
     values = [np.asarray(part, dtype=np.int64).tobytes() for part in rows]
     is_one_class = plan.labels.ndim == 1
-    labels = np.asarray(plan.labels, np.int64 if is_one_class else np.uint8).tobytes()
+    labels = np.asarray(plan.labels, np.int64 if is_one_class else np.int8).tobytes()
     targets = None if plan.targets is None else np.asarray(plan.targets, np.float32).tobytes()
     return _opened(plan.store, len(plan.class_names), is_one_class, labels, *values, targets)
 
@@ -185,7 +185,7 @@ def _opened(
     if is_one_class:
         numbers = np.frombuffer(labels, np.int64).copy()
     else:
-        numbers = np.frombuffer(labels, np.uint8).reshape(-1, n_classes).copy()
+        numbers = np.frombuffer(labels, np.int8).reshape(-1, n_classes).copy()
     return FoldData(
         store=FeatureStore.open(Path(store)),
         train_rows=train_rows,

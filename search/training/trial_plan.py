@@ -17,7 +17,7 @@ class TrialPlan:
     """The input of one training run: plain data that is sent to a worker.
 
     `labels` is int64 (n_tracks,) over the rows of the feature store in `store`, or, multi-label,
-    uint8 (n_tracks, n_classes) of 0 and 1; `train_rows`,
+    int8 (n_tracks, n_classes) of 0, 1 and `UNKNOWN`; `train_rows`,
     `valid_rows` and `extra_rows` (predicted after training, never used during it) index it.
     `n_slices` is the number of micro-batches per batch (gradient accumulation), to save memory.
 

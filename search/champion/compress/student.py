@@ -104,7 +104,8 @@ class Students:
         numbers = finalists.choose_finalists(rows, n=N_STUDENTS, objective=objective)
         jobs = [Job(number, fold, 0) for number in numbers for fold in self._folds]
         self._train(STAGE, jobs, self._plan_student, self.context.finalist_files)
-        labels = self.prepared.labels[self.prepared.rows(self.prepared.split.development_ids)]
+        development = self.prepared.rows(self.prepared.split.development_ids)
+        labels = self.prepared.scored_labels[development]
         out_of_fold = {
             number: self._out_of_fold(number, self.context.finalist_files) for number in numbers
         }

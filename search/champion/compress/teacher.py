@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import UNKNOWN
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.data.datamodule import Tracks
 from chorale.lightning_models.training import checkpoint
@@ -29,7 +30,7 @@ from chorale.search.ledger.stages import Job
 from chorale.search.paths import StudyPaths
 
 TEACHER_SHARE = 0.5
-"""The teacher's share of a target; the rest is the label."""
+"""The teacher's share of a target; the rest is the label. Of an unknown label it is all."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Teacher:
             hard = np.eye(len(prepared.class_names), dtype=np.float32)[prepared.labels[rows]]
         soft = proba[[at[track] for track in ids]]
         targets = np.full((len(prepared.labels), len(prepared.class_names)), np.nan, np.float32)
-        targets[rows] = TEACHER_SHARE * soft + (1 - TEACHER_SHARE) * hard
+        mixed = TEACHER_SHARE * soft + (1 - TEACHER_SHARE) * hard
+        targets[rows] = np.where(hard == UNKNOWN, soft, mixed)
         return targets
 
 

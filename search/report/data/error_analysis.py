@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.lightning_models import metrics
 from chorale.search.evaluation.chosen_predictions import ChosenPredictions
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -166,10 +167,11 @@ def _label_error_analysis(
 def reliability_bins(proba: Proba, labels: Labels) -> tuple[ConfidenceBin, ...]:
     """Tracks by confidence in `N_RELIABILITY_BINS` equal bins of (0, 1], without empty bins.
 
-    Where `labels` are (n, n_classes) of 0 and 1: each label of each track, by its probability.
+    Where `labels` are (n, n_classes): each known label of each track, by its probability.
     """
     if labels.ndim == 2:
-        confidence, right = proba.astype(np.float64).ravel(), labels.ravel() > 0
+        known = is_known(labels)
+        confidence, right = proba[known].astype(np.float64), is_present(labels)[known]
     else:
         confidence = proba.max(axis=1).astype(np.float64)
         right = proba.argmax(axis=1) == labels

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.lightning_models.metrics import log_losses
 from chorale.search.ledger import predictions
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -129,9 +130,11 @@ def _hardest_of_labels(
     from chorale.search.statistics.thresholds import decide
 
     ids = truth.split.development_ids
-    present = truth.labels(ids) > 0
-    predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
-    losses = log_losses(proba, truth.labels(ids))
+    labels = truth.labels(ids)
+    present = is_present(labels)
+    chosen = decide(proba, development_thresholds(proba, truth, seed=seed))
+    predicted = chosen & is_known(labels)
+    losses = log_losses(proba, labels)
     failed = np.flatnonzero((predicted != present).any(axis=1))
     order = sorted(failed, key=lambda i: (-losses[i], ids[i]))
 

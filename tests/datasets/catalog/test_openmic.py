@@ -5,6 +5,7 @@ import pytest
 from chorale.datasets.catalog import openmic
 from chorale.datasets.catalog.openmic import Config
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import UNKNOWN, class_names_of, labels_of, track_labels
 
 ROWS = (
     "000046_3840,clarinet,0.17105,3",
@@ -47,21 +48,29 @@ def refusal(root: Path) -> str:
 def test_a_row_has_its_instruments_artist_and_official_split(tmp_path: Path, below: str) -> None:
     tree(tmp_path / below if below else tmp_path / "root")
     table = openmic.tracks(Config(str(tmp_path if below else tmp_path / "root")))
-    assert table["track_id"].tolist() == ["000046_3840", "000135_483840", "145056_3840"]
-    assert table["label"].tolist() == ["flute;voice", "piano", "drums"]
-    assert table["group"].tolist() == ["artist-12", "artist-12", "track-145056"]
-    assert table["split"].tolist() == ["train", "test", "test"]
+    keys = ["000046_3840", "000135_483840", "000139_119040", "145056_3840"]
+    assert table["track_id"].tolist() == keys
+    assert table["label"].tolist() == ["flute;voice", "piano", "", "drums"]
+    assert table["group"].tolist() == ["artist-12", "artist-12", "track-000139", "track-145056"]
+    assert table["split"].tolist() == ["train", "test", "train", "test"]
     assert all(Path(path).is_file() for path in table["path"])
 
 
-def test_what_was_not_rated_is_absent_and_this_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    openmic.tracks(Config(str(tree(tmp_path / "root"))))
-    assert "74 of 80 pairs of an excerpt and an instrument were never rated" in caplog.text
-    assert "are taken as absent" in caplog.text
-    assert "left out 1 excerpts in which no instrument was found" in caplog.text
-    assert "taken as absent" in openmic.INFO.title
+def test_what_was_not_rated_is_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tree(tmp_path / "root")
+    table = openmic.tracks(Config(str(root)))
+    rated = {"000046_3840": {"clarinet", "flute", "voice"}, "000139_119040": {"mallet_percussion"}}
+    for key, asked in rated.items():
+        (text,) = table["unknown"][table["track_id"] == key]
+        assert set(labels_of(text)) == set(openmic.INSTRUMENTS) - asked
+    names = class_names_of(table["label"])
+    labels = track_labels(table, names)
+    assert (labels != UNKNOWN).sum() == 4  # the clarinet and the percussion have no track
+    assert labels[0, names.index("drums")] == UNKNOWN
+    with (root / "partitions" / "split01_train.csv").open("a") as file:
+        file.write("999999_0\n")
+    openmic.tracks(Config(str(root)))
+    assert "left out 1 excerpts that were not rated" in caplog.text
 
 
 def test_there_are_twenty_instruments() -> None:
@@ -71,14 +80,16 @@ def test_there_are_twenty_instruments() -> None:
 def test_another_split_by_artist_can_be_drawn(tmp_path: Path) -> None:
     table = openmic.tracks(Config(str(tree(tmp_path / "root")), official_split=False))
     assert table["split"].isna().all()
-    assert len(table) == 3
+    assert len(table) == 4
 
 
 def test_without_metadata_the_track_is_the_group_and_this_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = openmic.tracks(Config(str(tree(tmp_path / "root", metadata=False))))
-    assert table["group"].tolist() == ["track-000046", "track-000135", "track-145056"]
+    assert table["group"].tolist() == [
+        "track-000046", "track-000135", "track-000139", "track-145056"
+    ]  # fmt: skip
     assert "so that the track is the group, not the artist" in caplog.text
 
 
@@ -87,8 +98,8 @@ def test_missing_excerpts_are_left_out_and_counted(
 ) -> None:
     root = tree(tmp_path / "root")
     (root / "audio" / "145" / "145056_3840.ogg").unlink()
-    assert len(openmic.tracks(Config(str(root)))) == 2
-    assert "openmic: 1 of 3 recordings are not in" in caplog.text
+    assert len(openmic.tracks(Config(str(root)))) == 3
+    assert "openmic: 1 of 4 recordings are not in" in caplog.text
 
 
 @pytest.mark.parametrize(

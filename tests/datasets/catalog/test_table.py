@@ -260,3 +260,25 @@ def test_commas_in_a_column_labels_are_one_label_and_this_is_logged(
     rows = pd.DataFrame({"labels": ["a,b", "a", "b", "a"], "x": [1, 2, 3, 4]})
     assert table.tracks(Config(saved(tmp_path, rows), label="labels"))["label"][0] == "a,b"
     assert "1 cells of 'labels' such as 'a,b' are one label each" in caplog.text
+
+
+UNKNOWN = pd.DataFrame(
+    {"label": ["a;b", "b", "", "a"], "hidden": ["", "a", "b", "b"], "x": [1.0, 2.0, 3.0, 4.0]}
+)
+
+
+@KINDS
+def test_a_column_of_unknown_labels_makes_a_table_multi_label(tmp_path: Path, kind: str) -> None:
+    config = Config(saved(tmp_path, UNKNOWN, kind), unknown="hidden")
+    tracks = table.tracks(config)
+    assert tracks["label"].tolist() == ["a;b", "b", "", "a"]
+    assert tracks["unknown"].tolist() == ["", "a", "b", "b"]
+    assert table.features(config)["table"].columns.tolist() == ["x"]
+
+
+def test_bad_unknown_labels_are_listed_with_their_rows(tmp_path: Path) -> None:
+    rows = UNKNOWN.assign(hidden=["a", "a", "a;b", "c"])
+    text = refusal(Config(saved(tmp_path, rows), unknown="hidden"))
+    assert "a label is both present and unknown: 'a' (row 1)" in text
+    assert "no label of any row: 'c' (row 4)" in text
+    assert "1 row has no label, and none is known to be absent: row 3" in text

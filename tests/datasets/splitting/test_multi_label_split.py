@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chorale.datasets.audit.leaks import find_leaks
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
 from chorale.datasets.label_sets import (
@@ -12,12 +13,17 @@ from chorale.datasets.label_sets import (
     join_labels,
     label_array,
     one_row_per_label,
+    track_labels,
 )
 from chorale.datasets.splitting.group_split import draw_folds, group_counts, stratify_groups
-from chorale.datasets.splitting.labels import change_labels, change_rare_classes
+from chorale.datasets.splitting.labels import (
+    change_labels,
+    change_rare_classes,
+    refuse_rare_classes,
+)
 from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.rare_classes import find_rare_classes
-from chorale.datasets.splitting.split import make_split
+from chorale.datasets.splitting.split import feasible_folds, make_split
 from chorale.datasets.splitting.split_config import SplitConfig
 
 N_FOLDS = 4
@@ -49,7 +55,7 @@ def test_one_text_holds_all_labels_of_a_track() -> None:
     assert class_names_of(["bass;piano", "drums"]) == ("bass", "drums", "piano")
     assert label_array(["b", "a"], ("a", "b")).tolist() == [1, 0]
     several = label_array(["a;b", "b"], ("a", "b", "c"))
-    assert several.dtype == np.uint8
+    assert several.dtype == np.int8
     assert several.tolist() == [[1, 1, 0], [0, 1, 0]]
     assert one_row_per_label(_tracks(3))["label"].isin(list("abc")).all()
 
@@ -95,7 +101,10 @@ def test_groups_without_a_label_fill_the_folds_evenly() -> None:
 def test_a_label_of_one_group_is_named_with_what_to_type() -> None:
     tracks = _tracks(40)
     tracks.loc[0, "label"] = join_labels([*tracks["label"][0].split(";"), "rare"])
-    with pytest.raises(UserError, match=r"'rare' has 1; .*--labels.rare leave_out \(1 of 4 labels"):
+    with pytest.raises(
+        UserError,
+        match=r"'rare' has 1; .*--labels.rare leave_out \(1 of 4 labels.*--labels.rare train_only",
+    ):
         make_split(tracks, SplitConfig(), n_folds=2)
     rare = find_rare_classes(tracks, SplitConfig())
     assert [(one.label, one.n_tracks, one.why) for one in rare] == [("rare", 1, "has 1 group")]
@@ -123,7 +132,86 @@ def test_a_label_that_is_left_out_goes_and_its_tracks_stay_where_they_have_anoth
     assert changes.merged == {"a": {"c": 1}}
 
 
-def test_rare_labels_cannot_be_trained_on_only() -> None:
-    config = LabelsConfig(rare="train_only")
-    with pytest.raises(UserError, match=r"type --labels\.rare leave_out or --labels.rare merge"):
-        change_rare_classes(_tracks(20), config, SplitConfig(), n_folds=2)
+def _with_rare(n_groups: int = 40) -> pd.DataFrame:
+    """`rare` is a label of two tracks of one group, of which one has no other label."""
+    tracks = _tracks(n_groups, shares=(0.6, 0.5, 0.4))
+    group = tracks["group"].value_counts().index[0]
+    first, alone = tracks.index[tracks["group"] == group][:2]
+    tracks.loc[first, "label"] = join_labels([*tracks["label"][first].split(";"), "rare"])
+    tracks.loc[alone, "label"] = "rare"
+    return tracks
+
+
+def test_a_rare_label_is_trained_on_only_and_its_tracks_are_split_by_their_other_labels() -> None:
+    tracks, config = _with_rare(), LabelsConfig(rare="train_only")
+    first, alone = tracks["track_id"][tracks["label"].str.contains("rare")]
+    same, changes = change_rare_classes(tracks, config, SplitConfig(), n_folds=N_FOLDS)
+    assert same is tracks
+    assert changes.train_only == {"rare": 2}
+    known = changes.train_only
+    again = change_rare_classes(tracks, config, SplitConfig(), n_folds=4, train_only=known)
+    assert again[1].train_only == {}
+    assert feasible_folds(tracks, SplitConfig(), n_folds=4, train_only=known) == (4, "")
+    for seed in range(8):
+        by = SplitConfig(seed=seed)
+        split = make_split(tracks, by, n_folds=N_FOLDS, train_only=known)
+        assert first in (*split.test_ids, *split.development_ids)
+        assert alone not in (*split.test_ids, *split.development_ids)
+        assert (alone in split.train_only) == (first not in split.test_ids)
+        if first in split.fold_of:  # the two are of one group
+            assert split.train_only == {alone: split.fold_of[first]}
+        without = change_labels(tracks, LabelsConfig(leave_out=("rare",)))[0]
+        assert make_split(without, by, n_folds=N_FOLDS).fold_of == split.fold_of
+        used = tracks[tracks["track_id"].isin([*split.test_ids, *split.trained_ids])]
+        pairs = pd.DataFrame(columns=["track_id", "other_id"])
+        assert find_leaks(used, split, pairs, train_only=known) == []
+
+
+def test_few_groups_cannot_be_accepted_for_labels_whose_tracks_have_others() -> None:
+    tracks, accept = _with_rare(), ("few_groups",)
+    refuse_rare_classes(tracks, LabelsConfig(), SplitConfig(), n_folds=2)
+    for config in (LabelsConfig(rare="train_only"), LabelsConfig(rare="leave_out")):
+        refuse_rare_classes(tracks, config, SplitConfig(), n_folds=2, accept=accept)
+    by_track = SplitConfig(by="track")
+    refuse_rare_classes(tracks, LabelsConfig(), by_track, n_folds=2, accept=accept)
+    with pytest.raises(UserError) as caught:
+        refuse_rare_classes(tracks, LabelsConfig(), SplitConfig(), n_folds=2, accept=accept)
+    assert "1 label is of one group, 'rare' (2 tracks)" in str(caught.value)
+    assert "type --labels.rare train_only" in str(caught.value)
+
+
+def test_changes_of_labels_keep_what_is_unknown() -> None:
+    rows = [("a;b", "c"), ("b", "a"), ("", "a"), ("c", "b"), ("", "a;b"), ("a", "d"), ("d", "a")]
+    tracks = track_table(
+        {"track_id": str(i), "label": label, "unknown": unknown, "group": str(i)}
+        for i, (label, unknown) in enumerate(rows)
+    )
+    table, changes = change_labels(tracks, LabelsConfig(leave_out=("c",), merge={"a": ("d",)}))
+    assert changes.left_out == {"c": 1}
+    found = zip(table["track_id"], table["label"], table["unknown"], strict=True)
+    assert list(found) == [
+        ("0", "a;b", ""),
+        ("1", "b", "a"),
+        ("2", "", "a"),  # it is known not to have b
+        ("5", "a", ""),  # a or d: it has one of both
+        ("6", "a", ""),
+    ]
+
+
+def test_a_split_has_tracks_that_are_known_to_have_each_label_on_each_side() -> None:
+    tracks = _tracks(80)
+    names = class_names_of(tracks["label"])
+    rng = np.random.default_rng(1)
+    rows = []
+    for name, text, group in tracks[["track_id", "label", "group"]].itertuples(index=False):
+        hidden = [n for n in names if rng.random() < 0.6]
+        left = join_labels(set(text.split(";")) - set(hidden))
+        one = {"track_id": name, "label": left, "group": group, "unknown": join_labels(hidden)}
+        rows += [one] if len(hidden) < len(names) else []
+    table = track_table(rows)
+    assert (table["label"] == "").any()
+    split = make_split(table, SplitConfig(), n_folds=3)
+    assert len(split.test_ids) + len(split.fold_of) == len(table)
+    labels = track_labels(table, names)
+    for ids in (split.test_ids, *(split.valid_ids(fold) for fold in range(3))):
+        assert (labels[table["track_id"].isin(ids)] == 1).any(axis=0).all()

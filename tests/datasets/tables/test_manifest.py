@@ -413,3 +413,40 @@ def test_other_times_are_refused(cell: str) -> None:
 def test_an_open_quotation_mark_does_not_swallow_the_rows_below(root: Path) -> None:
     write(root, "path,label", "audio/{n}.wav,{l}", more='audio/000.wav,"dog\naudio/001.wav,cat\n')
     assert "is not a CSV file: line" in refusal(root)
+
+
+def test_a_column_unknown_names_labels_that_are_not_known(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(root, "path,label,unknown", "audio/{n}.wav,{l},", more="")
+    assert "unknown" not in read(root)
+    path = root / "m.csv"
+    lines = ["path,label,unknown", "audio/000.wav,dog;cat,", "audio/001.wav,dog, cat ;cat"]
+    path.write_text("\n".join([*lines, "audio/002.wav,,cat", "audio/003.wav,cat,", ""]))
+    table = folder.tracks(folder.Config(str(root), manifest="m.csv"))
+    assert table["label"].tolist() == ["cat;dog", "dog", "", "cat"]
+    assert table["unknown"].tolist() == ["", "cat", "cat", ""]
+    assert "2 of 4 tracks have unknown labels: it is multi-label" in caplog.text
+
+
+def test_contradictions_about_unknown_labels_are_listed_with_their_lines(root: Path) -> None:
+    path = root / "m.csv"
+    lines = ["path,label,unknown", "audio/000.wav,dog,dog", "audio/001.wav,cat,dgo"]
+    path.write_text("\n".join([*lines, "audio/002.wav,,cat;dog", "audio/003.wav,,", ""]))
+    with pytest.raises(UserError) as caught:
+        folder.tracks(folder.Config(str(root), manifest="m.csv"))
+    text = str(caught.value)
+    assert "a label is both present and unknown: 'dog' (line 2)" in text
+    assert "unknown names what is no label of any row: 'dgo' (line 3; did you mean 'dog'?)" in text
+    assert "1 row has no label, and none is known to be absent: line 4" in text
+    assert "line 5: path and label must not be empty" in text
+    assert "--dataset.columns.unknown none" in text
+
+
+def test_rows_of_one_file_leave_unknown_what_no_row_knows(root: Path) -> None:
+    path = root / "m.csv"
+    lines = ["path,label,unknown", "audio/000.wav,dog,cat;owl", "audio/000.wav,,cat;dog"]
+    path.write_text("\n".join([*lines, "audio/001.wav,cat,", "audio/002.wav,owl,", ""]))
+    table = folder.tracks(folder.Config(str(root), manifest="m.csv"))
+    assert table["label"].tolist()[0] == "dog"
+    assert table["unknown"].tolist()[0] == "cat"  # the second row knows that there is no owl

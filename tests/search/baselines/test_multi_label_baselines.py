@@ -1,8 +1,11 @@
 """Baselines on several labels: each classifier without scikit-learn gives scikit-learn's answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from chorale.datasets.label_sets import UNKNOWN
 from chorale.search.baselines.classifiers import (
     GRIDS,
     SEVERAL_LABELS,
@@ -79,6 +82,23 @@ def test_labels_that_no_training_row_has_keep_their_own_score(
     scores = classifier_scores(arrays, job.x_new, n_classes=N_CLASSES)
     assert scores.shape == (50, N_CLASSES)
     assert (scores[:, constant] == np.log(0.5 / 100.5)).all()
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_label_is_fitted_on_the_rows_where_it_is_known(name: str) -> None:
+    """As a classifier of this label alone, of these rows."""
+    job = _job(name)
+    params = {key: min(value, 3) if key == "k" else value for key, value in job.params.items()}
+    hidden = np.random.default_rng(1).random(job.y.shape) < 0.5
+    hidden[:, 2] = np.arange(100) > 2  # fewer rows than neighbours
+    job.y[:3, 2] = [0, 1, 1]
+    y = np.where(hidden, UNKNOWN, job.y).astype(np.int8)
+    found = fit_and_score(replace(job, y=y, params=params)).scores
+    for label in range(3):
+        rows = ~hidden[:, label]
+        alone = replace(job, x=job.x[rows], y=job.y[rows, label], n_classes=2, params=params)
+        expected = np.diff(fit_and_score(alone).scores, axis=1)[:, 0]
+        np.testing.assert_allclose(found[:, label], expected, rtol=1e-6, atol=1e-9)
 
 
 def test_what_all_labels_share_is_kept_once() -> None:

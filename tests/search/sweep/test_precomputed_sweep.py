@@ -165,3 +165,73 @@ def test_a_class_that_is_only_trained_on_is_learned_and_not_scored(tmp_path: Pat
     assert line.startswith("1 class is only trained on, so no score says how well")
     page = (tmp_path / "runs" / "ready" / "report.html").read_text()
     assert "only trained on, never scored: 1 class with 2 tracks: &#39;rare&#39; (2)" in page
+
+
+def test_a_label_that_is_only_trained_on_is_learned_and_not_scored(tmp_path: Path) -> None:
+    """Tracks of `rare` that have another label are on both sides, those without on neither."""
+    rng = np.random.default_rng(0)
+    lines = ["label,who,x,y"]
+    for i in range(30):
+        texts = ["a", "b", "a;b"][i % 3]
+        texts = {4: "a;b;rare", 5: "rare"}.get(i, texts)
+        has = [4.0 * (name in texts.split(";")) for name in "ab"]
+        x, y = rng.normal(has, 1)
+        lines.append(f"{texts},{'w4' if i in (4, 5) else f'w{i}'},{x},{y}")
+    (tmp_path / "table.csv").write_text("\n".join([*lines, ""]))
+    found = run(
+        f"dataset: {{name: table, root: {tmp_path / 'table.csv'}, group: who}}\n"
+        "labels: {rare: train_only}\narchitectures: [mlp]\ntrain: {lr: 0.01, optimizer: adam}",
+        tmp_path,
+        "--ensemble.kinds",
+        "[soft_vote, stacking]",
+    )
+    assert found["dataset"]["labels"] == ["a", "b", "rare"]
+    assert found["dataset"]["label_changes"] == {"train_only": {"rare": 2}}
+    assert found["split"]["n_test"] + found["split"]["n_development"] == 29
+    of_rare = found["per_class"]["rare"]
+    assert (of_rare["n"], of_rare["n_known"], of_rare["average_precision"]) == (0, 0, None)
+    scored = [found["per_class"][name]["average_precision"] for name in "ab"]
+    assert found["ensemble"]["test"]["mAP"] == pytest.approx(np.mean(scored), abs=0.1)
+    assert found["ensemble"]["test"]["mAP"] > 0.8
+    (line,) = [line for line in found["cautions"] if "rare" in line]
+    assert line.startswith("1 label is only trained on, so no score says how well")
+    page = (tmp_path / "runs" / "ready" / "report.html").read_text()
+    assert "only trained on, never scored: 1 class with 2 tracks: &#39;rare&#39; (2)" in page
+
+
+def polyphony(file: Path, *, truth: int, hidden: float = 0.6, n: int = 90) -> None:
+    """A table of labels a, b and c, each in a column; pairs are unknown at random, the same ones
+    whatever `truth` is: the seed of the labels of these.
+    """
+    rng = np.random.default_rng(0)
+    has = rng.random((n, 3)) < 0.5
+    x = has * 3.0 + rng.normal(size=(n, 3))
+    unknown = rng.random((n, 3)) < hidden
+    unknown[unknown.all(axis=1), 0] = False
+    other = np.where(unknown, np.random.default_rng(truth).random((n, 3)) < 0.5, has)
+    lines = ["label,hidden,who,x,y,z"]
+    for i in range(n):
+        present = ";".join(np.array(list("abc"))[other[i] & ~unknown[i]])
+        gaps = ";".join(np.array(list("abc"))[unknown[i]])
+        lines.append(f"{present},{gaps},w{i // 3},{','.join(map(str, x[i]))}")
+    file.write_text("\n".join([*lines, ""]))
+
+
+def test_a_sweep_with_unknown_labels_ends_with_a_report(tmp_path: Path) -> None:
+    polyphony(tmp_path / "table.csv", truth=0)
+    found = run(
+        f"dataset: {{name: table, root: {tmp_path / 'table.csv'}, group: who, unknown: hidden}}\n"
+        "architectures: [mlp]\ntrain: {lr: 0.01, optimizer: adam, mixup_alpha: 0.2}",
+        tmp_path,
+        "--ensemble.kinds",
+        "[soft_vote, hard_vote, weighted_vote, greedy, stacking, fusion]",
+    )
+    n_test = found["split"]["n_test"]
+    for one in found["per_class"].values():
+        assert 0 < one["n"] < one["n_known"] < n_test
+    assert found["ensemble"]["test"]["mAP"] > 0.8
+    study = tmp_path / "runs" / "ready"
+    page = (study / "report.html").read_text()
+    assert f"of {found['per_class']['a']['n_known']} known" in page
+    truth = json.loads((study / "truth.json").read_text())
+    assert len(truth["unknown"]) > 50
