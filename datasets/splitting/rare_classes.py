@@ -1,13 +1,29 @@
 """Rare classes of a track table: those that cannot be in the test set and be cross-validated.
 
-`datasets.splitting.labels` leaves them out or merges them before the split is made.
+`search.data` leaves them out, merges or refuses them when the tracks are read, and again after the
+audit, which can make classes rare. Groups are counted as the split counts them: tracks where it is
+by track.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from chorale.datasets.label_sets import class_names_of, indicator_matrix, one_row_per_label
+from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.label_sets import (
+    class_names_of,
+    indicator_matrix,
+    is_multi_label,
+    one_row_per_label,
+)
+from chorale.datasets.splitting.labels import (
+    LabelChanges,
+    relabelled,
+    track_counts,
+    tracks_text,
+)
+from chorale.datasets.splitting.labels_config import MERGED_CLASS, LabelsConfig
 from chorale.datasets.splitting.split_config import SplitConfig
 
 if TYPE_CHECKING:
@@ -72,6 +88,105 @@ def find_rare_classes(
     return found
 
 
+def change_rare_classes(
+    tracks: "pd.DataFrame",
+    config: LabelsConfig,
+    split: SplitConfig,
+    *,
+    n_folds: int,
+    train_only: Collection[str] = (),
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    """Leaves out or merges the rare classes as `config.rare` says; `refuse` changes nothing.
+
+    `n_folds` is how many folds are wanted; `train_only` are classes that are known not to be
+    scored. Where fewer tracks move the cuts of a split by time, the classes that are rare then are
+    changed, too.
+
+    Raises:
+        UserError: `rare` is train_only, and tracks have several labels.
+    """
+    if config.rare == "refuse":
+        return tracks, LabelChanges()
+    if config.rare == "train_only":
+        if is_multi_label(tracks["label"]):
+            raise UserError(
+                "labels.rare=train_only needs tracks of one label each, but some have several, of "
+                "which others are scored; type --labels.rare leave_out or --labels.rare merge"
+            )
+        scored = tracks[~tracks["label"].isin(list(train_only))]
+        left_out = replace(config, rare="leave_out")
+        _, changes = change_rare_classes(scored, left_out, split, n_folds=n_folds)
+        return tracks, LabelChanges(train_only=changes.left_out)
+    table, changes = _change_once(tracks, config, split, n_folds=n_folds)
+    if not split.time or changes == LabelChanges():
+        return table, changes
+    table, more = change_rare_classes(table, config, split, n_folds=n_folds)
+    return table, changes.then(more)
+
+
+def _change_once(
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+) -> "tuple[pd.DataFrame, LabelChanges]":
+    found = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
+    rare = [one.label for one in found]
+    if not rare:
+        return tracks, LabelChanges()
+    counts = track_counts(tracks, rare)
+    if config.rare == "leave_out":
+        return relabelled(tracks, rare, {}), LabelChanges(counts)
+    merged = [name for name in rare if name != MERGED_CLASS]
+    if not merged:
+        return tracks, LabelChanges()
+    changes = LabelChanges(merged={MERGED_CLASS: {name: counts[name] for name in merged}})
+    return relabelled(tracks, (), dict.fromkeys(merged, MERGED_CLASS)), changes
+
+
+def refuse_rare_classes(
+    tracks: "pd.DataFrame", config: LabelsConfig, split: SplitConfig, *, n_folds: int
+) -> None:
+    """Refuses classes with fewer than `min_groups` groups, where `rare` is refuse.
+
+    Without `min_groups` the split itself refuses classes that it cannot place.
+
+    Raises:
+        UserError: names them, and what to type.
+    """
+    if config.rare != "refuse" or config.min_groups is None:
+        return
+    rare = find_rare_classes(tracks, split, min_groups=config.min_groups, n_folds=n_folds)
+    if rare:
+        n = "1 class is" if len(rare) == 1 else f"{len(rare)} classes are"
+        raise UserError(
+            f"labels: {n} rare, with labels.min_groups={config.min_groups}: "
+            f"{listed_rare_classes(rare)}; {rare_advice(rare)}, or lower --labels.min_groups"
+        )
+
+
+def listed_rare_classes(rare: Collection[RareClass]) -> str:
+    """The first rare classes with their reasons."""
+    return join_first(f"'{one.label}' {one.why}" for one in rare)
+
+
+def rare_advice(rare: Collection[RareClass]) -> str:
+    """What to type about rare classes."""
+    n_tracks = sum(one.n_tracks for one in rare)
+    classes = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
+    return (
+        f"type --labels.rare leave_out (leaves out {classes} with {tracks_text(n_tracks)}), "
+        f"--labels.rare merge (merges them into '{MERGED_CLASS}'), or --labels.rare train_only "
+        f"(learns them without scores)"
+    )
+
+
+def fixed_test_tracks(tracks: "pd.DataFrame", split: SplitConfig) -> "pd.Series[bool]":
+    """A mask of the tracks that are in the test set whatever is drawn; all False if it is drawn."""
+    mask = tracks["split"] == "test"
+    mask |= tracks["group"].isin(split.test_groups)
+    if split.test_fold is not None:
+        mask |= (tracks["fold"] == split.test_fold).fillna(False).astype(bool)
+    return mask.astype(bool)
+
+
 def _rare_in_time(
     tracks: "pd.DataFrame", split: SplitConfig, *, min_groups: int, n_folds: int
 ) -> list[RareClass]:
@@ -101,15 +216,6 @@ def _rare_in_time(
         if why:
             found.append(RareClass(name, int(mine.sum()), n, why))
     return found
-
-
-def fixed_test_tracks(tracks: "pd.DataFrame", split: SplitConfig) -> "pd.Series[bool]":
-    """A mask of the tracks that are in the test set whatever is drawn; all False if it is drawn."""
-    mask = tracks["split"] == "test"
-    mask |= tracks["group"].isin(split.test_groups)
-    if split.test_fold is not None:
-        mask |= (tracks["fold"] == split.test_fold).fillna(False).astype(bool)
-    return mask.astype(bool)
 
 
 def _counted(n: int, what: str) -> str:
