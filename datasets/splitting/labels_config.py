@@ -1,6 +1,6 @@
 """Config of the classes: which are left out or merged, and what happens to rare ones.
 
-`datasets.splitting.labels` applies it to a track table. NumPy is not imported.
+`datasets.splitting.labels` and `rare_classes` apply it to a track table. NumPy is not imported.
 """
 
 from typing import Annotated, Literal

@@ -4,6 +4,8 @@ Every trial, ensemble and score downstream uses this one partition, which its ha
 """
 
 from collections.abc import Collection
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,13 +27,14 @@ from chorale.datasets.splitting.rare_classes import MIN_FOLDS, fixed_test_tracks
 from chorale.datasets.splitting.split_config import SplitConfig
 from chorale.datasets.splitting.test_set import DRAWN, official_folds, select_test_set
 from chorale.datasets.splitting.time_split import max_time_folds, split_by_time
-from chorale.datasets.splitting.train_only import add_train_only
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SEARCH_FOLD = 0
 """The validation fold of the search, which trains on all others, or all before it in time."""
+
+_TEST = -1
 
 
 def feasible_folds(
@@ -78,6 +81,23 @@ def _classes_and_labels(tracks: "pd.DataFrame") -> tuple[Names, LabelArray]:
     return np.array(names, dtype=str), track_labels(tracks, names)
 
 
+def split_tracks(
+    tracks: "pd.DataFrame",
+    config: SplitConfig,
+    *,
+    n_folds: int,
+    by: str | None = None,
+    train_only: Collection[str] = (),
+) -> tuple[Split, str]:
+    """As `make_split`, with as many of the wanted folds as are feasible; why they are fewer, or "".
+
+    Raises:
+        UserError: as `make_split`.
+    """
+    most, fewer = feasible_folds(tracks, config, n_folds=n_folds, train_only=train_only)
+    return make_split(tracks, config, n_folds=most, by=by, train_only=train_only), fewer
+
+
 def make_split(
     tracks: "pd.DataFrame",
     config: SplitConfig,
@@ -106,7 +126,7 @@ def make_split(
         scored = scored_tracks(tracks, train_only)
         is_rest = ~tracks["track_id"].isin(scored["track_id"])
         made = make_split(scored, config, n_folds=n_folds, by=by)
-        return add_train_only(made, scored, tracks[is_rest], config)
+        return _add_train_only(made, scored, tracks[is_rest], config)
     table = tracks.sort_values("track_id", ignore_index=True)
     owners = table["track_id"] if config.by == "track" else table["group"]
     classes, y = _classes_and_labels(table)
@@ -144,3 +164,46 @@ def make_split(
         n_folds=int(fold.max()) + 1,
         seed=config.seed,
     )
+
+
+def _add_train_only(
+    split: Split, scored: "pd.DataFrame", rest: "pd.DataFrame", config: SplitConfig
+) -> Split:
+    """The split with the tracks of `rest` to train on.
+
+    Tracks of several labels that also have another one are in `scored`.
+
+    A track whose group has tracks in a fold, or that the dataset itself puts there, is not trained
+    on where that fold is validated. One whose group is in the test set, or that is later than all
+    development tracks of a split by time, is in no part of the split.
+
+    Args:
+        split: of `scored`.
+        scored: the tracks that are split.
+        rest: the tracks that are only trained on.
+        config: how `scored` was split.
+    """
+    owner = "track_id" if config.by == "track" else "group"
+    side_of = {**dict.fromkeys(split.test_ids, _TEST), **split.fold_of, **split.train_only}
+    sides = scored["track_id"].map(side_of)
+    of_owner = dict(zip(scored[owner], sides, strict=True))
+    in_folds = scored["fold"].notna()
+    of_fold = dict(zip(scored["fold"][in_folds], sides[in_folds], strict=True))
+    ends = scored["time"].groupby(sides).max()
+    last = rest.groupby(owner)["time"].max()
+    rest = rest.sort_values("track_id")
+    columns = (rest["track_id"], rest[owner], rest["fold"], fixed_test_tracks(rest, config))
+    found = {}
+    for name, mine, fold, is_test in zip(*columns, strict=True):
+        if mine in of_owner:
+            side = of_owner[mine]
+        elif is_test:
+            side = _TEST
+        elif split.by_time:
+            blocks = [at for at in range(split.n_folds + 1) if ends.get(at, -inf) >= last[mine]]
+            side = max(blocks, default=_TEST)
+        else:
+            side = of_fold.get(fold, split.n_folds)
+        if side != _TEST:
+            found[str(name)] = int(side)
+    return replace(split, train_only={**split.train_only, **found})

@@ -83,9 +83,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     from chorale.datasets.errors import UserError
     from chorale.datasets.source import source_of
     from chorale.datasets.splitting import grouping
-    from chorale.datasets.splitting.labels import refuse_rare_classes
-    from chorale.datasets.splitting.split import feasible_folds, make_split
-    from chorale.search.data.audited_tracks import audited_tracks, unused_text, used_tracks
+    from chorale.search.data.audited_tracks import audited_tracks, split_audited, unused_text
     from chorale.search.data.files import file_sum_text, label_faults, unread_files
     from chorale.search.data.prepare import no_groups_note
     from chorale.search.data.rare_class_options import rare_class_lines
@@ -98,22 +96,14 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     found, pairs, joined = audited.found, audited.pairs, audited.joined
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
-    single = given.changes.then(audited.changes).by_track
     leaking, unsplit = [], ""
     try:
-        wanted = sweep.finalists.folds
-        accept = sweep.audit.accept
-        refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=wanted, accept=accept)
-        train_only = given.changes.then(audited.changes).train_only
-        n_folds, fewer = feasible_folds(joined, sweep.split, n_folds=wanted, train_only=train_only)
-        if fewer:
-            progress.stage("split", fewer)
-        split = make_split(joined, sweep.split, n_folds=n_folds, train_only=train_only)
-        joined, n_unused = used_tracks(joined, split)
-        if n_unused:
-            progress.stage("split", unused_text(n_unused))
-        leaking = leaks.find_leaks(joined, split, pairs, train_only=train_only)
-        leaking += leaks.single_group_leaks(joined, single)
+        parts = split_audited(audited, given.changes.then(audited.changes), sweep)
+        joined, leaking = parts.tracks, parts.leaking
+        if parts.fewer:
+            progress.stage("split", parts.fewer)
+        if parts.n_unused:
+            progress.stage("split", unused_text(parts.n_unused))
     except UserError as error:
         unsplit = str(error)
     table = faults.fault_table(
@@ -150,11 +140,12 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
 
 def label_lines(tracks: "pd.DataFrame") -> list[str]:
     """How many labels a track has and how many tracks each label; empty where each has one."""
-    from chorale.datasets.label_sets import has_several_labels, labels_of, one_row_per_label
+    from chorale.datasets.label_sets import has_several_labels, one_row_per_label
+    from chorale.search.data.tracks import labels_per_track
 
     if not has_several_labels(tracks):
         return []
-    n = tracks["label"].map(lambda text: len(labels_of(text)))
+    n = labels_per_track(tracks)
     several = int((n > 1).sum())
     each = one_row_per_label(tracks)
     groups = each.groupby("label")["group"].nunique()

@@ -144,6 +144,43 @@ def for_labels(resolved: ResolvedSweep, *, multi_label: bool) -> ResolvedSweep:
     return replace(resolved, sweep=replace(sweep, search=search))
 
 
+def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> ResolvedSweep:
+    """A resumed sweep with the epochs, architectures and features that its study was started with.
+
+    As far as the sweep file leaves them open: what it sets is compared with the study's.
+    """
+    sweep, names = resolved.sweep, resolved.space.architectures
+    computed = fingerprint.get("features", {})
+    if sweep.features is None and computed.keys() & resolved.feature_values.keys():
+        given = {name: of for name, of in resolved.feature_values.items() if name in computed}
+        resolved = replace(resolved, feature_values=given)  # the default may have been another
+    epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
+    if sweep.architectures is None:
+        searched = fingerprint.get("space", {})
+        names = tuple(name for name in names if name in searched) or names
+    crops = fingerprint.get("crops per track", {})
+    return with_choices(resolved, epochs, names, crops)
+
+
+def with_choices(
+    resolved: ResolvedSweep,
+    max_epochs: int | None,
+    architectures: Sequence[str],
+    crops: Mapping[str, int],
+) -> ResolvedSweep:
+    """The sweep with this number of epochs, these of its architectures, and their crops."""
+    sweep, space = resolved.sweep, resolved.space
+    left = {name for name in space.architectures if name not in architectures}
+    features = {name: sets for name, sets in space.features.items() if name not in left}
+    spaces = {owner: one for owner, one in space.spaces.items() if owner not in left}
+    return replace(
+        resolved,
+        sweep=replace(sweep, budget=replace(sweep.budget, max_epochs=max_epochs)),
+        space=replace(space, features=features, spaces=spaces),
+        crops=crops,
+    )
+
+
 def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:
     """The feature sets of a sweep of audio that names none: those that its architectures accept."""
     if architectures is None:

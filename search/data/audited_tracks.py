@@ -1,4 +1,4 @@
-"""Audits a sweep's tracks, and gives the table that is split: with its final classes and groups.
+"""Audits a sweep's tracks, splits what is left, and looks for leaks between the parts.
 
 `search.data.prepare` and `chorale data check` call it.
 """
@@ -12,12 +12,9 @@ from chorale.datasets.audit.audit import AuditResult
 from chorale.datasets.audit.duplicates import DUPLICATE_COLUMNS
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.source import DataSource
-from chorale.datasets.splitting.labels import (
-    LabelChanges,
-    change_rare_classes,
-    split_single_groups,
-)
-from chorale.datasets.splitting.split import Split
+from chorale.datasets.splitting.labels import LabelChanges, split_single_groups
+from chorale.datasets.splitting.rare_classes import change_rare_classes, refuse_rare_classes
+from chorale.datasets.splitting.split import Split, split_tracks
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import LabelledTracks
@@ -41,6 +38,20 @@ class AuditedTracks:
         """How many groups were joined into others."""
         before = self.found.tracks[self.found.tracks["track_id"].isin(self.joined["track_id"])]
         return int(before["group"].nunique() - self.joined["group"].nunique())
+
+    def summary(self) -> str:
+        """The result of the audit in one line."""
+        found, n_joined = self.found, self.n_joined_groups
+        hours = found.tracks["duration_s"].sum() / 3600
+        parts = [f"{len(found.tracks)} good" + (f", {hours:.2f} h of audio" if hours else "")]
+        if len(found.warnings):
+            parts.append(f"warnings of {_problem_counts(found.warnings)}")
+        if len(self.pairs):
+            text = f" (groups joined to keep them on one side: {n_joined})" if n_joined else ""
+            parts.append(f"duplicates: {len(self.pairs)}{text}")
+        if len(found.problems):
+            parts.append(f"{len(found.problems)} quarantined ({_problem_counts(found.problems)})")
+        return "; ".join(parts)
 
 
 def audited_tracks(
@@ -75,6 +86,10 @@ def audited_tracks(
     return AuditedTracks(found, pairs, joined, single.then(rare))
 
 
+def _problem_counts(problems: pd.DataFrame) -> str:
+    return ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())
+
+
 def _duplicate_pairs(
     source: DataSource, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
 ) -> pd.DataFrame:
@@ -90,6 +105,43 @@ def _duplicate_pairs(
             cache_root=sweep.runs_folder.cache,
             run=progress.watch(run, "fingerprinting"),
         )
+
+
+@dataclass(frozen=True)
+class SplitTracks:
+    """The tracks that are in a part of the split, and which of them leak from one to another.
+
+    `n_unused` is the number of tracks that are in no part; `fewer` is why there are fewer folds
+    than the sweep wants, or "".
+    """
+
+    tracks: pd.DataFrame
+    n_unused: int
+    split: Split
+    fewer: str
+    leaking: list[leaks.Leak]
+
+
+def split_audited(
+    audited: AuditedTracks, changes: LabelChanges, sweep: SweepConfig, *, by: str | None = None
+) -> SplitTracks:
+    """Splits the audited tracks as the sweep asks.
+
+    `changes` are all changes of classes, before and after the audit; `by` as for `make_split`.
+
+    Raises:
+        UserError: a class is rare, or the tracks cannot be split.
+    """
+    joined, n_folds = audited.joined, sweep.finalists.folds
+    accept = sweep.audit.accept
+    refuse_rare_classes(joined, sweep.labels, sweep.split, n_folds=n_folds, accept=accept)
+    split, fewer = split_tracks(
+        joined, sweep.split, n_folds=n_folds, by=by, train_only=changes.train_only
+    )
+    tracks, n_unused = used_tracks(joined, split)
+    leaking = leaks.find_leaks(tracks, split, audited.pairs, train_only=changes.train_only)
+    leaking += leaks.single_group_leaks(tracks, changes.by_track)
+    return SplitTracks(tracks, n_unused, split, fewer, leaking)
 
 
 def used_tracks(tracks: pd.DataFrame, split: Split) -> tuple[pd.DataFrame, int]:

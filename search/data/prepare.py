@@ -28,17 +28,16 @@ from chorale.datasets.label_sets import (
 )
 from chorale.datasets.source import source_of
 from chorale.datasets.splitting import grouping
-from chorale.datasets.splitting.labels import LabelChanges, refuse_rare_classes
-from chorale.datasets.splitting.split import Split, feasible_folds, make_split
+from chorale.datasets.splitting.labels import LabelChanges
+from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_stores
 from chorale.search.data.audited_tracks import (
-    AuditedTracks,
     audited_tracks,
+    split_audited,
     unused_text,
-    used_tracks,
 )
 from chorale.search.data.rare_class_options import more_folds_advice
 from chorale.search.data.tracks import LabelledTracks, divisible_tracks
@@ -121,37 +120,25 @@ def prepare(
     tracks = given.table
     source = source_of(resolved.dataset, resolved.dataset_config)
     audited = audited_tracks(source, given, sweep, progress, run)
-    found, pairs, joined = audited.found, audited.pairs, audited.joined
+    found, pairs = audited.found, audited.pairs
     require_usable_tracks(found, tracks, max_bad_share=sweep.audit.max_bad_share)
     csv = sweep.paths.problems_csv
     n_faults = _write_faults(csv, tracks, found, pairs)
-    progress.stage("audit", _audit_line(audited) + (f"; see {csv}" if n_faults else ""))
+    progress.stage("audit", audited.summary() + (f"; see {csv}" if n_faults else ""))
     for line in missing_decoders(found.problems):
         progress.stage("audit", line)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
-    refuse_rare_classes(
-        joined,
-        sweep.labels,
-        sweep.split,
-        n_folds=sweep.finalists.folds,
-        accept=sweep.audit.accept,
-    )
     changes = given.changes.then(audited.changes)
-    n_folds, fewer = feasible_folds(
-        joined, sweep.split, n_folds=sweep.finalists.folds, train_only=changes.train_only
-    )
-    by = grouping.split_unit_text(given.own, sweep.split.by) + _by_track_text(changes)
-    split = make_split(joined, sweep.split, n_folds=n_folds, by=by, train_only=changes.train_only)
-    joined, n_unused = used_tracks(joined, split)
-    if n_unused:
-        progress.stage("split", unused_text(n_unused))
-    leaking = leaks.find_leaks(joined, split, pairs, train_only=changes.train_only)
-    leaking += leaks.single_group_leaks(joined, changes.by_track)
+    by = grouping.split_unit_text(given.own, sweep.split.by) + changes.by_track_text
+    parts = split_audited(audited, changes, sweep, by=by)
+    joined, split = parts.tracks, parts.split
+    if parts.n_unused:
+        progress.stage("split", unused_text(parts.n_unused))
     accepted = leaks.accepted_kinds(sweep.audit.accept, sweep.split)
-    if leaking:
-        _write_faults(csv, tracks, found, pairs, leaking, accepted)
-    leaks.require_no_leaks(leaking, accepted)
+    if parts.leaking:
+        _write_faults(csv, tracks, found, pairs, parts.leaking, accepted)
+    leaks.require_no_leaks(parts.leaking, accepted)
     stores = {}
     for feature, config in resolved.features.items():
         watched = progress.watch(run, feature)
@@ -174,8 +161,8 @@ def prepare(
             f"{sweep.split.by}s than it is trained on; the first {n_first} tracks are only trained "
             f"on",
         )
-    if fewer:
-        progress.stage("split", fewer + more_folds_advice(joined, sweep))
+    if parts.fewer:
+        progress.stage("split", parts.fewer + more_folds_advice(joined, sweep))
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
         progress.stage("split", warning)
     names = class_names_of(joined["label"].astype(str))
@@ -240,12 +227,6 @@ def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[s
     }
 
 
-def _by_track_text(changes: LabelChanges) -> str:
-    """The exception from a split by group, for the protocol text."""
-    n = len(changes.by_track)
-    return f" (by track for {n} {'class' if n == 1 else 'classes'} of one group)" if n else ""
-
-
 def _write_faults(
     csv: Path,
     tracks: pd.DataFrame,
@@ -268,29 +249,9 @@ def _write_faults(
     return len(table)
 
 
-def _audit_line(audited: AuditedTracks) -> str:
-    """The result of the audit in one line."""
-    found, pairs = audited.found, audited.pairs
-    hours = found.tracks["duration_s"].sum() / 3600
-    parts = [f"{len(found.tracks)} good" + (f", {hours:.2f} h of audio" if hours else "")]
-    if len(found.warnings):
-        parts.append(f"warnings of {_problem_counts(found.warnings)}")
-    if len(pairs):
-        n_joined = audited.n_joined_groups
-        joined_text = f" (groups joined to keep them on one side: {n_joined})" if n_joined else ""
-        parts.append(f"duplicates: {len(pairs)}{joined_text}")
-    if len(found.problems):
-        parts.append(f"{len(found.problems)} quarantined ({_problem_counts(found.problems)})")
-    return "; ".join(parts)
-
-
 def _store_size(store: FeatureStore) -> str:
     n_frames = int(store.offsets[-1])
     if not store.frame_rate_hz:
         return f"{n_frames} rows of {store.n_bins} numbers"
     channels = f" in {store.n_channels} channels" if store.n_channels > 1 else ""
     return f"{n_frames} frames of {store.n_bins // store.n_channels} bins{channels}"
-
-
-def _problem_counts(problems: pd.DataFrame) -> str:
-    return ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, get_args
 
 from chorale.datasets.errors import UserError
 from chorale.datasets.label_sets import class_names_of, has_several_labels
-from chorale.datasets.splitting.labels import change_rare_classes
 from chorale.datasets.splitting.labels_config import RareAction
-from chorale.datasets.splitting.rare_classes import find_rare_classes, fixed_test_tracks
+from chorale.datasets.splitting.rare_classes import (
+    change_rare_classes,
+    find_rare_classes,
+    fixed_test_tracks,
+)
 from chorale.search.config.schema import SweepConfig
 
 if TYPE_CHECKING:
@@ -59,14 +62,13 @@ def more_folds_advice(tracks: "pd.DataFrame", sweep: SweepConfig) -> str:
 
 def _outcome(tracks: "pd.DataFrame", sweep: SweepConfig, action: RareAction) -> str:
     """What the sweep would train on; empty where it could not be split then either."""
-    from chorale.datasets.splitting.split import feasible_folds, make_split
+    from chorale.datasets.splitting.split import split_tracks
 
     labels = replace(sweep.labels, rare=action)
     table, changes = change_rare_classes(tracks, labels, sweep.split, n_folds=sweep.finalists.folds)
     wanted, train_only = sweep.finalists.folds, changes.train_only
     try:
-        n_folds, _ = feasible_folds(table, sweep.split, n_folds=wanted, train_only=train_only)
-        split = make_split(table, sweep.split, n_folds=n_folds, train_only=train_only)
+        split, _ = split_tracks(table, sweep.split, n_folds=wanted, train_only=train_only)
     except UserError:
         return ""
     done = {"leave_out": "left out", "merge": "merged into one", "train_only": "never scored"}

@@ -5,13 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.label_sets import class_names_of, labels_of, unknown_texts
-from chorale.datasets.splitting.labels import (
-    LabelChanges,
-    change_labels,
-    change_rare_classes,
-    refuse_rare_classes,
-    split_single_groups,
-)
+from chorale.datasets.splitting.labels import LabelChanges, change_labels, split_single_groups
+from chorale.datasets.splitting.rare_classes import change_rare_classes, refuse_rare_classes
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 
@@ -61,6 +56,11 @@ def _unknown_lines(tracks: "pd.DataFrame") -> list[str]:
     ]
 
 
+def labels_per_track(tracks: "pd.DataFrame") -> "pd.Series[int]":
+    """The number of labels of each track."""
+    return tracks["label"].map(lambda text: len(labels_of(text)))
+
+
 def refuse_missing(resolved: ResolvedSweep) -> None:
     """Refuses a dataset whose folder or file does not exist.
 
@@ -83,15 +83,12 @@ def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTra
         UserError: the dataset does not exist, or cannot be split as asked.
     """
     tracks = read_tracks(resolved, progress)
-    from chorale.datasets.splitting.split import feasible_folds, make_split
+    from chorale.datasets.splitting.split import split_tracks
     from chorale.search.data.files import warn_about_files
 
     warn_about_files(resolved, tracks.table, progress)
-
     split, n_wanted = resolved.sweep.split, resolved.sweep.finalists.folds
     accept = resolved.sweep.audit.accept
     refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted, accept=accept)
-    train_only = tracks.changes.train_only
-    n_folds, _ = feasible_folds(tracks.table, split, n_folds=n_wanted, train_only=train_only)
-    make_split(tracks.table, split, n_folds=n_folds, train_only=train_only)
+    split_tracks(tracks.table, split, n_folds=n_wanted, train_only=tracks.changes.train_only)
     return tracks

@@ -10,13 +10,13 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from chorale.search.config.resolve import ResolvedSweep
+from chorale.search.config.resolve import ResolvedSweep, with_choices
+from chorale.search.config.schema import BudgetConfig
 from chorale.search.console.progress import Progress, duration_text, durations_text
 from chorale.search.data.prepare import PreparedData
 from chorale.search.study.schedule import FINALISTS_SHARE, Schedule
-from chorale.search.sweep.speed_probe import Speed, mean_epoch_s, measure_speeds
+from chorale.search.sweep.speed_probe import Speed, measure_speeds
 from chorale.search.sweep.worker_pool import WorkerPool
 
 N_TRIALS_IN_TIME = 8
@@ -102,9 +102,26 @@ class Forecast:
         return found
 
 
-def is_worth_a_forecast(resolved: ResolvedSweep, prepared: PreparedData) -> bool:
+def fit_to_time(
+    resolved: ResolvedSweep,
+    prepared: PreparedData,
+    pool: WorkerPool,
+    progress: Progress,
+    *,
+    began: float,
+) -> tuple[ResolvedSweep, Forecast | None]:
+    """The sweep with what its forecast chose, and the forecast; None where it needs none.
+
+    `began` is when the command started, by `time.perf_counter`.
+    """
+    if not is_worth_a_forecast(resolved.sweep.budget, len(prepared.split.development_ids)):
+        return resolved, None
+    forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
+    return apply_forecast(resolved, forecast), forecast
+
+
+def is_worth_a_forecast(budget: BudgetConfig, n_tracks: int) -> bool:
     """Whether a sweep is limited in time, or so large that its speed is measured first."""
-    budget, n_tracks = resolved.sweep.budget, len(prepared.split.development_ids)
     is_large = n_tracks * budget.n_epochs * budget.trials >= MIN_TRACK_EPOCHS
     return budget.minutes is not None or is_large
 
@@ -178,7 +195,7 @@ def make_forecast(
     is_unaffordable = is_open and sweep.architectures is None and len(unmeasured) < len(every)
     dropped = {*slow, *(unmeasured if is_unaffordable else ())}
     kept = tuple(name for name in every if name not in dropped)
-    mean_s = epochs * mean_epoch_s(speeds, kept)
+    mean_s = epochs * _mean_epoch_s(speeds, kept)
     final_s = sweep.finalists.n_configs * n_folds * sweep.finalists.seeds * mean_s / n_at_once
     search_s = sweep.budget.trials * MEAN_SHARE_OF_EPOCHS * mean_s / n_at_once
     n_trials = sweep.budget.trials
@@ -208,41 +225,7 @@ def make_forecast(
 def apply_forecast(resolved: ResolvedSweep, forecast: Forecast) -> ResolvedSweep:
     """The sweep with the forecast's number of epochs, architectures and crops."""
     crops = {n: forecast.crops[n] for n in forecast.architectures if n in forecast.crops}
-    chosen = with_choices(resolved, forecast.max_epochs, forecast.architectures)
-    return replace(chosen, crops=crops)
-
-
-def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> ResolvedSweep:
-    """A resumed sweep with the epochs, architectures and features that its study was started with.
-
-    As far as the sweep file leaves them open: what it sets is compared with the study's.
-    """
-    sweep, names = resolved.sweep, resolved.space.architectures
-    computed = fingerprint.get("features", {})
-    if sweep.features is None and computed.keys() & resolved.feature_values.keys():
-        given = {name: of for name, of in resolved.feature_values.items() if name in computed}
-        resolved = replace(resolved, feature_values=given)  # the default may have been another
-    epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
-    if sweep.architectures is None:
-        searched = fingerprint.get("space", {})
-        names = tuple(name for name in names if name in searched) or names
-    crops = fingerprint.get("crops per track", {})
-    return replace(with_choices(resolved, epochs, names), crops=crops)
-
-
-def with_choices(
-    resolved: ResolvedSweep, max_epochs: int | None, architectures: Sequence[str]
-) -> ResolvedSweep:
-    """The sweep with this number of epochs and these of its architectures."""
-    sweep, space = resolved.sweep, resolved.space
-    left = {name for name in space.architectures if name not in architectures}
-    features = {name: sets for name, sets in space.features.items() if name not in left}
-    spaces = {owner: one for owner, one in space.spaces.items() if owner not in left}
-    return replace(
-        resolved,
-        sweep=replace(sweep, budget=replace(sweep.budget, max_epochs=max_epochs)),
-        space=replace(space, features=features, spaces=spaces),
-    )
+    return with_choices(resolved, forecast.max_epochs, forecast.architectures, crops)
 
 
 def _trial_limits_s(schedule: Schedule, n_folds: int, n_at_once: int) -> tuple[float, float]:
@@ -253,6 +236,12 @@ def _trial_limits_s(schedule: Schedule, n_folds: int, n_at_once: int) -> tuple[f
     left_s = n_at_once * max(0.0, schedule.left_s())
     search = N_TRIALS_IN_TIME * MEAN_SHARE_OF_EPOCHS + 2 * n_folds
     return left_s / search, left_s / (n_at_once + n_folds)
+
+
+def _mean_epoch_s(speeds: Mapping[str, Speed], names: Sequence[str]) -> float:
+    """The mean seconds of an epoch of these architectures; 0 where none was measured."""
+    known = [speeds[name].epoch_s for name in names if name in speeds]
+    return statistics.fmean(known) if known else 0.0
 
 
 def _of_frames(resolved: ResolvedSweep, speeds: Mapping[str, Speed]) -> dict[str, Speed]:

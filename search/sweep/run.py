@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from chorale.datasets.label_sets import class_names_of, has_several_labels, labels_of
-from chorale.search.config.resolve import ResolvedSweep, for_labels
+from chorale.datasets.label_sets import class_names_of, has_several_labels
+from chorale.search.config.resolve import ResolvedSweep, for_labels, kept_choices
 from chorale.search.console.progress import Progress
-from chorale.search.data.tracks import divisible_tracks, refuse_missing
+from chorale.search.data.tracks import divisible_tracks, labels_per_track, refuse_missing
 from chorale.search.sweep.bucket import synchronised
 from chorale.search.sweep.preflight import Start, check_start
 
@@ -61,17 +61,13 @@ def run_sweep(
         opened = _opened(resolved, progress, start, tracks, take_over, earlier, began)
         with opened as context:
             # imported only now: it brings all that studies and reports need
-            from chorale.search.report import report
             from chorale.search.sweep.context import session
-            from chorale.search.sweep.stages import run_stages
+            from chorale.search.sweep.stages import complete_report, run_stages
 
             with session(context):
                 run_stages(replace(context, finish=finish))
             # The study is complete: if its page fails, nothing is evaluated again for it.
-            with progress.activity("report"):
-                study = context.ledger.study(sweep.name)
-                report.update_report(context.ledger, study, sweep.about, sweep.paths)
-            return report.read_report(sweep.paths)
+            return complete_report(context)
 
 
 def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
@@ -104,11 +100,11 @@ def _for_labels(
     multi_label = has_several_labels(tracks.table)
     found = for_labels(resolved, multi_label=multi_label)
     if multi_label:
-        n_labels = tracks.table["label"].map(lambda text: len(labels_of(text)))
+        names, n_labels = class_names_of(tracks.table["label"]), labels_per_track(tracks.table)
         progress.stage(
             "labels",
-            f"{len(class_names_of(tracks.table['label']))} labels, {n_labels.mean():.1f} of each "
-            f"track on average (multi-label): the objective is {found.sweep.search.objective}",
+            f"{len(names)} labels, {n_labels.mean():.1f} of each track on average (multi-label): "
+            f"the objective is {found.sweep.search.objective}",
         )
     return found
 
@@ -129,12 +125,7 @@ def _opened(
     from chorale.search.ledger.stages import read_stages_s
     from chorale.search.sweep.context import SweepContext
     from chorale.search.sweep.earlier_studies import EarlierStudies
-    from chorale.search.sweep.forecast import (
-        apply_forecast,
-        is_worth_a_forecast,
-        kept_choices,
-        measured_forecast,
-    )
+    from chorale.search.sweep.forecast import fit_to_time
     from chorale.search.sweep.worker_pool import worker_pool
 
     sweep = resolved.sweep
@@ -151,9 +142,10 @@ def _opened(
         stages_s["data"] = stages_s.get("data", 0.0) + data_s
         costs: Mapping[str, float] = {}
         trains_networks, trial_limit_s = True, float("inf")
-        if not start.resume and is_worth_a_forecast(resolved, prepared):
-            forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
-            resolved = apply_forecast(resolved, forecast)
+        forecast = None
+        if not start.resume:
+            resolved, forecast = fit_to_time(resolved, prepared, pool, progress, began=began)
+        if forecast is not None:
             if sweep.budget.minutes is not None:  # else the order of trials does not depend on time
                 costs = forecast.costs
             trains_networks, trial_limit_s = forecast.trains_networks, forecast.trial_limit_s

@@ -4,7 +4,7 @@ The forecast of a sweep, and the choice of what a limit on time allows, follow f
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from chorale.datasets.seeds import Purpose, random_generator
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.distributions import CategoricalDistribution, Distribution
 from chorale.search.config.resolve import ResolvedSweep
-from chorale.search.config.space import ARCHITECTURE, Candidate, relative_cost
+from chorale.search.config.space import ARCHITECTURE, Candidate, SearchSpace, relative_cost
 from chorale.search.data.prepare import PreparedData
 from chorale.search.sweep.placing import Placed
 from chorale.search.sweep.worker_pool import WorkerPool
@@ -75,7 +75,7 @@ def _probe_plan(
     resolved: ResolvedSweep, prepared: PreparedData, architecture: str, folder: Path
 ) -> TrialPlan:
     """The training run of an architecture's first default on a few tracks of the search fold."""
-    plan = plan_trial(resolved, prepared, default_candidate(resolved, architecture), 0)
+    plan = plan_trial(resolved, prepared, default_candidate(resolved.space, architecture), 0)
     rng = random_generator(resolved.sweep.search.seed, Purpose.SPEED_PROBE)
     is_table = not FeatureStore.open(Path(plan.store)).frame_rate_hz
     n_train = min(N_TABLE_ROWS if is_table else N_TRAIN_ROWS, len(plan.train_rows))
@@ -90,12 +90,10 @@ def _probe_plan(
     )
 
 
-def default_candidate(resolved: ResolvedSweep, architecture: str) -> Candidate:
+def default_candidate(space: SearchSpace, architecture: str) -> Candidate:
     """The first default of an architecture; the lowest value where the space excludes its own."""
-    point = next(
-        point for point in resolved.space.defaults() if point[ARCHITECTURE] == architecture
-    )
-    return resolved.space.candidate(
+    point = next(one for one in space.defaults() if one[ARCHITECTURE] == architecture)
+    return space.candidate(
         lambda name, distribution: point[name] if name in point else _lowest(distribution)
     )
 
@@ -152,9 +150,3 @@ class _Probes:
         result: TrialResult = outcome.value
         epoch_s = self._epoch_s.get(trial_id, result.train_s + result.valid_s)
         self.measured[self._names[trial_id]] = epoch_s, result
-
-
-def mean_epoch_s(speeds: Mapping[str, Speed], names: Sequence[str]) -> float:
-    """The mean seconds of an epoch of these architectures; 0 where none was measured."""
-    known = [speeds[name].epoch_s for name in names if name in speeds]
-    return float(np.mean(known)) if known else 0.0

@@ -58,7 +58,8 @@ def worker_pool(cluster: ClusterConfig, *, runs: Path) -> Iterator[WorkerPool]:
         ClusterError: there are no such workers.
     """
     garbage_collection.collect_normally()
-    if cluster.address == IN_PROCESS:
+    address = _address(cluster)
+    if address == IN_PROCESS:
         from chorale.cluster.local import LocalRunner
 
         _refuse_several(cluster)
@@ -66,7 +67,7 @@ def worker_pool(cluster: ClusterConfig, *, runs: Path) -> Iterator[WorkerPool]:
         alone: Callable[[], AbstractContextManager[ChunkMap]] = lambda: nullcontext(map)  # noqa: E731
         yield WorkerPool(LocalRunner(), alone, trials_at_once=1, resources=resources)
         return
-    if _address(cluster) == PROCESSES_ADDRESS:
+    if address == PROCESSES_ADDRESS:
         with _processes(cluster) as pool:
             yield pool
         return
@@ -79,7 +80,6 @@ def worker_pool(cluster: ClusterConfig, *, runs: Path) -> Iterator[WorkerPool]:
     from chorale.cluster.transfer.maps import process_map, ray_map
     from chorale.cluster.tune.runner import TuneRunner
 
-    address = _address(cluster)
     local = address == LOCAL_ADDRESS
     preload = ("chorale.cluster.local_workers.proxy_actor",)
     with (

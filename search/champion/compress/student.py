@@ -29,7 +29,7 @@ from chorale.search.study import finalists
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.trial_outcome import TOO_SLOW_PREFIX
 from chorale.search.sweep.context import SweepContext
-from chorale.search.sweep.stages import candidate_of, no_trial_completed, search
+from chorale.search.sweep.search_stage import candidate_of, no_trial_completed, search
 from chorale.search.training.plan import plan_finalist, plan_trial
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 

@@ -7,15 +7,13 @@ import pytest
 from chorale.datasets.base import track_table
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
-from chorale.datasets.splitting.labels import (
-    LabelChanges,
-    change_labels,
-    change_rare_classes,
-    refuse_rare_classes,
-    split_single_groups,
-)
+from chorale.datasets.splitting.labels import LabelChanges, change_labels, split_single_groups
 from chorale.datasets.splitting.labels_config import LabelsConfig
-from chorale.datasets.splitting.rare_classes import find_rare_classes
+from chorale.datasets.splitting.rare_classes import (
+    change_rare_classes,
+    find_rare_classes,
+    refuse_rare_classes,
+)
 from chorale.datasets.splitting.split import feasible_folds, make_split
 from chorale.datasets.splitting.split_config import SplitConfig
 

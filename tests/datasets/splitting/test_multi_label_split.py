@@ -16,13 +16,13 @@ from chorale.datasets.label_sets import (
     track_labels,
 )
 from chorale.datasets.splitting.group_split import draw_folds, group_counts, stratify_groups
-from chorale.datasets.splitting.labels import (
-    change_labels,
+from chorale.datasets.splitting.labels import change_labels
+from chorale.datasets.splitting.labels_config import LabelsConfig
+from chorale.datasets.splitting.rare_classes import (
     change_rare_classes,
+    find_rare_classes,
     refuse_rare_classes,
 )
-from chorale.datasets.splitting.labels_config import LabelsConfig
-from chorale.datasets.splitting.rare_classes import find_rare_classes
 from chorale.datasets.splitting.split import feasible_folds, make_split
 from chorale.datasets.splitting.split_config import SplitConfig
 

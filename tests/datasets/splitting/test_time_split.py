@@ -7,9 +7,8 @@ import pytest
 from chorale.datasets.audit.leaks import find_leaks
 from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
-from chorale.datasets.splitting.labels import change_rare_classes
 from chorale.datasets.splitting.labels_config import LabelsConfig
-from chorale.datasets.splitting.rare_classes import find_rare_classes
+from chorale.datasets.splitting.rare_classes import change_rare_classes, find_rare_classes
 from chorale.datasets.splitting.split import Split, feasible_folds, make_split
 from chorale.datasets.splitting.split_config import SplitConfig
 

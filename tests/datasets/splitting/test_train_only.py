@@ -2,8 +2,9 @@ import pandas as pd
 
 from chorale.datasets.audit.leaks import find_leaks
 from chorale.datasets.base import track_table
-from chorale.datasets.splitting.labels import LabelChanges, change_rare_classes
+from chorale.datasets.splitting.labels import LabelChanges
 from chorale.datasets.splitting.labels_config import LabelsConfig
+from chorale.datasets.splitting.rare_classes import change_rare_classes
 from chorale.datasets.splitting.split import Split, feasible_folds, make_split
 from chorale.datasets.splitting.split_config import SplitConfig
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chorale.search.cli import main
-from chorale.search.config.resolve import ResolvedSweep, resolve_file
+from chorale.search.config.resolve import ResolvedSweep, kept_choices, resolve_file
 from chorale.search.config.space import ARCHITECTURE
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import FINALISTS
@@ -21,7 +21,6 @@ from chorale.search.sweep.forecast import (
     Forecast,
     apply_forecast,
     is_worth_a_forecast,
-    kept_choices,
     make_forecast,
 )
 from chorale.search.sweep.speed_probe import Speed, default_candidate
@@ -117,7 +116,7 @@ def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_pa
     assert found.costs["mlp"] == pytest.approx(30 * 2 * 0.02)
     chosen = apply_forecast(resolved, found)
     crops = [
-        chosen.train_config(default_candidate(chosen, name)).crops_per_track
+        chosen.train_config(default_candidate(chosen.space, name)).crops_per_track
         for name in ("mlp", "recurrent")
     ]
     assert crops == [2, 1]
@@ -135,7 +134,7 @@ def test_a_resumed_study_keeps_its_crops_and_its_features(tmp_path: Path) -> Non
     kept = kept_choices(resolved, fingerprint)  # of a version whose default was mel
     assert (set(kept.feature_values), kept.space.architectures) == ({"mel"}, ("cnn",))
     kept = kept_choices(resolved, {**fingerprint, "crops per track": {"cnn": 2}})
-    assert kept.train_config(default_candidate(kept, "cnn")).crops_per_track == 2
+    assert kept.train_config(default_candidate(kept.space, "cnn")).crops_per_track == 2
 
 
 def test_named_architectures_decide_the_default_features(tmp_path: Path) -> None:
@@ -179,10 +178,11 @@ def test_time_is_kept_for_fusion_where_it_is_a_small_share() -> None:
 
 
 def test_small_sweeps_are_not_measured(tmp_path: Path) -> None:
-    assert is_worth_a_forecast(_resolved(tmp_path), PREPARED)
+    assert is_worth_a_forecast(_resolved(tmp_path).sweep.budget, 400)
     small = {"trials": 4, "max_epochs": 4}
-    assert not is_worth_a_forecast(_resolved(tmp_path, budget=small), PREPARED)
-    assert is_worth_a_forecast(_resolved(tmp_path, budget={**small, "minutes": 5}), PREPARED)
+    assert not is_worth_a_forecast(_resolved(tmp_path, budget=small).sweep.budget, 400)
+    limited = _resolved(tmp_path, budget={**small, "minutes": 5}).sweep.budget
+    assert is_worth_a_forecast(limited, 400)
 
 
 def test_a_plan_names_time_and_architectures_and_starts_nothing(

@@ -6,7 +6,7 @@ from typing import Any
 from chorale.search.ledger import stages
 from chorale.search.ledger.reader import Row
 from chorale.search.ledger.stages import Job
-from chorale.search.sweep.stages import completed_finalists
+from chorale.search.sweep.finalists_stage import completed_finalists
 
 
 def test_a_finalist_without_a_row_or_a_reason_is_left_out_and_named() -> None:
