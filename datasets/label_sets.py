@@ -63,6 +63,11 @@ def join_labels(names: Iterable[str]) -> str:
     return LABEL_SEPARATOR.join(sorted({name.strip() for name in names} - {""}))
 
 
+def sorted_labels(text: str) -> str:
+    """The text of one track's labels, which are written in any order and perhaps with spaces."""
+    return join_labels(text.split(LABEL_SEPARATOR))
+
+
 def is_multi_label(texts: Iterable[str]) -> bool:
     """Whether a track has several labels."""
     return any(LABEL_SEPARATOR in text for text in texts)

@@ -21,7 +21,7 @@ from pydantic import Field
 from chorale.datasets.base import SPLITS, DatasetInfo, track_table
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
-from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, join_labels
+from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, sorted_labels
 from chorale.datasets.tables.csv_table import (
     LOG,
     QUIET_LOG,
@@ -149,7 +149,7 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
     table[config.label] = _label_sets(table[config.label], config, log)
     unlabelled = table[config.label] == ""
     if config.unknown is not None:
-        table[config.unknown] = table[config.unknown].map(_joined)
+        table[config.unknown] = table[config.unknown].map(sorted_labels)
         unlabelled &= table[config.unknown] == ""
     numbers = table.drop(columns=text)
     if numbers.columns.empty:
@@ -183,7 +183,7 @@ def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) ->
             n_several,
             len(cells),
         )
-        return cells.map(_joined)
+        return cells.map(sorted_labels)
     several = cells[cells.str.contains("[,|]")]
     if config.label.lower() == MULTI_LABEL_COLUMN and len(several):
         log.warning(
@@ -194,10 +194,6 @@ def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) ->
             several.iloc[0],
         )
     return cells
-
-
-def _joined(text: str) -> str:
-    return join_labels(text.split(LABEL_SEPARATOR))
 
 
 def _read_csv(path: Path, config: Config, *, log: logging.Logger) -> "pd.DataFrame":

@@ -23,6 +23,7 @@ from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import optimizers, speed
 from chorale.lightning_models.training.classifier import Classifier
 from chorale.lightning_models.training.ema import Ema
+from chorale.lightning_models.training.known_labels import known_cross_entropy, known_weights
 from chorale.lightning_models.training.ranks import SINGLE_PROCESS
 from chorale.lightning_models.training.schedule import Plateau, lr_factor
 
@@ -195,7 +196,13 @@ class GenreClassifier(Classifier, pl.LightningModule):
     def _binary_cross_entropy(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
         """Of targets (batch, n_classes); mixup and smoothing act on these."""
         if self.has_unknown:
-            return self._known_cross_entropy(logits, labels, blend)
+            return known_cross_entropy(
+                logits,
+                labels,
+                blend,
+                class_weights=self.class_weights,
+                smoothing=self.train_config.label_smoothing,
+            )
         targets = labels.to(logits.dtype)
         if blend is not None:
             others, keep = blend
@@ -204,40 +211,11 @@ class GenreClassifier(Classifier, pl.LightningModule):
             targets = torch.lerp(targets, torch.full_like(targets, 0.5), smoothing)
         return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.class_weights)
 
-    def _known_cross_entropy(self, logits: Tensor, labels: Tensor, blend: Blend | None) -> Tensor:
-        """The mean binary cross-entropy of known labels.
-
-        Of a label that is known of one of two mixed crops only, the target is that crop's, with
-        that crop's weight.
-        """
-        weights = self._known_weights(labels, blend)
-        targets = labels.to(logits.dtype).clamp(min=0)
-        if blend is not None:
-            others, keep = blend
-            own = keep.unsqueeze(1) * (labels >= 0)
-            theirs = (1 - keep).unsqueeze(1) * (others >= 0)
-            mixed = own * targets + theirs * others.to(logits.dtype)
-            targets = mixed / weights.clamp(min=torch.finfo(logits.dtype).tiny)
-        if smoothing := self.train_config.label_smoothing:
-            targets = torch.lerp(targets, torch.full_like(targets, 0.5), smoothing)
-        losses = F.binary_cross_entropy_with_logits(
-            logits, targets, pos_weight=self.class_weights, reduction="none"
-        )
-        return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(logits.dtype).tiny)
-
-    def _known_weights(self, labels: Tensor, blend: Blend | None) -> Tensor:
-        """The weight (batch, n_classes) of each label in the loss: 0 where it is unknown."""
-        known = (labels >= 0).float()
-        if blend is None:
-            return known
-        others, keep = blend
-        return keep.unsqueeze(1) * known + (1 - keep).unsqueeze(1) * (others >= 0)
-
     def _n_terms(self, labels: Tensor, blend: Blend | None) -> float | Tensor:
         """What the loss of these rows is a mean over: rows, or weights of known labels."""
         if not self.has_unknown:
             return len(labels)
-        return self._known_weights(labels, blend).sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return known_weights(labels, blend).sum().clamp(min=torch.finfo(torch.float32).tiny)
 
     def begin_training(self, n_steps: int) -> None:
         """Prepares a training of `n_steps` steps; the module is on its final device."""

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import is_known, is_present
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.datasets.splitting.group_split import class_count, draw_folds, group_counts
 from chorale.datasets.store.feature_store import FeatureStore
@@ -69,7 +70,7 @@ class ProtocolComparison:
 class Segments:
     """Statistics (n, n_columns) of n segments; their class, track and group numbers (n,).
 
-    Of several labels, `label` is (n, n_classes) of 0 and 1.
+    Of several labels, `label` is (n, n_classes) of 0, 1 and `UNKNOWN`.
     """
 
     x: NDArray[np.float64]
@@ -90,7 +91,7 @@ def compare_protocols(
     Args:
         store: cached features.
         rows: positions of the tracks to use.
-        labels: class of each of those tracks, or (n_tracks, n_classes) of 0 and 1.
+        labels: class of each of those tracks, or (n_tracks, n_classes) of 0, 1 and `UNKNOWN`.
         groups: group of each of those tracks.
         seed: of folds and random draws.
 
@@ -133,7 +134,9 @@ def _scored(protocol: str, proba: Proba, cut: Segments) -> ProtocolScore:
 
 def _chance(label: Labels) -> float:
     if label.ndim == 2:
-        return float(label[:, label.any(axis=0)].mean())
+        present = is_present(label)
+        used = is_known(label) & present.any(axis=0)
+        return float(present[used].mean())
     return float(np.bincount(label).max() / len(label))
 
 
@@ -190,15 +193,26 @@ def _numbered(unit: Ints) -> Ints:
     return np.asarray(np.unique(unit, return_inverse=True)[1], dtype=np.int64)
 
 
-def _out_of_fold(x: NDArray[np.float64], y: Labels, fold: Ints) -> NDArray[np.float32]:
-    """Probabilities (n, n_classes) of each row by a model that was trained on the other folds."""
+def _out_of_fold(
+    x: NDArray[np.float64], y: Labels, fold: Ints, known: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Probabilities (n, n_classes) of each row by a model that was trained on the other folds.
+
+    On those of their rows that are `known` (n,), by default all.
+    """
     if y.ndim == 2:
-        columns = [_out_of_fold(x, column.astype(np.int64), fold) for column in y.T]
+        columns = [
+            _out_of_fold(x, is_present(column).astype(np.int64), fold, is_known(column))
+            for column in y.T
+        ]
         return np.stack([c[:, 1] if c.shape[1] == 2 else 0 * c[:, 0] for c in columns], axis=1)
     proba = np.zeros((len(y), int(y.max()) + 1), np.float32)
     for held_out in np.unique(fold):
         valid = fold == held_out
-        if len(present := np.unique(y[~valid])) == 1:  # of a label: on all other rows, or on none
+        train = ~valid if known is None else ~valid & known
+        if not train.any():
+            continue
+        if len(present := np.unique(y[train])) == 1:  # of a label: on all other rows, or on none
             proba[valid, present[0]] = 1
             continue
         model = make_pipeline(
@@ -206,6 +220,6 @@ def _out_of_fold(x: NDArray[np.float64], y: Labels, fold: Ints) -> NDArray[np.fl
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # precise enough for this purpose
-            model.fit(x[~valid], y[~valid])
+            model.fit(x[train], y[train])
         proba[np.ix_(valid, model.classes_)] = model.predict_proba(x[valid])
     return proba

@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.label_sets import UNKNOWN
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.datasets.synthesis import compose
 from chorale.datasets.synthesis import corpus as synthetic_corpus
@@ -259,6 +260,17 @@ def test_several_labels_are_scored_by_their_map() -> None:
     assert f"mAP at random is {labels.mean():.1%}" in text
     assert "With segments shuffled the mAP would be reported as" in text
     assert "accuracy" not in text
+
+
+def test_unknown_labels_are_neither_trained_on_nor_scored() -> None:
+    store, labels, groups = several_labels()
+    whole = compare_protocols(store, np.arange(72), labels=labels, groups=groups)
+    hidden = np.random.default_rng(0).random(labels.shape) < 0.4
+    some = np.where(hidden, UNKNOWN, labels).astype(np.int8)
+    found = compare_protocols(store, np.arange(72), labels=some, groups=groups)
+    assert found.chance == pytest.approx(labels[~hidden].mean())
+    for one, other in zip(found.scores, whole.scores, strict=True):
+        assert one.value == pytest.approx(other.value, abs=0.15)
 
 
 def test_a_label_of_one_group_is_refused() -> None:

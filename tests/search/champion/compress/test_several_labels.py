@@ -1,6 +1,7 @@
 """Compression of a study of tracks with several labels: targets, choice, and the bundle."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from chorale.datasets.label_sets import UNKNOWN
 from chorale.lightning_models.multi_label_metrics import mean_average_precision
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.predictor import Predictor
@@ -48,6 +50,18 @@ def test_half_of_a_target_are_the_labels(prepared: PreparedData) -> None:
     np.testing.assert_allclose(targets[rows], 0.5 * soft + 0.5 * prepared.labels[rows], rtol=1e-6)
     assert (prepared.labels[rows].sum(axis=1) > 1).any()
     assert np.isnan(targets[prepared.rows(split.test_ids)]).all()
+
+
+def test_of_an_unknown_label_the_target_is_the_teachers(prepared: PreparedData) -> None:
+    made, rows = made_up(prepared), prepared.rows(prepared.split.train_ids(0))
+    labels = prepared.labels.astype(np.int8)
+    hidden = np.random.default_rng(1).random(labels.shape) < 0.3
+    some = replace(prepared, labels=np.where(hidden, UNKNOWN, labels).astype(np.int8))
+    found, whole = made.targets(some, 0)[rows], made.targets(prepared, 0)[rows]
+    at_labels, hidden = labels[rows], hidden[rows]
+    np.testing.assert_array_equal(found[~hidden], whole[~hidden])
+    soft = 2 * whole - at_labels  # half of the whole target is the label
+    np.testing.assert_allclose(found[hidden], soft[hidden], atol=1e-6)
 
 
 def test_a_teacher_is_written_and_read_back(prepared: PreparedData, tmp_path: Path) -> None:
