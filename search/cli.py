@@ -26,10 +26,14 @@ class Command:
 
 
 def _in(file: str) -> Callable[[Sequence[str]], int]:
-    """The `run` function of a file in `search/commands`, imported when it is called."""
+    """The `run` function of a file in `search/commands`, or its `HELP`; imported when called."""
 
     def run(args: Sequence[str]) -> int:
-        return int(import_module(f"chorale.search.commands.{file}").run(args))
+        command = import_module(f"chorale.search.commands.{file}")
+        if hasattr(command, "HELP") and any(arg in ("-h", "--help") for arg in args):
+            print(command.HELP)  # `sweep` computes its own
+            return 0
+        return int(command.run(args))
 
     return run
 

@@ -47,31 +47,6 @@ class AuditResult:
     warnings: pd.DataFrame
 
 
-def audit_or_refuse(
-    tracks: pd.DataFrame,
-    *,
-    min_duration_s: float,
-    max_bad_share: float,
-    cache_root: Path,
-    run: ChunkMap = map,
-) -> AuditResult:
-    """Excludes tracks that are missing, undecodable, empty, silent, constant or too short.
-
-    Args:
-        tracks: a track table whose tracks have audio.
-        min_duration_s: shorter tracks are bad.
-        max_bad_share: a larger share of bad tracks (0 to 1) is an error.
-        cache_root: where findings are cached between sweeps.
-        run: maps work over chunks of files.
-
-    Raises:
-        UserError: there are no tracks, too many are bad, or fewer than two labels are left.
-    """
-    found = audit_recordings(tracks, min_duration_s=min_duration_s, cache_root=cache_root, run=run)
-    require_usable_tracks(found, tracks, max_bad_share=max_bad_share)
-    return found
-
-
 def require_usable_tracks(
     found: AuditResult, tracks: pd.DataFrame, *, max_bad_share: float
 ) -> None:
@@ -87,7 +62,13 @@ def require_usable_tracks(
 def audit_recordings(
     tracks: pd.DataFrame, *, min_duration_s: float, cache_root: Path, run: ChunkMap = map
 ) -> AuditResult:
-    """Like `audit_or_refuse`, but without a limit on the share of bad tracks.
+    """Excludes tracks that are missing, undecodable, empty, silent, constant or too short.
+
+    Args:
+        tracks: a track table whose tracks have audio.
+        min_duration_s: shorter tracks are bad.
+        cache_root: where findings are cached between sweeps.
+        run: maps work over chunks of files.
 
     Raises:
         UserError: there are no tracks.

@@ -9,7 +9,6 @@ Pitfalls: several clips are cut from one recording on Freesound (`src_file`), al
 fold; some recordings were band-limited by their authors, which can reveal a class by itself.
 """
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables.csv_table import find_table, read_columns
+from chorale.datasets.tables.listed_files import are_present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +62,6 @@ _SUBFOLDERS = ("", "ESC-50-master", "ESC-50")
 """Possible parents of `audio` and `meta` below `root`: itself, the unpacked zip, a clone."""
 _COLUMNS = ("filename", "fold", "category", "esc10", "src_file")
 
-_log = logging.getLogger("chorale")
-
 
 @config
 class Config:
@@ -83,7 +81,7 @@ def tracks(config: Config) -> "pd.DataFrame":
     Raises:
         UserError: the recordings or their table are missing, or the table is damaged.
     """
-    root = existing_folder(config.root, dataset=INFO.name)
+    existing_folder(config.root, dataset=INFO.name)
     places = [f"{name}/meta/esc50.csv".lstrip("/") for name in _SUBFOLDERS]
     meta = find_table(config.root, places, dataset=INFO.name)
     table = read_columns(meta, dataset=INFO.name, text=_COLUMNS)
@@ -92,21 +90,13 @@ def tracks(config: Config) -> "pd.DataFrame":
         table = table.loc[table["esc10"].str.lower() == "true"]
     audio = meta.parent.parent / "audio"
     existing = {path.name for path in audio.glob("*")}
-    exists = table["filename"].isin(existing)
-    if not exists.any():
-        raise UserError(
-            f"dataset 'esc50': none of the {len(table)} recordings that '{meta}' lists is in "
-            f"'{audio}', such as {join_first(table['filename'].head(1))}; give the folder that "
-            f"contains audio and meta with --dataset.root FOLDER, but got '{root}'"
-        )
-    if not exists.all():
-        _log.warning(
-            "esc50: %d of %d recordings are not in %s: %s",
-            int((~exists).sum()),
-            len(table),
-            audio,
-            join_first(table.loc[~exists, "filename"]),
-        )
+    present = are_present(
+        table["filename"].tolist(),
+        existing,
+        audio=audio,
+        dataset=INFO.name,
+        expected="audio and meta",
+    )
     return track_table(
         {
             "track_id": Path(name).stem,
@@ -115,7 +105,7 @@ def tracks(config: Config) -> "pd.DataFrame":
             "group": f"source-{source}",
             "fold": int(fold) - 1,
         }
-        for name, fold, category, _, source in table.loc[exists].itertuples(index=False)
+        for name, fold, category, _, source in table.loc[present].itertuples(index=False)
     )
 
 

@@ -11,13 +11,15 @@ not read here, as its tracks are minutes long.
 """
 
 import logging
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chorale.datasets.base import DatasetInfo, Download, existing_folder
 from chorale.datasets.config import config
-from chorale.datasets.errors import UserError, join_first
+from chorale.datasets.errors import UserError
 from chorale.datasets.tables import fma_metadata
+from chorale.datasets.tables.listed_files import are_present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,23 +93,15 @@ def tracks(config: Config) -> "pd.DataFrame":
     if bad.any():
         _log.info("fma: left out %d clips known to be empty or cut short", int(bad.sum()))
     clips = {number: _clip(number) for number in metadata.index[~bad]}
-    existing = _files(audio)
-    missing = [clip for clip in clips.values() if clip not in existing]
-    if len(missing) == len(clips):
-        raise UserError(
-            f"dataset 'fma': none of the {len(clips)} clips of '{config.subset}' is in "
-            f"'{audio}', such as {join_first(missing)}; give the folder that contains "
-            f"fma_{config.subset} with --dataset.root FOLDER"
-        )
-    if missing:
-        _log.warning(
-            "fma: %d of %d clips are not in %s: %s",
-            len(missing),
-            len(clips),
-            audio,
-            join_first(missing),
-        )
-    paths = {number: str(audio / clip) for number, clip in clips.items() if clip in existing}
+    present = are_present(
+        list(clips.values()),
+        _files(audio),
+        audio=audio,
+        dataset=INFO.name,
+        expected=f"fma_{config.subset}",
+        noun="clips",
+    )
+    paths = {number: str(audio / clip) for number, clip in compress(clips.items(), present)}
     return fma_metadata.fma_track_table(metadata.loc[list(paths)], paths)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from chorale.datasets.base import DatasetInfo, track_table
+from chorale.datasets.base import DatasetInfo
 from chorale.datasets.config import config, to_plain_values
-from chorale.datasets.synthesis import SAMPLE_RATE, corpus
-from chorale.datasets.synthesis.generate import corpus_folder, generate_corpus
+from chorale.datasets.synthesis import corpus
+from chorale.datasets.synthesis.generate import generated_tracks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,25 +54,12 @@ def tracks(config: Config) -> "pd.DataFrame":
     Raises:
         UserError: the audio cannot be written below `root`, or a worker process was killed.
     """
-    settings = to_plain_values(config)
-    folder = corpus_folder(config.root, settings, version=corpus.COMPOSER_VERSION)
     songs = corpus.plan_songs(n_tracks=config.n_tracks, n_artists=config.n_artists)
-    generate_corpus(
+    return generated_tracks(
         songs,
-        folder,
+        [song.genre for song in songs],
+        config.root,
         dataset=INFO.name,
-        settings=settings,
+        settings=to_plain_values(config),
         version=corpus.COMPOSER_VERSION,
-        rows=[{"file": song.file, "label": song.genre, "group": song.group} for song in songs],
-    )
-    duration_s = corpus.n_samples(config.clip_s) / SAMPLE_RATE
-    return track_table(
-        {
-            "track_id": song.track_id,
-            "path": str(folder / song.file),
-            "label": song.genre,
-            "group": song.group,
-            "duration_s": duration_s,
-        }
-        for song in songs
     )

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from chorale.datasets.base import DatasetInfo, track_table
+from chorale.datasets.base import DatasetInfo
 from chorale.datasets.config import config, to_plain_values
 from chorale.datasets.label_sets import join_labels
-from chorale.datasets.synthesis import SAMPLE_RATE, corpus, polyphonic_clips
-from chorale.datasets.synthesis.generate import corpus_folder, generate_corpus
+from chorale.datasets.synthesis import polyphonic_clips
+from chorale.datasets.synthesis.generate import generated_tracks
 from chorale.datasets.synthesis.instruments import INSTRUMENTS
 
 if TYPE_CHECKING:
@@ -59,30 +59,12 @@ def tracks(config: Config) -> "pd.DataFrame":
     Raises:
         UserError: the audio cannot be written below `root`, or a worker process was killed.
     """
-    settings = to_plain_values(config)
-    version = polyphonic_clips.POLYPHONY_VERSION
-    folder = corpus_folder(config.root, settings, version=version)
     clips = polyphonic_clips.plan_clips(n_tracks=config.n_tracks, n_artists=config.n_artists)
-    labels = [join_labels(clip.instruments(config.seed)) for clip in clips]
-    generate_corpus(
+    return generated_tracks(
         clips,
-        folder,
+        [join_labels(clip.instruments(config.seed)) for clip in clips],
+        config.root,
         dataset=INFO.name,
-        settings=settings,
-        version=version,
-        rows=[
-            {"file": clip.file, "label": label, "group": clip.group}
-            for clip, label in zip(clips, labels, strict=True)
-        ],
-    )
-    duration_s = corpus.n_samples(config.clip_s) / SAMPLE_RATE
-    return track_table(
-        {
-            "track_id": clip.track_id,
-            "path": str(folder / clip.file),
-            "label": label,
-            "group": clip.group,
-            "duration_s": duration_s,
-        }
-        for clip, label in zip(clips, labels, strict=True)
+        settings=to_plain_values(config),
+        version=polyphonic_clips.POLYPHONY_VERSION,
     )

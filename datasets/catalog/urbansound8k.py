@@ -13,7 +13,6 @@ excerpts than the other classes (1,000 each). The published protocol tests on ea
 here one test set is locked: `split.test_fold` makes it an official fold.
 """
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_
 from chorale.datasets.config import config
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.tables.csv_table import find_table, read_columns
+from chorale.datasets.tables.listed_files import are_present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,8 +72,6 @@ _TABLES = (
 """Possible places of the table below `root`: of the archive, and of the copy on Kaggle."""
 _COLUMNS = ("slice_file_name", "fsID", "fold", "class")
 
-_log = logging.getLogger("chorale")
-
 
 @config
 class Config:
@@ -91,28 +89,21 @@ def tracks(config: Config) -> "pd.DataFrame":
     Raises:
         UserError: the excerpts or their table are missing, or the table is damaged.
     """
-    root = existing_folder(config.root, dataset=INFO.name)
+    existing_folder(config.root, dataset=INFO.name)
     meta = find_table(config.root, _TABLES, dataset=INFO.name)
     table = read_columns(meta, dataset=INFO.name, text=_COLUMNS)
     _check_rows(meta, table)
     audio = meta.parent.parent / "audio" if meta.parent.name == "metadata" else meta.parent
     existing = {f"{path.parent.name}/{path.name}" for path in audio.glob("fold*/*.wav")}
     place = "fold" + table["fold"] + "/" + table["slice_file_name"]
-    exists = place.isin(existing)
-    if not exists.any():
-        raise UserError(
-            f"dataset 'urbansound8k': none of the {len(table)} excerpts that '{meta}' lists is in "
-            f"'{audio}', such as {join_first(place.head(1))}; give the folder that contains audio "
-            f"and metadata with --dataset.root FOLDER, but got '{root}'"
-        )
-    if not exists.all():
-        _log.warning(
-            "urbansound8k: %d of %d excerpts are not in %s: %s",
-            int((~exists).sum()),
-            len(table),
-            audio,
-            join_first(place[~exists]),
-        )
+    present = are_present(
+        place.tolist(),
+        existing,
+        audio=audio,
+        dataset=INFO.name,
+        expected="audio and metadata",
+        noun="excerpts",
+    )
     return track_table(
         {
             "track_id": Path(name).stem,
@@ -121,7 +112,7 @@ def tracks(config: Config) -> "pd.DataFrame":
             "group": f"recording-{recording}",
             "fold": int(fold) - 1,
         }
-        for name, recording, fold, label in table.loc[exists].itertuples(index=False)
+        for name, recording, fold, label in table.loc[present].itertuples(index=False)
     )
 
 

@@ -42,6 +42,16 @@ class Track(Protocol):
     """One track of a corpus; it can be sent to a worker process."""
 
     @property
+    def track_id(self) -> str:
+        """Its identifier."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """Its artist."""
+        ...
+
+    @property
     def file(self) -> str:
         """Its file below the corpus's folder."""
         ...

@@ -1,4 +1,4 @@
-"""Synthetic corpus for a dataset: its folder, its missing files with progress, its manifest.
+"""Synthetic corpus for a dataset: its missing files with progress, its manifest, its track table.
 
 The datasets `synthetic` and `synthetic_polyphonic` call it; `corpus` writes the files.
 """
@@ -8,13 +8,71 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.atomic import write_json
+from chorale.datasets.base import track_table
 from chorale.datasets.errors import UserError
-from chorale.datasets.synthesis import corpus
+from chorale.datasets.synthesis import SAMPLE_RATE, corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST = "manifest.json"
+
+
+def generated_tracks(
+    songs: Sequence[corpus.Track],
+    labels: Sequence[str],
+    root: str,
+    *,
+    dataset: str,
+    settings: Mapping[str, Any],
+    version: int,
+) -> "pd.DataFrame":
+    """The track table of a corpus, whose missing files are generated, with a manifest beside them.
+
+    An interrupted call is resumed by the next; where all files exist, nothing is written.
+
+    Args:
+        songs: all tracks of the corpus.
+        labels: the label of each.
+        root: the folder of all such corpora.
+        dataset: the dataset's name, for errors.
+        settings: the values of its config, with `seed` and `clip_s`.
+        version: the composer's version.
+
+    Raises:
+        UserError: the files cannot be written, or a worker process was killed.
+    """
+    folder = corpus_folder(root, settings, version=version)
+    rows = [
+        {"file": song.file, "label": label, "group": song.group}
+        for song, label in zip(songs, labels, strict=True)
+    ]
+    try:
+        absent = corpus.missing_songs(songs, folder, clip_s=settings["clip_s"])
+        if absent:
+            _write(absent, folder, seed=settings["seed"], clip_s=settings["clip_s"])
+        if not (folder / MANIFEST).is_file():
+            values = {name: value for name, value in settings.items() if name != "root"}
+            content = {"composer_version": version, "config": values, "tracks": rows}
+            write_json(folder / MANIFEST, content)
+    except OSError as error:
+        raise UserError(
+            f"dataset '{dataset}': cannot write its audio to '{folder}': {error.strerror}; "
+            f"free disk space there, or give another folder with --dataset.root FOLDER"
+        ) from error
+    return track_table(
+        {
+            "track_id": song.track_id,
+            "path": str(folder / row["file"]),
+            "label": row["label"],
+            "group": row["group"],
+            "duration_s": corpus.n_samples(settings["clip_s"]) / SAMPLE_RATE,
+        }
+        for song, row in zip(songs, rows, strict=True)
+    )
 
 
 def corpus_folder(root: str, settings: Mapping[str, Any], *, version: int) -> Path:
@@ -25,45 +83,6 @@ def corpus_folder(root: str, settings: Mapping[str, Any], *, version: int) -> Pa
     values = {**settings, "root": None, "version": version}
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return Path(root).expanduser().absolute() / digest[:12]
-
-
-def generate_corpus(
-    songs: Sequence[corpus.Track],
-    folder: Path,
-    *,
-    dataset: str,
-    settings: Mapping[str, Any],
-    version: int,
-    rows: Sequence[Mapping[str, str]],
-) -> None:
-    """Generates the files that are missing in `folder`, and a manifest beside them.
-
-    An interrupted call is resumed by the next; where all files exist, nothing is written.
-
-    Args:
-        songs: all tracks of the corpus.
-        folder: the result of `corpus_folder`.
-        dataset: the dataset's name, for errors.
-        settings: the values of its config, with `seed` and `clip_s`.
-        version: the composer's version.
-        rows: file, label and group of each track, for the manifest.
-
-    Raises:
-        UserError: the files cannot be written, or a worker process was killed.
-    """
-    try:
-        absent = corpus.missing_songs(songs, folder, clip_s=settings["clip_s"])
-        if absent:
-            _write(absent, folder, seed=settings["seed"], clip_s=settings["clip_s"])
-        if not (folder / MANIFEST).is_file():
-            values = {name: value for name, value in settings.items() if name != "root"}
-            content = {"composer_version": version, "config": values, "tracks": list(rows)}
-            write_json(folder / MANIFEST, content)
-    except OSError as error:
-        raise UserError(
-            f"dataset '{dataset}': cannot write its audio to '{folder}': {error.strerror}; "
-            f"free disk space there, or give another folder with --dataset.root FOLDER"
-        ) from error
 
 
 def _write(songs: Sequence[corpus.Track], folder: Path, *, seed: int, clip_s: float) -> None:

@@ -19,6 +19,7 @@ def are_present(
     audio: str | Path,
     dataset: str,
     expected: str,
+    noun: str = "recordings",
 ) -> list[bool]:
     """Whether each of the listed files exists; missing ones are counted in the log.
 
@@ -28,6 +29,7 @@ def are_present(
         audio: where they are looked for.
         dataset: the dataset's name, for messages.
         expected: what the root folder must contain, for the error.
+        noun: what the files are, for messages.
 
     Raises:
         UserError: none of them exists.
@@ -36,16 +38,17 @@ def are_present(
     missing = [name for name, there in zip(names, found, strict=True) if not there]
     if len(missing) == len(names):
         raise UserError(
-            f"dataset '{dataset}': none of the {len(names)} recordings that its table lists is in "
+            f"dataset '{dataset}': none of the {len(names)} {noun} that its table lists is in "
             f"'{audio}', such as {join_first(missing, most=1)}; give the folder that contains "
             f"{expected} with --dataset.root FOLDER"
         )
     if missing:
         _log.warning(
-            "%s: %d of %d recordings are not in %s: %s",
+            "%s: %d of %d %s are not in %s: %s",
             dataset,
             len(missing),
             len(names),
+            noun,
             audio,
             join_first(missing),
         )

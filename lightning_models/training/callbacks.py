@@ -50,8 +50,7 @@ EXPLOSION_FACTOR = 20.0
 CHANCE_LOSS_FACTOR = 10.0
 """An exploded loss is also this many times the loss at chance level, ln(n_classes), or ln(2) where
 multi-label, which no network that still learns has. Both must hold: a first epoch may have an
-unusually low loss, or a
-high one from which the training recovers."""
+unusually low loss, or a high one from which the training recovers."""
 
 
 def has_exploded(loss: float, *, first: float, n_classes: int) -> bool:

@@ -110,7 +110,7 @@ def train_network(
         resume_from: the folder of a saved state to continue from; where it holds none, training
             starts from the beginning.
         save_to: the folder for the state, which is valid at any time; None for no saving. It may be
-            `resume_from`, and is not removed at the end (see `resume.discard_state`).
+            `resume_from`, and is not removed at the end.
         save_every: epochs between saves; None for every `resume.SAVE_INTERVAL_S` seconds.
         n_slices: gradient accumulation: a batch is processed in this many micro-batches, to need
             less memory. Steps are the same except for batch norm's statistics and rounding.

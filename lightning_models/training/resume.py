@@ -88,13 +88,6 @@ def load_state(folder: Path) -> TrainingState | None:
     )
 
 
-def discard_state(folder: Path) -> None:
-    """Removes a state that is no longer needed, if there is one."""
-    (folder / STATE_JSON).unlink(missing_ok=True)
-    for path in folder.glob("state-*.safetensors"):
-        path.unlink()
-
-
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of named tensors."""
     found = hashlib.sha256()

@@ -15,9 +15,6 @@ bundle that retention removed is marked. {NAME_HELP}
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from rich import box
     from rich.table import Table
 

@@ -18,9 +18,6 @@ atomic; `chorale champion rollback` restores the previous champion.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.search.champion.registry.registry import Registry
     from chorale.search.commands.export import packed_bundle
 

@@ -14,9 +14,6 @@ Makes the previous champion the champion again. {NAME_HELP}
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_champion_options(args, command="rollback", options=["reason"])
     period = given.registry.rollback(given.options.get("reason", "rolled back by hand"))
     again = f"{period.study} is champion '{given.name}' again ({period.digest[:12]})"

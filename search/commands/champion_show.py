@@ -15,9 +15,6 @@ Shows the current champion and why it was promoted; verifies the hashes of all i
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_champion_options(args, command="show")
     bundle, periods = given.registry.current(), given.registry.history()
     if bundle is None:

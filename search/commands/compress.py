@@ -38,9 +38,6 @@ study's data, which must still be in place. To resume an interrupted run, type t
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     dotted = _dotted(args)
     options = ["target-ms", "trials", "to", *dotted]
     given = parse_study_options(args, options=options, flags=["take-over"])

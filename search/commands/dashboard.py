@@ -32,17 +32,11 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_study_options(args, options=["port"])
     port = port_of(given.options)
     name = given.require_name("dashboard")
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         ledger.study(name)
-    finally:
-        ledger.close()
     try:
         from optuna_dashboard import wsgi
     except ImportError:

@@ -43,9 +43,6 @@ MAX_LABELS_SHOWN = 40
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from rich.console import Console
 
     from chorale.datasets.atomic import write_text
@@ -83,7 +80,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     from chorale.datasets.errors import UserError
     from chorale.datasets.source import source_of
     from chorale.datasets.splitting import grouping
-    from chorale.search.data.audited_tracks import audited_tracks, split_audited, unused_text
+    from chorale.search.data.audited_tracks import audited_tracks, split_audited
     from chorale.search.data.files import file_sum_text, label_faults, unread_files
     from chorale.search.data.prepare import no_groups_note
     from chorale.search.data.rare_class_options import rare_class_lines
@@ -100,10 +97,8 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     try:
         parts = split_audited(audited, given.changes.then(audited.changes), sweep)
         joined, leaking = parts.tracks, parts.leaking
-        if parts.fewer:
-            progress.stage("split", parts.fewer)
-        if parts.n_unused:
-            progress.stage("split", unused_text(parts.n_unused))
+        for line in filter(None, (parts.fewer, parts.unused)):
+            progress.stage("split", line)
     except UserError as error:
         unsplit = str(error)
     table = faults.fault_table(

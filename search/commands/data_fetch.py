@@ -22,9 +22,6 @@ dataset that has several, and can be given more than once.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from rich.console import Console
 
     from chorale.search.commands.download_progress import DownloadProgress

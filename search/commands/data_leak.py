@@ -30,9 +30,6 @@ BAR_WIDTH = 40
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from rich.console import Console
 
     from chorale.search.commands.sweep_options import parse_sweep_options

@@ -21,9 +21,6 @@ also with citations, labels, addresses and checksums.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     if unknown := [arg for arg in args if arg != "--json"]:
         raise UserError(f"unknown argument '{unknown[0]}'; the only one allowed is --json")
     infos = [

@@ -22,9 +22,6 @@ features again (chorale compress), they are recomputed from the audio.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.errors import UserError
     from chorale.search.data import feature_stores
 

@@ -30,9 +30,6 @@ CHECK_STYLES = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed":
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.cluster.connection.addresses import AUTO_ADDRESS, is_remote
     from chorale.cluster.doctor.doctor import all_ok, check_cluster
     from chorale.cluster.environment import in_ray_job

@@ -34,9 +34,6 @@ ENSEMBLE_OPTIONS = ("members", "kinds", "kind", "baselines", "coverage")
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_study_options(args, options=ENSEMBLE_OPTIONS)
     name = given.require_name("ensemble")
     from chorale.search.console.progress import Progress
@@ -45,13 +42,13 @@ def run(args: Sequence[str]) -> int:
 
     sweep = sweep_of(given, name)
     report = report_of(sweep)
-    with synchronised(sweep.runs, name, warn=print), Progress(console()).keep_alive("ensemble"):
-        ledger = Ledger(sweep.ledger_url)
-        try:
-            ledger.refuse_leased(name)
-            found = rebuild_ensembles(sweep, ledger, report)
-        finally:
-            ledger.close()
+    with (
+        synchronised(sweep.runs, name, warn=print),
+        Progress(console()).keep_alive("ensemble"),
+        Ledger(sweep.ledger_url) as ledger,
+    ):
+        ledger.refuse_leased(name)
+        found = rebuild_ensembles(sweep, ledger, report)
     from chorale.search.report.report import print_summary
 
     print_summary(found, console(), folder=str(sweep.paths.root))

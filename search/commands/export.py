@@ -38,9 +38,6 @@ where a study has the same name, type champions/NAME.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_study_options(args, options=["to", "onnx"], flags=["int8"])
     name = given.require_name("export")
     if "int8" in given.flags and "onnx" not in given.options:
@@ -170,10 +167,7 @@ def study_contents(given: StudyOptions, sweep: "SweepConfig") -> "BundleContents
     from chorale.search.commands.ensemble import ground_truth_of_study, report_of
 
     report = report_of(sweep)
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         rows = ledger.rows(sweep.name, "search")
-    finally:
-        ledger.close()
     kinds = {int(key): row.facts.get("architecture", "") for key, row in rows.items()}
     return collect_contents(sweep, ground_truth_of_study(sweep), report, kinds)

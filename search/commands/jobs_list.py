@@ -19,9 +19,6 @@ Lists the jobs that `chorale submit` started on a cluster, the newest first.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.errors import UserError
 
     given = parse_job_options(args, flags=["json"])

@@ -17,9 +17,6 @@ Prints the output of a job so far. NAME is a job, or a study, which stands for i
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_job_options(args, flags=["follow"])
     name = given.require_name("jobs logs")
     jobs = given.open()

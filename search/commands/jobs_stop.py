@@ -16,9 +16,6 @@ study is resumed. NAME is a job, or a study, which stands for its newest job.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_job_options(args)
     name = given.require_name("jobs stop")
     jobs = given.open()

@@ -25,23 +25,17 @@ the trials of the Pareto front are marked with *.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.atomic import write_text
     from chorale.search.report.leaderboard import leaderboard, to_csv
 
     given = parse_study_options(args, options=["top", "csv"])
     top = _number(given.options.get("top"))
     name = given.require_name("leaderboard")
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         info = ledger.study(name)
         about = study_about(info, given.runs.study(name))
         rows, finals = ledger.rows(name, "search"), ledger.rows(name, "finalists")
         n_running = ledger.n_running(name)
-    finally:
-        ledger.close()
     objective, second = about.get("objective") or "accuracy", about.get("second") or "none"
     lines = leaderboard(rows, finals, objective=objective, second=second)[:top]
     csv = given.options.get("csv")

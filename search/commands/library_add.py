@@ -35,9 +35,6 @@ LIBRARY_ADD_OPTIONS = ("bundle", "to", "artist", "runs")
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     places, options, _ = split_arguments(args, options=LIBRARY_ADD_OPTIONS)
     if not places:
         raise UserError("expected a FOLDER of audio; type: chorale library add FOLDER")

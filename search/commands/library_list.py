@@ -35,9 +35,6 @@ LIST_COLUMNS = ("path", "title", "artist", "genre", "duration_s")
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     places, options, flags = split_arguments(
         args, options=("library", "label", "m3u8", "runs"), flags=("csv", "relative")
     )

@@ -20,9 +20,6 @@ Lists every study, the newest first: its state, dataset, trials by final state, 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.errors import UserError
 
     given = parse_study_options(args, flags=["json"])
@@ -30,8 +27,7 @@ def run(args: Sequence[str]) -> int:
         raise UserError(
             f"chorale list takes no name; for one study type: chorale status {given.study}"
         )
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         found = [
             {
                 "study": one.name,
@@ -45,8 +41,6 @@ def run(args: Sequence[str]) -> int:
             }
             for one in ledger.all_studies()
         ]
-    finally:
-        ledger.close()
     if "json" in given.flags:
         print(json.dumps(found, indent=2))
     else:

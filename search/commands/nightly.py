@@ -34,9 +34,6 @@ NIGHTLY_FLAGS = ("--accept",)
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.errors import UserError
     from chorale.search.commands.study_options import console
     from chorale.search.config import yaml_file

@@ -52,9 +52,6 @@ AUDIO_SUFFIXES = frozenset(f".{extension}" for extension in AUDIO_EXTENSIONS)
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.errors import UserError
 
     places, options, flags = split_arguments(args, options=PREDICT_OPTIONS, flags=PREDICT_FLAGS)

@@ -48,9 +48,6 @@ MAX_LENGTH = 500
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     args = [part for arg in args for part in _split_like(arg)]
     places, options, flags = split_arguments(args, options=RECOMMEND_OPTIONS, flags=RECOMMEND_FLAGS)
     if ("history" in options) == bool("like" in flags) or bool(places) != ("like" in flags):

@@ -25,20 +25,14 @@ are recomputed.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_study_options(args, flags=["open"])
     name = given.require_name("report")
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         info = ledger.study(name)  # an unknown study is refused before anything heavy is imported
         from chorale.search.report.report import summary_sentence, update_report
 
         paths = given.runs.study(name)
         data = update_report(ledger, info, study_about(info, paths), paths)
-    finally:
-        ledger.close()
     console().print(summary_sentence(data), highlight=False, markup=False)
     _print_paths(data, paths, opens="open" in given.flags)
     return 0

@@ -25,9 +25,6 @@ CHANGEABLE_KEYS = ("budget", "cluster")
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     dotted = _overrides(args)
     given = parse_study_options(args, options=dotted, flags=["take-over", "finish"])
     name = given.require_name("resume")
@@ -84,11 +81,8 @@ def _refuse_unknown(given: StudyOptions, name: str) -> None:
     file = given.runs.study(name).sweep_yaml
     if file.is_file():
         return
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         ledger.study(name)
-    finally:
-        ledger.close()
     raise UserError(
         f"'{file}', which is kept with study '{name}', is missing; give its folder with --runs "
         f"FOLDER, or resume with the file that the study was started with: chorale sweep FILE "

@@ -16,9 +16,6 @@ It needs APScheduler, the extra `schedule`.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from importlib.util import find_spec
 
     from chorale.cluster.versions import install_extra_command

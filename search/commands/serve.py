@@ -51,9 +51,6 @@ SHUTDOWN_GRACE_S = 10
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     places, options, flags = split_arguments(args, options=SERVE_OPTIONS, flags=SERVE_FLAGS)
     if len(places) != 1:
         raise UserError("expected one BUNDLE, a folder; make one with: chorale export STUDY")

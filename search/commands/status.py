@@ -35,15 +35,9 @@ N_REASONS = 3
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_study_options(args, flags=["json"])
-    ledger = given.open()
-    try:
+    with given.open() as ledger:
         found = [study_status(ledger, one, given) for one in _wanted(ledger, given.study)]
-    finally:
-        ledger.close()
     if "json" in given.flags:
         print(json.dumps(found, indent=2))
         return 0

@@ -39,9 +39,6 @@ SENT_PACKAGES = tuple(
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     from chorale.datasets.errors import UserError
     from chorale.search.config import yaml_file
     from chorale.search.config.resolve import resolve_file

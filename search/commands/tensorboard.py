@@ -23,9 +23,6 @@ it.
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if any(arg in ("-h", "--help") for arg in args):
-        print(HELP)
-        return 0
     given = parse_study_options(args, options=["port"])
     port = port_of(given.options)
     name = given.require_name("tensorboard")

@@ -12,7 +12,7 @@ from chorale.datasets.audit.audit import AuditResult
 from chorale.datasets.audit.duplicates import DUPLICATE_COLUMNS
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.source import DataSource
-from chorale.datasets.splitting.labels import LabelChanges, split_single_groups
+from chorale.datasets.splitting.labels import LabelChanges, split_single_groups, tracks_text
 from chorale.datasets.splitting.rare_classes import change_rare_classes, refuse_rare_classes
 from chorale.datasets.splitting.split import Split, split_tracks
 from chorale.search.config.schema import SweepConfig
@@ -62,14 +62,18 @@ def audited_tracks(
     run: ChunkMap,
 ) -> AuditedTracks:
     """Audits the tracks, however many are bad, and finds duplicates."""
+    cache_root = sweep.runs_folder.cache
     with progress.activity("audit"):
         found = source.audit(
             given.table,
             min_duration_s=sweep.audit.min_duration_s,
-            cache_root=sweep.runs_folder.cache,
+            cache_root=cache_root,
             run=progress.watch(run, "decoding"),
         )
-    pairs = _duplicate_pairs(source, found.tracks, sweep, progress, run)
+        pairs = pd.DataFrame(columns=list(DUPLICATE_COLUMNS))
+        if sweep.audit.fingerprint:
+            watched = progress.watch(run, "fingerprinting")
+            pairs = source.find_duplicates(found.tracks, cache_root=cache_root, run=watched)
     # A class may be of one group only, or be rare, since the audit excluded tracks.
     regrouped, single = split_single_groups(
         found.tracks, split=sweep.split, accept=sweep.audit.accept
@@ -90,34 +94,17 @@ def _problem_counts(problems: pd.DataFrame) -> str:
     return ", ".join(f"{n} {what}" for what, n in problems["problem"].value_counts().items())
 
 
-def _duplicate_pairs(
-    source: DataSource, tracks: pd.DataFrame, sweep: SweepConfig, progress: Progress, run: ChunkMap
-) -> pd.DataFrame:
-    """The pairs of audited tracks that are the same recording; none without `audit.fingerprint`.
-
-    See `datasets.audit.duplicates.find_duplicates` for the columns.
-    """
-    if not sweep.audit.fingerprint:
-        return pd.DataFrame(columns=list(DUPLICATE_COLUMNS))
-    with progress.activity("audit"):
-        return source.find_duplicates(
-            tracks,
-            cache_root=sweep.runs_folder.cache,
-            run=progress.watch(run, "fingerprinting"),
-        )
-
-
 @dataclass(frozen=True)
 class SplitTracks:
     """The tracks that are in a part of the split, and which of them leak from one to another.
 
-    `n_unused` is the number of tracks that are in no part; `fewer` is why there are fewer folds
-    than the sweep wants, or "".
+    `unused` is a line about tracks that are in no part, `fewer` is why there are fewer folds than
+    the sweep wants; both are "" where there is nothing to say.
     """
 
     tracks: pd.DataFrame
-    n_unused: int
     split: Split
+    unused: str
     fewer: str
     leaking: list[leaks.Leak]
 
@@ -138,27 +125,14 @@ def split_audited(
     split, fewer = split_tracks(
         joined, sweep.split, n_folds=n_folds, by=by, train_only=changes.train_only
     )
-    tracks, n_unused = used_tracks(joined, split)
+    is_used = joined["track_id"].isin([*split.test_ids, *split.trained_ids])
+    tracks, unused = joined, ""
+    if not is_used.all():  # of classes that are only trained on
+        tracks, n = joined[is_used].reset_index(drop=True), int((~is_used).sum())
+        unused = (
+            f"{tracks_text(n)} of classes that are only trained on: not used, as they are of "
+            f"groups or times of the test set"
+        )
     leaking = leaks.find_leaks(tracks, split, audited.pairs, train_only=changes.train_only)
     leaking += leaks.single_group_leaks(tracks, changes.by_track)
-    return SplitTracks(tracks, n_unused, split, fewer, leaking)
-
-
-def used_tracks(tracks: pd.DataFrame, split: Split) -> tuple[pd.DataFrame, int]:
-    """The tracks that are in a part of the split, and how many are in none.
-
-    The latter are of classes that are only trained on, in groups of the test set.
-    """
-    is_used = tracks["track_id"].isin([*split.test_ids, *split.trained_ids])
-    if is_used.all():
-        return tracks, 0
-    return tracks[is_used].reset_index(drop=True), int((~is_used).sum())
-
-
-def unused_text(n: int) -> str:
-    """A line about tracks that are in no part of the split."""
-    tracks = "1 track" if n == 1 else f"{n} tracks"
-    return (
-        f"{tracks} of classes that are only trained on: not used, as they are of groups or times "
-        f"of the test set"
-    )
+    return SplitTracks(tracks, split, unused, fewer, leaking)

@@ -32,13 +32,10 @@ from chorale.datasets.splitting.labels import LabelChanges
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.resolve import ResolvedSweep
+from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_stores
-from chorale.search.data.audited_tracks import (
-    audited_tracks,
-    split_audited,
-    unused_text,
-)
+from chorale.search.data.audited_tracks import SplitTracks, audited_tracks, split_audited
 from chorale.search.data.rare_class_options import more_folds_advice
 from chorale.search.data.tracks import LabelledTracks, divisible_tracks
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -133,8 +130,8 @@ def prepare(
     by = grouping.split_unit_text(given.own, sweep.split.by) + changes.by_track_text
     parts = split_audited(audited, changes, sweep, by=by)
     joined, split = parts.tracks, parts.split
-    if parts.n_unused:
-        progress.stage("split", unused_text(parts.n_unused))
+    if parts.unused:
+        progress.stage("split", parts.unused)
     accepted = leaks.accepted_kinds(sweep.audit.accept, sweep.split)
     if parts.leaking:
         _write_faults(csv, tracks, found, pairs, parts.leaking, accepted)
@@ -147,27 +144,33 @@ def prepare(
         stores[feature] = store.folder
         progress.stage("features", f"{feature}: {_store_size(store)}")
     feature_stores.record_use(sweep.paths, stores)
-    sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
-    progress.stage(
-        "split",
-        f"{len(split.test_ids)} tracks locked away for the test, "
-        f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {by}",
-    )
-    if split.by_time:
-        n_first = sum(fold == split.n_folds for fold in split.train_only.values())
-        progress.stage(
-            "split",
-            f"by time: the test tracks are the latest; each fold is validated on a later block of "
-            f"{sweep.split.by}s than it is trained on; the first {n_first} tracks are only trained "
-            f"on",
-        )
-    if parts.fewer:
-        progress.stage("split", parts.fewer + more_folds_advice(joined, sweep))
+    for line in _split_lines(parts, sweep, by):
+        progress.stage("split", line)
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
         progress.stage("split", warning)
     names = class_names_of(joined["label"].astype(str))
     labels = track_labels(joined, names)
     return PreparedData(joined, names, labels, split, stores, found.problems, changes)
+
+
+def _split_lines(parts: SplitTracks, sweep: SweepConfig, by: str) -> list[str]:
+    """The sizes of the test set and the folds, and what is unusual about them."""
+    split = parts.split
+    sizes = [len(split.valid_ids(fold)) for fold in range(split.n_folds)]
+    lines = [
+        f"{len(split.test_ids)} tracks locked away for the test, "
+        f"{split.n_folds} folds of {min(sizes)} to {max(sizes)}, by {by}"
+    ]
+    if split.by_time:
+        n_first = sum(fold == split.n_folds for fold in split.train_only.values())
+        lines.append(
+            f"by time: the test tracks are the latest; each fold is validated on a later block of "
+            f"{sweep.split.by}s than it is trained on; the first {n_first} tracks are only trained "
+            f"on"
+        )
+    if parts.fewer:
+        lines.append(parts.fewer + more_folds_advice(parts.tracks, sweep))
+    return lines
 
 
 def ground_truth_of(prepared: PreparedData) -> GroundTruth:

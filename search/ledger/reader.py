@@ -6,7 +6,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 
@@ -80,6 +80,12 @@ class LedgerReader:
                 f"the database '{self._database.shown}' holds no ledger of Chorale; start a study "
                 f"with: chorale sweep, or name another with --runs FOLDER or --store URL"
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Closes the database."""
@@ -158,11 +164,6 @@ class LedgerReader:
     def distributions(self, study: str) -> dict[str, str]:
         """The distribution of each searched parameter, as Optuna's JSON."""
         return self._database.read(lambda c: optuna_rows.distributions(c, study))
-
-    def n_looks(self, split: str) -> int:
-        """The number of evaluations of a locked test set, over all studies."""
-        query = sa.select(sa.func.count()).where(tables.looks.c.split == split)
-        return int(self._database.read(lambda c: c.execute(query).scalar_one()))
 
     def n_looks_of(self, studies: Collection[str]) -> int:
         """The number of evaluations of locked test sets by these studies."""

@@ -101,7 +101,6 @@ class Nightly:
     file: str
     settings: NightlySettings
     resolved: ResolvedSweep
-    sets_trials: bool
 
     @property
     def sweep(self) -> SweepConfig:
@@ -171,7 +170,7 @@ def load_nightly(file: str, dotted: Mapping[str, Any]) -> Nightly:
             f"{file}: dataset '{resolved.dataset.INFO.name}' brings ready-made features, but a "
             f"champion must predict from recordings; name a dataset of recordings"
         )
-    return Nightly(name, file, settings, resolved, sets_trials)
+    return Nightly(name, file, settings, resolved)
 
 
 def _override_sections(base: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:

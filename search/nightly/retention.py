@@ -47,15 +47,12 @@ def clean_up(nightly: Nightly, records: Records, night: Night, registry: Registr
     """
     removed, keep = _Removed(), nightly.settings.retention
     study = nightly.runs.study(night.study)
-    ledger = LedgerReader(nightly.sweep.ledger_url)
-    try:
+    with LedgerReader(nightly.sweep.ledger_url) as ledger:
         rows = ledger.rows(night.study, SEARCH)
         # of the study, as that of the file does not depend on the data: see `for_labels`
         about = ledger.study(night.study).about
         objective = str(about.get("objective") or nightly.sweep.search.objective)
         features = feature_stores.prune(nightly.runs, ledger)
-    finally:
-        ledger.close()
     members = map(str, night.figures.get("members", ()))
     needed = {int(one) for one in members if one.isdecimal()}  # the others are baselines
     needed |= set(_best(rows, n=keep.top, objective=objective))

@@ -91,12 +91,9 @@ class NightSteps:
         champion = self.registry.current()
         earlier = self._earlier_nights(record.date, champion)
         origin = earlier.drift_origin
-        ledger = Ledger(self.nightly.sweep.ledger_url)
-        try:
+        with Ledger(self.nightly.sweep.ledger_url) as ledger:
             study = _free_name(ledger, self.nightly, record.date, tonight)
             spent_s = ledger.spent_s(study)
-        finally:
-            ledger.close()
         self.record = record = self.records.write(replace(record, study=study))
         if tonight.is_fresh and champion is not None:
             self._refuse_trained_on(champion, tonight)
@@ -121,13 +118,10 @@ class NightSteps:
                 drift_check=None if origin is None or not origin.is_trial else origin.source,
             ),
         )
-        reader = LedgerReader(sweep.ledger_url)
-        try:
+        with LedgerReader(sweep.ledger_url) as reader:
             drift = self._check_drift(reader, earlier, study, champion, tonight.snapshot)
             candidate = self._packed(record, resolved, found, reader, earlier)
             looks = self._looks(reader, record, tonight)
-        finally:
-            reader.close()
         comparison = compare_bundles(
             candidate,
             champion,

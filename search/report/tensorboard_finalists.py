@@ -51,24 +51,35 @@ def write_finalist_events(
     """
     n = len(ensemble.weights)
     title = f"{ensemble.kind} ensemble of {n}"
-    _write_confusion(paths.ensemble_tensorboard, truth, ensemble.out_of_fold, title, seed)
+    chosen = ensemble.out_of_fold
+    _write_confusion(
+        paths.ensemble_tensorboard, truth, chosen, _predicted(truth, chosen, seed), title
+    )
     for member in members[:MAX_FINALISTS_SHOWN]:
         files = paths.finalist_tensorboard(int(member.name))
         name = f"trial {member.name}" + f" ({member.architecture})" * bool(member.architecture)
-        _write_confusion(files, truth, member.out_of_fold, name, seed)
+        predicted = _predicted(truth, member.out_of_fold, seed)
+        _write_confusion(files, truth, member.out_of_fold, predicted, name)
         if member.embeddings_out_of_fold:
-            _write_embeddings(files, truth, member, name, seed)
+            _write_embeddings(files, truth, member, predicted, name)
+
+
+def _predicted(truth: GroundTruth, out_of_fold: Proba, seed: int) -> np.ndarray:
+    """The class (n_development,) of each track; of several labels (n_development, n_classes)."""
+    if not truth.multi_label:
+        return np.asarray(out_of_fold.argmax(axis=1))
+    return decide(out_of_fold, development_thresholds(out_of_fold, truth, seed=seed))
 
 
 def _write_embeddings(
-    files: TensorBoardPaths, truth: GroundTruth, member: Member, name: str, seed: int
+    files: TensorBoardPaths, truth: GroundTruth, member: Member, predicted: np.ndarray, name: str
 ) -> None:
     """The embeddings of the first seed only, as each seed has another coordinate system."""
     split = truth.split
     ids = split.development_ids
     labels = truth.labels(ids)
     folds = np.array([split.fold_of[track] for track in ids])
-    label, said = _label_texts(truth, member.out_of_fold, seed)
+    label, said = _label_texts(truth, labels), _label_texts(truth, predicted)
     columns = {
         "label": label,
         "said": said,
@@ -80,26 +91,20 @@ def _write_embeddings(
     write_projector(files, member.embeddings_out_of_fold[0], folds, labels, columns, name=name)
 
 
-def _label_texts(truth: GroundTruth, proba: Proba, seed: int) -> tuple[list[str], list[str]]:
-    """The true and the predicted label of each development track; several are joined."""
-    names, labels = truth.class_names, truth.labels(truth.split.development_ids)
+def _label_texts(truth: GroundTruth, labels: np.ndarray) -> list[str]:
+    """The label of each development track; several are joined."""
+    names = truth.class_names
     if not truth.multi_label:
-        return [names[i] for i in labels], [names[i] for i in proba.argmax(axis=1)]
-    predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
-    true, said = (
-        [join_labels(names[i] for i in np.flatnonzero(row)) for row in rows]
-        for rows in (labels > 0, predicted)
-    )
-    return true, said
+        return [names[i] for i in labels]
+    return [join_labels(names[i] for i in np.flatnonzero(row)) for row in labels > 0]
 
 
 def _write_confusion(
-    files: TensorBoardPaths, truth: GroundTruth, proba: Proba, name: str, seed: int
+    files: TensorBoardPaths, truth: GroundTruth, proba: Proba, predicted: np.ndarray, name: str
 ) -> None:
     """The confusion matrix, as the only image in the folder's event files."""
     labels, names = truth.labels(truth.split.development_ids), truth.class_names
     if truth.multi_label:
-        predicted = decide(proba, development_thresholds(proba, truth, seed=seed))
         found = label_confusion(predicted, labels)
         n_found, n_labels = np.trace(found.counts), labels.sum(dtype=np.int64)
         title = f"{name}, out-of-fold: {n_found} of {n_labels} labels found"

@@ -35,32 +35,18 @@ class Proposals:
         self._space.suggest(trial)
         return trial.params, trial.distributions
 
-    def restore(
-        self,
-        trial: FrozenTrial,
-        second: float | None,
-        *,
-        too_slow: bool = False,
-        diverged: bool = False,
-    ) -> None:
-        """Adds a trial of an earlier session; call it in the order of trial numbers."""
-        self._study.add_trial(self._copy(trial, second, is_worst=too_slow or diverged))
+    def restore(self, trial: FrozenTrial, second: float | None, *, is_worst: bool = False) -> None:
+        """Adds a trial of an earlier session, as `end`; call it in the order of trial numbers."""
+        self._study.add_trial(self._copy(trial, second, is_worst=is_worst))
 
-    def end(
-        self,
-        trial: FrozenTrial,
-        second: float | None,
-        *,
-        too_slow: bool = False,
-        diverged: bool = False,
-    ) -> None:
+    def end(self, trial: FrozenTrial, second: float | None, *, is_worst: bool = False) -> None:
         """Adds the result of a trial of this session.
 
-        A trial that diverged, or was too slow to be trained, gets the worst values, so that the
-        sampler avoids its region: its parameters caused the failure. Other failures are ignored.
-        The worst values exist only in this copy.
+        A trial that failed because of its parameters gets the worst values, `is_worst`, so that the
+        sampler avoids its region. Other failures are ignored. The worst values exist only in this
+        copy.
         """
-        copy = self._copy(trial, second, is_worst=too_slow or diverged)
+        copy = self._copy(trial, second, is_worst=is_worst)
         # Not `Study.tell`, which takes a pruned trial's value only from its reports.
         storage, study_id = storage_of(self._study), study_id_of(self._study)
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)

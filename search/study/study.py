@@ -141,7 +141,7 @@ class StudyTrials:
         for trial in self._frozen():
             row = rows.get(str(trial.number))
             second = None if row is None else second_objective(row, study.search.second)
-            self._proposals.restore(trial, second, **_failed_by_params(row))
+            self._proposals.restore(trial, second, is_worst=_failed_by_params(row))
         self._n_made = len(self._frozen())
 
     @property
@@ -305,7 +305,8 @@ class StudyTrials:
         row = ledger_row(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, SEARCH, row)
         ended = self._end(running.trial, row)
-        self._proposals.end(ended, second_objective(row, search.second), **_failed_by_params(row))
+        second = second_objective(row, search.second)
+        self._proposals.end(ended, second, is_worst=_failed_by_params(row))
         self._n_perfect += self._is_perfect(row)
         self._n_complete += row.state == "COMPLETE"
         self._check_progress(trial_id, row, result)
@@ -365,14 +366,11 @@ class StudyTrials:
         return self._optuna.get_trials(deepcopy=False)
 
 
-def _failed_by_params(row: Row | None) -> dict[str, bool]:
-    """Whether a trial's parameters made it fail, as keyword arguments of `Proposals.end`."""
+def _failed_by_params(row: Row | None) -> bool:
+    """Whether a trial's parameters made it fail: it diverged, or was too slow to be trained."""
     if row is None or row.state != "FAIL":
-        return {}
-    return {
-        "too_slow": row.reason.startswith(TOO_SLOW_PREFIX),
-        "diverged": row.facts.get("failure") == DIVERGED,
-    }
+        return False
+    return row.reason.startswith(TOO_SLOW_PREFIX) or row.facts.get("failure") == DIVERGED
 
 
 def _open(study: Study, ledger: Ledger) -> optuna.Study:

@@ -130,7 +130,7 @@ def _opened(
 
     sweep = resolved.sweep
     with contextlib.ExitStack() as stack:
-        ledger = stack.enter_context(contextlib.closing(Ledger(sweep.ledger_url)))
+        ledger = stack.enter_context(Ledger(sweep.ledger_url))
         with progress.activity("workers start"):
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
         if start.resume:

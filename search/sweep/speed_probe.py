@@ -75,7 +75,8 @@ def _probe_plan(
     resolved: ResolvedSweep, prepared: PreparedData, architecture: str, folder: Path
 ) -> TrialPlan:
     """The training run of an architecture's first default on a few tracks of the search fold."""
-    plan = plan_trial(resolved, prepared, default_candidate(resolved.space, architecture), 0)
+    candidate = default_candidate(resolved.space, architecture)
+    plan = plan_trial(resolved, prepared, candidate, 0)
     rng = random_generator(resolved.sweep.search.seed, Purpose.SPEED_PROBE)
     is_table = not FeatureStore.open(Path(plan.store)).frame_rate_hz
     n_train = min(N_TABLE_ROWS if is_table else N_TRAIN_ROWS, len(plan.train_rows))

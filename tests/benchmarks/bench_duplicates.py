@@ -23,7 +23,7 @@ import pandas as pd
 import soundfile
 
 from chorale.datasets import audio
-from chorale.datasets.audit.audit import audit_or_refuse
+from chorale.datasets.audit.audit import audit_recordings
 from chorale.datasets.audit.duplicates import find_duplicates
 from chorale.datasets.base import track_table
 from chorale.datasets.catalog import synthetic
@@ -120,8 +120,8 @@ def main() -> None:
         planted = plant(tracks, folder, args.copies, seed=args.seed)
         cache = Path(scratch) / "cache"
         began = time.perf_counter()
-        audited = audit_or_refuse(
-            planted, min_duration_s=0.1, max_bad_share=0.1, cache_root=cache, run=pool.map
+        audited = audit_recordings(
+            planted, min_duration_s=0.1, cache_root=cache, run=pool.map
         ).tracks
         audit_s = time.perf_counter() - began
         times_s = []

@@ -62,8 +62,7 @@ def compress_ensemble(
     _refuse_without_networks(request)
     resolved = _student_sweep(request)
     sweep, progress = resolved.sweep, Progress(console)
-    ledger = Ledger(sweep.ledger_url)
-    try:
+    with Ledger(sweep.ledger_url) as ledger:
         if not take_over:
             ledger.refuse_leased(sweep.name)
         state = ledger.state(sweep.name)
@@ -106,8 +105,6 @@ def compress_ensemble(
                     made
                 )
         return found
-    finally:
-        ledger.close()
 
 
 def _refuse_without_networks(request: CompressionRequest) -> None:

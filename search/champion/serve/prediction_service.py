@@ -52,7 +52,6 @@ class PredictionService:
         n_decoders: int = 1,
     ) -> None:
         self.predictor = predictor
-        self.has_library = library is not None
         self._library = library
         self._decoder = DecoderPool(limits, n_processes=n_decoders)
         self._batcher: MicroBatcher[tuple[Waveform, int], TrackPrediction] = MicroBatcher(

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from chorale.datasets import audio, chunks
-from chorale.datasets.audit.audit import AuditResult, audit_or_refuse
+from chorale.datasets.audit.audit import AuditResult, audit_recordings, require_usable_tracks
 from chorale.datasets.base import track_table
 from chorale.datasets.containers import sound
 from chorale.datasets.errors import UserError
@@ -39,7 +39,9 @@ def table(folder: Path) -> pd.DataFrame:
 def audit_tracks(
     tracks: pd.DataFrame, root: Path, *, allow: float = 0.5, at_least_s: float = 0.1
 ) -> AuditResult:
-    return audit_or_refuse(tracks, min_duration_s=at_least_s, max_bad_share=allow, cache_root=root)
+    found = audit_recordings(tracks, min_duration_s=at_least_s, cache_root=root)
+    require_usable_tracks(found, tracks, max_bad_share=allow)
+    return found
 
 
 @pytest.fixture
@@ -169,9 +171,7 @@ def test_an_interrupted_audit_keeps_its_findings(
             yield work(chunk)
 
     with pytest.raises(KeyboardInterrupt):
-        audit_or_refuse(
-            tracks, min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path, run=interrupted
-        )
+        audit_recordings(tracks, min_duration_s=0.1, cache_root=tmp_path, run=interrupted)
     decoded.clear()
     audit_tracks(tracks, tmp_path)
     assert decoded == ["t4.wav", "t5.wav"]
@@ -192,12 +192,8 @@ def test_a_process_pool_gives_the_same_result(folder: Path, tmp_path: Path) -> N
     soundfile.write(folder / "bad.wav", np.zeros(RATE), RATE)
     alone = audit_tracks(table(folder), tmp_path / "a")
     with ProcessPoolExecutor(2) as pool:
-        together = audit_or_refuse(
-            table(folder),
-            min_duration_s=0.1,
-            max_bad_share=0.5,
-            cache_root=tmp_path / "b",
-            run=pool.map,
+        together = audit_recordings(
+            table(folder), min_duration_s=0.1, cache_root=tmp_path / "b", run=pool.map
         )
     pd.testing.assert_frame_equal(alone.tracks, together.tracks)
     pd.testing.assert_frame_equal(alone.problems, together.problems)

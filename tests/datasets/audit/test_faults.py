@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from chorale.datasets.audit import faults
-from chorale.datasets.audit.audit import audit_or_refuse, audit_recordings, examine_file
+from chorale.datasets.audit.audit import audit_recordings, examine_file
 from chorale.datasets.audit.faults import clipped_share, fault_table, file_warnings
 from chorale.datasets.audit.findings import Finding
 from chorale.datasets.audit.leaks import Leak
@@ -51,14 +51,10 @@ def test_a_clipped_track_is_used_with_a_warning(tmp_path: Path) -> None:
     for i in range(4):
         soundfile.write(folder / f"t{i}.wav", loud(0.5 + 0.1 * i) * np.hanning(RATE), RATE)
     soundfile.write(folder / "hot.wav", loud(3.0), RATE)
-    found = audit_or_refuse(
-        table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path
-    )
+    found = audit_recordings(table_of(folder), min_duration_s=0.1, cache_root=tmp_path)
     assert "hot" in set(found.tracks["track_id"])
     assert found.warnings[["track_id", "problem"]].to_numpy().tolist() == [["hot", "clipped"]]
-    again = audit_or_refuse(
-        table_of(folder), min_duration_s=0.1, max_bad_share=0, cache_root=tmp_path
-    )
+    again = audit_recordings(table_of(folder), min_duration_s=0.1, cache_root=tmp_path)
     pd.testing.assert_frame_equal(found.warnings, again.warnings)
 
 

@@ -10,7 +10,7 @@ import soundfile
 
 from chorale.datasets import audio
 from chorale.datasets.audit import duplicates as duplicate_finder
-from chorale.datasets.audit.audit import audit_or_refuse
+from chorale.datasets.audit.audit import audit_recordings
 from chorale.datasets.audit.duplicates import MIN_OVERLAP_S, find_duplicates
 from chorale.datasets.audit.fingerprint import (
     HOP_S,
@@ -76,9 +76,7 @@ def audited(files: list[Path], cache: Path) -> pd.DataFrame:
         {"track_id": path.stem, "path": str(path), "label": "ab"[i % 2], "group": path.stem}
         for i, path in enumerate(sorted(files, key=lambda path: path.stem))
     ]
-    return audit_or_refuse(
-        track_table(rows), min_duration_s=0.1, max_bad_share=0, cache_root=cache
-    ).tracks
+    return audit_recordings(track_table(rows), min_duration_s=0.1, cache_root=cache).tracks
 
 
 def files_with(originals: Path, *others: Path) -> list[Path]:

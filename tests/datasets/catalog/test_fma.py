@@ -116,7 +116,8 @@ def test_a_track_without_an_artist_is_its_own_group(tmp_path: Path) -> None:
 def test_all_clips_missing_raises_a_user_error(tmp_path: Path) -> None:
     clips(metadata(tmp_path), "small", [7])
     text = refusal(Config(str(tmp_path)))
-    assert "none of the 3 clips of 'small'" in text
+    assert "none of the 3 clips that its table lists" in text
+    assert "fma_small" in text
     assert "000/000005.mp3" in text
 
 

@@ -254,14 +254,6 @@ def test_an_interrupted_save_keeps_the_previous_state(
     assert float(loaded.tensors["a/b"][0, 0]) == 1.0
 
 
-def test_discarding_removes_all_files_and_is_idempotent(tmp_path: Path) -> None:
-    resume.save_state(tmp_path, state(1.0))
-    resume.discard_state(tmp_path)
-    resume.discard_state(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    assert resume.load_state(tmp_path) is None
-
-
 def truncate(folder: Path) -> None:
     (path,) = folder.glob("state-*")
     path.write_bytes(path.read_bytes()[:-1])

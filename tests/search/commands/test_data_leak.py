@@ -10,6 +10,7 @@ from chorale.datasets.label_sets import UNKNOWN
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.datasets.synthesis import compose
 from chorale.datasets.synthesis import corpus as synthetic_corpus
+from chorale.search.cli import main
 from chorale.search.commands import data_leak
 from chorale.search.commands.sweep_options import SweepOptions, parse_sweep_options
 from chorale.search.config import yaml_file
@@ -230,7 +231,7 @@ def test_the_command_needs_a_name(args: list[str]) -> None:
 
 
 def test_help_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert data_leak.run(["--help"]) == 0
+    assert main(["data", "leak", "--help"]) == 0
     assert "usage: chorale data leak" in capsys.readouterr().out
 
 

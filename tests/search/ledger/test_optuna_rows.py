@@ -46,9 +46,9 @@ def test_reading_the_number_of_test_looks_adds_none(ledger_url: str) -> None:
     ledger.create("a", {})
     reader = LedgerReader(ledger_url)
     try:
-        assert [reader.n_looks("split"), reader.n_looks("split")] == [0, 0]
+        assert [reader.n_looks_of(["a"]), reader.n_looks_of(["a"])] == [0, 0]
         ledger.count_test_look("a", "split")
-        assert (reader.n_looks("split"), reader.n_looks("other")) == (1, 0)
+        assert (reader.n_looks_of(["a"]), reader.n_looks_of(["b"])) == (1, 0)
     finally:
         reader.close()
         ledger.close()

@@ -470,7 +470,7 @@ def _n_diverging_proposals(seed: int, *, informed: bool) -> int:
             value=None if excess > 0 else 0.5 + 0.1 * excess,  # best just below that
         )
         trial.number = number
-        proposals.end(trial, None, diverged=informed and excess > 0)
+        proposals.end(trial, None, is_worst=informed and excess > 0)
     return sum(diverged[24:])
 
 

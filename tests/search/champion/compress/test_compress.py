@@ -398,7 +398,7 @@ def test_the_sampler_gets_an_accuracy_of_0_for_a_candidate_that_was_too_slow() -
         params, distributions = proposals.propose()
         trial = create_trial(state=TrialState.FAIL, params=params, distributions=distributions)
         trial.number = len(kept.trials) - 1
-        proposals.end(trial, None, too_slow=too_slow)
+        proposals.end(trial, None, is_worst=too_slow)
     assert [one.state for one in kept.trials] == [TrialState.COMPLETE, TrialState.FAIL]
     assert kept.trials[0].values == [0.0]
 

@@ -169,7 +169,7 @@ def run(paths: StudyPaths, *args: str) -> int:
 def n_looks(paths: StudyPaths) -> int:
     ledger = LedgerReader(Runs(paths.root.parent).ledger_url)
     try:
-        return ledger.n_looks(json.loads(paths.split_json.read_text())["hash"])
+        return ledger.n_looks_of([paths.root.name])
     finally:
         ledger.close()
 
