@@ -33,7 +33,8 @@ LEAST_SPREAD = 0.01
 """The smallest mAP * (1 - mAP) in the prior."""
 
 MIN_STANDARD_ERROR = 1e-9
-"""Below it no row was ranked wrongly, or both models rank all rows in the same order."""
+"""Below it a standard error is 0 but for rounding: no row was ranked wrongly, or each block adds as
+much to both models."""
 
 
 @dataclass(frozen=True)
