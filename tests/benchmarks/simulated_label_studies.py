@@ -7,17 +7,33 @@ in `tests/search` apply Chorale's own functions to these studies.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from simulated_labels import LabelSetting, draw  # type: ignore[import-not-found]
 
+from chorale.lightning_models.metrics import expected_calibration_error, log_loss
 from chorale.lightning_models.multi_label_metrics import mean_average_precision
+from chorale.search.statistics.arrays import decisions
+from chorale.search.statistics.calibration import (
+    calibrate,
+    fit_temperature,
+    validated_temperature,
+)
+from chorale.search.statistics.expected_map import expected_map, map_of_sets
+from chorale.search.statistics.fold_averaging import estimate_fold_averaging
+from chorale.search.statistics.inner_folds import inner_folds
+from chorale.search.statistics.selection_bias import configuration_selection_bias
 
 Array = np.ndarray
 
-N_TEST_GROUPS = 150
-"""Groups from which test sets are drawn; their mean mAP is the truth."""
+MIN_TEST_GROUPS = 100
+TEST_GROUPS_RATIO = 8
+"""Test sets are drawn from a pool of so many groups, or so many times those of development tracks.
+Their mean mAP is the truth."""
+
+N_ROUNDS = 2
+"""How often each group of the pool is in a test set."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,8 @@ class SimulatedLabelStudy:
     def __init__(self, setting: LabelStudySetting, *, seed: int) -> None:
         self.setting, self._rng = setting, np.random.default_rng(seed)
         n_groups = setting.labels.n_groups
-        every = draw(setting.labels, self._rng, n_groups=n_groups + N_TEST_GROUPS)
+        n_pool = max(MIN_TEST_GROUPS, TEST_GROUPS_RATIO * n_groups)
+        every = draw(setting.labels, self._rng, n_groups=n_groups + n_pool)
         self._every = every
         known = every.groups < n_groups
         self._pool = np.flatnonzero(~known)
@@ -81,7 +98,7 @@ class SimulatedLabelStudy:
         self.skills = setting.labels.skill * (
             1 + setting.trials_differ * self._rng.standard_normal(setting.n_trials)
         )
-        self.trials = [self._network(i, 0)[self.fold0] for i in range(setting.n_trials)]
+        self.trials = [self._network(i, 0, self.fold0) for i in range(setting.n_trials)]
         self.validation = np.array(
             [mean_average_precision(one, self.labels[self.fold0]) for one in self.trials]
         )
@@ -94,10 +111,10 @@ class SimulatedLabelStudy:
         """A trial's configuration on all folds."""
         out_of_fold, tests = np.zeros(self.labels.shape), []
         for fold in range(self.setting.n_folds):
-            proba = self._network(number, fold)
             mine = np.flatnonzero(self._fold == fold)
-            out_of_fold[mine] = proba[mine]
-            tests.append(proba[self._pool])
+            proba = self._network(number, fold, np.concatenate([mine, self._pool]))
+            out_of_fold[mine] = proba[: len(mine)]
+            tests.append(proba[len(mine) :])
         return LabelFinalist(self.trials[number], out_of_fold, np.stack(tests))
 
     def test_set(self, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -107,22 +124,43 @@ class SimulatedLabelStudy:
         rows = np.flatnonzero(np.isin(of_pool, drawn))
         return rows, self._every.labels[self._pool[rows]], of_pool[rows]
 
-    def true_map(self, proba: Array, *, n_sets: int = 60) -> float:
-        """The mean mAP of probabilities (n_pool, n_labels) over test sets."""
-        rng, found = np.random.default_rng(0), []
-        for _ in range(n_sets):
-            rows, labels, _ = self.test_set(rng)
-            found.append(mean_average_precision(proba[rows], labels))
+    def luck(self, n_tracks: int, *, n_networks: int = 4) -> float:
+        """How much too high the mAP of networks that nothing was chosen by is on these tracks.
+
+        It is 0 on average, so that estimates of bias are less noisy without it.
+        """
+        found, every = [], np.arange(len(self._every.groups))
+        for i in range(n_networks):
+            proba = self._network(-1 - i, 0, every)
+            here = map_of_sets(
+                proba[: len(self.labels)], self.labels, self.groups, n_tracks, seed=0
+            )
+            found.append(here - self.true_map(proba[self._pool]))
         return float(np.mean(found))
 
-    def _network(self, number: int, fold: int) -> Array:
-        """A network's probabilities of all tracks."""
+    def pool_labels(self) -> Array:
+        """The labels of the pool, (n_pool, n_labels)."""
+        return self._every.labels[self._pool]
+
+    def true_map(self, proba: Array) -> float:
+        """The mean mAP of probabilities (n_pool, n_labels) over test sets that cover the pool."""
+        of_pool, rng, found = self._every.groups[self._pool], np.random.default_rng(0), []
+        n = self.setting.n_test_groups
+        for _ in range(N_ROUNDS):
+            order = rng.permutation(np.unique(of_pool))
+            for start in range(0, len(order) - n + 1, n):
+                rows = np.isin(of_pool, order[start : start + n])
+                found.append(mean_average_precision(proba[rows], self.pool_labels()[rows]))
+        return float(np.mean(found))
+
+    def _network(self, number: int, fold: int, rows: Array) -> Array:
+        """A network's probabilities of some tracks."""
         one = self.setting
         if number not in self._configuration:
             self._configuration[number] = self._noise(one.configuration)
-        skill, labels = self.skills[number], self._every.labels
-        score = skill * (labels - 0.5) + self._hard + self._configuration[number]
-        score += self._folds[fold] + self._noise(one.seed)
+        skill, labels = self.skills[number], self._every.labels[rows]
+        score = skill * (labels - 0.5) + (self._hard + self._configuration[number])[rows]
+        score += self._folds[fold][rows] + np.sqrt(one.seed) * self._every.noise(self._rng, rows)
         score += one.offset * self._rng.standard_normal(labels.shape[1])
         frequencies = one.labels.frequencies
         logits = skill * score + np.log(frequencies / (1 - frequencies))
@@ -143,7 +181,82 @@ def vote(finalists: Sequence[LabelFinalist]) -> tuple[Array, Array]:
 
 def studies_of(n_groups: int, n_labels: int, skill: float) -> LabelStudySetting:
     """The setting of a cell: three folds where there are few groups."""
-    return replace(
-        LabelStudySetting(LabelSetting(n_groups, n_labels, 0.2, skill)),
-        n_folds=3 if n_groups < 10 else 5,
+    return LabelStudySetting(
+        LabelSetting(n_groups, n_labels, 0.2, skill), n_folds=3 if n_groups < 10 else 5
     )
+
+
+def map_errors(
+    setting: LabelStudySetting, *, n_members: Sequence[int], seed: int
+) -> dict[int, dict[str, float]]:
+    """Of one study, by the number of members of the vote: errors of estimates of its test mAP.
+
+    `out of fold` and `expected`, with the truth subtracted; `bias` is the latter without luck,
+    `covered` whether the interval holds the truth, `gain` the error of the gain, `width` that of
+    the interval, `mAP` the truth.
+    """
+    study = SimulatedLabelStudy(setting, seed=seed)
+    every = [study.finalist(number) for number in study.ranked()[: max(6, *n_members)]]
+    bias = configuration_selection_bias(
+        [one.out_of_fold for one in every],
+        [one.validation for one in every],
+        study.labels,
+        at=study.fold0,
+    )
+    rows, _, _ = study.test_set(np.random.default_rng(seed))
+    luck, found = study.luck(len(rows)), {}
+    for n in n_members:
+        out_of_fold, pool = vote(every[:n])
+        truth = study.true_map(pool.mean(axis=0))
+        one = expected_map(
+            out_of_fold,
+            study.labels,
+            study.groups,
+            pool[:, rows],
+            configuration_bias=bias,
+            kind_bias=0.0,
+            seed=seed,
+        )
+        low, high = one.ci95
+        of_one = float(np.mean([study.true_map(proba) for proba in pool[:2]]))
+        found[n] = {
+            "out of fold": one.out_of_fold - truth,
+            "expected": one.mAP - truth,
+            "bias": one.mAP - truth - luck,
+            "covered": float(low <= truth <= high),
+            "width": high - low,
+            "gain": one.gain - (truth - of_one),
+            "mAP": truth,
+        }
+    return found
+
+
+def temperature_gains(
+    setting: LabelStudySetting, *, n_members: Sequence[int], seed: int
+) -> dict[int, dict[str, float]]:
+    """Of one study, by the number of members: log loss and calibration error on new tracks.
+
+    Each with the ratio of averaging over folds minus that without it: `log_loss`, `ece`.
+    """
+    study, found = SimulatedLabelStudy(setting, seed=seed), {}
+    every = [study.finalist(number) for number in study.ranked()[: max(n_members)]]
+    rows, _, _ = study.test_set(np.random.default_rng(seed))
+    folds, labels = inner_folds(study.labels, study.groups, seed=0), study.pool_labels()
+    for n in n_members:
+        out_of_fold, pool = vote(every[:n])
+        temperature, _ = validated_temperature(out_of_fold, study.labels, folds)
+        by_fold = decisions(pool[:, rows])
+        ratio = estimate_fold_averaging(
+            by_fold, fit_temperature(out_of_fold, study.labels), by_fold.mean(axis=0)
+        ).temperature_ratio
+        plain, scaled = (
+            calibrate(pool.mean(axis=0), temperature * times, multi_label=True)
+            for times in (1.0, ratio)
+        )
+        found[n] = {
+            "log_loss": log_loss(scaled, labels) - log_loss(plain, labels),
+            "ece": expected_calibration_error(scaled, labels)
+            - expected_calibration_error(plain, labels),
+            "ratio": ratio,
+        }
+    return found

@@ -55,9 +55,9 @@ class LabelSample:
         groups = np.unique(self.groups[has], return_inverse=True)[1]
         return LabelSample(self.setting, self.labels[has], groups, self.errors[has])
 
-    def noise(self, rng: np.random.Generator) -> Array:
-        """Standard normal errors (n, n_labels) with the setting's correlation within groups."""
-        return _clustered(self.groups, self.setting, rng)
+    def noise(self, rng: np.random.Generator, rows: Array | slice = slice(None)) -> Array:
+        """Standard normal errors of `rows` (n, n_labels), correlated within groups."""
+        return _clustered(self.groups[rows], self.setting, rng)
 
     def model(self, skill: float, rng: np.random.Generator) -> Array:
         """A model's probabilities (n, n_labels), calibrated for labels of a frequency of one half.
