@@ -45,6 +45,17 @@ def test_data_without_drift_gives_no_alarm(bench: ModuleType) -> None:
     assert moved <= 2  # 0.5 % of 100 nights; three or more have a probability of 1.4 %
 
 
+def test_a_drop_in_map_is_detected_and_seeds_alone_give_no_alarm(bench: ModuleType) -> None:
+    """Half of the skill are about 24 points of mAP."""
+    nights = bench.LabelNights(bench.LabelSetting(20, n_labels=10, skill=1.5))
+    without, drops = bench.label_alarms(nights, weaker=0.0, n_nights=60, seed=0)
+    assert abs(drops.mean()) < 0.02
+    assert without <= 2  # 0.5 % of 60 nights; three or more have a probability of 0.3 %
+    moved, drops = bench.label_alarms(nights, weaker=0.5, n_nights=12, seed=0)
+    assert drops.mean() > 0.15
+    assert moved >= 10
+
+
 def test_the_gate_keeps_its_false_promotion_rate(bench: ModuleType) -> None:
     nights = bench.Nights(150, 20, icc=0.2)
     promoted = bench.promotions(nights, gain=0.0, n_nights=150, seed=0, gate=Gate())
