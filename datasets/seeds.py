@@ -75,6 +75,8 @@ class Purpose(IntEnum):
     """group folds of the thresholds of multi-label predictions"""
     POLYPHONY = 29
     """artists and clips of the polyphonic corpus; what is drawn, the artist, the clip's number"""
+    TEST_SIZED_SETS = 30
+    """sets of out-of-fold groups of the size of the test set"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

@@ -30,8 +30,8 @@ from chorale.search.statistics.arrays import (
 )
 
 MAX_DECISIONS = 200_000
-"""An ensemble is fitted on the decisions of as many tracks as have so many: the time to fit one
-does not grow with the data."""
+"""An ensemble is fitted on at most about so many decisions, those of random groups: the time to fit
+one does not grow with the data."""
 
 
 @dataclass(frozen=True)

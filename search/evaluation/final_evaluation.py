@@ -39,6 +39,7 @@ from chorale.search.statistics.arrays import decisions
 from chorale.search.statistics.calibration import fit_temperature
 from chorale.search.statistics.conformal import covers, fit_conformal, has_loss
 from chorale.search.statistics.expected_accuracy import ExpectedAccuracy, expected_accuracy
+from chorale.search.statistics.expected_map import ExpectedMap, expected_map
 from chorale.search.statistics.fold_averaging import FoldAveraging, estimate_fold_averaging
 from chorale.search.statistics.intervals import proportion_interval
 from chorale.search.statistics.scores import (
@@ -148,7 +149,7 @@ def _evaluate(
     }
     choice = _choose(sweep.ensemble.kind, fitted, truth, seed=seed)
     chosen, combined = fitted[choice.kind], members_of.get(choice.kind, together)
-    expected, averaged = _expected(chosen, choice, members, combined, truth)
+    expected, averaged = _expected(chosen, choice, members, combined, truth, seed=seed)
     temperature, predictions = chosen_predictions(chosen, truth, ratio=averaged.temperature_ratio)
 
     looks = ledger.count_test_look(sweep.name, split.hash)
@@ -182,8 +183,7 @@ def _evaluate(
         difference, ci95 = paired_difference(ours, theirs, labels, groups)
         gains[name] = {"difference": difference, "ci95": list(ci95)}
     details = detailed_scores(temperature, predictions, truth, coverage=sweep.ensemble.coverage)
-    if expected is not None:
-        details["expected"] = expected.as_dict()
+    details["expected"] = expected.as_dict()
     write_chosen_predictions(sweep.paths, predictions, truth)
     details["cautions"] = data_warnings(trials, truth)
     details["selection"] = choice.as_dict()
@@ -267,30 +267,39 @@ def _expected(
     finalists: Sequence[Member],
     members: Sequence[Member],
     truth: GroundTruth,
-) -> tuple[ExpectedAccuracy | None, FoldAveraging]:
-    """The expected test accuracy, and the effect of averaging over folds.
-
-    No mAP is expected: its gain by averaging is not estimated.
-    """
+    *,
+    seed: int,
+) -> tuple[ExpectedAccuracy | ExpectedMap, FoldAveraging]:
+    """The expected test accuracy or mAP, and the effect of averaging over folds."""
     by_fold = predictions_by_fold(chosen, members, truth)
     labels = truth.labels(truth.split.development_ids)
-    if truth.multi_label:
-        temperature = fit_temperature(chosen.out_of_fold, labels)
-        return None, estimate_fold_averaging(
-            decisions(by_fold), temperature, decisions(chosen.test)
+    bias = _configuration_bias(finalists, truth) * _part_of_trials(chosen)
+    if not truth.multi_label:
+        return expected_accuracy(
+            chosen.out_of_fold,
+            labels,
+            by_fold,
+            chosen.test,
+            configuration_bias=bias,
+            kind_bias=choice.bias,
         )
-    return expected_accuracy(
+    expected = expected_map(
         chosen.out_of_fold,
         labels,
+        truth.groups(truth.split.development_ids),
         by_fold,
-        chosen.test,
-        configuration_bias=_configuration_bias(finalists, truth) * _part_of_trials(chosen),
+        configuration_bias=bias,
         kind_bias=choice.bias,
+        seed=seed,
+    )
+    temperature = fit_temperature(chosen.out_of_fold, labels)
+    return expected, estimate_fold_averaging(
+        decisions(by_fold), temperature, decisions(chosen.test)
     )
 
 
 def _configuration_bias(finalists: Sequence[Member], truth: GroundTruth) -> float:
-    """The selection bias of finalists' out-of-fold accuracy, as the search chose them."""
+    """The selection bias of finalists' out-of-fold accuracy or mAP, as the search chose them."""
     ids = truth.split.development_ids
     fold = np.array([truth.split.fold_of[track] for track in ids])
     return configuration_selection_bias(

@@ -79,11 +79,11 @@ def _write_embeddings(
     ids = split.development_ids
     labels = truth.labels(ids)
     folds = np.array([split.fold_of[track] for track in ids])
-    label, said = _label_texts(truth, labels), _label_texts(truth, predicted)
+    true, guess = _label_texts(truth, labels), _label_texts(truth, predicted)
     columns = {
-        "label": label,
-        "said": said,
-        "right": ["yes" if a == b else "no" for a, b in zip(label, said, strict=True)],
+        "label": true,
+        "predicted": guess,
+        "right": ["yes" if a == b else "no" for a, b in zip(true, guess, strict=True)],
         "group": [str(group) for group in truth.groups(ids)],
         "fold": [str(fold) for fold in folds],
         "track": list(ids),

@@ -33,8 +33,16 @@ PRIOR_VARIANCE = 1.75
 LEAST_SPREAD = 0.01
 """The smallest mAP * (1 - mAP) in the prior."""
 
+DIFFERENCE_PRIOR_VARIANCE = 2.5
+DIFFERENCE_LEAST_SPREAD = 0.06
+"""The same for a difference of two mAPs, less what both have in common: see `_prior_variance`. The
+jackknife alone covered 0.918 to 0.927 of 5 and 10 groups with 4 labels and an mAP near 0.95, where
+sets with few wrong ranks have a small difference and a small standard error, both by chance. Of 5
+groups its intervals were half as wide again."""
+
 MIN_STANDARD_ERROR = 1e-9
-"""Below it no row was ranked wrongly, or both models rank all rows in the same order."""
+"""Below it a standard error is 0 but for rounding: no row was ranked wrongly, or each block adds as
+much to both models."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,12 @@ def map_difference(
     error = standard_error(
         weighted_maps(proba_a, labels, weights) - weighted_maps(proba_b, labels, weights)
     )
-    reach = blocks.t() * error if error > MIN_STANDARD_ERROR else 1 - _perfect_low(groups)
+    if error < MIN_STANDARD_ERROR:
+        reach = 1 - _perfect_low(groups)
+    else:
+        weight = PRIOR_GROUPS / (PRIOR_GROUPS + blocks.n_equal - 1)
+        prior = _prior_variance(proba_a, proba_b, labels)
+        reach = blocks.t(PRIOR_GROUPS) * float(np.sqrt(weight * prior + (1 - weight) * error**2))
     return difference, (max(-1.0, difference - reach), min(1.0, difference + reach))
 
 
@@ -198,6 +211,32 @@ def weighted_maps(
         total[has] += (steps * precision).sum(axis=1)[has] / n_true[has]
         counted += has
     return np.asarray(total / np.maximum(counted, 1))
+
+
+def _prior_variance(proba_a: Proba, proba_b: Proba, labels: Labels) -> float:
+    """The prior variance of a difference of two mAPs: the less alike the models rank, the larger.
+
+    They are alike as the correlation of their ranks among the rows with a label and among those
+    without it: for the rest of it, ranks are right.
+    """
+    among = [_ranks(proba).astype(np.float64) for proba in (proba_a, proba_b)]
+    for present in (labels > 0, labels == 0):
+        n = np.maximum(present.sum(axis=0), 1)
+        for ranks in among:
+            ranks -= present * ((ranks * present).sum(axis=0) / n)
+    a, b = among
+    norm = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    alike = float((a * b).sum()) / norm if norm > 0 else 0.0
+    spreads = []
+    for proba in (proba_a, proba_b):
+        value = multi_label_metrics.mean_average_precision(proba, labels)
+        spreads.append(max(value * (1 - value), DIFFERENCE_LEAST_SPREAD))
+    common = 2 * alike * float(np.sqrt(spreads[0] * spreads[1]))
+    return (
+        DIFFERENCE_PRIOR_VARIANCE
+        * (sum(spreads) - common)
+        / max(1, int(labels.sum(dtype=np.int64)))
+    )
 
 
 def _ranks(proba: Proba) -> NDArray[np.int64]:

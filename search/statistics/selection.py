@@ -28,7 +28,7 @@ from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
 from chorale.search.statistics.calibration import calibrated_log_loss, calibrated_losses
 from chorale.search.statistics.jackknife import deleted_blocks, standard_error
 from chorale.search.statistics.main_score import main_score_of, metric_name
-from chorale.search.statistics.multi_label_scores import weighted_maps
+from chorale.search.statistics.multi_label_scores import block_values, weighted_maps
 from chorale.search.statistics.selection_bias import kind_selection_bias
 
 REFERENCE_KIND = "soft_vote"
@@ -54,10 +54,10 @@ class NestedPredictions:
 class KindChoice:
     """The chosen kind of ensemble, the reason as a sentence, and the figures of every kind.
 
-    `bias` is the selection bias of its held-out accuracy. `figures` maps a kind to `n` tracks,
-    `accuracy` (`mAP` where multi-label) and calibrated `log_loss` (held out), `gap` (that score
-    fitted minus held out), `gain` (that above soft vote's) with its standard error `gain_se`, and
-    `verdict`.
+    `bias` is the selection bias of its held-out accuracy or mAP. `figures` maps a kind to `n`
+    tracks, `accuracy` (`mAP` where multi-label) and calibrated `log_loss` (held out), `gap` (that
+    score fitted minus held out), `gain` (that above soft vote's) with its standard error `gain_se`,
+    and `verdict`.
     """
 
     kind: str
@@ -94,14 +94,16 @@ def choose_kind(
     chosen = min(kinds, key=lambda kind: round(float(figures[kind]["log_loss"]), 9))
     for kind, one in figures.items():
         one["verdict"] = _verdict(kind, figures, chosen)
-    if labels.ndim == 2:  # the bias of an mAP, which is no mean of tracks, is not estimated
-        return KindChoice(chosen, _reason(chosen, kinds, figures), figures)
-    bias = kind_selection_bias(
-        [calibrated_losses(nested[kind].held_out, labels) for kind in kinds],
-        [correct(nested[kind].held_out, labels) for kind in kinds],
-        groups,
-        seed=seed,
-    )
+    losses_of = [calibrated_losses(nested[kind].held_out, labels) for kind in kinds]
+    units = groups
+    if labels.ndim == 2:  # an mAP is no mean of tracks, but one of blocks of groups
+        blocks = deleted_blocks(groups)
+        units = np.arange(blocks.n)
+        right = [block_values(nested[kind].held_out, labels, blocks) for kind in kinds]
+        losses_of = [np.bincount(blocks.of_row, weights=one) for one in losses_of]
+    else:
+        right = [correct(nested[kind].held_out, labels) for kind in kinds]
+    bias = kind_selection_bias(losses_of, right, units, seed=seed)
     return KindChoice(chosen, _reason(chosen, kinds, figures), figures, bias)
 
 

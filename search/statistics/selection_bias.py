@@ -13,6 +13,8 @@ import numpy as np
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models.metrics import Labels, Proba, correct
 from chorale.search.statistics.arrays import Floats, Groups
+from chorale.search.statistics.jackknife import deleted_blocks
+from chorale.search.statistics.multi_label_scores import block_values
 
 MAX_VARIANCE_RATIO = 4.0
 """The largest ratio assumed of the variance between configurations to that between seeds: few
@@ -25,22 +27,23 @@ N_BOOTSTRAP_DRAWS = 200
 def configuration_selection_bias(
     out_of_fold: Sequence[Proba], trials: Sequence[Proba], labels: Labels, *, at: Labels
 ) -> float:
-    """The bias of finalists' out-of-fold accuracy, as trials on one fold chose them: 0 or more.
+    """The bias of finalists' out-of-fold accuracy (or mAP), as trials on one fold chose them.
 
     The finalists are retrained with other seeds. By how much their trials are better on the search
     fold is the bias of the seed, which the finalists do not have. Their bias of the configuration
     relates to it as the variance between configurations to that between seeds: a high sum of two
     effects holds either in that proportion. It is underestimated where finalists have several
-    seeds, and 0 where fewer than two finalists predict anything different after retraining.
+    seeds, and 0 where fewer than two finalists predict anything different after retraining. It is
+    never negative.
 
     Args:
         out_of_fold: each finalist's probabilities, (n, n_classes).
         trials: their trials' probabilities on the search fold, (n_valid, n_classes).
-        labels: (n,).
+        labels: (n,), or multi-label (n, n_classes).
         at: (n_valid,) the positions of the search fold's rows.
     """
     pairs = [
-        (correct(one[at], labels[at]), correct(trial, labels[at]))
+        (_values(one[at], labels[at]), _values(trial, labels[at]))
         for one, trial in zip(out_of_fold, trials, strict=True)
         if not np.array_equal(one[at], trial)
     ]
@@ -67,7 +70,8 @@ def kind_selection_bias(
 
     Args:
         losses: of each kind, (n_tracks,).
-        right: of each kind, 1 where it is right, (n_tracks,).
+        right: of each kind, 1 where it is right, (n_tracks,). Of several labels, the values of
+            `multi_label_scores.block_values`, and the losses and groups of the same blocks.
         groups: (n_tracks,).
         seed: of the bootstrap.
     """
@@ -87,3 +91,10 @@ def kind_selection_bias(
     every = hits.sum(axis=1) / sizes.sum()
     here = every[np.argmin(loss.sum(axis=1))] - every.mean()
     return max(0.0, float(here - above.mean()))
+
+
+def _values(proba: Proba, labels: Labels) -> Floats:
+    """Values of which the accuracy or the mAP is the mean: of each row, or of blocks of rows."""
+    if labels.ndim == 1:
+        return correct(proba, labels)
+    return block_values(proba, labels, deleted_blocks(np.arange(len(labels))))

@@ -55,12 +55,16 @@ class LabelSample:
         groups = np.unique(self.groups[has], return_inverse=True)[1]
         return LabelSample(self.setting, self.labels[has], groups, self.errors[has])
 
+    def noise(self, rng: np.random.Generator, rows: Array | slice = slice(None)) -> Array:
+        """Standard normal errors of `rows` (n, n_labels), correlated within groups."""
+        return _clustered(self.groups[rows], self.setting, rng)
+
     def model(self, skill: float, rng: np.random.Generator) -> Array:
         """A model's probabilities (n, n_labels), calibrated for labels of a frequency of one half.
 
         A quarter of the variance of its errors is its own.
         """
-        own = self.errors * np.sqrt(0.75) + 0.5 * _clustered(self.groups, self.setting, rng)
+        own = self.errors * np.sqrt(0.75) + 0.5 * self.noise(rng)
         score = skill * (skill * (self.labels - 0.5) + own)
         return np.asarray(1 / (1 + np.exp(-score)))
 

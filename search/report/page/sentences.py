@@ -159,7 +159,7 @@ def _reasons_for_gain(ensemble: ReportValues, n_folds: int) -> str:
 
 
 def optimism_text(report: ReportValues) -> str:
-    """Optimism of the selected ensemble, and how its expected test accuracy was estimated."""
+    """Optimism of the selected ensemble, and how its expected test score was estimated."""
     over = report["ensemble"].get("optimism")
     looks = report.get("test_looks")
     metric = "mAP" if is_multi_label(report) else "accuracy"
@@ -172,9 +172,9 @@ def optimism_text(report: ReportValues) -> str:
         )
     if expected := report.get("expected"):
         text += (
-            f"The expected test accuracy, estimated before the test set was evaluated, was "
-            f"{percent(expected['accuracy'])}: {percent(expected['out_of_fold'])} out-of-fold "
-            f"accuracy, {_difference(expected['gain'])} points for "
+            f"The expected test {metric}, estimated before the test set was evaluated, was "
+            f"{expected_score(expected)}: {percent(expected['out_of_fold'])} out-of-fold "
+            f"{metric}, {_set_size_text(expected)}{_difference(expected['gain'])} points for "
             f"{_reasons_for_gain(report['ensemble'], expected['n_folds'])}. "
         )
         # older versions did not estimate selection bias
@@ -190,14 +190,32 @@ def optimism_text(report: ReportValues) -> str:
             )
     elif metric == "mAP":
         text += (
-            "The test mAP to expect was not estimated: there is no method for it. An mAP of few "
-            "tracks is higher than one of many, so that parts of different sizes are not quite "
-            "comparable. "
+            "The test mAP to expect was not estimated in this older study. An mAP of few tracks is "
+            "higher than one of many, so that parts of different sizes are not quite comparable. "
         )
     if looks is not None:
         times = "once" if looks == 1 else f"{looks} times"
         text += f"The test set has been evaluated {times}, as counted in the ledger."
     return text
+
+
+def expected_score(expected: ReportValues) -> str:
+    """The expected test accuracy, or the mAP with its interval: "62.0 % (95 % CI 55.0 to 69.0)"."""
+    text = percent(main_score_of(expected))
+    if "ci95" not in expected:
+        return text
+    low, high = expected["ci95"]
+    return f"{text} (95 % CI {100 * low:.1f} to {100 * high:.1f})"
+
+
+def _set_size_text(expected: ReportValues) -> str:
+    """How much more the mAP of a set of the test set's size is; "" for an accuracy."""
+    if "set_size" not in expected:
+        return ""
+    return (
+        f"{_difference(expected['set_size'])} points as the mAP of fewer tracks "
+        f"({expected['n_tracks']} test tracks) is higher, "
+    )
 
 
 def _difference(value: float) -> str:

@@ -1,6 +1,8 @@
 """The drift check and the gate on simulated nights with known truth, and what is compared."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,27 +20,45 @@ from chorale.search.nightly import drift_check, held_out
 from chorale.search.nightly.changes import Snapshot
 from chorale.search.nightly.earlier_nights import StudyMember
 from chorale.search.paths import StudyPaths
-from tests.benchmarks.bench_nightly_power import Nights, alarms, promotions
-
-GROUPED = Nights(400, 60, icc=0.2, moves=0.02)
 
 
-def test_a_drop_of_10_points_is_detected_in_half_of_the_nights_and_of_20_in_all() -> None:
-    ten, _ = alarms(GROUPED, drop=0.1, n_nights=40, seed=0)
-    twenty, _ = alarms(GROUPED, drop=0.2, n_nights=20, seed=0)
+@pytest.fixture(scope="module")
+def bench(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("bench_nightly_power")
+
+
+def test_a_drop_of_10_points_is_detected_in_half_of_the_nights_and_of_20_in_all(
+    bench: ModuleType,
+) -> None:
+    nights = bench.Nights(400, 60, icc=0.2, moves=0.02)
+    ten, _ = bench.alarms(nights, drop=0.1, n_nights=40, seed=0)
+    twenty, _ = bench.alarms(nights, drop=0.2, n_nights=20, seed=0)
     assert ten >= 20
     assert twenty >= 19
 
 
-def test_data_without_drift_gives_no_alarm() -> None:
+def test_data_without_drift_gives_no_alarm(bench: ModuleType) -> None:
     """Although the repeated finalist was the best of six equals, so it regresses to the mean."""
-    moved, drops = alarms(GROUPED, drop=0.0, n_nights=100, seed=0)
+    nights = bench.Nights(400, 60, icc=0.2, moves=0.02)
+    moved, drops = bench.alarms(nights, drop=0.0, n_nights=100, seed=0)
     assert drops.mean() > 0.005
     assert moved <= 2  # 0.5 % of 100 nights; three or more have a probability of 1.4 %
 
 
-def test_the_gate_keeps_its_false_promotion_rate() -> None:
-    promoted = promotions(Nights(150, 20, icc=0.2), gain=0.0, n_nights=150, seed=0, gate=Gate())
+def test_a_drop_in_map_is_detected_and_seeds_alone_give_no_alarm(bench: ModuleType) -> None:
+    """Half of the skill are about 24 points of mAP."""
+    nights = bench.LabelNights(bench.LabelSetting(20, n_labels=10, skill=1.5))
+    without, drops = bench.label_alarms(nights, weaker=0.0, n_nights=60, seed=0)
+    assert abs(drops.mean()) < 0.02
+    assert without <= 2  # 0.5 % of 60 nights; three or more have a probability of 0.3 %
+    moved, drops = bench.label_alarms(nights, weaker=0.5, n_nights=12, seed=0)
+    assert drops.mean() > 0.15
+    assert moved >= 10
+
+
+def test_the_gate_keeps_its_false_promotion_rate(bench: ModuleType) -> None:
+    nights = bench.Nights(150, 20, icc=0.2)
+    promoted = bench.promotions(nights, gain=0.0, n_nights=150, seed=0, gate=Gate())
     assert promoted <= 14  # 5 % of 150 are 7.5; 15 and more have a probability of 1 %
 
 

@@ -63,6 +63,24 @@ def test_the_headline_and_the_tiles_are_the_map_with_its_interval(
     assert "72 tracks, 3 labels, 12 groups" in page.text
 
 
+def test_the_expected_map_is_that_of_the_test_sets_size(
+    page: Page, report: dict[str, Any], truth: GroundTruth
+) -> None:
+    one = report["expected"]
+    assert one["n_tracks"] == len(truth.split.test_ids) == report["ensemble"]["test"]["n"]
+    biases = one["configuration_bias"] + one["kind_bias"]
+    assert one["mAP"] == pytest.approx(
+        one["out_of_fold"] + one["set_size"] + one["gain"] - biases, abs=1e-9
+    )
+    low, high = one["ci95"]
+    assert 0 <= low <= one["mAP"] <= high <= 1
+    assert (
+        f"Validation mAP {100 * report['ensemble']['validation']['mAP']:.1f} %, expected test mAP "
+        f"{100 * one['mAP']:.1f} % (95 % CI {100 * low:.1f} to {100 * high:.1f})"
+    ) in page.text
+    assert f"as the mAP of fewer tracks ({one['n_tracks']} test tracks) is higher" in page.text
+
+
 def test_each_label_has_its_threshold_and_scores(page: Page, report: dict[str, Any]) -> None:
     head = "label tracks average precision threshold recall precision F1 calibration error"
     assert head in page.text
@@ -117,7 +135,7 @@ def test_tensorboard_has_the_labels_confused_and_several_labels_of_a_point(
     rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
     assert len(rows) == 54
     assert any(";" in row["label"] for row in rows)
-    assert all((row["right"] == "yes") == (row["label"] == row["said"]) for row in rows)
+    assert all((row["right"] == "yes") == (row["label"] == row["predicted"]) for row in rows)
 
 
 def test_label_confusion_counts_a_track_in_the_row_of_each_of_its_labels() -> None:

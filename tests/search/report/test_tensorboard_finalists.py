@@ -82,7 +82,7 @@ def test_the_projector_reads_the_files_which_hold_development_tracks_only(tmp_pa
     assert np.loadtxt(board.root / one.tensor_path, delimiter="\t").shape == (45, WIDTH)
     lines = (board.root / one.metadata_path).read_text().splitlines()
     header, *cells = (line.split("\t") for line in lines)
-    assert header == ["label", "said", "right", "group", "fold", "track"]
+    assert header == ["label", "predicted", "right", "group", "fold", "track"]
     assert len(cells) == 45
     assert {len(line) for line in cells} == {6}, "tabs and newlines in names do not shift cells"
     assert {line[0] for line in cells} == {"acid jazz", "drum & bass live", "schlager"}
