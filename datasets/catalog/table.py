@@ -150,6 +150,9 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
     unlabelled = table[config.label] == ""
     if config.unknown is not None:
         table[config.unknown] = table[config.unknown].map(sorted_labels)
+        if n_unknown := int((table[config.unknown] != "").sum()):
+            text_of = "table: %d of %d rows have unknown labels, so that it is multi-label"
+            log.warning(text_of, n_unknown, len(table))
         unlabelled &= table[config.unknown] == ""
     numbers = table.drop(columns=text)
     if numbers.columns.empty:
@@ -175,7 +178,7 @@ def _read(config: Config, *, log: logging.Logger) -> "tuple[pd.DataFrame, pd.Dat
 
 def _label_sets(cells: "pd.Series[str]", config: Config, log: logging.Logger) -> "pd.Series[str]":
     """The texts of the track table; cells with several labels are sorted, each label once."""
-    if is_multi_label(cells) or config.unknown is not None:
+    if is_multi_label(cells):
         n_several = int(cells.str.contains(LABEL_SEPARATOR, regex=False).sum())
         log.warning(
             "table: %d of %d rows have several labels, separated by semicolons, so that it is "
@@ -268,10 +271,9 @@ def _refuse_bad_unknown(path: Path, about: "pd.DataFrame") -> None:
     if not (about["unknown"] != "").any():
         return
     cells = zip(about.index, about["label"], about["unknown"], strict=True)
-    problems = unknown_problems((f"row {at + 1}", label, hidden) for at, label, hidden in cells)
-    if problems:
-        every = "\n  ".join(problems)
-        raise UserError(f"dataset 'table': '{path}' must be fixed:\n  {every}")
+    rows = ((f"row {at + 1}", label, hidden) for at, label, hidden in cells)
+    if problems := "\n  ".join(unknown_problems(rows)):
+        raise UserError(f"dataset 'table': '{path}' must be fixed:\n  {problems}")
 
 
 def _refuse_other_splits(path: Path, about: "pd.DataFrame", config: Config) -> None:

@@ -61,6 +61,11 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
             f"{classes} only trained on, so no score says how well a model knows them: "
             f"{join_first(unscored)}"
         )
+    if n_unknown := sum(map(len, truth.unknown_of.values())):
+        lines.append(
+            f"of {len(truth.label_of) * len(truth.class_names)} pairs of a track and a label "
+            f"{n_unknown} are unknown: all scores are of the others"
+        )
     for label in np.flatnonzero(scored).tolist():
         name = truth.class_names[label]
         mine = {side for track, side in side_of.items() if label in truth.classes_of(track)}

@@ -268,11 +268,14 @@ UNKNOWN = pd.DataFrame(
 
 
 @KINDS
-def test_a_column_of_unknown_labels_makes_a_table_multi_label(tmp_path: Path, kind: str) -> None:
+def test_a_column_of_unknown_labels_makes_a_table_multi_label(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     config = Config(saved(tmp_path, UNKNOWN, kind), unknown="hidden")
     tracks = table.tracks(config)
     assert tracks["label"].tolist() == ["a;b", "b", "", "a"]
     assert tracks["unknown"].tolist() == ["", "a", "b", "b"]
+    assert "3 of 4 rows have unknown labels, so that it is multi-label" in caplog.text
     assert table.features(config)["table"].columns.tolist() == ["x"]
 
 

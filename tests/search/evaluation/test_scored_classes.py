@@ -105,4 +105,7 @@ def test_unknown_labels_are_kept_with_the_ground_truth(tmp_path: Path) -> None:
     write_ground_truth(paths, one)
     assert read_ground_truth(paths) == one
     lines = data_warnings([], one)
-    assert "label 'a' is known to be absent from no test track" in lines[1]
+    assert lines[0] == (
+        "of 8 pairs of a track and a label 2 are unknown: all scores are of the others"
+    )
+    assert "label 'a' is known to be absent from no test track" in lines[2]

@@ -81,6 +81,15 @@ def test_a_snapshot_has_the_datasets_groups_and_reads_back(tmp_path: Path) -> No
     assert Snapshot.read(tmp_path / "none.json") is None
 
 
+def test_a_label_that_becomes_known_is_a_change_of_labels() -> None:
+    raw = pd.DataFrame({"track_id": ["a", "b"], "group": ["x", "y"]})
+    audited = raw.assign(content=["h", "i"], label=["rock", ""], unknown=["jazz", "rock"])
+    made = Snapshot.of(audited, raw)
+    assert made.tracks == {"a": ("h", "rock;jazz?", "x"), "b": ("i", "rock?", "y")}
+    known = Snapshot.of(audited.assign(unknown=["", "rock"]), raw)
+    assert data_difference(made, known).relabelled == ("a",)
+
+
 def _locked() -> LockedTestSet:
     folds = {f"{x}.wav": i % 2 for i, x in enumerate("cdefghij")}
     split = Split(("a.wav", "b.wav"), folds, "test by group, folds by group", 2, 0)

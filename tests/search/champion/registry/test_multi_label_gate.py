@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from chorale.datasets.label_sets import UNKNOWN
 from chorale.search.champion.registry.gate import Contender, Gate, Verdict, decide
 
 NAMES = ("bass", "drums", "piano")
@@ -41,6 +42,21 @@ def test_a_candidate_with_a_higher_map_is_promoted() -> None:
     back = decide(champion, candidate, labels, groups, NAMES, Gate())
     assert back.verdict == Verdict.KEPT
     assert back.difference == pytest.approx(-found.difference)
+
+
+def test_predictions_of_unknown_labels_do_not_count() -> None:
+    labels, groups, model = night(0)
+    hidden = np.random.default_rng(1).random(labels.shape) < 0.5
+    some = np.where(hidden, UNKNOWN, labels).astype(np.int8)
+    noise = np.random.default_rng(2).random(labels.shape)
+    champion, best = Contender(model(1.5)), model(3.0)
+    gate = Gate(class_floor=0.1)
+    first, second = (
+        decide(Contender(proba), champion, some, groups, NAMES, gate)
+        for proba in (best, np.where(hidden, noise, best))
+    )
+    assert first == second
+    assert first.verdict is Verdict.PROMOTED
 
 
 def test_few_groups_are_inconclusive_and_the_tracks_needed_are_more_than_there_are() -> None:
