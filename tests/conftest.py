@@ -1,5 +1,7 @@
 """Pytest configuration of all tests: signals, one core and Numba cache per worker, groups."""
 
+import atexit
+import gc
 import importlib
 import os
 import re
@@ -21,6 +23,19 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # ufuncs at the same time leave a cache entry that crashes when it is called
     compiled = Path(__file__).parents[1] / "build" / f"numba-{worker}"
     os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
+
+
+gc.disable()  # until all tests are collected: what is imported stays
+
+
+def pytest_collection_finish() -> None:
+    """Collects garbage as usual from now on, but never scans again what collecting tests created.
+
+    A million objects, which would take a second of each full collection, and of each fork.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # some libraries complain of objects that outlive Python
+    gc.enable()
 
 
 def pytest_configure() -> None:
