@@ -1,4 +1,4 @@
-"""Pytest configuration of all tests: signals, one core and Numba cache per worker, groups."""
+"""Pytest configuration of all tests: signals, one thread and Numba cache per worker, groups."""
 
 import atexit
 import gc
@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -44,8 +44,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than there are cores: tests wait for Ray, other processes and the disk."""
+    return (yield) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the groups of files first, and then the slow files, so that both workers end together.
+    """Puts the groups of files first, and then the slow files, so that all workers end together.
 
     Tests that start Ray take the longest. Those on a private Ray come before those on clusters of
     several nodes, so it starts only once.
