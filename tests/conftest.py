@@ -1,10 +1,12 @@
-"""Pytest configuration of all tests: signals, one core and Numba cache per worker, groups."""
+"""Pytest configuration of all tests: signals, one thread and Numba cache per worker, groups."""
 
+import atexit
+import gc
 import importlib
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -23,14 +25,33 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
 
 
+gc.disable()  # until all tests are collected: what is imported stays
+
+
+def pytest_collection_finish() -> None:
+    """Collects garbage as usual from now on, but never scans again what collecting tests created.
+
+    A million objects, which would take a second of each full collection, and of each fork.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # some libraries complain of objects that outlive Python
+    gc.enable()
+
+
 def pytest_configure() -> None:
     """Restores Ctrl-C, which a runner in the background inherits as ignored; tests send it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than there are cores: tests wait for Ray, other processes and the disk."""
+    return (yield) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the groups of files first, and then the slow files, so that both workers end together.
+    """Puts the groups of files first, and then the slow files, so that all workers end together.
 
     Tests that start Ray take the longest. Those on a private Ray come before those on clusters of
     several nodes, so it starts only once.

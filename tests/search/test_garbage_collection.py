@@ -8,10 +8,12 @@ from chorale.search import garbage_collection
 
 @pytest.fixture(autouse=True)
 def _usual() -> Iterator[None]:
-    before = gc.get_threshold()
+    before, is_frozen = gc.get_threshold(), gc.get_freeze_count() > 0
     yield
     gc.set_threshold(*before)
     gc.unfreeze()
+    if is_frozen:
+        gc.freeze()
 
 
 def test_normal_collection_restores_the_thresholds_and_freezes_what_was_imported() -> None:
