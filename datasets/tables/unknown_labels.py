@@ -20,19 +20,19 @@ def unknown_problems(rows: Iterable[tuple[str, str, str]]) -> list[str]:
     listed = list(rows)
     names = {name for _, text, _ in listed for name in labels_of(text)}
     both: list[str] = []
-    strange: dict[str, str] = {}
+    unlisted: dict[str, str] = {}
     silent: list[str] = []
     for where, text, unknown in listed:
         present, hidden = labels_of(text), labels_of(unknown)
         both += [f"'{name}' ({where})" for name in hidden if name in present]
-        strange |= {name: where for name in hidden if name not in names and name not in strange}
+        unlisted |= {name: where for name in hidden if name not in names and name not in unlisted}
         if not present and names <= {*hidden}:
             silent.append(where)
     problems = []
     if both:
         problems.append(f"a label is both present and unknown: {join_first(both)}; keep one")
-    if strange:
-        named = join_first(_with_hint(name, where, names) for name, where in strange.items())
+    if unlisted:
+        named = join_first(_with_hint(name, where, names) for name, where in unlisted.items())
         problems.append(
             f"unknown names what is no label of any row: {named}; choose from: "
             f"{join_first(sorted(names))}"
