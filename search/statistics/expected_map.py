@@ -49,9 +49,9 @@ PROBA_FLOOR = 1e-6
 N_BISECTIONS = 30
 
 OWN_GROUPS = 20
-"""Groups that the mAP which networks expect of themselves is worth. With it alone the gain of a vote
-was up to 1.3 points too low in the simulation; without it the gain of five groups varied by 3.5
-points instead of 1."""
+"""Groups that the mAP which networks expect of themselves is worth. With it alone the gain of a
+vote was up to 1.3 points too low in the simulation; without it the gain of five groups varied by
+3.5 points instead of 1."""
 
 
 @dataclass(frozen=True)
