@@ -100,7 +100,9 @@ def choose_kind(
         blocks = deleted_blocks(groups)
         units = np.arange(blocks.n)
         right = [block_values(nested[kind].held_out, labels, blocks) for kind in kinds]
-        losses_of = [np.bincount(blocks.of_row, weights=one) for one in losses_of]
+        losses_of = [
+            np.bincount(blocks.of_row, weights=one).astype(np.float64) for one in losses_of
+        ]
     else:
         right = [correct(nested[kind].held_out, labels) for kind in kinds]
     bias = kind_selection_bias(losses_of, right, units, seed=seed)

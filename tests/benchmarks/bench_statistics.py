@@ -15,9 +15,9 @@ as none of the classes. Of several labels: `maps`, coverage of the 95 % interval
 `label_sets`, coverage of conformal sets at 0.8 and 0.9, at least the nominal one; `thresholds`,
 macro-F1 on new tracks of each label's threshold, at least that of 0.5 and of a common one;
 `expected_maps`, the expected test mAP, absolute bias at most a point, mean error not above that of
-the plain out-of-fold mAP, coverage of its interval at least 0.93; `label_temperatures`, log loss and
-calibration error with the temperature ratio of averaging over folds, not above those without it.
-Ends with the number of cells that miss.
+the plain out-of-fold mAP, coverage of its interval at least 0.93; `label_temperatures`, log loss
+and calibration error with the temperature ratio of averaging over folds, not above those without
+it. Ends with the number of cells that miss.
 """
 
 import argparse

@@ -60,7 +60,7 @@ class LabelStudySetting:
     @property
     def n_test_groups(self) -> int:
         """Groups of a test set."""
-        return max(2, self.labels.n_groups // 4)
+        return max(2, int(self.labels.n_groups) // 4)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class SimulatedLabelStudy:
 
     def pool_labels(self) -> Array:
         """The labels of the pool, (n_pool, n_labels)."""
-        return self._every.labels[self._pool]
+        return np.asarray(self._every.labels[self._pool])
 
     def true_map(self, proba: Array) -> float:
         """The mean mAP of probabilities (n_pool, n_labels) over test sets that cover the pool."""
