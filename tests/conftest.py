@@ -25,13 +25,15 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
 
 
+gc.disable()  # until all tests are collected
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collects tests without collecting garbage, and never scans again what that created.
 
     A million objects, mostly modules, which would take a second of each full garbage collection.
     """
-    gc.disable()
     try:
         return (yield)
     finally:
