@@ -25,17 +25,21 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
 
 
-gc.disable()  # until all tests are collected: what is imported stays
+gc.disable()  # until all tests are collected
 
 
-def pytest_collection_finish() -> None:
-    """Collects garbage as usual from now on, but never scans again what collecting tests created.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects tests without collecting garbage, and never scans again what that created.
 
-    A million objects, which would take a second of each full collection, and of each fork.
+    A million objects, mostly modules, which would take a second of each full garbage collection.
     """
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # some libraries complain of objects that outlive Python
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # some libraries complain of objects that outlive Python
+        gc.enable()
 
 
 def pytest_configure() -> None:
