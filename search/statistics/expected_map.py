@@ -15,7 +15,11 @@ Four things part the mAP of all out-of-fold rows from that of a test set.
   and their mAP high.
 - The two *selection biases* of `search.statistics.expected_accuracy`.
 
-`tests/benchmarks/bench_statistics.py --only expected_maps` checks it in simulations.
+In 12 simulated cells of 5 to 60 groups (votes of 1 and 6; `bench_statistics.py --only
+expected_maps`, with 6 studies of 60 groups to 24 of five) the bias was -0.8 to 1.3 points, and of
+20 groups with one member 2.0 ± 0.6; the mean error was 0.8 to 8.3 points, that of the plain
+out-of-fold mAP 3.5 to 12. Intervals covered 0.96 and more of 5 and 10 groups. Of more they do not
+hold the error of the gain, and covered 0.9 of 20 and 0.67 to 1 of 60, of so few studies.
 
 Source: as `search.statistics.fold_averaging`; the mean over sets of a smaller size is the
 U-statistic of Hoeffding 1948, doi:10.1214/aoms/1177730196.
