@@ -30,7 +30,7 @@ from chorale.search.report.data.study_data import StudyData, collect_study_data
 from chorale.search.report.leaderboard import leaderboard, to_csv
 from chorale.search.report.page.numbers import percent
 from chorale.search.report.page.page import render_page
-from chorale.search.report.page.sentences import expected_score, unscored_summary
+from chorale.search.report.page.sentences import unscored_summary
 from chorale.search.statistics.main_score import main_score_of, metric_name
 
 if TYPE_CHECKING:
@@ -245,7 +245,9 @@ def headline_sentence(report: Mapping[str, Any]) -> str:
     trial = f"; best single trial {percent(main_score_of(single['test']))}" if single else ""
     baseline = "" if best is None else f", best baseline ({best}) {percent(rivals[best])}"
     expected = report.get("expected")  # missing in studies of older versions
-    forecast = "" if expected is None else f", expected test {metric} {expected_score(expected)}"
+    forecast = (
+        "" if expected is None else f", expected test {metric} {percent(main_score_of(expected))}"
+    )
     looks = report["test_looks"]
     sentence = (
         f"Test {metric} {percent(main_score_of(test))} "

@@ -18,8 +18,8 @@ Four things part the mAP of all out-of-fold rows from that of a test set.
 In 12 simulated cells of 5 to 60 groups (votes of 1 and 6; `bench_statistics.py --only
 expected_maps`, with 6 studies of 60 groups to 24 of five) the bias was -0.8 to 1.3 points, and of
 20 groups with one member 2.0 ± 0.6; the mean error was 0.8 to 8.3 points, that of the plain
-out-of-fold mAP 3.5 to 12. Intervals covered 0.96 and more of 5 and 10 groups. Of more they do not
-hold the error of the gain, and covered 0.9 of 20 and 0.67 to 1 of 60, of so few studies.
+out-of-fold mAP 3.5 to 12. The estimator of the gain was chosen on these very cells. There is no
+interval: one without the error of the gain covered 0.67 to 1 of 60 groups.
 
 Source: as `search.statistics.fold_averaging`; the mean over sets of a smaller size is the
 U-statistic of Hoeffding 1948, doi:10.1214/aoms/1177730196.
@@ -40,8 +40,6 @@ from chorale.search.statistics.calibration import (
     fit_temperature,
 )
 from chorale.search.statistics.fold_averaging import MAX_ROWS
-from chorale.search.statistics.intervals import Interval
-from chorale.search.statistics.multi_label_scores import map_interval
 from chorale.search.statistics.softmax import sigmoid
 
 N_SETS = 60
@@ -63,8 +61,7 @@ class ExpectedMap:
     """The mAP of out-of-fold rows and its corrections, for a test set of `n_tracks`.
 
     `set_size` is what sets of that size have more than all rows, `gain` that of the mean over
-    `n_folds` networks, `configuration_bias` and `kind_bias` as in `ExpectedAccuracy`. `ci95` is the
-    95 % interval of the mAP that test sets of this size have on average.
+    `n_folds` networks, `configuration_bias` and `kind_bias` as in `ExpectedAccuracy`.
     """
 
     out_of_fold: float
@@ -74,7 +71,6 @@ class ExpectedMap:
     kind_bias: float
     n_folds: int
     n_tracks: int
-    ci95: Interval
 
     @property
     def mAP(self) -> float:  # noqa: N802  the metric's usual name
@@ -84,7 +80,7 @@ class ExpectedMap:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"mAP": self.mAP, **asdict(self), "ci95": list(self.ci95)}
+        return {"mAP": self.mAP, **asdict(self)}
 
 
 def expected_map(
@@ -122,13 +118,7 @@ def expected_map(
     n_groups = len(np.unique(groups))
     reached = (n_groups * before + OWN_GROUPS * own) / (n_groups + OWN_GROUPS)
     gain = min(map_gain(by_fold, reached, temperature), 1 - before)
-    low, high = map_interval(found, out_of_fold, labels, groups)
-    here = before + gain
-    shift = here - found
-    ci95 = min(here, max(0.0, low + shift)), max(here, min(high + shift, 1.0))
-    return ExpectedMap(
-        found, of_sets - found, gain, configuration, kind, len(by_fold), n_tracks, ci95
-    )
+    return ExpectedMap(found, of_sets - found, gain, configuration, kind, len(by_fold), n_tracks)
 
 
 def map_of_sets(proba: Proba, labels: Labels, groups: Groups, n_tracks: int, *, seed: int) -> float:

@@ -192,8 +192,7 @@ def map_errors(
     """Of one study, by the number of members of the vote: errors of estimates of its test mAP.
 
     `out of fold` and `expected`, with the truth subtracted; `bias` is the latter without luck,
-    `covered` whether the interval holds the truth, `gain` the error of the gain, `width` that of
-    the interval, `mAP` the truth.
+    `gain` the error of the gain, `mAP` the truth.
     """
     study = SimulatedLabelStudy(setting, seed=seed)
     every = [study.finalist(number) for number in study.ranked()[: max(6, *n_members)]]
@@ -217,14 +216,11 @@ def map_errors(
             kind_bias=0.0,
             seed=seed,
         )
-        low, high = one.ci95
         of_one = float(np.mean([study.true_map(proba) for proba in pool[:2]]))
         found[n] = {
             "out of fold": one.out_of_fold - truth,
             "expected": one.mAP - truth,
             "bias": one.mAP - truth - luck,
-            "covered": float(low <= truth <= high),
-            "width": high - low,
             "gain": one.gain - (truth - of_one),
             "mAP": truth,
         }

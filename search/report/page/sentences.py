@@ -173,7 +173,7 @@ def optimism_text(report: ReportValues) -> str:
     if expected := report.get("expected"):
         text += (
             f"The expected test {metric}, estimated before the test set was evaluated, was "
-            f"{expected_score(expected)}: {percent(expected['out_of_fold'])} out-of-fold "
+            f"{percent(main_score_of(expected))}: {percent(expected['out_of_fold'])} out-of-fold "
             f"{metric}, {_set_size_text(expected)}{_difference(expected['gain'])} points for "
             f"{_reasons_for_gain(report['ensemble'], expected['n_folds'])}. "
         )
@@ -197,15 +197,6 @@ def optimism_text(report: ReportValues) -> str:
         times = "once" if looks == 1 else f"{looks} times"
         text += f"The test set has been evaluated {times}, as counted in the ledger."
     return text
-
-
-def expected_score(expected: ReportValues) -> str:
-    """The expected test accuracy, or the mAP with its interval: "62.0 % (95 % CI 55.0 to 69.0)"."""
-    text = percent(main_score_of(expected))
-    if "ci95" not in expected:
-        return text
-    low, high = expected["ci95"]
-    return f"{text} (95 % CI {100 * low:.1f} to {100 * high:.1f})"
 
 
 def _set_size_text(expected: ReportValues) -> str:

@@ -51,10 +51,8 @@ def test_the_expected_map_is_out_of_fold_with_all_corrections() -> None:
     assert found.gain > 0.01
     assert found.set_size > 0
     assert found.mAP == pytest.approx(found.out_of_fold + found.set_size + found.gain - 0.03 - 0.01)
-    assert found.ci95[0] < found.mAP < found.ci95[1]
     assert (found.n_folds, found.n_tracks) == (N_FOLDS, 60)
     assert found.as_dict()["mAP"] == found.mAP
-    assert found.as_dict()["ci95"] == list(found.ci95)
 
 
 def test_sets_of_fewer_rows_have_a_higher_map() -> None:
@@ -124,8 +122,7 @@ def test_the_expected_map_stays_between_0_and_1(bias: float) -> None:
             kind_bias=bias,
             seed=0,
         )
-        assert 0 <= found.ci95[0] <= found.mAP + 1e-9
-        assert found.mAP - 1e-9 <= found.ci95[1] <= 1
+        assert 0 <= found.mAP <= 1
 
 
 @pytest.mark.parametrize("reached", [0.25, 0.4, 0.5, 0.6])
