@@ -141,9 +141,11 @@ def map_difference(
 ) -> tuple[float, Interval]:
     """The mAP of `proba_a` minus that of `proba_b`, and its 95 % interval, paired by group.
 
-    Where both rank all rows equally, as a model and its calibrated copy, the interval is 0 to 0.
+    Where both rank all known rows equally, as a model and its calibrated copy, the interval is 0 to
+    0.
     """
     mean_ap = multi_label_metrics.mean_average_precision
+    proba_a, proba_b = (np.where(is_known(labels), one, 0) for one in (proba_a, proba_b))
     difference = mean_ap(proba_a, labels) - mean_ap(proba_b, labels)
     if np.array_equal(_ranks(proba_a), _ranks(proba_b)):
         return 0.0, (0.0, 0.0)
@@ -217,11 +219,11 @@ def weighted_maps(
 def _prior_variance(proba_a: Proba, proba_b: Proba, labels: Labels) -> float:
     """The prior variance of a difference of two mAPs: the less alike the models rank, the larger.
 
-    They are alike as the correlation of their ranks among the rows with a label and among those
+    Probabilities of unknown pairs are 0. The models are alike as the correlation of their ranks among the rows with a label and among those
     without it: for the rest of it, ranks are right.
     """
     among = [_ranks(proba).astype(np.float64) for proba in (proba_a, proba_b)]
-    for present in (labels > 0, labels == 0):
+    for present in (is_present(labels), labels == 0):
         n = np.maximum(present.sum(axis=0), 1)
         for ranks in among:
             ranks -= present * ((ranks * present).sum(axis=0) / n)
@@ -233,11 +235,8 @@ def _prior_variance(proba_a: Proba, proba_b: Proba, labels: Labels) -> float:
         value = multi_label_metrics.mean_average_precision(proba, labels)
         spreads.append(max(value * (1 - value), DIFFERENCE_LEAST_SPREAD))
     common = 2 * alike * float(np.sqrt(spreads[0] * spreads[1]))
-    return (
-        DIFFERENCE_PRIOR_VARIANCE
-        * (sum(spreads) - common)
-        / max(1, int(labels.sum(dtype=np.int64)))
-    )
+    n_present = max(1, int(is_present(labels).sum()))
+    return DIFFERENCE_PRIOR_VARIANCE * (sum(spreads) - common) / n_present
 
 
 def _ranks(proba: Proba) -> NDArray[np.int64]:

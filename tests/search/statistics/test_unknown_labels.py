@@ -18,7 +18,11 @@ from chorale.search.statistics.calibration import calibrated_log_loss, fit_tempe
 from chorale.search.statistics.conformal import covers, fit_conformal, has_loss
 from chorale.search.statistics.inner_folds import inner_folds
 from chorale.search.statistics.label_confusion import label_confusion
-from chorale.search.statistics.multi_label_scores import score_labels, weighted_maps
+from chorale.search.statistics.multi_label_scores import (
+    map_difference,
+    score_labels,
+    weighted_maps,
+)
 from chorale.search.statistics.thresholds import decide, fit_thresholds
 from tests.search.statistics.test_multi_label_scores import GROUPS, N_CLASSES, N, draw
 
@@ -43,6 +47,18 @@ def test_each_label_is_scored_on_its_known_rows() -> None:
         assert f1[i] == pytest.approx(f1_score(labels[rows, i], chosen[rows, i]))
     micro = f1_score(labels[~HIDDEN], chosen[~HIDDEN])
     assert multi_label_metrics.micro_f1(chosen, some) == pytest.approx(micro)
+
+
+def test_a_difference_of_maps_is_of_known_pairs() -> None:
+    proba, _, some = hidden()
+    rng = np.random.default_rng(5)
+    noisy = np.clip(proba + 0.1 * rng.standard_normal(proba.shape), 0, 1)
+    other = np.where(HIDDEN, rng.random(proba.shape), noisy)
+    found = map_difference(proba, noisy, some, GROUPS)
+    assert found[1][0] < found[1][1]
+    assert map_difference(proba, other, some, GROUPS) == found
+    elsewhere = np.where(HIDDEN, other, proba)
+    assert map_difference(proba, elsewhere, some, GROUPS) == (0, (0, 0))
 
 
 def test_losses_and_calibration_errors_are_of_known_pairs() -> None:
