@@ -219,8 +219,8 @@ def weighted_maps(
 def _prior_variance(proba_a: Proba, proba_b: Proba, labels: Labels) -> float:
     """The prior variance of a difference of two mAPs: the less alike the models rank, the larger.
 
-    Probabilities of unknown pairs are 0. The models are alike as the correlation of their ranks among the rows with a label and among those
-    without it: for the rest of it, ranks are right.
+    Probabilities of unknown pairs are 0. The models are alike as the correlation of their ranks
+    among the rows with a label and among those without it: for the rest of it, ranks are right.
     """
     among = [_ranks(proba).astype(np.float64) for proba in (proba_a, proba_b)]
     for present in (is_present(labels), labels == 0):

@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable
 from chorale.cluster.base import Resources
 from chorale.search.config.schema import BudgetConfig
 from chorale.search.ledger.ledger import Row
-from chorale.search.study.schedule import FINALISTS_SHARE, RETRAINING_FACTOR, Schedule
+from chorale.search.study.schedule import (
+    COMPETITIVE_SHARE,
+    FINALISTS_SHARE,
+    RETRAINING_FACTOR,
+    Schedule,
+)
 
 HOUR_S = 3600.0
 
@@ -48,8 +53,8 @@ class BudgetMeter:
         self._reserved_s = FINALISTS_SHARE * max(0.0, schedule.left_s())
         self._began: dict[int, float] = {}
         self._ended_s: list[float] = []
-        self._complete_s: list[float] = []
-        self._best, self._best_s = -math.inf, 0.0
+        self._complete: list[tuple[float, float]] = []
+        """score and seconds of each complete trial"""
         self._lost_s = 0.0
 
     def restore(self, rows: Iterable[Row], objective: str, *, lost_s: float = 0.0) -> None:
@@ -110,13 +115,13 @@ class BudgetMeter:
     def _limits(self) -> list[tuple[str, float]]:
         """Each limit on time, with the wall seconds that it leaves."""
         budget, width = self.budget, self._n_at_once
-        mean_s = sum(self._complete_s) / len(self._complete_s) if self._complete_s else 0.0
-        finals_s = self._n_finals * mean_s
+        total_s = sum(elapsed_s for _, elapsed_s in self._complete)
+        finals_s = self._n_finals * total_s / max(1, len(self._complete))
         running_s = sum(self._clock() - began for began in self._began.values())
         worker_s = sum(self._ended_s) + self._lost_s + running_s + finals_s
         found = [("", float("inf"))]
         if self._schedule.is_limited:
-            left_s = self._schedule.left_s() - self._finalists_s(mean_s)
+            left_s = self._schedule.left_s() - self._finalists_s()
             found.append(("budget.minutes", left_s))
         if budget.core_hours is not None:
             left_s = budget.core_hours * HOUR_S / self._resources.cpus - worker_s
@@ -126,24 +131,25 @@ class BudgetMeter:
             found.append(("budget.gpu_hours", left_s / width))
         return found
 
-    def _finalists_s(self, mean_s: float) -> float:
-        """The wall seconds reserved for the finalists, where a trial takes `mean_s`.
+    def _finalists_s(self) -> float:
+        """The wall seconds reserved for the finalists.
 
-        That is for all of them, but no more than their share of the time, and enough for the best
-        one with all its epochs: a search that goes on would take them from it.
+        That is for the trials so far that are near the best, but no more than the finalists' share
+        of the time, and enough for the best one with all its epochs: a search that goes on would
+        take them from it.
         """
         if not self._n_finals:
             return 0.0
-        if not mean_s:
+        if not self._complete:
             return self._reserved_s
-        every_s = self._n_finals * mean_s / self._n_at_once
+        best, best_s = max(self._complete, key=lambda one: one[0])
+        near_s = [s for score, s in self._complete if score >= COMPETITIVE_SHARE * best]
+        n_finals = min(self._n_finals, self._n_folds * len(near_s))
+        every_s = n_finals * sum(near_s) / len(near_s) / self._n_at_once
         n_rounds = math.ceil(self._n_folds / self._n_at_once)
-        best_s = RETRAINING_FACTOR * n_rounds * self._best_s
-        return max(min(every_s, self._reserved_s), best_s)
+        return max(min(every_s, self._reserved_s), RETRAINING_FACTOR * n_rounds * best_s)
 
     def _count(self, state: str, elapsed_s: float, score: float) -> None:
         self._ended_s.append(elapsed_s)
         if state == "COMPLETE":
-            self._complete_s.append(elapsed_s)
-            if score > self._best or not self._best_s:
-                self._best, self._best_s = score, elapsed_s
+            self._complete.append((score, elapsed_s))

@@ -17,6 +17,7 @@ from chorale.search.ledger.stages import FINALISTS, Job
 from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
 from chorale.search.study.retries import Retries
+from chorale.search.study.schedule import COMPETITIVE_SHARE
 from chorale.search.study.trial_outcome import (
     OUT_OF_TIME,
     failure_kind,
@@ -26,17 +27,13 @@ from chorale.search.study.trial_outcome import (
 from chorale.search.training.run_trial import remove_state
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
-COMPETITIVE_SHARE = 0.75
-"""An architecture is far behind if its best trial reaches less than this share of the best one."""
-
 
 def choose_finalists(
     rows: Mapping[str, Row], *, n: int, objective: str, only_near: bool = False
 ) -> list[int]:
     """The numbers of at most `n` finished trials, best first, no two with the same configuration.
 
-    Where no trial is complete, those that ran out of time count: a part of a training is better
-    than no network.
+    Those that ran out of time count by what they had reached: the best one may be among them.
 
     Trials are ranked by the sum of their ranks in the objective and in the calibrated log loss, as
     a single fold of few tracks orders the best accuracies by luck. In simulations this is worth as
@@ -47,9 +44,7 @@ def choose_finalists(
     ensemble needs members with different errors. Architectures that are far behind the best one
     come last. With `only_near`, no trial that is so far behind is chosen.
     """
-    complete = [row for row in rows.values() if row.state == "COMPLETE"]
-    late = [row for row in rows.values() if row.state == "PRUNED" and row.reason == OUT_OF_TIME]
-    ranked = _ranked(complete or late, objective)
+    ranked = _ranked([row for row in rows.values() if _is_candidate(row)], objective)
     distinct: dict[str, Row] = {}
     for row in ranked:
         distinct.setdefault(_configuration(row), row)
@@ -80,6 +75,10 @@ def find_repeat(rows: Mapping[str, Row], source: str) -> int | None:
         and str(row.facts.get("origin", "")).endswith(f"from {source}")
     ]
     return min(numbers, default=None)
+
+
+def _is_candidate(row: Row) -> bool:
+    return row.state == "COMPLETE" or (row.state == "PRUNED" and row.reason == OUT_OF_TIME)
 
 
 def _ranked(rows: Sequence[Row], objective: str) -> list[Row]:

@@ -14,6 +14,10 @@ BASELINES_SHARE = 0.15
 FINALISTS_SHARE = 0.5
 """The largest share of the time left when the search begins that is reserved for the finalists."""
 
+COMPETITIVE_SHARE = 0.75
+"""A trial is near the best one, and its architecture a candidate, from this share of the best score
+on."""
+
 RETRAINING_FACTOR = 1.1
 """The time of a finalist's retraining, relative to its trial: it also predicts the test tracks."""
 

@@ -15,7 +15,7 @@ from chorale.search.config.resolve import ResolvedSweep, with_choices
 from chorale.search.config.schema import BudgetConfig
 from chorale.search.console.progress import Progress, duration_text, durations_text
 from chorale.search.data.prepare import PreparedData
-from chorale.search.study.schedule import FINALISTS_SHARE, Schedule
+from chorale.search.study.schedule import FINALISTS_SHARE, RETRAINING_FACTOR, Schedule
 from chorale.search.sweep.speed_probe import Speed, measure_speeds
 from chorale.search.sweep.worker_pool import WorkerPool
 
@@ -174,8 +174,7 @@ def make_forecast(
     trains_networks, crops = True, dict[str, int]()
     if is_open:
         frames = _of_frames(resolved, speeds)
-        half = math.ceil(len(frames) / 2)  # the quickest of them are not the best
-        found = _epochs_in_time(most, frames, limits_s, n_wanted=half, least=LEAST_FOR_HALF)
+        found = _epochs_of_half(most, frames, schedule, n_folds, n_at_once)
         found = found or _epochs_in_time(most, frames, limits_s)
         # the quickest network of tables is a linear model, which the baselines have
         found = found or _epochs_in_time(most, speeds, limits_s, n_wanted=2)
@@ -258,23 +257,37 @@ def _crops_in_time(most: float, speeds: Mapping[str, Speed], epoch_s: float) -> 
     return {name: int(share) for name, share in affordable.items() if share >= 2}
 
 
+def _epochs_of_half(
+    most: int, frames: Mapping[str, Speed], schedule: Schedule, n_folds: int, n_at_once: int
+) -> tuple[int, float] | None:
+    """The most epochs with which the quicker half of the networks of frames can be tried, and the
+    seconds that a trial may take.
+
+    That is one trial of each, most of which are pruned, and then the slowest one on every fold: the
+    quickest are not the best. None where time allows less than `LEAST_FOR_HALF` of the epochs.
+    """
+    half = sorted(one.epoch_s for one in frames.values())[: math.ceil(len(frames) / 2)]
+    if not half:
+        return None
+    search_s = MEAN_SHARE_OF_EPOCHS * sum(half) / n_at_once
+    finalist_s = RETRAINING_FACTOR * math.ceil(n_folds / n_at_once) * half[-1]
+    for share in EPOCH_STEPS:
+        n = max(1, round(share * most))
+        if share >= LEAST_FOR_HALF and n * (search_s + finalist_s) <= schedule.left_s():
+            return n, max(n * half[-1], _trial_limits_s(schedule, n_folds, n_at_once)[0])
+    return None
+
+
 def _epochs_in_time(
-    most: int,
-    speeds: Mapping[str, Speed],
-    limits_s: Sequence[float],
-    *,
-    n_wanted: int = 1,
-    least: float = 0.0,
+    most: int, speeds: Mapping[str, Speed], limits_s: Sequence[float], *, n_wanted: int = 1
 ) -> tuple[int, float] | None:
     """The most epochs with which `n_wanted` architectures keep to a limit, and that limit.
 
     A few whole trainings are worth more than many short ones. None where not even the fewest epochs
-    of the quickest architectures, or those of the share `least`, keep to the last limit.
+    of the quickest architectures keep to the last limit.
     """
     each = sorted(one.epoch_s for one in speeds.values())[max(1, n_wanted) - 1 :]
     for share in EPOCH_STEPS:
-        if share < least:
-            return None
         n = max(1, round(share * most))
         for limit_s in limits_s:
             if each and n * each[0] <= limit_s:

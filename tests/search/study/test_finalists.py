@@ -87,10 +87,14 @@ def test_where_time_is_short_trials_far_behind_the_best_are_no_finalists() -> No
     assert choose_finalists(rows, n=3, objective="accuracy", only_near=True) == [0, 2]
 
 
-def test_where_none_is_complete_those_that_ran_out_of_time_count() -> None:
+def test_trials_that_ran_out_of_time_count_by_what_they_had_reached() -> None:
+    """The best network of a sweep was stopped after 33 of its 42 epochs, and not used."""
     rows = _rows(_row(0, 0.9, "cnn", state="PRUNED"), _row(1, 0.2, "cnn", state="PRUNED"))
     rows["1"] = Row("1", "PRUNED", OUT_OF_TIME, rows["1"].facts)
     assert choose_finalists(rows, n=5, objective="accuracy") == [1]
+    rows |= _rows(_row(2, 0.1, "mlp"), _row(3, 0.3, "recurrent"))
+    assert choose_finalists(rows, n=5, objective="accuracy", only_near=True) == [3]
+    assert choose_finalists(rows, n=5, objective="accuracy") == [3, 1, 2]
 
 
 def test_trial_numbers_are_compared_as_numbers() -> None:

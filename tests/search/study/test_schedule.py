@@ -56,21 +56,35 @@ def test_until_a_trial_is_complete_the_finalists_share_is_reserved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trial_s", "n_finals", "reserved_s"),
+    ("n_trials", "trial_s", "n_finals", "reserved_s"),
     [
-        (4, 30, 60),  # all finalists: 30 trainings, two at once
-        (60, 30, 250),  # no more than half of what was left at the beginning
-        (80, 30, 264),  # but enough for the folds of the best one: three rounds, and the test set
-        (40, 0, 0),
+        (6, 4, 30, 60),  # all finalists: 30 trainings, two at once
+        (7, 4, 30, 60),
+        (3, 4, 30, 30),  # of as many as there are
+        (6, 20, 30, 250),  # no more than half of what was left at the beginning
+        (1, 80, 30, 264),  # but enough for the folds of the best one: three rounds, and the test
+        (3, 40, 0, 0),
     ],
 )
-def test_the_reserve_fits_the_measured_time_of_a_trial(
-    trial_s: float, n_finals: int, reserved_s: float
+def test_the_reserve_fits_the_measured_time_of_trials(
+    n_trials: int, trial_s: float, n_finals: int, reserved_s: float
 ) -> None:
     clock = _Clock()
     meter = _meter(clock, n_finals=n_finals)
-    _complete(meter, clock, trial_s)
-    assert meter.time_left_s() == pytest.approx(500 - trial_s - reserved_s)
+    for _ in range(n_trials):
+        _complete(meter, clock, trial_s)
+    assert meter.time_left_s() == pytest.approx(500 - n_trials * trial_s - reserved_s)
+
+
+def test_no_time_is_reserved_for_trials_far_behind_the_best() -> None:
+    """A search of 5 minutes ended where slow ones had failed, and left 100 s unused."""
+    clock = _Clock()
+    meter = _meter(clock, n_finals=30)
+    for trial_s, score in ((2.0, 0.9), (90.0, 0.5), (80.0, 0.4)):
+        meter.start(0)
+        clock.now += trial_s
+        meter.end(0, "COMPLETE", score)
+    assert meter.time_left_s() == pytest.approx(500 - 172 - 1.1 * 3 * 2)
 
 
 def test_the_folds_of_the_best_trial_are_reserved_and_not_those_of_an_average_one() -> None:
