@@ -263,9 +263,11 @@ def _epochs_of_half(
     """The most epochs with which the quicker half of the networks of frames can be tried, and the
     seconds that a trial may take.
 
-    That is one trial of each, most of which are pruned, and then the slowest one on every fold: the
-    quickest are not the best. None where time allows less than `LEAST_FOR_HALF` of the epochs.
+    That is after the baselines: one trial of each, most of which are pruned, and then the slowest
+    one on every fold, as the quickest are not the best. None where time allows less than
+    `LEAST_FOR_HALF` of the epochs.
     """
+    left_s = schedule.left_s() - schedule.baselines_s()
     half = sorted(one.epoch_s for one in frames.values())[: math.ceil(len(frames) / 2)]
     if not half:
         return None
@@ -273,7 +275,7 @@ def _epochs_of_half(
     finalist_s = RETRAINING_FACTOR * math.ceil(n_folds / n_at_once) * half[-1]
     for share in EPOCH_STEPS:
         n = max(1, round(share * most))
-        if share >= LEAST_FOR_HALF and n * (search_s + finalist_s) <= schedule.left_s():
+        if share >= LEAST_FOR_HALF and n * (search_s + finalist_s) <= left_s:
             return n, max(n * half[-1], _trial_limits_s(schedule, n_folds, n_at_once)[0])
     return None
 
