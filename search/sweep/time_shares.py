@@ -23,26 +23,41 @@ FREE_S = 5.0
 """Seconds of an ensemble that is fitted in any case."""
 
 MIN_EPOCHS_SHARE = 0.2
-"""A finalist with a smaller share of its epochs is not worth training."""
+"""The first finalist with a smaller share of its epochs is not worth training."""
+
+MIN_SHARE_OF_LATER = 0.5
+"""The same for a later one."""
 
 
 def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, int]:
-    """The number of epochs of each finalist's retrainings.
+    """Finalist -> the number of epochs of its retrainings, in the order in which they are trained.
 
-    That is the sweep's, or fewer for the first finalist where time does not allow so many. Fewer
-    ones are kept in a file, as a resumed retraining needs the same number.
+    That is the sweep's. Where time does not allow so many of the first one, it gets fewer; else the
+    first of the later ones that does not fit gets fewer, after all those that fit. Fewer ones are
+    kept in a file, as a resumed retraining needs the same number.
     """
     path, most = context.paths.finalist_epochs_json, context.sweep.budget.n_epochs
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     epochs = {number: int(kept.get(str(number), most)) for number in numbers}
-    if numbers and str(numbers[0]) not in kept and context.schedule.is_limited:
-        first, n_folds = numbers[0], context.prepared.split.n_folds
-        n_rounds = math.ceil(n_folds / context.pool.trials_at_once)
-        needed_s = n_rounds * _retraining_s(context, first, most)
-        share = context.schedule.left_s() / max(needed_s, 1e-9)
-        if MIN_EPOCHS_SHARE <= share < 1:
-            epochs[first] = max(1, math.floor(share * most))
-            write_json(path, {**kept, str(first): epochs[first]})
+    if kept or not numbers or not context.schedule.is_limited:
+        return epochs
+    n_rounds = math.ceil(context.prepared.split.n_folds / context.pool.trials_at_once)
+    left_s, cut, cut_s = context.schedule.left_s(), None, 0.0
+    for number in numbers:
+        needed_s = n_rounds * _retraining_s(context, number, most)
+        if needed_s <= left_s:
+            left_s -= needed_s
+        elif cut is None:
+            cut, cut_s = number, needed_s
+            if number == numbers[0]:  # it has the best score, and all of the time
+                break
+    least = MIN_EPOCHS_SHARE if cut == numbers[0] else MIN_SHARE_OF_LATER
+    if cut is not None and left_s >= least * cut_s:
+        n_epochs = max(1, math.floor(left_s / cut_s * most))
+        write_json(path, {str(cut): n_epochs})
+        if cut != numbers[0]:
+            del epochs[cut]
+        epochs[cut] = n_epochs
     return epochs
 
 
