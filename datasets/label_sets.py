@@ -58,9 +58,14 @@ def labels_of(text: str) -> tuple[str, ...]:
     return tuple(text.split(LABEL_SEPARATOR)) if text else ()
 
 
+def text_of(names: Iterable[str]) -> str:
+    """The text of one track's labels, each once: the inverse of `labels_of`."""
+    return LABEL_SEPARATOR.join(sorted(set(names)))
+
+
 def join_labels(names: Iterable[str]) -> str:
-    """The text of one track's labels: sorted, each once, without spaces around them."""
-    return LABEL_SEPARATOR.join(sorted({name.strip() for name in names} - {""}))
+    """The text of one track's labels as they are written somewhere: without spaces around them."""
+    return text_of({name.strip() for name in names} - {""})
 
 
 def sorted_labels(text: str) -> str:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError, join_first, with_nearest
 from chorale.datasets.label_sets import (
-    LABEL_SEPARATOR,
     UNKNOWN_COLUMN,
     class_names_of,
     has_several_labels,
-    join_labels,
     labels_of,
     one_row_per_label,
+    text_of,
     unknown_texts,
 )
 from chorale.datasets.splitting.labels_config import LabelsConfig
@@ -139,24 +138,23 @@ def relabelled(
     changed = {text: _new_text(text, leave_out, old_to_new) for text in set(tracks["label"])}
     labels = tracks["label"].map(changed).astype("str")
     kept = (labels != "").to_numpy()
-    relabelled = tracks.assign(label=labels)
+    table = tracks.assign(label=labels)
     if UNKNOWN_COLUMN in tracks:
         names = set(class_names_of(labels))
         unknown = [
-            join_labels({*labels_of(_new_text(one, leave_out, old_to_new))} - {*labels_of(new)})
+            text_of({*labels_of(_new_text(one, leave_out, old_to_new))} - {*labels_of(new)})
             for one, new in zip(unknown_texts(tracks), labels, strict=True)
         ]
-        relabelled = relabelled.assign(**{UNKNOWN_COLUMN: unknown})
+        table = table.assign(**{UNKNOWN_COLUMN: unknown})
         # a track that had no label stays where one is known to be absent
         is_known = [not names <= {*labels_of(text)} for text in unknown]
         kept = kept | ((tracks["label"] == "").to_numpy() & is_known)
-    return relabelled[kept].reset_index(drop=True)
+    return table[kept].reset_index(drop=True)
 
 
 def _new_text(text: str, leave_out: Collection[str], old_to_new: Mapping[str, str]) -> str:
     """The labels of a track without those left out; empty if none is left."""
-    kept = {old_to_new.get(name, name) for name in labels_of(text) if name not in leave_out}
-    return LABEL_SEPARATOR.join(sorted(kept))
+    return text_of(old_to_new.get(name, name) for name in labels_of(text) if name not in leave_out)
 
 
 def track_counts(tracks: "pd.DataFrame", names: Collection[str]) -> dict[str, int]:

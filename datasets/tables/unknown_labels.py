@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from chorale.datasets.errors import join_first
-from chorale.datasets.label_sets import LABEL_SEPARATOR, labels_of
+from chorale.datasets.label_sets import labels_of, text_of
 
 
 def unknown_problems(rows: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -48,7 +48,7 @@ def unknown_problems(rows: Iterable[tuple[str, str, str]]) -> list[str]:
 def merged_unknown(texts: Sequence[str], present: str) -> str:
     """The unknown labels of a track with several rows: those that all rows name, and none has."""
     common = set(labels_of(texts[0])).intersection(*(labels_of(text) for text in texts[1:]))
-    return LABEL_SEPARATOR.join(sorted(common - {*labels_of(present)}))
+    return text_of(common - {*labels_of(present)})
 
 
 def _with_hint(name: str, where: str, names: Iterable[str]) -> str:

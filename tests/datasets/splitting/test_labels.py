@@ -63,6 +63,15 @@ def test_names_that_differ_by_a_space_stay_two_classes() -> None:
     }
 
 
+def test_unknown_names_that_differ_by_a_space_stay_two_labels() -> None:
+    rows = [
+        {"track_id": "1", "label": "jazz;pop", "group": "1", "unknown": "rock ;rock"},
+        {"track_id": "2", "label": "rock;rock ", "group": "2"},
+    ]
+    changed, _ = change_labels(track_table(rows), LabelsConfig(leave_out=("pop",)))
+    assert changed["unknown"].tolist() == ["rock;rock ", ""]
+
+
 def test_nothing_is_changed_by_default() -> None:
     tracks = table({"a": 5, "b": 1})
     assert change_labels(tracks, LabelsConfig())[0] is tracks
