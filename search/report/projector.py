@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.datasets.atomic import write_text
+from chorale.datasets.label_sets import is_present
 from chorale.search.paths import TensorBoardPaths
 from chorale.search.statistics.arrays import Floats, Labels
 
@@ -74,7 +75,7 @@ def align_embeddings(
         aligned[rows] = centred / size if size > 0 else centred
     if len(parts) == 1:
         return aligned
-    of_class = labels > 0 if labels.ndim == 2 else labels[:, None] == np.unique(labels)
+    of_class = is_present(labels) if labels.ndim == 2 else labels[:, None] == np.unique(labels)
     means = {space: _class_means(aligned, rows, of_class) for space, rows in parts.items()}
     for round_number in range(N_PROCRUSTES_ROUNDS):
         for i, (space, rows) in enumerate(parts.items()):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from chorale.datasets.atomic import atomic_write
-from chorale.datasets.label_sets import join_labels
+from chorale.datasets.label_sets import is_known, is_present, join_labels
 from chorale.lightning_models.metrics import confusion_matrix
 from chorale.search.evaluation.label_thresholds import development_thresholds
 from chorale.search.evaluation.members import FittedEnsemble, Member
@@ -65,10 +65,13 @@ def write_finalist_events(
 
 
 def _predicted(truth: GroundTruth, out_of_fold: Proba, seed: int) -> np.ndarray:
-    """The class (n_development,) of each track; of several labels (n_development, n_classes)."""
+    """The class (n_development,) of each track, or which known labels (n_development, n_classes)
+    are predicted.
+    """
     if not truth.multi_label:
         return np.asarray(out_of_fold.argmax(axis=1))
-    return decide(out_of_fold, development_thresholds(out_of_fold, truth, seed=seed))
+    thresholds = development_thresholds(out_of_fold, truth, seed=seed)
+    return decide(out_of_fold, thresholds) & is_known(truth.labels(truth.split.development_ids))
 
 
 def _write_embeddings(
@@ -96,7 +99,7 @@ def _label_texts(truth: GroundTruth, labels: np.ndarray) -> list[str]:
     names = truth.class_names
     if not truth.multi_label:
         return [names[i] for i in labels]
-    return [join_labels(names[i] for i in np.flatnonzero(row)) for row in labels > 0]
+    return [join_labels(names[i] for i in np.flatnonzero(row)) for row in is_present(labels)]
 
 
 def _write_confusion(
@@ -106,7 +109,7 @@ def _write_confusion(
     labels, names = truth.labels(truth.split.development_ids), truth.class_names
     if truth.multi_label:
         found = label_confusion(predicted, labels)
-        n_found, n_labels = np.trace(found.counts), labels.sum(dtype=np.int64)
+        n_found, n_labels = np.trace(found.counts), np.trace(found.totals)
         title = f"{name}, out-of-fold: {n_found} of {n_labels} labels found"
         png = confusion_image(found.counts, names, title=title, totals=found.totals)
     else:

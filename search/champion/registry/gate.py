@@ -15,6 +15,7 @@ from pydantic import Field
 from scipy.stats import norm
 
 from chorale.datasets.config import config
+from chorale.datasets.label_sets import is_present
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
@@ -258,6 +259,6 @@ def _recalls(
     predicted = (
         label_decisions(candidate.proba) if candidate.predicted is None else candidate.predicted
     )
-    present = labels > 0
+    present = is_present(labels)
     hits, n = (predicted & present).sum(axis=0).tolist(), present.sum(axis=0).tolist()
     return {name: h / k if k else None for name, h, k in zip(names, hits, n, strict=True)}

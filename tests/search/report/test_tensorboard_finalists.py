@@ -15,6 +15,7 @@ from chorale.datasets.splitting.split import Split
 from chorale.search.evaluation.members import FittedEnsemble, Member, fit_ensemble
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.paths import StudyPaths, TensorBoardPaths
+from chorale.search.report import tensorboard_finalists
 from chorale.search.report.confusion_image import confusion_image
 from chorale.search.report.projector import MAX_POINTS, align_embeddings, write_projector
 from chorale.search.report.tensorboard_finalists import (
@@ -184,3 +185,26 @@ def test_any_number_of_classes_gives_an_image_of_bounded_size(n: int) -> None:
 def test_a_wrong_number_of_names_is_refused() -> None:
     with pytest.raises(ValueError, match="1 names do not fit"):
         confusion_image(np.zeros((2, 2), np.int64), ["a"], title="")
+
+
+def test_unknown_labels_are_neither_counted_nor_predicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = truth()
+    names = ("bass", "drums", "piano")
+    labels = {track: (number % 2,) for number, track in enumerate(one.label_of)}
+    unknown = dict.fromkeys(one.label_of, (2,))
+    several = GroundTruth(names, one.split, labels, one.group_of, (), unknown)
+    titles: list[str] = []
+
+    def image(*args: Any, title: str, **more: Any) -> bytes:
+        titles.append(title)
+        return confusion_image(*args, title=title, **more)
+
+    monkeypatch.setattr(tensorboard_finalists, "confusion_image", image)
+    write_finalist_events(StudyPaths(tmp_path), several, [member(4)], ensemble([member(4)]), seed=0)
+    assert [title.split(" of ")[-1] for title in titles] == ["45 labels found"] * 2
+    rows = (tmp_path / "finalists" / "0004").rglob("*.tsv")
+    (text,) = [path.read_text() for path in rows if "predicted" in path.read_text()]
+    assert "bass" in text
+    assert "piano" not in text
