@@ -31,15 +31,12 @@ from typing import Any
 
 import numpy as np
 
+from chorale.datasets.label_sets import is_present
 from chorale.datasets.seeds import Purpose, random_generator
 from chorale.lightning_models.multi_label_metrics import mean_average_precision
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
-from chorale.search.statistics.calibration import (
-    LOG_TEMPERATURE_BOUNDS,
-    calibrate,
-    fit_temperature,
-)
-from chorale.search.statistics.fold_averaging import MAX_ROWS
+from chorale.search.statistics.calibration import calibrate, fit_temperature
+from chorale.search.statistics.fold_averaging import MAX_ROWS, log_temperature_of
 from chorale.search.statistics.softmax import sigmoid
 
 N_SETS = 60
@@ -99,7 +96,7 @@ def expected_map(
 
     Args:
         out_of_fold: its out-of-fold probabilities, (n, n_classes).
-        labels: (n, n_classes) of 0 and 1.
+        labels: (n, n_classes) of 0, 1 and `UNKNOWN`.
         groups: (n,).
         by_fold: its probabilities for test rows by the networks of each fold, (n_folds, n_test,
             n_classes); test labels are not used.
@@ -107,6 +104,8 @@ def expected_map(
         kind_bias: the selection bias of choosing the kind of ensemble, in mAP.
         seed: of the random sets.
     """
+    used = is_present(labels).any(axis=0)  # as in the mAP: not those that are only trained on
+    out_of_fold, labels, by_fold = out_of_fold[:, used], labels[:, used], by_fold[..., used]
     n_tracks = by_fold.shape[1]
     found = mean_average_precision(out_of_fold, labels)
     of_sets = map_of_sets(out_of_fold, labels, groups, n_tracks, seed=seed)
@@ -128,7 +127,7 @@ def map_of_sets(proba: Proba, labels: Labels, groups: Groups, n_tracks: int, *, 
 
     Args:
         proba: (n, n_classes).
-        labels: (n, n_classes) of 0 and 1.
+        labels: (n, n_classes) of 0, 1 and `UNKNOWN`.
         groups: (n,).
         n_tracks: rows of a set.
         seed: of the draws.
@@ -145,7 +144,7 @@ def map_of_sets(proba: Proba, labels: Labels, groups: Groups, n_tracks: int, *, 
         nearest = np.abs(ends[:, None] - n_tracks * np.arange(n_parts + 1)).argmin(axis=0)
         for first, last in zip(ends[nearest], ends[nearest][1:], strict=False):
             rows = order[first:last]
-            if labels[rows].any():
+            if is_present(labels[rows]).any():
                 found.append(mean_average_precision(proba[rows], labels[rows]))
     return float(np.mean(found)) if found else 0.0
 
@@ -183,15 +182,7 @@ def map_gain(by_fold: Proba, reached: float, temperature: float) -> float:
         truth = truth_at(log_temperature)
         return float(np.mean([probable_map(one, truth) for one in by_fold]))
 
-    low, high = LOG_TEMPERATURE_BOUNDS
-    if of_each(low) <= reached:
-        at = low
-    elif of_each(high) >= reached:
-        at = high
-    else:
-        from scipy.optimize import brentq  # slow to import, and not needed to predict
-
-        at = float(brentq(lambda one: of_each(one) - reached, low, high, xtol=0.01))
+    at = log_temperature_of(of_each, reached, precision=0.01)
     return max(0.0, probable_map(mean, truth_at(at)) - of_each(at))
 
 

@@ -81,10 +81,10 @@ def estimate_fold_averaging(
             max(0.0, accuracy_of(of_mean, log_one) - accuracy_of(of_each, log_one)), 1.0
         )
     least = log_one + math.log(MIN_TEMPERATURE_RATIO)
-    at = max(least, _solve(lambda log: accuracy_of(of_each, log), accuracy))
+    at = max(least, log_temperature_of(lambda log: accuracy_of(of_each, log), accuracy))
     reached = accuracy_of(of_mean, at)
     gain = max(0.0, reached - accuracy_of(of_each, at))
-    log_ensemble = max(least, _solve(lambda log: _confidence(ensemble, log), reached))
+    log_ensemble = max(least, log_temperature_of(lambda log: _confidence(ensemble, log), reached))
     return FoldAveraging(gain, math.exp(min(0.0, log_ensemble - log_one)))
 
 
@@ -98,8 +98,13 @@ def _confidence(proba: Proba, log_temperature: float) -> float:
     return float(calibrate(proba, math.exp(log_temperature)).max(axis=-1).mean())
 
 
-def _solve(share: Callable[[float], float], wanted: float) -> float:
-    """The log temperature at which `share`, which decreases in it, equals `wanted`."""
+def log_temperature_of(
+    share: Callable[[float], float], wanted: float, *, precision: float = 1e-4
+) -> float:
+    """The log temperature at which `share`, which decreases in it, equals `wanted`.
+
+    A limit of `LOG_TEMPERATURE_BOUNDS` where it does not within them.
+    """
     from scipy.optimize import brentq  # slow to import, and not needed to predict
 
     low, high = LOG_TEMPERATURE_BOUNDS
@@ -107,4 +112,4 @@ def _solve(share: Callable[[float], float], wanted: float) -> float:
         return low
     if share(high) >= wanted:
         return high
-    return float(brentq(lambda at: share(at) - wanted, low, high, xtol=1e-4))
+    return float(brentq(lambda at: share(at) - wanted, low, high, xtol=precision))

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from chorale.datasets.label_sets import UNKNOWN
 from chorale.lightning_models.multi_label_metrics import mean_average_precision
 from chorale.search.statistics.calibration import fit_temperature
 from chorale.search.statistics.expected_map import (
@@ -53,6 +54,23 @@ def test_the_expected_map_is_out_of_fold_with_all_corrections() -> None:
     assert found.mAP == pytest.approx(found.out_of_fold + found.set_size + found.gain - 0.03 - 0.01)
     assert (found.n_folds, found.n_tracks) == (N_FOLDS, 60)
     assert found.as_dict()["mAP"] == found.mAP
+
+
+def test_a_label_that_is_not_scored_changes_nothing() -> None:
+    proba, labels = networks()
+    by_fold, rng = networks(n=60, seed=1)[0], np.random.default_rng(2)
+
+    def estimate(*parts: np.ndarray) -> ExpectedMap:
+        biases = {"configuration_bias": 0.0, "kind_bias": 0.0}
+        return expected_map(parts[0], parts[1], GROUPS, parts[2], seed=0, **biases)
+
+    unscored = np.full((N, 1), UNKNOWN, np.int8)
+    more = (
+        np.append(proba[0], rng.random((N, 1)), axis=1),
+        np.append(labels.astype(np.int8), unscored, axis=1),
+        np.append(by_fold, rng.random((N_FOLDS, 60, 1)), axis=2),
+    )
+    assert estimate(*more) == estimate(proba[0], labels, by_fold)
 
 
 def test_sets_of_fewer_rows_have_a_higher_map() -> None:
