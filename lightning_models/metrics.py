@@ -71,7 +71,11 @@ def log_loss(proba: Proba, labels: Labels) -> float:
     label, or 0 without any. Probabilities are clipped at `PROBA_FLOOR`, so that one confident
     mistake costs at most 15.9 nats, whatever the precision of `proba`. NaN stays NaN.
     """
-    losses = log_losses(proba, labels)
+    return mean_loss(log_losses(proba, labels), labels)
+
+
+def mean_loss(losses: NDArray[np.float64], labels: Labels) -> float:
+    """The mean of the losses (n,) of `log_losses`: over rows, or over known pairs of labels."""
     if labels.ndim == 1 or (known := is_known(labels)).all():
         return float(losses.mean())
     n_known = known.sum(axis=1)

@@ -13,7 +13,7 @@ Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.lightning_models.metrics import log_loss, log_losses
+from chorale.lightning_models.metrics import log_loss, log_losses, mean_loss
 from chorale.search.statistics.arrays import (
     Floats,
     Labels,
@@ -66,7 +66,7 @@ def calibrated_log_loss(proba: Proba, labels: Labels) -> float:
     It compares networks whatever their calibration: two that are right on the same tracks may be
     over- or underconfident.
     """
-    return log_loss(_calibrated(proba, proba, labels), labels)
+    return mean_loss(calibrated_losses(proba, labels), labels)
 
 
 def calibrated_losses(proba: Proba, labels: Labels) -> Floats:

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from chorale.lightning_models.metrics import accuracy, correct
+from chorale.datasets.label_sets import is_known
+from chorale.lightning_models.metrics import accuracy, correct, mean_loss
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba
-from chorale.search.statistics.calibration import calibrated_log_loss, calibrated_losses
+from chorale.search.statistics.calibration import calibrated_losses
 from chorale.search.statistics.jackknife import deleted_blocks, standard_error
 from chorale.search.statistics.main_score import main_score_of, metric_name
 from chorale.search.statistics.multi_label_scores import block_values, weighted_maps
@@ -83,10 +84,11 @@ def choose_kind(
         seed: of the bootstrap that estimates the selection bias.
     """
     reference = nested[REFERENCE_KIND]
+    losses = {kind: calibrated_losses(one.held_out, labels) for kind, one in nested.items()}
     figures = {
         kind: {
             **_figures(one, reference, labels, groups),
-            "log_loss": calibrated_log_loss(one.held_out, labels),
+            "log_loss": mean_loss(losses[kind], labels),
         }
         for kind, one in nested.items()
     }
@@ -94,14 +96,14 @@ def choose_kind(
     chosen = min(kinds, key=lambda kind: round(float(figures[kind]["log_loss"]), 9))
     for kind, one in figures.items():
         one["verdict"] = _verdict(kind, figures, chosen)
-    losses_of = [calibrated_losses(nested[kind].held_out, labels) for kind in kinds]
-    units = groups
+    losses_of, units = [losses[kind] for kind in kinds], groups
     if labels.ndim == 2:  # an mAP is no mean of tracks, but one of blocks of groups
-        blocks = deleted_blocks(groups)
+        blocks, n_known = deleted_blocks(groups), is_known(labels).sum(axis=1)
         units = np.arange(blocks.n)
         right = [block_values(nested[kind].held_out, labels, blocks) for kind in kinds]
         losses_of = [
-            np.bincount(blocks.of_row, weights=one).astype(np.float64) for one in losses_of
+            np.bincount(blocks.of_row, weights=one * n_known).astype(np.float64)
+            for one in losses_of
         ]
     else:
         right = [correct(nested[kind].held_out, labels) for kind in kinds]
