@@ -40,13 +40,13 @@ def cross_validate(context: SweepContext) -> list[Job]:
         if repeated is not None:  # early, so that there is time for it
             numbers = [*numbers[:1], repeated, *(n for n in numbers[1:] if n != repeated)]
             numbers = list(dict.fromkeys(numbers))
-    epochs = finalist_epochs(context, numbers)
     jobs = [
         Job(number, fold, seed)
         for seed in range(sweep.finalists.seeds)
-        for number in epochs
+        for number in numbers
         for fold in range(n_folds)
     ]
+    epochs = finalist_epochs(context, numbers)
     finals = FinalistStage(
         study=sweep.name,
         jobs=jobs,

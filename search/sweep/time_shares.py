@@ -30,11 +30,11 @@ MIN_SHARE_OF_LATER = 0.5
 
 
 def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, int]:
-    """Finalist -> the number of epochs of its retrainings, in the order in which they are trained.
+    """Finalist -> the number of epochs of its retrainings.
 
-    That is the sweep's. Where time does not allow so many of the first one, it gets fewer; else the
-    first of the later ones that does not fit gets fewer, after all those that fit. Fewer ones are
-    kept in a file, as a resumed retraining needs the same number.
+    That is the sweep's, as far as time allows. The first one, in the order of `numbers`, for which
+    it does not gets as many as fit, if that is a share of them worth training. Fewer ones are kept
+    in a file, as a resumed retraining needs the same number.
     """
     path, most = context.paths.finalist_epochs_json, context.sweep.budget.n_epochs
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -42,22 +42,16 @@ def finalist_epochs(context: SweepContext, numbers: Sequence[int]) -> dict[int, 
     if kept or not numbers or not context.schedule.is_limited:
         return epochs
     n_rounds = math.ceil(context.prepared.split.n_folds / context.pool.trials_at_once)
-    left_s, cut, cut_s = context.schedule.left_s(), None, 0.0
+    left_s, least = context.schedule.left_s(), MIN_EPOCHS_SHARE
     for number in numbers:
         needed_s = n_rounds * _retraining_s(context, number, most)
         if needed_s <= left_s:
             left_s -= needed_s
-        elif cut is None:
-            cut, cut_s = number, needed_s
-            if number == numbers[0]:  # it has the best score, and all of the time
-                break
-    least = MIN_EPOCHS_SHARE if cut == numbers[0] else MIN_SHARE_OF_LATER
-    if cut is not None and left_s >= least * cut_s:
-        n_epochs = max(1, math.floor(left_s / cut_s * most))
-        write_json(path, {str(cut): n_epochs})
-        if cut != numbers[0]:
-            del epochs[cut]
-        epochs[cut] = n_epochs
+        elif left_s >= least * needed_s:
+            epochs[number] = max(1, math.floor(left_s / needed_s * most))
+            write_json(path, {str(number): epochs[number]})
+            break
+        least = MIN_SHARE_OF_LATER
     return epochs
 
 
