@@ -78,9 +78,7 @@ class InitialPoints:
         New trials of that kind are compared with it as well as with one another.
         """
         rungs: dict[object, list[float]] = {}
-        for point, rung in zip(
-            self.points, self.rungs, strict=False
-        ):  # the first are of earlier studies
+        for point, rung in zip(self.points[: len(self.rungs)], self.rungs, strict=True):
             if rung is not None:
                 rungs.setdefault(kind(point), []).append(rung)
         return {one: statistics.median(values) for one, values in rungs.items()}

@@ -28,10 +28,10 @@ def _meter(clock: _Clock, *, n_finals: int, n_at_once: int = 2) -> BudgetMeter:
     )
 
 
-def _complete(meter: BudgetMeter, clock: _Clock, seconds: float) -> None:
+def _complete(meter: BudgetMeter, clock: _Clock, seconds: float, score: float = -math.inf) -> None:
     meter.start(0)
     clock.now += seconds
-    meter.end(0, "COMPLETE")
+    meter.end(0, "COMPLETE", score)
 
 
 def test_without_a_limit_on_time_there_is_always_enough() -> None:
@@ -81,9 +81,7 @@ def test_no_time_is_reserved_for_trials_far_behind_the_best() -> None:
     clock = _Clock()
     meter = _meter(clock, n_finals=30)
     for trial_s, score in ((2.0, 0.9), (90.0, 0.5), (80.0, 0.4)):
-        meter.start(0)
-        clock.now += trial_s
-        meter.end(0, "COMPLETE", score)
+        _complete(meter, clock, trial_s, score)
     assert meter.time_left_s() == pytest.approx(500 - 172 - 1.1 * 3 * 2)
 
 
@@ -91,13 +89,11 @@ def test_the_folds_of_the_best_trial_are_reserved_and_not_those_of_an_average_on
     """In 5 minutes of polyphonic clips the best network got half of its epochs in each fold."""
     clock = _Clock()
     meter = _meter(clock, n_finals=30)
-    for trial_s, score in ((10.0, 0.5), (100.0, 0.9), (10.0, 0.6)):
-        meter.start(0)
-        clock.now += trial_s
-        meter.end(0, "COMPLETE", score)
+    facts = [(10.0, 0.5), (100.0, 0.9), (10.0, 0.6)]
+    for trial_s, score in facts:
+        _complete(meter, clock, trial_s, score)
     assert meter.time_left_s() == pytest.approx(500 - 120 - 3 * 110)
     again = _meter(clock, n_finals=30)
-    facts = [(10.0, 0.5), (100.0, 0.9), (10.0, 0.6)]
     rows = [
         Row(str(i), "COMPLETE", facts={"elapsed_s": s, "metrics": {"mAP": value}})
         for i, (s, value) in enumerate(facts)
