@@ -156,6 +156,7 @@ def label_alarms(
             source="s/1",
             confidence=CONFIDENCE,
             n_rivals=n_rivals,
+            margin=drift_check.MAP_SEED_MARGIN,
         )
         n_moved += found.moved
         seen.append(float(np.mean(scores[:-1])) - scores[-1])

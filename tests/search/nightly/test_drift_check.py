@@ -56,6 +56,18 @@ def test_a_drop_in_map_is_detected_and_seeds_alone_give_no_alarm(bench: ModuleTy
     assert moved >= 10
 
 
+def test_a_drop_in_map_that_seeds_alone_may_cause_is_no_drift() -> None:
+    """12 of 400 simulated nights of 60 groups gave an alarm with the margin of accuracies."""
+    then, groups = np.full(60, 0.9), np.arange(60)
+    found = {
+        margin: drift_check.assess_drop(
+            then, then - 0.015, groups, source="s/1", confidence=0.995, margin=margin
+        ).moved
+        for margin in (drift_check.SEED_MARGIN, drift_check.MAP_SEED_MARGIN)
+    }
+    assert found == {drift_check.SEED_MARGIN: True, drift_check.MAP_SEED_MARGIN: False}
+
+
 def test_the_gate_keeps_its_false_promotion_rate(bench: ModuleType) -> None:
     nights = bench.Nights(150, 20, icc=0.2)
     promoted = bench.promotions(nights, gain=0.0, n_nights=150, seed=0, gate=Gate())
