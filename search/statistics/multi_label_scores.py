@@ -25,7 +25,8 @@ from chorale.search.statistics.thresholds import Thresholds, decide
 PRIOR_GROUPS = 3
 """Groups that the prior of the standard error of an mAP is worth. The jackknife's of few groups is
 noisy: without the prior, intervals covered 0.91 to 0.98 in the simulation, and those of five groups
-were half as wide again; with it 0.93 to 0.99, more than 0.975 only of five to ten groups."""
+were half as wide again; with it 0.93 to 0.99, more than 0.98 only of five to ten groups (40 cells
+of 300 sets; one of 20 groups had 0.907, and 0.938 of 1,500 others)."""
 
 PRIOR_VARIANCE = 1.75
 """The prior variance of an mAP is that of as many rows as there are labels of rows, times this."""
@@ -38,8 +39,8 @@ DIFFERENCE_LEAST_SPREAD = 0.06
 """The same for a difference of two mAPs, less what both have in common: see `_prior_variance`. The
 jackknife alone covered 0.918 to 0.927 of 5 and 10 groups with 4 labels and an mAP near 0.95, where
 sets with few wrong ranks have a small difference and a small standard error, both by chance. With
-the prior it is 0.99 of 5 groups (600 sets a cell, with 0.6 to 0.7 times the width), and 0.925 to
-0.96 of 60 and 150 (400 and 300 sets; 0.945 of 1,000 sets of the lowest)."""
+the prior it is 0.99 of 5 groups (with 0.6 to 0.7 times the width), 0.96 to 0.99 of 10 and 0.94 to
+0.98 of 20 to 150 (40 cells of 300 sets; one of 60 groups had 0.923, and 0.931 of 1,500 others)."""
 
 MIN_STANDARD_ERROR = 1e-9
 """Below it a standard error is 0 but for rounding: no row was ranked wrongly, or each block adds as

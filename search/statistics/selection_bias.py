@@ -66,7 +66,9 @@ def kind_selection_bias(
 
     By bootstrap over groups: the kind with the lowest loss on the drawn groups is scored on the
     others, as its lead over the mean accuracy of all kinds there. The bias is the lead of the kind
-    that all groups chose on these same groups, minus the mean of these out-of-bag leads.
+    that all groups chose on these same groups, minus the mean of these out-of-bag leads. Of several
+    labels it was -0.3 to 1.1 points above the truth in 16 simulated cells of 5 to 60 groups
+    (`bench_statistics.py --only label_kinds`, 20 studies each).
 
     Args:
         losses: of each kind, (n_tracks,).

@@ -1,7 +1,7 @@
 """Statistics of a report, tested on simulated studies: coverage, bias, calibration, selection.
 
     python tests/benchmarks/bench_statistics.py [--only intervals leads studies choice curse
-        flags maps label_sets thresholds expected_maps label_temperatures]
+        flags maps label_sets thresholds expected_maps label_kinds label_temperatures]
         [--studies 20] [--sets 600]
 
 Prints a line per cell, and where it misses its goal. `intervals` and `leads`: coverage of the 95 %
@@ -15,8 +15,9 @@ as none of the classes. Of several labels: `maps`, coverage of the 95 % interval
 `label_sets`, coverage of conformal sets at 0.8 and 0.9, at least the nominal one; `thresholds`,
 macro-F1 on new tracks of each label's threshold, at least that of 0.5 and of a common one;
 `expected_maps`, the expected test mAP, absolute bias at most a point, mean error not above that of
-the plain out-of-fold mAP; `label_temperatures`, log loss and calibration error with the temperature
-ratio of averaging over folds, not above those without it. Ends with the number of cells that miss.
+the plain out-of-fold mAP; `label_kinds`, the selection bias of the kind of ensemble, within a point
+of the truth; `label_temperatures`, log loss and calibration error with the temperature ratio of
+averaging over folds, not above those without it. Ends with the number of cells that miss.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from itertools import product
 
 import numpy as np
 from simulated_label_studies import (  # type: ignore[import-not-found]
+    kind_biases,
     map_errors,
     studies_of,
     temperature_gains,
@@ -73,7 +75,7 @@ OF_SETS = ("intervals", "leads", "maps", "label_sets", "thresholds")
 """Parts whose cells have `--sets` simulated sets each; the others have `--studies` studies."""
 
 UNSEEN_SEED = 1000
-"""Of the first study of `expected_maps`: its estimator was chosen on those from 0 on."""
+"""Of the first study of `expected_maps`, whose estimator was chosen on those from 0 on."""
 
 COVERAGE = 0.9
 N_TEST = 200
@@ -507,6 +509,20 @@ def expected_maps(n_studies: int) -> Iterator[str]:
             )
 
 
+def label_kinds(n_studies: int) -> Iterator[str]:
+    """A line per number of groups, labels and skill; biases in points."""
+    for n_groups, n_labels, skill in product((5, 10, 20, 60), (4, 10), (1.0, 2.0)):
+        setting = studies_of(n_groups, n_labels, skill)
+        ones = [kind_biases(setting, seed=UNSEEN_SEED + i) for i in range(n_studies)]
+        estimate, truth = (100 * np.array([one[key] for one in ones]) for key in ones[0])
+        error, root = estimate - truth, np.sqrt(len(ones))
+        yield (
+            f"{n_groups} groups, {n_labels} labels, skill {skill}: bias {truth.mean():+.2f}, "
+            f"estimate {estimate.mean():+.2f}, error {error.mean():+.2f} ± "
+            f"{error.std() / root:.2f}{'  MISSES' if abs(error.mean()) > 1 else ''}"
+        )
+
+
 def label_temperatures(n_studies: int) -> Iterator[str]:
     """A line per number of groups, skill, scale of the logits and members."""
     for n_groups, skill, scale in product((5, 10, 20, 60), (1.0, 2.0), (0.7, 1.5)):
@@ -532,6 +548,7 @@ def main() -> None:
         "intervals": intervals, "leads": leads, "studies": studies, "choice": choice,
         "curse": curse, "flags": flags, "maps": maps, "label_sets": label_sets,
         "thresholds": thresholds, "expected_maps": expected_maps,
+        "label_kinds": label_kinds,
         "label_temperatures": label_temperatures,
     }  # fmt: skip
     parser = argparse.ArgumentParser(

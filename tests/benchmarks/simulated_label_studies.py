@@ -23,6 +23,7 @@ from chorale.search.statistics.calibration import (
 from chorale.search.statistics.expected_map import expected_map, map_of_sets
 from chorale.search.statistics.fold_averaging import estimate_fold_averaging
 from chorale.search.statistics.inner_folds import inner_folds
+from chorale.search.statistics.selection import NestedPredictions, choose_kind
 from chorale.search.statistics.selection_bias import configuration_selection_bias
 
 Array = np.ndarray
@@ -225,6 +226,40 @@ def map_errors(
             "mAP": truth,
         }
     return found
+
+
+KINDS = {"soft_vote": (0, 1, 2, 3, 4, 5), "greedy": (0,), "weighted_vote": (0, 1, 2),
+         "stacking": (3, 4, 5), "fusion": (1, 4)}  # fmt: skip
+"""Kinds of ensembles, as votes of some of six finalists."""
+
+
+def kind_biases(setting: LabelStudySetting, *, seed: int) -> dict[str, float]:
+    """Of one study, `estimate` and `truth` of the selection bias of the kind of ensemble.
+
+    By how much more the chosen kind leads the mean of all kinds on the rows that chose it than on
+    the pool, where the networks of each fold are scored as out-of-fold rows are.
+    """
+    study = SimulatedLabelStudy(setting, seed=seed)
+    every = [study.finalist(number) for number in study.ranked()[:6]]
+    votes = {kind: vote([every[i] for i in members]) for kind, members in KINDS.items()}
+    choice = choose_kind(
+        {kind: NestedPredictions(one, one) for kind, (one, _) in votes.items()},
+        study.labels,
+        study.groups,
+        seed=seed,
+    )
+    n_tracks = len(study.test_set(np.random.default_rng(seed))[0])
+    here = {
+        kind: map_of_sets(one, study.labels, study.groups, n_tracks, seed=0)
+        for kind, (one, _) in votes.items()
+    }
+    there = {
+        kind: float(np.mean([study.true_map(one) for one in pool]))
+        for kind, (_, pool) in votes.items()
+    }
+    leads = (one[choice.kind] - float(np.mean(list(one.values()))) for one in (here, there))
+    lead_here, lead_there = leads
+    return {"estimate": choice.bias, "truth": lead_here - lead_there}
 
 
 def temperature_gains(

@@ -208,3 +208,13 @@ def test_the_ratio_of_averaging_over_folds_calibrates_several_labels(bench: Modu
     for key in ("log_loss", "ece"):
         assert np.mean([one[key] for one in found]) < 0
     assert 0.6 < np.mean([one["ratio"] for one in found]) < 0.95
+
+
+def test_the_selection_bias_of_the_kind_of_ensemble_is_estimated_for_several_labels(
+    bench: ModuleType,
+) -> None:
+    setting = bench.studies_of(5, 4, 1.0)
+    found = [bench.kind_biases(setting, seed=seed) for seed in range(10)]
+    estimate, truth = (np.mean([one[key] for one in found]) for key in ("estimate", "truth"))
+    assert estimate > 0.005
+    assert abs(estimate - truth) < 0.03
