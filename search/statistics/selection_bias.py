@@ -68,7 +68,8 @@ def kind_selection_bias(
     others, as its lead over the mean accuracy of all kinds there. The bias is the lead of the kind
     that all groups chose on these same groups, minus the mean of these out-of-bag leads. Of several
     labels it was -0.3 to 1.1 points above the truth in 16 simulated cells of 5 to 60 groups
-    (`bench_statistics.py --only label_kinds`, 20 studies each).
+    (`bench_statistics.py --only label_kinds`, 20 studies each): as it is never negative, it is too
+    high where groups are few.
 
     Args:
         losses: of each kind, (n_tracks,).

@@ -213,8 +213,8 @@ def test_the_ratio_of_averaging_over_folds_calibrates_several_labels(bench: Modu
 def test_the_selection_bias_of_the_kind_of_ensemble_is_estimated_for_several_labels(
     bench: ModuleType,
 ) -> None:
-    setting = bench.studies_of(5, 4, 1.0)
-    found = [bench.kind_biases(setting, seed=seed) for seed in range(10)]
+    setting = replace(bench.studies_of(20, 10, 1.0), n_trials=8)
+    found = [bench.kind_biases(setting, seed=seed) for seed in range(6)]
     estimate, truth = (np.mean([one[key] for one in found]) for key in ("estimate", "truth"))
-    assert estimate > 0.005
-    assert abs(estimate - truth) < 0.03
+    assert estimate > 0.001
+    assert abs(estimate - truth) < 0.01
