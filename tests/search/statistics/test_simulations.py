@@ -214,7 +214,7 @@ def test_the_selection_bias_of_the_kind_of_ensemble_is_estimated_for_several_lab
     bench: ModuleType,
 ) -> None:
     setting = replace(bench.studies_of(20, 10, 1.0), n_trials=8)
-    found = [bench.kind_biases(setting, seed=seed) for seed in range(6)]
+    found = [bench.kind_biases(setting, seed=seed) for seed in range(3)]
     estimate, truth = (np.mean([one[key] for one in found]) for key in ("estimate", "truth"))
     assert estimate > 0.001
     assert abs(estimate - truth) < 0.01
