@@ -1,5 +1,7 @@
 """Fixtures of several labels: recordings of up to three tones at once, and a study of them."""
 
+import hashlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +42,22 @@ def chords(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "tracks.csv"
 
 
+def digests(folder: Path) -> Mapping[str, str]:
+    """The SHA-256 of each file below a folder, by relative path, without SQLite's journals."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not path.name.endswith(("-wal", "-shm"))
+    }
+
+
 @pytest.fixture(scope="session")
-def chord_study(chords: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs folder of a finished study of `chords` called `s`: two networks and a baseline."""
+def chord_study(chords: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The runs folder of a finished study of `chords` called `s`: two networks and a baseline.
+
+    All tests of a process share it: one that changes it copies it first.
+    """
     root = tmp_path_factory.mktemp("chord-study")
     (root / "s.yaml").write_text(
         f"""
@@ -70,4 +85,6 @@ runs: {root / "runs"}
         for module in (classifiers, baseline_plan):
             patch.setattr(module, "GRIDS", grids)
         assert main(["sweep", str(root / "s.yaml"), "--cluster.address", "none"]) == 0
-    return root / "runs"
+    before = digests(root / "runs")
+    yield root / "runs"
+    assert digests(root / "runs") == before, "a test has changed the study that all tests share"
