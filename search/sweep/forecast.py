@@ -25,8 +25,8 @@ N_TRIALS_IN_TIME = 8
 EPOCH_STEPS = (1.0, 0.7, 0.5, 0.35, 0.25)
 """The shares of the sweep's epochs that are tried in turn."""
 
-LEAST_FOR_HALF = 0.4
-"""The smallest share of the epochs at which half of the networks of frames are admitted. In 5
+LEAST_FOR_SEVERAL = 0.4
+"""The smallest share of the epochs at which several networks of frames are admitted. In 5
 minutes of 300 polyphonic clips 30 epochs of half of them, instead of 60 of the quickest two, gave
 an mAP 6.7 points above logistic regression instead of 1.1 (one corpus, `bench_multi_label`); with a
 third of the epochs, in 3 minutes of the demo, none of them became a finalist."""
@@ -174,7 +174,7 @@ def make_forecast(
     trains_networks, crops = True, dict[str, int]()
     if is_open:
         frames = _of_frames(resolved, speeds)
-        found = _epochs_of_half(most, frames, schedule, n_folds, n_at_once)
+        found = _epochs_of_several(most, frames, schedule, n_folds, n_at_once)
         found = found or _epochs_in_time(most, frames, limits_s)
         # the quickest network of tables is a linear model, which the baselines have
         found = found or _epochs_in_time(most, speeds, limits_s, n_wanted=2)
@@ -257,26 +257,27 @@ def _crops_in_time(most: float, speeds: Mapping[str, Speed], epoch_s: float) -> 
     return {name: int(share) for name, share in affordable.items() if share >= 2}
 
 
-def _epochs_of_half(
+def _epochs_of_several(
     most: int, frames: Mapping[str, Speed], schedule: Schedule, n_folds: int, n_at_once: int
 ) -> tuple[int, float] | None:
-    """The most epochs with which the quicker half of the networks of frames can be tried, and the
-    seconds that a trial may take.
+    """The most epochs with which several of the networks of frames can be tried, and the seconds
+    that a trial may take.
 
-    That is after the baselines: one trial of each, most of which are pruned, and then the slowest
-    one on every fold, as the quickest are not the best. None where time allows less than
-    `LEAST_FOR_HALF` of the epochs.
+    Several are the quicker half, or as many of these, two at the least, as keep `LEAST_FOR_SEVERAL`
+    of the epochs. Each gets one trial after the baselines, most of which are pruned, and then the
+    slowest one is trained on every fold, as the quickest are not the best.
     """
     left_s = schedule.left_s() - schedule.baselines_s()
-    half = sorted(one.epoch_s for one in frames.values())[: math.ceil(len(frames) / 2)]
-    if not half:
-        return None
-    search_s = MEAN_SHARE_OF_EPOCHS * sum(half) / n_at_once
-    finalist_s = RETRAINING_FACTOR * math.ceil(n_folds / n_at_once) * half[-1]
-    n = min(most, math.floor(left_s / (search_s + finalist_s)))
-    if n < LEAST_FOR_HALF * most:
-        return None
-    return n, max(n * half[-1], _trial_limits_s(schedule, n_folds, n_at_once)[0])
+    each = sorted(one.epoch_s for one in frames.values())
+    half = math.ceil(len(each) / 2)
+    for n_networks in range(half, min(half, 2) - 1, -1):
+        tried = each[:n_networks]
+        search_s = MEAN_SHARE_OF_EPOCHS * sum(tried) / n_at_once
+        finalist_s = RETRAINING_FACTOR * math.ceil(n_folds / n_at_once) * tried[-1]
+        n = min(most, math.floor(left_s / (search_s + finalist_s)))
+        if n >= LEAST_FOR_SEVERAL * most:
+            return n, max(n * tried[-1], _trial_limits_s(schedule, n_folds, n_at_once)[0])
+    return None
 
 
 def _epochs_in_time(

@@ -107,6 +107,15 @@ def test_half_of_the_networks_of_frames_have_a_chance_before_all_epochs(tmp_path
     assert (found.max_epochs, found.architectures) == (42, ("recurrent",))
 
 
+def test_where_half_of_them_is_too_slow_fewer_networks_of_frames_share_the_epochs(
+    tmp_path: Path,
+) -> None:
+    seconds = {"cnn": 1.0, "recurrent": 0.4, "crnn": 6.0, "mobilenet": 9.0, "cnn6": 20.0}
+    # half, with crnn, would get 6 epochs of 148 s; two get 41, where one alone would get 60
+    found = _forecast(_resolved(tmp_path), 3, **seconds)
+    assert (found.max_epochs, set(found.architectures)) == (41, {"cnn", "recurrent"})
+
+
 def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_path: Path) -> None:
     resolved = _resolved(tmp_path)
     found = _forecast(resolved, 3, cnn=1.0, recurrent=0.45, mlp=0.02)
