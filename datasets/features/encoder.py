@@ -1,7 +1,7 @@
 """Embeddings of a frozen pretrained encoder, for a linear probe or a small head.
 
 The feature cache calls `extract` once for each track, so that a search over heads never runs the
-encoder. The encoder is the user's file (see `datasets.encoders.exported_program`), or weights for a
+encoder. The encoder is the user's file (see `datasets.programs.exported_program`), or weights for a
 torchaudio pipeline.
 """
 
@@ -18,8 +18,8 @@ from pydantic import Field
 
 from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
-from chorale.datasets.encoders import exported_program, pipelines
 from chorale.datasets.errors import UserError
+from chorale.datasets.programs import exported_program, pipelines
 
 VERSION = 1
 LAYOUT: Layout = "embedding"

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 
 from chorale.datasets.audio import content_hash
 from chorale.datasets.config import read_config, to_plain_values
-from chorale.datasets.encoders import exported_program, pipelines
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import encoder
+from chorale.datasets.programs import exported_program, pipelines
 from chorale.datasets.store import cache
 from chorale.datasets.store.extraction import FeatureRecipe
 

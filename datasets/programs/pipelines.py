@@ -7,9 +7,9 @@ in every worker.
 from pathlib import Path
 from typing import Any
 
-from chorale.datasets.encoders._torchaudio import architecture_of, is_normalized, parameters_of
-from chorale.datasets.encoders.exported_program import Program, ProgramError
 from chorale.datasets.errors import unknown_name_error
+from chorale.datasets.programs._torchaudio import architecture_of, is_normalized, parameters_of
+from chorale.datasets.programs.exported_program import Program, ProgramError
 
 
 def check_pipeline(bundle: str, *, sample_rate: int, layer: int | None) -> None:

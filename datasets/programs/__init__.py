@@ -1,0 +1,1 @@
+"""Runs networks that others trained: programs from untrusted files, torchaudio pipelines."""
