@@ -19,7 +19,7 @@ from chorale.datasets.audit.duplicates import (
     find_duplicates,
 )
 from chorale.datasets.chunks import ChunkMap
-from chorale.datasets.store import cache, images, precomputed_features
+from chorale.datasets.store import cache, images, joining, precomputed_features
 from chorale.datasets.store.feature_store import FeatureStore
 
 
@@ -69,7 +69,9 @@ class AudioSource:
     def build_store(
         self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """See `cache.build_feature_store`."""
+        """See `cache.build_feature_store` and `joining.build_joined_store`."""
+        if hasattr(config, "parts"):
+            return joining.build_joined_store(tracks, feature, config, root=root, run=run)
         return cache.build_feature_store(tracks, feature, config, root=root, run=run)
 
 

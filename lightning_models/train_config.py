@@ -123,6 +123,10 @@ TRAIN_SPACE: Space = {
 }
 """The training search space; balancing and augmentation have "off" as first choice or lower end."""
 
+EMBEDDING_SPACE: Space = {"crop_s": CategoricalDistribution((30.0, 10.0, 3.0))}
+"""Searched besides `TRAIN_SPACE` where features are embeddings: over how many seconds they are
+pooled. A frame of an encoder covers seconds, so long crops cost nothing."""
+
 REQUIRED_PARAMETER: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "lr": ("optimizer", ("adam", "adamw", "rmsprop")),
     "beta2": ("optimizer", ("adam", "adamw")),
@@ -143,6 +147,7 @@ _FRAMES: tuple[Layout, ...] = ("spectrogram", "picture", "embedding")
 
 REQUIRED_LAYOUTS: Mapping[str, tuple[Layout, ...]] = {
     "synthetic": _TABLE,
+    "crop_s": ("embedding",),
     "n_masks": _FRAMES,
     "bin_mask": _FRAMES,
     "frame_mask": _FRAMES,

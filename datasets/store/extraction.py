@@ -12,12 +12,13 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from chorale.datasets import audio, features, plugins
+from chorale.datasets import audio
 from chorale.datasets.atomic import atomic_write
 from chorale.datasets.base import FeatureSet
 from chorale.datasets.config import to_plain_values
 from chorale.datasets.content import HashedFile, json_digest
 from chorale.datasets.errors import UserError
+from chorale.datasets.features import load_feature_set
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class FeatureRecipe:
         Raises:
             UserError: there is none of that name.
         """
-        return cast(FeatureSet, plugins.load_plugin(features, self.feature, kind="feature set"))
+        return cast(FeatureSet, load_feature_set(self.feature))
 
     @cached_property
     def key(self) -> str:

@@ -13,10 +13,10 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from chorale.datasets import features, plugins
 from chorale.datasets.config import read_config
 from chorale.datasets.dsp.frequency_scale import FrequencyScale
 from chorale.datasets.errors import UserError
+from chorale.datasets.features import is_feature_set, load_feature_set
 
 STORE_FORMAT = 2
 
@@ -116,7 +116,7 @@ class FeatureStore:
             raise _damaged(self.folder, error) from None
         if "config" not in manifest:  # precomputed images and tables
             return None
-        module = plugins.load_plugin(features, self.feature, kind="feature set")
+        module = load_feature_set(self.feature)
         if not hasattr(module, "scale"):
             return None
         config = read_config(module.Config, manifest["config"], where=f"the store '{self.folder}'")
@@ -128,9 +128,9 @@ class FeatureStore:
 
         False for precomputed features without a feature set: the order of their bins is unknown.
         """
-        if self.feature not in plugins.plugin_names(features):
+        if not is_feature_set(self.feature):
             return False
-        return bool(plugins.load_plugin(features, self.feature, kind="feature set").SPECTRAL)
+        return bool(load_feature_set(self.feature).SPECTRAL)
 
     @cached_property
     def _tracks(self) -> dict[str, list[str]]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chorale.datasets import features, plugins
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
+from chorale.datasets.features import load_feature_set, plugin_name
 from chorale.search.bundle.writing import copy_file
 from chorale.search.paths import BundlePaths
 
@@ -24,9 +24,9 @@ def with_bundled_encoder(
     Raises:
         UserError: the encoder cannot be read.
     """
-    if name != _ENCODER:
+    if plugin_name(name) != _ENCODER:
         return dict(config)
-    plugin = plugins.load_plugin(features, name, kind="feature set")
+    plugin = load_feature_set(name)
     # `file` also resolves the weights of a pipeline in torchaudio's cache
     source = read_config(plugin.Config, config, where="the study's encoder").file
     try:

@@ -5,14 +5,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chorale.datasets import audio, features, plugins
+from chorale.datasets import audio
 from chorale.datasets.config import read_config
+from chorale.datasets.features import load_feature_set
 from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork, bundle_error
 
 if TYPE_CHECKING:
@@ -30,6 +32,14 @@ class FeatureExtractor:
     plugin: Any
     config: Any
 
+    @cached_property
+    def parts(self) -> "Mapping[str, FeatureExtractor]":
+        """The feature sets that are joined, by name; none for any other than `joined`."""
+        configs = getattr(self.config, "configs", {})
+        return {
+            name: FeatureExtractor(load_feature_set(name), one) for name, one in configs.items()
+        }
+
     @property
     def is_table(self) -> bool:
         """Whether a track is one row of values, without frames."""
@@ -37,11 +47,18 @@ class FeatureExtractor:
 
     def extract(self, waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
         """Features (n_bins, n_frames); a waveform at another rate is resampled."""
+        if self.parts:
+            return self.join([part.extract(waveform, sample_rate) for part in self.parts.values()])
         rate = self.config.sample_rate
         if rate != sample_rate:
             waveform = audio.resample(waveform, sample_rate, rate)
         found = np.asarray(self.plugin.extract(waveform, self.config), np.float32)
         return found if found.ndim == 2 else found[:, None]
+
+    def join(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The features of `parts`, each (n_bins, n_frames), side by side."""
+        found: NDArray[np.float32] = self.plugin.join_frames([part.T for part in parts]).T
+        return found
 
     def tracks(self, extracted: Sequence[NDArray[np.float32]]) -> "Tracks":
         """The features of some tracks as networks take them."""
@@ -54,6 +71,27 @@ class FeatureExtractor:
                 n_channels=getattr(self.config, "n_channels", 1),
             )
         )
+
+
+def extract_all(
+    extractors: Mapping[str, FeatureExtractor], waveform: Waveform, sample_rate: int
+) -> dict[str, NDArray[np.float32]]:
+    """Each feature set of a recording, (n_bins, n_frames); a part of several is extracted once."""
+    found = {
+        name: one.extract(waveform, sample_rate)
+        for name, one in extractors.items()
+        if not one.parts
+    }
+    for name, joined in extractors.items():
+        if joined.parts:
+            parts = {
+                part: found[part]
+                if part in found and extractors[part].config == one.config
+                else one.extract(waveform, sample_rate)
+                for part, one in joined.parts.items()
+            }
+            found[name] = joined.join(list(parts.values()))
+    return found
 
 
 def load_networks(
@@ -105,9 +143,10 @@ def load_baseline(
 
 def load_extractor(name: str, config: dict[str, Any], root: Path) -> FeatureExtractor:
     """A feature set by name; a path in its config is below the bundle's folder `root`."""
-    plugin = plugins.load_plugin(features, name, kind="feature set")
-    if config.get("path"):  # a file in the bundle
-        config["path"] = str(root / config["path"])
+    plugin = load_feature_set(name)
+    for one in (config, *config.get("parts", {}).values()):
+        if one.get("path"):  # a file in the bundle
+            one["path"] = str(root / one["path"])
     return FeatureExtractor(
         plugin, read_config(plugin.Config, config, where=f"the bundle in '{root}'")
     )

@@ -20,6 +20,7 @@ from chorale.search.bundle.disagreement import disagreement, predictive_entropy
 from chorale.search.bundle.embedding import joint_embedding
 from chorale.search.bundle.loading import (
     Waveform,
+    extract_all,
     load_baseline,
     load_extractor,
     load_networks,
@@ -145,12 +146,8 @@ class Predictor:
         self, recordings: Sequence[tuple[Waveform, int]]
     ) -> list[TrackPrediction]:
         """Predicts for several recordings in one batch; each a waveform and its rate in Hz."""
-        return self._predict(
-            {
-                name: [extractor.extract(*recording) for recording in recordings]
-                for name, extractor in self._extractors.items()
-            }
-        )
+        each = [extract_all(self._extractors, *recording) for recording in recordings]
+        return self._predict({name: [one[name] for one in each] for name in self._extractors})
 
     def timeline(
         self, waveform: Waveform, sample_rate: int, *, segment_s: float
@@ -168,13 +165,15 @@ class Predictor:
         n = max(1, round(duration_s / segment_s))
         edges_s = [*(i * segment_s for i in range(n)), duration_s]
         extracted = {}
+        framed = {name: one for name, one in self._extractors.items() if not one.is_table}
+        whole = extract_all(framed, waveform, sample_rate)
         for name, extractor in self._extractors.items():
             if extractor.is_table:
                 at = np.round(np.multiply(edges_s, sample_rate)).astype(int)
                 parts = [waveform[i:j] for i, j in itertools.pairwise(at)]
                 extracted[name] = [extractor.extract(part, sample_rate) for part in parts]
             else:
-                frames = extractor.extract(waveform, sample_rate)  # (n_bins, n_frames)
+                frames = whole[name]  # (n_bins, n_frames)
                 at = np.round(np.multiply(edges_s, extractor.config.frame_rate_hz)).astype(int)
                 at = np.minimum(at, frames.shape[1] - 1)
                 extracted[name] = [frames[:, i : max(j, i + 1)] for i, j in itertools.pairwise(at)]

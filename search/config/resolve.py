@@ -13,12 +13,12 @@ from typing import Any
 from chorale.datasets import catalog, plugins
 from chorale.datasets import features as feature_files
 from chorale.datasets.config import problems_error, validate_config
-from chorale.datasets.declarations import read_declarations
 from chorale.datasets.errors import UserError, unknown_name_error
 from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
+from chorale.search.config.encoder_choices import with_encoders
 from chorale.search.config.schema import AUTO_KIND, EnsembleConfig, SweepConfig, read_sweep_values
 from chorale.search.config.space import (
     Candidate,
@@ -55,7 +55,7 @@ class ResolvedSweep:
         if self.dataset.INFO.features:
             return {name: {} for name in self.feature_values}
         return {
-            name: plugins.load_plugin(feature_files, name, kind="feature set").Config(**values)
+            name: feature_files.load_feature_set(name).Config(**values)
             for name, values in self.feature_values.items()
         }
 
@@ -227,7 +227,7 @@ def _features(
         known = ", ".join(ready or plugins.plugin_names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")
     given: dict[str, Any] = {}
-    for name, values in wanted.items():
+    for name, values in with_encoders(wanted).items():
         if ready:
             if name not in ready:
                 problems.append(
@@ -243,11 +243,14 @@ def _features(
             given[name] = {}
             continue
         try:
-            module = read_declarations(feature_files, name, kind="feature set", names=["Config"])
+            module = feature_files.feature_set_declarations(name, ["Config"])
         except UserError as error:
             problems.append(f"features: {error}")
             continue
-        given[name] = values or {}
+        if values is not None and not isinstance(values, Mapping):
+            problems.append(f"features.{name}: should map keys to values, but got {values!r}")
+            continue
+        given[name] = dict(values or {})
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
     # where none is possible, the other keys are checked as if it were left out

@@ -187,7 +187,7 @@ class SweepConfig:
     """name of the study; its folder is RUNS/NAME. Default: the file's name"""
     architectures: tuple[str, ...] | None = None
     """which architectures are searched; default: all that accept the features"""
-    features: dict[str, dict[str, Any] | None] | None = None
+    features: dict[str, dict[str, Any] | list[str] | str | None] | None = None
     """feature set -> its own keys; default: those of mel and mfcc_statistics that the architectures
     accept, or what the dataset brings ready-made"""
     labels: LabelsConfig = LabelsConfig()

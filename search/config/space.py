@@ -26,6 +26,7 @@ from chorale.lightning_models.distributions import (
     IntDistribution,
 )
 from chorale.lightning_models.train_config import (
+    EMBEDDING_SPACE,
     REQUIRED_LAYOUTS,
     REQUIRED_PARAMETER,
     TRAIN_SPACE,
@@ -137,23 +138,33 @@ class SearchSpace:
     def defaults(self, costs: Mapping[str, float] = MappingProxyType({})) -> list[dict[str, Any]]:
         """The architectures' known-good points: the first of each, then the second of each, etc.
 
-        Among the first ones, etc., those of lower `costs` come first, and unknown ones last.
-        A value that the sweep file's narrowing excludes is left to the sampler.
+        Among the first ones, etc., those of lower `costs` come first, and unknown ones last. Each
+        point of an architecture that reads embeddings comes once for each encoder, as encoders
+        differ by more than settings do. A value that the sweep file's narrowing excludes is left to the sampler.
         """
         points: list[tuple[tuple[int, float], dict[str, Any]]] = []
         for architecture in self.architectures:
             module = architecture_declarations(architecture)
+            cost = costs.get(architecture, math.inf)
             for rank, default in enumerate(module.DEFAULTS):
-                cost = costs.get(architecture, math.inf)
-                points.append(((rank, cost), self._point(architecture, module.Config(), default)))
+                for features in self._default_features(architecture, default):
+                    point = self._point(architecture, module.Config(), default, features)
+                    points.append(((rank, cost), point))
         return [point for _, point in sorted(points, key=lambda p: p[0])]
 
-    def _point(self, architecture: str, config: Any, default: Mapping[str, Any]) -> dict[str, Any]:
+    def _default_features(self, architecture: str, default: Mapping[str, Any]) -> tuple[str, ...]:
+        """The feature sets for which a known-good point is tried."""
+        accepted = self.features[architecture]
+        encoders = tuple(name for name in accepted if layout_of(name) == "embedding")
+        preferred = str(default.get("features", accepted[0]))
+        return encoders if preferred in encoders else (preferred,)
+
+    def _point(
+        self, architecture: str, config: Any, default: Mapping[str, Any], features: str
+    ) -> dict[str, Any]:
         point: dict[str, Any] = {"architecture": architecture}
-        if len(self.features[architecture]) > 1:
-            preferred = default.get("features", self.features[architecture][0])
-            if preferred in self.features[architecture]:
-                point[f"{architecture}.features"] = preferred
+        if len(self.features[architecture]) > 1 and features in self.features[architecture]:
+            point[f"{architecture}.features"] = features
         for name, distribution in self.spaces[architecture].items():
             value = default.get(name, getattr(config, name))
             if contains(distribution, value):
@@ -243,7 +254,10 @@ def make_space(
         problems.append(f"architectures: none accepts {what}")
     spaces: dict[str, dict[str, Distribution]]
     spaces = {name: dict(architecture_declarations(name).SPACE) for name in accepted}
-    spaces[TRAIN] = {k: v for k, v in TRAIN_SPACE.items() if k not in fixed}
+    of_training = dict(TRAIN_SPACE)
+    if any(layout_of(feature) == "embedding" for sets in accepted.values() for feature in sets):
+        of_training |= EMBEDDING_SPACE
+    spaces[TRAIN] = {k: v for k, v in of_training.items() if k not in fixed}
     for owner, parameters in narrowing.items():
         if owner == TRAIN and isinstance(parameters, Mapping):
             both = [name for name in parameters if name in fixed]

@@ -85,9 +85,9 @@ def predictor_sample_rate(predictor: Predictor) -> int:
 
 def features_latency_ms(name: str, config: Any) -> float:
     """The CPU time of a feature set's extraction alone, in milliseconds."""
-    from chorale.datasets import features, plugins
+    from chorale.datasets.features import load_feature_set
 
-    extract = plugins.load_plugin(features, name, kind="feature set").extract
+    extract = load_feature_set(name).extract
     wave = make_clip(int(config.sample_rate))
     return measure_latency(lambda: extract(wave, config), N_CANDIDATE_ROUNDS).processor_ms
 

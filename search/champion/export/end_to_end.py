@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chorale.datasets import features, plugins
+from chorale.datasets import plugins
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.data.windows import NEGLIGIBLE_SHARE
 from chorale.lightning_models.training.classifier import Classifier
@@ -165,4 +165,4 @@ def _ensemble(kind: str) -> ModuleType:
 
 
 def _feature_set(name: str) -> ModuleType:
-    return plugins.load_plugin(features, name, kind="feature set")
+    return load_feature_set(name)

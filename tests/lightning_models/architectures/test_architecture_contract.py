@@ -19,7 +19,12 @@ from chorale.datasets.errors import UserError
 from chorale.lightning_models import architectures
 from chorale.lightning_models.base import InputShape
 from chorale.lightning_models.distributions import CategoricalDistribution, Distribution
-from chorale.lightning_models.train_config import REQUIRED_PARAMETER, TRAIN_SPACE, TrainConfig
+from chorale.lightning_models.train_config import (
+    EMBEDDING_SPACE,
+    REQUIRED_PARAMETER,
+    TRAIN_SPACE,
+    TrainConfig,
+)
 from chorale.lightning_models.training import checkpoint
 from chorale.lightning_models.training.module import GenreClassifier
 
@@ -151,10 +156,11 @@ def test_it_declares_its_layouts_and_its_source(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_defaults_are_inside_the_space(name: str) -> None:
     file = plugin(name)
+    both = {**TRAIN_SPACE, **EMBEDDING_SPACE}
     outside = [
         f"{key}={value}"
         for point in file.DEFAULTS
-        for space, values in ((file.SPACE, own(point)), (TRAIN_SPACE, of_training(point)))
+        for space, values in ((file.SPACE, own(point)), (both, of_training(point)))
         for key, value in values.items()
         if not space[key].contains(value)
     ]
