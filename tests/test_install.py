@@ -64,7 +64,7 @@ def test_a_checkout_runs_without_installation_and_does_not_shadow_other_packages
         "subprocess.run([sys.executable, '-c', 'import chorale.search; print(chorale.__file__)'])\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+        [sys.executable, "-u", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(site)},
     )  # fmt: skip
     version, imported, child = done.stdout.splitlines()

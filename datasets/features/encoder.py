@@ -52,11 +52,11 @@ class Config:
     layer: Annotated[int, Field(ge=1)] | str | None = None
     """which output of the encoder `name` is used, or which transformer layer of `bundle`, counted
     from 1; default: the first of the outputs, the last of the layers"""
-    sample_rate: Annotated[int, Field(ge=0, le=384_000)] = 0
-    """Hz; the rate that the encoder was trained with; 0: that of `name`, or else 16,000"""
-    chunk_s: Annotated[float, Field(ge=0, le=600)] = 0.0
-    """seconds of audio per forward pass, which bounds the memory; 0: the windows of `name`, or else
-    10"""
+    sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] | None = None
+    """Hz; the rate that the encoder was trained with; default: that of `name`, or else 16,000"""
+    chunk_s: Annotated[float, Field(gt=0, le=600)] | None = None
+    """seconds of audio per forward pass, which bounds the memory; default: the windows of `name`,
+    or else 10"""
     pool: Annotated[int, Field(ge=1, le=100_000)] = 1
     """number of consecutive frames that are averaged into one, to make the cache smaller"""
     digest: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
@@ -82,7 +82,7 @@ class Config:
             raise ValueError(f"there is no file '{file}'; {how} with --features.encoder.path FILE")
         if self.bundle:
             layer = _layer_number(self.layer)
-            pipelines.check_pipeline(self.bundle, sample_rate=self.sample_rate, layer=layer)
+            pipelines.check_pipeline(self.bundle, sample_rate=self.rate_hz, layer=layer)
         elif not self.name:
             _check_program(self)
         found = file_digest(file)
@@ -95,7 +95,7 @@ class Config:
 
     def _fill(self, field: str, value: object) -> None:
         """Sets a field that was left out."""
-        if not getattr(self, field):
+        if getattr(self, field) in (None, ""):
             object.__setattr__(self, field, value)
 
     @property
@@ -105,7 +105,7 @@ class Config:
 
     @property
     def file(self) -> Path:
-        """The program or the weights: those given, those fetched, or those in torchaudio's cache."""
+        """The program or weights: those given, those fetched, or those in torchaudio's cache."""
         if self.path:
             return Path(self.path).expanduser()
         return require_fetched(self.name) if self.name else pipelines.fetched_weights(self.bundle)
@@ -116,9 +116,14 @@ class Config:
         return EncoderSource(self.file, self.digest, self.name, self.bundle, self.layer)
 
     @property
+    def rate_hz(self) -> int:
+        """`sample_rate`, which is always set after construction."""
+        return self.sample_rate or DEFAULT_RATE
+
+    @property
     def n_chunk(self) -> int:
         """Samples per forward pass."""
-        return max(1, round(self.chunk_s * self.sample_rate))
+        return max(1, round((self.chunk_s or DEFAULT_CHUNK_S) * self.rate_hz))
 
     @property
     def n_bins(self) -> int:
@@ -128,7 +133,7 @@ class Config:
     @property
     def frame_rate_hz(self) -> float:
         """Frames per second, measured by running the encoder once."""
-        return _probe(self).n_frames * self.sample_rate / self.n_chunk / self.pool
+        return _probe(self).n_frames * self.rate_hz / self.n_chunk / self.pool
 
 
 def extract(waveform: Float32Array, config: Config) -> Float32Array:
@@ -206,7 +211,8 @@ def _probe(config: Config) -> _Probe:
 
 def _run(chunk: Float32Array, config: Config) -> Float32Array:
     """`(n_samples,)` -> `(n_frames, n_bins)`."""
-    return run_encoder(config.source, chunk[None])[0]
+    frames: Float32Array = run_encoder(config.source, chunk[None])[0]
+    return frames
 
 
 def _check_named(config: Config) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,9 +16,7 @@ from chorale.datasets.base import EncoderInfo
 from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError
 from chorale.datasets.programs import exported_program
-
-if TYPE_CHECKING:
-    import numpy as np
+from chorale.datasets.programs.windows import Windows, on_windows
 
 RECORD_NAME = "encoder.json"
 """The file in the folder of an added encoder that describes it."""
@@ -28,9 +26,6 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 LAYER = "output"
 """The name of the only layer of a file that has one output."""
-
-Windows = Callable[["np.ndarray"], "np.ndarray"]
-"""From float32 `(n_windows, n_samples)` to float32 `(n_windows, n_frames, n_bins)`."""
 
 
 @config
@@ -135,37 +130,9 @@ def require_loader(file: Path) -> None:
 
 
 def _load_program(file: Path, layer: str, device: str) -> Windows:
-    """Runs a `.pt2` or `.pt`, which takes one window: `(1, n_samples)`."""
+    """A `.pt2` or `.pt`, which has one output."""
     del layer
-    import numpy as np
-    import torch
-
-    program = exported_program.load_program(file, device)
-
-    def run(windows: "np.ndarray") -> "np.ndarray":
-        with torch.inference_mode():
-            return np.concatenate([one(windows[i : i + 1]) for i in range(len(windows))])
-
-    def one(window: "np.ndarray") -> "np.ndarray":
-        try:
-            output = program(torch.tensor(window, device=device))
-            while isinstance(output, (tuple, list)) and output:
-                output = output[0]
-            frames = np.asarray(output.float().cpu().numpy(), np.float32)
-        except (RuntimeError, TypeError, AttributeError, AssertionError, ValueError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise exported_program.ProgramError(
-                f"fails on a window of {window.shape[1]} samples ({first:.200})"
-            ) from error
-        frames = frames[:, None] if frames.ndim == 2 else frames
-        if frames.ndim != 3 or len(frames) != 1 or 0 in frames.shape:
-            raise exported_program.ProgramError(
-                f"must return (1, n_frames, n_bins) or (1, n_bins) for (1, n_samples), but for "
-                f"{window.shape[1]} samples it returned {frames.shape}"
-            )
-        return frames
-
-    return run
+    return on_windows(exported_program.load_program(file, device), device)
 
 
 LOADERS: Mapping[str, Callable[[Path, str, str], Windows]] = {

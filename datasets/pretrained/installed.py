@@ -6,10 +6,9 @@ Encoders are shipped (a file in `datasets/encoders`) or added by a user (a folde
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chorale.datasets import encoders
 from chorale.datasets.base import EncoderInfo
@@ -17,9 +16,7 @@ from chorale.datasets.declarations import read_declarations
 from chorale.datasets.errors import UserError, unknown_name_error
 from chorale.datasets.plugins import load_plugin, plugin_names
 from chorale.datasets.pretrained.added import added_names, load_added, read_added
-
-if TYPE_CHECKING:
-    import numpy as np
+from chorale.datasets.programs.windows import Windows
 
 FOLDER_VARIABLE = "CHORALE_ENCODERS"
 """The environment variable that names the encoders' folder."""
@@ -111,9 +108,7 @@ def fetch_command(info: EncoderInfo) -> str:
     return f"chorale encoder fetch {info.name}{' --accept' if info.must_accept else ''}"
 
 
-def load_encoder(
-    name: str, file: Path, *, layer: str, device: str
-) -> "Callable[[np.ndarray], np.ndarray]":
+def load_encoder(name: str, file: Path, *, layer: str, device: str) -> Windows:
     """An encoder as a function on windows.
 
     Args:
@@ -136,7 +131,7 @@ def load_encoder(
     if not is_shipped(name):
         return load_added(file, layer=layer, device=device)
     encoder: Any = encoder_module(name)
-    run: Callable[[np.ndarray], np.ndarray] = encoder.load(file, layer=layer, device=device)
+    run: Windows = encoder.load(file, layer=layer, device=device)
     return run
 
 

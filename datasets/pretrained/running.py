@@ -4,24 +4,21 @@ The feature set `encoder` calls `run_encoder`. A worker loads an encoder once an
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chorale.datasets.errors import UserError
+from chorale.datasets.pretrained.added import load_added
 from chorale.datasets.pretrained.installed import load_encoder
-from chorale.datasets.programs import exported_program, pipelines
-from chorale.datasets.programs.exported_program import Program, ProgramError
+from chorale.datasets.programs import pipelines
+from chorale.datasets.programs.exported_program import ProgramError
+from chorale.datasets.programs.windows import Windows
 
 Float32Array = npt.NDArray[np.float32]
-Encode = Callable[[Float32Array], Float32Array]
-"""float32 `(n_windows, n_samples)` -> `(n_windows, n_frames, n_bins)`."""
 
 MAX_LOADED = 4
 """Encoders that a process keeps loaded: a champion may hear through several."""
@@ -74,7 +71,7 @@ def file_digest(file: Path) -> str:
 
 
 @lru_cache(maxsize=MAX_LOADED)
-def _loaded(source: EncoderSource) -> Encode:
+def _loaded(source: EncoderSource) -> Windows:
     """Cached from track to track."""
     file = source.file
     if not file.is_file():
@@ -93,42 +90,10 @@ def _loaded(source: EncoderSource) -> Encode:
             return load_encoder(source.name, file, layer=str(source.layer), device=device)
         if source.bundle:
             layer = None if source.layer is None else int(source.layer)
-            program = pipelines.load_pipeline(source.bundle, file, layer=layer, device=device)
-        else:
-            program = exported_program.load_program(file, device)
-        return partial(_run_program, program, device)
+            return pipelines.load_pipeline(source.bundle, file, layer=layer, device=device)
+        return load_added(file, layer=str(source.layer or ""), device=device)
     except ProgramError as error:
         raise _failed(source, str(error)) from error
-
-
-def _run_program(program: Program, device: str, windows: Float32Array) -> Float32Array:
-    """Window by window, as a program may have been exported for one."""
-    return np.concatenate([_run_window(program, device, window) for window in windows])
-
-
-def _run_window(program: Program, device: str, window: Float32Array) -> Float32Array:
-    import torch
-
-    with _repeatable(), torch.inference_mode():
-        output: Any = program(torch.tensor(window, device=device)[None])
-        while isinstance(output, (tuple, list)) and output:
-            output = output[0]
-        frames = np.asarray(output.float().cpu().numpy(), np.float32)
-    return frames[:, None] if frames.ndim == 2 and len(frames) == 1 else frames
-
-
-@contextmanager
-def _repeatable() -> Iterator[None]:
-    """One thread, as workers use all cores, and deterministic results on a GPU."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _failed(source: EncoderSource, what: str) -> UserError:

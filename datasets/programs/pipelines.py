@@ -9,7 +9,8 @@ from typing import Any
 
 from chorale.datasets.errors import unknown_name_error
 from chorale.datasets.programs._torchaudio import architecture_of, is_normalized, parameters_of
-from chorale.datasets.programs.exported_program import Program, ProgramError
+from chorale.datasets.programs.exported_program import ProgramError
+from chorale.datasets.programs.windows import Windows, on_windows
 
 
 def check_pipeline(bundle: str, *, sample_rate: int, layer: int | None) -> None:
@@ -47,8 +48,8 @@ def fetch_instructions(bundle: str) -> str:
     )
 
 
-def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) -> Program:
-    """Loads the network on `device`: `(1, n_samples)` -> `(1, n_frames, n_bins)` of one layer.
+def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) -> Windows:
+    """Loads the network on `device`, as a function on windows, of the outputs of one layer.
 
     Args:
         bundle: a name in `torchaudio.pipelines`.
@@ -79,7 +80,7 @@ def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) ->
             waveforms = torch.nn.functional.layer_norm(waveforms, waveforms.shape)
         return model.extract_features(waveforms, num_layers=layer)[0][-1]
 
-    return encode
+    return on_windows(encode, device)
 
 
 def _bundle(name: str) -> Any:

@@ -1,11 +1,13 @@
-"""Copies the weights of a frozen pretrained encoder into a bundle that uses it as feature set."""
+"""Copies the weights of frozen pretrained encoders into a bundle that uses them as feature sets."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import load_feature_set, plugin_name
+from chorale.datasets.pretrained.installed import is_shipped
 from chorale.search.bundle.writing import copy_file
 from chorale.search.paths import BundlePaths
 
@@ -16,24 +18,40 @@ _ENCODER = "encoder"
 def with_bundled_encoder(
     name: str, config: Mapping[str, Any], paths: BundlePaths
 ) -> dict[str, Any]:
-    """Copies an encoder's weights into the bundle.
+    """Copies an encoder's weights into the bundle, unless their licence forbids that.
 
     Returns:
         The feature set's config; for an encoder, `path` is the copy's POSIX path below the bundle.
+        It is left out where nothing may be copied: then the encoder is fetched by its name.
 
     Raises:
         UserError: the encoder cannot be read.
     """
+    if "parts" in config:  # of joined feature sets
+        parts = {key: with_bundled_encoder(key, one, paths) for key, one in config["parts"].items()}
+        return {**config, "parts": parts}
     if plugin_name(name) != _ENCODER:
         return dict(config)
-    plugin = load_feature_set(name)
     # `file` also resolves the weights of a pipeline in torchaudio's cache
-    source = read_config(plugin.Config, config, where="the study's encoder").file
+    made = read_config(load_feature_set(name).Config, config, where="the study's encoder")
+    info = made.info
+    if info is None:
+        return {**config, "path": _copied(made.file, paths.encoders, paths)}
+    if not info.may_bundle:
+        return dict(config)
+    folder = paths.encoders / info.name
+    found = {**config, "path": _copied(made.file, folder, paths)}
+    if not is_shipped(info.name):  # another machine does not know the name
+        found |= {"name": "", "layer": None}
+    return found
+
+
+def _copied(source: Path, folder: Path, paths: BundlePaths) -> str:
+    """The POSIX path below the bundle of a copy of `source` in `folder`."""
     try:
-        copy_file(source, paths.encoders / source.name)
+        copy_file(source, folder / source.name)
     except OSError as error:
         raise UserError(
             f"the encoder '{source}' cannot be read ({error}); put it back there"
         ) from None
-    path = (paths.encoders / source.name).relative_to(paths.root).as_posix()
-    return {**config, "path": path}
+    return (folder / source.name).relative_to(paths.root).as_posix()

@@ -140,7 +140,8 @@ class SearchSpace:
 
         Among the first ones, etc., those of lower `costs` come first, and unknown ones last. Each
         point of an architecture that reads embeddings comes once for each encoder, as encoders
-        differ by more than settings do. A value that the sweep file's narrowing excludes is left to the sampler.
+        differ by more than settings do. A value that the sweep file's narrowing excludes is left to
+        the sampler.
         """
         points: list[tuple[tuple[int, float], dict[str, Any]]] = []
         for architecture in self.architectures:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from chorale.datasets import plugins
 from chorale.datasets.errors import UserError
+from chorale.datasets.features import load_feature_set
 from chorale.lightning_models.data.windows import NEGLIGIBLE_SHARE
 from chorale.lightning_models.training.classifier import Classifier
 from chorale.search import ensembles
@@ -51,7 +52,7 @@ class EndToEndNetwork(nn.Module):
         refuse_unexportable(manifest, configs)
         self.sample_rate = int(next(iter(configs.values())).sample_rate)
         self.feature_networks = nn.ModuleDict(
-            {name: _feature_set(name).network(config) for name, config in configs.items()}
+            {name: load_feature_set(name).network(config) for name, config in configs.items()}
         )
         self.features = [network.features for network, _ in networks]
         self.track_networks = nn.ModuleList(_TrackNetwork(module) for _, module in networks)
@@ -130,9 +131,9 @@ def refuse_unexportable(manifest: BundleManifest, configs: Mapping[str, Any]) ->
         UserError: names all parts that cannot be exported, and what to do.
     """
     problems = [
-        f"feature set '{name}': {getattr(_feature_set(name), 'NO_NETWORK', 'it offers no module')}"
-        for name in configs
-        if not hasattr(_feature_set(name), "network")
+        f"feature set '{name}': {getattr(found, 'NO_NETWORK', 'it offers no module')}"
+        for name, found in ((name, load_feature_set(name)) for name in configs)
+        if not hasattr(found, "network")
     ]
     if manifest.baselines:
         names = ", ".join(manifest.members[one.member] for one in manifest.baselines)
@@ -162,7 +163,3 @@ def refuse_unexportable(manifest: BundleManifest, configs: Mapping[str, Any]) ->
 
 def _ensemble(kind: str) -> ModuleType:
     return plugins.load_plugin(ensembles, kind, kind="ensemble")
-
-
-def _feature_set(name: str) -> ModuleType:
-    return load_feature_set(name)

@@ -22,6 +22,7 @@ from chorale.datasets.audio import content_hash
 from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import encoder
+from chorale.datasets.pretrained import running
 from chorale.datasets.programs import exported_program, pipelines
 from chorale.datasets.store import cache
 from chorale.datasets.store.extraction import FeatureRecipe
@@ -223,7 +224,7 @@ def test_extraction_is_deterministic_and_keeps_the_thread_count(
     before = torch.get_num_threads()
     waveform = sound(30_000)
     first = encoder.extract(waveform, config_of(exported))
-    encoder._encoder.cache_clear()
+    running._loaded.cache_clear()
     np.testing.assert_array_equal(first, encoder.extract(waveform, config_of(exported)))
     assert torch.get_num_threads() == before
 
@@ -269,7 +270,7 @@ def test_the_file_hash_is_part_of_the_cache_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "give the encoder's file with --features.encoder.path FILE"),
+        ({}, "give an encoder of `chorale encoder list`"),
         ({"path": "none.pt2"}, "there is no file 'none.pt2'; give the right one with --features"),
         ({"path": "odd.onnx"}, "ends with neither .pt2 .* nor .pt"),
         ({"path": "text.pt"}, "'.*text.pt' is no archive, so it is no exported program"),

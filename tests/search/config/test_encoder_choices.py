@@ -1,0 +1,91 @@
+"""Encoders by name become a feature set each, and those that are read together another one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chorale.datasets.errors import UserError
+from chorale.search.config.encoder_choices import with_encoders
+from chorale.search.config.resolve import ResolvedSweep, resolve_file
+from chorale.search.config.space import ARCHITECTURE
+from tests.search.encoders import add_encoder
+
+
+@pytest.mark.parametrize("given", ["a", ["a"], "a,", {"name": "a"}, {"name": ["a", "a"]}])
+def test_one_encoder_is_one_feature_set(given: Any) -> None:
+    given = "a" if given == "a," else given
+    assert with_encoders({"encoder": given, "mel": None}) == {
+        "encoder-a": {"name": "a"},
+        "mel": None,
+    }
+
+
+def test_several_encoders_are_also_joined_in_every_combination() -> None:
+    found = with_encoders({"encoder": ["a", "b", "c"]})
+    assert list(found) == [
+        *("encoder-a", "encoder-b", "encoder-c"),
+        *("joined-a+b", "joined-a+c", "joined-b+c", "joined-a+b+c"),
+    ]
+    assert found["joined-a+c"] == {"parts": {key: found[key] for key in ("encoder-a", "encoder-c")}}
+    of_four = [name for name in with_encoders({"encoder": "a, b, c, d"}) if name[:6] == "joined"]
+    assert len(of_four) == 6 + 1
+
+
+def test_each_layer_is_a_feature_set_and_the_first_is_joined() -> None:
+    found = with_encoders({"encoder": {"name": ["a", "b"], "layer": ["x", "y"], "pool": 2}})
+    assert found["encoder-a"] == {"name": "a", "layer": "x", "pool": 2}
+    assert found["encoder-b.y"] == {"name": "b", "layer": "y", "pool": 2}
+    assert list(found["joined-a+b"]["parts"]) == ["encoder-a", "encoder-b"]
+
+
+def test_an_encoder_by_its_file_stays_one_feature_set() -> None:
+    given = {"encoder": {"path": "file.pt2"}}
+    assert with_encoders(given) == given
+
+
+def _resolved(folder: Path, features: Any) -> ResolvedSweep:
+    file = folder / "sweep.yaml"
+    file.write_text("dataset: {name: synthetic}\n")
+    return resolve_file(str(file), {"features": features})
+
+
+@pytest.fixture
+def encoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoders `low` (24 values) and `high` (16 values), added by a user."""
+    monkeypatch.setenv("CHORALE_ENCODERS", str(tmp_path / "encoders"))
+    add_encoder(tmp_path / "encoders", "low", n_bins=24)
+    add_encoder(tmp_path / "encoders", "high", n_bins=16)
+
+
+@pytest.mark.usefixtures("encoders")
+def test_the_search_chooses_between_encoders_and_tries_each_first(tmp_path: Path) -> None:
+    resolved = _resolved(tmp_path, {"encoder": ["low", "high"], "mel": None})
+    names = ("encoder-high", "encoder-low", "joined-low+high")
+    assert resolved.space.features["encoder_probe"] == names
+    assert "encoder_probe" in resolved.space.architectures
+    assert "cnn" in resolved.space.architectures
+    points = resolved.space.defaults({"encoder_probe": 0.1})
+    first = [point for point in points[:3] if point[ARCHITECTURE] == "encoder_probe"]
+    assert {point["encoder_probe.features"] for point in first} == set(names)
+    assert {point["train.crop_s"] for point in first} == {30.0}
+    config = resolved.features["joined-low+high"]
+    assert (config.n_bins, config.sample_rate) == (40, 8_000)
+
+
+@pytest.mark.usefixtures("encoders")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("hihg", "unknown encoder 'hihg'; did you mean 'high'"),
+        ({"name": "low", "layer": "inner"}, "low has the outputs output, but got layer=inner"),
+        ({"name": "low", "sample_rate": 44_100}, "low needs sample_rate=8000, but got 44100"),
+        ({"name": "low", "bundle": "HUBERT_BASE"}, "are two encoders; give one"),
+        (5, "features.encoder"),
+    ],
+)
+def test_what_an_encoder_does_not_have_is_one_line(
+    given: Any, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        _resolved(tmp_path, {"encoder": given})

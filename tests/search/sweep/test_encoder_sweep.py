@@ -1,0 +1,116 @@
+"""A sweep over two pretrained encoders: each runs once a track, and its bundle runs elsewhere."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chorale.datasets.pretrained import running
+from chorale.datasets.store.feature_store import FeatureStore
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.bundle.predictor import Predictor
+from chorale.search.cli import main
+from chorale.search.evaluation import candidates
+from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
+from chorale.search.ledger.ground_truth import read_ground_truth
+from chorale.search.ledger.reader import LedgerReader
+from chorale.search.ledger.stages import SEARCH
+from chorale.search.paths import Runs, StudyPaths
+from tests.search.encoders import add_encoder
+
+NAMES = ("encoder-high", "encoder-low", "joined-low+high")
+
+
+@pytest.fixture(scope="module")
+def study(
+    corpus: Path, tmp_path_factory: pytest.TempPathFactory, two_baselines: None
+) -> StudyPaths:
+    """A study of the corpus whose features are two encoders that a user added."""
+    root = tmp_path_factory.mktemp("encoders")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHORALE_ENCODERS", str(root / "encoders"))
+        patch.setattr(candidates, "MAX_BEHIND", 1.0)  # all finalists are members
+        add_encoder(root / "encoders", "low", n_bins=24, seed=1)
+        add_encoder(root / "encoders", "high", n_bins=16, seed=2)
+        (root / "s.yaml").write_text(
+            f"""
+dataset: {{name: folder, root: {corpus}, group: '(artist.)'}}
+features: {{encoder: [low, high]}}
+space: {{train: {{optimizer: adamw, lr: 0.003}}}}
+budget: {{trials: 6, max_epochs: 4}}
+finalists: {{configs: 3, folds: 2}}
+ensemble: {{kinds: [soft_vote], kind: soft_vote, baselines: none}}
+runs: {root / "runs"}
+"""
+        )
+        assert main(["sweep", str(root / "s.yaml"), "--cluster.address", "none"]) == 0
+    return Runs(root / "runs").study("s")
+
+
+@pytest.fixture
+def encoders(study: StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoders are known to this machine."""
+    monkeypatch.setenv("CHORALE_ENCODERS", str(study.root.parent.parent / "encoders"))
+
+
+def _runs(study: StudyPaths) -> Runs:
+    return Runs(study.root.parent)
+
+
+def _stores(study: StudyPaths) -> dict[str, FeatureStore]:
+    found = [FeatureStore.open(at.parent) for at in _runs(study).cache.glob("*/manifest.json")]
+    return {store.feature: store for store in found}
+
+
+def test_the_joined_frames_are_those_of_both_encoders(study: StudyPaths) -> None:
+    stores = _stores(study)
+    assert set(stores) == set(NAMES)
+    high, low, both = (stores[name] for name in NAMES)
+    assert high.contents == low.contents == both.contents
+    np.testing.assert_array_equal(both.frames, np.concatenate([low.frames, high.frames], axis=1))
+
+
+def test_the_first_trials_try_each_encoder_and_both(study: StudyPaths) -> None:
+    rows = LedgerReader(_runs(study).ledger_url).rows("s", SEARCH)
+    assert {row.facts["features"] for row in rows.values()} == set(NAMES)
+
+
+@pytest.mark.usefixtures("encoders")
+def test_a_bundle_predicts_on_a_machine_that_does_not_know_the_encoders(
+    study: StudyPaths, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "bundle"
+    assert main(["export", "s", "--runs", str(_runs(study).root), "--to", str(to)]) == 0
+    monkeypatch.setenv("CHORALE_ENCODERS", str(tmp_path / "none"))
+    moved = Path(shutil.copytree(to, tmp_path / "moved"))
+    shutil.rmtree(to)
+    running._loaded.cache_clear()
+    predictor = Predictor(Bundle.open(moved))
+    truth = read_ground_truth(study)
+    assert truth is not None
+    ids = truth.split.test_ids
+    found = np.stack([predictor.predict_file(corpus / track).proba for track in ids])
+    chosen = read_chosen_predictions(study, truth)
+    assert chosen is not None
+    np.testing.assert_allclose(found, chosen.calibrated_test, atol=1e-4)
+    assert len(list((moved / "encoders").rglob("*.pt2"))) == 2
+
+
+@pytest.mark.usefixtures("encoders")
+def test_each_encoder_runs_once_a_recording(
+    study: StudyPaths, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "bundle"
+    assert main(["export", "s", "--runs", str(_runs(study).root), "--to", str(to)]) == 0
+    predictor = Predictor(Bundle.open(to))
+    predictor.predict_file(next(corpus.rglob("*.wav")))  # loads and measures them
+    run, windows = running.run_encoder, []
+
+    def listening(source: running.EncoderSource, given: np.ndarray) -> np.ndarray:
+        windows.append(source.file.parent.name)
+        return run(source, given)
+
+    monkeypatch.setattr("chorale.datasets.features.encoder.run_encoder", listening)
+    predictor.predict_file(next(corpus.rglob("*.wav")))
+    assert sorted(windows) == ["high"] * 2 + ["low"] * 2  # 0.6 s are two windows
