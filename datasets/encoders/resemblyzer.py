@@ -82,7 +82,8 @@ def load(
         mels = np.stack([mel_frames(window) for window in windows])
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             parts = []
-            for batch in torch.from_numpy(mels).split(_BATCH):
+            for start in range(0, len(mels), _BATCH):
+                batch = torch.from_numpy(mels[start : start + _BATCH])
                 _, (hidden, _) = lstm(batch.to(device))
                 vectors = linear(hidden[-1]).relu()
                 parts.append(torch.nn.functional.normalize(vectors, dim=1).cpu())

@@ -43,7 +43,12 @@ is limited by the process itself."""
 
 PROGRAM = ("-m", "chorale.datasets.programs.model_child")
 
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # otherwise importing onnxruntime opens a database and a thread
+}
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ class GuardedProgram:
 
 class _ModelProcess(ChildProcess):
     def __init__(self, program: Sequence[str], kinds: str, n_bytes: int, *, wait_s: float) -> None:
-        super().__init__([*program, kinds, str(n_bytes)], wait_s=wait_s, environment=_ONE_THREAD)
+        super().__init__([*program, kinds, str(n_bytes)], wait_s=wait_s, environment=_ENVIRONMENT)
         self._caller = os.getpid()
         self._is_ready = False
         self._megabytes = (MEMORY_BYTES + PER_FILE_BYTE * n_bytes) // 2**20

@@ -148,6 +148,13 @@ class OnnxModel(Model):
 
 
 def _first_line(error: Exception) -> str:
+    """Of its text.
+
+    Raises:
+        MemoryError: it tells of one.
+    """
+    if "bad_alloc" in str(error) or "Failed to allocate" in str(error):
+        raise MemoryError from None
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return f"{lines[0]:.300}"
 
