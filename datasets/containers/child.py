@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from chorale.datasets.containers import limits
-from chorale.datasets.containers.messages import receive_file, receive_json, send, send_json
+from chorale.datasets.processes.messages import receive_file, receive_json, send, send_json
 
 if TYPE_CHECKING:
     from chorale.datasets.containers.decoding import Block, SoundHeader

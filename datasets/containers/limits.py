@@ -1,13 +1,6 @@
-"""Limits that the decoder process sets for itself, since the files that it decodes may be hostile.
+"""Limits of the decoder process (see `datasets.processes.limits`)."""
 
-The operating system holds them: default signals end the process even where FFmpeg does not return
-to Python. The process can neither write files nor open one beside the file that it was sent.
-"""
-
-import resource
-import signal
-from contextlib import suppress
-from pathlib import Path
+from chorale.datasets.processes import limits
 
 STALL_CPU_S = 2.0
 """Processor seconds without another decoded sample, after which SIGPROF ends the process."""
@@ -22,41 +15,20 @@ N_DESCRIPTORS = 5
 
 def limit_process() -> None:
     """Limits memory and files, once the libraries are imported and before any file is opened."""
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (N_DESCRIPTORS, N_DESCRIPTORS))
-    idle = _address_space_bytes()
-    if idle is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = idle + MEMORY_BYTES
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    limits.limit_process(n_descriptors=N_DESCRIPTORS, memory_bytes=MEMORY_BYTES)
 
 
 def limit_file() -> None:
     """Starts the processor time of one file."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    limit = int(usage.ru_utime + usage.ru_stime) + FILE_CPU_S
-    if hard == resource.RLIM_INFINITY or limit <= hard:
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    limits.limit_cpu(FILE_CPU_S)
     note_progress()
 
 
 def note_progress() -> None:
     """Restarts the processor time that may pass without progress."""
-    signal.setitimer(signal.ITIMER_PROF, STALL_CPU_S)
+    limits.limit_stall(STALL_CPU_S)
 
 
 def end_file() -> None:
     """Stops the processor time without progress."""
-    signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def _address_space_bytes() -> int | None:
-    """The address space of this process; None where the system does not tell."""
-    with suppress(OSError, ValueError):
-        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    return None
+    limits.limit_stall(0)

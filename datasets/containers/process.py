@@ -4,17 +4,14 @@ A file that crashes FFmpeg, makes it hang or takes too much memory costs one pro
 `ContainerError`. A process decodes one file at a time; each thread borrows one of its own.
 """
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, Any
 
 from chorale.datasets.containers.limits import FILE_CPU_S, STALL_CPU_S
-from chorale.datasets.containers.messages import receive, receive_json, send_file, send_json
+from chorale.datasets.processes.messages import receive, receive_json, send_file, send_json
+from chorale.datasets.processes.process import ChildProcess
 
 WAIT_S = 60.0
 """Time without a message after which a process is ended: it waits for a file, or the machine is
@@ -37,7 +34,7 @@ class ContainerError(Exception):
         self.detail = detail
 
 
-class DecoderProcess:
+class DecoderProcess(ChildProcess):
     """One decoder process.
 
     Args:
@@ -46,30 +43,8 @@ class DecoderProcess:
     """
 
     def __init__(self, program: Sequence[str] = PROGRAM, *, wait_s: float = WAIT_S) -> None:
-        self._channel, theirs = socket.socketpair()
-        self._channel.settimeout(wait_s)
-        paths = os.pathsep.join(sys.path)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, *program, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libraries write about damaged files
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": paths},
-                start_new_session=True,  # Ctrl-C is for the caller
-            )
+        super().__init__(program, wait_s=wait_s)
         self._is_ready = False
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid
-
-    @property
-    def is_running(self) -> bool:
-        """False after the process has ended."""
-        return self._process.poll() is None
 
     def header(self, file: IO[bytes], request: dict[str, Any]) -> dict[str, Any]:
         """The header of a file, with the number of its frames.
@@ -89,29 +64,19 @@ class DecoderProcess:
         """
         with self._job(file, request | {"samples": True}):
             while self._answer()["n_frames"]:
-                yield [receive(self._channel) for _ in range(n_planes)]
-
-    def end(self) -> None:
-        """Ends the process."""
-        self._channel.close()
-        self._process.kill()
-        self._process.wait()
-
-    def forget(self) -> None:
-        """Closes this end in a forked process, where the decoder process belongs to the parent."""
-        self._channel.close()
+                yield [receive(self.channel) for _ in range(n_planes)]
 
     @contextmanager
     def _job(self, file: IO[bytes], request: dict[str, Any]) -> Iterator[None]:
         try:
             if not self._is_ready:
                 self._receive_ready()
-            send_json(self._channel, request)
-            send_file(self._channel, file.fileno())
+            send_json(self.channel, request)
+            send_file(self.channel, file.fileno())
             yield
         except TimeoutError:
             self.end()
-            detail = f"the decoder process sent nothing for {self._channel.gettimeout():g} s"
+            detail = f"the decoder process sent nothing for {self.channel.gettimeout():g} s"
             raise ContainerError("undecodable", detail) from None
         except (EOFError, ConnectionError):
             raise self._death() from None
@@ -120,23 +85,21 @@ class DecoderProcess:
             raise
 
     def _receive_ready(self) -> None:
-        answer = receive_json(self._channel)
+        answer = receive_json(self.channel)
         if "no_decoder" in answer:
             self.end()
             raise ContainerError("no decoder", f"PyAV cannot be imported: {answer['no_decoder']}")
         self._is_ready = True
 
     def _answer(self) -> dict[str, Any]:
-        while "progress" in (answer := receive_json(self._channel)):
+        while "progress" in (answer := receive_json(self.channel)):
             continue
         if "refused" in answer:
             raise ContainerError("undecodable", str(answer["refused"]))
         return answer
 
     def _death(self) -> ContainerError:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # it may be ending
-        code = self._process.poll()
+        code = self.exit_code()
         self.end()
         if not self._is_ready:
             return ContainerError("no decoder", f"the decoder process does not start ({code})")

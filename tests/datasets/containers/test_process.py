@@ -17,7 +17,7 @@ REQUEST = {"demuxer": "mov", "max_frames": 10**9, "max_duration_s": 10_000}
 PROGRAM = """
     import os, signal, socket, sys, time
     from chorale.datasets.containers import decoding, limits
-    from chorale.datasets.containers.messages import receive_file, receive_json, send_json
+    from chorale.datasets.processes.messages import receive_file, receive_json, send_json
 
     os.dup2(int(sys.argv[1]), 3)
     channel = socket.socket(fileno=3)

@@ -1,6 +1,6 @@
-"""Messages between a process and its decoder process: JSON, samples and open files.
+"""Messages between a process and its child process: JSON, raw bytes and open files.
 
-No pickle: the decoder process reads files that may be hostile.
+No pickle: the child process reads files that may be hostile.
 """
 
 import json
