@@ -4,14 +4,13 @@
 folder as it was; typed again, it starts over, and pip takes from its cache what it has.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from chorale.datasets.atomic import rename_synced, write_json
+from chorale.datasets.atomic import atomic_write, write_json
 from chorale.datasets.base import EncoderInfo, PackageFile
 from chorale.datasets.download.archive_members import ArchiveError, ArchiveLimits
 from chorale.datasets.download.download import DownloadListener
@@ -140,9 +139,8 @@ def _require_sha256(path: Path, file: PackageFile) -> None:
 
 
 def _publish(own: Path, final: Path) -> None:
-    """Moves the file and its record to the encoder's folder, each atomically."""
+    """Copies the file and its record to the encoder's folder, each atomically."""
     final.parent.mkdir(exist_ok=True)
     for name in (final.name, FETCHED_NAME):
-        with (own / name).open("rb") as written:
-            os.fsync(written.fileno())
-        rename_synced(own / name, final.parent / name)
+        with atomic_write(final.parent / name) as written:
+            shutil.copyfile(own / name, written)

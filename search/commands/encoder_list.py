@@ -35,13 +35,13 @@ def run(args: Sequence[str]) -> int:
         try:
             infos.append(encoder_info(name))
         except UserError as error:
-            damaged.append(error)
+            damaged.append(str(error))
     if "--json" in args:
         print(json.dumps([_plain(info) for info in infos], indent=2, ensure_ascii=False))
     else:
         _print_table(infos)
-    for error in damaged:
-        print(f"chorale encoder list: {error}", file=sys.stderr)
+    for line in damaged:
+        print(f"chorale encoder list: {line}", file=sys.stderr)
     return 1 if damaged else 0
 
 
