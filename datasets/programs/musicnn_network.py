@@ -37,7 +37,7 @@ INDEX_NAME, DATA_NAME = ".index", ".data-00000-of-00001"
 MEL = MelConfig(sample_rate=SAMPLE_RATE, n_fft=512, hop_length=256, n_mels=96)
 
 _N_FRAMES = 187  # 3 s; the last frame, half of which is beyond the end, is not used
-_MOST_WINDOWS = 8  # at a time, which bounds the memory
+_MOST_WINDOWS = 2  # at a time, which bounds the memory
 _LARGEST_SAMPLE = 1e6  # keeps the power of any finite waveform finite
 _EPSILON = 1e-3  # of the batch normalisations
 
@@ -149,26 +149,30 @@ def _embed(
     import torch
     from torch.nn import functional as F
 
-    def normalised(name: str, values: "Tensor", axis: int = 1) -> "Tensor":
-        shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+    def normalised(name: str, values: "Tensor") -> "Tensor":
+        """Scales the channels, on the second axis of `values`."""
+        shape = (1, -1) + (1,) * (values.ndim - 2)
         scale, shift = weights[f"{name}.scale"], weights[f"{name}.shift"]
         return torch.addcmul(shift.view(shape), values, scale.view(shape))
 
-    def convolved(name: str, values: "Tensor", pad: tuple[int, ...]) -> "Tensor":
+    def convolved(name: str, values: "Tensor", before: int, after: int) -> "Tensor":
+        """Convolves along time, which is padded, and frequency, if there is any; rectifies."""
         convolve: Any = F.conv2d if values.ndim == 4 else F.conv1d
-        padded = F.pad(values, pad)
-        out = convolve(padded, weights[f"{name}.weight"], weights[f"{name}.bias"])
-        return normalised(name, out.relu_())
+        padded = F.pad(values, (*(0, 0) * (values.ndim - 3), before, after))
+        return convolve(padded, weights[f"{name}.weight"], weights[f"{name}.bias"]).relu_()
 
     mel = normalised("input", _log_mel(waveform, filters)[:, None])
-    fronts = [convolved(name, mel, (0, 0, 3, 3)).amax(3) for name in _TIMBRAL]
-    for name in _TEMPORAL:
+    fronts = []
+    for name in (*_TIMBRAL, *_TEMPORAL):
         length = _SHAPES[name][2]
-        fronts.append(convolved(name, mel, (0, 0, (length - 1) // 2, length // 2)).amax(3))
+        least, most = torch.aminmax(convolved(name, mel, (length - 1) // 2, length // 2), dim=3)
+        # the maximum of what is normalised, which is the minimum where the factor is negative
+        up = weights[f"{name}.scale"][:, None] >= 0
+        fronts.append(normalised(name, torch.where(up, most, least)))
     stages = [torch.cat(fronts, 1)]
-    for i, name in enumerate(_RESIDUAL):
-        made = convolved(name, stages[-1], (3, 3))
-        stages.append(made + stages[-1] if i else made)
+    for name in _RESIDUAL:
+        made = normalised(name, convolved(name, stages[-1], 3, 3))
+        stages.append(made + stages[-1] if len(stages) > 1 else made)
     features = torch.cat(stages, 1)
     pooled = torch.cat([features.mean(2), features.amax(2)], 1)
     dense = F.linear(normalised("pooled", pooled), weights["dense.weight"], weights["dense.bias"])
