@@ -84,6 +84,10 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "data prune": Command("remove cached features that no study needs", _in("data_prune")),
     "data leak": Command("the accuracy that a leaking split would report", _in("data_leak")),
+    "encoder list": Command("the pretrained encoders, and which are fetched", _in("encoder_list")),
+    "encoder fetch": Command("fetch the weights of a pretrained encoder", _in("encoder_fetch")),
+    "encoder check": Command("verify encoders, and run them on noise", _in("encoder_check")),
+    "encoder add": Command("add a network of your own as an encoder", _in("encoder_add")),
 }
 """Command name, of one or two words, -> command."""
 

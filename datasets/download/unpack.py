@@ -72,6 +72,31 @@ def unpack_archive(
     return len(sizes)
 
 
+def unpack_file(archive: Path, name: str, target: Path, *, limits: ArchiveLimits) -> None:
+    """Unpacks one file of an archive to the file `target`, which does not exist yet.
+
+    The whole archive is validated before anything is written.
+
+    Args:
+        archive: as in `unpack_archive`.
+        name: the file's name in the archive, with `/` between its parts.
+        target: the file to write; not atomically.
+        limits: how much the whole archive may contain.
+
+    Raises:
+        ArchiveError: it is damaged or malicious, or has no such file.
+        OSError: the file cannot be written.
+    """
+    wanted = PurePosixPath(name)
+    if wanted not in [file.path for file in archive_members(archive, limits)]:
+        raise ArchiveError(f"it has no file '{name}'")
+    for file in archive_members(archive, limits):
+        if file.path == wanted:
+            with target.open("xb") as written:
+                for block in _content(file):
+                    written.write(block)
+
+
 def _content(file: ArchiveMember) -> Iterator[bytes]:
     """The bytes of a member, as many as its header states."""
     got, crc32 = 0, 0

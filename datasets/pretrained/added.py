@@ -88,11 +88,15 @@ def read_record(folder: Path) -> AddedEncoder:
             raise ValueError("it is no JSON object")
         return read_config(AddedEncoder, values, where=str(record))
     except (OSError, ValueError, RecursionError, UserError) as error:
-        why = "; ".join(line.strip() for line in str(error).splitlines())
         raise UserError(
-            f"encoder '{folder.name}': '{record}' cannot be read ({why}); "
+            f"encoder '{folder.name}': '{record}' cannot be read ({one_line(error)}); "
             f"type: {add_command(folder.name)}"
         ) from None
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error as one line."""
+    return "; ".join(line.strip() for line in str(error).splitlines())
 
 
 def add_command(name: str) -> str:

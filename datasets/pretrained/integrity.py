@@ -1,0 +1,64 @@
+"""Whether an encoder's file is the one that was meant, and whether its packages are here.
+
+Nothing here imports a heavy library.
+"""
+
+import hashlib
+import json
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from chorale.datasets.base import EncoderInfo
+from chorale.datasets.pretrained.added import RECORD_NAME, read_record
+
+FETCHED_NAME = "fetched.json"
+"""The file in the folder of a fetched encoder with the checksums of what was fetched."""
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def checksum_problem(info: EncoderInfo, folder: Path) -> str:
+    """What is wrong with the file of an encoder in its `folder`, as one line; empty if nothing is.
+
+    A fetched file must be the one whose checksum was recorded when it was made from
+    `info.weights`; that of an added one is in its `encoder.json`. Of any other there is nothing to
+    compare with.
+
+    Raises:
+        UserError: the `encoder.json` of an added one is damaged.
+    """
+    file = folder / info.file_name
+    if not file.is_file():
+        return f"'{file}' is missing"
+    if (folder / RECORD_NAME).is_file():
+        wanted: object = read_record(folder).sha256
+    elif not info.weights:
+        return ""
+    else:
+        try:
+            record = json.loads((folder / FETCHED_NAME).read_bytes())
+            made_from, wanted = record["weights"], record["sha256"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return f"'{folder / FETCHED_NAME}', which has its checksum, is missing or damaged"
+        if made_from != [f.sha256 for f in info.weights]:
+            return f"'{file}' is of another release than the one that Chorale uses now"
+    got = file_sha256(file)
+    return "" if got == wanted else f"the SHA-256 of '{file}' is {got}, but {wanted} is wanted"
+
+
+def missing_packages(info: EncoderInfo) -> list[str]:
+    """The distributions of `info.requires` that are not installed, as they are written there."""
+    return [wanted for wanted in info.requires if not _is_installed(wanted)]
+
+
+def _is_installed(wanted: str) -> bool:
+    try:
+        version(re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0])
+    except PackageNotFoundError:
+        return False
+    return True

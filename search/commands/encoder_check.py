@@ -1,0 +1,65 @@
+"""`chorale encoder check [NAME] [--json]`: verifies encoders, and runs them on noise."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chorale.datasets.errors import UserError
+from chorale.datasets.pretrained.installed import encoder_info, encoder_names, is_fetched
+from chorale.search.commands.study_options import split_arguments
+
+if TYPE_CHECKING:
+    from chorale.datasets.pretrained.checking import EncoderCheck
+
+HELP = """\
+usage: chorale encoder check [NAME] [--json]
+
+Verifies the checksum of the encoder NAME, by default of all that have been fetched, and that the
+packages that it needs are installed; then runs each of its outputs on noise and prints the shape,
+the seconds of computation per minute of audio on this machine's CPU, and the memory in use.
+Exits with 0 if there are no problems, else with 1. --json prints JSON.
+"""
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    names, _, flags = split_arguments(args, options=(), flags=("json",))
+    if len(names) > 1:
+        raise UserError(f"expected the name of one encoder, but got {' '.join(names)}")
+    if names:
+        encoder_info(names[0])
+    chosen, damaged = list(names), []
+    for name in () if names else encoder_names():
+        try:
+            chosen += [name] if is_fetched(name) else []
+        except UserError as error:
+            damaged.append(str(error))
+    if not chosen and not damaged:
+        raise UserError("no encoder has been fetched; choose one with: chorale encoder list")
+    from chorale.datasets.pretrained.checking import check_encoder
+
+    checks = [check_encoder(name) for name in chosen]
+    if "json" in flags:
+        print(json.dumps([_plain(check) for check in checks], indent=2, ensure_ascii=False))
+    else:
+        for line in (line for check in checks for line in _lines(check)):
+            print(line)
+    problems = [f"encoder '{c.name}': {c.problem}" for c in checks if c.problem]
+    for problem in (*problems, *damaged):
+        print(f"chorale encoder check: {problem}", file=sys.stderr)
+    return 1 if problems or damaged else 0
+
+
+def _lines(check: "EncoderCheck") -> list[str]:
+    return [
+        f"{check.name}  {layer}: {run.n_frames} frames of {run.n_bins} values for "
+        f"{run.window_s:g} s of audio; {run.seconds_per_minute:.2f} s of computation per minute of "
+        f"audio; {run.memory_mib:.0f} MiB of memory"
+        for layer, run in check.runs.items()
+    ]
+
+
+def _plain(check: "EncoderCheck") -> dict[str, object]:
+    runs = {layer: run._asdict() for layer, run in check.runs.items()}
+    return {"name": check.name, "problem": check.problem, "layers": runs}

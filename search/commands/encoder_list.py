@@ -1,0 +1,81 @@
+"""`chorale encoder list [--json]`: all pretrained encoders, and which of them have been fetched."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from chorale.datasets.base import EncoderInfo
+from chorale.datasets.errors import UserError
+from chorale.datasets.pretrained.installed import (
+    encoder_info,
+    encoder_names,
+    fetch_advice,
+    is_fetched,
+    weights_path,
+)
+
+HELP = """\
+usage: chorale encoder list [--json]
+
+Lists every pretrained encoder: its outputs with their number of values, the sample rate and the
+window of its input, the licence of its weights, and whether it has been fetched or what to type.
+--json prints JSON, also with citations, the licence of the code, checksums and files.
+Add a network of your own: chorale encoder add
+"""
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    if unknown := [arg for arg in args if arg != "--json"]:
+        raise UserError(f"unknown argument '{unknown[0]}'; the only one allowed is --json")
+    infos, damaged = [], []
+    for name in encoder_names():
+        try:
+            infos.append(encoder_info(name))
+        except UserError as error:
+            damaged.append(str(error))
+    if "--json" in args:
+        print(json.dumps([_plain(info) for info in infos], indent=2, ensure_ascii=False))
+    else:
+        _print_table(infos)
+    for line in damaged:
+        print(f"chorale encoder list: {line}", file=sys.stderr)
+    return 1 if damaged else 0
+
+
+def _print_table(infos: Sequence[EncoderInfo]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    # A log file has no width of its own; 80 columns would be too narrow to read.
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    table = Table(show_lines=True)
+    table.add_column("name", no_wrap=True, style="bold")
+    table.add_column("title")
+    table.add_column("values", no_wrap=True)
+    table.add_column("Hz", justify="right", no_wrap=True)
+    table.add_column("window", justify="right", no_wrap=True)
+    for column in ("licence of the weights", "fetched"):
+        table.add_column(column, overflow="fold")
+    for info in infos:
+        values = "\n".join(f"{layer} {n:,}" for layer, n in info.layers.items())
+        window = "any" if info.window_s is None else f"{info.window_s:g} s"
+        fetched = "yes" if is_fetched(info.name) else fetch_advice(info.name)
+        cells = (info.name, info.title, values, f"{info.sample_rate:,}", window)
+        table.add_row(*map(escape, (*cells, info.weights_licence, fetched)))
+    console.print(table)
+
+
+def _plain(info: EncoderInfo) -> dict[str, Any]:
+    values = {one.name: getattr(info, one.name) for one in dataclasses.fields(info)}
+    own: dict[str, Any] = {
+        "layers": dict(info.layers),
+        "weights": [dataclasses.asdict(one) for one in info.weights],
+        "fetched": is_fetched(info.name),
+        "file": str(weights_path(info.name)),
+        "advice": "" if is_fetched(info.name) else fetch_advice(info.name),
+    }
+    return values | own
