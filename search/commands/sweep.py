@@ -1,4 +1,4 @@
-"""`chorale sweep [SWEEP.yaml] [--key.sub value ...] [--plan | --resume | --continue]`."""
+"""`chorale sweep [SWEEP.yaml | FOLDER] [--key.sub value ...] [--plan | --resume | --continue]`."""
 
 import shlex
 from collections.abc import Sequence
@@ -27,8 +27,12 @@ def run(args: Sequence[str]) -> int:
     from chorale.search.config.resolve import resolve_file
 
     rest = [arg for arg in args if arg not in SWEEP_FLAGS]
-    file = rest.pop(0) if rest and not rest[0].startswith("--") else DEFAULT_SWEEP
-    resolved = resolve_file(file, yaml_file.parse_overrides(rest))
+    named = rest.pop(0) if rest and not rest[0].startswith("--") else None
+    values = yaml_file.parse_overrides(rest)
+    # the demo's settings are for its own music
+    file = named or str(values.get("dataset.name", DEFAULT_SWEEP))
+    file = DEFAULT_SWEEP if file == "synthetic" else file
+    resolved = resolve_file(file, values)
     address = resolved.sweep.cluster.address
     if PLAN in args and is_remote(address):
         from chorale.datasets.errors import UserError

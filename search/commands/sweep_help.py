@@ -12,11 +12,13 @@ from chorale.search.config import yaml_file
 from chorale.search.config.schema import SweepConfig
 
 HEAD = """\
-usage: chorale sweep [SWEEP.yaml] [--key.sub value ...]
+usage: chorale sweep [SWEEP.yaml | FOLDER | DATASET] [--key.sub value ...]
                      [--plan | --resume | --continue] [--take-over]
 
-Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep; without it the demo
-on the built-in synthetic corpus runs. Each key of the file can be given on the command line.
+Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep. A FOLDER with a
+folder of recordings for each label, or a DATASET, is read with the defaults of all keys. Without
+any of them the demo on the built-in synthetic corpus runs. Each key of the file can be given on the
+command line.
 --plan prepares the data, measures the speed of each architecture, and says what the sweep would do
 and how long it would take, without starting it.
 --resume resumes an interrupted sweep; with --take-over even if another process seems to run it.

@@ -6,6 +6,7 @@ the names in it.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from chorale.datasets import catalog, plugins
 from chorale.datasets.config import SECRET, config, read_config, to_plain_values
 from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
@@ -248,13 +250,33 @@ def load_sweep_config(file: str, dotted: Mapping[str, Any]) -> SweepConfig:
 def read_sweep_values(file: str, dotted: Mapping[str, Any]) -> dict[str, Any]:
     """The plain values of a sweep file with overrides, with `name` set; not yet validated.
 
+    Instead of a file, a folder of recordings or the name of a dataset stands for a sweep of it with
+    the defaults.
+
     Raises:
         UserError: there is no such file, or it is not YAML.
     """
-    path = yaml_file.find_sweep_file(file)
-    values = yaml_file.merge_overrides(yaml_file.read_yaml(path), dict(dotted))
-    values.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem))
+    name, values = _of_dataset(file) or _of_file(file)
+    values = yaml_file.merge_overrides(values, dict(dotted))
+    values.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "sweep")
     return values
+
+
+def _of_file(file: str) -> tuple[str, dict[str, Any]]:
+    """The name and the values of a sweep file."""
+    path = yaml_file.find_sweep_file(file)
+    return path.stem, yaml_file.read_yaml(path)
+
+
+def _of_dataset(name: str) -> tuple[str, dict[str, Any]] | None:
+    """The name and the values of a sweep of a folder or dataset; None for anything else."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve().name, {"dataset": {"name": "folder", "root": str(folder)}}
+    shipped = yaml_file.SHIPPED_SWEEPS / f"{name}.yaml"
+    if folder.is_file() or shipped.is_file() or name not in plugins.plugin_names(catalog):
+        return None
+    return name, {"dataset": {"name": name}}
 
 
 def sweep_yaml_text(config: SweepConfig) -> str:
