@@ -1,4 +1,4 @@
-"""Resemblyzer: a speaker encoder; the same voice gives similar vectors whatever is said.
+"""Resemblyzer: a speaker encoder; the same voice gives similar vectors for any words.
 
 Three recurrent layers read the mel power spectrogram of 1.6 s; the vector has length 1 and no
 negative values.
