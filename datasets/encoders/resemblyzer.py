@@ -1,4 +1,4 @@
-"""Resemblyzer: a speaker encoder; the same voice gives similar vectors whatever is said.
+"""Resemblyzer: a speaker encoder; the same voice gives similar vectors for any words.
 
 Three recurrent layers read the mel power spectrogram of 1.6 s; the vector has length 1 and no
 negative values.
@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale.datasets.base import EncoderInfo, PackageFile
+from chorale.datasets.dsp.mel_config import MelConfig
+from chorale.datasets.dsp.mel_spectrogram import mel_spectrogram
 from chorale.datasets.programs.exported_program import ProgramError
 
 INFO = EncoderInfo(
@@ -46,7 +48,7 @@ INFO = EncoderInfo(
 )
 
 _N_FRAMES, _N_MELS, _N_HIDDEN, _N_LAYERS = 160, 40, 256, 3
-_N_FFT, _HOP = 400, 160
+_MEL = MelConfig(sample_rate=INFO.sample_rate, n_fft=400, hop_length=160, n_mels=_N_MELS)
 _TARGET_DBFS = -30.0
 _MAX_GAIN_DB = 40.0
 """So that the noise of a silent window is not raised to a voice's level."""
@@ -94,16 +96,12 @@ def load(
 
 def mel_frames(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The input of the network: float32 `(n_samples,)` -> `(160, 40)`."""
-    from librosa.feature import melspectrogram
-
     samples = np.clip(window, -_MAX_SAMPLE, _MAX_SAMPLE)
     power = float(np.mean(np.square(samples, dtype=np.float64)))
     if power > 0:
         gain_db = np.clip(_TARGET_DBFS - 10 * np.log10(power), 0, _MAX_GAIN_DB)
         samples = samples * np.float32(10 ** (gain_db / 20))
-    mels = melspectrogram(
-        y=samples, sr=INFO.sample_rate, n_fft=_N_FFT, hop_length=_HOP, n_mels=_N_MELS
-    )
+    mels = mel_spectrogram(samples.astype(np.float32), _MEL)
     return np.ascontiguousarray(mels.T[:_N_FRAMES], np.float32)
 
 

@@ -6,8 +6,8 @@ second 76 of its frames into an embedding.
 
 Source: Lin et al., "Training keyword spotters with limited and synthesized speech data", 2020,
 https://arxiv.org/abs/2002.01322. How the two files are joined is documented in openWakeWord,
-https://github.com/dscripka/openWakeWord: samples in the range of int16, and the decibels of the
-spectrogram divided by 10 plus 2.
+https://github.com/dscripka/openWakeWord: samples in the range of int16, 8 frames at a time, since
+the first file cuts off what is 80 dB below the loudest of its frames, and decibels / 10 + 2.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ INFO = EncoderInfo(
     ),
     homepage="https://github.com/rhasspy/pyopen-wakeword",
     sample_rate=16_000,
-    window_s=2.0,
+    window_s=2.03,  # 25 chunks
     layers={"embedding": 96},
     file_name="embedding_model.tflite",
     weights=(
@@ -54,6 +54,8 @@ INFO = EncoderInfo(
 _MEL_FILE = "melspectrogram.tflite"
 _N_FRAMES, _STEP = 76, 8
 """Of the spectrogram: what one embedding reads, and how far the next is."""
+_CHUNK, _CHUNK_STEP = 1_760, 1_280
+"""Samples from which 8 frames are made, and how far the next are."""
 _FULL_SCALE = 32_767
 
 
@@ -65,7 +67,7 @@ def load(
 ) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
     """The encoder, which runs on the CPU whatever the device.
 
-    It maps float32 `(n_windows, 32000)` to `(n_windows, 16, 96)`; samples beyond full scale (-1 to
+    It maps float32 `(n_windows, 32480)` to `(n_windows, 16, 96)`; samples beyond full scale (-1 to
     1) are clipped, as int16 does. `melspectrogram.tflite` lies beside `file`.
 
     Raises:
@@ -75,8 +77,11 @@ def load(
     program = GuardedProgram([ModelFile(file.parent / _MEL_FILE), ModelFile(file)])
 
     def embeddings(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        decibels = program.run(0, _FULL_SCALE * np.clip(window, -1, 1)[None])[0, 0]
-        frames = np.lib.stride_tricks.sliding_window_view(decibels / 10 + 2, _N_FRAMES, axis=0)
+        samples = _FULL_SCALE * np.clip(window, -1, 1)
+        starts = range(0, len(samples) - _CHUNK + 1, _CHUNK_STEP)
+        parts = [program.run(0, samples[None, start : start + _CHUNK])[0, 0] for start in starts]
+        levels = np.float32(0.1) * np.concatenate(parts) + np.float32(2)  # (n_frames, 32)
+        frames = np.lib.stride_tricks.sliding_window_view(levels, _N_FRAMES, axis=0)
         inputs = frames[::_STEP].transpose(0, 2, 1)[..., None]  # (n, 76, 32, 1)
         return program.run(1, inputs)[:, 0, 0]
 

@@ -4,6 +4,7 @@ Weights are looked for in the folder that the environment variable CHORALE_ENCOD
 `<name>/<file_name>`; tests that need them are skipped where there are none.
 """
 
+import hashlib
 import importlib
 import os
 import pkgutil
@@ -98,6 +99,15 @@ def test_a_file_that_is_no_such_network_is_one_line(name: str, layer: str, tmp_p
             _encoder(name).load(file, layer=layer, device="cpu")
         assert str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_have_the_pinned_checksums(name: str) -> None:
+    info: EncoderInfo = _encoder(name).INFO
+    folder = _weights(info).parent
+    for weights in info.weights:
+        content = (folder / Path(weights.member).name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == weights.sha256
 
 
 @pytest.mark.parametrize(("name", "layer"), LAYERS)
