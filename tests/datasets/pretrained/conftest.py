@@ -27,7 +27,7 @@ INFO = EncoderInfo(
     window_s=0.5,
     layers={{"wide": 4, "narrow": 2}},
     file_name="toy.bin",
-    weights=(PackageFile("toyweights", "1.0", "toyweights/model.bin", "{sha256}"),),
+    weights=(PackageFile("toyweights", "1.0", "toyweights/model.bin", "{sha256}"),{more}),
     requires={requires!r},
     must_accept={must_accept},
 )
@@ -72,7 +72,8 @@ def make_wheel(folder: Path, *, content: bytes = WEIGHTS, member: str = "model.b
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "toyweights-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("toyweights/__init__.py", "")
-        wheel.writestr(f"toyweights/{member}", content)
+        for name in {member, "toy.bin"}:
+            wheel.writestr(f"toyweights/{name}", content)
         wheel.writestr(
             f"{info}/METADATA", "Metadata-Version: 2.1\nName: toyweights\nVersion: 1.0\n"
         )
@@ -118,9 +119,16 @@ def ship(
         converts: bool = False,
         requires: tuple[str, ...] = (),
         n_returned: int = 0,
+        two_files: bool = False,
     ) -> None:
+        more = f' PackageFile("toyweights", "1.0", "toyweights/toy.bin", "{sha256}"),'
+
         text = PLUGIN.format(
-            sha256=sha256, must_accept=must_accept, requires=requires, n_returned=n_returned
+            sha256=sha256,
+            must_accept=must_accept,
+            requires=requires,
+            n_returned=n_returned,
+            more=more if two_files else "",
         )
         (extra / "toy.py").write_text(text + (CONVERT if converts else ""))
 

