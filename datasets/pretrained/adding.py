@@ -13,7 +13,6 @@ from chorale.datasets.atomic import publish_folder, write_json
 from chorale.datasets.base import EncoderInfo
 from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.errors import UserError
-from chorale.datasets.lock_file import exclusive_lock
 from chorale.datasets.pretrained.added import (
     LAYER,
     NAME,
@@ -23,6 +22,7 @@ from chorale.datasets.pretrained.added import (
     one_line,
     require_loader,
 )
+from chorale.datasets.pretrained.folder_lock import encoder_lock, temporary_prefix
 from chorale.datasets.pretrained.installed import encoder_info, encoders_folder, is_shipped
 from chorale.datasets.pretrained.integrity import file_sha256
 from chorale.datasets.pretrained.noise_run import NoiseRunError, run_on_noise
@@ -57,17 +57,13 @@ def add_encoder(
             another kind; or the network fails on noise.
         OSError: the encoders' folder cannot be written.
     """
-    folder = encoders_folder()
-    _require_free_name(name, folder)
+    _require_free_name(name, encoders_folder())
     if not file.is_file():
         raise UserError(f"there is no file '{file}'; give the network with --file FILE")
     require_loader(file)
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(folder / f".{name}.lock", wait=True):
+    with encoder_lock(name) as folder:
         _require_free_name(name, folder)
-        for left in folder.glob(f".{name}.adding.*"):
-            shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}.adding.") as own:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=temporary_prefix(name)) as own:
             made = Path(own) / name
             made.mkdir()
             copy = made / f"encoder{file.suffix.lower()}"

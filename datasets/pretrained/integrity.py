@@ -36,19 +36,23 @@ def checksum_problem(info: EncoderInfo, folder: Path) -> str:
     if not file.is_file():
         return f"'{file}' is missing"
     if (folder / RECORD_NAME).is_file():
-        wanted: object = read_record(folder).sha256
+        files = {info.file_name: read_record(folder).sha256}
     elif not info.weights:
         return ""
     else:
         try:
             record = json.loads((folder / FETCHED_NAME).read_bytes())
-            made_from, wanted = record["weights"], record["sha256"]
+            made_from, files = record["weights"], dict(record["files"])
+            files[info.file_name]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return f"'{folder / FETCHED_NAME}', which has its checksum, is missing or damaged"
         if made_from != [f.sha256 for f in info.weights]:
             return f"'{file}' is of another release than the one that Chorale uses now"
-    got = file_sha256(file)
-    return "" if got == wanted else f"the SHA-256 of '{file}' is {got}, but {wanted} is wanted"
+    for name, wanted in files.items():
+        got = file_sha256(folder / name) if (folder / name).is_file() else "missing"
+        if got != wanted:
+            return f"the SHA-256 of '{folder / name}' is {got}, but {wanted} is wanted"
+    return ""
 
 
 def missing_packages(info: EncoderInfo) -> list[str]:

@@ -14,7 +14,7 @@ from chorale.datasets.download.download import DownloadListener
 POLL_S = 0.5
 """Seconds between two looks at how much pip has downloaded."""
 
-_UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "Failed to resolve", "ProxyError")
+_UNREACHABLE = ("connection broken by", "NewConnectionError", "ProxyError")
 """Errors in pip's output of a network that is down."""
 
 

@@ -144,7 +144,7 @@ def load_musicnn(file: Path, *, layer: str, device: str) -> Callable[[np.ndarray
 
 def _embed(
     waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor"
-) -> dict[str, Any]:
+) -> "dict[str, Tensor]":
     """`(n_windows, n_samples)` -> each layer `(n_windows, n_bins)`."""
     import torch
     from torch.nn import functional as F
@@ -159,7 +159,8 @@ def _embed(
         """Convolves along time, which is padded, and frequency, if there is any; rectifies."""
         convolve: Any = F.conv2d if values.ndim == 4 else F.conv1d
         padded = F.pad(values, (*(0, 0) * (values.ndim - 3), before, after))
-        return convolve(padded, weights[f"{name}.weight"], weights[f"{name}.bias"]).relu_()
+        out: Tensor = convolve(padded, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        return out.relu_()
 
     mel = normalised("input", _log_mel(waveform, filters)[:, None])
     fronts = []
