@@ -229,7 +229,8 @@ def run_baselines(
     """
     data = _data(store, labels, split, unscored, run)
     layout = StatisticsLayout.of(store)
-    plan = make_baseline_plan(data, layout, features=store.feature)
+    features = store.feature if choice is None else choice.name
+    plan = make_baseline_plan(data, layout, features=features)
     embeddings = {
         name: (_data(other, labels, split, unscored, run), StatisticsLayout.of(other))
         for name, other in others.items()
@@ -253,7 +254,7 @@ def run_baselines(
         if (points := [p for p in fits.scores if p.name == name])
     ]
     left_out = plan.left_out(fits.scores)
-    return Baselines(fitted, store.feature, layout, left_out, fits.spent_s, limit_s)
+    return Baselines(fitted, features, layout, left_out, fits.spent_s, limit_s)
 
 
 def _data(

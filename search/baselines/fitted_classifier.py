@@ -107,6 +107,7 @@ def _read_svm(model: Any) -> ClassifierArrays:
 
 def svm_kernel(arrays: ClassifierArrays, x: Floats, vectors: Floats) -> Floats:
     """The kernel (n, n_vectors) of rows `x` and `vectors`: RBF, or linear where `gamma` is 0."""
+    vectors = vectors.astype(np.float64, copy=False)
     if not arrays["gamma"][0]:
         return np.asarray(x @ vectors.T)
     squared = _squared_by_products if BY_PRODUCTS in arrays else _squared_distances
