@@ -159,7 +159,7 @@ class StudyPaths:
 
     def baseline(self, name: str) -> Path:
         """One baseline's predictions."""
-        return self.root / "baselines" / f"{name}.safetensors"
+        return self.root / "baselines" / _baseline_file(name)
 
     @property
     def stages_json(self) -> Path:
@@ -178,7 +178,7 @@ class StudyPaths:
 
     def fitted_baseline(self, name: str) -> Path:
         """The fitted parameters of one baseline."""
-        return self.root / "baselines" / "fitted" / f"{name}.safetensors"
+        return self.root / "baselines" / "fitted" / _baseline_file(name)
 
     def finalist_tensorboard(self, number: int) -> "TensorBoardPaths":
         """TensorBoard's images and embeddings of finalist `number`."""
@@ -263,7 +263,7 @@ class BundlePaths:
 
     def baseline(self, name: str) -> Path:
         """A fitted baseline that is a member of the ensemble."""
-        return self.root / "baselines" / f"{name}.safetensors"
+        return self.root / "baselines" / _baseline_file(name)
 
     @property
     def encoders(self) -> Path:
@@ -429,3 +429,8 @@ def folder_of(runs: str) -> Path:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", url)[-40:].strip("-")
     return home / "chorale" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def _baseline_file(name: str) -> str:
+    """Without blanks and brackets: svm@encoder-b.safetensors for "svm (encoder-b)"."""
+    return f"{name.replace(' (', '@').removesuffix(')')}.safetensors"

@@ -49,8 +49,8 @@ class FittedBaseline:
 
     def rows(self, tracks: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Statistics (n_tracks, n_columns) of tracks, each (n_frames, n_bins)."""
-        n = self.layout.n_columns(self.statistics)
-        return np.stack([self.layout.row(frames) for frames in tracks])[:, :n]
+        rows = np.stack([self.layout.row(frames) for frames in tracks])
+        return rows[:, self.layout.columns(self.statistics)]
 
     def proba(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n_tracks, n_classes) for the result of `rows`."""

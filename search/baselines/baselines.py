@@ -7,6 +7,7 @@ sweep's worker processes, within a time limit.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,22 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.features import layout_of
 from chorale.datasets.label_sets import is_known, is_present
 from chorale.datasets.splitting.group_split import class_count
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.multi_label_metrics import main_score
-from chorale.search.baselines.baseline_plan import BaselinePlan, GridPoint, make_baseline_plan
+from chorale.search.baselines.baseline_plan import (
+    BaselinePlan,
+    GridPoint,
+    Source,
+    add_embeddings,
+    make_baseline_plan,
+)
 from chorale.search.baselines.classifiers import BaselineData, FitJob, FitResult, fit_and_score
 from chorale.search.baselines.fitted_classifier import ClassifierArrays, score_proba
+from chorale.search.baselines.names import baseline_name, split_name
 from chorale.search.baselines.track_statistics import StatisticsLayout, track_statistics
 from chorale.search.statistics.arrays import Floats, Labels
 from chorale.search.statistics.softmax import log_softmax
@@ -49,6 +58,9 @@ class Baseline:
 
     `test_by_fold` (n_folds, n_test, n_classes) are the test predictions of the models behind
     `oof_proba`; it is empty in studies of older versions, which did not keep it.
+
+    It reads the columns that `params["statistics"]` names of the rows that `layout` describes, of
+    the feature set `features`. Both are left out where only predictions are known.
     """
 
     name: str
@@ -58,11 +70,16 @@ class Baseline:
     temperature: float = 1.0
     arrays: ClassifierArrays = field(default_factory=dict)
     test_by_fold: tuple[NDArray[np.float32], ...] = ()
+    features: str = ""
+    layout: StatisticsLayout | None = None
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """All fitted baselines, the feature set that they read, and what the time did not allow.
+    """All fitted baselines, the feature set chosen for them, and what the time did not allow.
+
+    The set `features` has all classifiers; others, which are in the baselines' names, have those
+    of `classifiers.ON_EVERY_EMBEDDING`.
 
     `left_out` are lines for people. `spent_s` is the time of all fits together, of which `limit_s`
     was allowed. `feature_accuracies` maps each candidate feature set to the out-of-fold accuracy of
@@ -79,12 +96,15 @@ class Baselines:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready facts for the report on how they were fitted."""
+        others = list(dict.fromkeys(split_name(one.name)[1] for one in self.fitted))
+        others = [features for features in others if features]
         return {
             "features": self.features,
             "why": self.why,
             "left_out": self.left_out,
             "spent_s": self.spent_s,
             "limit_s": None if np.isinf(self.limit_s) else self.limit_s,
+            **({"other_features": others} if others else {}),
         }
 
     @property
@@ -97,18 +117,28 @@ class Baselines:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A linear probe: logistic regression with the point of its grid that is fitted first.
+
+    `held_out` (n, n_classes) are its scores, each row by the model of the other folds, fitted in
+    `took_s` seconds.
+    """
+
+    held_out: Floats
+    took_s: float
+
+
+@dataclass(frozen=True)
 class FeatureChoice:
     """The feature set for the baselines, by the out-of-fold accuracy of a linear probe.
 
-    `accuracies` has that of each candidate; it is empty where there was only one. `held_out` (n,
-    n_classes) are the probe's scores of the chosen set, each row by the model of the other folds,
-    fitted in `took_s` seconds: `run_baselines` does not fit it again.
+    `accuracies` has that of each candidate, `probes` the fits behind it, which `run_baselines` does
+    not repeat; both are empty where there was only one.
     """
 
     name: str
     accuracies: Mapping[str, float] = field(default_factory=dict)
-    held_out: Floats | None = None
-    took_s: float = 0.0
+    probes: Mapping[str, Probe] = field(default_factory=dict)
 
 
 def choose_features(
@@ -133,23 +163,23 @@ def choose_features(
     if len(stores) == 1:
         return FeatureChoice(next(iter(stores)))
     accuracies: dict[str, float] = {}
-    best = FeatureChoice("")
+    probes: dict[str, Probe] = {}
     for name, store in stores.items():
         layout = StatisticsLayout.of(store)
         data = _data(store, labels, split, unscored, run)
         data = replace(data, x_test=data.x_test[:0])  # they have no part in the choice
         plan = make_baseline_plan(data, layout, names=(_PROBE,))
         results = (map if plan.is_small else run)(
-            fit_and_score, list(_jobs(plan.first, plan, data, seed=seed))
+            fit_and_score, list(_jobs(plan.first, plan, seed=seed))
         )
         scores, took_s = np.zeros((len(data.y), data.n_classes)), 0.0
         for fold, result in zip(data.folds, results, strict=True):
             scores[data.valid_rows(fold)] = result.scores
             took_s += result.took_s
         accuracies[name] = main_score(scores[data.scored], data.scored_y[data.scored])
-        if not best.name or accuracies[name] > accuracies[best.name]:
-            best = FeatureChoice(name, held_out=scores, took_s=took_s)
-    return replace(best, accuracies=accuracies)
+        probes[name] = Probe(scores, took_s)
+    best = max(accuracies, key=accuracies.__getitem__)  # the first of equals
+    return FeatureChoice(best, accuracies, probes)
 
 
 def run_baselines(
@@ -164,6 +194,7 @@ def run_baselines(
     wall_s: float = np.inf,
     n_at_once: int = 1,
     choice: FeatureChoice | None = None,
+    others: Mapping[str, FeatureStore] = MappingProxyType({}),
     progress: ProgressCallback | None = None,
 ) -> Baselines:
     """Fits each classifier of `classifiers.GRIDS` by grid search, the cheapest first.
@@ -188,7 +219,9 @@ def run_baselines(
         limit_s: the seconds that all fits together may take.
         wall_s: the seconds that may pass.
         n_at_once: how many fits `run` does at the same time.
-        choice: of these features, whose probe is not fitted again.
+        choice: of these features; its probes are not fitted again.
+        others: further feature sets -> their features. Each whose layout is "embedding" has its own
+            baselines, those of `classifiers.ON_EVERY_EMBEDDING`, in the same plan.
         progress: is called with a line after each step.
 
     Raises:
@@ -196,27 +229,32 @@ def run_baselines(
     """
     data = _data(store, labels, split, unscored, run)
     layout = StatisticsLayout.of(store)
-    plan = make_baseline_plan(data, layout)
+    features = store.feature if choice is None else choice.name
+    plan = make_baseline_plan(data, layout, features=features)
+    embeddings = {
+        name: (_data(other, labels, split, unscored, run), StatisticsLayout.of(other))
+        for name, other in others.items()
+        if layout_of(other.feature) == "embedding"
+    }
+    plan = add_embeddings(plan, embeddings)
     at_once = 1.0 if plan.is_small else PARALLEL_EFFICIENCY * n_at_once
     limit_s = min(limit_s, wall_s * at_once)
     run = map if plan.is_small else run
     fits = _BaselineRun(plan, data, seed, run, progress or (lambda _: None))
     if choice is not None:
-        fits.add_probe(choice)
+        fits.add_probes({"": choice.name} | {name: name for name in embeddings}, choice)
     if not fits.scores:
         fits.fit_points(plan.first[:1], np.inf)
     fits.fit_points([p for p in plan.first_that_fit(limit_s) if p not in fits.scores], limit_s)
     fits.fit_points(plan.rest_that_fit(limit_s - fits.spent_s, fits.measured_s), limit_s)
     chosen = fits.refit()
     fitted = [
-        _baseline(
-            name, plan.grids[name], {p.index: fits.scores[p] for p in points}, chosen[name], data
-        )
+        _baseline(name, plan, {p.index: fits.scores[p] for p in points}, chosen[name])
         for name in plan.grids
         if (points := [p for p in fits.scores if p.name == name])
     ]
     left_out = plan.left_out(fits.scores)
-    return Baselines(fitted, store.feature, layout, left_out, fits.spent_s, limit_s)
+    return Baselines(fitted, features, layout, left_out, fits.spent_s, limit_s)
 
 
 def _data(
@@ -267,6 +305,7 @@ class _BaselineRun:
 
     plan: BaselinePlan
     data: BaselineData
+    """of the chosen feature set; the rows, labels and folds are those of all"""
     seed: int
     run: ChunkMap
     progress: ProgressCallback
@@ -275,22 +314,28 @@ class _BaselineRun:
     measured_s: dict[GridPoint, float] = field(default_factory=dict)
     """seconds of all folds of a point"""
 
-    def add_probe(self, choice: FeatureChoice) -> None:
-        """Takes over the fits by which the features were chosen."""
-        # a classifier of one point also scores the test rows, which had no part in the choice
-        if choice.held_out is not None and len(self.plan.grids[_PROBE]) > 1:
-            point = next(point for point in self.plan.first if point.name == _PROBE)
+    def add_probes(self, probe_of: Mapping[str, str], choice: FeatureChoice) -> None:
+        """Takes over the fits by which the features were chosen.
+
+        `probe_of` maps the features in the baselines' names to those that the choice names.
+        """
+        first = {point.name: point for point in self.plan.first}
+        for features, probed in probe_of.items():
+            # a classifier of one point also scores the test rows, which had no part in the choice
+            name, probe = baseline_name(_PROBE, features), choice.probes.get(probed)
+            if probe is None or len(self.plan.grids.get(name, ())) < 2:
+                continue
             on_test = np.zeros((self.data.n_folds, 0, self.data.n_classes))
-            self.scores[point] = _Scores(choice.held_out, on_test)
-            self.measured_s[point] = choice.took_s
-            self.spent_s += choice.took_s
+            self.scores[first[name]] = _Scores(probe.held_out, on_test)
+            self.measured_s[first[name]] = probe.took_s
+            self.spent_s += probe.took_s
 
     def fit_points(self, points: list[GridPoint], limit_s: float) -> None:
         """Fits the points on every fold, in order, until all fits have taken `limit_s` seconds."""
         folds, n_planned = self.data.folds, len(self.scores) + len(points)
 
         def jobs_within_limit() -> Iterator[FitJob]:
-            for job in _jobs(points, self.plan, self.data, seed=self.seed):
+            for job in _jobs(points, self.plan, seed=self.seed):
                 if self.spent_s > limit_s:
                     return
                 yield job
@@ -322,26 +367,29 @@ class _BaselineRun:
         long.
         """
         y, scored = self.data.scored_y, self.data.scored
-        best, jobs = {}, []
+        best: dict[str, dict[str, Any]] = {}
+        jobs: list[tuple[str, FitJob]] = []
         for name, grid in self.plan.grids.items():
             points = sorted((p for p in self.scores if p.name == name), key=lambda p: p.index)
             if not points:
                 continue
             held_out = np.stack([self.scores[point].held_out for point in points])
             best[name] = grid[points[_most_accurate(held_out[:, scored], y[scored])].index]
-            jobs.append(self._on_test(name, best[name], np.ones(len(y), bool), is_final=True))
+            every = np.ones(len(y), bool)
+            jobs.append((name, self._on_test(name, best[name], every, is_final=True)))
             for fold in self.data.folds if len(grid) > 1 else ():
                 rest = scored & ~self.data.valid_rows(fold)
                 params = grid[points[_most_accurate(held_out[:, rest], y[rest])].index]
-                jobs.append(self._on_test(name, params, self.data.train_rows(fold)))
+                jobs.append((name, self._on_test(name, params, self.data.train_rows(fold))))
         final, by_fold = {}, {name: list[Floats]() for name in best}
-        for job, result in zip(jobs, self.run(fit_and_score, jobs), strict=True):
+        results = self.run(fit_and_score, [job for _, job in jobs])
+        for (name, job), result in zip(jobs, results, strict=True):
             self.spent_s += result.took_s
             if job.is_final:
-                final[job.name] = result
-                self.progress(f"{job.name} on all tracks")
+                final[name] = result
+                self.progress(f"{name} on all tracks")
             else:
-                by_fold[job.name].append(result.scores)
+                by_fold[name].append(result.scores)
         return {
             name: _Chosen(
                 params,
@@ -355,44 +403,46 @@ class _BaselineRun:
         self, name: str, params: dict[str, Any], rows: NDArray[np.bool_], *, is_final: bool = False
     ) -> FitJob:
         """A fit on the rows of a mask that scores the test rows."""
-        data, n_classes = self.data, self.data.n_classes
-        x, x_test = (_columns(one, self.plan, params) for one in (data.x, data.x_test))
-        return FitJob(name, params, x[rows], data.y[rows], x_test, n_classes, self.seed, is_final)
+        source = self.plan.sources[name]
+        x, x_test = source.columns(params)
+        return _job(source, params, x[rows], self.data.y[rows], x_test, self.seed, is_final)
 
 
-def _jobs(
-    points: list[GridPoint], plan: BaselinePlan, data: BaselineData, *, seed: int
-) -> Iterator[FitJob]:
+def _jobs(points: list[GridPoint], plan: BaselinePlan, *, seed: int) -> Iterator[FitJob]:
     """A fit for each point and fold: trained on the fold's training rows, scoring those inside.
 
     Where a classifier has only one point, it scores the test rows, too.
     """
     for point in points:
-        params = plan.grids[point.name][point.index]
-        x, x_test = _columns(data.x, plan, params), _columns(data.x_test, plan, params)
-        also = x_test[: len(x_test) if len(plan.grids[point.name]) == 1 else 0]
+        source, grid = plan.sources[point.name], plan.grids[point.name]
+        data, params = source.data, grid[point.index]
+        x, x_test = source.columns(params)
+        also = x_test[: len(x_test) if len(grid) == 1 else 0]
         for fold in data.folds:
             rows = data.train_rows(fold)
             x_new = np.concatenate([x[data.valid_rows(fold)], also])
-            yield FitJob(point.name, params, x[rows], data.y[rows], x_new, data.n_classes, seed)
+            yield _job(source, params, x[rows], data.y[rows], x_new, seed)
 
 
-def _columns(
-    x: NDArray[np.float32], plan: BaselinePlan, params: Mapping[str, Any]
-) -> NDArray[np.float32]:
-    """The columns that a classifier with these parameters reads."""
-    return x[:, : plan.layout.n_columns(params["statistics"])]
+def _job(
+    source: Source,
+    params: Mapping[str, Any],
+    x: NDArray[np.float32],
+    y: Labels,
+    x_new: NDArray[np.float32],
+    seed: int,
+    is_final: bool = False,
+) -> FitJob:
+    pooled, n_classes = source.layout.is_embedding, source.data.n_classes
+    return FitJob(source.classifier, params, x, y, x_new, n_classes, seed, is_final, pooled)
 
 
 def _baseline(
-    name: str,
-    grid: list[dict[str, Any]],
-    scores: Mapping[int, _Scores],
-    chosen: _Chosen,
-    data: BaselineData,
+    name: str, plan: BaselinePlan, scores: Mapping[int, _Scores], chosen: _Chosen
 ) -> Baseline:
     """The best of a classifier's points; `scores` maps the indices of those fitted."""
-    fitted = sorted(scores)
+    source, grid = plan.sources[name], plan.grids[name]
+    data, fitted = source.data, sorted(scores)
     held_out = np.stack([scores[index].held_out for index in fitted])
     chosen_scores = held_out[fitted.index(grid.index(chosen.params))]
     temperature = _temperature(chosen_scores[data.scored], data.scored_y[data.scored])
@@ -405,6 +455,8 @@ def _baseline(
         temperature,
         chosen.final.arrays or {},
         tuple(by_fold.astype(np.float32)),
+        source.features,
+        source.layout,
     )
 
 

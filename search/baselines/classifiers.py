@@ -31,6 +31,7 @@ from chorale.search.baselines.fitted_classifier import (
 )
 from chorale.search.baselines.one_vs_rest import fit_each
 from chorale.search.baselines.track_statistics import StatisticsLayout
+from chorale.search.baselines.wide_rows import fit_wide
 from chorale.search.native_threads import single_thread
 from chorale.search.statistics.arrays import Floats, Labels
 
@@ -57,6 +58,14 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 }
 """Classifier -> parameter -> values, simpler models first."""
 
+LINEAR = 0.0
+"""The `gamma_times_columns` that stands for an SVM with a linear kernel, tried on embeddings."""
+
+POOLING_SEARCHED = ("logistic_regression", "svm", "knn")
+"""Classifiers whose pooling over time is searched on embeddings; others read the mean."""
+
+ON_EVERY_EMBEDDING = ("logistic_regression", "svm")
+"""Classifiers that are fitted on every feature set of embeddings, not only on the chosen one."""
 
 SEVERAL_LABELS = ("knn", "multilayer_perceptron", "random_forest", "extra_trees")
 """Classifiers that are fitted on several labels at once; the others are one-vs-rest. Where labels
@@ -135,6 +144,8 @@ class FitJob:
     seed: int
     is_final: bool = False
     """trained on all development rows; its result includes the fitted arrays"""
+    pooled: bool = False
+    """rows are pooled vectors of an embedding, which `wide_rows` fits faster"""
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,7 @@ def fit_and_score(job: FitJob) -> FitResult:
         n = len(y)
         params = {key: min(value, n) if key == "k" else value for key, value in job.params.items()}
         made = make_classifier(job.name, params, n_rows=n, n_columns=n_columns, seed=job.seed)
-        return classifier_arrays(made.fit(x[rows], y))
+        return fit_wide(made, x[rows], y) if job.pooled else classifier_arrays(made.fit(x[rows], y))
 
     with single_thread(), warnings.catch_warnings():
         # a multilayer perceptron trains for a set number of epochs
@@ -218,6 +229,8 @@ def make_classifier(
         )  # fmt: skip
     elif name == "knn":
         classifier = KNeighborsClassifier(params["k"], weights="distance")
+    elif params["gamma_times_columns"] == LINEAR:  # C / n_columns: as if products were averaged
+        classifier = SVC(C=params["C"] / n_columns, kernel="linear", cache_size=500)
     else:
         gamma = params["gamma_times_columns"] / n_columns
         classifier = SVC(C=params["C"], gamma=gamma, cache_size=500)
@@ -231,6 +244,7 @@ def grid_of(name: str, layout: StatisticsLayout, *, n_train: int) -> list[dict[s
         name: of the classifier.
         layout: of the features. Where they lack all statistics that a classifier names, it reads
             the largest set that there is; `svm_thirds`, which would then equal `svm`, has no grid.
+            Embeddings have their own: see `POOLING_SEARCHED`; their SVM may be `LINEAR`.
         n_train: the fewest rows that a classifier is trained on.
     """
     choices = GRIDS[name]
@@ -238,13 +252,20 @@ def grid_of(name: str, layout: StatisticsLayout, *, n_train: int) -> list[dict[s
     if name == "svm_thirds" and not named:
         return []
     chosen = {**choices, "statistics": tuple(named) or layout.choices[-1:]}
+    if layout.is_embedding:
+        chosen["statistics"] = layout.choices[: None if name in POOLING_SEARCHED else 1]
+        if name == "svm":
+            chosen["gamma_times_columns"] = (LINEAR, *choices["gamma_times_columns"])
     points = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
     # there cannot be more neighbours than training rows
     return [point for point in points if point.get("k", 1) <= n_train]
 
 
 def middle_point(grid: list[dict[str, Any]]) -> int:
-    """The index of the point in the middle of every parameter's values, which is fitted first."""
+    """The index of the point in the middle of every parameter's values, which is fitted first.
+
+    Of pooled vectors it is the mean's, which has half as many columns as the others.
+    """
     return _middle_of(grid, list(range(len(grid))), list(grid[0]))
 
 
@@ -252,38 +273,5 @@ def _middle_of(grid: list[dict[str, Any]], among: list[int], names: list[str]) -
     if not names:
         return among[0]
     values = list(dict.fromkeys(grid[i][names[0]] for i in among))
-    middle = values[len(values) // 2]
+    middle = values[0] if values[0] == "mean" else values[len(values) // 2]
     return _middle_of(grid, [i for i in among if grid[i][names[0]] == middle], names[1:])
-
-
-def expected_s(
-    name: str,
-    *,
-    n_rows: int,
-    n_new: int,
-    n_columns: int,
-    n_classes: int,
-    one_vs_rest: bool = False,
-) -> float:
-    """Estimated seconds of one fit, on one core of a 2024 CPU.
-
-    It only orders the first fits and excludes those that would never end; the time of further fits
-    is estimated from the measured first ones.
-    """
-    if one_vs_rest:
-        one_s = expected_s(name, n_rows=n_rows, n_new=n_new, n_columns=n_columns, n_classes=1)
-        return n_classes * one_s
-    if name == "logistic_regression":
-        return 0.03 + 3e-8 * n_rows * n_columns * n_classes
-    if name == "knn":
-        return 0.01 + 3e-10 * n_rows * n_new * n_columns
-    if name == "multilayer_perceptron":
-        n_steps = n_mlp_epochs(n_rows) * (1 + n_rows / MLP_BATCH_SIZE)
-        return n_steps * (4e-4 + 6e-10 * MLP_BATCH_SIZE * N_HIDDEN * (n_columns + n_classes))
-    if name == "extra_trees":
-        return 0.4 + 3e-6 * n_rows * math.log2(n_rows + 1) * math.sqrt(n_columns)
-    if name == "random_forest":
-        return 0.5 + 7e-6 * n_rows * math.log2(n_rows + 1) * math.sqrt(n_columns)
-    if name == "gradient_boosting":
-        return 40 * n_classes * (3e-3 + 7e-9 * n_rows * n_columns)
-    return 0.01 + 8e-10 * n_rows**2 * n_columns

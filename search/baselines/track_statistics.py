@@ -14,12 +14,21 @@ from scipy.fft import dct
 
 from chorale.datasets.chunks import ChunkMap, in_chunks
 from chorale.datasets.dsp.frame_statistics import frame_statistics
+from chorale.datasets.features import layout_of
 from chorale.datasets.store.feature_store import FeatureStore
 
 BLOCKS = {"mean_std": 2, "differences": 4, "thirds": 7}
 """Name of a set of statistics -> the number of blocks that it reads, `n_values` columns each."""
 TABLE = "table"
 """The only set for a table of features, whose columns are statistics already: all columns."""
+POOLED = {"mean": slice(1, 2), "mean_max": slice(0, 2), "mean_std": slice(1, 3)}
+"""Name of a set of statistics of an embedding -> which it reads of the blocks maximum, mean and
+standard deviation over time. The axes of an embedding are in no order, and its frames are few, each
+of seconds: all statistics of an encoder of width 768 would be 5,376 columns.
+
+Source: the mean as in Turian et al. 2022, "HEAR: Holistic Evaluation of Audio Representations",
+https://arxiv.org/abs/2203.03022; with the maximum as in Howard and Ruder 2018, "Universal Language
+Model Fine-tuning for Text Classification", https://arxiv.org/abs/1801.06146 (concat pooling)."""
 
 MAX_BINS = 40
 N_CEPSTRA = 20
@@ -35,22 +44,30 @@ class StatisticsLayout:
     """The layout of a track's row of statistics, given its feature set's frames.
 
     A frame has `n_bins` values, of all `n_channels` channels together. `is_table`: frames are in no
-    order, and the row is their mean. `is_spectral`: the bins are a frequency axis.
+    order, and the row is their mean. `is_spectral`: the bins are a frequency axis. `is_embedding`:
+    frames are embeddings of a frozen encoder, of which the statistics are pooled vectors;
+    `has_one_frame`: one of each track, so that all pooled vectors would be the same.
     """
 
     n_bins: int
     n_channels: int = 1
     is_table: bool = False
     is_spectral: bool = False
+    is_embedding: bool = False
+    has_one_frame: bool = False
 
     @classmethod
     def of(cls, store: FeatureStore) -> "StatisticsLayout":
         """The layout for the features in a store."""
+        is_table = not store.frame_rate_hz
+        is_embedding = not is_table and layout_of(store.feature) == "embedding"
         return cls(
             store.n_bins,
             store.n_channels,
-            is_table=not store.frame_rate_hz,
+            is_table=is_table,
             is_spectral=store.is_spectral,
+            is_embedding=is_embedding,
+            has_one_frame=is_embedding and bool((store.lengths == 1).all()),
         )
 
     @property
@@ -65,25 +82,33 @@ class StatisticsLayout:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The sets of statistics that a classifier may read; for a wide embedding only one.
-
-        The axes of an embedding are in no order, so no cosine transform shortens it: all statistics
-        of an encoder of width 768 would be 5,376 columns.
-        """
+        """The sets of statistics that a classifier may read; for other wide frames only one."""
         if self.is_table:
             return (TABLE,)
+        if self.is_embedding:
+            return ("mean",) if self.has_one_frame else tuple(POOLED)
         is_wide = self.n_values > self.n_channels * MAX_BINS
         return ("mean_std",) if is_wide else tuple(BLOCKS)
 
+    def columns(self, statistics: str) -> slice:
+        """Which of the row's columns one of `choices` reads."""
+        if self.is_embedding:
+            blocks = POOLED[statistics]
+            first = 0 if self.has_one_frame else blocks.start
+            n = blocks.stop - blocks.start
+            return slice(first * self.n_values, (first + n) * self.n_values)
+        return slice(0, self.n_bins if statistics == TABLE else BLOCKS[statistics] * self.n_values)
+
     def n_columns(self, statistics: str) -> int:
-        """How many of the row's first columns one of `choices` reads."""
-        return self.n_bins if statistics == TABLE else BLOCKS[statistics] * self.n_values
+        """How many of the row's columns one of `choices` reads."""
+        columns = self.columns(statistics)
+        return int(columns.stop - columns.start)
 
     def row(self, frames: NDArray[Any]) -> NDArray[np.float32]:
-        """The statistics of one track: float32 (n_columns of the last of `choices`,).
+        """The statistics of one track, all that one of `choices` reads: float32 (n_columns,).
 
         See `datasets.dsp.frame_statistics.frame_statistics`; the row of a table is the mean of its
-        frames.
+        frames, that of an embedding their maximum, mean and standard deviation (see `POOLED`).
 
         Args:
             frames: (n_frames, n_bins), at least one frame.
@@ -91,10 +116,20 @@ class StatisticsLayout:
         frames = frames.astype(np.float64)
         if self.is_table:
             return np.asarray(frames.mean(axis=0), np.float32)
+        if self.is_embedding:
+            return self._pooled(frames)
         if self.is_cepstral:
             frames = self._cepstra(frames)
         found = frame_statistics(frames, BLOCKS[self.choices[-1]])
         return found.reshape(-1).astype(np.float32)
+
+    def _pooled(self, frames: NDArray[np.float64]) -> NDArray[np.float32]:
+        """(3 * n_values,) as `POOLED` describes, or (n_values,) where tracks have one frame."""
+        mean_std = frame_statistics(frames, 2)
+        if self.has_one_frame:  # of a longer recording than any in training: the mean of several
+            return np.asarray(mean_std[0], np.float32)
+        found = np.concatenate([frames.max(axis=0, keepdims=True), mean_std])
+        return np.asarray(found.reshape(-1), np.float32)
 
     def _cepstra(self, frames: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n_frames, n_values): each channel's first coefficients."""
@@ -103,8 +138,9 @@ class StatisticsLayout:
         return np.asarray(found.reshape(len(frames), -1))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return asdict(self)
+        """JSON-ready; facts of embeddings are left out where they do not hold."""
+        only_if = ("is_embedding", "has_one_frame")
+        return {key: value for key, value in asdict(self).items() if value or key not in only_if}
 
 
 def track_statistics(

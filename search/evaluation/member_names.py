@@ -42,6 +42,14 @@ def best_trial(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return single if trials else None
 
 
+def baseline_features(made: Mapping[str, Any]) -> str:
+    """A report's `baselines_made` in words: which feature sets the baselines read, and why."""
+    sentence = f"Baselines use the feature set {made['features']} ({made['why']})"
+    if others := made.get("other_features"):
+        sentence += f"; those named with {' or '.join(others)} use that one"
+    return sentence
+
+
 def _both(members: tuple[list[str], list[str]], phrase: Any) -> str:
     each = zip(("trial", "baseline"), members, strict=True)
     return " and ".join(phrase(what + "s" * (len(n) != 1), n) for what, n in each if n) or "none"

@@ -159,8 +159,8 @@ def _cut(store: FeatureStore, rows: Ints, labels: Labels, group: Ints, *, seed: 
     is_segment[np.cumsum([len(of_track) for of_track in edges]) - 1] = False
     x = track_statistics(cut, np.flatnonzero(is_segment))
     layout = StatisticsLayout.of(store)
-    if "differences" in layout.choices:
-        x = x[:, : layout.n_columns("differences")]
+    if usable := [one for one in ("differences", "mean_std") if one in layout.choices]:
+        x = x[:, layout.columns(usable[0])]
     return Segments(
         x.astype(np.float64),
         label=np.repeat(labels[keep], per_track[keep], axis=0),

@@ -12,6 +12,7 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import Split
 from chorale.search.baselines.baseline_file import FittedBaseline, read_baseline, write_baseline
 from chorale.search.baselines.baselines import Baseline, Baselines
+from chorale.search.baselines.classifiers import GRIDS
 from chorale.search.baselines.track_statistics import StatisticsLayout
 from chorale.search.ledger.baseline_predictions import (
     BaselinePredictions,
@@ -26,20 +27,20 @@ def write_baselines(
     baselines: Baselines,
     split: Split,
     *,
-    features_config: Mapping[str, Any],
+    features_configs: Mapping[str, Mapping[str, Any]],
     n_classes: int,
     multi_label: bool,
 ) -> None:
     """Writes fitted models and predictions, and last the list that makes them count.
 
-    `features_config` is that of the feature set which the baselines read.
+    `features_configs` maps each feature set that a baseline reads to its config.
     """
     for one in baselines.fitted:
         fitted = FittedBaseline(
             one.name,
-            baselines.features,
-            features_config,
-            baselines.layout,
+            one.features or baselines.features,
+            features_configs.get(one.features or baselines.features, {}),
+            one.layout or baselines.layout,
             one.params["statistics"],
             one.temperature,
             n_classes,
@@ -97,4 +98,14 @@ def _read(paths: StudyPaths, split: Split, name: str, params: Mapping[str, Any])
         fitted.temperature,
         fitted.arrays,
         stored.test_by_fold,
+        fitted.features,
+        fitted.layout,
     )
+
+
+def baseline_names(paths: StudyPaths) -> list[str]:
+    """The names of a study's baselines; those of `GRIDS` where no list of them can be read."""
+    try:
+        return list(json.loads(paths.baselines_json.read_text(encoding="utf-8"))["params"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return list(GRIDS)

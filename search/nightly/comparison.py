@@ -17,11 +17,11 @@ import pandas as pd
 from chorale.datasets import audio
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.multi_label_metrics import main_score
-from chorale.search.baselines.classifiers import GRIDS as BASELINES
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.registry.gate import Contender, Gate, GateDecision, decide
 from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
 from chorale.search.evaluation.members import score_rows
+from chorale.search.evaluation.stored_baselines import baseline_names
 from chorale.search.ledger.baseline_predictions import read_baseline_predictions
 from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
 from chorale.search.paths import StudyPaths
@@ -177,7 +177,7 @@ def best_baseline(study: StudyPaths, truth: GroundTruth) -> tuple[str, Proba] | 
     split = truth.split
     labels = truth.labels(split.development_ids)
     found: tuple[float, str, Proba] | None = None
-    for name in BASELINES:
+    for name in baseline_names(study):
         path = study.baseline(name)
         if not path.is_file():
             continue

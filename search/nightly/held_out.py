@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chorale.search.baselines.names import baseline_name, split_name
 from chorale.search.ledger import predictions, stages
 from chorale.search.ledger.baseline_predictions import read_baseline_predictions
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -68,9 +69,16 @@ def of_baseline(
     """The results of a baseline, then and tonight; or why there are none."""
     if (then := _baseline_held_out(before, name)) is None:
         return not_kept(origin)
-    if (now := _baseline_held_out(tonight, name)) is None:
+    (features_then, was), now = then, _baseline_held_out(tonight, name)
+    if now is None or now[0] != features_then:  # the one of these features may have another name
+        kind = split_name(name)[0]
+        for other in (kind, baseline_name(kind, features_then)):
+            found = _baseline_held_out(tonight, other)
+            if found is not None and found[0] == features_then:
+                return was, found[1]
+    if now is None:
         return f"no drift check: the baseline {name} was not fitted tonight"
-    (features_then, was), (features_now, is_now) = then, now
+    features_now, is_now = now
     if features_then != features_now:
         return (
             f"no drift check: the baseline {name} used the features {features_then}, and now "
@@ -88,7 +96,7 @@ def _baseline_held_out(side: Side, name: str) -> tuple[str, HeldOut] | None:
     proba = read_baseline_predictions(file, truth.split).out_of_fold
     found = report.read_report(night.paths)
     held_out = HeldOut(ids, proba, truth.labels(ids), truth.class_names, len(found["baselines"]))
-    return str(found["baselines_made"]["features"]), held_out
+    return split_name(name)[1] or str(found["baselines_made"]["features"]), held_out
 
 
 def _finished(ledger: LedgerReader, study: str) -> dict[int, set[int]]:

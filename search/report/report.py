@@ -21,7 +21,7 @@ from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.grouping import UNGROUPED_TEXT
 from chorale.search.console.progress import durations_text
-from chorale.search.evaluation.member_names import best_trial, name_ensemble
+from chorale.search.evaluation.member_names import baseline_features, best_trial, name_ensemble
 from chorale.search.ledger import stages
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
 from chorale.search.paths import StudyPaths
@@ -218,8 +218,7 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
         table.add_row(name, "", *_score_cells(one), "", _gain(report, name), style="dim")
     console.print(table)
     if made := report.get("baselines_made"):
-        features = f"Baselines use the feature set {made['features']} ({made['why']})"
-        lines = "; ".join([features, *made["left_out"]]) + "."
+        lines = "; ".join([baseline_features(made), *made["left_out"]]) + "."
         console.print(lines, soft_wrap=True, highlight=False, markup=False)
     console.print(headline_sentence(report), highlight=False, markup=False)
     if stages_s := report.get("cost", {}).get("stages_s"):  # missing in older versions

@@ -95,15 +95,19 @@ def fit_baselines(
         tell("choosing the features")
         choice = choose_features(stores, run=run, **data)
         name = choice.name
-        data |= {"limit_s": limit_s, "wall_s": wall_s, "n_at_once": n_at_once, "choice": choice}
+        others = {other: store for other, store in stores.items() if other != name}
+        data |= {"limit_s": limit_s, "wall_s": wall_s, "n_at_once": n_at_once}
+        data |= {"choice": choice, "others": others}
         found = run_baselines(stores[name], run=run, progress=tell, **data)
     found = replace(found, feature_accuracies=choice.accuracies)
-    config = context.resolved.features.get(name)
     write_baselines(
         context.paths,
         found,
         prepared.split,
-        features_config={} if config is None else dict(to_plain_values(config)),
+        features_configs={
+            features: dict(to_plain_values(config))
+            for features, config in context.resolved.features.items()
+        },
         n_classes=len(prepared.class_names),
         multi_label=prepared.multi_label,
     )

@@ -7,7 +7,12 @@ from typing import Any
 
 from chorale.datasets.splitting.labels import LabelChanges
 from chorale.search.console.progress import duration_text, durations_text
-from chorale.search.evaluation.member_names import BEST_BASELINE, best_trial, split_members
+from chorale.search.evaluation.member_names import (
+    BEST_BASELINE,
+    baseline_features,
+    best_trial,
+    split_members,
+)
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page.numbers import DASH, hours, percent, signed_points
 from chorale.search.statistics.main_score import main_score_of, metric_name
@@ -68,8 +73,7 @@ def caveats(study: StudyData) -> list[str]:
             f"is partly fitted to the test set, so its scores may be slightly too high."
         )
     if (made := report.get("baselines_made")) is not None:
-        features = f"Baselines use the feature set {made['features']} ({made['why']})"
-        notes.append("; ".join([features, *made["left_out"]]) + ".")
+        notes.append("; ".join([baseline_features(made), *made["left_out"]]) + ".")
     if (rival := _better_baseline(report)) is not None:
         good = "has at least the same mAP" if study.multi_label else "is at least as accurate"
         notes.append(

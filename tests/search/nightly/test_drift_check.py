@@ -103,8 +103,10 @@ def test_a_recording_that_moved_to_another_labels_folder_is_matched_by_content(k
     assert pairs == ([("low/a", "high/a"), ("low/b", "low/b")] if known else [("low/b", "low/b")])
 
 
-def _night_with_baseline(root: Path, features: str, correct: list[bool]) -> held_out.Side:
-    """A study of eight development tracks with out-of-fold predictions of the baseline svm."""
+def _night_with_baseline(
+    root: Path, features: str, correct: list[bool], *, name: str = "svm"
+) -> held_out.Side:
+    """A study of eight development tracks with out-of-fold predictions of a baseline."""
     paths = StudyPaths(root)
     development = tuple(f"t{i}" for i in range(8))
     fold_of = {track: i % 2 for i, track in enumerate(development)}
@@ -114,8 +116,8 @@ def _night_with_baseline(root: Path, features: str, correct: list[bool]) -> held
     )
     proba = np.array([[0.9, 0.1] if one else [0.1, 0.9] for one in correct], np.float32)
     stored = BaselinePredictions(proba, proba[: len(split.test_ids)])
-    write_baseline_predictions(paths.baseline("svm"), stored, split)
-    found = {"baselines": {"svm": {}, "knn": {}}, "baselines_made": {"features": features}}
+    write_baseline_predictions(paths.baseline(name), stored, split)
+    found = {"baselines": {name: {}, "knn": {}}, "baselines_made": {"features": features}}
     write_json(paths.report_json, found)
     return held_out.NightStudy(root.name, paths), truth
 
@@ -136,6 +138,25 @@ def test_a_champion_without_trials_is_compared_by_its_baseline(tmp_path: Path) -
     now[0].paths.baseline("svm").unlink()
     assert "was not fitted tonight" in str(held_out.of_baseline(origin, "svm", then, now))
     assert "are no longer kept" in str(held_out.of_baseline(origin, "svm", now, then))
+
+
+def test_a_baseline_is_found_again_by_its_features_where_another_set_is_chosen(
+    tmp_path: Path,
+) -> None:
+    """svm was on mel, which was chosen for all; then it has the name "svm (mel)", or back."""
+    chosen = _night_with_baseline(tmp_path / "chosen", "mel", [True] * 8)
+    other = _night_with_baseline(
+        tmp_path / "other", "chroma", [True] * 4 + [False] * 4, name="svm (mel)"
+    )
+    origin = StudyMember("then", "svm")
+    found = held_out.of_baseline(origin, "svm", chosen, other)
+    assert not isinstance(found, str)
+    assert found[1].proba.argmax(axis=1).tolist() != found[0].proba.argmax(axis=1).tolist()
+    back = held_out.of_baseline(origin, "svm (mel)", other, chosen)
+    assert not isinstance(back, str)
+    np.testing.assert_array_equal(back[1].proba, found[0].proba)
+    third = _night_with_baseline(tmp_path / "third", "chroma", [True] * 8)
+    assert "was not fitted tonight" in str(held_out.of_baseline(origin, "svm (mel)", other, third))
 
 
 def _labelled_night(root: Path, shuffled: float, names: tuple[str, ...]) -> held_out.Side:
