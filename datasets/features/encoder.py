@@ -16,6 +16,7 @@ from pydantic import Field
 from chorale.datasets.base import EncoderInfo, Layout
 from chorale.datasets.config import config as config_class
 from chorale.datasets.errors import UserError
+from chorale.datasets.pretrained.added import check_added
 from chorale.datasets.pretrained.installed import encoder_info, require_fetched
 from chorale.datasets.pretrained.running import EncoderSource, file_digest, run_encoder
 from chorale.datasets.programs import exported_program, pipelines
@@ -44,14 +45,15 @@ class Config:
     name: str = ""
     """an encoder of `chorale encoder list`, such as birdnet; its rate and windows are its own"""
     path: str = ""
-    """the encoder: a program of torch.export (.pt2) or TorchScript (.pt) that takes (1, n_samples)
-    and returns (1, n_frames, n_bins) or (1, n_bins); with `bundle` or `name`, its weights"""
+    """the encoder: a program of torch.export (.pt2) or TorchScript (.pt), a tflite or an ONNX file
+    that takes (1, n_samples) and returns (1, n_frames, n_bins) or (1, n_bins); with `bundle` or
+    `name`, its weights"""
     bundle: str = ""
     """a wav2vec 2.0, HuBERT or WavLM of torchaudio.pipelines, such as WAV2VEC2_BASE; without
     `path` its weights are those in torchaudio's cache"""
     layer: Annotated[int, Field(ge=1)] | str | None = None
-    """which output of the encoder `name` is used, or which transformer layer of `bundle`, counted
-    from 1; default: the first of the outputs, the last of the layers"""
+    """which output of the encoder `name` or of a tflite or ONNX file is used, or which transformer
+    layer of `bundle`, counted from 1; default: the first output, the last layer"""
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] | None = None
     """Hz; the rate that the encoder was trained with; default: that of `name`, or else 16,000"""
     chunk_s: Annotated[float, Field(gt=0, le=600)] | None = None
@@ -66,7 +68,7 @@ class Config:
         if not (self.name or self.path or self.bundle):
             raise ValueError(
                 "give an encoder of `chorale encoder list` with --features.encoder NAME, your own "
-                "with --features.encoder.path FILE (.pt2 or .pt), or a pipeline with "
+                "with --features.encoder.path FILE (.pt2, .pt, .onnx, .tflite), or a pipeline with "
                 "--features.encoder.bundle WAV2VEC2_BASE"
             )
         try:
@@ -240,15 +242,10 @@ def _layer_number(layer: int | str | None) -> int | None:
 
 
 def _check_program(config: Config) -> None:
-    file = config.file
-    if config.layer is not None:
-        raise ValueError(f"layer={config.layer} needs a `bundle`; a program has one output")
-    if file.suffix not in (exported_program.EXPORTED_SUFFIX, exported_program.SCRIPTED_SUFFIX):
-        raise ValueError(
-            f"'{file}' ends with neither .pt2 (torch.export.save) nor .pt (torch.jit.save); "
-            f"weights alone need a `bundle`"
-        )
+    layer = None if config.layer is None else str(config.layer)
     try:
-        exported_program.check_program(file)
+        check_added(config.file, layer=layer)
     except exported_program.ProgramError as error:
-        raise ValueError(f"'{file}' {error}") from None
+        raise ValueError(f"'{config.file}' {error}") from None
+    except UserError as error:
+        raise ValueError(str(error)) from None

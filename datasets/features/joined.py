@@ -83,8 +83,8 @@ def extract(waveform: Float32Array, config: Config) -> Float32Array:
     for name, part in config.configs.items():
         rate = part.sample_rate
         same = rate == config.sample_rate
-        heard = waveform if same else audio.resample(waveform, config.sample_rate, rate)
-        values = np.asarray(load_feature_set(name).extract(heard, part), np.float32)
+        own = waveform if same else audio.resample(waveform, config.sample_rate, rate)
+        values = np.asarray(load_feature_set(name).extract(own, part), np.float32)
         found.append(values.reshape(part.n_bins, -1).T)
     return join_frames(found).T
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from chorale.datasets.base import EncoderInfo
 from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError
-from chorale.datasets.programs import exported_program
+from chorale.datasets.programs import exported_program, guarded_program
 from chorale.datasets.programs.windows import Windows, on_windows
 
 RECORD_NAME = "encoder.json"
@@ -133,14 +133,41 @@ def require_loader(file: Path) -> None:
         )
 
 
+def check_added(file: Path, *, layer: str | None) -> None:
+    """Checks a user's file without running it.
+
+    Args:
+        file: the file.
+        layer: the inner tensor that is wanted instead of the first output.
+
+    Raises:
+        UserError: the ending is none of `LOADERS`, or its programs have one output.
+        ProgramError: the file is damaged, or is no such network.
+    """
+    require_loader(file)
+    if file.suffix.lower() in guarded_program.KINDS:
+        guarded_program.check_model_file(file)
+        return
+    if layer is not None:
+        raise UserError(f"layer={layer} needs a `bundle`; a program has one output")
+    exported_program.check_program(file)
+
+
 def _load_program(file: Path, layer: str, device: str) -> Windows:
     """A `.pt2` or `.pt`, which has one output."""
     del layer
     return on_windows(exported_program.load_program(file, device), device)
 
 
+def _load_model_file(file: Path, layer: str, device: str) -> Windows:
+    """A tflite or ONNX file, which runs on the CPU whatever the device."""
+    del device
+    return guarded_program.load_model_file(file, output=None if layer in ("", LAYER) else layer)
+
+
 LOADERS: Mapping[str, Callable[[Path, str, str], Windows]] = {
     exported_program.EXPORTED_SUFFIX: _load_program,
     exported_program.SCRIPTED_SUFFIX: _load_program,
+    **dict.fromkeys(guarded_program.KINDS, _load_model_file),
 }
 """The ending of a file -> the function `(file, layer, device)` that loads it."""

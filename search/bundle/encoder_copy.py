@@ -1,7 +1,7 @@
 """Copies the weights of frozen pretrained encoders into a bundle that uses them as feature sets."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from chorale.datasets.config import read_config
@@ -41,6 +41,10 @@ def with_bundled_encoder(
         return dict(config)
     folder = paths.encoders / info.name
     found = {**config, "path": _copied(made.file, folder, paths)}
+    names = {PurePosixPath(one.member).name for one in info.weights} - {made.file.name}
+    for beside in (made.file.parent / name for name in sorted(names)):
+        if beside.is_file():  # a second file that it reads, and not what was converted
+            _copied(beside, folder, paths)
     if not is_shipped(info.name):  # another machine does not know the name
         found |= {"name": "", "layer": None}
     return found

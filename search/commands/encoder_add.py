@@ -14,8 +14,8 @@ usage: chorale encoder add NAME --file FILE --sample-rate HZ [--window-s S] [--l
 Adds a network of your own as the pretrained encoder NAME: copies FILE into the encoders' folder,
 after running it once on noise to measure the number of values that it returns.
 
-  --file FILE       .pt2 (torch.export.save) or .pt (torch.jit.save); it takes float32
-                    (1, n_samples) and returns (1, n_frames, n_bins) or (1, n_bins)
+  --file FILE       .pt2 (torch.export.save), .pt (torch.jit.save), .onnx or .tflite; it takes
+                    float32 (1, n_samples) and returns (1, n_frames, n_bins) or (1, n_bins)
   --sample-rate HZ  of the audio that it takes
   --window-s S      seconds of audio that it takes; default: any length
   --licence TEXT    the licence of its weights; default: not given

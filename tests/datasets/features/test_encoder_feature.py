@@ -26,6 +26,7 @@ from chorale.datasets.pretrained import running
 from chorale.datasets.programs import exported_program, pipelines
 from chorale.datasets.store import cache
 from chorale.datasets.store.extraction import FeatureRecipe
+from tests.datasets.programs import model_files
 
 RATE = 16_000
 CHUNK_S = 0.5
@@ -272,7 +273,7 @@ def test_the_file_hash_is_part_of_the_cache_key(tmp_path: Path) -> None:
     [
         ({}, "give an encoder of `chorale encoder list`"),
         ({"path": "none.pt2"}, "there is no file 'none.pt2'; give the right one with --features"),
-        ({"path": "odd.onnx"}, "ends with neither .pt2 .* nor .pt"),
+        ({"path": "odd.h5"}, "encoders end with one of .pt2, .pt, .tflite, .onnx"),
         ({"path": "text.pt"}, "'.*text.pt' is no archive, so it is no exported program"),
         ({"path": "text.pt2"}, "'.*text.pt2' is no archive, so it is no exported program"),
         ({"path": "weights.pt"}, "no code in it, so torch.jit.save did not make it"),
@@ -294,7 +295,7 @@ def test_the_file_hash_is_part_of_the_cache_key(tmp_path: Path) -> None:
 def test_an_invalid_config_raises_when_it_is_read(
     values: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("text.pt", "text.pt2", "odd.onnx"):
+    for name in ("text.pt", "text.pt2", "odd.h5"):
         (tmp_path / name).write_text("garbage")
     for name in ("weights.pt", "weights.pt2"):
         torch.save(Net().state_dict(), tmp_path / name)
@@ -522,3 +523,17 @@ def test_a_truncated_or_corrupt_file_raises_a_clear_error(
 def test_other_torchaudio_pipelines_are_accepted() -> None:
     pipelines.check_pipeline("HUBERT_LARGE", sample_rate=16_000, layer=24)
     pipelines.check_pipeline("WAVLM_BASE_PLUS", sample_rate=16_000, layer=None)
+
+
+@pytest.mark.parametrize("make", [model_files.onnx, model_files.tflite])
+def test_a_tflite_or_onnx_file_is_an_encoder(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    name = make.__name__
+    pytest.importorskip({"onnx": "onnxruntime", "tflite": "ai_edge_litert"}[name])
+    file, rate, n = make(tmp_path / f"net.{name}"), 1_000, model_files.N_SAMPLES
+    values = {"path": str(file), "sample_rate": rate, "chunk_s": n / rate}
+    waveform = sound(2 * n + 3)
+    windows = np.stack([waveform[:n], waveform[n : 2 * n], waveform[-n:]])
+    for layer, expected in (("doubled", 2 * windows), ("squared", (2 * windows) ** 2)):
+        config = read_config(encoder.Config, {**values, "layer": layer}, where="here")
+        np.testing.assert_allclose(encoder.extract(waveform, config), expected.T, rtol=1e-5)
+        assert (config.n_bins, config.frame_rate_hz) == (n, rate / n)
