@@ -25,6 +25,13 @@ MAX_POINTS = 5000
 
 N_PROCRUSTES_ROUNDS = 3
 
+MAX_WIDTH = 256
+"""Wider embeddings, such as those of pretrained encoders, are reduced to as many principal
+components of each space: to rotate 5,060 columns took minutes."""
+
+N_BASIS_ROWS = 512
+"""Tracks of a space whose embeddings determine its principal components."""
+
 
 def write_projector(
     paths: TensorBoardPaths,
@@ -64,13 +71,15 @@ def align_embeddings(
 ) -> Floats:
     """The embeddings, (n_tracks, width), each space translated, rotated and scaled as a whole.
 
-    Ratios of distances within a space are preserved. The rotation of a space ignores classes that
+    `width` is at most `MAX_WIDTH`. Ratios of distances within a space are preserved, as far as the
+    principal components of wider embeddings preserve them. The rotation of a space ignores classes that
     it lacks. A space whose embeddings are all equal is not scaled.
     """
     parts = {space: spaces == space for space in np.unique(spaces)}
-    aligned = np.zeros(embeddings.shape)
+    aligned = np.zeros((len(embeddings), min(embeddings.shape[1], MAX_WIDTH)))
     for rows in parts.values():
         centred = embeddings[rows] - embeddings[rows].mean(axis=0, dtype=np.float64)
+        centred = _reduced(centred)
         size = np.sqrt(np.mean(np.sum(centred**2, axis=1)))
         aligned[rows] = centred / size if size > 0 else centred
     if len(parts) == 1:
@@ -89,6 +98,22 @@ def align_embeddings(
                 rotation = _rotation(means[space][common], others[:, common])
                 aligned[rows], means[space] = aligned[rows] @ rotation, means[space] @ rotation
     return aligned
+
+
+def _reduced(centred: Floats) -> Floats:
+    """The first `MAX_WIDTH` principal components of points (n, width) of mean 0.
+
+    Unchanged where the points are not wider; padded with zeros where they have fewer components.
+    """
+    n, width = centred.shape
+    if width <= MAX_WIDTH:
+        return centred
+    some = centred[np.unique(np.linspace(0, n - 1, min(n, N_BASIS_ROWS)).astype(int))]
+    variances, vectors = np.linalg.eigh(some @ some.T)  # ascending; fewer rows than columns
+    kept = variances > 1e-10 * max(variances[-1], 1e-300)
+    basis = some.T @ (vectors[:, kept] / np.sqrt(variances[kept]))
+    found = centred @ basis[:, ::-1][:, :MAX_WIDTH]
+    return np.pad(found, ((0, 0), (0, MAX_WIDTH - found.shape[1])))
 
 
 def _class_means(points: Floats, rows: NDArray[np.bool_], of_class: NDArray[np.bool_]) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 from PIL import Image
+from scipy.spatial.distance import pdist
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
@@ -17,7 +18,7 @@ from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.paths import StudyPaths, TensorBoardPaths
 from chorale.search.report import tensorboard_finalists
 from chorale.search.report.confusion_image import confusion_image
-from chorale.search.report.projector import MAX_POINTS, align_embeddings, write_projector
+from chorale.search.report.projector import MAX_POINTS, MAX_WIDTH, align_embeddings, write_projector
 from chorale.search.report.tensorboard_finalists import (
     CONFUSION_TAG,
     MAX_FINALISTS_SHOWN,
@@ -208,3 +209,29 @@ def test_unknown_labels_are_neither_counted_nor_predicted(
     (text,) = [path.read_text() for path in rows if "predicted" in path.read_text()]
     assert "bass" in text
     assert "piano" not in text
+
+
+def test_wide_embeddings_are_reduced_and_still_aligned() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 6
+    points = rng.standard_normal((6, 40))[labels] + 0.1 * rng.standard_normal((60, 40))
+    rotations = [np.linalg.qr(rng.standard_normal((700, 40)))[0] for _ in range(3)]
+    embeddings = np.concatenate([points @ one.T for one in rotations])
+    spaces = np.repeat(np.arange(3), 60)
+    aligned = align_embeddings(embeddings, spaces, np.tile(labels, 3))
+    assert aligned.shape == (180, MAX_WIDTH)
+    for space, moved in enumerate(aligned.reshape(3, 60, -1)):
+        before, after = pdist(embeddings[spaces == space]), pdist(moved)
+        np.testing.assert_allclose(after / after.mean(), before / before.mean(), rtol=1e-6)
+    first, *others = aligned.reshape(3, 60, -1)
+    for other in others:
+        assert np.linalg.norm(first - other) < 0.2 * np.linalg.norm(first)
+
+
+def test_of_more_tracks_than_make_the_basis_the_main_components_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((2_000, 30)) @ rng.standard_normal((30, 600))
+    points += 0.01 * rng.standard_normal(points.shape)
+    aligned = align_embeddings(points, np.zeros(2_000, int), np.zeros(2_000, int))
+    before, after = pdist(points[::20]), pdist(aligned[::20])
+    np.testing.assert_allclose(after / after.mean(), before / before.mean(), rtol=1e-3)
