@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from chorale.datasets.base import EncoderInfo
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import load_feature_set, plugin_name
@@ -16,9 +17,19 @@ _ENCODER = "encoder"
 
 
 def with_bundled_encoder(
-    name: str, config: Mapping[str, Any], paths: BundlePaths
+    name: str,
+    config: Mapping[str, Any],
+    paths: BundlePaths,
+    *,
+    used: dict[str, EncoderInfo] | None = None,
 ) -> dict[str, Any]:
     """Copies an encoder's weights into the bundle, unless their licence forbids that.
+
+    Args:
+        name: of the feature set.
+        config: its config in the study.
+        paths: the bundle's.
+        used: is given the encoders with a name, for the licences in the bundle's card.
 
     Returns:
         The feature set's config; for an encoder, `path` is the copy's POSIX path below the bundle.
@@ -28,7 +39,10 @@ def with_bundled_encoder(
         UserError: the encoder cannot be read.
     """
     if "parts" in config:  # of joined feature sets
-        parts = {key: with_bundled_encoder(key, one, paths) for key, one in config["parts"].items()}
+        parts = {
+            key: with_bundled_encoder(key, one, paths, used=used)
+            for key, one in config["parts"].items()
+        }
         return {**config, "parts": parts}
     if plugin_name(name) != _ENCODER:
         return dict(config)
@@ -37,6 +51,8 @@ def with_bundled_encoder(
     info = made.info
     if info is None:
         return {**config, "path": _copied(made.file, paths.encoders, paths)}
+    if used is not None:
+        used[info.name] = info
     if not info.may_bundle:
         return dict(config)
     folder = paths.encoders / info.name

@@ -72,8 +72,8 @@ def align_embeddings(
     """The embeddings, (n_tracks, width), each space translated, rotated and scaled as a whole.
 
     `width` is at most `MAX_WIDTH`. Ratios of distances within a space are preserved, as far as the
-    principal components of wider embeddings preserve them. The rotation of a space ignores classes that
-    it lacks. A space whose embeddings are all equal is not scaled.
+    principal components of wider embeddings preserve them. The rotation of a space ignores classes
+    that it lacks. A space whose embeddings are all equal is not scaled.
     """
     parts = {space: spaces == space for space in np.unique(spaces)}
     aligned = np.zeros((len(embeddings), min(embeddings.shape[1], MAX_WIDTH)))

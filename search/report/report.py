@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from chorale.search.evaluation.final_evaluation import FinalEvaluation
     from chorale.search.ledger.ledger import Ledger
 
-MAX_MEMBERS_SHOWN = 8
+MAX_MEMBERS_SHOWN = 4
 """Members of an ensemble that are named on the terminal; the others are counted."""
+
+MAX_NAME_SHOWN = 24
+"""A longer name of a member would hide the columns of the scores on a narrow terminal."""
 
 DERIVED_KEYS = (
     "architectures", "importance", "confusion", "confusion_totals", "reliability", "hardest",
@@ -273,7 +276,9 @@ def _list_members(members: Sequence[int | str]) -> str:
     baselines = [member for member in members if isinstance(member, str)]
     more = len(trials) - MAX_MEMBERS_SHOWN
     shown = ", ".join(trials[:MAX_MEMBERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    also = baselines[0] if len(baselines) == 1 else f"{len(baselines)} baselines"
+    also = f"{len(baselines)} baselines"
+    if len(baselines) == 1:
+        also = baselines[0] if len(baselines[0]) <= MAX_NAME_SHOWN else "1 baseline"
     return " + ".join(filter(None, [shown, also if baselines else ""]))
 
 

@@ -6,6 +6,7 @@ Source: the format is that of https://onnx.ai.
 """
 
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,8 @@ class OnnxGraph:
         Raises:
             UserError: onnxruntime is missing, or cannot read the file.
         """
+        # without this, the import opens a database of usage records in the home folder (1.32)
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime
         except ImportError as error:

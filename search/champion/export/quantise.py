@@ -9,6 +9,7 @@ activations by their range in each run.
 """
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def quantise(source: Path, to: Path) -> None:
     Raises:
         UserError: onnx or onnxruntime is missing.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # see `onnx_file.OnnxGraph.open`
     try:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic

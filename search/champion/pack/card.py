@@ -3,15 +3,21 @@
 Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chorale.datasets.base import EncoderInfo
 from chorale.search.evaluation.member_names import list_members
 from chorale.search.report.report import headline_sentence
 
 
-def model_card(report: Mapping[str, Any], *, licence: str) -> str:
-    """The card, as Markdown, from a study's report and the licence of its data."""
+def model_card(
+    report: Mapping[str, Any], *, licence: str, encoders: Sequence[EncoderInfo] = ()
+) -> str:
+    """The card, as Markdown, from a study's report and the licence of its data.
+
+    `encoders` are the pretrained ones that it uses, whose licences hold for the bundle as well.
+    """
     dataset, split, ensemble = report["dataset"], report["split"], report["ensemble"]
     calibration, multi_label = report["calibration"], report.get("task") == "multi_label"
     lines = [
@@ -45,6 +51,7 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
         f"{ensemble['kind']} of {list_members(ensemble['members'])}; each trial was trained once "
         f"per fold, each baseline (a classical classifier) once on all folds.",
         "",
+        *_encoder_lines(encoders),
         "## Limits",
         "",
         "The scores hold for recordings like those of the dataset, by artists (or whatever its "
@@ -53,6 +60,21 @@ def model_card(report: Mapping[str, Any], *, licence: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _encoder_lines(encoders: Sequence[EncoderInfo]) -> list[str]:
+    """Licence and source of each encoder, and whether its weights are in the bundle."""
+    if not encoders:
+        return []
+    lines = ["## Pretrained encoders", ""]
+    for one in encoders:
+        fetch = f"not in this bundle, as their licence forbids it: chorale encoder fetch {one.name}"
+        where = "in this bundle" if one.may_bundle else fetch
+        lines.append(
+            f"- {one.title}, trained on {one.trained_on}. Weights ({where}): "
+            f"{one.weights_licence}. {one.citation}. {one.homepage}".rstrip()
+        )
+    return [*lines, ""]
 
 
 _CLASS_HEADER = (

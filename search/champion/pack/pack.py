@@ -13,6 +13,7 @@ import numpy as np
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets.atomic import write_text
+from chorale.datasets.base import EncoderInfo
 from chorale.datasets.errors import UserError, join_first
 from chorale.search.baselines.baseline_file import read_baseline
 from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork
@@ -112,13 +113,15 @@ def pack_bundle(contents: BundleContents, destination: Path) -> Bundle:
 
 def _fill(paths: BundlePaths, contents: BundleContents) -> None:
     report = contents.report
-    networks, configs = _copy_networks(paths, contents)
-    baselines = _copy_baselines(paths, contents, configs)
+    encoders: dict[str, EncoderInfo] = {}
+    networks, configs = _copy_networks(paths, contents, encoders)
+    baselines = _copy_baselines(paths, contents, configs, encoders)
     names = tuple(map(str, contents.members))
     fitted_file.write_ensemble(
         paths.ensemble, contents.model, kind=contents.kind, members=contents.members
     )
-    write_text(paths.card, model_card(report, licence=licence_of(contents.sweep)))
+    licence, each = licence_of(contents.sweep), tuple(encoders.values())
+    write_text(paths.card, model_card(report, licence=licence, encoders=each))
     manifest = {
         "study": contents.sweep.name,
         "labels": list(contents.truth.class_names),
@@ -135,7 +138,8 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         **_task(contents),
         "about": {
             "headline": headline_sentence(report),
-            "dataset": {**report["dataset"], "licence": licence_of(contents.sweep)},
+            "dataset": {**report["dataset"], "licence": licence},
+            **({"encoders": {e.name: e.weights_licence for e in each}} if each else {}),
             "split": report["split"],
             "out_of_fold": report["ensemble"]["out_of_fold"],
             "test": report["ensemble"]["test"],
@@ -160,9 +164,12 @@ def _task(contents: BundleContents) -> dict[str, Any]:
 
 
 def _copy_networks(
-    paths: BundlePaths, contents: BundleContents
+    paths: BundlePaths, contents: BundleContents, encoders: dict[str, EncoderInfo]
 ) -> tuple[list[BundledNetwork], dict[str, dict[str, Any]]]:
-    """All networks, and the config of each feature set that they take as input."""
+    """All networks, and the config of each feature set that they take as input.
+
+    Adds the encoders of these to `encoders`.
+    """
     networks, configs = [], {}
     for at, number in enumerate(contents.members):
         if isinstance(number, str):
@@ -173,7 +180,9 @@ def _copy_networks(
             card = _copy_checkpoint(source, folder, study=contents.sweep.name)
             name = card["features"]
             if name not in configs:
-                configs[name] = with_bundled_encoder(name, card["features_config"], paths)
+                configs[name] = with_bundled_encoder(
+                    name, card["features_config"], paths, used=encoders
+                )
             networks.append(
                 BundledNetwork(folder.relative_to(paths.root).as_posix(), at, space, name)
             )
@@ -181,9 +190,12 @@ def _copy_networks(
 
 
 def _copy_baselines(
-    paths: BundlePaths, contents: BundleContents, configs: dict[str, dict[str, Any]]
+    paths: BundlePaths,
+    contents: BundleContents,
+    configs: dict[str, dict[str, Any]],
+    encoders: dict[str, EncoderInfo],
 ) -> list[BundledBaseline]:
-    """All baselines among the members; adds to `configs` the features that only they use."""
+    """All baselines among the members; adds the features that only they use, and the encoders."""
     found = []
     for at, name in enumerate(contents.members):
         if not isinstance(name, str):
@@ -191,7 +203,7 @@ def _copy_baselines(
         source = contents.sweep.paths.fitted_baseline(name)
         features, config = (one := read_baseline(source)).features, one.features_config
         if features not in configs:
-            configs[features] = with_bundled_encoder(features, config, paths)
+            configs[features] = with_bundled_encoder(features, config, paths, used=encoders)
         copy_file(source, paths.baseline(name))
         place = paths.baseline(name).relative_to(paths.root).as_posix()
         found.append(BundledBaseline(place, at, features))

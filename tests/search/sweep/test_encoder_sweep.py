@@ -95,6 +95,8 @@ def test_a_bundle_predicts_on_a_machine_that_does_not_know_the_encoders(
     assert chosen is not None
     np.testing.assert_allclose(found, chosen.calibrated_test, atol=1e-4)
     assert len(list((moved / "encoders").rglob("*.pt2"))) == 2
+    card = (moved / "README.md").read_text(encoding="utf-8")
+    assert "- Bands low, trained on not given. Weights (in this bundle): CC0." in card
 
 
 @pytest.mark.usefixtures("encoders")
