@@ -1,5 +1,8 @@
 """ONNX export: the graph predicts what PyTorch does, or the export is refused with a reason."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +20,7 @@ from chorale.lightning_models.training import speed
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.combining.base import EnsembleModel
+from tests.datasets.programs import model_files
 
 pytest.importorskip("onnx", reason="onnx is not installed (pip install '.[onnx]')")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install '.[onnx]')")
@@ -158,3 +162,21 @@ def test_int8_probabilities_are_close_and_features_stay_float32(
     expected = [OnnxGraph.open(exact).run(wave)[0] for wave in waves]
     found = [OnnxGraph.open(small).run(wave)[0] for wave in waves]
     assert np.abs(np.array(found) - np.array(expected)).max() < 0.05
+
+
+def test_a_loaded_graph_leaves_nothing_in_the_home_folder(tmp_path: Path) -> None:
+    file = model_files.onnx(tmp_path / "model.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from chorale.search.champion.export.onnx_file import OnnxGraph\n"
+        "OnnxGraph.open(Path(sys.argv[1]))"
+    )
+    keep = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    subprocess.run(
+        [sys.executable, "-c", code, str(file)],
+        env={**keep, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        check=True,
+    )
+    assert not [path for path in home.rglob("*") if path.is_file()]
