@@ -140,6 +140,11 @@ class StudyPaths:
         return self.root / "stores.json"
 
     @property
+    def encoder_vectors(self) -> Path:
+        """The mean embedding of each track by each frozen encoder."""
+        return self.root / "encoder_vectors.safetensors"
+
+    @property
     def ground_truth_json(self) -> Path:
         """The ground truth: the label and the group of each track."""
         return self.root / "truth.json"
@@ -264,6 +269,11 @@ class BundlePaths:
     def baseline(self, name: str) -> Path:
         """A fitted baseline that is a member of the ensemble."""
         return self.root / "baselines" / _baseline_file(name)
+
+    @property
+    def novelty(self) -> Path:
+        """The reference tracks of frozen encoders, for recordings that are unlike them."""
+        return self.root / "novelty.safetensors"
 
     @property
     def encoders(self) -> Path:

@@ -55,6 +55,9 @@ class BundleManifest:
     nats, or where the entropy of the probabilities exceeds `most_entropy` nats. The latter is for
     ensembles of a single member, which cannot disagree, and is None for others.
 
+    `has_novelty` means that the bundle holds reference embeddings of frozen encoders: then a track
+    is out of distribution also where it is unlike them (see `search.bundle.novelty`).
+
     `about` is for people: dataset, protocol, scores, versions. `files` maps each other file, a
     POSIX path below the bundle, to its SHA-256.
 
@@ -81,6 +84,7 @@ class BundleManifest:
     baselines: tuple[BundledBaseline, ...] = ()
     task: Literal["single_label", "multi_label"] = "single_label"
     thresholds: dict[str, float] = field(default_factory=dict)
+    has_novelty: bool = False
 
     @property
     def multi_label(self) -> bool:

@@ -77,7 +77,7 @@ def ood_threshold_of_means(out_of_fold: Floats, by_network: Floats) -> float:
     return max(ood_threshold(means), rescaled)
 
 
-def ood_threshold(values: Floats) -> float:
+def ood_threshold(values: Floats, share: float = IN_DISTRIBUTION_SHARE) -> float:
     """The out-of-distribution threshold: 1 % of in-distribution tracks exceed it.
 
     With fewer than 99 tracks it is the highest value.
@@ -85,12 +85,13 @@ def ood_threshold(values: Floats) -> float:
     Args:
         values: (n_tracks,) scores of tracks that the network was not trained on, each computed as
             it is for a new track.
+        share: of in-distribution tracks that do not exceed it.
 
     Source: the quantile of split conformal prediction, as in Laxhammar and Falkman 2010,
     "Conformal prediction for distribution-independent anomaly detection in streaming vessel data",
     doi:10.1145/1833280.1833281.
     """
-    rank = min(len(values), math.ceil(IN_DISTRIBUTION_SHARE * (len(values) + 1)))
+    rank = min(len(values), math.ceil(share * (len(values) + 1)))
     return float(np.sort(values)[rank - 1])
 
 

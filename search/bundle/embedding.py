@@ -16,16 +16,17 @@ _SEED = 0  # of the projection: the same in every process, or vectors cannot be 
 
 
 def joint_embedding(embeddings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Concatenates the networks' embeddings: (n_tracks, width), each row of length 1.
+    """Concatenates embeddings: (n_tracks, width), each row of length 1.
 
-    Every network has its own embedding space and scale, so each one's vectors are L2-normalized
-    before they are concatenated: the cosine of two joint vectors is then the mean of the networks'
-    cosines, with equal weights. Probabilities are left out, as they do not distinguish two tracks
-    whose genre is clear. What is wider than `EMBEDDING_WIDTH` goes through a random projection,
-    which preserves cosines within a few hundredths.
+    They are those of the frozen encoders that a bundle uses, or else of its networks. Each has its
+    own embedding space and scale, so each one's vectors are L2-normalized before they are
+    concatenated: the cosine of two joint vectors is then the mean of their cosines, with equal
+    weights. Probabilities are left out, as they do not distinguish two tracks whose genre is clear.
+    What is wider than `EMBEDDING_WIDTH` goes through a random projection, which preserves cosines
+    within a few hundredths.
 
     Args:
-        embeddings: of each network, (n_tracks, its width), in a fixed order of the networks.
+        embeddings: of each network or encoder, (n_tracks, its width), in a fixed order.
 
     Source: Johnson and Lindenstrauss 1984, "Extensions of Lipschitz mappings into a Hilbert space".
     """
@@ -33,6 +34,11 @@ def joint_embedding(embeddings: Sequence[NDArray[np.float32]]) -> NDArray[np.flo
     if joined.shape[1] > EMBEDDING_WIDTH:
         joined = joined @ _projection(joined.shape[1])
     return l2_normalized(joined).astype(np.float32)
+
+
+def mean_frame(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of (n_frames, width): (width,)."""
+    return np.asarray(frames.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def l2_normalized(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from chorale.datasets import audio
 from chorale.datasets.config import read_config
-from chorale.datasets.features import load_feature_set
+from chorale.datasets.features import layout_of, load_feature_set
 from chorale.search.bundle.bundle import Bundle, BundledBaseline, BundledNetwork, bundle_error
+from chorale.search.bundle.novelty import Novelty
 
 if TYPE_CHECKING:
     from chorale.lightning_models.data.datamodule import Tracks
@@ -73,10 +74,25 @@ class FeatureExtractor:
         )
 
 
+def with_parts(extractors: Mapping[str, FeatureExtractor]) -> dict[str, FeatureExtractor]:
+    """The extractors, and before them the parts of those that are joined."""
+    parts = {name: one for joined in extractors.values() for name, one in joined.parts.items()}
+    return {**parts, **extractors}
+
+
+def encoders_of(extractors: Mapping[str, FeatureExtractor]) -> tuple[str, ...]:
+    """The names of the frozen encoders among them, sorted; not of those that are joined."""
+    return tuple(
+        name
+        for name, one in sorted(extractors.items())
+        if layout_of(name) == "embedding" and not one.parts
+    )
+
+
 def extract_all(
     extractors: Mapping[str, FeatureExtractor], waveform: Waveform, sample_rate: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Each feature set of a recording, (n_bins, n_frames); a part of several is extracted once."""
+    """Each feature set of a recording, (n_bins, n_frames); the parts of joined ones among them."""
     found = {
         name: one.extract(waveform, sample_rate)
         for name, one in extractors.items()
@@ -84,13 +100,7 @@ def extract_all(
     }
     for name, joined in extractors.items():
         if joined.parts:
-            parts = {
-                part: found[part]
-                if part in found and extractors[part].config == one.config
-                else one.extract(waveform, sample_rate)
-                for part, one in joined.parts.items()
-            }
-            found[name] = joined.join(list(parts.values()))
+            found[name] = joined.join([found[part] for part in joined.parts])
     return found
 
 
@@ -139,6 +149,21 @@ def load_baseline(
     if baseline.features not in extractors:
         raise bundle_error(bundle.paths.root, f"'{one.file}' needs features {baseline.features}")
     return baseline
+
+
+def load_novelty(bundle: Bundle) -> Novelty | None:
+    """What tells recordings unlike the training set; None for a bundle without encoders.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not bundle.manifest.has_novelty:
+        return None
+    try:
+        return Novelty.read(bundle.paths.novelty)
+    except ValueError as error:
+        name = bundle.paths.novelty.name
+        raise bundle_error(bundle.paths.root, f"'{name}' {error}") from None
 
 
 def load_extractor(name: str, config: dict[str, Any], root: Path) -> FeatureExtractor:

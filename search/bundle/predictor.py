@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from chorale.datasets import audio
 from chorale.search.bundle.bundle import Bundle, BundledNetwork, bundle_error
 from chorale.search.bundle.disagreement import disagreement, predictive_entropy
-from chorale.search.bundle.embedding import joint_embedding
+from chorale.search.bundle.embedding import joint_embedding, mean_frame
 from chorale.search.bundle.loading import (
     Waveform,
+    encoders_of,
     extract_all,
     load_baseline,
     load_extractor,
     load_networks,
+    load_novelty,
+    with_parts,
 )
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EmbeddingView, EnsembleModel, MemberPredictions
@@ -44,8 +47,9 @@ class TrackPrediction:
     `proba` (n_classes,) is calibrated, in the order of the bundle's labels. `conformal_set`
     (n_classes,) is the mask of the classes in the conformal set. `disagreement` is the members'
     mutual information in nats. `out_of_distribution` is set where it, or for a single network the
-    entropy of `proba`, exceeds that of nearly all test tracks: the recording may be of none of the
-    classes. `embedding` (width,) has length 1; similar recordings have a high cosine similarity
+    entropy of `proba`, exceeds that of nearly all test tracks, or where to the bundle's frozen
+    encoders it is unlike all training tracks: the recording may be of none of the classes.
+    `embedding` (width,) has length 1; similar recordings have a high cosine similarity
     (`search.bundle.embedding`).
 
     `predicted` (n_classes,) is the mask of the labels that reach their thresholds, of a bundle
@@ -100,10 +104,14 @@ class Predictor:
         self.bundle = bundle
         manifest, root = bundle.manifest, bundle.paths.root
         self.labels = manifest.labels
-        self._extractors = {
-            name: load_extractor(name, dict(config), root)
-            for name, config in manifest.features.items()
-        }
+        self._extractors = with_parts(
+            {
+                name: load_extractor(name, dict(config), root)
+                for name, config in manifest.features.items()
+            }
+        )
+        self._encoders = encoders_of(self._extractors)
+        self._novelty = load_novelty(bundle)
         self._networks = load_networks(bundle, self._extractors) if manifest.networks else []
         self._spaces = sorted({network.space for network in manifest.networks})
         self._baselines = {
@@ -215,8 +223,15 @@ class Predictor:
         multi_label = self._multi_label
         apart = np.mean([disagreement(one, multi_label=multi_label) for one in proba], axis=0)
         places = [(at, m) for at in range(len(self._spaces)) for m in members]
-        joint = joint_embedding([embeddings[p] for p in places if p in embeddings] or of_baselines)
+        of_networks = [embeddings[p] for p in places if p in embeddings]
+        of_encoders = {
+            name: np.stack([mean_frame(one.T) for one in extracted[name]])
+            for name in self._encoders
+        }
+        joint = joint_embedding([*of_encoders.values()] or of_networks or of_baselines)
         is_out = apart > manifest.most_disagreement
+        if self._novelty is not None:
+            is_out |= self._novelty.is_unlike(of_encoders)
         if manifest.most_entropy is not None:
             is_out |= self._mean_entropy(proba, views) > manifest.most_entropy
         return [

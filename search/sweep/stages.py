@@ -120,6 +120,7 @@ def fit_baselines(
 
 def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Baselines") -> None:
     """The last stage: fits the ensembles, evaluates once on the test set, and writes the report."""
+    from chorale.search.evaluation.encoder_vectors import write_encoder_vectors
     from chorale.search.evaluation.final_evaluation import evaluate_from_bank
     from chorale.search.report.tensorboard_finalists import write_finalist_events
 
@@ -135,6 +136,7 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
     for line in evaluation.details["cautions"]:
         progress.stage("caution", line)
     with progress.activity("report"):
+        write_encoder_vectors(context.paths.encoder_vectors, prepared.stores)
         write_finalist_events(
             context.paths,
             truth,

@@ -25,6 +25,7 @@ from chorale.search.bundle.disagreement import (
 from chorale.search.bundle.encoder_copy import with_bundled_encoder
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.champion.pack.card import model_card
+from chorale.search.champion.pack.novelty import fit_novelty
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel, MemberName, MemberPredictions
 from chorale.search.config.schema import SweepConfig
@@ -122,6 +123,9 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
     )
     licence, each = licence_of(contents.sweep), tuple(encoders.values())
     write_text(paths.card, model_card(report, licence=licence, encoders=each))
+    novelty = fit_novelty(contents.sweep.paths, contents.truth.split, configs)
+    if novelty is not None:
+        novelty.write(paths.novelty)
     manifest = {
         "study": contents.sweep.name,
         "labels": list(contents.truth.class_names),
@@ -135,6 +139,7 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         "coverage": report["conformal"]["wanted"],
         "least_proba": report["conformal"]["least_proba"],
         **_ood_thresholds(contents),
+        **({} if novelty is None else {"has_novelty": True}),
         **_task(contents),
         "about": {
             "headline": headline_sentence(report),

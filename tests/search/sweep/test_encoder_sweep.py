@@ -86,7 +86,9 @@ def test_a_bundle_predicts_on_a_machine_that_does_not_know_the_encoders(
     moved = Path(shutil.copytree(to, tmp_path / "moved"))
     shutil.rmtree(to)
     running._loaded.cache_clear()
-    predictor = Predictor(Bundle.open(moved))
+    bundle = Bundle.open(moved)
+    assert bundle.manifest.has_novelty
+    predictor = Predictor(bundle)
     truth = read_ground_truth(study)
     assert truth is not None
     ids = truth.split.test_ids
@@ -97,6 +99,22 @@ def test_a_bundle_predicts_on_a_machine_that_does_not_know_the_encoders(
     assert len(list((moved / "encoders").rglob("*.pt2"))) == 2
     card = (moved / "README.md").read_text(encoding="utf-8")
     assert "- Bands low, trained on not given. Weights (in this bundle): CC0." in card
+
+
+@pytest.mark.usefixtures("encoders")
+def test_recordings_unlike_all_training_tracks_are_flagged(
+    study: StudyPaths, corpus: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "bundle"
+    assert main(["export", "s", "--runs", str(_runs(study).root), "--to", str(to)]) == 0
+    predictor = Predictor(Bundle.open(to))
+    shrill = np.tile(np.array([1, -1], np.float32), 2_400)  # the highest frequency there is
+    assert predictor.predict_waveform(shrill, 8_000).out_of_distribution
+    known = [predictor.predict_file(path) for path in sorted(corpus.rglob("*.wav"))]
+    assert np.mean([one.out_of_distribution for one in known]) < 0.1
+    embeddings = np.stack([one.embedding for one in known])
+    assert embeddings.shape[1] == 24 + 16, "of both encoders, and not of the networks"
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("encoders")
