@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -13,7 +14,8 @@ DEFAULT_WINDOW_S = 1.0
 """Seconds of noise for an encoder that reads windows of any length."""
 
 
-class NoiseRun(NamedTuple):
+@dataclass(frozen=True)
+class NoiseRun:
     """What an encoder did with one window of noise."""
 
     window_s: float

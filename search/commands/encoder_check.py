@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError
@@ -61,5 +62,5 @@ def _lines(check: "EncoderCheck") -> list[str]:
 
 
 def _plain(check: "EncoderCheck") -> dict[str, object]:
-    runs = {layer: run._asdict() for layer, run in check.runs.items()}
+    runs = {layer: asdict(run) for layer, run in check.runs.items()}
     return {"name": check.name, "problem": check.problem, "layers": runs}

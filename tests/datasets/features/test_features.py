@@ -228,7 +228,8 @@ def default_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]
     )
     file = tmp_path_factory.mktemp("encoder") / "tiny.pt"
     torch.jit.trace(lambda x: net(x[:, None]).mT, torch.zeros(1, 16_000)).save(str(file))  # type: ignore[no-untyped-call]
-    needs = {"encoder": {"path": str(file), "chunk_s": 1.0}}
+    own = {"path": str(file), "chunk_s": 1.0}
+    needs = {"encoder": own, "joined": {"parts": {"encoder": own, "mel": {}}}}
     return lambda name: load(name).Config(**needs.get(name, {}))
 
 
