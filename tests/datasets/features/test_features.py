@@ -228,8 +228,11 @@ def default_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]
     )
     file = tmp_path_factory.mktemp("encoder") / "tiny.pt"
     torch.jit.trace(lambda x: net(x[:, None]).mT, torch.zeros(1, 16_000)).save(str(file))  # type: ignore[no-untyped-call]
-    own = {"path": str(file), "chunk_s": 1.0}
-    needs = {"encoder": own, "joined": {"parts": {"encoder": own, "mel": {}}}}
+    own: dict[str, Any] = {"path": str(file), "chunk_s": 1.0}
+    needs: dict[str, dict[str, Any]] = {
+        "encoder": own,
+        "joined": {"parts": {"encoder": own, "mel": {}}},
+    }
     return lambda name: load(name).Config(**needs.get(name, {}))
 
 
