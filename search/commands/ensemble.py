@@ -49,7 +49,7 @@ def run(args: Sequence[str]) -> int:
     ):
         ledger.refuse_leased(name)
         found = rebuild_ensembles(sweep, ledger, report)
-    from chorale.search.report.report import print_summary
+    from chorale.search.report.summary import print_summary
 
     print_summary(found, console(), folder=str(sweep.paths.root))
     console().print(found["selection"]["reason"])

@@ -110,7 +110,7 @@ def run_and_show(
             line = f"Or end it with the best model so far:  {now}"
             shown.print(line, markup=False, soft_wrap=True)
         raise
-    from chorale.search.report import report
+    from chorale.search.report.summary import print_summary
 
-    report.print_summary(found, shown, folder=str(resolved.sweep.paths.root))
+    print_summary(found, shown, folder=str(resolved.sweep.paths.root))
     return 0

@@ -1,4 +1,4 @@
-"""The report of a study: leaderboard.csv, report.json, report.html and the final console summary.
+"""The report of a study: leaderboard.csv, report.json and report.html.
 
 `report.json` is a contract; `write_report` lists its keys. `update_report` rebuilds the page at any
 time from the ledger, the prediction bank and the study's files.
@@ -7,21 +7,15 @@ time from the ledger, the prediction bank and the study's files.
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from chorale.cluster.versions import DISTRIBUTION, versions_of
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.grouping import UNGROUPED_TEXT
-from chorale.search.console.progress import durations_text
-from chorale.search.evaluation.member_names import baseline_features, best_trial, name_ensemble
+from chorale.search.evaluation.member_names import best_trial, name_ensemble
 from chorale.search.ledger import stages
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo
 from chorale.search.paths import StudyPaths
@@ -38,12 +32,6 @@ if TYPE_CHECKING:
     from chorale.search.data.prepare import PreparedData
     from chorale.search.evaluation.final_evaluation import FinalEvaluation
     from chorale.search.ledger.ledger import Ledger
-
-MAX_MEMBERS_SHOWN = 4
-"""Members of an ensemble that are named on the terminal; the others are counted."""
-
-MAX_NAME_SHOWN = 24
-"""A longer name of a member would hide the columns of the scores on a narrow terminal."""
 
 DERIVED_KEYS = (
     "architectures", "importance", "confusion", "confusion_totals", "reliability", "hardest",
@@ -190,52 +178,6 @@ def read_report(paths: StudyPaths) -> dict[str, Any]:
     return report
 
 
-def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -> None:
-    """Prints the scores of all ensembles and baselines, and the test score in a sentence."""
-    scored = ", mAP" if metric_name(report["ensemble"]["test"]) == "mAP" else ""
-    table = Table(
-        title=f"study {report['study']}{scored}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
-    for name in (
-        "",
-        "validation",
-        "out-of-fold",
-        "test",
-        "95 % CI",
-        "macro-F1",
-        "members",
-        "ensemble's gain",
-    ):
-        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    for kind, one in report["ensembles"].items():
-        style = "bold" if kind == report["ensemble"]["kind"] else ""
-        members = _list_members(one["members"])
-        gain = _gain(report, kind)
-        table.add_row(
-            kind, _percent(one["validation"]), *_score_cells(one), members, gain, style=style
-        )
-    table.add_section()
-    for name, one in report["baselines"].items():
-        table.add_row(name, "", *_score_cells(one), "", _gain(report, name), style="dim")
-    console.print(table)
-    if made := report.get("baselines_made"):
-        lines = "; ".join([baseline_features(made), *made["left_out"]]) + "."
-        console.print(lines, soft_wrap=True, highlight=False, markup=False)
-    console.print(headline_sentence(report), highlight=False, markup=False)
-    if stages_s := report.get("cost", {}).get("stages_s"):  # missing in older versions
-        console.print(f"Time: {durations_text(stages_s)}.", highlight=False, markup=False)
-    page_file = StudyPaths(Path(folder)).report_html
-    if page_file.is_file():
-        console.print(f"Read it in a browser: {page_file}", markup=False, soft_wrap=True)
-    console.print(
-        f"Everything is in {folder}; TensorBoard: tensorboard --logdir {folder}",
-        markup=False,
-        soft_wrap=True,
-    )
-
-
 def headline_sentence(report: Mapping[str, Any]) -> str:
     """Test accuracy (or mAP) with its 95 % interval, beside the figures to compare it with."""
     ensemble, single = report["ensemble"], best_trial(report)
@@ -268,42 +210,6 @@ def headline_sentence(report: Mapping[str, Any]) -> str:
         groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
         sentence += f" The test set has only {groups}, so the interval is wide."
     return sentence
-
-
-def _list_members(members: Sequence[int | str]) -> str:
-    """The numbers of the first `MAX_MEMBERS_SHOWN` trials, and how many baselines."""
-    trials = [str(member) for member in members if not isinstance(member, str)]
-    baselines = [member for member in members if isinstance(member, str)]
-    more = len(trials) - MAX_MEMBERS_SHOWN
-    shown = ", ".join(trials[:MAX_MEMBERS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    also = f"{len(baselines)} baselines"
-    if len(baselines) == 1:
-        also = baselines[0] if len(baselines[0]) <= MAX_NAME_SHOWN else "1 baseline"
-    return " + ".join(filter(None, [shown, also if baselines else ""]))
-
-
-def _score_cells(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    low, high = one["test"]["ci95"]
-    interval = f"{low:.1%} - {high:.1%}"
-    return (
-        _percent(one["out_of_fold"]),
-        _percent(one["test"]),
-        interval,
-        f"{one['test']['macro_f1']:.3f}",
-    )
-
-
-def _gain(report: Mapping[str, Any], name: str) -> str:
-    """The chosen ensemble's test score minus that of `name`, in points, with its 95 % CI."""
-    gain = report["gains"].get(name)
-    if gain is None or name == report["ensemble"]["kind"]:
-        return ""
-    low, high = (100 * end for end in gain["ci95"])
-    return f"{100 * gain['difference']:+.1f} ({low:+.0f} to {high:+.0f})"
-
-
-def _percent(scores: Mapping[str, Any]) -> str:
-    return f"{main_score_of(scores):.1%}"
 
 
 def _trial_counts(rows: Mapping[str, Row]) -> dict[str, Any]:
