@@ -155,6 +155,10 @@ class PackageFile:
     sha256: str
 
 
+ALL_LAYERS = "all"
+"""Stands for all layers of an encoder side by side, in the order of `EncoderInfo.layers`."""
+
+
 @dataclass(frozen=True)
 class EncoderInfo:
     """Metadata of a pretrained encoder: licences, input, outputs, and where its weights come from.
@@ -198,7 +202,8 @@ class Encoder(Protocol):
         """The encoder on `device` ("cpu" or "cuda").
 
         It maps float32 `(n_windows, n_samples)` of whole windows to `(n_windows, n_frames, n_bins)`
-        of the layer, finite for any finite input.
+        of the layer, finite for any finite input. An encoder of several layers also takes
+        `ALL_LAYERS`, so that a search over them runs it once.
 
         Raises:
             ProgramError: the file is damaged, or is no such network.

@@ -69,10 +69,8 @@ class AudioSource:
     def build_store(
         self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """See `cache.build_feature_store` and `joining.build_joined_store`."""
-        if hasattr(config, "parts"):
-            return joining.build_joined_store(tracks, feature, config, root=root, run=run)
-        return cache.build_feature_store(tracks, feature, config, root=root, run=run)
+        """See `joining.build_store`."""
+        return joining.build_store(tracks, feature, config, root=root, run=run)
 
 
 class TableSource:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from chorale.datasets.base import EncoderInfo, Layout
+from chorale.datasets.base import ALL_LAYERS, EncoderInfo, Layout
 from chorale.datasets.config import config as config_class
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.added import check_added
@@ -52,8 +52,9 @@ class Config:
     """a wav2vec 2.0, HuBERT or WavLM of torchaudio.pipelines, such as WAV2VEC2_BASE; without
     `path` its weights are those in torchaudio's cache"""
     layer: Annotated[int, Field(ge=1)] | str | None = None
-    """which output of the encoder `name` or of a tflite or ONNX file is used, or which transformer
-    layer of `bundle`, counted from 1; default: the first output, the last layer"""
+    """which output of the encoder `name` (all: side by side) or of a tflite or ONNX file is used,
+    or which transformer layer of `bundle`, counted from 1; default: the first output, the last
+    layer"""
     sample_rate: Annotated[int, Field(ge=1_000, le=384_000)] | None = None
     """Hz; the rate that the encoder was trained with; default: that of `name`, or else 16,000"""
     chunk_s: Annotated[float, Field(gt=0, le=600)] | None = None
@@ -130,7 +131,10 @@ class Config:
     @property
     def n_bins(self) -> int:
         """Values in a frame; of a file or a pipeline measured by running it once."""
-        return self.info.layers[str(self.layer)] if self.info else _probe(self).n_bins
+        if self.info is None:
+            return _probe(self).n_bins
+        start, stop = layer_columns(self.info, str(self.layer))
+        return stop - start
 
     @property
     def frame_rate_hz(self) -> float:
@@ -217,6 +221,15 @@ def _run(chunk: Float32Array, config: Config) -> Float32Array:
     return frames
 
 
+def layer_columns(info: EncoderInfo, layer: str) -> tuple[int, int]:
+    """The first column of a layer among those of all layers, and the one after its last."""
+    if layer == ALL_LAYERS:
+        return 0, sum(info.layers.values())
+    names = list(info.layers)
+    start = sum(info.layers[name] for name in names[: names.index(layer)])
+    return start, start + info.layers[layer]
+
+
 def _check_named(config: Config) -> None:
     """Checks what is given besides the name, and fills in what the encoder determines."""
     if config.bundle:
@@ -225,8 +238,9 @@ def _check_named(config: Config) -> None:
         )
     info = encoder_info(config.name)
     config._fill("layer", next(iter(info.layers)))
-    if config.layer not in info.layers:
-        known = ", ".join(info.layers)
+    allowed = [*info.layers, *([ALL_LAYERS] if len(info.layers) > 1 else [])]
+    if config.layer not in allowed:
+        known = ", ".join(allowed)
         raise ValueError(f"{config.name} has the outputs {known}, but got layer={config.layer}")
     for field, own in (("sample_rate", info.sample_rate), ("chunk_s", info.window_s)):
         got = getattr(config, field)

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from chorale.datasets import encoders
-from chorale.datasets.base import EncoderInfo
+from chorale.datasets.base import ALL_LAYERS, EncoderInfo
 from chorale.datasets.declarations import read_declarations
 from chorale.datasets.errors import UserError, unknown_name_error
 from chorale.datasets.plugins import load_plugin, plugin_names
@@ -114,7 +114,7 @@ def load_encoder(name: str, file: Path, *, layer: str, device: str) -> Windows:
     Args:
         name: a shipped or an added encoder.
         file: what it is loaded from: that of `require_fetched`, or a copy of it.
-        layer: one of `encoder_info(name).layers`.
+        layer: one of `encoder_info(name).layers`, or, of several, `ALL_LAYERS`.
         device: "cpu" or "cuda".
 
     Returns:
@@ -126,7 +126,7 @@ def load_encoder(name: str, file: Path, *, layer: str, device: str) -> Windows:
         ProgramError: the file is damaged, or is no such network.
     """
     info = encoder_info(name)
-    if layer not in info.layers:
+    if layer not in (*info.layers, *([ALL_LAYERS] if len(info.layers) > 1 else [])):
         raise unknown_name_error(f"layer of encoder '{name}'", layer, info.layers)
     if not is_shipped(name):
         return load_added(file, layer=layer, device=device)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chorale.datasets.base import ALL_LAYERS
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.tensorflow_checkpoint import read_checkpoint
@@ -109,7 +110,7 @@ def load_musicnn(file: Path, *, layer: str, device: str) -> Callable[[np.ndarray
 
     Args:
         file: what `convert_checkpoint` wrote.
-        layer: one of `LAYERS`.
+        layer: one of `LAYERS`, or `ALL_LAYERS`.
         device: "cpu" or "cuda".
 
     Raises:
@@ -129,6 +130,8 @@ def load_musicnn(file: Path, *, layer: str, device: str) -> Callable[[np.ndarray
     weights = {name: values.to(device, torch.float32) for name, values in weights.items()}
     filters = torch.tensor(mel_filters(MEL), device=device)
 
+    wanted = tuple(LAYERS) if layer == ALL_LAYERS else (layer,)
+
     def run(windows: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             parts = [
@@ -137,7 +140,8 @@ def load_musicnn(file: Path, *, layer: str, device: str) -> Callable[[np.ndarray
                 )
                 for i in range(0, len(windows), _MOST_WINDOWS)
             ]
-            return torch.cat([part[layer] for part in parts])[:, None].cpu().numpy()
+            found = [torch.cat([part[name] for name in wanted], dim=1) for part in parts]
+            return torch.cat(found)[:, None].cpu().numpy()
 
     return run
 
