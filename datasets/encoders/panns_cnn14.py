@@ -1,0 +1,47 @@
+"""PANNs CNN14: a network that was trained to recognise the 527 kinds of sound of AudioSet.
+
+Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
+Recognition", 2020, https://arxiv.org/abs/1912.10211.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chorale.datasets.base import EncoderInfo
+from chorale.datasets.programs import panns_network
+
+if TYPE_CHECKING:
+    import numpy as np
+
+INFO = EncoderInfo(
+    name="panns_cnn14",
+    title="PANNs CNN14 (sounds of all kinds)",
+    trained_on="AudioSet: two million clips of videos with 527 kinds of sound, music and speech",
+    code_licence="MIT; Chorale runs the weights alone",
+    weights_licence="CC BY 4.0, Kong et al.",
+    citation=(
+        "Kong, Cao, Iqbal, Wang, Wang, Plumbley: PANNs: Large-Scale Pretrained Audio Neural "
+        "Networks for Audio Pattern Recognition. IEEE/ACM Transactions on Audio, Speech, and "
+        "Language Processing 28, 2020"
+    ),
+    homepage="https://github.com/qiuqiangkong/audioset_tagging_cnn",
+    sample_rate=panns_network.SAMPLE_RATE,
+    window_s=5.0,
+    layers={"embedding": panns_network.N_BINS},
+    file_name="Cnn14_mAP=0.431.pth",
+    how_to_get=(
+        "download Cnn14_mAP=0.431.pth (327 MB) from https://zenodo.org/records/3987831, whose MD5 "
+        "is 541141fa2ee191a88f24a3219fff024e"
+    ),
+)
+
+
+def load(file: Path, *, layer: str, device: str) -> "Callable[[np.ndarray], np.ndarray]":
+    """The network on `device`: one frame for each window of 5 seconds.
+
+    Raises:
+        ProgramError: the file is damaged, or is another network.
+    """
+    del layer
+    return panns_network.load_cnn14(file, device=device)

@@ -1,0 +1,123 @@
+"""CNN14 of PANNs in PyTorch, from the checkpoint of its authors: the embedding of a window.
+
+A log-mel spectrogram (64 bands, 50 Hz to 14 kHz, 100 frames a second), six blocks of two
+convolutions, the maximum plus the mean over time, a dense layer. The classifier of AudioSet's
+labels is left out.
+
+Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
+Recognition", 2020, https://arxiv.org/abs/1912.10211.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chorale.datasets.programs.exported_program import ProgramError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLE_RATE = 32_000
+N_BINS = 2_048
+WIDTHS = (64, 128, 256, 512, 1_024, 2_048)
+"""Channels of each block; all but the last halve time and frequency."""
+
+N_FFT, HOP, N_MELS = 1_024, 320, 64
+MIN_POWER = 1e-10
+"""Of a mel band, before the logarithm."""
+
+BATCH_NORM_EPSILON = 1e-5
+
+_MOST_WINDOWS = 2  # at a time, which bounds the memory
+
+
+def load_cnn14(file: Path, *, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The network as a function from float32 `(n_windows, n_samples)` to `(n_windows, 1, 2048)`.
+
+    Args:
+        file: the checkpoint, read without unpickling anything but tensors.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or of another network.
+    """
+    import torch
+
+    try:
+        found = torch.load(file, map_location=device, weights_only=True)
+        weights = {str(name): one for name, one in found["model"].items()}
+    except Exception as error:  # PyTorch raises many kinds of exceptions for damaged files
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ProgramError(f"has no readable weights ({first:.200})") from error
+    for name, shape in expected_shapes().items():
+        got = tuple(weights[name].shape) if name in weights else "nothing"
+        if got != shape:
+            raise ProgramError(f"is no CNN14: '{name}' should be {shape}, but is {got}")
+
+    def run(windows: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            parts = [
+                _embed(torch.tensor(windows[i : i + _MOST_WINDOWS], device=device), weights)
+                for i in range(0, len(windows), _MOST_WINDOWS)
+            ]
+            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
+
+    return run
+
+
+def expected_shapes() -> Mapping[str, tuple[int, ...]]:
+    """The tensors of the checkpoint that are used, by name."""
+    shapes: dict[str, tuple[int, ...]] = {"logmel_extractor.melW": (N_FFT // 2 + 1, N_MELS)}
+    shapes |= _norm_shapes("bn0", N_MELS)
+    before = 1
+    for number, width in enumerate(WIDTHS, 1):
+        block = f"conv_block{number}"
+        shapes |= {
+            f"{block}.conv1.weight": (width, before, 3, 3),
+            f"{block}.conv2.weight": (width, width, 3, 3),
+            **_norm_shapes(f"{block}.bn1", width),
+            **_norm_shapes(f"{block}.bn2", width),
+        }
+        before = width
+    return {**shapes, "fc1.weight": (N_BINS, WIDTHS[-1]), "fc1.bias": (N_BINS,)}
+
+
+def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")
+    }
+
+
+def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """`(n_windows, n_samples)` -> `(n_windows, 2048)`."""
+    import torch
+    from torch.nn import functional as F
+
+    def norm(x: "Tensor", name: str) -> "Tensor":
+        parts = ("running_mean", "running_var", "weight", "bias")
+        mean, variance, weight, bias = (weights[f"{name}.{part}"] for part in parts)
+        return F.batch_norm(x, mean, variance, weight, bias, eps=BATCH_NORM_EPSILON)
+
+    spectrum = torch.stft(
+        waveform,
+        N_FFT,
+        HOP,
+        window=torch.hann_window(N_FFT, device=waveform.device),
+        pad_mode="reflect",
+        return_complex=True,
+    )  # (n_windows, 513, n_frames)
+    power = spectrum.abs().square().transpose(1, 2) @ weights["logmel_extractor.melW"]
+    decibels = 10 * power.clamp(min=MIN_POWER).log10()  # (n_windows, n_frames, 64)
+    x = norm(decibels.transpose(1, 2), "bn0").transpose(1, 2)[:, None]
+    for number in range(1, len(WIDTHS) + 1):
+        block = f"conv_block{number}"
+        for layer in (1, 2):
+            x = F.conv2d(x, weights[f"{block}.conv{layer}.weight"], padding=1)
+            x = F.relu(norm(x, f"{block}.bn{layer}"))
+        x = F.avg_pool2d(x, 2) if number < len(WIDTHS) else x
+    over_time = x.mean(dim=3)  # (n_windows, 2048, n_frames / 32)
+    pooled = over_time.amax(dim=2) + over_time.mean(dim=2)
+    embedding: Tensor = F.relu(F.linear(pooled, weights["fc1.weight"], weights["fc1.bias"]))
+    return embedding
