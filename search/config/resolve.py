@@ -227,6 +227,7 @@ def _features(
         known = ", ".join(ready or plugins.plugin_names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")
     given: dict[str, Any] = {}
+    wrong = set[str]()
     for name, values in with_encoders(wanted).items():
         if ready:
             if name not in ready:
@@ -248,10 +249,16 @@ def _features(
             problems.append(f"features: {error}")
             continue
         if values is not None and not isinstance(values, Mapping):
-            problems.append(f"features.{name}: should map keys to values, but got {values!r}")
+            names = " or name encoders of `chorale encoder list`" if name == "encoder" else ""
+            problems.append(
+                f"features.{name}: should map keys to values{names}, but got {values!r}"
+            )
             continue
         given[name] = dict(values or {})
+        if any(part in wrong for part in given[name].get("parts", ())):
+            continue  # what is wrong with the part has been told
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
+        wrong |= {name} if bad else set()
     # where none is possible, the other keys are checked as if it were left out
     return given or {name: {} for name in ready}

@@ -82,6 +82,7 @@ def test_the_search_chooses_between_encoders_and_tries_each_first(tmp_path: Path
         ({"name": "low", "sample_rate": 44_100}, "low needs sample_rate=8000, but got 44100"),
         ({"name": "low", "bundle": "HUBERT_BASE"}, "are two encoders; give one"),
         (5, "features.encoder"),
+        ([], "should map keys to values or name encoders of `chorale encoder list`, but got"),
     ],
 )
 def test_what_an_encoder_does_not_have_is_one_line(
@@ -89,3 +90,10 @@ def test_what_an_encoder_does_not_have_is_one_line(
 ) -> None:
     with pytest.raises(UserError, match=message):
         _resolved(tmp_path, {"encoder": given})
+
+
+@pytest.mark.usefixtures("encoders")
+def test_an_encoder_that_is_missing_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        _resolved(tmp_path, {"encoder": ["low", "birdnet"]})
+    assert len(str(caught.value).splitlines()) == 2, "what is wrong, and one problem"
