@@ -1,5 +1,6 @@
 """The command line: a table of commands. Nothing heavy is imported before a command is chosen."""
 
+import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,10 @@ DISK_FULL_ADVICE = (
     "again or, for a study that has begun: chorale resume STUDY"
 )
 """What to do about a full disk."""
+
+
+EXIT_BROKEN_PIPE = 141
+"""As of a program that is ended by SIGPIPE."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,24 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 for a user's mistake, 130 when interrupted."""
-    is_process = args is None
-    args = list(sys.argv[1:] if args is None else args)
+    """Runs one command; returns the exit code: 0, 1 for a user's mistake, 130 when interrupted.
+
+    Without `args` it is the process's command, as typed; 141 where what reads the output has ended.
+    """
+    if args is not None:
+        return _run_command(list(args), is_process=False)
+    try:
+        code = _run_command(sys.argv[1:], is_process=True)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`; nothing more may be written, also not at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        interrupts.prepare_exit(EXIT_BROKEN_PIPE)
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def _run_command(args: list[str], *, is_process: bool) -> int:
+    """See `main`."""
     if not args or args[0] in ("-h", "--help"):
         print(_help())
         return 0 if args else 2
@@ -107,8 +127,7 @@ def main(args: Sequence[str] | None = None) -> int:
     name = " ".join(args[:2]) if " ".join(args[:2]) in COMMANDS else args[0]
     command = COMMANDS.get(name)
     if command is None:
-        print(f"chorale: unknown command '{name}'\n\n{_help()}", file=sys.stderr)
-        return 2
+        return _answer_unknown(args)
     if is_process:
         garbage_collection.collect_rarely()
         import_module("chorale.lightning_models.patches.lean_lightning")
@@ -183,12 +202,29 @@ def _enter_job_folder(args: Sequence[str]) -> list[str]:
     return kept
 
 
-def _help() -> str:
+def _answer_unknown(args: Sequence[str]) -> int:
+    """What there is instead of an unknown command: its group, or all; returns the exit code.
+
+    The first word alone (`chorale data`) lists the commands that begin with it.
+    """
+    group = {name: one for name, one in COMMANDS.items() if name.split()[0] == args[0]}
+    second = args[1] if len(args) > 1 else "--help"
+    if group and second in ("-h", "--help"):
+        print(_help(group))
+        return 0 if len(args) > 1 else 2
+    name = f"{args[0]} {second}" if group else args[0]
+    near = difflib.get_close_matches(name, group or COMMANDS, n=1, cutoff=0.6)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    print(f"chorale: unknown command '{name}'{hint}\n\n{_help(group or COMMANDS)}", file=sys.stderr)
+    return 2
+
+
+def _help(commands: Mapping[str, Command] = COMMANDS) -> str:
     lines = [
         "Chorale: hyperparameter search for audio classifiers, with honest scores.",
         "",
         "usage: chorale COMMAND ...   (details: chorale COMMAND --help)",
         "",
     ]
-    lines += [f"  {name:<17} {command.help}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<17} {command.help}" for name, command in commands.items()]
     return "\n".join(lines)

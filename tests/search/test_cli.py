@@ -1,4 +1,5 @@
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from chorale.datasets.errors import UserError
-from chorale.search.cli import COMMANDS, Command, main
+from chorale.search.cli import COMMANDS, EXIT_BROKEN_PIPE, Command, main
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,3 +84,41 @@ def test_a_read_error_is_not_reported_as_a_full_disk(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(COMMANDS, "list", Command("", missing))
     with pytest.raises(FileNotFoundError):
         main(["list"])
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [(["data"], 2), (["data", "--help"], 0), (["encoder", "-h"], 0)]
+)
+def test_the_first_word_of_several_commands_lists_them(
+    args: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == code
+    shown = capsys.readouterr().out
+    listed = [line.split("  ")[1] for line in shown.splitlines() if line.startswith("  ")]
+    assert len(listed) >= 4
+    assert all(name.split()[0] == args[0] for name in listed)
+
+
+@pytest.mark.parametrize(
+    ("args", "near"),
+    [(["sweeep"], "sweep"), (["data", "chek"], "data check"), (["encodr", "list"], None)],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(
+    args: list[str], near: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(args) == 2
+    first = capsys.readouterr().err.splitlines()[0]
+    assert (f"did you mean '{near}'?" in first) == (near is not None)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["sweep", "--help"], ["data", "list"]])
+def test_a_reader_that_ends_early_is_no_error(args: list[str]) -> None:
+    code = "import sys; from chorale.search.cli import main; sys.exit(main())"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == EXIT_BROKEN_PIPE
