@@ -256,7 +256,7 @@ def _features(
             continue
         given[name] = dict(values or {})
         if any(part in wrong for part in given[name].get("parts", ())):
-            continue  # what is wrong with the part has been told
+            continue  # what is wrong with the part is stated already
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
         wrong |= {name} if bad else set()

@@ -1,4 +1,4 @@
-"""Recordings unlike the training set are told by encoders; of those like it, 1 % at most."""
+"""Recordings unlike the training set are flagged by encoders; of those like it about 1 %."""
 
 from pathlib import Path
 

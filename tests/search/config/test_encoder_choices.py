@@ -93,7 +93,7 @@ def test_what_an_encoder_does_not_have_is_one_line(
 
 
 @pytest.mark.usefixtures("encoders")
-def test_an_encoder_that_is_missing_is_told_once(tmp_path: Path) -> None:
+def test_an_encoder_that_is_missing_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         _resolved(tmp_path, {"encoder": ["low", "birdnet"]})
     assert len(str(caught.value).splitlines()) == 2, "what is wrong, and one problem"
