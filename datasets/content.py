@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -10,6 +11,16 @@ class HashedFile(NamedTuple):
 
     path: str
     content: str
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def json_digest(value: Any) -> str:

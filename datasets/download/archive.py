@@ -4,12 +4,12 @@ Dataset files whose `root` may be the archive itself use it; `datasets.download.
 work.
 """
 
-import hashlib
 import logging
 import os
 import tempfile
 from pathlib import Path
 
+from chorale.datasets.content import file_sha256
 from chorale.datasets.download.archive_members import ArchiveError, ArchiveLimits
 from chorale.datasets.download.unpack import unpack_archive
 from chorale.datasets.errors import UserError
@@ -36,7 +36,7 @@ def unpack_cached(archive: Path, *, dataset: str, limits: ArchiveLimits) -> Path
     instead = "unpack a good copy yourself and give its folder with --dataset.root FOLDER"
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chorale"
-        target = cache / f"{dataset}-{_sha256(archive)[:16]}"
+        target = cache / f"{dataset}-{file_sha256(archive)[:16]}"
         if not target.is_dir():
             _log.info("%s: unpacking %s to %s", dataset, archive, target)
             _unpack_beside(archive, target, limits)
@@ -50,11 +50,6 @@ def unpack_cached(archive: Path, *, dataset: str, limits: ArchiveLimits) -> Path
             f"a folder with free space, or {instead}"
         ) from None
     return target
-
-
-def _sha256(archive: Path) -> str:
-    with archive.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _unpack_beside(archive: Path, target: Path, limits: ArchiveLimits) -> None:

@@ -60,6 +60,9 @@ class Config:
     chunk_s: Annotated[float, Field(gt=0, le=600)] | None = None
     """seconds of audio per forward pass, which bounds the memory; default: the windows of `name`,
     or else 10"""
+    whole_windows: bool = False
+    """whether the encoder is only given audio of `chunk_s` seconds, shorter tracks padded with
+    zeros; always of a `name` with windows"""
     pool: Annotated[int, Field(ge=1, le=100_000)] = 1
     """number of consecutive frames that are averaged into one, to make the cache smaller"""
     digest: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
@@ -131,9 +134,10 @@ class Config:
     @property
     def n_bins(self) -> int:
         """Values in a frame; of a file or a pipeline measured by running it once."""
-        if self.info is None:
+        info = self.info
+        if info is None:
             return _probe(self).n_bins
-        start, stop = layer_columns(self.info, str(self.layer))
+        start, stop = layer_columns(info, str(self.layer))
         return stop - start
 
     @property
@@ -165,21 +169,23 @@ def extract(waveform: Float32Array, config: Config) -> Float32Array:
     """
     if waveform.ndim != 1 or len(waveform) == 0:
         raise ValueError(f"waveform must be (n_samples,) and not empty, but got {waveform.shape=}")
-    probe, n_chunk = _probe(config), config.n_chunk
+    probe, n_chunk, source = _probe(config), config.n_chunk, config.source
     n_whole, n_rest = divmod(len(waveform), n_chunk)
     if n_whole == 0:
         shortest = -(-n_chunk // MIN_CHUNK_DIVISOR) if probe.any_length else n_chunk
-        frames = _run(np.pad(waveform, (0, max(0, shortest - n_rest))), config)
+        padded = np.pad(waveform, (0, max(0, shortest - n_rest)))
+        frames: Float32Array = run_encoder(source, padded[None])[0]
         n_kept = max(1, round(n_rest * probe.n_frames / n_chunk))
         return _pooled(frames[:n_kept] if n_rest < shortest else frames, config.pool).T
-    starts = [i * n_chunk for i in range(n_whole)]
     n_kept = round(n_rest * probe.n_frames / n_chunk)
     if n_rest and probe.n_frames == 1:
         n_kept = 1  # an embedding of the whole chunk: one more, or the end would not be read
-    outputs = [_run(waveform[start:][:n_chunk], config) for start in starts]
+    whole = run_encoder(source, waveform[: n_whole * n_chunk].reshape(n_whole, n_chunk))
+    frames = whole.reshape(-1, whole.shape[2])
     if n_kept:
-        outputs.append(_run(waveform[-n_chunk:], config)[-n_kept:])
-    return _pooled(np.concatenate(outputs), config.pool).T
+        last = run_encoder(source, waveform[None, -n_chunk:])[0]
+        frames = np.concatenate([frames, last[-n_kept:]])
+    return _pooled(frames, config.pool).T
 
 
 def _pooled(frames: Float32Array, n: int) -> Float32Array:
@@ -202,23 +208,18 @@ class _Probe(NamedTuple):
 @lru_cache(maxsize=8)
 def _probe(config: Config) -> _Probe:
     rng = np.random.default_rng(0)
-    chunk = 0.1 * rng.standard_normal(config.n_chunk).astype(np.float32)
-    n_frames, n_bins = _run(chunk, config).shape
-    any_length = n_frames > 1 and (config.info is None or config.info.window_s is None)
+    chunk = 0.1 * rng.standard_normal((1, config.n_chunk)).astype(np.float32)
+    source = config.source
+    _, n_frames, n_bins = run_encoder(source, chunk).shape
+    any_length = n_frames > 1 and not config.whole_windows
     for part in (MIN_CHUNK_DIVISOR, 2) if any_length else ():
         n_samples = -(-config.n_chunk // part)
         try:
-            got = len(_run(chunk[:n_samples], config))
+            got = run_encoder(source, chunk[:, :n_samples]).shape[1]
         except UserError:
             got = 0
         any_length = any_length and got > 0 and abs(got - n_frames / part) <= 1
     return _Probe(n_frames, n_bins, any_length)
-
-
-def _run(chunk: Float32Array, config: Config) -> Float32Array:
-    """`(n_samples,)` -> `(n_frames, n_bins)`."""
-    frames: Float32Array = run_encoder(config.source, chunk[None])[0]
-    return frames
 
 
 def layer_columns(info: EncoderInfo, layer: str) -> tuple[int, int]:
@@ -247,6 +248,8 @@ def _check_named(config: Config) -> None:
         if got and own is not None and got != own:
             raise ValueError(f"{config.name} needs {field}={own:g}, but got {got:g}; leave it out")
         config._fill(field, own)
+    if info.window_s is not None:
+        object.__setattr__(config, "whole_windows", True)
 
 
 def _layer_number(layer: int | str | None) -> int | None:

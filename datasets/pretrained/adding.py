@@ -12,6 +12,7 @@ from typing import Any
 from chorale.datasets.atomic import publish_folder, write_json
 from chorale.datasets.base import EncoderInfo
 from chorale.datasets.config import read_config, to_plain_values
+from chorale.datasets.content import file_sha256
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.added import (
     LAYER,
@@ -24,7 +25,6 @@ from chorale.datasets.pretrained.added import (
 )
 from chorale.datasets.pretrained.folder_lock import encoder_lock, temporary_prefix
 from chorale.datasets.pretrained.installed import encoder_info, encoders_folder, is_shipped
-from chorale.datasets.pretrained.integrity import file_sha256
 from chorale.datasets.pretrained.noise_run import NoiseRunError, run_on_noise
 from chorale.datasets.programs.exported_program import ProgramError
 

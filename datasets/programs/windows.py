@@ -32,7 +32,7 @@ def _run_window(program: Program, device: str, window: "np.ndarray") -> "np.ndar
     import torch
 
     try:
-        with repeatable(), torch.inference_mode():
+        with torch.inference_mode():
             output: Any = program(torch.tensor(window, device=device)[None])
             while isinstance(output, (tuple, list)) and output:
                 output = output[0]

@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -208,13 +210,13 @@ def test_the_network_input_is_never_longer_than_a_chunk(
     scripted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, lengths = config_of(scripted), []
-    run = encoder._run
+    run = running.run_encoder
 
-    def listening(chunk: Any, config: encoder.Config) -> Any:
-        lengths.append(len(chunk))
-        return run(chunk, config)
+    def listening(source: running.EncoderSource, windows: np.ndarray) -> np.ndarray:
+        lengths.append(windows.shape[1])
+        return run(source, windows)
 
-    monkeypatch.setattr(encoder, "_run", listening)
+    monkeypatch.setattr(encoder, "run_encoder", listening)
     encoder.extract(sound(100_000), config)
     assert max(lengths) == config.n_chunk
 
@@ -537,3 +539,44 @@ def test_a_tflite_or_onnx_file_is_an_encoder(make: Callable[[Path], Path], tmp_p
         config = read_config(encoder.Config, {**values, "layer": layer}, where="here")
         np.testing.assert_allclose(encoder.extract(waveform, config), expected.T, rtol=1e-5)
         assert (config.n_bins, config.frame_rate_hz) == (n, rate / n)
+
+
+class Centred(Around):
+    """Frames without their mean, so that each depends on the whole input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = self.net(x)
+        return torch.sub(frames, torch.mean(frames, dim=1, keepdim=True))
+
+
+def test_with_whole_windows_a_short_track_is_padded_for_an_encoder_of_any_length(
+    tmp_path: Path,
+) -> None:
+    file, waveform = script(Centred(), tmp_path / "net.pt"), sound(3_200)
+    n_chunk = round(CHUNK_S * RATE)
+    padded = np.pad(waveform, (0, n_chunk - len(waveform)))
+    for whole, given in ((False, waveform), (True, padded)):
+        config = config_of(file, whole_windows=whole)
+        expected = by_hand(Centred(), given)[:, :10]
+        np.testing.assert_allclose(encoder.extract(waveform, config), expected, atol=1e-5)
+
+
+def test_a_failing_encoder_is_described_once(tmp_path: Path) -> None:
+    config = config_of(script(Net(), tmp_path / "net.pt"))
+    with pytest.raises(UserError) as caught:
+        running.run_encoder(config.source, np.zeros((1, 100), np.float32))  # shorter than a frame
+    assert str(caught.value).count(str(tmp_path)) == 1
+    assert str(caught.value).count(" on 100 samples") + str(caught.value).count(" for 100 s") == 1
+
+
+def test_an_onnx_file_is_run_without_importing_pytorch(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    file = model_files.onnx(tmp_path / "net.onnx")
+    code = (
+        "import sys; import numpy as np\n"
+        "from chorale.datasets.features import encoder\n"
+        "config = encoder.Config(path=sys.argv[1], sample_rate=1000, chunk_s=0.008)\n"
+        "assert encoder.extract(np.ones(20, np.float32), config).shape == (8, 3)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True)

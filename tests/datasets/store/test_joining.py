@@ -1,11 +1,13 @@
 """Stores made from stores: layers are columns of one run, joined features are side by side."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 
 from chorale.datasets import encoders
 from chorale.datasets.audio import content_hash
@@ -25,8 +27,10 @@ FACTORS = {"a": [1, 2], "b": [3, 4, 5], ALL_LAYERS: [1, 2, 3, 4, 5]}
 
 def load(file, *, layer, device):
     import numpy as np
+    import torch
 
     def run(windows):
+        assert torch.get_num_threads() == 1, "as workers use all cores"
         with (file.parent / "runs.txt").open("a") as log:
             log.write(f"{layer}\\n" * len(windows))
         return (windows.max(axis=1)[:, None, None] * np.array(FACTORS[layer])).astype(np.float32)
@@ -36,7 +40,7 @@ def load(file, *, layer, device):
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The log of a shipped encoder of two layers: a line for each window."""
     (tmp_path / "shipped").mkdir()
     (tmp_path / "shipped" / "toy_layers.py").write_text(PLUGIN)
@@ -45,7 +49,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "encoders" / "toy_layers").mkdir(parents=True)
     (tmp_path / "encoders" / "toy_layers" / "toy.bin").write_bytes(b"weights")
     encoder._probe.cache_clear()  # so that each test measures it once
-    return tmp_path / "encoders" / "toy_layers" / "runs.txt"
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield tmp_path / "encoders" / "toy_layers" / "runs.txt"
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
