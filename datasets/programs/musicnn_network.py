@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chorale.datasets.base import ALL_LAYERS
+from chorale.datasets.base import ALL_LAYERS, EncoderInfo, PackageFile
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.tensorflow_checkpoint import read_checkpoint
@@ -66,6 +66,33 @@ _NORMALISED: Mapping[str, int] = {
     "dense": N_PENULTIMATE,
 }
 """The number of channels of each batch normalisation, in the checkpoint's order."""
+
+
+def musicnn_info(
+    name: str, *, title: str, trained_on: str, folder: str, index_sha256: str, data_sha256: str
+) -> EncoderInfo:
+    """The metadata of one of the package's networks; its checkpoint is in `folder` of the wheel."""
+    files = {INDEX_NAME: index_sha256, DATA_NAME: data_sha256}
+    return EncoderInfo(
+        name=name,
+        title=title,
+        trained_on=trained_on,
+        code_licence="ISC",
+        weights_licence="ISC",
+        citation=(
+            "Pons and Serra, musicnn: pre-trained convolutional neural networks for music audio "
+            "tagging, 2019, https://arxiv.org/abs/1909.06654"
+        ),
+        homepage="https://github.com/jordipons/musicnn",
+        sample_rate=SAMPLE_RATE,
+        window_s=WINDOW_S,
+        layers=LAYERS,
+        file_name=f"{name}.safetensors",
+        weights=tuple(
+            PackageFile("musicnn", "0.1.0", f"musicnn/{folder}/{member}", sha256)
+            for member, sha256 in files.items()
+        ),
+    )
 
 
 def convert_checkpoint(folder: Path, file_name: str) -> None:
