@@ -1,6 +1,6 @@
 """Copies the weights of frozen pretrained encoders into a bundle that uses them as feature sets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -64,6 +64,19 @@ def with_bundled_encoder(
     if not is_shipped(info.name):  # another machine does not know the name
         found |= {"name": "", "layer": None}
     return found
+
+
+def licence_lines(encoders: Iterable[EncoderInfo]) -> list[str]:
+    """Markdown for a card: each encoder's licence and source, and whether its weights are there."""
+    lines = []
+    for one in encoders:
+        fetch = f"not in this bundle, as their licence forbids it: chorale encoder fetch {one.name}"
+        where = "in this bundle" if one.may_bundle else fetch
+        lines.append(
+            f"- {one.title}, trained on {one.trained_on}. Weights ({where}): "
+            f"{one.weights_licence}. {one.citation}. {one.homepage}".rstrip()
+        )
+    return ["## Pretrained encoders", "", *lines, ""] if lines else []
 
 
 def _copied(source: Path, folder: Path, paths: BundlePaths) -> str:

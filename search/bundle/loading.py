@@ -47,9 +47,10 @@ class FeatureExtractor:
         return not self.config.frame_rate_hz
 
     def extract(self, waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
-        """Features (n_bins, n_frames); a waveform at another rate is resampled."""
-        if self.parts:
-            return self.join([part.extract(waveform, sample_rate) for part in self.parts.values()])
+        """Features (n_bins, n_frames); a waveform at another rate is resampled.
+
+        See `extract_all` for those that are joined.
+        """
         rate = self.config.sample_rate
         if rate != sample_rate:
             waveform = audio.resample(waveform, sample_rate, rate)
@@ -166,12 +167,19 @@ def load_novelty(bundle: Bundle) -> Novelty | None:
         raise bundle_error(bundle.paths.root, f"'{name}' {error}") from None
 
 
-def load_extractor(name: str, config: dict[str, Any], root: Path) -> FeatureExtractor:
+def load_extractor(name: str, config: Mapping[str, Any], root: Path) -> FeatureExtractor:
     """A feature set by name; a path in its config is below the bundle's folder `root`."""
-    plugin = load_feature_set(name)
-    for one in (config, *config.get("parts", {}).values()):
-        if one.get("path"):  # a file in the bundle
-            one["path"] = str(root / one["path"])
+    plugin, values = load_feature_set(name), _with_paths(config, root)
     return FeatureExtractor(
-        plugin, read_config(plugin.Config, config, where=f"the bundle in '{root}'")
+        plugin, read_config(plugin.Config, values, where=f"the bundle in '{root}'")
     )
+
+
+def _with_paths(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The config, and those of its parts, with the whole path of a file in the bundle."""
+    found = dict(config)
+    if found.get("path"):
+        found["path"] = str(root / found["path"])
+    if "parts" in found:
+        found["parts"] = {key: _with_paths(one, root) for key, one in found["parts"].items()}
+    return found

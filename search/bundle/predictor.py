@@ -105,12 +105,10 @@ class Predictor:
         manifest, root = bundle.manifest, bundle.paths.root
         self.labels = manifest.labels
         self._extractors = with_parts(
-            {
-                name: load_extractor(name, dict(config), root)
-                for name, config in manifest.features.items()
-            }
+            {name: load_extractor(name, config, root) for name, config in manifest.features.items()}
         )
-        self._encoders = encoders_of(self._extractors)
+        # bundles of older versions have the embeddings of their networks, as have their libraries
+        self._encoders = encoders_of(self._extractors) if manifest.has_novelty else ()
         self._novelty = load_novelty(bundle)
         self._networks = load_networks(bundle, self._extractors) if manifest.networks else []
         self._spaces = sorted({network.space for network in manifest.networks})

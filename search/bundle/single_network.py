@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from chorale.datasets.atomic import write_text
+from chorale.datasets.base import EncoderInfo
 from chorale.lightning_models.multi_label_metrics import DEFAULT_THRESHOLD
 from chorale.search.bundle.bundle import Bundle, BundledNetwork
 from chorale.search.bundle.disagreement import ood_threshold, predictive_entropy
-from chorale.search.bundle.encoder_copy import with_bundled_encoder
+from chorale.search.bundle.encoder_copy import licence_lines, with_bundled_encoder
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel
@@ -110,13 +111,15 @@ def write_single_network_bundle(
                 copy_file(path, folder / path.name)
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         name, config = card["features"], dict(card["features_config"])
+        encoders: dict[str, EncoderInfo] = {}
         if copy_encoder:
-            config = with_bundled_encoder(name, config, paths)
+            config = with_bundled_encoder(name, config, paths, used=encoders)
         fitted_file.write_ensemble(
             paths.ensemble, EnsembleModel(np.ones(1)), kind=_KIND, members=(network.name,)
         )
         if network.model_card:
-            write_text(paths.card, network.model_card)
+            lines = [network.model_card.rstrip("\n"), "", *licence_lines(encoders.values())]
+            write_text(paths.card, "\n".join(lines))
         entry = BundledNetwork(folder.relative_to(paths.root).as_posix(), 0, 0, name)
         manifest = {
             "study": network.study,

@@ -1,6 +1,6 @@
 """The mean embedding of each track by each frozen encoder of a study, on disk.
 
-A sweep writes them once its features are computed; `search.champion.pack` fits the bundle's novelty
+A sweep writes them with its report; `search.champion.pack` fits the bundle's novelty
 detection on those of the encoders that the bundle uses.
 """
 
@@ -19,9 +19,7 @@ from chorale.datasets.errors import UserError
 from chorale.datasets.features import layout_of, plugin_name
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.bundle.embedding import mean_frame
-
-JOINED = "joined"
-"""The feature set of several encoders side by side, which are here one by one."""
+from chorale.search.config.encoder_choices import JOINED
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chorale.datasets.base import EncoderInfo
+from chorale.search.bundle.encoder_copy import licence_lines
 from chorale.search.evaluation.member_names import list_members
 from chorale.search.report.report import headline_sentence
 
@@ -51,7 +52,7 @@ def model_card(
         f"{ensemble['kind']} of {list_members(ensemble['members'])}; each trial was trained once "
         f"per fold, each baseline (a classical classifier) once on all folds.",
         "",
-        *_encoder_lines(encoders),
+        *licence_lines(encoders),
         "## Limits",
         "",
         "The scores hold for recordings like those of the dataset, by artists (or whatever its "
@@ -60,21 +61,6 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
-
-
-def _encoder_lines(encoders: Sequence[EncoderInfo]) -> list[str]:
-    """Licence and source of each encoder, and whether its weights are in the bundle."""
-    if not encoders:
-        return []
-    lines = ["## Pretrained encoders", ""]
-    for one in encoders:
-        fetch = f"not in this bundle, as their licence forbids it: chorale encoder fetch {one.name}"
-        where = "in this bundle" if one.may_bundle else fetch
-        lines.append(
-            f"- {one.title}, trained on {one.trained_on}. Weights ({where}): "
-            f"{one.weights_licence}. {one.citation}. {one.homepage}".rstrip()
-        )
-    return [*lines, ""]
 
 
 _CLASS_HEADER = (

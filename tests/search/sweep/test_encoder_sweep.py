@@ -1,6 +1,7 @@
 """A sweep over two pretrained encoders: each runs once a track, and its bundle runs elsewhere."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 from chorale.datasets.pretrained import running
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.bundle.bundle import Bundle
+from chorale.search.bundle.embedding import EMBEDDING_WIDTH
 from chorale.search.bundle.predictor import Predictor
+from chorale.search.bundle.single_network import (
+    UNCALIBRATED,
+    SingleNetwork,
+    write_single_network_bundle,
+)
 from chorale.search.cli import main
 from chorale.search.evaluation import candidates
 from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
@@ -102,8 +109,20 @@ def test_a_bundle_predicts_on_a_machine_that_does_not_know_the_encoders(
 
 
 @pytest.mark.usefixtures("encoders")
+def test_the_card_of_a_single_network_states_the_licences(
+    study: StudyPaths, tmp_path: Path
+) -> None:
+    weights = next(iter(sorted(study.root.glob("finalists/*/*/weights"))))
+    network = SingleNetwork("student", weights, UNCALIBRATED, model_card="# A student\n")
+    write_single_network_bundle(tmp_path / "one", network)
+    card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# A student\n\n## Pretrained encoders\n")
+    assert "Weights (in this bundle): CC0." in card
+
+
+@pytest.mark.usefixtures("encoders")
 def test_recordings_unlike_all_training_tracks_are_flagged(
-    study: StudyPaths, corpus: Path, tmp_path: Path
+    study: StudyPaths, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to = tmp_path / "bundle"
     assert main(["export", "s", "--runs", str(_runs(study).root), "--to", str(to)]) == 0
@@ -115,6 +134,12 @@ def test_recordings_unlike_all_training_tracks_are_flagged(
     embeddings = np.stack([one.embedding for one in known])
     assert embeddings.shape[1] == 24 + 16, "of both encoders, and not of the networks"
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
+    monkeypatch.chdir(tmp_path)
+    bundle = Bundle.open(Path("bundle"))  # by a relative path, and opened twice
+    older = replace(bundle, manifest=replace(bundle.manifest, has_novelty=False))
+    for one, width in ((bundle, 24 + 16), (bundle, 24 + 16), (older, EMBEDDING_WIDTH)):
+        found = Predictor(one).predict_waveform(shrill, 8_000)
+        assert found.embedding.shape == (width,), "an older bundle has its networks' embeddings"
 
 
 @pytest.mark.usefixtures("encoders")
@@ -128,7 +153,7 @@ def test_each_encoder_runs_once_a_recording(
     run, windows = running.run_encoder, []
 
     def listening(source: running.EncoderSource, given: np.ndarray) -> np.ndarray:
-        windows.append(source.file.parent.name)
+        windows.extend([source.file.parent.name] * len(given))
         return run(source, given)
 
     monkeypatch.setattr("chorale.datasets.features.encoder.run_encoder", listening)
