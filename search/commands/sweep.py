@@ -9,7 +9,7 @@ from chorale.search.commands.study_options import console
 if TYPE_CHECKING:
     from chorale.search.config.resolve import ResolvedSweep
 
-DEFAULT_SWEEP = "demo"
+DEFAULT_SWEEP, DEFAULT_DATASET = "demo", "synthetic"
 PLAN = "--plan"
 SWEEP_FLAGS = ("--resume", "--continue", "--take-over", PLAN)
 
@@ -29,9 +29,7 @@ def run(args: Sequence[str]) -> int:
     rest = [arg for arg in args if arg not in SWEEP_FLAGS]
     named = rest.pop(0) if rest and not rest[0].startswith("--") else None
     values = yaml_file.parse_overrides(rest)
-    # the demo's settings are for its own music
-    file = named or str(values.get("dataset.name", DEFAULT_SWEEP))
-    file = DEFAULT_SWEEP if file == "synthetic" else file
+    file = named or _default_sweep(values.get("dataset.name"))
     resolved = resolve_file(file, values)
     address = resolved.sweep.cluster.address
     if PLAN in args and is_remote(address):
@@ -56,6 +54,14 @@ def run(args: Sequence[str]) -> int:
         take_over="--take-over" in args,
         again="submit the same again" if in_ray_job() else again,
     )
+
+
+def _default_sweep(dataset: object) -> str:
+    """What is run without a sweep file: the demo, whose settings are for its own music only."""
+    from chorale.datasets import catalog, plugins
+
+    is_other = dataset in plugins.plugin_names(catalog) and dataset != DEFAULT_DATASET
+    return str(dataset) if is_other else DEFAULT_SWEEP
 
 
 def _send(resolved: "ResolvedSweep", address: str, file: str, rest: Sequence[str]) -> int:

@@ -269,14 +269,19 @@ def _of_file(file: str) -> tuple[str, dict[str, Any]]:
 
 
 def _of_dataset(name: str) -> tuple[str, dict[str, Any]] | None:
-    """The name and the values of a sweep of a folder or dataset; None for anything else."""
+    """The name and the values of a sweep of a dataset or folder; None for anything else.
+
+    Where a folder has the name of a shipped sweep or of a dataset, that name is meant: `./demo` is
+    the folder.
+    """
     folder = Path(name).expanduser()
+    if folder.is_file() or yaml_file.is_shipped(name):
+        return None
+    if name in plugins.plugin_names(catalog):
+        return name, {"dataset": {"name": name}}
     if folder.is_dir():
         return folder.resolve().name, {"dataset": {"name": "folder", "root": str(folder)}}
-    shipped = yaml_file.SHIPPED_SWEEPS / f"{name}.yaml"
-    if folder.is_file() or shipped.is_file() or name not in plugins.plugin_names(catalog):
-        return None
-    return name, {"dataset": {"name": name}}
+    return None
 
 
 def sweep_yaml_text(config: SweepConfig) -> str:

@@ -27,6 +27,12 @@ _Loader.add_implicit_resolver(
 )
 
 
+def is_shipped(name: str) -> bool:
+    """Whether it is the name of a shipped sweep, with or without its ending, and no other path."""
+    stem = name.removesuffix(".yaml")
+    return "/" not in name and (SHIPPED_SWEEPS / f"{stem}.yaml").is_file()
+
+
 def find_sweep_file(name: str) -> Path:
     """The sweep file with a given path, or with the name of a shipped sweep.
 
@@ -38,8 +44,13 @@ def find_sweep_file(name: str) -> Path:
         return path
     shipped = {p.stem: p for p in sorted(SHIPPED_SWEEPS.glob("*.yaml"))}
     stem = path.name.removesuffix(".yaml")
-    if path.parent == Path() and stem in shipped:
+    if is_shipped(name):
         return shipped[stem]
+    if path.is_dir():
+        raise UserError(
+            f"'{name}' is a folder, but this needs a sweep file; write one that says: "
+            f"dataset: {{name: folder, root: {name}}}"
+        )
     near = difflib.get_close_matches(stem, shipped, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UserError(

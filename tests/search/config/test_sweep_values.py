@@ -53,3 +53,27 @@ def test_the_settings_of_the_demo_are_for_its_own_music_only(
     monkeypatch.setattr(sweep_run, "forecast_sweep", lambda one, console: seen.append(one))
     assert main(["sweep", *args, "--plan"]) == 0
     assert seen[0].sweep.architectures == architectures
+
+
+def test_a_folder_with_the_name_of_a_sweep_or_dataset_is_meant_with_its_path_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "folder"):
+        (tmp_path / name).mkdir()
+        before = read_sweep_values(name, {})
+        assert before["dataset"].get("root") is None
+        of_folder = read_sweep_values(f"./{name}", {})
+        assert of_folder["dataset"] == {"name": "folder", "root": name}
+
+
+def test_an_unknown_dataset_is_named_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--dataset.name", "foldr", "--plan"]) == 1
+    assert "dataset.name: unknown dataset 'foldr'; did you mean 'folder'" in capsys.readouterr().err
+
+
+def test_a_folder_cannot_be_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "music" / "low").mkdir(parents=True)
+    words = ["--cluster.address", "http://127.0.0.1:1", "--cluster.allow_no_token", "true"]
+    assert main(["sweep", str(tmp_path / "music"), *words]) == 1
+    assert "is a folder, but this needs a sweep file" in capsys.readouterr().err
