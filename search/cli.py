@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,11 +108,21 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         code = _run_command(sys.argv[1:], is_process=True)
         sys.stdout.flush()
-    except BrokenPipeError:  # of `| head`; nothing more may be written, also not at exit
+    except BrokenPipeError:
+        if not _is_reader_gone(sys.stdout.fileno()):  # another pipe or socket
+            raise
+        # as of `| head`; nothing more may be written, also not at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         interrupts.prepare_exit(EXIT_BROKEN_PIPE)
         return EXIT_BROKEN_PIPE
     return code
+
+
+def _is_reader_gone(descriptor: int) -> bool:
+    """Whether what reads a pipe has ended."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _run_command(args: list[str], *, is_process: bool) -> int:

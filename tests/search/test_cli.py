@@ -129,3 +129,15 @@ def test_a_reader_that_ends_early_is_no_error(args: list[str], exit_code: int) -
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == exit_code
+
+
+def test_another_broken_pipe_is_not_taken_for_the_reader_of_the_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(args: Sequence[str]) -> int:
+        raise BrokenPipeError("of a socket")
+
+    monkeypatch.setattr("chorale.search.cli._run_command", lambda args, is_process: run(args))
+    monkeypatch.setattr(sys, "argv", ["chorale", "list"])
+    with pytest.raises(BrokenPipeError, match="of a socket"):
+        main()
