@@ -49,6 +49,8 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
     for cells in baselines:
         table.add_row(*cells[:n_columns], style="dim")
     console.print(table)
+    if left_out := COLUMNS[n_columns:]:
+        console.print(f"A wider terminal also shows: {', '.join(left_out)}.", highlight=False)
     if made := report.get("baselines_made"):
         lines = "; ".join([baseline_features(made), *made["left_out"]]) + "."
         console.print(lines, soft_wrap=True, highlight=False, markup=False)

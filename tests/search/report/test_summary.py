@@ -42,6 +42,8 @@ def _printed(width: int) -> str:
 def test_no_cell_is_cut_and_the_test_score_is_always_there(width: int) -> None:
     table = _printed(width).partition("Test accuracy")[0]
     assert "…" not in table
+    for name in COLUMNS:
+        assert name in table, "shown, or named as left out"
     assert f"{LONG}   94.7%   81.9% - 99.4%" in table
     assert max(len(line.rstrip()) for line in table.splitlines()) <= width
 
