@@ -166,7 +166,7 @@ class EncoderInfo:
     `layers` maps each of its outputs to the number of values in a frame, the preferred one first.
     The encoder reads windows of `window_s` seconds at `sample_rate` Hz; None: any length.
     `weights` are fetched into the encoder's folder, where `file_name` is what `load` reads. Without
-    them, `how_to_get` says what to type. `requires` are the distributions that `load` imports.
+    them, `how_to_get` says what to download. `requires` are the distributions that `load` imports.
     `must_accept` means that the licence of the weights restricts their use, so that a user accepts
     it first; `may_bundle`, that it lets a bundle carry them.
     """

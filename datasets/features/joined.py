@@ -1,4 +1,4 @@
-"""The frames of several feature sets side by side: what several encoders hear at the same time.
+"""The frames of several feature sets side by side, such as those of several encoders.
 
 `datasets.store.joining` joins stores that exist already, so that no encoder runs twice.
 """
