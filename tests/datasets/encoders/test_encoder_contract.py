@@ -18,6 +18,7 @@ import pytest
 
 from chorale.datasets import encoders
 from chorale.datasets.base import EncoderInfo
+from chorale.datasets.pretrained.integrity import checksum_problem
 from chorale.datasets.programs.exported_program import ProgramError
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(encoders.__path__))
@@ -105,6 +106,9 @@ def test_a_file_that_is_no_such_network_is_one_line(name: str, layer: str, tmp_p
 def test_weights_have_the_pinned_checksums(name: str) -> None:
     info: EncoderInfo = _encoder(name).INFO
     folder = _weights(info).parent
+    if hasattr(_encoder(name), "convert"):  # what was fetched is not kept: see its record
+        assert checksum_problem(info, folder) == ""
+        return
     for weights in info.weights:
         content = (folder / Path(weights.member).name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == weights.sha256
