@@ -67,13 +67,17 @@ class SearchConfig:
 DEFAULT_EPOCHS = 60
 """The epochs of one trial, unless the sweep file or its limit on time asks for fewer."""
 
+DEFAULT_TRIALS, MOST_TRIALS = 64, 1_000
+"""How many trials a search makes; where time is limited, up to the second number."""
+
 
 @config
 class BudgetConfig:
     """What the search may spend; whichever limit comes first ends it."""
 
-    trials: Annotated[int, Field(ge=1)] = 64
-    """how many trials, including pruned and failed ones"""
+    trials: Annotated[int, Field(ge=1)] | None = None
+    """how many trials, including pruned and failed ones; null: 64, or with a limit on time as many
+    as fit"""
     minutes: Annotated[float, Field(gt=0)] | None = None
     """wall time, including the time that is reserved for the finalists"""
     core_hours: Annotated[float, Field(gt=0)] | None = None
@@ -85,6 +89,18 @@ class BudgetConfig:
     never"""
     max_epochs: Annotated[int, Field(ge=1)] | None = None
     """the epochs of one trial; null: 60, or fewer where `minutes` does not allow so many"""
+
+    @property
+    def limits_time(self) -> bool:
+        """Whether wall time, core-hours or GPU-hours are limited."""
+        return any(one is not None for one in (self.minutes, self.core_hours, self.gpu_hours))
+
+    @property
+    def n_trials(self) -> int:
+        """The most trials."""
+        if self.trials is not None:
+            return self.trials
+        return MOST_TRIALS if self.limits_time else DEFAULT_TRIALS
 
     @property
     def n_epochs(self) -> int:

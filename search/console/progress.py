@@ -127,13 +127,15 @@ class TrialsDisplay:
         self,
         console: Console,
         what: str,
-        n: int,
+        n: int | None,
         *,
         objective: str,
         n_before: int = 0,
         forecast_s: Callable[[], float | None] | None = None,
     ) -> None:
         """Shows `n` runs in total, of which `n_before` ended before the study was resumed.
+
+        `n` is None where time limits them, and not their number.
 
         `forecast_s` gives the expected remaining seconds; by default they are extrapolated from
         the pace so far.
@@ -195,7 +197,7 @@ class TrialsDisplay:
 
     def _summary(self) -> str:
         n_ended = sum(self._ended.values())
-        parts = [f"{n_ended} of {self._n}"]
+        parts = [str(n_ended) if self._n is None else f"{n_ended} of {self._n}"]
         parts += [
             f"{n} {STATE_WORDS[state]}"
             for state, n in self._ended.items()
@@ -212,7 +214,7 @@ class TrialsDisplay:
     def _pace_s(self) -> float | None:
         n_ended = sum(self._ended.values())
         fresh = n_ended - self._n_before
-        if fresh <= 0:
+        if fresh <= 0 or self._n is None:
             return None
         return (time.perf_counter() - self._began) / fresh * (self._n - n_ended)
 

@@ -26,9 +26,6 @@ from chorale.search.nightly.calendar import NightlySchedule
 from chorale.search.paths import NightlyPaths, Runs, is_bucket
 
 CHAMPION_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-MAX_TRIALS = 1_000
-"""The budget of a night whose file sets no number of trials: time ends it."""
-
 ENVIRONMENT_VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 
@@ -147,10 +144,6 @@ def load_nightly(file: str, dotted: Mapping[str, Any]) -> Nightly:
         )
     values = merge_overrides(values, dict(dotted))
     name = str(values.pop("name", re.sub(r"[^A-Za-z0-9_.-]", "-", path.stem)))
-    budget = values.get("budget")
-    sets_trials = isinstance(budget, dict) and "trials" in budget
-    if not sets_trials and isinstance(budget, dict | None):
-        values["budget"] = {**(budget or {}), "trials": MAX_TRIALS}
     settings, problems = validate_config(
         NightlySettings, {k: v for k, v in values.items() if k in NIGHTLY_KEYS}
     )

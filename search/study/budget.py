@@ -46,7 +46,7 @@ class BudgetMeter:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.budget = budget
-        self.n_trials = budget.trials
+        self.n_trials = budget.n_trials
         """the largest number of trials; a smaller grid lowers it"""
         self._resources, self._n_at_once, self._n_finals = resources, n_at_once, n_finals
         self._n_folds, self._schedule, self._clock = n_folds, schedule, clock

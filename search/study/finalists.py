@@ -5,6 +5,7 @@ that the out-of-fold predictions, on which ensembles are fitted, are unbiased.
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,9 @@ def _configuration(row: Row) -> str:
     return repr([(k, f"{v:.1e}" if isinstance(v, float) else v) for k, v in params])
 
 
+MIN_EXPECTED_S = 0.1
+"""Fewer expected seconds tell nothing of how slow retrainings are."""
+
 ENOUGH_EPOCHS = 0.8
 """The share of its epochs after which a retraining that time stops is used all the same."""
 
@@ -110,7 +114,7 @@ class TimeLimit:
     """The time for the finalists: `left_s` gives the wall seconds left.
 
     `expected_s` gives the seconds of one retraining of a trial by its number, `n_at_once` of which
-    run at the same time.
+    run at the same time; what the first retrainings take corrects it.
     """
 
     left_s: Callable[[], float]
@@ -168,6 +172,8 @@ class FinalistTrials:
         self._n_epochs: dict[int, int] = {}
         self._n_done: dict[int, int] = {}
         self._started: set[tuple[int, int]] = set()
+        self._slowness: list[float] = []
+        """of each complete retraining: its seconds, relative to those that were expected"""
         self.not_started: set[int] = set()
         """the numbers of finalists for which no time was left"""
         self._retries = Retries()
@@ -214,14 +220,14 @@ class FinalistTrials:
         limit = self._finals.time_limit
         if limit is None or _finalist(job) in self._started:
             return True
-        now = time.perf_counter()
+        now, slowness = time.perf_counter(), statistics.fmean(self._slowness or [1.0])
         running_s = sum(
-            max(0.0, limit.expected_s(self._jobs[i].number) - (now - began))
+            max(0.0, slowness * limit.expected_s(self._jobs[i].number) - (now - began))
             for i, began in self._began.items()
         )
         n_jobs = 1 + sum(_finalist(self._jobs[i]) == _finalist(job) for i in self._waiting)
         n_rounds = math.ceil(n_jobs / limit.n_at_once)
-        needed_s = running_s / limit.n_at_once + n_rounds * limit.expected_s(job.number)
+        needed_s = running_s / limit.n_at_once + n_rounds * slowness * limit.expected_s(job.number)
         return needed_s <= limit.left_s()
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
@@ -249,6 +255,9 @@ class FinalistTrials:
             result: TrialResult = outcome.value
             self._finals.keep(job, result)
             row = Row(job.key, "COMPLETE", facts={**result.facts(), **facts})
+            if self._finals.time_limit is not None and outcome.end is not End.STOPPED:
+                expected_s = self._finals.time_limit.expected_s(job.number)
+                self._slowness.append(elapsed_s / max(expected_s, MIN_EXPECTED_S))
         self._ledger.record(self._finals.study, self._finals.stage, row)
         if files is not None:
             remove_state(files)

@@ -112,17 +112,19 @@ def make_initial_points(
     search: SearchConfig,
     *,
     n_trials: int,
+    n_expected: int | None = None,
     warm: Sequence[WarmPoint] = (),
     costs: Mapping[str, float] = MappingProxyType({}),
 ) -> InitialPoints:
-    """The initial points of a study of `n_trials`.
+    """The initial points of a study of at most `n_trials`, of which time may allow `n_expected`.
 
-    `warm` are earlier studies', best first. `costs` maps architectures to the seconds of a trial:
-    the first defaults come in the order of their costs, then the second ones, etc.
+    `warm` are earlier studies', best first; none of them is pruned. `costs` maps architectures
+    to the seconds of a trial: the first defaults come in the order of their costs, then the second
+    ones, etc.
     """
     if search.sampler == "grid":
         return grid_initial_points(space, seed=search.seed)
-    chosen = list(warm)[: int(MAX_WARM_SHARE * n_trials)]
+    chosen = list(warm)[: int(MAX_WARM_SHARE * (n_trials if n_expected is None else n_expected))]
     left_out = []
     if len(chosen) < len(warm):
         left_out.append(

@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from chorale.cluster.base import Decision, Outcome, TrialSpec
-from chorale.search.config.schema import BudgetConfig, SearchConfig
+from chorale.search.config.schema import DEFAULT_TRIALS, BudgetConfig, SearchConfig
 from chorale.search.config.space import ARCHITECTURE, Candidate, SearchSpace
 from chorale.search.console.events import StudyListener, TrialStarted
 from chorale.search.ledger._optuna import trial_id_of
@@ -110,7 +110,7 @@ class StudyTrials:
         self._optuna = _open(study, ledger)
         self._initial = _initial_points(study, self._optuna)
         if self._initial.whole:
-            study.meter.n_trials = min(study.budget.trials, len(self._initial.points))
+            study.meter.n_trials = min(study.budget.n_trials, len(self._initial.points))
 
         def reads_frames(params: Mapping[str, Any]) -> bool:
             return study.space.reads_frames(params[ARCHITECTURE])
@@ -148,7 +148,7 @@ class StudyTrials:
     def notes(self) -> list[str]:
         """Lines for the user before the first trial: which points are left out, and why."""
         found = [*self._initial.left_out, *self._study.meter.notes()]
-        n, trials = len(self._initial.points), self._study.budget.trials
+        n, trials = len(self._initial.points), self._study.budget.n_trials
         if self._initial.whole and n > trials:
             found.append(f"grid: {trials} of {n} points are tried; --budget.trials {n} tries all")
         return found
@@ -392,7 +392,12 @@ def _initial_points(study: Study, stored: optuna.Study) -> InitialPoints:
         return InitialPoints.from_json(stored.user_attrs[INITIAL_POINTS_ATTRIBUTE])
     warm = study.warm()
     points = make_initial_points(
-        study.space, study.search, n_trials=study.budget.trials, warm=warm.points, costs=study.costs
+        study.space,
+        study.search,
+        n_trials=study.budget.n_trials,
+        n_expected=DEFAULT_TRIALS if study.budget.trials is None else study.budget.trials,
+        warm=warm.points,
+        costs=study.costs,
     ).with_left_out(warm.left_out)
     stored.set_user_attr(INITIAL_POINTS_ATTRIBUTE, points.to_json())
     return points

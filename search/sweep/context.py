@@ -116,8 +116,8 @@ class SweepContext:
             stages_s=dict(self.stages_s),
         )
 
-    def display(self, kind: str, n: int, **more: Any) -> TrialsDisplay:
-        """The progress display of `n` training runs."""
+    def display(self, kind: str, n: int | None, **more: Any) -> TrialsDisplay:
+        """The progress display of `n` training runs; None where time limits them."""
         objective = self.sweep.search.objective
         return TrialsDisplay(self.progress.console, kind, n, objective=objective, **more)
 

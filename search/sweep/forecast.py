@@ -122,7 +122,7 @@ def fit_to_time(
 
 def is_worth_a_forecast(budget: BudgetConfig, n_tracks: int) -> bool:
     """Whether a sweep is limited in time, or so large that its speed is measured first."""
-    is_large = n_tracks * budget.n_epochs * budget.trials >= MIN_TRACK_EPOCHS
+    is_large = n_tracks * budget.n_epochs * budget.n_trials >= MIN_TRACK_EPOCHS
     return budget.minutes is not None or is_large
 
 
@@ -196,8 +196,8 @@ def make_forecast(
     kept = tuple(name for name in every if name not in dropped)
     mean_s = epochs * _mean_epoch_s(speeds, kept)
     final_s = sweep.finalists.n_configs * n_folds * sweep.finalists.seeds * mean_s / n_at_once
-    search_s = sweep.budget.trials * MEAN_SHARE_OF_EPOCHS * mean_s / n_at_once
-    n_trials = sweep.budget.trials
+    search_s = sweep.budget.n_trials * MEAN_SHARE_OF_EPOCHS * mean_s / n_at_once
+    n_trials = sweep.budget.n_trials
     if schedule.is_limited and mean_s:
         searching_s = schedule.left_s() * (1 - FINALISTS_SHARE)
         n_trials = min(n_trials, max(1, round(n_trials * min(1.0, searching_s / search_s))))

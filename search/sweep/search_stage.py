@@ -68,9 +68,8 @@ def search(
         max_trial_s=MAX_COST * context.trial_limit_s,
     )
     n_before = len(context.rows(stages.SEARCH))
-    display = context.display(
-        "trial", meter.n_trials, n_before=n_before, forecast_s=meter.forecast_s
-    )
+    n = None if sweep.budget.limits_time and sweep.budget.trials is None else meter.n_trials
+    display = context.display("trial", n, n_before=n_before, forecast_s=meter.forecast_s)
     hparams = HParamsWriter(lambda number: context.paths.trial(number).root)
     trials = StudyTrials(study, context.ledger, StudyListeners((display, hparams)))
     for note in trials.notes:

@@ -109,7 +109,8 @@ def affordable_kinds(context: SweepContext) -> tuple[tuple[str, ...], str]:
 def search_meter(context: SweepContext) -> BudgetMeter:
     """The meter of the budget, the finalists' share set aside."""
     sweep, finals = context.sweep, context.sweep.finalists
-    n_finalists = finals.n_configs + (context.earlier.drift_check is not None)
+    n_finalists = finals.most_configs if context.schedule.is_limited else finals.n_configs
+    n_finalists += context.earlier.drift_check is not None
     n_folds = context.prepared.split.n_folds
     meter = BudgetMeter(
         sweep.budget,

@@ -6,7 +6,7 @@ import pytest
 
 from chorale.datasets.errors import UserError
 from chorale.search.config.yaml_file import SHIPPED_SWEEPS
-from chorale.search.nightly.config import MAX_TRIALS, load_nightly
+from chorale.search.nightly.config import load_nightly
 
 NIGHTLIES = sorted(SHIPPED_SWEEPS.glob("nightly_*.yaml"))
 
@@ -33,12 +33,6 @@ def test_another_dataset_replaces_the_named_sweeps_dataset_section(tmp_path: Pat
     file = tmp_path / "mine.yaml"
     file.write_text(f"sweep: gtzan\ndataset: {{name: folder, root: {tmp_path}}}\n")
     assert load_nightly(str(file), {}).sweep.dataset == {"name": "folder", "root": str(tmp_path)}
-
-
-def test_a_night_without_a_number_of_trials_is_limited_by_time(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(f"dataset: {{name: folder, root: {tmp_path}}}\n")
-    assert load_nightly(str(file), {}).sweep.budget.trials == MAX_TRIALS
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,14 @@ def test_at_the_end_of_the_time_a_retraining_is_stopped_before_its_last_epoch_on
     assert timed.trials.not_started == {7}
 
 
+def test_the_first_retrainings_correct_what_later_ones_are_expected_to_take(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=150)  # trial 8 takes 120 s instead of 75
+    assert timed.run(epoch_s=20) == dict.fromkeys(["8/0/0", "8/1/0", "8/2/0"], "COMPLETE")
+    assert timed.trials.not_started == {7}  # 30 s would be left for it, and 48 s be needed
+
+
 def test_what_is_stopped_after_nearly_all_of_its_epochs_is_used(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
