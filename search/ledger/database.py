@@ -5,6 +5,7 @@ quick one survives a crash of this process at once, and a power cut only after t
 Every failure becomes a `LedgerError` of one line.
 """
 
+import contextlib
 import logging
 import sqlite3
 import time
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 BUSY_S = 30.0
 """How long SQLite waits for another writing process; `?timeout=1` in the URL changes it."""
+LOG_BUSY_S = 1.0
+"""How long the end of a command waits for other processes that read the ledger."""
 CONNECT_S = 10
 """How long a PostgreSQL server may take to answer; `?connect_timeout=30` in the URL changes it."""
 RETRY_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -153,6 +156,20 @@ class Database:
         for engine in (self._durable, self._quick, self._reading):
             engine.dispose()
 
+    def empty_log(self) -> None:
+        """Moves SQLite's write-ahead log into the file, as far as other processes' reads allow it.
+
+        Then a copy of the file alone holds everything.
+        """
+        if self.path is None:
+            return
+        uri = f"{_uri(self.path)}?mode=rw"
+        try:
+            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=LOG_BUSY_S)) as opened:
+                opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:  # nothing is lost: the log is read with the file
+            _log.debug("the log of '%s' stays beside it: %s", self.shown, error)
+
     def error(self, verb: str, error: BaseException) -> LedgerError:
         """The error for a failure: "cannot be written: disk is full; free some space ..."."""
         cause = explain_cause(self.path, _cause(error))
@@ -224,8 +241,7 @@ def _open_to_write(path: Path, timeout_s: float, *, wal: bool, durable: bool) ->
 
 def _open_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
     """A connection that never creates a file or table; it works in a read-only folder, too."""
-    name = quote(str(path))
-    opened = sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=timeout_s,
+    opened = sqlite3.connect(f"{_uri(path)}?mode=ro", uri=True, timeout=timeout_s,
                              check_same_thread=False)  # fmt: skip
     try:
         opened.execute("select 1 from sqlite_master").fetchone()
@@ -235,9 +251,14 @@ def _open_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
         beside = [Path(f"{path}-{kind}").exists() for kind in ("wal", "journal")]
         if any(beside) or not path.exists() or "locked" in str(error):
             raise
-        name = f"file:{name}?mode=ro&immutable=1"
+        name = f"{_uri(path)}?mode=ro&immutable=1"
         return sqlite3.connect(name, uri=True, check_same_thread=False)
     return opened
+
+
+def _uri(path: Path) -> str:
+    """The SQLite URI of a file, without its parameters."""
+    return f"file:{quote(str(path))}"
 
 
 def _write_ahead(dbapi: sqlite3.Connection) -> bool:

@@ -55,6 +55,7 @@ class Ledger(LedgerReader):
         self._lease.release()
         self.optuna.close()
         super().close()
+        self._database.empty_log()
 
     def create(
         self,

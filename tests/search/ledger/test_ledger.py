@@ -1,8 +1,10 @@
 """The ledger, on SQLite and on PostgreSQL."""
 
 import multiprocessing
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,19 @@ def make(ledger_url: str) -> Iterator[Callable[[], Ledger]]:
 @pytest.fixture
 def ledger(make: Callable[[], Ledger]) -> Ledger:
     return make()
+
+
+def test_a_copy_of_the_file_alone_holds_every_study(tmp_path: Path) -> None:
+    """The last connection to be closed only read, so the tables stayed in the write-ahead log."""
+    file, copy = tmp_path / "chorale.db", tmp_path / "backup.db"
+    ledger = Ledger(f"sqlite:///{file}")
+    ledger.create("a", {"split": "x"})
+    with LedgerReader(f"sqlite:///{file}") as reader:  # as `chorale status` beside it
+        reader.studies()
+        ledger.close()
+        shutil.copy(file, copy)
+    with LedgerReader(f"sqlite:///{copy}") as reader:
+        assert reader.studies() == ["a"]
 
 
 def test_another_process_reads_a_recorded_row(make: Callable[[], Ledger]) -> None:
