@@ -1,6 +1,6 @@
 """The scikit-learn classifiers behind the baselines: parameter grids, one fit, its expected time.
 
-`search.baselines.baselines` distributes `fit_and_score` over worker processes; its arguments and
+`search.baselines.grid_search` distributes `fit_and_score` over worker processes; its arguments and
 results can be pickled.
 
 Source: Cox 1958, "The Regression Analysis of Binary Sequences"; Cortes and Vapnik 1995,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
 
 if TYPE_CHECKING:
-    from chorale.search.baselines.baselines import Baseline
+    from chorale.search.baselines.fitted_baselines import Baseline
     from chorale.search.config.schema import SweepConfig
     from chorale.search.evaluation.members import Member
     from chorale.search.ledger.ground_truth import GroundTruth
@@ -216,7 +216,7 @@ def _baselines(
 ) -> "list[Baseline]":
     """All baselines with stored predictions; adds a line to `left_out` for each unreadable one."""
     from chorale.datasets.errors import UserError
-    from chorale.search.baselines.baselines import Baseline
+    from chorale.search.baselines.fitted_baselines import Baseline
     from chorale.search.ledger.baseline_predictions import read_baseline_predictions
 
     found = []

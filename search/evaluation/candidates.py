@@ -11,7 +11,7 @@ import numpy as np
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import SEARCH_FOLD, Split
 from chorale.lightning_models.multi_label_metrics import main_score
-from chorale.search.baselines.baselines import Baseline
+from chorale.search.baselines.fitted_baselines import Baseline
 from chorale.search.evaluation.members import Member, read_member
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.stages import Job

@@ -13,7 +13,7 @@ import numpy as np
 from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import SEARCH_FOLD
-from chorale.search.baselines.baselines import Baseline
+from chorale.search.baselines.fitted_baselines import Baseline
 from chorale.search.combining.fitted_file import write_ensemble
 from chorale.search.config.schema import AUTO_KIND, SweepConfig
 from chorale.search.evaluation.candidates import admit_members, baseline_member, best_finalists

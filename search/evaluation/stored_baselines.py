@@ -11,8 +11,8 @@ from chorale.datasets.atomic import write_json
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import Split
 from chorale.search.baselines.baseline_file import FittedBaseline, read_baseline, write_baseline
-from chorale.search.baselines.baselines import Baseline, Baselines
 from chorale.search.baselines.classifiers import GRIDS
+from chorale.search.baselines.fitted_baselines import Baseline, Baselines
 from chorale.search.baselines.track_statistics import StatisticsLayout
 from chorale.search.ledger.baseline_predictions import (
     BaselinePredictions,

@@ -18,7 +18,7 @@ BY_FOLD = "test_by_fold"
 
 @dataclass(frozen=True)
 class BaselinePredictions:
-    """Probabilities, float32, as `search.baselines.baselines.Baseline` describes them.
+    """Probabilities, float32, as `search.baselines.fitted_baselines.Baseline` describes them.
 
     `out_of_fold` is (n_development, n_classes), `test` (n_test, n_classes); `test_by_fold` has such
     an array per fold, or is empty where an older version wrote the file.

@@ -29,7 +29,7 @@ from chorale.search.sweep.time_shares import (
 )
 
 if TYPE_CHECKING:
-    from chorale.search.baselines.baselines import Baselines
+    from chorale.search.baselines.fitted_baselines import Baselines
 
 MORE_TIME = 3.0
 """Baselines that time cut short are fitted again where this many times the seconds are allowed;

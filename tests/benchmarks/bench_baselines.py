@@ -21,7 +21,8 @@ from rich.table import Table
 from chorale.cluster.transfer.maps import process_map
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
-from chorale.search.baselines.baselines import Baselines, choose_features, run_baselines
+from chorale.search.baselines.baselines import choose_features, run_baselines
+from chorale.search.baselines.fitted_baselines import Baselines
 from chorale.search.config.resolve import resolve_file
 from chorale.search.console.progress import Progress
 from chorale.search.data.prepare import prepare

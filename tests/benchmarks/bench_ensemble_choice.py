@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chorale.datasets.splitting.split import Split
-from chorale.search.baselines.baselines import Baseline
+from chorale.search.baselines.fitted_baselines import Baseline
 from chorale.search.evaluation.candidates import admit_members, baseline_member
 from chorale.search.evaluation.member_names import BEST_BASELINE
 from chorale.search.evaluation.members import Member, fit_ensemble

@@ -13,9 +13,10 @@ from sklearn.svm import SVC
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.metrics import accuracy, log_loss
-from chorale.search.baselines import baseline_plan, baselines, classifiers
-from chorale.search.baselines.baselines import Baseline, choose_features, run_baselines
+from chorale.search.baselines import baseline_plan, classifiers, grid_search
+from chorale.search.baselines.baselines import choose_features, run_baselines
 from chorale.search.baselines.classifiers import FitJob, FitResult
+from chorale.search.baselines.fitted_baselines import Baseline
 from chorale.search.baselines.track_statistics import BLOCKS, track_statistics
 from chorale.search.statistics.expected_accuracy import expected_accuracy
 
@@ -365,7 +366,7 @@ def test_a_folds_parameters_are_chosen_on_the_other_folds(
         scores = 3.0 * np.eye(2)[np.where(right, of_class, 1 - of_class)]
         return FitResult(scores, 0.0, None)
 
-    monkeypatch.setattr(baselines, "fit_and_score", canned)
+    monkeypatch.setattr(grid_search, "fit_and_score", canned)
     grid = {"statistics": ("mean_std",), "C": (1.0, 2.0)}
     set_grids(monkeypatch, {"logistic_regression": grid})
     (one,) = run_baselines(store, labels=labels, split=split).fitted
@@ -392,7 +393,7 @@ def test_grids_shrink_before_classifiers_are_left_out_and_both_are_reported(
 ) -> None:
     store, labels, split, made = fitted
     n_all = len(classifiers.GRIDS)
-    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
+    monkeypatch.setattr(grid_search, "fit_and_score", one_second_fit)
     data = {"labels": labels, "split": split}
     n_with_a_choice = sum(n > 1 for n in n_points())
     # 3 folds of a second for each point; reserved are 1.5 s for the final fit, and 3 s for the
@@ -416,7 +417,7 @@ def test_without_any_time_the_cheapest_classifier_is_still_fitted(
     fitted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, labels, split, _ = fitted
-    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
+    monkeypatch.setattr(grid_search, "fit_and_score", one_second_fit)
     found = run_baselines(store, labels=labels, split=split, limit_s=-5.0)
     assert len(found.fitted) == 1
     assert len(found.left_out) == len(classifiers.GRIDS)
@@ -427,7 +428,7 @@ def test_results_do_not_depend_on_the_number_of_processes(
     fitted: Any, monkeypatch: pytest.MonkeyPatch, limit_s: float
 ) -> None:
     store, labels, split, _ = fitted
-    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
+    monkeypatch.setattr(grid_search, "fit_and_score", one_second_fit)
     monkeypatch.setattr(baseline_plan, "IN_PROCESS_S", 0.0)
 
     def eager(work: Any, jobs: Any) -> Any:
@@ -482,7 +483,7 @@ def test_folds_by_time_and_rows_only_trained_on_are_no_leak(
         return fit_and_score(job)
 
     fit_and_score = classifiers.fit_and_score
-    monkeypatch.setattr(baselines, "fit_and_score", spy)
+    monkeypatch.setattr(grid_search, "fit_and_score", spy)
     (found,) = run_baselines(store, labels=labels, split=split).fitted
     by_fold = {(low, high, n) for is_final, low, high, n in trained if not is_final}
     assert by_fold == {(0.0, 19.0, 20), (0.0, 9.0, 10)}

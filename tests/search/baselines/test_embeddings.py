@@ -10,10 +10,11 @@ import pytest
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.lightning_models.metrics import accuracy
-from chorale.search.baselines import baseline_plan, baselines, classifiers
+from chorale.search.baselines import baseline_plan, classifiers, grid_search
 from chorale.search.baselines.baseline_file import read_baseline
-from chorale.search.baselines.baselines import Baselines, choose_features, run_baselines
+from chorale.search.baselines.baselines import choose_features, run_baselines
 from chorale.search.baselines.classifiers import FitJob, FitResult
+from chorale.search.baselines.fitted_baselines import Baselines
 from chorale.search.baselines.names import baseline_name, split_name
 from chorale.search.baselines.track_statistics import StatisticsLayout, track_statistics
 from chorale.search.evaluation.stored_baselines import (
@@ -263,7 +264,7 @@ def test_further_encoders_are_part_of_the_time_limit(
         rng = np.random.default_rng(len(job.x_new))
         return FitResult(rng.normal(size=(len(job.x_new), job.n_classes)), 1.0, None)
 
-    monkeypatch.setattr(baselines, "fit_and_score", one_second_fit)
+    monkeypatch.setattr(grid_search, "fit_and_score", one_second_fit)
     monkeypatch.setattr(baseline_plan, "expected_s", lambda *_, **__: 1.0)
     split = make_split(len(labels))
     stores = {name: encoder(tmp_path / name, labels, seed=1) for name in ("encoder-a", "encoder-b")}

@@ -123,8 +123,9 @@ def test_warm_start_and_defaults_leave_30_percent_of_the_trials_to_exploration(
     assert initial.hurdles(lambda point: point["architecture"]) == (
         {"cnn": 0.5} if initial.n_warm else {}
     )
-    expected = {"n_trials": n_trials, "n_expected": 10}  # where time limits the trials
-    assert make_initial_points(_space(), SearchConfig(), **expected, warm=warm).n_warm == 2
+    search = SearchConfig()  # where time limits the trials
+    limited = make_initial_points(_space(), search, n_trials=n_trials, n_expected=10, warm=warm)
+    assert limited.n_warm == 2
     assert initial.n_quasi_random <= 16
     assert type(initial).from_json(initial.to_json()) == initial
 

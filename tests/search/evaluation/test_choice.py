@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chorale.datasets.splitting.split import Split
-from chorale.search.baselines.baselines import Baseline
+from chorale.search.baselines.fitted_baselines import Baseline
 from chorale.search.evaluation.candidates import MAX_BEHIND, admit_members
 from chorale.search.evaluation.member_names import BEST_BASELINE
 from chorale.search.evaluation.members import Member
