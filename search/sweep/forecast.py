@@ -270,7 +270,7 @@ def _epochs_of_several(
     left_s = schedule.left_s() - schedule.baselines_s()
     each = sorted(one.epoch_s for one in frames.values())
     half = math.ceil(len(each) / 2)
-    for n_networks in range(half, min(half, 2) - 1, -1):
+    for n_networks in range(half, max(1, min(half, 2)) - 1, -1):  # of a table there are none
         tried = each[:n_networks]
         search_s = MEAN_SHARE_OF_EPOCHS * sum(tried) / n_at_once
         finalist_s = RETRAINING_FACTOR * math.ceil(n_folds / n_at_once) * tried[-1]

@@ -107,6 +107,17 @@ def test_half_of_the_networks_of_frames_have_a_chance_before_all_epochs(tmp_path
     assert (found.max_epochs, found.architectures) == (42, ("recurrent",))
 
 
+def test_a_table_has_no_networks_of_frames(tmp_path: Path) -> None:
+    """It ended in a traceback where time was limited."""
+    table = tmp_path / "table.csv"
+    rows = ["a,b,label"] + [f"{i},{i % 7},{'xy'[i % 2]}" for i in range(40)]
+    table.write_text("\n".join(rows))
+    resolved = _resolved(tmp_path, dataset={"name": "table", "root": str(table)})
+    found = _forecast(resolved, 3, mlp=0.1, softmax_regression=0.05)
+    assert (found.max_epochs, found.trains_networks) == (60, True)
+    assert set(found.architectures) == {"mlp", "softmax_regression"}
+
+
 def test_where_half_of_them_is_too_slow_fewer_networks_of_frames_share_the_epochs(
     tmp_path: Path,
 ) -> None:
