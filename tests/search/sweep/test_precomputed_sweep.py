@@ -59,6 +59,15 @@ def test_a_sweep_on_a_table_works_with_every_baseline(
     check_table(table, tmp_path, "none")
 
 
+def test_a_sweep_on_a_table_in_limited_time_works(table: Path, tmp_path: Path) -> None:
+    found = run(
+        f"dataset: {{name: table, root: {table}, id: id, group: artist}}",
+        tmp_path,
+        *("--budget.minutes", "2", "--budget.max_epochs", "null"),
+    )
+    assert found["trials"]["complete"] >= 1  # it ends where no trial can be better
+
+
 def check_table(table: Path, tmp_path: Path, balance: str) -> None:
     synthetic = "true" if balance == "sampling" else "false"
     found = run(
