@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from chorale.datasets.config import config
 from chorale.datasets.label_sets import is_present
@@ -218,7 +218,7 @@ def tracks_needed(
     error = group_standard_error(gain, groups)
     if error == 0:
         return 2 * n
-    times = ((norm.ppf(confidence) + norm.ppf(POWER)) * error / gain.mean()) ** 2
+    times = ((ndtri(confidence) + ndtri(POWER)) * error / gain.mean()) ** 2
     return int(np.ceil(max(n + 1, n * times)))
 
 
