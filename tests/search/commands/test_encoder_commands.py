@@ -10,7 +10,8 @@ from chorale.search.cli import main
 from tests.datasets.pretrained import conftest as made_up
 from tests.search.commands.test_mistakes import typed
 
-ship, packages, folder = made_up.ship, made_up.packages, made_up.folder
+ship, folder = made_up.ship, made_up.folder
+packages, wheels = made_up.packages, made_up.wheels
 
 Ship = Callable[..., None]
 Output = pytest.CaptureFixture[str]
@@ -66,9 +67,7 @@ def test_the_list_as_json_says_what_is_fetched(
     assert Path(after["file"]).read_bytes() == made_up.WEIGHTS
 
 
-def test_fetch_asks_for_the_licence(
-    ship: Ship, folder: Path, packages: Path, capsys: Output
-) -> None:
+def test_fetch_asks_for_the_licence(ship: Ship, folder: Path, wheels: Path, capsys: Output) -> None:
     ship(must_accept=True)
     assert main(["encoder", "fetch", "toy"]) == 1
     [line] = capsys.readouterr().err.splitlines()
@@ -77,7 +76,7 @@ def test_fetch_asks_for_the_licence(
     assert main(["encoder", "fetch", "toy", "--accept"]) == 0
 
 
-def test_check_runs_every_layer(ship: Ship, folder: Path, packages: Path, capsys: Output) -> None:
+def test_check_runs_every_layer(ship: Ship, folder: Path, wheels: Path, capsys: Output) -> None:
     ship()
     assert main(["encoder", "fetch", "toy"]) == 0
     capsys.readouterr()
@@ -104,7 +103,7 @@ def test_check_runs_every_layer(ship: Ship, folder: Path, packages: Path, capsys
 def test_check_finds_problems(
     ship: Ship,
     folder: Path,
-    packages: Path,
+    wheels: Path,
     capsys: Output,
     options: Any,
     damage: bool,
