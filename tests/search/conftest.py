@@ -7,7 +7,6 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from chorale.datasets import features, plugins
 from chorale.datasets.config import read_config, to_plain_values
@@ -30,8 +27,8 @@ from chorale.search.bundle.writing import copy_file, write_bundle, write_manifes
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
-from chorale.search.report.page import page
 from tests.search.chords import chord_study, chords
+from tests.search.crash.read_once import read_once
 
 __all__ = ["chord_study", "chords"]
 
@@ -62,18 +59,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _read_once() -> Iterator[None]:
-    """Optuna's migrations and the report's templates are read once, not for every study."""
-    read, scripts = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
-
-    def from_config(config: Config) -> ScriptDirectory:
-        place = str(config.get_main_option("script_location"))
-        if place not in scripts:
-            scripts[place] = read(config)
-        return scripts[place]
-
+    """Of all tests of a process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", from_config)
-        patch.setattr(page, "_environment", cache(page._environment))
+        read_once(patch)
         yield
 
 

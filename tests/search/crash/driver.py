@@ -281,6 +281,9 @@ def wait(pid: int, case: dict[str, Any]) -> int:
 
 def serve() -> None:
     """Reads cases from stdin, one per line, and prints the exit code of each."""
+    from read_once import read_once  # type: ignore[import-not-found]
+
+    read_once(pytest.MonkeyPatch())  # of this process, which only runs sweeps
     for line in sys.stdin:
         case = json.loads(line)
         if case.get("in_driver"):
