@@ -155,6 +155,20 @@ class PackageFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class WebFile:
+    """A file of weights at an https address, whose path ends with the file's name.
+
+    A file larger than `max_bytes` is refused. `checksum` is one that was published, in the form of
+    `DatasetInfo.checksums`; where it is empty, the SHA-256 of what was fetched is recorded, and
+    only later changes are noticed.
+    """
+
+    url: str
+    max_bytes: int
+    checksum: str = ""
+
+
 ALL_LAYERS = "all"
 """Stands for all layers of an encoder side by side, in the order of `EncoderInfo.layers`."""
 
@@ -165,10 +179,10 @@ class EncoderInfo:
 
     `layers` maps each of its outputs to the number of values in a frame, the preferred one first.
     The encoder reads windows of `window_s` seconds at `sample_rate` Hz; None: any length.
-    `weights` are fetched into the encoder's folder, where `file_name` is what `load` reads. Without
-    them, `how_to_get` says what to download. `requires` are the distributions that `load` imports.
-    `must_accept` means that the licence of the weights restricts their use, so that a user accepts
-    it first; `may_bundle`, that it lets a bundle carry them.
+    `weights` or `web_file` are fetched into the encoder's folder, where `file_name` is what `load`
+    reads. Without them, `how_to_get` says what to download. `requires` are the distributions that
+    `load` imports. `must_accept` means that the licence of the weights restricts their use, so that
+    a user accepts it first; `may_bundle`, that it lets a bundle carry them.
     """
 
     name: str
@@ -183,6 +197,7 @@ class EncoderInfo:
     layers: Mapping[str, int]
     file_name: str
     weights: tuple[PackageFile, ...] = ()
+    web_file: WebFile | None = None
     how_to_get: str = ""
     requires: tuple[str, ...] = ()
     must_accept: bool = False

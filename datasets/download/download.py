@@ -61,6 +61,7 @@ def download(
     copies: int,
     listener: DownloadListener,
     retry_policy: RetryPolicy,
+    max_bytes: int | None = None,
 ) -> None:
     """Downloads `url` to the file `target`, resuming an interrupted download.
 
@@ -71,9 +72,11 @@ def download(
         copies: the free disk space needed, in multiples of the file: 2 if it is unpacked next.
         listener: receives progress, failures and the checksum.
         retry_policy: how often and how long to try.
+        max_bytes: a larger file is refused; None: any size.
 
     Raises:
-        web.WebError: the download failed; the partial file is kept for the next call.
+        web.WebError: the download failed; the partial file is kept for the next call, unless it is
+            too large.
         ChecksumError: the checksum differs; the file has been removed.
         UserError: there is not enough disk space.
         OSError: the file cannot be written.
@@ -82,7 +85,13 @@ def download(
     furthest, failures = part.size(), 0
     while True:
         try:
-            _receive(part, copies=copies, listener=listener, timeout_s=retry_policy.timeout_s)
+            _receive(
+                part,
+                copies=copies,
+                listener=listener,
+                timeout_s=retry_policy.timeout_s,
+                max_bytes=max_bytes,
+            )
             break
         except web.TemporaryError as error:
             failures = 0 if part.size() >= furthest + MIN_PROGRESS_BYTES else failures
@@ -167,7 +176,14 @@ class _Part:
         self._notes.unlink(missing_ok=True)
 
 
-def _receive(part: _Part, *, copies: int, listener: DownloadListener, timeout_s: float) -> None:
+def _receive(
+    part: _Part,
+    *,
+    copies: int,
+    listener: DownloadListener,
+    timeout_s: float,
+    max_bytes: int | None,
+) -> None:
     """One request; returns when the partial file is complete."""
     version, have = part.version(), part.size()
     if version is not None and version.total == have:
@@ -196,6 +212,7 @@ def _receive(part: _Part, *, copies: int, listener: DownloadListener, timeout_s:
             part.remove()
             version, have = _described(response, part.url, response.length), 0
             part.note(version)
+        _require_size(version.total or 0, max_bytes, part)
         if version.total is not None:
             purpose = f"{name} and its content" if copies > 1 else name
             require_free_space(part.path.parent, copies * version.total - have, purpose=purpose)
@@ -203,6 +220,7 @@ def _receive(part: _Part, *, copies: int, listener: DownloadListener, timeout_s:
             for block in web.read_blocks(response):
                 written.write(block)
                 have += len(block)
+                _require_size(have, max_bytes, part)
                 listener.progress(name, have, version.total)
         if version.total not in (None, have):
             # only where the response had no length
@@ -210,6 +228,12 @@ def _receive(part: _Part, *, copies: int, listener: DownloadListener, timeout_s:
                 part.remove()
             raise web.TemporaryError(f"received {have} bytes instead of {version.total}")
     part.note(_described(response, part.url, have))
+
+
+def _require_size(n_bytes: int, max_bytes: int | None, part: _Part) -> None:
+    if max_bytes is not None and n_bytes > max_bytes:
+        part.remove()
+        raise web.WebError(f"the file is larger than {format_size(max_bytes)}, so it is another")
 
 
 def _described(response: HTTPResponse, url: str, total: int | None) -> _Version:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.datasets.base import EncoderInfo
+from chorale.datasets.base import EncoderInfo, WebFile
 from chorale.datasets.programs import panns_network
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ INFO = EncoderInfo(
     window_s=5.0,
     layers={"embedding": panns_network.N_BINS},
     file_name="Cnn14_mAP=0.431.pth",
-    how_to_get=(
-        "download Cnn14_mAP=0.431.pth (327 MB) from https://zenodo.org/records/3987831, whose MD5 "
-        "is 541141fa2ee191a88f24a3219fff024e"
+    web_file=WebFile(
+        url="https://zenodo.org/records/3987831/files/Cnn14_mAP=0.431.pth?download=1",
+        max_bytes=400_000_000,
+        checksum="md5:541141fa2ee191a88f24a3219fff024e",
     ),
+    requires=("torch",),
 )
 
 

@@ -98,11 +98,11 @@ def fetch_advice(name: str) -> str:
         UserError: as `encoder_info`.
     """
     info = encoder_info(name)
-    if not info.weights and not is_shipped(name):
+    if info.weights or info.web_file:
+        return f"type: {fetch_command(info)}"
+    if not is_shipped(name):
         return info.how_to_get
-    if not info.weights:
-        return f"{info.how_to_get}, and put it at '{weights_path(name)}'"
-    return f"type: {fetch_command(info)}"
+    return f"{info.how_to_get}, then type: {fetch_command(info)} --file FILE"
 
 
 def fetch_command(info: EncoderInfo) -> str:

@@ -19,9 +19,9 @@ FETCHED_NAME = "fetched.json"
 def checksum_problem(info: EncoderInfo, folder: Path) -> str:
     """What is wrong with the file of an encoder in its `folder`, as one line; empty if nothing is.
 
-    A fetched file must be the one whose checksum was recorded when it was made from
-    `info.weights`; that of an added one is in its `encoder.json`. Of any other there is nothing to
-    compare with.
+    A fetched file must be the one whose checksum was recorded when it was made from `info.weights`
+    or `info.web_file`; that of an added one is in its `encoder.json`. Of one that a user put there
+    there is nothing to compare with.
 
     Raises:
         UserError: the `encoder.json` of an added one is damaged.
@@ -31,7 +31,7 @@ def checksum_problem(info: EncoderInfo, folder: Path) -> str:
         return f"'{file}' is missing"
     if (folder / RECORD_NAME).is_file():
         files = {info.file_name: read_record(folder).sha256}
-    elif not info.weights:
+    elif not info.weights and not (folder / FETCHED_NAME).is_file():
         return ""
     else:
         try:

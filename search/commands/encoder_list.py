@@ -63,10 +63,15 @@ def _print_table(infos: Sequence[EncoderInfo]) -> None:
     for info in infos:
         values = "\n".join(f"{layer} {n:,}" for layer, n in info.layers.items())
         window = "any" if info.window_s is None else f"{info.window_s:g} s"
-        fetched = "yes" if is_fetched(info.name) else fetch_advice(info.name)
+        fetched = "yes" if is_fetched(info.name) else _how_to_fetch(info)
         cells = (info.name, info.title, values, f"{info.sample_rate:,}", window)
         table.add_row(*map(escape, (*cells, info.weights_licence, fetched)))
     console.print(table)
+
+
+def _how_to_fetch(info: EncoderInfo) -> str:
+    by_hand = not info.weights and info.web_file is None
+    return f"by hand: {fetch_advice(info.name)}" if by_hand else fetch_advice(info.name)
 
 
 def _plain(info: EncoderInfo) -> dict[str, Any]:
@@ -74,6 +79,7 @@ def _plain(info: EncoderInfo) -> dict[str, Any]:
     own: dict[str, Any] = {
         "layers": dict(info.layers),
         "weights": [dataclasses.asdict(one) for one in info.weights],
+        "web_file": dataclasses.asdict(info.web_file) if info.web_file else None,
         "fetched": is_fetched(info.name),
         "file": str(weights_path(info.name)),
         "advice": "" if is_fetched(info.name) else fetch_advice(info.name),

@@ -18,7 +18,9 @@ import pytest
 
 from chorale.datasets import encoders
 from chorale.datasets.base import EncoderInfo
+from chorale.datasets.download.checksum import parse_checksum
 from chorale.datasets.pretrained.integrity import checksum_problem
+from chorale.datasets.pretrained.web_download import web_file_name
 from chorale.datasets.programs.exported_program import ProgramError
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(encoders.__path__))
@@ -63,7 +65,7 @@ def test_info_is_complete(name: str) -> None:
     assert info.window_s is None or 0 < info.window_s <= 600
     assert info.layers
     assert all(n_bins > 0 for n_bins in info.layers.values())
-    assert info.weights or info.how_to_get
+    assert info.weights or info.web_file or info.how_to_get
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,6 +81,20 @@ def test_weights_are_pinned(name: str) -> None:
     assert len(set(members)) == len(members)
     if members and not hasattr(_encoder(name), "convert"):
         assert info.file_name in members
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_web_file_is_named_by_its_address(name: str) -> None:
+    info: EncoderInfo = _encoder(name).INFO
+    if info.web_file is None:
+        return
+    assert not info.weights
+    assert info.web_file.url.startswith("https://")
+    assert 0 < info.web_file.max_bytes < 2_000_000_000
+    if info.web_file.checksum:
+        parse_checksum(info.web_file.checksum)
+    if not hasattr(_encoder(name), "convert"):
+        assert info.file_name == web_file_name(info.web_file)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,7 +122,7 @@ def test_a_file_that_is_no_such_network_is_one_line(name: str, layer: str, tmp_p
 def test_weights_have_the_pinned_checksums(name: str) -> None:
     info: EncoderInfo = _encoder(name).INFO
     folder = _weights(info).parent
-    if hasattr(_encoder(name), "convert"):  # what was fetched is not kept: see its record
+    if info.web_file or hasattr(_encoder(name), "convert"):  # the record of what was fetched
         assert checksum_problem(info, folder) == ""
         return
     for weights in info.weights:

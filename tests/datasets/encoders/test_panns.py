@@ -13,8 +13,6 @@ import torch
 from librosa.filters import mel as mel_filters
 from torch import nn
 
-from chorale.datasets.errors import UserError
-from chorale.datasets.pretrained.installed import encoder_info, require_fetched
 from chorale.datasets.programs import panns_network
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.panns_network import load_cnn14
@@ -91,14 +89,3 @@ def test_another_network_and_a_damaged_file_are_one_line(checkpoint: Path) -> No
     checkpoint.write_bytes(b"damaged")
     with pytest.raises(ProgramError, match="has no readable weights"):
         load_cnn14(checkpoint, device="cpu")
-
-
-def test_where_no_package_carries_the_weights_the_error_says_where_to_put_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CHORALE_ENCODERS", str(tmp_path))
-    with pytest.raises(UserError) as caught:
-        require_fetched("panns_cnn14")
-    place = tmp_path / "panns_cnn14" / encoder_info("panns_cnn14").file_name
-    assert str(caught.value).endswith(f", and put it at '{place}'")
-    assert "https://zenodo.org/records/3987831" in str(caught.value)

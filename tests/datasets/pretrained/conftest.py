@@ -15,7 +15,7 @@ WEIGHTS = bytes(range(256)) * 40
 """The content of the made-up weights."""
 
 PLUGIN = """
-from chorale.datasets.base import EncoderInfo, PackageFile
+from chorale.datasets.base import EncoderInfo, PackageFile, WebFile
 
 FACTOR = 2.0
 INFO = EncoderInfo(
@@ -30,7 +30,7 @@ INFO = EncoderInfo(
     window_s=0.5,
     layers={{"wide": 4, "narrow": 2}},
     file_name="toy.bin",
-    weights=(PackageFile("toyweights", "1.0", "toyweights/model.bin", "{sha256}"),{more}),
+    {source}
     requires={requires!r},
     must_accept={must_accept},
 )
@@ -138,7 +138,9 @@ def ship(
         requires: tuple[str, ...] = (),
         n_returned: int = 0,
         two_files: bool = False,
+        source: str = "",
     ) -> None:
+        first = f'PackageFile("toyweights", "1.0", "toyweights/model.bin", "{sha256}"),'
         more = f' PackageFile("toyweights", "1.0", "toyweights/toy.bin", "{sha256}"),'
 
         text = PLUGIN.format(
@@ -146,7 +148,7 @@ def ship(
             must_accept=must_accept,
             requires=requires,
             n_returned=n_returned,
-            more=more if two_files else "",
+            source=source or f"weights=({first}{more if two_files else ''}),",
         )
         (extra / "toy.py").write_text(text + (CONVERT if converts else ""))
 
