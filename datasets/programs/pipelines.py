@@ -4,6 +4,7 @@
 in every worker.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,26 +62,42 @@ def load_pipeline(bundle: str, file: Path, *, layer: int | None, device: str) ->
         ProgramError: the file is damaged, or holds other weights.
     """
     import torch
-    from torchaudio.models import wav2vec2_model, wavlm_model
 
-    found = _bundle(bundle)
-    make = wavlm_model if architecture_of(found) == "WavLM" else wav2vec2_model
-    model = make(**{**parameters_of(found), "aux_num_out": None})  # no head for speech recognition
-    weights = {k: v for k, v in _weights(file).items() if not k.startswith("aux.")}
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, TypeError) as error:
-        lines = str(error).strip().splitlines()
-        what = lines[min(1, len(lines) - 1)].strip()
-        raise ProgramError(f"does not hold the weights of {bundle} ({what:.200})") from None
-    model.eval().requires_grad_(False).to(device)
+    model = pipeline_network(bundle, read_weights(file), device=device)
+    normalized = is_normalized(_bundle(bundle))
 
     def encode(waveforms: Any) -> Any:
-        if is_normalized(found):
+        if normalized:
             waveforms = torch.nn.functional.layer_norm(waveforms, waveforms.shape)
         return model.extract_features(waveforms, num_layers=layer)[0][-1]
 
     return on_windows(encode, device)
+
+
+def pipeline_network(bundle: str, weights: Mapping[str, Any], *, device: str) -> Any:
+    """The network of a pipeline on `device`, without a head for speech recognition.
+
+    Args:
+        bundle: a name in `torchaudio.pipelines`.
+        weights: its tensors by name; those of the head are not used.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the weights are of another network.
+    """
+    from torchaudio.models import wav2vec2_model, wavlm_model
+
+    found = _bundle(bundle)
+    make = wavlm_model if architecture_of(found) == "WavLM" else wav2vec2_model
+    model = make(**{**parameters_of(found), "aux_num_out": None})
+    used = {name: tensor for name, tensor in weights.items() if not name.startswith("aux.")}
+    try:
+        model.load_state_dict(used)
+    except (RuntimeError, TypeError) as error:
+        lines = str(error).strip().splitlines()
+        what = lines[min(1, len(lines) - 1)].strip()
+        raise ProgramError(f"does not hold the weights of {bundle} ({what:.200})") from None
+    return model.eval().requires_grad_(requires_grad=False).to(device)
 
 
 def _bundle(name: str) -> Any:
@@ -93,8 +110,12 @@ def _bundle(name: str) -> Any:
     return made
 
 
-def _weights(file: Path) -> dict[str, Any]:
-    """Tensors by name; a pickle is read with `weights_only`."""
+def read_weights(file: Path) -> dict[str, Any]:
+    """The tensors of a file by name: safetensors, or a PyTorch file, read with `weights_only`.
+
+    Raises:
+        ProgramError: it is damaged, or holds something else.
+    """
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -1,0 +1,90 @@
+"""wav2vec 2.0, HuBERT and WavLM of the base size: layers as embeddings, averaged over 0.2 s.
+
+A convolutional network reads the waveform, 320 samples a frame; twelve transformer layers follow.
+Which layer suits depends on the task: early ones know the speaker, those in the middle phones, and
+the last ones are specialised in the training task. Layers above the last one wanted are not
+computed.
+
+Source: Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
+Representations", 2020, https://arxiv.org/abs/2006.11477; which layer knows what: Pasad, Chou and
+Livescu, "Layer-wise Analysis of a Self-supervised Speech Representation Model", 2021,
+https://arxiv.org/abs/2107.04734. The networks are those of torchaudio.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chorale.datasets.base import ALL_LAYERS, EncoderInfo, WebFile
+from chorale.datasets.programs.pipelines import pipeline_network, read_weights
+from chorale.datasets.programs.windows import Windows, on_windows
+
+LAYERS: Mapping[str, int] = {"layer_6": 768, "layer_3": 768, "layer_9": 768, "layer_12": 768}
+"""The outputs, counted from 1, with their numbers of values; the preferred one first: the middle,
+which needs about 2/3 of the time of the last."""
+
+SAMPLES_PER_FRAME = 320
+"""The product of the strides of the convolutions."""
+
+AVERAGED_S = 0.2
+"""Seconds over which frames are averaged, so that the cache is small."""
+
+_URL = "https://download.pytorch.org/torchaudio/models/"
+_MAX_BYTES = 500_000_000
+
+
+def torchaudio_info(
+    name: str, *, title: str, file_name: str, trained_on: str, citation: str, homepage: str
+) -> EncoderInfo:
+    """The metadata of a pipeline of torchaudio that hears speech, at 16 kHz."""
+    return EncoderInfo(
+        name=name,
+        title=title,
+        trained_on=trained_on,
+        code_licence="BSD-2-Clause (torchaudio)",
+        weights_licence="MIT",
+        citation=citation,
+        homepage=homepage,
+        sample_rate=16_000,
+        window_s=None,
+        layers=LAYERS,
+        file_name=file_name,
+        web_file=WebFile(_URL + file_name, max_bytes=_MAX_BYTES),
+        requires=("torch", "torchaudio"),
+    )
+
+
+def load_layers(file: Path, *, bundle: str, layer: str, device: str) -> Windows:
+    """The network of a pipeline of torchaudio as a function on windows.
+
+    Args:
+        file: its weights, as torchaudio publishes them.
+        bundle: a name in `torchaudio.pipelines`, of the base size, at 16 kHz.
+        layer: one of `LAYERS`, or `ALL_LAYERS`.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or holds other weights.
+    """
+    network = pipeline_network(bundle, read_weights(file), device=device)
+    return on_windows(averaged_layers(network, layer, sample_rate=16_000), device)
+
+
+def averaged_layers(network: Any, layer: str, *, sample_rate: int) -> Any:
+    """A function from `(1, n_samples)` to `(1, n_frames, n_bins)`, averaged over `AVERAGED_S`.
+
+    The last frame is the mean of those that are left.
+    """
+    import torch
+
+    wanted = [int(name.removeprefix("layer_")) for name in LAYERS if layer in (name, ALL_LAYERS)]
+    n = round(AVERAGED_S * sample_rate / SAMPLES_PER_FRAME)
+
+    def encode(waveform: Any) -> Any:
+        outputs, _ = network.extract_features(waveform, num_layers=max(wanted))
+        side_by_side = torch.cat([outputs[number - 1] for number in wanted], dim=2)
+        return torch.nn.functional.avg_pool1d(
+            side_by_side.transpose(1, 2), n, ceil_mode=True
+        ).transpose(1, 2)
+
+    return encode
