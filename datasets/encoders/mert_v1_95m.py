@@ -1,0 +1,72 @@
+"""MERT-v1-95M: a network of HuBERT's form, trained on music without labels.
+
+Its input is normalized to mean 0 and variance 1, as its publishers do.
+
+Source: Li et al., "MERT: Acoustic Music Understanding Model with Large-Scale Self-supervised
+Training", 2024, https://arxiv.org/abs/2306.00107.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chorale.datasets.base import EncoderInfo, WebFile
+from chorale.datasets.programs import waveform_transformer
+from chorale.datasets.programs.pipelines import pipeline_network, read_weights
+from chorale.datasets.programs.windows import Windows, on_windows
+
+_REVISION = "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5"
+
+INFO = EncoderInfo(
+    name="mert_v1_95m",
+    title="MERT-v1-95M (music)",
+    trained_on="recordings of music, without labels",
+    code_licence="Apache-2.0 (its publishers' code); Chorale runs torchaudio's network",
+    weights_licence="CC BY-NC 4.0 (no commercial use)",
+    citation=(
+        "Li, Yuan, Zhang, Ma, et al.: MERT: Acoustic Music Understanding Model with Large-Scale "
+        "Self-supervised Training. ICLR 2024"
+    ),
+    homepage="https://huggingface.co/m-a-p/MERT-v1-95M",
+    sample_rate=24_000,
+    window_s=None,
+    layers=waveform_transformer.LAYERS,
+    file_name="pytorch_model.bin",
+    web_file=WebFile(
+        f"https://huggingface.co/m-a-p/MERT-v1-95M/resolve/{_REVISION}/pytorch_model.bin",
+        max_bytes=400_000_000,
+        checksum="a2b8b747f72c06e0595aeae41ae5473f4364938c6b39b2c58be38c48e6bd3fcd",
+    ),
+    requires=("torch", "torchaudio"),
+    must_accept=True,
+)
+
+_VARIANCE_EPSILON = 1e-7
+
+
+def load(file: Path, *, layer: str, device: str) -> Windows:
+    """The network on `device`: five frames a second.
+
+    Raises:
+        ProgramError: the file is damaged, or is another network.
+    """
+    network = pipeline_network("HUBERT_BASE", torchaudio_names(read_weights(file)), device=device)
+    encode = waveform_transformer.averaged_layers(network, layer, sample_rate=INFO.sample_rate)
+
+    def normalized(waveform: Any) -> Any:
+        variance = waveform.var(dim=1, correction=0, keepdim=True)
+        centred = waveform - waveform.mean(dim=1, keepdim=True)
+        return encode(centred / (variance + _VARIANCE_EPSILON).sqrt())
+
+    return on_windows(normalized, device)
+
+
+def torchaudio_names(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a HuBERT of transformers by the names that they have in torchaudio."""
+    inner = {"encoder": "encoder.transformer", "feature_projection": "encoder.feature_projection"}
+    renamed = {}
+    for name, tensor in weights.items():
+        first, dot, rest = name.partition(".")
+        if first != "masked_spec_embed":  # of its training
+            renamed[f"{inner.get(first, first)}{dot}{rest}"] = tensor
+    return renamed
