@@ -1,14 +1,15 @@
 """The file of `EncoderInfo.web_file`: downloaded from its address, or given by the user.
 
-`datasets.pretrained.fetching` converts and publishes it. A download is resumed from
-`NAME.part` in the encoder's folder.
+`datasets.pretrained.fetching` converts and publishes it.
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from chorale.datasets.base import EncoderInfo, WebFile
+from chorale.datasets.disk import format_size
 from chorale.datasets.download.download import (
     ChecksumError,
     DownloadListener,
@@ -19,6 +20,9 @@ from chorale.datasets.download.download import (
 from chorale.datasets.download.web import WebError
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.installed import fetch_command
+
+DOWNLOAD_FOLDER = "download"
+"""The folder in an encoder's folder from which an interrupted download is resumed."""
 
 
 def web_file_name(web_file: WebFile) -> str:
@@ -48,8 +52,9 @@ def fetch_from_web(
     Raises:
         UserError: the download failed, or the file is another one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    complete = folder / f"{web_file_name(web_file)}.download"
+    kept = folder / DOWNLOAD_FOLDER
+    kept.mkdir(parents=True, exist_ok=True)
+    complete = kept / web_file_name(web_file)
     complete.unlink(missing_ok=True)
     progress.message(f"downloading {web_file.url}")
     try:
@@ -62,11 +67,14 @@ def fetch_from_web(
             retry_policy=retry_policy,
             max_bytes=web_file.max_bytes,
         )
+        complete.replace(target)
     except ChecksumError as error:
-        raise _failed(info, f"{error}; nothing of it is kept") from None
+        raise _failed(info, web_file, f"{error}; nothing of it is kept") from None
     except WebError as error:
-        raise _failed(info, str(error)) from None
-    complete.replace(target)
+        raise _failed(info, web_file, str(error)) from None
+    finally:
+        with suppress(OSError):  # unless an interrupted download is in it
+            kept.rmdir()
 
 
 def copy_given(info: EncoderInfo, file: Path, target: Path, *, progress: DownloadListener) -> None:
@@ -76,19 +84,23 @@ def copy_given(info: EncoderInfo, file: Path, target: Path, *, progress: Downloa
         UserError: its checksum is not the published one, or it is too large.
     """
     web_file = info.web_file
+    where = f"get {web_file.url}" if web_file else info.how_to_get
+    fix = f"{where}, and type: {fetch_command(info)} --file FILE"
     if web_file is not None and file.stat().st_size > web_file.max_bytes:
-        raise _failed(info, f"'{file}' is larger than {web_file.max_bytes:,} bytes")
+        size = format_size(web_file.max_bytes)
+        raise UserError(f"encoder '{info.name}': '{file}' is larger than {size}; {fix}")
     shutil.copyfile(file, target)
     checksum = web_file.checksum if web_file else ""
     try:
         verify_checksum(target, checksum, name=file.name, listener=progress, wrong=lambda: None)
     except ChecksumError as error:
-        raise _failed(info, f"'{file}' is another file than the one meant: {error}") from None
+        raise UserError(
+            f"encoder '{info.name}': '{file}' is another file than the one meant: {error}; {fix}"
+        ) from None
 
 
-def _failed(info: EncoderInfo, problem: str) -> UserError:
-    where = info.web_file.url if info.web_file else info.how_to_get
+def _failed(info: EncoderInfo, web_file: WebFile, problem: str) -> UserError:
     return UserError(
-        f"encoder '{info.name}': {where}: {problem}; type the same again, which resumes a "
+        f"encoder '{info.name}': {web_file.url}: {problem}; type the same again, which resumes a "
         f"download, or get the file in another way and type: {fetch_command(info)} --file FILE"
     )

@@ -21,6 +21,7 @@ site, Site = server.site, server.Site
 Ship = Callable[..., None]
 
 IMPATIENT = RetryPolicy(max_attempts=2, first_pause_s=0.0, timeout_s=5.0)
+AGAIN = "chorale encoder fetch toy --file FILE"
 NOWHERE = "http://127.0.0.1:9/toy.bin"
 
 
@@ -71,7 +72,9 @@ def test_an_interrupted_download_is_resumed(
     with pytest.raises(UserError, match="resumes a download"):
         fetched(listener)
     assert not is_fetched("toy")
+    assert "toy/download/toy.bin.part" in visible(folder)
     fetched(listener)
+    assert visible(folder) == ["toy", f"toy/{FETCHED_NAME}", "toy/toy.bin"]
     assert site.ranges_asked() == ["", "bytes=1000000-", "bytes=1000000-"]
     assert require_fetched("toy").read_bytes() == server.BODY
 
@@ -104,7 +107,7 @@ def test_no_network_is_one_line_that_says_what_to_do(
         fetched(listener)
     assert "\n" not in str(got.value)
     assert NOWHERE in str(got.value)
-    assert str(got.value).endswith("type: chorale encoder fetch toy --file FILE")
+    assert str(got.value).endswith(f"type: {AGAIN}")
 
 
 @pytest.mark.parametrize("checksum", ["", "right", "wrong"])
@@ -116,8 +119,9 @@ def test_a_file_that_the_user_downloaded_is_taken(
     digest = {"right": hashlib.md5(b"weights").hexdigest(), "wrong": "0" * 32}.get(checksum)
     ship(source=source(NOWHERE, checksum=f"md5:{digest}" if digest else ""))
     if checksum == "wrong":
-        with pytest.raises(UserError, match=f"another file than the one meant.*{digest}"):
+        with pytest.raises(UserError, match=f"another file than the one meant.*{digest}") as got:
             fetched(listener, file=given)
+        assert str(got.value).endswith(f"; get {NOWHERE}, and type: {AGAIN}")
         assert not is_fetched("toy")
         return
     assert fetched(listener, file=given).read_bytes() == b"weights"
@@ -125,6 +129,16 @@ def test_a_file_that_the_user_downloaded_is_taken(
     given.write_bytes(b"others")
     if not checksum:  # a newer file replaces it
         assert fetched(listener, file=given).read_bytes() == b"others"
+
+
+def test_a_file_of_the_user_that_is_too_large_is_refused(
+    ship: Ship, folder: Path, listener: Listener, tmp_path: Path
+) -> None:
+    ship(source=source(NOWHERE, max_bytes=3))
+    (tmp_path / "toy.bin").write_bytes(b"1234")
+    with pytest.raises(UserError, match=r"toy.bin' is larger than 3 bytes"):
+        fetched(listener, file=tmp_path / "toy.bin")
+    assert not is_fetched("toy")
 
 
 def test_what_can_only_be_got_by_hand_says_how(

@@ -52,6 +52,28 @@ def test_the_list_shows_what_to_type(ship: Ship, folder: Path, capsys: Output) -
     assert "chorale encoder fetch" in cells[6]
 
 
+def test_the_list_marks_what_is_got_by_hand(
+    ship: Ship, folder: Path, capsys: Output, tmp_path: Path
+) -> None:
+    ship(source='how_to_get="download toy.bin from https://toys.example",')
+    assert main(["encoder", "list"]) == 0
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│ toy ")]
+    assert row.strip("│").split("│")[6].strip().startswith("by hand: download toy.bin")
+    (tmp_path / "given.bin").write_bytes(made_up.WEIGHTS)
+    assert main(["encoder", "fetch", "toy", "--file", str(tmp_path / "given.bin")]) == 0
+    assert "unverified" in capsys.readouterr().out
+    after = listed(capsys, "toy")
+    assert (after["fetched"], after["web_file"]) == (True, None)
+
+
+def test_the_list_as_json_has_the_address(ship: Ship, folder: Path, capsys: Output) -> None:
+    url = "https://toys.example/toy.bin"
+    ship(source=f"web_file=WebFile({url!r}, max_bytes=9),")
+    found = listed(capsys, "toy")
+    assert found["web_file"] == {"url": url, "max_bytes": 9, "checksum": ""}
+    assert found["advice"] == "type: chorale encoder fetch toy"
+
+
 def test_the_list_as_json_says_what_is_fetched(
     ship: Ship, folder: Path, packages: Path, capsys: Output
 ) -> None:
