@@ -18,6 +18,9 @@ from chorale.datasets.pretrained.integrity import checksum_problem, missing_pack
 from chorale.datasets.pretrained.noise_run import NoiseRun, NoiseRunError, run_on_noise
 from chorale.datasets.programs.exported_program import ProgramError
 
+ANY_WINDOW_S = 10.0
+"""Seconds of noise for an encoder that reads any length: as much as the feature set gives it."""
+
 
 @dataclass(frozen=True)
 class EncoderCheck:
@@ -46,7 +49,10 @@ def check_encoder(name: str) -> EncoderCheck:
         try:
             encoder = load_encoder(name, weights_path(name), layer=layer, device="cpu")
             runs[layer] = run_on_noise(
-                encoder, sample_rate=info.sample_rate, window_s=info.window_s, n_bins=n_bins
+                encoder,
+                sample_rate=info.sample_rate,
+                window_s=info.window_s or ANY_WINDOW_S,
+                n_bins=n_bins,
             )
         except (ProgramError, NoiseRunError, UserError, ImportError) as error:
             return EncoderCheck(name, f"layer '{layer}': {error}")
