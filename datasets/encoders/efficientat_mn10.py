@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chorale.datasets.base import EncoderInfo, WebFile
 from chorale.datasets.programs import mobilenet_audio
+from chorale.datasets.programs.kaldi_mel import SAMPLE_RATE
 from chorale.datasets.programs.windows import Windows
 
 INFO = EncoderInfo(
@@ -21,7 +22,7 @@ INFO = EncoderInfo(
         "Knowledge Distillation. ICASSP 2023"
     ),
     homepage="https://github.com/fschmid56/EfficientAT",
-    sample_rate=mobilenet_audio.SAMPLE_RATE,
+    sample_rate=SAMPLE_RATE,
     window_s=5.0,
     layers={"embedding": mobilenet_audio.N_BINS},
     file_name="mn10_as_mAP_471.pt",

@@ -1,7 +1,6 @@
 """MobileNetV3 on mel spectrograms, as EfficientAT trained it, in PyTorch.
 
-A log-mel spectrogram (128 bands of Kaldi's form up to 15 kHz, 100 frames a second, after a first
-difference of the waveform), fifteen blocks of depthwise convolutions, some of them with
+A log-mel spectrogram (see `kaldi_mel`), fifteen blocks of depthwise convolutions, some of them with
 squeeze-and-excitation, one more convolution, the mean over frequency and time. The classifier of
 AudioSet's labels is left out.
 
@@ -12,29 +11,22 @@ MobileNetV3", 2019, https://arxiv.org/abs/1905.02244.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from chorale.datasets.programs.exported_program import ProgramError
+from chorale.datasets.programs.kaldi_mel import kaldi_filters, log_mel
 from chorale.datasets.programs.pipelines import read_weights
 from chorale.datasets.programs.windows import Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SAMPLE_RATE = 32_000
 N_BINS = 960
-N_FFT, WINDOW, HOP, N_MELS = 1_024, 800, 320, 128
-TOP_HZ = 15_000.0
-PREEMPHASIS = 0.97
 BATCH_NORM_EPSILON = 1e-3
 
-_SHIFT, _SCALE, _LOG_OFFSET = 4.5, 5.0, 1e-5
-_LARGEST_SAMPLE = 1e6  # keeps the power of any finite waveform finite
 _MOST_WINDOWS = 4  # at a time, which bounds the memory
 
 
@@ -130,24 +122,6 @@ def expected_shapes() -> dict[str, tuple[int, ...]]:
     return shapes | _convolution(f"features.{len(BLOCKS) + 1}", last)
 
 
-@lru_cache(maxsize=1)
-def kaldi_filters() -> npt.NDArray[np.float32]:
-    """Triangular filters of height 1 on Kaldi's mel scale, `(n_bins, n_mels)`; none at Nyquist.
-
-    Source: Povey et al., "The Kaldi Speech Recognition Toolkit", 2011, https://kaldi-asr.org.
-    """
-
-    def mel(hz: Any) -> Any:
-        return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
-
-    edges = np.linspace(mel(0.0), mel(TOP_HZ), N_MELS + 2)
-    at = mel(np.arange(N_FFT // 2) * (SAMPLE_RATE / N_FFT))[:, None]  # (n_bins - 1, 1)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (at - left) / (centre - left), (right - at) / (right - centre)
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return np.pad(triangles, ((0, 1), (0, 0))).astype(np.float32)
-
-
 def _convolution(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """A convolution without bias and its batch normalisation."""
     parts = ("weight", "bias", "running_mean", "running_var")
@@ -181,7 +155,7 @@ def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor
         scale = F.linear(squeezed, weights[f"{dense}.fc2.weight"], weights[f"{dense}.fc2.bias"])
         return x * scale.sigmoid()[:, :, None, None]
 
-    x = F.hardswish(convolved(_log_mel(waveform, filters)[:, None], "features.0", 2))
+    x = F.hardswish(convolved(log_mel(waveform, filters)[:, None], "features.0", 2))
     for number, block in enumerate(BLOCKS, 1):
         activate = F.hardswish if block.hard_swish else F.relu
         at, part, before = f"features.{number}.block", 0, x
@@ -197,22 +171,3 @@ def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor
         if block.stride == 1 and block.n_in == block.n_out:
             x = x + before
     return F.hardswish(convolved(x, f"features.{len(BLOCKS) + 1}")).mean(dim=(2, 3))
-
-
-def _log_mel(waveform: "Tensor", filters: "Tensor") -> "Tensor":
-    """`(n_windows, n_samples)` -> `(n_windows, n_mels, n_frames)`."""
-    import torch
-
-    waveform = waveform.clamp(-_LARGEST_SAMPLE, _LARGEST_SAMPLE)
-    spectrum = torch.stft(
-        waveform[:, 1:] - PREEMPHASIS * waveform[:, :-1],
-        N_FFT,
-        HOP,
-        WINDOW,
-        window=torch.hann_window(WINDOW, periodic=False, device=waveform.device),
-        pad_mode="reflect",
-        return_complex=True,
-    )
-    power = spectrum.real.square() + spectrum.imag.square()
-    mel = power.transpose(1, 2) @ filters  # (n_windows, n_frames, n_mels)
-    return ((mel + _LOG_OFFSET).log().transpose(1, 2) + _SHIFT) / _SCALE

@@ -1,0 +1,135 @@
+"""PaSST in PyTorch, from the checkpoint of its authors: the embedding of a window.
+
+A vision transformer on overlapping patches of 16 bands x 16 frames of a log-mel spectrogram (see
+`kaldi_mel`), with one position embedding for frequency and one for time. The embedding is the mean
+of the two tokens for classes; the classifier of AudioSet's labels is left out.
+
+Source: Koutini, Schlueter, Eghbal-zadeh and Widmer, "Efficient Training of Audio Transformers with
+Patchout", 2022, https://arxiv.org/abs/2110.05069.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chorale.datasets.programs.exported_program import ProgramError
+from chorale.datasets.programs.kaldi_mel import N_MELS, kaldi_filters, log_mel
+from chorale.datasets.programs.pipelines import read_weights
+from chorale.datasets.programs.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+N_BINS, N_BLOCKS, N_HEADS = 768, 12, 12
+PATCH, STRIDE = 16, 10
+N_ROWS = (N_MELS - PATCH) // STRIDE + 1
+N_COLUMNS = 99
+"""Of patches, in 10 seconds."""
+
+LAYER_NORM_EPSILON = 1e-6
+
+_MOST_WINDOWS = 2  # at a time, which bounds the memory
+
+
+def load_passt(file: Path, *, device: str) -> Windows:
+    """The network as a function from float32 `(n_windows, n_samples)` to `(n_windows, 1, 768)`.
+
+    Args:
+        file: the tensors that the authors publish, read without unpickling anything else.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or of another network.
+    """
+    import torch
+
+    found = read_weights(file)
+    shapes = expected_shapes()
+    for name, shape in shapes.items():
+        got = tuple(found[name].shape) if name in found else "nothing"
+        if got != shape:
+            raise ProgramError(f"is no PaSST: '{name}' should be {shape}, but is {got}")
+    weights = {name: found[name].to(device).float() for name in shapes}
+    filters = torch.from_numpy(kaldi_filters()).to(device)
+
+    def run(windows: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            parts = [
+                _embed(
+                    torch.tensor(windows[i : i + _MOST_WINDOWS], device=device), weights, filters
+                )
+                for i in range(0, len(windows), _MOST_WINDOWS)
+            ]
+            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
+
+    return run
+
+
+def expected_shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors that are used, by their published names."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, N_BINS),
+        "dist_token": (1, 1, N_BINS),
+        "new_pos_embed": (1, 2, N_BINS),
+        "freq_new_pos_embed": (1, N_BINS, N_ROWS, 1),
+        "time_new_pos_embed": (1, N_BINS, 1, N_COLUMNS),
+        "patch_embed.proj.weight": (N_BINS, 1, PATCH, PATCH),
+        "patch_embed.proj.bias": (N_BINS,),
+        "norm.weight": (N_BINS,),
+        "norm.bias": (N_BINS,),
+    }
+    dense = {
+        "attn.qkv": (3 * N_BINS, N_BINS),
+        "attn.proj": (N_BINS, N_BINS),
+        "mlp.fc1": (4 * N_BINS, N_BINS),
+        "mlp.fc2": (N_BINS, 4 * N_BINS),
+    }
+    for number in range(N_BLOCKS):
+        for name in ("norm1", "norm2"):
+            shapes |= {f"blocks.{number}.{name}.{part}": (N_BINS,) for part in ("weight", "bias")}
+        for name, shape in dense.items():
+            shapes[f"blocks.{number}.{name}.weight"] = shape
+            shapes[f"blocks.{number}.{name}.bias"] = shape[:1]
+    return shapes
+
+
+def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor") -> "Tensor":
+    """`(n_windows, n_samples)` -> `(n_windows, 768)`."""
+    import torch
+    from torch.nn import functional as F
+
+    def dense(x: "Tensor", name: str) -> "Tensor":
+        made: Tensor = F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        return made
+
+    def normalize(x: "Tensor", name: str) -> "Tensor":
+        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        made: Tensor = F.layer_norm(x, weight.shape, weight, bias, LAYER_NORM_EPSILON)
+        return made
+
+    def attention(x: "Tensor", name: str) -> "Tensor":
+        n, n_tokens, width = x.shape
+        parts = dense(x, f"{name}.qkv").view(n, n_tokens, 3, N_HEADS, width // N_HEADS)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return dense(mixed.transpose(1, 2).flatten(2), f"{name}.proj")
+
+    patches = F.conv2d(
+        log_mel(waveform, filters)[:, None],
+        weights["patch_embed.proj.weight"],
+        weights["patch_embed.proj.bias"],
+        stride=STRIDE,
+    )  # (n_windows, 768, n_rows, n_columns)
+    time = weights["time_new_pos_embed"][..., : patches.shape[3]]
+    patches = (patches + time + weights["freq_new_pos_embed"]).flatten(2).transpose(1, 2)
+    tokens = torch.cat([weights["cls_token"], weights["dist_token"]], dim=1)
+    tokens = (tokens + weights["new_pos_embed"]).expand(len(patches), -1, -1)
+    x = torch.cat([tokens, patches], dim=1)  # (n_windows, 2 + n_patches, 768)
+    for number in range(N_BLOCKS):
+        block = f"blocks.{number}"
+        x = x + attention(normalize(x, f"{block}.norm1"), f"{block}.attn")
+        hidden = F.gelu(dense(normalize(x, f"{block}.norm2"), f"{block}.mlp.fc1"))
+        x = x + dense(hidden, f"{block}.mlp.fc2")
+    return normalize(x[:, :2], "norm").mean(dim=1)
