@@ -21,7 +21,7 @@ INFO = EncoderInfo(
     name="mert_v1_95m",
     title="MERT-v1-95M (music)",
     trained_on="recordings of music, without labels",
-    code_licence="Apache-2.0 (its publishers' code); Chorale runs torchaudio's network",
+    code_licence="BSD-2-Clause (torchaudio, whose network Chorale runs)",
     weights_licence="CC BY-NC 4.0 (no commercial use)",
     citation=(
         "Li, Yuan, Zhang, Ma, et al.: MERT: Acoustic Music Understanding Model with Large-Scale "

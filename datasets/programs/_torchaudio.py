@@ -18,6 +18,11 @@ def parameters_of(bundle: Any) -> dict[str, Any]:
     return dict(_private(bundle, "_params"))
 
 
+def file_name_of(bundle: Any) -> str:
+    """The name of the file of its weights."""
+    return str(_private(bundle, "_path")).rsplit("/", 1)[-1]
+
+
 def is_normalized(bundle: Any) -> bool:
     """Whether its network expects waveforms of mean 0 and variance 1."""
     return bool(_private(bundle, "_normalize_waveform"))

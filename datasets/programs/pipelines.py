@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from chorale.datasets.errors import unknown_name_error
-from chorale.datasets.programs._torchaudio import architecture_of, is_normalized, parameters_of
+from chorale.datasets.programs._torchaudio import (
+    architecture_of,
+    file_name_of,
+    is_normalized,
+    parameters_of,
+)
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.windows import Windows, on_windows
 
@@ -21,7 +26,7 @@ def check_pipeline(bundle: str, *, sample_rate: int, layer: int | None) -> None:
         ValueError: one of them is wrong; the text lists what is allowed.
     """
     found = _bundle(bundle)
-    n_layers = int(found._params["encoder_num_layers"])
+    n_layers = int(parameters_of(found)["encoder_num_layers"])
     if layer is not None and layer > n_layers:
         raise ValueError(f"{bundle} has {n_layers} layers, but got {layer=}")
     if sample_rate != found.sample_rate:
@@ -36,8 +41,7 @@ def fetched_weights(bundle: str) -> Path:
     """
     import torch
 
-    name = str(_bundle(bundle)._path).rsplit("/", 1)[-1]
-    return Path(torch.hub.get_dir()) / "checkpoints" / name
+    return Path(torch.hub.get_dir()) / "checkpoints" / file_name_of(_bundle(bundle))
 
 
 def fetch_instructions(bundle: str) -> str:

@@ -36,7 +36,7 @@ _MAX_BYTES = 500_000_000
 def torchaudio_info(
     name: str, *, title: str, file_name: str, trained_on: str, citation: str, homepage: str
 ) -> EncoderInfo:
-    """The metadata of a pipeline of torchaudio that hears speech, at 16 kHz."""
+    """The metadata of a pipeline of torchaudio for speech, at 16 kHz."""
     return EncoderInfo(
         name=name,
         title=title,
