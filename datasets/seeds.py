@@ -77,6 +77,10 @@ class Purpose(IntEnum):
     """artists and clips of the polyphonic corpus; what is drawn, the artist, the clip's number"""
     TEST_SIZED_SETS = 30
     """sets of out-of-fold groups of the size of the test set"""
+    VIEW = 31
+    """perturbation of a recording; the view's number and the content"""
+    VIEW_CHOICE = 32
+    """which view of a training track is drawn; the epoch"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

@@ -19,14 +19,19 @@ from chorale.datasets.config import to_plain_values
 from chorale.datasets.content import HashedFile, json_digest
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import load_feature_set
+from chorale.datasets.store import views
 
 
 @dataclass(frozen=True)
 class FeatureRecipe:
-    """A feature set and its config: the same recipe gives the same features for a file."""
+    """A feature set, its config and a view: the same recipe gives the same features for a file.
+
+    View 0 is the recording as it is, and has the key of a recipe without views.
+    """
 
     feature: str
     config: Any
+    view: int = 0
 
     @property  # not cached: a module cannot be pickled
     def extractor(self) -> FeatureSet:
@@ -41,7 +46,8 @@ class FeatureRecipe:
     def key(self) -> str:
         """Cache key of the feature set, its version, its config and the audio decoder's version."""
         versions = [self.extractor.VERSION, audio.DECODER_VERSION]
-        return json_digest([self.feature, versions, to_plain_values(self.config)])
+        of_view = [["view", views.VERSION, self.view]] if self.view else []
+        return json_digest([self.feature, versions, to_plain_values(self.config), *of_view])
 
     @property
     def n_bins(self) -> int:
@@ -55,6 +61,7 @@ class FeatureRecipe:
             "config": to_plain_values(self.config),
             "frame_rate_hz": self.config.frame_rate_hz,
             "n_channels": getattr(self.config, "n_channels", 1),
+            **({"view": self.view} if self.view else {}),
         }
 
     def frames(self, source: "HashedFile") -> npt.NDArray[np.float32]:
@@ -63,7 +70,10 @@ class FeatureRecipe:
         Raises:
             UserError: the file has changed or can no longer be decoded.
         """
-        values = self.extractor.extract(_waveform(source, self), self.config)
+        waveform = views.view_waveform(
+            _waveform(source, self), self.config.sample_rate, content=source.content, view=self.view
+        )
+        values = self.extractor.extract(waveform, self.config)
         # one vector for the whole track becomes one frame
         return np.asarray(values, np.float32).reshape(self.n_bins, -1).T
 

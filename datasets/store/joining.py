@@ -13,7 +13,7 @@ import pandas as pd
 from chorale.datasets.base import ALL_LAYERS
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.content import HashedFile
-from chorale.datasets.store.cache import build_feature_store, build_store_from_recipe
+from chorale.datasets.store.cache import build_store_from_recipe
 from chorale.datasets.store.extraction import FeatureRecipe
 from chorale.datasets.store.feature_store import FeatureStore
 
@@ -62,7 +62,13 @@ class LayerRecipe(_DerivedRecipe):
 
 
 def build_store(
-    tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap = map
+    tracks: pd.DataFrame,
+    feature: str,
+    config: Any,
+    *,
+    root: Path,
+    run: ChunkMap = map,
+    view: int = 0,
 ) -> FeatureStore:
     """The feature store of `tracks`, from other stores where it joins or divides them.
 
@@ -74,6 +80,7 @@ def build_store(
         config: its `Config`.
         root: the folder of all stores.
         run: maps work over chunks of files.
+        view: which view of the recordings is read (see `datasets.store.views`).
 
     Raises:
         UserError: as `cache.build_feature_store`.
@@ -81,20 +88,22 @@ def build_store(
     recipe: FeatureRecipe
     if hasattr(config, "parts"):
         stores = tuple(
-            build_store(tracks, name, part, root=root, run=run)
+            build_store(tracks, name, part, root=root, run=run, view=view)
             for name, part in config.configs.items()
         )
-        recipe = JoinedRecipe(feature, config, stores)
+        recipe = JoinedRecipe(feature, config, view, stores)
     elif _has_several_layers(config):
         from chorale.datasets.features.encoder import layer_columns
 
         whole = replace(config, layer=ALL_LAYERS)
         name = f"{feature.partition('.')[0]}.{ALL_LAYERS}"
-        store = build_feature_store(tracks, name, whole, root=root, run=run)
+        every = FeatureRecipe(name, whole, view)
+        store = build_store_from_recipe(tracks, every, root=root, run=run)
         columns = layer_columns(config.info, config.layer)
-        recipe = LayerRecipe(feature, config, (store,), columns)
+        recipe = LayerRecipe(feature, config, view, (store,), columns)
     else:
-        return build_feature_store(tracks, feature, config, root=root, run=run)
+        recipe = FeatureRecipe(feature, config, view)
+        return build_store_from_recipe(tracks, recipe, root=root, run=run)
     return build_store_from_recipe(tracks, recipe, root=root)
 
 
