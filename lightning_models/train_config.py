@@ -91,6 +91,9 @@ class TrainConfig:
     """Crops per track and epoch; of a table, how often each row is taken."""
     n_windows: Annotated[int, Field(ge=1)] = 8
     """The maximum number of evaluation windows per track."""
+    views: bool = False
+    """Whether each crop is of a random view of its training track (`features.encoder.views`), or
+    always of the recording as it is."""
 
 
 TRAIN_SPACE: Space = {
@@ -126,6 +129,9 @@ TRAIN_SPACE: Space = {
 EMBEDDING_SPACE: Space = {"crop_s": CategoricalDistribution((30.0, 10.0, 3.0))}
 """Searched besides `TRAIN_SPACE` where features are embeddings: over how many seconds they are
 pooled. A frame of an encoder covers seconds, so long crops cost nothing."""
+
+VIEWS_SPACE: Space = {"views": CategoricalDistribution((False, True))}
+"""Searched besides `TRAIN_SPACE` for features with several views of each training track."""
 
 REQUIRED_PARAMETER: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "lr": ("optimizer", ("adam", "adamw", "rmsprop")),

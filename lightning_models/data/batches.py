@@ -39,9 +39,9 @@ class CropSource:
         """
         self.n_frames = n_frames
         self.device = device
-        self._frames = data.frames_for(device)
-        self.frames_device = self._frames.device
-        self._begins = torch.from_numpy(np.array(data.store.offsets[:-1], dtype=np.int64))
+        self._parts = data.frame_parts(device)
+        self.frames_device = self._parts[0].device
+        self._begins = torch.from_numpy(data.begins)
         self._lengths = torch.from_numpy(data.lengths)
         self._steps = torch.arange(n_frames, device=self.frames_device)
         self._pad = pad.to(self.frames_device)
@@ -118,13 +118,23 @@ class CropSource:
         inside = (place >= -speed / 2) & (place <= last + speed / 2) if padded else None
         place = torch.minimum(place.clamp(min=0), last)
         below = place.long()
-        share = (place - below).to(self._frames.dtype).unsqueeze(2)
+        share = (place - below).to(self._parts[0].dtype).unsqueeze(2)
         x = self._at(begin + below)
         return x.lerp_(self._at(begin + torch.minimum(below + 1, last)), share), inside
 
     def _at(self, index: Tensor) -> Tensor:
         """Copies of the frames at `index` (batch, n_frames): (batch, n_frames, all bins)."""
-        return self._frames.index_select(0, index.flatten()).view(*index.shape, -1)
+        flat = index.flatten()
+        if len(self._parts) == 1:
+            return self._parts[0].index_select(0, flat).view(*index.shape, -1)
+        x = torch.empty((len(flat), self.n_values), device=flat.device)
+        first = 0
+        for frames in self._parts:
+            here = ((flat >= first) & (flat < first + len(frames))).nonzero().squeeze(1)
+            found = frames.index_select(0, (flat[here] - first).to(frames.device))
+            x[here] = found.to(x.device)
+            first += len(frames)
+        return x.view(*index.shape, -1)
 
 
 def _mean_frame(x: Tensor, inside: Tensor | None) -> Tensor:
@@ -184,9 +194,10 @@ class TrainBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = random_generator(self.seed, Purpose.ROW_ORDER, self.epoch)
         changes = random_generator(self.seed, Purpose.AUGMENTATION, self.epoch)
+        views = random_generator(self.seed, Purpose.VIEW_CHOICE, self.epoch)
         self.epoch += 1
         n_drawn = self.n_batches * self.batch_size
-        rows, starts, classes = self._examples.draw(n_drawn, rng)
+        rows, starts, classes = self._examples.draw(n_drawn, rng, views)
         begins, speeds = torch.from_numpy(starts), None
         if self.settings.stretch:
             share = self.settings.stretch

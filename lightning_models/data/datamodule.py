@@ -110,6 +110,11 @@ class Tracks:
         """(n_tracks,), in frames."""
         return self.store.offsets[1:] - self.store.offsets[:-1]
 
+    @cached_property
+    def begins(self) -> NDArray[np.int64]:
+        """(n_tracks,): the first frame of each track."""
+        return np.array(self.store.offsets[:-1], dtype=np.int64)
+
     @property
     def is_table(self) -> bool:
         """Whether frames are rows of a table, each of which describes its whole track."""
@@ -118,14 +123,35 @@ class Tracks:
     @cached_property
     def track_means(self) -> Tensor:
         """The mean of each bin of each track: (n_tracks, n_bins)."""
-        sums = np.add.reduceat(self.store.frames, self.store.offsets[:-1], axis=0)
-        return torch.from_numpy(sums / self.lengths[:, None].astype(np.float32))
+        return torch.from_numpy(segment_means(self.store))
 
     def frames_for(self, device: torch.device) -> Tensor:
         """All frames (total_frames, n_bins): on the GPU if they fit, otherwise not copied."""
         if device not in self._resident:
             self._resident[device] = _as_tensor(self.store.frames, device)
         return self._resident[device]
+
+    def frame_parts(self, device: torch.device) -> tuple[Tensor, ...]:
+        """All frames as `begins` numbers them, in one tensor or in several one after another."""
+        return (self.frames_for(device),)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The frames of an augmented view of tracks (see `datasets.store.views`).
+
+    `rows` (n_tracks,) maps a track's row in the fold's store to its row in `store`: -1 where the
+    view lacks it.
+    """
+
+    store: FrameStore
+    rows: RowIndices
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(n_tracks,), in frames; 0 where the view lacks the track."""
+        lengths = np.diff(self.store.offsets)[np.maximum(self.rows, 0)]
+        return np.asarray(np.where(self.rows < 0, 0, lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +166,9 @@ class FoldData(Tracks):
     `targets` (n_tracks, n_classes), if given, are soft targets for training, as of a teacher in
     distillation: class probabilities that sum to 1, except where multi-label. Only those of
     training rows are read; validation, class balancing and class weights use `labels`.
+
+    `views` are augmented views of the tracks. Only those of training rows are read, and only with
+    `TrainConfig.views`; all else, such as validation and `statistics`, reads the store alone.
     """
 
     train_rows: RowIndices
@@ -147,6 +176,7 @@ class FoldData(Tracks):
     labels: LabelArray
     n_classes: int
     targets: NDArray[np.float32] | None = None
+    views: tuple[View, ...] = ()
     _statistics: dict[bool, Statistics] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -164,6 +194,9 @@ class FoldData(Tracks):
             )
         if self.targets is not None:
             self._check_targets(self.targets)
+        for view in self.views:
+            if not (view.lengths[self.train_rows] > 0).all():
+                raise ValueError("an augmented view lacks training tracks; build its store again")
 
     @property
     def multi_label(self) -> bool:
@@ -272,6 +305,13 @@ class FoldData(Tracks):
         n_channels = self.store.n_channels
         n_frames = int(min(wanted, self.lengths[self.train_rows].max()))
         return n_channels, self.store.n_bins // n_channels, n_frames
+
+
+def segment_means(store: FrameStore) -> NDArray[np.float32]:
+    """The mean of each bin of each track of a store: (n_tracks, n_bins)."""
+    sums = np.add.reduceat(store.frames, store.offsets[:-1], axis=0)
+    lengths = np.diff(store.offsets)[:, None].astype(np.float32)
+    return np.asarray(sums / lengths, np.float32)
 
 
 def _as_tensor(frames: NDArray[np.float32], device: torch.device) -> Tensor:

@@ -14,6 +14,7 @@ from chorale.datasets.label_sets import LabelArray
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.balance import balanced_order, multi_label_smote, smote
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, RowIndices, Tracks
+from chorale.lightning_models.data.views import ViewedTracks, rows_of_all_views
 from chorale.lightning_models.data.windows import evaluation_windows
 from chorale.lightning_models.train_config import TrainConfig
 
@@ -28,6 +29,9 @@ class Examples:
     Crops of example `i` start at one of the frames `places[offsets[i]:offsets[i + 1]]`, or anywhere
     if `places` is None. An epoch draws `n_epoch` examples. `targets` (n, n_classes), if given, are
     soft targets that replace the labels in the loss.
+
+    With several views of each track, the examples are those of the first view, then the same of the
+    second, and so on: whenever an example is drawn, one of its views is chosen at random.
     """
 
     tracks: Tracks
@@ -39,20 +43,25 @@ class Examples:
     places: NDArray[np.int64] | None = None
     offsets: NDArray[np.int64] | None = None
     targets: NDArray[np.float32] | None = None
+    n_views: int = 1
 
     def draw(
-        self, n: int, rng: np.random.Generator
+        self, n: int, rng: np.random.Generator, views: np.random.Generator
     ) -> tuple[RowIndices, RowIndices, ExampleTargets]:
         """Draws `n` crops: row in `tracks`, first frame (may be negative), label, each (n,).
 
-        With soft targets these replace the labels: (n, n_classes), as multi-label ones are.
+        With soft targets these replace the labels: (n, n_classes), as multi-label ones are. `views`
+        chooses between the views of an example.
         """
+        n_examples = len(self.rows) // self.n_views
         if self.balanced:
-            chosen = balanced_order(self.labels, n=n, rng=rng)
+            chosen = balanced_order(self.labels[:n_examples], n=n, rng=rng)
         else:
-            n_shuffles = -(-n // len(self.rows))
-            shuffles = [rng.permutation(len(self.rows)) for _ in range(n_shuffles)]
+            n_shuffles = -(-n // n_examples)
+            shuffles = [rng.permutation(n_examples) for _ in range(n_shuffles)]
             chosen = np.concatenate(shuffles)[:n]
+        if self.n_views > 1:
+            chosen = chosen + n_examples * views.integers(self.n_views, size=n)
         rows = self.rows[chosen]
         if self.places is not None and self.offsets is not None:
             starts = self.places[_in_turn(chosen, self.offsets, rng)]
@@ -79,6 +88,8 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
             f"train.stretch={settings.stretch} needs frames with an order in time, but these "
             f"features are a table; write train.stretch: 0"
         )
+    places: NDArray[np.int64] | None = None
+    offsets: NDArray[np.int64] | None = None
     rows = np.asarray(data.train_rows, dtype=np.int64)
     labels = data.labels[rows]
     targets = None if data.targets is None else np.asarray(data.targets, np.float32)[rows]
@@ -95,12 +106,22 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
         n_epoch = len(rows) * settings.crops_per_track
         return Examples(data, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets)
     n_epoch = len(rows) * settings.crops_per_track
-    if settings.random_crop:
-        return Examples(data, rows, labels, n_epoch, n_frames, balanced, targets=targets)
-    fixed = evaluation_windows(data.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(fixed.track, minlength=len(rows)))])
-    places = fixed.start.numpy()
-    return Examples(data, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets)
+    tracks: Tracks = data
+    n_views = 1 + len(data.views) if settings.views else 1
+    if n_views > 1:
+        tracks = ViewedTracks(data.store, data.views)
+        rows = rows_of_all_views(rows, n_tracks=len(data.labels), n_views=n_views)
+        labels = np.concatenate([labels] * n_views)
+        targets = None if targets is None else np.concatenate([targets] * n_views)
+    if not settings.random_crop:
+        fixed = evaluation_windows(
+            tracks.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows
+        )
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(fixed.track, minlength=len(rows)))])
+        places = fixed.start.numpy()
+    return Examples(
+        tracks, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets, n_views
+    )
 
 
 def _with_smote(

@@ -108,10 +108,13 @@ def training_identity(module: GenreClassifier, data: FoldData, **more: Any) -> d
     if data.targets is not None:  # only those of training rows are read
         targets = np.ascontiguousarray(data.targets[data.train_rows], dtype=np.float32)
         more["targets"] = hashlib.sha256(targets.tobytes()).hexdigest()[:12]
+    train = to_plain_values(module.train_config)
+    if train.pop("views"):  # left out where off, as states of earlier versions do not have it
+        more["n_views"] = 1 + len(data.views)
     return {
         "architecture": module.architecture,
         **{f"config.{k}": v for k, v in to_plain_values(module.config).items()},
-        **{f"train.{k}": v for k, v in to_plain_values(module.train_config).items()},
+        **{f"train.{name}": value for name, value in train.items()},
         "seed": module.seed,
         **more,
         "input_shape": list(module.input_shape),

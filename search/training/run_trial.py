@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from chorale.datasets.label_sets import LabelArray
+    from chorale.datasets.store.feature_store import FeatureStore
     from chorale.lightning_models.data.datamodule import FoldData
     from chorale.lightning_models.training.module import GenreClassifier
     from chorale.lightning_models.training.ranks import Ranks
@@ -68,6 +69,7 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         here = replace(
             plan,
             store=spec.local_path(plan.store),
+            views=tuple(map(spec.local_path, plan.views)),
             folder=spec.local_path(plan.folder),
             start=start,
         )
@@ -163,12 +165,13 @@ def _fold(plan: TrialPlan) -> "FoldData":
     is_one_class = plan.labels.ndim == 1
     labels = np.asarray(plan.labels, np.int64 if is_one_class else np.int8).tobytes()
     targets = None if plan.targets is None else np.asarray(plan.targets, np.float32).tobytes()
-    return _opened(plan.store, len(plan.class_names), is_one_class, labels, *values, targets)
+    stores = (plan.store, *plan.views)
+    return _opened(stores, len(plan.class_names), is_one_class, labels, *values, targets)
 
 
 @functools.lru_cache(maxsize=1)  # the frames of two folds might take too much GPU memory
 def _opened(
-    store: str,
+    stores: tuple[str, ...],
     n_classes: int,
     is_one_class: bool,
     labels: bytes,
@@ -176,9 +179,12 @@ def _opened(
     valid: bytes,
     targets: bytes | None,
 ) -> "FoldData":
-    """A fold of a feature store, by hashable values; a store's content never changes."""
+    """A fold of a feature store, by hashable values; a store's content never changes.
+
+    The stores after the first are those of views.
+    """
     from chorale.datasets.store.feature_store import FeatureStore
-    from chorale.lightning_models.data.datamodule import FoldData
+    from chorale.lightning_models.data.datamodule import FoldData, View
 
     train_rows, valid_rows = (np.frombuffer(part, np.int64).copy() for part in (train, valid))
     numbers: LabelArray
@@ -186,8 +192,9 @@ def _opened(
         numbers = np.frombuffer(labels, np.int64).copy()
     else:
         numbers = np.frombuffer(labels, np.int8).reshape(-1, n_classes).copy()
+    store, *others = (FeatureStore.open(Path(one)) for one in stores)
     return FoldData(
-        store=FeatureStore.open(Path(store)),
+        store=store,
         train_rows=train_rows,
         valid_rows=valid_rows,
         labels=numbers,
@@ -195,7 +202,14 @@ def _opened(
         targets=None
         if targets is None
         else np.frombuffer(targets, np.float32).reshape(-1, n_classes).copy(),
+        views=tuple(View(one, _rows_in(one, store)) for one in others),
     )
+
+
+def _rows_in(view: "FeatureStore", store: "FeatureStore") -> np.ndarray:
+    """Of each track of `store` the row in a view, int64 (n_tracks,); -1 where that lacks it."""
+    row_of = {track: row for row, track in enumerate(view.track_ids)}
+    return np.array([row_of.get(track, -1) for track in store.track_ids], dtype=np.int64)
 
 
 def _pruned_weights(plan: TrialPlan) -> "dict[str, Tensor] | None":

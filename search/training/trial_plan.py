@@ -27,6 +27,9 @@ class TrialPlan:
     the network is pruned (see `lightning_models.training.structured_pruning`), instead of random
     weights. With `no_holdout` the validation rows are training rows: their scores mean nothing, and
     the last weights are kept.
+
+    `views` are the feature stores of augmented views of the tracks that some fold trains on, for a
+    training with `train.views`; each has its own rows.
     """
 
     architecture: str
@@ -50,11 +53,13 @@ class TrialPlan:
     limit_ms: float | None = None
     start: str | None = None
     no_holdout: bool = False
+    views: tuple[str, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The folders that the run reads; their content never changes."""
-        return (self.store,) if self.start is None else (self.store, self.start)
+        start = () if self.start is None else (self.start,)
+        return (self.store, *self.views, *start)
 
     def __post_init__(self) -> None:
         """Refuses rows that are both trained on and scored.

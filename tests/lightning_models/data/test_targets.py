@@ -146,7 +146,7 @@ def test_synthetic_rows_keep_their_labels() -> None:
     assert (made.targets[:32] == 0.5).all()
     assert (made.targets[32:] == [0, 1]).all()
     assert len(made.targets) == len(made.labels) == 48
-    _, _, drawn = made.draw(10, np.random.default_rng(0))
+    _, _, drawn = made.draw(10, np.random.default_rng(0), np.random.default_rng(1))
     assert drawn.shape == (10, 2)
 
 
