@@ -19,6 +19,7 @@ from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
 from chorale.search.config.encoder_choices import with_encoders
+from chorale.search.config.encoder_views import VIEWS, take_views, views_problems
 from chorale.search.config.schema import AUTO_KIND, EnsembleConfig, SweepConfig, read_sweep_values
 from chorale.search.config.space import (
     Candidate,
@@ -42,6 +43,8 @@ class ResolvedSweep:
     feature_values: Mapping[str, Mapping[str, Any]]
     """feature set -> the values of its config that were given"""
     space: SearchSpace
+    views: Mapping[str, int] = field(default_factory=dict)
+    """feature set -> the number of views of each training track, for those with several"""
     crops: Mapping[str, int] = field(default_factory=dict)
     """architecture -> `train.crops_per_track`, where time allows its short epochs more crops"""
 
@@ -106,21 +109,23 @@ def resolve(sweep: SweepConfig, *, where: str) -> ResolvedSweep:
 def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     problems: list[str] = []
     dataset, dataset_config = _dataset(sweep.dataset, problems)
-    features = _features(sweep, dataset, problems)
+    features, views = _features(sweep, dataset, problems)
     _, bad_train = validate_config(TrainConfig, sweep.train, prefix="train.")
     problems += bad_train
     if "max_epochs" in sweep.train:
         problems.append("train.max_epochs: is set by budget.max_epochs; remove it here")
+    bad_views = views_problems(views, sweep.train, sweep.space)
+    problems += bad_views
     space, bad_space = make_space(
-        sweep.architectures, tuple(features), sweep.space, fixed=sweep.train
+        sweep.architectures, tuple(features), sweep.space, fixed=sweep.train, views=tuple(views)
     )
-    problems += bad_space
+    problems += [] if bad_views else bad_space
     if space is not None and sweep.search.sampler == "grid":
         problems += grid.grid_problems(space)
     problems += ensemble_problems(sweep.ensemble)
     if problems or dataset is None or space is None:
         return None, problems
-    return ResolvedSweep(sweep, dataset, dataset_config, features, space), []
+    return ResolvedSweep(sweep, dataset, dataset_config, features, space, views), []
 
 
 def for_labels(resolved: ResolvedSweep, *, multi_label: bool) -> ResolvedSweep:
@@ -218,8 +223,8 @@ def _dataset(values: Mapping[str, Any], problems: list[str]) -> tuple[ModuleType
 
 def _features(
     sweep: SweepConfig, dataset: ModuleType | None, problems: list[str]
-) -> dict[str, Any]:
-    """Feature set -> the validated values of its config."""
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Feature set -> the validated values of its config; and its views, where it has several."""
     ready, wanted = () if dataset is None else dataset.INFO.features, sweep.features
     if wanted is None:
         wanted = dict.fromkeys(ready or default_features(sweep.architectures))
@@ -227,6 +232,7 @@ def _features(
         known = ", ".join(ready or plugins.plugin_names(feature_files))
         problems.append(f"features: is empty; name at least one of: {known}")
     given: dict[str, Any] = {}
+    views: dict[str, int] = {}
     wrong = set[str]()
     for name, values in with_encoders(wanted).items():
         if ready:
@@ -254,11 +260,18 @@ def _features(
                 f"features.{name}: should map keys to values{names}, but got {values!r}"
             )
             continue
-        given[name] = dict(values or {})
+        try:
+            given[name], n_views = take_views(name, values or {})
+        except ValueError as error:
+            given[name], n_views = {}, 1
+            problems.append(f"features.{name}.{VIEWS}: {error}")
+            wrong.add(name)
+            continue
+        views |= {name: n_views} if n_views > 1 else {}
         if any(part in wrong for part in given[name].get("parts", ())):
             continue  # what is wrong with the part is stated already
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
         wrong |= {name} if bad else set()
     # where none is possible, the other keys are checked as if it were left out
-    return given or {name: {} for name in ready}
+    return given or {name: {} for name in ready}, views

@@ -30,6 +30,7 @@ from chorale.lightning_models.train_config import (
     REQUIRED_LAYOUTS,
     REQUIRED_PARAMETER,
     TRAIN_SPACE,
+    VIEWS_SPACE,
     TrainConfig,
 )
 from chorale.search.config.narrowing import contains, narrow_distribution
@@ -63,12 +64,14 @@ class SearchSpace:
     """The conditional search space: the parameters of each architecture and of the training.
 
     `features` maps each architecture to the sweep's feature sets that it accepts; `fixed` holds the
-    training values that the sweep sets and does not search.
+    training values that the sweep sets and does not search. The feature sets of `views` have
+    several views of each training track, between which and the recording alone trials choose.
     """
 
     features: Mapping[str, tuple[str, ...]]
     spaces: Mapping[str, Mapping[str, Distribution]]
     fixed: Mapping[str, Any]
+    views: tuple[str, ...] = ()
 
     @property
     def architectures(self) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ class SearchSpace:
         for name, distribution in self.spaces[architecture].items():
             found[f"{architecture}.{name}"] = distribution
         for name, distribution in _parents_first(self.spaces[TRAIN]):
-            if any(_applies(name, features) for features in accepted):
+            if any(self._applies(name, features) for features in accepted):
                 found[f"{TRAIN}.{name}"] = distribution
         return found
 
@@ -128,12 +131,18 @@ class SearchSpace:
 
     def _exists(self, name: str, features: str, train: Mapping[str, Any]) -> bool:
         """Whether a training parameter applies to these features and earlier values."""
-        if not _applies(name, features):
+        if not self._applies(name, features):
             return False
         if name not in REQUIRED_PARAMETER:
             return True
         parent, values = REQUIRED_PARAMETER[name]
         return train.get(parent, self.fixed.get(parent)) in values
+
+    def _applies(self, name: str, feature: str) -> bool:
+        """Whether a training parameter exists for a feature set: by its layout and its views."""
+        if name in VIEWS_SPACE:
+            return feature in self.views
+        return name not in REQUIRED_LAYOUTS or layout_of(feature) in REQUIRED_LAYOUTS[name]
 
     def defaults(self, costs: Mapping[str, float] = MappingProxyType({})) -> list[dict[str, Any]]:
         """The architectures' known-good points: the first of each, then the second of each, etc.
@@ -222,6 +231,7 @@ def make_space(
     narrowing: Mapping[str, Mapping[str, Any]],
     *,
     fixed: Mapping[str, Any],
+    views: tuple[str, ...] = (),
 ) -> tuple[SearchSpace | None, list[str]]:
     """Joins and narrows the spaces; returns the problems instead where there are any.
 
@@ -231,6 +241,7 @@ def make_space(
         narrowing: architecture name or "train" -> parameter -> `{kind: [low, high]}`,
             `{choice: [...]}`, or one fixed value.
         fixed: training parameters that the sweep sets and does not search.
+        views: the feature sets with several views of each training track.
     """
     problems: list[str] = []
     accepted: dict[str, tuple[str, ...]] = {}
@@ -258,6 +269,8 @@ def make_space(
     of_training = dict(TRAIN_SPACE)
     if any(layout_of(feature) == "embedding" for sets in accepted.values() for feature in sets):
         of_training |= EMBEDDING_SPACE
+    if any(feature in views for sets in accepted.values() for feature in sets):
+        of_training |= VIEWS_SPACE
     spaces[TRAIN] = {k: v for k, v in of_training.items() if k not in fixed}
     for owner, parameters in narrowing.items():
         if owner == TRAIN and isinstance(parameters, Mapping):
@@ -267,12 +280,7 @@ def make_space(
             ]
             parameters = {n: wanted for n, wanted in parameters.items() if n not in both}
         problems += _narrow_all(spaces, owner, parameters)
-    return (None if problems else SearchSpace(accepted, spaces, fixed)), problems
-
-
-def _applies(name: str, feature: str) -> bool:
-    """Whether a training parameter exists for a feature set of that layout."""
-    return name not in REQUIRED_LAYOUTS or layout_of(feature) in REQUIRED_LAYOUTS[name]
+    return (None if problems else SearchSpace(accepted, spaces, fixed, views)), problems
 
 
 def _feature_hint(layouts: tuple[Layout, ...]) -> str:

@@ -30,12 +30,12 @@ from chorale.datasets.source import source_of
 from chorale.datasets.splitting import grouping
 from chorale.datasets.splitting.labels import LabelChanges
 from chorale.datasets.splitting.split import Split
-from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_stores
 from chorale.search.data.audited_tracks import SplitTracks, audited_tracks, split_audited
+from chorale.search.data.feature_extraction import extract_features
 from chorale.search.data.rare_class_options import more_folds_advice
 from chorale.search.data.tracks import LabelledTracks, divisible_tracks
 from chorale.search.ledger.ground_truth import GroundTruth
@@ -48,7 +48,8 @@ class PreparedData:
     Row i of `tracks`, of `labels` (int64, an index into `class_names`; where tracks have several
     labels, int8 (n, n_classes) of 0, 1 and `UNKNOWN`) and of every feature store is the same track.
     `stores` maps a feature set to the folder of its store; `problems` are the quarantined tracks,
-    `label_changes` the classes that were left out or merged, or are only trained on.
+    `label_changes` the classes that were left out or merged, or are only trained on. `views` are
+    the stores of the augmented views of the tracks that are trained on: their rows are others.
     """
 
     tracks: pd.DataFrame
@@ -58,6 +59,7 @@ class PreparedData:
     stores: Mapping[str, Path]
     problems: pd.DataFrame
     label_changes: LabelChanges = field(default_factory=LabelChanges)
+    views: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
     @property
     def multi_label(self) -> bool:
@@ -136,21 +138,19 @@ def prepare(
     if parts.leaking:
         _write_faults(csv, tracks, found, pairs, parts.leaking, accepted)
     leaks.require_no_leaks(parts.leaking, accepted)
-    stores = {}
-    for feature, config in resolved.features.items():
-        watched = progress.watch(run, feature)
-        with progress.activity("features"):
-            store = source.build_store(joined, feature, config, root=cache_root, run=watched)
-        stores[feature] = store.folder
-        progress.stage("features", f"{feature}: {_store_size(store)}")
-    feature_stores.record_use(sweep.paths, stores)
+    made = extract_features(
+        resolved, source, joined, split, root=cache_root, progress=progress, run=run
+    )
+    feature_stores.record_use(sweep.paths, made.folders)
     for line in _split_lines(parts, sweep, by):
         progress.stage("split", line)
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
         progress.stage("split", warning)
     names = class_names_of(joined["label"].astype(str))
     labels = track_labels(joined, names)
-    return PreparedData(joined, names, labels, split, stores, found.problems, changes)
+    return PreparedData(
+        joined, names, labels, split, made.stores, found.problems, changes, made.views
+    )
 
 
 def _split_lines(parts: SplitTracks, sweep: SweepConfig, by: str) -> list[str]:
@@ -218,8 +218,10 @@ def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[s
         for owner, parameters in sorted(resolved.space.spaces.items())
     }
     crops = {"crops per track": dict(resolved.crops)} if resolved.crops else {}
+    views = {"views": dict(resolved.views)} if resolved.views else {}
     return {
         **crops,
+        **views,
         "dataset": prepared.fingerprint,
         "split": prepared.split.hash,
         "features": {name: to_plain_values(config) for name, config in resolved.features.items()},
@@ -250,11 +252,3 @@ def _write_faults(
     if len(table):
         write_text(csv, table.to_csv(index=False))
     return len(table)
-
-
-def _store_size(store: FeatureStore) -> str:
-    n_frames = int(store.offsets[-1])
-    if not store.frame_rate_hz:
-        return f"{n_frames} rows of {store.n_bins} numbers"
-    channels = f" in {store.n_channels} channels" if store.n_channels > 1 else ""
-    return f"{n_frames} frames of {store.n_bins // store.n_channels} bins{channels}"

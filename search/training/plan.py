@@ -7,6 +7,7 @@ from pathlib import Path
 from chorale.datasets.config import to_plain_values
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.splitting.split import SEARCH_FOLD
+from chorale.lightning_models.train_config import TrainConfig
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.space import Candidate
 from chorale.search.data.prepare import PreparedData
@@ -76,12 +77,13 @@ def _plan(
     if prepared.unscored:  # trained on, but not validated
         labels = labels.copy()
         labels[valid_rows] = prepared.scored_labels[valid_rows]
+    train = resolved.train_config(candidate)
     return TrialPlan(
         architecture=candidate.architecture,
         config=to_plain_values(resolved.architecture_config(candidate)),
         features=candidate.features,
         features_config=to_plain_values(resolved.features[candidate.features]),
-        train=to_plain_values(resolved.train_config(candidate)),
+        train=to_plain_values(train),
         store=str(prepared.stores[candidate.features].resolve()),
         labels=labels,
         class_names=prepared.class_names,
@@ -92,5 +94,13 @@ def _plan(
         keep="best" if keep_best else "last",
         objective=resolved.sweep.search.objective,
         measure_latency=resolved.sweep.search.second == "latency_ms",
+        views=_views(prepared, candidate, train),
         folder=str(folder.absolute()),  # a worker may have another working directory
     )
+
+
+def _views(prepared: PreparedData, candidate: Candidate, train: TrainConfig) -> tuple[str, ...]:
+    """The stores of augmented views that a training draws from, which is none by default."""
+    if not train.views:
+        return ()
+    return tuple(str(one.resolve()) for one in prepared.views.get(candidate.features, ()))

@@ -97,3 +97,84 @@ def test_an_encoder_that_is_missing_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         _resolved(tmp_path, {"encoder": ["low", "birdnet"]})
     assert len(str(caught.value).splitlines()) == 2, "what is wrong, and one problem"
+
+
+@pytest.mark.usefixtures("encoders")
+def test_views_are_of_each_encoder_and_not_in_its_config(tmp_path: Path) -> None:
+    given = {"name": ["low", "high"], "views": 3}
+    plain = _resolved(tmp_path, {"encoder": ["low", "high"], "mel": None})
+    resolved = _resolved(tmp_path, {"encoder": given, "mel": None})
+    names = ("encoder-low", "encoder-high", "joined-low+high")
+    assert resolved.views == dict.fromkeys(names, 3)
+    assert resolved.feature_values == plain.feature_values, "so the cache keys are the same"
+    assert plain.views == {}
+
+
+@pytest.mark.usefixtures("encoders")
+def test_only_features_with_views_have_the_choice(tmp_path: Path) -> None:
+    features = {
+        "encoder-low": {"name": "low", "views": 2},
+        "encoder-high": {"name": "high", "views": 1},
+        "mel": None,
+    }
+    resolved = _resolved(tmp_path, features)
+    assert resolved.views == {"encoder-low": 2}
+    space = resolved.space
+    chosen = {}
+    for name in ("encoder-low", "encoder-high"):
+        asked: list[str] = []
+        values = {"architecture": "encoder_probe", "encoder_probe.features": name}
+
+        def pick(parameter: str, distribution: Any, given: dict[str, str] = values) -> Any:
+            asked.append(parameter)  # noqa: B023  called at once
+            first = getattr(distribution, "choices", None)
+            return given.get(parameter, first[0] if first else getattr(distribution, "low", None))
+
+        candidate = space.candidate(pick)
+        assert candidate.features == name
+        chosen[name] = "train.views" in asked
+    assert chosen == {"encoder-low": True, "encoder-high": False}
+    assert "train.views" in space.names()
+    assert "train.views" not in _resolved(tmp_path, {"encoder": "low", "mel": None}).space.names()
+
+
+@pytest.mark.usefixtures("encoders")
+@pytest.mark.parametrize(
+    ("given", "more", "message"),
+    [
+        ({"name": "low", "views": 0}, {}, "encoder-low.views: should be a whole number from 1 to"),
+        ({"name": "low", "views": True}, {}, "from 1 to 16, but got True"),
+        ({"name": "low", "views": 17}, {}, "from 1 to 16, but got 17"),
+        (
+            "low",
+            {"train": {"views": True}},
+            "\n *train.views: no feature set has",
+        ),
+        ("low", {"space": {"train": {"views": True}}}, "space.train.views: no feature set has"),
+        (
+            {"name": "low", "views": 2},
+            {"train": {"views": False}},
+            "false leaves the views of encoder-low unused",
+        ),
+    ],
+)
+def test_contradictions_about_views_are_one_line(
+    given: Any, more: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("dataset: {name: synthetic}\n")
+    with pytest.raises(UserError, match=message) as caught:
+        resolve_file(str(file), {"features": {"encoder": given}, **more})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_other_feature_sets_have_no_views(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"features.mel.views: unknown key"):
+        _resolved(tmp_path, {"mel": {"views": 3}})
+
+
+@pytest.mark.usefixtures("encoders")
+def test_joined_encoders_have_the_same_number_of_views(tmp_path: Path) -> None:
+    parts = {"encoder-low": {"name": "low", "views": 2}, "encoder-high": {"name": "high"}}
+    with pytest.raises(UserError, match="as many for each of its parts, but got encoder-low 2"):
+        _resolved(tmp_path, {"joined-both": {"parts": parts}})
