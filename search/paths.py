@@ -140,6 +140,11 @@ class StudyPaths:
         return self.root / "stores.json"
 
     @property
+    def near_duplicates_json(self) -> Path:
+        """Pairs of tracks that an encoder can hardly tell apart; missing without an encoder."""
+        return self.root / "near_duplicates.json"
+
+    @property
     def encoder_vectors(self) -> Path:
         """The mean embedding of each track by each frozen encoder."""
         return self.root / "encoder_vectors.safetensors"

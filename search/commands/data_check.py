@@ -18,9 +18,10 @@ usage: chorale data check NAME [--key value ...] [--csv FILE]
 Decodes every track of a dataset and lists all problems, by path and reason, without training
 anything: files that are broken, silent, too short, clipped or misnamed, files that were not read,
 labels without a track, labels that look alike, the same recording in several files or under two
-labels, and leaks between the sides of its split. NAME is a dataset, a sweep file, or a shipped
-sweep. Of your own folder the last line accounts for every file; text, pictures and hidden files
-are no problem. Exits with 0 if there are no problems, else with 1.
+labels, and leaks between the sides of its split. Where the sweep has an encoder (--features.encoder
+NAME), also pairs of tracks that the encoder can hardly tell apart. NAME is a dataset, a sweep file,
+or a shipped sweep. Of your own folder the last line accounts for every file; text, pictures and
+hidden files are no problem. Exits with 0 if there are no problems, else with 1.
 Datasets: chorale data list
 
   --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3)
@@ -76,10 +77,14 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     for line in label_lines(tracks):
         progress.stage("labels", line)
     # Imported only once the tracks are read: these import the audio decoders.
+    import pandas as pd
+
     from chorale.datasets.audit import faults, leaks
     from chorale.datasets.errors import UserError
     from chorale.datasets.source import source_of
     from chorale.datasets.splitting import grouping
+    from chorale.search.config.encoder_choices import is_encoder
+    from chorale.search.data import near_duplicates
     from chorale.search.data.audited_tracks import audited_tracks, split_audited
     from chorale.search.data.files import file_sum_text, label_faults, unread_files
     from chorale.search.data.prepare import no_groups_note
@@ -90,7 +95,22 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     source = source_of(resolved.dataset, resolved.dataset_config)
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
         audited = audited_tracks(source, given, sweep, progress, run)
-    found, pairs, joined = audited.found, audited.pairs, audited.joined
+        found, pairs, joined = audited.found, audited.pairs, audited.joined
+        stores = {}
+        for feature in filter(is_encoder, resolved.feature_values):
+            store = source.build_store(
+                joined,
+                feature,
+                resolved.features[feature],
+                root=sweep.runs_folder.cache,
+                run=progress.watch(run, feature),
+            )
+            stores[feature] = store.folder
+            progress.stage("features", f"{feature}: for near duplicates; a sweep reuses it")
+    near = near_duplicates.find_near_duplicates(joined, pairs, stores) if stores else []
+    if stores:
+        for line in near_duplicates.near_duplicate_lines(near, len(joined)):
+            progress.stage("caution", line)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
     leaking, unsplit = [], ""
@@ -104,7 +124,9 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     table = faults.fault_table(
         tracks,
         problems=found.problems,
-        warnings=found.warnings,
+        warnings=pd.concat(
+            [found.warnings, near_duplicates.warning_table(near, audited.joined)], ignore_index=True
+        ),
         duplicates=pairs,
         leaks=leaking,
         accepted=leaks.accepted_kinds(sweep.audit.accept, sweep.split),

@@ -8,10 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from chorale.datasets.features import layout_of, plugin_name
+
 ENCODER, JOINED = "encoder", "joined"
 
 MAX_SUBSETS_OF = 3
 """Of more encoders than these, the pairs and all together are joined, not every subset."""
+
+
+def is_encoder(feature: str) -> bool:
+    """Whether a feature set is the embedding of one encoder, and not of several joined."""
+    return layout_of(feature) == "embedding" and plugin_name(feature) != JOINED
 
 
 def with_encoders(features: Mapping[str, Any]) -> dict[str, Any]:

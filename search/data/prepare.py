@@ -6,7 +6,7 @@ The result, `PreparedData`, is all that later stages know of the data.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,17 @@ from chorale.datasets.source import source_of
 from chorale.datasets.splitting import grouping
 from chorale.datasets.splitting.labels import LabelChanges
 from chorale.datasets.splitting.split import Split
+from chorale.search.config.encoder_choices import is_encoder
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
-from chorale.search.data import feature_stores
+from chorale.search.data import feature_stores, near_duplicates
 from chorale.search.data.audited_tracks import SplitTracks, audited_tracks, split_audited
 from chorale.search.data.feature_extraction import extract_features
 from chorale.search.data.rare_class_options import more_folds_advice
 from chorale.search.data.tracks import LabelledTracks, divisible_tracks
 from chorale.search.ledger.ground_truth import GroundTruth
+from chorale.search.ledger.near_pairs import write_near_pairs
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,15 @@ def prepare(
         resolved, source, joined, split, root=cache_root, progress=progress, run=run
     )
     feature_stores.record_use(sweep.paths, made.folders)
+    if any(map(is_encoder, made.stores)):
+        near = near_duplicates.find_near_duplicates(joined, pairs, made.stores)
+        write_near_pairs(sweep.paths.near_duplicates_json, near)
+        if near:
+            both = [found.warnings, near_duplicates.warning_table(near, joined)]
+            warned = replace(found, warnings=pd.concat(both, ignore_index=True))
+            _write_faults(csv, tracks, warned, pairs, parts.leaking, accepted)
+        for line in near_duplicates.near_duplicate_lines(near, len(joined)):
+            progress.stage("caution", line)
     for line in _split_lines(parts, sweep, by):
         progress.stage("split", line)
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):

@@ -16,10 +16,9 @@ from safetensors.numpy import save_file
 
 from chorale.datasets.atomic import atomic_write
 from chorale.datasets.errors import UserError
-from chorale.datasets.features import layout_of, plugin_name
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.bundle.embedding import mean_frame
-from chorale.search.config.encoder_choices import JOINED
+from chorale.search.config.encoder_choices import is_encoder
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def write_encoder_vectors(path: Path, stores: Mapping[str, Path]) -> None:
     opened = {
         name: FeatureStore.open(folder)
         for name, folder in sorted(stores.items())
-        if layout_of(name) == "embedding" and plugin_name(name) != JOINED
+        if is_encoder(name)
     }
     if not opened:
         return

@@ -31,9 +31,11 @@ from chorale.search.evaluation.members import (
     predictions_by_fold,
     score_rows,
 )
+from chorale.search.evaluation.near_duplicates import near_duplicate_warnings
 from chorale.search.evaluation.warnings import data_warnings
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.ledger import Ledger
+from chorale.search.ledger.near_pairs import read_near_pairs
 from chorale.search.native_threads import single_thread
 from chorale.search.statistics.arrays import decisions
 from chorale.search.statistics.calibration import fit_temperature
@@ -185,7 +187,8 @@ def _evaluate(
     details = detailed_scores(temperature, predictions, truth, coverage=sweep.ensemble.coverage)
     details["expected"] = expected.as_dict()
     write_chosen_predictions(sweep.paths, predictions, truth)
-    details["cautions"] = data_warnings(trials, truth)
+    near = read_near_pairs(sweep.paths.near_duplicates_json)
+    details["cautions"] = data_warnings(trials, truth) + near_duplicate_warnings(near, truth)
     details["selection"] = choice.as_dict()
     details["comparisons"] = pairwise_comparisons(on_test | rivals, labels, groups)
     return FinalEvaluation(ensembles, scored, gains, looks, trials, chosen, details)

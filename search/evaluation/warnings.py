@@ -26,7 +26,7 @@ def refuse_leaks(truth: GroundTruth, *, by: str) -> None:
     if by != "group":
         return
     sides: dict[str, set[int]] = {}
-    for track, side in _side_of(truth).items():
+    for track, side in sides_of_tracks(truth).items():
         sides.setdefault(truth.group_of[track], set()).add(side)
     leaking = sorted(group for group, found in sides.items() if len(found) > 1)
     if leaking:
@@ -52,7 +52,7 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
         )
     folds = range(truth.split.n_folds)
     word, words = ("label", "labels") if truth.multi_label else ("class", "classes")
-    side_of = _side_of(truth)
+    side_of = sides_of_tracks(truth)
     scored, tests = truth.scored_classes, truth.labels(truth.split.test_ids)
     unscored = [f"'{n}'" for n, is_one in zip(truth.class_names, scored, strict=True) if not is_one]
     if unscored:
@@ -97,7 +97,7 @@ def data_warnings(finalists: Sequence[Member], truth: GroundTruth) -> list[str]:
     return lines
 
 
-def _side_of(truth: GroundTruth) -> dict[str, int]:
-    """The test set, the fold, or the number of folds for tracks that are only trained on."""
+def sides_of_tracks(truth: GroundTruth) -> dict[str, int]:
+    """Track -> `TEST_SIDE`, its fold, or the number of folds if it is only trained on."""
     split = truth.split
     return {**dict.fromkeys(split.test_ids, TEST_SIDE), **split.fold_of, **split.train_only}
