@@ -110,7 +110,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     near = near_duplicates.find_near_duplicates(joined, pairs, stores) if stores else []
     if stores:
         for line in near_duplicates.near_duplicate_lines(near, len(joined)):
-            progress.stage("caution", line)
+            progress.stage("caution" if near else "audit", line)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
     leaking, unsplit = [], ""

@@ -127,7 +127,7 @@ def prepare(
     n_faults = _write_faults(csv, tracks, found, pairs)
     progress.stage("audit", audited.summary() + (f"; see {csv}" if n_faults else ""))
     for line in missing_decoders(found.problems):
-        progress.stage("audit", line)
+        progress.stage("caution" if near else "audit", line)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
     changes = given.changes.then(audited.changes)
@@ -152,7 +152,7 @@ def prepare(
             warned = replace(found, warnings=pd.concat(both, ignore_index=True))
             _write_faults(csv, tracks, warned, pairs, parts.leaking, accepted)
         for line in near_duplicates.near_duplicate_lines(near, len(joined)):
-            progress.stage("caution", line)
+            progress.stage("caution" if near else "audit", line)
     for line in _split_lines(parts, sweep, by):
         progress.stage("split", line)
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
