@@ -74,6 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         key=lambda item: (
             not starts_ray(item.path),
             has_own_cluster(item.path),
+            not is_of_crashes(item.path),
             not calls_librosa(item.path),
             not is_slow(item.path),
         )
@@ -83,8 +84,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Gives each file's tests to one worker, and all files that start Ray to the same one.
 
-    The crash tests, too, which share a sweep with those on Ray. All files that call librosa go to
-    one worker as well: where Numba's cache is empty, it compiles for half a minute.
+    Those end last, so that the other crash tests, which share a sweep, go to another one. All files
+    that call librosa go to one worker as well: where Numba's cache is empty, it compiles for half a
+    minute.
 
     Not by the marker `xdist_group`: pytest-xdist 3.8.0 ignores it with pytest 9.2.
     """
@@ -94,15 +96,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
             path = config.rootpath / file
-            return "ray" if starts_ray(path) else "librosa" if calls_librosa(path) else file
+            if starts_ray(path):
+                return "ray"
+            if is_of_crashes(path):
+                return "crash"
+            return "librosa" if calls_librosa(path) else file
 
     return Scheduler(config, log)
 
 
 @cache
 def starts_ray(file: Path) -> bool:
-    """Whether a test of the file has the marker `ray`, or it shares a fixture with one that has."""
-    return "pytest.mark.ray" in file.read_text(encoding="utf-8") or file.parent.name == "crash"
+    """Whether a test of the file has the marker `ray`."""
+    return "pytest.mark.ray" in file.read_text(encoding="utf-8")
+
+
+def is_of_crashes(file: Path) -> bool:
+    """Whether the file's tests kill sweeps, and share the uninterrupted one."""
+    return file.parent.name == "crash"
 
 
 @cache
