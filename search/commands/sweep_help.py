@@ -1,6 +1,7 @@
 """The help text of `chorale sweep`, generated from the config classes, so it is always current."""
 
 import dataclasses
+import json
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -68,4 +69,7 @@ def _shown(field: Any) -> str:
     default = getattr(field.default, "default", field.default)
     if default is dataclasses.MISSING or type(default).__name__ == "PydanticUndefinedType":
         return ""
-    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    if isinstance(default, tuple):
+        return f"[{', '.join(map(str, default))}]" if default else ""
+    is_yaml_word = default is None or isinstance(default, bool)
+    return json.dumps(default) if is_yaml_word else str(default)

@@ -56,7 +56,14 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_help_of_sweep_describes_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--help"]) == 0
     printed = capsys.readouterr().out
-    for text in ("--budget.trials (64)", "how many trials", "--split.test", "shipped sweeps: "):
+    for text in (
+        "--budget.trials (null)",
+        "--ensemble.kinds ([soft_vote, ",
+        "--search.seed (0)",
+        "how many trials",
+        "--split.test",
+        "shipped sweeps: ",
+    ):
         assert text in printed
     lines = printed.splitlines()
     keys = [i for i, line in enumerate(lines) if line.startswith("  --")]
