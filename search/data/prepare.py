@@ -127,7 +127,7 @@ def prepare(
     n_faults = _write_faults(csv, tracks, found, pairs)
     progress.stage("audit", audited.summary() + (f"; see {csv}" if n_faults else ""))
     for line in missing_decoders(found.problems):
-        progress.stage("caution" if near else "audit", line)
+        progress.stage("audit", line)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
     changes = given.changes.then(audited.changes)
