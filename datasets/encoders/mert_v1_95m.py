@@ -12,7 +12,8 @@ from typing import Any
 
 from chorale.datasets.base import EncoderInfo, WebFile
 from chorale.datasets.programs import waveform_transformer
-from chorale.datasets.programs.pipelines import pipeline_network, read_weights
+from chorale.datasets.programs.network_weights import read_weights
+from chorale.datasets.programs.pipelines import pipeline_network
 from chorale.datasets.programs.windows import Windows, on_windows
 
 _REVISION = "12af15fef9d0ac838c3f475bfbbf26d2060dd4f5"

@@ -20,10 +20,9 @@ import numpy as np
 
 from chorale.datasets.base import ALL_LAYERS
 from chorale.datasets.dsp.mel_config import MelConfig
-from chorale.datasets.programs.exported_program import ProgramError
-from chorale.datasets.programs.pipelines import read_weights
+from chorale.datasets.programs.network_weights import read_weights, used_weights
 from chorale.datasets.programs.swin_transformer import SwinConfig, normalize, swin, swin_shapes
-from chorale.datasets.programs.windows import Windows
+from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +48,7 @@ BATCH_NORM_EPSILON = 1e-5
 AUDIO_PARTS = ("audio_model.audio_encoder.", "audio_projection.")
 """How the names of the tensors of the audio tower begin in the published file."""
 
+_NETWORK = "CLAP of HTSAT"
 _LARGEST_SAMPLE = 1e6  # keeps the power of any finite waveform finite
 _MOST_WINDOWS = 2  # at a time, which bounds the memory
 
@@ -61,10 +61,8 @@ def convert_published(file: Path, target: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    kept = {
-        name: tensor.clone().contiguous() for name, tensor in _checked(read_weights(file)).items()
-    }
-    save_file(kept, target)
+    used = used_weights(read_weights(file), expected_shapes(), network=_NETWORK)
+    save_file({name: one.clone().contiguous() for name, one in used.items()}, target)
 
 
 def load_clap(file: Path, *, layer: str, device: str) -> Windows:
@@ -85,20 +83,17 @@ def load_clap(file: Path, *, layer: str, device: str) -> Windows:
 
     from chorale.datasets.dsp.mel_spectrogram import mel_filters
 
-    weights = {name: one.to(device).float() for name, one in _checked(read_weights(file)).items()}
+    used = used_weights(read_weights(file), expected_shapes(), network=_NETWORK)
+    weights = {name: one.to(device).float() for name, one in used.items()}
     filters = torch.tensor(mel_filters(MEL).T, device=device)
     wanted = tuple(LAYERS) if layer == ALL_LAYERS else (layer,)
 
-    def run(windows: np.ndarray) -> np.ndarray:
-        parts = []
-        with torch.inference_mode():
-            for i in range(0, len(windows), _MOST_WINDOWS):
-                filled = np.stack([repeated(window) for window in windows[i : i + _MOST_WINDOWS]])
-                made = _embed(torch.from_numpy(filled).to(device), weights, filters)
-                parts.append(torch.cat([made[name] for name in wanted], dim=1))
-            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
+    def embed(waveform: "Tensor") -> "Tensor":
+        made = _embed(waveform, weights, filters)
+        return torch.cat([made[name] for name in wanted], dim=1)
 
-    return run
+    run = in_batches(embed, device, n_windows=_MOST_WINDOWS)
+    return lambda windows: run(np.stack([repeated(window) for window in windows]))
 
 
 def repeated(window: np.ndarray) -> np.ndarray:
@@ -125,20 +120,6 @@ def expected_shapes() -> dict[str, tuple[int, ...]]:
         f"{projection}linear2.bias": (N_EMBEDDING,),
     }
     return shapes | {f"{encoder}{name}": shape for name, shape in swin_shapes(SWIN).items()}
-
-
-def _checked(found: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """Those tensors that are used.
-
-    Raises:
-        ProgramError: one is missing, or has another shape.
-    """
-    shapes = expected_shapes()
-    for name, shape in shapes.items():
-        got = tuple(found[name].shape) if name in found else "nothing"
-        if got != shape:
-            raise ProgramError(f"is no CLAP of HTSAT: '{name}' should be {shape}, but is {got}")
-    return {name: found[name] for name in shapes}
 
 
 def _embed(

@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.kaldi_mel import kaldi_filters, log_mel
-from chorale.datasets.programs.pipelines import read_weights
-from chorale.datasets.programs.windows import Windows
+from chorale.datasets.programs.network_weights import read_weights, used_weights
+from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,25 +73,12 @@ def load_mobilenet(file: Path, *, device: str) -> Windows:
     """
     import torch
 
-    found = read_weights(file)
-    for name, shape in expected_shapes().items():
-        got = tuple(found[name].shape) if name in found else "nothing"
-        if got != shape:
-            raise ProgramError(f"is no mn10: '{name}' should be {shape}, but is {got}")
-    weights = {name: found[name].to(device).float() for name in expected_shapes()}
+    used = used_weights(read_weights(file), expected_shapes(), network="mn10")
+    weights = {name: one.to(device).float() for name, one in used.items()}
     filters = torch.from_numpy(kaldi_filters()).to(device)
-
-    def run(windows: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            parts = [
-                _embed(
-                    torch.tensor(windows[i : i + _MOST_WINDOWS], device=device), weights, filters
-                )
-                for i in range(0, len(windows), _MOST_WINDOWS)
-            ]
-            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
-
-    return run
+    return in_batches(
+        lambda waveform: _embed(waveform, weights, filters), device, n_windows=_MOST_WINDOWS
+    )
 
 
 def expected_shapes() -> dict[str, tuple[int, ...]]:

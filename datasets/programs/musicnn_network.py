@@ -9,7 +9,7 @@ Source: Pons and Serra, "musicnn: pre-trained convolutional neural networks for 
 tagging", 2019, https://arxiv.org/abs/1909.06654.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from chorale.datasets.base import ALL_LAYERS, EncoderInfo, PackageFile
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.tensorflow_checkpoint import read_checkpoint
+from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,7 +133,7 @@ def convert_checkpoint(folder: Path, file_name: str) -> None:
     save_file({name: np.ascontiguousarray(v) for name, v in made.items()}, folder / file_name)
 
 
-def load_musicnn(file: Path, *, layer: str, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def load_musicnn(file: Path, *, layer: str, device: str) -> Windows:
     """The network as a function from float32 `(n_windows, n_samples)` to `(n_windows, 1, n_bins)`.
 
     Args:
@@ -159,18 +160,11 @@ def load_musicnn(file: Path, *, layer: str, device: str) -> Callable[[np.ndarray
 
     wanted = tuple(LAYERS) if layer == ALL_LAYERS else (layer,)
 
-    def run(windows: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            parts = [
-                _embed(
-                    torch.tensor(windows[i : i + _MOST_WINDOWS], device=device), weights, filters
-                )
-                for i in range(0, len(windows), _MOST_WINDOWS)
-            ]
-            found = [torch.cat([part[name] for name in wanted], dim=1) for part in parts]
-            return torch.cat(found)[:, None].cpu().numpy()
+    def embed(waveform: "Tensor") -> "Tensor":
+        made = _embed(waveform, weights, filters)
+        return torch.cat([made[name] for name in wanted], dim=1)
 
-    return run
+    return in_batches(embed, device, n_windows=_MOST_WINDOWS)
 
 
 def _embed(

@@ -8,13 +8,13 @@ Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Au
 Recognition", 2020, https://arxiv.org/abs/1912.10211.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chorale.datasets.programs.exported_program import ProgramError
+from chorale.datasets.programs.network_weights import read_weights, used_weights
+from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ BATCH_NORM_EPSILON = 1e-5
 _MOST_WINDOWS = 2  # at a time, which bounds the memory
 
 
-def load_cnn14(file: Path, *, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def load_cnn14(file: Path, *, device: str) -> Windows:
     """The network as a function from float32 `(n_windows, n_samples)` to `(n_windows, 1, 2048)`.
 
     Args:
@@ -43,28 +43,12 @@ def load_cnn14(file: Path, *, device: str) -> Callable[[np.ndarray], np.ndarray]
     Raises:
         ProgramError: the file is damaged, or of another network.
     """
-    import torch
-
-    try:
-        found = torch.load(file, map_location=device, weights_only=True)
-        weights = {str(name): one for name, one in found["model"].items()}
-    except Exception as error:  # PyTorch raises many kinds of exceptions for damaged files
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ProgramError(f"has no readable weights ({first:.200})") from error
-    for name, shape in expected_shapes().items():
-        got = tuple(weights[name].shape) if name in weights else "nothing"
-        if got != shape:
-            raise ProgramError(f"is no CNN14: '{name}' should be {shape}, but is {got}")
-
-    def run(windows: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            parts = [
-                _embed(torch.tensor(windows[i : i + _MOST_WINDOWS], device=device), weights)
-                for i in range(0, len(windows), _MOST_WINDOWS)
-            ]
-            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
-
-    return run
+    found = read_weights(file).get("model")
+    if not isinstance(found, Mapping):
+        raise ProgramError("is no CNN14: it has no tensors under 'model'")
+    used = used_weights(found, expected_shapes(), network="CNN14")
+    weights = {name: one.to(device) for name, one in used.items()}
+    return in_batches(lambda waveform: _embed(waveform, weights), device, n_windows=_MOST_WINDOWS)
 
 
 def expected_shapes() -> Mapping[str, tuple[int, ...]]:

@@ -16,6 +16,7 @@ from chorale.datasets.programs._torchaudio import (
     parameters_of,
 )
 from chorale.datasets.programs.exported_program import ProgramError
+from chorale.datasets.programs.network_weights import read_weights
 from chorale.datasets.programs.windows import Windows, on_windows
 
 
@@ -112,22 +113,3 @@ def _bundle(name: str) -> Any:
         known = [n for n in dir(pipelines) if isinstance(getattr(pipelines, n), kind)]
         raise ValueError(str(unknown_name_error("bundle", name, known)))
     return made
-
-
-def read_weights(file: Path) -> dict[str, Any]:
-    """The tensors of a file by name: safetensors, or a PyTorch file, read with `weights_only`.
-
-    Raises:
-        ProgramError: it is damaged, or holds something else.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(file))
-        import torch
-
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
-    except Exception as error:  # both readers raise many kinds of exceptions for damaged files
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ProgramError(f"has no readable weights ({first:.200})") from error

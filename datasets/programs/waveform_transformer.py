@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from chorale.datasets.base import ALL_LAYERS, EncoderInfo, WebFile
-from chorale.datasets.programs.pipelines import pipeline_network, read_weights
+from chorale.datasets.programs.network_weights import read_weights
+from chorale.datasets.programs.pipelines import pipeline_network
 from chorale.datasets.programs.windows import Windows, on_windows
 
 LAYERS: Mapping[str, int] = {"layer_6": 768, "layer_3": 768, "layer_9": 768, "layer_12": 768}

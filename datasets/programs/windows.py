@@ -27,6 +27,28 @@ def on_windows(program: Program, device: str) -> Windows:
     return run
 
 
+def in_batches(embed: Program, device: str, *, n_windows: int) -> Windows:
+    """A function of some windows at a time as one on all of them, which bounds the memory.
+
+    Args:
+        embed: a tensor float32 `(n, n_samples)` -> `(n, n_bins)`.
+        device: "cpu" or "cuda".
+        n_windows: the largest `n`.
+    """
+    import numpy as np
+    import torch
+
+    def run(windows: "np.ndarray") -> "np.ndarray":
+        with torch.inference_mode():
+            parts = [
+                embed(torch.tensor(windows[i : i + n_windows], device=device))
+                for i in range(0, len(windows), n_windows)
+            ]
+            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
+
+    return run
+
+
 def _run_window(program: Program, device: str, window: "np.ndarray") -> "np.ndarray":
     import numpy as np
     import torch

@@ -17,7 +17,7 @@ from chorale.datasets.base import ALL_LAYERS
 from chorale.datasets.encoders import clap_htsat_unfused
 from chorale.datasets.programs import clap_network
 from chorale.datasets.programs.exported_program import ProgramError
-from chorale.datasets.programs.pipelines import read_weights
+from chorale.datasets.programs.network_weights import read_weights
 from chorale.datasets.programs.swin_transformer import SwinConfig
 
 RATE, N_SAMPLES = 48_000, 480_000
