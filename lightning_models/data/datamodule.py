@@ -123,7 +123,8 @@ class Tracks:
     @cached_property
     def track_means(self) -> Tensor:
         """The mean of each bin of each track: (n_tracks, n_bins)."""
-        return torch.from_numpy(segment_means(self.store))
+        sums = np.add.reduceat(self.store.frames, self.store.offsets[:-1], axis=0)
+        return torch.from_numpy(sums / self.lengths[:, None].astype(np.float32))
 
     def frames_for(self, device: torch.device) -> Tensor:
         """All frames (total_frames, n_bins): on the GPU if they fit, otherwise not copied."""
@@ -137,20 +138,19 @@ class Tracks:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """The frames of an augmented view of tracks (see `datasets.store.views`).
+class View(Tracks):
+    """An augmented view of tracks (see `datasets.store.views`), with frames of its own.
 
     `rows` (n_tracks,) maps a track's row in the fold's store to its row in `store`: -1 where the
     view lacks it.
     """
 
-    store: FrameStore
     rows: RowIndices
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths_of_tracks(self) -> NDArray[np.int64]:
         """(n_tracks,), in frames; 0 where the view lacks the track."""
-        lengths = np.diff(self.store.offsets)[np.maximum(self.rows, 0)]
+        lengths = self.lengths[np.maximum(self.rows, 0)]
         return np.asarray(np.where(self.rows < 0, 0, lengths))
 
 
@@ -195,7 +195,7 @@ class FoldData(Tracks):
         if self.targets is not None:
             self._check_targets(self.targets)
         for view in self.views:
-            if not (view.lengths[self.train_rows] > 0).all():
+            if not (view.lengths_of_tracks[self.train_rows] > 0).all():
                 raise ValueError("an augmented view lacks training tracks; build its store again")
 
     @property
@@ -305,13 +305,6 @@ class FoldData(Tracks):
         n_channels = self.store.n_channels
         n_frames = int(min(wanted, self.lengths[self.train_rows].max()))
         return n_channels, self.store.n_bins // n_channels, n_frames
-
-
-def segment_means(store: FrameStore) -> NDArray[np.float32]:
-    """The mean of each bin of each track of a store: (n_tracks, n_bins)."""
-    sums = np.add.reduceat(store.frames, store.offsets[:-1], axis=0)
-    lengths = np.diff(store.offsets)[:, None].astype(np.float32)
-    return np.asarray(sums / lengths, np.float32)
 
 
 def _as_tensor(frames: NDArray[np.float32], device: torch.device) -> Tensor:

@@ -88,8 +88,6 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
             f"train.stretch={settings.stretch} needs frames with an order in time, but these "
             f"features are a table; write train.stretch: 0"
         )
-    places: NDArray[np.int64] | None = None
-    offsets: NDArray[np.int64] | None = None
     rows = np.asarray(data.train_rows, dtype=np.int64)
     labels = data.labels[rows]
     targets = None if data.targets is None else np.asarray(data.targets, np.float32)[rows]
@@ -109,19 +107,18 @@ def make_examples(data: FoldData, settings: TrainConfig, *, n_frames: int, seed:
     tracks: Tracks = data
     n_views = 1 + len(data.views) if settings.views else 1
     if n_views > 1:
-        tracks = ViewedTracks(data.store, data.views)
+        tracks = ViewedTracks.of(data)
         rows = rows_of_all_views(rows, n_tracks=len(data.labels), n_views=n_views)
         labels = np.concatenate([labels] * n_views)
         targets = None if targets is None else np.concatenate([targets] * n_views)
+    starts: tuple[NDArray[np.int64] | None, NDArray[np.int64] | None] = (None, None)
     if not settings.random_crop:
         fixed = evaluation_windows(
             tracks.lengths, rows, n_frames=n_frames, n_windows=settings.n_windows
         )
         offsets = np.concatenate([[0], np.cumsum(np.bincount(fixed.track, minlength=len(rows)))])
-        places = fixed.start.numpy()
-    return Examples(
-        tracks, rows, labels, n_epoch, n_frames, balanced, places, offsets, targets, n_views
-    )
+        starts = (fixed.start.numpy(), offsets)
+    return Examples(tracks, rows, labels, n_epoch, n_frames, balanced, *starts, targets, n_views)
 
 
 def _with_smote(

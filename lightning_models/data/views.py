@@ -4,7 +4,6 @@ An encoder's input can only be augmented before the encoder runs, so that `datas
 cached the frames of each view. `FoldData` names the views, `examples` draws one of them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,57 +12,53 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chorale.lightning_models.data.datamodule import (
-    FrameStore,
-    RowIndices,
-    Tracks,
-    View,
-    segment_means,
-)
+from chorale.lightning_models.data.datamodule import FoldData, RowIndices, Tracks
 
 
 @dataclass(frozen=True, eq=False)
 class ViewedTracks(Tracks):
-    """The rows of `store`, then the same tracks again in each of `others`.
+    """The tracks of a fold, then the same tracks again in each of its views.
 
-    Row `v * n_tracks + i` is view `v` of track `i`, and view 0 is `store` itself. A track that a
-    view lacks, as one of the test set, has no frames there.
+    Row `v * n_tracks + i` is view `v` of track `i`, and view 0 is the fold's store itself. A track
+    that a view lacks, as one of the test set, has no frames there. What is on a GPU stays with the
+    fold and its views, for the next training.
     """
 
-    others: tuple[View, ...] = ()
+    fold: FoldData
+
+    @classmethod
+    def of(cls, fold: FoldData) -> "ViewedTracks":
+        """The tracks of a fold with all of its views."""
+        return cls(fold.store, fold)
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(n_views * n_tracks,), in frames; 0 where a view lacks the track."""
-        return np.concatenate([np.diff(self.store.offsets), *(one.lengths for one in self.others)])
+        others = (one.lengths_of_tracks for one in self.fold.views)
+        return np.concatenate([self.fold.lengths, *others])
 
     @cached_property
     def begins(self) -> NDArray[np.int64]:
         """(n_views * n_tracks,): the first frame of each row among those of all stores."""
-        first = np.cumsum([len(one.frames) for one in self._stores])
+        first = np.cumsum([len(one.store.frames) for one in (self.fold, *self.fold.views)])
         parts = [
-            at + one.store.offsets[np.maximum(one.rows, 0)]
-            for at, one in zip(first[:-1], self.others, strict=True)
+            at + one.begins[np.maximum(one.rows, 0)]
+            for at, one in zip(first[:-1], self.fold.views, strict=True)
         ]
-        return np.concatenate([self.store.offsets[:-1], *parts])
+        return np.concatenate([self.fold.begins, *parts])
 
     @cached_property
     def track_means(self) -> Tensor:
         """The mean of each bin of each row: (n_views * n_tracks, n_bins); 0 without frames."""
-        parts = [torch.from_numpy(segment_means(self.store))]
-        for one in self.others:
-            means = segment_means(one.store)[np.maximum(one.rows, 0)]
-            parts.append(torch.from_numpy(means * (one.rows >= 0)[:, None].astype(np.float32)))
+        parts = [self.fold.track_means]
+        for one in self.fold.views:
+            means = one.track_means[torch.from_numpy(np.maximum(one.rows, 0))]
+            parts.append(means * torch.from_numpy(one.rows >= 0).to(means.dtype)[:, None])
         return torch.cat(parts)
 
     def frame_parts(self, device: torch.device) -> tuple[Tensor, ...]:
         """The frames of each store, each on the GPU if it fits."""
-        views = (Tracks(one.store).frames_for(device) for one in self.others)
-        return (self.frames_for(device), *views)
-
-    @property
-    def _stores(self) -> Sequence[FrameStore]:
-        return (self.store, *(one.store for one in self.others))
+        return tuple(one.frames_for(device) for one in (self.fold, *self.fold.views))
 
 
 def rows_of_all_views(rows: RowIndices, *, n_tracks: int, n_views: int) -> RowIndices:

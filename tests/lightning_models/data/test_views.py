@@ -10,6 +10,7 @@ import torch
 from chorale.lightning_models.architectures import encoder_probe
 from chorale.lightning_models.data.batches import TrainBatches
 from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames, View
+from chorale.lightning_models.data.views import ViewedTracks
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training.fit import TrainedNetwork, train_network
 from chorale.lightning_models.training.resume import training_identity
@@ -107,6 +108,15 @@ def test_a_view_that_lacks_a_training_track_raises() -> None:
     rows[2] = -1
     with pytest.raises(ValueError, match="lacks training tracks"):
         replace(data, views=(View(data.views[0].store, rows),))
+
+
+def test_the_frames_of_a_fold_and_its_views_are_copied_to_a_device_once() -> None:
+    """Each training made its own copy of all of them on a GPU."""
+    data, device = fold(), torch.device("cpu")
+    first, second = (ViewedTracks.of(data).frame_parts(device) for _ in range(2))
+    assert len(first) == N_VIEWS
+    assert all(a is b for a, b in zip(first, second, strict=True))
+    assert first[0] is data.frames_for(device)
 
 
 def noisy(*, poisoned: bool) -> FoldData:
