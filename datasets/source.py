@@ -43,20 +43,9 @@ class DataSource(Protocol):
         ...
 
     def build_store(
-        self,
-        tracks: pd.DataFrame,
-        feature: str,
-        config: Any,
-        *,
-        root: Path,
-        run: ChunkMap,
-        view: int = 0,
+        self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
-        """The feature store of audited `tracks`; an existing one is opened.
-
-        `view` is which view of the recordings is read (see `datasets.store.views`): only audio has
-        others than 0.
-        """
+        """The feature store of audited `tracks`; an existing one is opened."""
         ...
 
 
@@ -78,17 +67,10 @@ class AudioSource:
         return find_duplicates(tracks, cache_root=cache_root, run=run)
 
     def build_store(
-        self,
-        tracks: pd.DataFrame,
-        feature: str,
-        config: Any,
-        *,
-        root: Path,
-        run: ChunkMap,
-        view: int = 0,
+        self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
         """See `joining.build_store`."""
-        return joining.build_store(tracks, feature, config, root=root, run=run, view=view)
+        return joining.build_store(tracks, feature, config, root=root, run=run)
 
 
 class TableSource:
@@ -115,18 +97,10 @@ class TableSource:
         )
 
     def build_store(
-        self,
-        tracks: pd.DataFrame,
-        feature: str,
-        config: Any,
-        *,
-        root: Path,
-        run: ChunkMap,
-        view: int = 0,
+        self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
         """See `precomputed_features.build_table_store`."""
         del config, run
-        _refuse_view(view)
         return precomputed_features.build_table_store(
             tracks, feature, self._frames[feature], root=root
         )
@@ -154,25 +128,12 @@ class ImageSource:
         return pd.DataFrame(equal_content_pairs(tracks), columns=list(DUPLICATE_COLUMNS))
 
     def build_store(
-        self,
-        tracks: pd.DataFrame,
-        feature: str,
-        config: Any,
-        *,
-        root: Path,
-        run: ChunkMap,
-        view: int = 0,
+        self, tracks: pd.DataFrame, feature: str, config: Any, *, root: Path, run: ChunkMap
     ) -> FeatureStore:
         """The images as a feature store, read in chunks."""
         del config
-        _refuse_view(view)
         recipe = images.ImageRecipe.of(feature, self._reader, str(tracks["path"].iloc[0]))
         return cache.build_store_from_recipe(tracks, recipe, root=root, run=run)
-
-
-def _refuse_view(view: int) -> None:
-    if view:
-        raise ValueError(f"only audio has augmented views, but got {view=}")
 
 
 def source_of(dataset: ModuleType, config: Any) -> DataSource:

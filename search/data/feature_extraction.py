@@ -14,6 +14,7 @@ from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.source import DataSource
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
+from chorale.datasets.store.joining import build_store
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress, duration_text
 
@@ -77,15 +78,13 @@ def extract_features(
             began = time.perf_counter()
             with progress.activity("features"):
                 watched = progress.watch(run, f"{feature}, view {view} of {n_views - 1}")
-                store = source.build_store(
-                    trained, feature, config, root=root, run=watched, view=view
-                )
+                store = build_store(trained, feature, config, root=root, run=watched, view=view)
             made.append(store.folder)
             took_s = time.perf_counter() - began
             left = n_views - 1 - view
             if left and took_s > MIN_FORECAST_S:
                 about = duration_text(left * took_s)
-                progress.stage("features", f"{feature}: {left} views left, about {about}")
+                progress.stage("features", f"{feature}: views left: {left}, about {about}")
         views[feature] = tuple(made)
     return ExtractedFeatures(stores, views)
 

@@ -9,7 +9,6 @@ import soundfile
 
 from chorale.datasets.audio import content_hash
 from chorale.datasets.features import encoder, joined
-from chorale.datasets.source import TableSource
 from chorale.datasets.store.extraction import FeatureRecipe
 from chorale.datasets.store.joining import build_store
 from chorale.datasets.store.views import view_waveform
@@ -111,8 +110,3 @@ def test_a_joined_view_has_the_same_view_of_each_encoder(
         for name in ("low", "high")
     )
     np.testing.assert_array_equal(both.frames, np.concatenate([low.frames, high.frames], axis=1))
-
-
-def test_data_without_audio_has_no_views(tracks: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="only audio has augmented views, but got view=1"):
-        TableSource({}).build_store(tracks, "table", {}, root=tmp_path, run=map, view=1)
