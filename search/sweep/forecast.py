@@ -267,10 +267,12 @@ def _epochs_of_several(
     of the epochs. Each gets one trial after the baselines, most of which are pruned, and then the
     slowest one is trained on every fold, as the quickest are not the best.
     """
+    if not frames:  # of a table
+        return None
     left_s = schedule.left_s() - schedule.baselines_s()
     each = sorted(one.epoch_s for one in frames.values())
     half = math.ceil(len(each) / 2)
-    for n_networks in range(half, max(1, min(half, 2)) - 1, -1):  # of a table there are none
+    for n_networks in range(half, min(half, 2) - 1, -1):
         tried = each[:n_networks]
         search_s = MEAN_SHARE_OF_EPOCHS * sum(tried) / n_at_once
         finalist_s = RETRAINING_FACTOR * math.ceil(n_folds / n_at_once) * tried[-1]

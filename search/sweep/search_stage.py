@@ -9,6 +9,7 @@ import numpy as np
 
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import SEARCH_FOLD
+from chorale.search.config.schema import MOST_TRIALS
 from chorale.search.config.space import Candidate
 from chorale.search.console.events import StudyListeners
 from chorale.search.console.progress import state_counts
@@ -68,7 +69,8 @@ def search(
         max_trial_s=MAX_COST * context.trial_limit_s,
     )
     n_before = len(context.rows(stages.SEARCH))
-    n = None if sweep.budget.limits_time and sweep.budget.trials is None else meter.n_trials
+    by_time = sweep.budget.trials is None and meter.n_trials == MOST_TRIALS
+    n = None if by_time else meter.n_trials
     display = context.display("trial", n, n_before=n_before, forecast_s=meter.forecast_s)
     hparams = HParamsWriter(lambda number: context.paths.trial(number).root)
     trials = StudyTrials(study, context.ledger, StudyListeners((display, hparams)))
