@@ -19,9 +19,10 @@ Decodes every track of a dataset and lists all problems, by path and reason, wit
 anything: files that are broken, silent, too short, clipped or misnamed, files that were not read,
 labels without a track, labels that look alike, the same recording in several files or under two
 labels, and leaks between the sides of its split. Where the sweep has an encoder (--features.encoder
-NAME), also pairs of tracks that the encoder can hardly tell apart. NAME is a dataset, a sweep file,
-or a shipped sweep. Of your own folder the last line accounts for every file; text, pictures and
-hidden files are no problem. Exits with 0 if there are no problems, else with 1.
+NAME), also pairs of tracks that the encoder can hardly tell apart. NAME is a sweep file, a folder
+of recordings, a dataset, or a shipped sweep. Of your own folder the last line accounts for every
+file; text, pictures and hidden files are no problem. Exits with 0 if there are no problems, else
+with 1.
 Datasets: chorale data list
 
   --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3)
@@ -107,10 +108,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
             )
             stores[feature] = store.folder
             progress.stage("features", f"{feature}: for near duplicates; a sweep reuses it")
-    near = near_duplicates.find_near_duplicates(joined, pairs, stores) if stores else []
-    if stores:
-        for line in near_duplicates.near_duplicate_lines(near, len(joined)):
-            progress.stage("caution" if near else "audit", line)
+    near = near_duplicates.report_near_duplicates(joined, pairs, stores, progress)
     for line in audited.changes.lines():
         progress.stage("labels", f"after the audit {line}")
     leaking, unsplit = [], ""

@@ -1,6 +1,7 @@
 """Argument parsing of commands about one sweep's data: `NAME [--key value ...]`.
 
-NAME is a sweep file, a shipped sweep, or a dataset, which is read with a sweep's defaults.
+NAME is a sweep file, a shipped sweep, a dataset or a folder of recordings; the last two are read
+with a sweep's defaults.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from chorale.datasets import catalog, plugins
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
 from chorale.search.config import yaml_file
-from chorale.search.config.schema import SweepConfig, load_sweep_config
+from chorale.search.config.schema import FOLDER, SweepConfig, load_sweep_config, read_sweep_values
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def parse_sweep_options(
     if not args or args[0].startswith("--"):
         got = f"got '{args[0]}'" if args else "got none"
         raise UserError(
-            f"expected a sweep file, or the name of a shipped sweep or dataset, but {got}; "
+            f"expected a sweep file, a folder, or the name of a sweep or dataset, but {got}; "
             f"type: chorale {command} NAME [--key value ...]"
         )
     name, dotted = args[0], yaml_file.parse_overrides(args[1:])
@@ -58,13 +59,17 @@ def parse_sweep_options(
         return SweepOptions(
             load_sweep_config(name, _full_keys(dotted, _dataset(known))), name, taken
         )
-    module = _dataset(name)
-    if module is None:
+    module, where = _dataset(name), f"dataset '{name}'"
+    values: dict[str, Any]
+    if module is not None:
+        values = yaml_file.merge_overrides(
+            {"dataset": {"name": name}, "name": name}, _full_keys(dotted, module)
+        )
+    elif Path(name).expanduser().is_dir():
+        module, where = plugins.load_plugin(catalog, FOLDER, kind="dataset"), f"folder '{name}'"
+        values = read_sweep_values(name, _full_keys(dotted, module))
+    else:
         raise _unknown(name)
-    where = f"dataset '{name}'"
-    values = yaml_file.merge_overrides(
-        {"dataset": {"name": name}, "name": name}, _full_keys(dotted, module)
-    )
     if feature and not module.INFO.features:
         values.setdefault("features", {feature: None})
     _refuse_lacking(module, values["dataset"], where=where, command=f"chorale {command} {name}")

@@ -64,6 +64,9 @@ class SearchConfig:
     """seed of the sampler, the networks and the batches"""
 
 
+FOLDER = "folder"
+"""The dataset that a folder of recordings is read as."""
+
 DEFAULT_EPOCHS = 60
 """The epochs of one trial, unless the sweep file or its limit on time asks for fewer."""
 
@@ -91,16 +94,12 @@ class BudgetConfig:
     """the epochs of one trial; null: 60, or fewer where `minutes` does not allow so many"""
 
     @property
-    def limits_time(self) -> bool:
-        """Whether wall time, core-hours or GPU-hours are limited."""
-        return any(one is not None for one in (self.minutes, self.core_hours, self.gpu_hours))
-
-    @property
     def n_trials(self) -> int:
         """The most trials."""
         if self.trials is not None:
             return self.trials
-        return MOST_TRIALS if self.limits_time else DEFAULT_TRIALS
+        limits = (self.minutes, self.core_hours, self.gpu_hours)
+        return DEFAULT_TRIALS if limits == (None, None, None) else MOST_TRIALS
 
     @property
     def n_epochs(self) -> int:
@@ -296,7 +295,7 @@ def _of_dataset(name: str) -> tuple[str, dict[str, Any]] | None:
     if name in plugins.plugin_names(catalog):
         return name, {"dataset": {"name": name}}
     if folder.is_dir():
-        return folder.resolve().name, {"dataset": {"name": "folder", "root": str(folder)}}
+        return folder.resolve().name, {"dataset": {"name": FOLDER, "root": str(folder)}}
     return None
 
 

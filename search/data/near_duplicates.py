@@ -17,9 +17,25 @@ from chorale.datasets.audit.near_duplicates import (
 )
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.encoder_choices import is_encoder
+from chorale.search.console.progress import Progress
 from chorale.search.ledger.near_pairs import NearPair, listed
 
 PROBLEM = "near duplicate"
+
+
+def report_near_duplicates(
+    tracks: pd.DataFrame, known: pd.DataFrame, stores: Mapping[str, Path], progress: Progress
+) -> list[NearPair]:
+    """Finds near duplicates by the encoders among `stores`, and prints a line about them.
+
+    See `find_near_duplicates`. Nothing is printed where there is no encoder.
+    """
+    if not any(map(is_encoder, stores)):
+        return []
+    pairs = find_near_duplicates(tracks, known, stores)
+    for line in near_duplicate_lines(pairs, len(tracks)):
+        progress.stage("caution" if pairs else "audit", line)
+    return pairs
 
 
 def find_near_duplicates(

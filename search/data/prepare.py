@@ -32,7 +32,7 @@ from chorale.datasets.splitting.labels import LabelChanges
 from chorale.datasets.splitting.split import Split
 from chorale.search.config.encoder_choices import is_encoder
 from chorale.search.config.resolve import ResolvedSweep
-from chorale.search.config.schema import SweepConfig
+from chorale.search.config.schema import FOLDER, SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_stores, near_duplicates
 from chorale.search.data.audited_tracks import SplitTracks, audited_tracks, split_audited
@@ -144,15 +144,13 @@ def prepare(
         resolved, source, joined, split, root=cache_root, progress=progress, run=run
     )
     feature_stores.record_use(sweep.paths, made.folders)
+    near = near_duplicates.report_near_duplicates(joined, pairs, made.stores, progress)
     if any(map(is_encoder, made.stores)):
-        near = near_duplicates.find_near_duplicates(joined, pairs, made.stores)
         write_near_pairs(sweep.paths.near_duplicates_json, near)
-        if near:
-            both = [found.warnings, near_duplicates.warning_table(near, joined)]
-            warned = replace(found, warnings=pd.concat(both, ignore_index=True))
-            _write_faults(csv, tracks, warned, pairs, parts.leaking, accepted)
-        for line in near_duplicates.near_duplicate_lines(near, len(joined)):
-            progress.stage("caution" if near else "audit", line)
+    if near:
+        both = [found.warnings, near_duplicates.warning_table(near, joined)]
+        warned = replace(found, warnings=pd.concat(both, ignore_index=True))
+        _write_faults(csv, tracks, warned, pairs, parts.leaking, accepted)
     for line in _split_lines(parts, sweep, by):
         progress.stage("split", line)
     if sweep.split.by == "group" and (warning := no_groups_note(resolved, given.own)):
@@ -216,7 +214,7 @@ def no_groups_note(resolved: ResolvedSweep, tracks: pd.DataFrame) -> str:
 
 def _has_group_key(resolved: ResolvedSweep) -> bool:
     """Whether the dataset's config has a key `group`."""
-    return str(resolved.dataset.INFO.name) == "folder"
+    return str(resolved.dataset.INFO.name) == FOLDER
 
 
 def study_fingerprint(resolved: ResolvedSweep, prepared: PreparedData) -> dict[str, Any]:

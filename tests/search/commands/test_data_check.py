@@ -77,6 +77,14 @@ def test_clean_data_exits_with_0(sweep: str, capsys: pytest.CaptureFixture[str])
     assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
 
 
+def test_a_folder_of_recordings_is_checked_as_it_is(
+    audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["--group", "(artist..)", "--cluster.address", "none", "--runs", str(tmp_path / "runs")]
+    assert data_check.run([str(audio), *args]) == 0
+    assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
+
+
 def test_every_problem_is_listed_by_path_and_reason(
     sweep: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
