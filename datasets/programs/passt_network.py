@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from chorale.datasets.programs.kaldi_mel import N_MELS, kaldi_filters, log_mel
 from chorale.datasets.programs.network_weights import read_weights, used_weights
+from chorale.datasets.programs.transformer_blocks import block_shapes, layer_norm, run_blocks
 from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ PATCH, STRIDE = 16, 10
 N_ROWS = (N_MELS - PATCH) // STRIDE + 1
 N_COLUMNS = 99
 """Of patches, in 10 seconds."""
-
-LAYER_NORM_EPSILON = 1e-6
 
 _MOST_WINDOWS = 2  # at a time, which bounds the memory
 
@@ -63,41 +62,13 @@ def expected_shapes() -> dict[str, tuple[int, ...]]:
         "norm.weight": (N_BINS,),
         "norm.bias": (N_BINS,),
     }
-    dense = {
-        "attn.qkv": (3 * N_BINS, N_BINS),
-        "attn.proj": (N_BINS, N_BINS),
-        "mlp.fc1": (4 * N_BINS, N_BINS),
-        "mlp.fc2": (N_BINS, 4 * N_BINS),
-    }
-    for number in range(N_BLOCKS):
-        for name in ("norm1", "norm2"):
-            shapes |= {f"blocks.{number}.{name}.{part}": (N_BINS,) for part in ("weight", "bias")}
-        for name, shape in dense.items():
-            shapes[f"blocks.{number}.{name}.weight"] = shape
-            shapes[f"blocks.{number}.{name}.bias"] = shape[:1]
-    return shapes
+    return shapes | block_shapes(N_BLOCKS, N_BINS)
 
 
 def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor") -> "Tensor":
     """`(n_windows, n_samples)` -> `(n_windows, 768)`."""
     import torch
     from torch.nn import functional as F
-
-    def dense(x: "Tensor", name: str) -> "Tensor":
-        made: Tensor = F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
-        return made
-
-    def normalize(x: "Tensor", name: str) -> "Tensor":
-        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        made: Tensor = F.layer_norm(x, weight.shape, weight, bias, LAYER_NORM_EPSILON)
-        return made
-
-    def attention(x: "Tensor", name: str) -> "Tensor":
-        n, n_tokens, width = x.shape
-        parts = dense(x, f"{name}.qkv").view(n, n_tokens, 3, N_HEADS, width // N_HEADS)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return dense(mixed.transpose(1, 2).flatten(2), f"{name}.proj")
 
     patches = F.conv2d(
         log_mel(waveform, filters)[:, None],
@@ -110,9 +81,5 @@ def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor
     tokens = torch.cat([weights["cls_token"], weights["dist_token"]], dim=1)
     tokens = (tokens + weights["new_pos_embed"]).expand(len(patches), -1, -1)
     x = torch.cat([tokens, patches], dim=1)  # (n_windows, 2 + n_patches, 768)
-    for number in range(N_BLOCKS):
-        block = f"blocks.{number}"
-        x = x + attention(normalize(x, f"{block}.norm1"), f"{block}.attn")
-        hidden = F.gelu(dense(normalize(x, f"{block}.norm2"), f"{block}.mlp.fc1"))
-        x = x + dense(hidden, f"{block}.mlp.fc2")
-    return normalize(x[:, :2], "norm").mean(dim=1)
+    x = run_blocks(x, weights, n_blocks=N_BLOCKS, n_heads=N_HEADS)
+    return layer_norm(x[:, :2], weights, "norm").mean(dim=1)

@@ -15,17 +15,9 @@ from chorale.datasets.encoders import passt_s
 from chorale.datasets.programs import passt_network
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.kaldi_mel import kaldi_filters, log_mel
+from tests.datasets.encoders.transformer_layers import block_layer
 
 WIDTH, N_BLOCKS, N_HEADS = 24, 3, 4
-
-PARTS = {
-    "norm1": "norm1",
-    "norm2": "norm2",
-    "attn.proj": "self_attn.out_proj",
-    "mlp.fc1": "linear1",
-    "mlp.fc2": "linear2",
-}
-"""The published names of a block's parts -> those in PyTorch's layer."""
 
 
 @pytest.fixture
@@ -41,29 +33,6 @@ def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     other = {"head.1.weight": torch.zeros(527, WIDTH), "head_dist.bias": torch.zeros(527)}
     torch.save({**weights, **other}, tmp_path / passt_s.INFO.file_name)
     return tmp_path / passt_s.INFO.file_name
-
-
-def block(weights: dict[str, torch.Tensor], number: int) -> nn.TransformerEncoderLayer:
-    """A block of the file as PyTorch's layer."""
-    layer = nn.TransformerEncoderLayer(
-        WIDTH,
-        N_HEADS,
-        4 * WIDTH,
-        dropout=0.0,
-        activation="gelu",
-        layer_norm_eps=1e-6,
-        batch_first=True,
-        norm_first=True,
-    )
-    at = f"blocks.{number}"
-    loaded = {
-        "self_attn.in_proj_weight": weights[f"{at}.attn.qkv.weight"],
-        "self_attn.in_proj_bias": weights[f"{at}.attn.qkv.bias"],
-    }
-    for published, own in PARTS.items():
-        loaded |= {f"{own}.{p}": weights[f"{at}.{published}.{p}"] for p in ("weight", "bias")}
-    layer.load_state_dict(loaded)
-    return layer
 
 
 @pytest.mark.parametrize("seconds", [5, 10])
@@ -88,7 +57,7 @@ def test_the_embedding_is_that_of_the_layers(file: Path, seconds: int) -> None:
         ]
         x = torch.cat([torch.stack(tokens).expand(3, 2, WIDTH), patches.flatten(1, 2)], dim=1)
         for number in range(N_BLOCKS):
-            x = block(weights, number)(x)
+            x = block_layer(weights, number, N_HEADS)(x)
         norm = nn.functional.layer_norm(
             x, (WIDTH,), weights["norm.weight"], weights["norm.bias"], 1e-6
         )
