@@ -42,7 +42,7 @@ def read_tags(path: str | Path) -> dict[str, str]:
     Raises:
         AudioError: there is no such file, or it is no audio.
     """
-    return header.read_tags(Path(path), LengthLimits(MAX_DURATION_S, MAX_SAMPLES))
+    return header.read_header_tags(Path(path), LengthLimits(MAX_DURATION_S, MAX_SAMPLES))
 
 
 def load_audio(

@@ -6,8 +6,9 @@ Every config (dataset, feature set, architecture, training, sweep) is a dataclas
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
@@ -18,6 +19,32 @@ T = TypeVar("T")
 
 SECRET = "secret"
 """Error type for a validator of a secret: the error text then omits the value."""
+
+
+def _names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+NameList = Annotated[tuple[str, ...], pydantic.BeforeValidator(_names)]
+"""Names that hold no comma: a list, or a text that separates them by commas."""
+
+EXPECTED = {
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "int_from_float": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "string_type": "should be text",
+    "dict_type": "should map keys to values",
+    "dataclass_type": "should map keys to values",
+}
+"""Pydantic's type of an error -> what was expected."""
+
+LISTS = ("list_type", "tuple_type")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
@@ -83,11 +110,22 @@ def _problem(cls: type[Any], detail: Any, prefix: str) -> str:
         return f"{name}: unknown key; {hint}allowed here: {', '.join(allowed)}"
     if detail["type"] in ("missing", "missing_argument"):
         return f"{name}: is missing; give it, or --{name} VALUE"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
     hidden = isinstance(detail["input"], Mapping) or detail["type"] == SECRET
     got = "" if hidden else f", but got {detail['input']!r}"
-    return f"{name}: {message}{got}" if name else f"{message}"
+    text = f"{_expected(detail)}{got}"
+    if detail["type"] in LISTS and isinstance(detail["input"], str):
+        text += f"; type --{name} '[{detail['input']}]'"
+    return f"{name}: {text}" if name else text
+
+
+def _expected(detail: Any) -> str:
+    """What a value should be."""
+    if detail["type"] in LISTS:
+        return "should be a list"
+    if detail["type"] in EXPECTED:
+        return EXPECTED[detail["type"]]
+    message = re.sub("^Input should", "should", detail["msg"].removeprefix("Value error, "))
+    return message[:1].lower() + message[1:]
 
 
 def _fields_at(cls: type[Any], path: list[str]) -> list[str]:

@@ -56,4 +56,5 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
 )
 def test_the_readme_names_every_plugin_sweep_and_command(names: list[str]) -> None:
     readme = (ROOT / "README.md").read_text()
-    assert [name for name in names if not re.search(rf"`{name}[` ]", readme)] == []
+    missing = [name for name in names if not re.search(rf"`{name}[` ]", readme)]
+    assert missing == [], "name them in README.md: in `What is searched`, or in a table of commands"

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from chorale.datasets.audio_formats import AUDIO_EXTENSIONS
 from chorale.datasets.base import DatasetInfo, existing_folder, track_table
-from chorale.datasets.config import config
+from chorale.datasets.config import NameList, config
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.folders.groups import find_groups
 from chorale.datasets.folders.label_files import (
@@ -113,7 +113,7 @@ class Config:
     """what must not be on two sides of a split: `parent_folder`, the folder of a track below its
     label's folder; `tag:artist` or another tag of the files; or a regular expression on a track's
     path below root: its first group, or the one named `group`; without it each track is its own"""
-    extensions: tuple[str, ...] = AUDIO_EXTENSIONS
+    extensions: NameList = AUDIO_EXTENSIONS
     """file extensions of audio, in lower or upper case; of a file with video, such as mp4 and webm,
     only the first sound track is used"""
 

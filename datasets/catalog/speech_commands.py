@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.base import DatasetInfo, Download, existing_folder, track_table
-from chorale.datasets.config import config
+from chorale.datasets.config import NameList, config
 from chorale.datasets.errors import UserError, join_first
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Config:
 
     root: str
     """folder that contains the words' folders and testing_list.txt, or its parent"""
-    words: tuple[str, ...] = ()
+    words: NameList = ()
     """only these words; without them all 35"""
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from chorale.datasets.base import SPLITS, DatasetInfo, track_table
-from chorale.datasets.config import config
+from chorale.datasets.config import NameList, config
 from chorale.datasets.errors import UserError, join_first
 from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, sorted_labels
 from chorale.datasets.tables.csv_table import (
@@ -81,7 +81,7 @@ class Config:
     unknown: str | None = None
     """column with labels, separated by semicolons, of which it is not known whether the row has
     them: they are neither trained on nor scored; the row does not have the others"""
-    drop: tuple[str, ...] = ()
+    drop: NameList = ()
     """columns that are no features"""
     max_nan_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """rows that lack a number or a label are left out; a larger share of them is an error"""

@@ -16,7 +16,7 @@ from chorale.datasets.containers import limits
 from chorale.datasets.processes.messages import receive_file, receive_json, send, send_json
 
 if TYPE_CHECKING:
-    from chorale.datasets.containers.decoding import Block, SoundHeader
+    from chorale.datasets.containers.decoding import SampleBlock, SoundHeader
 
 KEPT_BYTES = 32 * 2**20
 """Samples of a file up to this size are kept, so that its header and they take one decoding."""
@@ -35,11 +35,11 @@ class CountedFile:
         """Decodes it; stops where there are more samples than the request allows.
 
         Raises:
-            Refused: it cannot be decoded.
+            RefusedFile: it cannot be decoded.
         """
         self.header: dict[str, Any] = {}
         self._demuxer = str(request["demuxer"])
-        self._kept: list[tuple[int, Block]] | None = []
+        self._kept: list[tuple[int, SampleBlock]] | None = []
         n_frames = n_bytes = n_reported = 0
         for header, n_block, block in self._decode(file):
             n_frames += n_block
@@ -58,16 +58,16 @@ class CountedFile:
                 send_json(channel, {"progress": n_frames})
                 n_reported = n_frames
 
-    def blocks(self, file: IO[bytes]) -> "Iterator[tuple[int, Block]]":
+    def blocks(self, file: IO[bytes]) -> "Iterator[tuple[int, SampleBlock]]":
         """The number of frames and the samples of each block."""
         if self._kept is not None:
             return iter(self._kept)
         return ((n_frames, block) for _, n_frames, block in self._decode(file))
 
-    def _decode(self, file: IO[bytes]) -> "Iterator[tuple[SoundHeader, int, Block]]":
-        from chorale.datasets.containers.decoding import decode
+    def _decode(self, file: IO[bytes]) -> "Iterator[tuple[SoundHeader, int, SampleBlock]]":
+        from chorale.datasets.containers.decoding import decode_container
 
-        return decode(file, self._demuxer, limits.note_progress)
+        return decode_container(file, self._demuxer, limits.note_progress)
 
 
 def serve(channel: socket.socket) -> None:
@@ -76,7 +76,7 @@ def serve(channel: socket.socket) -> None:
     A request is JSON and an open file. The answer is the header, or with `samples` each block: the
     number of its frames, then its samples; 0 frames end them. Others tell of progress.
     """
-    from chorale.datasets.containers.decoding import Refused
+    from chorale.datasets.containers.decoding import RefusedFile
 
     known: tuple[object, CountedFile] | None = None
     while True:
@@ -92,7 +92,7 @@ def serve(channel: socket.socket) -> None:
                     _send_samples(channel, known[1].blocks(file))
                 else:
                     send_json(channel, known[1].header)
-            except Refused as refusal:
+            except RefusedFile as refusal:
                 send_json(channel, {"refused": str(refusal)})
             finally:
                 limits.end_file()
@@ -104,7 +104,7 @@ def _key(file: IO[bytes], request: dict[str, Any]) -> object:
     return content, {name: value for name, value in request.items() if name != "samples"}
 
 
-def _send_samples(channel: socket.socket, blocks: "Iterator[tuple[int, Block]]") -> None:
+def _send_samples(channel: socket.socket, blocks: "Iterator[tuple[int, SampleBlock]]") -> None:
     for n_frames, planes in blocks:
         send_json(channel, {"n_frames": n_frames})
         for plane in planes:
@@ -127,7 +127,7 @@ def main(descriptor: int) -> None:
         except ImportError as error:
             send_json(channel, {"no_decoder": str(error)})
             return
-        limits.limit_process()
+        limits.limit_decoder()
         send_json(channel, {"ready": True})
         serve(channel)
 

@@ -42,11 +42,11 @@ _TOLERANT: dict[str, Any] = (
     {"metadata_errors": "surrogateescape"} if int(av.__version__.partition(".")[0]) < 19 else {}
 )
 
-Block = list[bytes]
+SampleBlock = list[bytes]
 """Samples: of each channel where they are planar, otherwise one entry with all, interleaved."""
 
 
-class Refused(Exception):  # noqa: N818 - a decision, not a fault
+class RefusedFile(Exception):  # noqa: N818 - a decision, not a fault
     """A file that is not decoded; its text is one line of detail."""
 
 
@@ -68,15 +68,15 @@ class SoundHeader:
     n_damaged: int = 0
 
 
-def decode(
+def decode_container(
     file: IO[bytes], demuxer: str, progress: Callable[[], None]
-) -> Iterator[tuple[SoundHeader, int, Block]]:
+) -> Iterator[tuple[SoundHeader, int, SampleBlock]]:
     """The first sound track: its header, and the number of frames and samples of each block.
 
     A file that was cut off gives what it has. `progress` is called at each decoded packet.
 
     Raises:
-        Refused: it has no sound that is read, or it is damaged.
+        RefusedFile: it has no sound that is read, or it is damaged.
     """
     file.seek(0)
     try:
@@ -84,22 +84,22 @@ def decode(
             yield from _blocks(container, progress)
     except MemoryError:
         megabytes = MEMORY_BYTES // 2**20
-        raise Refused(f"decoding it takes more than {megabytes} MB of memory") from None
+        raise RefusedFile(f"decoding it takes more than {megabytes} MB of memory") from None
     except (av.FFmpegError, OSError) as error:
-        raise Refused(error.strerror or str(error)) from None
+        raise RefusedFile(error.strerror or str(error)) from None
     except (ValueError, OverflowError) as error:
-        raise Refused(" ".join(str(error).split())) from None
+        raise RefusedFile(" ".join(str(error).split())) from None
 
 
 def open_container(file: IO[bytes], demuxer: str) -> Any:
     """Opens a file with the given demuxer, which may open no other file and no URL.
 
     Raises:
-        Refused: the demuxer is not one of `DEMUXERS`.
+        RefusedFile: the demuxer is not one of `DEMUXERS`.
         av.FFmpegError: the file is damaged.
     """
     if demuxer not in DEMUXERS:
-        raise Refused(f"files of the format '{demuxer}' are not read")
+        raise RefusedFile(f"files of the format '{demuxer}' are not read")
     options = {
         "protocol_whitelist": "",
         "format_whitelist": demuxer,
@@ -110,16 +110,16 @@ def open_container(file: IO[bytes], demuxer: str) -> Any:
 
 def _blocks(
     container: Any, progress: Callable[[], None]
-) -> Iterator[tuple[SoundHeader, int, Block]]:
+) -> Iterator[tuple[SoundHeader, int, SampleBlock]]:
     if not container.streams.audio:
-        raise Refused("it has no sound track")
+        raise RefusedFile("it has no sound track")
     stream = container.streams.audio[0]
     codec = stream.codec_context
     if codec is None or codec.name not in DECODERS:
-        raise Refused(f"its codec is not read ({codec.name if codec else 'unknown'})")
+        raise RefusedFile(f"its codec is not read ({codec.name if codec else 'unknown'})")
     codec.thread_count = 1
     header: SoundHeader | None = None
-    parts: list[Block] = []
+    parts: list[SampleBlock] = []
     n_frames = n_given = 0
     packets = _Packets(container, stream)
     for frame in packets.frames():
@@ -129,7 +129,7 @@ def _blocks(
             stated_frames = int(_stated_s(container, stream) * frame.sample_rate)
             header = SoundHeader(*found, codec.name, stated_frames, _tags(container, stream))
         if found != (header.sample_rate, header.n_channels, header.sample_format):
-            raise Refused("its sample rate or its channels change within the file")
+            raise RefusedFile("its sample rate or its channels change within the file")
         if n_frames >= _BLOCK_FRAMES:
             yield header, n_frames, _joined(parts)
             n_given += n_frames
@@ -139,9 +139,9 @@ def _blocks(
         parts.append([bytes(memoryview(plane)[:n_bytes]) for plane in frame.planes])
         n_frames += frame.samples
     if header is None:
-        raise Refused(f"none of its sound can be decoded ({codec.name})")
+        raise RefusedFile(f"none of its sound can be decoded ({codec.name})")
     if packets.n_damaged > max(1, MAX_DAMAGED_SHARE * packets.n):
-        raise Refused(f"{packets.n_damaged} of its {packets.n} packets are damaged")
+        raise RefusedFile(f"{packets.n_damaged} of its {packets.n} packets are damaged")
     # at least one frame is left, as a block is only given when another frame follows
     last = replace(header, n_packets=packets.n, n_damaged=packets.n_damaged)
     n_kept = n_frames - min(_padding(container, header, n_given + n_frames), n_frames - 1)
@@ -198,7 +198,7 @@ def _padding(container: Any, header: SoundHeader, n_frames: int) -> int:
     return n_more if is_exact and 0 < n_more <= MAX_PADDING else 0
 
 
-def _joined(parts: list[Block]) -> Block:
+def _joined(parts: list[SampleBlock]) -> SampleBlock:
     return [b"".join(plane) for plane in zip(*parts, strict=True)]
 
 

@@ -13,7 +13,7 @@ N_DESCRIPTORS = 5
 """Those of standard input, output and error, of the socket (3), and of one file."""
 
 
-def limit_process() -> None:
+def limit_decoder() -> None:
     """Limits memory and files, once the libraries are imported and before any file is opened."""
     limits.limit_process(n_descriptors=N_DESCRIPTORS, memory_bytes=MEMORY_BYTES)
 

@@ -54,7 +54,7 @@ def error_text(error: soundfile.LibsndfileError) -> str:
     return str(error.error_string).strip().removeprefix("Error : ").rstrip(".")
 
 
-class Waveform:
+class GrowingWaveform:
     """A float32 waveform `(n,)` that grows; memory is in proportion to the samples it holds.
 
     It grows by whole pieces, which are released one by one when they are joined: a growing array

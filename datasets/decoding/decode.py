@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chorale.datasets.decoding.base import AudioError, AudioHeader, LengthLimits, Recording
-from chorale.datasets.decoding.blocks import Waveform, read_blocks
+from chorale.datasets.decoding.blocks import GrowingWaveform, read_blocks
 from chorale.datasets.decoding.frames import MIN_MP3_BYTES_PER_S, has_more_frames, mp3_count
 from chorale.datasets.decoding.header import FirstLook, first_look, opened, sound_header
 from chorale.datasets.decoding.messages import collected_messages
 from chorale.datasets.decoding.mixdown import Mixdown
-from chorale.datasets.decoding.sound_file import View, view_beyond_count
+from chorale.datasets.decoding.sound_file import FileView, view_beyond_count
 from chorale.datasets.decoding.sound_length import SampleBytes
 
 MAX_PEAK = 1e6  # float files may pass full scale (1.0), but not so far that their power overflows
@@ -76,7 +76,7 @@ def decode(path: Path, limits: LengthLimits) -> Recording:
 
 
 def _decode_beyond(
-    path: Path, look: FirstLook, beyond: View, limits: LengthLimits, first: _Pass
+    path: Path, look: FirstLook, beyond: FileView, limits: LengthLimits, first: _Pass
 ) -> _Pass:
     try:
         again = _decode_once(path, look, beyond, limits) if not first.errors else first
@@ -118,7 +118,7 @@ def _too_long(path: Path, duration: str, rate: int, limits: LengthLimits) -> Aud
 def _decode_once(
     path: Path,
     look: FirstLook,
-    view: View,
+    view: FileView,
     limits: LengthLimits,
     *,
     careful: bool = False,
@@ -148,7 +148,7 @@ def _decode_once(
         full_scale = 2.0**15 if narrow else 1.0
         mixdown = Mixdown(header.n_channels, full_scale=full_scale, channel=channel)
         claimable = _SAMPLES_PER_BYTE * look.n_bytes if count_is_stated else 0
-        waveform = Waveform(min(header.n_frames or 0, at_most, claimable))
+        waveform = GrowingWaveform(min(header.n_frames or 0, at_most, claimable))
         for block in read_blocks(sound, header.n_frames, careful=careful):
             if isinstance(block, str):
                 errors.append(f"{block} after {waveform.n / rate:.1f} s")

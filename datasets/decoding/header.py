@@ -17,7 +17,7 @@ from chorale.datasets.containers.sound import ContainerSound
 from chorale.datasets.decoding.base import AudioError, AudioHeader, LengthLimits
 from chorale.datasets.decoding.blocks import error_text
 from chorale.datasets.decoding.messages import collected_messages
-from chorale.datasets.decoding.sound_file import UNKNOWN_FRAMES, View, open_sound
+from chorale.datasets.decoding.sound_file import UNKNOWN_FRAMES, FileView, open_sound
 from chorale.datasets.decoding.sound_length import SampleBytes, file_size, sample_bytes
 
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 384_000
@@ -38,9 +38,9 @@ class FirstLook:
     may_be_mp3: bool
 
     @property
-    def view(self) -> View:
+    def view(self) -> FileView:
         """The file, with its sizes corrected."""
-        return View(self.sizes.patches if self.sizes else {})
+        return FileView(self.sizes.patches if self.sizes else {})
 
 
 def read_header(path: Path, limits: LengthLimits) -> AudioHeader:
@@ -54,19 +54,19 @@ def read_header(path: Path, limits: LengthLimits) -> AudioHeader:
         return sound_header(path, sound)
 
 
-def read_tags(path: Path, limits: LengthLimits) -> dict[str, str]:
+def read_header_tags(path: Path, limits: LengthLimits) -> dict[str, str]:
     """The metadata tags of a file, such as `title` and `artist`; empty where it has none.
 
     Raises:
         AudioError: there is no such file, or it is no audio.
     """
     look = first_look(path)
-    with collected_messages(look.may_be_mp3), opened(path, View(), limits) as (_, sound):
+    with collected_messages(look.may_be_mp3), opened(path, FileView(), limits) as (_, sound):
         return {name: str(text) for name, text in sound.copy_metadata().items()}
 
 
 @contextmanager
-def opened(path: Path, view: View, limits: LengthLimits) -> Iterator[tuple[BinaryIO, Any]]:
+def opened(path: Path, view: FileView, limits: LengthLimits) -> Iterator[tuple[BinaryIO, Any]]:
     """The open file, and its `SequentialFile`; or, of a container, its `ContainerSound`.
 
     libsndfile comes first: what it reads, such as a caf with PCM, needs no other process.

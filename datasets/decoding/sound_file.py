@@ -35,7 +35,7 @@ _TAIL = 128  # mpg123 looks for an ID3v1 tag there; it finds zeros behind a stre
 
 
 @dataclass(frozen=True)
-class View:
+class FileView:
     """A file as libsndfile sees it: other bytes at some offsets, and `stretch` times as long."""
 
     patches: Mapping[int, bytes] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # has no types
 
 
 @contextmanager
-def open_sound(path: Path, view: View) -> Iterator[tuple[BinaryIO, Any]]:
+def open_sound(path: Path, view: FileView) -> Iterator[tuple[BinaryIO, Any]]:
     """The open file, and its `SequentialFile`.
 
     It is opened by file descriptor, because libsndfile relies on the file name: given a path, it
@@ -86,24 +86,24 @@ def open_sound(path: Path, view: View) -> Iterator[tuple[BinaryIO, Any]]:
             raise viewed.error
 
 
-def view_beyond_count(path: Path, file_format: str) -> View:
+def view_beyond_count(path: Path, file_format: str) -> FileView:
     """How to decode a file beyond the count at which libsndfile stops."""
     if file_format == "FLAC":
-        return View(flac_without_count(path))
+        return FileView(flac_without_count(path))
     if file_format != "MP3":
-        return View()
+        return FileView()
     if (count := mp3_count(path)) is None:
-        return View(stretch=_STRETCH)
-    return View({count: mp3_frames_at_most(path).to_bytes(4, "big")})
+        return FileView(stretch=_STRETCH)
+    return FileView({count: mp3_frames_at_most(path).to_bytes(4, "big")})
 
 
 class _ViewedFile(io.RawIOBase):
-    """A `View` of an open file, for reading.
+    """A `FileView` of an open file, for reading.
 
     An error of the file is kept in `error` and ends the file: libsndfile's callbacks cannot raise.
     """
 
-    def __init__(self, raw: BinaryIO, view: View) -> None:
+    def __init__(self, raw: BinaryIO, view: FileView) -> None:
         super().__init__()
         self.error: OSError | None = None
         self._raw = raw

@@ -217,7 +217,7 @@ def _receive(
             purpose = f"{name} and its content" if copies > 1 else name
             require_free_space(part.path.parent, copies * version.total - have, purpose=purpose)
         with part.path.open("ab") as written:
-            for block in web.read_blocks(response):
+            for block in web.read_body(response):
                 written.write(block)
                 have += len(block)
                 _require_size(have, max_bytes, part)

@@ -78,7 +78,7 @@ def open_url(url: str, *, headers: Mapping[str, str], timeout_s: float) -> HTTPR
     return response
 
 
-def read_blocks(response: HTTPResponse) -> Iterator[bytes]:
+def read_body(response: HTTPResponse) -> Iterator[bytes]:
     """Yields the body in blocks as they arrive.
 
     Raises:

@@ -24,7 +24,7 @@ from chorale.datasets.pretrained.added import (
     require_loader,
 )
 from chorale.datasets.pretrained.folder_lock import encoder_lock, temporary_prefix
-from chorale.datasets.pretrained.installed import encoder_info, encoders_folder, is_shipped
+from chorale.datasets.pretrained.installed import encoder_info, encoders_folder, is_shipped_encoder
 from chorale.datasets.pretrained.noise_run import NoiseRunError, run_on_noise
 from chorale.datasets.programs.exported_program import ProgramError
 
@@ -90,7 +90,7 @@ def _require_free_name(name: str, folder: Path) -> None:
             f"an encoder cannot be called '{name}'; use up to 63 lower-case letters, digits and _, "
             f"the first one a letter"
         )
-    if is_shipped(name):
+    if is_shipped_encoder(name):
         raise UserError(f"'{name}' is an encoder that Chorale ships; choose another name")
     if (folder / name).exists():
         raise UserError(

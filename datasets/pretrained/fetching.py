@@ -28,7 +28,7 @@ from chorale.datasets.pretrained.installed import (
     encoder_module,
     fetch_advice,
     fetch_command,
-    is_shipped,
+    is_shipped_encoder,
 )
 from chorale.datasets.pretrained.integrity import (
     FETCHED_NAME,
@@ -112,7 +112,7 @@ def fetch_encoder(
 
 
 def _check_given(info: EncoderInfo, file: Path) -> None:
-    if info.weights or not is_shipped(info.name):
+    if info.weights or not is_shipped_encoder(info.name):
         raise UserError(
             f"encoder '{info.name}': --file is for encoders whose file is downloaded; leave it out"
         )

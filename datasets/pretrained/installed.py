@@ -39,7 +39,7 @@ def encoder_names() -> tuple[str, ...]:
     return tuple(sorted({*plugin_names(encoders), *added_names(encoders_folder())}))
 
 
-def is_shipped(name: str) -> bool:
+def is_shipped_encoder(name: str) -> bool:
     """Whether the encoder is a file in `datasets/encoders`."""
     return name in plugin_names(encoders)
 
@@ -51,7 +51,7 @@ def encoder_info(name: str) -> EncoderInfo:
         UserError: no encoder has that name (the nearest one is suggested), or the `encoder.json` of
             an added one is damaged.
     """
-    if is_shipped(name):
+    if is_shipped_encoder(name):
         declared: Any = read_declarations(encoders, name, kind="encoder", names=("INFO",))
         info: EncoderInfo = declared.INFO
         return info
@@ -100,7 +100,7 @@ def fetch_advice(name: str) -> str:
     info = encoder_info(name)
     if info.weights or info.web_file:
         return f"type: {fetch_command(info)}"
-    if not is_shipped(name):
+    if not is_shipped_encoder(name):
         return info.how_to_get
     return f"{info.how_to_get}, then type: {fetch_command(info)} --file FILE"
 
@@ -130,7 +130,7 @@ def load_encoder(name: str, file: Path, *, layer: str, device: str) -> Windows:
     info = encoder_info(name)
     if layer not in (*info.layers, *([ALL_LAYERS] if len(info.layers) > 1 else [])):
         raise unknown_name_error(f"layer of encoder '{name}'", layer, info.layers)
-    if not is_shipped(name):
+    if not is_shipped_encoder(name):
         return load_added(file, layer=layer, device=device)
     encoder: Any = encoder_module(name)
     run: Windows = encoder.load(file, layer=layer, device=device)

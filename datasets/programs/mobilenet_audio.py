@@ -28,7 +28,7 @@ _MOST_WINDOWS = 4  # at a time, which bounds the memory
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockSizes:
     """One inverted residual block: the sizes of its three convolutions."""
 
     n_in: int
@@ -42,21 +42,21 @@ class Block:
 
 FIRST_WIDTH = 16
 BLOCKS = (
-    Block(16, 3, 16, 16, False, False, 1),
-    Block(16, 3, 64, 24, False, False, 2),
-    Block(24, 3, 72, 24, False, False, 1),
-    Block(24, 5, 72, 40, True, False, 2),
-    Block(40, 5, 120, 40, True, False, 1),
-    Block(40, 5, 120, 40, True, False, 1),
-    Block(40, 3, 240, 80, False, True, 2),
-    Block(80, 3, 200, 80, False, True, 1),
-    Block(80, 3, 184, 80, False, True, 1),
-    Block(80, 3, 184, 80, False, True, 1),
-    Block(80, 3, 480, 112, True, True, 1),
-    Block(112, 3, 672, 112, True, True, 1),
-    Block(112, 5, 672, 160, True, True, 2),
-    Block(160, 5, 960, 160, True, True, 1),
-    Block(160, 5, 960, 160, True, True, 1),
+    BlockSizes(16, 3, 16, 16, False, False, 1),
+    BlockSizes(16, 3, 64, 24, False, False, 2),
+    BlockSizes(24, 3, 72, 24, False, False, 1),
+    BlockSizes(24, 5, 72, 40, True, False, 2),
+    BlockSizes(40, 5, 120, 40, True, False, 1),
+    BlockSizes(40, 5, 120, 40, True, False, 1),
+    BlockSizes(40, 3, 240, 80, False, True, 2),
+    BlockSizes(80, 3, 200, 80, False, True, 1),
+    BlockSizes(80, 3, 184, 80, False, True, 1),
+    BlockSizes(80, 3, 184, 80, False, True, 1),
+    BlockSizes(80, 3, 480, 112, True, True, 1),
+    BlockSizes(112, 3, 672, 112, True, True, 1),
+    BlockSizes(112, 5, 672, 160, True, True, 2),
+    BlockSizes(160, 5, 960, 160, True, True, 1),
+    BlockSizes(160, 5, 960, 160, True, True, 1),
 )
 """The table of MobileNetV3-Large."""
 

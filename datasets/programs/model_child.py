@@ -29,7 +29,7 @@ from chorale.datasets.programs.limits import (
     PER_FILE_BYTE,
     RUN_CPU_S,
 )
-from chorale.datasets.programs.runtimes import Model, RefusedError, load, prepare
+from chorale.datasets.programs.runtimes import Model, RefusedError, load, warm_up
 
 _SOCKET = 3
 
@@ -96,7 +96,7 @@ def main(kinds: str, n_bytes: int, descriptor: int) -> None:
     with socket.socket(fileno=_SOCKET) as channel, suppress(EOFError, ConnectionError):
         try:
             for kind in kinds.split(","):
-                prepare(kind)
+                warm_up(kind)
         except ImportError as error:
             send_json(channel, {"missing": str(error)})
             return

@@ -41,7 +41,7 @@ class Model(ABC):
             raise RefusedError(f"takes ({free}) values, but got {array.shape}")
 
 
-def prepare(kind: str) -> None:
+def warm_up(kind: str) -> None:
     """Imports a runtime and runs a trivial network: later no file can be opened.
 
     Both runtimes read at their first network what the processor can do, and are slower without.

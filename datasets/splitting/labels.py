@@ -25,7 +25,7 @@ from chorale.datasets.splitting.split_config import SplitConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-Counts = Mapping[str, int]
+TrackCounts = Mapping[str, int]
 """Class -> its number of tracks."""
 
 
@@ -38,10 +38,10 @@ class LabelChanges:
     are learned and not scored.
     """
 
-    left_out: Counts = field(default_factory=dict)
-    merged: Mapping[str, Counts] = field(default_factory=dict)
-    by_track: Counts = field(default_factory=dict)
-    train_only: Counts = field(default_factory=dict)
+    left_out: TrackCounts = field(default_factory=dict)
+    merged: Mapping[str, TrackCounts] = field(default_factory=dict)
+    by_track: TrackCounts = field(default_factory=dict)
+    train_only: TrackCounts = field(default_factory=dict)
 
     def then(self, later: "LabelChanges") -> "LabelChanges":
         """These changes and, after them, `later` ones."""
@@ -163,7 +163,7 @@ def track_counts(tracks: "pd.DataFrame", names: Collection[str]) -> dict[str, in
     return {name: int(counts[name]) for name in names}
 
 
-def _summary(counts: Counts) -> str:
+def _summary(counts: TrackCounts) -> str:
     classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
     names = join_first(f"'{name}' ({n})" for name, n in counts.items())
     return f"{classes} with {tracks_text(sum(counts.values()))}: {names}"

@@ -23,7 +23,7 @@ from chorale.datasets.tables.manifest_labels import (
     several_rows_problems,
 )
 from chorale.datasets.tables.manifest_paths import FileFinder
-from chorale.datasets.tables.manifest_rows import Row
+from chorale.datasets.tables.manifest_rows import ManifestRow
 from chorale.datasets.tables.manifest_text import SEPARATORS, read_lines
 from chorale.datasets.tables.manifest_values import (
     at_lines,
@@ -141,11 +141,11 @@ def read_track_manifest(
     return TrackManifest([_track(row) for row in kept], [f"{manifest.name}: {n}" for n in notes])
 
 
-def _read_values(rows: Sequence[Row]) -> list[str]:
+def _read_values(rows: Sequence[ManifestRow]) -> list[str]:
     """Reads the splits, folds and times into `rows`; returns the problems."""
     problems: dict[str, dict[str, list[int]]] = {"split": {}, "fold": {}, "time": {}}
 
-    def problem(role: str, text: str, row: Row) -> None:
+    def problem(role: str, text: str, row: ManifestRow) -> None:
         problems[role].setdefault(text, []).append(row.line)
 
     has_splits = any(row.cells.get("split") for row in rows)
@@ -180,7 +180,7 @@ def _read_values(rows: Sequence[Row]) -> list[str]:
     return found if problems["fold"] else [*found, *fold_problems(folds)]
 
 
-def _track(row: Row) -> dict[str, Any]:
+def _track(row: ManifestRow) -> dict[str, Any]:
     return {
         "track_id": row.name,
         "path": str(row.path),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chorale.datasets.errors import join_first
 from chorale.datasets.label_sets import join_labels, labels_of
-from chorale.datasets.tables.manifest_rows import Row
+from chorale.datasets.tables.manifest_rows import ManifestRow
 from chorale.datasets.tables.manifest_values import at_lines
 from chorale.datasets.tables.unknown_labels import merged_unknown
 
@@ -21,8 +21,8 @@ def has_segments(header: Sequence[str]) -> list[str]:
 
 
 def one_row_per_file(
-    rows: Sequence[Row], *, segments: Sequence[str], merge_labels: bool
-) -> tuple[list[Row], list[str], list[str]]:
+    rows: Sequence[ManifestRow], *, segments: Sequence[str], merge_labels: bool
+) -> tuple[list[ManifestRow], list[str], list[str]]:
     """Merges the equal rows of a file: the rows kept, a note about it, and problems.
 
     Args:
@@ -31,10 +31,10 @@ def one_row_per_file(
         merge_labels: whether rows that differ in labels or segments are merged to one track with
             the labels of all of them; otherwise different labels are a problem of their own.
     """
-    kept: dict[str, Row] = {}
-    merged: list[Row] = []
+    kept: dict[str, ManifestRow] = {}
+    merged: list[ManifestRow] = []
     differing: list[str] = []
-    parts: list[Row] = []
+    parts: list[ManifestRow] = []
     for row in rows:
         first = kept.setdefault(row.name, row)
         if first is row or not (merge_labels or first.label == row.label):
@@ -81,7 +81,7 @@ def one_row_per_file(
     return list(kept.values()), note, problems
 
 
-def _equal(one: Row, other: Row, role: str) -> bool:
+def _equal(one: ManifestRow, other: ManifestRow, role: str) -> bool:
     if role == "group":
         return one.cells.get("group", "") == other.cells.get("group", "")
     return bool(getattr(one, role) == getattr(other, role))

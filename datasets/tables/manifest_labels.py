@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from chorale.datasets.errors import join_first
 from chorale.datasets.label_sets import LABEL_SEPARATOR, is_multi_label, join_labels, labels_of
-from chorale.datasets.tables.manifest_rows import Row
+from chorale.datasets.tables.manifest_rows import ManifestRow
 from chorale.datasets.tables.manifest_values import at_lines
 from chorale.datasets.tables.unknown_labels import unknown_problems
 
@@ -32,7 +32,9 @@ class LabelRules:
     merge_rows: bool = False
 
 
-def label_rules(rows: Sequence[Row], *, column: str, multi_label: bool, commas: bool) -> LabelRules:
+def label_rules(
+    rows: Sequence[ManifestRow], *, column: str, multi_label: bool, commas: bool
+) -> LabelRules:
     """The rules for a manifest.
 
     Args:
@@ -49,7 +51,7 @@ def label_rules(rows: Sequence[Row], *, column: str, multi_label: bool, commas: 
     return LabelRules(separators, refused)
 
 
-def read_unknown(rows: Sequence[Row], rules: LabelRules) -> list[str]:
+def read_unknown(rows: Sequence[ManifestRow], rules: LabelRules) -> list[str]:
     """Replaces each row's unknown labels by their text in a track table; returns the problems."""
     for row in rows:
         row.unknown = join_labels(re.split(f"[{re.escape(rules.separators)}]", row.unknown))
@@ -59,7 +61,7 @@ def read_unknown(rows: Sequence[Row], rules: LabelRules) -> list[str]:
     ]
 
 
-def read_labels(rows: Sequence[Row], rules: LabelRules) -> tuple[list[str], list[str]]:
+def read_labels(rows: Sequence[ManifestRow], rules: LabelRules) -> tuple[list[str], list[str]]:
     """Replaces each row's label by its text in a track table; returns problems and notes."""
     problems = []
     several = [row for row in rows if _has_any(row.label, rules.refused)]
@@ -91,9 +93,9 @@ def read_labels(rows: Sequence[Row], rules: LabelRules) -> tuple[list[str], list
     return problems, notes
 
 
-def several_rows_problems(rows: Sequence[Row]) -> list[str]:
+def several_rows_problems(rows: Sequence[ManifestRow]) -> list[str]:
     """Files whose rows have different labels, where rows are not merged."""
-    of_file: dict[str, dict[str, Row]] = {}
+    of_file: dict[str, dict[str, ManifestRow]] = {}
     for row in rows:
         of_file.setdefault(row.name, {}).setdefault(row.label, row)
     double = [
@@ -110,7 +112,7 @@ def several_rows_problems(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def multi_label_note(rows: Sequence[Row], rules: LabelRules) -> list[str]:
+def multi_label_note(rows: Sequence[ManifestRow], rules: LabelRules) -> list[str]:
     """How many tracks have several labels, where cells or rows may have them."""
     if not rules.separators:
         return []

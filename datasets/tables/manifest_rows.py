@@ -12,7 +12,7 @@ from chorale.datasets.tables.manifest_values import at_lines
 
 
 @dataclass
-class Row:
+class ManifestRow:
     """One line whose file exists: `cells` are stripped, by role; the values are read later.
 
     `label` is first the cell, then the label or the label set of the track; `unknown` the same of
@@ -37,7 +37,7 @@ class Row:
 class FoundRows:
     """The lines with a file, the problems of the others, and notes on how paths were read."""
 
-    rows: list[Row]
+    rows: list[ManifestRow]
     problems: list[str]
     notes: list[str]
 
@@ -53,7 +53,7 @@ def read_rows(
         finder: finds a file by its path.
         root: for the error about missing files.
     """
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     missing: list[str] = []
     empty: list[int] = []
     long: list[int] = []
@@ -74,7 +74,7 @@ def read_rows(
             continue
         others = tuple(cell for at, cell in enumerate(cells) if at not in columns.values())
         rows.append(
-            Row(
+            ManifestRow(
                 line=number,
                 path=found.path,
                 name=found.name,
@@ -104,9 +104,9 @@ def read_rows(
     return FoundRows(rows, [*problems, *_shared_files(rows)], _path_notes(rows))
 
 
-def _shared_files(rows: Sequence[Row]) -> list[str]:
+def _shared_files(rows: Sequence[ManifestRow]) -> list[str]:
     """Different paths that were found to be one file, at least one of them by searching."""
-    written: dict[str, dict[str, Row]] = {}
+    written: dict[str, dict[str, ManifestRow]] = {}
     for row in rows:
         written.setdefault(row.name, {}).setdefault(row.cells["path"], row)
     bad = [
@@ -130,8 +130,8 @@ _READ_AS: Mapping[How, str] = {
 }
 
 
-def _path_notes(rows: Sequence[Row]) -> list[str]:
-    first: dict[How, Row] = {}
+def _path_notes(rows: Sequence[ManifestRow]) -> list[str]:
+    first: dict[How, ManifestRow] = {}
     for row in rows:
         first.setdefault(row.how, row)
     counts = Counter(row.how for row in rows)
@@ -143,11 +143,11 @@ def _path_notes(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def group_problems(rows: Sequence[Row]) -> list[str]:
+def group_problems(rows: Sequence[ManifestRow]) -> list[str]:
     """Groups in more than one split or fold."""
     problems = []
     for role in ("split", "fold"):
-        parts: dict[str, dict[str, Row]] = {}
+        parts: dict[str, dict[str, ManifestRow]] = {}
         for row in rows:
             part, group = getattr(row, role), row.cells.get("group")
             if part is not None and group:
@@ -167,7 +167,7 @@ def group_problems(rows: Sequence[Row]) -> list[str]:
     return problems
 
 
-def space_notes(rows: Sequence[Row]) -> list[str]:
+def space_notes(rows: Sequence[ManifestRow]) -> list[str]:
     """Labels that are also written with spaces around them."""
     written: dict[str, set[str]] = {}
     for row in rows:

@@ -18,7 +18,7 @@ window often has a frame or two more than two windows."""
 
 
 @dataclass(frozen=True)
-class Windows:
+class EvaluationWindows:
     """Evaluation windows: store row, first frame and track of each, all (total_windows,).
 
     `track` is an index into the given rows, not into the store.
@@ -31,7 +31,7 @@ class Windows:
 
 def evaluation_windows(
     lengths: NDArray[np.int64], rows: RowIndices, *, n_frames: int, n_windows: int
-) -> Windows:
+) -> EvaluationWindows:
     """Evenly spaced windows that cover each track from its first frame to its last.
 
     A track gets as few as cover it except for `NEGLIGIBLE_SHARE` of a window, at most `n_windows`;
@@ -52,4 +52,6 @@ def evaluation_windows(
     spread = np.where(last > 0, nth / np.maximum(last, 1), 0.5)
     start = np.floor(slack[track] * spread).astype(np.int64)
     row = np.asarray(rows, dtype=np.int64)[track]
-    return Windows(torch.from_numpy(row), torch.from_numpy(start), torch.from_numpy(track))
+    return EvaluationWindows(
+        torch.from_numpy(row), torch.from_numpy(start), torch.from_numpy(track)
+    )

@@ -22,7 +22,7 @@ from chorale.search.baselines.baseline_plan import (
     add_embeddings,
     make_baseline_plan,
 )
-from chorale.search.baselines.calibration import fit_temperature, proba_by_fold
+from chorale.search.baselines.calibration import fit_score_temperature, proba_by_fold
 from chorale.search.baselines.classifiers import BaselineData
 from chorale.search.baselines.fitted_baselines import Baseline, Baselines
 from chorale.search.baselines.fitted_classifier import score_proba
@@ -190,7 +190,7 @@ def _baseline(
     data, fitted = source.data, sorted(scores)
     held_out = np.stack([scores[index].held_out for index in fitted])
     chosen_scores = held_out[fitted.index(grid.index(chosen.params))]
-    temperature = fit_temperature(chosen_scores[data.scored], data.scored_y[data.scored])
+    temperature = fit_score_temperature(chosen_scores[data.scored], data.scored_y[data.scored])
     oof_proba, by_fold = proba_by_fold(held_out, chosen.on_test, data)
     return Baseline(
         name,

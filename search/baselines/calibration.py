@@ -27,13 +27,13 @@ def proba_by_fold(scores: Floats, on_test: Floats, data: BaselineData) -> tuple[
         out = data.valid_rows(fold)
         rest = data.scored & ~out
         best = scores[most_accurate(scores[:, rest], data.scored_y[rest])]
-        temperature = fit_temperature(best[rest], data.scored_y[rest])
+        temperature = fit_score_temperature(best[rest], data.scored_y[rest])
         proba[out] = score_proba(best[out] / temperature, multi_label=multi_label)
         proba_test[number] = score_proba(on_test[number] / temperature, multi_label=multi_label)
     return proba, proba_test
 
 
-def fit_temperature(scores: Floats, y: Labels) -> float:
+def fit_score_temperature(scores: Floats, y: Labels) -> float:
     """Temperature scaling: the divisor of the scores that minimizes the log loss.
 
     The order of the classes stays. Where multi-label, scores are log-odds.

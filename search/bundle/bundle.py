@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from chorale.datasets.config import config, read_config
+from chorale.datasets.content import file_sha256
 from chorale.datasets.errors import UserError, join_first
 from chorale.search.paths import BundlePaths
 
@@ -141,12 +142,6 @@ class Bundle:
             _check(paths.root, name, digest)
         _check_thresholds(paths.root, manifest)
         return cls(paths, manifest, hashlib.sha256(raw).hexdigest())
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bundle_error(folder: Path | str, why: str) -> UserError:

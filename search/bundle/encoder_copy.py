@@ -8,7 +8,7 @@ from chorale.datasets.base import EncoderInfo
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import load_feature_set, plugin_name
-from chorale.datasets.pretrained.installed import is_shipped
+from chorale.datasets.pretrained.installed import is_shipped_encoder
 from chorale.search.bundle.writing import copy_file
 from chorale.search.paths import BundlePaths
 
@@ -61,7 +61,7 @@ def with_bundled_encoder(
     for beside in (made.file.parent / name for name in sorted(names)):
         if beside.is_file():  # a second file that it reads, and not what was converted
             _copied(beside, folder, paths)
-    if not is_shipped(info.name):  # another machine does not know the name
+    if not is_shipped_encoder(info.name):  # another machine does not know the name
         found |= {"name": "", "layer": None}
     return found
 

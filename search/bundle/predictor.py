@@ -34,7 +34,7 @@ from chorale.search.ensembles import load_ensemble
 from chorale.search.statistics.arrays import Floats
 from chorale.search.statistics.calibration import calibrate
 from chorale.search.statistics.conformal import ConformalPredictor
-from chorale.search.statistics.thresholds import decide
+from chorale.search.statistics.thresholds import labels_above
 
 if TYPE_CHECKING:
     from chorale.lightning_models.training.classifier import Classifier
@@ -216,7 +216,9 @@ class Predictor:
         predictions = MemberPredictions(proba.mean(axis=0), manifest.architectures, views)
         combined = self._combined(predictions)
         sets = self._sets.sets(combined)
-        chosen = decide(combined, self._thresholds) if self._multi_label else [None] * n_tracks
+        chosen = (
+            labels_above(combined, self._thresholds) if self._multi_label else [None] * n_tracks
+        )
         # within each fold's networks, as the threshold was fitted on test tracks
         multi_label = self._multi_label
         apart = np.mean([disagreement(one, multi_label=multi_label) for one in proba], axis=0)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from chorale.datasets.atomic import atomic_write, rename_synced, write_json
-from chorale.search.bundle.bundle import MANIFEST_VERSION, Bundle, bundle_error, file_sha256
+from chorale.datasets.content import file_sha256
+from chorale.search.bundle.bundle import MANIFEST_VERSION, Bundle, bundle_error
 from chorale.search.paths import BundlePaths
 
 

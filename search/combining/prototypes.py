@@ -24,11 +24,11 @@ N_PROTOTYPE_FOLDS = 4
 PRIOR_ROWS = 2.0
 """A class's mean is shrunk towards the mean of all rows, as if by this many rows there."""
 
-Prototypes = Mapping[str, NDArray[Any]]
+PrototypeArrays = Mapping[str, NDArray[Any]]
 
 
 def class_similarities(
-    predictions: MemberPredictions, prototypes: Prototypes, *, n_classes: int
+    predictions: MemberPredictions, prototypes: PrototypeArrays, *, n_classes: int
 ) -> Floats:
     """Each track's similarity to each class, by member: (n_members, n_tracks, n_classes).
 
@@ -113,7 +113,7 @@ def fit_prototypes(
     return prototypes
 
 
-def _cosine(embeddings: NDArray[Any], prototypes: Prototypes, at: str) -> Floats:
+def _cosine(embeddings: NDArray[Any], prototypes: PrototypeArrays, at: str) -> Floats:
     z = (embeddings - prototypes[f"{at}.centre"]) / prototypes[f"{at}.scale"]
     means = prototypes[f"{at}.means"]
     lengths = np.linalg.norm(z, axis=1)[:, None] * np.linalg.norm(means, axis=1)

@@ -123,7 +123,8 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
         tracks,
         problems=found.problems,
         warnings=pd.concat(
-            [found.warnings, near_duplicates.warning_table(near, audited.joined)], ignore_index=True
+            [found.warnings, near_duplicates.near_pair_warnings(near, audited.joined)],
+            ignore_index=True,
         ),
         duplicates=pairs,
         leaks=leaking,

@@ -105,24 +105,22 @@ def rebuild_ensembles(
 def sweep_of(given: StudyOptions, name: str) -> "SweepConfig":
     """The config of study `name`, with the `ensemble` options of the command line.
 
+    `export.packed_bundle` calls it, too: for `export`, `predict --study`, `champion promote`.
+
     Raises:
         UserError: there is no such study, or an option has a wrong value.
     """
     from chorale.datasets.config import problems_error
-    from chorale.datasets.errors import UserError
+    from chorale.datasets.errors import UserError, unknown_name_error
     from chorale.search.config import schema, yaml_file
     from chorale.search.config.resolve import ensemble_problems
 
     file = given.runs.study(name).sweep_yaml
     if not file.is_file():
-        raise UserError(
-            f"there is no study '{name}' in '{given.runs.root}' ('{file}' is missing); chorale "
-            f"list shows them all, --runs FOLDER looks elsewhere"
-        )
+        known = [paths.root.name for paths in given.runs.studies()]
+        unknown = unknown_name_error("study", name, known)
+        raise UserError(f"{unknown} (in '{given.runs.root}'; --runs FOLDER looks elsewhere)")
     asked = {key: given.options[key] for key in ENSEMBLE_OPTIONS if key in given.options}
-    if "kinds" in asked:
-        kinds = ", ".join(kind for kind in asked["kinds"].split(",") if kind.strip())
-        asked["kinds"] = f"[{kinds}]"
     values = yaml_file.parse_overrides(
         [f"--ensemble.{key}={value}" for key, value in asked.items()]
     )

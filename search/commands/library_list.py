@@ -13,7 +13,7 @@ from chorale.search.commands.study_options import console, split_arguments
 
 if TYPE_CHECKING:
     from chorale.search.champion.library.library import Library
-    from chorale.search.champion.library.track import Track
+    from chorale.search.champion.library.track import LibraryTrack
 
 HELP = """\
 usage: chorale library list [--library DIR] [--label LABEL] [--csv] [--m3u8 FILE [--relative]]
@@ -63,7 +63,7 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def _print_csv(tracks: "Sequence[Track]", *, several: bool) -> None:
+def _print_csv(tracks: "Sequence[LibraryTrack]", *, several: bool) -> None:
     rows = csv.writer(sys.stdout)
     rows.writerow([*LIST_COLUMNS, "labels"] if several else LIST_COLUMNS)
     for track in tracks:
@@ -71,7 +71,7 @@ def _print_csv(tracks: "Sequence[Track]", *, several: bool) -> None:
         rows.writerow([*cells, LABEL_SEPARATOR.join(track.predicted)] if several else cells)
 
 
-def _print_counts(library: "Library", tracks: "Sequence[Track]") -> None:
+def _print_counts(library: "Library", tracks: "Sequence[LibraryTrack]") -> None:
     n_of = Counter(label for track in tracks for label in track.predicted)
     hours = sum(track.duration_s for track in tracks) / 3600
     n_artists = len({track.artist_key for track in tracks if track.artist})

@@ -1,11 +1,16 @@
 """`chorale list [--runs FOLDER] [--store URL] [--json]`: all studies of a ledger."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from chorale.search.commands.study_options import console, parse_study_options, study_about
+from chorale.search.commands.study_options import (
+    STUDY_STYLES,
+    console,
+    parse_study_options,
+    study_about,
+)
+from chorale.search.ledger.trials_summary import trials_summary
 
 HELP = """\
 usage: chorale list [--runs FOLDER] [--store URL] [--json]
@@ -48,28 +53,6 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def trials_summary(rows: Any, objective: str) -> dict[str, Any]:
-    """A study's trials by final state, and the best one: its number, architecture and value."""
-    counts = Counter(row.state for row in rows.values())
-    complete = [row for row in rows.values() if row.state == "COMPLETE"]
-    best = max(complete, key=lambda row: row.facts["metrics"][objective], default=None)
-    return {
-        "trials": {
-            "complete": counts["COMPLETE"],
-            "pruned": counts["PRUNED"],
-            "failed": counts["FAIL"],
-        },
-        "objective": objective,
-        "best": None
-        if best is None
-        else {
-            "trial": int(best.key),
-            "architecture": best.facts.get("architecture"),
-            "value": best.facts["metrics"][objective],
-        },
-    }
-
-
 def _show(found: list[dict[str, Any]]) -> None:
     from rich import box
     from rich.markup import escape
@@ -102,11 +85,3 @@ def _show(found: list[dict[str, Any]]) -> None:
             one["created_utc"][:16].replace("T", " "),
         )
     console().print(table)
-
-
-STUDY_STYLES = {
-    "running": "[green]running[/]",
-    "interrupted": "[yellow]interrupted[/]",
-    "complete": "complete",
-}
-"""State -> its text with rich markup."""

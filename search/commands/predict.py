@@ -1,6 +1,7 @@
 """`chorale predict FILE|FOLDER|- ...`: classifies recordings."""
 
 import math
+import shlex
 import shutil
 import sys
 import tempfile
@@ -62,7 +63,7 @@ def run(args: Sequence[str]) -> int:
     top = _positive_int(options.get("top", "3"), "top")
     segment_s = _seconds(options.get("segment", "3")) if "timeline" in flags else None
     files = list(audio_files(places))
-    bundle = _bundle(options)
+    bundle = _bundle(options, places)
 
     from chorale.search.bundle.predictor import Predictor
     from chorale.search.commands.prediction_output import PREDICTION_WRITERS
@@ -155,11 +156,16 @@ def audio_files(places: Sequence[str]) -> Iterator[str]:
         yield from found
 
 
-def _bundle(options: Mapping[str, str]) -> "Bundle":
+def _bundle(options: Mapping[str, str], places: Sequence[str]) -> "Bundle":
     from chorale.datasets.errors import UserError
     from chorale.search.bundle.bundle import Bundle
 
     named = [name for name in ("bundle", "study", "champion") if name in options]
+    if not named and len(places) > 1 and not Path(places[0]).exists():
+        raise UserError(
+            f"there is no file '{places[0]}'; if it is a study, type: chorale predict "
+            f"{shlex.join(places[1:])} --study {shlex.quote(places[0])}"
+        )
     if len(named) != 1:
         raise UserError(
             "expected --bundle FOLDER, --study STUDY or --champion NAME, one of them (chorale "

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chorale.search.commands.list import STUDY_STYLES, trials_summary
 from chorale.search.commands.study_options import (
+    STUDY_STYLES,
     StudyOptions,
     console,
     parse_study_options,
     study_about,
 )
 from chorale.search.ledger.stages import read_stages_s
+from chorale.search.ledger.trials_summary import trials_summary
 
 if TYPE_CHECKING:
     from chorale.search.ledger.reader import LedgerReader, StudyInfo

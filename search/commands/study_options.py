@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
     from chorale.search.ledger.reader import LedgerReader, StudyInfo
 
+STUDY_STYLES = {
+    "running": "[green]running[/]",
+    "interrupted": "[yellow]interrupted[/]",
+    "complete": "complete",
+}
+"""State -> its text with rich markup."""
+
 
 @dataclass(frozen=True)
 class StudyOptions:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from chorale.datasets import catalog, plugins
-from chorale.datasets.config import SECRET, config, read_config, to_plain_values
+from chorale.datasets.config import SECRET, NameList, config, read_config, to_plain_values
 from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 from chorale.search.config import yaml_file
@@ -57,7 +57,7 @@ class SearchConfig:
     tracks with several labels, for which accuracy means mAP"""
     second: Literal["none", "latency_ms", "n_parameters"] = "none"
     """a second objective that is minimised; trials are pruned by `objective` alone"""
-    warm_start: Literal["none", "auto"] | tuple[str, ...] = "none"
+    warm_start: Literal["none", "auto"] | NameList = "none"
     """try the best trials of these earlier studies on the same data first; auto: of all studies in
     the store"""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -137,7 +137,7 @@ class FinalistsConfig:
 class EnsembleConfig:
     """How the finalists are combined."""
 
-    kinds: tuple[str, ...] = ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
+    kinds: NameList = ("soft_vote", "weighted_vote", "greedy", "stacking", "fusion")
     """which ensembles are fitted, on out-of-fold rows; soft_vote always is"""
     kind: str = AUTO_KIND
     """which ensemble is reported as the result; auto: the one with the lowest calibrated log loss
@@ -202,7 +202,7 @@ class SweepConfig:
     """name: which dataset; and that dataset's own keys (root, ...)"""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "sweep"
     """name of the study; its folder is RUNS/NAME. Default: the file's name"""
-    architectures: tuple[str, ...] | None = None
+    architectures: NameList | None = None
     """which architectures are searched; default: all that accept the features"""
     features: dict[str, dict[str, Any] | list[str] | str | None] | None = None
     """feature set -> its own keys; default: those of mel and mfcc_statistics that the architectures
@@ -290,7 +290,7 @@ def _of_dataset(name: str) -> tuple[str, dict[str, Any]] | None:
     the folder.
     """
     folder = Path(name).expanduser()
-    if folder.is_file() or yaml_file.is_shipped(name):
+    if folder.is_file() or yaml_file.is_shipped_sweep(name):
         return None
     if name in plugins.plugin_names(catalog):
         return name, {"dataset": {"name": name}}

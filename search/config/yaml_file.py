@@ -27,7 +27,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def is_shipped(name: str) -> bool:
+def is_shipped_sweep(name: str) -> bool:
     """Whether it is the name of a shipped sweep, with or without its ending, and no other path."""
     stem = name.removesuffix(".yaml")
     return "/" not in name and (SHIPPED_SWEEPS / f"{stem}.yaml").is_file()
@@ -44,7 +44,7 @@ def find_sweep_file(name: str) -> Path:
         return path
     shipped = {p.stem: p for p in sorted(SHIPPED_SWEEPS.glob("*.yaml"))}
     stem = path.name.removesuffix(".yaml")
-    if is_shipped(name):
+    if is_shipped_sweep(name):
         return shipped[stem]
     if path.is_dir():
         raise UserError(

@@ -28,17 +28,17 @@ def report_near_duplicates(
 ) -> list[NearPair]:
     """Finds near duplicates by the encoders among `stores`, and prints a line about them.
 
-    See `find_near_duplicates`. Nothing is printed where there is no encoder.
+    See `find_near_pairs`. Nothing is printed where there is no encoder.
     """
     if not any(map(is_encoder, stores)):
         return []
-    pairs = find_near_duplicates(tracks, known, stores)
+    pairs = find_near_pairs(tracks, known, stores)
     for line in near_duplicate_lines(pairs, len(tracks)):
         progress.stage("caution" if pairs else "audit", line)
     return pairs
 
 
-def find_near_duplicates(
+def find_near_pairs(
     tracks: pd.DataFrame, known: pd.DataFrame, stores: Mapping[str, Path]
 ) -> list[NearPair]:
     """The pairs of tracks that the encoders can hardly tell apart, the most similar first.
@@ -67,7 +67,7 @@ def find_near_duplicates(
     ]
 
 
-def warning_table(pairs: Sequence[NearPair], tracks: pd.DataFrame) -> pd.DataFrame:
+def near_pair_warnings(pairs: Sequence[NearPair], tracks: pd.DataFrame) -> pd.DataFrame:
     """The pairs as warnings of the audit, one row each: track_id, path, problem, detail."""
     path_of = dict(zip(tracks["track_id"], tracks["path"], strict=True))
     rows = [

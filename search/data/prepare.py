@@ -148,7 +148,7 @@ def prepare(
     if any(map(is_encoder, made.stores)):
         write_near_pairs(sweep.paths.near_duplicates_json, near)
     if near:
-        both = [found.warnings, near_duplicates.warning_table(near, joined)]
+        both = [found.warnings, near_duplicates.near_pair_warnings(near, joined)]
         warned = replace(found, warnings=pd.concat(both, ignore_index=True))
         _write_faults(csv, tracks, warned, pairs, parts.leaking, accepted)
     for line in _split_lines(parts, sweep, by):

@@ -20,8 +20,8 @@ from chorale.search.statistics.inner_folds import inner_folds
 from chorale.search.statistics.thresholds import (
     Thresholds,
     cross_thresholds,
-    decide,
     fit_thresholds,
+    labels_above,
 )
 
 
@@ -81,7 +81,7 @@ def label_scores(
     """
     precisions = average_precisions(proba, labels)
     known, present = is_known(labels), is_present(labels)
-    chosen = decide(proba, thresholds) & known
+    chosen = labels_above(proba, thresholds) & known
     found = {}
     for i, name in enumerate(names):
         n, n_chosen = int(present[:, i].sum()), int(chosen[:, i].sum())

@@ -18,7 +18,7 @@ from chorale.datasets import audio
 from chorale.datasets.errors import UserError
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.bundle.bundle import Bundle
-from chorale.search.champion.registry.gate import Contender, Gate, GateDecision, decide
+from chorale.search.champion.registry.gate import Contender, Gate, GateDecision, decide_promotion
 from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
 from chorale.search.evaluation.members import score_rows
 from chorale.search.evaluation.stored_baselines import baseline_names
@@ -90,7 +90,7 @@ def compare_bundles(
     predicted = None
     if truth.multi_label:
         at = read_report(study)["thresholds"]
-        predicted = thresholds.decide(
+        predicted = thresholds.labels_above(
             chosen.calibrated_test, np.array([at[name] for name in truth.class_names])
         )
     challenger = Contender(chosen.test, latency.processor_ms, size_mb, predicted)
@@ -99,7 +99,7 @@ def compare_bundles(
         rival = Contender(
             champion_predictions(champion, truth, champion_study=champion_study, paths=paths_of)
         )
-    decision = decide(
+    decision = decide_promotion(
         challenger,
         rival,
         labels,

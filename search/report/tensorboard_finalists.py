@@ -23,7 +23,7 @@ from chorale.search.report.confusion_image import confusion_image
 from chorale.search.report.projector import write_projector
 from chorale.search.statistics.arrays import Proba
 from chorale.search.statistics.label_confusion import label_confusion
-from chorale.search.statistics.thresholds import decide
+from chorale.search.statistics.thresholds import labels_above
 
 CONFUSION_TAG = "confusion/out_of_fold"
 RGB = 3
@@ -71,7 +71,9 @@ def _predicted(truth: GroundTruth, out_of_fold: Proba, seed: int) -> np.ndarray:
     if not truth.multi_label:
         return np.asarray(out_of_fold.argmax(axis=1))
     thresholds = development_thresholds(out_of_fold, truth, seed=seed)
-    return decide(out_of_fold, thresholds) & is_known(truth.labels(truth.split.development_ids))
+    return labels_above(out_of_fold, thresholds) & is_known(
+        truth.labels(truth.split.development_ids)
+    )
 
 
 def _write_embeddings(

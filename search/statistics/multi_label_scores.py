@@ -20,7 +20,7 @@ from chorale.search.statistics.arrays import Floats, Groups, Labels, Proba, chec
 from chorale.search.statistics.intervals import FEW_GROUPS, Interval, proportion_interval
 from chorale.search.statistics.jackknife import Blocks, deleted_blocks, standard_error
 from chorale.search.statistics.softmax import sigmoid
-from chorale.search.statistics.thresholds import Thresholds, decide
+from chorale.search.statistics.thresholds import Thresholds, labels_above
 
 PRIOR_GROUPS = 3
 """Groups that the prior of the standard error of an mAP is worth. The jackknife's of few groups is
@@ -93,7 +93,7 @@ def score_labels(
         UserError: shapes do not match, a value is not a probability, or there are no tracks.
     """
     check_rows(proba, labels, groups, n_dims=2)
-    chosen = decide(proba, thresholds)
+    chosen = labels_above(proba, thresholds)
     value = multi_label_metrics.mean_average_precision(proba, labels, scored=scored)
     return MultiLabelScores(
         mAP=value,

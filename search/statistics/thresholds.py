@@ -61,7 +61,7 @@ def cross_thresholds(proba: Proba, labels: Labels, folds: NDArray[np.int64]) -> 
     return found
 
 
-def decide(proba: Proba, thresholds: Thresholds | None = None) -> NDArray[np.bool_]:
+def labels_above(proba: Proba, thresholds: Thresholds | None = None) -> NDArray[np.bool_]:
     """Which labels are predicted, (n, n_classes); from 0.5 on where there are no thresholds."""
     return np.asarray(proba >= (DEFAULT_THRESHOLD if thresholds is None else thresholds))
 

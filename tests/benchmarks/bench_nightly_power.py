@@ -22,7 +22,7 @@ from scipy.stats import beta, norm
 from simulated_labels import LabelSetting, draw  # type: ignore[import-not-found]
 
 from chorale.lightning_models.multi_label_metrics import mean_average_precision
-from chorale.search.champion.registry.gate import Contender, Gate, Verdict, decide
+from chorale.search.champion.registry.gate import Contender, Gate, Verdict, decide_promotion
 from chorale.search.nightly import drift_check
 from chorale.search.statistics.jackknife import deleted_blocks
 from chorale.search.statistics.multi_label_scores import block_values
@@ -179,7 +179,7 @@ def promotions(nights: Nights, *, gain: float, n_nights: int, seed: int, gate: G
             challenger, champion = (
                 Contender(np.where(correct[:, None], [0.9, 0.1], [0.1, 0.9])) for correct in one
             )
-            decision = decide(challenger, champion, labels, groups, ("a", "b"), gate)
+            decision = decide_promotion(challenger, champion, labels, groups, ("a", "b"), gate)
             n_promoted += decision.verdict is Verdict.PROMOTED
     return n_promoted
 

@@ -41,7 +41,7 @@ def simulate_library(n: int, *, n_queries: int = 0) -> "tuple[Library, NDArray[n
         LibraryManifest,
     )
     from chorale.search.champion.library.library import Library
-    from chorale.search.champion.library.track import Track
+    from chorale.search.champion.library.track import LibraryTrack
     from chorale.search.paths import LibraryPaths
 
     rng = np.random.default_rng(0)
@@ -57,7 +57,9 @@ def simulate_library(n: int, *, n_queries: int = 0) -> "tuple[Library, NDArray[n
     proba /= proba.sum(axis=1, keepdims=True)
     labels = tuple(f"genre{i}" for i in range(N_GENRES))
     tracks = tuple(
-        Track(f"/m/{i}.wav", str(i), f"t{i}", f"a{artist[i]}", labels[proba[i].argmax()], 200.0)
+        LibraryTrack(
+            f"/m/{i}.wav", str(i), f"t{i}", f"a{artist[i]}", labels[proba[i].argmax()], 200.0
+        )
         for i in range(n)
     )
     content = LibraryContent(tracks, vectors[:n].astype(np.float32), proba[:n].astype(np.float32))

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from chorale.lightning_models.multi_label_metrics import mean_average_precision
 from chorale.search.statistics.conformal import covers, fit_conformal
 from chorale.search.statistics.multi_label_scores import map_difference, map_interval
-from chorale.search.statistics.thresholds import decide, fit_thresholds
+from chorale.search.statistics.thresholds import fit_thresholds, labels_above
 
 Array = np.ndarray
 
@@ -155,7 +155,7 @@ def threshold_gains(setting: LabelSetting, *, n_sets: int, seed: int) -> dict[st
         ways = {"each": fit_thresholds(proba, known.labels), "half": 0.5, "common": common}
         for name, threshold in ways.items():
             at = np.broadcast_to(threshold, (setting.n_labels,))
-            found[name].append(_macro_f1(decide(fresh, at), new.labels))
+            found[name].append(_macro_f1(labels_above(fresh, at), new.labels))
     return {name: np.array(values) for name, values in found.items()}
 
 

@@ -24,7 +24,7 @@ from chorale.search.champion.library.files import (
 )
 from chorale.search.champion.library.library import Library, require_bundle
 from chorale.search.champion.library.lock import library_lock
-from chorale.search.champion.library.track import Track, title_and_artist
+from chorale.search.champion.library.track import LibraryTrack, title_and_artist
 from chorale.search.paths import LibraryPaths
 
 PART_SIZE = 32
@@ -163,7 +163,7 @@ def _keep_unchanged(
     for path, digest in found.items():
         places.setdefault(digest, []).append(str(path))
     rows: list[int] = []
-    tracks: list[Track] = []
+    tracks: list[LibraryTrack] = []
     n_moved = 0
     for row, track in enumerate(content.tracks):
         now = found.get(Path(track.path))
@@ -205,7 +205,9 @@ def _embed(
         duration_s = round(len(waveform) / sample_rate, 3)
         chosen = guess.predicted
         several = None if chosen is None else tuple(labels[i] for i in guess.order if chosen[i])
-        track = Track(str(path), content, title, name, labels[guess.best], duration_s, several)
+        track = LibraryTrack(
+            str(path), content, title, name, labels[guess.best], duration_s, several
+        )
         yield LibraryContent((track,), guess.embedding[None], guess.proba[None].astype(np.float32))
         listener.advance()
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chorale.search.champion.library.pool import CandidatePool
-from chorale.search.champion.library.quotas import Counts
+from chorale.search.champion.library.quotas import CountArray
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Closest:
     filled: dict[tuple[int, int], int]
 
 
-def closest(pool: CandidatePool, wanted: Counts, *, cap: int) -> Closest:
+def closest(pool: CandidatePool, wanted: CountArray, *, cap: int) -> Closest:
     """The most similar tracks of each genre; an artist exceeds `cap` only where a genre needs it.
 
     Missing tracks of a genre are replaced by the tracks of other genres with the highest

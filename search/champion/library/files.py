@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from chorale.datasets.atomic import atomic_write, write_json
 from chorale.datasets.config import config, read_config
+from chorale.datasets.content import file_sha256
 from chorale.datasets.errors import UserError
-from chorale.search.bundle.bundle import Bundle, file_sha256
-from chorale.search.champion.library.track import Track
+from chorale.search.bundle.bundle import Bundle
+from chorale.search.champion.library.track import LibraryTrack
 from chorale.search.paths import LibraryPaths
 
 LIBRARY_VERSION = 1
@@ -60,7 +61,7 @@ class LibraryContent:
     (n_tracks, n_classes) float32, each row sums to 1, except where tracks have several labels.
     """
 
-    tracks: tuple[Track, ...]
+    tracks: tuple[LibraryTrack, ...]
     embeddings: NDArray[np.float32]
     proba: NDArray[np.float32]
 
@@ -121,7 +122,7 @@ def read_content(paths: LibraryPaths, manifest: LibraryManifest) -> LibraryConte
     Raises:
         UserError: a file is missing, changed, or inconsistent with the others.
     """
-    tracks: list[Track] = []
+    tracks: list[LibraryTrack] = []
     embeddings, proba = [], []
     for part in manifest.parts:
         for path, digest in zip(_files(paths, part), (part.tracks, part.vectors), strict=True):
@@ -129,7 +130,7 @@ def read_content(paths: LibraryPaths, manifest: LibraryManifest) -> LibraryConte
         try:
             listed = json.loads(paths.tracks(part.number).read_text(encoding="utf-8"))
             vectors = safetensors.numpy.load_file(paths.vectors(part.number))
-            tracks += [Track.from_json(one) for one in listed]
+            tracks += [LibraryTrack.from_json(one) for one in listed]
             embeddings.append(vectors["embeddings"])
             proba.append(vectors["proba"])
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -20,7 +20,7 @@ from chorale.search.champion.library.files import (
     read_library_manifest,
 )
 from chorale.search.champion.library.index import Index, index_of
-from chorale.search.champion.library.track import Track, normalized_name
+from chorale.search.champion.library.track import LibraryTrack, normalized_name
 from chorale.search.paths import LibraryPaths
 
 
@@ -81,7 +81,7 @@ class Library:
             for track, cosine in ((self.content.tracks[row], one) for row, one in found)
         ]
 
-    def with_label(self, label: str) -> tuple[Track, ...]:
+    def with_label(self, label: str) -> tuple[LibraryTrack, ...]:
         """The tracks of a genre, or, of several labels, all for which it reaches its threshold.
 
         The most probable first.

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chorale.datasets.atomic import write_text
-from chorale.search.champion.library.track import Track
+from chorale.search.champion.library.track import LibraryTrack
 
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 
-def write_m3u8(path: Path, tracks: Sequence[Track], *, relative: bool = False) -> None:
+def write_m3u8(path: Path, tracks: Sequence[LibraryTrack], *, relative: bool = False) -> None:
     """Writes the playlist.
 
     Args:

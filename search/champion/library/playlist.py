@@ -15,7 +15,7 @@ from chorale.search.champion.library.order import spread_out
 from chorale.search.champion.library.pool import CandidatePool, candidate_pool
 from chorale.search.champion.library.quotas import quotas
 from chorale.search.champion.library.taste import Taste
-from chorale.search.champion.library.track import Track
+from chorale.search.champion.library.track import LibraryTrack
 
 PER_ARTIST = 10
 """A playlist has at most one track of an artist per so many tracks, rounded up."""
@@ -31,7 +31,7 @@ class Playlist:
     that could not be met.
     """
 
-    tracks: tuple[Track, ...]
+    tracks: tuple[LibraryTrack, ...]
     similarity: NDArray[np.float64]
     wanted: NDArray[np.float64]
     given: NDArray[np.float64]

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.intp]
+CountArray = NDArray[np.intp]
 
 
-def quotas(shares: NDArray[np.float64], n: int) -> Counts:
+def quotas(shares: NDArray[np.float64], n: int) -> CountArray:
     """Rounds shares of `n` to whole numbers that sum to `n`, each less than 1 from its exact value.
 
     The largest remainder method; of equal remainders the earlier genre's counts first.

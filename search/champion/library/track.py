@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-UNKNOWN = "unknown"
+UNKNOWN_ARTIST = "unknown"
 """The name shown for an unknown artist, which is stored as an empty string."""
 
 
 @dataclass(frozen=True)
-class Track:
+class LibraryTrack:
     """One track.
 
     `path` is absolute; `content` is the SHA-256 of the file's bytes, by which a moved file is
@@ -29,7 +29,7 @@ class Track:
     labels: tuple[str, ...] | None = None
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Track":
+    def from_json(cls, values: Mapping[str, Any]) -> "LibraryTrack":
         """The track that `as_json` wrote.
 
         Raises:
@@ -61,7 +61,7 @@ class Track:
     @property
     def shown_artist(self) -> str:
         """The artist's name for display."""
-        return self.artist or UNKNOWN
+        return self.artist or UNKNOWN_ARTIST
 
 
 def normalized_name(name: str) -> str:

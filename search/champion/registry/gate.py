@@ -21,7 +21,7 @@ from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.statistics.arrays import Groups, Labels, Proba, check_rows
 from chorale.search.statistics.scores import group_bootstrap, paired_gains, per_class_scores
 from chorale.search.statistics.selection import group_standard_error
-from chorale.search.statistics.thresholds import decide as label_decisions
+from chorale.search.statistics.thresholds import labels_above
 
 N_RESAMPLES = 2_000
 POWER = 0.8
@@ -91,7 +91,7 @@ class GateDecision:
     n_tracks_needed: int | None = None
 
 
-def decide(
+def decide_promotion(
     candidate: Contender,
     champion: Contender | None,
     labels: Labels,
@@ -257,7 +257,7 @@ def _recalls(
         scores = per_class_scores(candidate.proba, labels, names)
         return {name: one["recall"] for name, one in scores.items()}
     predicted = (
-        label_decisions(candidate.proba) if candidate.predicted is None else candidate.predicted
+        labels_above(candidate.proba) if candidate.predicted is None else candidate.predicted
     )
     present = is_present(labels)
     hits, n = (predicted & present).sum(axis=0).tolist(), present.sum(axis=0).tolist()

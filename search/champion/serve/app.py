@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorale.search.bundle.prediction_json import predicted_labels
 from chorale.search.bundle.predictor import Predictor
-from chorale.search.champion.serve.limits import Refused, RequestLimits
+from chorale.search.champion.serve.limits import RefusedRequest, RequestLimits
 from chorale.search.champion.serve.metrics import CONTENT_TYPE, Metrics
 from chorale.search.champion.serve.prediction_service import (
     PredictionOptions,
@@ -29,7 +29,7 @@ from chorale.search.champion.serve.prediction_service import (
     SimilarTracks,
 )
 from chorale.search.champion.serve.schema import ERROR_RESPONSES, REQUEST_BODY
-from chorale.search.champion.serve.upload import receive
+from chorale.search.champion.serve.upload import receive_upload
 
 PAGE_FILES = {
     "/": ("index.html", "text/html"),
@@ -135,7 +135,7 @@ class _AppState:
         options = PredictionOptions(top, segment_s if timeline else None, peaks or None)
         try:
             answer = await self._predict(request, options)
-        except Refused as refusal:
+        except RefusedRequest as refusal:
             self._metrics.requests.labels(refusal.status, refusal.reason).inc()
             return _refusal(refusal)
         except Exception:
@@ -151,12 +151,12 @@ class _AppState:
         self._check(request)
         if self._n_waiting >= self._limits.queue:
             detail = f"{self._n_waiting} requests are waiting; try again in a second"
-            raise Refused(503, "busy", detail, unread=True)
+            raise RefusedRequest(503, "busy", detail, unread=True)
         self._n_waiting += 1
         self._metrics.waiting.set(self._n_waiting)
         try:
             with tempfile.NamedTemporaryFile(prefix="chorale-") as file:
-                await receive(request.headers, request.stream(), file, limits=self._limits)
+                await receive_upload(request.headers, request.stream(), file, limits=self._limits)
                 answer = await self._prediction_service().predict(file.name, options)
             return answer | {"bundle": self._predictor.bundle.digest}
         finally:
@@ -179,7 +179,7 @@ class _AppState:
         """Request counters and latencies in Prometheus' text format."""
         try:
             self._check(request)
-        except Refused as refusal:
+        except RefusedRequest as refusal:
             return _refusal(refusal)
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
@@ -207,7 +207,7 @@ class _AppState:
             shown.strip().encode(), self._token.encode()
         ):
             detail = "this server requires a token: send the header Authorization: Bearer TOKEN"
-            raise Refused(401, "no token", detail, unread=True)
+            raise RefusedRequest(401, "no token", detail, unread=True)
 
 
 class _EarlyResponse(JSONResponse):
@@ -230,7 +230,7 @@ class _EarlyResponse(JSONResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _refusal(refusal: Refused) -> Response:
+def _refusal(refusal: RefusedRequest) -> Response:
     headers = {"Connection": "close"} if refusal.unread else {}
     if refusal.status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
@@ -245,7 +245,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
     """The refusal of an invalid parameter, in the same form as all others."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     detail = "; ".join(f"{one['loc'][-1]}: {one['msg']}, but got '{one['input']}'" for one in found)
-    return _refusal(Refused(422, "bad parameter", detail, unread=True))
+    return _refusal(RefusedRequest(422, "bad parameter", detail, unread=True))
 
 
 def _static(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chorale.datasets.audio import AudioError
 from chorale.search.champion.serve.decoding import decode_requests
-from chorale.search.champion.serve.limits import Refused, RequestLimits, refusal_of_audio
+from chorale.search.champion.serve.limits import RefusedRequest, RequestLimits, refusal_of_audio
 
 DECODER_START_S = 60.0
 """Maximum time until a new process is ready, on a busy machine."""
@@ -43,7 +43,7 @@ class DecoderPool:
         """Decodes a file: the waveform, float32 (n_samples,), and its sample rate in Hz.
 
         Raises:
-            Refused: it is not usable audio, too long, or takes too long to decode.
+            RefusedRequest: it is not usable audio, too long, or takes too long to decode.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, path)
 
@@ -59,7 +59,7 @@ class DecoderPool:
                 child.start()
             except (EOFError, OSError) as error:  # not the recording's fault
                 child.end()
-                raise Refused(
+                raise RefusedRequest(
                     503, "no decoder", "the decoder process does not start; try again later"
                 ) from error
             try:
@@ -71,10 +71,10 @@ class DecoderPool:
             except TimeoutError:
                 child.end()
                 detail = f"it could not be decoded within {self._limits.decode_s:g} s"
-                raise Refused(422, "too slow to decode", detail) from None
+                raise RefusedRequest(422, "too slow to decode", detail) from None
             except (EOFError, OSError):  # the recording crashed the process
                 child.end()
-                raise Refused(415, "undecodable", "the decoder crashed on it") from None
+                raise RefusedRequest(415, "undecodable", "the decoder crashed on it") from None
         waveform = np.frombuffer(samples, np.float32).copy()  # bytes are read-only
         return waveform, int(str(rate_or_problem))
 

@@ -1,4 +1,4 @@
-"""Request limits of a server, and `Refused`, which becomes the HTTP error that a client reads.
+"""Request limits of a server, and `RefusedRequest`, which becomes the HTTP error of a client.
 
 The other files of this folder use it.
 """
@@ -39,7 +39,7 @@ class RequestLimits:
         return int(self.body_mb * MB)
 
 
-class Refused(Exception):  # noqa: N818 - a decision, not a fault
+class RefusedRequest(Exception):  # noqa: N818 - a decision, not a fault
     """A refused request: HTTP status, a short reason for programs, a line of detail for people.
 
     `unread` means that a part of the body was not read, so the connection must be closed.
@@ -57,9 +57,11 @@ STATUS_OF_PROBLEM = {"too long": 413, "undecodable": 415, "not audio": 415, "no 
 """HTTP status of a problem with the audio; of others 422."""
 
 
-def refusal_of_audio(error: AudioError) -> Refused:
+def refusal_of_audio(error: AudioError) -> RefusedRequest:
     """The refusal of a recording, without the file's name on the server."""
     status = STATUS_OF_PROBLEM.get(error.problem, 422)
     if error.problem == "no decoder":  # its detail is what to type on this machine
-        return Refused(status, error.problem, "this server does not decode files of its format")
-    return Refused(status, error.problem, error.detail)
+        return RefusedRequest(
+            status, error.problem, "this server does not decode files of its format"
+        )
+    return RefusedRequest(status, error.problem, error.detail)

@@ -11,14 +11,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from chorale.search.champion.serve.limits import MB, Refused, RequestLimits
+from chorale.search.champion.serve.limits import MB, RefusedRequest, RequestLimits
 
 FIELD = "file"
 FORM_TYPE = "multipart/form-data"
 REFUSED_CONTENT_TYPES = ("text/", "image/", "application/json", "application/x-www-form-urlencoded")
 
 
-async def receive(
+async def receive_upload(
     headers: Mapping[str, str],
     chunks: AsyncIterator[bytes],
     file: IO[bytes],
@@ -28,12 +28,12 @@ async def receive(
     """Writes the audio of a request to `file`: the whole body, or the form's part called `file`.
 
     Raises:
-        Refused: 413 too large, 415 not audio, 422 empty or an invalid form, 408 too slow, 400
-            client disconnected.
+        RefusedRequest: 413 too large, 415 not audio, 422 empty or an invalid form, 408 too slow,
+            400 client disconnected.
     """
     kind = headers.get("content-type", "").strip().lower()
     if kind.startswith(REFUSED_CONTENT_TYPES):
-        raise Refused(
+        raise RefusedRequest(
             415, "not audio",
             f"the content type is '{kind}'; send audio as audio/* or application/octet-stream, or "
             f"a form ({FORM_TYPE}) with a field '{FIELD}'",
@@ -56,19 +56,19 @@ async def receive(
                     file.write(chunk)
     except TimeoutError:
         detail = f"the body did not arrive within {limits.upload_s:g} s"
-        raise Refused(408, "too slow", detail, unread=True) from None
+        raise RefusedRequest(408, "too slow", detail, unread=True) from None
     except ClientDisconnect:
-        raise Refused(400, "gone", "the client went away", unread=True) from None
+        raise RefusedRequest(400, "gone", "the client went away", unread=True) from None
     if form:
         form.end()
     file.flush()
     if not file.tell():
-        raise Refused(422, "empty", "there is no audio in the request: 0 bytes")
+        raise RefusedRequest(422, "empty", "there is no audio in the request: 0 bytes")
 
 
-def _too_large(limits: RequestLimits) -> Refused:
+def _too_large(limits: RequestLimits) -> RefusedRequest:
     detail = f"the body is larger than {limits.body_bytes / MB:g} MB, the maximum"
-    return Refused(413, "too large", detail, unread=True)
+    return RefusedRequest(413, "too large", detail, unread=True)
 
 
 class _Form:
@@ -107,7 +107,7 @@ class _Form:
         if not self._ended:
             raise _broken("it is incomplete", unread=False)
         if not self._found:
-            raise Refused(422, "broken form", f"the form has no field '{FIELD}' with a file")
+            raise RefusedRequest(422, "broken form", f"the form has no field '{FIELD}' with a file")
 
     def _begin(self) -> None:
         self._is_audio = False
@@ -132,5 +132,5 @@ class _Form:
         self._ended = True
 
 
-def _broken(why: str, *, unread: bool = True) -> Refused:
-    return Refused(422, "broken form", f"the form cannot be read: {why}", unread=unread)
+def _broken(why: str, *, unread: bool = True) -> RefusedRequest:
+    return RefusedRequest(422, "broken form", f"the form cannot be read: {why}", unread=unread)

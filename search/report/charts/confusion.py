@@ -15,11 +15,15 @@ MIN_CHART_WIDTH = 340
 """In pixels, so that a matrix of few classes is not enlarged."""
 
 
-Counts = Sequence[Sequence[int]]
+ConfusionCounts = Sequence[Sequence[int]]
 
 
 def confusion(
-    counts: Counts, names: Sequence[str], *, key: str, totals: Counts | None = None
+    counts: ConfusionCounts,
+    names: Sequence[str],
+    *,
+    key: str,
+    totals: ConfusionCounts | None = None,
 ) -> Markup:
     """Draws (n_classes, n_classes) counts; a row is a true class, a column a predicted class.
 
@@ -121,7 +125,7 @@ def _cell(
     return svg.group(*marks)
 
 
-def _most_frequent_errors(counts: Counts, names: Sequence[str], phrase: str) -> str:
+def _most_frequent_errors(counts: ConfusionCounts, names: Sequence[str], phrase: str) -> str:
     """The three most frequent errors in words, each by the `phrase` of its two classes."""
     wrong = [
         (count, names[i], names[j])

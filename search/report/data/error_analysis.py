@@ -130,14 +130,17 @@ def _label_error_analysis(
     """
     # imported here: slow, and not needed for tracks of one class
     from chorale.search.evaluation.label_thresholds import development_thresholds
-    from chorale.search.statistics.thresholds import decide
+    from chorale.search.statistics.thresholds import labels_above
 
     split, names = truth.split, truth.class_names
     test, development = truth.labels(split.test_ids), truth.labels(split.development_ids)
     after_test, after_oof = predictions.calibrated_test, predictions.calibrated_out_of_fold
     thresholds = np.array([report["thresholds"][name] for name in names])
     held_out = development_thresholds(after_oof, truth, seed=int(report.get("seed", 0)))
-    chosen = {"test": decide(after_test, thresholds), "out-of-fold": decide(after_oof, held_out)}
+    chosen = {
+        "test": labels_above(after_test, thresholds),
+        "out-of-fold": labels_above(after_oof, held_out),
+    }
     found = {
         "test": label_confusion(chosen["test"], test),
         "out-of-fold": label_confusion(chosen["out-of-fold"], development),

@@ -127,12 +127,12 @@ def _hardest_of_labels(
     """`hardest_tracks` by mean probabilities `proba` (n_tracks, n_classes)."""
     # imported here: slow, and not needed for tracks of one class
     from chorale.search.evaluation.label_thresholds import development_thresholds
-    from chorale.search.statistics.thresholds import decide
+    from chorale.search.statistics.thresholds import labels_above
 
     ids = truth.split.development_ids
     labels = truth.labels(ids)
     present = is_present(labels)
-    chosen = decide(proba, development_thresholds(proba, truth, seed=seed))
+    chosen = labels_above(proba, development_thresholds(proba, truth, seed=seed))
     predicted = chosen & is_known(labels)
     losses = log_losses(proba, labels)
     failed = np.flatnonzero((predicted != present).any(axis=1))

@@ -166,7 +166,7 @@ def optimism_text(report: ReportValues) -> str:
     """Optimism of the selected ensemble, and how its expected test score was estimated."""
     over = report["ensemble"].get("optimism")
     looks = report.get("test_looks")
-    metric = "mAP" if is_multi_label(report) else "accuracy"
+    metric = "mAP" if is_multi_label_report(report) else "accuracy"
     text = ""
     if over:
         text = (
@@ -228,7 +228,7 @@ def calibration_text(report: ReportValues) -> str:
             f"stay as they are: calibration error {test['before']['ece']:.3f}, log loss "
             f"{test['before']['log_loss']:.3f} on the test tracks."
         )
-    if is_multi_label(report):
+    if is_multi_label_report(report):
         effect = f"moves probabilities {'away from' if temperature < 1 else 'towards'} 0.5"
     else:
         effect = f"{'raises' if temperature < 1 else 'lowers'} the confidence"
@@ -245,7 +245,7 @@ def conformal_text(report: ReportValues) -> str:
     """Threshold, wanted and measured coverage, and size of the conformal prediction sets."""
     one = report["conformal"]
     low, high = one["ci95"]
-    if is_multi_label(report):
+    if is_multi_label_report(report):
         return _label_sets_text(one)
     by = (
         "the tracks of a new group"
@@ -286,7 +286,7 @@ def _label_sets_text(one: ReportValues) -> str:
     )
 
 
-def is_multi_label(report: ReportValues) -> bool:
+def is_multi_label_report(report: ReportValues) -> bool:
     """Whether a report is of tracks with several labels."""
     return report.get("task") == "multi_label"
 

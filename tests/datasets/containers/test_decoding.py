@@ -38,8 +38,8 @@ def test_a_playlist_is_never_opened(playlist: tuple[str, Path]) -> None:
     own_demuxer, path = playlist
     with path.open("rb") as file:
         for demuxer in (own_demuxer, *decoding.DEMUXERS):
-            with pytest.raises(decoding.Refused):
-                next(decoding.decode(file, demuxer, lambda: None))
+            with pytest.raises(decoding.RefusedFile):
+                next(decoding.decode_container(file, demuxer, lambda: None))
 
 
 def test_a_demuxer_opens_no_other_file(
@@ -52,8 +52,8 @@ def test_a_demuxer_opens_no_other_file(
         with pytest.raises(av.FFmpegError):
             n_samples(path, demuxer, {option: value})
     monkeypatch.setattr(decoding, "DEMUXERS", frozenset({demuxer}))
-    with path.open("rb") as file, pytest.raises(decoding.Refused):
-        next(decoding.decode(file, demuxer, lambda: None))
+    with path.open("rb") as file, pytest.raises(decoding.RefusedFile):
+        next(decoding.decode_container(file, demuxer, lambda: None))
 
 
 def test_a_codec_that_is_not_listed_is_refused(
@@ -63,6 +63,6 @@ def test_a_codec_that_is_not_listed_is_refused(
     monkeypatch.setattr(decoding, "DECODERS", decoding.DECODERS - {"flac"})
     with (
         (tmp_path / "t").open("rb") as file,
-        pytest.raises(decoding.Refused, match=r"its codec is not read \(flac\)"),
+        pytest.raises(decoding.RefusedFile, match=r"its codec is not read \(flac\)"),
     ):
-        next(decoding.decode(file, "matroska", lambda: None))
+        next(decoding.decode_container(file, "matroska", lambda: None))

@@ -22,7 +22,7 @@ PROGRAM = """
     os.dup2(int(sys.argv[1]), 3)
     channel = socket.socket(fileno=3)
     os.closerange(4, 64)
-    limits.limit_process()
+    limits.limit_decoder()
     send_json(channel, {"ready": True})
     request = receive_json(channel)
     file = os.fdopen(receive_file(channel), "rb")
@@ -127,8 +127,8 @@ def test_what_takes_too_much_memory_is_one_error(tmp_path: Path, file: IO[bytes]
 
     decoding.av.open = hungry
     try:
-        next(decoding.decode(file, "mov", limits.note_progress))
-    except decoding.Refused as refusal:
+        next(decoding.decode_container(file, "mov", limits.note_progress))
+    except decoding.RefusedFile as refusal:
         send_json(channel, {"refused": str(refusal)})
     time.sleep(9)
     """

@@ -3,13 +3,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from chorale.datasets.decoding.blocks import Waveform
+from chorale.datasets.decoding.blocks import GrowingWaveform
 
 BLOCK = 50_000
 
 
 def _filled(expected: int, n_blocks: int) -> np.ndarray:
-    waveform = Waveform(expected)
+    waveform = GrowingWaveform(expected)
     for number in range(n_blocks):
         waveform.added(BLOCK)[:] = number
     return waveform.samples()

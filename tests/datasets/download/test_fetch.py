@@ -441,7 +441,7 @@ def test_a_disk_that_gets_full_keeps_the_partial_file(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("chorale.datasets.download.web.read_blocks", full)
+        patched.setattr("chorale.datasets.download.web.read_body", full)
         with pytest.raises(UserError, match=r"No space left on device.*resumes from there"):
             get(info_of(site), tmp_path)
     get(info_of(site), tmp_path)

@@ -100,7 +100,7 @@ def test_a_folder_without_a_checkpoint_is_named_in_the_error(tmp_path: Path) -> 
         ({"config": {"n_layers": 99}}, "config: 1 problem"),
         ({"weights": "../elsewhere.safetensors"}, "names weights outside its folder"),
         ({"weights": "other.safetensors"}, "'other.safetensors' is missing"),
-        ({"labels": None}, "labels: input should be a valid tuple"),
+        ({"labels": None}, "labels: should be a list, but got None"),
     ],
 )
 def test_parts_that_do_not_match_are_named_in_the_error(

@@ -31,7 +31,7 @@ from chorale.search.ledger.ground_truth import read_ground_truth
 from chorale.search.paths import Runs
 from chorale.search.report.report import read_report
 from chorale.search.statistics.calibration import calibrate
-from chorale.search.statistics.thresholds import decide, fit_thresholds
+from chorale.search.statistics.thresholds import fit_thresholds, labels_above
 
 MakeBundle = Callable[..., Path]
 
@@ -241,7 +241,7 @@ def test_a_bundle_reproduces_the_studys_test_predictions(
     assert np.abs(proba - chosen.calibrated_test).max() < 1e-4
     predicted = np.stack([one.predicted for one in found if one.predicted is not None])
     clear = np.abs(proba - list(manifest.thresholds.values())) > 1e-3
-    expected = decide(chosen.calibrated_test, np.array(list(manifest.thresholds.values())))
+    expected = labels_above(chosen.calibrated_test, np.array(list(manifest.thresholds.values())))
     np.testing.assert_array_equal(predicted[clear], expected[clear])
     limit = manifest.most_disagreement
     assert [one.out_of_distribution for one in found] == [one.disagreement > limit for one in found]

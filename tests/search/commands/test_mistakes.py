@@ -83,6 +83,8 @@ MISTAKES = [
     ("sweep good.yaml --buget.trials 3", "did you mean 'budget'"),
     ("sweep good.yaml --budget.trials many", "budget.trials"),
     ("sweep good.yaml --architectures [cn]", "unknown architecture 'cn'"),
+    ("sweep good.yaml --architectures mlp,cn", "unknown architecture 'cn'; did you mean 'cnn'?"),
+    ("predict other song.wav", "type: chorale predict song.wav --study other"),
     ("sweep good.yaml --space.cnn.widht 3", "unknown parameter 'widht'"),
     ("sweep good.yaml --space.cnn.width 100000", "is outside what is declared"),
     ("sweep good.yaml --space.resnet18.weights no.pth", "there is no file"),

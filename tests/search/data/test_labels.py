@@ -32,7 +32,7 @@ def birds(tmp_path: Path) -> str:
     file = tmp_path / "birds.yaml"
     file.write_text(
         f"dataset: {{name: table, root: {tmp_path / 'birds.csv'}, group: who}}\n"
-        f"cluster: {{address: none}}\nruns: {tmp_path / 'runs'}\n"
+        f"cluster: {{address: none}}\nfinalists: {{folds: 5}}\nruns: {tmp_path / 'runs'}\n"
     )
     return str(file)
 

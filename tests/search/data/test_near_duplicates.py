@@ -107,14 +107,14 @@ def test_pairs_of_one_group_are_no_warning(sweep: Path, tmp_path: Path) -> None:
 def test_pairs_that_the_fingerprint_found_are_no_second_warning(
     sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = near_duplicates.find_near_duplicates
+    find = near_duplicates.find_near_pairs
 
     def with_known(tracks: pd.DataFrame, known: pd.DataFrame, stores: Any) -> list[NearPair]:
         assert len(find(tracks, known, stores)) == 1
         pair = pd.DataFrame({"track_id": [COPY], "other_id": [COPIED]})
         return find(tracks, pair, stores)
 
-    monkeypatch.setattr(near_duplicates, "find_near_duplicates", with_known)
+    monkeypatch.setattr(near_duplicates, "find_near_pairs", with_known)
     assert "caution" not in prepared(sweep, tmp_path)[0]
 
 

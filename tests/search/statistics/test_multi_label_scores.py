@@ -23,8 +23,8 @@ from chorale.search.statistics.thresholds import (
     COMMON_ROWS,
     _best,
     cross_thresholds,
-    decide,
     fit_thresholds,
+    labels_above,
 )
 
 N, N_CLASSES = 240, 4
@@ -143,7 +143,7 @@ def test_thresholds_have_the_highest_f1_and_rare_labels_nearly_share_one() -> No
     odds = [one / (1 - one) for one in (own, common)]
     halfway = np.sqrt(odds[0] * odds[1])  # as many rows as the common one is worth
     assert fit_thresholds(proba, labels)[0] == pytest.approx(halfway / (1 + halfway))
-    assert decide(proba, found).shape == labels.shape
+    assert labels_above(proba, found).shape == labels.shape
 
 
 def test_no_row_is_decided_by_a_threshold_that_was_fitted_on_it() -> None:

@@ -23,7 +23,7 @@ from chorale.search.statistics.multi_label_scores import (
     score_labels,
     weighted_maps,
 )
-from chorale.search.statistics.thresholds import decide, fit_thresholds
+from chorale.search.statistics.thresholds import fit_thresholds, labels_above
 from tests.search.statistics.test_multi_label_scores import GROUPS, N_CLASSES, N, draw
 
 HIDDEN = np.random.default_rng(7).random((N, N_CLASSES)) < 0.6
@@ -38,7 +38,7 @@ def hidden(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_each_label_is_scored_on_its_known_rows() -> None:
     proba, labels, some = hidden()
     found = multi_label_metrics.average_precisions(proba, some)
-    chosen = decide(proba)
+    chosen = labels_above(proba)
     f1 = multi_label_metrics.label_f1(chosen, some)
     for i in range(N_CLASSES):
         rows = ~HIDDEN[:, i]
@@ -122,8 +122,10 @@ def test_unknown_pairs_change_no_score_interval_or_threshold() -> None:
     each = label_scores(proba, some, names, thresholds)
     assert label_scores(other, some, names, thresholds) == each
     assert [one["n_known"] for one in each.values()] == (~HIDDEN).sum(axis=0).tolist()
-    confusion = label_confusion(decide(proba), some)
-    np.testing.assert_array_equal(confusion.counts, label_confusion(decide(other), some).counts)
+    confusion = label_confusion(labels_above(proba), some)
+    np.testing.assert_array_equal(
+        confusion.counts, label_confusion(labels_above(other), some).counts
+    )
 
 
 def test_where_nothing_is_unknown_scores_are_as_before() -> None:

@@ -202,7 +202,7 @@ def test_a_student_study_is_not_resumed_as_an_ordinary_one(
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["nobody"], "there is no study 'nobody'"),
+        (["nobody"], "unknown study 'nobody'; choose from: "),
         ([], "expected the name of a study"),
         (["s", "--target-ms", "quick"], "--target-ms must be a number above 0, but got 'quick'"),
         (["s", "--target-ms", "-3"], "--target-ms must be a number above 0"),

@@ -11,7 +11,7 @@ import soundfile
 from chorale.search.champion.library.files import LIBRARY_VERSION, LibraryContent, LibraryManifest
 from chorale.search.champion.library.library import Library
 from chorale.search.champion.library.taste import Taste
-from chorale.search.champion.library.track import Track
+from chorale.search.champion.library.track import LibraryTrack
 from chorale.search.paths import LibraryPaths
 
 RATE = 8000
@@ -37,7 +37,9 @@ def make_library() -> MakeLibrary:
         proba[np.arange(n), of_artist[artist]] = 0.9
         labels = tuple(f"genre{i}" for i in range(n_genres))
         tracks = tuple(
-            Track(f"/m/{i}.wav", f"c{i}", f"t{i}", f"a{artist[i]}", labels[of_artist[artist[i]]], 9)
+            LibraryTrack(
+                f"/m/{i}.wav", f"c{i}", f"t{i}", f"a{artist[i]}", labels[of_artist[artist[i]]], 9
+            )
             for i in range(n)
         )
         manifest = LibraryManifest(LIBRARY_VERSION, "digest", "study", "place", labels)

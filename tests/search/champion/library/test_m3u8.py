@@ -6,11 +6,11 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from chorale.search.champion.library.m3u8 import write_m3u8
-from chorale.search.champion.library.track import Track
+from chorale.search.champion.library.track import LibraryTrack
 
 
-def track(path: str, *, title: str = "T", artist: str = "A") -> Track:
-    return Track(path, "c", title, artist, "jazz", 187.6)
+def track(path: str, *, title: str = "T", artist: str = "A") -> LibraryTrack:
+    return LibraryTrack(path, "c", title, artist, "jazz", 187.6)
 
 
 def test_lines_are_those_of_extended_m3u_in_utf8(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from chorale.search.champion.registry.gate import (
     Contender,
     Gate,
     Verdict,
-    decide,
+    decide_promotion,
     sign_test,
     tracks_needed,
 )
@@ -34,7 +34,7 @@ def test_a_candidate_that_is_better_in_most_groups_is_promoted() -> None:
     rng = np.random.default_rng(0)
     champion = rng.random(200) < 0.6
     candidate = champion | (rng.random(200) < 0.5)
-    found = decide(
+    found = decide_promotion(
         Contender(predictions(labels, candidate)),
         Contender(predictions(labels, champion)),
         labels,
@@ -52,13 +52,15 @@ def test_a_candidate_that_is_better_in_most_groups_is_promoted() -> None:
 def test_the_same_model_is_not_promoted() -> None:
     labels, groups = tracks(20, 4)
     same = Contender(predictions(labels, np.arange(80) % 3 > 0))
-    found = decide(same, same, labels, groups, NAMES, Gate())
+    found = decide_promotion(same, same, labels, groups, NAMES, Gate())
     assert (found.verdict, found.difference) == (Verdict.KEPT, 0.0)
 
 
 def test_the_first_candidate_is_promoted_without_a_champion() -> None:
     labels, groups = tracks(5, 4)
-    found = decide(Contender(predictions(labels, labels < 1)), None, labels, groups, NAMES, Gate())
+    found = decide_promotion(
+        Contender(predictions(labels, labels < 1)), None, labels, groups, NAMES, Gate()
+    )
     assert found.verdict is Verdict.PROMOTED
 
 
@@ -68,12 +70,12 @@ def test_a_first_champion_is_not_promoted_where_a_baseline_is_better() -> None:
     right = rng.random(80) < 0.75
     forest = "random_forest", predictions(labels, right)
     worse = Contender(predictions(labels, right & (rng.random(80) < 0.8)))
-    found = decide(worse, None, labels, groups, NAMES, Gate(), baseline=forest)
+    found = decide_promotion(worse, None, labels, groups, NAMES, Gate(), baseline=forest)
     assert found.verdict is Verdict.KEPT
     assert f"that of the baseline random_forest {right.mean():.1%}" in found.reason
     assert "gate.beat_baseline: false" in found.reason
     lenient = Gate(beat_baseline=False)
-    found = decide(worse, None, labels, groups, NAMES, lenient, baseline=forest)
+    found = decide_promotion(worse, None, labels, groups, NAMES, lenient, baseline=forest)
     assert found.verdict is Verdict.PROMOTED
 
 
@@ -84,7 +86,7 @@ def test_a_baseline_within_one_standard_error_prevents_no_promotion(n_behind: in
     theirs = right.copy()
     theirs[np.flatnonzero(~right)[:n_behind]] = True
     mine, svm = Contender(predictions(labels, right)), ("svm", predictions(labels, theirs))
-    found = decide(mine, None, labels, groups, NAMES, Gate(), baseline=svm)
+    found = decide_promotion(mine, None, labels, groups, NAMES, Gate(), baseline=svm)
     assert found.verdict is Verdict.PROMOTED
 
 
@@ -95,7 +97,7 @@ def test_a_candidate_that_beats_the_champion_need_not_beat_a_baseline() -> None:
     candidate = champion | (rng.random(200) < 0.5)
     svm = "svm", predictions(labels, np.full(200, True))
     both = Contender(predictions(labels, candidate)), Contender(predictions(labels, champion))
-    found = decide(*both, labels, groups, NAMES, Gate(), baseline=svm)
+    found = decide_promotion(*both, labels, groups, NAMES, Gate(), baseline=svm)
     assert found.verdict is Verdict.PROMOTED
 
 
@@ -105,7 +107,7 @@ def test_an_insignificant_gain_is_inconclusive_and_names_the_tracks_needed() -> 
     candidate = champion.copy()
     candidate[[1, 5, 9]] = True  # two groups better
     candidate[20] = False
-    found = decide(
+    found = decide_promotion(
         Contender(predictions(labels, candidate)),
         Contender(predictions(labels, champion)),
         labels,
@@ -153,7 +155,7 @@ def test_under_the_null_false_promotions_stay_below_the_level(n_groups: int, n: 
         ease = rng.uniform(0.2, 0.95, n_groups)[groups]
         lean = rng.normal(0, 0.15, (2, n_groups))[:, groups]
         candidate, champion = rng.random((2, len(labels))) < (ease + lean)
-        found = decide(
+        found = decide_promotion(
             Contender(predictions(labels, candidate)),
             Contender(predictions(labels, champion)),
             labels,
@@ -173,8 +175,8 @@ def test_a_gain_below_min_gain_is_not_promoted() -> None:
     champion = np.arange(400) % 2 == 0
     candidate = champion | (np.arange(400) % 40 == 1)  # 2.5 points, in every tenth group
     contenders = Contender(predictions(labels, candidate)), Contender(predictions(labels, champion))
-    assert decide(*contenders, labels, groups, NAMES, Gate()).verdict is Verdict.PROMOTED
-    found = decide(*contenders, labels, groups, NAMES, Gate(min_gain=0.03))
+    assert decide_promotion(*contenders, labels, groups, NAMES, Gate()).verdict is Verdict.PROMOTED
+    found = decide_promotion(*contenders, labels, groups, NAMES, Gate(min_gain=0.03))
     assert found.verdict is Verdict.KEPT
     assert "by more than 3 points" in found.reason
 
@@ -192,7 +194,7 @@ def test_a_candidate_beyond_a_limit_is_not_promoted_even_without_a_champion(
 ) -> None:
     labels, groups = tracks(20, 3)
     candidate = Contender(predictions(labels, labels != 1), latency_ms=25.0, size_mb=3.0)
-    found = decide(candidate, None, labels, groups, NAMES, gate)
+    found = decide_promotion(candidate, None, labels, groups, NAMES, gate)
     assert found.verdict is Verdict.KEPT
     assert reason in found.reason
 
@@ -200,9 +202,9 @@ def test_a_candidate_beyond_a_limit_is_not_promoted_even_without_a_champion(
 def test_four_groups_cannot_promote_and_a_single_group_has_no_lower_bound() -> None:
     labels, groups = tracks(4, 10)
     better = Contender(predictions(labels, labels >= 0)), Contender(predictions(labels, labels < 0))
-    found = decide(*better, labels, groups, NAMES, Gate())
+    found = decide_promotion(*better, labels, groups, NAMES, Gate())
     assert found.verdict is Verdict.INCONCLUSIVE  # 1 of 16 sign patterns favours it in all groups
-    alone = decide(*better, labels, np.zeros(40), NAMES, Gate())
+    alone = decide_promotion(*better, labels, np.zeros(40), NAMES, Gate())
     assert (alone.verdict, alone.lower) == (Verdict.INCONCLUSIVE, -1.0)
 
 
@@ -210,4 +212,4 @@ def test_predictions_for_other_tracks_are_refused() -> None:
     labels, groups = tracks(5, 4)
     right = Contender(predictions(labels, labels >= 0))
     with pytest.raises(UserError, match="same tracks"):
-        decide(right, Contender(right.proba[:-1]), labels, groups, NAMES, Gate())
+        decide_promotion(right, Contender(right.proba[:-1]), labels, groups, NAMES, Gate())

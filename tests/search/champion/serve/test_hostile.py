@@ -18,7 +18,7 @@ from chorale.search.bundle.predictor import Predictor
 from chorale.search.champion.serve import app, decoder
 from chorale.search.champion.serve.app import create_app
 from chorale.search.champion.serve.decoder import DecoderPool
-from chorale.search.champion.serve.limits import Refused, RequestLimits
+from chorale.search.champion.serve.limits import RefusedRequest, RequestLimits
 from chorale.search.cli import main
 
 Tone = Callable[..., bytes]
@@ -100,7 +100,7 @@ def test_a_decoder_that_hangs_is_killed_and_the_next_recording_is_decoded(
         [child] = _spawned() - others
         try:
             os.kill(child.pid, signal.SIGSTOP)  # it hangs
-            with pytest.raises(Refused, match="within 1 s") as refused:
+            with pytest.raises(RefusedRequest, match="within 1 s") as refused:
                 await made.decode(str(good))
             assert (refused.value.status, refused.value.reason) == (422, "too slow to decode")
             assert not child.is_running()
@@ -126,7 +126,7 @@ def test_a_decoder_that_crashes_is_replaced(tmp_path: Path, make_tone: Tone) -> 
             request = asyncio.create_task(made.decode(str(good)))
             await asyncio.sleep(0.2)
             os.kill(child.pid, signal.SIGKILL)
-            with pytest.raises(Refused, match="crashed") as refused:
+            with pytest.raises(RefusedRequest, match="crashed") as refused:
                 await request
             assert refused.value.status == 415
             assert len((await made.decode(str(good)))[0]) == 4800
@@ -146,7 +146,7 @@ def test_a_decoder_that_cannot_start_gives_503(
     async def decode() -> None:
         made = DecoderPool(RequestLimits(), n_processes=1)
         try:
-            with pytest.raises(Refused, match="does not start") as refused:
+            with pytest.raises(RefusedRequest, match="does not start") as refused:
                 await made.decode(str(good))
             assert refused.value.status == 503
         finally:
