@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from chorale.datasets.programs.kaldi_mel import N_MELS, kaldi_filters, log_mel
 from chorale.datasets.programs.network_weights import read_weights, used_weights
-from chorale.datasets.programs.transformer_blocks import block_shapes, layer_norm, run_blocks
+from chorale.datasets.programs.vision_transformer import block_shapes, layer_norm, run_blocks
 from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
