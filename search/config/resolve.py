@@ -4,7 +4,7 @@ Everything that can be checked without reading the data is checked here, and all
 at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import ModuleType
@@ -157,8 +157,7 @@ def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> Res
     sweep, names = resolved.sweep, resolved.space.architectures
     computed = fingerprint.get("features", {})
     if sweep.features is None and computed.keys() & resolved.feature_values.keys():
-        given = {name: of for name, of in resolved.feature_values.items() if name in computed}
-        resolved = replace(resolved, feature_values=given)  # the default may have been another
+        resolved = with_features(resolved, computed)  # others were left out for lack of time
     epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
     if sweep.architectures is None:
         searched = fingerprint.get("space", {})
@@ -184,6 +183,19 @@ def with_choices(
         space=replace(space, features=features, spaces=spaces),
         crops=crops,
     )
+
+
+def with_features(resolved: ResolvedSweep, names: Collection[str]) -> ResolvedSweep:
+    """The sweep with these of its feature sets, and the architectures that accept one of them."""
+    accepted = {
+        architecture: tuple(name for name in sets if name in names)
+        for architecture, sets in resolved.space.features.items()
+    }
+    able = tuple(architecture for architecture, sets in accepted.items() if sets)
+    found = with_choices(resolved, resolved.sweep.budget.max_epochs, able, resolved.crops)
+    given = {name: values for name, values in resolved.feature_values.items() if name in names}
+    features = {architecture: accepted[architecture] for architecture in able}
+    return replace(found, feature_values=given, space=replace(found.space, features=features))
 
 
 def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ class Progress:
         """`run` with progress output: prints the share of finished chunks every few seconds."""
 
         def watched(work: Callable[[T], R], chunks: Sequence[T], /) -> Iterator[R]:
-            shown = time.perf_counter()
+            began = shown = time.perf_counter()
             pause_s = 1.0 if self.console.is_terminal else 8.0
             with self.activity(what) as set_progress:
                 for i, result in enumerate(run(work, chunks), start=1):
@@ -114,7 +114,9 @@ class Progress:
                     set_progress(share)
                     if time.perf_counter() - shown > pause_s and i < len(chunks):
                         shown = time.perf_counter()
-                        self.console.print(f"{'':<10} [dim]{what}: {share}[/dim]", highlight=False)
+                        left = duration_text((shown - began) / i * (len(chunks) - i))
+                        line = f"{'':<10} [dim]{what}: {share}, about {left} left[/dim]"
+                        self.console.print(line, highlight=False)
                     yield result
 
         return watched

@@ -4,22 +4,27 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from chorale.datasets.chunks import ChunkMap
+from chorale.datasets.features import layout_of
 from chorale.datasets.source import DataSource
 from chorale.datasets.splitting.split import Split
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.datasets.store.joining import build_store
 from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress, duration_text
+from chorale.search.data.time_limit import TooSlowError, limited_map
 
 MIN_FORECAST_S = 5.0
 """Shorter extractions of views are not forecast."""
+
+FEATURES_SHARE = 0.4
+"""A further feature set may take this share of the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +54,40 @@ def extract_features(
     root: Path,
     progress: Progress,
     run: ChunkMap,
+    left_s: Callable[[], float] | None = None,
 ) -> ExtractedFeatures:
     """Builds every feature store of a sweep below `root`, or opens it where it exists.
 
     Views other than the recording itself are those of tracks that some model is trained on: no
     test track has one.
+
+    `left_s` returns the seconds that are left of a sweep whose file names neither features nor
+    architectures: then tables come first, as they are small, and a further feature set that would
+    take too long is left out. What was extracted of it stays in the cache.
     """
     is_trained = tracks["track_id"].isin(split.trained_ids)
     trained = tracks[is_trained].reset_index(drop=True)
     stores: dict[str, Path] = {}
     views: dict[str, tuple[Path, ...]] = {}
-    for feature, config in resolved.features.items():
-        with progress.activity("features"):
-            watched = progress.watch(run, feature)
-            store = source.build_store(tracks, feature, config, root=root, run=watched)
+    every = list(resolved.features)
+    if left_s is not None:
+        every.sort(key=lambda name: layout_of(name) != "table")
+    for feature in every:
+        config = resolved.features[feature]
+        watched = progress.watch(run, feature)
+        if left_s is not None and stores:
+            watched = limited_map(watched, FEATURES_SHARE * left_s())
+        try:
+            with progress.activity("features"):
+                store = source.build_store(tracks, feature, config, root=root, run=watched)
+        except TooSlowError as error:
+            about = duration_text(error.expected_s)
+            progress.stage(
+                "features",
+                f"{feature} is left out: it would take about {about}; a higher --budget.minutes "
+                f"has time for it, and what is extracted already is kept",
+            )
+            continue
         stores[feature] = store.folder
         progress.stage("features", f"{feature}: {_size(store)}")
         n_views = resolved.views.get(feature, 1)
@@ -86,7 +111,8 @@ def extract_features(
                 about = duration_text(left * took_s)
                 progress.stage("features", f"{feature}: views left: {left}, about {about}")
         views[feature] = tuple(made)
-    return ExtractedFeatures(stores, views)
+    in_order = {name: stores[name] for name in resolved.features if name in stores}
+    return ExtractedFeatures(in_order, views)
 
 
 def _size(store: FeatureStore) -> str:

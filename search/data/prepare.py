@@ -5,7 +5,7 @@ The result, `PreparedData`, is all that later stages know of the data.
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,11 @@ def prepare(
     progress: Progress,
     run: ChunkMap,
     given: LabelledTracks | None = None,
+    left_s: Callable[[], float] | None = None,
 ) -> PreparedData:
     """Reads the tracks (unless they are given), audits and splits them, and extracts features.
+
+    `left_s` is as for `extract_features`: with it, `stores` may lack feature sets.
 
     Raises:
         UserError: the data does not exist, has too many bad tracks, or cannot be split as
@@ -141,7 +144,14 @@ def prepare(
         _write_faults(csv, tracks, found, pairs, parts.leaking, accepted)
     leaks.require_no_leaks(parts.leaking, accepted)
     made = extract_features(
-        resolved, source, joined, split, root=cache_root, progress=progress, run=run
+        resolved,
+        source,
+        joined,
+        split,
+        root=cache_root,
+        progress=progress,
+        run=run,
+        left_s=left_s,
     )
     feature_stores.record_use(sweep.paths, made.folders)
     near = near_duplicates.report_near_duplicates(joined, pairs, made.stores, progress)

@@ -7,20 +7,21 @@ imported or started.
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from chorale.datasets.label_sets import class_names_of, has_several_labels
-from chorale.search.config.resolve import ResolvedSweep, for_labels, kept_choices
+from chorale.search.config.resolve import ResolvedSweep, for_labels, kept_choices, with_features
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, labels_per_track, refuse_missing
 from chorale.search.sweep.bucket import synchronised
 from chorale.search.sweep.preflight import Start, check_start
 
 if TYPE_CHECKING:
+    from chorale.search.config.schema import SweepConfig
     from chorale.search.data.tracks import LabelledTracks
     from chorale.search.sweep.context import SweepContext
     from chorale.search.sweep.earlier_studies import EarlierStudies
@@ -89,7 +90,8 @@ def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
         sweep.runs_folder.root.mkdir(parents=True, exist_ok=True)
         with worker_pool(sweep.cluster, runs=sweep.runs_folder.root) as pool:
             with pool.mapping() as run:
-                prepared = prepare(resolved, progress, run, tracks)
+                prepared = prepare(resolved, progress, run, tracks, _left_s(sweep, began))
+            resolved = with_features(resolved, prepared.stores)
             measured_forecast(resolved, prepared, pool, progress, began=began)
 
 
@@ -107,6 +109,14 @@ def _for_labels(
             f"the objective is {found.sweep.search.objective}",
         )
     return found
+
+
+def _left_s(sweep: "SweepConfig", began: float) -> Callable[[], float] | None:
+    """The seconds left, for a sweep that may leave out features for which there is no time."""
+    minutes = sweep.budget.minutes
+    if minutes is None or sweep.features is not None or sweep.architectures is not None:
+        return None
+    return lambda: 60 * minutes - (time.perf_counter() - began)
 
 
 @contextlib.contextmanager
@@ -135,8 +145,10 @@ def _opened(
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
         if start.resume:
             resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
+        left_s = None if start.resume else _left_s(sweep, began)
         with pool.mapping() as run:
-            prepared = prepare(resolved, progress, run, tracks)
+            prepared = prepare(resolved, progress, run, tracks, left_s)
+        resolved = with_features(resolved, prepared.stores)
         stages_s = read_stages_s(sweep.paths) if start.resume else {}
         data_s = time.perf_counter() - began
         stages_s["data"] = stages_s.get("data", 0.0) + data_s
