@@ -129,6 +129,10 @@ class TimeLimit:
 class FinalistStage:
     """The settings of the finalists' stage.
 
+    `jobs` are those that every finalist needs. `further` are trained after them, while the time
+    limit allows: further seeds of finalists, all folds of a seed or none. One that did not complete
+    is the last one of its finalist.
+
     `plan` makes the training run of a job, `keep` writes its predictions into the bank, `facts`
     describes the trial of a number, `files` gives the paths of a job's files, if it has any.
     `stage` is the ledger's name of these runs. With `time_limit`, a finalist whose retrainings
@@ -144,6 +148,12 @@ class FinalistStage:
     files: Callable[[Job], TrialPaths] | None = None
     stage: str = FINALISTS
     time_limit: TimeLimit | None = None
+    further: Sequence[Job] = ()
+
+    @property
+    def all_jobs(self) -> tuple[Job, ...]:
+        """The jobs that every finalist needs, then the further ones."""
+        return (*self.jobs, *self.further)
 
 
 class FinalistTrials:
@@ -159,24 +169,29 @@ class FinalistTrials:
             for key, row in ledger.rows(finals.study, finals.stage).items()
             if row.state == "COMPLETE"
         }
-        self._jobs = dict(enumerate(finals.jobs))
+        self._jobs = dict(enumerate(finals.all_jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
         if finals.files is not None:
             attempts.record_interrupted(
                 ledger,
                 finals.study,
                 finals.stage,
-                {j.key: finals.files(j).config_yaml for j in finals.jobs if j.key not in finished},
+                {
+                    job.key: finals.files(job).config_yaml
+                    for job in finals.all_jobs
+                    if job.key not in finished
+                },
             )
-        for job in finals.jobs:  # a crash may have left the training state of complete ones
+        for job in finals.all_jobs:  # a crash may have left the training state of complete ones
             if job.key in finished and finals.files is not None:
                 remove_state(finals.files(job))
         self._began: dict[int, float] = {}
         self._n_epochs: dict[int, int] = {}
         self._n_done: dict[int, int] = {}
         self._started: set[tuple[int, int]] = set()
-        self._slowness: list[float] = []
-        """of each complete retraining: its seconds, relative to those that were expected"""
+        self._slowness: list[tuple[int, float]] = []
+        """of each complete retraining: the trial's number, and the seconds that it took, relative
+        to those that were expected"""
         self.not_started: set[int] = set()
         """the numbers of finalists for which no time was left"""
         self._retries = Retries()
@@ -187,13 +202,8 @@ class FinalistTrials:
         while self._waiting and len(specs) < n:
             i = self._waiting.pop(0)
             job = self._jobs[i]
-            if not self._has_time(job):
-                self.not_started.add(job.number)
-                self._waiting = [
-                    other
-                    for other in self._waiting
-                    if _finalist(self._jobs[other]) != _finalist(job)
-                ]
+            if not self._has_time(i):
+                self._leave_out(i)
                 continue
             self._started.add(_finalist(job))
             self._began[i] = time.perf_counter()
@@ -218,20 +228,45 @@ class FinalistTrials:
             return Decision.STOP
         return Decision.CONTINUE
 
-    def _has_time(self, job: Job) -> bool:
+    def _has_time(self, trial_id: int) -> bool:
         """Whether the finalist of a job has begun, or would end in time if it began now."""
-        limit = self._finals.time_limit
-        if limit is None or _finalist(job) in self._started:
+        limit, job = self._finals.time_limit, self._jobs[trial_id]
+        if limit is None:
             return True
-        now, slowness = time.perf_counter(), statistics.fmean(self._slowness or [1.0])
+        if _finalist(job) in self._started:
+            return not self._is_further(trial_id) or limit.left_s() > 0
+        now = time.perf_counter()
         running_s = sum(
-            max(0.0, slowness * limit.expected_s(self._jobs[i].number) - (now - began))
+            max(0.0, self._expected_s(limit, self._jobs[i].number) - (now - began))
             for i, began in self._began.items()
         )
         n_jobs = 1 + sum(_finalist(self._jobs[i]) == _finalist(job) for i in self._waiting)
         n_rounds = math.ceil(n_jobs / limit.n_at_once)
-        needed_s = running_s / limit.n_at_once + n_rounds * slowness * limit.expected_s(job.number)
+        needed_s = running_s / limit.n_at_once + n_rounds * self._expected_s(limit, job.number)
         return needed_s <= limit.left_s()
+
+    def _expected_s(self, limit: TimeLimit, number: int) -> float:
+        """The seconds of one retraining, by those that ended: of this trial, or else of all."""
+        own = [slowness for of, slowness in self._slowness if of == number]
+        known = own or [slowness for _, slowness in self._slowness] or [1.0]
+        return statistics.fmean(known) * limit.expected_s(number)
+
+    def _is_further(self, trial_id: int) -> bool:
+        return trial_id >= len(self._finals.jobs)
+
+    def _leave_out(self, trial_id: int) -> None:
+        """Starts no more jobs of a finalist for which no time is left."""
+        job = self._jobs[trial_id]
+        if not self._is_further(trial_id):
+            self.not_started.add(job.number)
+            self._waiting = [i for i in self._waiting if _finalist(self._jobs[i]) != _finalist(job)]
+        self._end_further(job.number)
+
+    def _end_further(self, number: int) -> None:
+        """Starts no more further seeds of a finalist."""
+        self._waiting = [
+            i for i in self._waiting if not (self._is_further(i) and self._jobs[i].number == number)
+        ]
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits the end of a retraining: first the predictions, then the ledger's row."""
@@ -260,7 +295,10 @@ class FinalistTrials:
             row = Row(job.key, "COMPLETE", facts={**result.facts(), **facts})
             if self._finals.time_limit is not None and outcome.end is not End.STOPPED:
                 expected_s = self._finals.time_limit.expected_s(job.number)
-                self._slowness.append(elapsed_s / max(expected_s, MIN_EXPECTED_S))
+                slowness = elapsed_s / max(expected_s, MIN_EXPECTED_S)
+                self._slowness.append((job.number, slowness))
+        if row.state != "COMPLETE":
+            self._end_further(job.number)
         self._ledger.record(self._finals.study, self._finals.stage, row)
         if files is not None:
             remove_state(files)
