@@ -9,7 +9,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from chorale.datasets.config import config, read_config
 from chorale.datasets.errors import UserError, join_first
@@ -88,7 +90,7 @@ class BundleManifest:
     task: Literal["single_label", "multi_label"] = "single_label"
     thresholds: dict[str, float] = field(default_factory=dict)
     has_novelty: bool = False
-    n_folds: int | None = None
+    n_folds: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def multi_label(self) -> bool:
@@ -100,9 +102,10 @@ class BundleManifest:
         spaces = sorted(one.space for one in self.networks if one.member == member)
         if any(one.member == member for one in self.baselines):
             return None if spaces else 0
-        every = sorted({one.space for one in self.networks})
-        if self.n_folds is not None and len(spaces) % self.n_folds == 0:
-            every = every[: len(spaces)]
+        if self.n_folds is None:
+            every = sorted({one.space for one in self.networks})
+        else:
+            every = list(range(len(spaces) // self.n_folds * self.n_folds))
         return len(spaces) if spaces and spaces == every else None
 
     @property
