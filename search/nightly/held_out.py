@@ -19,7 +19,7 @@ from chorale.search.nightly.earlier_nights import StudyMember
 from chorale.search.paths import StudyPaths
 from chorale.search.report import report
 from chorale.search.statistics.arrays import Labels, Proba
-from chorale.search.study import finalists
+from chorale.search.study.finalist_choice import find_repeat
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def of_trial(
     origin: StudyMember, number: int, before: Side, tonight: Side, ledger: LedgerReader
 ) -> tuple[HeldOut, HeldOut] | str:
     """The results of a finalist and of the one that repeats it; or why there are none."""
-    again = finalists.find_repeat(ledger.rows(tonight[0].name, SEARCH), origin.source)
+    again = find_repeat(ledger.rows(tonight[0].name, SEARCH), origin.source)
     done = [
         stages.complete_seeds(ledger.rows(night.name, stages.FINALISTS), truth.split.n_folds)
         for night, truth in (before, tonight)

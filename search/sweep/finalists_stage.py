@@ -14,7 +14,7 @@ from chorale.search.evaluation.members import Member
 from chorale.search.ledger import predictions, stages
 from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.ledger.stages import Job
-from chorale.search.study import finalists
+from chorale.search.study.finalist_choice import choose_finalists, find_repeat
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.sweep.context import SweepContext
@@ -37,11 +37,11 @@ def cross_validate(context: SweepContext) -> list[Job]:
     settings = sweep.finalists
     is_limited = context.schedule.is_limited  # then no time for what will not be a member
     n_most = settings.most_configs if is_limited else settings.n_configs
-    numbers = finalists.choose_finalists(
+    numbers = choose_finalists(
         rows, n=n_most, objective=sweep.search.objective, only_near=is_limited
     )
     if context.earlier.drift_check is not None:
-        repeated = finalists.find_repeat(rows, context.earlier.drift_check)
+        repeated = find_repeat(rows, context.earlier.drift_check)
         if repeated is not None:  # early, so that there is time for it
             numbers = [*numbers[:1], repeated, *(n for n in numbers[1:] if n != repeated)]
             numbers = list(dict.fromkeys(numbers))

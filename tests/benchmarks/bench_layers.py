@@ -85,7 +85,7 @@ def first_layer() -> dict[str, Make]:
     return {
         "lr": lambda seed: LogisticRegression(C=0.1, max_iter=200),
         "knn": lambda seed: KNeighborsClassifier(15, weights="distance"),
-        "forest": lambda seed: RandomForestClassifier(100, min_samples_leaf=2, random_state=seed),
+        "forest": lambda seed: RandomForestClassifier(60, min_samples_leaf=2, random_state=seed),
         "boosting": lambda seed: _boosting(seed),
         "mlp": lambda seed: _mlp(64, seed),
         "mlp-small": lambda seed: _mlp(16, seed),
@@ -114,7 +114,12 @@ def second_layer() -> dict[str, Make]:
 
 def _boosting(seed: int) -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(
-        max_iter=25, max_leaf_nodes=15, learning_rate=0.2, max_features=0.5, random_state=seed
+        max_iter=20,
+        max_bins=32,
+        max_leaf_nodes=15,
+        learning_rate=0.2,
+        max_features=0.5,
+        random_state=seed,
     )
 
 
@@ -358,8 +363,8 @@ def main() -> None:
         return
     Path(args.work).mkdir(parents=True, exist_ok=True)
     results = []
-    for name in args.data.split(","):
-        for seed in range(args.seeds):
+    for seed in range(args.seeds):
+        for name in args.data.split(","):
             results.append(compare(name, seed, args))
             print(json.dumps(results[-1]), flush=True)
     print_table(results)

@@ -26,8 +26,10 @@ from chorale.search.evaluation.members import (
     read_member,
 )
 from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
-from chorale.search.ledger.stages import Job
+from chorale.search.ledger.ledger import Ledger
+from chorale.search.ledger.stages import FINALISTS, Job
 from chorale.search.paths import StudyPaths
+from chorale.search.report.data.hardest import HardTrack, hardest_tracks
 from tests.search.further_seeds import add_seed
 
 N_FOLDS = 5
@@ -156,6 +158,22 @@ def test_the_selection_bias_is_that_of_one_seed(study: SweepConfig) -> None:
     more = [replace(a, validation=b.validation) for a, b in zip(several, lucky, strict=True)]
     bias = final_evaluation._configuration_bias
     assert bias(more, truth) == bias(lucky, truth)
+
+
+def test_the_hardest_tracks_are_those_of_complete_seeds(study: SweepConfig) -> None:
+    members, truth = members_of(study, {0: 3, 1: 1, 2: 1})
+    labels = truth.labels(truth.split.development_ids)
+    of_true = {
+        track: np.mean([m.out_of_fold[i, labels[i]] for m in members])
+        for i, track in enumerate(truth.split.development_ids)
+    }
+    with Ledger(study.ledger_url) as ledger:
+        found = hardest_tracks(study.paths, truth, ledger.rows(study.name, FINALISTS))
+    assert found
+    for one in found:
+        assert isinstance(one, HardTrack)
+        assert one.n_models == 3
+        assert one.proba_true == pytest.approx(of_true[one.track], abs=1e-6)
 
 
 def run(study: SweepConfig, *args: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from chorale.cluster.local import LocalRunner
 from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import FINALISTS, Job
+from chorale.search.study.finalist_choice import choose_finalists
 from chorale.search.study.finalists import (
     FinalistStage,
     FinalistTrials,
     TimeLimit,
-    choose_finalists,
 )
 from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.training.trial_plan import TrialResult

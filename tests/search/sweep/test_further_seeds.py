@@ -65,7 +65,7 @@ runs: {root / "runs"}
 """
     )
     with pytest.MonkeyPatch.context() as patch:  # both trials are finalists, whatever their scores
-        patch.setattr("chorale.search.study.finalists.COMPETITIVE_SHARE", 0.0)
+        patch.setattr("chorale.search.study.finalist_choice.COMPETITIVE_SHARE", 0.0)
         assert main(["sweep", str(sweep), *NONE]) == 0
     return root / "runs"
 
@@ -77,6 +77,16 @@ def test_every_finalist_gets_the_most_seeds_where_there_is_time(study: Path) -> 
         rows = ledger.rows("s", FINALISTS)
     assert set(rows) == {f"{n}/{f}/{s}" for n in (0, 1) for f in (0, 1) for s in range(N_SEEDS)}
     assert {row.state for row in rows.values()} == {"COMPLETE"}
+
+
+def test_time_that_ends_within_a_further_seed_leaves_nothing_out(
+    unequal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = shutil.copytree(unequal, tmp_path / "runs")
+    assert main(["resume", "s", "--runs", str(runs), "--finish"]) == 0
+    out = capsys.readouterr().out
+    assert "trials 0, 1 on 2 folds; 3 seeds of trial 0, 2 of trial 1" in " ".join(out.split())
+    assert "is left out" not in out
 
 
 @pytest.fixture(scope="module")
