@@ -9,7 +9,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from chorale.datasets.config import config, read_config
 from chorale.datasets.content import file_sha256
@@ -65,6 +67,9 @@ class BundleManifest:
     Where `task` is multi_label, a track may have several labels or none, and `thresholds` maps each
     label to the calibrated probability from which it is predicted. Conformal sets then contain on
     average the share `coverage` of a track's labels.
+
+    A member has one network for each of `n_folds` folds and each of its seeds, of which members may
+    have different numbers. Without `n_folds`, all members have the same number of networks.
     """
 
     version: int
@@ -86,11 +91,23 @@ class BundleManifest:
     task: Literal["single_label", "multi_label"] = "single_label"
     thresholds: dict[str, float] = field(default_factory=dict)
     has_novelty: bool = False
+    n_folds: Annotated[int, Field(ge=1)] | None = None
 
     @property
     def multi_label(self) -> bool:
         """Whether a track may have several labels."""
         return self.task == "multi_label"
+
+    def n_networks(self, member: int) -> int | None:
+        """The number of a member's networks, 0 of a baseline; None where some are missing."""
+        spaces = sorted(one.space for one in self.networks if one.member == member)
+        if any(one.member == member for one in self.baselines):
+            return None if spaces else 0
+        if self.n_folds is None:
+            every = sorted({one.space for one in self.networks})
+        else:
+            every = list(range(len(spaces) // self.n_folds * self.n_folds))
+        return len(spaces) if spaces and spaces == every else None
 
     @property
     def members_text(self) -> str:

@@ -127,6 +127,19 @@ def load_networks(
     return found
 
 
+def networks_of_members(bundle: Bundle) -> tuple[int, ...]:
+    """The number of networks of each member, in the ensemble's order; a baseline counts as one.
+
+    Raises:
+        UserError: some are missing, or there is no member.
+    """
+    manifest = bundle.manifest
+    found = [manifest.n_networks(at) for at in range(len(manifest.members))]
+    if not found or None in found:
+        raise bundle_error(bundle.paths.root, "networks of its ensemble are missing")
+    return tuple(max(1, n or 0) for n in found)
+
+
 def _check_task(bundle: Bundle, name: str, *, multi_label: bool) -> None:
     """Refuses a model that was not trained for the manifest's task."""
     if multi_label != bundle.manifest.multi_label:

@@ -26,6 +26,7 @@ from chorale.search.bundle.loading import (
     load_extractor,
     load_networks,
     load_novelty,
+    networks_of_members,
     with_parts,
 )
 from chorale.search.combining import fitted_file
@@ -115,10 +116,7 @@ class Predictor:
         self._baselines = {
             b.member: load_baseline(bundle, b, self._extractors) for b in manifest.baselines
         }
-        trials = set(range(len(manifest.members))) - self._baselines.keys()
-        wanted = {(m, s) for m in trials for s in self._spaces}
-        if {(n.member, n.space) for n in manifest.networks} != wanted or not manifest.members:
-            raise bundle_error(root, "networks of its ensemble are missing")
+        self._n_networks = networks_of_members(bundle)
         self._spaces = self._spaces or [0]
         _, members, self._model = fitted_file.read_ensemble(bundle.paths.ensemble)
         if tuple(map(str, members)) != manifest.members:
@@ -206,14 +204,17 @@ class Predictor:
         of_baselines = []
         for member, baseline in self._baselines.items():
             statistics = baseline.rows([one.T for one in extracted[baseline.features]])
-            proba[:, member] = baseline.proba(statistics)
+            proba[0, member] = baseline.proba(statistics)
             of_baselines.append(baseline.embeddings(statistics))
         members = range(len(manifest.members))
+        mean = np.stack([proba[:n, m].mean(axis=0) for m, n in enumerate(self._n_networks)])
+        for member, n in enumerate(self._n_networks):  # the networks of its seeds repeat
+            proba[:, member] = proba[np.arange(len(proba)) % n, member]
         views = tuple(
             EmbeddingView(np.full(n_tracks, space), tuple(embeddings.get((at, m)) for m in members))
             for at, space in enumerate(self._spaces)
         )
-        predictions = MemberPredictions(proba.mean(axis=0), manifest.architectures, views)
+        predictions = MemberPredictions(mean, manifest.architectures, views)
         combined = self._combined(predictions)
         sets = self._sets.sets(combined)
         chosen = (

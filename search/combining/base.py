@@ -32,7 +32,8 @@ class EmbeddingView:
 
     `space` (n_tracks,) numbers the network that embedded a track: embeddings of two networks that
     were trained separately, even of one configuration on two folds, have unrelated axes.
-    `embeddings` holds, for each member, (n_tracks, width of that member) or None.
+    `embeddings` holds, for each member, (n_tracks, width of that member), or None where it has no
+    such network: members may have different numbers of seeds.
     """
 
     space: Labels

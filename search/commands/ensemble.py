@@ -187,23 +187,23 @@ def ground_truth_of_study(sweep: "SweepConfig") -> "GroundTruth":
 def _members(
     sweep: "SweepConfig", truth: "GroundTruth", ledger: "Ledger", left_out: list[str]
 ) -> "list[Member]":
-    """All finalists that were trained on every fold; adds a line to `left_out` for each other."""
-    from chorale.search.evaluation.candidates import read_members
-    from chorale.search.ledger.stages import FINALISTS, Job
+    """All finalists that were trained on every fold; adds a line to `left_out` for each other.
 
-    jobs: dict[int, list[Job]] = {}
-    for key, row in ledger.rows(sweep.name, FINALISTS).items():
-        number, fold, seed = map(int, key.split("/"))
-        finished = jobs.setdefault(number, [])
-        if row.state == "COMPLETE" and seed < sweep.finalists.seeds:
-            finished.append(Job(number, fold, seed))
-    n = truth.split.n_folds * sweep.finalists.seeds
-    complete = {number: done for number, done in sorted(jobs.items()) if len(done) == n}
-    left_out += [
-        f"trial {number} is left out: {len(done)} of its {n} retrainings finished"
-        for number, done in sorted(jobs.items())
-        if number not in complete
-    ]
+    With every seed of which all folds are there, or with those that the sweep file sets.
+    """
+    from chorale.search.evaluation.candidates import read_members
+    from chorale.search.ledger.stages import FINALISTS, Job, complete_seeds
+
+    rows, n_folds = ledger.rows(sweep.name, FINALISTS), truth.split.n_folds
+    done = complete_seeds(rows, n_folds)
+    complete, needed = {}, range(sweep.finalists.n_seeds)
+    for number in sorted({int(key.split("/")[0]) for key in rows}):
+        if seeds := sweep.finalists.used_seeds(done.get(number, ())):
+            complete[number] = [Job(number, f, seed) for seed in seeds for f in range(n_folds)]
+            continue
+        keys = [Job(number, f, seed).key for seed in needed for f in range(n_folds)]
+        n = sum(key in rows and rows[key].state == "COMPLETE" for key in keys)
+        left_out.append(f"trial {number} is left out: {n} of its {len(keys)} retrainings finished")
     members, unreadable = read_members(sweep.paths, truth.split, complete)
     left_out += unreadable
     return members

@@ -5,7 +5,7 @@ the names in it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -110,6 +110,9 @@ class BudgetConfig:
 DEFAULT_FINALISTS, MOST_FINALISTS = 6, 12
 """How many trials are retrained on every fold; where time decides, up to the second number."""
 
+MOST_SEEDS = 5
+"""The most seeds that a finalist is trained with where time decides."""
+
 
 @config
 class FinalistsConfig:
@@ -119,8 +122,10 @@ class FinalistsConfig:
     """how many finalists; null: 6, and with budget.minutes up to 12 while time is left"""
     folds: Annotated[int, Field(ge=2)] = 5
     """how many group-disjoint folds the development tracks are split into"""
-    seeds: Annotated[int, Field(ge=1)] = 1
-    """how often each finalist is retrained on each fold, each time with another seed"""
+    seeds: Annotated[int, Field(ge=1)] | None = None
+    """how often each finalist is retrained on each fold, each time with another seed; null: once,
+    and with budget.minutes (without core_hours and gpu_hours) up to 5 times while time is left, the
+    best finalists first"""
 
     @property
     def n_configs(self) -> int:
@@ -131,6 +136,21 @@ class FinalistsConfig:
     def most_configs(self) -> int:
         """The most finalists, as long as there is time."""
         return MOST_FINALISTS if self.configs is None else self.configs
+
+    @property
+    def n_seeds(self) -> int:
+        """The seeds that every finalist is trained with."""
+        return 1 if self.seeds is None else self.seeds
+
+    def used_seeds(self, complete: Collection[int]) -> tuple[int, ...]:
+        """The seeds of a finalist that are used, of those that are complete; none: it is left out.
+
+        Where the sweep file sets their number, those are used or none.
+        """
+        if self.seeds is None:
+            return tuple(sorted(complete))
+        wanted = tuple(range(self.seeds))
+        return wanted if set(wanted) <= set(complete) else ()
 
 
 @config
@@ -236,6 +256,16 @@ class SweepConfig:
     def runs_folder(self) -> Runs:
         """The folder of all studies on this machine."""
         return Runs(folder_of(self.runs))
+
+    @property
+    def seeds_by_time(self) -> bool:
+        """Whether finalists get further seeds while time is left.
+
+        Not where hours of cores or GPUs are limited, of which these would be a part.
+        """
+        budget = self.budget
+        by_hours = budget.core_hours is not None or budget.gpu_hours is not None
+        return self.finalists.seeds is None and budget.minutes is not None and not by_hours
 
     @property
     def about(self) -> dict[str, Any]:

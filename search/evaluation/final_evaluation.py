@@ -190,6 +190,7 @@ def _evaluate(
     near = read_near_pairs(sweep.paths.near_duplicates_json)
     details["cautions"] = data_warnings(trials, truth) + near_duplicate_warnings(near, truth)
     details["selection"] = choice.as_dict()
+    details["seeds"] = {str(member.name): list(member.seeds) for member in members}
     details["comparisons"] = pairwise_comparisons(on_test | rivals, labels, groups)
     return FinalEvaluation(ensembles, scored, gains, looks, trials, chosen, details)
 
@@ -302,11 +303,14 @@ def _expected(
 
 
 def _configuration_bias(finalists: Sequence[Member], truth: GroundTruth) -> float:
-    """The selection bias of finalists' out-of-fold accuracy or mAP, as the search chose them."""
+    """The selection bias of finalists' out-of-fold accuracy or mAP, as the search chose them.
+
+    By their first seeds: a mean over seeds is better than a trial, which is of one.
+    """
     ids = truth.split.development_ids
     fold = np.array([truth.split.fold_of[track] for track in ids])
     return configuration_selection_bias(
-        [member.out_of_fold for member in finalists],
+        [member.seed_out_of_fold(0) for member in finalists],
         [member.validation for member in finalists],
         truth.labels(ids),
         at=np.flatnonzero(fold == SEARCH_FOLD),

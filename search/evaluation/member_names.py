@@ -26,6 +26,27 @@ def count_members(members: Sequence[int | str]) -> str:
     return _both(split_members(members), lambda what, names: f"{len(names)} {what}")
 
 
+def list_seeds(seeds: Mapping[Any, Sequence[int]]) -> str:
+    """How many seeds trials were trained with: "3 seeds of trial 9, 2 of trials 4, 18".
+
+    "" where no trial has several.
+
+    Args:
+        seeds: trial number -> its seeds; none where it did not complete.
+    """
+    if max(map(len, seeds.values()), default=1) < 2:
+        return ""
+    by_count: dict[int, list[str]] = {}
+    for number, of_trial in seeds.items():
+        if of_trial:
+            by_count.setdefault(len(of_trial), []).append(str(number))
+    parts: list[str] = []
+    for n, numbers in sorted(by_count.items(), reverse=True):
+        of = f"of trial{'s' * (len(numbers) != 1)} {', '.join(numbers)}"
+        parts.append(f"{n} {of}" if parts else f"{n} seeds {of}")
+    return ", ".join(parts)
+
+
 def name_ensemble(ensemble: Mapping[str, Any]) -> str:
     """The ensemble of a report: "soft_vote ensemble of 2 trials and 1 baseline", "baseline svm"."""
     kind, members = ensemble["kind"], ensemble["members"]

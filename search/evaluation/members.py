@@ -35,7 +35,9 @@ class Member:
     `test` (n_test, n_classes) the mean of its retrainings' predictions, `test_by_network` those of
     each retraining, seed by seed and fold by fold. `embeddings_out_of_fold` holds embeddings
     (n_development, width), one array per seed, `test_embeddings` (n_test, width), one per
-    retraining, in the same order; both are empty where the bank has none.
+    retraining, in the same order; both are empty where the bank has none. `seeds` are those of the
+    retrainings, of which members may have different numbers, and `out_of_fold_by_seed` the
+    out-of-fold predictions of the networks of each, of which `out_of_fold` is the mean.
 
     The `test` of a baseline comes from one model of all development rows, not from its fold models.
     A baseline has no search trial: its `validation` is its out-of-fold prediction of fold 0.
@@ -49,12 +51,25 @@ class Member:
     embeddings_out_of_fold: tuple[np.ndarray, ...] = ()
     test_embeddings: tuple[np.ndarray, ...] = ()
     test_by_network: tuple[np.ndarray, ...] = ()
+    seeds: tuple[int, ...] = ()
+    out_of_fold_by_seed: tuple[np.ndarray, ...] = ()
 
-    def network_test_proba(self, network: int) -> np.ndarray:
-        """A retraining's predictions of test rows; a baseline has only one retraining per fold."""
+    def seed_out_of_fold(self, at: int) -> np.ndarray:
+        """Out-of-fold predictions by one network per fold; where seeds are fewer, they repeat."""
+        if not self.out_of_fold_by_seed:
+            return self.out_of_fold
+        return self.out_of_fold_by_seed[at % len(self.out_of_fold_by_seed)]
+
+    def networks_test_proba(self, networks: Sequence[int]) -> np.ndarray:
+        """The mean of some of its retrainings' predictions of test rows.
+
+        `networks` are numbers: the folds of the first seed, then those of the next. Of a member
+        with fewer, the same fold of its own seeds takes a network's place; each counts once.
+        """
         if not self.test_by_network:
             return self.test
-        return self.test_by_network[network % len(self.test_by_network)]
+        own = sorted({at % len(self.test_by_network) for at in networks})
+        return np.asarray(np.mean([self.test_by_network[at] for at in own], axis=0))
 
 
 @dataclass(frozen=True)
@@ -95,9 +110,9 @@ def read_member(
         paths.trial(number).predictions, {"valid": split.valid_ids(SEARCH_FOLD)}, split=split.hash
     )
     n_classes = search_part["valid"].proba.shape[1]
-    out_of_fold = np.zeros((len(position), n_classes), np.float32)
     tests = []
     seeds = sorted({job.seed for job in jobs})
+    by_seed = {seed: np.zeros((len(position), n_classes), np.float32) for seed in seeds}
     embedded: dict[int, np.ndarray] = {}
     test_embeddings = []
     for job in sorted(jobs, key=lambda job: (job.seed, job.fold)):
@@ -108,7 +123,7 @@ def read_member(
             split=split.hash,
         )
         rows = [position[track] for track in valid_ids]
-        out_of_fold[rows] += parts["valid"].proba / len(seeds)
+        by_seed[job.seed][rows] = parts["valid"].proba
         tests.append(parts["test"].proba)
         of_valid, of_test = parts["valid"].embeddings, parts["test"].embeddings
         if of_valid is not None and of_test is not None:
@@ -119,12 +134,14 @@ def read_member(
     return Member(
         number,
         search_part["valid"].proba,
-        out_of_fold,
+        np.mean(list(by_seed.values()), axis=0),
         np.mean(tests, axis=0),
         architecture,
         tuple(embedded[seed] for seed in seeds) if has_all else (),
         tuple(test_embeddings) if has_all else (),
         tuple(tests),
+        tuple(seeds),
+        tuple(by_seed.values()),
     )
 
 
@@ -181,7 +198,7 @@ def predictions_by_fold(
 
 
 def n_networks(members: Sequence[Member], split: Split) -> int:
-    """The number of networks of each member: one per seed and fold."""
+    """The number of networks of the member with most: one per seed and fold."""
     return max(split.n_folds, *(len(m.test_by_network) for m in members))
 
 
@@ -194,7 +211,7 @@ def predictions_by_networks(
     """
     views = _test_views(members, split)
     return MemberPredictions(
-        np.stack([np.mean([m.network_test_proba(at) for at in networks], axis=0) for m in members]),
+        np.stack([m.networks_test_proba(networks) for m in members]),
         tuple(m.architecture for m in members),
         tuple(views[at] for at in networks if at < len(views)),
     )
@@ -206,6 +223,21 @@ def out_of_fold_predictions(members: Sequence[Member], split: Split) -> MemberPr
     return MemberPredictions(
         np.stack([m.out_of_fold for m in members]), kinds, _views(members, split)
     )
+
+
+def out_of_fold_by_seed(members: Sequence[Member], split: Split) -> list[MemberPredictions]:
+    """`out_of_fold_predictions` by one network of each member, for each seed of the one with most.
+
+    The seeds of a member with fewer repeat.
+    """
+    kinds, views = tuple(m.architecture for m in members), _views(members, split)
+    n_seeds = max(1, *(len(m.seeds) for m in members))
+    return [
+        MemberPredictions(
+            np.stack([m.seed_out_of_fold(seed) for m in members]), kinds, views[seed : seed + 1]
+        )
+        for seed in range(n_seeds)
+    ]
 
 
 def score_rows(
@@ -225,14 +257,17 @@ def score_rows(
 
 
 def _views(members: Sequence[Member], split: Split) -> tuple[EmbeddingView, ...]:
-    """One view per seed: each development track embedded by the network that held it out."""
+    """One view per seed: each development track embedded by the network that held it out.
+
+    A member has None in the views of seeds that it lacks.
+    """
     fold = np.array([split.fold_of[track] for track in split.development_ids])
     n_seeds = max(len(m.embeddings_out_of_fold) for m in members)
     return tuple(
         EmbeddingView(
             seed * split.n_folds + fold,
             tuple(
-                m.embeddings_out_of_fold[seed] if m.embeddings_out_of_fold else None
+                m.embeddings_out_of_fold[seed] if seed < len(m.embeddings_out_of_fold) else None
                 for m in members
             ),
         )
@@ -246,7 +281,10 @@ def _test_views(members: Sequence[Member], split: Split) -> tuple[EmbeddingView,
     return tuple(
         EmbeddingView(
             np.full(len(split.test_ids), space),
-            tuple(m.test_embeddings[space] if m.test_embeddings else None for m in members),
+            tuple(
+                m.test_embeddings[space] if space < len(m.test_embeddings) else None
+                for m in members
+            ),
         )
         for space in range(n_networks)
     )

@@ -1,9 +1,14 @@
 """Names of a study's stages in the ledger, their wall times, and the keys of finalists' rows."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chorale.search.paths import StudyPaths
+
+if TYPE_CHECKING:
+    from chorale.search.ledger.reader import Row
 
 SEARCH = "search"
 """One row per trial."""
@@ -32,6 +37,23 @@ class Job:
     def key(self) -> str:
         """The ledger's key."""
         return f"{self.number}/{self.fold}/{self.seed}"
+
+
+def complete_seeds(rows: "Mapping[str, Row]", n_folds: int) -> dict[int, tuple[int, ...]]:
+    """Finalist -> the seeds with which it was trained on every fold; only of those that have any.
+
+    `rows` are the ledger's of the finalists.
+    """
+    folds: dict[tuple[int, int], int] = {}
+    for key, row in rows.items():
+        number, _, seed = map(int, key.split("/"))
+        if row.state == "COMPLETE":
+            folds[number, seed] = folds.get((number, seed), 0) + 1
+    found: dict[int, tuple[int, ...]] = {}
+    for (number, seed), n in sorted(folds.items()):
+        if n == n_folds:
+            found[number] = (*found.get(number, ()), seed)
+    return found
 
 
 def read_stages_s(paths: StudyPaths) -> dict[str, float]:

@@ -148,16 +148,16 @@ def _members(
     name: str,
 ) -> tuple[list[Member], list[str]]:
     """Links and reads a study's finalists; gives a line with the reason for each excluded one."""
-    split, seeds = prepared.split, resolved.sweep.finalists.seeds
+    split, folds = prepared.split, range(prepared.split.n_folds)
     rows = ledger.rows(name, SEARCH)
-    done = {k for k, row in ledger.rows(name, stages.FINALISTS).items() if row.state == "COMPLETE"}
-    numbers = sorted({int(key.split("/")[0]) for key in done})
+    done = stages.complete_seeds(ledger.rows(name, stages.FINALISTS), split.n_folds)
     found, lost = [], []
-    for number in numbers:
-        jobs = [Job(number, fold, seed) for seed in range(seeds) for fold in range(split.n_folds)]
-        weights = [source_study.finalist(number, fold=j.fold, seed=j.seed).weights for j in jobs]
-        if not all(job.key in done for job in jobs) or not all(map(_has_files, weights)):
+    for number, complete in done.items():
+        kept = [s for s in complete if _has_weights(source_study, number, s, split.n_folds)]
+        seeds = resolved.sweep.finalists.used_seeds(kept)
+        if not seeds:
             continue  # unfinished, or its weights were removed by retention
+        jobs = [Job(number, fold, seed) for seed in seeds for fold in folds]
         own = night * NUMBERS_PER_NIGHT + number
         try:
             _link(source_study.trial(number).predictions, target_study.trial(own).predictions)
@@ -183,8 +183,10 @@ def _members(
     return found, lost
 
 
-def _has_files(weights: Path) -> bool:
-    return weights.is_dir() and any(weights.iterdir())
+def _has_weights(study: StudyPaths, number: int, seed: int, n_folds: int) -> bool:
+    """Whether the weights of a finalist's seed are there for every fold."""
+    folders = [study.finalist(number, fold=fold, seed=seed).weights for fold in range(n_folds)]
+    return all(one.is_dir() and any(one.iterdir()) for one in folders)
 
 
 def _link(source: Path, target: Path) -> None:

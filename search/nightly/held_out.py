@@ -19,7 +19,7 @@ from chorale.search.nightly.earlier_nights import StudyMember
 from chorale.search.paths import StudyPaths
 from chorale.search.report import report
 from chorale.search.statistics.arrays import Labels, Proba
-from chorale.search.study import finalists
+from chorale.search.study.finalist_choice import find_repeat
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,12 @@ def of_trial(
     origin: StudyMember, number: int, before: Side, tonight: Side, ledger: LedgerReader
 ) -> tuple[HeldOut, HeldOut] | str:
     """The results of a finalist and of the one that repeats it; or why there are none."""
-    again = finalists.find_repeat(ledger.rows(tonight[0].name, SEARCH), origin.source)
-    done = [_finished(ledger, side[0].name) for side in (before, tonight)]
-    seeds = done[0].get(number, set()) & done[1].get(-1 if again is None else again, set())
+    again = find_repeat(ledger.rows(tonight[0].name, SEARCH), origin.source)
+    done = [
+        stages.complete_seeds(ledger.rows(night.name, stages.FINALISTS), truth.split.n_folds)
+        for night, truth in (before, tonight)
+    ]
+    seeds = set(done[0].get(number, ())) & set(done[1].get(-1 if again is None else again, ()))
     if again is None or not seeds:
         return f"no drift check: the re-training of {origin.source} did not finish"
     then = _finalist_held_out(before[0].paths, before[1], number, seeds, len(done[0]))
@@ -97,19 +100,6 @@ def _baseline_held_out(side: Side, name: str) -> tuple[str, HeldOut] | None:
     found = report.read_report(night.paths)
     held_out = HeldOut(ids, proba, truth.labels(ids), truth.class_names, len(found["baselines"]))
     return split_name(name)[1] or str(found["baselines_made"]["features"]), held_out
-
-
-def _finished(ledger: LedgerReader, study: str) -> dict[int, set[int]]:
-    """Number -> the seeds for which a study's finalist finished on every fold."""
-    folds: dict[tuple[int, int], list[bool]] = {}
-    for key, row in ledger.rows(study, stages.FINALISTS).items():
-        number, _, seed = map(int, key.split("/"))
-        folds.setdefault((number, seed), []).append(row.state == "COMPLETE")
-    found: dict[int, set[int]] = {}
-    for (number, seed), ended in folds.items():
-        if all(ended):
-            found.setdefault(number, set()).add(seed)
-    return found
 
 
 def _finalist_held_out(

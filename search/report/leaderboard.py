@@ -6,6 +6,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from chorale.search.ledger.reader import Row
@@ -23,6 +24,8 @@ def leaderboard(
 ) -> list[LeaderboardRow]:
     """One row per trial: finished ones first, best first; finalists have their mean over folds too.
 
+    Each fold counts once, however many seeds of it have ended.
+
     It is in the column `folds_accuracy`; of several labels, that is the mean of their mAP.
 
     Args:
@@ -32,15 +35,17 @@ def leaderboard(
         second: the second objective, which is minimised, or "none"; with one, the column `front`
             is true for the trials on the Pareto front.
     """
-    folds: dict[str, list[float]] = {}
+    folds: dict[str, dict[str, list[float]]] = {}
     for key, row in finals.items():
         metrics = row.facts.get("metrics", {})
         score = metrics.get(metric_name(metrics))
         if row.state == "COMPLETE" and score is not None:
-            folds.setdefault(key.split("/")[0], []).append(score)
+            number, fold, _ = key.split("/")
+            folds.setdefault(number, {}).setdefault(fold, []).append(score)
     front = set() if second == "none" else _front(rows, objective=objective, second=second)
     ranked = sorted(rows.values(), key=lambda row: _rank(row, objective))
-    return [_line(row, folds.get(row.key, []), front, second=second) for row in ranked]
+    means = {number: [fmean(one) for one in each.values()] for number, each in folds.items()}
+    return [_line(row, means.get(row.key, []), front, second=second) for row in ranked]
 
 
 def to_csv(lines: Sequence[LeaderboardRow]) -> str:
@@ -62,7 +67,7 @@ def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> 
         "architecture": facts.get("architecture"),
         "features": facts.get("features"),
         **{f"validation_{name}": value for name, value in facts.get("metrics", {}).items()},
-        "folds_accuracy": sum(folds) / len(folds) if folds else None,
+        "folds_accuracy": fmean(folds) if folds else None,
         **{name: facts.get(name) for name in COST_COLUMNS},
         "reason": row.reason,
         **facts.get("params", {}),

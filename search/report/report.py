@@ -69,7 +69,8 @@ def write_report(
 
     Keys: study, dataset, split, trials, best_single, ensemble, ensembles, baselines, gains,
     baselines_made, optimism, test_looks, cautions, selection, calibration, conformal, per_class,
-    expected, comparisons, cost, versions, seed; `update_report` adds those of `derived_values`.
+    expected, seeds (those of each finalist's retrainings, by its number), comparisons, cost,
+    versions, seed; `update_report` adds those of `derived_values`.
     """
     sweep = resolved.sweep
     lost = ledger.rows(sweep.name, stages.ATTEMPTS)

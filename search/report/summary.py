@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chorale.search.console.progress import durations_text
-from chorale.search.evaluation.member_names import baseline_features
+from chorale.search.evaluation.member_names import baseline_features, list_seeds
 from chorale.search.paths import StudyPaths
 from chorale.search.report.report import headline_sentence
 from chorale.search.statistics.main_score import main_score_of, metric_name
@@ -54,6 +54,8 @@ def print_summary(report: Mapping[str, Any], console: Console, *, folder: str) -
     if made := report.get("baselines_made"):
         lines = "; ".join([baseline_features(made), *made["left_out"]]) + "."
         console.print(lines, soft_wrap=True, highlight=False, markup=False)
+    if seeds := list_seeds(report.get("seeds", {})):  # missing in older versions
+        console.print(f"Finalists: {seeds}.", soft_wrap=True, highlight=False, markup=False)
     console.print(headline_sentence(report), highlight=False, markup=False)
     if stages_s := report.get("cost", {}).get("stages_s"):  # missing in older versions
         console.print(f"Time: {durations_text(stages_s)}.", highlight=False, markup=False)

@@ -32,12 +32,11 @@ def configuration_selection_bias(
     The finalists are retrained with other seeds. By how much their trials are better on the search
     fold is the bias of the seed, which the finalists do not have. Their bias of the configuration
     relates to it as the variance between configurations to that between seeds: a high sum of two
-    effects holds either in that proportion. It is underestimated where finalists have several
-    seeds, and 0 where fewer than two finalists predict anything different after retraining. It is
-    never negative.
+    effects holds either in that proportion. It is 0 where fewer than two finalists predict anything
+    different after retraining. It is never negative.
 
     Args:
-        out_of_fold: each finalist's probabilities, (n, n_classes).
+        out_of_fold: each finalist's probabilities by networks of one seed, (n, n_classes).
         trials: their trials' probabilities on the search fold, (n_valid, n_classes).
         labels: (n,), or multi-label (n, n_classes).
         at: (n_valid,) the positions of the search fold's rows.

@@ -1,5 +1,6 @@
 """The finalists: the best distinct trials, retrained by cross-validation on every fold.
 
+`search.study.finalist_choice` chooses them.
 Each retraining keeps its last weights, and no held-out row influences it (no early stopping), so
 that the out-of-fold predictions, on which ensembles are fitted, are unbiased.
 """
@@ -18,7 +19,6 @@ from chorale.search.ledger.stages import FINALISTS, Job
 from chorale.search.paths import TrialPaths
 from chorale.search.study import attempts
 from chorale.search.study.retries import Retries
-from chorale.search.study.schedule import COMPETITIVE_SHARE
 from chorale.search.study.trial_outcome import (
     OUT_OF_TIME,
     failure_kind,
@@ -27,80 +27,6 @@ from chorale.search.study.trial_outcome import (
 )
 from chorale.search.training.run_trial import remove_state
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
-
-
-def choose_finalists(
-    rows: Mapping[str, Row], *, n: int, objective: str, only_near: bool = False
-) -> list[int]:
-    """The numbers of at most `n` finished trials, best first, no two with the same configuration.
-
-    Those that ran out of time count by what they had reached: the best one may be among them.
-
-    Trials are ranked by the sum of their ranks in the objective and in the calibrated log loss, as
-    a single fold of few tracks orders the best accuracies by luck. In simulations this is worth as
-    much as training twice as many finalists on another fold before they are chosen. Where trials
-    of older versions lack the loss, the objective alone decides.
-
-    As far as `n` allows, the best trial of every architecture comes before any second one, as an
-    ensemble needs members with different errors. Architectures that are far behind the best one
-    come last. With `only_near`, no trial that is so far behind is chosen.
-    """
-    ranked = _ranked([row for row in rows.values() if _is_candidate(row)], objective)
-    distinct: dict[str, Row] = {}
-    for row in ranked:
-        distinct.setdefault(_configuration(row), row)
-    firsts: dict[str, Row] = {}
-    for row in distinct.values():
-        firsts.setdefault(row.facts["architecture"], row)
-    enough = COMPETITIVE_SHARE * max(
-        (row.facts["metrics"][objective] for row in ranked), default=0.0
-    )
-    if only_near:
-        distinct = {k: r for k, r in distinct.items() if r.facts["metrics"][objective] >= enough}
-    near = [row for row in firsts.values() if row.facts["metrics"][objective] >= enough]
-    chosen = near[:n]
-    chosen += [row for row in distinct.values() if row not in chosen][: n - len(chosen)]
-    order = {row.key: rank for rank, row in enumerate(ranked)}
-    return [int(row.key) for row in sorted(chosen, key=lambda row: order[row.key])]
-
-
-def find_repeat(rows: Mapping[str, Row], source: str) -> int | None:
-    """The number of the trial that repeats `source`, "study/number"; None if there is none.
-
-    A pruned trial counts as a repetition, too.
-    """
-    numbers = [
-        int(key)
-        for key, row in rows.items()
-        if row.state in ("COMPLETE", "PRUNED")
-        and str(row.facts.get("origin", "")).endswith(f"from {source}")
-    ]
-    return min(numbers, default=None)
-
-
-def _is_candidate(row: Row) -> bool:
-    return row.state == "COMPLETE" or (row.state == "PRUNED" and row.reason == OUT_OF_TIME)
-
-
-def _ranked(rows: Sequence[Row], objective: str) -> list[Row]:
-    """Best first: by the sum of a trial's ranks, then by the objective, then the earlier one."""
-    values = [-float(row.facts["metrics"][objective]) for row in rows]
-    losses = [row.facts.get("calibrated_log_loss", math.nan) for row in rows]
-    ranks = [sum(other < mine for other in values) for mine in values]
-    if not any(math.isnan(loss) for loss in losses):
-        by_loss = [sum(other < mine for other in losses) for mine in losses]
-        ranks = [a + b for a, b in zip(ranks, by_loss, strict=True)]
-    keys = [
-        (rank, value, int(row.key)) for rank, value, row in zip(ranks, values, rows, strict=True)
-    ]
-    return [rows[i] for i in sorted(range(len(rows)), key=keys.__getitem__)]
-
-
-def _configuration(row: Row) -> str:
-    """The identity of a configuration, with numbers rounded to two digits."""
-    params = sorted(row.facts["params"].items())
-    return repr([(k, f"{v:.1e}" if isinstance(v, float) else v) for k, v in params])
-
 
 MIN_EXPECTED_S = 0.1
 """Fewer expected seconds tell nothing of how slow retrainings are."""
@@ -129,6 +55,10 @@ class TimeLimit:
 class FinalistStage:
     """The settings of the finalists' stage.
 
+    `jobs` are those that every finalist needs. `further` are trained after them, while the time
+    limit allows: further seeds of finalists, all folds of a seed or none. One that did not complete
+    is the last one of its finalist.
+
     `plan` makes the training run of a job, `keep` writes its predictions into the bank, `facts`
     describes the trial of a number, `files` gives the paths of a job's files, if it has any.
     `stage` is the ledger's name of these runs. With `time_limit`, a finalist whose retrainings
@@ -144,6 +74,12 @@ class FinalistStage:
     files: Callable[[Job], TrialPaths] | None = None
     stage: str = FINALISTS
     time_limit: TimeLimit | None = None
+    further: Sequence[Job] = ()
+
+    @property
+    def all_jobs(self) -> tuple[Job, ...]:
+        """The jobs that every finalist needs, then the further ones."""
+        return (*self.jobs, *self.further)
 
 
 class FinalistTrials:
@@ -159,24 +95,29 @@ class FinalistTrials:
             for key, row in ledger.rows(finals.study, finals.stage).items()
             if row.state == "COMPLETE"
         }
-        self._jobs = dict(enumerate(finals.jobs))
+        self._jobs = dict(enumerate(finals.all_jobs))
         self._waiting = [i for i, job in self._jobs.items() if job.key not in finished]
         if finals.files is not None:
             attempts.record_interrupted(
                 ledger,
                 finals.study,
                 finals.stage,
-                {j.key: finals.files(j).config_yaml for j in finals.jobs if j.key not in finished},
+                {
+                    job.key: finals.files(job).config_yaml
+                    for job in finals.all_jobs
+                    if job.key not in finished
+                },
             )
-        for job in finals.jobs:  # a crash may have left the training state of complete ones
+        for job in finals.all_jobs:  # a crash may have left the training state of complete ones
             if job.key in finished and finals.files is not None:
                 remove_state(finals.files(job))
         self._began: dict[int, float] = {}
         self._n_epochs: dict[int, int] = {}
         self._n_done: dict[int, int] = {}
         self._started: set[tuple[int, int]] = set()
-        self._slowness: list[float] = []
-        """of each complete retraining: its seconds, relative to those that were expected"""
+        self._slowness: list[tuple[int, float]] = []
+        """of each complete retraining: the trial's number, and the seconds that it took, relative
+        to those that were expected"""
         self.not_started: set[int] = set()
         """the numbers of finalists for which no time was left"""
         self._retries = Retries()
@@ -187,13 +128,8 @@ class FinalistTrials:
         while self._waiting and len(specs) < n:
             i = self._waiting.pop(0)
             job = self._jobs[i]
-            if not self._has_time(job):
-                self.not_started.add(job.number)
-                self._waiting = [
-                    other
-                    for other in self._waiting
-                    if _finalist(self._jobs[other]) != _finalist(job)
-                ]
+            if not self._has_time(i):
+                self._leave_out(i)
                 continue
             self._started.add(_finalist(job))
             self._began[i] = time.perf_counter()
@@ -218,20 +154,45 @@ class FinalistTrials:
             return Decision.STOP
         return Decision.CONTINUE
 
-    def _has_time(self, job: Job) -> bool:
+    def _has_time(self, trial_id: int) -> bool:
         """Whether the finalist of a job has begun, or would end in time if it began now."""
-        limit = self._finals.time_limit
-        if limit is None or _finalist(job) in self._started:
+        limit, job = self._finals.time_limit, self._jobs[trial_id]
+        if limit is None:
             return True
-        now, slowness = time.perf_counter(), statistics.fmean(self._slowness or [1.0])
+        if _finalist(job) in self._started:
+            return not self._is_further(trial_id) or limit.left_s() > 0
+        now = time.perf_counter()
         running_s = sum(
-            max(0.0, slowness * limit.expected_s(self._jobs[i].number) - (now - began))
+            max(0.0, self._expected_s(limit, self._jobs[i].number) - (now - began))
             for i, began in self._began.items()
         )
         n_jobs = 1 + sum(_finalist(self._jobs[i]) == _finalist(job) for i in self._waiting)
         n_rounds = math.ceil(n_jobs / limit.n_at_once)
-        needed_s = running_s / limit.n_at_once + n_rounds * slowness * limit.expected_s(job.number)
+        needed_s = running_s / limit.n_at_once + n_rounds * self._expected_s(limit, job.number)
         return needed_s <= limit.left_s()
+
+    def _expected_s(self, limit: TimeLimit, number: int) -> float:
+        """The seconds of one retraining, by those that ended: of this trial, or else of all."""
+        own = [slowness for of, slowness in self._slowness if of == number]
+        known = own or [slowness for _, slowness in self._slowness] or [1.0]
+        return statistics.fmean(known) * limit.expected_s(number)
+
+    def _is_further(self, trial_id: int) -> bool:
+        return trial_id >= len(self._finals.jobs)
+
+    def _leave_out(self, trial_id: int) -> None:
+        """Starts no more jobs of a finalist for which no time is left."""
+        job = self._jobs[trial_id]
+        if not self._is_further(trial_id):
+            self.not_started.add(job.number)
+            self._waiting = [i for i in self._waiting if _finalist(self._jobs[i]) != _finalist(job)]
+        self._end_further(job.number)
+
+    def _end_further(self, number: int) -> None:
+        """Starts no more further seeds of a finalist."""
+        self._waiting = [
+            i for i in self._waiting if not (self._is_further(i) and self._jobs[i].number == number)
+        ]
 
     def tell(self, trial_id: int, outcome: Outcome) -> None:
         """Commits the end of a retraining: first the predictions, then the ledger's row."""
@@ -260,7 +221,10 @@ class FinalistTrials:
             row = Row(job.key, "COMPLETE", facts={**result.facts(), **facts})
             if self._finals.time_limit is not None and outcome.end is not End.STOPPED:
                 expected_s = self._finals.time_limit.expected_s(job.number)
-                self._slowness.append(elapsed_s / max(expected_s, MIN_EXPECTED_S))
+                slowness = elapsed_s / max(expected_s, MIN_EXPECTED_S)
+                self._slowness.append((job.number, slowness))
+        if row.state != "COMPLETE":
+            self._end_further(job.number)
         self._ledger.record(self._finals.study, self._finals.stage, row)
         if files is not None:
             remove_state(files)

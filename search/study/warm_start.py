@@ -12,7 +12,7 @@ from chorale.lightning_models.distributions import Distribution
 from chorale.search.config.narrowing import contains, describe
 from chorale.search.config.space import ARCHITECTURE, TRAIN, SearchSpace, default_value
 from chorale.search.ledger.ledger import Row
-from chorale.search.study import finalists
+from chorale.search.study.finalist_choice import choose_finalists
 from chorale.search.study.initial_points import WarmPoint
 
 N_BEST_TRIALS = 8
@@ -62,7 +62,7 @@ def warm_start(
                 f"warm start: {study.name} is left out: its trials were not scored by {objective}"
             )
             continue
-        numbers = finalists.choose_finalists(study.rows, n=N_BEST_TRIALS, objective=objective)
+        numbers = choose_finalists(study.rows, n=N_BEST_TRIALS, objective=objective)
         if not numbers:
             left_out.append(f"warm start: {study.name} is left out: none of its trials finished")
         differs = [k for k in COMPARABLE if study.fingerprint.get(k) != fingerprint.get(k)]

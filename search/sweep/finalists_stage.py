@@ -4,14 +4,17 @@
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from chorale.datasets.errors import UserError
+from chorale.search.config.schema import MOST_SEEDS
 from chorale.search.evaluation.candidates import read_members
+from chorale.search.evaluation.member_names import list_seeds
 from chorale.search.evaluation.members import Member
 from chorale.search.ledger import predictions, stages
 from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.ledger.stages import Job
-from chorale.search.study import finalists
+from chorale.search.study.finalist_choice import choose_finalists, find_repeat
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.sweep.context import SweepContext
@@ -24,32 +27,32 @@ from chorale.search.training.trial_plan import TrialResult
 def cross_validate(context: SweepContext) -> list[Job]:
     """Retrains the finalists on every fold and with every seed; gives all their jobs.
 
-    With `budget.minutes`, more candidates follow the best ones while time is left, unless the sweep
-    file sets their number, and those for which none is left are not started.
+    With `budget.minutes`, more candidates follow the best ones while time is left, then further
+    seeds of them, unless the sweep file sets their number, and those for which none is left are not
+    started. The jobs of a finalist are those of the seeds that are used; of one that did not
+    complete, those that it needed.
     """
     sweep, n_folds = context.sweep, context.prepared.split.n_folds
     rows = context.rows(stages.SEARCH)
     settings = sweep.finalists
     is_limited = context.schedule.is_limited  # then no time for what will not be a member
     n_most = settings.most_configs if is_limited else settings.n_configs
-    numbers = finalists.choose_finalists(
+    numbers = choose_finalists(
         rows, n=n_most, objective=sweep.search.objective, only_near=is_limited
     )
     if context.earlier.drift_check is not None:
-        repeated = finalists.find_repeat(rows, context.earlier.drift_check)
+        repeated = find_repeat(rows, context.earlier.drift_check)
         if repeated is not None:  # early, so that there is time for it
             numbers = [*numbers[:1], repeated, *(n for n in numbers[1:] if n != repeated)]
             numbers = list(dict.fromkeys(numbers))
-    jobs = [
-        Job(number, fold, seed)
-        for seed in range(sweep.finalists.seeds)
-        for number in numbers
-        for fold in range(n_folds)
-    ]
+    needed = _jobs(numbers, range(settings.n_seeds), n_folds)
+    further: list[Job] = []
+    if sweep.seeds_by_time:
+        further = _jobs(numbers, range(settings.n_seeds, MOST_SEEDS), n_folds)
     epochs = finalist_epochs(context, numbers)
     finals = FinalistStage(
         study=sweep.name,
-        jobs=jobs,
+        jobs=needed,
         plan=lambda job: plan_finalist(
             context.resolved,
             context.prepared,
@@ -61,16 +64,37 @@ def cross_validate(context: SweepContext) -> list[Job]:
         facts=lambda number: rows[str(number)].facts,
         files=context.finalist_files,
         time_limit=finalists_limit(context, epochs),
+        further=further,
     )
     done = [row for row in context.rows(stages.FINALISTS).values() if row.state == "COMPLETE"]
-    display = context.display("final", len(jobs), n_before=len(done))
+    ends: dict[str, Any] = {"n": len(needed)}
+    if further:  # their number is not known beforehand
+        ends = {"n": None, "forecast_s": lambda: max(0.0, context.schedule.left_s())}
+    display = context.display("final", n_before=len(done), **ends)
     with display, context.progress.activity("finalists", display.print_status):
         trials = FinalistTrials(finals, context.ledger, display)
         context.train(trials)
     trained = [number for number in numbers if number not in trials.not_started]
     names = ", ".join(map(str, trained)) or "none: no time was left"
-    context.progress.stage("finalists", f"trials {names} on {n_folds} folds")
-    return [job for job in jobs if job.number in trained]
+    complete = stages.complete_seeds(context.rows(stages.FINALISTS), n_folds)
+    used = {number: settings.used_seeds(complete.get(number, ())) for number in trained}
+    seeds_text = list_seeds(used)
+    context.progress.stage(
+        "finalists",
+        f"trials {names} on {n_folds} folds" + (f"; {seeds_text}" if seeds_text else ""),
+    )
+    return [
+        job
+        for number, seeds in used.items()
+        for job in _jobs([number], seeds or range(settings.n_seeds), n_folds)
+    ]
+
+
+def _jobs(numbers: Sequence[int], seeds: Sequence[int], n_folds: int) -> list[Job]:
+    """Seed by seed, finalist by finalist."""
+    return [
+        Job(number, fold, seed) for seed in seeds for number in numbers for fold in range(n_folds)
+    ]
 
 
 def collect_members(

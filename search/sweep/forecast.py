@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chorale.search.config.resolve import ResolvedSweep, with_choices
-from chorale.search.config.schema import BudgetConfig
+from chorale.search.config.schema import MOST_SEEDS, BudgetConfig
 from chorale.search.console.progress import Progress, duration_text, durations_text
 from chorale.search.data.prepare import PreparedData
 from chorale.search.study.schedule import FINALISTS_SHARE, RETRAINING_FACTOR, Schedule
@@ -55,7 +55,8 @@ class Forecast:
     `total_s` is the expected wall time of the whole sweep, `disk_bytes` what its checkpoints take,
     `memory_bytes` what all workers take at the same time, None where it is not known. Without
     `trains_networks` no training fits the time: there are baselines only. A trial may take
-    `trial_limit_s`. Quick architectures see each track several times in an epoch: `crops`.
+    `trial_limit_s`. Quick architectures see each track several times in an epoch: `crops`. A
+    finalist is trained with `n_seeds` on average.
     """
 
     speeds: Mapping[str, Speed]
@@ -71,11 +72,16 @@ class Forecast:
     trains_networks: bool = True
     trial_limit_s: float = float("inf")
     crops: Mapping[str, int] = field(default_factory=dict)
+    n_seeds: int = 1
 
     @property
     def costs(self) -> dict[str, float]:
         """Architecture -> the seconds of one trial of its first default."""
         return {name: one.epoch_s * self.max_epochs for name, one in self.speeds.items()}
+
+    @property
+    def _seeds_text(self) -> str:
+        return f" with {self.n_seeds} seeds" if self.n_seeds > 1 else ""
 
     def lines(self) -> list[str]:
         """The forecast for people, the most important line first."""
@@ -89,7 +95,7 @@ class Forecast:
         memory = f", {self.memory_bytes / 2**30:.1f} GiB of memory" if self.memory_bytes else ""
         found = [
             f"about {duration_text(self.total_s)}: trials up to {self.n_trials}, epochs "
-            f"{self.max_epochs}, finalists {self.n_finalists} on every fold; "
+            f"{self.max_epochs}, finalists {self.n_finalists} on every fold{self._seeds_text}; "
             f"{self.disk_bytes / 2**20:.0f} MiB of checkpoints{memory}",
         ]
         if kept:
@@ -195,12 +201,17 @@ def make_forecast(
     dropped = {*slow, *(unmeasured if is_unaffordable else ())}
     kept = tuple(name for name in every if name not in dropped)
     mean_s = epochs * _mean_epoch_s(speeds, kept)
-    final_s = sweep.finalists.n_configs * n_folds * sweep.finalists.seeds * mean_s / n_at_once
+    seed_s = sweep.finalists.n_configs * n_folds * mean_s / n_at_once
     search_s = sweep.budget.n_trials * MEAN_SHARE_OF_EPOCHS * mean_s / n_at_once
-    n_trials = sweep.budget.n_trials
+    n_trials, n_seeds = sweep.budget.n_trials, sweep.finalists.n_seeds
     if schedule.is_limited and mean_s:
         searching_s = schedule.left_s() * (1 - FINALISTS_SHARE)
         n_trials = min(n_trials, max(1, round(n_trials * min(1.0, searching_s / search_s))))
+        if sweep.seeds_by_time:
+            spare_s = schedule.left_s() - min(searching_s, search_s)
+            every_s = seed_s * sweep.finalists.most_configs / sweep.finalists.n_configs
+            n_seeds = min(MOST_SEEDS, max(1, int(spare_s / every_s)))
+    final_s = n_seeds * seed_s
     largest = max((one.n_parameters for one in speeds.values()), default=0)
     peaks = [one.peak_bytes for one in speeds.values() if one.peak_bytes is not None]
     n_finalists = sweep.finalists.n_configs
@@ -213,11 +224,12 @@ def make_forecast(
         n_trials,
         n_finalists,
         min(schedule.limit_s, ALWAYS_S + search_s + final_s),
-        largest * BYTES_PER_PARAMETER * n_finalists * n_folds * sweep.finalists.seeds,
+        largest * BYTES_PER_PARAMETER * n_finalists * n_folds * n_seeds,
         round(statistics.fmean(peaks)) * n_at_once if peaks else None,
         trains_networks,
         trial_s if is_open else float("inf"),
         crops,
+        n_seeds,
     )
 
 

@@ -45,7 +45,7 @@ def run_stages(context: SweepContext) -> None:
     write_text(context.paths.sweep_yaml, sweep_yaml_text(context.sweep))
     write_json(context.paths.split_json, context.prepared.split.to_json())
     write_ground_truth(context.paths, ground_truth_of(context.prepared))
-    n_before = _n_ended(context)
+    before = _states(context)
     if not context.was_complete:  # the first result: a model, whatever happens later
         with context.timed("baselines"):
             fit_baselines(context, **first_baselines_limit(context))
@@ -55,7 +55,7 @@ def run_stages(context: SweepContext) -> None:
             search(context)
         with context.timed("finalists"):
             jobs = cross_validate(context)
-    if context.was_complete and _n_ended(context) == n_before:
+    if context.was_complete and _states(context) == before:
         context.progress.stage("report", "nothing new was trained: the report stays as it is")
         return
     with context.timed("baselines"):
@@ -156,5 +156,10 @@ def complete_report(context: SweepContext) -> dict[str, Any]:
     return report.read_report(paths)
 
 
-def _n_ended(context: SweepContext) -> int:
-    return sum(len(context.rows(stage)) for stage in (stages.SEARCH, stages.FINALISTS))
+def _states(context: SweepContext) -> dict[tuple[str, str], str]:
+    """The states of all training runs: one that time ended may be complete in a later session."""
+    return {
+        (stage, key): row.state
+        for stage in (stages.SEARCH, stages.FINALISTS)
+        for key, row in context.rows(stage).items()
+    }

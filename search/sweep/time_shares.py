@@ -116,7 +116,7 @@ def search_meter(context: SweepContext) -> BudgetMeter:
         sweep.budget,
         resources=context.pool.resources,
         n_at_once=context.pool.trials_at_once,
-        n_finals=n_finalists * n_folds * finals.seeds,
+        n_finals=n_finalists * n_folds * finals.n_seeds,
         n_folds=n_folds,
         schedule=context.schedule,
     )

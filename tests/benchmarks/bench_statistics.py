@@ -67,7 +67,7 @@ from chorale.search.statistics.fold_averaging import FoldAveraging
 from chorale.search.statistics.inner_folds import inner_folds
 from chorale.search.statistics.intervals import difference_interval, proportion_interval
 from chorale.search.statistics.selection_bias import configuration_selection_bias
-from chorale.search.study.finalists import choose_finalists
+from chorale.search.study.finalist_choice import choose_finalists
 
 Rng = np.random.Generator
 MEMBERS = (1, 2, 5, 10, 20)

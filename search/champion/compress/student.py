@@ -25,7 +25,7 @@ from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import TrialPaths
 from chorale.search.statistics.arrays import Proba
-from chorale.search.study import finalists
+from chorale.search.study.finalist_choice import choose_finalists
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.trial_outcome import TOO_SLOW_PREFIX
 from chorale.search.sweep.context import SweepContext
@@ -101,7 +101,7 @@ class Students:
         search(self.context, plan=self._plan_trial, none_completed=self._none_completed)
         rows = self.context.rows(stages.SEARCH)
         objective = self.context.sweep.search.objective
-        numbers = finalists.choose_finalists(rows, n=N_STUDENTS, objective=objective)
+        numbers = choose_finalists(rows, n=N_STUDENTS, objective=objective)
         jobs = [Job(number, fold, 0) for number in numbers for fold in self._folds]
         self._train(STAGE, jobs, self._plan_student, self.context.finalist_files)
         development = self.prepared.rows(self.prepared.split.development_ids)

@@ -37,8 +37,8 @@ TEACHER_SHARE = 0.5
 class Teacher:
     """Predictions of each fold's networks for the development tracks: (n_development, n_classes).
 
-    Each is the unweighted mean over the fold's networks, one for each member and seed: an
-    ensemble's weights were fitted on the tracks that the fold holds out, too.
+    Each is the unweighted mean over members of the mean over a member's networks of the fold, one
+    for each seed: an ensemble's weights were fitted on the tracks that the fold holds out, too.
     """
 
     of_fold: tuple[NDArray[np.float32], ...]
@@ -97,11 +97,10 @@ def make_teacher(
     """
     split = prepared.split
     rows = prepared.rows(split.development_ids)
-    all_jobs = [job for mine in jobs for job in mine]
+    all_jobs = [(job, len({one.seed for one in mine})) for mine in jobs for job in mine]
     shape = (len(rows), len(prepared.class_names))
     sums = [np.zeros(shape, np.float64) for _ in range(split.n_folds)]
-    counts = [0] * split.n_folds
-    for i, job in enumerate(all_jobs, start=1):
+    for i, (job, n_seeds) in enumerate(all_jobs, start=1):
         folder = paths.finalist(job.number, fold=job.fold, seed=job.seed).weights
         module, card = checkpoint.load_checkpoint(folder)
         if tuple(card["labels"]) != prepared.class_names:
@@ -110,10 +109,9 @@ def make_teacher(
                 f"restore the dataset as it was"
             )
         store = FeatureStore.open(prepared.stores[card["features"]])
-        sums[job.fold] += predict(module, Tracks(store), rows).proba
-        counts[job.fold] += 1
+        sums[job.fold] += predict(module, Tracks(store), rows).proba / n_seeds
         on_progress(f"{i} of {len(all_jobs)} networks predicted")
-    return Teacher(tuple((s / n).astype(np.float32) for s, n in zip(sums, counts, strict=True)))
+    return Teacher(tuple((one / len(jobs)).astype(np.float32) for one in sums))
 
 
 def write_teacher(path: Path, teacher: Teacher, prepared: PreparedData) -> None:

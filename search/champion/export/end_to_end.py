@@ -27,8 +27,11 @@ class EndToEndNetwork(nn.Module):
 
     The first are the ensemble's calibrated probabilities, the second those of each network. Where
     a recording has several labels, the ensemble combines the two probabilities of each label,
-    absent and present, as `search.combining.multi_label` does.
+    absent and present, as `search.combining.multi_label` does. The networks of a member with fewer
+    than others repeat in the second output.
     """
+
+    weights: Tensor
 
     def __init__(
         self,
@@ -57,10 +60,16 @@ class EndToEndNetwork(nn.Module):
         self.features = [network.features for network, _ in networks]
         self.track_networks = nn.ModuleList(_TrackNetwork(module) for _, module in networks)
         spaces = sorted({network.space for network, _ in networks})
-        places = {(n.space, n.member): i for i, (n, _) in enumerate(networks)}
+        places: dict[int, list[int]] = {}  # of each member's networks, by space
+        for i in sorted(range(len(networks)), key=lambda i: networks[i][0].space):
+            places.setdefault(networks[i][0].member, []).append(i)
         members = range(len(manifest.members))
-        self.order = [places[space, member] for space in spaces for member in members]
+        # where a member has fewer seeds than another, its networks repeat, without weight
+        self.order = [places[m][at % len(places[m])] for at in range(len(spaces)) for m in members]
         self.shape = (len(spaces), len(members), len(manifest.labels))
+        counts = torch.tensor([len(places[m]) for m in members])
+        counted = torch.arange(len(spaces)).unsqueeze(1) < counts  # (n_spaces, n_members)
+        self.register_buffer("weights", (counted / counts).unsqueeze(2))
         self.combine = _ensemble(manifest.kind).network(model)
         self.temperature = float(manifest.temperature)
         self.multi_label = manifest.multi_label
@@ -73,7 +82,7 @@ class EndToEndNetwork(nn.Module):
             for name, network in zip(self.features, self.track_networks, strict=True)
         ]
         each = torch.stack([probas[i] for i in self.order]).reshape(self.shape)
-        mean = each.mean(dim=0)
+        mean = (each * self.weights).sum(dim=0)
         if not self.multi_label:
             return self._calibrated(self.combine(mean)), each
         labels = [self.combine(torch.stack([1 - p, p], dim=1)) for p in mean.unbind(dim=1)]

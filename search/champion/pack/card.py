@@ -8,7 +8,7 @@ from typing import Any
 
 from chorale.datasets.base import EncoderInfo
 from chorale.search.bundle.encoder_copy import licence_lines
-from chorale.search.evaluation.member_names import list_members
+from chorale.search.evaluation.member_names import list_members, list_seeds
 from chorale.search.report.report import headline_sentence
 
 
@@ -50,7 +50,7 @@ def model_card(
         f"Dataset {dataset['name']}: {dataset['n_tracks']} tracks of {dataset['n_groups']} groups "
         f"(fingerprint {dataset['fingerprint'][:12]}). Licence of the data: {licence}. Ensemble: "
         f"{ensemble['kind']} of {list_members(ensemble['members'])}; each trial was trained once "
-        f"per fold, each baseline (a classical classifier) once on all folds.",
+        f"per fold{_seeds(report)}, each baseline (a classical classifier) once on all folds.",
         "",
         *licence_lines(encoders),
         "## Limits",
@@ -61,6 +61,17 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _seeds(report: Mapping[str, Any]) -> str:
+    """Which of the members were trained with several seeds; "" where none was."""
+    of_members = {
+        name: report.get("seeds", {}).get(str(name), [])
+        for name in report["ensemble"]["members"]
+        if not isinstance(name, str)
+    }
+    seeds = list_seeds(of_members)
+    return f" and seed ({seeds})" if seeds else ""
 
 
 _CLASS_HEADER = (

@@ -33,7 +33,7 @@ from chorale.search.ensembles import load_ensemble
 from chorale.search.evaluation.members import (
     Member,
     n_networks,
-    out_of_fold_predictions,
+    out_of_fold_by_seed,
     predictions_by_networks,
     read_member,
 )
@@ -64,7 +64,9 @@ class BundleContents:
 
     def jobs(self, number: int) -> list[Job]:
         """The finalist trainings of a member, in the order of the embedding views."""
-        folds, seeds = range(self.truth.split.n_folds), range(self.sweep.finalists.seeds)
+        every = range(self.sweep.finalists.n_seeds)  # in reports of older versions
+        seeds = self.report.get("seeds", {}).get(str(number), every)
+        folds = range(self.truth.split.n_folds)
         return [Job(number, fold, seed) for seed in seeds for fold in folds]
 
 
@@ -133,6 +135,7 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         "members": list(names),
         "architectures": list(contents.architectures),
         "networks": [asdict(network) for network in networks],
+        **({"n_folds": contents.truth.split.n_folds} if networks else {}),
         "features": configs,
         **({"baselines": [asdict(one) for one in baselines]} if baselines else {}),
         "temperature": report["calibration"]["temperature"],
@@ -233,19 +236,19 @@ def _ood_thresholds(contents: BundleContents) -> dict[str, float | None]:
     """Thresholds for flagging out-of-distribution tracks, of measures as `Predictor` takes them.
 
     The measures are the members' disagreement and, for a single member, predictive entropy; both
-    are means over networks.
+    are means over networks. Out-of-fold rows are measured by one network of each member, too: the
+    means over several seeds agree more than single networks do.
     """
     each = zip(contents.members, contents.architectures, strict=True)
     members = [_member(contents, name, architecture) for name, architecture in each]
     split = contents.truth.split
-    out_of_fold, networks = (
-        out_of_fold_predictions(members, split),
-        range(n_networks(members, split)),
-    )
+    out_of_fold, networks = out_of_fold_by_seed(members, split), range(n_networks(members, split))
 
     def threshold(measure: Callable[[MemberPredictions], Floats]) -> float:
         each = [measure(predictions_by_networks(members, split, [at])) for at in networks]
-        return ood_threshold_of_means(measure(out_of_fold), np.stack(each))
+        return ood_threshold_of_means(
+            np.concatenate([measure(one) for one in out_of_fold]), np.stack(each)
+        )
 
     multi_label = contents.truth.multi_label
     ensemble = load_ensemble(contents.kind, multi_label=multi_label)

@@ -7,7 +7,8 @@ Where tracks have several labels, the hardest are those of the highest log loss:
 labels has many that may be missed, so the number of models that are wrong says little.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from chorale.lightning_models.metrics import log_losses
 from chorale.search.ledger import predictions
 from chorale.search.ledger.ground_truth import GroundTruth
 from chorale.search.ledger.reader import Row
+from chorale.search.ledger.stages import complete_seeds
 from chorale.search.paths import StudyPaths
 
 MAX_HARDEST_TRACKS = 20
@@ -93,11 +95,8 @@ def hardest_tracks(
     split = truth.split
     ids = split.development_ids
     labels = truth.labels(ids)
-    probas = [
-        proba
-        for number in _finalist_numbers(finals)
-        if (proba := _out_of_fold(paths, truth, finals, number)) is not None
-    ]
+    complete = complete_seeds(finals, split.n_folds)
+    probas = [_out_of_fold(paths, truth, number, seeds) for number, seeds in complete.items()]
     if not probas:
         return ()
     if truth.multi_label:
@@ -155,30 +154,20 @@ def _hardest_of_labels(
     )
 
 
-def _finalist_numbers(finals: Mapping[str, Row]) -> list[int]:
-    return sorted({int(key.split("/")[0]) for key in finals})
-
-
 def _out_of_fold(
-    paths: StudyPaths, truth: GroundTruth, finals: Mapping[str, Row], number: int
-) -> np.ndarray | None:
-    """A finalist's out-of-fold probabilities, (n_tracks, n_classes); None if a fold is missing."""
+    paths: StudyPaths, truth: GroundTruth, number: int, seeds: Sequence[int]
+) -> np.ndarray:
+    """A finalist's out-of-fold probabilities, (n_tracks, n_classes)."""
     split = truth.split
     at = {track: i for i, track in enumerate(split.development_ids)}
     total = np.zeros((len(at), len(truth.class_names)))
-    n_predictions = np.zeros(len(at))
-    for key, row in finals.items():
-        of, fold, seed = map(int, key.split("/"))
-        if of != number or row.state != "COMPLETE":
-            continue
+    for seed, fold in itertools.product(seeds, range(split.n_folds)):
         file = paths.finalist(number, fold=fold, seed=seed).predictions
         part = predictions.read_predictions(
             file, {"valid": split.valid_ids(fold)}, split=split.hash
         )["valid"]
-        rows = [at[track] for track in part.track_ids]
-        total[rows] += part.proba
-        n_predictions[rows] += 1
-    return None if not n_predictions.all() else total / n_predictions[:, None]
+        total[[at[track] for track in part.track_ids]] += part.proba
+    return total / len(seeds)
 
 
 def _most_frequent_error(predicted: np.ndarray, label: int, n_classes: int) -> int:

@@ -75,6 +75,7 @@ def render_page(study: StudyData, *, summary: str) -> str:
         optimism=sentences.optimism_text(report) if scored else "",
         calibration=sentences.calibration_text(report) if report["calibration"] else "",
         conformal=sentences.conformal_text(report) if report["conformal"] else "",
+        seeds=sentences.seeds_text(report),
         importance=sentences.importance_text(study),
         trial_counts=sentences.trial_counts_text(study),
         audit=sentences.audit_text(study.problems),

@@ -11,6 +11,7 @@ from chorale.search.evaluation.member_names import (
     BEST_BASELINE,
     baseline_features,
     best_trial,
+    list_seeds,
     split_members,
 )
 from chorale.search.report.data.study_data import StudyData
@@ -160,6 +161,12 @@ def _reasons_for_gain(ensemble: ReportValues, n_folds: int) -> str:
     reasons = [f"averaging {n_folds} fold models per trial"] if trials or not baselines else []
     reasons += ["baselines trained on all development tracks"] if baselines else []
     return " and for ".join(reasons)
+
+
+def seeds_text(report: ReportValues) -> str:
+    """How many seeds finalists were trained with, after a space; "" where all have one."""
+    seeds = list_seeds(report.get("seeds", {}))  # missing in older versions
+    return f" Trained with several seeds, whose predictions are averaged: {seeds}." if seeds else ""
 
 
 def optimism_text(report: ReportValues) -> str:

@@ -178,6 +178,14 @@ def test_the_leaderboard_as_csv_has_every_column(
     assert file.read_text() == text
 
 
+def test_every_fold_of_a_finalist_counts_once_however_many_seeds_it_has() -> None:
+    rows = {"0": Row("0", "COMPLETE", facts=_facts(0.9))}
+    scores = {"0/0/0": 0.5, "0/1/0": 0.9, "0/0/1": 0.7}  # time ended within the second seed
+    finals = {key: Row(key, "COMPLETE", facts=_facts(score)) for key, score in scores.items()}
+    (line,) = leaderboard(rows, finals, objective="accuracy")
+    assert line["folds_accuracy"] == pytest.approx((0.6 + 0.9) / 2)
+
+
 def test_the_pareto_front_is_marked_where_there_is_a_second_objective() -> None:
     rows = {
         "0": Row("0", "COMPLETE", facts=_facts(0.9, n_parameters=100)),

@@ -11,15 +11,19 @@ from chorale.datasets.atomic import write_json
 from chorale.datasets.splitting.split import Split
 from chorale.lightning_models.metrics import correct
 from chorale.search.champion.registry.gate import Gate
+from chorale.search.evaluation.members import read_member
 from chorale.search.ledger.baseline_predictions import (
     BaselinePredictions,
     write_baseline_predictions,
 )
-from chorale.search.ledger.ground_truth import GroundTruth
+from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
+from chorale.search.ledger.ledger import Ledger, Row
+from chorale.search.ledger.stages import SEARCH, Job
 from chorale.search.nightly import drift_check, held_out
 from chorale.search.nightly.changes import Snapshot
 from chorale.search.nightly.earlier_nights import StudyMember
 from chorale.search.paths import StudyPaths
+from tests.search.further_seeds import add_seed
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +225,26 @@ def test_a_night_of_several_labels_is_not_compared_with_one_of_classes(tmp_path:
     pairs = [(track, track) for track in tracks]
     found = drift_check._paired_values(one_class, several, pairs, np.arange(300))
     assert found == "no drift check: tracks had one class, and now several labels"
+
+
+def test_a_seed_that_time_ended_is_not_compared(
+    load_benchmark: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    """Of the second seed, all folds of the night before are complete, and only two of tonight's."""
+    make = load_benchmark("bench_ensembles").make_study
+    sides, sizes = [], {"n_members": 1, "n_tracks": 112, "n_classes": 4, "width": 8}
+    for name, n_complete in (("before", 5), ("tonight", 2)):
+        sweep = make(tmp_path, name=name, **sizes)
+        add_seed(sweep.paths, {0: n_complete})
+        truth = read_ground_truth(sweep.paths)
+        assert truth is not None
+        sides.append((held_out.NightStudy(name, sweep.paths), truth))
+    with Ledger(sweep.ledger_url) as ledger:
+        facts = {"architecture": "cnn", "origin": "best, from before/0"}
+        ledger.record("tonight", SEARCH, Row("0", "COMPLETE", facts=facts))
+        found = held_out.of_trial(StudyMember("before", 0), 0, sides[0], sides[1], ledger)
+    assert not isinstance(found, str)
+    for side, (night, truth) in zip(found, sides, strict=True):
+        first = read_member(night.paths, truth.split, 0, [Job(0, fold, 0) for fold in range(5)])
+        at = {track: i for i, track in enumerate(truth.split.development_ids)}
+        np.testing.assert_array_equal(side.proba, first.out_of_fold[[at[t] for t in side.tracks]])

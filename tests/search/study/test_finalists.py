@@ -13,11 +13,11 @@ from chorale.cluster.local import LocalRunner
 from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import FINALISTS, Job
+from chorale.search.study.finalist_choice import choose_finalists
 from chorale.search.study.finalists import (
     FinalistStage,
     FinalistTrials,
     TimeLimit,
-    choose_finalists,
 )
 from chorale.search.study.trial_outcome import OUT_OF_TIME
 from chorale.search.training.trial_plan import TrialResult
@@ -154,10 +154,21 @@ def test_a_failed_job_is_run_again_and_a_complete_one_is_not(ledger: Ledger) -> 
 
 
 class _Timed:
-    """Two finalists of three folds each; a retraining of trial 7 takes 10 s, of trial 8 25 s."""
+    """Two finalists of three folds each; a retraining of trial 7 takes 10 s, of trial 8 25 s.
 
-    def __init__(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, limit_s: float) -> None:
+    With `n_further` seeds of each after the first.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        limit_s: float,
+        n_further: int = 0,
+    ) -> None:
         self.now = 0.0
+        self.fails: set[str] = set()
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
         jobs = [Job(number, fold, 0) for number in (8, 7) for fold in range(3)]
         plan: Any = lambda job: SimpleNamespace(job=job, train={"max_epochs": 3})  # noqa: E731
@@ -168,6 +179,12 @@ class _Timed:
             lambda *_: None,
             lambda number: {"architecture": "cnn"},
             time_limit=TimeLimit(lambda: limit_s - self.now, self.expected_s, n_at_once=1),
+            further=[
+                Job(number, fold, seed)
+                for seed in range(1, n_further + 1)
+                for number in (8, 7)
+                for fold in range(3)
+            ],
         )
         self.trials = FinalistTrials(finals, ledger, SILENT)
 
@@ -180,6 +197,8 @@ class _Timed:
 
         def work(spec: TrialSpec, report: Report) -> TrialResult:
             number = spec.payload["plan"].job.number
+            if spec.payload["plan"].job.key in self.fails:
+                raise RuntimeError("diverged")
             for step in (1, 2, 3):
                 self.now += self.expected_s(number) / 3 if epoch_s is None else epoch_s
                 if report(step, {"accuracy": 0.5}) is Decision.STOP:
@@ -244,3 +263,59 @@ def test_at_the_last_epoch_nothing_is_stopped(
 ) -> None:
     timed = _Timed(ledger, monkeypatch, limit_s=75)
     assert set(timed.run().values()) == {"COMPLETE"}
+
+
+def _complete(*finalists: tuple[int, int]) -> dict[str, str]:
+    """All folds of these numbers and seeds."""
+    return {f"{n}/{fold}/{seed}": "COMPLETE" for n, seed in finalists for fold in range(3)}
+
+
+def test_further_seeds_are_trained_round_by_round_while_a_whole_one_fits(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first seeds take 105 s, a further one of trial 8 takes 75 s and of trial 7 30 s."""
+    timed = _Timed(ledger, monkeypatch, limit_s=105 + 75 + 30 + 70, n_further=4)
+    assert timed.run() == _complete((8, 0), (7, 0), (8, 1), (7, 1), (7, 2), (7, 3))
+    assert timed.now == pytest.approx(105 + 75 + 30 + 60)
+    assert timed.trials.not_started == set()
+
+
+def test_no_further_seed_is_trained_of_a_finalist_without_its_first(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=65, n_further=1)
+    assert timed.run() == _complete((7, 0), (7, 1))
+    assert timed.trials.not_started == {8}
+
+
+def test_where_time_ends_within_a_further_seed_none_of_its_other_folds_is_begun(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=105, n_further=2)
+    timed.run()
+    timed = _Timed(ledger, monkeypatch, limit_s=76, n_further=2)  # resumed, on a slower machine
+    found = timed.run(epoch_s=24)
+    assert found == {
+        **_complete((8, 0), (7, 0)), "8/0/1": "COMPLETE", "8/1/1": "PRUNED"
+    }  # fmt: skip
+    assert timed.trials.not_started == set()
+    timed = _Timed(ledger, monkeypatch, limit_s=55, n_further=2)  # resumed again
+    assert timed.run() == _complete((8, 0), (7, 0), (8, 1))
+
+
+def test_a_finalist_whose_further_seed_fails_gets_no_more(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = _Timed(ledger, monkeypatch, limit_s=1e6, n_further=2)
+    timed.fails = {"8/1/1"}
+    found = timed.run()
+    failed = {"8/0/1": "COMPLETE", "8/1/1": "FAIL"}
+    assert found == {**_complete((8, 0), (7, 0), (7, 1), (7, 2)), **failed}
+
+
+def test_what_a_trials_own_retrainings_took_counts_for_its_further_seeds(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch of either trial takes 5 s: 45 s a seed, where 75 and 30 s were expected."""
+    timed = _Timed(ledger, monkeypatch, limit_s=90 + 45 + 40, n_further=1)
+    assert timed.run(epoch_s=5) == _complete((8, 0), (7, 0), (8, 1))

@@ -52,6 +52,21 @@ def test_without_a_limit_on_time_nothing_is_left_out(tmp_path: Path) -> None:
     assert set(found.unmeasured) == set(resolved.space.architectures) - SECONDS.keys()
 
 
+@pytest.mark.parametrize(
+    ("minutes", "seeds", "expected"), [(10, None, 1), (90, None, 2), (600, None, 5), (600, 2, 2)]
+)
+def test_time_that_is_left_goes_into_further_seeds(
+    tmp_path: Path, minutes: float, seeds: int | None, expected: int
+) -> None:
+    """12 finalists of an epoch of 1 s, 60 epochs and 5 folds take half an hour on 2 workers."""
+    values = {"minutes": minutes, "max_epochs": 60, "trials": 10}
+    resolved = _resolved(tmp_path, budget=values, finalists={"seeds": seeds})
+    found = _forecast(resolved, minutes, cnn=1.0)
+    assert found.n_seeds == expected
+    assert (f"on every fold with {expected} seeds;" in found.lines()[0]) == (expected > 1)
+    assert found.disk_bytes == 4 * 1_000 * 6 * 5 * expected
+
+
 def test_in_little_time_slow_architectures_and_late_epochs_are_left_out(tmp_path: Path) -> None:
     resolved = _resolved(tmp_path)
     found = _forecast(resolved, 10)  # 1,200 core-seconds for 14.8 trainings: 81 s each
