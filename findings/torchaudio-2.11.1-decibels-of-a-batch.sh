@@ -6,7 +6,7 @@
 # of the whole batch: three axes are read as (channel, freq, time). Of (batch, 1, freq, time) it takes
 # that of each recording. So a quiet recording has other features, and a network other answers for
 # it, in training batches than alone. The transform's documentation only says that the output depends
-# on the largest value of the input; which axes share it is said for `functional.amplitude_to_DB`.
+# on the largest value of the input; which axes share it, only `functional.amplitude_to_DB` documents.
 # Published encoders are fed in this way (dasheng 0.0.9: `front_end`, with top_db=120).
 #
 # Seen on 2026-11-30, Python 3.11, Linux x86_64, torch 2.15.0, torchaudio 2.11.1; the lowest value of a

@@ -1,5 +1,7 @@
 """The defaults of a sweep file: changing one is a decision, and changes this test."""
 
+from typing import Any
+
 import pytest
 
 from chorale.datasets.config import to_plain_values
@@ -56,7 +58,7 @@ def test_a_finalist_has_the_seeds_of_the_sweep_file_or_all_that_are_complete(
     ],
 )
 def test_further_seeds_are_trained_where_minutes_alone_are_the_limit(
-    budget: dict[str, float], seeds: int | None, more: bool
+    budget: dict[str, Any], seeds: int | None, more: bool
 ) -> None:
     sweep = SweepConfig(
         dataset={}, budget=BudgetConfig(**budget), finalists=FinalistsConfig(seeds=seeds)

@@ -69,7 +69,7 @@ def audio(corpus: Path, tmp_path: Path) -> ResolvedSweep:
     return resolve(sweep, where="test")
 
 
-def test_what_would_take_too_long_is_left_out_and_said(
+def test_what_would_take_too_long_is_left_out_and_printed(
     audio: ResolvedSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunks, "CHUNK_TRACKS", 4)
