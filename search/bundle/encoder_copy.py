@@ -12,8 +12,9 @@ from chorale.datasets.pretrained.installed import is_shipped
 from chorale.search.bundle.writing import copy_file
 from chorale.search.paths import BundlePaths
 
-_ENCODER = "encoder"
-"""The feature set whose extractor needs a file of weights."""
+_ENCODER, _BLOCK_INPUT = "encoder", "block_input"
+"""The feature sets whose extractors need a file of weights. Networks on the second one also hold
+weights that were trained from those of the encoder."""
 
 
 def with_bundled_encoder(
@@ -36,7 +37,8 @@ def with_bundled_encoder(
         It is left out where nothing may be copied: then the encoder is fetched by its name.
 
     Raises:
-        UserError: the encoder cannot be read.
+        UserError: the encoder cannot be read; or networks hold fine-tuned weights of one whose
+            licence forbids to pass them on.
     """
     if "parts" in config:  # of joined feature sets
         parts = {
@@ -44,7 +46,7 @@ def with_bundled_encoder(
             for key, one in config["parts"].items()
         }
         return {**config, "parts": parts}
-    if plugin_name(name) != _ENCODER:
+    if plugin_name(name) not in (_ENCODER, _BLOCK_INPUT):
         return dict(config)
     # `file` also resolves the weights of a pipeline in torchaudio's cache
     made = read_config(load_feature_set(name).Config, config, where="the study's encoder")
@@ -54,6 +56,12 @@ def with_bundled_encoder(
     if used is not None:
         used[info.name] = info
     if not info.may_bundle:
+        if plugin_name(name) == _BLOCK_INPUT:
+            raise UserError(
+                f"a bundle of networks that were fine-tuned from {info.name} would pass on weights "
+                f"derived from its own, which their licence forbids ({info.weights_licence}); run "
+                f"the sweep without fine_tune for a bundle"
+            )
         return dict(config)
     folder = paths.encoders / info.name
     found = {**config, "path": _copied(made.file, folder, paths)}

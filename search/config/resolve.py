@@ -18,7 +18,11 @@ from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
-from chorale.search.config.encoder_choices import with_encoders
+from chorale.search.config.encoder_choices import (
+    fine_tune_problem,
+    frozen_encoder,
+    with_encoders,
+)
 from chorale.search.config.encoder_views import VIEWS, take_views, views_problems
 from chorale.search.config.schema import AUTO_KIND, EnsembleConfig, SweepConfig, read_sweep_values
 from chorale.search.config.space import (
@@ -63,8 +67,10 @@ class ResolvedSweep:
         }
 
     def architecture_config(self, candidate: Candidate) -> Any:
-        """The candidate's values as its architecture's `Config`."""
-        return architecture_declarations(candidate.architecture).Config(**candidate.config)
+        """The candidate's values, and what its features give, as its architecture's `Config`."""
+        of_features = getattr(self.features[candidate.features], "network_values", {})
+        module = architecture_declarations(candidate.architecture)
+        return module.Config(**{**candidate.config, **of_features})
 
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""
@@ -260,6 +266,10 @@ def _features(
                 f"features.{name}: should map keys to values{names}, but got {values!r}"
             )
             continue
+        if problem := fine_tune_problem(name, values or {}):
+            problems.append(problem)
+            wrong.add(name)
+            continue
         try:
             given[name], n_views = take_views(name, values or {})
         except ValueError as error:
@@ -268,7 +278,7 @@ def _features(
             wrong.add(name)
             continue
         views |= {name: n_views} if n_views > 1 else {}
-        if any(part in wrong for part in given[name].get("parts", ())):
+        if any(part in wrong for part in (*given[name].get("parts", ()), frozen_encoder(name))):
             continue  # what is wrong with the part is stated already
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
         problems += bad
