@@ -1,6 +1,6 @@
 """Copies the weights of frozen pretrained encoders into a bundle that uses them as feature sets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +15,12 @@ from chorale.search.paths import BundlePaths
 _ENCODER, _BLOCK_INPUT = "encoder", "block_input"
 """The feature sets whose extractors need a file of weights. Networks on the second one also hold
 weights that were trained from those of the encoder."""
+
+
+_DERIVED = (
+    " Networks of this bundle hold its last blocks, fine-tuned: the licence of the weights holds "
+    "for these as well."
+)
 
 
 def with_bundled_encoder(
@@ -74,8 +80,26 @@ def with_bundled_encoder(
     return found
 
 
-def licence_lines(encoders: Iterable[EncoderInfo]) -> list[str]:
-    """Markdown for a card: each encoder's licence and source, and whether its weights are there."""
+def fine_tuned_encoders(features: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The names of the encoders whose last blocks networks on these feature sets have trained.
+
+    Args:
+        features: feature set -> its config.
+    """
+    return frozenset(
+        str(config["name"])
+        for name, config in features.items()
+        if plugin_name(name) == _BLOCK_INPUT
+    )
+
+
+def licence_lines(
+    encoders: Iterable[EncoderInfo], *, fine_tuned: Collection[str] = ()
+) -> list[str]:
+    """Markdown for a card: each encoder's licence and source, and whether its weights are there.
+
+    `fine_tuned` names those whose last blocks were trained.
+    """
     lines = []
     for one in encoders:
         fetch = f"not in this bundle, as their licence forbids it: chorale encoder fetch {one.name}"
@@ -83,6 +107,7 @@ def licence_lines(encoders: Iterable[EncoderInfo]) -> list[str]:
         lines.append(
             f"- {one.title}, trained on {one.trained_on}. Weights ({where}): "
             f"{one.weights_licence}. {one.citation}. {one.homepage}".rstrip()
+            + (_DERIVED if one.name in fine_tuned else "")
         )
     return ["## Pretrained encoders", "", *lines, ""] if lines else []
 

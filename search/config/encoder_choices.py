@@ -59,14 +59,6 @@ def with_encoders(features: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def frozen_encoder(feature: str) -> str:
-    """The feature set of the same encoder with frozen weights; empty for other feature sets."""
-    if plugin_name(feature) != BLOCK_INPUT:
-        return ""
-    key = feature.partition("-")[2].rpartition(".")[0]
-    return f"{ENCODER}-{key}"
-
-
 def fine_tune_problem(feature: str, values: Mapping[str, Any]) -> str:
     """Why the key `fine_tune` cannot be beside these values; empty if it is not there."""
     if plugin_name(feature) != ENCODER or FINE_TUNE not in values:

@@ -19,8 +19,8 @@ from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
 from chorale.search.config.encoder_choices import (
+    FINE_TUNE,
     fine_tune_problem,
-    frozen_encoder,
     with_encoders,
 )
 from chorale.search.config.encoder_views import VIEWS, take_views, views_problems
@@ -266,10 +266,9 @@ def _features(
                 f"features.{name}: should map keys to values{names}, but got {values!r}"
             )
             continue
-        if problem := fine_tune_problem(name, values or {}):
+        if values and (problem := fine_tune_problem(name, values)):
             problems.append(problem)
-            wrong.add(name)
-            continue
+            values = {key: value for key, value in dict(values).items() if key != FINE_TUNE}
         try:
             given[name], n_views = take_views(name, values or {})
         except ValueError as error:
@@ -278,10 +277,11 @@ def _features(
             wrong.add(name)
             continue
         views |= {name: n_views} if n_views > 1 else {}
-        if any(part in wrong for part in (*given[name].get("parts", ()), frozen_encoder(name))):
+        if any(part in wrong for part in given[name].get("parts", ())):
             continue  # what is wrong with the part is stated already
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
-        problems += bad
+        stated = {problem.partition(": ")[2] for problem in problems}
+        problems += [problem for problem in bad if problem.partition(": ")[2] not in stated]
         wrong |= {name} if bad else set()
     # where none is possible, the other keys are checked as if it were left out
     return given or {name: {} for name in ready}, views
