@@ -28,7 +28,7 @@ class TransformerBlocks(nn.Module):
         self.n_averaged = n_averaged
         for name, parameter in layers.named_parameters():
             if name.endswith(_POSITIONS):
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, n_bins, n_frames) -> (batch, n_bins, n_frames / n_averaged, rounded up)."""
