@@ -89,10 +89,16 @@ def blocks_structure(name: str, *, layer: str, n_blocks: int) -> "nn.Module":
 
 @lru_cache(maxsize=2)
 def _published(source: EncoderSource) -> "dict[str, Tensor]":
-    """Kept from trial to trial; never changed."""
+    """Kept from trial to trial; never changed. No random number of the caller's is drawn, or the
+    first network of a process would differ from the others.
+    """
+    import torch
+
     module: Any = encoder_module(source.name)
+    layer, n_blocks = str(source.layer), source.n_blocks
     try:
-        made = module.last_blocks(source.file, layer=str(source.layer), n_blocks=source.n_blocks)
+        with torch.random.fork_rng(devices=[]):
+            made = module.last_blocks(source.file, layer=layer, n_blocks=n_blocks)
     except ProgramError as error:
         raise UserError(
             f"encoder '{source.name}': '{source.file}' {error}; {fetch_advice(source.name)}"
