@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
+from chorale.cluster.base import Decision, Report, TrialSpec
 from chorale.datasets.pretrained import running
 from chorale.datasets.pretrained.installed import encoder_module
 from chorale.datasets.store.feature_store import FeatureStore
@@ -23,6 +26,8 @@ from chorale.search.ledger.ground_truth import read_ground_truth
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.paths import Runs, StudyPaths
+from chorale.search.sweep import forecast, speed_probe
+from chorale.search.training.trial_plan import TrialResult
 from tests.search.encoders import ship_toy
 
 BLOCKS = ("block_input-toy.1", "block_input-toy.2")
@@ -143,9 +148,9 @@ def test_a_licence_that_forbids_to_pass_weights_on_also_holds_for_fine_tuned_one
     monkeypatch.setattr(module, "INFO", replace(module.INFO, may_bundle=False))
     to = str(root / "bundle")
     assert main(["export", "s", "--runs", str(root / "runs"), "--to", to]) != 0
-    said = capsys.readouterr().err
-    assert "fine-tuned from toy would pass on weights derived from its own" in said
-    assert "Toy licence" in said
+    output = capsys.readouterr().err
+    assert "fine-tuned from toy would pass on weights derived from its own" in output
+    assert "Toy licence" in output
     assert not (root / "bundle").exists()
 
 
@@ -158,3 +163,39 @@ def test_a_study_is_not_resumed_with_other_weights(
     save_file({name: 2 * value for name, value in load_file(file).items()}, file)
     assert main(arguments) != 0
     assert "features" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("root")
+def test_the_forecast_measures_each_number_of_blocks_and_counts_the_slowest(
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measured: dict[str, int] = {}
+    run_trial, measure_speeds = speed_probe.run_trial, speed_probe.measure_speeds
+    found: dict[str, speed_probe.Speed] = {}
+
+    def recording(spec: TrialSpec, report: Report) -> TrialResult:
+        features = spec.payload["plan"].features
+
+        def slowly(step: int, metrics: Mapping[str, float]) -> Decision:
+            if features == BLOCKS[0]:  # the one that is measured last, and is the quicker one
+                time.sleep(1.0)
+            return report(step, metrics)
+
+        result = run_trial(spec, slowly)
+        measured[features] = result.n_parameters
+        return result
+
+    def keeping(*arguments: Any, **options: Any) -> dict[str, speed_probe.Speed]:
+        found.update(measure_speeds(*arguments, **options))
+        return found
+
+    monkeypatch.setattr(speed_probe, "run_trial", recording)
+    monkeypatch.setattr(forecast, "measure_speeds", keeping)
+    (tmp_path / "t.yaml").write_text(SWEEP.format(corpus=corpus, runs=tmp_path / "other"))
+    assert main(["sweep", str(tmp_path / "t.yaml"), "--plan"]) == 0
+    assert "a trial takes encoder_blocks" in capsys.readouterr().out
+    assert measured.keys() == set(BLOCKS)
+    assert found["encoder_blocks"].n_parameters == measured[BLOCKS[0]] != measured[BLOCKS[1]]
