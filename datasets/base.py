@@ -115,9 +115,10 @@ class Dataset(Protocol):
         ...
 
 
-Layout = Literal["table", "spectrogram", "picture", "embedding"]
+Layout = Literal["table", "spectrogram", "picture", "embedding", "block_input"]
 """The shape of a track's features: a table has one row of columns, a spectrogram frames of bins, a
-picture channels as well, an embedding frames whose axes have no order."""
+picture channels as well, an embedding frames whose axes have no order. A block input has frames of
+an encoder before its last blocks, for networks that train these blocks."""
 
 
 class FeatureSet(Protocol):
@@ -128,6 +129,9 @@ class FeatureSet(Protocol):
     describes the whole track), and `n_channels` where there is more than one. A feature set whose
     bins are frequency bands may also have `scale(config)`, which returns their
     `datasets.dsp.frequency_scale.FrequencyScale`.
+
+    The config of one of the layout "block_input" has `network_values`: the values that the config
+    of a network on it needs, such as the encoder's name.
 
     One that can be exported offers `network(config)`, a PyTorch module with the same values; the
     others say why not in `NO_NETWORK`.
@@ -182,7 +186,8 @@ class EncoderInfo:
     `weights` or `web_file` are fetched into the encoder's folder, where `file_name` is what `load`
     reads. Without them, `how_to_get` says what to download. `requires` are the distributions that
     `load` imports. `must_accept` means that the licence of the weights restricts their use, so that
-    a user accepts it first; `may_bundle`, that it lets a bundle carry them.
+    a user accepts it first; `may_bundle`, that it lets a bundle carry them. `blocks` maps a layer
+    to how many of the last blocks before it can be fine-tuned, and is empty where none can.
     """
 
     name: str
@@ -202,6 +207,7 @@ class EncoderInfo:
     requires: tuple[str, ...] = ()
     must_accept: bool = False
     may_bundle: bool = True
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Encoder(Protocol):
@@ -209,6 +215,17 @@ class Encoder(Protocol):
 
     One whose fetched files have another format than `load` reads also has `convert(folder)`, which
     writes `INFO.file_name` from them.
+
+    One that can be fine-tuned, with `INFO.blocks`, also has two functions whose composition equals
+    `load(file, layer=layer, ...)`:
+
+    - `load_block_input(file, *, layer, n_blocks, device)`: like `load`, but its frames are the
+      input of the last `n_blocks` blocks before `layer`;
+    - `last_blocks(file, *, layer, n_blocks)`: these blocks, a `torch.nn.Module` that maps such
+      frames (batch, n_bins, n_frames) to embeddings (batch, n_bins of the layer, their number of
+      frames), with the published weights, or with any where `file` is None. `blocks`, a
+      `torch.nn.ModuleList`, holds them from input to output. Statistics of batch norms do not
+      change in training; their scales and shifts may.
     """
 
     INFO: EncoderInfo

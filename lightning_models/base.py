@@ -46,6 +46,10 @@ class Network(Protocol):
     It may have `lr_scales`, a mapping from prefixes of parameter names to factors of the learning
     rate; parameters that need no gradient are not trained. It may have `auxiliary`, prefixes of the
     parameters that only training needs (a decoder's) and `forward` does not use.
+
+    One whose first layers expect features as they were computed has `undo_standardization(mean,
+    std)`, which is given the statistics (n_channels, n_bins, 1) of the standardization once it is
+    built, and keeps them in buffers.
     """
 
     head: "torch.nn.Module"

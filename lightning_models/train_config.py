@@ -149,7 +149,8 @@ REQUIRED_PARAMETER: Mapping[str, tuple[str, tuple[Any, ...]]] = {
 
 _TABLE: tuple[Layout, ...] = ("table",)
 _SPECTROGRAM: tuple[Layout, ...] = ("spectrogram",)
-_FRAMES: tuple[Layout, ...] = ("spectrogram", "picture", "embedding")
+_CENTRED: tuple[Layout, ...] = ("spectrogram", "picture", "embedding")
+_FRAMES: tuple[Layout, ...] = (*_CENTRED, "block_input")
 
 REQUIRED_LAYOUTS: Mapping[str, tuple[Layout, ...]] = {
     "synthetic": _TABLE,
@@ -163,6 +164,6 @@ REQUIRED_LAYOUTS: Mapping[str, tuple[Layout, ...]] = {
     "pitch": _SPECTROGRAM,
     "stretch": _FRAMES,
     "random_crop": _FRAMES,
-    "center": _FRAMES,
+    "center": _CENTRED,  # an encoder's blocks expect frames as they are
 }
 """A parameter of `TRAIN_SPACE` -> the layouts for which it exists; without entry, all."""

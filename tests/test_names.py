@@ -9,15 +9,21 @@ PACKAGES = ("search", "lightning_models", "datasets", "cluster")
 
 CONTRACTS = {
     "datasets/catalog": {"Config", "tracks", "features", "not_read"},
-    "datasets/encoders": {"convert", "load", "last_blocks"},
+    "datasets/encoders": {"convert", "load", "load_block_input", "last_blocks"},
     "datasets/features": {"Config", "extract", "network", "scale"},
-    "datasets/programs": {"expected_shapes", "load"},
+    "datasets/programs": {
+        "expected_shapes",
+        "first_block",
+        "last_blocks",
+        "load",
+        "load_block_input",
+    },
     "lightning_models/architectures": {"Config", "build", "chain", "narrowed"},
     "search/combining": {"predict"},  # of the ensembles that share it
     "search/commands": {"run"},
     "search/ensembles": {"fit", "network", "predict"},
 }
-"""Folder of plug-ins -> what each of its files may define, by their contract."""
+"""Folder of plug-ins, or of networks -> what each of its files may define, by their contract."""
 
 ENTRY_POINTS = {"main", "serve"}
 """What a process starts with."""

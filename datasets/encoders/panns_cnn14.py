@@ -13,6 +13,7 @@ from chorale.datasets.programs import panns_network
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
 INFO = EncoderInfo(
     name="panns_cnn14",
@@ -29,6 +30,7 @@ INFO = EncoderInfo(
     sample_rate=panns_network.SAMPLE_RATE,
     window_s=5.0,
     layers={"embedding": panns_network.N_BINS},
+    blocks={"embedding": panns_network.N_BLOCKS},
     file_name="Cnn14_mAP=0.431.pth",
     web_file=WebFile(
         url="https://zenodo.org/records/3987831/files/Cnn14_mAP=0.431.pth?download=1",
@@ -47,3 +49,19 @@ def load(file: Path, *, layer: str, device: str) -> "Callable[[np.ndarray], np.n
     """
     del layer
     return panns_network.load_cnn14(file, device=device)
+
+
+def load_block_input(
+    file: Path, *, layer: str, n_blocks: int, device: str
+) -> "Callable[[np.ndarray], np.ndarray]":
+    """The input of the last blocks, on `device`."""
+    del layer
+    return panns_network.load_block_input(file, n_blocks=n_blocks, device=device)
+
+
+def last_blocks(file: Path | None, *, layer: str, n_blocks: int) -> "nn.Module":
+    """The last blocks: the dense layer, and convolutions before it."""
+    from chorale.datasets.programs import panns_blocks
+
+    del layer
+    return panns_blocks.last_blocks(file, n_blocks=n_blocks)

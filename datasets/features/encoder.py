@@ -5,9 +5,8 @@ encoder. It is one of `chorale encoder list`, the user's own file (see
 `datasets.programs.exported_program`), or weights for a torchaudio pipeline.
 """
 
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,13 @@ from chorale.datasets.config import config as config_class
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.added import check_added
 from chorale.datasets.pretrained.installed import encoder_info, require_fetched
-from chorale.datasets.pretrained.running import EncoderSource, file_digest, run_encoder
+from chorale.datasets.pretrained.running import EncoderSource, file_digest
+from chorale.datasets.pretrained.track_frames import (
+    DEFAULT_CHUNK_S,
+    ChunkedEncoder,
+    chunk_shape,
+    encode_track,
+)
 from chorale.datasets.programs import exported_program, pipelines
 
 VERSION = 2
@@ -28,14 +33,8 @@ NO_NETWORK = "it is a separate program that only PyTorch runs"
 
 Float32Array = npt.NDArray[np.float32]
 
-MIN_CHUNK_DIVISOR = 8
-"""A track shorter than a chunk divided by this is zero-padded to that length."""
-
 DEFAULT_RATE = 16_000
 """Hz, where an encoder is given by its file and no rate is named."""
-
-DEFAULT_CHUNK_S = 10.0
-"""Seconds of audio per forward pass of an encoder that reads any length."""
 
 
 @config_class
@@ -132,25 +131,27 @@ class Config:
         return max(1, round((self.chunk_s or DEFAULT_CHUNK_S) * self.rate_hz))
 
     @property
+    def chunked(self) -> ChunkedEncoder:
+        """What `encode_track` runs."""
+        return ChunkedEncoder(self.source, self.n_chunk, self.whole_windows)
+
+    @property
     def n_bins(self) -> int:
         """Values in a frame; of a file or a pipeline measured by running it once."""
         info = self.info
         if info is None:
-            return _probe(self).n_bins
+            return chunk_shape(self.chunked).n_bins
         start, stop = layer_columns(info, str(self.layer))
         return stop - start
 
     @property
     def frame_rate_hz(self) -> float:
         """Frames per second, measured by running the encoder once."""
-        return _probe(self).n_frames * self.rate_hz / self.n_chunk / self.pool
+        return chunk_shape(self.chunked).n_frames * self.rate_hz / self.n_chunk / self.pool
 
 
 def extract(waveform: Float32Array, config: Config) -> Float32Array:
-    """The embeddings of a track, computed in chunks.
-
-    The last chunk starts earlier, so that it has full length; only its end is used. A shorter track
-    is zero-padded for an encoder that reads one length.
+    """The embeddings of a track, computed in chunks (see `encode_track`).
 
     Args:
         waveform: float32 `(n_samples,)` at `config.sample_rate`, not empty.
@@ -167,25 +168,7 @@ def extract(waveform: Float32Array, config: Config) -> Float32Array:
     https://arxiv.org/abs/2203.03022 (frozen encoders under a small head); the pipelines are of
     Baevski et al., "wav2vec 2.0", 2020, https://arxiv.org/abs/2006.11477, and its successors.
     """
-    if waveform.ndim != 1 or len(waveform) == 0:
-        raise ValueError(f"waveform must be (n_samples,) and not empty, but got {waveform.shape=}")
-    probe, n_chunk, source = _probe(config), config.n_chunk, config.source
-    n_whole, n_rest = divmod(len(waveform), n_chunk)
-    if n_whole == 0:
-        shortest = -(-n_chunk // MIN_CHUNK_DIVISOR) if probe.any_length else n_chunk
-        padded = np.pad(waveform, (0, max(0, shortest - n_rest)))
-        frames: Float32Array = run_encoder(source, padded[None])[0]
-        n_kept = max(1, round(n_rest * probe.n_frames / n_chunk))
-        return _pooled(frames[:n_kept] if n_rest < shortest else frames, config.pool).T
-    n_kept = round(n_rest * probe.n_frames / n_chunk)
-    if n_rest and probe.n_frames == 1:
-        n_kept = 1  # an embedding of the whole chunk: one more, or the end would not be read
-    whole = run_encoder(source, waveform[: n_whole * n_chunk].reshape(n_whole, n_chunk))
-    frames = whole.reshape(-1, whole.shape[2])
-    if n_kept:
-        last = run_encoder(source, waveform[None, -n_chunk:])[0]
-        frames = np.concatenate([frames, last[-n_kept:]])
-    return _pooled(frames, config.pool).T
+    return _pooled(encode_track(waveform, config.chunked), config.pool).T
 
 
 def _pooled(frames: Float32Array, n: int) -> Float32Array:
@@ -195,31 +178,6 @@ def _pooled(frames: Float32Array, n: int) -> Float32Array:
     sums = np.add.reduceat(frames, starts, axis=0)
     sizes = np.diff(np.append(starts, len(frames)))[:, None]
     return np.asarray(sums / sizes, np.float32)
-
-
-class _Probe(NamedTuple):
-    """The output shape of one chunk, and whether the encoder accepts shorter ones, too."""
-
-    n_frames: int
-    n_bins: int
-    any_length: bool
-
-
-@lru_cache(maxsize=8)
-def _probe(config: Config) -> _Probe:
-    rng = np.random.default_rng(0)
-    chunk = 0.1 * rng.standard_normal((1, config.n_chunk)).astype(np.float32)
-    source = config.source
-    _, n_frames, n_bins = run_encoder(source, chunk).shape
-    any_length = n_frames > 1 and not config.whole_windows
-    for part in (MIN_CHUNK_DIVISOR, 2) if any_length else ():
-        n_samples = -(-config.n_chunk // part)
-        try:
-            got = run_encoder(source, chunk[:, :n_samples]).shape[1]
-        except UserError:
-            got = 0
-        any_length = any_length and got > 0 and abs(got - n_frames / part) <= 1
-    return _Probe(n_frames, n_bins, any_length)
 
 
 def layer_columns(info: EncoderInfo, layer: str) -> tuple[int, int]:

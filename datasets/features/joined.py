@@ -15,7 +15,7 @@ from chorale.datasets.base import Layout
 from chorale.datasets.config import config as config_class
 from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.errors import UserError
-from chorale.datasets.features import load_feature_set
+from chorale.datasets.features import layout_of, load_feature_set
 
 VERSION = 1
 LAYOUT: Layout = "embedding"
@@ -35,6 +35,12 @@ class Config:
     def __post_init__(self) -> None:
         if len(self.parts) < 2:
             raise ValueError(f"parts should name two feature sets or more, but got {self.parts}")
+        for name in self.parts:
+            if layout_of(name) == "block_input":
+                raise ValueError(
+                    f"parts are frozen, but got '{name}', whose encoder is fine-tuned; join "
+                    f"embeddings, such as encoder-musicnn"
+                )
         try:
             configs = self.configs
         except UserError as error:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from chorale.datasets.content import file_sha256
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.added import load_added
-from chorale.datasets.pretrained.installed import fetch_advice, load_encoder
+from chorale.datasets.pretrained.installed import encoder_module, fetch_advice, load_encoder
 from chorale.datasets.programs import guarded_program, pipelines
 from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.windows import Windows, repeatable
@@ -29,7 +29,8 @@ class EncoderSource:
     """A file of weights, and what reads it: an encoder by `name`, a torchaudio pipeline, or itself.
 
     `layer` is the output of a named encoder, or the number of a pipeline's layer. `digest` is the
-    SHA-256 of the file.
+    SHA-256 of the file. With `n_blocks` the frames of a named encoder are the input of its last
+    blocks before `layer`.
     """
 
     file: Path
@@ -37,6 +38,7 @@ class EncoderSource:
     name: str = ""
     bundle: str = ""
     layer: str | int | None = None
+    n_blocks: int = 0
 
 
 def run_encoder(source: EncoderSource, windows: Float32Array) -> Float32Array:
@@ -67,15 +69,12 @@ def run_encoder(source: EncoderSource, windows: Float32Array) -> Float32Array:
     return found
 
 
-def file_digest(file: Path) -> str:
-    """The SHA-256 of a file, read again only if its size or modification time has changed."""
-    stat = file.stat()
-    return _digest(file, stat.st_size, stat.st_mtime_ns)
+def require_file(source: EncoderSource) -> None:
+    """Checks that the file of an encoder is on this machine, and the one meant.
 
-
-@lru_cache(maxsize=MAX_LOADED)
-def _loaded(source: EncoderSource) -> Windows:
-    """Cached from track to track."""
+    Raises:
+        UserError: it is missing, or another one.
+    """
     file = source.file
     if not file.is_file():
         advice = f"; {fetch_advice(source.name)}" if source.name else ""
@@ -85,6 +84,19 @@ def _loaded(source: EncoderSource) -> Windows:
             f"feature 'encoder': '{file}' has changed since the sweep began, or is another file "
             f"on this machine; put the one with the SHA-256 {source.digest} there"
         )
+
+
+def file_digest(file: Path) -> str:
+    """The SHA-256 of a file, read again only if its size or modification time has changed."""
+    stat = file.stat()
+    return _digest(file, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=MAX_LOADED)
+def _loaded(source: EncoderSource) -> Windows:
+    """Cached from track to track."""
+    require_file(source)
+    file = source.file
     try:
         if file.suffix.lower() in guarded_program.KINDS:  # PyTorch is not even imported
             return _load(source, "cpu")
@@ -102,11 +114,16 @@ def _loaded(source: EncoderSource) -> Windows:
 
 
 def _load(source: EncoderSource, device: str) -> Windows:
+    if source.n_blocks:
+        module = encoder_module(source.name)
+        layer, n = str(source.layer), source.n_blocks
+        made: Windows = module.load_block_input(source.file, layer=layer, n_blocks=n, device=device)
+        return made
     if source.name:
         return load_encoder(source.name, source.file, layer=str(source.layer), device=device)
     if source.bundle:
-        layer = None if source.layer is None else int(source.layer)
-        return pipelines.load_pipeline(source.bundle, source.file, layer=layer, device=device)
+        number = None if source.layer is None else int(source.layer)
+        return pipelines.load_pipeline(source.bundle, source.file, layer=number, device=device)
     return load_added(source.file, layer=str(source.layer or ""), device=device)
 
 

@@ -33,20 +33,24 @@ LAYERS: Mapping[str, int] = {"pooled": 2 * N_POOLED, "penultimate": N_PENULTIMAT
 """Each layer's number of values; of "pooled" the first half is the mean over time, the second the
 maximum."""
 
+BLOCKS: Mapping[str, int] = {"pooled": 3, "penultimate": 4}
+"""How many of the last blocks before each layer can be fine-tuned: the residual convolutions, and
+the dense layer."""
+
 INDEX_NAME, DATA_NAME = ".index", ".data-00000-of-00001"
 """The files of the checkpoint, as they are called in the package."""
 
 MEL = MelConfig(sample_rate=SAMPLE_RATE, n_fft=512, hop_length=256, n_mels=96)
 
-_N_FRAMES = 187  # 3 s; the last frame, half of which is beyond the end, is not used
+N_FRAMES = 187  # 3 s; the last frame, half of which is beyond the end, is not used
 _MOST_WINDOWS = 2  # at a time, which bounds the memory
 _LARGEST_SAMPLE = 1e6  # keeps the power of any finite waveform finite
 _EPSILON = 1e-3  # of the batch normalisations
 
 _TIMBRAL = ("timbral_38", "timbral_67")
 _TEMPORAL = ("temporal_128", "temporal_64", "temporal_32")
-_RESIDUAL = ("residual_1", "residual_2", "residual_3")
-_CONVOLUTIONS = (*_TIMBRAL, *_TEMPORAL, *_RESIDUAL)
+RESIDUAL = ("residual_1", "residual_2", "residual_3")
+_CONVOLUTIONS = (*_TIMBRAL, *_TEMPORAL, *RESIDUAL)
 
 _SHAPES: Mapping[str, tuple[int, ...]] = {
     "timbral_38": (204, 1, 7, 38),
@@ -88,6 +92,7 @@ def musicnn_info(
         sample_rate=SAMPLE_RATE,
         window_s=WINDOW_S,
         layers=LAYERS,
+        blocks=BLOCKS,
         file_name=f"{name}.safetensors",
         weights=tuple(
             PackageFile("musicnn", "0.1.0", f"musicnn/{folder}/{member}", sha256)
@@ -113,7 +118,7 @@ def convert_checkpoint(folder: Path, file_name: str) -> None:
         kernel = _tensor(read, f"{at}/kernel")  # (time, frequency, in, out)
         if kernel.ndim != 4:
             raise ProgramError(f"has a convolution of the shape {kernel.shape}")
-        if name in _RESIDUAL:  # these have their channels on the frequency axis
+        if name in RESIDUAL:  # these have their channels on the frequency axis
             made[f"{name}.weight"] = kernel[:, :, 0].transpose(2, 1, 0)
         else:
             made[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1)
@@ -145,40 +150,100 @@ def load_musicnn(file: Path, *, layer: str, device: str) -> Windows:
         ProgramError: the file is damaged, or of another network.
     """
     import torch
+
+    weights, filters = _on_device(file, device)
+    wanted = tuple(LAYERS) if layer == ALL_LAYERS else (layer,)
+
+    def embed(waveform: "Tensor") -> "Tensor":
+        pooled = _pooled(torch.cat(_stages(waveform, weights, filters), 1))
+        made = {"pooled": pooled}
+        if "penultimate" in wanted:
+            made["penultimate"] = _dense(pooled, weights)
+        return torch.cat([made[name] for name in wanted], dim=1)
+
+    return in_batches(embed, device, n_windows=_MOST_WINDOWS)
+
+
+def load_block_input(file: Path, *, layer: str, n_blocks: int, device: str) -> Windows:
+    """The input of the last blocks, float32 `(n_windows, n_frames, n_bins)`.
+
+    Before the dense layer there is one frame a window, elsewhere one for each of the spectrogram.
+
+    Args:
+        file: what `convert_checkpoint` wrote.
+        layer: one of `BLOCKS`.
+        n_blocks: from 1 to `BLOCKS[layer]`.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or of another network.
+    """
+    import torch
+
+    weights, filters = _on_device(file, device)
+    first = first_block(layer, n_blocks)
+
+    def embed(waveform: "Tensor") -> "Tensor":
+        stages = torch.cat(_stages(waveform, weights, filters, n_residual=first), 1)
+        return _pooled(stages) if first == len(RESIDUAL) else stages.transpose(1, 2)
+
+    return in_batches(embed, device, n_windows=_MOST_WINDOWS)
+
+
+def first_block(layer: str, n_blocks: int) -> int:
+    """The place of the first of the last `n_blocks` before a layer among all that can be trained.
+
+    These are the `RESIDUAL` convolutions, and after them, before "penultimate", the dense layer.
+    """
+    return BLOCKS[layer] - n_blocks
+
+
+def read_musicnn(file: Path) -> "dict[str, Tensor]":
+    """The tensors of what `convert_checkpoint` wrote.
+
+    Raises:
+        ProgramError: it is damaged, or of another network.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-
-    from chorale.datasets.dsp.mel_spectrogram import mel_filters
 
     try:
         weights: dict[str, Tensor] = load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise ProgramError(f"is damaged ({error})") from None
     _require_shapes({name: tuple(values.shape) for name, values in weights.items()})
-    weights = {name: values.to(device, torch.float32) for name, values in weights.items()}
-    filters = torch.tensor(mel_filters(MEL), device=device)
-
-    wanted = tuple(LAYERS) if layer == ALL_LAYERS else (layer,)
-
-    def embed(waveform: "Tensor") -> "Tensor":
-        made = _embed(waveform, weights, filters)
-        return torch.cat([made[name] for name in wanted], dim=1)
-
-    return in_batches(embed, device, n_windows=_MOST_WINDOWS)
+    return weights
 
 
-def _embed(
-    waveform: "Tensor", weights: "Mapping[str, Tensor]", filters: "Tensor"
-) -> "dict[str, Tensor]":
-    """`(n_windows, n_samples)` -> each layer `(n_windows, n_bins)`."""
+def _on_device(file: Path, device: str) -> "tuple[dict[str, Tensor], Tensor]":
+    """The weights, and the mel filters."""
+    import torch
+
+    from chorale.datasets.dsp.mel_spectrogram import mel_filters
+
+    weights = {name: one.to(device, torch.float32) for name, one in read_musicnn(file).items()}
+    return weights, torch.tensor(mel_filters(MEL), device=device)
+
+
+def _normalised(name: str, values: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """Scales the channels, on the second axis of `values`."""
+    import torch
+
+    shape = (1, -1) + (1,) * (values.ndim - 2)
+    scale, shift = weights[f"{name}.scale"], weights[f"{name}.shift"]
+    return torch.addcmul(shift.view(shape), values, scale.view(shape))
+
+
+def _stages(
+    waveform: "Tensor",
+    weights: "Mapping[str, Tensor]",
+    filters: "Tensor",
+    *,
+    n_residual: int = len(RESIDUAL),
+) -> "list[Tensor]":
+    """`(n_windows, n_samples)` -> the first stages, each `(n_windows, n_channels, n_frames)`."""
     import torch
     from torch.nn import functional as F
-
-    def normalised(name: str, values: "Tensor") -> "Tensor":
-        """Scales the channels, on the second axis of `values`."""
-        shape = (1, -1) + (1,) * (values.ndim - 2)
-        scale, shift = weights[f"{name}.scale"], weights[f"{name}.shift"]
-        return torch.addcmul(shift.view(shape), values, scale.view(shape))
 
     def convolved(name: str, values: "Tensor", before: int, after: int) -> "Tensor":
         """Convolves along time, which is padded, and frequency, if there is any; rectifies."""
@@ -187,22 +252,36 @@ def _embed(
         out: Tensor = convolve(padded, weights[f"{name}.weight"], weights[f"{name}.bias"])
         return out.relu_()
 
-    mel = normalised("input", _log_mel(waveform, filters)[:, None])
+    mel = _normalised("input", _log_mel(waveform, filters)[:, None], weights)
     fronts = []
     for name in (*_TIMBRAL, *_TEMPORAL):
         length = _SHAPES[name][2]
         least, most = torch.aminmax(convolved(name, mel, (length - 1) // 2, length // 2), dim=3)
         # the maximum of what is normalised, which is the minimum where the factor is negative
         up = weights[f"{name}.scale"][:, None] >= 0
-        fronts.append(normalised(name, torch.where(up, most, least)))
+        fronts.append(_normalised(name, torch.where(up, most, least), weights))
     stages = [torch.cat(fronts, 1)]
-    for name in _RESIDUAL:
-        made = normalised(name, convolved(name, stages[-1], 3, 3))
+    for name in RESIDUAL[:n_residual]:
+        made = _normalised(name, convolved(name, stages[-1], 3, 3), weights)
         stages.append(made + stages[-1] if len(stages) > 1 else made)
-    features = torch.cat(stages, 1)
-    pooled = torch.cat([features.mean(2), features.amax(2)], 1)
-    dense = F.linear(normalised("pooled", pooled), weights["dense.weight"], weights["dense.bias"])
-    return {"pooled": pooled, "penultimate": normalised("dense", dense.relu())}
+    return stages
+
+
+def _pooled(features: "Tensor") -> "Tensor":
+    """All stages `(n_windows, n_channels, n_frames)` -> `(n_windows, 2 * n_channels)`."""
+    import torch
+
+    return torch.cat([features.mean(2), features.amax(2)], 1)
+
+
+def _dense(pooled: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """`(n_windows, 2 * N_POOLED)` -> `(n_windows, N_PENULTIMATE)`."""
+    from torch.nn import functional as F
+
+    made = F.linear(
+        _normalised("pooled", pooled, weights), weights["dense.weight"], weights["dense.bias"]
+    )
+    return _normalised("dense", made.relu(), weights)
 
 
 def _log_mel(waveform: "Tensor", filters: "Tensor") -> "Tensor":
@@ -219,7 +298,7 @@ def _log_mel(waveform: "Tensor", filters: "Tensor") -> "Tensor":
         return_complex=True,
     )
     power = spectrum.real.square() + spectrum.imag.square()
-    mel = torch.einsum("bft,mf->btm", power[:, :, :_N_FRAMES], filters)
+    mel = torch.einsum("bft,mf->btm", power[:, :, :N_FRAMES], filters)
     return torch.log10(10_000 * mel + 1)
 
 

@@ -30,6 +30,10 @@ MIN_POWER = 1e-10
 
 BATCH_NORM_EPSILON = 1e-5
 
+N_BLOCKS = len(WIDTHS)
+"""How many of the last blocks can be fine-tuned: the dense layer, and all convolutions but the
+first."""
+
 _MOST_WINDOWS = 2  # at a time, which bounds the memory
 
 
@@ -43,12 +47,54 @@ def load_cnn14(file: Path, *, device: str) -> Windows:
     Raises:
         ProgramError: the file is damaged, or of another network.
     """
+    weights = {name: one.to(device) for name, one in read_cnn14(file).items()}
+
+    def embed(waveform: "Tensor") -> "Tensor":
+        return _dense(_pooled(_convolved(_log_mel(waveform, weights), weights)), weights)
+
+    return in_batches(embed, device, n_windows=_MOST_WINDOWS)
+
+
+def load_block_input(file: Path, *, n_blocks: int, device: str) -> Windows:
+    """The input of the last blocks, float32 `(n_windows, n_frames, n_bins)`.
+
+    Before the dense layer it is one frame a window; before a convolution, the bins of a frame are
+    its channels, each with what is left of the frequency axis.
+
+    Args:
+        file: the checkpoint.
+        n_blocks: from 1 to `N_BLOCKS`.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or of another network.
+    """
+    weights = {name: one.to(device) for name, one in read_cnn14(file).items()}
+    first = first_block(n_blocks)
+
+    def embed(waveform: "Tensor") -> "Tensor":
+        x = _convolved(_log_mel(waveform, weights), weights, until=first)
+        # (n_windows, n_channels, n_frames, n_frequencies)
+        return _pooled(x) if first == len(WIDTHS) else x.transpose(1, 2).flatten(2)
+
+    return in_batches(embed, device, n_windows=_MOST_WINDOWS)
+
+
+def read_cnn14(file: Path) -> "dict[str, Tensor]":
+    """The tensors of the checkpoint that are used.
+
+    Raises:
+        ProgramError: it is damaged, or of another network.
+    """
     found = read_weights(file).get("model")
     if not isinstance(found, Mapping):
         raise ProgramError("is no CNN14: it has no tensors under 'model'")
-    used = used_weights(found, expected_shapes(), network="CNN14")
-    weights = {name: one.to(device) for name, one in used.items()}
-    return in_batches(lambda waveform: _embed(waveform, weights), device, n_windows=_MOST_WINDOWS)
+    return used_weights(found, expected_shapes(), network="CNN14")
+
+
+def first_block(n_blocks: int) -> int:
+    """The place of the first of the last `n_blocks` among the convolutions and the dense layer."""
+    return len(WIDTHS) + 1 - n_blocks
 
 
 def expected_shapes() -> Mapping[str, tuple[int, ...]]:
@@ -74,15 +120,17 @@ def _norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
-    """`(n_windows, n_samples)` -> `(n_windows, 2048)`."""
-    import torch
+def _norm(x: "Tensor", name: str, weights: "Mapping[str, Tensor]") -> "Tensor":
     from torch.nn import functional as F
 
-    def norm(x: "Tensor", name: str) -> "Tensor":
-        parts = ("running_mean", "running_var", "weight", "bias")
-        mean, variance, weight, bias = (weights[f"{name}.{part}"] for part in parts)
-        return F.batch_norm(x, mean, variance, weight, bias, eps=BATCH_NORM_EPSILON)
+    parts = ("running_mean", "running_var", "weight", "bias")
+    mean, variance, weight, bias = (weights[f"{name}.{part}"] for part in parts)
+    return F.batch_norm(x, mean, variance, weight, bias, eps=BATCH_NORM_EPSILON)
+
+
+def _log_mel(waveform: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """`(n_windows, n_samples)` -> normalised decibels `(n_windows, 1, n_frames, 64)`."""
+    import torch
 
     spectrum = torch.stft(
         waveform,
@@ -94,14 +142,32 @@ def _embed(waveform: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
     )  # (n_windows, 513, n_frames)
     power = spectrum.abs().square().transpose(1, 2) @ weights["logmel_extractor.melW"]
     decibels = 10 * power.clamp(min=MIN_POWER).log10()  # (n_windows, n_frames, 64)
-    x = norm(decibels.transpose(1, 2), "bn0").transpose(1, 2)[:, None]
-    for number in range(1, len(WIDTHS) + 1):
+    return _norm(decibels.transpose(1, 2), "bn0", weights).transpose(1, 2)[:, None]
+
+
+def _convolved(
+    x: "Tensor", weights: "Mapping[str, Tensor]", *, until: int = len(WIDTHS)
+) -> "Tensor":
+    """The first `until` convolutions."""
+    from torch.nn import functional as F
+
+    for number in range(1, until + 1):
         block = f"conv_block{number}"
         for layer in (1, 2):
             x = F.conv2d(x, weights[f"{block}.conv{layer}.weight"], padding=1)
-            x = F.relu(norm(x, f"{block}.bn{layer}"))
+            x = F.relu(_norm(x, f"{block}.bn{layer}", weights))
         x = F.avg_pool2d(x, 2) if number < len(WIDTHS) else x
-    over_time = x.mean(dim=3)  # (n_windows, 2048, n_frames / 32)
-    pooled = over_time.amax(dim=2) + over_time.mean(dim=2)
-    embedding: Tensor = F.relu(F.linear(pooled, weights["fc1.weight"], weights["fc1.bias"]))
-    return embedding
+    return x
+
+
+def _pooled(x: "Tensor") -> "Tensor":
+    """`(n_windows, 2048, n_frames, n_frequencies)` -> `(n_windows, 2048)`."""
+    over_time = x.mean(dim=3)
+    return over_time.amax(dim=2) + over_time.mean(dim=2)
+
+
+def _dense(pooled: "Tensor", weights: "Mapping[str, Tensor]") -> "Tensor":
+    """`(n_windows, 2048)` -> `(n_windows, 2048)`."""
+    from torch.nn import functional as F
+
+    return F.relu(F.linear(pooled, weights["fc1.weight"], weights["fc1.bias"]))

@@ -105,6 +105,25 @@ def pipeline_network(bundle: str, weights: Mapping[str, Any], *, device: str) ->
     return model.eval().requires_grad_(requires_grad=False).to(device)
 
 
+def pipeline_layers(bundle: str, n_layers: int) -> Any:
+    """`n_layers` transformer layers of a pipeline's network with random weights, a ModuleList.
+
+    The first of them computes the relative positions of WavLM, which the others are given.
+
+    Args:
+        bundle: a name in `torchaudio.pipelines`.
+        n_layers: how many.
+    """
+    from torchaudio.models import wav2vec2_model, wavlm_model
+
+    found = _bundle(bundle)
+    make = wavlm_model if architecture_of(found) == "WavLM" else wav2vec2_model
+    small = {"extractor_conv_layer_config": [(8, 10, 5)], "encoder_pos_conv_kernel": 1}
+    sizes = {"encoder_num_layers": n_layers, "aux_num_out": None}
+    model = make(**{**parameters_of(found), **small, **sizes})
+    return model.encoder.transformer.layers
+
+
 def _bundle(name: str) -> Any:
     from torchaudio import pipelines
 

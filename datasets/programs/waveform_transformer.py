@@ -24,6 +24,9 @@ LAYERS: Mapping[str, int] = {"layer_6": 768, "layer_3": 768, "layer_9": 768, "la
 """The outputs, counted from 1, with their numbers of values; the preferred one first: the middle,
 which needs about 2/3 of the time of the last."""
 
+BLOCKS: Mapping[str, int] = {name: int(name.removeprefix("layer_")) - 1 for name in LAYERS}
+"""How many of the transformer layers up to each output can be fine-tuned: all but the first."""
+
 SAMPLES_PER_FRAME = 320
 """The product of the strides of the convolutions."""
 
@@ -49,6 +52,7 @@ def torchaudio_info(
         sample_rate=16_000,
         window_s=None,
         layers=LAYERS,
+        blocks=BLOCKS,
         file_name=file_name,
         web_file=WebFile(_URL + file_name, max_bytes=_MAX_BYTES),
         requires=("torch", "torchaudio"),
@@ -78,8 +82,8 @@ def averaged_layers(network: Any, layer: str, *, sample_rate: int) -> Any:
     """
     import torch
 
-    wanted = [int(name.removeprefix("layer_")) for name in LAYERS if layer in (name, ALL_LAYERS)]
-    n = round(AVERAGED_S * sample_rate / SAMPLES_PER_FRAME)
+    wanted = [layer_number(name) for name in LAYERS if layer in (name, ALL_LAYERS)]
+    n = frames_averaged(sample_rate)
 
     def encode(waveform: Any) -> Any:
         outputs, _ = network.extract_features(waveform, num_layers=max(wanted))
@@ -89,3 +93,39 @@ def averaged_layers(network: Any, layer: str, *, sample_rate: int) -> Any:
         ).transpose(1, 2)
 
     return encode
+
+
+def load_block_input(file: Path, *, bundle: str, layer: str, n_blocks: int, device: str) -> Windows:
+    """The input of the last layers as a function on windows, with a frame for 320 samples.
+
+    Args:
+        file: as `load_layers`.
+        bundle: likewise.
+        layer: one of `LAYERS`.
+        n_blocks: from 1 to `BLOCKS[layer]`.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ProgramError: the file is damaged, or holds other weights.
+    """
+    network = pipeline_network(bundle, read_weights(file), device=device)
+    return on_windows(layer_output(network, layer_number(layer) - n_blocks), device)
+
+
+def layer_output(network: Any, number: int) -> Any:
+    """A function from `(1, n_samples)` to a layer's output `(1, n_frames, n_bins)`."""
+
+    def encode(waveform: Any) -> Any:
+        return network.extract_features(waveform, num_layers=number)[0][-1]
+
+    return encode
+
+
+def layer_number(layer: str) -> int:
+    """The number of a layer, counted from 1."""
+    return int(layer.removeprefix("layer_"))
+
+
+def frames_averaged(sample_rate: int) -> int:
+    """How many frames are averaged into one."""
+    return round(AVERAGED_S * sample_rate / SAMPLES_PER_FRAME)

@@ -31,7 +31,7 @@ def in_batches(embed: Program, device: str, *, n_windows: int) -> Windows:
     """A function of some windows at a time as one on all of them, which bounds the memory.
 
     Args:
-        embed: a tensor float32 `(n, n_samples)` -> `(n, n_bins)`.
+        embed: a tensor float32 `(n, n_samples)` -> `(n, n_bins)`, or `(n, n_frames, n_bins)`.
         device: "cpu" or "cuda".
         n_windows: the largest `n`.
     """
@@ -44,7 +44,9 @@ def in_batches(embed: Program, device: str, *, n_windows: int) -> Windows:
                 embed(torch.tensor(windows[i : i + n_windows], device=device))
                 for i in range(0, len(windows), n_windows)
             ]
-            return np.asarray(torch.cat(parts)[:, None].cpu().numpy(), np.float32)
+            found = torch.cat(parts)
+            frames = found if found.ndim == 3 else found[:, None]
+            return np.asarray(frames.cpu().numpy(), np.float32)
 
     return run
 

@@ -13,6 +13,7 @@ import pandas as pd
 from chorale.datasets.base import ALL_LAYERS
 from chorale.datasets.chunks import ChunkMap
 from chorale.datasets.content import HashedFile
+from chorale.datasets.features import plugin_name
 from chorale.datasets.store.cache import build_store_from_recipe
 from chorale.datasets.store.extraction import FeatureRecipe
 from chorale.datasets.store.feature_store import FeatureStore
@@ -92,7 +93,7 @@ def build_store(
             for name, part in config.configs.items()
         )
         recipe = JoinedRecipe(feature, config, view, stores)
-    elif _has_several_layers(config):
+    elif plugin_name(feature) == "encoder" and _has_several_layers(config):
         from chorale.datasets.features.encoder import layer_columns
 
         whole = replace(config, layer=ALL_LAYERS)

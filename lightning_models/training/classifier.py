@@ -72,6 +72,8 @@ class Classifier(nn.Module):
         self.register_buffer("std", std.view(n_channels, n_bins, 1).clone())
         plugin = load_architecture(architecture)
         network = plugin.build(config, input_shape, n_classes)
+        if hasattr(network, "undo_standardization"):
+            network.undo_standardization(self.mean, self.std)
         # convolutions are twice as fast with channels last; no other weights have four dimensions
         self.network = network.to(memory_format=torch.channels_last)
         convolutions.use_narrow_conv2d(self.network)

@@ -45,7 +45,7 @@ class StatisticsLayout:
 
     A frame has `n_bins` values, of all `n_channels` channels together. `is_table`: frames are in no
     order, and the row is their mean. `is_spectral`: the bins are a frequency axis. `is_embedding`:
-    frames are embeddings of a frozen encoder, of which the statistics are pooled vectors;
+    frames are of a frozen encoder or of its frozen part, and the statistics are pooled vectors;
     `has_one_frame`: one of each track, so that all pooled vectors would be the same.
     """
 
@@ -60,7 +60,7 @@ class StatisticsLayout:
     def of(cls, store: FeatureStore) -> "StatisticsLayout":
         """The layout for the features in a store."""
         is_table = not store.frame_rate_hz
-        is_embedding = not is_table and layout_of(store.feature) == "embedding"
+        is_embedding = not is_table and layout_of(store.feature) in ("embedding", "block_input")
         return cls(
             store.n_bins,
             store.n_channels,

@@ -1,6 +1,6 @@
 """Copies the weights of frozen pretrained encoders into a bundle that uses them as feature sets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,8 +12,15 @@ from chorale.datasets.pretrained.installed import is_shipped_encoder
 from chorale.search.bundle.writing import copy_file
 from chorale.search.paths import BundlePaths
 
-_ENCODER = "encoder"
-"""The feature set whose extractor needs a file of weights."""
+_ENCODER, _BLOCK_INPUT = "encoder", "block_input"
+"""The feature sets whose extractors need a file of weights. Networks on the second one also hold
+weights that were trained from those of the encoder."""
+
+
+_DERIVED = (
+    " Networks of this bundle hold its last blocks, fine-tuned: the licence of the weights holds "
+    "for these as well."
+)
 
 
 def with_bundled_encoder(
@@ -36,7 +43,8 @@ def with_bundled_encoder(
         It is left out where nothing may be copied: then the encoder is fetched by its name.
 
     Raises:
-        UserError: the encoder cannot be read.
+        UserError: the encoder cannot be read; or networks hold fine-tuned weights of one whose
+            licence forbids to pass them on.
     """
     if "parts" in config:  # of joined feature sets
         parts = {
@@ -44,7 +52,7 @@ def with_bundled_encoder(
             for key, one in config["parts"].items()
         }
         return {**config, "parts": parts}
-    if plugin_name(name) != _ENCODER:
+    if plugin_name(name) not in (_ENCODER, _BLOCK_INPUT):
         return dict(config)
     # `file` also resolves the weights of a pipeline in torchaudio's cache
     made = read_config(load_feature_set(name).Config, config, where="the study's encoder")
@@ -54,6 +62,12 @@ def with_bundled_encoder(
     if used is not None:
         used[info.name] = info
     if not info.may_bundle:
+        if plugin_name(name) == _BLOCK_INPUT:
+            raise UserError(
+                f"a bundle of networks that were fine-tuned from {info.name} would pass on weights "
+                f"derived from its own, which their licence forbids ({info.weights_licence}); run "
+                f"the sweep without fine_tune for a bundle"
+            )
         return dict(config)
     folder = paths.encoders / info.name
     found = {**config, "path": _copied(made.file, folder, paths)}
@@ -66,8 +80,26 @@ def with_bundled_encoder(
     return found
 
 
-def licence_lines(encoders: Iterable[EncoderInfo]) -> list[str]:
-    """Markdown for a card: each encoder's licence and source, and whether its weights are there."""
+def fine_tuned_encoders(features: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The names of the encoders whose last blocks networks on these feature sets have trained.
+
+    Args:
+        features: feature set -> its config.
+    """
+    return frozenset(
+        str(config["name"])
+        for name, config in features.items()
+        if plugin_name(name) == _BLOCK_INPUT
+    )
+
+
+def licence_lines(
+    encoders: Iterable[EncoderInfo], *, fine_tuned: Collection[str] = ()
+) -> list[str]:
+    """Markdown for a card: each encoder's licence and source, and whether its weights are there.
+
+    `fine_tuned` names those whose last blocks were trained.
+    """
     lines = []
     for one in encoders:
         fetch = f"not in this bundle, as their licence forbids it: chorale encoder fetch {one.name}"
@@ -75,6 +107,7 @@ def licence_lines(encoders: Iterable[EncoderInfo]) -> list[str]:
         lines.append(
             f"- {one.title}, trained on {one.trained_on}. Weights ({where}): "
             f"{one.weights_licence}. {one.citation}. {one.homepage}".rstrip()
+            + (_DERIVED if one.name in fine_tuned else "")
         )
     return ["## Pretrained encoders", "", *lines, ""] if lines else []
 

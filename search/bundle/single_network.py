@@ -17,7 +17,11 @@ from chorale.datasets.base import EncoderInfo
 from chorale.lightning_models.multi_label_metrics import DEFAULT_THRESHOLD
 from chorale.search.bundle.bundle import Bundle, BundledNetwork
 from chorale.search.bundle.disagreement import ood_threshold, predictive_entropy
-from chorale.search.bundle.encoder_copy import licence_lines, with_bundled_encoder
+from chorale.search.bundle.encoder_copy import (
+    fine_tuned_encoders,
+    licence_lines,
+    with_bundled_encoder,
+)
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel
@@ -117,8 +121,13 @@ def write_single_network_bundle(
         fitted_file.write_ensemble(
             paths.ensemble, EnsembleModel(np.ones(1)), kind=_KIND, members=(network.name,)
         )
+        tuned = fine_tuned_encoders({name: config})
         if network.model_card:
-            lines = [network.model_card.rstrip("\n"), "", *licence_lines(encoders.values())]
+            lines = [
+                network.model_card.rstrip("\n"),
+                "",
+                *licence_lines(encoders.values(), fine_tuned=tuned),
+            ]
             write_text(paths.card, "\n".join(lines))
         entry = BundledNetwork(folder.relative_to(paths.root).as_posix(), 0, 0, name)
         manifest = {

@@ -61,12 +61,19 @@ def _print_table(infos: Sequence[EncoderInfo]) -> None:
     for column in ("licence of the weights", "fetched"):
         table.add_column(column, overflow="fold")
     for info in infos:
-        values = "\n".join(f"{layer} {n:,}" for layer, n in info.layers.items())
+        values = "\n".join(_layer_text(info, layer) for layer in info.layers)
         window = "any" if info.window_s is None else f"{info.window_s:g} s"
         fetched = "yes" if is_fetched(info.name) else _how_to_fetch(info)
         cells = (info.name, info.title, values, f"{info.sample_rate:,}", window)
         table.add_row(*map(escape, (*cells, info.weights_licence, fetched)))
     console.print(table)
+
+
+def _layer_text(info: EncoderInfo, layer: str) -> str:
+    """The layer, its number of values, and how many blocks before it can be fine-tuned."""
+    n_blocks = info.blocks.get(layer)
+    blocks = f", fine_tune up to {n_blocks}" if n_blocks else ""
+    return f"{layer} {info.layers[layer]:,}{blocks}"
 
 
 def _how_to_fetch(info: EncoderInfo) -> str:
@@ -78,6 +85,7 @@ def _plain(info: EncoderInfo) -> dict[str, Any]:
     values = {one.name: getattr(info, one.name) for one in dataclasses.fields(info)}
     own: dict[str, Any] = {
         "layers": dict(info.layers),
+        "blocks": dict(info.blocks),
         "weights": [dataclasses.asdict(one) for one in info.weights],
         "web_file": dataclasses.asdict(info.web_file) if info.web_file else None,
         "fetched": is_fetched(info.name),

@@ -2,15 +2,27 @@
 
 `features: {encoder: [birdnet, musicnn]}` stands for three feature sets, between which the search
 chooses: `encoder-birdnet`, `encoder-musicnn` and `joined-birdnet+musicnn`.
+
+`features: {encoder: {name: musicnn, fine_tune: [1, 2]}}` stands for three: `encoder-musicnn`, whose
+weights are frozen, and `block_input-musicnn.1` and `.2`, on which networks train the last block of
+the encoder or the last two.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from chorale.datasets.base import Layout
 from chorale.datasets.features import layout_of, plugin_name
 
-ENCODER, JOINED = "encoder", "joined"
+ENCODER, JOINED, BLOCK_INPUT = "encoder", "joined", "block_input"
+
+ENCODER_LAYOUTS: tuple[Layout, ...] = ("embedding", "block_input")
+"""The layouts of features that pretrained encoders compute."""
+
+FINE_TUNE = "fine_tune"
+"""The key beside the values of an encoder: how many of its last blocks are trained, or several
+such numbers; 0 for none."""
 
 MAX_SUBSETS_OF = 3
 """Of more encoders than these, the pairs and all together are joined, not every subset."""
@@ -26,7 +38,7 @@ def with_encoders(features: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         features: feature set -> its values; of `encoder` also a name, several names, or values with
-            several names or layers.
+            several names or layers, and how many blocks are fine-tuned.
     """
     found: dict[str, Any] = {}
     for name, values in features.items():
@@ -34,13 +46,42 @@ def with_encoders(features: Mapping[str, Any]) -> dict[str, Any]:
         if named is None:
             found[name] = values
             continue
-        each = dict(_each(named))
+        numbers = _numbers(named.get(FINE_TUNE, 0))
+        each = dict(_each({key: one for key, one in named.items() if key != FINE_TUNE}))
         found |= {f"{ENCODER}-{key}": one for key, one in each.items()}
         first = [key for key, one in each.items() if key == one["name"]]
         for keys in _together(first):
             parts = {f"{ENCODER}-{key}": each[key] for key in keys}
             found[f"{JOINED}-{'+'.join(keys)}"] = {"parts": parts}
+        for key, one in each.items():
+            kept = {name: value for name, value in one.items() if name not in _OF_EMBEDDINGS}
+            found |= {f"{BLOCK_INPUT}-{key}.{n}": {**kept, FINE_TUNE: n} for n in numbers}
     return found
+
+
+def fine_tune_problem(feature: str, values: Mapping[str, Any]) -> str:
+    """Why the key `fine_tune` cannot be beside these values; empty if it is not there."""
+    if plugin_name(feature) != ENCODER or FINE_TUNE not in values:
+        return ""
+    how = next((key for key in ("path", "bundle") if values.get(key)), "")
+    given = f"one given by {how}" if how and not values.get("name") else f"'{feature}'"
+    return (
+        f"features.{feature}.{FINE_TUNE}: needs an encoder by its name, such as --features.encoder "
+        f"'{{name: musicnn, {FINE_TUNE}: 1}}', but got {given}; leave {FINE_TUNE} out there"
+    )
+
+
+_OF_EMBEDDINGS = ("pool", "sample_rate", "chunk_s", "whole_windows", "bundle")
+"""Keys of an encoder that concern its embeddings, or that it determines."""
+
+
+def _numbers(fine_tune: Any) -> list[Any]:
+    """The numbers of blocks that are fine-tuned; what is no number stays, to be refused."""
+    several = isinstance(fine_tune, Sequence) and not isinstance(fine_tune, str)
+    numbers = [
+        int(n) if isinstance(n, bool) else n for n in (fine_tune if several else [fine_tune])
+    ]
+    return [n for n in dict.fromkeys(numbers) if n not in (0, None)]
 
 
 def _named(values: Any) -> Mapping[str, Any] | None:

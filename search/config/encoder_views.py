@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chorale.datasets.features import layout_of
+from chorale.search.config.encoder_choices import ENCODER_LAYOUTS
 
 VIEWS = "views"
 """The key beside the values of an encoder, and the name of the training parameter."""
@@ -24,7 +25,7 @@ def take_views(name: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], in
     Raises:
         ValueError: it is no number of views, or joined encoders differ in it.
     """
-    if layout_of(name) != "embedding":
+    if layout_of(name) not in ENCODER_LAYOUTS:
         return dict(values), 1
     if isinstance(parts := values.get("parts"), Mapping):
         taken = {key: take_views(key, one) for key, one in parts.items()}

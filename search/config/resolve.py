@@ -18,7 +18,11 @@ from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.search import ensembles as ensemble_files
 from chorale.search.config import grid
-from chorale.search.config.encoder_choices import with_encoders
+from chorale.search.config.encoder_choices import (
+    FINE_TUNE,
+    fine_tune_problem,
+    with_encoders,
+)
 from chorale.search.config.encoder_views import VIEWS, take_views, views_problems
 from chorale.search.config.schema import AUTO_KIND, EnsembleConfig, SweepConfig, read_sweep_values
 from chorale.search.config.space import (
@@ -63,8 +67,10 @@ class ResolvedSweep:
         }
 
     def architecture_config(self, candidate: Candidate) -> Any:
-        """The candidate's values as its architecture's `Config`."""
-        return architecture_declarations(candidate.architecture).Config(**candidate.config)
+        """The candidate's values, and what its features give, as its architecture's `Config`."""
+        of_features = getattr(self.features[candidate.features], "network_values", {})
+        module = architecture_declarations(candidate.architecture)
+        return module.Config(**{**candidate.config, **of_features})
 
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""
@@ -272,6 +278,9 @@ def _features(
                 f"features.{name}: should map keys to values{names}, but got {values!r}"
             )
             continue
+        if values and (problem := fine_tune_problem(name, values)):
+            problems.append(problem)
+            values = {key: value for key, value in dict(values).items() if key != FINE_TUNE}
         try:
             given[name], n_views = take_views(name, values or {})
         except ValueError as error:
@@ -283,7 +292,8 @@ def _features(
         if any(part in wrong for part in given[name].get("parts", ())):
             continue  # what is wrong with the part is stated already
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
-        problems += bad
+        stated = {problem.partition(": ")[2] for problem in problems}
+        problems += [problem for problem in bad if problem.partition(": ")[2] not in stated]
         wrong |= {name} if bad else set()
     # where none is possible, the other keys are checked as if it were left out
     return given or {name: {} for name in ready}, views

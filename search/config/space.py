@@ -33,6 +33,7 @@ from chorale.lightning_models.train_config import (
     VIEWS_SPACE,
     TrainConfig,
 )
+from chorale.search.config.encoder_choices import ENCODER_LAYOUTS, FINE_TUNE
 from chorale.search.config.narrowing import contains, narrow_distribution
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class SearchSpace:
     def _default_features(self, architecture: str, default: Mapping[str, Any]) -> tuple[str, ...]:
         """The feature sets for which a known-good point is tried."""
         accepted = self.features[architecture]
-        encoders = tuple(name for name in accepted if layout_of(name) == "embedding")
+        encoders = tuple(name for name in accepted if layout_of(name) in ENCODER_LAYOUTS)
         preferred = str(default.get("features", accepted[0]))
         return encoders if preferred in encoders else (preferred,)
 
@@ -285,6 +286,8 @@ def make_space(
 
 def _feature_hint(layouts: tuple[Layout, ...]) -> str:
     """What to type for an architecture that accepts `layouts`."""
+    if layouts[0] == "block_input":
+        return f"add --features.encoder '{{name: musicnn, {FINE_TUNE}: 1}}'"
     names = with_layouts(layouts)
     return f"add --features.{names[0]} '{{}}'" if names else "use a dataset of tables"
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.atomic import write_json, write_text
 from chorale.datasets.config import to_plain_values
+from chorale.datasets.features import layout_of
 from chorale.datasets.seeds import Purpose, derive_seed
 from chorale.datasets.store.feature_store import FeatureStore
 from chorale.search.config.schema import sweep_yaml_text
-from chorale.search.data.prepare import ground_truth_of
+from chorale.search.data.prepare import PreparedData, ground_truth_of
 from chorale.search.evaluation.members import Member
 from chorale.search.ledger import stages
 from chorale.search.ledger.ground_truth import write_ground_truth
@@ -84,7 +85,9 @@ def fit_baselines(
     allowed_s = min(limit_s, n_at_once * wall_s)
     if found is not None and not (found.left_out and allowed_s > MORE_TIME * found.limit_s):
         return found
-    stores = {name: FeatureStore.open(folder) for name, folder in prepared.stores.items()}
+    stores = {
+        name: FeatureStore.open(prepared.stores[name]) for name in baseline_stores(prepared)
+    }
     data: dict[str, Any] = {
         "labels": prepared.labels,
         "unscored": prepared.unscored,
@@ -116,6 +119,14 @@ def fit_baselines(
     for line in found.left_out:
         progress.stage("baselines", line)
     return found
+
+
+def baseline_stores(prepared: PreparedData) -> list[str]:
+    """The feature sets that baselines may read: the frames before an encoder's last blocks only
+    where there are no others, as the embeddings behind them are in the sweep, too.
+    """
+    others = [name for name in prepared.stores if layout_of(name) != "block_input"]
+    return others or list(prepared.stores)
 
 
 def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Baselines") -> None:

@@ -60,7 +60,7 @@ UNTAGGED = {
     # draw from a constant, or from a seed that the user gave for this purpose
     "search/champion/library/index.py", "search/champion/library/pool.py",
     "search/champion/export/onnx_file.py", "search/training/latency.py",
-    "datasets/features/encoder.py", "datasets/pretrained/noise_run.py",
+    "datasets/pretrained/track_frames.py", "datasets/pretrained/noise_run.py",
     # the splits of earlier studies, and synthesis: keys of their own
     "datasets/splitting/group_split.py", "datasets/synthesis/compose.py", "datasets/seeds.py",
 }  # fmt: skip

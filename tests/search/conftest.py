@@ -29,6 +29,7 @@ from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
 from tests.search.chords import chord_study, chords
 from tests.search.crash.read_once import read_once
+from tests.search.encoders import add_musicnn
 
 __all__ = ["chord_study", "chords"]
 
@@ -225,7 +226,13 @@ def encoder_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_bundle(encoder_file: Path) -> MakeBundle:
+def musicnn_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of musicnn with random weights."""
+    return add_musicnn(tmp_path_factory.mktemp("musicnn"))
+
+
+@pytest.fixture(scope="session")
+def make_bundle(encoder_file: Path, musicnn_file: Path) -> MakeBundle:
     """Writes a bundle of `members`, each with `n_spaces` untrained networks.
 
     With `thresholds` of the `LABELS`, a bundle whose recordings have several.
@@ -247,7 +254,7 @@ def make_bundle(encoder_file: Path) -> MakeBundle:
             networks, configs = [], {}
             for at, (name, feature, values, training) in enumerate(members):
                 if feature not in configs:
-                    configs[feature] = _features_config(feature, paths, encoder_file)
+                    configs[feature] = _features_config(feature, paths, encoder_file, musicnn_file)
                 for space in range(n_spaces):
                     module = _untrained(
                         name, feature, values, training, configs[feature], 10 * at + space, paths,
@@ -284,14 +291,20 @@ def make_bundle(encoder_file: Path) -> MakeBundle:
     return make
 
 
-def _features_config(name: str, paths: BundlePaths, encoder_file: Path) -> dict[str, Any]:
-    if name != "encoder":
+def _features_config(
+    name: str, paths: BundlePaths, encoder_file: Path, musicnn_file: Path
+) -> dict[str, Any]:
+    given: dict[str, dict[str, Any]] = {
+        "encoder": {"sample_rate": RATE, "chunk_s": 1.0, "path": str(encoder_file)},
+        "block_input": {"name": "musicnn", "path": str(musicnn_file)},
+    }
+    if name not in given:
         return dict(SMALL[name])
-    copy_file(encoder_file, paths.encoders / encoder_file.name)
+    file = Path(given[name]["path"])
+    copy_file(file, paths.encoders / file.name)
     plugin = plugins.load_plugin(features, name, kind="feature set")
-    sizes = {"sample_rate": RATE, "chunk_s": 1.0, "path": str(encoder_file)}
-    config = to_plain_values(read_config(plugin.Config, sizes, where="test"))
-    return {**config, "path": f"encoders/{encoder_file.name}"}
+    config = to_plain_values(read_config(plugin.Config, given[name], where="test"))
+    return {**config, "path": f"encoders/{file.name}"}
 
 
 def _untrained(
@@ -310,6 +323,7 @@ def _untrained(
     if given.get("path"):
         given["path"] = str(paths.root / given["path"])
     config = read_config(extractor.Config, given, where="test")
+    of_features = getattr(config, "network_values", {})
     plugin = plugins.load_plugin(architectures, name, kind="architecture")
     train_config = TrainConfig(**{"crop_s": 1.0, **training})
     n_channels = getattr(config, "n_channels", 1)
@@ -325,7 +339,7 @@ def _untrained(
     torch.manual_seed(seed)
     module = GenreClassifier(
         architecture=name,
-        config=read_config(plugin.Config, values, where="test"),
+        config=read_config(plugin.Config, {**of_features, **values}, where="test"),
         train_config=train_config,
         input_shape=(n_channels, config.n_bins // n_channels, n_frames),
         n_classes=len(LABELS),

@@ -4,7 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import save_file
+
+from chorale.datasets import encoders
+from chorale.datasets.programs import musicnn_network
 
 RATE = 8_000
 N_WINDOW = 2_400
@@ -41,3 +46,35 @@ def add_encoder(folder: Path, name: str, *, n_bins: int, seed: int = 0) -> Path:
     }
     (at / "encoder.json").write_text(json.dumps(record))
     return at / "encoder.pt2"
+
+
+def add_musicnn(folder: Path, *, seed: int = 0) -> Path:
+    """Adds musicnn with random weights to the encoders' folder; gives its file."""
+    torch.manual_seed(seed)
+    made: dict[str, torch.Tensor] = {}
+    for name, shape in musicnn_network._SHAPES.items():
+        made[f"{name}.weight"] = torch.randn(shape) / torch.tensor(shape[1:]).prod() ** 0.5
+        made[f"{name}.bias"] = 0.1 * torch.randn(shape[0])
+    for name, n in musicnn_network._NORMALISED.items():  # a factor below 0 makes minima count
+        made[f"{name}.scale"] = 1 + 0.7 * torch.randn(n)
+        made[f"{name}.shift"] = 0.1 * torch.randn(n)
+    file = folder / "musicnn" / "musicnn.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(made, file)
+    return file
+
+
+def ship_toy(patch: pytest.MonkeyPatch, folder: Path, *, seed: int = 0) -> Path:
+    """Makes `toy` a shipped encoder, with random weights in the encoders' folder; its file."""
+    here = str(Path(__file__).with_name("toy_encoders"))
+    patch.setattr(encoders, "__path__", [*encoders.__path__, here])
+    patch.setenv("CHORALE_ENCODERS", str(folder))
+    torch.manual_seed(seed)
+    made = {"front": torch.randn(80, 12) / 9}
+    for i, (n_in, n_out) in enumerate(((12, 10), (10, 8))):
+        made[f"{i}.weight"] = torch.randn(n_out, n_in) / n_in**0.5
+        made[f"{i}.bias"] = 0.1 * torch.randn(n_out)
+    file = folder / "toy" / "toy.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(made, file)
+    return file

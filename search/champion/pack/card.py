@@ -3,7 +3,7 @@
 Source: Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from chorale.datasets.base import EncoderInfo
@@ -13,11 +13,16 @@ from chorale.search.report.report import headline_sentence
 
 
 def model_card(
-    report: Mapping[str, Any], *, licence: str, encoders: Sequence[EncoderInfo] = ()
+    report: Mapping[str, Any],
+    *,
+    licence: str,
+    encoders: Sequence[EncoderInfo] = (),
+    fine_tuned: Collection[str] = (),
 ) -> str:
     """The card, as Markdown, from a study's report and the licence of its data.
 
-    `encoders` are the pretrained ones that it uses, whose licences hold for the bundle as well.
+    `encoders` are the pretrained ones that it uses, whose licences hold for the bundle as well;
+    `fine_tuned` names those whose last blocks were trained.
     """
     dataset, split, ensemble = report["dataset"], report["split"], report["ensemble"]
     calibration, multi_label = report["calibration"], report.get("task") == "multi_label"
@@ -52,7 +57,7 @@ def model_card(
         f"{ensemble['kind']} of {list_members(ensemble['members'])}; each trial was trained once "
         f"per fold{_seeds(report)}, each baseline (a classical classifier) once on all folds.",
         "",
-        *licence_lines(encoders),
+        *licence_lines(encoders, fine_tuned=fine_tuned),
         "## Limits",
         "",
         "The scores hold for recordings like those of the dataset, by artists (or whatever its "

@@ -22,7 +22,7 @@ from chorale.search.bundle.disagreement import (
     ood_threshold_of_means,
     predictive_entropy,
 )
-from chorale.search.bundle.encoder_copy import with_bundled_encoder
+from chorale.search.bundle.encoder_copy import fine_tuned_encoders, with_bundled_encoder
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.champion.pack.card import model_card
 from chorale.search.champion.pack.novelty import fit_novelty
@@ -124,7 +124,9 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         paths.ensemble, contents.model, kind=contents.kind, members=contents.members
     )
     licence, each = licence_of(contents.sweep), tuple(encoders.values())
-    write_text(paths.card, model_card(report, licence=licence, encoders=each))
+    tuned = fine_tuned_encoders(configs)
+    card = model_card(report, licence=licence, encoders=each, fine_tuned=tuned)
+    write_text(paths.card, card)
     novelty = fit_novelty(contents.sweep.paths, contents.truth.split, configs)
     if novelty is not None:
         novelty.write(paths.novelty)

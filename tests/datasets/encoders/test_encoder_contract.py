@@ -104,6 +104,15 @@ def test_a_restricting_licence_is_accepted_first(name: str) -> None:
         assert info.must_accept
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_are_declared_where_they_can_be_fine_tuned(name: str) -> None:
+    info: EncoderInfo = _encoder(name).INFO
+    for function in ("load_block_input", "last_blocks"):
+        assert hasattr(_encoder(name), function) == bool(info.blocks)
+    assert info.blocks.keys() <= info.layers.keys()
+    assert all(n_blocks > 0 for n_blocks in info.blocks.values())
+
+
 @pytest.mark.parametrize(("name", "layer"), LAYERS)
 def test_a_file_that_is_no_such_network_is_one_line(name: str, layer: str, tmp_path: Path) -> None:
     info: EncoderInfo = _encoder(name).INFO

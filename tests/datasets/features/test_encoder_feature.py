@@ -24,7 +24,7 @@ from chorale.datasets.audio import content_hash
 from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.errors import UserError
 from chorale.datasets.features import encoder
-from chorale.datasets.pretrained import running
+from chorale.datasets.pretrained import running, track_frames
 from chorale.datasets.programs import exported_program, pipelines
 from chorale.datasets.store import cache
 from chorale.datasets.store.extraction import FeatureRecipe
@@ -216,7 +216,7 @@ def test_the_network_input_is_never_longer_than_a_chunk(
         lengths.append(windows.shape[1])
         return run(source, windows)
 
-    monkeypatch.setattr(encoder, "run_encoder", listening)
+    monkeypatch.setattr(track_frames, "run_encoder", listening)
     encoder.extract(sound(100_000), config)
     assert max(lengths) == config.n_chunk
 

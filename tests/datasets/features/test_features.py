@@ -15,6 +15,7 @@ from chorale.datasets.config import read_config, to_plain_values
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.dsp.mel_spectrogram import mel_filters
 from chorale.datasets.features import mel, mfcc, mfcc_statistics, spectrogram_image, stft
+from tests.search.encoders import add_musicnn
 
 
 def load(name: str) -> FeatureSet:
@@ -219,7 +220,7 @@ def test_colours_follow_the_colour_map_and_the_grey_level() -> None:
 
 @pytest.fixture(scope="module")
 def default_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
-    """The default config of a feature set; an encoder needs a file, so it gets a small one."""
+    """The default config of a feature set; an encoder needs a file, so it gets a random one."""
     import torch
 
     torch.manual_seed(0)
@@ -232,6 +233,10 @@ def default_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]
     needs: dict[str, dict[str, Any]] = {
         "encoder": own,
         "joined": {"parts": {"encoder": own, "mel": {}}},
+        "block_input": {
+            "name": "musicnn",
+            "path": str(add_musicnn(tmp_path_factory.mktemp("musicnn"))),
+        },
     }
     return lambda name: load(name).Config(**needs.get(name, {}))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from itertools import combinations, product
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -34,8 +34,18 @@ SHAPES: Mapping[Layout, Sequence[InputShape]] = {
     "picture": [(1, 32, 48)],
     "embedding": [(1, 24, 30)],
     "table": [(1, 57, 1), (1, 518, 1), (1, 12, 1)],
+    "block_input": [(1, 689, 30)],  # of musicnn before its last convolution
 }
 """Layout -> input shapes of it, (n_channels, n_bins, n_frames)."""
+OF_FEATURES: Mapping[str, Mapping[str, Any]] = {
+    "encoder_blocks": {
+        "encoder": "musicnn",
+        "layer": "pooled",
+        "n_blocks": 1,
+        "weights": "none",
+    }
+}
+"""Architecture -> values of its config that features give."""
 NAMES = plugins.plugin_names(architectures)
 
 
@@ -45,6 +55,12 @@ def plugin(name: str) -> ModuleType:
 
 def own(point: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in point.items() if not key.startswith("train.")}
+
+
+def config_of(name: str, values: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The config with these values, and those that features give."""
+    given = {**OF_FEATURES.get(name, {}), **values}
+    return read_config(plugin(name).Config, given, where=name)
 
 
 def of_training(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +81,7 @@ def shape_for(name: str) -> InputShape:
 def build(name: str, values: Mapping[str, Any]) -> Any:
     torch.manual_seed(0)
     file = plugin(name)
-    config = read_config(file.Config, values, where=name)
-    return file.build(config, shape_for(name), N_CLASSES)
+    return file.build(config_of(name, values), shape_for(name), N_CLASSES)
 
 
 def batch(shape: InputShape, n: int = 4) -> Tensor:
@@ -79,7 +94,7 @@ def untrained(name: str, i: int, *, seed: int) -> GenreClassifier:
     torch.manual_seed(seed)
     return GenreClassifier(
         architecture=name,
-        config=read_config(plugin(name).Config, own(plugin(name).DEFAULTS[i]), where=name),
+        config=config_of(name, own(plugin(name).DEFAULTS[i])),
         train_config=TrainConfig(),
         input_shape=shape,
         n_classes=N_CLASSES,
@@ -216,7 +231,7 @@ def test_shorter_input_works_or_is_refused(name: str, n_frames: int) -> None:
     file = plugin(name)
     shape = (*shape_for(name)[:2], n_frames)
     try:
-        network = file.build(file.Config(), shape, N_CLASSES).eval()
+        network = file.build(config_of(name), shape, N_CLASSES).eval()
     except UserError as error:
         assert "train.crop_s" in str(error)  # noqa: PT017 - either is right
     else:
@@ -226,7 +241,7 @@ def test_shorter_input_works_or_is_refused(name: str, n_frames: int) -> None:
 @pytest.mark.parametrize(("name", "shape"), other_shapes())
 def test_it_accepts_each_of_its_layouts(name: str, shape: InputShape) -> None:
     file = plugin(name)
-    network = file.build(file.Config(), shape, N_CLASSES).eval()
+    network = file.build(config_of(name), shape, N_CLASSES).eval()
     assert network(batch(shape)).shape == (4, N_CLASSES)
 
 
@@ -235,7 +250,7 @@ def test_it_accepts_each_of_its_layouts(name: str, shape: InputShape) -> None:
 def test_pictures_may_have_colours(name: str, n_channels: int) -> None:
     file = plugin(name)
     shape = (n_channels, *SHAPES["picture"][0][1:])
-    network = file.build(file.Config(), shape, N_CLASSES).eval()
+    network = file.build(config_of(name), shape, N_CLASSES).eval()
     assert network(batch(shape)).shape == (4, N_CLASSES)
 
 

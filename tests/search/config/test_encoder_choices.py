@@ -9,7 +9,7 @@ from chorale.datasets.errors import UserError
 from chorale.search.config.encoder_choices import with_encoders
 from chorale.search.config.resolve import ResolvedSweep, resolve_file
 from chorale.search.config.space import ARCHITECTURE
-from tests.search.encoders import add_encoder
+from tests.search.encoders import add_encoder, ship_toy
 
 
 @pytest.mark.parametrize("given", ["a", ["a"], "a,", {"name": "a"}, {"name": ["a", "a"]}])
@@ -178,3 +178,109 @@ def test_joined_encoders_have_the_same_number_of_views(tmp_path: Path) -> None:
     parts = {"encoder-low": {"name": "low", "views": 2}, "encoder-high": {"name": "high"}}
     with pytest.raises(UserError, match="as many for each of its parts, but got encoder-low 2"):
         _resolved(tmp_path, {"joined-both": {"parts": parts}})
+
+
+def test_fine_tuning_is_searched_beside_the_frozen_encoders() -> None:
+    given = {"name": ["a", "b"], "layer": ["x", "y"], "pool": 2, "views": 3, "fine_tune": [1, 3]}
+    found = with_encoders({"encoder": given})
+    assert list(found) == [
+        *("encoder-a", "encoder-a.y", "encoder-b", "encoder-b.y", "joined-a+b"),
+        *("block_input-a.1", "block_input-a.3", "block_input-a.y.1", "block_input-a.y.3"),
+        *("block_input-b.1", "block_input-b.3", "block_input-b.y.1", "block_input-b.y.3"),
+    ]
+    assert found["encoder-a"] == {"name": "a", "layer": "x", "pool": 2, "views": 3}
+    assert found["block_input-a.y.3"] == {"name": "a", "layer": "y", "views": 3, "fine_tune": 3}
+
+
+@pytest.mark.parametrize("given", [0, False, None, [], [0]])
+def test_fine_tuning_can_be_switched_off(given: Any) -> None:
+    found = with_encoders({"encoder": {"name": "a", "fine_tune": given}})
+    assert found == {"encoder-a": {"name": "a"}}
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped encoder `toy`, of which two blocks can be fine-tuned; its file."""
+    return ship_toy(monkeypatch, tmp_path / "shipped")
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_search_fine_tunes_one_block_or_two_and_tries_each_first(tmp_path: Path) -> None:
+    given = {"name": "toy", "fine_tune": [1, 2], "views": 2}
+    resolved = _resolved(tmp_path, {"encoder": given, "mel": None})
+    names = ("block_input-toy.1", "block_input-toy.2")
+    space = resolved.space
+    assert space.features["encoder_blocks"] == names
+    assert space.features["encoder_probe"] == ("encoder-toy",)
+    assert resolved.views == dict.fromkeys(("encoder-toy", *names), 2)
+    points = [point for point in space.defaults() if point[ARCHITECTURE] == "encoder_blocks"]
+    assert {point["encoder_blocks.features"] for point in points} == set(names)
+    asked: list[str] = []
+
+    def pick(parameter: str, distribution: Any) -> Any:
+        asked.append(parameter)
+        values = {"architecture": "encoder_blocks", "encoder_blocks.features": names[1]}
+        first = getattr(distribution, "choices", None)
+        return values.get(parameter, first[0] if first else getattr(distribution, "low", None))
+
+    candidate = space.candidate(pick)
+    assert "encoder_blocks.lr_decay" in asked
+    assert {"train.center", "train.crop_s"}.isdisjoint(asked)
+    config = resolved.architecture_config(candidate)
+    assert (config.encoder, config.layer, config.n_blocks) == ("toy", "output", 2)
+    assert config.digest == resolved.features[names[1]].digest != ""
+    assert config.lr_decay == 0.3
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"name": "toy", "fine_tune": 3},
+            "toy has 2 blocks before its output .* got fine_tune=3",
+        ),
+        ({"name": "toy", "fine_tune": -1}, "greater than or equal to 1, but got -1"),
+        ({"name": "toy", "fine_tune": "many"}, "valid integer.*but got 'many'"),
+        ({"name": "birdnet", "fine_tune": 1}, "birdnet cannot be fine-tuned.*one of: .*musicnn"),
+        ({"name": "panns_cnn14", "fine_tune": 1}, "'panns_cnn14' has not been fetched; type: ch"),
+    ],
+)
+def test_what_cannot_be_fine_tuned_is_stated(given: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        _resolved(tmp_path, {"encoder": given})
+    n_lines = 3 if given["name"] == "birdnet" else 2  # that one has not been fetched either
+    assert len(str(caught.value).splitlines()) == n_lines
+
+
+@pytest.mark.usefixtures("encoders")
+@pytest.mark.parametrize("key", ["path", "bundle"])
+def test_only_an_encoder_by_name_can_be_fine_tuned(key: str, tmp_path: Path) -> None:
+    file = tmp_path / "encoders" / "low" / "encoder.pt2"
+    given = {"path": str(file), "sample_rate": 8000, "fine_tune": 1}
+    given |= {"bundle": "HUBERT_BASE"} if key == "bundle" else {}
+    with pytest.raises(UserError, match="fine_tune: needs an encoder by its name") as caught:
+        _resolved(tmp_path, {"encoder": given})
+    assert "{name: musicnn, fine_tune: 1}" in str(caught.value)
+
+
+@pytest.mark.usefixtures("encoders")
+def test_an_added_encoder_cannot_be_fine_tuned(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="low cannot be fine-tuned") as caught:
+        _resolved(tmp_path, {"encoder": {"name": "low", "fine_tune": 1}})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_is_fine_tuned_is_not_joined(tmp_path: Path) -> None:
+    parts = {"encoder-toy": {"name": "toy"}, "block_input-toy.1": {"name": "toy"}}
+    with pytest.raises(UserError, match=r"got 'block_input-toy.1', whose encoder is fine-tun"):
+        _resolved(tmp_path, {"joined-both": {"parts": parts}})
+
+
+@pytest.mark.usefixtures("encoders")
+def test_an_architecture_without_its_blocks_says_what_to_type(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("dataset: {name: synthetic}\narchitectures: [encoder_blocks]\n")
+    with pytest.raises(UserError, match=r"add --features.encoder '\{name: musicnn, fine_tune: 1"):
+        resolve_file(str(file), {"features": {"encoder": "low"}})

@@ -156,6 +156,6 @@ def test_each_encoder_runs_once_a_recording(
         windows.extend([source.file.parent.name] * len(given))
         return run(source, given)
 
-    monkeypatch.setattr("chorale.datasets.features.encoder.run_encoder", listening)
+    monkeypatch.setattr("chorale.datasets.pretrained.track_frames.run_encoder", listening)
     predictor.predict_file(next(corpus.rglob("*.wav")))
     assert sorted(windows) == ["high"] * 2 + ["low"] * 2  # 0.6 s are two windows
