@@ -1,6 +1,7 @@
 """Whether second-layer classifiers help the ensembles, and whether their rows are flattered.
 
-    python tests/benchmarks/bench_layers.py [--data table-400,noise-500] [--seeds 3] [--fsdd FOLDER]
+    python tests/benchmarks/bench_layers.py [--data table-400,noise-500] [--seeds 0,1]
+        [--fsdd FOLDER] [--nested ROWS]
 
 A second-layer classifier is fitted on the columns of a table side by side with the out-of-fold
 probabilities of the first layer (Erickson et al. 2020, "AutoGluon-Tabular", arXiv:2003.06505).
@@ -351,7 +352,7 @@ def main() -> None:
     """Runs all, the smallest first, so that an interrupted run has those."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--nested", type=int, default=0, help="also nested, up to so many rows")
     parser.add_argument("--fsdd", default="data/fsdd")
     parser.add_argument("--work", default="runs/bench_layers")
@@ -363,7 +364,7 @@ def main() -> None:
         return
     Path(args.work).mkdir(parents=True, exist_ok=True)
     results = []
-    for seed in range(args.seeds):
+    for seed in map(int, args.seeds.split(",")):
         for name in args.data.split(","):
             results.append(compare(name, seed, args))
             print(json.dumps(results[-1]), flush=True)
