@@ -15,6 +15,12 @@ same fold models on test rows, which no model has seen, above that of the first 
 adds a fourth set: second-layer models whose training inputs come from inner folds, which flatter
 nothing and cost as many times more as there are folds.
 
+Measured on 9 tables of 160 to 2,000 development rows, two of them with labels that mean nothing,
+one seed each (table-240: two): the second layer changes the test accuracy by +0.5 +- 1.0 points and
+the log loss by +0.005 +- 0.010, and beside as many more classifiers of the first by +0.6 +- 1.2 and
++0.002 +- 0.008. So Chorale has none. Where labels mean nothing, out-of-fold rows of the second
+layer were flattered by 0.14 and 0.27 nats more than those of the first.
+
 Each line of the output is the JSON of one data set and seed; a table of all follows.
 """
 
