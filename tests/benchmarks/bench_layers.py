@@ -1,6 +1,7 @@
 """Whether second-layer classifiers help the ensembles, and whether their rows are flattered.
 
-    python tests/benchmarks/bench_layers.py [--data table-400,noise-500] [--seeds 3] [--fsdd FOLDER]
+    python tests/benchmarks/bench_layers.py [--data table-400,noise-500] [--seeds 0,1]
+        [--fsdd FOLDER] [--nested ROWS]
 
 A second-layer classifier is fitted on the columns of a table side by side with the out-of-fold
 probabilities of the first layer (Erickson et al. 2020, "AutoGluon-Tabular", arXiv:2003.06505).
@@ -13,6 +14,12 @@ rows that it is scored on. How much that flatters it is its out-of-fold score mi
 same fold models on test rows, which no model has seen, above that of the first layer. `--nested`
 adds a fourth set: second-layer models whose training inputs come from inner folds, which flatter
 nothing and cost as many times more as there are folds.
+
+Measured on 9 tables of 160 to 2,000 development rows, two of them with labels that mean nothing,
+one seed each (table-240: two): the second layer changes the test accuracy by +0.5 +- 1.0 points and
+the log loss by +0.005 +- 0.010, and beside as many more classifiers of the first by +0.6 +- 1.2 and
++0.002 +- 0.008. So Chorale has none. Where labels mean nothing, out-of-fold rows of the second
+layer were flattered by 0.14 and 0.27 nats more than those of the first.
 
 Each line of the output is the JSON of one data set and seed; a table of all follows.
 """
@@ -351,7 +358,7 @@ def main() -> None:
     """Runs all, the smallest first, so that an interrupted run has those."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default=",".join(DATA))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--nested", type=int, default=0, help="also nested, up to so many rows")
     parser.add_argument("--fsdd", default="data/fsdd")
     parser.add_argument("--work", default="runs/bench_layers")
@@ -363,7 +370,7 @@ def main() -> None:
         return
     Path(args.work).mkdir(parents=True, exist_ok=True)
     results = []
-    for seed in range(args.seeds):
+    for seed in map(int, args.seeds.split(",")):
         for name in args.data.split(","):
             results.append(compare(name, seed, args))
             print(json.dumps(results[-1]), flush=True)

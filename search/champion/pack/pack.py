@@ -4,6 +4,7 @@ Nothing is trained or scored here; all scores in the bundle come from the study'
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -119,6 +120,7 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
     encoders: dict[str, EncoderInfo] = {}
     networks, configs = _copy_networks(paths, contents, encoders)
     baselines = _copy_baselines(paths, contents, configs, encoders)
+    n_of_members = set(Counter(network.member for network in networks).values())
     names = tuple(map(str, contents.members))
     fitted_file.write_ensemble(
         paths.ensemble, contents.model, kind=contents.kind, members=contents.members
@@ -137,7 +139,7 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         "members": list(names),
         "architectures": list(contents.architectures),
         "networks": [asdict(network) for network in networks],
-        **({"n_folds": contents.truth.split.n_folds} if networks else {}),
+        **({"n_folds": contents.truth.split.n_folds} if len(n_of_members) > 1 else {}),
         "features": configs,
         **({"baselines": [asdict(one) for one in baselines]} if baselines else {}),
         "temperature": report["calibration"]["temperature"],
