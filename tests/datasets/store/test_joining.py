@@ -12,6 +12,7 @@ import torch
 from chorale.datasets import encoders
 from chorale.datasets.audio import content_hash
 from chorale.datasets.features import encoder, joined
+from chorale.datasets.pretrained import track_frames
 from chorale.datasets.store.joining import build_store
 
 PLUGIN = """
@@ -48,7 +49,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("CHORALE_ENCODERS", str(tmp_path / "encoders"))
     (tmp_path / "encoders" / "toy_layers").mkdir(parents=True)
     (tmp_path / "encoders" / "toy_layers" / "toy.bin").write_bytes(b"weights")
-    encoder._probe.cache_clear()  # so that each test measures it once
+    track_frames.chunk_shape.cache_clear()  # so that each test measures it once
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield tmp_path / "encoders" / "toy_layers" / "runs.txt"

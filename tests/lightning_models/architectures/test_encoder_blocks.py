@@ -57,7 +57,7 @@ def test_every_network_starts_from_the_published_weights(file: Path) -> None:
         block: Any = second.blocks.blocks[i]  # type: ignore[index,union-attr]
         assert torch.equal(block.weight, published[f"{i}.weight"])
         assert torch.equal(block.bias, published[f"{i}.bias"])
-    assert not torch.equal(network(weights="none").blocks.blocks[0].weight, block.weight)  # type: ignore[index,union-attr]
+    assert not torch.equal(network(weights="none").blocks.blocks[0].weight, block.weight)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

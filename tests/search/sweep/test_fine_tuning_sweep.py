@@ -27,6 +27,7 @@ from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.paths import Runs, StudyPaths
 from chorale.search.sweep import forecast, speed_probe
+from chorale.search.training.run_trial import run_trial
 from chorale.search.training.trial_plan import TrialResult
 from tests.search.encoders import ship_toy
 
@@ -173,7 +174,7 @@ def test_the_forecast_measures_each_number_of_blocks_and_counts_the_slowest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     measured: dict[str, int] = {}
-    run_trial, measure_speeds = speed_probe.run_trial, speed_probe.measure_speeds
+    measure_speeds = speed_probe.measure_speeds
     found: dict[str, speed_probe.Speed] = {}
 
     def recording(spec: TrialSpec, report: Report) -> TrialResult:
