@@ -123,6 +123,18 @@ def calls_librosa(file: Path) -> bool:
     return re.search(r"(import|from) librosa\b|features: \{\{stats", text) is not None
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test that calls librosa, imports what it would compile at once, as the product does.
+
+    So only the functions are compiled that are called, by one process at a time.
+    """
+    if calls_librosa(item.path):
+        from chorale.datasets.dsp.librosa_parts import librosa_module
+
+        for part in ("util.utils", "core.audio", "core.pitch"):
+            librosa_module(part)
+
+
 @cache
 def is_slow(file: Path) -> bool:
     """Whether a test of the file has the marker `slow`."""
