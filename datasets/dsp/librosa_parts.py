@@ -1,9 +1,9 @@
 """Lazy import of librosa modules, whose ufuncs are compiled when they are called, if ever.
 
 librosa compiles them on import, which takes half a minute where numba's cache is empty, and
-extraction calls few of them. Two processes that compile and cache the same generalised ufunc at once
-leave a corrupt cache, from which it is loaded with an invalid address (seen with numba 0.68 and
-librosa 0.11), so one process per machine imports or compiles at a time.
+extraction calls few of them. Two processes that compile and cache one generalised ufunc at the same
+time leave a corrupt cache, from which it is loaded with an invalid address (seen with numba 0.68
+and librosa 0.11), so one process per machine imports or compiles at a time.
 """
 
 import fcntl
