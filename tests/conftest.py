@@ -1,4 +1,4 @@
-"""Pytest configuration of all tests: signals, one thread and Numba cache per worker, groups."""
+"""Pytest configuration of all tests: signals, one thread per worker, groups."""
 
 import atexit
 import gc
@@ -16,13 +16,9 @@ import pytest
 
 import chorale.lightning_models.patches.lean_lightning  # noqa: F401 - saves each worker 4 s
 
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+if "PYTEST_XDIST_WORKER" in os.environ:
     # before torch is imported: other tests run on the other cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # before numba is imported: two processes that compile and cache one of librosa's generalised
-    # ufuncs at the same time leave a cache entry that crashes when it is called
-    compiled = Path(__file__).parents[1] / "build" / f"numba-{worker}"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
 
 
 MEMORY_DISK, N_FREE_BYTES = "/dev/shm", 4 * 2**30
@@ -68,13 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the groups of files first, and then the slow files, so that all workers end together.
 
     Tests that start Ray take the longest. Those on a private Ray come before those on clusters of
-    several nodes, so it starts only once.
+    several nodes, so it starts only once. Of them, the crash tests wait for another worker's sweep.
     """
     items.sort(
         key=lambda item: (
             not starts_ray(item.path),
             has_own_cluster(item.path),
-            not is_of_crashes(item.path),
+            is_of_crashes(item.path) == starts_ray(item.path),
             not calls_librosa(item.path),
             not is_slow(item.path),
         )
@@ -86,7 +82,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     Those end last, so that the other crash tests, which share a sweep, go to another one. All files
     that call librosa go to one worker as well: where Numba's cache is empty, it compiles for half a
-    minute.
+    minute; and those that import transformers or torchvision, which takes seconds.
 
     Not by the marker `xdist_group`: pytest-xdist 3.8.0 ignores it with pytest 9.2.
     """
@@ -100,7 +96,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 return "ray"
             if is_of_crashes(path):
                 return "crash"
-            return "librosa" if calls_librosa(path) else file
+            if calls_librosa(path):
+                return "librosa"
+            return "transformers" if imports_transformers(path) else file
 
     return Scheduler(config, log)
 
@@ -121,6 +119,25 @@ def calls_librosa(file: Path) -> bool:
     """Whether the file imports librosa, or sweeps on statistics that are computed with it."""
     text = file.read_text(encoding="utf-8")
     return re.search(r"(import|from) librosa\b|features: \{\{stats", text) is not None
+
+
+@cache
+def imports_transformers(file: Path) -> bool:
+    """Whether a test of the file imports transformers or torchvision, which share most imports."""
+    text = file.read_text(encoding="utf-8")
+    return re.search(r"^ +(import|from) (transformers|torchvision)\b", text, re.M) is not None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test that calls librosa, imports what it would compile at once, as the product does.
+
+    So only the functions are compiled that are called, by one process at a time.
+    """
+    if calls_librosa(item.path):
+        from chorale.datasets.dsp.librosa_parts import librosa_module
+
+        for part in ("util.utils", "core.audio", "core.pitch"):
+            librosa_module(part)
 
 
 @cache

@@ -156,6 +156,7 @@ def _kernel(n: int) -> Callable[..., None]:
                 for band in range(len(first_bin)):
                     frame[band] = bands[band, lane]
 
+    kernel.__qualname__ += f"_{n}"  # numba's index file, or processes would mix up two lengths
     return compiled(kernel)
 
 

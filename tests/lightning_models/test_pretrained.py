@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from chorale.datasets.errors import UserError
@@ -27,6 +26,8 @@ def normal(*shape: int, seed: int = 1) -> Tensor:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the weights of a ResNet-18 with non-trivial batch norms, in both formats."""
+    import torchvision  # here, as every process collects this file
+
     torch.manual_seed(5)
     trained = torchvision.models.resnet18(weights=None).train()
     trained(normal(8, 3, 64, 64))  # its batch norms are no longer as they were made
@@ -48,6 +49,8 @@ def resnet(n_channels: int = 3, **values: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["resnet.pth", "resnet.safetensors"])
 def test_resnet18_loads_the_weights_of_a_file(folder: Path, name: str) -> None:
+    import torchvision
+
     original = torchvision.models.resnet18(weights=None)
     original.load_state_dict(torch.load(folder / "resnet.pth", weights_only=True))
     original.fc = nn.Identity()

@@ -109,7 +109,9 @@ def test_all_required_libraries_are_imported() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "modules", [["soxr"], pytest.param(None, marks=pytest.mark.heavy)], ids=["one", "all"]
+    "modules",
+    [["torch", "torchaudio", "soxr"], pytest.param(None, marks=pytest.mark.heavy)],
+    ids=["some", "all"],
 )
 def test_without_an_address_this_machine_is_checked(
     tmp_path: Path,
@@ -124,5 +126,6 @@ def test_without_an_address_this_machine_is_checked(
     assert main(["doctor", "--runs", str(tmp_path / "runs"), "--json"]) == 0
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
     assert {"token", "packages", "memory", "disk", "storage", "imports", "GPU"} <= found.keys()
+    assert found["imports"]["state"] == CheckState.OK.value
     assert str(tmp_path) in found["storage"]["said"]
     assert list(tmp_path.iterdir()) == []

@@ -60,13 +60,6 @@ def test_facts_are_collected_on_a_machine_without_chorale(tmp_path: Path) -> Non
     assert facts["host"]
 
 
-@pytest.mark.slow
-def test_the_import_probe_imports_libraries_and_lists_gpus() -> None:
-    found = collect_facts([], "", "", modules=["torch", "torchaudio", "soxr"]).torch
-    assert found["broken"] == {}
-    assert isinstance(found["gpus"], list)
-
-
 NO_GPU = """
 class version: cuda = None
 class cuda: device_count = staticmethod(lambda: 0)
@@ -78,13 +71,15 @@ def test_a_broken_library_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text(NO_GPU)  # the real one takes seconds to import
     code = (
         "from chorale.cluster.doctor.node_facts import collect_facts; "
-        "print(collect_facts([], '', '', modules=['damaged', 'json', 'nowhere']).torch['broken'])"
+        "print(collect_facts([], '', '', modules=['damaged', 'json', 'nowhere']).torch)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )  # fmt: skip
-    assert ast.literal_eval(done.stdout) == {
+    found = ast.literal_eval(done.stdout)
+    assert found["gpus"] == []
+    assert found["broken"] == {
         "damaged": ["OSError", "undefined symbol: aoti_x"],
         "nowhere": ["ModuleNotFoundError", "No module named 'nowhere'"],
     }

@@ -13,7 +13,6 @@ import pytest
 import torch
 import torchaudio
 from torch import nn
-from torchvision.models import mobilenetv3
 
 from chorale.datasets.encoders import efficientat_mn10
 from chorale.datasets.programs.exported_program import ProgramError
@@ -26,6 +25,8 @@ class SqueezeExcitation(nn.Module):
     """With dense layers and a sigmoid, unlike torchvision's."""
 
     def __init__(self, n_channels: int, _: int, **__: object) -> None:
+        from torchvision.models import mobilenetv3
+
         super().__init__()
         narrow = mobilenetv3._make_divisible(n_channels // 4, 8)
         dense = {"fc1": nn.Linear(n_channels, narrow), "fc2": nn.Linear(narrow, n_channels)}
@@ -40,6 +41,8 @@ class SqueezeExcitation(nn.Module):
 
 @pytest.fixture(scope="module")
 def reference() -> Any:
+    from torchvision.models import mobilenetv3  # here, as every process collects this file
+
     torch.manual_seed(0)
     settings, last_channel = mobilenetv3._mobilenet_v3_conf("mobilenet_v3_large")
     block = partial(mobilenetv3.InvertedResidual, se_layer=SqueezeExcitation)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from chorale.datasets.encoders import mert_v1_95m
 from chorale.datasets.programs.exported_program import ProgramError
@@ -21,6 +20,8 @@ RATE, N_SAMPLES = 24_000, 30_000
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The network of transformers; its weights are in the published form in `tmp_path`."""
+    from transformers import HubertConfig, HubertModel  # here, as every process collects this file
+
     small_network("hubert_base", monkeypatch)
     torch.manual_seed(0)
     config = HubertConfig(
@@ -36,6 +37,8 @@ def reference(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_layers_are_those_of_the_publishers(reference: Any, tmp_path: Path) -> None:
+    from transformers import Wav2Vec2FeatureExtractor
+
     rng = np.random.default_rng(0)
     window = (3 + 0.1 * rng.standard_normal(N_SAMPLES)).astype(np.float32)
     extractor: Any = Wav2Vec2FeatureExtractor

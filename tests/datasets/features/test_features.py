@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from chorale.datasets import features, plugins
 from chorale.datasets.base import FeatureSet
 from chorale.datasets.config import read_config, to_plain_values
+from chorale.datasets.dsp import mel_power
 from chorale.datasets.dsp.mel_config import MelConfig
 from chorale.datasets.dsp.mel_spectrogram import mel_filters
 from chorale.datasets.features import mel, mfcc, mfcc_statistics, spectrogram_image, stft
@@ -156,6 +157,12 @@ def test_mel_bands_equal_librosas_for_every_n_fft(n_fft: int) -> None:
     np.testing.assert_allclose(
         mel.extract(waveform, config), by_librosa(waveform, config), atol=0.01, rtol=0
     )
+
+
+def test_kernels_of_two_lengths_are_cached_under_two_names() -> None:
+    """Or two processes that compile them at the same time could load one for the other."""
+    names = [mel_power._kernel(n_fft).__qualname__ for n_fft in (256, 512)]
+    assert len(set(names)) == 2
 
 
 def test_a_sample_affects_only_the_frames_that_contain_it() -> None:

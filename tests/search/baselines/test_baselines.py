@@ -84,7 +84,10 @@ def fitted(
     labels = np.repeat(np.arange(N_CLASSES), N_PER_CLASS)[rng.permutation(N_CLASSES * N_PER_CLASS)]
     store = make_store(tmp_path_factory.mktemp("store"), make_tracks(rng, labels))
     split = make_split(len(labels))
-    found = run_baselines(store, labels=labels, split=split)
+    slowest = "multilayer_perceptron"  # a fit takes as long as 100 of another classifier
+    with pytest.MonkeyPatch.context() as patch:
+        set_grids(patch, {**classifiers.GRIDS, slowest: last_of_each_grid()[slowest]})
+        found = run_baselines(store, labels=labels, split=split)
     return store, labels, split, {one.name: one for one in found.fitted}
 
 

@@ -38,6 +38,7 @@ def test_every_classifier_is_tested() -> None:
     assert PARAMS.keys() == GRIDS.keys()
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.parametrize("name", PARAMS)
 @pytest.mark.parametrize("n_classes", [2, 3, 8])
 def test_scores_equal_those_of_scikit_learn(name: str, n_classes: int) -> None:

@@ -32,6 +32,8 @@ def _data(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def _job(name: str) -> FitJob:
     x, y = _data()
     params = {key: values[len(values) // 2] for key, values in GRIDS[name].items()}
+    if "n_trees" in params:
+        params["n_trees"] = 20  # of up to 200, which take a second
     return FitJob(name, params, x[:100], y[:100], x[100:], N_CLASSES, 0, is_final=True)
 
 
@@ -45,6 +47,7 @@ def test_each_label_is_scored_by_its_own_log_odds(name: str) -> None:
     assert (scores[:, 3] < 0).all()  # no training row has it
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.parametrize("name", GRIDS)
 def test_the_arrays_decide_as_scikit_learn(name: str) -> None:
     job = _job(name)
@@ -84,6 +87,7 @@ def test_labels_that_no_training_row_has_keep_their_own_score(
     assert (scores[:, constant] == np.log(0.5 / 100.5)).all()
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_label_is_fitted_on_the_rows_where_it_is_known(name: str) -> None:
     """As a classifier of this label alone, of these rows."""

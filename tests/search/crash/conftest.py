@@ -1,6 +1,8 @@
-"""One driver, one corpus and one uninterrupted sweep for all tests of this folder."""
+"""One corpus and one uninterrupted sweep for all tests of this folder, one driver per process."""
 
+import fcntl
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,18 +55,21 @@ def driver(script: ModuleType) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def crash_corpus(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("crash") / "corpus"
-    script.make_corpus(root)
-    return root
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(driver: Any, cases: ModuleType, script: ModuleType, crash_corpus: Path) -> Any:
-    """The same sweep, never interrupted."""
-    sandbox = cases.Sandbox(crash_corpus.parent / "uninterrupted", crash_corpus)
-    sandbox.set_up(script.write_sweep, cache=None)
-    code = driver.run(sandbox.command(), log=sandbox.log, in_driver=True)
-    assert code == 0, sandbox.log.read_text()
+def uninterrupted(
+    driver: Any, cases: ModuleType, script: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """The same sweep, never interrupted: by the first process that needs it, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "uninterrupted"
+    root.mkdir(exist_ok=True)
+    sandbox, complete = cases.Sandbox(root / "case", root / "corpus"), root / "complete"
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            script.make_corpus(sandbox.corpus)
+            sandbox.set_up(script.write_sweep, cache=None)
+            code = driver.run(sandbox.command(), log=sandbox.log, in_driver=True)
+            assert code == 0, sandbox.log.read_text()
+            complete.touch()
     assert cases.problems(sandbox) == []
     return sandbox

@@ -152,7 +152,7 @@ def run(case: dict[str, Any]) -> int:
 
 
 def install_faults(case: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
-    """Injects the faults of a case. Sweeps save after each epoch and fit one baseline only."""
+    """Injects the faults of a case. Sweeps save after each epoch and fit one baseline, quickly."""
     from chorale.lightning_models.training import resume
     from chorale.search.baselines.classifiers import GRIDS
     from chorale.search.sweep import context
@@ -160,6 +160,7 @@ def install_faults(case: dict[str, Any], patch: pytest.MonkeyPatch) -> None:
     patch.setattr(resume, "SAVE_INTERVAL_S", 0.0)
     for name in GRIDS.keys() - {"logistic_regression"}:
         patch.delitem(GRIDS, name)
+    patch.setitem(GRIDS, "logistic_regression", {"statistics": ("mean_std",), "C": (0.1, 1.0)})
     if case.get("point"):
         from points import POINTS, install  # type: ignore[import-not-found]
 
@@ -203,27 +204,31 @@ def log_acknowledgements(file: str, patch: pytest.MonkeyPatch) -> None:
 
 
 class Driver:
-    """A process that runs sweeps one after the other, each in a forked process."""
+    """A process, started for the first of them, that runs sweeps, each in a forked process."""
+
+    _process: "subprocess.Popen[str] | None" = None
 
     def __enter__(self) -> "Driver":
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def run(self, args: list[str], *, log: Path, **case: Any) -> int:
         """Runs one command, which is killed as `case` says; its exit code, or minus the signal.
 
         With `in_driver` it is not forked, so that later ones find warm what it has loaded.
         """
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment(),
+            )
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the driver has no pipes")
         self._process.stdin.write(json.dumps({"args": args, "log": str(log), **case}) + "\n")
