@@ -85,9 +85,7 @@ def fit_baselines(
     allowed_s = min(limit_s, n_at_once * wall_s)
     if found is not None and not (found.left_out and allowed_s > MORE_TIME * found.limit_s):
         return found
-    stores = {
-        name: FeatureStore.open(prepared.stores[name]) for name in baseline_stores(prepared)
-    }
+    stores = {name: FeatureStore.open(prepared.stores[name]) for name in baseline_stores(prepared)}
     data: dict[str, Any] = {
         "labels": prepared.labels,
         "unscored": prepared.unscored,

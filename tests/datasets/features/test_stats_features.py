@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 import scipy.ndimage
 import scipy.stats
+from librosa.onset import onset_strength
 from pydantic import ValidationError
 
 from chorale.datasets.dsp import constant_q, descriptors, hpss
@@ -43,7 +44,7 @@ def gtzan_by_librosa(y: npt.NDArray[Any], sr: int) -> npt.NDArray[np.float64]:
         *harmonic_and_percussive(y),
     ]
     # what `beat_track` returns beside the beats, whose search would be compiled for half a minute
-    onsets = librosa.onset.onset_strength(y=y, sr=sr, aggregate=np.median)
+    onsets = onset_strength(y=y, sr=sr, aggregate=np.median)
     tempo = feature.tempo(onset_envelope=onsets, sr=sr)
     rows = feature.mfcc(y=y, sr=sr, n_mfcc=20)
     before = [moment for values in measured for moment in (values.mean(), values.var())]
