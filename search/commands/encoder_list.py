@@ -61,19 +61,18 @@ def _print_table(infos: Sequence[EncoderInfo]) -> None:
     for column in ("licence of the weights", "fetched"):
         table.add_column(column, overflow="fold")
     for info in infos:
-        values = "\n".join(_layer_text(info, layer) for layer in info.layers)
+        values = "\n".join(f"{layer} {n:,}" for layer, n in info.layers.items())
         window = "any" if info.window_s is None else f"{info.window_s:g} s"
         fetched = "yes" if is_fetched(info.name) else _how_to_fetch(info)
-        cells = (info.name, info.title, values, f"{info.sample_rate:,}", window)
+        cells = (info.name, _title(info), values, f"{info.sample_rate:,}", window)
         table.add_row(*map(escape, (*cells, info.weights_licence, fetched)))
     console.print(table)
 
 
-def _layer_text(info: EncoderInfo, layer: str) -> str:
-    """The layer, its number of values, and how many blocks before it can be fine-tuned."""
-    n_blocks = info.blocks.get(layer)
-    blocks = f", fine_tune up to {n_blocks}" if n_blocks else ""
-    return f"{layer} {info.layers[layer]:,}{blocks}"
+def _title(info: EncoderInfo) -> str:
+    """The title, and how many blocks can be fine-tuned, at the most, before one of its layers."""
+    most = max(info.blocks.values(), default=0)
+    return f"{info.title}; fine_tune up to {most}" if most else info.title
 
 
 def _how_to_fetch(info: EncoderInfo) -> str:

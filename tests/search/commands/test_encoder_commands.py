@@ -66,6 +66,15 @@ def test_the_list_marks_what_is_got_by_hand(
     assert (after["fetched"], after["web_file"]) == (True, None)
 
 
+def test_the_list_shows_what_can_be_fine_tuned(capsys: Output) -> None:
+    assert main(["encoder", "list", "--json"]) == 0
+    blocks = {one["name"]: one["blocks"] for one in json.loads(capsys.readouterr().out)}
+    assert blocks["musicnn"] == {"pooled": 3, "penultimate": 4}
+    assert blocks["birdnet"] == {}
+    assert main(["encoder", "list"]) == 0
+    assert "fine_tune up to 4" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_list_as_json_has_the_address(ship: Ship, folder: Path, capsys: Output) -> None:
     url = "https://toys.example/toy.bin"
     ship(source=f"web_file=WebFile({url!r}, max_bytes=9),")
