@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pytest
 import scipy.ndimage
 import scipy.stats
-from librosa.onset import onset_strength
 from pydantic import ValidationError
 
 from chorale.datasets.dsp import constant_q, descriptors, hpss
@@ -32,6 +31,7 @@ def signal(kind: str, *, sample_rate: int = RATE_HZ, duration_s: float = 4.0) ->
 
 def gtzan_by_librosa(y: npt.NDArray[Any], sr: int) -> npt.NDArray[np.float64]:
     from librosa.effects import hpss as harmonic_and_percussive
+    from librosa.onset import onset_strength
 
     feature = librosa.feature
     measured = [
