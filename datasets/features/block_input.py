@@ -108,7 +108,7 @@ class Config:
         return {
             "encoder": self.name,
             "layer": self.layer,
-            "n_blocks": self.fine_tune,
+            "fine_tune": self.fine_tune,
             "path": self.path,
             "digest": self.digest,
         }

@@ -46,7 +46,7 @@ class Config:
     """The encoder, as in `chorale encoder list`; set from the features, as are the next four."""
     layer: str = ""
     """The output of the encoder behind the blocks."""
-    n_blocks: Annotated[int, Field(ge=1)] = 1
+    fine_tune: Annotated[int, Field(ge=1)] = 1
     """How many blocks there are."""
     path: str = ""
     """The encoder's file; empty for the one that was fetched."""
@@ -110,8 +110,8 @@ class EncoderBlocks(EmbeddingNetwork):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(config.hidden or width, n_classes)
         self.lr_scales = {
-            f"blocks.blocks.{i}.": config.lr_decay ** (config.n_blocks - i)
-            for i in range(config.n_blocks)
+            f"blocks.blocks.{i}.": config.lr_decay ** (config.fine_tune - i)
+            for i in range(config.fine_tune)
         }
 
     def undo_standardization(self, mean: Tensor, std: Tensor) -> None:
@@ -141,11 +141,11 @@ def build(config: Config, input_shape: InputShape, n_classes: int) -> nn.Module:
             "--features.encoder '{name: musicnn, fine_tune: 1}'"
         )
     if config.weights == NO_WEIGHTS:
-        blocks = blocks_structure(config.encoder, layer=config.layer, n_blocks=config.n_blocks)
+        blocks = blocks_structure(config.encoder, layer=config.layer, n_blocks=config.fine_tune)
     else:
         file: Path = source_file(config.encoder, config.path)
         source = EncoderSource(
-            file, config.digest, config.encoder, layer=config.layer, n_blocks=config.n_blocks
+            file, config.digest, config.encoder, layer=config.layer, n_blocks=config.fine_tune
         )
         blocks = published_blocks(source)
     return EncoderBlocks(config, blocks, input_shape[0] * input_shape[1], n_classes)

@@ -41,7 +41,7 @@ OF_FEATURES: Mapping[str, Mapping[str, Any]] = {
     "encoder_blocks": {
         "encoder": "musicnn",
         "layer": "pooled",
-        "n_blocks": 1,
+        "fine_tune": 1,
         "weights": "none",
     }
 }

@@ -227,7 +227,7 @@ def test_the_search_fine_tunes_one_block_or_two_and_tries_each_first(tmp_path: P
     assert "encoder_blocks.lr_decay" in asked
     assert {"train.center", "train.crop_s"}.isdisjoint(asked)
     config = resolved.architecture_config(candidate)
-    assert (config.encoder, config.layer, config.n_blocks) == ("toy", "output", 2)
+    assert (config.encoder, config.layer, config.fine_tune) == ("toy", "output", 2)
     assert config.digest == resolved.features[names[1]].digest != ""
     assert config.lr_decay == 0.3
 

@@ -99,7 +99,7 @@ def test_trials_try_each_number_of_blocks_and_record_which_weights_they_started_
         described = yaml.safe_load(study.trial(int(number)).config_yaml.read_text(encoding="utf-8"))
         config: dict[str, Any] = described["config"]
         assert config["encoder"] == "toy"
-        assert config["n_blocks"] == int(row.facts["features"][-1])
+        assert config["fine_tune"] == int(row.facts["features"][-1])
         assert config["digest"] == described["features_config"]["digest"] == digest
         assert config["lr_decay"] == row.facts["config"]["lr_decay"]
         assert "center" not in row.facts["train"], "blocks expect frames as they are"
