@@ -439,7 +439,7 @@ def test_the_error_for_an_unknown_or_unfinished_study_names_the_next_command(
     banked: StudyPaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["ensemble", "none", "--runs", str(banked.root.parent)]) == 1
-    assert "chorale list" in capsys.readouterr().err
+    assert "unknown study 'none'; choose from: banked" in capsys.readouterr().err
     banked.report_json.unlink()
     assert run(banked) == 1
     assert "chorale resume banked" in capsys.readouterr().err

@@ -241,7 +241,7 @@ def test_the_search_fine_tunes_one_block_or_two_and_tries_each_first(tmp_path: P
             "toy has 2 blocks before its output .* got fine_tune=3",
         ),
         ({"name": "toy", "fine_tune": -1}, "greater than or equal to 1, but got -1"),
-        ({"name": "toy", "fine_tune": "many"}, "valid integer.*but got 'many'"),
+        ({"name": "toy", "fine_tune": "many"}, "should be a whole number, but got 'many'"),
         ({"name": "birdnet", "fine_tune": 1}, "birdnet cannot be fine-tuned.*one of: .*musicnn"),
         ({"name": "panns_cnn14", "fine_tune": 1}, "'panns_cnn14' has not been fetched; type: ch"),
     ],

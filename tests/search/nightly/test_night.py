@@ -196,7 +196,8 @@ def _end_of_night(place: _Place, steps: Path, *, die_at: int | None) -> int:
     def won(*args: Any, **kwargs: Any) -> GateDecision:
         return GateDecision(Verdict.PROMOTED, "decided by the test", 0.1, 0.05, 0.01)
 
-    vars(comparison)["decide"] = won
+    assert "decide_promotion" in vars(comparison)
+    vars(comparison)["decide_promotion"] = won
     for owner, name in STEPS:
         setattr(owner, name, counted(getattr(owner, name)))
     return place.call(SECOND)
