@@ -12,7 +12,7 @@ from typing import Any
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets import features as feature_files
-from chorale.datasets.config import problems_error, validate_config
+from chorale.datasets.config import problems_error, to_plain_values, validate_config
 from chorale.datasets.errors import UserError, unknown_name_error
 from chorale.lightning_models import architectures as architecture_files
 from chorale.lightning_models.train_config import TrainConfig
@@ -71,6 +71,10 @@ class ResolvedSweep:
         of_features = getattr(self.features[candidate.features], "network_values", {})
         module = architecture_declarations(candidate.architecture)
         return module.Config(**{**candidate.config, **of_features})
+
+    def network_config(self, candidate: Candidate) -> dict[str, Any]:
+        """`architecture_config` as plain values, as a run gets them."""
+        return to_plain_values(self.architecture_config(candidate))
 
     def train_config(self, candidate: Candidate) -> TrainConfig:
         """The candidate's training values, joined with the sweep's fixed ones."""

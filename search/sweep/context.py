@@ -130,7 +130,8 @@ class SweepContext:
         placed: Trials = Placed(trials)
         if self.pool.sized:
             searched = self.rows(stages.SEARCH).values()
-            placed = Sized(placed, self.pool.resources, recorded_peaks(searched))
+            peaks = recorded_peaks(searched, self.resolved.network_config)
+            placed = Sized(placed, self.pool.resources, peaks)
         self.pool.runner.run(placed, run_trial)
 
     def warn_left_out(self, name: str, files: Sequence[str]) -> None:

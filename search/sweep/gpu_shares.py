@@ -4,13 +4,14 @@
 ends. The packing policy is in `cluster.packing`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chorale.cluster.base import Failure, Outcome, Resources, Trials, TrialSpec
 from chorale.cluster.packing import gpu_share
 from chorale.datasets.features import layout_of
+from chorale.search.config.space import Candidate
 from chorale.search.ledger.ledger import Row
 
 TRAIN_SIZES = ("batch_size", "crop_s")
@@ -114,14 +115,21 @@ class Sized:
         return replace(self._whole, gpus=share)
 
 
-def recorded_peaks(rows: Iterable[Row]) -> Peaks:
-    """The peaks that earlier runs of this study measured."""
+def recorded_peaks(
+    rows: Iterable[Row], config_of: Callable[[Candidate], Mapping[str, Any]]
+) -> Peaks:
+    """The peaks that earlier runs of this study measured.
+
+    `config_of` gives the whole config of a candidate, as it is in the plan of a run: the ledger has
+    the values alone that were searched.
+    """
     peaks = Peaks()
     for row in rows:
         facts = row.facts
         if "architecture" in facts and facts.get("device_bytes"):
-            shape = Shape.of(
+            one = Candidate(
                 facts["architecture"], facts["features"], facts["config"], facts["train"]
             )
+            shape = Shape.of(one.architecture, one.features, config_of(one), one.train)
             peaks.add(shape, facts["peak_bytes"], facts["device_bytes"])
     return peaks

@@ -80,7 +80,7 @@ def _plan(
     train = resolved.train_config(candidate)
     return TrialPlan(
         architecture=candidate.architecture,
-        config=to_plain_values(resolved.architecture_config(candidate)),
+        config=resolved.network_config(candidate),
         features=candidate.features,
         features_config=to_plain_values(resolved.features[candidate.features]),
         train=to_plain_values(train),
