@@ -65,7 +65,7 @@ def add_musicnn(folder: Path, *, seed: int = 0) -> Path:
 
 
 def ship_toy(patch: pytest.MonkeyPatch, folder: Path, *, seed: int = 0) -> Path:
-    """Makes `toy` a shipped encoder, with random weights in the encoders' folder; its file."""
+    """Ships the encoder `toyblocks`, with random weights in the encoders' folder; its file."""
     here = str(Path(__file__).with_name("toy_encoders"))
     patch.setattr(encoders, "__path__", [*encoders.__path__, here])
     patch.setenv("CHORALE_ENCODERS", str(folder))
@@ -74,7 +74,7 @@ def ship_toy(patch: pytest.MonkeyPatch, folder: Path, *, seed: int = 0) -> Path:
     for i, (n_in, n_out) in enumerate(((12, 10), (10, 8))):
         made[f"{i}.weight"] = torch.randn(n_out, n_in) / n_in**0.5
         made[f"{i}.bias"] = 0.1 * torch.randn(n_out)
-    file = folder / "toy" / "toy.safetensors"
+    file = folder / "toyblocks" / "toyblocks.safetensors"
     file.parent.mkdir(parents=True)
     save_file(made, file)
     return file

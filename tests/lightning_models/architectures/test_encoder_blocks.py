@@ -26,12 +26,12 @@ SHAPE = (1, 12, 30)
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of the shipped encoder `toy`, which has two blocks."""
+    """The file of the shipped encoder `toyblocks`, which has two blocks."""
     return ship_toy(monkeypatch, tmp_path / "encoders")
 
 
 def config(n_blocks: int = 2, **values: Any) -> encoder_blocks.Config:
-    of_features = block_input.Config(name="toy", fine_tune=n_blocks).network_values
+    of_features = block_input.Config(name="toyblocks", fine_tune=n_blocks).network_values
     return encoder_blocks.Config(**{**of_features, **values})
 
 

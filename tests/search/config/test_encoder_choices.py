@@ -199,20 +199,20 @@ def test_fine_tuning_can_be_switched_off(given: Any) -> None:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The shipped encoder `toy`, of which two blocks can be fine-tuned; its file."""
+def toyblocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shipped encoder `toyblocks`, of which two blocks can be fine-tuned; its file."""
     return ship_toy(monkeypatch, tmp_path / "shipped")
 
 
-@pytest.mark.usefixtures("toy")
+@pytest.mark.usefixtures("toyblocks")
 def test_the_search_fine_tunes_one_block_or_two_and_tries_each_first(tmp_path: Path) -> None:
-    given = {"name": "toy", "fine_tune": [1, 2], "views": 2}
+    given = {"name": "toyblocks", "fine_tune": [1, 2], "views": 2}
     resolved = _resolved(tmp_path, {"encoder": given, "mel": None})
-    names = ("block_input-toy.1", "block_input-toy.2")
+    names = ("block_input-toyblocks.1", "block_input-toyblocks.2")
     space = resolved.space
     assert space.features["encoder_blocks"] == names
-    assert space.features["encoder_probe"] == ("encoder-toy",)
-    assert resolved.views == dict.fromkeys(("encoder-toy", *names), 2)
+    assert space.features["encoder_probe"] == ("encoder-toyblocks",)
+    assert resolved.views == dict.fromkeys(("encoder-toyblocks", *names), 2)
     points = [point for point in space.defaults() if point[ARCHITECTURE] == "encoder_blocks"]
     assert {point["encoder_blocks.features"] for point in points} == set(names)
     asked: list[str] = []
@@ -227,21 +227,21 @@ def test_the_search_fine_tunes_one_block_or_two_and_tries_each_first(tmp_path: P
     assert "encoder_blocks.lr_decay" in asked
     assert {"train.center", "train.crop_s"}.isdisjoint(asked)
     config = resolved.architecture_config(candidate)
-    assert (config.encoder, config.layer, config.fine_tune) == ("toy", "output", 2)
+    assert (config.encoder, config.layer, config.fine_tune) == ("toyblocks", "output", 2)
     assert config.digest == resolved.features[names[1]].digest != ""
     assert config.lr_decay == 0.3
 
 
-@pytest.mark.usefixtures("toy")
+@pytest.mark.usefixtures("toyblocks")
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (
-            {"name": "toy", "fine_tune": 3},
-            "toy has 2 blocks before its output .* got fine_tune=3",
+            {"name": "toyblocks", "fine_tune": 3},
+            "toyblocks has 2 blocks before its output .* got fine_tune=3",
         ),
-        ({"name": "toy", "fine_tune": -1}, "greater than or equal to 1, but got -1"),
-        ({"name": "toy", "fine_tune": "many"}, "should be a whole number, but got 'many'"),
+        ({"name": "toyblocks", "fine_tune": -1}, "greater than or equal to 1, but got -1"),
+        ({"name": "toyblocks", "fine_tune": "many"}, "should be a whole number, but got 'many'"),
         ({"name": "birdnet", "fine_tune": 1}, "birdnet cannot be fine-tuned.*one of: .*musicnn"),
         ({"name": "panns_cnn14", "fine_tune": 1}, "'panns_cnn14' has not been fetched; type: ch"),
     ],
@@ -271,10 +271,15 @@ def test_an_added_encoder_cannot_be_fine_tuned(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-@pytest.mark.usefixtures("toy")
+@pytest.mark.usefixtures("toyblocks")
 def test_what_is_fine_tuned_is_not_joined(tmp_path: Path) -> None:
-    parts = {"encoder-toy": {"name": "toy"}, "block_input-toy.1": {"name": "toy"}}
-    with pytest.raises(UserError, match=r"got 'block_input-toy.1', whose encoder is fine-tun"):
+    parts = {
+        "encoder-toyblocks": {"name": "toyblocks"},
+        "block_input-toyblocks.1": {"name": "toyblocks"},
+    }
+    with pytest.raises(
+        UserError, match=r"got 'block_input-toyblocks.1', whose encoder is fine-tun"
+    ):
         _resolved(tmp_path, {"joined-both": {"parts": parts}})
 
 

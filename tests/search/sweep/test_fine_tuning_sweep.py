@@ -31,10 +31,10 @@ from chorale.search.training.run_trial import run_trial
 from chorale.search.training.trial_plan import TrialResult
 from tests.search.encoders import ship_toy
 
-BLOCKS = ("block_input-toy.1", "block_input-toy.2")
+BLOCKS = ("block_input-toyblocks.1", "block_input-toyblocks.2")
 SWEEP = """
 dataset: {{name: folder, root: {corpus}, group: '(artist.)'}}
-features: {{encoder: {{name: toy, fine_tune: [1, 2]}}}}
+features: {{encoder: {{name: toyblocks, fine_tune: [1, 2]}}}}
 architectures: [encoder_blocks]
 space: {{train: {{optimizer: adamw, lr: 0.003, ema_decay: 0.9}}}}
 train: {{crop_s: 0.3}}
@@ -76,12 +76,12 @@ def _stores(study: StudyPaths) -> dict[str, FeatureStore]:
 
 def test_the_frozen_part_ran_once_and_its_frames_are_kept(study: StudyPaths) -> None:
     stores = _stores(study)
-    assert stores.keys() == {"encoder-toy", *BLOCKS}
+    assert stores.keys() == {"encoder-toyblocks", *BLOCKS}
     widths = {name: (store.n_bins, set(store.lengths)) for name, store in stores.items()}
     assert widths == {  # 0.6 s: two windows of 30 frames
-        "encoder-toy": (8, {2}),
-        "block_input-toy.1": (10, {60}),
-        "block_input-toy.2": (12, {60}),
+        "encoder-toyblocks": (8, {2}),
+        "block_input-toyblocks.1": (10, {60}),
+        "block_input-toyblocks.2": (12, {60}),
     }
     manifest = stores[BLOCKS[0]].folder / "manifest.json"
     config = json.loads(manifest.read_text(encoding="utf-8"))["config"]
@@ -94,11 +94,13 @@ def test_trials_try_each_number_of_blocks_and_record_which_weights_they_started_
 ) -> None:
     rows = LedgerReader(Runs(study.root.parent).ledger_url).rows("s", SEARCH)
     assert {row.facts["features"] for row in rows.values()} == set(BLOCKS)
-    digest = running.file_digest(study.root.parents[1] / "encoders" / "toy" / "toy.safetensors")
+    digest = running.file_digest(
+        study.root.parents[1] / "encoders" / "toyblocks" / "toyblocks.safetensors"
+    )
     for number, row in rows.items():
         described = yaml.safe_load(study.trial(int(number)).config_yaml.read_text(encoding="utf-8"))
         config: dict[str, Any] = described["config"]
-        assert config["encoder"] == "toy"
+        assert config["encoder"] == "toyblocks"
         assert config["fine_tune"] == int(row.facts["features"][-1])
         assert config["digest"] == described["features_config"]["digest"] == digest
         assert config["lr_decay"] == row.facts["config"]["lr_decay"]
@@ -108,12 +110,14 @@ def test_trials_try_each_number_of_blocks_and_record_which_weights_they_started_
 def test_baselines_are_on_the_frozen_embedding(study: StudyPaths) -> None:
     report = json.loads(study.report_json.read_text(encoding="utf-8"))
     assert report["baselines"]
-    assert report["baselines_made"]["features"] == "encoder-toy"
+    assert report["baselines_made"]["features"] == "encoder-toyblocks"
     assert not [name for name in report["baselines"] if "block_input" in name]
 
 
 def test_every_fold_starts_from_the_published_weights(study: StudyPaths) -> None:
-    published = load_file(study.root.parents[1] / "encoders" / "toy" / "toy.safetensors")
+    published = load_file(
+        study.root.parents[1] / "encoders" / "toyblocks" / "toyblocks.safetensors"
+    )
     found = sorted(study.root.glob("finalists/*/*/weights/weights-*.safetensors"))
     assert len(found) == 4
     for file in found:
@@ -145,12 +149,12 @@ def test_a_bundle_predicts_on_a_machine_without_the_encoders_file(
 def test_a_licence_that_forbids_to_pass_weights_on_also_holds_for_fine_tuned_ones(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = encoder_module("toy")
+    module = encoder_module("toyblocks")
     monkeypatch.setattr(module, "INFO", replace(module.INFO, may_bundle=False))
     to = str(root / "bundle")
     assert main(["export", "s", "--runs", str(root / "runs"), "--to", to]) != 0
     output = capsys.readouterr().err
-    assert "fine-tuned from toy would pass on weights derived from its own" in output
+    assert "fine-tuned from toyblocks would pass on weights derived from its own" in output
     assert "Toy licence" in output
     assert not (root / "bundle").exists()
 
@@ -158,7 +162,7 @@ def test_a_licence_that_forbids_to_pass_weights_on_also_holds_for_fine_tuned_one
 def test_a_study_is_not_resumed_with_other_weights(
     root: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = root / "encoders" / "toy" / "toy.safetensors"
+    file = root / "encoders" / "toyblocks" / "toyblocks.safetensors"
     (root / "s.yaml").write_text(SWEEP.format(corpus=corpus, runs=root / "runs"))
     arguments = ["sweep", str(root / "s.yaml"), "--resume", "--budget.trials", "5"]
     save_file({name: 2 * value for name, value in load_file(file).items()}, file)

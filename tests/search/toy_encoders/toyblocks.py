@@ -17,8 +17,8 @@ N_FRAMES = N_WINDOW // HOP
 WIDTHS = (12, 10, 8)
 
 INFO = EncoderInfo(
-    name="toy",
-    title="A toy",
+    name="toyblocks",
+    title="A toy with two blocks",
     trained_on="nothing",
     code_licence="MIT",
     weights_licence="Toy licence",
@@ -27,7 +27,7 @@ INFO = EncoderInfo(
     sample_rate=RATE,
     window_s=N_WINDOW / RATE,
     layers={"output": WIDTHS[-1]},
-    file_name="toy.safetensors",
+    file_name="toyblocks.safetensors",
     how_to_get="make one",
     blocks={"output": 2},
 )
