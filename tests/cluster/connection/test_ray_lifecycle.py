@@ -17,14 +17,12 @@ import ray
 from chorale.cluster.connection.ray_lifecycle import interruptible
 
 CONNECT = """
-import signal, sys, time
+import faulthandler, sys, time
 from chorale.cluster.connection.connect import connect
+from chorale.search.interrupts import install_handlers
 
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, interrupt)
+faulthandler.dump_traceback_later(55)
+install_handlers()
 print("ready", flush=True)
 try:
     with connect(num_cpus=1):
@@ -34,6 +32,8 @@ except KeyboardInterrupt:
     print("interrupted", flush=True)
     sys.exit(130)
 """
+"""With the handlers of the commands: Python drops an interrupt that is raised in a finaliser or at
+the end of an import, and they raise it again."""
 
 
 @pytest.fixture
@@ -67,20 +67,28 @@ def test_sigterm_while_ray_starts_ends_it_cleanly(folder: Path) -> None:
 
 
 @pytest.mark.ray
-def test_an_agent_that_has_just_started_does_not_outlive_its_ray(folder: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", CONNECT],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TMPDIR": str(folder)},
-    )
+def test_an_agent_that_has_just_started_does_not_outlive_its_ray(
+    folder: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CONNECT],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(folder)},
+        )
     descendants: list[psutil.Process] = []
     give_up = time.monotonic() + 60
     while not any(_is_agent(one) for one in descendants) and time.monotonic() < give_up:
         time.sleep(0.01)
         descendants = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 130
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    printed = (tmp_path / "output").read_text()
+    assert (process.returncode, printed) == (130, "ready\ninterrupted\n")
     left = psutil.wait_procs(descendants, timeout=10)[1]
     # a zombie has ended; only its new parent has not collected its exit status
     assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
