@@ -110,12 +110,14 @@ def _problem(cls: type[Any], detail: Any, prefix: str) -> str:
         return f"{name}: unknown key; {hint}allowed here: {', '.join(allowed)}"
     if detail["type"] in ("missing", "missing_argument"):
         return f"{name}: is missing; give it, or --{name} VALUE"
+    if not name:
+        return _expected(detail)
     hidden = isinstance(detail["input"], Mapping) or detail["type"] == SECRET
     got = "" if hidden else f", but got {detail['input']!r}"
-    text = f"{_expected(detail)}{got}"
+    text = f"{name}: {_expected(detail)}{got}"
     if detail["type"] in LISTS and isinstance(detail["input"], str):
         text += f"; type --{name} '[{detail['input']}]'"
-    return f"{name}: {text}" if name else text
+    return text
 
 
 def _expected(detail: Any) -> str:
