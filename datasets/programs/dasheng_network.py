@@ -49,7 +49,7 @@ def load_dasheng(file: Path, *, device: str) -> Windows:
     """
     from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-    found = _tensors(read_weights(file))
+    found = _used(read_weights(file, under="model"))
     weights = {name: one.to(device).float() for name, one in found.items()}
     to_mel = MelSpectrogram(
         SAMPLE_RATE, N_FFT, hop_length=HOP, f_min=0.0, f_max=SAMPLE_RATE / 2, n_mels=N_MELS
@@ -77,11 +77,8 @@ def expected_shapes(n_positions: int) -> dict[str, tuple[int, ...]]:
     return shapes | block_shapes(N_BLOCKS, N_BINS)
 
 
-def _tensors(checkpoint: Mapping[str, Any]) -> "dict[str, Tensor]":
-    """The tensors of a checkpoint: the file has them under `model`, beside its configuration."""
-    model = checkpoint.get("model")
-    if not isinstance(model, Mapping):
-        raise ProgramError("is no checkpoint of Dasheng: it has no 'model'")
+def _used(model: Mapping[str, Any]) -> "dict[str, Tensor]":
+    """The tensors that are used, with a table of positions of either length."""
     positions = model.get("time_pos_embed")
     n = N_POSITIONS[0] if positions is None else positions.shape[-1]
     if n not in N_POSITIONS:

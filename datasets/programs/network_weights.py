@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_weights(file: Path) -> dict[str, Any]:
+def read_weights(file: Path, *, under: str = "") -> dict[str, Any]:
     """The tensors of a file by name: safetensors, or a PyTorch file, read with `weights_only`.
+
+    `under` is the key of the tensors in a checkpoint that holds more than them.
 
     Raises:
         ProgramError: it is damaged, or holds something else.
@@ -23,7 +25,8 @@ def read_weights(file: Path) -> dict[str, Any]:
             return dict(load_file(file))
         import torch
 
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        return dict(found[under] if under else found)
     except Exception as error:  # both readers raise many kinds of exceptions for damaged files
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ProgramError(f"has no readable weights ({first:.200})") from error

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.datasets.programs.exported_program import ProgramError
 from chorale.datasets.programs.network_weights import read_weights, used_weights
 from chorale.datasets.programs.windows import Windows, in_batches
 
@@ -86,10 +85,7 @@ def read_cnn14(file: Path) -> "dict[str, Tensor]":
     Raises:
         ProgramError: it is damaged, or of another network.
     """
-    found = read_weights(file).get("model")
-    if not isinstance(found, Mapping):
-        raise ProgramError("is no CNN14: it has no tensors under 'model'")
-    return used_weights(found, expected_shapes(), network="CNN14")
+    return used_weights(read_weights(file, under="model"), expected_shapes(), network="CNN14")
 
 
 def first_block(n_blocks: int) -> int:

@@ -95,7 +95,7 @@ def with_positions(n: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("checkpoint", "message"),
     [
-        ({"state": {}}, "has no 'model'"),
+        ({"state": {}}, r"has no readable weights \('model'\)"),
         (lambda: with_positions(62), "has 62 positions, but 252 or 253 are expected"),
         ({"model": {"time_pos_embed": torch.zeros(1, 24, 1, 252)}}, "should be .*, but is nothing"),
     ],
