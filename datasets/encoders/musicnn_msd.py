@@ -8,7 +8,6 @@ from chorale.datasets.programs import musicnn_network
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
 
 INFO = musicnn_network.musicnn_info(
     "musicnn_msd",
@@ -30,15 +29,5 @@ def load(file: Path, *, layer: str, device: str) -> "Callable[[np.ndarray], np.n
     return musicnn_network.load_musicnn(file, layer=layer, device=device)
 
 
-def load_block_input(
-    file: Path, *, layer: str, n_blocks: int, device: str
-) -> "Callable[[np.ndarray], np.ndarray]":
-    """The input of the last blocks before a layer, on `device`."""
-    return musicnn_network.load_block_input(file, layer=layer, n_blocks=n_blocks, device=device)
-
-
-def last_blocks(file: Path | None, *, layer: str, n_blocks: int) -> "nn.Module":
-    """The last blocks before a layer."""
-    from chorale.datasets.programs import musicnn_blocks
-
-    return musicnn_blocks.last_blocks(file, layer=layer, n_blocks=n_blocks)
+load_block_input = musicnn_network.load_block_input
+last_blocks = musicnn_network.last_blocks

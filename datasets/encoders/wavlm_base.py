@@ -4,14 +4,11 @@ Source: Chen et al., "WavLM: Large-Scale Self-Supervised Pre-Training for Full S
 Processing", 2022, https://arxiv.org/abs/2110.13900.
 """
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from chorale.datasets.programs import waveform_transformer
 from chorale.datasets.programs.windows import Windows
-
-if TYPE_CHECKING:
-    from torch import nn
 
 INFO = waveform_transformer.torchaudio_info(
     "wavlm_base",
@@ -38,21 +35,5 @@ def load(file: Path, *, layer: str, device: str) -> Windows:
     return waveform_transformer.load_layers(file, bundle="WAVLM_BASE", layer=layer, device=device)
 
 
-def load_block_input(file: Path, *, layer: str, n_blocks: int, device: str) -> Windows:
-    """The input of the last transformer layers up to one, on `device`."""
-    return waveform_transformer.load_block_input(
-        file, bundle="WAVLM_BASE", layer=layer, n_blocks=n_blocks, device=device
-    )
-
-
-def last_blocks(file: Path | None, *, layer: str, n_blocks: int) -> "nn.Module":
-    """The last transformer layers up to one."""
-    from chorale.datasets.programs import network_weights, transformer_blocks
-
-    return transformer_blocks.last_blocks(
-        None if file is None else network_weights.read_weights(file),
-        bundle="WAVLM_BASE",
-        layer=layer,
-        n_blocks=n_blocks,
-        sample_rate=INFO.sample_rate,
-    )
+load_block_input = partial(waveform_transformer.load_block_input, bundle="WAVLM_BASE")
+last_blocks = partial(waveform_transformer.last_blocks, bundle="WAVLM_BASE")

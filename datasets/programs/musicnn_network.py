@@ -23,7 +23,7 @@ from chorale.datasets.programs.tensorflow_checkpoint import read_checkpoint
 from chorale.datasets.programs.windows import Windows, in_batches
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -188,6 +188,13 @@ def load_block_input(file: Path, *, layer: str, n_blocks: int, device: str) -> W
         return _pooled(stages) if first == len(RESIDUAL) else stages.transpose(1, 2)
 
     return in_batches(embed, device, n_windows=_MOST_WINDOWS)
+
+
+def last_blocks(file: Path | None, *, layer: str, n_blocks: int) -> "nn.Module":
+    """The last blocks as modules that can be trained (see `musicnn_blocks.last_blocks`)."""
+    from chorale.datasets.programs import musicnn_blocks
+
+    return musicnn_blocks.last_blocks(file, layer=layer, n_blocks=n_blocks)
 
 
 def first_block(layer: str, n_blocks: int) -> int:

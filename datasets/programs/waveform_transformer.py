@@ -13,12 +13,15 @@ https://arxiv.org/abs/2107.04734. The networks are those of torchaudio.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.base import ALL_LAYERS, EncoderInfo, WebFile
 from chorale.datasets.programs.network_weights import read_weights
 from chorale.datasets.programs.pipelines import pipeline_network
 from chorale.datasets.programs.windows import Windows, on_windows
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LAYERS: Mapping[str, int] = {"layer_6": 768, "layer_3": 768, "layer_9": 768, "layer_12": 768}
 """The outputs, counted from 1, with their numbers of values; the preferred one first: the middle,
@@ -26,6 +29,9 @@ which needs about 2/3 of the time of the last."""
 
 BLOCKS: Mapping[str, int] = {name: int(name.removeprefix("layer_")) - 1 for name in LAYERS}
 """How many of the transformer layers up to each output can be fine-tuned: all but the first."""
+
+SAMPLE_RATE = 16_000
+"""Hz, of torchaudio's pipelines of the base size."""
 
 SAMPLES_PER_FRAME = 320
 """The product of the strides of the convolutions."""
@@ -49,7 +55,7 @@ def torchaudio_info(
         weights_licence="MIT",
         citation=citation,
         homepage=homepage,
-        sample_rate=16_000,
+        sample_rate=SAMPLE_RATE,
         window_s=None,
         layers=LAYERS,
         blocks=BLOCKS,
@@ -72,7 +78,7 @@ def load_layers(file: Path, *, bundle: str, layer: str, device: str) -> Windows:
         ProgramError: the file is damaged, or holds other weights.
     """
     network = pipeline_network(bundle, read_weights(file), device=device)
-    return on_windows(averaged_layers(network, layer, sample_rate=16_000), device)
+    return on_windows(averaged_layers(network, layer, sample_rate=SAMPLE_RATE), device)
 
 
 def averaged_layers(network: Any, layer: str, *, sample_rate: int) -> Any:
@@ -110,6 +116,22 @@ def load_block_input(file: Path, *, bundle: str, layer: str, n_blocks: int, devi
     """
     network = pipeline_network(bundle, read_weights(file), device=device)
     return on_windows(layer_output(network, layer_number(layer) - n_blocks), device)
+
+
+def last_blocks(file: Path | None, *, bundle: str, layer: str, n_blocks: int) -> "nn.Module":
+    """The last layers as modules that can be trained; with any weights where `file` is None.
+
+    The other arguments and errors are those of `load_block_input`.
+    """
+    from chorale.datasets.programs import transformer_blocks
+
+    return transformer_blocks.last_blocks(
+        None if file is None else read_weights(file),
+        bundle=bundle,
+        layer=layer,
+        n_blocks=n_blocks,
+        sample_rate=SAMPLE_RATE,
+    )
 
 
 def layer_output(network: Any, number: int) -> Any:
