@@ -17,7 +17,7 @@ from chorale.datasets.config import config as config_class
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.fine_tuning import check_blocks, default_layer, source_file
 from chorale.datasets.pretrained.installed import encoder_info
-from chorale.datasets.pretrained.running import EncoderSource, file_digest
+from chorale.datasets.pretrained.running import EncoderSource, checked_digest
 from chorale.datasets.pretrained.track_frames import (
     DEFAULT_CHUNK_S,
     ChunkedEncoder,
@@ -54,17 +54,11 @@ class Config:
                 object.__setattr__(self, "layer", default_layer(self.name))
             check_blocks(self.name, layer=self.layer, n_blocks=self.fine_tune)
             file = self.file
+            if not file.is_file():
+                raise UserError(f"there is no file '{file}'; leave path out, or give the right one")
+            object.__setattr__(self, "digest", checked_digest(file, self.digest))
         except UserError as error:
             raise ValueError(str(error)) from None
-        if not file.is_file():
-            raise ValueError(f"there is no file '{file}'; leave path out, or give the right one")
-        found = file_digest(file)
-        if self.digest not in ("", found):
-            raise ValueError(
-                f"'{file}' is another file than the one meant: its SHA-256 is {found}, but "
-                f"digest={self.digest}; give that file, or leave digest out"
-            )
-        object.__setattr__(self, "digest", found)
 
     @property
     def info(self) -> EncoderInfo:

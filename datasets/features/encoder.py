@@ -17,7 +17,7 @@ from chorale.datasets.config import config as config_class
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.added import check_added
 from chorale.datasets.pretrained.installed import encoder_info, require_fetched
-from chorale.datasets.pretrained.running import EncoderSource, file_digest
+from chorale.datasets.pretrained.running import EncoderSource, checked_digest
 from chorale.datasets.pretrained.track_frames import (
     DEFAULT_CHUNK_S,
     ChunkedEncoder,
@@ -90,13 +90,10 @@ class Config:
             pipelines.check_pipeline(self.bundle, sample_rate=self.rate_hz, layer=layer)
         elif not self.name:
             _check_program(self)
-        found = file_digest(file)
-        if self.digest not in ("", found):
-            raise ValueError(
-                f"'{file}' is another file than the one meant: its SHA-256 is {found}, but "
-                f"digest={self.digest}; give that file, or leave digest out"
-            )
-        object.__setattr__(self, "digest", found)
+        try:
+            object.__setattr__(self, "digest", checked_digest(file, self.digest))
+        except UserError as error:
+            raise ValueError(str(error)) from None
 
     def _fill(self, field: str, value: object) -> None:
         """Sets a field that was left out."""

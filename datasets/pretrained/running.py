@@ -92,6 +92,25 @@ def file_digest(file: Path) -> str:
     return _digest(file, stat.st_size, stat.st_mtime_ns)
 
 
+def checked_digest(file: Path, digest: str) -> str:
+    """The SHA-256 of a file that a config names.
+
+    Args:
+        file: the file.
+        digest: the SHA-256 that it should have; empty for any.
+
+    Raises:
+        UserError: it has another one.
+    """
+    found = file_digest(file)
+    if digest not in ("", found):
+        raise UserError(
+            f"'{file}' is another file than the one meant: its SHA-256 is {found}, but "
+            f"digest={digest}; give that file, or leave digest out"
+        )
+    return found
+
+
 @lru_cache(maxsize=MAX_LOADED)
 def _loaded(source: EncoderSource) -> Windows:
     """Cached from track to track."""
