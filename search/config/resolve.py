@@ -167,7 +167,8 @@ def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> Res
     sweep, names = resolved.sweep, resolved.space.architectures
     computed = fingerprint.get("features", {})
     if sweep.features is None and computed.keys() & resolved.feature_values.keys():
-        resolved = with_features(resolved, computed)  # others were left out for lack of time
+        # others were left out for lack of time, or the default was another then
+        resolved = with_features(resolved, computed)
     epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
     if sweep.architectures is None:
         searched = fingerprint.get("space", {})
@@ -255,7 +256,7 @@ def _features(
         problems.append(f"features: is empty; name at least one of: {known}")
     given: dict[str, Any] = {}
     views: dict[str, int] = {}
-    wrong = set[str]()
+    wrong, stated = set[str](), set[str]()
     for name, values in with_encoders(wanted).items():
         if ready:
             if name not in ready:
@@ -296,8 +297,11 @@ def _features(
         if any(part in wrong for part in given[name].get("parts", ())):
             continue  # what is wrong with the part is stated already
         _, bad = validate_config(module.Config, given[name], prefix=f"features.{name}.")
-        stated = {problem.partition(": ")[2] for problem in problems}
-        problems += [problem for problem in bad if problem.partition(": ")[2] not in stated]
+        for problem in bad:  # feature sets that were made of one key have the same ones
+            why = problem.partition(": ")[2]
+            if name in wanted or why not in stated:
+                problems.append(problem)
+                stated |= set() if name in wanted else {why}
         wrong |= {name} if bad else set()
     # where none is possible, the other keys are checked as if it were left out
     return given or {name: {} for name in ready}, views

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from chorale.datasets.errors import UserError
 from chorale.search.cli import main
+from chorale.search.config.resolve import resolve_file
 from chorale.search.config.schema import read_sweep_values
 from chorale.search.sweep import run as sweep_run
 
@@ -77,3 +79,12 @@ def test_a_folder_cannot_be_submitted(tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["--cluster.address", "http://127.0.0.1:1", "--cluster.allow_no_token", "true"]
     assert main(["sweep", str(tmp_path / "music"), *words]) == 1
     assert "is a folder, but this needs a sweep file" in capsys.readouterr().err
+
+
+def test_the_same_problem_of_two_feature_sets_is_stated_for_both(tmp_path: Path) -> None:
+    (tmp_path / "music").mkdir()
+    wrong = {"features.mel.n_mels": 1, "features.mfcc.n_mels": 1}
+    with pytest.raises(UserError) as caught:
+        resolve_file(str(tmp_path / "music"), wrong)
+    for name in wrong:
+        assert f"{name}: should be greater than or equal to" in str(caught.value)
