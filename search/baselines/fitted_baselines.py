@@ -79,6 +79,6 @@ class Baselines:
     def why(self) -> str:
         """The reason for the choice of the feature set."""
         if not self.feature_accuracies:
-            return "the only feature set of the sweep"
+            return "the only feature set that they can read"
         each = ", ".join(f"{name} {share:.1%}" for name, share in self.feature_accuracies.items())
         return f"logistic regression is best with it out of fold: {each}"
