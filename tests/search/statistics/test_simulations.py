@@ -109,6 +109,29 @@ def test_subtracting_the_selection_bias_makes_the_estimate_unbiased(bench: Modul
     assert abs(corrected - rest) < 0.01  # which costs a fifth of the rows
 
 
+def test_several_seeds_leave_the_bias_and_the_flagged_share_as_they_are(
+    load_benchmark: Callable[[str], ModuleType], bench: ModuleType
+) -> None:
+    """From means over seeds, the bias grew and up to three times as many tracks were flagged."""
+    seeds = load_benchmark("bench_seeds")
+    setting = replace(bench.SETTINGS["typical"], n_test_groups=60)
+    found = [
+        (
+            seeds.figures(bench.SimulatedStudy(setting, seed=seed), (3, 3, 3, 3, 3)),
+            seeds.figures(bench.SimulatedStudy(setting, seed=seed), (1, 1, 1, 1, 1)),
+        )
+        for seed in range(20)
+    ]
+    several, single = (
+        {key: float(np.mean([one[i][key] for one in found])) for key in found[0][i]} for i in (0, 1)
+    )
+    gained = several["expected, means"] - several["expected, first seeds"]
+    assert gained > 0.001  # of accuracy that the selection did not cost
+    assert abs(several["expected, first seeds"] - single["expected, first seeds"]) < 0.01
+    assert several["flagged, single networks"] < 0.01
+    assert several["flagged, means"] > 2 * several["flagged, single networks"]
+
+
 @pytest.mark.parametrize("n_groups", [5, 10, 20, 40])
 def test_intervals_cover_at_high_accuracy_and_correlated_groups(
     bench: ModuleType, n_groups: int
