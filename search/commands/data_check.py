@@ -92,7 +92,7 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
     from chorale.search.data.rare_class_options import rare_class_lines
     from chorale.search.sweep.worker_pool import extraction
 
-    unread = unread_files(resolved)
+    unread = unread_files(resolved.dataset, resolved.dataset_config)
     source = source_of(resolved.dataset, resolved.dataset_config)
     with extraction(sweep.cluster, runs=sweep.runs_folder.root, n_tracks=len(tracks)) as run:
         audited = audited_tracks(source, given, sweep, progress, run)
@@ -140,8 +140,10 @@ def check_data(sweep: "SweepConfig", *, where: str, console: "Console") -> "pd.D
         console.print(f"Split by {grouping.UNGROUPED_TEXT}: {alone}.", markup=False, soft_wrap=True)
     n_good = len(found.tracks)
     _show(table, n_tracks=len(tracks), n_good=n_good, console=console, but=bool(alone))
-    for line in rare_class_lines(joined, sweep) if sweep.labels.rare == "refuse" else ():
-        console.print(line, markup=False, soft_wrap=True)
+    if sweep.labels.rare == "refuse":
+        n_folds = sweep.finalists.folds
+        for line in rare_class_lines(joined, sweep.labels, sweep.split, n_folds=n_folds):
+            console.print(line, markup=False, soft_wrap=True)
     if unread is not None:
         became = {
             "used": len(joined),

@@ -38,6 +38,17 @@ seconds."""
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What is chosen for a sweep where its file leaves it open; None where nothing is."""
+
+    max_epochs: int | None = None
+    features: Collection[str] | None = None
+    architectures: Collection[str] | None = None
+    crops: Mapping[str, int] | None = None
+    """architecture -> `train.crops_per_track`"""
+
+
+@dataclass(frozen=True)
 class ResolvedSweep:
     """A sweep's config with the dataset, feature sets and search space that it names."""
 
@@ -93,30 +104,26 @@ def resolve_file(file: str, dotted: Mapping[str, Any]) -> ResolvedSweep:
     """
     values = read_sweep_values(file, dotted)
     sweep, problems = validate_config(SweepConfig, values)
-    if sweep is not None:
-        return resolve(sweep, where=file)
-    bad = {problem.split(":")[0].split(".")[0] for problem in problems}
-    rest = {key: value for key, value in values.items() if key not in bad}
-    partly, _ = validate_config(SweepConfig, {"dataset": {}, **rest})
-    if partly is not None:
-        _, more = _look_up(partly)
-        problems += [problem for problem in more if problem.split(".")[0] not in bad]
-    raise problems_error(problems, where=file)
+    if sweep is None:
+        bad = _keys(problems)
+        rest = {key: value for key, value in values.items() if key not in bad}
+        sweep, _ = validate_config(SweepConfig, {"dataset": {}, **rest})
+    if sweep is None:
+        raise problems_error(problems, where=file)
+    return resolve(sweep, where=file, known_problems=problems)
 
 
-def resolve(sweep: SweepConfig, *, where: str) -> ResolvedSweep:
+def resolve(sweep: SweepConfig, *, where: str, known_problems: Sequence[str] = ()) -> ResolvedSweep:
     """Looks up everything that `sweep` names.
+
+    Args:
+        sweep: the sweep's config.
+        where: its file, for the message.
+        known_problems: those of the file; of keys that are wrong already, no more are listed.
 
     Raises:
         UserError: lists every unknown name and every bad value, before any data is read.
     """
-    resolved, problems = _look_up(sweep)
-    if resolved is None:
-        raise problems_error(problems, where=where)
-    return resolved
-
-
-def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     problems: list[str] = []
     dataset, dataset_config = _dataset(sweep.dataset, problems)
     features, views = _features(sweep, dataset, problems)
@@ -133,9 +140,16 @@ def _look_up(sweep: SweepConfig) -> tuple[ResolvedSweep | None, list[str]]:
     if space is not None and sweep.search.sampler == "grid":
         problems += grid.grid_problems(space)
     problems += ensemble_problems(sweep.ensemble)
+    bad = _keys(known_problems)
+    problems = [*known_problems, *(one for one in problems if not bad & _keys([one]))]
     if problems or dataset is None or space is None:
-        return None, problems
-    return ResolvedSweep(sweep, dataset, dataset_config, features, space, views), []
+        raise problems_error(problems, where=where)
+    return ResolvedSweep(sweep, dataset, dataset_config, features, space, views)
+
+
+def _keys(problems: Sequence[str]) -> set[str]:
+    """The top-level keys of a sweep file that problems are about."""
+    return {problem.split(":")[0].split(".")[0] for problem in problems}
 
 
 def for_labels(resolved: ResolvedSweep, *, multi_label: bool) -> ResolvedSweep:
@@ -159,54 +173,42 @@ def for_labels(resolved: ResolvedSweep, *, multi_label: bool) -> ResolvedSweep:
     return replace(resolved, sweep=replace(sweep, search=search))
 
 
-def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> ResolvedSweep:
-    """A resumed sweep with the epochs, architectures and features that its study was started with.
+def kept_choices(resolved: ResolvedSweep, fingerprint: Mapping[str, Any]) -> Choices:
+    """The epochs, architectures and features that a resumed study was started with.
 
     As far as the sweep file leaves them open: what it sets is compared with the study's.
     """
-    sweep, names = resolved.sweep, resolved.space.architectures
-    computed = fingerprint.get("features", {})
-    if sweep.features is None and computed.keys() & resolved.feature_values.keys():
+    sweep = resolved.sweep
+    features = architectures = None
+    if sweep.features is None:
         # others were left out for lack of time, or the default was another then
-        resolved = with_features(resolved, computed)
-    epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
+        features = fingerprint.get("features", {}).keys() & resolved.feature_values.keys()
     if sweep.architectures is None:
-        searched = fingerprint.get("space", {})
-        names = tuple(name for name in names if name in searched) or names
+        architectures = fingerprint.get("space", {}).keys() & {*resolved.space.architectures}
+    epochs = sweep.budget.max_epochs or fingerprint.get("number of epochs")
     crops = fingerprint.get("crops per track", {})
-    return with_choices(resolved, epochs, names, crops)
+    return Choices(epochs, features or None, architectures or None, crops)
 
 
-def with_choices(
-    resolved: ResolvedSweep,
-    max_epochs: int | None,
-    architectures: Sequence[str],
-    crops: Mapping[str, int],
-) -> ResolvedSweep:
-    """The sweep with this number of epochs, these of its architectures, and their crops."""
-    sweep, space = resolved.sweep, resolved.space
-    left = {name for name in space.architectures if name not in architectures}
-    features = {name: sets for name, sets in space.features.items() if name not in left}
+def with_choices(resolved: ResolvedSweep, choices: Choices) -> ResolvedSweep:
+    """The sweep with what was chosen, and the architectures that accept one of its feature sets."""
+    sweep, space, values = resolved.sweep, resolved.space, resolved.feature_values
+    kept = values.keys() if choices.features is None else choices.features
+    names = space.architectures if choices.architectures is None else choices.architectures
+    accepted = {
+        name: tuple(one for one in sets if one in kept) for name, sets in space.features.items()
+    }
+    features = {name: sets for name, sets in accepted.items() if sets and name in names}
+    left = accepted.keys() - features.keys()
     spaces = {owner: one for owner, one in space.spaces.items() if owner not in left}
+    epochs = sweep.budget.max_epochs if choices.max_epochs is None else choices.max_epochs
     return replace(
         resolved,
-        sweep=replace(sweep, budget=replace(sweep.budget, max_epochs=max_epochs)),
+        sweep=replace(sweep, budget=replace(sweep.budget, max_epochs=epochs)),
+        feature_values={name: one for name, one in values.items() if name in kept},
         space=replace(space, features=features, spaces=spaces),
-        crops=crops,
+        crops=resolved.crops if choices.crops is None else choices.crops,
     )
-
-
-def with_features(resolved: ResolvedSweep, names: Collection[str]) -> ResolvedSweep:
-    """The sweep with these of its feature sets, and the architectures that accept one of them."""
-    accepted = {
-        architecture: tuple(name for name in sets if name in names)
-        for architecture, sets in resolved.space.features.items()
-    }
-    able = tuple(architecture for architecture, sets in accepted.items() if sets)
-    found = with_choices(resolved, resolved.sweep.budget.max_epochs, able, resolved.crops)
-    given = {name: values for name, values in resolved.feature_values.items() if name in names}
-    features = {architecture: accepted[architecture] for architecture in able}
-    return replace(found, feature_values=given, space=replace(found.space, features=features))
 
 
 def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:

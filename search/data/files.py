@@ -5,27 +5,27 @@ A sweep prints one line about each; `chorale data check` lists them.
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.audit.label_names import SIMILAR_LABELS, similar_labels, similar_text
 from chorale.datasets.base import IGNORED, NO_TRACK, NOT_READ
 from chorale.datasets.errors import join_first
 from chorale.datasets.label_sets import labels_of
-from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.console.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def unread_files(resolved: ResolvedSweep) -> "pd.DataFrame | None":
-    """The files of the sweep's dataset that are no track (see `NOT_READ_COLUMNS`).
+def unread_files(dataset: ModuleType, config: Any) -> "pd.DataFrame | None":
+    """The files of a dataset that are no track (see `NOT_READ_COLUMNS`).
 
     None for a dataset that does not account for its files.
     """
-    if not hasattr(resolved.dataset, "not_read"):
+    if not hasattr(dataset, "not_read"):
         return None
-    table: pd.DataFrame = resolved.dataset.not_read(resolved.dataset_config)
+    table: pd.DataFrame = dataset.not_read(config)
     return table
 
 
@@ -65,9 +65,10 @@ def label_faults(tracks: "pd.DataFrame") -> list[tuple[str, str]]:
     return [(SIMILAR_LABELS, text) for text in similar_label_texts(tracks)]
 
 
-def warn_about_files(resolved: ResolvedSweep, tracks: "pd.DataFrame", progress: Progress) -> None:
+def warn_about_files(
+    unread: "pd.DataFrame | None", tracks: "pd.DataFrame", progress: Progress
+) -> None:
     """Prints a line about files that were not read, and one about labels that look alike."""
-    unread = unread_files(resolved)
     if unread is not None:
         counts = unread_counts(unread, NOT_READ)
         empty = unread["path"][unread["outcome"] == NO_TRACK]

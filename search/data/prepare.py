@@ -188,7 +188,9 @@ def _split_lines(parts: SplitTracks, sweep: SweepConfig, by: str) -> list[str]:
             f"on"
         )
     if parts.fewer:
-        lines.append(parts.fewer + more_folds_advice(parts.tracks, sweep))
+        n_folds = sweep.finalists.folds
+        advice = more_folds_advice(parts.tracks, sweep.labels, sweep.split, n_folds=n_folds)
+        lines.append(parts.fewer + advice)
     return lines
 
 

@@ -84,9 +84,10 @@ def divisible_tracks(resolved: ResolvedSweep, progress: Progress) -> LabelledTra
     """
     tracks = read_tracks(resolved, progress)
     from chorale.datasets.splitting.split import split_tracks
-    from chorale.search.data.files import warn_about_files
+    from chorale.search.data.files import unread_files, warn_about_files
 
-    warn_about_files(resolved, tracks.table, progress)
+    unread = unread_files(resolved.dataset, resolved.dataset_config)
+    warn_about_files(unread, tracks.table, progress)
     split, n_wanted = resolved.sweep.split, resolved.sweep.finalists.folds
     accept = resolved.sweep.audit.accept
     refuse_rare_classes(tracks.table, resolved.sweep.labels, split, n_folds=n_wanted, accept=accept)

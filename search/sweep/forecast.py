@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from chorale.search.config.resolve import ResolvedSweep, with_choices
+from chorale.search.config.resolve import Choices, ResolvedSweep
 from chorale.search.config.schema import MOST_SEEDS, BudgetConfig
 from chorale.search.console.progress import Progress, duration_text, durations_text
 from chorale.search.data.prepare import PreparedData
@@ -80,6 +80,12 @@ class Forecast:
         return {name: one.epoch_s * self.max_epochs for name, one in self.speeds.items()}
 
     @property
+    def choices(self) -> Choices:
+        """The number of epochs, architectures and crops."""
+        crops = {name: self.crops[name] for name in self.architectures if name in self.crops}
+        return Choices(self.max_epochs, architectures=self.architectures, crops=crops)
+
+    @property
     def _seeds_text(self) -> str:
         return f" with {self.n_seeds} seeds" if self.n_seeds > 1 else ""
 
@@ -106,24 +112,6 @@ class Forecast:
         if self.unmeasured:
             found.append(f"not measured: {', '.join(self.unmeasured)}")
         return found
-
-
-def fit_to_time(
-    resolved: ResolvedSweep,
-    prepared: PreparedData,
-    pool: WorkerPool,
-    progress: Progress,
-    *,
-    began: float,
-) -> tuple[ResolvedSweep, Forecast | None]:
-    """The sweep with what its forecast chose, and the forecast; None where it needs none.
-
-    `began` is when the command started, by `time.perf_counter`.
-    """
-    if not is_worth_a_forecast(resolved.sweep.budget, len(prepared.split.development_ids)):
-        return resolved, None
-    forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
-    return apply_forecast(resolved, forecast), forecast
 
 
 def is_worth_a_forecast(budget: BudgetConfig, n_tracks: int) -> bool:
@@ -231,12 +219,6 @@ def make_forecast(
         crops,
         n_seeds,
     )
-
-
-def apply_forecast(resolved: ResolvedSweep, forecast: Forecast) -> ResolvedSweep:
-    """The sweep with the forecast's number of epochs, architectures and crops."""
-    crops = {n: forecast.crops[n] for n in forecast.architectures if n in forecast.crops}
-    return with_choices(resolved, forecast.max_epochs, forecast.architectures, crops)
 
 
 def _trial_limits_s(schedule: Schedule, n_folds: int, n_at_once: int) -> tuple[float, float]:

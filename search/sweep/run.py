@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from chorale.datasets.label_sets import class_names_of, has_several_labels
-from chorale.search.config.resolve import ResolvedSweep, for_labels, kept_choices, with_features
+from chorale.search.config.resolve import (
+    Choices,
+    ResolvedSweep,
+    for_labels,
+    kept_choices,
+    with_choices,
+)
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, labels_per_track, refuse_missing
 from chorale.search.sweep.bucket import synchronised
@@ -57,7 +63,8 @@ def run_sweep(
     with progress.keep_alive("sweep"), uploads:
         start = check_start(sweep, resume=resume, take_over=take_over)
         tracks = divisible_tracks(resolved, progress)
-        resolved = _for_labels(resolved, tracks, progress)
+        resolved = for_labels(resolved, multi_label=has_several_labels(tracks.table))
+        _print_labels(tracks, resolved.sweep.search.objective, progress)
         sweep = resolved.sweep
         opened = _opened(resolved, progress, start, tracks, take_over, earlier, began)
         with opened as context:
@@ -82,7 +89,8 @@ def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
     refuse_missing(resolved)
     with progress.keep_alive("forecast"):
         tracks = divisible_tracks(resolved, progress)
-        resolved = _for_labels(resolved, tracks, progress)
+        resolved = for_labels(resolved, multi_label=has_several_labels(tracks.table))
+        _print_labels(tracks, resolved.sweep.search.objective, progress)
         from chorale.search.data.prepare import prepare
         from chorale.search.sweep.forecast import measured_forecast
         from chorale.search.sweep.worker_pool import worker_pool
@@ -91,24 +99,19 @@ def forecast_sweep(resolved: ResolvedSweep, *, console: Console) -> None:
         with worker_pool(sweep.cluster, runs=sweep.runs_folder.root) as pool:
             with pool.mapping() as run:
                 prepared = prepare(resolved, progress, run, tracks, _left_s(sweep, began))
-            resolved = with_features(resolved, prepared.stores)
+            resolved = with_choices(resolved, Choices(features=prepared.stores))
             measured_forecast(resolved, prepared, pool, progress, began=began)
 
 
-def _for_labels(
-    resolved: ResolvedSweep, tracks: "LabelledTracks", progress: Progress
-) -> ResolvedSweep:
-    """The sweep with the objective that suits its labels; says so where tracks have several."""
-    multi_label = has_several_labels(tracks.table)
-    found = for_labels(resolved, multi_label=multi_label)
-    if multi_label:
+def _print_labels(tracks: "LabelledTracks", objective: str, progress: Progress) -> None:
+    """Prints the objective where tracks have several labels."""
+    if has_several_labels(tracks.table):
         names, n_labels = class_names_of(tracks.table["label"]), labels_per_track(tracks.table)
         progress.stage(
             "labels",
             f"{len(names)} labels, {n_labels.mean():.1f} of each track on average (multi-label): "
-            f"the objective is {found.sweep.search.objective}",
+            f"the objective is {objective}",
         )
-    return found
 
 
 def _left_s(sweep: "SweepConfig", began: float) -> Callable[[], float] | None:
@@ -135,7 +138,7 @@ def _opened(
     from chorale.search.ledger.stages import read_stages_s
     from chorale.search.sweep.context import SweepContext
     from chorale.search.sweep.earlier_studies import EarlierStudies
-    from chorale.search.sweep.forecast import fit_to_time
+    from chorale.search.sweep.forecast import is_worth_a_forecast, measured_forecast
     from chorale.search.sweep.worker_pool import worker_pool
 
     sweep = resolved.sweep
@@ -144,20 +147,21 @@ def _opened(
         with progress.activity("workers start"):
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
         if start.resume:
-            resolved = kept_choices(resolved, ledger.fingerprint(sweep.name))
+            kept = kept_choices(resolved, ledger.fingerprint(sweep.name))
+            resolved = with_choices(resolved, kept)
         left_s = None if start.resume else _left_s(sweep, began)
         with pool.mapping() as run:
             prepared = prepare(resolved, progress, run, tracks, left_s)
-        resolved = with_features(resolved, prepared.stores)
+        resolved = with_choices(resolved, Choices(features=prepared.stores))
         stages_s = read_stages_s(sweep.paths) if start.resume else {}
         data_s = time.perf_counter() - began
         stages_s["data"] = stages_s.get("data", 0.0) + data_s
         costs: Mapping[str, float] = {}
         trains_networks, trial_limit_s = True, float("inf")
-        forecast = None
-        if not start.resume:
-            resolved, forecast = fit_to_time(resolved, prepared, pool, progress, began=began)
-        if forecast is not None:
+        n_tracks = len(prepared.split.development_ids)
+        if not start.resume and is_worth_a_forecast(sweep.budget, n_tracks):
+            forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
+            resolved = with_choices(resolved, forecast.choices)
             if sweep.budget.minutes is not None:  # else the order of trials does not depend on time
                 costs = forecast.costs
             trains_networks, trial_limit_s = forecast.trains_networks, forecast.trial_limit_s

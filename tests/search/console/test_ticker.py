@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -136,11 +137,12 @@ def test_a_sweep_is_kept_alive_from_its_start(
 ) -> None:
     ticking: list[bool] = []
 
-    def tracks(_: Any, progress: Progress) -> None:
+    def tracks(_: Any, progress: Progress) -> Any:
         """The first step of a sweep that may take long."""
         console.print("a stage")
         thread = progress._ticker._thread
         ticking.append(thread is not None and thread.is_alive())
+        return SimpleNamespace(table=pd.DataFrame({"label": ["rock"]}))
 
     used: list[Progress] = []
 
@@ -150,9 +152,10 @@ def test_a_sweep_is_kept_alive_from_its_start(
 
     monkeypatch.setattr(run, "divisible_tracks", tracks)
     monkeypatch.setattr(run, "check_start", lambda *_, **__: None)
-    monkeypatch.setattr(run, "_for_labels", lambda resolved, *_: resolved)
+    monkeypatch.setattr(run, "for_labels", lambda sweep, **_: sweep)
     monkeypatch.setattr(run, "_opened", opened)
-    console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s")
+    search = SimpleNamespace(objective="accuracy")
+    console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s", search=search)
     resolved = cast(ResolvedSweep, SimpleNamespace(sweep=named, dataset_config=None))
     with pytest.raises(RuntimeError, match="no further"):
         run.run_sweep(resolved, resume=None, console=console)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from chorale.datasets import chunks
 from chorale.search.cli import main
-from chorale.search.config.resolve import ResolvedSweep, resolve, with_features
+from chorale.search.config.resolve import Choices, ResolvedSweep, resolve, with_choices
 from chorale.search.config.schema import SweepConfig
 from chorale.search.console.progress import Progress
 from chorale.search.data import feature_extraction
@@ -79,7 +79,7 @@ def test_what_would_take_too_long_is_left_out_and_printed(
     assert list(found.stores) == ["mfcc_statistics"]  # the table, though it comes second
     assert "mel is left out: it would take about" in printed.getvalue()
     assert list(prepare(audio, progress, map, left_s=lambda: 1e6).stores) == list(audio.features)
-    narrowed = with_features(audio, found.stores)
+    narrowed = with_choices(audio, Choices(features=found.stores))
     assert list(narrowed.features) == ["mfcc_statistics"]
     assert {"mlp", "softmax_regression"} <= set(narrowed.space.architectures)
     assert set(narrowed.space.spaces) == {*narrowed.space.architectures, "train"}

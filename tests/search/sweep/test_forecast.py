@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chorale.search.cli import main
-from chorale.search.config.resolve import ResolvedSweep, kept_choices, resolve_file
+from chorale.search.config.resolve import ResolvedSweep, kept_choices, resolve_file, with_choices
 from chorale.search.config.space import ARCHITECTURE
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import FINALISTS
@@ -19,7 +19,6 @@ from chorale.search.study.initial_points import make_initial_points
 from chorale.search.study.schedule import Schedule
 from chorale.search.sweep.forecast import (
     Forecast,
-    apply_forecast,
     is_worth_a_forecast,
     make_forecast,
 )
@@ -78,7 +77,7 @@ def test_in_little_time_slow_architectures_and_late_epochs_are_left_out(tmp_path
     # in a minute, 120 core-seconds for 7 trainings: 17 s each, so half of the epochs
     found = _forecast(resolved, 1)
     assert (found.max_epochs, found.architectures) == (30, ("recurrent",))
-    applied = apply_forecast(resolved, found)
+    applied = with_choices(resolved, found.choices)
     assert applied.sweep.budget.max_epochs == 30
     assert applied.space.architectures == found.architectures
     assert set(applied.space.spaces) == {*found.architectures, "train"}
@@ -103,11 +102,13 @@ def test_where_no_training_fits_there_are_baselines_only(tmp_path: Path) -> None
 def test_a_resumed_study_keeps_its_epochs_and_architectures(tmp_path: Path) -> None:
     resolved = _resolved(tmp_path)
     fingerprint = {"number of epochs": 21, "space": {"cnn": {}, "crnn": {}, "train": {}}}
-    kept = kept_choices(resolved, fingerprint)
+    kept = with_choices(resolved, kept_choices(resolved, fingerprint))
     assert kept.sweep.budget.max_epochs == 21
     assert kept.space.architectures == ("cnn", "crnn")
     named = _resolved(tmp_path, architectures=["cnn", "mobilenet"], budget={"max_epochs": 9})
-    kept = kept_choices(named, fingerprint)  # the ledger refuses what is not the study's
+    kept = with_choices(
+        named, kept_choices(named, fingerprint)
+    )  # the ledger refuses what is not the study's
     assert (kept.sweep.budget.max_epochs, len(kept.space.architectures)) == (9, 2)
 
 
@@ -150,7 +151,7 @@ def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_pa
     assert (found.max_epochs, set(found.architectures)) == (29, {"mlp", "recurrent"})
     assert found.crops == {"mlp": 2}  # as many as in 60 epochs
     assert found.costs["mlp"] == pytest.approx(29 * 2 * 0.02)
-    chosen = apply_forecast(resolved, found)
+    chosen = with_choices(resolved, found.choices)
     crops = [
         chosen.train_config(default_candidate(chosen.space, name)).crops_per_track
         for name in ("mlp", "recurrent")
@@ -166,10 +167,18 @@ def test_networks_of_frames_set_the_epochs_and_quick_ones_take_more_crops(tmp_pa
 def test_a_resumed_study_keeps_its_crops_and_its_features(tmp_path: Path) -> None:
     resolved = _resolved(tmp_path)
     assert set(resolved.feature_values) == {"mel", "mfcc_statistics"}
-    fingerprint = {"number of epochs": 15, "space": {"cnn": {}}, "features": {"mel": {}}}
-    kept = kept_choices(resolved, fingerprint)  # of a version whose default was mel
+    fingerprint: dict[str, Any] = {
+        "number of epochs": 15,
+        "space": {"cnn": {}},
+        "features": {"mel": {}},
+    }
+    kept = with_choices(
+        resolved, kept_choices(resolved, fingerprint)
+    )  # of a version whose default was mel
     assert (set(kept.feature_values), kept.space.architectures) == ({"mel"}, ("cnn",))
-    kept = kept_choices(resolved, {**fingerprint, "crops per track": {"cnn": 2}})
+    kept = with_choices(
+        resolved, kept_choices(resolved, {**fingerprint, "crops per track": {"cnn": 2}})
+    )
     assert kept.train_config(default_candidate(kept.space, "cnn")).crops_per_track == 2
 
 
