@@ -80,6 +80,7 @@ def _own_cluster(**head: Any) -> Iterator[Any]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # as in a private Ray, beside busy test workers
         patch.setenv("PYTHONPATH", str(Path(connecting.__file__).parents[2]))
         for name in ("ray._private.services", "ray.util"):  # else it uses another interface
             patch.setattr(f"{name}.get_node_ip_address", lambda *_: "127.0.0.1")

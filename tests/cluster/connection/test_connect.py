@@ -44,17 +44,17 @@ def _code_folders() -> list[str]:
 
 
 @pytest.mark.ray
-def test_processes_of_a_private_ray_have_one_thread_a_token_and_the_import_path(
+def test_processes_of_a_private_ray_have_one_thread_a_token_the_import_path_and_our_niceness(
     private_ray: None,
 ) -> None:
     import ray
 
     folder = str(Path(connect.__file__).parents[1])
     names = ("OMP_NUM_THREADS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
-    look = ray.remote(lambda: [os.environ[name] for name in names] + _code_folders())
-    n_threads, mode, token, code = ray.get(look.remote())
+    look = ray.remote(lambda: [os.environ[name] for name in names] + _code_folders() + [os.nice(0)])
+    n_threads, mode, token, code, niceness = ray.get(look.remote())
     assert (n_threads, mode, len(token)) == ("1", "token", 64)
-    assert code == folder
+    assert (code, niceness) == (folder, os.nice(0))
     assert os.environ.get("RAY_AUTH_TOKEN") != token
     assert nodes.cluster_resources() == Resources(2, 0)
 

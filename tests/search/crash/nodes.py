@@ -55,6 +55,7 @@ def cluster(checkout: Path) -> Iterator[Nodes]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # as in a private Ray, beside busy test workers
         patch.setenv("RAY_raylet_start_wait_time_s", "120")  # a busy machine needs more than 30
         patch.setenv("PYTHONPATH", str(checkout))
         for name in ("ray._private.services", "ray.util"):  # or it would leave loopback
