@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command("the progress of a study, also while it runs", _in("status")),
     "list": Command("all studies", _in("list")),
     "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
+    "compare": Command("studies on the test tracks that they share", _in("compare")),
     "ensemble": Command(
         "fit a study's ensembles again, on its predictions and without training", _in("ensemble")
     ),

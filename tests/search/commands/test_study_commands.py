@@ -219,6 +219,10 @@ def test_an_empty_leaderboard_is_one_message(
         (["leaderboard", "b", "--tpo", "3"], "did you mean '--top'?"),
         (["leaderboard", "b", "--csv"], "--csv needs a value"),
         (["list", "b"], "chorale status b"),
+        (["compare", "b"], "expected the names of two or more different studies, but got b"),
+        (["compare", "b", "b"], "two or more different studies, but got b b"),
+        (["compare", "b", "c"], "unknown study 'c'; choose from: a [odd], b"),
+        (["compare", "b", "a [odd]"], "has no test score yet; type: chorale resume b"),
         (["resume", "b", "--space.cnn.width", "3"], "a study is resumed as it was started"),
         (["status", "--store", "sqlite:///none.db"], "there is no ledger 'none.db'"),
         (["status", "--store", "nonsense"], "cannot be opened"),
@@ -237,7 +241,7 @@ READING: dict[str, list[str]] = {"status": [], "list": [], "leaderboard": ["b"]}
 """Commands that only read the ledger -> their arguments in the tests."""
 
 
-@pytest.mark.parametrize("command", [*READING, "resume"])
+@pytest.mark.parametrize("command", [*READING, "compare", "resume"])
 def test_each_command_has_a_help_text(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     output = capsys.readouterr().out

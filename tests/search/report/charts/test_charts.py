@@ -10,6 +10,7 @@ from chorale.search.report.charts import svg
 from chorale.search.report.charts.accuracy_by_split import SplitAccuracies, accuracy_by_split
 from chorale.search.report.charts.architectures import architectures
 from chorale.search.report.charts.bars import BarRow, bars
+from chorale.search.report.charts.best_so_far import best_so_far
 from chorale.search.report.charts.confusion import confusion
 from chorale.search.report.charts.curves import Curve, curves
 from chorale.search.report.charts.forest import Estimate, forest
@@ -24,6 +25,7 @@ ODD = "<script>alert('x')</script> \"& \x00\udc80"
 EVERY = {
     "architectures": architectures({ODD: [(0.5, True), (0.2, False)]}, objective=ODD),
     "bars": bars([BarRow(ODD, 0.5, ODD), BarRow("none", 0.0, "0")], key="k", title=ODD),
+    "best_so_far": best_so_far({ODD: [None, 0.5, 0.7], "b": [], "c": [0.7]}, objective=ODD),
     "confusion": confusion([[3, 1], [0, 0]], [ODD, "b"], key="test"),
     "curves": curves(
         {ODD: [Curve(0, "COMPLETE", [(1, 0.5)], True), Curve(1, "FAIL", [(1, 0.1), (2, 0.2)])]},

@@ -1,0 +1,125 @@
+"""`chorale compare STUDY STUDY ...`: finished studies on their common test tracks."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chorale.search.commands.study_options import StudyOptions, console, split_arguments
+
+if TYPE_CHECKING:
+    from chorale.search.comparison.comparison import StudyComparison
+
+HELP = """\
+usage: chorale compare STUDY STUDY [STUDY ...] [--html FILE] [--json] [--runs FOLDER] [--store URL]
+
+Compares finished studies on the test tracks that they have in common: the score of each ensemble,
+the difference of every two with its 95 % interval, paired by track and by group, and the settings
+that differ. Test tracks of a group that only some of the studies were trained on do not count.
+Nothing is trained or predicted again.
+
+  --html FILE    also writes a page for a browser, with charts
+  --json         print JSON
+  --runs FOLDER  the folder of all studies (runs)
+  --store URL    the ledger, where it is not in that folder
+"""
+
+MAX_SETTINGS_SHOWN = 40
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    from chorale.datasets.errors import UserError
+
+    names, options, flags = split_arguments(
+        args, options=("runs", "store", "html"), flags=("json",)
+    )
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UserError(
+            f"expected the names of two or more different studies, but got "
+            f"{' '.join(names) or 'none'}; type: chorale compare STUDY STUDY (chorale list shows "
+            f"them all)"
+        )
+    given = StudyOptions(None, options, flags)
+    with given.open() as ledger:
+        for name in names:
+            ledger.study(name)  # refused before anything heavy is imported
+        from chorale.search.comparison.comparison import compare_studies
+        from chorale.search.comparison.scored_study import read_scored_study
+
+        studies = [read_scored_study(ledger, name, given.runs.study(name)) for name in names]
+    comparison = compare_studies(studies)
+    page = options.get("html")
+    if page is not None:
+        from chorale.datasets.atomic import write_text
+        from chorale.search.comparison.page import render_comparison
+
+        write_text(Path(page).expanduser(), render_comparison(comparison))
+    if "json" in flags:
+        print(json.dumps(comparison.as_json(), indent=2))
+        return 0
+    _show(comparison)
+    if page is not None:
+        console().print(f"Read it in a browser: {page}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _show(comparison: "StudyComparison") -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from chorale.search.comparison.comparison import caution_lines, pair_sentence
+
+    title = f"{len(comparison.tracks.ids)} common test tracks in {comparison.n_groups_text}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    columns = ("study", comparison.metric, "95 % CI", "own test set", "ensemble", "dataset")
+    for name in (*columns, "trials", "time"):
+        left = name in ("study", "ensemble", "dataset")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for one in comparison.summaries:
+        table.add_row(*map(escape, _cells(one)))
+    console().print(table)
+    for pair in comparison.pairs:
+        line = pair_sentence(pair)
+        console().print(f"{line[0].upper()}{line[1:]}.", markup=False, soft_wrap=True)
+    _show_settings(comparison)
+    for line in caution_lines(comparison):
+        console().print(line, markup=False, soft_wrap=True, style="dim")
+
+
+def _cells(one: Any) -> list[str]:
+    from chorale.search.console.progress import duration_text
+    from chorale.search.statistics.main_score import main_score_of
+
+    low, high = one["common"]["ci95"]
+    return [
+        one["study"],
+        f"{main_score_of(one['common']):.1%}",
+        f"{low:.1%} to {high:.1%}",
+        f"{main_score_of(one['test']):.1%} of {one['test']['n']}",
+        one["ensemble"],
+        f"{one['dataset'] or ''}, {one['n_tracks'] or '?'} tracks",
+        str(sum(one["trials"].values())),
+        "" if one["wall_s"] is None else duration_text(one["wall_s"]),
+    ]
+
+
+def _show_settings(comparison: "StudyComparison") -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not comparison.settings:
+        console().print("The studies have the same settings.")
+        return
+    table = Table(title="settings that differ", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("key", *comparison.names):
+        table.add_column(escape(name), overflow="fold")
+    shown = list(comparison.settings.items())[:MAX_SETTINGS_SHOWN]
+    for key, values in shown:
+        table.add_row(escape(key), *map(escape, values))
+    console().print(table)
+    if len(comparison.settings) > len(shown):
+        n_more = len(comparison.settings) - len(shown)
+        console().print(f"and {n_more} more settings, which --json and --html list")
