@@ -197,8 +197,8 @@ def caution_lines(comparison: StudyComparison) -> list[str]:
         )
     best = max(main_score_of(one["common"]) for one in comparison.summaries)
     found.append(
-        f"Whoever chooses a study by this table chooses on test tracks: {best:.1%} is then too "
-        f"optimistic. The intervals are about these ensembles on other tracks, not about another "
-        f"search with the same settings."
+        f"Whoever chooses a study by this table chooses on test tracks: {100 * best:.1f} % is then "
+        f"too optimistic. The intervals are about these ensembles on other tracks, not about "
+        f"another search with the same settings."
     )
     return found
