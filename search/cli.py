@@ -82,6 +82,9 @@ COMMANDS: Mapping[str, Command] = {
         "curves, parameters, images and embeddings in TensorBoard", _in("tensorboard")
     ),
     "dashboard": Command("the trials in optuna-dashboard", _in("dashboard")),
+    "study note": Command("write a note on a study, or print it", _in("study_note")),
+    "study tag": Command("add tags to a study, or remove them", _in("study_tag")),
+    "study delete": Command("remove studies with their files", _in("study_delete")),
     "resume": Command("resume an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),

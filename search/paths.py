@@ -82,6 +82,11 @@ class StudyPaths:
         return self.root / "sweep.yaml"
 
     @property
+    def notes_json(self) -> Path:
+        """The user's note on the study, and its tags."""
+        return self.root / "notes.json"
+
+    @property
     def split_json(self) -> Path:
         """The locked test set and the folds."""
         return self.root / "split.json"

@@ -1,4 +1,4 @@
-"""`chorale list [--runs FOLDER] [--store URL] [--json]`: all studies of a ledger."""
+"""`chorale list [--tag TAG] [--runs FOLDER] [--store URL] [--json]`: all studies of a ledger."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from chorale.search.commands.study_options import (
 from chorale.search.ledger.trials_summary import trials_summary
 
 HELP = """\
-usage: chorale list [--runs FOLDER] [--store URL] [--json]
+usage: chorale list [--tag TAG] [--runs FOLDER] [--store URL] [--json]
 
-Lists every study, the newest first: its state, dataset, trials by final state, and best trial.
+Lists every study, the newest first: its state, dataset, trials by final state, best trial, and tags
+(chorale study tag).
 
+  --tag TAG      only those with this tag
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
   --json         print JSON
@@ -25,26 +27,35 @@ Lists every study, the newest first: its state, dataset, trials by final state, 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+    from chorale.datasets.errors import UserError, unknown_name_error
+    from chorale.search.ledger.notes import read_notes
 
-    given = parse_study_options(args, flags=["json"])
+    given = parse_study_options(args, options=["tag"], flags=["json"])
     if given.study is not None:
         raise UserError(
             f"chorale list takes no name; for one study type: chorale status {given.study}"
         )
     with given.open() as ledger:
+        every = [(one, read_notes(given.runs.study(one.name))) for one in ledger.all_studies()]
+        if (tag := given.options.get("tag")) is not None:
+            known = sorted({name for _, notes in every for name in notes.tags})
+            if tag not in known:
+                raise unknown_name_error("tag", tag, known or ["(none yet)"])
+            every = [(one, notes) for one, notes in every if tag in notes.tags]
         found = [
             {
                 "study": one.name,
                 "state": one.state,
                 "created_utc": one.created_utc,
                 "spent_s": one.spent_s,
+                "tags": list(notes.tags),
+                "note": notes.note,
                 "dataset": (about := study_about(one, given.runs.study(one.name))).get("dataset"),
                 **trials_summary(
                     ledger.rows(one.name, "search"), about.get("objective") or "accuracy"
                 ),
             }
-            for one in ledger.all_studies()
+            for one, notes in every
         ]
     if "json" in given.flags:
         print(json.dumps(found, indent=2))
@@ -68,6 +79,9 @@ def _show(found: list[dict[str, Any]]) -> None:
         number = name in ("trials", "pruned", "failed", "spent")
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     table.add_column("created (UTC)", no_wrap=True)
+    has_tags = any(one["tags"] for one in found)
+    if has_tags:
+        table.add_column("tags", overflow="fold")
     for one in found:
         ended, best = one["trials"], one["best"]
         shown = ""
@@ -83,5 +97,6 @@ def _show(found: list[dict[str, Any]]) -> None:
             escape(shown),
             duration_text(one["spent_s"]),
             one["created_utc"][:16].replace("T", " "),
+            *([escape(", ".join(one["tags"]))] if has_tags else []),
         )
     console().print(table)

@@ -13,6 +13,7 @@ from chorale.search.commands.study_options import (
     parse_study_options,
     study_about,
 )
+from chorale.search.ledger.notes import read_notes
 from chorale.search.ledger.stages import read_stages_s
 from chorale.search.ledger.trials_summary import trials_summary
 
@@ -53,7 +54,8 @@ def run(args: Sequence[str]) -> int:
 
 def study_status(ledger: "LedgerReader", info: "StudyInfo", given: StudyOptions) -> dict[str, Any]:
     """The status of one study, JSON-ready."""
-    about = study_about(info, given.runs.study(info.name))
+    paths = given.runs.study(info.name)
+    about, notes = study_about(info, paths), read_notes(paths)
     rows = ledger.rows(info.name, "search")
     finals = ledger.rows(info.name, "finalists")
     failed = [row for row in rows.values() if row.state == "FAIL"]
@@ -66,7 +68,9 @@ def study_status(ledger: "LedgerReader", info: "StudyInfo", given: StudyOptions)
         "dataset": about.get("dataset"),
         "budget": {k: v for k, v in (about.get("budget") or {}).items() if v is not None},
         "spent_s": info.spent_s,
-        "stages_s": read_stages_s(given.runs.study(info.name)),
+        "stages_s": read_stages_s(paths),
+        "tags": list(notes.tags),
+        "note": notes.note,
         **trials_summary(rows, about.get("objective") or "accuracy"),
         "running": ledger.n_running(info.name),
         "finalists": dict(Counter(row.state for row in finals.values())),
@@ -136,6 +140,8 @@ def _lines(one: Mapping[str, Any]) -> dict[str, str]:
         "budget": ", ".join(f"{key} {value}" for key, value in budget.items()),
         "spent": duration_text(one["spent_s"]),
         "by stage": durations_text(one["stages_s"]),
+        "tags": ", ".join(one["tags"]),
+        "note": one["note"],
         "best": ""
         if best is None
         else f"{best['value']:.3f} {one['objective']}, trial {best['trial']} "

@@ -62,6 +62,20 @@ class StudyOptions:
 
         return LedgerReader(self.options.get("store") or self.runs.ledger_url)
 
+    def refuse_bucket(self, verb: str) -> None:
+        """Refuses studies in a bucket, of which this machine has only a copy.
+
+        Raises:
+            UserError: `runs` is a bucket.
+        """
+        from chorale.search.paths import is_bucket
+
+        if is_bucket(self.runs_given):
+            raise UserError(
+                f"studies in a bucket cannot be {verb} from here, but got --runs "
+                f"{self.runs_given}; do it in the bucket itself"
+            )
+
     def require_name(self, command: str) -> str:
         """The study's name.
 

@@ -4,13 +4,16 @@ Only the driver writes. A trial counts once `record` has returned: it is on disk
 a crash or a power cut. SQLite by default, PostgreSQL for teams.
 """
 
+import contextlib
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import optuna
 import sqlalchemy as sa
 
 from chorale.datasets.errors import UserError
@@ -170,6 +173,32 @@ class Ledger(LedgerReader):
 
         self._database.write(work)
         self.optuna.flushed()
+        self._lease.release()
+
+    @contextmanager
+    def deleting(self, study: str, *, take_over: bool = False) -> Iterator[None]:
+        """Removes a study after the block, which removes its files: its row and all its trials.
+
+        Within the block this process has the study's lease (see `reopen` for `take_over`). If the
+        block raises, the study stays, and can be deleted again. Its evaluations of locked test sets
+        stay counted: a test set has been looked at, whatever becomes of the study.
+
+        Raises:
+            UserError: there is no such study, or another process has its lease.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.reopen(study, self.fingerprint(study), take_over=take_over)
+        yield
+        with contextlib.suppress(KeyError):  # it has no trial, or was deleted half-way
+            self.optuna.delete_study(self.optuna.get_study_id_from_name(study))
+
+        def work(c: sa.Connection) -> None:
+            self._lease.guard(c)
+            c.execute(tables.trials.delete().where(tables.trials.c.study == study))
+            c.execute(tables.studies.delete().where(tables.studies.c.name == study))
+
+        self._database.write(work)
+        self._cache = {}
         self._lease.release()
 
     def flush(self) -> None:

@@ -102,7 +102,7 @@ def test_curves_are_those_of_completed_trials_in_order_of_their_numbers(
     assert "different splits" in " ".join(caution_lines(split))
 
 
-def test_several_differences_are_said_to_show_some_by_chance() -> None:
+def test_the_number_of_differences_shown_by_chance_is_stated() -> None:
     right = [i % 3 > 0 for i in range(N_TEST)]
     every = [scored(name, right) for name in "abcd"]
     lines = " ".join(caution_lines(compare_studies(every)))

@@ -1,0 +1,186 @@
+"""`chorale study delete`, `note` and `tag`, and what `list` and `status` show of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from chorale.search.cli import main
+from chorale.search.ledger.ledger import Ledger
+from chorale.search.ledger.reader import LedgerReader, Row
+from chorale.search.paths import Runs
+
+SPLIT = "0123"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    """`--runs` with the complete studies a and b, of which a has looked at a test set."""
+    at = Runs(tmp_path / "runs")
+    ledger = Ledger(at.ledger_url)
+    for name in "ab":
+        ledger.create(name, {"dataset": name}, about={"dataset": "gtzan"})
+        study = optuna.create_study(study_name=name, storage=ledger.optuna)
+        trial = study.ask()
+        trial.suggest_float("lr", 0, 1)
+        trial.report(0.5, 1)
+        study.tell(trial, 0.5)
+        ledger.record(name, "search", Row("0", "COMPLETE", facts={"metrics": {"accuracy": 0.5}}))
+        if name == "a":
+            ledger.count_test_look(name, SPLIT)
+        ledger.release(name, "complete", spent_s=2.0)
+        (at.study(name).root / "trials").mkdir(parents=True)
+        (at.study(name).root / "trials" / "weights").write_bytes(b"0" * 300_000)
+    ledger.close()
+    return ["--runs", str(at.root)]
+
+
+def test_a_deleted_study_is_gone_but_its_look_at_the_test_set_counts(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Runs(Path(runs[1]))
+    assert main(["study", "delete", "a", *runs]) == 1
+    found = capsys.readouterr()
+    assert "would delete a (complete): 1 training run, 0.3 MB" in found.out
+    assert "add --yes to delete" in found.err
+    assert at.study("a").root.is_dir()
+    assert main(["study", "delete", "a", "--yes", *runs]) == 0
+    assert capsys.readouterr().err == ""
+    assert not at.study("a").root.exists()
+    assert at.study("b").root.is_dir()
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["b"]
+        assert (reader.rows("a", "search"), reader.reports("a")) == ({}, {})
+        assert reader.rows("b", "search").keys() == {"0"}
+        assert reader.reports("b") == {0: [(1, 0.5)]}
+    ledger = Ledger(at.ledger_url)
+    assert [one.study_name for one in ledger.optuna.get_all_studies()] == ["b"]
+    ledger.create("a", {}, about={})  # the name is free again
+    assert ledger.rows("a", "search") == {}
+    assert ledger.count_test_look("a", SPLIT) == 2
+    ledger.close()
+
+
+def test_a_running_study_is_not_deleted_and_none_with_it(runs: list[str]) -> None:
+    at = Runs(Path(runs[1]))
+    ledger = Ledger(at.ledger_url)
+    ledger.reopen("a", {"dataset": "a"})
+    words = ["study", "delete", "b", "a", "--yes", *runs]
+    code = f"import sys; from chorale.search.cli import main; sys.exit(main({words}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "study 'a' is being run by" in done.stderr
+    assert done.stderr.endswith("add --take-over\n")
+    assert len(done.stderr.splitlines()) == 1
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["a", "b"]
+    assert at.study("b").root.is_dir()
+    words.append("--take-over")
+    code = f"import sys; from chorale.search.cli import main; sys.exit(main({words}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    ledger.close()
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == []
+
+
+@pytest.mark.parametrize("step", ["files", "optuna"])
+def test_a_deletion_that_is_killed_can_be_repeated(
+    runs: list[str], step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = f"""
+import os, shutil, sys
+from chorale.search.cli import main
+from chorale.search.ledger import ledger
+from chorale.search.ledger.trials import TrialsStorage
+original = shutil.rmtree if {step!r} == "files" else TrialsStorage.delete_study
+def kill(*args):
+    original(*args)
+    os._exit(9)
+if {step!r} == "files":
+    shutil.rmtree = kill
+else:
+    TrialsStorage.delete_study = kill
+main(["study", "delete", "a", "--yes", *{runs!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+    at = Runs(Path(runs[1]))
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["a", "b"]
+    assert main(["study", "delete", "a", "--yes", *runs]) == 0
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["b"]
+
+
+def test_notes_and_tags_are_shown_by_status_and_list(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Runs(Path(runs[1]))
+    assert main(["study", "note", "a", "with the new microphones [x]", *runs]) == 0
+    assert main(["study", "tag", "a", "paper", "live", *runs]) == 0
+    assert main(["study", "tag", "b", "live", *runs]) == 0
+    capsys.readouterr()
+    assert main(["study", "note", "a", *runs]) == 0
+    assert capsys.readouterr().out == "with the new microphones [x]\n"
+    assert main(["status", "a", *runs]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "tags live, paper note with the new microphones [x]" in output
+    assert main(["list", *runs, "--json"]) == 0
+    found = {one["study"]: one for one in json.loads(capsys.readouterr().out)}
+    assert found["a"]["tags"] == ["live", "paper"]
+    assert (found["b"]["tags"], found["b"]["note"]) == (["live"], "")
+    assert main(["list", *runs, "--tag", "paper"]) == 0
+    output = capsys.readouterr().out
+    assert "live, paper" in output
+    assert len([line for line in output.splitlines() if "complete" in line]) == 1
+
+    assert main(["study", "tag", "a", "--remove", "live,paper", *runs]) == 0
+    assert capsys.readouterr().out == "no tags\n"
+    assert main(["study", "note", "a", "--clear", *runs]) == 0
+    assert not at.study("a").notes_json.exists()
+    assert main(["list", *runs, "--tag", "papre"]) == 1
+    assert "unknown tag 'papre'; choose from: live" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["delete"], "expected the name of a study; type: chorale study delete STUDY"),
+        (["delete", "c"], "unknown study 'c'; choose from: a, b"),
+        (["delete", "a", "--all"], "unknown option '--all'"),
+        (["note"], "expected a study and a text in quotes, but got none"),
+        (["note", "a", "two", "words"], "but got a two words; type: chorale study note STUDY"),
+        (["note", "a", "text", "--clear"], "type: chorale study note STUDY --clear"),
+        (["tag"], "type: chorale study tag STUDY TAG"),
+        (["tag", "a", "x,y"], "a tag should be a word without commas, but got 'x,y'"),
+        (["tag", "a", "--remove", "x"], "the study has no tag 'x'; it has: none"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    runs: list[str], args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", *args, *runs]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["delete", "note", "tag"])
+def test_studies_in_a_bucket_are_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", command, "a", "--runs", "s3://music/runs"]) == 1
+    assert "studies in a bucket cannot be" in capsys.readouterr().err
+
+
+def test_notes_that_are_damaged_or_without_a_folder_are_one_line(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Runs(Path(runs[1]))
+    at.study("a").notes_json.write_text("{")
+    assert main(["status", "a", *runs]) == 1
+    assert f"mend or delete {at.study('a').notes_json}" in capsys.readouterr().err
+    store = ["--store", at.ledger_url, "--runs", str(at.root / "elsewhere")]
+    assert main(["study", "tag", "a", "x", *store]) == 1
+    assert "name the folder of all studies with --runs FOLDER" in capsys.readouterr().err
