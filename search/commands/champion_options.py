@@ -19,11 +19,12 @@ NAME_HELP = (
 
 @dataclass(frozen=True)
 class ChampionOptions:
-    """The name of a champion, and the options."""
+    """The name of a champion, the options and the flags."""
 
     name: str
     runs: Runs
     options: dict[str, str]
+    flags: Collection[str] = ()
 
     @property
     def registry(self) -> "Registry":
@@ -34,14 +35,18 @@ class ChampionOptions:
 
 
 def parse_champion_options(
-    args: Sequence[str], *, command: str, options: Collection[str] = ()
+    args: Sequence[str],
+    *,
+    command: str,
+    options: Collection[str] = (),
+    flags: Collection[str] = (),
 ) -> ChampionOptions:
     """Parses the arguments after `chorale champion COMMAND`.
 
     Raises:
         UserError: an unknown option, there is no champion, or there are several and none was named.
     """
-    names, given, _ = split_arguments(args, options=("runs", *options))
+    names, given, seen = split_arguments(args, options=("runs", *options), flags=flags)
     if len(names) > 1:
         raise UserError(f"expected the name of one champion, but got {' '.join(names)}")
     runs = Runs(Path(given.get("runs", "runs")).expanduser())
@@ -57,7 +62,7 @@ def parse_champion_options(
             f"there are several champions in '{runs.root}' ({', '.join(known)}); name one: "
             f"chorale champion {command} NAME"
         )
-    return ChampionOptions(names[0] if names else known[0], runs, given)
+    return ChampionOptions(names[0] if names else known[0], runs, given, seen)
 
 
 def known_champions(runs: Runs) -> list[str]:

@@ -1,7 +1,9 @@
 """`chorale leaderboard STUDY [--top N] [--csv FILE]`: the trials of a study, best first."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,13 @@ if TYPE_CHECKING:
     from chorale.search.report.leaderboard import LeaderboardRow
 
 HELP = """\
-usage: chorale leaderboard STUDY [--top N] [--csv FILE] [--runs FOLDER] [--store URL]
+usage: chorale leaderboard STUDY [--top N] [--csv FILE | --json] [--runs FOLDER] [--store URL]
 
 Shows the trials of a study, best first, also while it runs. Where the study has a second objective,
 the trials of the Pareto front are marked with *.
 
   --top N        only the N best
+  --json         print JSON, with every column and parameter
   --csv FILE     writes every column and parameter as CSV to a file, or with - to standard output
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
@@ -28,7 +31,7 @@ def run(args: Sequence[str]) -> int:
     from chorale.datasets.atomic import write_text
     from chorale.search.report.leaderboard import leaderboard, to_csv
 
-    given = parse_study_options(args, options=["top", "csv"])
+    given = parse_study_options(args, options=["top", "csv"], flags=["json"])
     top = _number(given.options.get("top"))
     name = given.require_name("leaderboard")
     with given.open() as ledger:
@@ -38,6 +41,9 @@ def run(args: Sequence[str]) -> int:
         n_running = ledger.n_running(name)
     objective, second = about.get("objective") or "accuracy", about.get("second") or "none"
     lines = leaderboard(rows, finals, objective=objective, second=second)[:top]
+    if "json" in given.flags:
+        print(json.dumps([_finite(line) for line in lines], indent=2))
+        return 0
     csv = given.options.get("csv")
     if csv == "-":
         sys.stdout.write(to_csv(lines))
@@ -48,6 +54,12 @@ def run(args: Sequence[str]) -> int:
     if n_running:
         console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} unfinished.")
     return 0
+
+
+def _finite(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with null in place of values that JSON does not have: NaN and infinity."""
+    broken = {key for key, one in line.items() if isinstance(one, float) and not isfinite(one)}
+    return {key: None if key in broken else one for key, one in line.items()}
 
 
 def _number(text: str | None) -> int | None:

@@ -198,6 +198,24 @@ def test_the_pareto_front_is_marked_where_there_is_a_second_objective() -> None:
     assert "front" not in leaderboard(rows, {}, objective="accuracy")[0]
 
 
+def test_the_leaderboard_as_json_has_every_column_and_only_values_of_json(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(Runs(Path(runs[1])).ledger_url)
+    bad = {"metrics": {"accuracy": 0.25, "log_loss": float("inf")}, "elapsed_s": float("nan")}
+    ledger.record("a [odd]", "search", Row("5", "COMPLETE", facts={**_facts(0.25), **bad}))
+    ledger.close()
+    assert main(["leaderboard", "a [odd]", *runs, "--json"]) == 0
+
+    def refuse(name: str) -> None:
+        pytest.fail(f"{name} is not JSON")
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert [one["trial"] for one in found] == [4, 0, 5, 1, 2, 3]
+    assert (found[0]["train.lr"], found[0]["folds_accuracy"]) == (0.00123456, 0.625)
+    assert (found[2]["validation_log_loss"], found[2]["elapsed_s"]) == (None, None)
+
+
 def test_an_empty_leaderboard_is_one_message(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

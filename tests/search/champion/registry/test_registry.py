@@ -16,6 +16,7 @@ import pytest
 from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.registry.registry import Registry
+from chorale.search.cli import main
 from chorale.search.paths import ChampionPaths
 
 
@@ -36,7 +37,7 @@ def make(root: Path, name: str) -> Bundle:
         "coverage": 0.9,
         "least_proba": 0.1,
         "most_disagreement": 0.1,
-        "about": {},
+        "about": {"headline": f"scores of {name}"},
         "files": {"weights": hashlib.sha256((root / "weights").read_bytes()).hexdigest()},
     }
     (root / "bundle.json").write_text(json.dumps(manifest))
@@ -78,6 +79,38 @@ def test_champions_follow_one_another_and_can_be_rolled_back(
         ("second", "better"),
         ("first", "it was not"),
     ]
+
+
+def test_the_commands_show_the_champion_and_its_history_and_roll_it_back(
+    registry: Registry,
+    first: Bundle,
+    second: Bundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry.promote(first, expected=None, reason="the first")
+    registry.promote(second, expected=first.digest, reason="better")
+    runs = ["--runs", str(tmp_path)]
+    assert main(["champion", "show", *runs]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "study second" in output
+    assert "scored scores of second" in output
+    assert main(["champion", "show", "music", "--json", *runs]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["champion"], shown["study"], shown["number"]) == ("music", "second", 2)
+    assert (shown["bundle"], shown["reason"]) == (second.digest, "better")
+    assert main(["champion", "rollback", *runs, "--reason", "it was not"]) == 0
+    shutil.rmtree(registry.paths.bundle(second.digest).root)
+    capsys.readouterr()
+    assert main(["champion", "history", "--json", *runs]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["study"] for one in found] == ["first", "second", "first"]
+    assert [one["exists"] for one in found] == [True, False, True]
+    assert found[0]["reason"] == "it was not"
+    assert main(["champion", "history", *runs]) == 0
+    assert f"{second.digest[:12]} (removed)" in capsys.readouterr().out
+    assert main(["champion", "show", "musci", *runs]) == 1
+    assert "unknown champion 'musci'; did you mean 'music'?" in capsys.readouterr().err
 
 
 def test_a_promotion_decided_against_another_champion_is_refused(
