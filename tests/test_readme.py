@@ -7,8 +7,10 @@ import pytest
 
 from chorale.datasets import features, plugins
 from chorale.lightning_models import architectures
-from chorale.search.cli import COMMANDS
+from chorale.search.cli import COMMANDS, EXIT_BROKEN_PIPE
 from chorale.search.config.yaml_file import SHIPPED_SWEEPS
+from chorale.search.interrupts import EXIT_INTERRUPTED
+from chorale.search.nightly import records, scheduler
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,3 +60,13 @@ def test_the_readme_names_every_plugin_sweep_and_command(names: list[str]) -> No
     readme = (ROOT / "README.md").read_text()
     missing = [name for name in names if not re.search(rf"`{name}[` ]", readme)]
     assert missing == [], "name them in README.md: in `What is searched`, or in a table of commands"
+
+
+def test_the_table_of_exit_codes_has_every_code_of_the_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    table = readme.partition("| exit code | of every command |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| ([\d, ]+) \|", table, flags=re.MULTILINE)
+    codes = {int(code) for row in rows for code in row.split(",")}
+    nightly = {*records.VERDICT_EXIT_CODES.values(), records.EXIT_REFUSED, records.EXIT_BUSY}
+    assert codes == {0, 1, 2, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE, records.EXIT_FAILED} | nightly
+    assert scheduler.EXIT_CODE_TEXTS.keys() <= codes

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,10 @@ from chorale.search.paths import Runs, StudyPaths
 
 RECENT_S = 3600.0
 """A store that was used so recently may belong to a sweep that no ledger knows yet, in seconds."""
+
+
+LATEST = "the latest of its kind"
+"""Why a store is needed that the next sweep will reuse; a size limit may still remove it."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,37 @@ def cached_stores(
     return [
         one
         if one.needed or latest[one.recipe] is not one
-        else CachedStore(one.folder, one.recipe, one.used_s, one.n_bytes, "the latest of its kind")
+        else CachedStore(one.folder, one.recipe, one.used_s, one.n_bytes, LATEST)
         for one in found
     ]
 
 
-def prune(runs: Runs, ledger: LedgerReader | None) -> list[CachedStore]:
-    """Removes the feature stores that nothing needs; returns them."""
-    gone = [one for one in cached_stores(runs, ledger) if not one.needed]
+def removable_stores(
+    stores: Sequence[CachedStore], *, max_bytes: float | None = None
+) -> list[CachedStore]:
+    """The stores that nothing needs, and more of them until the others take `max_bytes` at most.
+
+    For the limit, the latest store of a kind is removed if no running or interrupted study needs
+    it, the one that was used longest ago first. The others may still take more.
+    """
+    gone = [one for one in stores if not one.needed]
+    if max_bytes is None:
+        return gone
+    left = sum(one.n_bytes for one in stores if one.needed)
+    for one in sorted(stores, key=lambda one: one.used_s):
+        if left <= max_bytes:
+            break
+        if one.needed == LATEST:
+            gone.append(one)
+            left -= one.n_bytes
+    return gone
+
+
+def prune(
+    runs: Runs, ledger: LedgerReader | None, *, max_bytes: float | None = None
+) -> list[CachedStore]:
+    """Removes the `removable_stores` of the cache; returns them."""
+    gone = removable_stores(cached_stores(runs, ledger), max_bytes=max_bytes)
     for one in gone:
         removed = one.folder.with_name(f".{one.folder.name}.going")
         one.folder.rename(removed)  # atomically, so that no reader sees a partial store

@@ -67,6 +67,28 @@ def test_prune_removes_only_stores_that_nothing_needs(
     assert sorted(path.name for path in runs.cache.iterdir()) == ["mel-1", "mel-f", "mel-x"]
 
 
+def test_a_size_limit_removes_the_least_recently_used_but_none_that_a_study_needs(
+    runs: Runs, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = [_store(runs, f"mel-{i}", recipe=f"{i}", age_days=9 - i) for i in range(4)]
+    _study(runs, ledger, "half", "interrupted", [stores[0]])
+    ledger.close()
+    size = sum(file.stat().st_size for file in stores[0].iterdir())
+    prune = ["data", "prune", "--runs", str(runs.root), "--max-gb"]
+    for limit, kept in ((4.5, 4), (2.5, 2), (0.5, 1)):
+        assert main([*prune, str(limit * size / 1e9), "--dry-run"]) == 0
+        assert f"{4 - kept} of 4 feature stores would be removed" in capsys.readouterr().out
+    assert main([*prune, str(2.5 * size / 1e9)]) == 0
+    assert [folder.is_dir() for folder in stores] == [True, False, False, True]
+    assert "above --max-gb" not in capsys.readouterr().out
+    assert main([*prune, "0"]) == 0
+    assert [folder.is_dir() for folder in stores] == [True, False, False, False]
+    assert "0.00 GB are left, above --max-gb 0: in use" in capsys.readouterr().out
+    for wrong in ("-1", "many", "nan", "inf"):
+        assert main([*prune, wrong]) == 1
+        assert f"a number of GB, 0 or more, but got '{wrong}'" in capsys.readouterr().err
+
+
 def test_an_interrupted_study_without_a_record_protects_all_unrecorded_stores(
     runs: Runs, ledger: Ledger
 ) -> None:
