@@ -15,6 +15,10 @@ class UserError(Exception):
     """
 
 
+MAX_CHOICES = 40
+"""How many allowed names an error lists: all plug-ins of a kind, but not every study of years."""
+
+
 def unknown_name_error(kind: str, got: str, allowed: Iterable[str]) -> UserError:
     """The error for a name that is not allowed; it suggests the nearest allowed one.
 
@@ -26,7 +30,9 @@ def unknown_name_error(kind: str, got: str, allowed: Iterable[str]) -> UserError
     names = sorted(allowed)
     near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    choice = f"choose from: {', '.join(names)}" if names else "there is none to choose from"
+    choice = "there is none to choose from"
+    if names:
+        choice = f"choose from: {join_first(names, most=MAX_CHOICES)}"
     return UserError(f"unknown {kind} '{got}'; {hint}{choice}")
 
 

@@ -10,3 +10,10 @@ def test_an_unknown_name_error_offers_the_nearest_name_and_all_others() -> None:
 
 def test_an_unknown_name_error_says_where_nothing_is_allowed() -> None:
     assert str(unknown_name_error("option", "--foo", [])).endswith("there is none to choose from")
+
+
+def test_an_unknown_name_error_lists_forty_names_at_most() -> None:
+    names = [f"night-{i:04}" for i in range(1_000)]
+    error = str(unknown_name_error("study", "night-099", names))
+    assert "did you mean 'night-099" in error
+    assert error.endswith("night-0039, and 960 more")
