@@ -1,11 +1,15 @@
-"""`chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]`: the progress of a study."""
+"""`chorale status [STUDY] [--watch] [--runs FOLDER] [--json]`: the progress of a study."""
 
+import contextlib
 import json
 import shlex
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from chorale.datasets.errors import UserError
 from chorale.search.commands.study_options import (
     STUDY_STYLES,
     StudyOptions,
@@ -21,35 +25,79 @@ if TYPE_CHECKING:
     from chorale.search.ledger.reader import LedgerReader, StudyInfo
 
 HELP = """\
-usage: chorale status [STUDY] [--runs FOLDER] [--store URL] [--json]
+usage: chorale status [STUDY] [--watch] [--every SECONDS] [--json] [--runs FOLDER] [--store URL]
 
 Shows the progress of a study, also while it runs: its owner, its trials by final state, the budget
 and what is spent, the best trial so far, and why trials failed. Without STUDY: all that are running
 now, or else the newest one. The time of each stage is that of the stages that have ended.
 
+  --watch        shows it again and again, until none of these studies runs any more
+  --every S      seconds between two looks of --watch (5)
   --runs FOLDER  the folder of all studies (runs)
   --store URL    the ledger, where it is not in that folder
-  --json         print JSON
+  --json         print JSON; with --watch, a line for each look
 """
+EVERY_S, MOST_S = 5.0, 3600.0
+"""The pause between two looks of --watch, and the longest one, in seconds."""
+
 N_REASONS = 3
 """How many reasons of failures are shown, the most frequent first."""
 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    given = parse_study_options(args, flags=["json"])
-    with given.open() as ledger:
-        found = [study_status(ledger, one, given) for one in _wanted(ledger, given.study)]
+    given = parse_study_options(args, options=["every"], flags=["json", "watch"])
+    every_s = _seconds(given.options.get("every"))
+    if "watch" in given.flags:
+        _watch(given, every_s)
+        return 0
+    if "every" in given.options:
+        raise UserError("--every is the pause of --watch, which is not given; add --watch")
+    found = _read(given)
     if "json" in given.flags:
         print(json.dumps(found, indent=2))
-        return 0
-    if not found:
-        console().print("There is no study yet; start one with: chorale sweep")
-    for i, one in enumerate(found):
-        if i:
-            console().print()
-        _show(one)
+    else:
+        console().print(_markup(found), soft_wrap=True)
     return 0
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        seconds = EVERY_S if text is None else float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= MOST_S:
+        raise UserError(f"--every should be 0.1 to {MOST_S:g} seconds, but got '{text}'")
+    return seconds
+
+
+def _read(given: StudyOptions, names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The status of these studies, or without any of those that `given` asks for."""
+    with given.open() as ledger:
+        infos = [ledger.study(name) for name in names] or _wanted(ledger, given.study)
+        return [study_status(ledger, one, given) for one in infos]
+
+
+def _watch(given: StudyOptions, every_s: float) -> None:
+    """Shows the status again and again, until none of the studies runs."""
+    from rich.live import Live
+    from rich.text import Text
+
+    found = _read(given)
+    names = [one["study"] for one in found]
+    as_json = "json" in given.flags
+    with (
+        contextlib.nullcontext() if as_json else Live(console=console(), auto_refresh=False) as live
+    ):
+        while True:
+            if live is None:
+                print(json.dumps(found), flush=True)
+            else:
+                live.update(Text.from_markup(_markup(found)), refresh=True)
+            if not any(one["state"] == "running" for one in found):
+                return
+            time.sleep(every_s)
+            found = _read(replace(given), names)  # a copy downloads a bucket's files anew
 
 
 def study_status(ledger: "LedgerReader", info: "StudyInfo", given: StudyOptions) -> dict[str, Any]:
@@ -97,15 +145,21 @@ def _reasons(failed: Mapping[str, str]) -> list[tuple[str, int, int]]:
     ]
 
 
-def _show(one: Mapping[str, Any]) -> None:
+def _markup(found: Sequence[Mapping[str, Any]]) -> str:
+    """The studies for people, in rich's markup."""
+    if not found:
+        return "There is no study yet; start one with: chorale sweep"
+    return "\n\n".join(map(_study_markup, found))
+
+
+def _study_markup(one: Mapping[str, Any]) -> str:
     from rich.markup import escape
 
     lines = {
         "study": f"{escape(one['study'])}: {STUDY_STYLES[one['state']]}{escape(_owner_text(one))}"
     }
     lines |= {name: escape(text) for name, text in _lines(one).items() if text}
-    for name, text in lines.items():
-        console().print(f"[bold]{name:<10}[/bold] {text}", soft_wrap=True)
+    return "\n".join(f"[bold]{name:<10}[/bold] {text}" for name, text in lines.items())
 
 
 def _owner_text(one: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 
 from chorale.datasets.atomic import write_json
 from chorale.search.cli import main
+from chorale.search.commands import status
 from chorale.search.ledger.database import Database
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import Row
@@ -115,6 +117,32 @@ def test_status_without_a_name_shows_running_studies_or_else_the_newest(
     _die(runs)
     assert main(["status", *runs, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_watching_ends_with_the_study_that_was_running(
+    runs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            _die(runs)
+            ledger = Ledger(Runs(Path(runs[1])).ledger_url)
+            ledger.create("newer", {}, about=ABOUT)
+            ledger.release("newer", "complete", spent_s=1.0)
+            ledger.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(status, "time", SimpleNamespace(sleep=sleep))
+        assert main(["status", *runs, "--watch", "--json", "--every", "0.5"]) == 0
+    looks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["state"] for [one] in looks] == ["running", "running", "interrupted"]
+    assert {one["study"] for [one] in looks} == {"a [odd]"}
+    assert pauses == [0.5, 0.5]
+    assert main(["status", "a [odd]", *runs, "--watch"]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert "study a [odd]: interrupted (elsewhere:7 died)" in output
 
 
 def test_metadata_missing_in_an_older_ledger_comes_from_the_studys_file(
@@ -237,6 +265,8 @@ def test_an_empty_leaderboard_is_one_message(
         (["leaderboard", "b", "--tpo", "3"], "did you mean '--top'?"),
         (["leaderboard", "b", "--csv"], "--csv needs a value"),
         (["list", "b"], "chorale status b"),
+        (["status", "--every", "3"], "--every is the pause of --watch, which is not given"),
+        (["status", "--watch", "--every", "0"], "--every should be 0.1 to 3600 seconds, but got"),
         (["compare", "b"], "expected the names of two or more different studies, but got b"),
         (["compare", "b", "b"], "two or more different studies, but got b b"),
         (["compare", "b", "c"], "unknown study 'c'; choose from: a [odd], b"),
