@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chorale.search.commands.output_file import require_writable
 from chorale.search.commands.study_options import StudyOptions, console, split_arguments
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def run(args: Sequence[str]) -> int:
             f"them all)"
         )
     given = StudyOptions(None, options, flags)
+    page = None
+    if "html" in options:
+        page = require_writable(Path(options["html"]), option="--html")
     with given.open() as ledger:
         for name in names:
             ledger.study(name)  # refused before anything heavy is imported
@@ -49,12 +53,11 @@ def run(args: Sequence[str]) -> int:
 
         studies = [read_scored_study(ledger, name, given.runs.study(name)) for name in names]
     comparison = compare_studies(studies)
-    page = options.get("html")
     if page is not None:
         from chorale.datasets.atomic import write_text
         from chorale.search.comparison.page import render_comparison
 
-        write_text(Path(page).expanduser(), render_comparison(comparison))
+        write_text(page, render_comparison(comparison))
     if "json" in flags:
         print(json.dumps(comparison.as_json(), indent=2))
         return 0

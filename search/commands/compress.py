@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError
+from chorale.search.commands.output_file import require_writable
 from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def _request(
         overrides = yaml_file.parse_overrides([f"--{key}={given.options[key]}" for key in dotted])
         values = yaml_file.merge_overrides(to_plain_values(sweep), overrides)
         sweep = read_config(SweepConfig, values, where=f"chorale compress {name}")
-    to = Path(given.options["to"]).expanduser() if "to" in given.options else None
+    to = None
+    if "to" in given.options:
+        to = require_writable(Path(given.options["to"]), option="--to", is_folder=True)
     return CompressionRequest(study_contents(given, sweep), target_ms, trials, to)
 
 

@@ -48,16 +48,18 @@ def run(args: Sequence[str]) -> int:
     from rich.console import Console
 
     from chorale.datasets.atomic import write_text
+    from chorale.search.commands.output_file import require_writable
     from chorale.search.commands.sweep_options import parse_sweep_options
     from chorale.search.console.progress import Progress
 
     named = parse_sweep_options(args, command="data check", own=["csv"])
     csv = named.own.get("csv")
+    file = None if csv is None else require_writable(Path(str(csv)), option="--csv")
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     with Progress(console).keep_alive("data check"):
         found = check_data(named.sweep, where=named.where, console=console)
-    if csv is not None:
-        write_text(Path(str(csv)), found.to_csv(index=False))
+    if file is not None:
+        write_text(file, found.to_csv(index=False))
     return 1 if len(found) else 0
 
 

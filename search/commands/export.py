@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError
+from chorale.search.commands.output_file import require_writable
 from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
 from chorale.search.paths import Runs
 
@@ -42,7 +43,11 @@ def run(args: Sequence[str]) -> int:
     name = given.require_name("export")
     if "int8" in given.flags and "onnx" not in given.options:
         raise UserError("--int8 applies to the ONNX graph, but there is none; add --onnx FILE")
-    to = Path(given.options["to"]).expanduser() if "to" in given.options else None
+    to = graph = None
+    if "to" in given.options:
+        to = require_writable(Path(given.options["to"]), option="--to", is_folder=True)
+    if "onnx" in given.options:
+        graph = require_writable(Path(given.options["onnx"]), option="--onnx")
     from chorale.search.console.progress import Progress
 
     registry = registry_of(given.runs, name)
@@ -60,8 +65,7 @@ def run(args: Sequence[str]) -> int:
         markup=False,
         soft_wrap=True,
     )
-    if "onnx" in given.options:
-        graph = Path(given.options["onnx"]).expanduser()
+    if graph is not None:
         with Progress(console()).keep_alive("ONNX"):
             _export_onnx(bundle, graph, int8="int8" in given.flags)
     return 0

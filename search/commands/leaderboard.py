@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chorale.search.commands.output_file import require_writable
 from chorale.search.commands.study_options import console, parse_study_options, study_about
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ def run(args: Sequence[str]) -> int:
     from chorale.search.report.leaderboard import leaderboard, to_csv
 
     given = parse_study_options(args, options=["top", "csv"], flags=["json"])
-    top = _number(given.options.get("top"))
+    top, csv = _number(given.options.get("top")), given.options.get("csv")
+    file = None
+    if csv is not None and csv != "-":
+        file = require_writable(Path(csv), option="--csv")
     name = given.require_name("leaderboard")
     with given.open() as ledger:
         info = ledger.study(name)
@@ -44,12 +48,11 @@ def run(args: Sequence[str]) -> int:
     if "json" in given.flags:
         print(json.dumps([_finite(line) for line in lines], indent=2))
         return 0
-    csv = given.options.get("csv")
     if csv == "-":
         sys.stdout.write(to_csv(lines))
         return 0
-    if csv is not None:
-        write_text(Path(csv).expanduser(), to_csv(lines))
+    if file is not None:
+        write_text(file, to_csv(lines))
     _show(lines, objective, second)
     if n_running:
         console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} unfinished.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError
+from chorale.search.commands.output_file import require_writable
 from chorale.search.paths import LibraryPaths, Runs
 
 if TYPE_CHECKING:
@@ -33,16 +34,13 @@ def playlist_file(options: Mapping[str, str], flags: Sequence[str]) -> Path | No
     """The playlist file that `--m3u8` names, if any.
 
     Raises:
-        UserError: it is a folder, or `--relative` is given without it.
+        UserError: it cannot be written, or `--relative` is given without it.
     """
     if "m3u8" not in options:
         if "relative" in flags:
             raise UserError("--relative applies to the playlist file; add --m3u8 FILE")
         return None
-    to = absolute_path(options["m3u8"])
-    if to.is_dir():
-        raise UserError(f"--m3u8 expected a file, but '{to}' is a folder; add a name to it")
-    return to
+    return require_writable(absolute_path(options["m3u8"]), option="--m3u8")
 
 
 def bundle_of(options: Mapping[str, str], manifest: "LibraryManifest | None") -> "Bundle":

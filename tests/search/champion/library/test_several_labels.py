@@ -96,7 +96,7 @@ def test_unknown_labels_and_folders_are_refused_in_one_line(
     words = ["library", "list", "--library", str(library)]
     for more, message in (
         (["--label", "pop"], "has no label 'pop'; expected one of blues, jazz, metal"),
-        (["--m3u8", str(tmp_path)], "is a folder; add a name to it"),
+        (["--m3u8", str(tmp_path)], "it is a folder; give another place with --m3u8 FILE"),
         (["--relative"], "add --m3u8 FILE"),
     ):
         assert main([*words, *more]) == 1
