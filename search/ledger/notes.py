@@ -30,7 +30,7 @@ def read_notes(paths: StudyPaths) -> StudyNotes:
         return StudyNotes()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"the notes on a study cannot be read ({error}); mend or delete {paths.notes_json}"
+            f"the notes on a study cannot be read ({error}); repair or delete {paths.notes_json}"
         ) from None
 
 

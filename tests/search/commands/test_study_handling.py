@@ -180,7 +180,7 @@ def test_notes_that_are_damaged_or_without_a_folder_are_one_line(
     at = Runs(Path(runs[1]))
     at.study("a").notes_json.write_text("{")
     assert main(["status", "a", *runs]) == 1
-    assert f"mend or delete {at.study('a').notes_json}" in capsys.readouterr().err
+    assert f"repair or delete {at.study('a').notes_json}" in capsys.readouterr().err
     store = ["--store", at.ledger_url, "--runs", str(at.root / "elsewhere")]
     assert main(["study", "tag", "a", "x", *store]) == 1
     assert "name the folder of all studies with --runs FOLDER" in capsys.readouterr().err
