@@ -512,7 +512,7 @@ def retried(new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> 
     return script
 
 
-@each_pool
+@each_pool_once
 @pytest.mark.parametrize(
     ("trial_id", "failure", "reason"),
     [
