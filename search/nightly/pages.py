@@ -2,23 +2,19 @@
 
 import csv
 import io
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from chorale.cluster.versions import DISTRIBUTION, version_of
 from chorale.datasets.atomic import write_text
 from chorale.search.champion.registry.registry import Registry
 from chorale.search.nightly import page_texts
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night, Records
 from chorale.search.report.charts.forest import Estimate, forest
-from chorale.search.report.charts.svg import printable
 from chorale.search.report.charts.trend import trend
-from chorale.search.report.page.page import REPORT_TEMPLATES as SHARED
+from chorale.search.report.page.frame import render_framed
 from chorale.search.statistics.main_score import main_score_of
 
 NIGHTLY_TEMPLATES = Path(__file__).parent / "templates"
@@ -29,10 +25,11 @@ TREND_COLUMNS = ("date", "word", "champion", "interval", "candidate", "is", "dif
 
 def write_pages(nightly: Nightly, records: Records, night: Night) -> None:
     """Writes the page of a night, and the schedule's trend page and CSV file."""
-    page = _rendered("night.html", **_of_night(nightly, night))
+    page = render_framed(NIGHTLY_TEMPLATES, "night.html", _of_night(nightly, night))
     write_text(records.night(night.date).report_html, page)
     every = records.all()
-    write_text(nightly.paths.trend_html, _rendered("trend.html", **_of_all(nightly, every)))
+    page = render_framed(NIGHTLY_TEMPLATES, "trend.html", _of_all(nightly, every))
+    write_text(nightly.paths.trend_html, page)
     text = io.StringIO()
     writer = csv.DictWriter(text, TREND_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -105,17 +102,3 @@ def _of_all(nightly: Nightly, every: list[Night]) -> dict[str, Any]:
 def _link(nightly: Nightly, night: Night) -> str:
     page = nightly.paths.night(night.date).report_html
     return page.relative_to(nightly.paths.root).as_posix() if page.is_file() else ""
-
-
-def _rendered(name: str, **values: Any) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(NIGHTLY_TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    made = environment.get_template(name).render(
-        **values,
-        style=Markup((SHARED / "style.css").read_text(encoding="utf-8")),
-        chorale_version=version_of(DISTRIBUTION),
-        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-    )
-    return printable(made)
