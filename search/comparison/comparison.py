@@ -44,10 +44,14 @@ class StudyComparison:
         return tuple(one["study"] for one in self.summaries)
 
     @property
+    def n_groups(self) -> int:
+        """The number of groups of the common tracks."""
+        return len(set(self.tracks.groups.tolist()))
+
+    @property
     def n_groups_text(self) -> str:
-        """The number of groups of the common tracks, in words."""
-        n = len(set(self.tracks.groups.tolist()))
-        return f"{n} group" if n == 1 else f"{n} groups"
+        """`n_groups` in words."""
+        return f"{self.n_groups} {'group' if self.n_groups == 1 else 'groups'}"
 
     @property
     def metric(self) -> str:
@@ -60,8 +64,9 @@ class StudyComparison:
             "metric": self.metric,
             "objective": self.objective,
             "n_common": len(self.tracks.ids),
-            "n_groups": len(set(self.tracks.groups.tolist())),
+            "n_groups": self.n_groups,
             "n_left_out": self.tracks.n_left_out,
+            "n_familiar": self.tracks.n_familiar,
             "same_split": self.same_split,
             "studies": list(self.summaries),
             "pairs": list(self.pairs),
@@ -80,6 +85,7 @@ def compare_studies(studies: Sequence[ScoredStudy]) -> StudyComparison:
         UserError: they cannot be compared (see `common_test_tracks`).
     """
     tracks = common_test_tracks({one.name: one.truth for one in studies})
+    labels, groups = tracks.labels, tracks.groups
     proba_of = {}
     for one in studies:
         at = {track: i for i, track in enumerate(one.truth.split.test_ids)}
@@ -89,17 +95,13 @@ def compare_studies(studies: Sequence[ScoredStudy]) -> StudyComparison:
     is_comparable = len(objectives) == 1 and same_split
     return StudyComparison(
         tracks,
-        [_summary(one, json_scores(proba_of[one.name], *_truth(tracks))) for one in studies],
-        pairwise_comparisons(proba_of, *_truth(tracks)),
+        [_summary(one, json_scores(proba_of[one.name], labels, groups)) for one in studies],
+        pairwise_comparisons(proba_of, labels, groups),
         _differing([one.settings for one in studies]),
         {one.name: _best_so_far(one) for one in studies} if is_comparable else {},
         ", ".join(sorted(objectives)),
         same_split,
     )
-
-
-def _truth(tracks: CommonTracks) -> tuple[Any, Any]:
-    return tracks.labels, tracks.groups
 
 
 def _summary(study: ScoredStudy, common: Mapping[str, Any]) -> dict[str, Any]:

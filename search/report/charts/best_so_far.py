@@ -9,7 +9,7 @@ from chorale.search.report.charts import svg
 LEFT, TOP, TALL, RIGHT = 54, 20, 260, 150
 COLOURS = (svg.BLUE, svg.ORANGE, svg.GREEN, svg.PURPLE)
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
-"""Of the lines; the next four have the same colours with the next dashes, and so on."""
+"""Of the lines; the next four have the same colours, each with the next dashes, and so on."""
 
 END = 6.0
 """Pixels by which a line goes on after the last trial."""
@@ -70,14 +70,15 @@ def _line(
     name: str, line: Sequence[float | None], i: int, x: svg.AxisScale, y: svg.AxisScale
 ) -> Markup:
     steps: list[tuple[float, float]] = []
+    best = None
     for n, value in enumerate(line, start=1):
-        if value is None:
+        if value is None or value == best:
             continue
-        if steps:
-            steps.append((x(n), steps[-1][1]))
-        steps.append((x(n), y(value)))
-    if steps:
-        steps.append((steps[-1][0] + END, steps[-1][1]))  # so that one trial is visible, too
+        steps += [] if best is None else [(x(n), y(best))]
+        best = value
+        steps.append((x(n), y(best)))
+    if best is not None:
+        steps.append((x(len(line)) + END, y(best)))  # so that one trial is visible, too
     dash = DASHES[(i + i // len(COLOURS)) % len(DASHES)]
     return svg.group(
         svg.tooltip(name),
