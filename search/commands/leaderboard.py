@@ -30,10 +30,13 @@ the trials of the Pareto front are marked with *.
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     from chorale.datasets.atomic import write_text
+    from chorale.datasets.errors import UserError
     from chorale.search.report.leaderboard import leaderboard, to_csv
 
     given = parse_study_options(args, options=["top", "csv"], flags=["json"])
     top, csv = _number(given.options.get("top")), given.options.get("csv")
+    if csv is not None and "json" in given.flags:
+        raise UserError("--csv and --json are two formats of the same rows; leave one of them out")
     file = None
     if csv is not None and csv != "-":
         file = require_writable(Path(csv), option="--csv")

@@ -27,6 +27,8 @@ def require_writable(path: Path, *, option: str, is_folder: bool = False) -> Pat
     """
     path = path.expanduser()
     try:
+        if path.parent.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, f"'{path.parent}' is no folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir() and not is_folder:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")

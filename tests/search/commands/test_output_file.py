@@ -25,7 +25,7 @@ def test_a_file_that_can_be_written_is_given_with_its_folder(tmp_path: Path) -> 
     ("name", "is_folder", "message"),
     [
         (".", False, "it is a folder; give another place with --to FILE"),
-        ("file/below", True, "Not a directory; give another place with --to FOLDER|File exists"),
+        ("file/below", True, "file' is no folder; give another place with --to FOLDER"),
         ("x" * 250 + ".html", False, "File name too long"),
     ],
 )

@@ -264,6 +264,7 @@ def test_an_empty_leaderboard_is_one_message(
         (["leaderboard", "b", "--top", "none"], "--top should be a whole number of 1 or more"),
         (["leaderboard", "b", "--tpo", "3"], "did you mean '--top'?"),
         (["leaderboard", "b", "--csv"], "--csv needs a value"),
+        (["leaderboard", "b", "--csv", "-", "--json"], "--csv and --json are two formats"),
         (["list", "b"], "chorale status b"),
         (["status", "--every", "3"], "--every is the pause of --watch, which is not given"),
         (["status", "--watch", "--every", "0"], "--every should be 0.1 to 3600 seconds, but got"),
