@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from chorale.search.commands.study_options import StudyOptions, console, split_arguments
 
@@ -39,6 +40,7 @@ def run(args: Sequence[str]) -> int:
     with given.open() as reader:
         studies = [reader.study(name) for name in names]  # all of them, before one is removed
         for one in studies:
+            _refuse_other_ledger(given, one.name)
             if "take-over" not in flags:
                 reader.refuse_leased(one.name)
             n_trials = sum(len(reader.rows(one.name, s)) for s in ("search", "finalists"))
@@ -52,13 +54,51 @@ def run(args: Sequence[str]) -> int:
     ledger = Ledger(options.get("store") or given.runs.ledger_url)
     try:
         for name in dict.fromkeys(names):
-            folder = given.runs.study(name).root
             with ledger.deleting(name, take_over="take-over" in flags):
-                if folder.is_dir():
-                    shutil.rmtree(folder)
+                _remove(given.runs.study(name).root, name)
     finally:
         ledger.close()
     return 0
+
+
+def _refuse_other_ledger(given: StudyOptions, name: str) -> None:
+    """Refuses to remove the folder of a study of the same name that another ledger has.
+
+    Raises:
+        UserError: the folder's sweep file names another ledger than the one that is meant.
+    """
+    from sqlalchemy import make_url
+
+    from chorale.datasets.errors import UserError
+    from chorale.search.config.yaml_file import read_yaml
+
+    paths = given.runs.study(name)
+    if not paths.sweep_yaml.is_file():
+        return
+    kept = read_yaml(paths.sweep_yaml).get("store")
+    own, meant = (
+        make_url(url or given.runs.ledger_url).set(password="")
+        for url in (kept, given.options.get("store"))
+    )
+    if own != meant:
+        how = f"--store '{kept}'" if kept else "no --store"
+        raise UserError(
+            f"the folder '{paths.root}' belongs to a study '{name}' of another ledger; give its "
+            f"ledger ({how}), or with --runs the folder of the studies of this one"
+        )
+
+
+def _remove(folder: Path, name: str) -> None:
+    from chorale.datasets.errors import UserError
+
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise UserError(
+            f"cannot remove '{error.filename or folder}': {error.strerror or error}; study "
+            f"'{name}' stays in the list; remove what is in the way, and type the same again"
+        ) from None
 
 
 def _folder_bytes(given: StudyOptions, name: str) -> int:

@@ -1,6 +1,8 @@
 """`chorale study delete`, `note` and `tag`, and what `list` and `status` show of them."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,65 @@ def test_a_running_study_is_not_deleted_and_none_with_it(runs: list[str]) -> Non
     ledger.close()
     with LedgerReader(at.ledger_url) as reader:
         assert reader.studies() == []
+
+
+def test_the_folder_of_a_study_of_another_ledger_is_not_removed(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the same name: with --store alone, --runs is the folder of another ledger's studies."""
+    at, store = Runs(Path(runs[1])), f"sqlite:///{tmp_path}/other.db"
+    other = Ledger(store)
+    other.create("a", {}, about={})
+    other.release("a", "complete", spent_s=1.0)
+    other.close()
+    at.study("a").sweep_yaml.write_text("store: null\n")
+    assert main(["study", "delete", "a", "--yes", *runs, "--store", store]) == 1
+    error = capsys.readouterr().err
+    assert "belongs to a study 'a' of another ledger; give its ledger (no --store)" in error
+    assert len(error.splitlines()) == 1
+    assert at.study("a").root.is_dir()
+    with LedgerReader(store) as reader:
+        assert reader.studies() == ["a"]
+    at.study("a").sweep_yaml.write_text(f"store: {store}\n")
+    assert main(["study", "delete", "a", "--yes", *runs]) == 1
+    assert f"give its ledger (--store '{store}')" in capsys.readouterr().err
+    assert main(["study", "delete", "a", "--yes", *runs, "--store", store]) == 0
+    assert not at.study("a").root.exists()
+
+
+def test_a_folder_that_cannot_be_removed_is_one_line_and_the_study_stays(
+    runs: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder / "x"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", refuse)
+        assert main(["study", "delete", "a", "--yes", *runs]) == 1
+    error = capsys.readouterr().err
+    assert "/a/x': Permission denied; study 'a' stays in the list" in error
+    assert len(error.splitlines()) == 1
+    assert main(["study", "delete", "a", "--yes", *runs]) == 0
+    assert not Runs(Path(runs[1])).study("a").root.exists()
+
+
+def test_a_study_is_deleted_from_either_database(ledger_url: str, tmp_path: Path) -> None:
+    ledger = Ledger(ledger_url)
+    for name in ("a", "b"):
+        ledger.create(name, {}, about={})
+        study = optuna.create_study(study_name=name, storage=ledger.optuna)
+        study.tell(study.ask(), 0.5)
+        ledger.record(name, "search", Row("0", "COMPLETE", facts={}))
+        ledger.release(name, "complete", spent_s=1.0)
+    ledger.close()
+    words = ["study", "delete", "a", "--yes", "--runs", str(tmp_path), "--store", ledger_url]
+    assert main(words) == 0
+    with LedgerReader(ledger_url) as reader:
+        assert reader.studies() == ["b"]
+        assert reader.rows("a", "search") == {}
+    ledger = Ledger(ledger_url)
+    assert [one.study_name for one in ledger.optuna.get_all_studies()] == ["b"]
+    ledger.close()
 
 
 @pytest.mark.parametrize("step", ["files", "optuna"])
