@@ -454,3 +454,8 @@ def folder_of(runs: str) -> Path:
 def _baseline_file(name: str) -> str:
     """Without blanks and brackets: svm@encoder-b.safetensors for "svm (encoder-b)"."""
     return f"{name.replace(' (', '@').removesuffix(')')}.safetensors"
+
+
+def folder_bytes(folder: Path) -> int:
+    """The total size in bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

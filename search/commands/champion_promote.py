@@ -1,15 +1,22 @@
 """`chorale champion promote STUDY`: makes a study's ensemble the champion by hand."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from chorale.datasets.errors import UserError
 from chorale.search.commands.champion_options import known_champions
-from chorale.search.commands.study_options import console, parse_study_options
+from chorale.search.commands.ensemble import sweep_of
+from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
+
+if TYPE_CHECKING:
+    from chorale.search.bundle.bundle import Bundle
 
 HELP = """\
 usage: chorale champion promote STUDY [--as NAME] [--reason TEXT] [--runs FOLDER] [--store URL]
 
-Packs the ensemble of a finished study and makes it the champion, bypassing the gate. The change is
-atomic; `chorale champion rollback` restores the previous champion.
+Packs the ensemble of a finished study and makes it the champion, bypassing the gate, but not the
+hard limits of the study's sweep file (limit). The change is atomic; `chorale champion rollback`
+restores the previous champion.
 
   --as NAME      the champion's name (the only existing one, or else the study's name)
   --reason TEXT  a sentence for the history
@@ -33,8 +40,27 @@ def run(args: Sequence[str]) -> int:
         already = f"{study} is already champion '{name}' ({bundle.digest[:12]})"
         console().print(already, markup=False)
         return 0
+    _refuse_over_limit(given, study, bundle)
     reason = given.options.get("reason", "promoted by hand")
     period = registry.promote(bundle, expected=expected, reason=reason)
     old = f"; the previous champion was {before[-1].study}" if before else ""
     console().print(f"{study} is champion '{name}' since {period.since_utc}{old}", markup=False)
     return 0
+
+
+def _refuse_over_limit(given: StudyOptions, study: str, bundle: "Bundle") -> None:
+    """Refuses a bundle that exceeds the limits of its sweep.
+
+    Raises:
+        UserError: names what it exceeds.
+    """
+    limit = sweep_of(given, study).limit
+    if not limit.is_set:
+        return
+    from chorale.search.training.latency import exceeded_limit
+
+    if exceeded := exceeded_limit(bundle.paths.root, limit):
+        raise UserError(
+            f"the ensemble of study '{study}' exceeds the limit of its sweep: {exceeded}; distil "
+            f"it with chorale compress {study}, or sweep again with another limit and --name"
+        )

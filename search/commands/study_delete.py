@@ -26,6 +26,7 @@ def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     from chorale.datasets.errors import UserError
     from chorale.search.ledger.ledger import Ledger
+    from chorale.search.paths import folder_bytes
 
     names, options, flags = split_arguments(
         args, options=("runs", "store"), flags=("yes", "take-over")
@@ -44,7 +45,7 @@ def run(args: Sequence[str]) -> int:
             if "take-over" not in flags:
                 reader.refuse_leased(one.name)
             n_trials = sum(len(reader.rows(one.name, s)) for s in ("search", "finalists"))
-            n_mb = _folder_bytes(given, one.name) / 1e6
+            n_mb = folder_bytes(given.runs.study(one.name).root) / 1e6
             verb = "deleting" if "yes" in flags else "would delete"
             runs = f"{n_trials} training {'run' if n_trials == 1 else 'runs'}"
             line = f"{verb} {one.name} ({one.state}): {runs}, {n_mb:.1f} MB"
@@ -99,8 +100,3 @@ def _remove(folder: Path, name: str) -> None:
             f"cannot remove '{error.filename or folder}': {error.strerror or error}; study "
             f"'{name}' stays in the list; remove what is in the way, and type the same again"
         ) from None
-
-
-def _folder_bytes(given: StudyOptions, name: str) -> int:
-    folder = given.runs.study(name).root
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -19,6 +19,7 @@ from chorale.datasets.config import SECRET, NameList, config, read_config, to_pl
 from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 from chorale.search.config import yaml_file
+from chorale.search.config.limit_config import LimitConfig
 from chorale.search.paths import Runs, StudyPaths, folder_of
 
 AUTO_KIND = "auto"
@@ -236,6 +237,7 @@ class SweepConfig:
     train: dict[str, Any] = Field(default_factory=dict)
     """fixed training settings: crop_s, patience, ...; these are not searched"""
     search: SearchConfig = SearchConfig()
+    limit: LimitConfig = LimitConfig()
     budget: BudgetConfig = BudgetConfig()
     finalists: FinalistsConfig = FinalistsConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
@@ -261,11 +263,13 @@ class SweepConfig:
     def seeds_by_time(self) -> bool:
         """Whether finalists get further seeds while time is left.
 
-        Not where hours of cores or GPUs are limited, of which these would be a part.
+        Not where hours of cores or GPUs are limited, of which these would be a part, nor where the
+        model is: a network for each seed would count.
         """
         budget = self.budget
         by_hours = budget.core_hours is not None or budget.gpu_hours is not None
-        return self.finalists.seeds is None and budget.minutes is not None and not by_hours
+        by_time = self.finalists.seeds is None and budget.minutes is not None and not by_hours
+        return by_time and not self.limit.is_set
 
     @property
     def about(self) -> dict[str, Any]:

@@ -23,6 +23,11 @@ from chorale.search.evaluation.chosen_predictions import (
     write_chosen_predictions,
 )
 from chorale.search.evaluation.label_thresholds import label_scores, score_parts
+from chorale.search.evaluation.limited_members import (
+    cost_of_members,
+    limit_cautions,
+    members_within,
+)
 from chorale.search.evaluation.member_names import BEST_BASELINE
 from chorale.search.evaluation.members import (
     FittedEnsemble,
@@ -58,6 +63,7 @@ from chorale.search.statistics.selection import (
 )
 from chorale.search.statistics.selection_bias import configuration_selection_bias
 from chorale.search.statistics.thresholds import fit_thresholds
+from chorale.search.training.model_cost import ModelLimit
 
 BEST_SINGLE = "best_single"
 
@@ -133,10 +139,12 @@ def _evaluate(
 ) -> FinalEvaluation:
     split, seed = truth.split, sweep.search.seed
     rows = ledger.rows(sweep.name, "search")
-    trials = [
-        _named(member, rows) for member in best_finalists(members, truth, n=sweep.ensemble.members)
-    ]
-    offered = sweep.ensemble.baselines == AUTO_KIND or not trials  # any model rather than none
+    limit = ModelLimit.of(sweep, split.n_folds)
+    ranked = best_finalists(members, truth, n=len(members))
+    ranked = ranked if limit is None else members_within(ranked, rows, limit)
+    trials = [_named(member, rows) for member in ranked[: sweep.ensemble.members]]
+    # the cost of baselines is not measured; any model rather than none
+    offered = (sweep.ensemble.baselines == AUTO_KIND and limit is None) or not trials
     alone = [baseline_member(one, truth) for one in baselines]
     members_of = {BEST_SINGLE: trials or alone, BEST_BASELINE: alone}
     together = admit_members(trials, baselines if offered else [], truth)
@@ -189,6 +197,9 @@ def _evaluate(
     write_chosen_predictions(sweep.paths, predictions, truth)
     near = read_near_pairs(sweep.paths.near_duplicates_json)
     details["cautions"] = data_warnings(trials, truth) + near_duplicate_warnings(near, truth)
+    if limit is not None:
+        details["cautions"] += limit_cautions(members, ranked)
+        details["model_cost"] = cost_of_members(chosen.weights, members, rows)
     details["selection"] = choice.as_dict()
     details["seeds"] = {str(member.name): list(member.seeds) for member in members}
     details["comparisons"] = pairwise_comparisons(on_test | rivals, labels, groups)

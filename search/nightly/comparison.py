@@ -19,12 +19,13 @@ from chorale.datasets.errors import UserError
 from chorale.lightning_models.multi_label_metrics import main_score
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.registry.gate import Contender, Gate, GateDecision, decide_promotion
+from chorale.search.config.limit_config import LimitConfig
 from chorale.search.evaluation.chosen_predictions import read_chosen_predictions
 from chorale.search.evaluation.members import score_rows
 from chorale.search.evaluation.stored_baselines import baseline_names
 from chorale.search.ledger.baseline_predictions import read_baseline_predictions
 from chorale.search.ledger.ground_truth import GroundTruth, read_ground_truth
-from chorale.search.paths import StudyPaths
+from chorale.search.paths import StudyPaths, folder_bytes
 from chorale.search.report.report import read_report
 from chorale.search.statistics import thresholds
 from chorale.search.statistics.arrays import Proba
@@ -60,6 +61,7 @@ def compare_bundles(
     champion_study: StudyPaths | None,
     tracks: pd.DataFrame,
     gate: Gate,
+    limit: LimitConfig,
     seed: int,
 ) -> Comparison:
     """Decides between both on the test tracks of tonight's study.
@@ -71,6 +73,7 @@ def compare_bundles(
         champion_study: the champion's study, if it had the same test tracks.
         tracks: tonight's tracks, with track_id, path and content.
         gate: the rules.
+        limit: of tonight's sweep.
         seed: the seed of the resampling.
 
     Raises:
@@ -93,7 +96,8 @@ def compare_bundles(
         predicted = thresholds.labels_above(
             chosen.calibrated_test, np.array([at[name] for name in truth.class_names])
         )
-    challenger = Contender(chosen.test, latency.processor_ms, size_mb, predicted)
+    over_limit = _exceeded(candidate, limit)
+    challenger = Contender(chosen.test, latency.processor_ms, size_mb, predicted, over_limit)
     rival = None
     if champion is not None:
         rival = Contender(
@@ -201,9 +205,12 @@ def _kept(champion: Bundle, truth: GroundTruth, champion_study: StudyPaths) -> P
     return None if chosen is None else chosen.test
 
 
-def folder_bytes(folder: Path) -> int:
-    """The total size in bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _exceeded(candidate: Bundle, limit: LimitConfig) -> str:
+    if not limit.is_set:
+        return ""
+    from chorale.search.training.latency import exceeded_limit  # imports PyTorch
+
+    return exceeded_limit(candidate.paths.root, limit)
 
 
 def _latency(bundle: Bundle, files: list[str]) -> "Latency":

@@ -129,6 +129,7 @@ class NightSteps:
             champion_study=self._study_of(champion, tonight),
             tracks=tonight.prepared.tracks,
             gate=self.nightly.settings.gate,
+            limit=sweep.limit,
             seed=sweep.search.seed,
         )
         figures = _figures(found, comparison, tonight, drift, earlier)

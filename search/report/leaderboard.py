@@ -14,6 +14,8 @@ from chorale.search.statistics.main_score import metric_name
 
 STATE_ORDER = ("COMPLETE", "PRUNED", "FAIL")
 COST_COLUMNS = ("n_parameters", "latency_ms", "epoch", "train_s", "valid_s", "elapsed_s")
+LIMITED_COLUMNS = ("network_ms", "network_mb")
+"""What one network costs, in studies that limit it; without its features."""
 
 LeaderboardRow = dict[str, Any]
 """Column -> value; a column without a value for this trial is missing or None."""
@@ -69,6 +71,7 @@ def _line(row: Row, folds: Sequence[float], front: set[str], *, second: str) -> 
         **{f"validation_{name}": value for name, value in facts.get("metrics", {}).items()},
         "folds_accuracy": fmean(folds) if folds else None,
         **{name: facts.get(name) for name in COST_COLUMNS},
+        **{name: facts["cost"][name] for name in LIMITED_COLUMNS if "cost" in facts},
         "reason": row.reason,
         **facts.get("params", {}),
     }

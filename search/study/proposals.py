@@ -5,6 +5,8 @@ objective, if the sweep names one. A trial enters the ledger with all its parame
 """
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -16,6 +18,20 @@ from chorale.search.config.space import SearchSpace
 from chorale.search.ledger._optuna import storage_of, study_id_of
 from chorale.search.study.initial_points import InitialPoints
 from chorale.search.study.samplers.sampler import NumberedSampler
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the sampler learns of an ended trial besides its objective.
+
+    `second` is its second objective, `is_worst` whether its parameters made it fail. `excesses` are
+    constraints: by how much it exceeds each limit, 0 or less where it keeps to it. TPE and NSGA-II
+    rank trials that exceed one behind all others, those that exceed it least first.
+    """
+
+    second: float | None = None
+    is_worst: bool = False
+    excesses: Mapping[str, float] = field(default_factory=dict)
 
 
 class Proposals:
@@ -35,21 +51,22 @@ class Proposals:
         self._space.suggest(trial)
         return trial.params, trial.distributions
 
-    def restore(self, trial: FrozenTrial, second: float | None, *, is_worst: bool = False) -> None:
+    def restore(self, trial: FrozenTrial, measured: Measured) -> None:
         """Adds a trial of an earlier session, as `end`; call it in the order of trial numbers."""
-        self._study.add_trial(self._copy(trial, second, is_worst=is_worst))
+        self._study.add_trial(self._copy(trial, measured))
 
-    def end(self, trial: FrozenTrial, second: float | None, *, is_worst: bool = False) -> None:
+    def end(self, trial: FrozenTrial, measured: Measured) -> None:
         """Adds the result of a trial of this session.
 
-        A trial that failed because of its parameters gets the worst values, `is_worst`, so that the
-        sampler avoids its region. Other failures are ignored. The worst values exist only in this
-        copy.
+        A trial that failed because of its parameters gets the worst values, so that the sampler
+        avoids its region. Other failures are ignored. The worst values exist only in this copy.
         """
-        copy = self._copy(trial, second, is_worst=is_worst)
+        copy = self._copy(trial, measured)
         # Not `Study.tell`, which takes a pruned trial's value only from its reports.
         storage, study_id = storage_of(self._study), study_id_of(self._study)
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        for name, excess in copy.constraints.items():
+            optuna.Trial(self._study, trial_id).set_constraint(name, excess)
         for step, value in copy.intermediate_values.items():
             storage.set_trial_intermediate_value(trial_id, step, value)
         storage.set_trial_state_values(trial_id, copy.state, copy.values)
@@ -66,9 +83,9 @@ class Proposals:
         ]
         return [0.0, max(known)] if known else None
 
-    def _copy(self, trial: FrozenTrial, second: float | None, *, is_worst: bool) -> FrozenTrial:
-        state, values = trial.state, trial.values
-        if is_worst and (worst := self._worst()) is not None:
+    def _copy(self, trial: FrozenTrial, measured: Measured) -> FrozenTrial:
+        state, values, second = trial.state, trial.values, measured.second
+        if measured.is_worst and (worst := self._worst()) is not None:
             state, values = TrialState.COMPLETE, worst
         elif self._two and state in (TrialState.COMPLETE, TrialState.PRUNED):
             # Optuna cannot prune with two objectives, so pruned trials count with their last value.
@@ -84,4 +101,5 @@ class Proposals:
             distributions=trial.distributions,
             values=values,
             intermediate_values=dict(trial.intermediate_values),
+            constraints=dict(measured.excesses),
         )

@@ -30,12 +30,12 @@ from chorale.search.study.initial_points import (
     grid_initial_points,
     make_initial_points,
 )
-from chorale.search.study.proposals import Proposals
+from chorale.search.study.proposals import Measured, Proposals
 from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS, make_pruner
 from chorale.search.study.retries import Retries
 from chorale.search.study.trial_outcome import (
     DIVERGED,
-    TOO_SLOW_PREFIX,
+    OVER_LIMIT,
     candidate_facts,
     final_state,
     ledger_row,
@@ -43,6 +43,7 @@ from chorale.search.study.trial_outcome import (
     write_traceback,
 )
 from chorale.search.study.warm_start import WarmStart
+from chorale.search.training.model_cost import ModelLimit, NetworkCost
 from chorale.search.training.run_trial import remove_state
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
@@ -51,6 +52,9 @@ INITIAL_POINTS_ATTRIBUTE = "chorale:opening"
 
 ENOUGH_SHARE = 0.8
 """No trial is begun where less than this share of a trial's expected time is left."""
+
+PARAMS_FAILURES = (DIVERGED, OVER_LIMIT)
+"""Kinds of failures that a trial's parameters caused, so that a repetition fails as well."""
 
 N_ALIKE_FAILURES = 5
 """The search ends if this many first trials all fail for the same reason."""
@@ -67,7 +71,8 @@ class Study:
     of a plan; without it `MIN_OPTIMIZER_STEPS` does not apply. `max_perfect_trials` ends the
     search after this many trials of the highest possible objective: none can be better. `costs`
     maps architectures to the seconds of a trial, so that the defaults of quick ones come first. A
-    trial that would take more than `max_trial_s` seconds is pruned after its second epoch.
+    trial that would take more than `max_trial_s` seconds is pruned after its second epoch. `limit`
+    is what the sampler shall keep to; plans have it as well.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Study:
     max_perfect_trials: int | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
     max_trial_s: float = math.inf
+    limit: ModelLimit | None = None
 
     @property
     def budget(self) -> BudgetConfig:
@@ -140,8 +146,7 @@ class StudyTrials:
         self._proposals = Proposals(study.space, study.search, self._initial)
         for trial in self._frozen():
             row = rows.get(str(trial.number))
-            second = None if row is None else second_objective(row, study.search.second)
-            self._proposals.restore(trial, second, is_worst=_failed_by_params(row))
+            self._proposals.restore(trial, self._measured(row))
         self._n_made = len(self._frozen())
 
     @property
@@ -288,9 +293,9 @@ class StudyTrials:
             return
         late = self._study.meter.time_left_s() <= 0
         state, reason = final_state(outcome, objective=search.objective, late=late)
-        result: TrialResult | None = outcome.value
+        result: TrialResult | None = None if state == TrialState.FAIL else outcome.value
         score = -math.inf
-        if result is not None and state != TrialState.FAIL:
+        if result is not None:
             self._study.keep(trial_id, result)
             score = float(result.metrics[search.objective])
         facts = {
@@ -305,12 +310,22 @@ class StudyTrials:
         row = ledger_row(trial_id, state, reason, facts, outcome)
         self._ledger.record(self._study.name, SEARCH, row)
         ended = self._end(running.trial, row)
-        second = second_objective(row, search.second)
-        self._proposals.end(ended, second, is_worst=_failed_by_params(row))
+        self._proposals.end(ended, self._measured(row))
         self._n_perfect += self._is_perfect(row)
         self._n_complete += row.state == "COMPLETE"
         self._check_progress(trial_id, row, result)
         self._listener.ended(trial_id, row)
+
+    def _measured(self, row: Row | None) -> Measured:
+        """What the sampler learns of a trial besides its objective."""
+        if row is None:
+            return Measured()
+        cost, limit = NetworkCost.of_facts(row.facts), self._study.limit
+        return Measured(
+            second_objective(row, self._study.search.second),
+            is_worst=_failed_by_params(row),
+            excesses={} if cost is None or limit is None else limit.excesses(cost),
+        )
 
     def finish(self) -> None:
         """Ends the search: trials that will not be run again become FAIL instead of RUNNING."""
@@ -367,10 +382,8 @@ class StudyTrials:
 
 
 def _failed_by_params(row: Row | None) -> bool:
-    """Whether a trial's parameters made it fail: it diverged, or was too slow to be trained."""
-    if row is None or row.state != "FAIL":
-        return False
-    return row.reason.startswith(TOO_SLOW_PREFIX) or row.facts.get("failure") == DIVERGED
+    """Whether a trial's parameters made it fail: it diverged, or exceeded a limit."""
+    return row is not None and row.state == "FAIL" and row.facts.get("failure") in PARAMS_FAILURES
 
 
 def _open(study: Study, ledger: Ledger) -> optuna.Study:

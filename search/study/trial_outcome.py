@@ -13,6 +13,7 @@ from chorale.datasets.disk import NoRoomError, skip_if_unwritable
 from chorale.datasets.errors import UserError
 from chorale.search.config.space import Candidate
 from chorale.search.ledger.ledger import Row
+from chorale.search.training.model_cost import Refusal
 
 DIVERGED_PREFIX = "Diverged: "
 """How the reason begins where `lightning_models.training.module.Diverged` ended the training."""
@@ -20,8 +21,8 @@ DIVERGED_PREFIX = "Diverged: "
 DIVERGED = "diverged"
 """The `failure_kind` of such a failure."""
 
-TOO_SLOW_PREFIX = "TooSlow: "
-"""How the reason begins where `search.training.latency` refused to train a network."""
+OVER_LIMIT = "over the limit"
+"""The `failure_kind` of a network that was refused, as its model would cost too much."""
 
 OUT_OF_TIME = "out of time"
 """The reason of a run that was stopped because the time was up, not for its value."""
@@ -52,6 +53,8 @@ def final_state(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialS
     """
     if outcome.end is End.FAILED:
         return TrialState.FAIL, outcome.reason
+    if isinstance(outcome.value, Refusal):
+        return TrialState.FAIL, outcome.value.reason
     value = float(outcome.value.metrics[objective])
     if not math.isfinite(value):
         return TrialState.FAIL, f"{objective} is {value}"
@@ -62,10 +65,10 @@ def final_state(outcome: Outcome, *, objective: str, late: bool) -> tuple[TrialS
 
 def failure_kind(outcome: Outcome) -> str:
     """The kind of a failure, in one or two words; a non-finite objective is "diverged", too."""
+    if isinstance(outcome.value, Refusal):
+        return OVER_LIMIT
     if outcome.failure is None or outcome.reason.startswith(DIVERGED_PREFIX):
         return DIVERGED
-    if outcome.reason.startswith(TOO_SLOW_PREFIX):
-        return "too slow"
     return "bug" if outcome.failure is Failure.RAISED else outcome.failure.value
 
 
@@ -99,6 +102,6 @@ def ledger_row(
         known["traceback"] = outcome.traceback
     if state == TrialState.FAIL:
         known["failure"] = failure_kind(outcome)
-    if outcome.value is not None and state != TrialState.FAIL:
+    if isinstance(outcome.value, Refusal) or state != TrialState.FAIL:
         known |= outcome.value.facts()
     return Row(str(number), state.name, reason, known)

@@ -20,8 +20,10 @@ from chorale.search.report.tensorboard import HParamsWriter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
 from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS
 from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.trial_outcome import OVER_LIMIT
 from chorale.search.sweep.context import SweepContext
 from chorale.search.sweep.time_shares import search_meter
+from chorale.search.training.model_cost import ModelLimit
 from chorale.search.training.plan import plan_trial
 from chorale.search.training.run_trial import steps_per_epoch
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
@@ -39,6 +41,7 @@ def search(
     context: SweepContext,
     *,
     plan: PlanTrial | None = None,
+    limit: ModelLimit | None = None,
     none_completed: Callable[[Mapping[str, Row]], str] | None = None,
 ) -> None:
     """Runs the Optuna study on the search fold until its budget is spent.
@@ -46,6 +49,7 @@ def search(
     Args:
         context: the sweep.
         plan: makes a trial's training run; by default `training.plan.plan_trial`.
+        limit: of these plans; by default the sweep's.
         none_completed: the error where no trial completed; by default `no_trial_completed`.
 
     Raises:
@@ -67,6 +71,7 @@ def search(
         max_perfect_trials=sweep.finalists.n_configs,
         costs=context.costs,
         max_trial_s=MAX_COST * context.trial_limit_s,
+        limit=limit or ModelLimit.of(sweep, prepared.split.n_folds),
     )
     n_before = len(context.rows(stages.SEARCH))
     by_time = sweep.budget.trials is None and meter.n_trials == MOST_TRIALS
@@ -109,7 +114,15 @@ def candidate_of(row: Row) -> Candidate:
 
 def no_trial_completed(rows: Mapping[str, Row]) -> str:
     """The error where no trial completed: the reason, and what to type."""
-    reasons = [row.reason for row in rows.values() if row.state == "FAIL"]
+    failed = [row for row in rows.values() if row.state == "FAIL"]
+    refused = [row for row in failed if row.facts.get("failure") == OVER_LIMIT]
+    if refused and len(refused) == len(failed):
+        return (
+            f"none of {len(rows)} trials keeps to the limit; the last one: {refused[-1].reason}; "
+            f"raise limit, or narrow the space to smaller networks or cheaper features, then start "
+            f"again with another --name"
+        )
+    reasons = [row.reason for row in failed]
     if reasons:
         most = max(set(reasons), key=reasons.count)
         return (

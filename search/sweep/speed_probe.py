@@ -113,6 +113,7 @@ def _probe_plan(
         train={**plan.train, "max_epochs": N_EPOCHS},
         folder=str(folder.absolute()),
         measure_latency=False,
+        limit=None,
     )
 
 

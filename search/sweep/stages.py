@@ -142,6 +142,10 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
     with progress.activity("ensembles"), context.timed("ensembles"):
         evaluation = evaluate_from_bank(sweep, truth, context.ledger, members, baselines.fitted)
     evaluation.details["baselines_made"] = baselines.as_dict()
+    if cost := evaluation.details.get("model_cost"):
+        limits = {"latency_ms": sweep.limit.latency_ms, "size_mb": sweep.limit.size_mb}
+        kept = [f"{name} {cost[name]:.4g} of {most:g}" for name, most in limits.items() if most]
+        progress.stage("ensembles", f"the model keeps to the limit: {', '.join(kept)}")
     for line in evaluation.details["cautions"]:
         progress.stage("caution", line)
     with progress.activity("report"):

@@ -12,6 +12,7 @@ from chorale.search.config.resolve import ResolvedSweep
 from chorale.search.config.space import Candidate
 from chorale.search.data.prepare import PreparedData
 from chorale.search.ledger.stages import Job
+from chorale.search.training.model_cost import ModelLimit
 from chorale.search.training.trial_plan import TrialPlan
 
 
@@ -28,6 +29,7 @@ def plan_trial(
         seed=derive_seed(resolved.sweep.search.seed, Purpose.TRIAL, number),
         keep_best=True,
         folder=resolved.sweep.paths.trial(number).root,
+        limit=ModelLimit.of(resolved.sweep, prepared.split.n_folds),
     )
 
 
@@ -70,6 +72,7 @@ def _plan(
     seed: int,
     keep_best: bool,
     folder: Path,
+    limit: ModelLimit | None = None,
 ) -> TrialPlan:
     split = prepared.split
     valid_rows = prepared.rows(split.valid_ids(fold))
@@ -94,6 +97,7 @@ def _plan(
         keep="best" if keep_best else "last",
         objective=resolved.sweep.search.objective,
         measure_latency=resolved.sweep.search.second == "latency_ms",
+        limit=limit,
         views=_views(prepared, candidate, train),
         folder=str(folder.absolute()),  # a worker may have another working directory
     )

@@ -27,6 +27,7 @@ from chorale.datasets.disk import (
     write_error_text,
 )
 from chorale.search.paths import TrialPaths
+from chorale.search.training.model_cost import NetworkCost, Refusal
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ N_LATENCY_SAMPLES = 7
 """The number of predictions of which the median latency is taken."""
 
 
-def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
+def run_trial(spec: TrialSpec, report: Report) -> TrialResult | Refusal:
     """Trains the `TrialPlan` in `spec.payload["plan"]`, reporting after each epoch.
+
+    A network that exceeds the plan's limit is refused instead.
 
     In data-parallel training only the first process writes files and predicts the extra rows.
 
@@ -74,6 +77,8 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
             start=start,
         )
         found = _train(here, report, Ranks(spec.process_group.rank, spec.process_group.size))
+        if isinstance(found, Refusal):
+            return found
         held = memory.measured_peak(device)
         gpus = None if spec.resources is None else spec.resources.gpus
         return replace(found, gpus=gpus, **({} if held is None else vars(held)))
@@ -85,11 +90,11 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult:
         speed.release_memory()
 
 
-def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
+def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult | Refusal:
     started = time.perf_counter()
     from chorale.lightning_models.base import load_architecture
     from chorale.lightning_models.train_config import TrainConfig
-    from chorale.lightning_models.training import checkpoint
+    from chorale.lightning_models.training import checkpoint, speed
     from chorale.lightning_models.training.fit import predict, train_network
     from chorale.search.statistics.calibration import calibrated_log_loss
 
@@ -101,11 +106,14 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         with skip_if_unwritable(paths.config_yaml.name, left_out):
             write_text(paths.config_yaml, described, durable=False)
     data = _fold(plan)
-    timed_ms: float | None = None
-    if plan.limit_ms is not None and ranks.is_first:
-        from chorale.search.training.latency import refuse_slow_network
+    cost: NetworkCost | None = None
+    if plan.limit is not None:
+        from chorale.search.training.latency import measure_cost
 
-        timed_ms = refuse_slow_network(plan, data, limit_ms=plan.limit_ms)
+        measured = measure_cost(plan, data) if ranks.is_first else None
+        cost = ranks.broadcast(measured, device=speed.training_device())
+        if (refusal := plan.limit.refusal(cost)) is not None:
+            return refusal
     trained = train_network(
         architecture=plan.architecture,
         config=load_architecture(plan.architecture).Config(**plan.config),
@@ -149,7 +157,8 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult:
         valid_proba=trained.proba,
         resumed_after=trained.resumed_after,
         calibrated_log_loss=calibrated_log_loss(trained.proba, data.labels[data.valid_rows]),
-        latency_ms=_latency_ms(trained.module, data) if measure_latency else timed_ms,
+        latency_ms=_latency_ms(trained.module, data) if measure_latency else None,
+        cost=cost,
         valid_embeddings=valid_embeddings,
         extra_proba=extra_proba,
         extra_embeddings=extra_embeddings,

@@ -1,10 +1,12 @@
 """Input and output of one training run: the plan that is sent to a worker, and its result."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+
+from chorale.search.training.model_cost import ModelLimit, NetworkCost
 
 OPTIONAL_FACTS = (
     "calibrated_log_loss", "latency_ms", "peak_bytes", "device_bytes", "gpus", "n_epochs",
@@ -22,11 +24,10 @@ class TrialPlan:
     `n_slices` is the number of micro-batches per batch (gradient accumulation), to save memory.
 
     `targets` float32 (n_tracks, n_classes), if given, are soft targets that replace the labels of
-    the training rows, as in distillation. A network whose latency for a clip exceeds `limit_ms` is
-    not trained (see `search.training.latency`). `start` is the folder of a checkpoint from which
-    the network is pruned (see `lightning_models.training.structured_pruning`), instead of random
-    weights. With `no_holdout` the validation rows are training rows: their scores mean nothing, and
-    the last weights are kept.
+    the training rows, as in distillation. A network whose cost exceeds `limit` is not trained.
+    `start` is the folder of a checkpoint from which the network is pruned (see
+    `lightning_models.training.structured_pruning`), instead of random weights. With `no_holdout`
+    the validation rows are training rows: their scores mean nothing, and the last weights are kept.
 
     `views` are the feature stores of augmented views of the tracks that some fold trains on, for a
     training with `train.views`; each has its own rows.
@@ -50,7 +51,7 @@ class TrialPlan:
     measure_latency: bool = False
     n_slices: int = 1
     targets: np.ndarray | None = None
-    limit_ms: float | None = None
+    limit: ModelLimit | None = None
     start: str | None = None
     no_holdout: bool = False
     views: tuple[str, ...] = ()
@@ -88,12 +89,12 @@ class TrialResult:
     criterion for finalists.
 
     `train_s` is the time in training steps, `valid_s` in validation, `wall_s` of the whole run.
-    `latency_ms` is that of one track's prediction, if it is measured, or of a clip's, if it is
-    limited. `resumed_after` is the number of epochs of an earlier, interrupted run of the trial.
-    `left_out` lists what a full disk left unwritten, on which nothing depends. `peak_bytes` is the
-    peak memory: of a GPU of `device_bytes`, or, where that is None, resident in the process. `gpus`
-    is the share of GPUs that was assigned to the run. `n_epochs` is the number of epochs that it
-    ran, of which `epoch` is the one whose weights were kept.
+    `latency_ms` is that of one track's prediction, if it is measured, `cost` that of the network,
+    if it is limited. `resumed_after` is the number of epochs of an earlier, interrupted run of the
+    trial. `left_out` lists what a full disk left unwritten, on which nothing depends. `peak_bytes`
+    is the peak memory: of a GPU of `device_bytes`, or, where that is None, resident in the process.
+    `gpus` is the share of GPUs that was assigned to the run. `n_epochs` is the number of epochs
+    that it ran, of which `epoch` is the one whose weights were kept.
     """
 
     metrics: Mapping[str, float]
@@ -107,6 +108,7 @@ class TrialResult:
     resumed_after: int = 0
     calibrated_log_loss: float | None = None
     latency_ms: float | None = None
+    cost: NetworkCost | None = None
     peak_bytes: int | None = None
     device_bytes: int | None = None
     gpus: float | None = None
@@ -122,6 +124,8 @@ class TrialResult:
         facts = {name: getattr(self, name) for name in names}
         known = {name: getattr(self, name) for name in OPTIONAL_FACTS}
         facts |= {name: value for name, value in known.items() if value is not None}
+        if self.cost is not None:
+            facts["cost"] = asdict(self.cost)
         if self.left_out:
             facts["left_out"] = list(self.left_out)
         return {"metrics": dict(self.metrics), "per_class": dict(self.per_class), **facts}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from chorale.datasets.config import to_plain_values
 from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.split import Split
 from chorale.search.champion.compress.final_stage import (
@@ -182,7 +183,7 @@ def _refuse_slow_features(resolved: ResolvedSweep, target_ms: float) -> None:
         UserError: names the latency of the features.
     """
     takes = {
-        name: latency.features_latency_ms(name, config)
+        name: latency.features_of_clip(name, json.dumps(to_plain_values(config))).latency_ms
         for name, config in resolved.features.items()
     }
     name = min(takes, key=lambda name: takes[name])

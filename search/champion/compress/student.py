@@ -3,6 +3,7 @@
 The search is an ordinary study in the same ledger; `search.champion.compress.run` drives it.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,9 +28,10 @@ from chorale.search.paths import TrialPaths
 from chorale.search.statistics.arrays import Proba
 from chorale.search.study.finalist_choice import choose_finalists
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
-from chorale.search.study.trial_outcome import TOO_SLOW_PREFIX
+from chorale.search.study.trial_outcome import OVER_LIMIT
 from chorale.search.sweep.context import SweepContext
 from chorale.search.sweep.search_stage import candidate_of, no_trial_completed, search
+from chorale.search.training.model_cost import HEADROOM, ModelLimit, NetworkCost, model_cost
 from chorale.search.training.plan import plan_finalist, plan_trial
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
@@ -42,10 +44,6 @@ out-of-fold accuracy (multi-label: mAP) becomes the student."""
 
 N_UNUSED_VALID_ROWS = 1
 """Validation rows of a training that holds out none; the predictions for them are not used."""
-
-HEADROOM = 0.9
-"""The share of the latency limit that a candidate may take: when it is measured again the machine
-may be busier."""
 
 EPOCH_FACTOR = 3
 """A student's epochs, as a multiple of a trial's. Training on soft targets converges slowly and
@@ -98,7 +96,12 @@ class Students:
         Raises:
             UserError: no candidate keeps to the latency limit, or none completed.
         """
-        search(self.context, plan=self._plan_trial, none_completed=self._none_completed)
+        search(
+            self.context,
+            plan=self._plan_trial,
+            limit=self.limit,
+            none_completed=self._none_completed,
+        )
         rows = self.context.rows(stages.SEARCH)
         objective = self.context.sweep.search.objective
         numbers = choose_finalists(rows, n=N_STUDENTS, objective=objective)
@@ -149,6 +152,11 @@ class Students:
     def _folds(self) -> range:
         return range(self.prepared.split.n_folds)
 
+    @property
+    def limit(self) -> ModelLimit:
+        """The limit on a student, which is one network."""
+        return ModelLimit(self.limit_ms)
+
     def _final_job(self, number: int) -> Job:
         """The training on all development rows; its fold number is the one after the last."""
         return Job(number, self.prepared.split.n_folds, 0)
@@ -159,9 +167,7 @@ class Students:
     def _plan_trial(self, candidate: Candidate, number: int) -> TrialPlan:
         planned = plan_trial(self.context.resolved, self.prepared, candidate, number)
         targets = self.teacher.targets(self.prepared, SEARCH_FOLD)
-        return replace(
-            planned, targets=targets, limit_ms=HEADROOM * self.limit_ms, measure_latency=False
-        )
+        return replace(planned, targets=targets, limit=self.limit, measure_latency=False)
 
     def _plan_student(self, job: Job) -> TrialPlan:
         candidate = candidate_of(self._row(job.number))
@@ -274,7 +280,7 @@ class Students:
         return StudentPredictions(self._out_of_fold(number, files), parts["test"].proba, jobs)
 
     def _none_completed(self, rows: Mapping[str, Row]) -> str:
-        slow = [row for row in rows.values() if row.reason.startswith(TOO_SLOW_PREFIX)]
+        slow = [row for row in rows.values() if row.facts.get("failure") == OVER_LIMIT]
         if not slow:
             return no_trial_completed(rows)
         fastest = min(slow, key=_ms)
@@ -286,5 +292,6 @@ class Students:
 
 
 def _ms(row: Row) -> float:
-    """The latency of a candidate that was too slow, read from its failure reason."""
-    return float(row.reason.removeprefix(TOO_SLOW_PREFIX).split()[0])
+    """The latency of a candidate that was too slow."""
+    cost = NetworkCost.of_facts(row.facts)
+    return math.nan if cost is None else model_cost([(cost, 1)])[0]

@@ -65,12 +65,14 @@ class Contender:
     """Candidate or champion: its predictions for the test tracks (n, n_classes), and its cost.
 
     `predicted` (n, n_classes) are the labels that it predicts, where tracks have several.
+    `over_limit` is what it exceeds of its sweep's `limit`.
     """
 
     proba: Proba
     latency_ms: float | None = None
     size_mb: float | None = None
     predicted: NDArray[np.bool_] | None = None
+    over_limit: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def _lower(gain: NDArray[np.float64], groups: Groups, *, level: float, seed: int
 
 def _broken_limits(candidate: Contender, labels: Labels, names: tuple[str, ...], gate: Gate) -> str:
     """The limits that the candidate exceeds, whatever its accuracy; empty where it keeps all."""
-    found = []
+    found = [candidate.over_limit] if candidate.over_limit else []
     latency_ms, size_mb = candidate.latency_ms or 0.0, candidate.size_mb or 0.0
     if gate.max_latency_ms is not None and latency_ms > gate.max_latency_ms:
         found.append(

@@ -98,17 +98,26 @@ class GeneticSampler(BaseSampler):
 
 
 def best_parents(study: Study) -> list[FrozenTrial]:
-    """The best trials with a value, best first: by Pareto rank, then by crowding distance."""
+    """The best trials with a value, best first: by Pareto rank, then by crowding distance.
+
+    Those that exceed a constraint are parents only where all do, the least excess first.
+    """
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     valued = [trial for trial in ended if trial.values]
+    valued = [trial for trial in valued if not _excess(trial)] or valued
     signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
     losses = [tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in valued]
     if not losses:
         return []
     rank, crowding = pareto_ranks(losses), crowding_distances(losses)
     # A pruned trial ranks behind every complete one.
-    order = sorted(
-        range(len(valued)),
-        key=lambda i: (valued[i].state != TrialState.COMPLETE, rank[i], -crowding[i], i),
-    )
-    return [valued[i] for i in order[:N_PARENTS]]
+    keys = [
+        (_excess(trial), trial.state != TrialState.COMPLETE, rank[i], -crowding[i], i)
+        for i, trial in enumerate(valued)
+    ]
+    return [valued[key[-1]] for key in sorted(keys)[:N_PARENTS]]
+
+
+def _excess(trial: FrozenTrial) -> float:
+    """By how much a trial exceeds its constraints; 0 where it keeps to all."""
+    return sum(max(0.0, excess) for excess in trial.constraints.values())

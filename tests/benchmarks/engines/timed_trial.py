@@ -4,12 +4,13 @@ Workers import this file; it imports no more than a sweep's own workers do.
 """
 
 from chorale.cluster.base import Decision, Report, TrialSpec
+from chorale.search.training.model_cost import Refusal
 from chorale.search.training.run_trial import run_trial
 from chorale.search.training.trial_plan import TrialResult
 from tests.benchmarks.engines.events import Events
 
 
-def timed_trial(spec: TrialSpec, report: Report, *, events: Events) -> TrialResult:
+def timed_trial(spec: TrialSpec, report: Report, *, events: Events) -> TrialResult | Refusal:
     """Runs a trial and records its begin, the accuracy of each epoch, and its end."""
     events.record(spec.trial_id, "begin")
 
@@ -18,5 +19,6 @@ def timed_trial(spec: TrialSpec, report: Report, *, events: Events) -> TrialResu
         return report(step, metrics)
 
     result = run_trial(spec, report_epoch)  # type: ignore[arg-type]
-    events.record(spec.trial_id, "end", steps_s=result.train_s + result.valid_s)
+    if isinstance(result, TrialResult):
+        events.record(spec.trial_id, "end", steps_s=result.train_s + result.valid_s)
     return result

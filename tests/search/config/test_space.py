@@ -22,7 +22,7 @@ from chorale.search.config.narrowing import contains, describe, narrow_distribut
 from chorale.search.config.schema import SearchConfig
 from chorale.search.config.space import SearchSpace, make_space
 from chorale.search.study.initial_points import make_initial_points
-from chorale.search.study.proposals import Proposals
+from chorale.search.study.proposals import Measured, Proposals
 
 LR = FloatDistribution(1e-4, 1e-2, log=True)
 LAYERS = IntDistribution(2, 5)
@@ -217,7 +217,7 @@ def test_every_sampler_proposes_points_of_the_space(sampler: Any, second: Any) -
             state=state, params=params, distributions=distributions, value=number / 14
         )
         trial.number = number
-        proposals.end(trial, 1.0 + number)
+        proposals.end(trial, Measured(1.0 + number))
 
 
 def test_every_training_distribution_fits_its_config() -> None:

@@ -22,7 +22,7 @@ from chorale.search.ledger.stages import SEARCH
 from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
 from chorale.search.study.initial_points import WarmPoint, make_initial_points
-from chorale.search.study.proposals import Proposals
+from chorale.search.study.proposals import Measured, Proposals
 from chorale.search.study.schedule import Schedule
 from chorale.search.study.study import Study, StudyTrials
 from chorale.search.study.warm_start import WarmStart
@@ -470,7 +470,7 @@ def _n_diverging_proposals(seed: int, *, informed: bool) -> int:
             value=None if excess > 0 else 0.5 + 0.1 * excess,  # best just below that
         )
         trial.number = number
-        proposals.end(trial, None, is_worst=informed and excess > 0)
+        proposals.end(trial, Measured(is_worst=informed and excess > 0))
     return sum(diverged[24:])
 
 

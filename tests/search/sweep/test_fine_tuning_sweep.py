@@ -190,6 +190,7 @@ def test_the_forecast_measures_each_number_of_blocks_and_counts_the_slowest(
             return report(step, metrics)
 
         result = run_trial(spec, slowly)
+        assert isinstance(result, TrialResult)
         measured[features] = result.n_parameters
         return result
 

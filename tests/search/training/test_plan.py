@@ -4,6 +4,7 @@ from typing import Any, cast
 import pytest
 
 from chorale.datasets.splitting import split
+from chorale.search.config.limit_config import LimitConfig
 from chorale.search.ledger.stages import Job
 from chorale.search.paths import Runs
 from chorale.search.training import plan
@@ -12,9 +13,10 @@ from chorale.search.training import plan
 @pytest.fixture
 def planned(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Arguments for plans of which only seed and folder are tested."""
-    sweep = SimpleNamespace(search=SimpleNamespace(seed=0), paths=Runs(tmp_path).study("seeds"))
+    paths = Runs(tmp_path).study("seeds")
+    sweep = SimpleNamespace(search=SimpleNamespace(seed=0), paths=paths, limit=LimitConfig())
     resolved = cast("Any", SimpleNamespace(sweep=sweep))
-    prepared = cast("Any", SimpleNamespace(split=SimpleNamespace(test_ids=())))
+    prepared = cast("Any", SimpleNamespace(split=SimpleNamespace(test_ids=(), n_folds=5)))
     monkeypatch.setattr(plan, "_plan", lambda *_, **kwargs: SimpleNamespace(**kwargs))
     return resolved, prepared
 

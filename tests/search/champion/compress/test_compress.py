@@ -1,6 +1,7 @@
 """Model compression: distillation without leakage, latency limit, choice without the test set."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,12 @@ from chorale.search.ledger.predictions import PredictionPart, write_predictions
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.paths import Runs, TrialPaths
 from chorale.search.study.initial_points import InitialPoints
-from chorale.search.study.proposals import Proposals
+from chorale.search.study.proposals import Measured, Proposals
 from chorale.search.training import latency
-from chorale.search.training.latency import Latency, TooSlow, refuse_slow_network
+from chorale.search.training.latency import Latency, measure_cost
+from chorale.search.training.model_cost import ModelLimit, Refusal
 from chorale.search.training.run_trial import _fold, run_trial
-from chorale.search.training.trial_plan import TrialPlan
+from chorale.search.training.trial_plan import TrialPlan, TrialResult
 
 NONE = ["--cluster.address", "none"]
 NAME = "s-student-500ms"
@@ -253,7 +255,7 @@ def test_where_no_candidate_keeps_to_the_limit_the_error_names_the_fastest(
         ledger.close()
     assert {row.state for row in rows.values()} == {"FAIL"}
     assert len({row.reason for row in rows.values()}) == 2  # each gives its own milliseconds
-    assert {row.facts["failure"] for row in rows.values()} == {"too slow"}
+    assert {row.facts["failure"] for row in rows.values()} == {"over the limit"}
 
 
 def plan(study: Path, prepared: PreparedData, folder: Path, **changes: Any) -> TrialPlan:
@@ -332,6 +334,12 @@ def _continue(step: int, metrics: Any) -> Decision:
     return Decision.CONTINUE
 
 
+def _trained(plan: TrialPlan) -> TrialResult:
+    found = run_trial(TrialSpec(0, {"plan": plan}), _continue)
+    assert isinstance(found, TrialResult)
+    return found
+
+
 def test_targets_change_a_trial_and_resuming_does_not(
     study: Path, prepared: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,7 +351,7 @@ def test_targets_change_a_trial_and_resuming_does_not(
         name: TrialSpec(0, {"plan": plan(study, prepared, tmp_path / name, targets=targets)})
         for name in ("whole", "pieces")
     }
-    whole = run_trial(specs["whole"], _continue)
+    whole = _trained(specs["whole"].payload["plan"])
 
     def fail_at_3(step: int, metrics: Any) -> Decision:
         if step == 3:
@@ -352,13 +360,13 @@ def test_targets_change_a_trial_and_resuming_does_not(
 
     with pytest.raises(RuntimeError, match="interrupted"):
         run_trial(specs["pieces"], fail_at_3)
-    pieces = run_trial(specs["pieces"], _continue)
+    pieces = _trained(specs["pieces"].payload["plan"])
     assert pieces.resumed_after == 2
     assert np.array_equal(whole.valid_proba, pieces.valid_proba)
     assert whole.extra_proba is not None
     assert pieces.extra_proba is not None
     assert np.array_equal(whole.extra_proba, pieces.extra_proba)
-    hard = run_trial(TrialSpec(0, {"plan": plan(study, prepared, tmp_path / "hard")}), _continue)
+    hard = _trained(plan(study, prepared, tmp_path / "hard"))
     assert not np.array_equal(whole.valid_proba, hard.valid_proba)
 
 
@@ -378,12 +386,17 @@ def test_cached_fold_data_are_not_reused_for_another_teacher(
 def test_a_candidate_above_the_latency_limit_is_not_trained(
     study: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
-    slow = plan(study, prepared, tmp_path / "t", limit_ms=0.01)
-    with pytest.raises(TooSlow, match=r"^\d+\.\d\d ms for 30 s of sound on one thread, where 0.01"):
-        run_trial(TrialSpec(0, {"plan": slow}), _continue)
+    slow = plan(study, prepared, tmp_path / "t", limit=ModelLimit(0.01))
+    refused = run_trial(TrialSpec(0, {"plan": slow}), _continue)
+    assert isinstance(refused, Refusal)
+    assert re.match(
+        r"over the limit: 1 network on \w+ would take \S+ ms where 0.01", refused.reason
+    )
+    assert refused.cost.features_ms > 0
+    assert refused.cost.network_ms > 0
     assert not TrialPaths(tmp_path / "t").weights.exists()
     assert not TrialPaths(tmp_path / "t").metrics_csv.exists()
-    assert refuse_slow_network(slow, _fold(slow), limit_ms=1e6) > 0
+    assert ModelLimit(1e6).refusal(measure_cost(slow, _fold(slow))) is None
 
 
 def test_the_sampler_gets_an_accuracy_of_0_for_a_candidate_that_was_too_slow() -> None:
@@ -398,7 +411,7 @@ def test_the_sampler_gets_an_accuracy_of_0_for_a_candidate_that_was_too_slow() -
         params, distributions = proposals.propose()
         trial = create_trial(state=TrialState.FAIL, params=params, distributions=distributions)
         trial.number = len(kept.trials) - 1
-        proposals.end(trial, None, is_worst=too_slow)
+        proposals.end(trial, Measured(is_worst=too_slow))
     assert [one.state for one in kept.trials] == [TrialState.COMPLETE, TrialState.FAIL]
     assert kept.trials[0].values == [0.0]
 
@@ -422,16 +435,16 @@ def test_a_pruned_training_starts_from_the_weights_of_the_wide_one(
     study: Path, prepared: PreparedData, tmp_path: Path
 ) -> None:
     wide = plan(study, prepared, tmp_path / "wide")
-    found = run_trial(TrialSpec(0, {"plan": wide}), _continue)
+    found = _trained(wide)
     weights = str(TrialPaths(tmp_path / "wide").weights)
     train = {**wide.train, "max_epochs": 1, "lr": 1e-9, "warm_up": 0.0, "schedule": "constant"}
     same = replace(wide, start=weights, folder=str(tmp_path / "same"), train=train)
-    again = run_trial(TrialSpec(0, {"plan": same}), _continue)
+    again = _trained(same)
     assert np.abs(again.valid_proba - found.valid_proba).max() < 0.2  # batch norms keep updating
     half = replace(same, config={**wide.config, "width": 4, "dense": 8})
     half = replace(half, folder=str(tmp_path / "half"))
     assert half.reads == (wide.store, weights)
-    narrower = run_trial(TrialSpec(0, {"plan": half}), _continue)
+    narrower = _trained(half)
     assert narrower.n_parameters < found.n_parameters
     module, _ = checkpoint.load_checkpoint(TrialPaths(tmp_path / "half").weights)
     assert module.config.width == 4
