@@ -1,7 +1,8 @@
 """Plug-in discovery by file name: datasets, feature sets, architectures, ensembles.
 
 A plug-in is a module in a package; its file name is its public name. There is no registry, so
-adding one means adding one file. A plug-in is imported only when it is used.
+adding one means adding one file, here or in a folder of one's own (`datasets.plugin_folders`). A
+plug-in is imported only when it is used.
 """
 
 import importlib
@@ -9,12 +10,24 @@ import pkgutil
 from types import ModuleType
 
 from chorale.datasets.errors import unknown_name_error
+from chorale.datasets.plugin_folders import extend, extend_by_installed
 
 
 def plugin_names(package: ModuleType) -> tuple[str, ...]:
-    """The public names of all plug-ins in `package`, sorted."""
+    """The public names of all plug-ins in `package`, sorted.
+
+    Those of installed packages only once one of them was asked for by name.
+    """
+    extend(package)
     modules = pkgutil.iter_modules(package.__path__)
     return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
+
+
+def has_plugin(package: ModuleType, name: str) -> bool:
+    """Whether there is a plug-in of that name, also in an installed package."""
+    if name not in plugin_names(package):
+        extend_by_installed(package, name)
+    return name in plugin_names(package)
 
 
 def load_plugin(package: ModuleType, name: str, *, kind: str) -> ModuleType:
@@ -38,6 +51,5 @@ def require_plugin(package: ModuleType, name: str, *, kind: str) -> None:
     Raises:
         UserError: there is none; the error suggests the nearest one.
     """
-    allowed = plugin_names(package)
-    if name not in allowed:
-        raise unknown_name_error(kind, name, allowed)
+    if not has_plugin(package, name):
+        raise unknown_name_error(kind, name, plugin_names(package))

@@ -19,6 +19,9 @@ DISK_FULL_ADVICE = (
 """What to do about a full disk."""
 
 
+PLUGINS = "--plugins"
+"""The option of every command that adds plug-ins from outside (see `datasets.plugin_folders`)."""
+
 EXIT_BROKEN_PIPE = 141
 """As of a program that is ended by SIGPIPE."""
 
@@ -154,7 +157,7 @@ def _run_command(args: list[str], *, is_process: bool) -> int:
 
     code: int | None = None
     try:
-        code = _run(command, _enter_job_folder(args[len(name.split()) :]))
+        code = _run(command, _enter_job_folder(_add_plugins(args[len(name.split()) :])))
     except (UserError, ClusterError) as error:
         print(f"chorale {name}: {error}", file=sys.stderr)
         code = 1
@@ -202,6 +205,28 @@ def _run(command: Command, args: Sequence[str]) -> int:
         raise KeyboardInterrupt from error
 
 
+def _add_plugins(args: Sequence[str]) -> list[str]:
+    """Adds what follows each `--plugins` for all that this command runs; the other arguments.
+
+    Raises:
+        UserError: there is no such plug-in.
+    """
+    from chorale.datasets.errors import UserError
+    from chorale.datasets.plugin_folders import add_plugins
+
+    rest, words = list[str](), list(args)
+    while words:
+        word = words.pop(0)
+        if word != PLUGINS and not word.startswith(f"{PLUGINS}="):
+            rest.append(word)
+            continue
+        value = word.partition("=")[2] or (words.pop(0) if words else "")
+        if not value or value.startswith("--"):
+            raise UserError(f"{PLUGINS} needs a folder, file or package: {PLUGINS} my_plugins")
+        add_plugins(value)
+    return rest
+
+
 def _enter_job_folder(args: Sequence[str]) -> list[str]:
     """In a job: changes to the home folder; makes paths of existing files among `args` absolute.
 
@@ -242,4 +267,5 @@ def _help(commands: Mapping[str, Command] = COMMANDS) -> str:
         "",
     ]
     lines += [f"  {name:<17} {command.help}" for name, command in commands.items()]
+    lines += ["", f"{PLUGINS} FOLDER|FILE|PACKAGE   with any command: plug-ins of your own"]
     return "\n".join(lines)

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chorale.datasets import catalog, features, plugins
+from chorale.datasets.plugin_folders import VARIABLE
 from chorale.lightning_models import architectures
 from chorale.search import ensembles
 from chorale.search.baselines import baseline_plan, classifiers
@@ -121,30 +123,35 @@ def predict(model, predictions):
 '''
 
 FILES = (
-    (catalog, "toy_tones", DATASET),
-    (features, "band_energy", FEATURE_SET),
-    (architectures, "toy_linear", ARCHITECTURE),
-    (ensembles, "median_vote", ENSEMBLE),
+    (catalog, "datasets", "toy_tones", DATASET),
+    (features, "features", "band_energy", FEATURE_SET),
+    (architectures, "architectures", "toy_linear", ARCHITECTURE),
+    (ensembles, "ensembles", "median_vote", ENSEMBLE),
 )
 
 
 @pytest.fixture(autouse=True)
-def _outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each kind's package also looks in a folder of its own outside of this repository."""
-    for package, name, code in FILES:
-        folder = tmp_path / package.__name__
-        folder.mkdir()
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A plug-in folder outside of this repository, with a plug-in of each kind."""
+    monkeypatch.setenv(VARIABLE, "")
+    for package, kind, name, code in FILES:
+        folder = tmp_path / "mine" / kind
+        folder.mkdir(parents=True)
         (folder / f"{name}.py").write_text(code)
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-        monkeypatch.delitem(sys.modules, f"{package.__name__}.{name}", raising=False)
+        monkeypatch.setattr(package, "__path__", list(package.__path__))
+    yield str(tmp_path / "mine")
+    for package, _, name, _ in FILES:
+        sys.modules.pop(f"{package.__name__}.{name}", None)
 
 
 def test_one_new_file_of_each_kind_runs_in_a_sweep_and_predicts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    outside: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in (classifiers, baseline_plan):  # one baseline: the test is not about them
         monkeypatch.setattr(module, "GRIDS", {"knn": {"statistics": ("mean_std",), "k": (3,)}})
-    assert all(name in plugins.plugin_names(package) for package, name, _ in FILES)
     sweep = tmp_path / "toy.yaml"
     sweep.write_text(
         f"""
@@ -160,7 +167,12 @@ audit: {{fingerprint: false}}
 runs: {tmp_path / "runs"}
 """
     )
-    assert main(["sweep", str(sweep)]) == 0, capsys.readouterr()
+    assert main(["sweep", str(sweep)]) == 1
+    assert "unknown dataset 'toy_tones'" in capsys.readouterr().err
+    assert main(["sweep", str(sweep), "--plugins"]) == 1
+    assert "--plugins needs a folder, file or package" in capsys.readouterr().err
+    assert main(["sweep", "--plugins", outside, str(sweep)]) == 0, capsys.readouterr()
+    assert all(name in plugins.plugin_names(package) for package, _, name, _ in FILES)
     report = json.loads((tmp_path / "runs" / "toy" / "report.json").read_text())
     assert report["ensemble"]["kind"] == "median_vote"
     assert report["ensemble"]["test"]["accuracy"] >= 0.7

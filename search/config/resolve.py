@@ -215,7 +215,7 @@ def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:
     """The feature sets of a sweep of audio that names none: those that its architectures accept."""
     if architectures is None:
         return DEFAULT_FEATURES
-    known = set(architectures) & set(plugins.plugin_names(architecture_files))
+    known = [name for name in architectures if plugins.has_plugin(architecture_files, name)]
     layouts = {layout for name in known for layout in architecture_declarations(name).LAYOUTS}
     able = tuple(name for name in DEFAULT_FEATURES if feature_files.layout_of(name) in layouts)
     return able or DEFAULT_FEATURES[:1]
@@ -223,9 +223,9 @@ def default_features(architectures: Sequence[str] | None) -> tuple[str, ...]:
 
 def ensemble_problems(wanted: EnsembleConfig) -> list[str]:
     """One line for each unknown kind of ensemble."""
-    known = plugins.plugin_names(ensemble_files)
     kinds = dict.fromkeys([*wanted.kinds, *({wanted.kind} - {AUTO_KIND})])
-    bad = [kind for kind in kinds if kind not in known]
+    bad = [kind for kind in kinds if not plugins.has_plugin(ensemble_files, kind)]
+    known = plugins.plugin_names(ensemble_files)
     return [f"ensemble: {unknown_name_error('ensemble', kind, known)}" for kind in bad]
 
 

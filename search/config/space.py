@@ -299,9 +299,9 @@ def _narrow_all(
 
     The space of an architecture that this sweep leaves out is also checked, but not used.
     """
-    known = plugins.plugin_names(architecture_files)
     if owner not in spaces:
-        if owner not in known:
+        if not plugins.has_plugin(architecture_files, owner):
+            known = plugins.plugin_names(architecture_files)
             return [f"space: {unknown_name_error('architecture', owner, [*known, TRAIN])}"]
         spaces = {owner: dict(architecture_declarations(owner).SPACE)}
     if not isinstance(parameters, Mapping):
