@@ -17,6 +17,9 @@ from typing import BinaryIO, cast
 DISPLAY_THREAD = "chorale-ticker"
 """The name of a thread that prints progress and starts no programs."""
 
+SERVER_THREAD = "chorale-http"
+"""The name of a thread that answers HTTP requests and starts no programs."""
+
 _MESSAGE = re.compile(
     rb"^\n?(?:Note: |Warning: |\[src/libmpg123/|ID3v2: |Translated ID3v2|Ignoring untranslated ID3"
     rb"|Whoa! ID3v2|not attempting to resync)[^\n]*\n?",
@@ -35,7 +38,7 @@ def collected_messages(wanted: bool = True) -> Iterator[list[str]]:
     terminal at the end. Nothing is collected, and the messages appear on the terminal, where
     another thread could start a program meanwhile, which would inherit the redirected file
     descriptor and lose its own messages: in a process that is not a worker and has other threads
-    than those of rich and `DISPLAY_THREAD`, which print progress.
+    than those of rich and `DISPLAY_THREAD`, which print progress, and `SERVER_THREAD`.
     """
     messages: list[str] = []
     if not wanted or not _starts_no_programs():
@@ -69,9 +72,9 @@ def _starts_no_programs() -> bool:
     if multiprocessing.parent_process() is not None:  # a worker, whose other threads only watch
         return True
     others = (thread for thread in threading.enumerate() if thread is not main)
+    named = (DISPLAY_THREAD, SERVER_THREAD)
     return all(
-        thread.name == DISPLAY_THREAD or type(thread).__module__.startswith("rich.")
-        for thread in others
+        thread.name in named or type(thread).__module__.startswith("rich.") for thread in others
     )
 
 

@@ -1,17 +1,14 @@
 """`chorale dashboard STUDY [--port N]`: optuna-dashboard, read-only on the ledger."""
 
-import errno
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from chorale.cluster.versions import install_extra_command
 from chorale.datasets.errors import UserError
-from chorale.search.commands.local_page import HOST, port_of, port_taken, wait_for_interrupt
+from chorale.search.commands.local_page import HOST, port_of, wait_for_interrupt
 from chorale.search.commands.study_options import parse_study_options
+from chorale.search.http_server import WsgiApp, serving
 
 HELP = """\
 usage: chorale dashboard STUDY [--port N] [--runs FOLDER] [--store URL]
@@ -26,8 +23,6 @@ would change it are refused. It listens on this machine only, and Ctrl-C stops i
 """
 DEFAULT_DASHBOARD_PORT = 8080
 READ_METHODS = ("GET", "HEAD")
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def run(args: Sequence[str]) -> int:
@@ -52,14 +47,13 @@ def run(args: Sequence[str]) -> int:
         raise UserError(f"study '{name}' has no trials yet; try again in a moment") from None
     # the pages themselves show which plots need more trials
     warnings.filterwarnings("ignore", module="optuna")
-    server = _listen(read_only(wsgi(storage)), DEFAULT_DASHBOARD_PORT if port is None else port)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://{HOST}:{server.server_port}/dashboard/studies/{number}"
-    wait_for_interrupt("optuna-dashboard", url)
+    port = DEFAULT_DASHBOARD_PORT if port is None else port
+    with serving(read_only(wsgi(storage)), host=HOST, port=port) as url:
+        wait_for_interrupt("optuna-dashboard", f"{url}/dashboard/studies/{number}")
     return 0
 
 
-def read_only(app: App) -> App:
+def read_only(app: WsgiApp) -> WsgiApp:
     """The app with GET and HEAD only: a sweep's ledger must not be changed from outside."""
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -69,28 +63,3 @@ def read_only(app: App) -> App:
         return [b'{"reason": "chorale dashboard only reads"}']
 
     return answer
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """A threaded server, whose threads end with the command."""
-
-    daemon_threads = True
-    allow_reuse_address = True
-
-
-class _Quiet(WSGIRequestHandler):
-    """Logs errors, but no successful requests."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Logs nothing."""
-
-
-def _listen(app: App, port: int) -> WSGIServer:
-    try:
-        return make_server(HOST, port, app, server_class=_Server, handler_class=_Quiet)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise port_taken(port) from None
-        raise UserError(
-            f"port {port} cannot be used ({error.strerror}); choose another with --port"
-        ) from None

@@ -10,26 +10,21 @@ HOST = "127.0.0.1"
 LAST_PORT = 65535
 
 
-def port_of(options: Mapping[str, str]) -> int | None:
-    """The value of `--port`; 0 stands for any free port, None where it was not given.
+def port_of(options: Mapping[str, str], name: str = "port") -> int | None:
+    """The value of the option `name`; 0 stands for any free port, None where it was not given.
 
     Raises:
         UserError: it is no port number.
     """
-    text = options.get("port")
+    text = options.get(name)
     if text is None:
         return None
     if not text.isdecimal() or int(text) > LAST_PORT:
         raise UserError(
-            f"--port should be a whole number from 0 (any that is free) to {LAST_PORT}, but got "
+            f"--{name} should be a whole number from 0 (any that is free) to {LAST_PORT}, but got "
             f"'{text}'"
         )
     return int(text)
-
-
-def port_taken(port: int) -> UserError:
-    """The error to raise where another program listens on the port."""
-    return UserError(f"port {port} is taken; choose another with --port, or any with --port 0")
 
 
 def wait_for_interrupt(what: str, url: str) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError
 from chorale.search import garbage_collection
-from chorale.search.commands.local_page import HOST, port_of, port_taken
+from chorale.search.commands.local_page import HOST, port_of
 from chorale.search.commands.study_options import split_arguments
+from chorale.search.http_server import port_taken
 
 if TYPE_CHECKING:
     from chorale.search.champion.serve.factory import AppFactory

@@ -5,8 +5,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from chorale.search.commands.local_page import HOST, port_of, port_taken, wait_for_interrupt
+from chorale.search.commands.local_page import HOST, port_of, wait_for_interrupt
 from chorale.search.commands.study_options import parse_study_options
+from chorale.search.http_server import port_taken
 
 HELP = """\
 usage: chorale tensorboard STUDY [--port N] [--runs FOLDER]

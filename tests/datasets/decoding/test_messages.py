@@ -55,6 +55,16 @@ with Progress(console=Console(stderr=True, force_terminal=True)) as progress:
         os.write(2, b"Note: a\\n")
 print(messages)
 """
+SERVER = """
+import os, threading
+from chorale.datasets.decoding.messages import SERVER_THREAD, collected_messages
+ended = threading.Event()
+threading.Thread(target=ended.wait, name=SERVER_THREAD).start()
+with collected_messages() as messages:
+    os.write(2, b"Note: a\\n")
+ended.set()
+print(messages)
+"""
 WORKER = """
 import os, threading
 from concurrent.futures import ProcessPoolExecutor
@@ -114,6 +124,10 @@ def test_messages_are_collected_beside_a_progress_bar() -> None:
     output, errors = run(PROGRESS)
     assert output == "['Note: a']\n"
     assert "Note" not in errors
+
+
+def test_messages_are_collected_while_metrics_are_served() -> None:
+    assert run(SERVER) == ("['Note: a']\n", "")
 
 
 def test_messages_are_collected_in_a_worker_with_a_watching_thread(tmp_path: Path) -> None:
