@@ -102,8 +102,7 @@ class BudgetMeter:
             return left_s if left_s < float("inf") else None
         n_left = max(0, self.n_trials - len(self._ended_s))
         mean_s = sum(self._ended_s) / len(self._ended_s)
-        running_s = sum(self._clock() - began for began in self._began.values())
-        trials_s = max(0.0, n_left * mean_s - running_s) / self._n_at_once
+        trials_s = max(0.0, n_left * mean_s - self._running_s()) / self._n_at_once
         return max(0.0, min(trials_s, self.time_left_s()))
 
     def notes(self) -> list[str]:
@@ -117,8 +116,7 @@ class BudgetMeter:
         budget, width = self.budget, self._n_at_once
         total_s = sum(elapsed_s for _, elapsed_s in self._complete)
         finals_s = self._n_finals * total_s / max(1, len(self._complete))
-        running_s = sum(self._clock() - began for began in self._began.values())
-        worker_s = sum(self._ended_s) + self._lost_s + running_s + finals_s
+        worker_s = sum(self._ended_s) + self._lost_s + self._running_s() + finals_s
         found = [("", float("inf"))]
         if self._schedule.is_limited:
             left_s = self._schedule.left_s() - self._finalists_s()
@@ -130,6 +128,10 @@ class BudgetMeter:
             left_s = budget.gpu_hours * HOUR_S / self._resources.gpus - worker_s
             found.append(("budget.gpu_hours", left_s / width))
         return found
+
+    def _running_s(self) -> float:
+        """The seconds of all running attempts so far; a display's thread may ask for them."""
+        return sum(self._clock() - began for began in tuple(self._began.values()))
 
     def _finalists_s(self) -> float:
         """The wall seconds reserved for the finalists.
