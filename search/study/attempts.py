@@ -14,18 +14,30 @@ from chorale.search.ledger.stages import ATTEMPTS
 if TYPE_CHECKING:
     from chorale.search.ledger.ledger import Ledger
 
+INTERRUPTED = "interrupted"
+"""The kind of failure of an attempt that ended with the sweep."""
+
 
 def record_lost(
-    ledger: "Ledger", study: str, stage: str, key: str, *, elapsed_s: float, reason: str
+    ledger: "Ledger",
+    study: str,
+    stage: str,
+    key: str,
+    *,
+    elapsed_s: float,
+    reason: str,
+    failure: str,
 ) -> None:
     """Records a lost attempt at run `key` of `stage`: its duration in seconds, and the reason.
+
+    `failure` is its kind (`trial_outcome.failure_kind`).
 
     Raises:
         LedgerError: it cannot be written, or another process has taken the study over.
     """
     run = f"{stage}/{key}/"
     n = sum(known.startswith(run) for known in ledger.rows(study, ATTEMPTS))
-    row = Row(f"{run}{n}", "LOST", reason, {"elapsed_s": elapsed_s})
+    row = Row(f"{run}{n}", "LOST", reason, {"elapsed_s": elapsed_s, "failure": failure})
     ledger.record(study, ATTEMPTS, row)
 
 
@@ -51,7 +63,9 @@ def record_interrupted(ledger: "Ledger", study: str, stage: str, began: Mapping[
         began_s = file.stat().st_mtime if file.is_file() else 0.0
         if session_began_s <= began_s < ended_s:
             elapsed_s, reason = ended_s - began_s, "the sweep was interrupted"
-            record_lost(ledger, study, stage, key, elapsed_s=elapsed_s, reason=reason)
+            record_lost(
+                ledger, study, stage, key, elapsed_s=elapsed_s, reason=reason, failure=INTERRUPTED
+            )
 
 
 def lost_s(ledger: "Ledger", study: str, stage: str) -> float:

@@ -122,6 +122,11 @@ class FinalistTrials:
         """the numbers of finalists for which no time was left"""
         self._retries = Retries()
 
+    @property
+    def n_waiting(self) -> int:
+        """How many jobs have not begun; other threads may read it."""
+        return len(self._waiting)
+
     def ask(self, n: int) -> list[TrialSpec]:
         """The next jobs that are not complete."""
         specs: list[TrialSpec] = []
@@ -200,12 +205,14 @@ class FinalistTrials:
         job, began = self._jobs[trial_id], self._began.pop(trial_id)
         elapsed_s = time.perf_counter() - began
         if self._retries.again(trial_id, outcome):
-            self._record_lost(job, elapsed_s, outcome.reason)
+            self._record_lost(job, elapsed_s, outcome.reason, failure_kind(outcome))
             self._waiting.insert(0, trial_id)
             return
         before = self._ledger.rows(self._finals.study, self._finals.stage).get(job.key)
         if before is not None:  # it failed in an earlier session, and this row replaces that one
-            self._record_lost(job, float(before.facts.get("elapsed_s", 0.0)), before.reason)
+            before_s = float(before.facts.get("elapsed_s", 0.0))
+            failure = str(before.facts.get("failure", OUT_OF_TIME))
+            self._record_lost(job, before_s, before.reason, failure)
         facts = {"elapsed_s": elapsed_s, **self._retries.facts(trial_id)}
         files = None if self._finals.files is None else self._finals.files(job)
         if outcome.end is End.STOPPED and not self._has_enough_epochs(trial_id):
@@ -234,10 +241,10 @@ class FinalistTrials:
         """Whether a stopped retraining has enough of its epochs to be used like a whole one."""
         return self._n_done[trial_id] >= ENOUGH_EPOCHS * self._n_epochs[trial_id]
 
-    def _record_lost(self, job: Job, elapsed_s: float, reason: str) -> None:
+    def _record_lost(self, job: Job, elapsed_s: float, reason: str, failure: str) -> None:
         study, stage = self._finals.study, self._finals.stage
         attempts.record_lost(
-            self._ledger, study, stage, job.key, elapsed_s=elapsed_s, reason=reason
+            self._ledger, study, stage, job.key, elapsed_s=elapsed_s, reason=reason, failure=failure
         )
 
 

@@ -37,6 +37,7 @@ from chorale.search.study.trial_outcome import (
     DIVERGED,
     OVER_LIMIT,
     candidate_facts,
+    failure_kind,
     final_state,
     ledger_row,
     stop_if_disk_full,
@@ -288,8 +289,9 @@ class StudyTrials:
             elapsed_s, reason = self._study.meter.lost(trial_id), outcome.reason
             name, key = self._study.name, str(trial_id)
             attempts.record_lost(
-                self._ledger, name, SEARCH, key, elapsed_s=elapsed_s, reason=reason
-            )
+                self._ledger, name, SEARCH, key, elapsed_s=elapsed_s, reason=reason,
+                failure=failure_kind(outcome),
+            )  # fmt: skip
             return
         late = self._study.meter.time_left_s() <= 0
         state, reason = final_state(outcome, objective=search.objective, late=late)
@@ -333,6 +335,7 @@ class StudyTrials:
             reason = "interrupted, and no time was left to run it again"
             params = self._frozen()[number].params
             facts = candidate_facts(self._study.space.candidate(_from(params)), params)
+            facts["failure"] = attempts.INTERRUPTED
             self._ledger.record(self._study.name, SEARCH, Row(str(number), "FAIL", reason, facts))
             self._optuna.tell(number, state=TrialState.FAIL)
         self._again = []

@@ -210,6 +210,7 @@ def test_lost_attempts_are_recorded(stage: Stage) -> None:
         (f"{key}/1", "LOST", STALLED.reason),
     ]
     assert all(row.facts["elapsed_s"] > 0 for row in lost.values())
+    assert [row.facts["failure"] for row in lost.values()] == ["worker lost", "stalled"]
     assert attempts.lost_s(stage.ledger, "s", stage.which) > 0
 
 
@@ -248,6 +249,7 @@ def test_attempts_running_when_a_session_died_are_recorded_once(
     lost = list(ledger.rows("s", stages.ATTEMPTS).values())
     assert {row.reason for row in lost} == {"the sweep was interrupted"}
     seconds = {row.key: row.facts["elapsed_s"] for row in lost}
+    assert {row.facts["failure"] for row in lost} == {"interrupted"}
     assert all(90 < each <= 101 for each in seconds.values())
     # all runs of this test write into one folder, so all unfinished finalists seem to have begun
     assert len(seconds) == (1 if which == SEARCH else 3)
@@ -258,3 +260,4 @@ def test_a_finalist_that_failed_before_keeps_its_cost(ledger: Ledger, tmp_path: 
     Stage("finalists", ledger, tmp_path, [0.0]).rest()
     [row] = ledger.rows("s", stages.ATTEMPTS).values()
     assert (row.key, row.reason) == ("finalists/0/0/0/0", BUG.reason)
+    assert row.facts["failure"] == "bug"
