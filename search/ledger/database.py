@@ -20,6 +20,7 @@ from chorale.cluster.versions import install_extra_command
 from chorale.datasets.errors import UserError
 from chorale.search import interrupts
 from chorale.search.ledger.file_systems import is_local
+from chorale.search.ledger.observer import LedgerObserver
 from chorale.search.ledger.places import explain_cause
 
 T = TypeVar("T")
@@ -64,13 +65,13 @@ class LedgerError(UserError):
 class Database:
     """One database, by URL: `write` and `read` run a function with a connection."""
 
-    def __init__(self, url: str) -> None:
-        """Parses the URL, without connecting.
+    def __init__(self, url: str, *, observer: LedgerObserver | None = None) -> None:
+        """Parses the URL, without connecting; `observer` gets the duration of each `write`.
 
         Raises:
             LedgerError: the URL is invalid, or names an unsupported database or a missing driver.
         """
-        self.shown = url
+        self.shown, self._observer = url, observer
         try:
             parsed = sa.make_url(url)
             self.shown = parsed.render_as_string(hide_password=True)
@@ -110,7 +111,11 @@ class Database:
             LedgerError: it could not be written; the transaction was rolled back.
         """
         engine = self._durable if durable else self._quick
-        return self._with_retries(engine, work, verb=verb, patient=verb == "written")
+        began = time.perf_counter()
+        found = self._with_retries(engine, work, verb=verb, patient=verb == "written")
+        if self._observer is not None:
+            self._observer.committed(time.perf_counter() - began, durable=durable)
+        return found
 
     def read(self, work: Callable[[sa.Connection], T], *, verb: str = "read") -> T:
         """Runs `work`, which only reads.

@@ -20,6 +20,7 @@ from chorale.datasets.errors import UserError
 from chorale.search.ledger import tables
 from chorale.search.ledger.database import DATABASE_ERRORS, Database, LedgerError
 from chorale.search.ledger.lease import Lease, lease_columns, refuse_changed, study_row
+from chorale.search.ledger.observer import LedgerObserver
 from chorale.search.ledger.owner import refuse_leased
 from chorale.search.ledger.reader import LedgerReader, Row, StudyInfo, newer_schema_error, session_s
 from chorale.search.ledger.trials import TrialsStorage
@@ -39,14 +40,17 @@ class Ledger(LedgerReader):
     the lease over. The time from acquiring to releasing a lease is a session.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, observer: LedgerObserver | None = None) -> None:
         """Opens the ledger, creating its tables where they are missing.
+
+        `observer` gets what is committed.
 
         Raises:
             LedgerError: the URL is invalid, the database cannot be reached or written, or a newer
                 Chorale created it.
         """
-        self._database = Database(url)
+        self._observer = observer
+        self._database = Database(url, observer=observer)
         self._lease = Lease(self._database)
         self._cache: dict[tuple[str, str], dict[str, Row]] = {}
         self.previous_session: tuple[float, float] | None = None
@@ -233,8 +237,11 @@ class Ledger(LedgerReader):
 
         self._database.write(work)
         self.optuna.flushed()
+        written = Row(row.key, row.state, values["reason"], json.loads(values["facts"]))
         if (cached := self._cache.get((study, stage))) is not None:
-            cached[row.key] = Row(row.key, row.state, values["reason"], json.loads(values["facts"]))
+            cached[row.key] = written
+        if self._observer is not None:
+            self._observer.recorded(stage, written)
 
     def rows(self, study: str, stage: str) -> dict[str, Row]:
         """Every recorded run of a stage by key, cached for the study that this process runs."""

@@ -101,6 +101,29 @@ def test_recording_again_replaces_the_row(ledger: Ledger) -> None:
     assert [row.state for row in ledger.rows("a", "search").values()] == ["COMPLETE"]
 
 
+def test_an_observer_gets_each_row_and_the_duration_of_each_commit(ledger_url: str) -> None:
+    class Observer:
+        commits, rows = list[tuple[float, bool]](), list[tuple[str, Row]]()
+
+        def committed(self, duration_s: float, *, durable: bool) -> None:
+            self.commits.append((duration_s, durable))
+
+        def recorded(self, stage: str, row: Row) -> None:
+            self.rows.append((stage, row))
+
+    observer = Observer()
+    with Ledger(ledger_url, observer=observer) as ledger:
+        ledger.create("a", {})
+        observer.commits.clear()
+        ledger.record("a", "search", Row("3", "FAIL", "nul \0", {"of": (1, 2)}))
+        assert observer.rows == [("search", ledger.rows("a", "search")["3"])]
+        assert [durable for _, durable in observer.commits] == [True]
+        assert all(duration_s > 0 for duration_s, _ in observer.commits)
+        with pytest.raises(TypeError):
+            ledger.record("a", "search", Row("4", "COMPLETE", facts={"of": object()}))
+        assert (len(observer.rows), len(observer.commits)) == (1, 1), "nothing was committed"
+
+
 def test_cached_rows_are_those_of_the_database(make: Callable[[], Ledger]) -> None:
     ledger = make()
     ledger.create("a", {})
