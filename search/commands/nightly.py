@@ -4,8 +4,15 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 
-HELP = """\
-usage: chorale nightly NIGHTLY.yaml [--night YYYY-MM-DD] [--accept] [--key value ...]
+from chorale.search.commands.metrics_options import (
+    METRICS_HELP,
+    served_metrics,
+    split_metrics_options,
+)
+
+HELP = f"""\
+usage: chorale nightly NIGHTLY.yaml [--night YYYY-MM-DD] [--accept] [--metrics-port PORT]
+                       [--key value ...]
 
 Runs the night that is due, and exits; cron, systemd, Kubernetes or `chorale schedule run` call it.
 Each date is run only once: a second call prints the result of the first. An interrupted night is
@@ -15,7 +22,7 @@ resumed; after an outage the latest night is run, and the others are recorded as
   --night DATE       run the night of that date, whatever the time is
   --accept           accept the data as it is, whatever changed since the last night
   --key value        override a key of the file: --budget.trials 8, --gate.min_gain 0.01
-
+{METRICS_HELP}
 A nightly file holds a sweep's keys (chorale sweep --help) or `sweep: NAME`, and also:
 
   schedule   at, until (HH:MM), zone            when a night starts, and when its search ends
@@ -41,7 +48,8 @@ def run(args: Sequence[str]) -> int:
     from chorale.search.nightly.night_lock import BusyError
     from chorale.search.nightly.records import EXIT_BUSY
 
-    rest = [arg for arg in args if arg not in NIGHTLY_FLAGS]
+    rest, metrics = split_metrics_options(args)
+    rest = [arg for arg in rest if arg not in NIGHTLY_FLAGS]
     if not rest or rest[0].startswith("--"):
         raise UserError(
             "expected a nightly file; type: chorale nightly NIGHTLY.yaml (nightly_demo is one)"
@@ -52,8 +60,10 @@ def run(args: Sequence[str]) -> int:
 
     from chorale.search.nightly.night import run_night
 
+    shown, accept = console(), "--accept" in args
     try:
-        done = run_night(nightly, console=console(), night=night, accept="--accept" in args)
+        with served_metrics(metrics, shown) as monitor:
+            done = run_night(nightly, console=shown, night=night, accept=accept, monitor=monitor)
     except BusyError as error:
         print(f"chorale nightly: {error}", file=sys.stderr)
         return EXIT_BUSY

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from chorale.search.commands.metrics_options import METRICS_HELP, split_metrics_options
 from chorale.search.commands.study_options import StudyOptions, parse_study_options
 
-HELP = """\
+HELP = f"""\
 usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...] [--take-over]
-                      [--finish] [--runs FOLDER] [--store URL]
+                      [--finish] [--metrics-port PORT] [--runs FOLDER] [--store URL]
 
 Resumes an interrupted study, or extends a finished one with a larger budget. It reads the sweep
 file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to be typed again.
@@ -18,15 +19,16 @@ file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to
   --take-over          even if another process seems to run the study; it loses its lease
   --runs FOLDER        the folder of all studies (runs)
   --store URL          the ledger, where it is not in that folder
-"""
+{METRICS_HELP}"""
 CHANGEABLE_KEYS = ("budget", "cluster")
 """The sections of a sweep that may change when a study is resumed."""
 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    dotted = _overrides(args)
-    given = parse_study_options(args, options=dotted, flags=["take-over", "finish"])
+    rest, metrics = split_metrics_options(args)
+    dotted = _overrides(rest)
+    given = parse_study_options(rest, options=dotted, flags=["take-over", "finish"])
     name = given.require_name("resume")
     _refuse_unknown(given, name)
 
@@ -48,6 +50,7 @@ def run(args: Sequence[str]) -> int:
         take_over="take-over" in given.flags,
         finish="finish" in given.flags,
         again=shlex.join(["chorale", "resume", *again]),
+        metrics=metrics,
     )
 
 

@@ -4,6 +4,12 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chorale.search.commands.metrics_options import (
+    METRICS_PORT,
+    MetricsAddress,
+    served_metrics,
+    split_metrics_options,
+)
 from chorale.search.commands.study_options import console
 
 if TYPE_CHECKING:
@@ -26,7 +32,8 @@ def run(args: Sequence[str]) -> int:
     from chorale.search.config import yaml_file
     from chorale.search.config.resolve import resolve_file
 
-    rest = [arg for arg in args if arg not in SWEEP_FLAGS]
+    unmetered, metrics = split_metrics_options(args)
+    rest = [arg for arg in unmetered if arg not in SWEEP_FLAGS]
     named = rest.pop(0) if rest and not rest[0].startswith("--") else None
     values = yaml_file.parse_overrides(rest)
     file = named or _default_sweep(values.get("dataset.name"))
@@ -39,6 +46,8 @@ def run(args: Sequence[str]) -> int:
             f"{PLAN} measures where it runs, but got --cluster.address {address}; type it there, "
             f"or forecast for this machine: --cluster.address local"
         )
+    if metrics is not None and (PLAN in args or is_remote(address)):
+        _refuse_metrics(str(address), remote=is_remote(address))
     if is_remote(address):
         return _send(resolved, str(address), file, rest)
     if PLAN in args:
@@ -53,6 +62,22 @@ def run(args: Sequence[str]) -> int:
         resume=None if "--continue" in args else "--resume" in args,
         take_over="--take-over" in args,
         again="submit the same again" if in_ray_job() else again,
+        metrics=metrics,
+    )
+
+
+def _refuse_metrics(address: str, *, remote: bool) -> None:
+    """Refuses to serve metrics of a sweep that does not run in this process.
+
+    Raises:
+        UserError: always.
+    """
+    from chorale.datasets.errors import UserError
+
+    why = f"as a job of {address}" if remote else f"with {PLAN}"
+    raise UserError(
+        f"--{METRICS_PORT} serves metrics of a sweep that runs in this process, but {why} none "
+        f"does; leave it out" + (", or type the same on the head node" if remote else "")
     )
 
 
@@ -82,6 +107,7 @@ def run_and_show(
     take_over: bool,
     again: str,
     finish: bool = False,
+    metrics: MetricsAddress | None = None,
 ) -> int:
     """Runs a sweep and shows its report; returns the exit code.
 
@@ -91,6 +117,7 @@ def run_and_show(
         take_over: resume it even if another process seems to run it.
         again: the command line that resumes the sweep.
         finish: train nothing more.
+        metrics: where metrics are served while it runs; nowhere if None.
 
     Raises:
         UserError, ClusterError: what the user can fix.
@@ -101,9 +128,15 @@ def run_and_show(
 
     shown = console()
     try:
-        found = run_sweep(
-            resolved, resume=resume, take_over=take_over, finish=finish, console=shown
-        )
+        with served_metrics(metrics, shown) as monitor:
+            found = run_sweep(
+                resolved,
+                resume=resume,
+                take_over=take_over,
+                finish=finish,
+                console=shown,
+                monitor=monitor,
+            )
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if not (isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted()):
             raise

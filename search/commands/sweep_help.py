@@ -9,12 +9,13 @@ from pydantic import TypeAdapter
 from chorale.datasets import catalog, plugins
 from chorale.datasets import features as feature_files
 from chorale.lightning_models import architectures as architecture_files
+from chorale.search.commands.metrics_options import METRICS_HELP
 from chorale.search.config import yaml_file
 from chorale.search.config.schema import SweepConfig
 
-HEAD = """\
+HEAD = f"""\
 usage: chorale sweep [SWEEP.yaml | FOLDER | DATASET] [--key.sub value ...]
-                     [--plan | --resume | --continue] [--take-over]
+                     [--plan | --resume | --continue] [--take-over] [--metrics-port PORT]
 
 Runs a sweep on a dataset. SWEEP.yaml is a file, or the name of a shipped sweep. A FOLDER with a
 folder of recordings for each label, or a DATASET, is read with the defaults of all keys. Without
@@ -25,7 +26,8 @@ and how long it would take, without starting it.
 --resume resumes an interrupted sweep; with --take-over even if another process seems to run it.
 `chorale resume STUDY` does so without the file. --continue resumes the sweep if it exists, and else
 starts it: for jobs that are restarted automatically.
-"""
+
+{METRICS_HELP}"""
 
 
 def sweep_help() -> str:

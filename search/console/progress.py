@@ -142,7 +142,7 @@ class TrialsDisplay:
         `forecast_s` gives the expected remaining seconds; by default they are extrapolated from
         the pace so far.
         """
-        self._forecast_s = forecast_s or self._pace_s
+        self.forecast_s = forecast_s or self._pace_s
         self._console, self._what, self._n, self._objective = console, what, n, objective
         self._running: dict[int, TrialStarted] = {}
         self._latest: dict[int, tuple[int, float]] = {}
@@ -209,7 +209,7 @@ class TrialsDisplay:
         parts.append(f"{duration_text(time.perf_counter() - self._began)} so far")
         if self._best:
             parts.append(f"best {self._best[0]:.3f} ({self._best[1]})")
-        if (left_s := self._forecast_s()) is not None:
+        if (left_s := self.forecast_s()) is not None:
             parts.append(f"about {duration_text(left_s)} left")
         return ", ".join(parts)
 

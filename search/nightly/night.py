@@ -9,6 +9,7 @@ from rich.console import Console
 from chorale.cluster.base import ClusterError
 from chorale.datasets.errors import UserError
 from chorale.search.console.progress import Progress
+from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.nightly.calendar import ONE_DAY, due_nights
 from chorale.search.nightly.changes import DataRefusedError
 from chorale.search.nightly.config import Nightly
@@ -26,6 +27,7 @@ def run_night(
     night: date | None = None,
     accept: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    monitor: SweepMonitor | None = None,
 ) -> Night | None:
     """Runs the night that is due, or `night`; returns its record.
 
@@ -37,6 +39,7 @@ def run_night(
         night: a date to run, whatever the time is.
         accept: accept the data as it is, whatever changed.
         clock: gives the time, with a zone.
+        monitor: gets what is measured while its sweep runs.
 
     Raises:
         BusyError: another process is running a night.
@@ -59,7 +62,7 @@ def run_night(
             return before
         record = records.begin(chosen, zone=nightly.settings.schedule.zone, study="")
         progress.stage("night", f"{chosen} of '{nightly.name}'")
-        one = NightSteps(nightly, records, progress, clock, accept)
+        one = NightSteps(nightly, records, progress, clock, accept, monitor=monitor)
         try:
             with progress.keep_alive("night"):
                 record = one.run(record)

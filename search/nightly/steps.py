@@ -20,6 +20,7 @@ from chorale.search.ledger.ground_truth import read_ground_truth
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import SEARCH
+from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.nightly import drift_check, locked_test_set
 from chorale.search.nightly.calendar import ONE_DAY, NightlySchedule, due_nights
 from chorale.search.nightly.changes import ACCEPT_ADVICE, DataRefusedError, Snapshot
@@ -64,6 +65,7 @@ class NightSteps:
     clock: Callable[[], datetime]
     accept: bool
     record: Night | None = None
+    monitor: SweepMonitor | None = None
 
     def __post_init__(self) -> None:
         self.runs: Runs = self.nightly.runs
@@ -112,6 +114,7 @@ class NightSteps:
             resolved,
             resume=None,
             console=self.progress.console,
+            monitor=self.monitor,
             earlier=EarlierStudies(
                 nightly_warm_start(earlier),
                 earlier_members(earlier, self.runs),

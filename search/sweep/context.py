@@ -16,6 +16,8 @@ from chorale.search.data.prepare import PreparedData
 from chorale.search.ledger import stages
 from chorale.search.ledger.ledger import Ledger, LedgerError, Row
 from chorale.search.ledger.stages import Job
+from chorale.search.monitoring.metered import Metered
+from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.paths import StudyPaths, TrialPaths
 from chorale.search.report.report import Cost
 from chorale.search.study.schedule import Schedule
@@ -35,7 +37,7 @@ class SweepContext:
     baselines only; with `finish` nothing more is trained. A trial of an architecture's first
     default may take `trial_limit_s`. `began` is when the command started, by `time.perf_counter`;
     `spent_before_s` is the wall time of earlier runs. `stages_s` maps each stage to its wall time
-    so far, in all runs.
+    so far, in all runs. `monitor` is what is measured while it runs.
     """
 
     resolved: ResolvedSweep
@@ -52,6 +54,7 @@ class SweepContext:
     began: float = field(default_factory=time.perf_counter)
     spent_before_s: float = 0.0
     stages_s: dict[str, float] = field(default_factory=dict)
+    monitor: SweepMonitor = field(default_factory=SweepMonitor)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -70,6 +73,19 @@ class SweepContext:
     def finalist_files(self, job: Job) -> TrialPaths:
         """The files of one retraining."""
         return self.paths.finalist(job.number, fold=job.fold, seed=job.seed)
+
+    def monitor_study(self) -> None:
+        """Gives the monitor what the study has and what it may use, from its ledger and pool."""
+        recorded = (stages.SEARCH, stages.FINALISTS, stages.ATTEMPTS)
+        self.monitor.attach(
+            objective=self.sweep.search.objective,
+            budget=self.sweep.budget,
+            resources=self.pool.resources,
+            n_at_once=self.pool.trials_at_once,
+            wall_s=self.wall_s,
+            stages_s=self.stages_s,
+            rows={stage: self.rows(stage) for stage in recorded},
+        )
 
     def elapsed_s(self) -> float:
         """Wall time since the command started, in seconds."""
@@ -95,11 +111,14 @@ class SweepContext:
     def timed(self, stage: str) -> Iterator[None]:
         """Adds the wall time of the block to that of a stage, for the report and the status."""
         began = time.perf_counter()
+        self.monitor.enter(stage)
         try:
             yield
         except KeyboardInterrupt:
             self._add_time(stage, began)
             raise
+        finally:
+            self.monitor.enter("")
         self._add_time(stage, began)
 
     def _add_time(self, stage: str, began: float) -> None:
@@ -132,7 +151,7 @@ class SweepContext:
             searched = self.rows(stages.SEARCH).values()
             peaks = recorded_peaks(searched, self.resolved.network_config)
             placed = Sized(placed, self.pool.resources, peaks)
-        self.pool.runner.run(placed, run_trial)
+        self.pool.runner.run(Metered(placed, self.monitor), run_trial)
 
     def warn_left_out(self, name: str, files: Sequence[str]) -> None:
         """Prints which files of a training run were not written for want of disk space."""

@@ -71,8 +71,12 @@ def cross_validate(context: SweepContext) -> list[Job]:
     if further:  # their number is not known beforehand
         ends = {"n": None, "forecast_s": lambda: max(0.0, context.schedule.left_s())}
     display = context.display("final", n_before=len(done), **ends)
-    with display, context.progress.activity("finalists", display.print_status):
-        trials = FinalistTrials(finals, context.ledger, display)
+    trials = FinalistTrials(finals, context.ledger, display)
+    with (
+        display,
+        context.progress.activity("finalists", display.print_status),
+        context.monitor.training(n_waiting=lambda: trials.n_waiting, forecast_s=display.forecast_s),
+    ):
         context.train(trials)
     trained = [number for number in numbers if number not in trials.not_started]
     names = ", ".join(map(str, trained)) or "none: no time was left"

@@ -23,6 +23,7 @@ from chorale.search.config.resolve import (
 )
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, labels_per_track, refuse_missing
+from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.sweep.bucket import synchronised
 from chorale.search.sweep.preflight import Start, check_start
 
@@ -41,6 +42,7 @@ def run_sweep(
     take_over: bool = False,
     finish: bool = False,
     earlier: "EarlierStudies | None" = None,
+    monitor: SweepMonitor | None = None,
 ) -> dict[str, Any]:
     """Runs a sweep to its end, or resumes one; gives the report that it wrote.
 
@@ -51,6 +53,7 @@ def run_sweep(
         finish: train nothing more, and evaluate what the study has.
         console: where progress is printed.
         earlier: what earlier studies contribute; by default what `search.warm_start` asks for.
+        monitor: gets what is measured while it runs.
 
     Raises:
         UserError, ClusterError: what the user can fix.
@@ -58,6 +61,8 @@ def run_sweep(
     """
     began = time.perf_counter()  # reading the tracks counts as time of the sweep, too
     sweep, progress = resolved.sweep, Progress(console)
+    monitor = monitor or SweepMonitor()
+    monitor.begin(sweep.name)
     refuse_missing(resolved)
     uploads = synchronised(sweep.runs, sweep.name, warn=lambda line: progress.stage("bucket", line))
     with progress.keep_alive("sweep"), uploads:
@@ -66,7 +71,7 @@ def run_sweep(
         resolved = for_labels(resolved, multi_label=has_several_labels(tracks.table))
         _print_labels(tracks, resolved.sweep.search.objective, progress)
         sweep = resolved.sweep
-        opened = _opened(resolved, progress, start, tracks, take_over, earlier, began)
+        opened = _opened(resolved, progress, start, tracks, take_over, earlier, monitor, began)
         with opened as context:
             # imported only now: it brings all that studies and reports need
             from chorale.search.sweep.context import session
@@ -130,6 +135,7 @@ def _opened(
     tracks: "LabelledTracks",
     take_over: bool,
     earlier: "EarlierStudies | None",
+    monitor: SweepMonitor,
     began: float,
 ) -> Iterator["SweepContext"]:
     """Starts the workers, prepares the data and takes the study's lease: the context of a sweep."""
@@ -143,7 +149,7 @@ def _opened(
 
     sweep = resolved.sweep
     with contextlib.ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(sweep.ledger_url))
+        ledger = stack.enter_context(Ledger(sweep.ledger_url, observer=monitor))
         with progress.activity("workers start"):
             pool = stack.enter_context(worker_pool(sweep.cluster, runs=sweep.runs_folder.root))
         if start.resume:
@@ -160,6 +166,7 @@ def _opened(
         trains_networks, trial_limit_s = True, float("inf")
         n_tracks = len(prepared.split.development_ids)
         if not start.resume and is_worth_a_forecast(sweep.budget, n_tracks):
+            monitor.enter("forecast")
             forecast = measured_forecast(resolved, prepared, pool, progress, began=began)
             resolved = with_choices(resolved, forecast.choices)
             if sweep.budget.minutes is not None:  # else the order of trials does not depend on time
@@ -173,7 +180,7 @@ def _opened(
             ledger.reopen(sweep.name, unchanging, take_over=take_over, **about)
         else:
             ledger.create(sweep.name, unchanging, **about)
-        yield SweepContext(
+        context = SweepContext(
             resolved,
             prepared,
             ledger,
@@ -187,4 +194,7 @@ def _opened(
             began=began,
             spent_before_s=ledger.spent_s(sweep.name),
             stages_s=stages_s,
+            monitor=monitor,
         )
+        context.monitor_study()
+        yield context

@@ -81,7 +81,16 @@ def search(
     trials = StudyTrials(study, context.ledger, StudyListeners((display, hparams)))
     for note in trials.notes:
         context.progress.stage("search", note)
-    with display, context.progress.activity("search", display.print_status):
+    monitor = context.monitor
+
+    def n_waiting() -> int | None:
+        return None if n is None else max(0, n - monitor.n_begun(stages.SEARCH))
+
+    with (
+        display,
+        context.progress.activity("search", display.print_status),
+        monitor.training(n_waiting=n_waiting, forecast_s=display.forecast_s),
+    ):
         context.train(trials)
     context.warn_left_out("the search", hparams.left_out)
     ended_by = "--finish" if context.finish else trials.ended_by()

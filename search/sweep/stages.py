@@ -148,6 +148,7 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
         progress.stage("ensembles", f"the model keeps to the limit: {', '.join(kept)}")
     for line in evaluation.details["cautions"]:
         progress.stage("caution", line)
+    context.monitor.enter("report")
     with progress.activity("report"):
         write_encoder_vectors(context.paths.encoder_vectors, prepared.stores)
         write_finalist_events(
@@ -163,6 +164,7 @@ def evaluate(context: SweepContext, members: Sequence[Member], baselines: "Basel
 def complete_report(context: SweepContext) -> dict[str, Any]:
     """Writes the report's page, once the study is complete, and gives the report."""
     name, paths = context.sweep.name, context.paths
+    context.monitor.enter("report")
     with context.progress.activity("report"):
         study = context.ledger.study(name)
         report.update_report(context.ledger, study, context.sweep.about, paths)
