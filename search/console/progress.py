@@ -129,7 +129,7 @@ class TrialsDisplay:
         self,
         console: Console,
         what: str,
-        n: int | None,
+        n: int | Callable[[], int] | None,
         *,
         objective: str,
         n_before: int = 0,
@@ -137,13 +137,13 @@ class TrialsDisplay:
     ) -> None:
         """Shows `n` runs in total, of which `n_before` ended before the study was resumed.
 
-        `n` is None where time limits them, and not their number.
+        `n` is a function where the number may rise, None where time limits them, and no number.
 
         `forecast_s` gives the expected remaining seconds; by default they are extrapolated from
         the pace so far.
         """
         self.forecast_s = forecast_s or self._pace_s
-        self._console, self._what, self._n, self._objective = console, what, n, objective
+        self._console, self._what, self._given_n, self._objective = console, what, n, objective
         self._running: dict[int, TrialStarted] = {}
         self._latest: dict[int, tuple[int, float]] = {}
         self._ended = {"COMPLETE": n_before, "PRUNED": 0, "FAIL": 0}
@@ -197,6 +197,10 @@ class TrialsDisplay:
             f"[dim]{SUMMARY_MARK}{self._summary()}[/dim]", highlight=False, soft_wrap=True
         )
 
+    @property
+    def _n(self) -> int | None:
+        return self._given_n() if callable(self._given_n) else self._given_n
+
     def _summary(self) -> str:
         n_ended = sum(self._ended.values())
         parts = [str(n_ended) if self._n is None else f"{n_ended} of {self._n}"]
@@ -216,9 +220,10 @@ class TrialsDisplay:
     def _pace_s(self) -> float | None:
         n_ended = sum(self._ended.values())
         fresh = n_ended - self._n_before
-        if fresh <= 0 or self._n is None:
+        n = self._n
+        if fresh <= 0 or n is None:
             return None
-        return (time.perf_counter() - self._began) / fresh * (self._n - n_ended)
+        return (time.perf_counter() - self._began) / fresh * (n - n_ended)
 
     def _redraw(self) -> None:
         if not self._console.is_terminal:

@@ -57,6 +57,9 @@ ENOUGH_SHARE = 0.8
 PARAMS_FAILURES = (DIVERGED, OVER_LIMIT)
 """Kinds of failures that a trial's parameters caused, so that a repetition fails as well."""
 
+MAX_REFUSED_IN_A_ROW = 50
+"""The search ends if so many networks in a row exceed the limit."""
+
 N_ALIKE_FAILURES = 5
 """The search ends if this many first trials all fail for the same reason."""
 
@@ -143,6 +146,9 @@ class StudyTrials:
         lost_s = attempts.lost_s(ledger, study.name, SEARCH)
         self._n_perfect = sum(map(self._is_perfect, rows.values()))
         self._n_complete = sum(row.state == "COMPLETE" for row in rows.values())
+        self._refused_in_a_row = 0
+        for key in sorted(rows, key=int):
+            self._count_refused(rows[key])
         study.meter.restore(rows.values(), study.search.objective, lost_s=lost_s)
         self._proposals = Proposals(study.space, study.search, self._initial)
         for trial in self._frozen():
@@ -211,6 +217,15 @@ class StudyTrials:
         """The number of known-good points, all of which are tried in any case."""
         return min(len(self._initial.points), self._study.meter.n_trials)
 
+    def _count_refused(self, row: Row) -> None:
+        """A refused network cost no training, so another may be tried, except of a grid."""
+        if row.facts.get("failure") != OVER_LIMIT:
+            self._refused_in_a_row = 0
+            return
+        self._refused_in_a_row += 1
+        if not self._initial.whole:
+            self._study.meter.n_trials += 1
+
     def _is_perfect(self, row: Row) -> bool:
         """Whether no trial can be better; unknown with two objectives."""
         if row.state != "COMPLETE" or self._study.search.second != "none":
@@ -225,6 +240,8 @@ class StudyTrials:
         least_s = ENOUGH_SHARE * min(self._study.costs.values(), default=0.0)
         if self._n_complete and self._study.meter.time_left_s() < least_s:
             return "budget.minutes"
+        if self._refused_in_a_row >= MAX_REFUSED_IN_A_ROW:
+            return f"the limit, which {MAX_REFUSED_IN_A_ROW} networks in a row exceed"
         early_stopping = self._study.early_stopping
         if early_stopping is not None and early_stopping.exhausted:
             return "budget.patience"
@@ -286,12 +303,15 @@ class StudyTrials:
         running, search = self._running.pop(trial_id), self._study.search
         if self._stopped_by() is None and self._retries.again(trial_id, outcome):
             self._again.append(trial_id)
-            elapsed_s, reason = self._study.meter.lost(trial_id), outcome.reason
-            name, key = self._study.name, str(trial_id)
             attempts.record_lost(
-                self._ledger, name, SEARCH, key, elapsed_s=elapsed_s, reason=reason,
+                self._ledger,
+                self._study.name,
+                SEARCH,
+                str(trial_id),
+                elapsed_s=self._study.meter.lost(trial_id),
+                reason=outcome.reason,
                 failure=failure_kind(outcome),
-            )  # fmt: skip
+            )
             return
         late = self._study.meter.time_left_s() <= 0
         state, reason = final_state(outcome, objective=search.objective, late=late)
@@ -315,6 +335,7 @@ class StudyTrials:
         self._proposals.end(ended, self._measured(row))
         self._n_perfect += self._is_perfect(row)
         self._n_complete += row.state == "COMPLETE"
+        self._count_refused(row)
         self._check_progress(trial_id, row, result)
         self._listener.ended(trial_id, row)
 

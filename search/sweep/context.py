@@ -1,7 +1,7 @@
 """The context of a running sweep: what all of its stages share."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -135,7 +135,7 @@ class SweepContext:
             stages_s=dict(self.stages_s),
         )
 
-    def display(self, kind: str, n: int | None, **more: Any) -> TrialsDisplay:
+    def display(self, kind: str, n: int | Callable[[], int] | None, **more: Any) -> TrialsDisplay:
         """The progress display of `n` training runs; None where time limits them."""
         objective = self.sweep.search.objective
         return TrialsDisplay(self.progress.console, kind, n, objective=objective, **more)

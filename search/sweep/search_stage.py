@@ -75,7 +75,7 @@ def search(
     )
     n_before = len(context.rows(stages.SEARCH))
     by_time = sweep.budget.trials is None and meter.n_trials == MOST_TRIALS
-    n = None if by_time else meter.n_trials
+    n = None if by_time else lambda: meter.n_trials
     display = context.display("trial", n, n_before=n_before, forecast_s=meter.forecast_s)
     hparams = HParamsWriter(lambda number: context.paths.trial(number).root)
     trials = StudyTrials(study, context.ledger, StudyListeners((display, hparams)))
@@ -84,7 +84,7 @@ def search(
     monitor = context.monitor
 
     def n_waiting() -> int | None:
-        return None if n is None else max(0, n - monitor.n_begun(stages.SEARCH))
+        return None if n is None else max(0, n() - monitor.n_begun(stages.SEARCH))
 
     with (
         display,

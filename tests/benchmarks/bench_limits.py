@@ -6,14 +6,16 @@ Both arms search the real space of `mlp` on 57 columns with the sampler that a s
 of each proposal is that of its network, which is built; its accuracy is a known function of its
 parameters, saturating in the size of the network, so that the best networks exceed the limit. The
 arm `second` has `search.second: n_parameters` and trains whatever is proposed; the arm `limit` has
-`limit.size_mb`: what exceeds it is refused and a constraint. The goal of a seed is the accuracy
-within the limit that `second` has at the end, less `NEAR`. Printed are the mean trials until then,
-their ratio with a 95 % interval over paired seeds, and the mean accuracies at the end.
+`limit.size_mb`: what exceeds it is a constraint, and is refused, not trained. The goal of a seed is
+the accuracy within the limit that `second` has at the end, less `NEAR`. Printed are the mean
+trained trials until then, their ratio with a 95 % interval over paired seeds, and the mean
+accuracies at the end.
 
 Goal: at most 60 % of the trials.
 """
 
 import argparse
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -75,15 +77,17 @@ def main() -> None:
 def best_within(
     arm: str, limit: ModelLimit, *, sampler: Any, seed: int, n_trials: int
 ) -> list[float]:
-    """The best accuracy within the limit after each trial; 0 before there is one."""
+    """The best accuracy within the limit after each trained trial; 0 before there is one."""
     space, problems = make_space(["mlp"], ["stats57"], {}, fixed={})
     if space is None:
         raise ValueError(problems)
     second = "n_parameters" if arm == "second" else "none"
     search = SearchConfig(sampler=sampler, second=second, seed=seed)  # type: ignore[arg-type]
     proposals = Proposals(space, search, make_initial_points(space, search, n_trials=n_trials))
-    best, curve = 0.0, []
-    for number in range(n_trials):
+    best, curve = 0.0, list[float]()
+    for number in itertools.count():
+        if len(curve) == n_trials:
+            break
         params, distributions = proposals.propose()
         candidate = candidate_of(space, params)
         n_parameters = size_of(candidate)
@@ -93,8 +97,9 @@ def best_within(
         score = accuracy(candidate, n_parameters)
         if not refused:
             best = max(best, score)
-        curve.append(best)
         refused &= arm == "limit"
+        if not refused:
+            curve.append(best)
         trial = create_trial(
             state=TrialState.FAIL if refused else TrialState.COMPLETE,
             params=params,

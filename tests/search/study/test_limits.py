@@ -59,7 +59,7 @@ def _study() -> Study:
 
 
 def _work(spec: TrialSpec, report: Report) -> TrialResult | Refusal:
-    cost = _cost((1 + spec.trial_id) / 10)
+    cost = _cost(0.7 if spec.trial_id in (2, 5) else 0.5)
     return LIMIT.refusal(cost) or _result(cost)
 
 
@@ -68,18 +68,33 @@ def test_a_refused_network_fails_with_its_cost_and_is_a_constraint(tmp_path: Pat
         trials = StudyTrials(_study(), ledger, SILENT)
         LocalRunner().run(trials, _work)
         rows = ledger.rows("s", SEARCH)
-        states = [rows[str(n)].state for n in range(7)]
-        assert states == ["COMPLETE"] * 5 + ["FAIL"] * 2  # 2 x 0.5 MB is just allowed
-        assert rows["6"].facts["failure"] == "over the limit"
-        assert "2 networks on mel would take 1.4 MB where" in rows["6"].reason
-        assert NetworkCost.of_facts(rows["6"].facts) == _cost(0.7)
-        assert NetworkCost.of_facts(rows["0"].facts) == _cost(0.1)
+        states = [rows[str(n)].state for n in range(len(rows))]
+        refused = [n in (2, 5) for n in range(9)]  # the budget's 7 trials, and two
+        assert states == ["FAIL" if one else "COMPLETE" for one in refused]
+        assert rows["5"].facts["failure"] == "over the limit"
+        assert "2 networks on mel would take 1.4 MB where" in rows["5"].reason
+        assert NetworkCost.of_facts(rows["5"].facts) == _cost(0.7)
+        assert NetworkCost.of_facts(rows["0"].facts) == _cost(0.5)  # 2 x 0.5 MB is just allowed
         known = trials._proposals._study.trials
-        assert [one.constraints["size_mb"] > 1e-9 for one in known] == [False] * 5 + [True] * 2
-        assert known[6].constraints["size_mb"] == pytest.approx(math.log(1.4))
-        again = StudyTrials(_study(), ledger, SILENT)._proposals._study.trials
+        assert [one.constraints["size_mb"] > 1e-9 for one in known] == refused
+        assert known[5].constraints["size_mb"] == pytest.approx(math.log(1.4))
+        resumed = StudyTrials(_study(), ledger, SILENT)
+        assert resumed.ended_by() == "budget.trials"
+        again = resumed._proposals._study.trials
         assert [one.constraints for one in again] == [one.constraints for one in known]
         assert [one.values for one in again] == [one.values for one in known]
+
+
+def test_a_search_ends_where_nothing_keeps_to_the_limit(tmp_path: Path) -> None:
+    with Ledger(f"sqlite:///{tmp_path / 'chorale.db'}") as ledger:
+        trials = StudyTrials(_study(), ledger, SILENT)
+        refusal = LIMIT.refusal(_cost(9.0))
+        LocalRunner().run(
+            trials, lambda spec, report: _result(_cost(0.1)) if not spec.trial_id else refusal
+        )
+        assert trials.ended_by() == "the limit, which 50 networks in a row exceed"
+        assert len(ledger.rows("s", SEARCH)) == 51
+        assert StudyTrials(_study(), ledger, SILENT).ended_by() == trials.ended_by()
 
 
 def _n_within(seed: int, *, informed: bool) -> int:

@@ -9,6 +9,7 @@ from chorale.search.cli import main
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.paths import folder_bytes
+from chorale.search.study import study
 
 NONE = ["--cluster.address", "none"]
 LIMIT_MB = 0.1
@@ -46,6 +47,7 @@ def test_a_limit_holds_from_the_search_to_the_champion(
     assert "the model keeps to the limit: latency_ms" in capsys.readouterr().out
     with Ledger(f"sqlite:///{runs / 'chorale.db'}") as ledger:
         rows = ledger.rows("s", SEARCH).values()
+    assert sum(row.state == "COMPLETE" for row in rows) == 6  # refused ones do not count
     states = {row.facts["config"]["width"]: set[str]() for row in rows}
     for row in rows:
         states[row.facts["config"]["width"]].add(row.state)
@@ -69,9 +71,14 @@ def test_a_limit_holds_from_the_search_to_the_champion(
 
 
 def test_a_limit_that_nothing_keeps_to_ends_with_what_to_do(
-    tmp_path: Path, corpus: Path, two_baselines: None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    corpus: Path,
+    two_baselines: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(study, "MAX_REFUSED_IN_A_ROW", 4)
     assert main(["sweep", _sweep(tmp_path, corpus), "--limit.size_mb", "0.001", *NONE]) == 1
     error = " ".join(capsys.readouterr().err.split())
-    assert "none of 6 trials keeps to the limit; the last one: over the limit: 2 networks" in error
+    assert "none of 4 trials keeps to the limit; the last one: over the limit: 2 networks" in error
     assert "raise limit, or narrow the space" in error
