@@ -65,7 +65,7 @@ N_ALIKE_FAILURES = 5
 
 
 @dataclass(frozen=True)
-class Study:
+class SearchStage:
     """The settings of the search stage.
 
     `plan` turns a candidate and its trial number into a training run; `keep` writes its predictions
@@ -114,7 +114,7 @@ class _Running:
 class StudyTrials:
     """`Trials` over an Optuna study in the ledger."""
 
-    def __init__(self, study: Study, ledger: Ledger, listener: StudyListener) -> None:
+    def __init__(self, study: SearchStage, ledger: Ledger, listener: StudyListener) -> None:
         """Opens or creates the Optuna study; interrupted trials are asked again first."""
         self._study, self._ledger, self._listener = study, ledger, listener
         self._optuna = _open(study, ledger)
@@ -410,7 +410,7 @@ def _failed_by_params(row: Row | None) -> bool:
     return row is not None and row.state == "FAIL" and row.facts.get("failure") in PARAMS_FAILURES
 
 
-def _open(study: Study, ledger: Ledger) -> optuna.Study:
+def _open(study: SearchStage, ledger: Ledger) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         study_name=study.name,
@@ -421,7 +421,7 @@ def _open(study: Study, ledger: Ledger) -> optuna.Study:
     )
 
 
-def _initial_points(study: Study, stored: optuna.Study) -> InitialPoints:
+def _initial_points(study: SearchStage, stored: optuna.Study) -> InitialPoints:
     """The initial points: determined when the study is new, later read from the study."""
     if study.search.sampler == "grid":
         return grid_initial_points(study.space, seed=study.search.seed)

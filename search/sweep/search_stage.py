@@ -19,7 +19,7 @@ from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.report.tensorboard import HParamsWriter
 from chorale.search.study.early_stopping import EnsembleEarlyStopping
 from chorale.search.study.pruner import MIN_OPTIMIZER_STEPS
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.study.trial_outcome import OVER_LIMIT
 from chorale.search.sweep.context import SweepContext
 from chorale.search.sweep.time_shares import search_meter
@@ -57,7 +57,7 @@ def search(
     """
     resolved, prepared, sweep = context.resolved, context.prepared, context.sweep
     meter = search_meter(context)
-    study = Study(
+    study = SearchStage(
         name=sweep.name,
         space=resolved.space,
         search=sweep.search,

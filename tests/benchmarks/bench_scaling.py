@@ -37,7 +37,7 @@ from chorale.search.config.space import make_space
 from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.study.budget import BudgetMeter
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.training.trial_plan import TrialResult
 
 MINUTE_S = 60.0
@@ -107,7 +107,7 @@ def study_trials(ledger: Ledger, n_trials: int) -> StudyTrials:
     space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
     if space is None:
         raise ValueError(problems)
-    settings = Study(
+    settings = SearchStage(
         name="s",
         space=space,
         search=SearchConfig(sampler="random", pruner="successive_halving"),

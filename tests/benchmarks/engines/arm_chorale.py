@@ -23,7 +23,7 @@ from chorale.search.ledger.predictions import PredictionPart
 from chorale.search.paths import StudyPaths
 from chorale.search.report.tensorboard import HParamsWriter
 from chorale.search.study.budget import BudgetMeter
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.sweep.worker_pool import worker_pool
 from chorale.search.training.trial_plan import TrialPlan, TrialResult
 from tests.benchmarks.engines.events import Events
@@ -73,7 +73,7 @@ def main() -> None:
             resources=pool.resources,
             n_at_once=pool.trials_at_once,
         )
-        study = Study(
+        study = SearchStage(
             name=SPLIT,
             space=task.space(),
             search=SearchConfig(seed=task.seed),

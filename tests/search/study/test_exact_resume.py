@@ -15,7 +15,7 @@ from chorale.search.console.events import StudyListeners
 from chorale.search.ledger.ledger import Ledger, Row
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.study.budget import BudgetMeter
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
@@ -47,8 +47,8 @@ def _all_fixed() -> dict[str, Any]:
     return {name: getattr(TrainConfig(), name) for name in TRAIN_SPACE}
 
 
-def _study(search: SearchConfig, n: int) -> Study:
-    return Study(
+def _study(search: SearchConfig, n: int) -> SearchStage:
+    return SearchStage(
         name="s",
         space=_space(search.sampler),
         search=search,

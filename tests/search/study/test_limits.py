@@ -19,7 +19,7 @@ from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.initial_points import make_initial_points
 from chorale.search.study.proposals import Measured, Proposals
 from chorale.search.study.samplers.genetic import best_parents
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.training.model_cost import HEADROOM, ModelLimit, NetworkCost, Refusal
 from chorale.search.training.trial_plan import TrialResult
 
@@ -44,10 +44,10 @@ def _result(cost: NetworkCost) -> TrialResult:
     )
 
 
-def _study() -> Study:
+def _study() -> SearchStage:
     space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
     assert space is not None, problems
-    return Study(
+    return SearchStage(
         name="s",
         space=space,
         search=SearchConfig(sampler="random", pruner="none"),

@@ -22,7 +22,7 @@ from chorale.search.study.budget import BudgetMeter
 from chorale.search.study.finalists import FinalistStage, FinalistTrials
 from chorale.search.study.retries import MAX_LOST_RETRIES
 from chorale.search.study.schedule import Schedule
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
@@ -70,7 +70,9 @@ class Stage:
             )
             search = SearchConfig(sampler="random", pruner="none")
             keep: Any = lambda *_: None  # noqa: E731
-            study = Study("s", space, search, meter, plan, keep, files=lambda number: self.files)
+            study = SearchStage(
+                "s", space, search, meter, plan, keep, files=lambda number: self.files
+            )
             self.trials = StudyTrials(study, ledger, SILENT)
 
     @property

@@ -24,7 +24,7 @@ from chorale.search.study.early_stopping import EnsembleEarlyStopping
 from chorale.search.study.initial_points import WarmPoint, make_initial_points
 from chorale.search.study.proposals import Measured, Proposals
 from chorale.search.study.schedule import Schedule
-from chorale.search.study.study import Study, StudyTrials
+from chorale.search.study.study import SearchStage, StudyTrials
 from chorale.search.study.warm_start import WarmStart
 from chorale.search.training.trial_plan import TrialResult
 
@@ -43,7 +43,7 @@ def _result(accuracy: float) -> TrialResult:
     )
 
 
-def _study(**changes: Any) -> Study:
+def _study(**changes: Any) -> SearchStage:
     space, problems = make_space(["cnn", "recurrent"], ["mel"], {}, fixed={})
     assert space is not None, problems
     budget = changes.pop("budget", BudgetConfig(trials=6, max_epochs=8))
@@ -60,7 +60,7 @@ def _study(**changes: Any) -> Study:
         "plan": lambda candidate, number: None,
         "keep": lambda number, result: None,
     }
-    return Study(**{**settings, **changes})
+    return SearchStage(**{**settings, **changes})
 
 
 class _Seconds:
@@ -72,7 +72,7 @@ class _Seconds:
         return self.now
 
 
-def _timed_study(clock: _Seconds, **changes: Any) -> Study:
+def _timed_study(clock: _Seconds, **changes: Any) -> SearchStage:
     budget = BudgetConfig(trials=6, max_epochs=8, minutes=10)
     schedule = Schedule(600, wall_s=clock)
     return replace(
@@ -97,7 +97,9 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(f"sqlite:///{tmp_path / 'chorale.db'}")
 
 
-def _run(study: Study, ledger: Ledger, work: Callable[[TrialSpec, Report], Any]) -> StudyTrials:
+def _run(
+    study: SearchStage, ledger: Ledger, work: Callable[[TrialSpec, Report], Any]
+) -> StudyTrials:
     trials = StudyTrials(study, ledger, SILENT)
     LocalRunner().run(trials, work)
     trials.finish()
