@@ -7,8 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chorale.search.api.study import Study
 from chorale.search.commands.output_file import require_writable
-from chorale.search.commands.study_options import console, parse_study_options, study_about
+from chorale.search.commands.study_options import console, parse_study_options
 
 if TYPE_CHECKING:
     from chorale.search.report.leaderboard import LeaderboardRow
@@ -31,7 +32,7 @@ def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     from chorale.datasets.atomic import write_text
     from chorale.datasets.errors import UserError
-    from chorale.search.report.leaderboard import leaderboard, to_csv
+    from chorale.search.report.leaderboard import to_csv
 
     given = parse_study_options(args, options=["top", "csv"], flags=["json"])
     top, csv = _number(given.options.get("top")), given.options.get("csv")
@@ -41,13 +42,8 @@ def run(args: Sequence[str]) -> int:
     if csv is not None and csv != "-":
         file = require_writable(Path(csv), option="--csv")
     name = given.require_name("leaderboard")
-    with given.open() as ledger:
-        info = ledger.study(name)
-        about = study_about(info, given.runs.study(name))
-        rows, finals = ledger.rows(name, "search"), ledger.rows(name, "finalists")
-        n_running = ledger.n_running(name)
-    objective, second = about.get("objective") or "accuracy", about.get("second") or "none"
-    lines = leaderboard(rows, finals, objective=objective, second=second)[:top]
+    study = Study(name, given.runs.root, given.options.get("store"))
+    lines = study.leaderboard_rows()[:top]
     if "json" in given.flags:
         print(json.dumps([_finite(line) for line in lines], indent=2))
         return 0
@@ -56,8 +52,9 @@ def run(args: Sequence[str]) -> int:
         return 0
     if file is not None:
         write_text(file, to_csv(lines))
-    _show(lines, objective, second)
-    if n_running:
+    about = study.about()
+    _show(lines, about.get("objective") or "accuracy", about.get("second") or "none")
+    if n_running := study.status()["trials"]["running"]:
         console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} unfinished.")
     return 0
 

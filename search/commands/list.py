@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from chorale.search.api.study import study_about
 from chorale.search.commands.study_options import (
     STUDY_STYLES,
     console,
     parse_study_options,
-    study_about,
 )
 from chorale.search.ledger.trials_summary import trials_summary
 

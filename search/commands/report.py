@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_options import console, parse_study_options, study_about
+from chorale.search.api.study import study_about
+from chorale.search.commands.study_options import console, parse_study_options
 
 if TYPE_CHECKING:
     from chorale.search.paths import StudyPaths

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chorale.datasets.errors import UserError
+from chorale.search.api.study import study_about
 from chorale.search.commands.study_options import (
     STUDY_STYLES,
     StudyOptions,
     console,
     parse_study_options,
-    study_about,
 )
 from chorale.search.ledger.notes import read_notes
 from chorale.search.ledger.stages import read_stages_s

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chorale.datasets.errors import UserError, unknown_name_error
-from chorale.search.paths import Runs, StudyPaths
+from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from chorale.search.ledger.reader import LedgerReader, StudyInfo
+    from chorale.search.ledger.reader import LedgerReader
 
 STUDY_STYLES = {
     "running": "[green]running[/]",
@@ -132,23 +132,6 @@ def split_arguments(
                 value = rest.pop(0)
             given[name] = value
     return names, given, seen
-
-
-def study_about(info: "StudyInfo", paths: StudyPaths) -> Mapping[str, Any]:
-    """A study's metadata (`SweepConfig.about`); for an older ledger, from the sweep's file."""
-    if info.about or not paths.sweep_yaml.is_file():
-        return info.about
-    from chorale.search.config.yaml_file import read_yaml
-
-    try:
-        sweep = read_yaml(paths.sweep_yaml)
-    except UserError:
-        return {}
-    return {
-        "dataset": (sweep.get("dataset") or {}).get("name"),
-        "objective": (sweep.get("search") or {}).get("objective"),
-        "budget": sweep.get("budget") or {},
-    }
 
 
 def console() -> "Console":

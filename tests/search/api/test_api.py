@@ -1,0 +1,135 @@
+"""The Python API: what it gives equals what the commands and the report say."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from chorale.datasets.plugin_folders import VARIABLE
+from chorale.search import api
+from chorale.search.cli import main
+
+NOTEBOOK = Path(__file__).with_name("first_steps.ipynb")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Iterator[api.Study]:
+    """A study of three trials of `mlp`, made by the API."""
+    root = tmp_path_factory.mktemp("api")
+    settings = {
+        "dataset": {"name": "folder", "root": str(corpus), "group": "(artist.)"},
+        "name": "s",
+        "features": {"stats57": {"sample_rate": 8000}},
+        "architectures": ["mlp"],
+        "search": {"pruner": "none"},
+        "budget": {"trials": 3, "max_epochs": 3},
+        "finalists": {"configs": 3, "folds": 2},
+        "ensemble": {"kinds": ["soft_vote"], "baselines": "none"},
+        "cluster": {"address": "none"},
+        "runs": str(root / "runs"),
+    }
+    from chorale.search.baselines import baseline_plan, classifiers
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (classifiers, baseline_plan):
+            patch.setattr(module, "GRIDS", {"knn": {"statistics": ("mean_std",), "k": (3,)}})
+        found = api.sweep(settings, {"budget.trials": 2}, quiet=True)
+        assert found.status()["trials"]["complete"] == 2
+        yield api.sweep(settings, quiet=True)  # it is resumed, with one more trial
+
+
+def test_a_sweep_is_quiet_and_resumed(study: api.Study, capsys: pytest.CaptureFixture[str]) -> None:
+    assert capsys.readouterr() == ("", "")
+    status = study.status()
+    assert status["state"] == "complete"
+    assert status["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0}
+    assert [one.name for one in api.studies(study.runs)] == ["s"]
+
+
+def test_trials_and_curves_are_those_of_the_leaderboard(
+    study: api.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = study.leaderboard()
+    assert main(["leaderboard", "s", "--json", "--runs", str(study.runs)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert frame["trial"].tolist() == [row["trial"] for row in printed]
+    assert frame["validation_accuracy"].is_monotonic_decreasing
+    best = int(frame["trial"][0])
+    curves = study.curves(best)
+    assert curves["epoch"].tolist() == [1, 2, 3]
+    assert curves["accuracy"].max() == pytest.approx(frame["validation_accuracy"][0], rel=1e-5)
+    with pytest.raises(api.UserError, match=r"no curves of trial 9; trials that have ended: 0, 1"):
+        study.curves(9)
+
+
+def test_scores_and_predictions_agree_with_the_report(study: api.Study) -> None:
+    scores, report = study.scores(), study.report
+    chosen = scores[scores["chosen"]]
+    assert chosen.index.tolist() == [report["ensemble"]["kind"]]
+    assert chosen["test_accuracy"].item() == report["ensemble"]["test"]["accuracy"]
+    assert scores.loc["knn", "what"] == "baseline"
+    assert (scores["test_low"] <= scores["test_accuracy"]).all()
+    for part in ("test", "out_of_fold"):
+        frame = study.predictions(part)
+        names = list(report["dataset"]["labels"])
+        assert frame.columns.tolist() == ["label", "group", *names]
+        assert np.allclose(frame[names].sum(axis=1), 1)
+        accuracy = (frame[names].idxmax(axis=1) == frame["label"]).mean()
+        assert accuracy == pytest.approx(report["ensemble"][part]["accuracy"])
+    shared = study.predictions("test").index.intersection(study.predictions("out_of_fold").index)
+    assert shared.empty
+
+
+def test_charts_are_svg(study: api.Study) -> None:
+    charts = study.charts()
+    assert {"history", "forest", "confusion_test", "curves"} <= set(charts)
+    assert all("<svg" in one.__html__() for one in charts.values())
+
+
+def test_a_model_predicts_for_arrays_and_files(
+    study: api.Study, corpus: Path, tmp_path: Path
+) -> None:
+    model = study.export(tmp_path / "model")
+    files = sorted(corpus.glob("*/*artist0-0.wav"))
+    frame = model.predict_files(files)
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.columns.tolist() == ["label", "out_of_distribution", *model.labels]
+    wave, rate = soundfile.read(files[0], dtype="float32")
+    proba = model.predict(wave, rate).proba
+    assert np.allclose(frame.loc[str(files[0]), list(model.labels)].astype(float), proba)
+    assert model.labels[int(proba.argmax())] == frame["label"].iloc[0]
+
+
+def test_what_is_missing_is_named_in_one_line(study: api.Study, tmp_path: Path) -> None:
+    with pytest.raises(api.UserError, match=r"unknown study 'z'; choose from: s"):
+        api.Study("z", study.runs).status()
+    with pytest.raises(api.UserError, match=r"unknown study 'z'"):
+        api.Study("z", study.runs).predictions()
+    with pytest.raises(api.UserError, match=r"study 'z' has no report yet"):
+        api.Study("z", study.runs).scores()
+    with pytest.raises(api.UserError, match=r"there is no bundle in"):
+        api.ExportedModel(tmp_path)
+    with pytest.raises(api.UserError, match=r"the sweep's settings: "):
+        api.sweep({"dataset": {"name": "folder", "root": "x"}, "buget": {}})
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, "")
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    names: dict[str, object] = {"TRIALS": 2, "EPOCHS": 1, "TRACKS": 60}
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    try:
+        for number, text in enumerate(code):
+            exec(compile(text, f"cell {number}", "exec"), names)
+    finally:
+        sys.modules.pop("chorale.lightning_models.architectures.wide_linear", None)
+    assert isinstance(names["scores"], pd.DataFrame)
+    assert names["wide_linear_trials"] == 1
