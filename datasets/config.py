@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args
 
 import pydantic
 import pydantic.dataclasses
@@ -133,8 +133,15 @@ def _expected(detail: Any) -> str:
 def _fields_at(cls: type[Any], path: list[str]) -> list[str]:
     """The field names of the nested config at `path` below `cls`."""
     for part in path:
-        found = {f.name: f.type for f in dataclasses.fields(cls)}.get(part)
-        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        found = _config_in({f.name: f.type for f in dataclasses.fields(cls)}.get(part))
+        if found is None:
             return []
         cls = found
     return [f.name for f in dataclasses.fields(cls)]
+
+
+def _config_in(annotation: Any) -> type[Any] | None:
+    """The config class of a field's type, also of `Annotated[...]` and of `... | None`."""
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return annotation
+    return next(filter(None, map(_config_in, get_args(annotation))), None)

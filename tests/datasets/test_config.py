@@ -30,6 +30,16 @@ def test_all_problems_are_listed_in_one_error_with_the_nearest_key() -> None:
 
 
 @config
+class Optional:
+    budget: Annotated[Budget | None, Field()] = None
+
+
+def test_the_keys_of_a_mapping_that_may_be_left_out_are_listed_too() -> None:
+    with pytest.raises(UserError, match="did you mean 'trials'. allowed here: trials"):
+        read_config(Optional, {"budget": {"trails": 3}}, where="my.yaml")
+
+
+@config
 class Lists:
     names: NameList = ()
     groups: tuple[str, ...] = ()
