@@ -1,8 +1,9 @@
-"""Reads intermediate values and distributions from Optuna's own tables, without Optuna.
+"""Reads intermediate values, times and distributions from Optuna's own tables, without Optuna.
 
 Our rows lack these: the objective after each epoch, of failed trials too, and the search space.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +27,17 @@ def reports(c: sa.Connection, study: str) -> Reports:
     return found
 
 
+def times(c: sa.Connection, study: str) -> dict[int, float]:
+    """Trial number -> when it was asked, in Unix seconds."""
+    query = (
+        "select trials.number, trials.datetime_start from trials "
+        "join studies on trials.study_id = studies.study_id "
+        "where studies.study_name = :name and trials.datetime_start is not null"
+    )
+    found = _rows(c, "trials", query, study)
+    return {int(number): _unix_s(began) for number, began in found}
+
+
 def distributions(c: sa.Connection, study: str) -> dict[str, str]:
     """The range of each parameter, as Optuna's JSON."""
     query = (
@@ -35,6 +47,12 @@ def distributions(c: sa.Connection, study: str) -> dict[str, str]:
         "where studies.study_name = :name"
     )
     return {str(name): str(text) for name, text in _rows(c, "trial_params", query, study)}
+
+
+def _unix_s(moment: str | datetime) -> float:
+    """SQLite gives text; Optuna stores times in UTC, without a zone."""
+    naive = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return naive.replace(tzinfo=UTC).timestamp()
 
 
 def _rows(c: sa.Connection, table: str, query: str, study: str) -> list[Any]:

@@ -161,6 +161,10 @@ class LedgerReader:
         """The reports of each of the search's trials, by number: (epoch, objective) in order."""
         return self._database.read(lambda c: optuna_rows.reports(c, study))
 
+    def times(self, study: str) -> dict[int, float]:
+        """When each of the search's trials was asked, by number, in Unix seconds."""
+        return self._database.read(lambda c: optuna_rows.times(c, study))
+
     def distributions(self, study: str) -> dict[str, str]:
         """The distribution of each searched parameter, as Optuna's JSON."""
         return self._database.read(lambda c: optuna_rows.distributions(c, study))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import optuna
 import sqlalchemy as sa
@@ -26,10 +27,15 @@ def _ledger(url: str) -> Ledger:
     return ledger
 
 
-def test_reports_and_distributions_are_those_of_one_study(ledger_url: str) -> None:
+def test_reports_times_and_distributions_are_those_of_one_study(ledger_url: str) -> None:
+    before_s = time.time()
     ledger = _ledger(ledger_url)
     reader = LedgerReader(ledger_url)
     try:
+        times = reader.times("a")
+        assert times.keys() == {0, 1}
+        assert before_s <= times[0] <= times[1] <= time.time()
+        assert reader.times("none") == {}
         expected = {0: [(1, 0.25), (2, 0.5)], 1: [(1, 1.25), (2, 1.5)]}
         assert reader.reports("a") == expected, "finite ones, in order"
         found = reader.distributions("a")
