@@ -87,6 +87,11 @@ class StudyPaths:
         return self.root / "notes.json"
 
     @property
+    def tracking_lock(self) -> Path:
+        """The lock file of the process that writes the study to an experiment tracker."""
+        return self.root / "tracking.lock"
+
+    @property
     def split_json(self) -> Path:
         """The locked test set and the folds."""
         return self.root / "split.json"

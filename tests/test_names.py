@@ -22,6 +22,7 @@ CONTRACTS = {
     "search/combining": {"predict"},  # of the ensembles that share it
     "search/commands": {"run"},
     "search/ensembles": {"fit", "network", "predict"},
+    "search/tracking/trackers": {"open_server"},
 }
 """Folder of plug-ins, or of networks -> what each of its files may define, by their contract."""
 
