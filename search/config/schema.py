@@ -20,6 +20,7 @@ from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 from chorale.search.config import yaml_file
 from chorale.search.config.limit_config import LimitConfig
+from chorale.search.config.track_config import Track
 from chorale.search.paths import Runs, StudyPaths, folder_of
 
 AUTO_KIND = "auto"
@@ -248,6 +249,9 @@ class SweepConfig:
     store: Annotated[str, AfterValidator(_without_password)] | None = None
     """the ledger's database URL; default: an SQLite file in `runs`; for a team
     postgresql+psycopg://USER@HOST/DATABASE, its password in ~/.pgpass or PGPASSWORD"""
+    track: Track | None = None
+    """an experiment tracker that gets the study's runs while it runs: mlflow, or
+    {name: mlflow, uri: http://HOST:5000, experiment: NAME}; default of uri: MLFLOW_TRACKING_URI"""
 
     @property
     def paths(self) -> StudyPaths:

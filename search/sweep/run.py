@@ -26,6 +26,7 @@ from chorale.search.data.tracks import divisible_tracks, labels_per_track, refus
 from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.sweep.bucket import synchronised
 from chorale.search.sweep.preflight import Start, check_start
+from chorale.search.sweep.tracking import about_code, tracker_of, tracking
 
 if TYPE_CHECKING:
     from chorale.search.config.schema import SweepConfig
@@ -67,12 +68,13 @@ def run_sweep(
     uploads = synchronised(sweep.runs, sweep.name, warn=lambda line: progress.stage("bucket", line))
     with progress.keep_alive("sweep"), uploads:
         start = check_start(sweep, resume=resume, take_over=take_over)
+        tracker = tracker_of(sweep)
         tracks = divisible_tracks(resolved, progress)
         resolved = for_labels(resolved, multi_label=has_several_labels(tracks.table))
         _print_labels(tracks, resolved.sweep.search.objective, progress)
         sweep = resolved.sweep
         opened = _opened(resolved, progress, start, tracks, take_over, earlier, monitor, began)
-        with opened as context:
+        with opened as context, tracking(sweep, tracker, progress):
             # imported only now: it brings all that studies and reports need
             from chorale.search.sweep.context import session
             from chorale.search.sweep.stages import complete_report, run_stages
@@ -174,7 +176,7 @@ def _opened(
             trains_networks, trial_limit_s = forecast.trains_networks, forecast.trial_limit_s
             stages_s["forecast"] = time.perf_counter() - began - data_s
         unchanging = study_fingerprint(resolved, prepared)
-        about: dict[str, Any] = {"about": sweep.about}
+        about: dict[str, Any] = {"about": {**sweep.about, **about_code(sweep)}}
         about["before_s"] = time.perf_counter() - began
         if start.resume:
             ledger.reopen(sweep.name, unchanging, take_over=take_over, **about)
