@@ -35,7 +35,7 @@ class Optional:
 
 
 def test_the_keys_of_a_mapping_that_may_be_left_out_are_listed_too() -> None:
-    with pytest.raises(UserError, match="did you mean 'trials'. allowed here: trials"):
+    with pytest.raises(UserError, match=r"did you mean 'trials'\? allowed here: trials"):
         read_config(Optional, {"budget": {"trails": 3}}, where="my.yaml")
 
 
