@@ -86,6 +86,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "dashboard": Command("the trials in optuna-dashboard", _in("dashboard")),
     "track sync": Command("write a study to an experiment tracker (MLflow)", _in("track_sync")),
+    "track champion": Command(
+        "register the champion in the tracker of its study", _in("track_champion")
+    ),
     "study note": Command("write a note on a study, or print it", _in("study_note")),
     "study tag": Command("add tags to a study, or remove them", _in("study_tag")),
     "study delete": Command("remove studies with their files", _in("study_delete")),

@@ -26,6 +26,7 @@ restores the previous champion.
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     from chorale.search.champion.registry.registry import Registry
+    from chorale.search.champion.tracking import track_or_explain
     from chorale.search.commands.export import packed_bundle
 
     given = parse_study_options(args, options=["as", "reason"])
@@ -45,6 +46,8 @@ def run(args: Sequence[str]) -> int:
     period = registry.promote(bundle, expected=expected, reason=reason)
     old = f"; the previous champion was {before[-1].study}" if before else ""
     console().print(f"{study} is champion '{name}' since {period.since_utc}{old}", markup=False)
+    for line in track_or_explain(given.runs, name):
+        console().print(line, markup=False, soft_wrap=True)
     return 0
 
 

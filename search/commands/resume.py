@@ -6,8 +6,9 @@ from chorale.search.commands.metrics_options import METRICS_HELP, split_metrics_
 from chorale.search.commands.study_options import StudyOptions, parse_study_options
 
 HELP = f"""\
-usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...] [--take-over]
-                      [--finish] [--metrics-port PORT] [--runs FOLDER] [--store URL]
+usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...]
+                      [--track.KEY value ...] [--take-over] [--finish] [--metrics-port PORT]
+                      [--runs FOLDER] [--store URL]
 
 Resumes an interrupted study, or extends a finished one with a larger budget. It reads the sweep
 file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to be typed again.
@@ -16,11 +17,12 @@ file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to
                        least a baseline; it can be resumed again later
   --budget.KEY value   another budget: --budget.trials 128, --budget.minutes 60
   --cluster.KEY value  other workers: --cluster.address none
+  --track.KEY value    another experiment tracker: --track.uri http://HOST:5000
   --take-over          even if another process seems to run the study; it loses its lease
   --runs FOLDER        the folder of all studies (runs)
   --store URL          the ledger, where it is not in that folder
 {METRICS_HELP}"""
-CHANGEABLE_KEYS = ("budget", "cluster")
+CHANGEABLE_KEYS = ("budget", "cluster", "track")
 """The sections of a sweep that may change when a study is resumed."""
 
 
@@ -66,9 +68,9 @@ def _overrides(args: Sequence[str]) -> list[str]:
     for key in keys:
         if key.split(".")[0] not in CHANGEABLE_KEYS:
             raise UserError(
-                f"--{key}: a study is resumed as it was started; only --budget.KEY and "
-                f"--cluster.KEY may change; for anything else start another study: chorale sweep "
-                f"FILE --name NAME"
+                f"--{key}: a study is resumed as it was started; only --budget.KEY, "
+                f"--cluster.KEY and --track.KEY may change; for anything else start another study: "
+                f"chorale sweep FILE --name NAME"
             )
     return keys
 

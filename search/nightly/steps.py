@@ -13,6 +13,7 @@ from chorale.datasets.errors import UserError
 from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.pack.pack import collect_contents, pack_bundle
 from chorale.search.champion.registry.registry import Registry
+from chorale.search.champion.tracking import track_or_explain
 from chorale.search.console.progress import Progress
 from chorale.search.data.prepare import study_fingerprint
 from chorale.search.evaluation.member_names import count_members, split_members
@@ -82,6 +83,7 @@ class NightSteps:
         if record.verdict == "PROMOTED":
             self._promote(record)
         record = self._record_champion(record)
+        self._track(record)
         removed = clean_up(self.nightly, self.records, record, self.registry)
         for line in removed:
             self.progress.stage("removed", line)
@@ -168,6 +170,15 @@ class NightSteps:
         bundle = Bundle.open(self.records.night(record.date).bundle.root)
         reason = f"night of {record.date}: {record.reason}"
         self.registry.promote(bundle, expected=record.expected, reason=reason)
+
+    def _track(self, record: Night) -> None:
+        """Moves the aliases of champion and candidate, where the night's study is tracked."""
+        if self.nightly.sweep.track is None:
+            return
+        folder = self.records.night(record.date).bundle.root
+        candidate = folder if folder.is_dir() else None
+        for line in track_or_explain(self.runs, self.nightly.champion, challenger=candidate):
+            self.progress.stage("track", line)
 
     def _record_champion(self, record: Night) -> Night:
         history = self.registry.history()

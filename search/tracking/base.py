@@ -122,5 +122,11 @@ class Tracker(Protocol):
     def remove(self, run: TrackedRun) -> None:
         """Removes a run that is there twice."""
 
+    def register(self, model: str, study: str, bundle: Artifact, aliases: Sequence[str]) -> str:
+        """Makes a bundle a version of a model, once, and points aliases at it; gives its number.
+
+        The bundle is stored with the run of the study, by its id, which must be there.
+        """
+
     def close(self) -> None:
         """Closes connections."""

@@ -94,7 +94,8 @@ class MadeUp:
 
 def runs_of(address: str) -> list[dict[str, Any]]:
     """Every run of the experiment that is not deleted."""
-    api, found, more = f"{address}/api/2.0/mlflow", [], {}
+    api, found = f"{address}/api/2.0/mlflow", list[dict[str, Any]]()
+    more: dict[str, str] = {}
     query = {"experiment_name": "chorale"}
     answer = requests.get(f"{api}/experiments/get-by-name", params=query, timeout=60)
     number = answer.json()["experiment"]["experiment_id"]

@@ -89,24 +89,24 @@ class MlflowRest:
             )
         self._refuse(answer)
 
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """The answer to a query.
+    def get(self, path: str, *, needs: str = "", **query: str) -> dict[str, Any]:
+        """The answer to a query; it must have the key `needs`, if any.
 
         Raises:
             TrackerError: see `post`.
         """
-        return self._json(self._send("GET", API + path, params=query))
+        return self._json(self._send("GET", API + path, params=query), needs)
 
-    def post(self, path: str, **body: Any) -> dict[str, Any]:
-        """The answer to a change or a search.
+    def post(self, path: str, body: Mapping[str, Any], *, needs: str = "") -> dict[str, Any]:
+        """The answer to a change or a search; it must have the key `needs`, if any.
 
         Raises:
             NotFoundError, ExistsError: there is no such object, or there is one already.
             TrackerError: the server cannot be reached, refuses the secret, fails, or is no MLflow.
         """
-        return self._json(self._send("POST", API + path, json=body))
+        return self._json(self._send("POST", API + path, json=body), needs)
 
-    def delete(self, path: str, **body: Any) -> dict[str, Any]:
+    def delete(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a removal; errors as those of `post`."""
         return self._json(self._send("DELETE", API + path, json=body))
 
@@ -140,13 +140,13 @@ class MlflowRest:
             raise self._error(f"cannot be reached ({_cause(error)}); start it, or check its address"
                               ) from None  # fmt: skip
 
-    def _json(self, answer: requests.Response) -> dict[str, Any]:
+    def _json(self, answer: requests.Response, needs: str = "") -> dict[str, Any]:
         self._refuse(answer)
         try:
             found = answer.json()
         except ValueError:
             found = None
-        if not isinstance(found, Mapping):
+        if not isinstance(found, Mapping) or (answer.ok and needs and needs not in found):
             raise self._not_mlflow(answer)
         if answer.ok:
             return dict(found)

@@ -6,13 +6,21 @@ The tag `chorale.written` is written last: a run that has it is complete.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from chorale.datasets.errors import UserError
 from chorale.search.config.track_config import checked_address
-from chorale.search.tracking.base import Point, RunContent, RunState, TrackedRun, TrackerError
+from chorale.search.tracking.base import (
+    Artifact,
+    Point,
+    RunContent,
+    RunState,
+    TrackedRun,
+    TrackerError,
+)
 from chorale.search.tracking.trackers._mlflow_content import (
     ARTIFACT,
     KEY,
@@ -27,6 +35,7 @@ from chorale.search.tracking.trackers._mlflow_content import (
     run_params,
     run_tags,
 )
+from chorale.search.tracking.trackers._mlflow_models import register_version
 from chorale.search.tracking.trackers._mlflow_rest import ExistsError, MlflowRest, NotFoundError
 
 URI = "MLFLOW_TRACKING_URI"
@@ -94,7 +103,7 @@ class Mlflow:
         }
         more: dict[str, str] = {}
         while True:
-            answer = self._rest.post("runs/search", **query, **more)
+            answer = self._rest.post("runs/search", {**query, **more})
             found += map(self._read, answer.get("runs", []))
             if not (token := answer.get("next_page_token")):
                 return found
@@ -102,13 +111,14 @@ class Mlflow:
 
     def create(self, study: str, content: RunContent, parent: str) -> TrackedRun:
         """See `Tracker`."""
-        answer = self._rest.post(
-            "runs/create",
-            experiment_id=self._open_experiment(),
-            run_name=content.name,
-            start_time=content.started_ms,
-            tags=pairs({STUDY: study, KEY: content.key, **run_tags(content, parent)}),
-        )
+        tags = {STUDY: study, KEY: content.key, **run_tags(content, parent)}
+        body = {
+            "experiment_id": self._open_experiment(),
+            "run_name": content.name,
+            "start_time": content.started_ms,
+            "tags": pairs(tags),
+        }
+        answer = self._rest.post("runs/create", body, needs="run")
         run = self._read(answer["run"])
         return TrackedRun(run.id, run.key, "", run.parent, is_new=True)
 
@@ -122,17 +132,16 @@ class Mlflow:
         metrics = self._missing(run, content, known)
         stale = [name for name in known.tags if is_stale(name, tags)]
         for name in stale:
-            self._rest.post("runs/delete-tag", run_id=run.id, key=name)
+            self._rest.post("runs/delete-tag", {"run_id": run.id, "key": name})
         changed = {name: value for name, value in tags.items() if known.tags.get(name) != value}
         for body in batches(pairs(params), pairs(changed), metrics):
-            self._rest.post("runs/log-batch", run_id=run.id, **body)
-        left_out = self._upload(run, content, known)
-        ended = {}
+            self._rest.post("runs/log-batch", {"run_id": run.id, **body})
+        left_out = self._upload(run, content.artifacts, known)
+        ended: dict[str, Any] = {"status": STATUS[content.state], "run_name": content.name}
         if content.duration_ms is not None and content.state is not RunState.RUNNING:
-            ended = {"end_time": known.started_ms + content.duration_ms}
-        status, name = STATUS[content.state], content.name
-        self._rest.post("runs/update", run_id=run.id, status=status, run_name=name, **ended)
-        self._rest.post("runs/set-tag", run_id=run.id, key=WRITTEN, value=content.version)
+            ended["end_time"] = known.started_ms + content.duration_ms
+        self._rest.post("runs/update", {"run_id": run.id, **ended})
+        self._set_tag(run, WRITTEN, content.version)
         known.params |= params
         known.tags = {key: one for key, one in known.tags.items() if key not in stale} | tags
         known.metrics |= {allowed_name(one.metric) for one in content.points}
@@ -140,7 +149,25 @@ class Mlflow:
 
     def remove(self, run: TrackedRun) -> None:
         """See `Tracker`."""
-        self._rest.post("runs/delete", run_id=run.id)
+        self._rest.post("runs/delete", {"run_id": run.id})
+
+    def register(self, model: str, study: str, bundle: Artifact, aliases: Sequence[str]) -> str:
+        """See `Tracker`."""
+        runs = [run for run in self.runs(study) if not run.parent]
+        if not runs:
+            raise TrackerError(f"{self.place} has no run of the study that made the bundle")
+        run = min(runs, key=lambda one: (not one.version, one.id))
+        name = f"bundle-{bundle.version[:12]}"
+        known = self._known[run.id]
+        if left_out := self._upload(run, {name: bundle}, known):
+            raise TrackerError("; ".join(left_out))
+        source = f"{known.artifact_uri}/{name}"
+        return register_version(
+            self._rest, model, bundle.version, source=source, run_id=run.id, aliases=aliases
+        )
+
+    def _set_tag(self, run: TrackedRun, key: str, value: str) -> None:
+        self._rest.post("runs/set-tag", {"run_id": run.id, "key": key, "value": value})
 
     def close(self) -> None:
         """See `Tracker`."""
@@ -155,7 +182,8 @@ class Mlflow:
             found = self._find_experiment()
         except NotFoundError:
             try:
-                found = self._rest.post("experiments/create", name=self._experiment)
+                body = {"name": self._experiment}
+                found = self._rest.post("experiments/create", body, needs="experiment_id")
             except ExistsError:  # another process was faster
                 found = self._find_experiment()
         if found.get("lifecycle_stage") == "deleted":
@@ -167,7 +195,9 @@ class Mlflow:
         return self._experiment_id
 
     def _find_experiment(self) -> dict[str, Any]:
-        answer = self._rest.get("experiments/get-by-name", experiment_name=self._experiment)
+        answer = self._rest.get(
+            "experiments/get-by-name", needs="experiment", experiment_name=self._experiment
+        )
         return dict(answer["experiment"])
 
     def _read(self, run: dict[str, Any]) -> TrackedRun:
@@ -230,11 +260,13 @@ class Mlflow:
                 return found
             query["page_token"] = token
 
-    def _upload(self, run: TrackedRun, content: RunContent, known: _Known) -> list[str]:
+    def _upload(
+        self, run: TrackedRun, artifacts: Mapping[str, Artifact], known: _Known
+    ) -> list[str]:
         """Uploads artifacts that are new or changed; a line where the server stores none."""
         wanted = {
             name: one
-            for name, one in content.artifacts.items()
+            for name, one in artifacts.items()
             if known.tags.get(f"{ARTIFACT}.{name}") != one.version
         }
         if not wanted:
@@ -255,6 +287,6 @@ class Mlflow:
             else:
                 self._rest.upload(one.path, f"{root}/{name}")
             key = f"{ARTIFACT}.{name}"
-            self._rest.post("runs/set-tag", run_id=run.id, key=key, value=one.version)
+            self._set_tag(run, key, one.version)
             known.tags[key] = one.version
         return []

@@ -18,8 +18,8 @@ EXPERIMENT_ID = "7"
 
 Fault = str
 """`drop`: no answer, not obeyed. `lost`: obeyed, no answer. `late`: obeyed `lateness` requests
-later, no answer. `garbage`: a page of another server. `hang`: no answer while the client waits. A
-number: that status."""
+later, no answer. `garbage`: a page of another server; `json`: its JSON. `hang`: no answer while the
+client waits. A number: that status."""
 
 
 @dataclass
@@ -45,6 +45,8 @@ class FakeMlflow:
         self.runs: dict[str, FakeRun] = {}
         self.experiments: dict[str, str] = {}
         self.artifacts: dict[str, bytes] = {}
+        self.models: dict[str, dict[str, Any]] = {}
+        self.aliases: dict[tuple[str, str], str] = {}
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.fault: Callable[[str, str], Fault | None] = lambda method, path: None
@@ -167,6 +169,36 @@ class FakeMlflow:
         self.runs[run_id].deleted = True
         return {}
 
+    def _registered_models_create(self, name: str) -> Any:
+        if name in self.models:
+            raise KeyError("RESOURCE_ALREADY_EXISTS")
+        self.models[name] = {}
+        return {}
+
+    def _model_versions_create(
+        self, name: str, source: str, run_id: str, tags: list[dict[str, str]]
+    ) -> Any:
+        assert source.startswith(self.artifact_uri.format(id=run_id))
+        number = str(1 + max(map(int, self.models[name]), default=0))
+        self.models[name][number] = {"source": source, "run_id": run_id, "tags": tags}
+        return {}
+
+    def _model_versions_search(self, filter: str, max_results: str, page_token: str = "0") -> Any:
+        found = self.models.get(filter.removeprefix("name='").removesuffix("'"), {})
+        versions = [{"version": number, **one} for number, one in found.items()]
+        at, size = int(page_token), min(int(max_results), 1)
+        more = {"next_page_token": str(at + size)} if at + size < len(versions) else {}
+        return {"model_versions": versions[at : at + size], **more}
+
+    def _model_versions_delete(self, name: str, version: str) -> Any:
+        del self.models[name][version]
+        return {}
+
+    def _registered_models_alias(self, name: str, alias: str, version: str) -> Any:
+        assert version in self.models[name]
+        self.aliases[name, alias] = version
+        return {}
+
     def _metrics_get_history(
         self, run_id: str, metric_key: str, max_results: str, page_token: str = "0"
     ) -> Any:
@@ -229,6 +261,8 @@ def serving(fake: FakeMlflow, *, port: int = 0) -> Iterator[str]:
                 return
             if fault == "garbage":
                 self._answer(200, b"<html>another server</html>", "text/html")
+            elif fault == "json":
+                self._answer(200, b'{"status": "ok"}', "application/json")
             elif fault is not None:
                 message = {"error_code": "X", "message": f"refused {self.headers['Authorization']}"}
                 self._answer(int(fault), json.dumps(message).encode(), "application/json")

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import requests
 
-from chorale.search.tracking.sync import Written
+from chorale.search.config.track_config import TrackConfig
+from chorale.search.tracking.base import Artifact
+from chorale.search.tracking.content import study_id
+from chorale.search.tracking.sync import Written, open_tracker
 from tests.search.tracking.conftest import NAME, MadeUpStudy
 from tests.search.tracking.mlflow_server import mlflow_program, mlflow_server
 from tests.search.tracking.test_sync import sync
@@ -60,4 +63,29 @@ def test_a_real_server_holds_the_ledger_exactly_once(study: MadeUpStudy, tmp_pat
         files = ask("artifacts/list", run_id=parent)["files"]
         assert {one["path"] for one in files} == {"report.html", "report.json"}
         third = {one["key"]: one["value"] for one in runs["study"]["data"]["metrics"]}
-        assert third["test/accuracy"] == 1 / 3, NAME
+        assert third["test/accuracy"] == 1 / 3
+        _check_models(study, address, tmp_path)
+
+
+def _check_models(study: MadeUpStudy, address: str, tmp_path: Path) -> None:
+    """Two bundles are two versions, whose aliases move."""
+    tracker = open_tracker(TrackConfig(uri=address))
+    number, bundles = study_id(study.ledger.study(NAME)), []
+    for name in ("first", "second"):
+        (tmp_path / name / "networks").mkdir(parents=True)
+        (tmp_path / name / "networks" / "a.bin").write_bytes(name.encode())
+        bundles.append(Artifact(tmp_path / name, f"{name}-digest"))
+    for bundle, aliases, version in (
+        (bundles[0], ["champion"], "1"),
+        (bundles[1], ["champion", "challenger"], "2"),
+        (bundles[0], ["champion"], "1"),
+    ):
+        assert tracker.register("genres", number, bundle, aliases) == version
+    tracker.close()
+    for alias, version in (("champion", "1"), ("challenger", "2")):
+        found = requests.get(
+            f"{address}/api/2.0/mlflow/registered-models/alias",
+            params={"name": "genres", "alias": alias},
+            timeout=60,
+        ).json()["model_version"]
+        assert found["version"] == version
