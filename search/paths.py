@@ -89,7 +89,7 @@ class StudyPaths:
     @property
     def tracking_lock(self) -> Path:
         """The lock file of the process that writes the study to an experiment tracker."""
-        return self.root / "tracking.lock"
+        return self.root / ".tracking.lock"
 
     @property
     def split_json(self) -> Path:

@@ -14,7 +14,7 @@ from chorale.search.paths import StudyPaths
 from chorale.search.report.report import read_report
 from chorale.search.statistics.arrays import Proba
 
-UNCOMPARED = ("name", "runs", "store", "cluster")
+UNCOMPARED = ("name", "runs", "store", "cluster", "track")
 """Sections of a sweep that say where it runs, not what."""
 
 

@@ -16,6 +16,8 @@ OWN = "chorale."
 STUDY, KEY, WRITTEN, ARTIFACT = (f"{OWN}{name}" for name in ("study", "key", "written", "artifact"))
 PARENT, COMMIT, NOTE = "mlflow.parentRunId", "mlflow.source.git.commit", "mlflow.note.content"
 """Tags that MLflow's pages know."""
+SOURCE = {"mlflow.source.name": "chorale", "mlflow.source.type": "LOCAL"}
+"""Without these the pages do not show the commit."""
 
 MAX_METRICS, MAX_PARAMS = 800, 100
 """Of one request; metrics, parameters and tags of one request are at most 1,000 together."""
@@ -26,7 +28,7 @@ MAX_PARAM, MAX_TAG = 500, 5000
 def run_tags(content: RunContent, parent: str) -> dict[str, str]:
     """The tags of a run but those that identify it."""
     tags = {f"{OWN}{name}": value for name, value in content.tags.items()}
-    known = {PARENT: parent, COMMIT: content.commit, NOTE: content.note}
+    known = {PARENT: parent, COMMIT: content.commit, NOTE: content.note, **SOURCE}
     tags |= {name: value for name, value in known.items() if value}
     return {allowed_name(name): value[:MAX_TAG] for name, value in tags.items()}
 

@@ -28,6 +28,7 @@ def test_a_sweep_writes_each_run_of_the_ledger_and_its_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0psecret")
     folder = tmp_path / "code"
     folder.mkdir()
     author = ("-c", "user.name=me", "-c", "user.email=me@localhost")
@@ -53,6 +54,10 @@ def test_a_sweep_writes_each_run_of_the_ledger_and_its_report(
     assert [step for step, _ in fake.curve("search/0", "accuracy")] == [1]
     names = {name.partition("/artifacts/")[2] for name in fake.artifacts}
     assert {"report.html", "report.json", "leaderboard.csv", "sweep.yaml"} == names
+    assert fake.headers[0]["Authorization"] == "Bearer t0psecret"
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"t0psecret" in path.read_bytes()]
+    assert "t0psecret" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
