@@ -5,6 +5,7 @@ that is away is one line, and `chorale track sync STUDY` catches up.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,11 +15,14 @@ from chorale.search.paths import StudyPaths
 from chorale.search.tracking.base import Tracker
 from chorale.search.tracking.sync import StudySync
 
-SYNC_INTERVAL_S = 15.0
-"""How often a running sweep's ledger is compared with the tracker, in seconds.
+SYNC_INTERVAL_S, RETRY_S = 5.0, 15.0
+"""How often a running sweep's ledger is compared with the tracker, at most; and after a failure."""
 
-With 500 trials that takes 50 ms of processor time where nothing is new, 0.3 % of one core, and
-17 ms for each new trial of 60 epochs (2 cores, MLflow).
+MAX_SHARE = 0.02
+"""The most of one core's time that the thread takes while the sweep runs: it waits accordingly.
+
+With 500 trials a sync takes 50 ms of processor time where nothing is new, and 17 ms for each new
+trial of 60 epochs (2 cores, MLflow).
 """
 
 LAST_WAIT_S, INTERRUPTED_WAIT_S = 60.0, 3.0
@@ -52,8 +56,13 @@ def tracked(
         thread.finish(wait_s)
 
 
+def pause_s(took_s: float, *, failed: bool) -> float:
+    """The seconds until the next sync, after one that took so much processor time."""
+    return max(RETRY_S if failed else SYNC_INTERVAL_S, took_s / MAX_SHARE)
+
+
 class _SyncThread(threading.Thread):
-    """Syncs every `SYNC_INTERVAL_S`, and a last time when it is asked to finish."""
+    """Syncs every few seconds, and a last time when it is asked to finish."""
 
     def __init__(
         self,
@@ -74,8 +83,10 @@ class _SyncThread(threading.Thread):
         try:
             is_over = self._over.is_set()
             while not is_over:
+                began_s = time.thread_time()
                 self._sync_once(closing=False)
-                is_over = self._over.wait(SYNC_INTERVAL_S)
+                took_s = time.thread_time() - began_s
+                is_over = self._over.wait(pause_s(took_s, failed=self._failed))
             self._sync_once(closing=True)
         finally:
             self._tracker.close()
@@ -109,7 +120,7 @@ class _SyncThread(threading.Thread):
         if self._failed or self._abandoned.is_set():
             return
         self._failed = True
-        again = f"the sweep goes on, and this is tried again every {SYNC_INTERVAL_S:.0f} s; "
+        again = f"the sweep goes on, and this is tried again every {RETRY_S:.0f} s; "
         self._warn(
             f"{line}; {'' if closing else again}write what is missing with: {self._catch_up}"
         )

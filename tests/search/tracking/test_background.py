@@ -52,10 +52,21 @@ def test_runs_appear_while_the_sweep_runs_and_are_complete_at_its_end(
     assert lines == []
 
 
+@pytest.mark.parametrize(
+    ("took_s", "failed", "expected"),
+    [(0.01, False, 5.0), (0.01, True, 15.0), (1.0, False, 50.0), (1.0, True, 50.0)],
+)
+def test_the_thread_takes_at_most_two_percent_of_a_core(
+    took_s: float, failed: bool, expected: float
+) -> None:
+    assert background.pause_s(took_s, failed=failed) == expected
+
+
 def test_a_tracker_that_is_away_is_one_line_and_caught_up_when_it_is_back(
     study: MadeUpStudy, fake: FakeMlflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "SYNC_INTERVAL_S", 0.02)
+    monkeypatch.setattr(background, "RETRY_S", 0.02)
     fake.fault = lambda method, path: "401"
     lines: list[str] = []
     with _tracked(study, lines):
