@@ -55,6 +55,11 @@ class _Bearer:
         return request
 
 
+def _add_nothing(request: Any) -> Any:
+    """As `auth`: without any, `requests` would send what ~/.netrc has for the host."""
+    return request
+
+
 class MlflowRest:
     """Requests to one server."""
 
@@ -68,6 +73,8 @@ class MlflowRest:
             self._session.auth = _Bearer(token)
         elif user := os.environ.get(USER):
             self._session.auth = (user, os.environ.get(PASSWORD, ""))
+        else:
+            self._session.auth = _add_nothing
         if os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true"):
             self._session.verify = False
         elif certificate := os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):

@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -337,8 +338,13 @@ def test_servers_of_other_versions_and_other_servers_are_one_line(
 
 
 def test_secrets_come_from_the_environment_and_go_into_a_header_only(
-    study: MadeUpStudy, fake: FakeMlflow, monkeypatch: pytest.MonkeyPatch
+    study: MadeUpStudy, fake: FakeMlflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    sync(study)
+    assert not [one for one in fake.headers if "Authorization" in one]
+    fake.headers.clear()
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0psecret")
     sync(study)
     assert {one["Authorization"] for one in fake.headers} == {"Bearer t0psecret"}
