@@ -167,7 +167,7 @@ def main() -> int:
                 n_here = 0
                 while n_here < min(KILLS_A_STUDY, given.kills - counts["kills"] + n_here):
                     # a whole sync takes `longest_s`, which the first studies measure
-                    after_s = float(rng.uniform(0, max(2.0, longest_s) / 3))
+                    after_s = float(rng.uniform(0, min(max(2.0, longest_s), 20.0) / 3))
                     if study.kill_a_sync(address, after_s):
                         n_here += 1
                         counts["kills"] += 1
