@@ -19,6 +19,7 @@ Source of AutoGluon: Erickson et al. 2020, arXiv:2003.06505.
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -131,8 +132,12 @@ def run_autogluon(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     )
     arm = Path(__file__).with_name("autogluon_arm.py")
     command = [args.autogluon, str(arm), str(rows), f"{60 * cell.minutes:g}"]
+    # Ray gives its workers a niceness of 15: beside other work they would starve
     found = subprocess.run(
-        [*command, str(work / f"autogluon-{cell.name}")], capture_output=True, text=True
+        [*command, str(work / f"autogluon-{cell.name}")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RAY_worker_niceness": "0"},
     )
     if found.returncode:
         return {"error": found.stderr.strip().splitlines()[-1:]}
