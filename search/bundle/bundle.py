@@ -17,6 +17,7 @@ from chorale.datasets.config import config, read_config
 from chorale.datasets.content import file_sha256
 from chorale.datasets.errors import UserError, join_first
 from chorale.search.paths import BundlePaths
+from chorale.search.statistics.confidence_reference import ConfidenceReference
 
 MANIFEST_VERSION = 1
 """Version of the manifest's layout; a bundle with another version is refused."""
@@ -70,6 +71,10 @@ class BundleManifest:
 
     A member has one network for each of `n_folds` folds and each of its seeds, of which members may
     have different numbers. Without `n_folds`, all members have the same number of networks.
+
+    `confidence` is how confident the bundle is on tracks like those of its study, with which
+    `search.champion.health` compares its answers in use; None of several labels, and in bundles of
+    older versions.
     """
 
     version: int
@@ -92,6 +97,7 @@ class BundleManifest:
     thresholds: dict[str, float] = field(default_factory=dict)
     has_novelty: bool = False
     n_folds: Annotated[int, Field(ge=1)] | None = None
+    confidence: ConfidenceReference | None = None
 
     @property
     def multi_label(self) -> bool:

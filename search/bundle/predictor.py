@@ -55,6 +55,9 @@ class TrackPrediction:
 
     `predicted` (n_classes,) is the mask of the labels that reach their thresholds, of a bundle
     whose recordings have several; it may be empty. None where a recording has one class.
+
+    `similarity_margin` is by how much the recording is more similar to the training tracks than
+    required, to the strictest encoder (below 0: unlike them); None without encoders.
     """
 
     proba: NDArray[np.float64]
@@ -63,6 +66,7 @@ class TrackPrediction:
     out_of_distribution: bool
     embedding: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     predicted: NDArray[np.bool_] | None = None
+    similarity_margin: float | None = None
 
     @property
     def order(self) -> NDArray[np.intp]:
@@ -231,13 +235,22 @@ class Predictor:
         }
         joint = joint_embedding([*of_encoders.values()] or of_networks or of_baselines)
         is_out = apart > manifest.most_disagreement
+        margins: list[float | None] = [None] * n_tracks
         if self._novelty is not None:
-            is_out |= self._novelty.is_unlike(of_encoders)
+            found_margins = self._novelty.margins(of_encoders)
+            is_out |= found_margins < 0
+            margins = [float(one) for one in found_margins]
         if manifest.most_entropy is not None:
             is_out |= self._mean_entropy(proba, views) > manifest.most_entropy
         return [
             TrackPrediction(
-                combined[i], sets[i], float(apart[i]), bool(is_out[i]), joint[i], chosen[i]
+                combined[i],
+                sets[i],
+                float(apart[i]),
+                bool(is_out[i]),
+                joint[i],
+                chosen[i],
+                margins[i],
             )
             for i in range(n_tracks)
         ]

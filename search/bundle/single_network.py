@@ -28,6 +28,8 @@ from chorale.search.combining.base import EnsembleModel
 from chorale.search.paths import BundlePaths
 from chorale.search.statistics.arrays import Groups, Labels, Proba
 from chorale.search.statistics.calibration import calibrate, validated_temperature
+from chorale.search.statistics.confidence import fit_confidence_reference
+from chorale.search.statistics.confidence_reference import ConfidenceReference
 from chorale.search.statistics.conformal import fit_conformal
 from chorale.search.statistics.inner_folds import inner_folds
 from chorale.search.statistics.thresholds import fit_thresholds
@@ -40,7 +42,7 @@ class Calibration:
     """Temperature scaling, conformal sets, out-of-distribution limit: see `BundleManifest`.
 
     `thresholds` are those of each label, in the order of the network's labels, where a track may
-    have several; empty: `DEFAULT_THRESHOLD` for all.
+    have several; empty: `DEFAULT_THRESHOLD` for all. `confidence` is as in `BundleManifest`.
     """
 
     temperature: float
@@ -48,6 +50,7 @@ class Calibration:
     least_proba: float
     most_entropy: float | None
     thresholds: tuple[float, ...] = ()
+    confidence: ConfidenceReference | None = None
 
 
 UNCALIBRATED = Calibration(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
@@ -74,7 +77,8 @@ def fit_calibration(
     proba = calibrate(out_of_fold, temperature, multi_label=multi_label)
     limit = ood_threshold(predictive_entropy(proba, multi_label=multi_label))
     thresholds = tuple(fit_thresholds(after, labels).tolist()) if multi_label else ()
-    return Calibration(temperature, coverage, sets.least_proba, limit, thresholds)
+    reference = None if multi_label else fit_confidence_reference(after, labels, groups)
+    return Calibration(temperature, coverage, sets.least_proba, limit, thresholds, reference)
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,13 @@ def proportion_interval(values: Floats, groups: Groups) -> Interval:
         values: (n,) 0 or 1.
         groups: (n,) clusters of correlated tracks.
     """
-    sums, sizes = _by_group(values, groups)
+    sums, sizes = sums_by_group(values, groups)
     if len(sizes) == 1:
         return 0.0, 1.0
     mean = float(sums.sum() / sizes.sum())
     # groups with the rarer outcome are informative about the variance between groups
     n_informative = min(np.count_nonzero(sums), np.count_nonzero(sums < sizes))
-    n = _effective_sample_size(
+    n = effective_sample_size(
         sums - mean * sizes, sizes, variance=mean * (1 - mean), n_informative=int(n_informative)
     )
     return _clopper_pearson(mean, n)
@@ -69,15 +69,15 @@ def difference_interval(values: Floats, groups: Groups) -> Interval:
         values: (n,) 1 (only the first is right), -1 (only the second) or 0.
         groups: (n,) clusters of correlated tracks.
     """
-    sums, sizes = _by_group(values, groups)
+    sums, sizes = sums_by_group(values, groups)
     if len(sizes) == 1:
         return -1.0, 1.0
-    ups, _ = _by_group((values > 0).astype(np.float64), groups)
-    downs, _ = _by_group((values < 0).astype(np.float64), groups)
+    ups, _ = sums_by_group((values > 0).astype(np.float64), groups)
+    downs, _ = sums_by_group((values < 0).astype(np.float64), groups)
     n_tracks = sizes.sum()
     up, down = float(ups.sum() / n_tracks), float(downs.sum() / n_tracks)
     mean = up - down
-    n = _effective_sample_size(
+    n = effective_sample_size(
         sums - mean * sizes,
         sizes,
         variance=up + down - mean**2,
@@ -98,14 +98,14 @@ def difference_interval(values: Floats, groups: Groups) -> Interval:
     return max(-1.0, low), min(1.0, high)
 
 
-def _by_group(values: Floats, groups: Groups) -> tuple[Floats, Floats]:
+def sums_by_group(values: Floats, groups: Groups) -> tuple[Floats, Floats]:
     """The sum of the values of each group, and the number of them: (n_groups,) each."""
     _, group_of = np.unique(groups, return_inverse=True)
     sums = np.bincount(group_of, weights=values).astype(np.float64)
     return sums, np.bincount(group_of).astype(np.float64)
 
 
-def _effective_sample_size(
+def effective_sample_size(
     residuals: Floats, sizes: Floats, *, variance: float, n_informative: int
 ) -> float:
     """The number of independent tracks of equal information, with Student's t for few groups.
@@ -121,6 +121,24 @@ def _effective_sample_size(
         variance: of one independent track.
         n_informative: groups with any of the rarer outcome.
     """
+    n = float(sizes.sum())
+    design = design_effect(residuals, sizes, variance=variance, n_informative=n_informative)
+    n_equal = n**2 / float(np.sum(sizes**2))  # the effective number of groups of equal size
+    degrees = n_equal + min(EXTRA_GROUPS, 2 * (n_equal - 1))
+    t_ratio = stdtrit(max(1.0, n - 1), 1 - TAIL_PROBABILITY) / stdtrit(
+        degrees, 1 - TAIL_PROBABILITY
+    )
+    return float(n / design * min(1.0, t_ratio**2))
+
+
+def design_effect(
+    residuals: Floats, sizes: Floats, *, variance: float, n_informative: int
+) -> float:
+    """The variance of the mean of grouped tracks over that of independent ones, 1 or more.
+
+    Arguments are those of `effective_sample_size`, which states how it is shrunk; two groups or
+    more.
+    """
     n_groups, n = len(sizes), float(sizes.sum())
     estimate = 1.0
     if variance > 0:
@@ -128,13 +146,7 @@ def _effective_sample_size(
         estimate = max(1.0, of_mean * n / variance)
     usual = 1 + (float(np.sum(sizes**2)) / n - 1) * USUAL_ICC
     weight = 1 / np.sqrt(1 + n_informative)
-    design = max(estimate, weight * usual + (1 - weight) * estimate)
-    n_equal = n**2 / float(np.sum(sizes**2))  # the effective number of groups of equal size
-    degrees = n_equal + min(EXTRA_GROUPS, 2 * (n_equal - 1))
-    t_ratio = stdtrit(max(1.0, n - 1), 1 - TAIL_PROBABILITY) / stdtrit(
-        degrees, 1 - TAIL_PROBABILITY
-    )
-    return float(n / design * min(1.0, t_ratio**2))
+    return float(max(estimate, weight * usual + (1 - weight) * estimate))
 
 
 def _clopper_pearson(share: float, n: float) -> Interval:

@@ -146,6 +146,7 @@ class FinalStage:
             model=EnsembleModel(np.ones(1)),
             members=(single,),
             architectures=(kinds.get(single, ""),),
+            predictions=None,
         )
 
     def _packed_variant(

@@ -26,11 +26,16 @@ from chorale.search.bundle.disagreement import (
 from chorale.search.bundle.encoder_copy import fine_tuned_encoders, with_bundled_encoder
 from chorale.search.bundle.writing import copy_file, write_bundle, write_manifest
 from chorale.search.champion.pack.card import model_card
+from chorale.search.champion.pack.confidence import confidence_field
 from chorale.search.champion.pack.novelty import fit_novelty
 from chorale.search.combining import fitted_file
 from chorale.search.combining.base import EnsembleModel, MemberName, MemberPredictions
 from chorale.search.config.schema import SweepConfig
 from chorale.search.ensembles import load_ensemble
+from chorale.search.evaluation.chosen_predictions import (
+    ChosenPredictions,
+    read_chosen_predictions,
+)
 from chorale.search.evaluation.members import (
     Member,
     n_networks,
@@ -49,7 +54,11 @@ from chorale.search.statistics.calibration import calibrate
 
 @dataclass(frozen=True)
 class BundleContents:
-    """What a bundle is made of: a study's config and report, and its fitted ensemble."""
+    """What a bundle is made of: a study's config and report, and its fitted ensemble.
+
+    `predictions` are that ensemble's for the study's tracks; None in studies of older versions, and
+    where it is not the one that the study chose.
+    """
 
     sweep: SweepConfig
     truth: GroundTruth
@@ -57,6 +66,7 @@ class BundleContents:
     model: EnsembleModel
     members: tuple[MemberName, ...]
     architectures: tuple[str, ...]
+    predictions: ChosenPredictions | None = None
 
     @property
     def kind(self) -> str:
@@ -103,7 +113,8 @@ def collect_contents(
         named = tuple(named[i] for i in used)
         model = replace(model, weights=model.weights[used])
     architectures = tuple(n if isinstance(n, str) else architecture_of.get(n, "") for n in named)
-    return BundleContents(sweep, truth, report, model, named, architectures)
+    predictions = read_chosen_predictions(sweep.paths, truth)
+    return BundleContents(sweep, truth, report, model, named, architectures, predictions)
 
 
 def pack_bundle(contents: BundleContents, destination: Path) -> Bundle:
@@ -148,6 +159,7 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         **_ood_thresholds(contents),
         **({} if novelty is None else {"has_novelty": True}),
         **_task(contents),
+        **confidence_field(contents.predictions, contents.truth, report),
         "about": {
             "headline": headline_sentence(report),
             "dataset": {**report["dataset"], "licence": licence},
