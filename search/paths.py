@@ -312,6 +312,11 @@ class ChampionPaths:
         """The lock file for changes of the pointer."""
         return self.root / "lock"
 
+    @property
+    def health(self) -> Path:
+        """The default folder of the statistics of served answers."""
+        return self.root / "health"
+
     def bundle(self, digest: str) -> BundlePaths:
         """The bundle with that content hash."""
         return BundlePaths(self.root / "bundles" / digest)

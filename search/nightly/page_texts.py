@@ -91,6 +91,9 @@ def night_notes(night: Night) -> list[str]:
     drift = figures.get("sentinel") or {}
     if drift.get("moved"):
         found.append(f"The drift check failed: {drift['reason']}.")
+    in_use = figures.get("in_use") or {}
+    if in_use.get("alarm"):
+        found.append(f"The champion in use: {in_use['sentence']}.")
     return found
 
 
@@ -153,6 +156,8 @@ def night_sections(night: Night) -> list[tuple[str, list[tuple[str, str]]]]:
                 ],
             )
         )
+    if in_use := figures.get("in_use"):
+        found.append(("The champion in use", [("answers", in_use["sentence"])]))
     removed = figures.get("removed")
     kept = "; ".join(removed) if removed else "nothing"
     return [*found, ("The night", [*times, ("study", night.study or DASH), ("removed", kept)])]

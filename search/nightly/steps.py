@@ -24,6 +24,7 @@ from chorale.search.ledger.stages import SEARCH
 from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.nightly import drift_check, locked_test_set
 from chorale.search.nightly.calendar import ONE_DAY, NightlySchedule, due_nights
+from chorale.search.nightly.champion_in_use import champion_in_use
 from chorale.search.nightly.changes import ACCEPT_ADVICE, DataRefusedError, Snapshot
 from chorale.search.nightly.comparison import Comparison, compare_bundles, max_test_looks
 from chorale.search.nightly.config import Nightly
@@ -141,6 +142,9 @@ class NightSteps:
         settings = self.nightly.settings
         max_looks = settings.max_looks or max_test_looks(settings.gate.confidence)
         figures |= {"looks": looks, "max_looks": max_looks, "minutes": budget.minutes}
+        figures["in_use"] = in_use = champion_in_use(self.registry.paths.health, champion)
+        if in_use is not None:
+            self.progress.stage("in use", in_use["sentence"])
         figures["promoted_by"] = "" if champion is None else champion.manifest.study
         self.record = record = self.records.write(replace(record, figures=figures))
         if drift.moved and not self.accept:

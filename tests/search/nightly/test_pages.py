@@ -95,3 +95,16 @@ def test_the_duration_of_a_night_is_from_its_start_to_its_end(
     facts = dict(dict(page_texts.night_sections(night))["The candidate"])
     assert facts["latency"] == "3.0 ms CPU time, 4.5 ms wall-clock time"
     assert page_texts.took_s(replace(night, ended_utc="")) == 90
+
+
+def test_the_champion_in_use_is_on_the_page_and_its_alarm_is_a_note(
+    nightly: Nightly, recorded: Callable[..., Night]
+) -> None:
+    records = Records(nightly.paths)
+    night = recorded(2, "KEPT", in_use={"sentence": "about 80.0% ...; no alarm", "alarm": False})
+    write_pages(nightly, records, night)
+    page = _checked(records.night(night.date).report_html.read_text())
+    assert "<h2>The champion in use" in page
+    assert page_texts.night_notes(night) == []
+    night = recorded(3, "KEPT", in_use={"sentence": "ALARM since then", "alarm": True})
+    assert page_texts.night_notes(night) == ["The champion in use: ALARM since then."]
