@@ -79,6 +79,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "champion show": Command("the current champion, and why it is", _in("champion_show")),
     "champion history": Command("all champions, and since when", _in("champion_history")),
+    "champion health": Command("the accuracy to expect of served answers", _in("champion_health")),
     "champion promote": Command("make a study's ensemble the champion", _in("champion_promote")),
     "champion rollback": Command("restore the previous champion", _in("champion_rollback")),
     "tensorboard": Command(

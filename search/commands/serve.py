@@ -29,6 +29,8 @@ from this machine only, unless --host names another address; then a token is req
   --token-file FILE    a file with the token that requests must send; else CHORALE_TOKEN, if set
   --allow-no-token     accept requests without a token; also use a cluster that requires none
   --library DIR        also return the most similar tracks of this library (chorale library add)
+  --health-dir FOLDER  keep statistics of the answers there, without audio or names, for chorale
+                       champion health; a champion's own is runs/champions/NAME/health
   --body-mb N          the largest request body (50)
   --duration-s N       the longest recording (600)
   --upload-s N         the time limit of an upload (60)
@@ -42,7 +44,8 @@ from this machine only, unless --host names another address; then a token is req
 """
 LIMIT_OPTIONS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
 SERVE_OPTIONS = (
-    "host", "port", "token-file", "library", *LIMIT_OPTIONS, "decoders", "address", "replicas",
+    "host", "port", "token-file", "library", "health-dir", *LIMIT_OPTIONS, "decoders", "address",
+    "replicas",
 )  # fmt: skip
 SERVE_FLAGS = ("allow-no-token",)
 DEFAULT_SERVE_PORT = 8000
@@ -184,7 +187,10 @@ def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "App
         RequestLimits(**wanted),
         token,
         int(_number(options, "decoders", 1)),
-        Path(options["library"]).expanduser().absolute() if "library" in options else None,
+        *(
+            Path(options[name]).expanduser().absolute() if name in options else None
+            for name in ("library", "health-dir")
+        ),
     )
 
 

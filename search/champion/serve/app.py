@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from chorale.search.bundle.prediction_json import predicted_labels
 from chorale.search.bundle.predictor import Predictor
+from chorale.search.champion.health.monitor import HealthMonitor
 from chorale.search.champion.serve.limits import RefusedRequest, RequestLimits
 from chorale.search.champion.serve.metrics import CONTENT_TYPE, Metrics
 from chorale.search.champion.serve.prediction_service import (
@@ -57,6 +58,7 @@ def create_app(
     library: SimilarTracks | None = None,
     token: str | None = None,
     n_decoders: int = 1,
+    health: HealthMonitor | None = None,
 ) -> FastAPI:
     """The app of a loaded bundle.
 
@@ -66,10 +68,12 @@ def create_app(
         library: for similar tracks; without one the answers have none.
         token: required for predictions and metrics; None requires none.
         n_decoders: number of decoder processes.
+        health: watches the answers; None watches them in memory only.
     """
     # invalid forms from clients must not fill the log
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    state = _AppState(predictor, limits or RequestLimits(), library, token, n_decoders)
+    health = health or HealthMonitor(predictor.bundle)
+    state = _AppState(predictor, limits or RequestLimits(), library, token, n_decoders, health)
     about = predictor.bundle.manifest
     app = FastAPI(
         title="Chorale",
@@ -100,11 +104,13 @@ class _AppState:
         library: SimilarTracks | None,
         token: str | None,
         n_decoders: int,
+        health: HealthMonitor,
     ) -> None:
         self._predictor, self._limits, self._token = predictor, limits, token
+        self._health = health
         self._library, self._n_decoders = library, n_decoders
         bundle = predictor.bundle
-        self._metrics = Metrics(bundle=bundle.digest, study=bundle.manifest.study)
+        self._metrics = Metrics(bundle=bundle.digest, study=bundle.manifest.study, health=health)
         self._service: PredictionService | None = None
         self._n_waiting = 0
 
@@ -117,6 +123,7 @@ class _AppState:
         finally:
             if self._service is not None:
                 self._service.close()
+            self._health.close()
 
     async def predict(
         self,
@@ -167,7 +174,7 @@ class _AppState:
         if self._service is None:
             self._service = PredictionService(
                 self._predictor, limits=self._limits, library=self._library,
-                n_decoders=self._n_decoders,
+                n_decoders=self._n_decoders, observe=self._health.observe,
             )  # fmt: skip
         return self._service
 
@@ -176,7 +183,7 @@ class _AppState:
         return {"status": "ok", "bundle": self._predictor.bundle.digest}
 
     async def metrics(self, request: Request) -> Response:
-        """Request counters and latencies in Prometheus' text format."""
+        """Counters, latencies and the bundle's health in Prometheus' text format."""
         try:
             self._check(request)
         except RefusedRequest as refusal:

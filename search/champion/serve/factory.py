@@ -22,24 +22,30 @@ it, so the resampler is loaded, too."""
 
 @dataclass(frozen=True)
 class AppFactory:
-    """Builds the app when called. The bundle and the library must exist where it is called."""
+    """Builds the app when called. The bundle and the library must exist where it is called.
+
+    Each app writes the statistics of its answers to a file of its own in `health_dir`.
+    """
 
     bundle: Path
     limits: RequestLimits
     token: str | None = None
     n_decoders: int = 1
     library: Path | None = None
+    health_dir: Path | None = None
 
     def __call__(self) -> Any:
         """Loads the bundle.
 
         Raises:
-            UserError: the bundle or the library is damaged, or the library is of another bundle.
+            UserError: the bundle or the library is damaged, or the library is of another bundle, or
+                `health_dir` cannot be written to.
         """
         import torch
 
         from chorale.search.bundle.bundle import Bundle
         from chorale.search.bundle.predictor import Predictor
+        from chorale.search.champion.health.monitor import HealthMonitor
         from chorale.search.champion.serve.app import create_app
 
         torch.set_num_threads(1)  # replicas and decoders fill the cores
@@ -55,6 +61,7 @@ class AppFactory:
             library=library,
             token=self.token,
             n_decoders=self.n_decoders,
+            health=HealthMonitor(predictor.bundle, self.health_dir),
         )
 
     def _open_library(self, bundle: "Bundle", folder: Path) -> "Library":

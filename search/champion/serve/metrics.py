@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from chorale.search.champion.health.monitor import HealthMonitor
+from chorale.search.champion.serve.health_metrics import HealthCollector
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
 
@@ -11,8 +14,10 @@ BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
 class Metrics:
     """The metrics of one app, in its own collector registry."""
 
-    def __init__(self, *, bundle: str, study: str) -> None:
+    def __init__(self, *, bundle: str, study: str, health: HealthMonitor | None = None) -> None:
         self._registry = CollectorRegistry()
+        if health is not None:
+            self._registry.register(HealthCollector(health))
         self.requests = Counter(
             "chorale_requests", "Prediction requests, by status and reason.",
             ["status", "reason"], registry=self._registry,

@@ -4,7 +4,7 @@ It stands between the app, which speaks HTTP, and the predictor, which knows no 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -50,8 +50,10 @@ class PredictionService:
         limits: RequestLimits,
         library: SimilarTracks | None,
         n_decoders: int = 1,
+        observe: Callable[[TrackPrediction], None] = lambda _: None,
     ) -> None:
-        self.predictor = predictor
+        """`observe` is called with the prediction for each recording."""
+        self.predictor, self._observe = predictor, observe
         self._library = library
         self._decoder = DecoderPool(limits, n_processes=n_decoders)
         self._batcher: MicroBatcher[tuple[Waveform, int], TrackPrediction] = MicroBatcher(
@@ -76,6 +78,7 @@ class PredictionService:
         async with self._decoded:
             waveform, sample_rate = await self._decoder.decode(path)
             prediction = await self._batcher.submit((waveform, sample_rate))
+            self._observe(prediction)
             labels = self.predictor.labels
             answer = prediction_json(prediction, labels, top=options.top)
             answer["duration_s"] = round(len(waveform) / sample_rate, 3)

@@ -18,6 +18,7 @@ from chorale.search.ledger.reader import Row
 from chorale.search.monitoring.collector import SweepCollector
 from chorale.search.monitoring.endpoint import METRICS_PATH
 from chorale.search.monitoring.monitor import SweepMonitor
+from tests.search.champion.health.fake_bundle import health_monitor
 
 DEPLOY = Path(cluster.__file__ or "").parent / "deploy"
 BOARD: dict[str, Any] = json.loads((DEPLOY / "grafana_board.json").read_text())
@@ -67,14 +68,15 @@ def _sweep() -> Families:
         return _families(generate_latest(registry).decode())
 
 
-def _server() -> Families:
-    metrics = Metrics(bundle="digest", study="s")
+def _server_text() -> str:
+    """Of a server with one answer of each kind."""
+    metrics = Metrics(bundle="digest", study="s", health=health_monitor())
     metrics.requests.labels(200, "").inc()
     metrics.count(["rock"])
-    return _families(metrics.text().decode())
+    return metrics.text().decode()
 
 
-EXPORTED = _sweep() | _server()
+EXPORTED = _sweep() | _families(_server_text())
 
 
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
@@ -133,7 +135,7 @@ def test_every_metric_has_the_prefix_and_a_help_text() -> None:
     assert {name for name in EXPORTED if not name.startswith("chorale_")} == set()
     registry = CollectorRegistry()
     registry.register(SweepCollector(SweepMonitor()))
-    lines = [generate_latest(registry).decode(), Metrics(bundle="d", study="s").text().decode()]
+    lines = [generate_latest(registry).decode(), _server_text()]
     for family in text_string_to_metric_families("\n".join(lines)):
         assert family.name.endswith("_created") or family.documentation.endswith("."), family.name
 

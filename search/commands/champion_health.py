@@ -1,0 +1,109 @@
+"""`chorale champion health [NAME]`: the accuracy to expect of served answers, and an alarm."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chorale.datasets.errors import UserError
+from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
+from chorale.search.commands.study_options import console
+
+if TYPE_CHECKING:
+    from chorale.search.bundle.bundle import Bundle
+    from chorale.search.champion.health.health import Health
+
+HELP = f"""\
+usage: chorale champion health [NAME] [--health-dir FOLDER] [--last N] [--json] [--runs FOLDER]
+
+Shows how the current champion does in use, by the statistics of chorale serve --health-dir: the
+share of its answers that is expected to be right, from their confidence, without labels; and
+whether confidence has fallen. Where sounds keep their confidence and change their class, it does
+not notice. Exit code 1 where there is an alarm. {NAME_HELP}
+
+  --health-dir FOLDER  the folder that the servers write to (RUNS/champions/NAME/health)
+  --last N             the number of latest answers of which the accuracy is estimated (1000)
+  --json               print JSON
+  --runs FOLDER        the folder of all studies (runs)
+"""
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    given = parse_champion_options(
+        args, command="health", options=["health-dir", "last"], flags=["json"]
+    )
+    last = _last(given.options.get("last"))
+    bundle = given.registry.current()
+    if bundle is None:
+        return 1
+    default = given.registry.paths.health
+    folder = Path(given.options.get("health-dir", default)).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"there are no statistics of answers in '{folder}'; keep some: chorale serve "
+            f"{bundle.paths.root} --health-dir {folder}, or name their folder with --health-dir"
+        )
+    from chorale.search.champion.health.health import read_health
+
+    health, n_other, n_damaged = read_health(folder, bundle, last=last)
+    if "json" in given.flags:
+        found = {"champion": given.name, "bundle": bundle.digest, **health.as_dict()}
+        print(json.dumps(found | {"n_other": n_other, "n_damaged": n_damaged}, indent=2))
+    else:
+        _show(given.name, health, bundle, n_other=n_other, n_damaged=n_damaged)
+    return int(health.has_alarm)
+
+
+def _show(name: str, health: "Health", bundle: "Bundle", *, n_other: int, n_damaged: int) -> None:
+    from chorale.search.champion.health.health import utc_text
+
+    out = console()
+    out.print(f"{name}: {health.sentence()}", soft_wrap=True, markup=False, highlight=False)
+    found, reference, alarm = health.accuracy, health.reference, health.alarm
+    rows: list[tuple[str, str]] = [("answers", f"{health.n_answers:,}")]
+    if health.n_recent:
+        period = f"{utc_text(health.first_s)} to {utc_text(health.last_s)}"
+        rows.append(("of them shown", f"the last {health.n_recent:,}, {period}"))
+    if found is not None:
+        interval = f"{found.low:.1%} to {found.high:.1%}"
+        rows.append(("expected accuracy", f"{found.accuracy:.1%} (95 % interval {interval})"))
+    if reference is not None:
+        rows.append(
+            (
+                "reference accuracy",
+                f"{reference.accuracy:.1%}, from {reference.n_tracks:,} held-out tracks of "
+                f"{reference.n_groups:,} groups",
+            )
+        )
+    if health.confidence is not None:
+        usual = "" if reference is None else f" (reference {reference.confidence:.1%})"
+        rows.append(("confidence", f"{health.confidence:.1%}{usual}"))
+    if health.out_of_distribution is not None:
+        rows.append(
+            ("out of distribution", f"{health.out_of_distribution:.1%} (of the study's about 1 %)")
+        )
+    if health.disagreement is not None:
+        limit = f"out of distribution above {bundle.manifest.most_disagreement:.3f}"
+        rows.append(("disagreement", f"{health.disagreement:.3f} nats ({limit})"))
+    if health.similarity_margin is not None:
+        rows.append(("similarity margin", f"{health.similarity_margin:+.3f} (below 0: unlike)"))
+    if alarm is not None:
+        since = f"since {utc_text(alarm.since_s)}" if alarm.active else "none"
+        rows.append(("alarm", f"{since}; {alarm.n_alarms} raised in all"))
+    if n_other:
+        rows.append(("not counted", f"{n_other:,} answers of other bundles"))
+    if n_damaged:
+        rows.append(("damaged", f"{n_damaged:,} records, left out"))
+    for what, text in rows:
+        out.print(f"  {what:<21}{text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _last(text: str | None) -> int:
+    from chorale.search.champion.health.alarm import N_RECENT
+
+    if text is None:
+        return N_RECENT
+    if not text.isdecimal() or not 0 < int(text) < 10**9:
+        raise UserError(f"--last expected a whole number above 0, but got '{text}'")
+    return int(text)
