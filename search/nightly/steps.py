@@ -24,7 +24,6 @@ from chorale.search.ledger.stages import SEARCH
 from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.nightly import drift_check, locked_test_set
 from chorale.search.nightly.calendar import ONE_DAY, NightlySchedule, due_nights
-from chorale.search.nightly.champion_in_use import champion_in_use
 from chorale.search.nightly.changes import ACCEPT_ADVICE, DataRefusedError, Snapshot
 from chorale.search.nightly.comparison import Comparison, compare_bundles, max_test_looks
 from chorale.search.nightly.config import Nightly
@@ -39,6 +38,7 @@ from chorale.search.nightly.earlier_nights import (
 from chorale.search.nightly.held_out import NightStudy
 from chorale.search.nightly.records import Night, Records
 from chorale.search.nightly.retention import clean_up
+from chorale.search.nightly.served_health import served_health
 from chorale.search.paths import Runs
 from chorale.search.statistics.main_score import main_score_of
 from chorale.search.sweep.earlier_studies import EarlierStudies
@@ -142,7 +142,7 @@ class NightSteps:
         settings = self.nightly.settings
         max_looks = settings.max_looks or max_test_looks(settings.gate.confidence)
         figures |= {"looks": looks, "max_looks": max_looks, "minutes": budget.minutes}
-        figures["in_use"] = in_use = champion_in_use(self.registry.paths.health, champion)
+        figures["in_use"] = in_use = served_health(self.registry.paths.health, champion)
         if in_use is not None:
             self.progress.stage("in use", in_use["sentence"])
         figures["promoted_by"] = "" if champion is None else champion.manifest.study

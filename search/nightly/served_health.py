@@ -8,7 +8,7 @@ from chorale.search.bundle.bundle import Bundle
 from chorale.search.champion.health.health import read_health
 
 
-def champion_in_use(folder: Path, champion: Bundle | None) -> dict[str, Any] | None:
+def served_health(folder: Path, champion: Bundle | None) -> dict[str, Any] | None:
     """The `sentence` of the champion's health, and whether there is an `alarm`.
 
     None without a champion, and where no server keeps statistics in `folder`. An unreadable file is
