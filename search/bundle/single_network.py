@@ -16,7 +16,11 @@ from chorale.datasets.atomic import write_text
 from chorale.datasets.base import EncoderInfo
 from chorale.lightning_models.multi_label_metrics import DEFAULT_THRESHOLD
 from chorale.search.bundle.bundle import Bundle, BundledNetwork
-from chorale.search.bundle.disagreement import ood_threshold, predictive_entropy
+from chorale.search.bundle.disagreement import (
+    IN_DISTRIBUTION_SHARE,
+    ood_threshold,
+    predictive_entropy,
+)
 from chorale.search.bundle.encoder_copy import (
     fine_tuned_encoders,
     licence_lines,
@@ -77,7 +81,10 @@ def fit_calibration(
     proba = calibrate(out_of_fold, temperature, multi_label=multi_label)
     limit = ood_threshold(predictive_entropy(proba, multi_label=multi_label))
     thresholds = tuple(fit_thresholds(after, labels).tolist()) if multi_label else ()
-    reference = None if multi_label else fit_confidence_reference(after, labels, groups)
+    flagged = 1 - IN_DISTRIBUTION_SHARE
+    reference = (
+        None if multi_label else fit_confidence_reference(after, labels, groups, flagged=flagged)
+    )
     return Calibration(temperature, coverage, sets.least_proba, limit, thresholds, reference)
 
 

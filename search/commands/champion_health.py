@@ -17,9 +17,10 @@ HELP = f"""\
 usage: chorale champion health [NAME] [--health-dir FOLDER] [--last N] [--json] [--runs FOLDER]
 
 Shows how the current champion does in use, by the statistics of chorale serve --health-dir: the
-share of its answers that is expected to be right, from their confidence, without labels; and
-whether confidence has fallen. Where sounds keep their confidence and change their class, it does
-not notice. Exit code 1 where there is an alarm. {NAME_HELP}
+share of its answers that is expected to be right, from their confidence, without labels (those
+flagged as out of distribution count as wrong); and whether they have become less confident. Where
+the model is confident and wrong, it does not notice. Exit code 1 where there is an alarm.
+{NAME_HELP}
 
   --health-dir FOLDER  the folder that the servers write to (RUNS/champions/NAME/health)
   --last N             the number of latest answers of which the accuracy is estimated (1000)

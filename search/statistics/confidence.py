@@ -45,6 +45,7 @@ def fit_confidence_reference(
     *,
     gain: float = 0.0,
     served: tuple[Proba, Groups] | None = None,
+    flagged: float = 0.0,
 ) -> ConfidenceReference:
     """Measures the reference on held-out rows.
 
@@ -56,6 +57,7 @@ def fit_confidence_reference(
             a mean of networks.
         served: rows (n_test, n_classes) as the bundle predicts them, and their groups, other ones
             than `groups`; their classes are not used. None where there are none.
+        flagged: the share of such tracks that is flagged as out of distribution.
     """
     confidence = np.asarray(out_of_fold.max(axis=1), np.float64)
     surplus = confidence - (out_of_fold.argmax(axis=1) == labels)
@@ -75,6 +77,8 @@ def fit_confidence_reference(
         confidence_margin=_margin(level, level_groups, Z_ONE_SIDED),
         overconfidence=float(surplus.mean()),
         overconfidence_margin=_margin(surplus, numbers, Z_TWO_SIDED),
+        flagged=flagged,
+        confidence_correlation=_correlation(confidence, numbers)[0],
         group_correlation=correlation,
         group_size=size,
     )

@@ -24,6 +24,10 @@ class ConfidenceReference:
     """Mean confidence minus accuracy, -1 to 1."""
     overconfidence_margin: float
     """Half the width of its 95 % interval."""
+    flagged: float
+    """Share of answers that is flagged as out of distribution."""
+    confidence_correlation: float
+    """Intraclass correlation of confidence within a group."""
     group_correlation: float
     """Intraclass correlation of confidence minus correctness within a group."""
     group_size: float

@@ -58,7 +58,7 @@ class Health:
         if self.alarm is None:
             return text
         if self.alarm.active:
-            return f"{text}; ALARM since {utc_text(self.alarm.since_s)}: confidence has fallen"
+            return f"{text}; ALARM since {utc_text(self.alarm.since_s)}: less confident than usual"
         return f"{text}; no alarm"
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def health_of(
         n_recent=n,
         first_s=float(recent.time_s[0]) if n else None,
         last_s=float(recent.time_s[-1]) if n else None,
-        accuracy=None if reference is None else estimate_accuracy(recent.confidence, reference),
+        accuracy=None if reference is None else estimate_accuracy(recent.credit, reference),
         reference=reference,
         not_estimated=_why_not(manifest),
         confidence=mean(recent.confidence),
@@ -143,8 +143,8 @@ def read_health(folder: Path, bundle: Bundle, *, last: int = N_RECENT) -> tuple[
     answers, state = rings.answers, None
     if reference is not None:
         alarm = ConfidenceAlarm(reference)
-        for time_s, confidence in zip(answers.time_s, answers.confidence, strict=True):
-            alarm.observe(float(time_s), float(confidence))
+        for time_s, credit in zip(answers.time_s, answers.credit, strict=True):
+            alarm.observe(float(time_s), float(credit))
         state = alarm.state
     found = health_of(answers.latest(last), bundle.manifest, n_answers=len(answers), alarm=state)
     return found, rings.n_other, rings.n_damaged

@@ -49,7 +49,7 @@ class HealthMonitor:
         self._n += 1
         self._recent.append(answer)
         if self._alarm is not None:
-            self._alarm.observe(answer.time_s, answer.confidence)
+            self._alarm.observe(answer.time_s, answer.credit)
         if self._ring is None:
             return
         try:

@@ -62,6 +62,11 @@ class Answer:
     similarity_margin: float
     out_of_distribution: bool
 
+    @property
+    def credit(self) -> float:
+        """See `Answers.credit`."""
+        return 0.0 if self.out_of_distribution else self.confidence
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -91,6 +96,11 @@ class Answers:
     def confidence(self) -> Floats:
         """0 to 1."""
         return self._numbers("confidence")
+
+    @property
+    def credit(self) -> Floats:
+        """Confidence, and 0 where the answer is flagged as out of distribution."""
+        return np.where(self.out_of_distribution, 0.0, self.confidence)
 
     @property
     def disagreement(self) -> Floats:

@@ -159,7 +159,9 @@ def _fill(paths: BundlePaths, contents: BundleContents) -> None:
         **_ood_thresholds(contents),
         **({} if novelty is None else {"has_novelty": True}),
         **_task(contents),
-        **confidence_field(contents.predictions, contents.truth, report),
+        **confidence_field(
+            contents.predictions, contents.truth, report, n_detectors=1 + (novelty is not None)
+        ),
         "about": {
             "headline": headline_sentence(report),
             "dataset": {**report["dataset"], "licence": licence},

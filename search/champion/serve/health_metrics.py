@@ -48,7 +48,7 @@ def _gauges(health: Health) -> dict[str, tuple[str, float | None]]:
             None if reference is None else reference.accuracy,
         ),
         "confidence_alarm": (
-            "1 where confidence has fallen, else 0.",
+            "1 where answers have become less confident, else 0.",
             None if alarm is None else float(alarm.active),
         ),
         "confidence": ("Mean confidence of the latest answers.", health.confidence),

@@ -13,7 +13,9 @@ from chorale.search.statistics.confidence_reference import ConfidenceReference
 
 REFERENCE = ConfidenceReference(
     n_tracks=500, n_groups=100, confidence=0.9, confidence_std=0.1, confidence_margin=0.01,
-    overconfidence=0.05, overconfidence_margin=0.02, group_correlation=0.1, group_size=5.0,
+    overconfidence=0.05, overconfidence_margin=0.02, flagged=0.01, confidence_correlation=0.0,
+    group_correlation=0.1,
+    group_size=5.0,
 )  # fmt: skip
 
 MANIFEST = BundleManifest(

@@ -12,11 +12,13 @@ from tests.benchmarks.simulated_answers import GroupedAnswers
 PER_DAY = 1_000
 
 
-def _reference(confidence: float, std: float, margin: float = 0.0) -> ConfidenceReference:
+def _reference(
+    confidence: float, std: float, *, margin: float = 0.0, flagged: float = 0.0, alike: float = 0.0
+) -> ConfidenceReference:
     return ConfidenceReference(
         n_tracks=500, n_groups=100, confidence=confidence, confidence_std=std,
-        confidence_margin=margin, overconfidence=0.05, overconfidence_margin=0.02,
-        group_correlation=0.1, group_size=5.0,
+        confidence_margin=margin, overconfidence=0.05, overconfidence_margin=0.02, flagged=flagged,
+        confidence_correlation=alike, group_correlation=0.1, group_size=5.0,
     )  # fmt: skip
 
 
@@ -117,6 +119,48 @@ def test_an_alarm_lasts_while_confidence_is_low_and_ends_after_a_quiet_time() ->
         alarm.observe(at * 60.0, 0.95)
     assert not alarm.state.active
     assert alarm.state.since_s is None
+
+
+def test_flagged_answers_count_as_wrong_but_for_those_that_are_flagged_anyway() -> None:
+    reference = _reference(0.8, 0.1, flagged=0.02)
+    usual, outside = np.full(1000, 0.8), np.full(1000, 0.8)
+    usual[:20], outside[:520] = 0, 0
+    found, less = estimate_accuracy(usual, reference), estimate_accuracy(outside, reference)
+    assert found is not None
+    assert less is not None
+    assert found.accuracy == pytest.approx(reference.accuracy)
+    assert less.accuracy == pytest.approx(0.48 * 0.75 + 0.02 * 0.75)
+
+
+def test_twice_as_many_flagged_answers_as_expected_are_quiet_and_many_more_are_not(
+    rng: np.random.Generator,
+) -> None:
+    n_alarms = []
+    for share in (0.02, 0.15):
+        alarm = ConfidenceAlarm(_reference(0.9, 0.1, flagged=0.01))
+        credit = np.where(rng.random(20_000) < share, 0.0, _confidences(rng, 0.9, 0.1, 20_000))
+        for at, one in enumerate(credit):
+            alarm.observe(at * 86.4, one)
+        n_alarms.append(alarm.state.n_alarms)
+    assert n_alarms[0] <= 3
+    assert n_alarms[1] > 100
+
+
+def test_runs_of_alike_answers_raise_few_false_alarms_where_groups_were_alike(
+    rng: np.random.Generator,
+) -> None:
+    n_days, run = 150, 5
+    n_runs = n_days * PER_DAY // run
+    of_run, own = rng.standard_normal((n_runs, 1)), rng.standard_normal((n_runs, run))
+    answers = np.clip(0.7 + 0.1 * (np.sqrt(0.3) * of_run + np.sqrt(0.7) * own), 0, 1).ravel()
+    n_alarms = {}
+    for alike in (0.0, 0.3):
+        alarm = ConfidenceAlarm(_reference(float(answers.mean()), 0.1, alike=alike))
+        for at, one in enumerate(answers):
+            alarm.observe(at * 86_400 / PER_DAY, one)
+        n_alarms[alike] = alarm.state.n_alarms
+    assert n_alarms[0.3] <= 1.6 * n_days / QUIET_DAYS
+    assert n_alarms[0.0] > 2 * n_days / QUIET_DAYS, "if they were taken for independent"
 
 
 def test_a_long_pause_or_a_clock_that_goes_back_raises_no_alarm() -> None:

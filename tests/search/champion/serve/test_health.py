@@ -1,9 +1,13 @@
 """Statistics of served answers: in the ring, at `/metrics`, and by `chorale champion health`."""
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,6 +20,7 @@ from chorale.search.cli import main
 from chorale.search.paths import ChampionPaths, Runs
 
 Tone = Callable[..., bytes]
+Serving = Callable[..., AbstractContextManager[tuple[int, "subprocess.Popen[str]"]]]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,17 @@ def test_each_answer_is_in_the_ring_without_audio_or_names(
     shown = capsys.readouterr().out
     assert "of the last 3 answers are expected to be right (95 % interval" in shown
     assert "reference accuracy" in shown
+
+
+def test_a_server_process_keeps_its_answers_in_the_folder(
+    served_bundle: Path, served: Predictor, make_tone: Tone, serving: Serving, tmp_path: Path
+) -> None:
+    words = ("--health-dir", str(tmp_path / "health"))
+    with serving(served_bundle, *words, end=signal.SIGTERM) as (port, _):
+        url = f"http://127.0.0.1:{port}/predict"
+        assert httpx2.post(url, content=make_tone(), timeout=60).status_code == 200
+        found = read_rings(tmp_path / "health", served.bundle.digest)
+        assert len(found.answers) == 1, "at once, and not when the server ends"
 
 
 def test_an_alarm_is_exit_code_1_and_other_bundles_and_damage_are_named(
