@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from chorale.search.champion.health import monitor as monitor_module
+from chorale.search.champion.health import monitor
 from chorale.search.champion.health.alarm import N_RECENT
 from chorale.search.champion.health.health import health_of, read_health
 from chorale.search.champion.health.monitor import HealthMonitor
@@ -17,19 +17,19 @@ from chorale.search.champion.serve.metrics import Metrics
 from tests.search.champion.health.fake_bundle import MANIFEST, bundle, prediction
 
 
-def _samples(monitor: HealthMonitor) -> dict[str, float]:
-    text = Metrics(bundle="d", study="s", health=monitor).text().decode()
+def _samples(watched: HealthMonitor) -> dict[str, float]:
+    text = Metrics(bundle="d", study="s", health=watched).text().decode()
     families = text_string_to_metric_families(text)
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 
 def test_metrics_have_the_expected_accuracy_with_its_interval() -> None:
-    monitor = HealthMonitor(bundle())
-    assert "chorale_expected_accuracy" not in _samples(monitor), "nothing is known yet"
+    watched = HealthMonitor(bundle())
+    assert "chorale_expected_accuracy" not in _samples(watched), "nothing is known yet"
     for _ in range(100):
-        monitor.observe(prediction(0.9))
-    monitor.observe(prediction(0.9, outside=True))
-    found = _samples(monitor)
+        watched.observe(prediction(0.9))
+    watched.observe(prediction(0.9, outside=True))
+    found = _samples(watched)
     assert found["chorale_expected_accuracy"] == pytest.approx(0.85, abs=0.001)
     assert 0.7 < found["chorale_expected_accuracy_low"] < 0.85
     assert 0.85 < found["chorale_expected_accuracy_high"] < 1
@@ -40,12 +40,12 @@ def test_metrics_have_the_expected_accuracy_with_its_interval() -> None:
 
 
 def test_a_bundle_without_a_reference_has_means_but_no_accuracy() -> None:
-    monitor = HealthMonitor(bundle(reference=None))
-    monitor.observe(prediction(0.9))
-    found = _samples(monitor)
+    watched = HealthMonitor(bundle(reference=None))
+    watched.observe(prediction(0.9))
+    found = _samples(watched)
     assert found["chorale_confidence"] == pytest.approx(0.9)
     assert not {"chorale_expected_accuracy", "chorale_confidence_alarm"} & found.keys()
-    assert "chorale champion promote STUDY" in monitor.health().sentence()
+    assert "chorale champion promote STUDY" in watched.health().sentence()
 
 
 def test_of_several_labels_the_sentence_states_that_nothing_is_estimated() -> None:
@@ -61,7 +61,7 @@ def test_the_answers_of_two_servers_are_one_health(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter(range(10**6))
-    monkeypatch.setattr(monitor_module.time, "time", lambda: 60.0 * next(times))
+    monkeypatch.setattr(f"{monitor.__name__}.time.time", lambda: 60.0 * next(times))
     servers = [HealthMonitor(bundle(), tmp_path) for _ in range(2)]
     for at in range(600):
         servers[at % 2].observe(prediction(0.9 if at < 300 else 0.7))
@@ -81,10 +81,10 @@ def test_the_answers_of_two_servers_are_one_health(
 
 
 def test_a_server_keeps_a_bounded_number_of_answers_in_memory() -> None:
-    monitor = HealthMonitor(bundle())
+    watched = HealthMonitor(bundle())
     for _ in range(N_RECENT + 10):
-        monitor.observe(prediction(0.9))
-    assert (monitor.health().n_answers, monitor.health().n_recent) == (N_RECENT + 10, N_RECENT)
+        watched.observe(prediction(0.9))
+    assert (watched.health().n_answers, watched.health().n_recent) == (N_RECENT + 10, N_RECENT)
 
 
 def test_a_ring_that_cannot_be_written_is_reported_once_and_counted(
@@ -93,13 +93,13 @@ def test_a_ring_that_cannot_be_written_is_reported_once_and_counted(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monitor = HealthMonitor(bundle(), tmp_path)
+    watched = HealthMonitor(bundle(), tmp_path)
     monkeypatch.setattr(RingWriter, "append", full)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            monitor.observe(prediction(0.9))
+            watched.observe(prediction(0.9))
     assert [record.getMessage() for record in caplog.records] == [
         "statistics of answers are not written: [Errno 28] No space left on device"
     ]
-    assert _samples(monitor)["chorale_health_lost_total"] == 3
-    assert monitor.health().n_answers == 3
+    assert _samples(watched)["chorale_health_lost_total"] == 3
+    assert watched.health().n_answers == 3
