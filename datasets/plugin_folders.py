@@ -81,6 +81,11 @@ def _append(package: ModuleType, root: Path) -> None:
         return
     if str(folder) in package.__path__:
         return
+    if gone := [file for file in _plugin_files(folder) if not file.exists()]:
+        raise UserError(
+            f"the plug-in '{gone[0].readlink()}' is gone; restore it, or take '{root}' out of "
+            f"{VARIABLE}"
+        )
     mine = {file.stem for file in _plugin_files(folder)}
     for other in package.__path__:
         if twice := sorted(mine & {file.stem for file in _plugin_files(Path(other))}):

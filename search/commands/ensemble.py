@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from chorale.search.api.study import Study
 from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
 
 if TYPE_CHECKING:
@@ -139,16 +140,7 @@ def report_of(sweep: "SweepConfig") -> dict[str, Any]:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    from chorale.datasets.errors import UserError
-
-    try:
-        found: dict[str, Any] = json.loads(sweep.paths.report_json.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"study '{sweep.name}' has no report yet ({error}); finish it first: chorale resume "
-            f"{sweep.name}"
-        ) from None
-    return found
+    return Study(sweep.name, sweep.runs, sweep.store).report
 
 
 def ground_truth_of_study(sweep: "SweepConfig") -> "GroundTruth":

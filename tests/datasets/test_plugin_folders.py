@@ -146,3 +146,12 @@ def test_what_holds_no_plug_ins_is_refused_in_one_line(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "absent"))
     with pytest.raises(UserError, match=r"CHORALE_PLUGINS names '.*absent', which is no folder"):
         plugins.plugin_names(ensembles)
+
+
+def test_a_file_that_was_removed_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "my_own.py"
+    file.write_text(CODE["ensembles"])
+    add_plugins(str(file))
+    file.unlink()
+    with pytest.raises(UserError, match=r"the plug-in '.*my_own.py' is gone; restore it, or take"):
+        plugins.plugin_names(ensembles)

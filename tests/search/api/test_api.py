@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import soundfile
 
+from chorale.datasets import catalog, encoders, features
 from chorale.datasets.plugin_folders import VARIABLE
-from chorale.search import api
+from chorale.lightning_models import architectures
+from chorale.search import api, ensembles
 from chorale.search.cli import main
 
 NOTEBOOK = Path(__file__).with_name("first_steps.ipynb")
@@ -123,6 +125,9 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for package in (architectures, catalog, encoders, ensembles, features):
+        monkeypatch.setattr(package, "__path__", list(package.__path__))
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     names: dict[str, object] = {"TRIALS": 2, "EPOCHS": 1, "TRACKS": 60}
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

@@ -155,7 +155,10 @@ def test_a_sweep_is_kept_alive_from_its_start(
     monkeypatch.setattr(run, "for_labels", lambda sweep, **_: sweep)
     monkeypatch.setattr(run, "_opened", opened)
     search = SimpleNamespace(objective="accuracy")
-    console, named = make_console(), SimpleNamespace(runs=str(tmp_path), name="s", search=search)
+    console, named = (
+        make_console(),
+        SimpleNamespace(runs=str(tmp_path), name="s", search=search, track=None),
+    )
     resolved = cast(ResolvedSweep, SimpleNamespace(sweep=named, dataset_config=None))
     with pytest.raises(RuntimeError, match="no further"):
         run.run_sweep(resolved, resume=None, console=console)

@@ -32,6 +32,7 @@ from chorale.search.data.prepare import PreparedData, prepare
 from chorale.search.ledger.predictions import PredictionPart, write_predictions
 from chorale.search.ledger.reader import LedgerReader
 from chorale.search.paths import Runs, TrialPaths
+from chorale.search.study import study as search_study
 from chorale.search.study.initial_points import InitialPoints
 from chorale.search.study.proposals import Measured, Proposals
 from chorale.search.training import latency
@@ -243,6 +244,7 @@ def test_where_no_candidate_keeps_to_the_limit_the_error_names_the_fastest(
 ) -> None:
 
     monkeypatch.setattr(run, "_refuse_slow_features", lambda *_: None)
+    monkeypatch.setattr(search_study, "MAX_REFUSED_IN_A_ROW", 2)
     words = ["compress", "s", "--target-ms", "0.02", "--trials", "2", *NONE, "--runs", str(study)]
     assert main(words) == 1
     err = capsys.readouterr().err
