@@ -1,8 +1,4 @@
-"""Writes the bundle of a single network: a compressed student, or a candidate to be timed.
-
-`search.training.latency` measures candidates in this form; `search.champion.compress` writes the
-distilled student.
-"""
+"""Writes the bundle of a single network, for `search.champion.compress`: the distilled student."""
 
 import json
 from collections.abc import Mapping
@@ -57,10 +53,6 @@ class Calibration:
     confidence: ConfidenceReference | None = None
 
 
-UNCALIBRATED = Calibration(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
-"""For a network that was not calibrated, as where only its latency is measured."""
-
-
 def fit_calibration(
     out_of_fold: Proba, labels: Labels, groups: Groups, *, coverage: float, seed: int
 ) -> Calibration:
@@ -104,16 +96,12 @@ class SingleNetwork:
     model_card: str = ""
 
 
-def write_single_network_bundle(
-    to: Path, network: SingleNetwork, *, copy_encoder: bool = True
-) -> Bundle:
+def write_single_network_bundle(to: Path, network: SingleNetwork) -> Bundle:
     """Writes the bundle to the folder `to`; an existing bundle is replaced.
 
     Args:
         to: the bundle's folder.
         network: what it holds.
-        copy_encoder: whether the weights of a frozen encoder are copied into the bundle; without,
-            they are read from where they are, which does for a temporary bundle.
 
     Raises:
         UserError: `to` holds something else, or an encoder cannot be read.
@@ -125,10 +113,8 @@ def write_single_network_bundle(
             if not path.name.startswith("."):
                 copy_file(path, folder / path.name)
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        name, config = card["features"], dict(card["features_config"])
-        encoders: dict[str, EncoderInfo] = {}
-        if copy_encoder:
-            config = with_bundled_encoder(name, config, paths, used=encoders)
+        name, encoders = card["features"], dict[str, EncoderInfo]()
+        config = with_bundled_encoder(name, card["features_config"], paths, used=encoders)
         fitted_file.write_ensemble(
             paths.ensemble, EnsembleModel(np.ones(1)), kind=_KIND, members=(network.name,)
         )

@@ -54,7 +54,9 @@ def run(args: Sequence[str]) -> int:
         write_text(file, to_csv(lines))
     about = study.about()
     _show(lines, about.get("objective") or "accuracy", about.get("second") or "none")
-    if n_running := study.status()["trials"]["running"]:
+    with study.open() as ledger:
+        n_running = ledger.n_running(name)
+    if n_running:
         console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} unfinished.")
     return 0
 

@@ -120,11 +120,11 @@ def measure_cost(plan: "TrialPlan", data: "FoldData") -> NetworkCost:
         UserError: its encoder cannot be read, or its licence forbids to pass on what it gives.
     """
     module = _untrained(plan, data)
+    rows = np.zeros(1, np.int64)
     if plan.features_config:
         clip = features_of_clip(plan.features, json.dumps(dict(plan.features_config)))
     else:
-        clip = FeaturesOfClip(data, 0.0, 0.0)
-    rows = np.zeros(1, np.int64)
+        clip, rows = FeaturesOfClip(data, 0.0, 0.0), data.valid_rows[:1]  # not one of the test set
     found = measure_latency(lambda: predict(module, clip.tracks, rows), N_CANDIDATE_ROUNDS)
     state = module.state_dict().values()
     n_bytes = sum(value.numel() * value.element_size() for value in state)

@@ -19,7 +19,7 @@ from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.disagreement import disagreement, predictive_entropy
 from chorale.search.bundle.predictor import Predictor, TrackPrediction
 from chorale.search.bundle.single_network import (
-    UNCALIBRATED,
+    Calibration,
     SingleNetwork,
     fit_calibration,
     write_single_network_bundle,
@@ -32,6 +32,8 @@ from chorale.search.paths import Runs
 from chorale.search.report.report import read_report
 from chorale.search.statistics.calibration import calibrate
 from chorale.search.statistics.thresholds import fit_thresholds, labels_above
+
+UNCALIBRATED = Calibration(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
 
 MakeBundle = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from chorale.search.bundle.bundle import Bundle
 from chorale.search.bundle.embedding import EMBEDDING_WIDTH
 from chorale.search.bundle.predictor import Predictor
 from chorale.search.bundle.single_network import (
-    UNCALIBRATED,
+    Calibration,
     SingleNetwork,
     write_single_network_bundle,
 )
@@ -25,6 +25,8 @@ from chorale.search.ledger.reader import LedgerReader
 from chorale.search.ledger.stages import SEARCH
 from chorale.search.paths import Runs, StudyPaths
 from tests.search.encoders import add_encoder
+
+UNCALIBRATED = Calibration(temperature=1.0, coverage=0.9, least_proba=0.0, most_entropy=None)
 
 NAMES = ("encoder-high", "encoder-low", "joined-low+high")
 
