@@ -92,6 +92,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "study note": Command("write a note on a study, or print it", _in("study_note")),
     "study tag": Command("add tags to a study, or remove them", _in("study_tag")),
+    "study rename": Command("give a study another name", _in("study_rename")),
     "study delete": Command("remove studies with their files", _in("study_delete")),
     "resume": Command("resume an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),

@@ -87,6 +87,11 @@ class StudyPaths:
         return self.root / "notes.json"
 
     @property
+    def renamed_from(self) -> Path:
+        """The former name of the study, until its renaming has ended."""
+        return self.root / ".renamed_from"
+
+    @property
     def tracking_lock(self) -> Path:
         """The lock file of the process that writes the study to an experiment tracker."""
         return self.root / ".tracking.lock"

@@ -41,7 +41,7 @@ def run(args: Sequence[str]) -> int:
     with given.open() as reader:
         studies = [reader.study(name) for name in names]  # all of them, before one is removed
         for one in studies:
-            _refuse_other_ledger(given, one.name)
+            refuse_other_ledger(given, one.name)
             if "take-over" not in flags:
                 reader.refuse_leased(one.name)
             n_trials = sum(len(reader.rows(one.name, s)) for s in ("search", "finalists"))
@@ -62,8 +62,8 @@ def run(args: Sequence[str]) -> int:
     return 0
 
 
-def _refuse_other_ledger(given: StudyOptions, name: str) -> None:
-    """Refuses to remove the folder of a study of the same name that another ledger has.
+def refuse_other_ledger(given: StudyOptions, name: str) -> None:
+    """Refuses to change the folder of a study of the same name that another ledger has.
 
     Raises:
         UserError: the folder's sweep file names another ledger than the one that is meant.

@@ -69,6 +69,9 @@ class SearchConfig:
 FOLDER = "folder"
 """The dataset that a folder of recordings is read as."""
 
+STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+"""The pattern of a study's name, which is also that of its folder."""
+
 DEFAULT_EPOCHS = 60
 """The epochs of one trial, unless the sweep file or its limit on time asks for fewer."""
 
@@ -222,7 +225,7 @@ class SweepConfig:
 
     dataset: dict[str, Any]
     """name: which dataset; and that dataset's own keys (root, ...)"""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "sweep"
+    name: Annotated[str, Field(pattern=STUDY_NAME)] = "sweep"
     """name of the study; its folder is RUNS/NAME. Default: the file's name"""
     architectures: NameList | None = None
     """which architectures are searched; default: all that accept the features"""

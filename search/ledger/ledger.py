@@ -17,7 +17,7 @@ import optuna
 import sqlalchemy as sa
 
 from chorale.datasets.errors import UserError
-from chorale.search.ledger import tables
+from chorale.search.ledger import optuna_rows, tables
 from chorale.search.ledger.database import DATABASE_ERRORS, Database, LedgerError
 from chorale.search.ledger.lease import Lease, lease_columns, refuse_changed, study_row
 from chorale.search.ledger.observer import LedgerObserver
@@ -79,11 +79,7 @@ class Ledger(LedgerReader):
         Raises:
             UserError: a study of that name exists, or the name is too long.
         """
-        if len(study) > MAX_NAME_LENGTH:
-            raise UserError(
-                f"a study's name may have {MAX_NAME_LENGTH} characters, but this one has "
-                f"{len(study)}; give a shorter --name"
-            )
+        _refuse_long_name(study, "--name")
         token = uuid.uuid4().hex
 
         def work(c: sa.Connection) -> str | None:
@@ -205,6 +201,44 @@ class Ledger(LedgerReader):
         self._cache = {}
         self._lease.release()
 
+    @contextmanager
+    def renaming(self, study: str, new: str, *, take_over: bool = False) -> Iterator[None]:
+        """Gives a study another name after the block, which renames its files.
+
+        Within the block this process has the study's lease (see `reopen` for `take_over`). If the
+        block raises, the study keeps its name, and can be renamed again. This ledger must be closed
+        afterwards, as Optuna's storage knows the study by its old name.
+
+        Raises:
+            UserError: there is no such study, another process has its lease, or a study of the new
+                name exists.
+        """
+        _refuse_long_name(new, "name")
+        if (state := self.state(new)) is not None:
+            raise UserError(f"study '{new}' exists already ({state}); give another name")
+        before = self.study(study).state
+        self.reopen(study, self.fingerprint(study), take_over=take_over)
+        try:
+            yield
+        except BaseException:
+            self.release(study, before, spent_s=0.0)
+            raise
+
+        def work(c: sa.Connection) -> None:
+            row = study_row(c, study)
+            if row is None and study_row(c, new) is not None:
+                return  # renamed already, but the reply was lost
+            self._lease.guard(c)
+            values = {"name": new, "state": before, "holder": None}
+            c.execute(tables.studies.update().where(tables.studies.c.name == study).values(values))
+            for table in (tables.trials, tables.looks):
+                c.execute(table.update().where(table.c.study == study).values(study=new))
+            optuna_rows.rename(c, study, new)
+
+        self._database.write(work)
+        self._cache = {}
+        self._lease.release()
+
     def flush(self) -> None:
         """Writes suggestions and reports that are not yet written.
 
@@ -298,6 +332,19 @@ class Ledger(LedgerReader):
                     raise
                 time.sleep(pause_s)
         raise RuntimeError("unreachable: the last attempt returns or raises")
+
+
+def _refuse_long_name(study: str, option: str) -> None:
+    """Refuses a name that the tables have no room for.
+
+    Raises:
+        UserError: it is too long.
+    """
+    if len(study) > MAX_NAME_LENGTH:
+        raise UserError(
+            f"a study's name may have {MAX_NAME_LENGTH} characters, but this one has "
+            f"{len(study)}; give a shorter {option}"
+        )
 
 
 def _raced(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """Reads intermediate values, times and distributions from Optuna's own tables, without Optuna.
 
-Our rows lack these: the objective after each epoch, of failed trials too, and the search space.
+Our rows lack these: the objective after each epoch, of failed trials too, and the search space. It
+also renames a study there, which Optuna itself cannot.
 """
 
 from datetime import UTC, datetime
@@ -47,6 +48,13 @@ def distributions(c: sa.Connection, study: str) -> dict[str, str]:
         "where studies.study_name = :name"
     )
     return {str(name): str(text) for name, text in _rows(c, "trial_params", query, study)}
+
+
+def rename(c: sa.Connection, study: str, new: str) -> None:
+    """Gives Optuna's study another name; nothing where it has none, as before the first trial."""
+    if sa.inspect(c).has_table("studies"):
+        statement = sa.text("update studies set study_name = :new where study_name = :name")
+        c.execute(statement, {"name": study, "new": new})
 
 
 def _unix_s(moment: str | datetime) -> float:

@@ -45,9 +45,11 @@ ROW_METRICS = (
 
 
 def study_id(info: StudyInfo) -> str:
-    """The id of a study in every tracker: another one of the same name has another."""
-    text = f"{info.name}\0{info.created_utc}"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    """The id of a study in every tracker: another one of the same name has another.
+
+    It is made of the microsecond in which the study was created, so that it outlives a new name.
+    """
+    return hashlib.sha256(info.created_utc.encode()).hexdigest()[:20]
 
 
 def row_key(stage: str, key: str) -> str:

@@ -1,19 +1,24 @@
-"""`chorale study delete`, `note` and `tag`, and what `list` and `status` show of them."""
+"""`chorale study delete`, `rename`, `note` and `tag`, and what `list` and `status` show of them."""
 
 import errno
 import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import optuna
 import pytest
 
+from chorale.search.champion.registry.registry import ChampionPeriod, Registry
 from chorale.search.cli import main
+from chorale.search.config.schema import SweepConfig, sweep_yaml_text
+from chorale.search.config.yaml_file import read_yaml
 from chorale.search.ledger.ledger import Ledger
 from chorale.search.ledger.reader import LedgerReader, Row
 from chorale.search.paths import Runs
+from chorale.search.tracking.content import study_id
 
 SPLIT = "0123"
 
@@ -245,3 +250,138 @@ def test_notes_that_are_damaged_or_without_a_folder_are_one_line(
     store = ["--store", at.ledger_url, "--runs", str(at.root / "elsewhere")]
     assert main(["study", "tag", "a", "x", *store]) == 1
     assert "name the folder of all studies with --runs FOLDER" in capsys.readouterr().err
+
+
+def test_a_renamed_study_has_its_name_everywhere(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Runs(Path(runs[1]))
+    at.study("a").sweep_yaml.write_text(sweep_yaml_text(SweepConfig({"name": "gtzan"}, name="a")))
+    at.study("a").report_json.write_text('{"study": "a", "chosen": 1}')
+    with LedgerReader(at.ledger_url) as reader:
+        before = reader.study("a")
+        identity = study_id(before)
+    assert main(["study", "rename", "a", "c", *runs]) == 0
+    assert capsys.readouterr().out == "study 'a' is now 'c'\n"
+    assert not at.study("a").root.exists()
+    assert read_yaml(at.study("c").sweep_yaml)["name"] == "c"
+    assert json.loads(at.study("c").report_json.read_text()) == {"study": "c", "chosen": 1}
+    assert (at.study("c").root / "trials" / "weights").stat().st_size == 300_000
+    assert not at.study("c").renamed_from.exists()
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["b", "c"]
+        found = reader.study("c")
+        assert (found.state, found.owner, found.spent_s) == ("complete", None, before.spent_s)
+        assert study_id(found) == identity
+        assert reader.rows("c", "search").keys() == {"0"}
+        assert (reader.rows("a", "search"), reader.reports("c")) == ({}, {0: [(1, 0.5)]})
+        assert (reader.n_looks_of(["a"]), reader.n_looks_of(["c"])) == (0, 1)
+    ledger = Ledger(at.ledger_url)  # and it can be resumed
+    ledger.reopen("c", {"dataset": "a"})
+    assert sorted(one.study_name for one in ledger.optuna.get_all_studies()) == ["b", "c"]
+    ledger.close()
+
+
+def test_the_page_of_a_renamed_study_names_it(runs: list[str]) -> None:
+    at = Runs(Path(runs[1]))
+    at.study("a").report_html.write_text("<title>a</title>")
+    assert main(["study", "rename", "a", "another", *runs]) == 0
+    assert "<title>another" in at.study("another").report_html.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["a", "b"], "study 'b' exists already (complete); give another name"),
+        (["a", "c d"], "may have letters, digits, '_', '.' and '-'"),
+        (["a", "../c"], "but got '../c'"),
+        (["a", "files"], "/files' exists already; give another name, or move it away"),
+        (["nothing", "c"], "unknown study 'nothing'"),
+        (["a"], "expected the name of a study and its new name, but got a; type: chorale study"),
+        (["a", "c" * 256], "a study's name may have 255 characters"),
+    ],
+)
+def test_a_name_that_cannot_be_given_is_one_line(
+    runs: list[str], words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Runs(Path(runs[1]))
+    at.study("files").root.mkdir()
+    assert main(["study", "rename", *words, *runs]) == 1
+    found = capsys.readouterr().err
+    assert error in found
+    assert len(found.splitlines()) == 1
+    assert at.study("a").root.is_dir()
+    with LedgerReader(at.ledger_url) as reader:
+        assert [(one.name, one.state) for one in reader.all_studies()] == [
+            ("b", "complete"),
+            ("a", "complete"),
+        ]
+
+
+def test_a_study_that_is_known_by_its_name_keeps_it(
+    runs: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = Runs(Path(runs[1]))
+    words = ["study", "rename", "a", "c", *runs]
+    night = at.nightly("every").night(date(2026, 1, 2)).record_json
+    night.parent.mkdir(parents=True)
+    night.write_text('{"study": "a"}')
+    assert main(words) == 1
+    assert "the night '2026-01-02' of 'every' refers to it by its name" in capsys.readouterr().err
+    night.unlink()
+    at.champion("best").root.mkdir(parents=True)
+    period = ChampionPeriod("0", "a", "2026-01-02", "better")
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "history", lambda _: (period,))
+        assert main(words) == 1
+    assert "the champion 'best' refers to it by its name" in capsys.readouterr().err
+    at.study("b").sweep_yaml.write_text("search: {warm_start: [a]}\n")
+    assert main(words) == 1
+    assert "the warm start of study 'b' refers to it" in capsys.readouterr().err
+    at.study("b").sweep_yaml.unlink()
+    assert main(words) == 0
+
+
+def test_a_study_is_renamed_in_either_database(ledger_url: str, tmp_path: Path) -> None:
+    ledger = Ledger(ledger_url)
+    ledger.create("a", {}, about={})
+    study = optuna.create_study(study_name="a", storage=ledger.optuna)
+    study.tell(study.ask(), 0.5)
+    ledger.record("a", "search", Row("0", "COMPLETE", facts={}))
+    ledger.release("a", "interrupted", spent_s=1.0)
+    ledger.close()
+    words = ["study", "rename", "a", "c", "--runs", str(tmp_path), "--store", ledger_url]
+    assert main(words) == 0
+    with LedgerReader(ledger_url) as reader:
+        assert [(one.name, one.state) for one in reader.all_studies()] == [("c", "interrupted")]
+        assert reader.rows("c", "search").keys() == {"0"}
+        assert reader.times("c").keys() == {0}
+
+
+@pytest.mark.parametrize("step", ["rename", "optuna"])
+def test_a_renaming_that_is_killed_can_be_repeated(runs: list[str], step: str) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from chorale.search.cli import main
+from chorale.search.ledger import optuna_rows
+original = Path.rename if {step!r} == "rename" else optuna_rows.rename
+def kill(*args):
+    original(*args)
+    if {step!r} == "optuna" or args[1].name == "c":
+        os._exit(9)
+if {step!r} == "rename":
+    Path.rename = kill
+else:
+    optuna_rows.rename = kill
+main(["study", "rename", "a", "c", *{runs!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+    at = Runs(Path(runs[1]))
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["a", "b"]
+    assert main(["study", "rename", "a", "c", *runs]) == 0
+    assert (at.study("c").root / "trials" / "weights").is_file()
+    with LedgerReader(at.ledger_url) as reader:
+        assert reader.studies() == ["b", "c"]
