@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from chorale.search.champion.health.health import Health
 
 HELP = f"""\
-usage: chorale champion health [NAME] [--health-dir FOLDER] [--last N] [--json] [--runs FOLDER]
+usage: chorale champion health [NAME] [--bundle BUNDLE] [--health-dir FOLDER] [--last N] [--json]
+                               [--runs FOLDER]
 
 Shows how the current champion does in use, by the statistics of chorale serve --health-dir: the
 share of its answers that is expected to be right, from their confidence, without labels (those
@@ -22,6 +23,7 @@ flagged as out of distribution count as wrong); and whether they have become les
 the model is confident and wrong, it does not notice. Exit code 1 where there is an alarm.
 {NAME_HELP}
 
+  --bundle BUNDLE      another bundle instead of the champion, as of chorale serve --shadow
   --health-dir FOLDER  the folder that the servers write to (RUNS/champions/NAME/health)
   --last N             the number of latest answers of which the accuracy is estimated (1000)
   --json               print JSON
@@ -32,10 +34,15 @@ the model is confident and wrong, it does not notice. Exit code 1 where there is
 def run(args: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
     given = parse_champion_options(
-        args, command="health", options=["health-dir", "last"], flags=["json"]
+        args, command="health", options=["bundle", "health-dir", "last"], flags=["json"]
     )
     last = _last(given.options.get("last"))
-    bundle = given.registry.current()
+    if "bundle" in given.options:
+        from chorale.search.bundle.bundle import Bundle
+
+        bundle: Bundle | None = Bundle.open(Path(given.options["bundle"]).expanduser())
+    else:
+        bundle = given.registry.current()
     if bundle is None:
         return 1
     default = given.registry.paths.health

@@ -31,6 +31,9 @@ from this machine only, unless --host names another address; then a token is req
   --library DIR        also return the most similar tracks of this library (chorale library add)
   --health-dir FOLDER  keep statistics of the answers there, without audio or names, for chorale
                        champion health; a champion's own is runs/champions/NAME/health
+  --shadow BUNDLE      let another bundle, such as a night's candidate, predict the same recordings
+                       later and in a process of its own: /metrics says how often it agrees, and
+                       --health-dir keeps its statistics, too; answers do not wait for it
   --body-mb N          the largest request body (50)
   --duration-s N       the longest recording (600)
   --upload-s N         the time limit of an upload (60)
@@ -44,8 +47,8 @@ from this machine only, unless --host names another address; then a token is req
 """
 LIMIT_OPTIONS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
 SERVE_OPTIONS = (
-    "host", "port", "token-file", "library", "health-dir", *LIMIT_OPTIONS, "decoders", "address",
-    "replicas",
+    "host", "port", "token-file", "library", "health-dir", "shadow", *LIMIT_OPTIONS, "decoders",
+    "address", "replicas",
 )  # fmt: skip
 SERVE_FLAGS = ("allow-no-token",)
 DEFAULT_SERVE_PORT = 8000
@@ -189,7 +192,7 @@ def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "App
         int(_number(options, "decoders", 1)),
         *(
             Path(options[name]).expanduser().absolute() if name in options else None
-            for name in ("library", "health-dir")
+            for name in ("library", "health-dir", "shadow")
         ),
     )
 

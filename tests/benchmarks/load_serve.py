@@ -3,6 +3,7 @@
     python tests/benchmarks/load_serve.py hold BUNDLE --audio FOLDER [--rate 0] [--minutes 10]
     python tests/benchmarks/load_serve.py overload BUNDLE --audio FOLDER --rate 60 [--seconds 30]
     python tests/benchmarks/load_serve.py kills BUNDLE --audio FOLDER --rate 20 [--minutes 5]
+    python tests/benchmarks/load_serve.py shadow BUNDLE --audio FOLDER --rate 5 [--minutes 10]
     python tests/benchmarks/load_serve.py cutoff BUNDLE [--mb 200] [--replicas 2]
 
 Requests are sent at fixed times whether or not earlier ones are answered, and latency counts from
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -317,6 +319,24 @@ async def cutoff(served: Server, *, mb: int) -> Cutoff:
     return Cutoff(status, float(sent), before_mb, peak_mb, after_mb)
 
 
+async def shadow(
+    ports: tuple[int, int], clips: Sequence[bytes], *, rate: float, rounds: int, seed: int
+) -> tuple[Tally, Tally, list[tuple[float, float]]]:
+    """Sends the same requests to a server and to one with a shadow, in turns.
+
+    Also the differences of a round's median and 99th percentile, in ms.
+    """
+    both, differences = (Tally(), Tally()), []
+    for i in range(rounds):
+        found = [Tally(), Tally()]
+        for k in (0, 1) if i % 2 else (1, 0):
+            found[k] = await arrivals(ports[k], clips, rate=rate, seconds=STEP_S, seed=seed + i)
+            both[k].rows.extend(found[k].rows)
+        p50, p99 = (found[1].latency_ms(p) - found[0].latency_ms(p) for p in (50, 99))
+        differences.append((p50, p99))
+    return *both, differences
+
+
 def clips_of(folder: Path, *, n: int, seed: int) -> list[bytes]:
     """The bytes of a random sample of a folder's recordings."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac", ".mp3"))
@@ -328,7 +348,7 @@ def clips_of(folder: Path, *, n: int, seed: int) -> list[bytes]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="chorale serve under load")
-    parser.add_argument("what", choices=["hold", "overload", "kills", "cutoff"])
+    parser.add_argument("what", choices=["hold", "overload", "kills", "shadow", "cutoff"])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--audio", type=Path)
     parser.add_argument("--rate", type=float, default=0.0, help="requests per second; 0: search it")
@@ -344,8 +364,35 @@ def main() -> int:
     args = parser.parse_args()
     replicas = args.replicas or (2 if args.what == "kills" else 0)
     more = ("--address", "local", "--replicas", str(replicas)) if replicas else ()
+    if args.what == "shadow":
+        return _measure_shadow(args)
     with serving(args.bundle, *more) as served:
         return _measure(args, served)
+
+
+def _measure_shadow(args: argparse.Namespace) -> int:
+    clips = clips_of(args.audio, n=200, seed=args.seed)
+    rounds = max(2, int(60 * args.minutes / (2 * STEP_S)))
+    with (
+        serving(args.bundle) as plain,
+        serving(args.bundle, "--shadow", str(args.bundle)) as watched,
+    ):
+        ports = (plain.port, watched.port)
+        for port in ports:
+            asyncio.run(arrivals(port, clips, rate=args.rate or 5, seconds=5, seed=args.seed))
+        without, beside, differences = asyncio.run(
+            shadow(ports, clips, rate=args.rate or 5, rounds=rounds, seed=args.seed)
+        )
+        url = f"http://{HOST}:{watched.port}/metrics"
+        with urllib.request.urlopen(url) as answer:
+            text = answer.read().decode()
+    show("without a shadow", without, rounds * STEP_S)
+    show("with a shadow", beside, rounds * STEP_S)
+    for name, values in zip(("p50", "p99"), np.array(differences).T, strict=True):
+        mean, error = values.mean(), values.std(ddof=1) / np.sqrt(rounds)
+        print(f"{name}: {mean:+.2f} ms with a shadow, standard error {error:.2f}, {rounds} rounds")
+    print(*(line for line in text.splitlines() if re.match(r"chorale_shadow_\w+_total", line)))
+    return 0
 
 
 def _measure(args: argparse.Namespace, served: Server) -> int:

@@ -27,7 +27,7 @@ class HealthMonitor:
         Raises:
             UserError: the folder cannot be written to.
         """
-        self.manifest = bundle.manifest
+        self.manifest, self.folder = bundle.manifest, folder
         self._recent: deque[Answer] = deque(maxlen=N_RECENT)
         self._n = 0
         reference = bundle.manifest.confidence

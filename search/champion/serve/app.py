@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -30,6 +31,7 @@ from chorale.search.champion.serve.prediction_service import (
     SimilarTracks,
 )
 from chorale.search.champion.serve.schema import ERROR_RESPONSES, REQUEST_BODY
+from chorale.search.champion.serve.shadow import Shadow
 from chorale.search.champion.serve.upload import receive_upload
 
 PAGE_FILES = {
@@ -59,6 +61,7 @@ def create_app(
     token: str | None = None,
     n_decoders: int = 1,
     health: HealthMonitor | None = None,
+    shadow: Path | None = None,
 ) -> FastAPI:
     """The app of a loaded bundle.
 
@@ -69,11 +72,14 @@ def create_app(
         token: required for predictions and metrics; None requires none.
         n_decoders: number of decoder processes.
         health: watches the answers; None watches them in memory only.
+        shadow: another bundle that predicts the same recordings, later, and is watched in the same
+            folder; None for none.
     """
     # invalid forms from clients must not fill the log
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     health = health or HealthMonitor(predictor.bundle)
-    state = _AppState(predictor, limits or RequestLimits(), library, token, n_decoders, health)
+    limits = limits or RequestLimits()
+    state = _AppState(predictor, limits, library, token, n_decoders, health, shadow)
     about = predictor.bundle.manifest
     app = FastAPI(
         title="Chorale",
@@ -105,6 +111,7 @@ class _AppState:
         token: str | None,
         n_decoders: int,
         health: HealthMonitor,
+        shadow: Path | None,
     ) -> None:
         self._predictor, self._limits, self._token = predictor, limits, token
         self._health = health
@@ -112,6 +119,8 @@ class _AppState:
         bundle = predictor.bundle
         self._metrics = Metrics(bundle=bundle.digest, study=bundle.manifest.study, health=health)
         self._service: PredictionService | None = None
+        self._shadow_bundle = shadow
+        self._shadow: Shadow | None = None
         self._n_waiting = 0
 
     @asynccontextmanager
@@ -121,6 +130,8 @@ class _AppState:
             await self._prediction_service().start()
             yield
         finally:
+            if self._shadow is not None:
+                self._shadow.close()
             if self._service is not None:
                 self._service.close()
             self._health.close()
@@ -172,9 +183,11 @@ class _AppState:
 
     def _prediction_service(self) -> PredictionService:
         if self._service is None:
+            if self._shadow_bundle is not None:
+                self._shadow = Shadow(self._shadow_bundle, self._health.folder, self._metrics)
             self._service = PredictionService(
                 self._predictor, limits=self._limits, library=self._library,
-                n_decoders=self._n_decoders, observe=self._health.observe,
+                n_decoders=self._n_decoders, observe=self._health.observe, shadow=self._shadow,
             )  # fmt: skip
         return self._service
 

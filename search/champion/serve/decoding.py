@@ -19,7 +19,7 @@ def decode_requests(connection: Connection) -> None:
     Sends None first, when it is ready. Answers with (sample rate, None) and then the samples as
     bytes, or with (problem, detail).
     """
-    _silence_libraries()
+    silence_libraries()
     connection.send(None)
     while True:
         try:
@@ -40,7 +40,7 @@ def decode_requests(connection: Connection) -> None:
         connection.send_bytes(waveform.tobytes())
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Drops what audio libraries write to standard error; Python's tracebacks still go there."""
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     devnull = os.open(os.devnull, os.O_WRONLY)

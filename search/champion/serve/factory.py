@@ -24,7 +24,8 @@ it, so the resampler is loaded, too."""
 class AppFactory:
     """Builds the app when called. The bundle and the library must exist where it is called.
 
-    Each app writes the statistics of its answers to a file of its own in `health_dir`.
+    Each app writes the statistics of its answers to a file of its own in `health_dir`. The bundle
+    `shadow` predicts the same recordings, and its statistics are in another file there.
     """
 
     bundle: Path
@@ -33,13 +34,14 @@ class AppFactory:
     n_decoders: int = 1
     library: Path | None = None
     health_dir: Path | None = None
+    shadow: Path | None = None
 
     def __call__(self) -> Any:
         """Loads the bundle.
 
         Raises:
-            UserError: the bundle or the library is damaged, or the library is of another bundle, or
-                `health_dir` cannot be written to.
+            UserError: a bundle or the library is damaged, or the library is of another bundle, or
+                `health_dir` cannot be written to, or `shadow` is for another task.
         """
         import torch
 
@@ -47,9 +49,13 @@ class AppFactory:
         from chorale.search.bundle.predictor import Predictor
         from chorale.search.champion.health.monitor import HealthMonitor
         from chorale.search.champion.serve.app import create_app
+        from chorale.search.champion.serve.shadow import refuse_other_task
 
         torch.set_num_threads(1)  # replicas and decoders fill the cores
         predictor = Predictor(Bundle.open(self.bundle))
+        if self.shadow is not None:
+            shadow = Bundle.open(self.shadow).manifest
+            refuse_other_task(shadow, predictor.bundle.manifest, path=self.shadow)
         library = (
             None if self.library is None else self._open_library(predictor.bundle, self.library)
         )
@@ -62,6 +68,7 @@ class AppFactory:
             token=self.token,
             n_decoders=self.n_decoders,
             health=HealthMonitor(predictor.bundle, self.health_dir),
+            shadow=self.shadow,
         )
 
     def _open_library(self, bundle: "Bundle", folder: Path) -> "Library":

@@ -37,6 +37,14 @@ class Metrics:
             "chorale_waiting", "Requests being received, decoded or predicted.",
             registry=self._registry,
         )  # fmt: skip
+        self.shadow_answers = Counter(
+            "chorale_shadow_answers", "Shadow answers, by whether they equal the server's.",
+            ["same"], registry=self._registry,
+        )  # fmt: skip
+        self.shadow_left_out = Counter(
+            "chorale_shadow_left_out", "Recordings without a shadow answer, as it was busy.",
+            registry=self._registry,
+        )  # fmt: skip
         info = Gauge(
             "chorale_bundle_info", "The served bundle; always 1.", ["digest", "study"],
             registry=self._registry,

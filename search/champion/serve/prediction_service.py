@@ -17,6 +17,7 @@ from chorale.search.bundle.predictor import Predictor, TrackPrediction
 from chorale.search.champion.serve.batcher import MicroBatcher
 from chorale.search.champion.serve.decoder import DecoderPool
 from chorale.search.champion.serve.limits import RequestLimits
+from chorale.search.champion.serve.shadow import Shadow
 
 N_SIMILAR = 3
 MAX_TIMELINE_SEGMENTS = 400
@@ -51,9 +52,10 @@ class PredictionService:
         library: SimilarTracks | None,
         n_decoders: int = 1,
         observe: Callable[[TrackPrediction], None] = lambda _: None,
+        shadow: Shadow | None = None,
     ) -> None:
-        """`observe` is called with the prediction for each recording."""
-        self.predictor, self._observe = predictor, observe
+        """`observe` gets the prediction for each recording; `shadow` predicts it again."""
+        self.predictor, self._observe, self._shadow = predictor, observe, shadow
         self._library = library
         self._decoder = DecoderPool(limits, n_processes=n_decoders)
         self._batcher: MicroBatcher[tuple[Waveform, int], TrackPrediction] = MicroBatcher(
@@ -73,7 +75,7 @@ class PredictionService:
         Raises:
             Refused: it is not usable audio.
         """
-        from chorale.search.bundle.prediction_json import prediction_json
+        from chorale.search.bundle.prediction_json import predicted_labels, prediction_json
 
         async with self._decoded:
             waveform, sample_rate = await self._decoder.decode(path)
@@ -99,6 +101,8 @@ class PredictionService:
                 answer["peaks"] = peaks(waveform, options.n_peaks)
             if self._library is not None:
                 answer["similar"] = self._library.similar(prediction.embedding, N_SIMILAR)
+            if self._shadow is not None:
+                self._shadow.submit(waveform, sample_rate, predicted_labels(answer))
         return answer
 
     def close(self) -> None:

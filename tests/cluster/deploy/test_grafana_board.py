@@ -73,6 +73,7 @@ def _server_text() -> str:
     metrics = Metrics(bundle="digest", study="s", health=health_monitor())
     metrics.requests.labels(200, "").inc()
     metrics.count(["rock"])
+    metrics.shadow_answers.labels("yes").inc()
     return metrics.text().decode()
 
 
