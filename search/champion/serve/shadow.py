@@ -119,7 +119,7 @@ class Shadow:
         """
         connection = self._start()
         connection.send((recording.sample_rate, list(recording.labels)))
-        connection.send_bytes(memoryview(recording.waveform).cast("B"))
+        connection.send_bytes(recording.waveform.data.cast("B"))
         if not connection.poll(ANSWER_S):
             raise TimeoutError
         found = connection.recv()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -105,9 +106,9 @@ def test_a_process_that_crashes_is_started_again_and_then_given_up(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with _shadow(monkeypatch, _crashing) as (made, metrics):
-        for n in range(shadow.MAX_CRASHES):
+        for n in range(1, shadow.MAX_CRASHES + 1):
             made.submit(SECOND, 8000, ["a"])
-            _wait(lambda n=n: _value(metrics, "chorale_shadow_left_out_total") == n + 1)
+            _wait(partial(_has_left_out, metrics, n))
         _wait(lambda: "failed 3 times in a row" in caplog.text)
         made.submit(SECOND, 8000, ["a"])
         assert _value(metrics, "chorale_shadow_left_out_total") == shadow.MAX_CRASHES + 1
@@ -157,6 +158,10 @@ def _shadow(
     finally:
         made.close()
         assert "shadow" not in {thread.name for thread in threading.enumerate()}
+
+
+def _has_left_out(metrics: Metrics, n: int) -> bool:
+    return _value(metrics, "chorale_shadow_left_out_total") == n
 
 
 def _value(metrics: Metrics, name: str) -> float:
