@@ -149,7 +149,9 @@ def run_and_show(
             line = f"Or end it with the best model so far:  {now}"
             shown.print(line, markup=False, soft_wrap=True)
         raise
+    from chorale.search.commands.next_steps import print_next_steps
     from chorale.search.report.summary import print_summary
 
     print_summary(found, shown, folder=str(resolved.sweep.paths.root))
+    print_next_steps(resolved.sweep, shown)
     return 0

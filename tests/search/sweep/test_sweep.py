@@ -1,6 +1,7 @@
 """End-to-end sweeps on a tiny corpus, as a user runs them, in this process and in others."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_a_sweep_ends_with_a_leaderboard_an_ensemble_and_a_report(
     )
     assert {"confusion", "reliability", "architectures", "command"} <= found.keys()
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "temporary files remain"
+
+    # What it says to do next works as it stands.
+    steps = out.partition("Next:\n")[2].replace(" --open", "").splitlines()
+    lines = [line.strip().partition("   #")[0] for line in steps]
+    commands = [one for line in lines for one in line.split(" && ")]
+    names = [one.split()[1] for one in commands]
+    assert names == ["report", "predict", "export", "serve", "resume"]
+    for command in commands[:3]:
+        assert main(shlex.split(command)[1:]) == 0, command
+    assert Path(shlex.split(commands[3])[2], "bundle.json").is_file()
+    assert commands[4].startswith("chorale resume tiny --budget.trials 8 --runs ")
+    capsys.readouterr()
 
     # Starting the same study again is refused; resumed, it has nothing left to do.
     assert main(["sweep", *tiny, *NONE]) == 1
