@@ -94,6 +94,8 @@ COMMANDS: Mapping[str, Command] = {
     "study tag": Command("add tags to a study, or remove them", _in("study_tag")),
     "study rename": Command("give a study another name", _in("study_rename")),
     "study delete": Command("remove studies with their files", _in("study_delete")),
+    "disk": Command("what takes how much space, and what removes it", _in("disk")),
+    "backup": Command("all studies with their ledger in one archive", _in("backup")),
     "resume": Command("resume an interrupted study", _in("resume")),
     "data list": Command("the datasets that Chorale can read", _in("data_list")),
     "data fetch": Command("download a dataset", _in("data_fetch")),

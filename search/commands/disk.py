@@ -1,0 +1,92 @@
+"""`chorale disk`: what takes how much space, and what removes it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from chorale.search.commands.study_options import console, parse_study_options
+
+if TYPE_CHECKING:
+    from chorale.search.ledger.reader import LedgerReader
+    from chorale.search.paths import Runs
+
+HELP = """\
+usage: chorale disk [--json] [--runs FOLDER] [--store URL]
+
+Lists what takes how much space in the folder of all studies, the largest first, with the command
+that removes it. It removes nothing.
+
+  --json         print JSON, in bytes
+  --runs FOLDER  the folder of all studies (runs)
+  --store URL    the ledger, where it is not in that folder
+"""
+
+
+@dataclass(frozen=True)
+class SpaceUse:
+    """A part of the folder: its name, size, and the command that removes it, empty for none."""
+
+    what: str
+    n_bytes: int
+    remove: str = ""
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command; returns its exit code."""
+    from chorale.datasets.errors import UserError
+
+    given = parse_study_options(args, flags=["json"])
+    if given.study is not None:
+        raise UserError(f"expected no name, but got '{given.study}'; type: chorale disk")
+    given.refuse_bucket("measured")
+    with given.open() as ledger:
+        found = sorted(space_used(given.runs, ledger), key=lambda one: -one.n_bytes)
+    total = sum(one.n_bytes for one in found)
+    if "json" in given.flags:
+        print(json.dumps({"n_bytes": total, "parts": [asdict(one) for one in found]}, indent=2))
+        return 0
+    _show(found, total)
+    return 0
+
+
+def space_used(runs: "Runs", ledger: "LedgerReader") -> list[SpaceUse]:
+    """The parts of the folder of all studies; those that are empty are left out."""
+    from chorale.search.data import feature_stores
+    from chorale.search.paths import folder_bytes
+
+    names = ledger.studies()
+    parts = [
+        SpaceUse(f"study {name}", folder_bytes(runs.study(name).root), f"study delete {name}")
+        for name in names
+    ]
+    every = feature_stores.cached_stores(runs, ledger)
+    removable = sum(one.n_bytes for one in feature_stores.removable_stores(every))
+    needed = folder_bytes(runs.cache) - removable
+    parts += [
+        SpaceUse("cached features that no study needs", removable, "data prune"),
+        SpaceUse("cached features and audits", needed, "data prune --max-gb 0"),
+        SpaceUse("ledger", sum(p.stat().st_size for p in runs.root.glob("chorale.db*"))),
+    ]
+    known = {*names, runs.cache.name}
+    for place in sorted(runs.root.iterdir()) if runs.root.is_dir() else []:
+        if place.is_dir() and place.name not in known:
+            parts.append(SpaceUse(f"{place.name}/", folder_bytes(place)))
+    return [one for one in parts if one.n_bytes]
+
+
+def _show(found: Sequence[SpaceUse], total: int) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
+    table.add_column("MB", justify="right", no_wrap=True)
+    table.add_column("removed by", overflow="fold")
+    for one in found:
+        command = f"chorale {one.remove}" if one.remove else ""
+        table.add_row(escape(one.what), f"{one.n_bytes / 1e6:,.1f}", escape(command))
+    table.add_section()
+    table.add_row("all", f"{total / 1e6:,.1f}", "")
+    console().print(table)
