@@ -81,6 +81,8 @@ class Purpose(IntEnum):
     """perturbation of a recording; the view's number and the content"""
     VIEW_CHOICE = 32
     """which view of a training track is drawn; the epoch"""
+    RECORDING = 33
+    """noise and rooms of a recording condition; the track and the condition"""
 
 
 def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:

@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, Command] = {
     "list": Command("all studies", _in("list")),
     "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
     "compare": Command("studies on the test tracks that they share", _in("compare")),
+    "robustness": Command("test accuracy under codecs, noise, rooms and cuts", _in("robustness")),
     "ensemble": Command(
         "fit a study's ensembles again, on its predictions and without training", _in("ensemble")
     ),

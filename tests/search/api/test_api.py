@@ -107,6 +107,26 @@ def test_a_model_predicts_for_arrays_and_files(
     assert model.labels[int(proba.argmax())] == frame["label"].iloc[0]
 
 
+def test_its_robustness_is_measured_on_the_test_tracks(
+    study: api.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["robustness", study.name, "--runs", str(study.runs)]
+    assert main([*words, "--conditions", "quiet, mp3_64", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    clean, quiet, mp3 = found["conditions"]
+    assert (clean["name"], quiet["name"], mp3["name"]) == ("as_it_is", "quiet", "mp3_64")
+    # equal but for rounding: the same networks predict the same recordings
+    assert clean["scores"]["accuracy"] == study.report["ensemble"]["test"]["accuracy"]
+    assert clean["scores"]["n"] == mp3["scores"]["n"] == study.report["ensemble"]["test"]["n"]
+    assert mp3["ci95"][0] <= mp3["difference"] <= mp3["ci95"][1]
+    assert main([*words, "--conditions", "cut_1"]) == 0
+    shown = capsys.readouterr().out
+    assert "the middle second" in shown
+    assert "evaluations of this test set so far: 4" in shown, "two of the sweep, two of this test"
+    assert main([*words, "--conditions", "quiet,mp3_46"]) == 1
+    assert "unknown condition 'mp3_46'; did you mean 'mp3_64'" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_named_in_one_line(study: api.Study, tmp_path: Path) -> None:
     with pytest.raises(api.UserError, match=r"unknown study 'z'; choose from: s"):
         api.Study("z", study.runs).status()
