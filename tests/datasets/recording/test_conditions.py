@@ -80,7 +80,7 @@ def test_a_tone_comes_back_at_its_place_and_level(codec: Codec, kbit_s: float) -
 def _interpolated(waveform: np.ndarray, rate: int) -> np.ndarray:
     """At `RATE`, by linear interpolation, which is exact enough for a low tone."""
     at = np.arange(int(len(waveform) * RATE / rate)) * rate / RATE
-    return np.interp(at, np.arange(len(waveform)), waveform)
+    return np.asarray(np.interp(at, np.arange(len(waveform)), waveform))
 
 
 @pytest.mark.parametrize("snr_db", [30.0, 10.0])
