@@ -21,6 +21,10 @@ class WorkerLost(ClusterError):  # noqa: N818 - it names what happened to a tria
     """A process that a trial needs was lost; the trial may be retried."""
 
 
+class Preempted(ClusterError):  # noqa: N818 - it names what happened to a trial
+    """The process was asked to end, and the trial saved its state; another one goes on from it."""
+
+
 class Decision(Enum):
     """What a trial should do after a report."""
 
@@ -39,7 +43,7 @@ class End(Enum):
 class Failure(Enum):
     """Why a trial failed, as far as a retry depends on it.
 
-    After OUT_OF_MEMORY, LOST and STALLED its process has ended or is not reused.
+    After all but RAISED its process has ended or is not reused.
     """
 
     RAISED = "raised"
@@ -48,6 +52,8 @@ class Failure(Enum):
     """of the machine or of a GPU"""
     LOST = "worker lost"
     """its process or its node died"""
+    PREEMPTED = "preempted"
+    """its process was asked to end (SIGTERM), as on a spot machine; its state is saved"""
     STALLED = "stalled"
     """it reported nothing for too long, so its process was killed"""
 

@@ -6,7 +6,7 @@ All runners make the outcome of a failed trial here.
 import traceback
 from collections.abc import Iterator
 
-from chorale.cluster.base import End, Failure, Outcome, WorkerLost
+from chorale.cluster.base import End, Failure, Outcome, Preempted, WorkerLost
 
 MEMORY_TYPES = frozenset({"MemoryError", "OutOfMemoryError"})
 MEMORY_TEXTS = ("out of memory", "can't allocate memory")
@@ -20,8 +20,9 @@ def failed_outcome(error: BaseException) -> Outcome:
     lines = str(error).strip().splitlines()
     reason = f"{name}: {lines[0]}" if lines else name
     kind = Failure.OUT_OF_MEMORY if ran_out_of_memory(error) else Failure.RAISED
-    if isinstance(error, WorkerLost):
-        kind, reason = Failure.LOST, str(error)
+    if isinstance(error, WorkerLost | Preempted):
+        kind = Failure.LOST if isinstance(error, WorkerLost) else Failure.PREEMPTED
+        reason = str(error)
     return Outcome(End.FAILED, None, reason, "".join(traceback.format_exception(error)), kind)
 
 

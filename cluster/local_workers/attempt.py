@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+from chorale.cluster import preemption
 from chorale.cluster.base import Decision, End, Outcome, TrialSpec, Work
 from chorale.cluster.environment import thread_variables
 from chorale.cluster.failures import failed_outcome, requires_new_process
@@ -25,13 +26,14 @@ def attempt(work: Work, spec: TrialSpec, send: Callable[[ProgressReport], Decisi
             decision = send(ProgressReport(step, dict(metrics)))
         return decision
 
+    must_end = False
     try:
-        value = work(spec, report)
-        end = End.STOPPED if decision is Decision.STOP else End.FINISHED
-        return TrialEnded(pickle_value(Outcome(end, value)), discard_process=False)
+        with preemption.working():
+            value = work(spec, report)
+        outcome = Outcome(End.STOPPED if decision is Decision.STOP else End.FINISHED, value)
     except BaseException as error:  # of any type: the driver waits for an outcome
-        outcome = failed_outcome(error)
-        return TrialEnded(pickle_value(outcome), discard_process=requires_new_process(error))
+        outcome, must_end = failed_outcome(error), requires_new_process(error)
+    return TrialEnded(pickle_value(outcome), discard_process=must_end or preemption.is_requested())
 
 
 def use_threads(n_threads: int) -> None:

@@ -20,6 +20,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
+from chorale.cluster import preemption
 from chorale.cluster.local_workers.attempt import attempt, use_threads
 from chorale.cluster.messages import ProgressReport, TrialEnded
 
@@ -46,6 +47,7 @@ def run_child(connection: socket.socket) -> NoReturn:
     """Trains for the parent at the other end of the connection until that ends; then exits."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        preemption.end_soon_on_sigterm()
         data, files, _, _ = socket.recv_fds(connection, MAX_SETUP_BYTES, 3)
         setup: ChildSetup = pickle.loads(data)
         _apply_setup(setup, *files)

@@ -5,7 +5,7 @@
 
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from chorale.lightning_models.training.callbacks import (
     OnEpoch,
 )
 from chorale.lightning_models.training.events import EventFile
+from chorale.lightning_models.training.interruption import SaveRequest
 from chorale.lightning_models.training.module import GenreClassifier, classifier_class
 from chorale.lightning_models.training.predict import Prediction, predict
 from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
@@ -89,6 +90,7 @@ def train_network(
     n_slices: int = 1,
     ranks: Ranks = SINGLE_PROCESS,
     start: Mapping[str, Tensor] | None = None,
+    save_request: SaveRequest | None = None,
 ) -> TrainedNetwork:
     """Trains a network on the training rows of a fold and validates it on the validation rows.
 
@@ -118,8 +120,11 @@ def train_network(
             arguments and get the same result, which is that of a single process except for the
             order of sums and for which values dropout drops; only the first writes files.
         start: initial weights of the network by their names; None for random ones.
+        save_request: with it the training can be interrupted, unless it has several processes: it
+            saves its state to `save_to` within seconds.
 
     Raises:
+        TrainingInterrupted: that was requested.
         Diverged: a loss is not finite, or has exploded.
         UserError: unknown architecture or objective, crops too small for the architecture, a
             state that is damaged or belongs to another training, or more processes than rows.
@@ -168,6 +173,7 @@ def train_network(
             )
             callbacks: list[pl.Callback] = [epoch_end]
             epochs_done = 0
+            after_step: Callable[[], None] | None = None
             if resume_from is not None or save_to is not None:
                 resumer = ResumeCallback(
                     epoch_end,
@@ -176,10 +182,12 @@ def train_network(
                     save_to=save_to,
                     save_every=save_every,
                     ranks=ranks,
+                    save_request=save_request,
                 )
                 callbacks.append(resumer)
                 epochs_done = resumer.epochs_done
-            _run(module, batches, callbacks, device)
+                after_step = resumer.after_step if save_request is not None else None
+            _run(module, batches, callbacks, device, after_step)
     kept = epoch_end.kept
     if kept.weights and (kept.epoch < epoch_end.epoch or module.ema is not None):
         module.load_state_dict(kept.weights)
@@ -226,6 +234,7 @@ def _run(
     batches: TrainBatches,
     callbacks: Sequence[pl.Callback],
     device: torch.device,
+    after_step: Callable[[], None] | None,
 ) -> None:
     """One `Trainer.fit`, after which Ctrl-C still raises KeyboardInterrupt."""
     with warnings.catch_warnings():
@@ -236,6 +245,7 @@ def _run(
             clip_norm=module.train_config.clip_norm,
             callbacks=callbacks,
         )
+        trainer.after_step = after_step
         handler = signal.getsignal(signal.SIGINT)
         try:
             trainer.fit(module, batches)

@@ -27,6 +27,11 @@ from chorale.datasets.errors import UserError, join_first
 from chorale.lightning_models.data.datamodule import FoldData
 from chorale.lightning_models.training import optimizers, speed
 from chorale.lightning_models.training.callbacks import EpochEnd, KeptEpoch
+from chorale.lightning_models.training.interruption import (
+    MAX_WAIT_S,
+    SaveRequest,
+    TrainingInterrupted,
+)
 from chorale.lightning_models.training.module import GenreClassifier
 from chorale.lightning_models.training.ranks import SINGLE_PROCESS, Ranks
 
@@ -143,6 +148,7 @@ class ResumeCallback(pl.Callback):
         save_to: Path | None,
         save_every: int | None,
         ranks: Ranks = SINGLE_PROCESS,
+        save_request: SaveRequest | None = None,
     ) -> None:
         """See `fit.train_network`; of several processes the first one reads and writes.
 
@@ -154,6 +160,11 @@ class ResumeCallback(pl.Callback):
         self.save_to = save_to if ranks.is_first else None
         self.save_every = save_every
         self._saved_s = time.perf_counter()
+        self._request = save_request or SaveRequest()
+        self._keeps_states = save_request is not None and ranks.size == 1
+        self._latest: TrainingState | None = None
+        """the state after the last epoch, where epochs are long and it is not on disk"""
+        self._epoch_began_s = 0.0
         found = load_state(resume_from) if resume_from is not None and ranks.is_first else None
         self._state: TrainingState | None = ranks.broadcast(found, device=speed.training_device())
         if self._state is not None and resume_from is not None:
@@ -168,11 +179,28 @@ class ResumeCallback(pl.Callback):
         if self._state is not None and isinstance(pl_module, GenreClassifier):
             _restore(self._state, trainer, pl_module, self.epoch_end)
 
+    def on_train_epoch_start(self, *_: object) -> None:
+        self._epoch_began_s = time.perf_counter()
+
+    def after_step(self) -> None:
+        """Interrupts a long epoch where that is requested, with the state after the one before.
+
+        Raises:
+            TrainingInterrupted: the state is saved.
+        """
+        if self._request.is_urgent and self._keeps_states:
+            if self._latest is not None and self.save_to is not None:
+                save_state(self.save_to, self._latest)
+            raise TrainingInterrupted(f"interrupted after epoch {self.epoch_end.epoch}")
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = self.epoch_end.epoch
         if self.save_to is None or trainer.should_stop or epoch == trainer.max_epochs:
             return
         now = time.perf_counter()
+        if self._request.is_made and self._keeps_states and isinstance(pl_module, GenreClassifier):
+            save_state(self.save_to, _capture(self.made_for, trainer, pl_module, self.epoch_end))
+            raise TrainingInterrupted(f"interrupted after epoch {epoch}")
         due = (
             now - self._saved_s >= SAVE_INTERVAL_S
             if not self.save_every
@@ -185,6 +213,21 @@ class ResumeCallback(pl.Callback):
                     self.save_to, _capture(self.made_for, trainer, pl_module, self.epoch_end)
                 )
             self._saved_s = time.perf_counter()
+            self._latest = None
+        elif (
+            self._keeps_states
+            and now - self._epoch_began_s > MAX_WAIT_S
+            and isinstance(pl_module, GenreClassifier)
+        ):
+            state = _capture(self.made_for, trainer, pl_module, self.epoch_end)
+            self._latest = _copied(state)
+
+
+def _copied(state: TrainingState) -> TrainingState:
+    """A copy that further steps do not change."""
+    numbers = json.loads(json.dumps(state.numbers))
+    tensors = {name: value.clone() for name, value in state.tensors.items()}
+    return TrainingState(state.made_for, numbers, tensors)
 
 
 def _refuse_other_training(

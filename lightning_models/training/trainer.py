@@ -97,6 +97,8 @@ class LeanTrainer(pl.Trainer):
         _lightning.replace_steps(self, partial(_steps, self))
 
         self._optimizer_step: Callable[[], None] | None = None
+        self.after_step: Callable[[], None] | None = None
+        """called after each optimizer step"""
 
         _lightning.leave_signals_alone(self)
 
@@ -136,6 +138,8 @@ def _steps(trainer: LeanTrainer, *_: object) -> None:
         count.increment_ready()
         count.increment_completed()
         module.on_train_batch_end(loss, batch, n - 1)
+        if trainer.after_step is not None:
+            trainer.after_step()
     loop.batch_progress.is_last_batch = True
     progress: Any = loop.batch_progress
     for counts in (progress.total, progress.current):

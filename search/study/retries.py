@@ -23,10 +23,14 @@ class Retries:
 
     def __init__(self) -> None:
         self._n_lost: Counter[int] = Counter()
+        self._n_preempted: Counter[int] = Counter()
         self._too_large: set[int] = set()
 
     def again(self, number: int, outcome: Outcome) -> bool:
         """Whether to retry a run that ended with this outcome; counts the retry."""
+        if outcome.failure is Failure.PREEMPTED:  # no failure of the trial, however often
+            self._n_preempted[number] += 1
+            return True
         if outcome.failure in (Failure.LOST, Failure.STALLED):
             self._n_lost[number] += 1
             return self._n_lost[number] <= MAX_LOST_RETRIES
@@ -44,6 +48,8 @@ class Retries:
         found: dict[str, Any] = {}
         if self._n_lost[number]:
             found["n_lost"] = self._n_lost[number]
+        if self._n_preempted[number]:
+            found["n_preempted"] = self._n_preempted[number]
         if number in self._too_large:
             found["n_slices"] = N_SLICES
         return found

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from chorale.cluster.base import Decision, Report, TrialSpec
+from chorale.cluster import preemption
+from chorale.cluster.base import Decision, Preempted, Report, TrialSpec
 from chorale.cluster.environment import configured_threads
 from chorale.cluster.packing import CUDA_CONTEXT_BYTES
 from chorale.datasets.atomic import write_text
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from chorale.datasets.label_sets import LabelArray
     from chorale.datasets.store.feature_store import FeatureStore
     from chorale.lightning_models.data.datamodule import FoldData
+    from chorale.lightning_models.training.interruption import SaveRequest
     from chorale.lightning_models.training.module import GenreClassifier
     from chorale.lightning_models.training.ranks import Ranks
 
@@ -56,9 +58,11 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult | Refusal:
     Raises:
         lightning_models.training.module.Diverged: the loss is no longer finite, or has exploded.
         NoRoomError: the disk is too full for a file that is needed.
+        Preempted: the process was asked to end; the training's state is saved.
     """
     # imported in the worker: planning trials does not need PyTorch
     from chorale.lightning_models.training import memory, speed
+    from chorale.lightning_models.training.interruption import SaveRequest, TrainingInterrupted
     from chorale.lightning_models.training.ranks import Ranks
 
     speed.prepare_process(configured_threads())
@@ -76,7 +80,10 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult | Refusal:
             folder=spec.local_path(plan.folder),
             start=start,
         )
-        found = _train(here, report, Ranks(spec.process_group.rank, spec.process_group.size))
+        request = SaveRequest()
+        ranks = Ranks(spec.process_group.rank, spec.process_group.size)
+        with preemption.calling(request.request):
+            found = _train(here, report, ranks, request)
         if isinstance(found, Refusal):
             return found
         held = memory.measured_peak(device)
@@ -86,11 +93,15 @@ def run_trial(spec: TrialSpec, report: Report) -> TrialResult | Refusal:
         if error.errno not in UNWRITABLE_ERRNOS:
             raise
         raise NoRoomError(write_error_text(error)) from error
+    except TrainingInterrupted as error:
+        raise Preempted(f"preempted: {error}; its process was asked to end") from error
     finally:
         speed.release_memory()
 
 
-def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult | Refusal:
+def _train(
+    plan: TrialPlan, report: Report, ranks: "Ranks", save_request: "SaveRequest"
+) -> TrialResult | Refusal:
     started = time.perf_counter()
     from chorale.lightning_models.base import load_architecture
     from chorale.lightning_models.train_config import TrainConfig
@@ -129,6 +140,7 @@ def _train(plan: TrialPlan, report: Report, ranks: "Ranks") -> TrialResult | Ref
         n_slices=plan.n_slices,
         ranks=ranks,
         start=_pruned_weights(plan),
+        save_request=save_request,
     )
     if ranks.is_first:
         with skip_if_unwritable(paths.metrics_csv.name, left_out):

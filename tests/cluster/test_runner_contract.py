@@ -174,6 +174,22 @@ def hang_once(spec: TrialSpec, report: Report) -> int:
     return os.getpid()
 
 
+def be_preempted_once(spec: TrialSpec, report: Report) -> int:
+    from chorale.cluster import preemption
+    from chorale.cluster.base import Preempted
+
+    report(1, {})
+    if _first_time(spec):
+        asked = threading.Event()
+        with preemption.calling(asked.set):
+            os.kill(os.getpid(), signal.SIGTERM)
+            if asked.wait(60):
+                error = Preempted("preempted: its state is saved")
+                error.add_note(f"in process {os.getpid()}")
+                raise error
+    return os.getpid()
+
+
 def visible_gpus(spec: TrialSpec, report: Report) -> str:
     return os.environ["CUDA_VISIBLE_DEVICES"]
 
@@ -206,6 +222,7 @@ WORK_FUNCTIONS += (
     fail_once,
     hang_once,
     die_once,
+    be_preempted_once,
     swallow,
     report_and_sleep,
     run_out_of_memory,
@@ -450,6 +467,20 @@ class Stubborn(Script):
 
 
 RETRIED = [End.FAILED, End.FINISHED]
+
+
+@pytest.mark.parametrize("new_runner", [FORKED, "processes"], indirect=True)
+def test_a_trial_whose_process_is_asked_to_end_goes_on_in_another(
+    new_runner: NewRunner, tmp_path: Path
+) -> None:
+    payloads = ({"do": "be_preempted_once", "folder": str(tmp_path)}, {"do": "pid"})
+    script = Stubborn(*payloads)
+    new_runner(tmp_path).run(script, work)
+    assert script.ends_of(0) == RETRIED
+    first = script.first_outcome(0)
+    assert (first.failure, first.reason) == (Failure.PREEMPTED, "preempted: its state is saved")
+    asked = int(first.traceback.rpartition("in process ")[2])
+    assert asked not in (script.outcome(0).value, script.outcome(1).value)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from chorale.lightning_models.data.datamodule import FoldData, MemoryFrames
 from chorale.lightning_models.train_config import TrainConfig
 from chorale.lightning_models.training import resume
 from chorale.lightning_models.training.fit import TrainedNetwork, train_network
+from chorale.lightning_models.training.interruption import SaveRequest, TrainingInterrupted
 from chorale.lightning_models.training.resume import TrainingState
 
 EPOCHS = 4
@@ -114,6 +115,94 @@ def run_uninterrupted(case: int) -> tuple[TrainedNetwork, Recorder]:
     settings, changes = CASES[case].values
     seen = Recorder()
     return fit(settings, on_epoch=seen, **changes), seen
+
+
+class Requesting(Recorder):
+    """An `on_epoch` that asks for the training's state at epoch `until`."""
+
+    def __init__(self, until: int, request: SaveRequest) -> None:
+        super().__init__()
+        self.at, self.request = until, request
+
+    def __call__(self, epoch: int, scores: Mapping[str, float]) -> bool:
+        if epoch == self.at:
+            self.request.request()
+        return super().__call__(epoch, scores)
+
+
+class InTheMiddle(SaveRequest):
+    """Becomes urgent in the third step after it was made."""
+
+    n_steps = 0
+
+    @property
+    def is_made(self) -> bool:
+        return False  # the epoch's end comes too late
+
+    @property
+    def is_urgent(self) -> bool:
+        self.n_steps += super().is_made
+        return self.n_steps == 3
+
+
+@pytest.mark.parametrize("case", range(len(CASES)), ids=[case.id for case in CASES])
+def test_an_interruption_by_request_saves_the_epoch_and_resumes_to_the_same_weights(
+    case: int, tmp_path: Path
+) -> None:
+    settings, changes = CASES[case].values
+    request = SaveRequest()
+    seen = Requesting(2, request)
+    with pytest.raises(TrainingInterrupted, match="after epoch 2"):
+        fit(settings, save_to=tmp_path, on_epoch=seen, save_request=request, **changes)
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    check_resumed(case, tmp_path, 2)
+
+
+@pytest.mark.parametrize("case", [0, 6], ids=["adamw", "ema-keep-last"])
+def test_a_long_epoch_is_interrupted_with_the_state_after_the_one_before(
+    case: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, changes = CASES[case].values
+    monkeypatch.setattr(resume, "MAX_WAIT_S", 0.0)  # every epoch is long
+    request = InTheMiddle()
+    seen = Requesting(2, request)
+    with pytest.raises(TrainingInterrupted, match="after epoch 2"):
+        fit(settings, save_to=tmp_path, on_epoch=seen, save_request=request, **changes)
+    assert request.n_steps == 3
+    check_resumed(case, tmp_path, 2)
+
+
+def test_an_interruption_before_the_first_epoch_has_ended_starts_again(tmp_path: Path) -> None:
+    request = InTheMiddle()
+    request.request()
+    with pytest.raises(TrainingInterrupted, match="after epoch 0"):
+        fit({}, save_to=tmp_path, save_request=request)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_request_is_urgent_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [10.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    request = SaveRequest()
+    assert not request.is_made
+    request.request()
+    now[0] += 1.9
+    request.request()  # asked again, it does not begin again
+    assert (request.is_made, request.is_urgent) == (True, False)
+    now[0] += 0.2
+    assert request.is_urgent
+
+
+def check_resumed(case: int, folder: Path, after: int) -> None:
+    """Resumed after an epoch, the training ends as if it had not been interrupted."""
+    settings, changes = CASES[case].values
+    expected, all_epochs = run_uninterrupted(case)
+    seen = Recorder()
+    found = fit(settings, resume_from=folder, save_to=folder, on_epoch=seen, **changes)
+    assert found.resumed_after == after
+    assert seen == all_epochs[after:]
+    weights, others = found.module.state_dict(), expected.module.state_dict()
+    assert all(torch.equal(weights[name], others[name]) for name in others)
 
 
 @pytest.mark.parametrize(

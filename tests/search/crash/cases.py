@@ -18,7 +18,7 @@ NAME = "s"
 N_TRIALS, N_JOBS = 3, 2
 """The trials and finalist jobs of `driver.SWEEP`."""
 
-TIMING = ("elapsed_s", "train_s", "valid_s", "wall_s", "resumed_after", "n_lost")
+TIMING = ("elapsed_s", "train_s", "valid_s", "wall_s", "resumed_after", "n_lost", "n_preempted")
 RESOURCES = ("left_out", "peak_bytes")
 """Facts that differ from run to run, or with the free disk space and memory."""
 

@@ -27,6 +27,7 @@ from chorale.search.training.trial_plan import TrialResult
 
 SILENT = StudyListeners(())
 LOST = Outcome(End.FAILED, None, "worker lost: it died", "its last lines", Failure.LOST)
+PREEMPTED = Outcome(End.FAILED, None, "preempted: interrupted after epoch 3", "", Failure.PREEMPTED)
 STALLED = Outcome(End.FAILED, None, "stalled: no report for 30 minutes", "", Failure.STALLED)
 FULL = Outcome(End.FAILED, None, "MemoryError", "Traceback ...", Failure.OUT_OF_MEMORY)
 BUG = Outcome(End.FAILED, None, "ValueError: no", "Traceback ...", Failure.RAISED)
@@ -112,6 +113,7 @@ def stage(request: pytest.FixtureRequest, ledger: Ledger, tmp_path: Path) -> Sta
         ([DONE], [1], {}),
         ([LOST, DONE], [1, 1], {"n_lost": 1}),
         ([LOST, STALLED, LOST, DONE], [1] * 4, {"n_lost": 3}),
+        ([PREEMPTED] * 9 + [DONE], [1] * 10, {"n_preempted": 9}),
         ([FULL, DONE], [1, 2], {"n_slices": 2}),
         ([LOST, FULL, LOST, DONE], [1, 1, 2, 2], {"n_lost": 2, "n_slices": 2}),
     ],
@@ -122,7 +124,9 @@ def test_a_retried_run_has_one_row_and_uses_no_budget(
     assert [plan.n_slices for plan in stage.first(*outcomes)] == slices
     [row] = stage.rows()
     assert row.state == "COMPLETE"
-    assert {k: row.facts[k] for k in ("n_lost", "n_slices") if k in row.facts} == facts
+    assert {
+        k: row.facts[k] for k in ("n_lost", "n_preempted", "n_slices") if k in row.facts
+    } == facts
     stage.rest()
     assert [row.state for row in stage.rows()] == ["COMPLETE"] * 3, "the budget, and no more"
     assert not any("n_lost" in row.facts for row in stage.rows()[1:])

@@ -67,19 +67,19 @@ def test_what_a_condition_breaks_is_measured_and_what_it_leaves_is_not(files: li
 def test_the_same_seed_gives_the_same_noise_and_each_track_its_own(files: list[Path]) -> None:
     first, again = (_measured(files, "noise_10").as_dict() for _ in range(2))
     assert first == again
-    heard: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
 
-    class Listener(LoudnessPredictor):
+    class Recording(LoudnessPredictor):
         def predict_waveform(self, waveform: np.ndarray, rate: int) -> TrackPrediction:
-            heard.append(waveform)
+            predicted.append(waveform)
             return super().predict_waveform(waveform, rate)
 
-    predictor: Any = Listener()
+    predictor: Any = Recording()
     measure_robustness(
         predictor, [files[1], files[1]], np.array([0, 1]), np.array(["a", "b"]),
         {name: CONDITIONS[name] for name in ("noise_10", "noise_20")},
     )  # fmt: skip
-    noises = [heard[at] - heard[0] for at in (1, 2, 4, 5)]
+    noises = [predicted[at] - predicted[0] for at in (1, 2, 4, 5)]
     scaled = [noise / np.std(noise) for noise in noises]
     for i in range(4):
         for j in range(i):
