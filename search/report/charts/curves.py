@@ -95,6 +95,7 @@ def curves(panels: Mapping[str, Sequence[Curve]], *, objective: str) -> Chart:
                 for curve in sorted(panel, key=lambda c: -c.top)
             ],
         ),
+        min_width=320,
     )
 
 

@@ -20,7 +20,7 @@ from chorale.search.report.charts.style import (
 )
 
 SIDE, BARS = 300, 56
-PANELS = {"columns": 2, "least": 370, "most": SIDE, "inset": 0, "gap": 70}
+PANELS = {"columns": 2, "least": 350, "most": SIDE, "inset": 0, "gap": 70}
 """How `draw.js` fits panels into the page, in pixels."""
 
 
@@ -104,7 +104,7 @@ def reliability(panels: Sequence[ReliabilityPanel], *, multi_label: bool = False
                 for row in panel.rows()
             ],
         ),
-        min_width=380,
+        min_width=360,
     )  # fmt: skip
 
 
