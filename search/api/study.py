@@ -1,4 +1,4 @@
-"""A study as an object: its trials, curves, scores, predictions and charts as pandas and SVG."""
+"""A study as an object: its trials, curves, scores and predictions as pandas, and its charts."""
 
 import json
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from chorale.search.paths import Runs, StudyPaths, folder_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from markupsafe import Markup
 
     from chorale.search.api.model import ExportedModel
     from chorale.search.ledger.ground_truth import GroundTruth
+    from chorale.search.report.charts.chart import Chart
     from chorale.search.report.leaderboard import LeaderboardRow
 
 
@@ -177,12 +177,13 @@ class Study:
         columns = {name: proba[:, i] for i, name in enumerate(names)}
         return pd.DataFrame({**head, **columns}, index=pd.Index(ids, name="track_id"))
 
-    def charts(self) -> "Mapping[str, Markup]":
-        """The charts of the report by name, as HTML with SVG; a notebook shows them.
+    def charts(self) -> "Mapping[str, Chart]":
+        """The charts of the report by name; a notebook shows them, and `spec` is in Vega-Lite.
 
         Raises:
             UserError: there is no such study.
         """
+        from chorale.search.report.charts.chart import Chart
         from chorale.search.report.data.study_data import collect_study_data
         from chorale.search.report.page.figures import draw_figures
 
@@ -192,7 +193,7 @@ class Study:
             about = study_about(info, self.paths)
             data = collect_study_data(ledger, info, about, self.paths, report=report)
         drawn = vars(draw_figures(data))
-        return {name: chart for name, chart in drawn.items() if hasattr(chart, "__html__")}
+        return {name: chart for name, chart in drawn.items() if isinstance(chart, Chart)}
 
     def export(self, to: str | Path) -> "ExportedModel":
         """Packs the ensemble of a finished study into a bundle, and opens it.

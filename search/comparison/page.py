@@ -1,4 +1,4 @@
-"""Renders the page of a comparison: one self-contained HTML file, without a script."""
+"""Renders the page of a comparison: one self-contained HTML file."""
 
 from pathlib import Path
 

@@ -46,7 +46,7 @@ def trend_mark(night: Night) -> NightMark:
         ends,
         None if candidate is None else main_score_of(candidate),
         None if cost is None else took_s(night) / 3600,
-        f"{night.date}: {night.word}. {night.reason}",
+        night.reason,
     )
 
 

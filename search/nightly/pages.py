@@ -5,13 +5,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from chorale.datasets.atomic import write_text
 from chorale.search.champion.registry.registry import Registry
 from chorale.search.nightly import page_texts
 from chorale.search.nightly.config import Nightly
 from chorale.search.nightly.records import Night, Records
+from chorale.search.report.charts.chart import Chart
 from chorale.search.report.charts.forest import Estimate, forest
 from chorale.search.report.charts.trend import trend
 from chorale.search.report.page.frame import render_framed
@@ -67,7 +66,7 @@ def _of_night(nightly: Nightly, night: Night) -> dict[str, Any]:
     }
 
 
-def _comparison_chart(night: Night) -> Markup | None:
+def _comparison_chart(night: Night) -> Chart | None:
     """The chart of candidate and champion with their intervals; None without a champion."""
     both = (("candidate", "chosen"), ("champion", "ensemble"))
     found = [(name, kind, night.figures.get(name)) for name, kind in both]

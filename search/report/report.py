@@ -136,11 +136,8 @@ def derived_values(study: StudyData) -> dict[str, Any]:
     `hardest` (development tracks that most finalists misclassify; of several labels, those of the
     highest log loss), `audit` (number of findings by problem), `command` (repeats the study).
     """
-    architectures = [asdict(one) for one in study.architectures]
-    for one in architectures:
-        del one["trial_values"]
     derived: dict[str, Any] = {
-        "architectures": architectures,
+        "architectures": [asdict(one) for one in study.architectures],
         "importance": asdict(study.importance),
         "hardest": [one.as_json() for one, _ in study.hardest],
         "audit": dict(Counter(one.get("problem", "") for one in study.problems)),

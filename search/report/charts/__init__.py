@@ -1,1 +1,1 @@
-"""Charts as SVG, ONE FILE = ONE CHART: pure functions from plain numbers to inline markup."""
+"""Charts, ONE FILE = ONE CHART: pure functions from plain numbers to Vega-Lite."""

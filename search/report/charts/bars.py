@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup
-
-from chorale.search.report.charts import svg
+from chorale.search.report.charts.chart import Chart, Table
+from chorale.search.report.charts.rows import row_names
+from chorale.search.report.charts.style import BLUE, MUTED, quantity, tooltip, vega_lite
 
 ROW = 24
 
@@ -20,30 +21,37 @@ class BarRow:
     rest: float = 0.0
 
 
-def bars(rows: Sequence[BarRow], *, key: str, title: str, desc: str = "") -> Markup:
-    """Draws one bar per row, in the given order."""
-    names = [svg.shortened(row.name, 34) for row in rows]
-    left = svg.text_width(names) + 16
-    right = svg.CHART_WIDTH - svg.text_width([row.text for row in rows]) - 16
+def bars(rows: Sequence[BarRow], *, key: str, title: str, desc: str = "") -> Chart:
+    """Draws one bar per row, in the given order; the rows have different names."""
+    values = [
+        {"name": row.name, "value": row.value, "end": row.value + row.rest, "text": row.text}
+        for row in rows
+    ]
     most = max((row.value + row.rest for row in rows), default=0) or 1.0
-    x = svg.AxisScale(0, most, left, right)
-    marks = []
-    for i, (row, name) in enumerate(zip(rows, names, strict=True)):
-        y = ROW * (i + 0.5)
-        ends = [(x(0), x(row.value), "1"), (x(row.value), x(row.value + row.rest), "0.4")]
-        marks += [
-            svg.element(
-                "rect", svg.tooltip(f"{row.name}: {row.text}"), x=a, y=y - 7, width=max(b - a, 0.0),
-                height=14, fill=svg.BLUE, fill_opacity=opacity,
-            )
-            for a, b, opacity in ends
-            if b > a
-        ]  # fmt: skip
-        marks.append(svg.text(left - 8, y, name, anchor="end"))
-        end = x(row.value + row.rest)
-        marks.append(svg.text(end + 8, y, row.text, fill=svg.MUTED))
-    marks.append(svg.line(left, 2, left, ROW * len(rows) - 2, stroke=svg.MUTED))
-    every = "; ".join(f"{row.name}: {row.text}" for row in rows)
-    return svg.chart(
-        key, *marks, title=title, desc=desc or f"{every}.", height=ROW * max(len(rows), 1)
+
+    def x(field: str) -> dict[str, Any]:
+        return {**quantity(field, ends=(0, most)), "axis": None}
+
+    bar = {"type": "bar", "color": BLUE, "height": 14}
+    return Chart(
+        key,
+        title,
+        desc or "; ".join(f"{row.name}: {row.text}" for row in rows) + ".",
+        vega_lite(
+            height=ROW * max(len(rows), 1),
+            data={"values": values},
+            encoding={"y": row_names(), "tooltip": tooltip("name", ("text", "value"))},
+            layer=[
+                {"mark": bar, "encoding": {"x": x("value"), "x2": {"datum": 0}}},
+                {
+                    "mark": {**bar, "opacity": 0.4},
+                    "encoding": {"x": x("value"), "x2": {"field": "end"}},
+                },
+                {
+                    "mark": {"type": "text", "align": "left", "dx": 8, "color": MUTED},
+                    "encoding": {"x": x("end"), "text": {"field": "text", "type": "nominal"}},
+                },
+            ],
+        ),
+        Table(["name", "value"], [[row.name, row.text] for row in rows]),
     )

@@ -1,18 +1,17 @@
 """Confusion matrix: the tracks of each true class by predicted class, or of sets of labels."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from markupsafe import Markup
+from chorale.search.report.charts.chart import Chart, Table
+from chorale.search.report.charts.style import BLUE, INK, ORANGE, vega_lite
 
-from chorale.search.report.charts import svg
-
-MIN_CELL, MAX_CELL = 11, 46
-"""Side of a cell in pixels."""
+MIN_CELL, MAX_CELL = 11, 34
+"""Height of a cell in pixels."""
 
 MIN_NUMBERED_CELL = 17
 
-MIN_CHART_WIDTH = 340
-"""In pixels, so that a matrix of few classes is not enlarged."""
+ON_MARK = "var(--on-mark, #ffffff)"
 
 
 ConfusionCounts = Sequence[Sequence[int]]
@@ -24,7 +23,7 @@ def confusion(
     *,
     key: str,
     totals: ConfusionCounts | None = None,
-) -> Markup:
+) -> Chart:
     """Draws (n_classes, n_classes) counts; a row is a true class, a column a predicted class.
 
     The darker a cell, the larger its share of the row; correct ones are blue, errors orange.
@@ -38,34 +37,44 @@ def confusion(
     """
     multi_label = totals is not None
     word = "label" if multi_label else "class"
-    n = len(names)
-    shown = [svg.shortened(name, 18) for name in names]
-    side = min(max(520 / n, MIN_CELL), MAX_CELL)
-    size = svg.TEXT_SIZE if side >= 16 else max(side - 2.0, 8.5)
-    margin = svg.text_width(shown, size=size) * 1.08 + 12
-    left, top = margin + 24, margin + 24
-    marks = [
-        svg.text(left + n * side / 2, 8, f"predicted {word}", anchor="middle", fill=svg.MUTED),
-        svg.text(
-            0, 0, f"true {word}", anchor="middle", fill=svg.MUTED,
-            transform=f"translate(8 {top + n * side / 2:.1f}) rotate(-90)",
-        ),
-    ]  # fmt: skip
-    for i, name in enumerate(shown):
-        at = (i + 0.5) * side
-        column = f"translate({left + at:.1f} {top - 6:.1f}) rotate(-90)"
-        marks.append(svg.text(0, 0, name, transform=column, font_size=size))
-        marks.append(svg.text(left - 6, top + at, name, anchor="end", font_size=size))
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            of = sum(row) if totals is None else totals[i][j]
-            text = _cell_text(i, j, names, multi_label=multi_label)
-            marks.append(_cell(i, j, count, of, text, side=side, left=left, top=top))
-    edge = n * side
-    marks.append(
-        svg.element("rect", x=left, y=top, width=edge, height=edge, fill="none", stroke=svg.GRID)
-    )
-    n_correct = sum(counts[i][i] for i in range(n))
+    side = max(min(520 / len(names), MAX_CELL), MIN_CELL)
+    cells = [
+        {
+            "true": names[i],
+            "predicted": names[j],
+            "n": count,
+            "share": round(count / of, 4),
+            "correct": i == j,
+            "text": f"{_cell_text(i, j, names, multi_label=multi_label)}: {count} of {of}",
+        }
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if count
+        for of in [sum(row) if totals is None else totals[i][j]]
+    ]
+    layers: list[dict[str, Any]] = [
+        {
+            "mark": "rect",
+            "encoding": {
+                "color": {"condition": {"test": "datum.correct", "value": BLUE}, "value": ORANGE},
+                "opacity": {
+                    "field": "share",
+                    "type": "quantitative",
+                    "scale": {"domain": [0, 1], "range": [0.12, 1]},
+                    "legend": None,
+                },
+            },
+        }
+    ]
+    if side >= MIN_NUMBERED_CELL:
+        color = {"condition": {"test": "datum.share > 0.5", "value": ON_MARK}, "value": INK}
+        layers.append(
+            {
+                "mark": {"type": "text", "fontSize": min(12, side * 0.5)},
+                "encoding": {"text": {"field": "n", "type": "quantitative"}, "color": color},
+            }
+        )
+    n_correct = sum(counts[i][i] for i in range(len(names)))
     if totals is None:
         n_tracks = sum(map(sum, counts))
         title = f"Confusion matrix of {n_tracks} {key} tracks"
@@ -73,16 +82,42 @@ def confusion(
         errors = _most_frequent_errors(counts, names, "{true} predicted as {predicted}")
     else:
         title = f"True and predicted labels of {key} tracks"
-        result = f"{n_correct} of {sum(totals[i][i] for i in range(n))} labels are found."
+        result = f"{n_correct} of {sum(totals[i][i] for i in range(len(names)))} labels are found."
         errors = _most_frequent_errors(counts, names, "{predicted} predicted beside {true}")
-    return svg.chart(
+    return Chart(
         f"confusion-{key}",
-        *marks,
-        title=title,
-        desc=f"{result} {errors}",
-        height=top + edge + 4,
-        width=max(left + edge + 4, MIN_CHART_WIDTH),
+        title,
+        f"{result} {errors}",
+        vega_lite(
+            height=round(side * len(names)),
+            data={"values": cells},
+            encoding={
+                "x": _classes("predicted", word, names, side, orient="top", labelAngle=-90),
+                "y": _classes("true", word, names, side),
+                "tooltip": {"field": "text"},
+            },
+            layer=layers,
+        ),
+        Table(
+            [f"true {word}", *(f"predicted {name}" for name in names)],
+            [[name, *row] for name, row in zip(names, counts, strict=True)],
+        ),
+        min_width=round(max(340, 150 + len(names) * MIN_CELL)),
     )
+
+
+def _classes(
+    field: str, word: str, names: Sequence[str], side: float, **more: Any
+) -> dict[str, Any]:
+    """An axis of all classes, also those without a track."""
+    axis = {"domain": False, "ticks": False, "grid": False, "labelColor": INK, "labelLimit": 130}
+    return {
+        "field": field,
+        "type": "nominal",
+        "title": f"{field} {word}",
+        "scale": {"domain": list(names), "paddingInner": 0.04, "paddingOuter": 0},
+        "axis": {**axis, "labelFontSize": min(12, side - 1), "labelOverlap": False, **more},
+    }
 
 
 def _cell_text(i: int, j: int, names: Sequence[str], *, multi_label: bool) -> str:
@@ -92,37 +127,6 @@ def _cell_text(i: int, j: int, names: Sequence[str], *, multi_label: bool) -> st
     if i == j:
         return f"{names[i]} found"
     return f"tracks with {names[i]} and without {names[j]}, {names[j]} predicted"
-
-
-def _cell(
-    i: int,
-    j: int,
-    count: int,
-    of: int,
-    text: str,
-    *,
-    side: float,
-    left: float,
-    top: float,
-) -> Markup:
-    if not count:
-        return Markup("")
-    share = count / of
-    x, y = left + j * side, top + i * side
-    marks = [
-        svg.tooltip(f"{text}: {count} of {of}"),
-        svg.element(
-            "rect", x=x + 0.5, y=y + 0.5, width=side - 1, height=side - 1,
-            fill=svg.BLUE if i == j else svg.ORANGE, fill_opacity=f"{0.12 + 0.88 * share:.2f}",
-        ),
-    ]  # fmt: skip
-    if side >= MIN_NUMBERED_CELL:
-        ink = "var(--on-mark)" if share > 0.5 else svg.INK
-        marks.append(
-            svg.text(x + side / 2, y + side / 2, count, anchor="middle", fill=ink,
-                     font_size=min(svg.TEXT_SIZE, side * 0.5))
-        )  # fmt: skip
-    return svg.group(*marks)
 
 
 def _most_frequent_errors(counts: ConfusionCounts, names: Sequence[str], phrase: str) -> str:

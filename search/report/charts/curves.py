@@ -2,104 +2,153 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup
+from chorale.search.report.charts.chart import Chart, Table
+from chorale.search.report.charts.style import (
+    BLUE,
+    CROSS,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    category,
+    padded_range,
+    quantity,
+    vega_lite,
+    zoom,
+)
+from chorale.search.report.charts.trial import TrialMark, trial_tooltip
 
-from chorale.search.report.charts import svg
+PANELS = {"columns": 3, "least": 270, "most": 420, "inset": 70, "gap": 24}
+"""How `draw.js` fits panels into the page, in pixels."""
 
-COLUMNS, TALL, GAP, LEFT = 3, 136, 28, 44
+HEIGHT = 150
 MAX_CURVES = 120
 """Curves that a panel draws, best first; more would be unreadable."""
+
+COLOURS = {"best": ORANGE, "done": BLUE, "pruned": MUTED, "failed": PURPLE}
+DASHES = {"best": [1, 0], "done": [1, 0], "pruned": [1, 0], "failed": [4, 2]}
 
 
 @dataclass(frozen=True)
 class Curve:
     """The objective of a trial after each epoch, as (epoch, value) in order."""
 
-    number: int
-    state: str
+    trial: TrialMark
     points: Sequence[tuple[int, float]]
     best: bool = False
 
+    @property
+    def top(self) -> float:
+        """Its best value."""
+        return max(value for _, value in self.points)
 
-def curves(panels: Mapping[str, Sequence[Curve]], *, objective: str) -> Markup:
+    def row(self) -> dict[str, Any]:
+        """Its fields in the chart's data, with the points as two lists."""
+        return {
+            **self.trial.row(),
+            "line": "best" if self.best else self.trial.label,
+            "epoch": [epoch for epoch, _ in self.points],
+            "at": [round(value, 5) for _, value in self.points],
+            "last": self.points[-1][0],
+        }
+
+
+def curves(panels: Mapping[str, Sequence[Curve]], *, objective: str) -> Chart:
     """Draws a panel per architecture, on the same axes; a cross ends a pruned or failed trial."""
-    points = [p for panel in panels.values() for curve in panel for p in curve.points]
-    ends = svg.padded_range([value for _, value in points])
-    last = max(epoch for epoch, _ in points)
-    wide = (svg.CHART_WIDTH - LEFT - (COLUMNS - 1) * GAP) / COLUMNS
-    marks = [
-        _panel(name, panel, i, wide=wide, ends=ends, last=last)
-        for i, (name, panel) in enumerate(panels.items())
-    ]
-    n_rows = -(-len(panels) // COLUMNS)
-    n_stopped = sum(c.state == "PRUNED" for panel in panels.values() for c in panel)
-    n = sum(map(len, panels.values()))
-    return svg.chart(
+    every = [curve for panel in panels.values() for curve in panel]
+    rows, names = [], []
+    for name, panel in panels.items():
+        counted = "1 trial" if len(panel) == 1 else f"{len(panel)} trials"
+        counted += f", the best {MAX_CURVES}" if len(panel) > MAX_CURVES else ""
+        names.append(f"{name} ({counted})")
+        drawn = sorted(panel, key=lambda c: -c.top)[:MAX_CURVES]
+        drawn.sort(key=lambda c: (c.best, c.trial.state == "COMPLETE"))  # the last is in front
+        rows += [{**curve.row(), "panel": names[-1]} for curve in drawn]
+    ends = padded_range([value for curve in every for _, value in curve.points])
+    last = max(curve.points[-1][0] for curve in every)
+    n_pruned = sum(curve.trial.state == "PRUNED" for curve in every)
+    return Chart(
         "curves",
-        *marks,
-        title=f"Learning curves ({objective} on validation tracks, by epoch)",
-        desc=f"{n} trials of {len(panels)} architectures; {n_stopped} were pruned.",
-        height=n_rows * (TALL + 58),
+        f"Learning curves ({objective} on validation tracks, by epoch)",
+        f"{len(every)} trials of {len(panels)} architectures; {n_pruned} were pruned.",
+        vega_lite(
+            usermeta={"panels": PANELS},
+            data={"values": rows},
+            transform=[{"flatten": ["epoch", "at"]}],
+            columns=PANELS["columns"],
+            facet={"field": "panel", "type": "nominal", "sort": names, "title": None},
+            spec=_panel(objective, ends, last),
+        ),
+        Table(
+            ["trial", "architecture", "state", "epochs", f"best {objective}", f"last {objective}"],
+            [
+                [
+                    curve.trial.number,
+                    name,
+                    curve.trial.label,
+                    curve.points[-1][0],
+                    f"{curve.top:.3f}",
+                    f"{curve.points[-1][1]:.3f}",
+                ]
+                for name, panel in panels.items()
+                for curve in sorted(panel, key=lambda c: -c.top)
+            ],
+        ),
+        min_width=320,
     )
 
 
-def _panel(
-    name: str,
-    panel: Sequence[Curve],
-    i: int,
-    *,
-    wide: float,
-    ends: tuple[float, float],
-    last: int,
-) -> Markup:
-    left = LEFT + (i % COLUMNS) * (wide + GAP)
-    top = 26 + (i // COLUMNS) * (TALL + 58)
-    x = svg.AxisScale(1, max(last, 2), left + 4, left + wide - 4)
-    y = svg.AxisScale(*ends, top + TALL, top)
-    marks = [svg.text(left, top - 13, svg.shortened(name), font_weight="600")]
-    n_drawn = min(len(panel), MAX_CURVES)
-    counted = "1 trial" if len(panel) == 1 else f"{len(panel)} trials"
-    counted += f" (the best {MAX_CURVES})" if len(panel) > MAX_CURVES else ""
-    marks.append(
-        svg.text(left + wide, top - 13, counted,
-                 anchor="end", fill=svg.MUTED, font_size=11)
-    )  # fmt: skip
-    for at in svg.ticks(*ends, 4):
-        marks.append(svg.line(left, y(at), left + wide, y(at)))
-        if i % COLUMNS == 0:
-            marks.append(
-                svg.text(left - 6, y(at), f"{at:.2f}", anchor="end", fill=svg.MUTED, font_size=11)
-            )
-    for at, anchor in ((1, "start"), (last, "end")):
-        marks.append(
-            svg.text(x(at), top + TALL + 12, at, anchor=anchor, fill=svg.MUTED, font_size=11)
-        )
-    ranked = sorted(panel, key=lambda c: -max(value for _, value in c.points))[:n_drawn]
-    order = sorted(ranked, key=lambda c: (c.best, c.state == "COMPLETE"))
-    return svg.group(*marks, *(_curve(curve, x, y) for curve in order))
-
-
-def _curve(curve: Curve, x: svg.AxisScale, y: svg.AxisScale) -> Markup:
-    done = curve.state == "COMPLETE"
-    colour = svg.ORANGE if curve.best else svg.BLUE if done else svg.MUTED
-    at = [(x(epoch), y(value)) for epoch, value in curve.points]
-    top = max(value for _, value in curve.points)
-    state = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}[curve.state]
-    text = f"trial {curve.number}: {state} after {curve.points[-1][0]} epochs, best {top:.3f}"
-    style = {
-        "stroke": colour,
-        "stroke_width": 2.4 if curve.best else 1.4 if done else 1,
-        "stroke_opacity": "1" if curve.best else "0.7" if done else "0.55",
+def _panel(objective: str, ends: Sequence[float], last: int) -> dict[str, Any]:
+    select = {"type": "point", "on": "pointerover", "clear": "pointerout", "fields": ["trial"]}
+    hover = {"name": "hover", "select": {**select, "nearest": True}}
+    pointed = {"param": "hover", "empty": False}
+    best = "datum.line === 'best'"
+    color = category("line", COLOURS, legend={"symbolType": "stroke"})
+    dashes = category("line", DASHES, legend={"symbolType": "stroke"})
+    point = {"type": "point", "size": 30, "clip": True}
+    shape = {"condition": {"test": "datum.state === 'done'", "value": "circle"}, "value": CROSS}
+    epochs = quantity("epoch", "epoch", ends=(1, max(last, 2)), tickMinStep=1, tickCount=5)
+    return {
+        "width": 250,
+        "height": HEIGHT,
+        "encoding": {
+            "x": epochs,
+            "y": quantity("at", objective, ends=ends, tickCount=4),
+            "detail": {"field": "trial"},
+        },
+        "layer": [
+            {
+                "params": [zoom("x", "y")],
+                "mark": {"type": "line", "clip": True},
+                "encoding": {
+                    "color": color,
+                    "strokeDash": dashes,
+                    "opacity": {"condition": {"test": best, "value": 1}, "value": 0.6},
+                    "strokeWidth": {
+                        "condition": [{**pointed, "value": 3.4}, {"test": best, "value": 2.4}],
+                        "value": 1.3,
+                    },
+                },
+            },
+            {
+                "transform": [
+                    {"filter": "datum.epoch === datum.last"},
+                    {"filter": "datum.state !== 'done' || datum.last === 1"},
+                ],
+                "mark": {**point, "opacity": 0.9},
+                "encoding": {"color": color, "shape": shape},
+            },
+            {
+                "params": [hover],
+                "mark": {**point, "filled": True},
+                "encoding": {
+                    "color": color,
+                    "opacity": {"condition": {**pointed, "value": 1}, "value": 0},
+                    "tooltip": trial_tooltip(
+                        objective, ("epoch", "epoch", "d"), ("at", "at this epoch", ".3f")
+                    ),
+                },
+            },
+        ],
     }
-    marks = [svg.tooltip(text), svg.polyline(at, **style)]
-    if not done:
-        px, py = at[-1]
-        marks.append(
-            svg.element("path", d=f"M{px - 2.5:.1f} {py - 2.5:.1f}l5 5m0 -5l-5 5",
-                        stroke=svg.PURPLE if curve.state == "FAIL" else svg.MUTED,
-                        stroke_width=1.3)
-        )  # fmt: skip
-    elif len(at) == 1:
-        marks.append(svg.element("circle", cx=at[0][0], cy=at[0][1], r=2.5, fill=colour))
-    return svg.group(*marks)

@@ -6,12 +6,22 @@ present, by their probability.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from markupsafe import Markup
+from chorale.search.report.charts.chart import Chart, Table
+from chorale.search.report.charts.style import (
+    BLUE,
+    MUTED,
+    PAPER,
+    category,
+    quantity,
+    tooltip,
+    vega_lite,
+)
 
-from chorale.search.report.charts import svg
-
-SIDE, TOP, LEFT, GAP, BARS = 350, 34, 52, 92, 52
+SIDE, BARS = 300, 56
+PANELS = {"columns": 2, "least": 350, "most": SIDE, "inset": 0, "gap": 70}
+"""How `draw.js` fits panels into the page, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,21 @@ class ReliabilityPanel:
     before: Sequence[ReliabilityBin]
     after: Sequence[ReliabilityBin]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Each bin, with the share of the tracks that are in it."""
+        n = sum(one.n for one in self.before) or 1
+        return [
+            {
+                "when": when,
+                "confidence": one.confidence,
+                "accuracy": one.accuracy,
+                "n": one.n,
+                "share": round(one.n / n, 4),
+            }
+            for when, bins in (("before", self.before), ("after", self.after))
+            for one in bins
+        ]
+
 
 @dataclass(frozen=True)
 class _Words:
@@ -50,7 +75,7 @@ class _Words:
 LABEL_WORDS = _Words("probability", "labels present", "decisions")
 
 
-def reliability(panels: Sequence[ReliabilityPanel], *, multi_label: bool = False) -> Markup:
+def reliability(panels: Sequence[ReliabilityPanel], *, multi_label: bool = False) -> Chart:
     """Draws one square per panel; on its diagonal, confidence equals accuracy.
 
     A larger point stands for more tracks; the bars below count tracks. Where `multi_label`, they
@@ -60,90 +85,72 @@ def reliability(panels: Sequence[ReliabilityPanel], *, multi_label: bool = False
     doi:10.2307/2987588; as in Guo et al. 2017, arXiv:1706.04599.
     """
     words = LABEL_WORDS if multi_label else _Words()
-    marks = [_legend(words)]
-    for i, panel in enumerate(panels):
-        marks.append(_panel(panel, LEFT + i * (SIDE + GAP), words))
     texts = [f"{panel.name}: {', '.join(map(words.describe, panel.after))}" for panel in panels]
-    return svg.chart(
+    return Chart(
         "reliability",
-        *marks,
-        title="Reliability diagram, before and after temperature scaling",
-        desc="; ".join(texts) + ".",
-        height=TOP + SIDE + BARS + 62,
-        width=LEFT + len(panels) * (SIDE + GAP) - GAP + 16,
-    )
-
-
-def _panel(panel: ReliabilityPanel, left: float, words: _Words) -> Markup:
-    x = svg.AxisScale(0, 1, left, left + SIDE)
-    y = svg.AxisScale(0, 1, TOP + 20 + SIDE, TOP + 20)
-    marks = []
-    for at in (0, 0.25, 0.5, 0.75, 1):
-        marks += [svg.line(x(at), y(0), x(at), y(1)), svg.line(x(0), y(at), x(1), y(at))]
-        marks.append(
-            svg.text(
-                left - 8, y(at), svg.compact_percent(at), anchor="end", fill=svg.MUTED, font_size=11
-            )
-        )
-    marks.append(svg.line(x(0), y(0), x(1), y(1), stroke=svg.MUTED, stroke_dasharray="4 4"))
-    marks.append(svg.text(left + SIDE / 2, TOP + 6, panel.name, anchor="middle", font_weight="600"))
-    n = sum(one.n for one in panel.before) or 1
-    for bins, colour, is_after in ((panel.before, svg.MUTED, False), (panel.after, svg.BLUE, True)):
-        places = [(x(one.confidence), y(one.accuracy)) for one in bins]
-        dash = None if is_after else "3 3"
-        marks.append(svg.polyline(places, stroke=colour, stroke_width=1.5, stroke_dasharray=dash))
-        for one, (px, py) in zip(bins, places, strict=True):
-            text = f"{words.describe(one)}, {one.n} {words.unit}"
-            marks.append(
-                svg.element(
-                    "circle",
-                    svg.tooltip(text),
-                    cx=px,
-                    cy=py,
-                    r=3.0 + 7 * (one.n / n) ** 0.5,
-                    fill=colour if is_after else svg.PAPER,
-                    stroke=colour,
-                    stroke_width=1.5,
-                    fill_opacity="0.75",
-                )
-            )
-    marks.append(_counts(panel.after, x, words))
-    return svg.group(*marks)
-
-
-def _counts(bins: Sequence[ReliabilityBin], x: svg.AxisScale, words: _Words) -> Markup:
-    top = TOP + SIDE + 34
-    tallest = max((one.n for one in bins), default=1)
-    marks = [svg.line(x(0), top + BARS, x(1), top + BARS)]
-    for one in bins:
-        tall = BARS * one.n / tallest
-        marks.append(
-            svg.element(
-                "rect",
-                svg.tooltip(f"{one.n} {words.unit}"),
-                x=x(one.confidence) - 6,
-                y=top + BARS - tall,
-                width=12,
-                height=tall,
-                fill=svg.BLUE,
-                fill_opacity="0.45",
-            )
-        )
-    middle = (x(0) + x(1)) / 2
-    text = f"{words.confidence}; bars: number of {words.unit}"
-    marks.append(
-        svg.text(middle, top + BARS + 14, text, anchor="middle",
-                 fill=svg.MUTED, font_size=11)
+        "Reliability diagram, before and after temperature scaling",
+        "; ".join(texts) + ".",
+        vega_lite(
+            usermeta={"panels": PANELS},
+            columns=PANELS["columns"],
+            concat=[_panel(panel, words) for panel in panels],
+        ),
+        Table(
+            ["tracks", "when", words.confidence, words.accuracy, words.unit],
+            [
+                [panel.name, row["when"], f"{row['confidence']:.1%}", f"{row['accuracy']:.1%}",
+                 row["n"]]
+                for panel in panels
+                for row in panel.rows()
+            ],
+        ),
+        min_width=360,
     )  # fmt: skip
-    return svg.group(*marks)
 
 
-def _legend(words: _Words) -> Markup:
-    return svg.group(
-        svg.element("circle", cx=LEFT + 5, cy=12, r=5, fill=svg.PAPER, stroke=svg.MUTED,
-                    stroke_width=1.5),
-        svg.text(LEFT + 16, 12, "before", fill=svg.MUTED, font_size=11),
-        svg.element("circle", cx=LEFT + 75, cy=12, r=5, fill=svg.BLUE),
-        svg.text(LEFT + 86, 12, "after", fill=svg.MUTED, font_size=11),
-        svg.text(LEFT + 128, 12, f"vertical axis: {words.accuracy}", fill=svg.MUTED, font_size=11),
-    )  # fmt: skip
+def _panel(panel: ReliabilityPanel, words: _Words) -> dict[str, Any]:
+    quarters: dict[str, Any] = {"ends": (0, 1), "format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]}
+    x, y = quantity("confidence", **quarters), quantity("accuracy", words.accuracy, **quarters)
+    shares = ("confidence", words.confidence, ".1%"), ("accuracy", words.accuracy, ".1%")
+    shown = tooltip("when", *shares, ("n", words.unit))
+    stroke = category("when", {"before": MUTED, "after": BLUE}, legend=None)
+    dashes = category("when", {"before": [3, 3], "after": [1, 0]}, legend=None)
+    size = {"type": "quantitative", "scale": {"domain": [0, 1], "range": [30, 600]}, "legend": None}
+    diagonal = [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]
+    square = {
+        "width": SIDE,
+        "height": SIDE,
+        "title": panel.name,
+        "encoding": {"x": x, "y": y},
+        "layer": [
+            {
+                "data": {"values": diagonal},
+                "mark": {"type": "line", "color": MUTED, "strokeDash": [4, 4], "strokeWidth": 1},
+            },
+            {
+                "mark": {"type": "line", "strokeWidth": 1.5},
+                "encoding": {"color": stroke, "strokeDash": dashes},
+            },
+            {
+                "mark": {"type": "point", "opacity": 0.8},
+                "encoding": {
+                    "fill": category("when", {"before": PAPER, "after": BLUE}),
+                    "stroke": category("when", {"before": MUTED, "after": BLUE}),
+                    "size": {"field": "share", **size},
+                    "tooltip": shown,
+                },
+            },
+        ],
+    }
+    counts = {
+        "width": SIDE,
+        "height": BARS,
+        "transform": [{"filter": "datum.when === 'after'"}],
+        "mark": {"type": "bar", "width": 12, "color": BLUE, "opacity": 0.45},
+        "encoding": {
+            "x": {**x, "title": words.confidence},
+            "y": quantity("n", words.unit, tickCount=2, grid=False),
+            "tooltip": shown,
+        },
+    }
+    return {"data": {"values": panel.rows()}, "vconcat": [square, counts]}

@@ -12,8 +12,7 @@ class ArchitectureSummary:
     """One architecture; `best`, `median` and `middle` (interquartile range) of its finished trials.
 
     All three are None without a finished trial, `middle` also with only one. `n_parameters` is
-    that of the best trial, `seconds` the median duration of all its trials. `trial_values` holds
-    (objective, finished) of each trial.
+    that of the best trial, `seconds` the median duration of all its trials.
     """
 
     name: str
@@ -26,7 +25,6 @@ class ArchitectureSummary:
     middle: tuple[float, float] | None
     n_parameters: int | None
     seconds: float | None
-    trial_values: tuple[tuple[float, bool], ...]
 
 
 def architecture_summaries(trials: Sequence[TrialSummary]) -> tuple[ArchitectureSummary, ...]:
@@ -55,5 +53,4 @@ def _summary(name: str, trials: Sequence[TrialSummary]) -> ArchitectureSummary:
         middle=None if quartiles is None else (quartiles[0], quartiles[2]),
         n_parameters=None if best is None else best.n_parameters,
         seconds=median(seconds) if seconds else None,
-        trial_values=tuple((t.value, t.done) for t in trials if t.value is not None),
     )

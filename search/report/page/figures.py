@@ -4,28 +4,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup
-
 from chorale.search.console.progress import duration_text
-from chorale.search.report.charts import svg
 from chorale.search.report.charts.accuracy_by_split import SplitAccuracies, accuracy_by_split
 from chorale.search.report.charts.architectures import architectures
 from chorale.search.report.charts.bars import BarRow, bars
+from chorale.search.report.charts.chart import Chart
 from chorale.search.report.charts.confusion import confusion
 from chorale.search.report.charts.curves import Curve, curves
 from chorale.search.report.charts.forest import Estimate, forest
-from chorale.search.report.charts.history import STATE_LABELS, HistoryPoint, history
+from chorale.search.report.charts.history import HistoryPoint, history
 from chorale.search.report.charts.parallel import Axis, TrialLine, parallel
 from chorale.search.report.charts.pareto import ParetoPoint, pareto
 from chorale.search.report.charts.reliability import ReliabilityBin, ReliabilityPanel, reliability
+from chorale.search.report.charts.text import shortened
+from chorale.search.report.charts.trial import TrialMark
 from chorale.search.report.data.error_analysis import CalibrationBins
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.data.trials import TrialSummary
-from chorale.search.report.page.numbers import four_digits, hours, signed_points
+from chorale.search.report.page.numbers import hours, params_line, signed_points
 from chorale.search.statistics.main_score import main_score_of, metric_name
 
 MAX_AXES = 7
 """Axes of parallel coordinates, besides architecture, features and objective."""
+
+MAX_PARAMS_POINTED_AT = 6
+"""Hyperparameters that a trial shows where it is pointed at, most important first."""
 
 MAX_BARS = 15
 """Bars of a chart; the others are added up in one."""
@@ -38,28 +41,27 @@ MAX_PANELS = 8
 class Figures:
     """The charts by name, None for a chart without data."""
 
-    forest: Markup | None = None
-    accuracy_by_split: Markup | None = None
-    members: Markup | None = None
-    confusion_test: Markup | None = None
-    confusion_oof: Markup | None = None
-    reliability: Markup | None = None
-    set_sizes: Markup | None = None
-    pareto: Markup | None = None
-    history: Markup | None = None
-    architectures: Markup | None = None
-    curves: Markup | None = None
-    importance: Markup | None = None
-    parallel: Markup | None = None
-    parallel_each: Mapping[str, Markup] = field(default_factory=dict)
-    parallel_width: int = 0
-    cost: Markup | None = None
+    forest: Chart | None = None
+    accuracy_by_split: Chart | None = None
+    members: Chart | None = None
+    confusion_test: Chart | None = None
+    confusion_oof: Chart | None = None
+    reliability: Chart | None = None
+    set_sizes: Chart | None = None
+    pareto: Chart | None = None
+    history: Chart | None = None
+    architectures: Chart | None = None
+    curves: Chart | None = None
+    importance: Chart | None = None
+    parallel: Chart | None = None
+    parallel_each: Mapping[str, Chart] = field(default_factory=dict)
+    cost: Chart | None = None
 
 
 def draw_figures(study: StudyData) -> Figures:
     """Draws every chart that there is data for."""
     axes = _shared_axes(study)
-    lines = _trial_lines(study.trials)
+    lines = _trial_lines(study, study.trials)
     return Figures(
         **(_score_figures(study.report) if study.report and "ensemble" in study.report else {}),
         **_error_figures(study),
@@ -72,12 +74,11 @@ def draw_figures(study: StudyData) -> Figures:
         if len(lines) > 1
         else None,
         parallel_each=_parallel_each(study),
-        parallel_width=92 * (len(axes) + 1),
         cost=_cost(study),
     )
 
 
-def _score_figures(report: Mapping[str, Any]) -> dict[str, Markup | None]:
+def _score_figures(report: Mapping[str, Any]) -> dict[str, Chart | None]:
     chosen = report["ensemble"]["kind"]
     estimates, accuracies = [], []
     for name, one in report["ensembles"].items():
@@ -125,7 +126,7 @@ def _gain_of_comparison(report: Mapping[str, Any], name: str) -> Mapping[str, An
     return None
 
 
-def _members(ensemble: Mapping[str, Any]) -> Markup | None:
+def _members(ensemble: Mapping[str, Any]) -> Chart | None:
     weights: Mapping[str, float] = ensemble.get("params", {}).get("weights", {})
     total = sum(weights.values())
     if not weights or total <= 0:
@@ -144,7 +145,7 @@ def _share_bars(ranked: Sequence[tuple[str, float]]) -> list[BarRow]:
     return rows
 
 
-def _error_figures(study: StudyData) -> dict[str, Markup | None]:
+def _error_figures(study: StudyData) -> dict[str, Chart | None]:
     if study.errors is None:
         return {}
     names, counts, totals = study.errors.class_names, study.errors.counts, study.errors.totals
@@ -154,7 +155,7 @@ def _error_figures(study: StudyData) -> dict[str, Markup | None]:
         for key in ("test", "out-of-fold")
     )
     panels = [_panel(one) for one in study.errors.reliability]
-    figures: dict[str, Markup | None] = {
+    figures: dict[str, Chart | None] = {
         "confusion_test": test,
         "confusion_oof": oof,
         "reliability": reliability(panels, multi_label=multi_label),
@@ -188,43 +189,43 @@ def _panel(one: CalibrationBins) -> ReliabilityPanel:
     return ReliabilityPanel(one.name, before, after)
 
 
-def _pareto(study: StudyData) -> Markup | None:
+def _pareto(study: StudyData) -> Chart | None:
     second = study.second
     if second == "none":
         return None
     points = [
-        ParetoPoint(
-            t.number,
-            t.value,
-            t.second,
-            t.front,
-            f"{_describe(t)}, {second} {four_digits(t.second)}",
-        )
+        ParetoPoint(_mark(study, t), t.second, t.front)
         for t in study.trials
         if t.done and t.value is not None and t.second is not None and t.second > 0
     ]
     return pareto(points, objective=study.objective, second=second) if points else None
 
 
-def _history(study: StudyData) -> Markup:
-    points = [
-        HistoryPoint(t.number, t.value, t.state, _describe(t), t.finalist) for t in study.trials
-    ]
+def _history(study: StudyData) -> Chart:
+    points = [HistoryPoint(_mark(study, t), t.finalist) for t in study.trials]
     return history(points, objective=study.objective)
 
 
-def _architectures(study: StudyData) -> Markup | None:
-    values = {one.name: one.trial_values for one in study.architectures if one.trial_values}
+def _architectures(study: StudyData) -> Chart | None:
+    values = {
+        one.name: mine
+        for one in study.architectures
+        if (mine := [
+            _mark(study, t)
+            for t in study.trials
+            if t.architecture == one.name and t.value is not None
+        ])
+    }  # fmt: skip
     return architectures(values, objective=study.objective) if values else None
 
 
-def _curves(study: StudyData) -> Markup | None:
+def _curves(study: StudyData) -> Chart | None:
     best = {one.best_trial for one in study.architectures}
     panels = {
         one.name: mine
         for one in study.architectures
         if (mine := [
-            Curve(t.number, t.state, t.curve, t.number in best)
+            Curve(_mark(study, t), t.curve, t.number in best)
             for t in study.trials
             if t.architecture == one.name and t.curve
         ])
@@ -232,20 +233,17 @@ def _curves(study: StudyData) -> Markup | None:
     return curves(panels, objective=study.objective) if panels else None
 
 
-def _importance(study: StudyData) -> Markup | None:
+def _importance(study: StudyData) -> Chart | None:
     ranked = sorted(study.importance.shares.items(), key=lambda item: -item[1])
     if not ranked:
         return None
     return bars(_share_bars(ranked), key="importance", title="Hyperparameter importance")
 
 
-def _trial_lines(trials: Sequence[TrialSummary]) -> list[TrialLine]:
+def _trial_lines(study: StudyData, trials: Sequence[TrialSummary]) -> list[TrialLine]:
     return [
         TrialLine(
-            t.number,
-            t.value,
-            {"architecture": t.architecture, "features": t.features, **t.params},
-            _describe(t),
+            _mark(study, t), {"architecture": t.architecture, "features": t.features, **t.params}
         )
         for t in trials
         if t.value is not None
@@ -262,9 +260,9 @@ def _shared_axes(study: StudyData) -> list[Axis]:
     return [*first, *(Axis(n, n.removeprefix("train."), n in study.log_params) for n in wanted)]
 
 
-def _parallel_each(study: StudyData) -> dict[str, Markup]:
+def _parallel_each(study: StudyData) -> dict[str, Chart]:
     """Parallel coordinates of each architecture's own hyperparameters, from 3 trials on."""
-    drawn: dict[str, Markup] = {}
+    drawn: dict[str, Chart] = {}
     for one in study.architectures[:MAX_PANELS]:
         mine = [t for t in study.trials if t.architecture == one.name and t.value is not None]
         names = {name for t in mine for name in t.params if not name.startswith("train.")}
@@ -276,7 +274,7 @@ def _parallel_each(study: StudyData) -> dict[str, Markup]:
         if len(mine) > 2 and wanted:
             axes = [Axis(n, n, f"{one.name}.{n}" in study.log_params) for n in wanted]
             key = f"own-{len(drawn)}"
-            lines = _trial_lines(mine)
+            lines = _trial_lines(study, mine)
             drawn[one.name] = parallel(lines, axes, key=key, objective=study.objective)
     return drawn
 
@@ -293,7 +291,7 @@ def _varied(
     return sorted(varied, key=lambda n: -shares.get(n, 0.0))
 
 
-def _cost(study: StudyData) -> Markup | None:
+def _cost(study: StudyData) -> Chart | None:
     spent_s: dict[str, float] = {}
     for t in study.trials:
         spent_s[t.architecture] = spent_s.get(t.architecture, 0.0) + (t.elapsed_s or 0.0)
@@ -305,8 +303,18 @@ def _cost(study: StudyData) -> Markup | None:
     return bars(rows, key="cost", title="Training time by architecture") if rows else None
 
 
-def _describe(t: TrialSummary) -> str:
-    """A trial in a few words, for tooltips."""
-    value = "" if t.value is None else f", {t.value:.3f}"
-    why = f": {svg.shortened(t.reason, 90)}" if t.state == "FAIL" else ""
-    return f"trial {t.number}, {t.architecture}{value}, {STATE_LABELS.get(t.state, t.state)}{why}"
+def _mark(study: StudyData, t: TrialSummary) -> TrialMark:
+    """A trial as all charts show it, with its most important parameters."""
+    shares = {
+        name.removeprefix(f"{t.architecture}."): share
+        for name, share in study.importance.shares.items()
+    }
+    first = sorted(t.params.items(), key=lambda item: -shares.get(item[0], 0.0))
+    return TrialMark(
+        t.number,
+        t.state,
+        t.value,
+        t.architecture,
+        params_line(dict(first), MAX_PARAMS_POINTED_AT),
+        shortened(t.reason, 90) if t.state == "FAIL" else "",
+    )

@@ -1,4 +1,4 @@
-"""The frame that all pages but the report itself share: styles, head and foot, without a script."""
+"""The frame of all pages but the report itself: styles, head, foot, and the charts' script."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from chorale.cluster.versions import DISTRIBUTION, version_of
-from chorale.search.report.charts.svg import printable
+from chorale.search.report.charts.script import chart_script
+from chorale.search.report.charts.text import printable
 from chorale.search.report.page.page import REPORT_TEMPLATES
 
 
@@ -19,7 +20,7 @@ def render_framed(
     """The HTML of a page whose template extends `frame.html`.
 
     Everything is escaped but charts, which escape their texts themselves. The page's content
-    security policy forbids network access and all scripts.
+    security policy forbids network access and all scripts but that of the charts.
 
     Args:
         templates: the folder of the page's own templates.
@@ -34,6 +35,7 @@ def render_framed(
     environment.filters.update(filters)
     made = environment.get_template(name).render(
         **values,
+        chart_script=chart_script(),
         style=Markup((REPORT_TEMPLATES / "style.css").read_text(encoding="utf-8")),
         chorale_version=version_of(DISTRIBUTION),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

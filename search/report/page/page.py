@@ -1,7 +1,5 @@
-"""Renders the HTML report of a study: one self-contained file with styles, charts and a script."""
+"""Renders the HTML report of a study: one self-contained file with styles, charts and scripts."""
 
-import base64
-import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +8,8 @@ from markupsafe import Markup
 
 from chorale.cluster.versions import DISTRIBUTION, version_of
 from chorale.search.console.progress import STATE_WORDS
-from chorale.search.report.charts.svg import printable
+from chorale.search.report.charts.script import chart_script, inline_script
+from chorale.search.report.charts.text import printable
 from chorale.search.report.data.hardest import MAX_HARDEST_TRACKS
 from chorale.search.report.data.study_data import StudyData
 from chorale.search.report.page import numbers, sentences
@@ -60,8 +59,6 @@ def render_page(study: StudyData, *, summary: str) -> str:
     security policy forbids network access and all scripts but its own.
     """
     scored = study.report is not None and "ensemble" in study.report
-    script = (REPORT_TEMPLATES / "sort.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     report = {**dict.fromkeys(OPTIONAL_KEYS), **(study.report or {})}
     figures = draw_figures(study)
     html = _environment().get_template("page.html").render(
@@ -98,8 +95,10 @@ def render_page(study: StudyData, *, summary: str) -> str:
         max_findings=MAX_FINDINGS_SHOWN,
         hardest_classes=sentences.hardest_classes(report["per_class"] or {}),
         style=Markup((REPORT_TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
+        scripts=(
+            inline_script((REPORT_TEMPLATES / "sort.js").read_text(encoding="utf-8")),
+            chart_script(),
+        ),
         chorale_version=version_of(DISTRIBUTION),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )  # fmt: skip

@@ -87,10 +87,12 @@ def test_scores_and_predictions_agree_with_the_report(study: api.Study) -> None:
     assert shared.empty
 
 
-def test_charts_are_svg(study: api.Study) -> None:
+def test_charts_are_specifications_that_a_notebook_draws(study: api.Study) -> None:
     charts = study.charts()
     assert {"history", "forest", "confusion_test", "curves"} <= set(charts)
-    assert all("<svg" in one.__html__() for one in charts.values())
+    for one in charts.values():
+        assert any(kind.startswith("application/vnd.vega") for kind in one._repr_mimebundle_())
+    assert len(charts["history"].spec["layer"][2]["data"]["values"]) == len(study.leaderboard())
 
 
 def test_a_model_predicts_for_arrays_and_files(
