@@ -275,7 +275,7 @@ def _invoke(line: CommandLine, *, is_process: bool) -> int:
 
 def _fail(line: CommandLine, text: str, *, code: int = 1) -> int:
     """Prints why the command failed; with --verbose also where. Returns the exit code."""
-    if line.verbose and sys.exc_info()[0] is not None:
+    if line.verbose and code == 1:
         traceback.print_exc()
     print(f"{line.path}: {text}", file=sys.stderr)
     return code

@@ -202,7 +202,11 @@ def _add_plugins(_ctx: click.Context, _param: click.Parameter, value: Iterable[s
 def _set_output(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     line = ctx.find_root().obj
     if value and isinstance(line, CommandLine):
-        setattr(line, param.name, True)
+        if param.name == "verbose" and not line.verbose:
+            from chorale.search.console.log_file import printed_details
+
+            ctx.find_root().with_resource(printed_details())
+        setattr(line, str(param.name), True)
         if line.quiet and line.verbose:
             raise click.UsageError("--quiet and --verbose exclude each other; leave one out", ctx)
 

@@ -183,13 +183,13 @@ def run_and_show(
         if not (isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted()):
             raise
         line = f"\nInterrupted; every finished trial is kept. Resume with:  {again}"
-        shown.print(line, markup=False, soft_wrap=True)
+        console().print(line, markup=False, soft_wrap=True)
         sweep = resolved.sweep
         where = [] if sweep.runs == "runs" else ["--runs", sweep.runs]
         now = shlex.join(["chorale", "resume", sweep.name, *where, "--finish"])
         if sweep.paths.sweep_yaml.is_file():  # it has begun to train
             line = f"Or end it with the best model so far:  {now}"
-            shown.print(line, markup=False, soft_wrap=True)
+            console().print(line, markup=False, soft_wrap=True)
         raise
     from chorale.search.report.summary import print_summary
 

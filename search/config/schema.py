@@ -332,13 +332,15 @@ def _with_dataset(values: Mapping[str, Any]) -> dict[str, Any]:
     named = values.get("dataset")
     if not isinstance(named, str):
         return dict(values)
-    found = _of_dataset(named)
-    if found is None:
-        raise UserError(
-            f"dataset: there is no dataset and no folder '{named}'; type --dataset NAME or "
-            f"--dataset FOLDER; datasets: {', '.join(plugins.plugin_names(catalog))}"
-        )
-    return {**values, **found[1]}
+    known, folder = plugins.plugin_names(catalog), Path(named).expanduser()
+    if named in known:
+        return {**values, "dataset": {"name": named}}
+    if folder.is_dir():
+        return {**values, "dataset": {"name": FOLDER, "root": str(folder)}}
+    raise UserError(
+        f"dataset: there is no dataset and no folder '{named}'; type --dataset NAME or "
+        f"--dataset FOLDER; datasets: {', '.join(known)}"
+    )
 
 
 def _of_file(file: str) -> tuple[str, dict[str, Any]]:

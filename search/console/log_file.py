@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
+from weakref import WeakSet
 
 from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.control import Control
@@ -16,6 +17,7 @@ from rich.text import Text
 LOG = logging.getLogger("chorale.console")
 """Has a handler for each open log file, and none otherwise."""
 LOG.propagate = False
+LOG.setLevel(logging.INFO)
 LOG.addHandler(logging.NullHandler())
 
 MAX_KEPT_LINES = 10_000
@@ -23,13 +25,15 @@ MAX_KEPT_LINES = 10_000
 TABLE_WIDTH = 160
 """Characters in a line of a table."""
 
+_logged: "WeakSet[Console]" = WeakSet()
+
 
 class LogHook(RenderHook):
     """Writes what a console prints to the open log files."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Logs each line; the renderables are printed as they are."""
-        if any(not isinstance(one, logging.NullHandler) for one in LOG.handlers):
+        if len(LOG.handlers) > 1:
             for line in _lines(renderables):
                 LOG.info(line)
         return renderables
@@ -38,6 +42,7 @@ class LogHook(RenderHook):
 def logged(console: Console) -> Console:
     """The console, of which everything that is printed is written to the open log files, too."""
     console.push_render_hook(LogHook())
+    _logged.add(console)
     return console
 
 
@@ -49,24 +54,28 @@ def logging_to(file: Path) -> Iterator[None]:
         OSError: it cannot be opened.
     """
     handler = _LogFile(file)
-    LOG.setLevel(logging.INFO)
     LOG.addHandler(handler)
     try:
         yield
+    except BaseException as error:
+        _log_end(error)
+        raise
     finally:
         LOG.removeHandler(handler)
         handler.close()
 
 
 @contextmanager
-def study_log(file: Path) -> Iterator[Callable[[], None]]:
-    """Appends what is printed on logged consoles in the block to the log of a study.
+def kept_log(console: Console, file: Path) -> Iterator[Callable[[], None]]:
+    """Appends what is printed on a console in the block to the log of a study or night.
 
-    Yields a function to call once the study has a folder: what was printed before is kept until
-    then, and dropped where the study is refused. A log that cannot be written stops nothing.
+    Yields a function to call once its folder exists: what was printed before is kept until then,
+    and dropped where the work is refused. A log that cannot be written stops nothing.
     """
+    is_new = console not in _logged
+    if is_new:
+        logged(console)
     kept = MemoryHandler(MAX_KEPT_LINES, flushLevel=logging.CRITICAL + 1)
-    LOG.setLevel(logging.INFO)
     LOG.addHandler(kept)
     opened: list[_LogFile] = []
 
@@ -78,16 +87,36 @@ def study_log(file: Path) -> Iterator[Callable[[], None]]:
             return
         opened.append(handler)
         kept.setTarget(handler)
-        kept.close()
         LOG.removeHandler(kept)
+        kept.flush()
         LOG.addHandler(handler)
 
     try:
         yield begin
+    except BaseException as error:
+        _log_end(error)
+        raise
     finally:
         for handler in (kept, *opened):
             LOG.removeHandler(handler)
             handler.close()
+        if is_new:
+            console.pop_render_hook()
+            _logged.discard(console)
+
+
+@contextmanager
+def printed_details() -> Iterator[None]:
+    """Prints details, such as each epoch, to standard error in the block, and logs them."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno == logging.DEBUG)
+    LOG.setLevel(logging.DEBUG)
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(logging.INFO)
 
 
 class _LogFile(logging.FileHandler):
@@ -103,6 +132,10 @@ class _LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         LOG.removeHandler(self)
         print(f"the log ends here: {self.baseFilename}: {error}", file=sys.stderr)
+
+
+def _log_end(error: BaseException) -> None:
+    LOG.error("ended by %s: %s", type(error).__name__, error)
 
 
 def _lines(renderables: list[ConsoleRenderable]) -> list[str]:
