@@ -21,13 +21,14 @@ SECRET = "secret"
 """Error type for a validator of a secret: the error text then omits the value."""
 
 
-def _names(value: object) -> object:
+def split_names(value: object) -> object:
+    """The names in a text that separates them by commas; anything else is returned as it is."""
     if not isinstance(value, str):
         return value
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-NameList = Annotated[tuple[str, ...], pydantic.BeforeValidator(_names)]
+NameList = Annotated[tuple[str, ...], pydantic.BeforeValidator(split_names)]
 """Names that hold no comma: a list, or a text that separates them by commas."""
 
 EXPECTED = {
@@ -45,6 +46,7 @@ EXPECTED = {
 """Pydantic's type of an error -> what was expected."""
 
 LISTS = ("list_type", "tuple_type")
+MAPPINGS = ("dict_type", "dataclass_type")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
@@ -115,6 +117,8 @@ def _problem(cls: type[Any], detail: Any, prefix: str) -> str:
     hidden = isinstance(detail["input"], Mapping) or detail["type"] == SECRET
     got = "" if hidden else f", but got {detail['input']!r}"
     text = f"{name}: {_expected(detail)}{got}"
+    if detail["type"] in MAPPINGS and (keys := _fields_at(cls, path)):
+        text += f"; type --{name}.KEY VALUE; its keys: {', '.join(keys)}"
     if detail["type"] in LISTS and isinstance(detail["input"], str):
         text += f"; type --{name} '[{detail['input']}]'"
     return text

@@ -4,13 +4,21 @@ import difflib
 import os
 import select
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import click
+
 from chorale.cluster import environment
 from chorale.search import garbage_collection, interrupts
+from chorale.search.commands.command import (
+    COMPLETE_VARIABLE,
+    CommandLine,
+    common_options,
+    usage_error_text,
+)
 
 DISK_FULL_ADVICE = (
     "what was finished is kept: free some space, or make the folder writable, then type the same "
@@ -18,100 +26,175 @@ DISK_FULL_ADVICE = (
 )
 """What to do about a full disk."""
 
-
-PLUGINS = "--plugins"
-"""The option of every command that adds plug-ins from outside (see `datasets.plugin_folders`)."""
-
 EXIT_BROKEN_PIPE = 141
 """As of a program that is ended by SIGPIPE."""
+EXIT_USAGE = 2
+"""A wrong command line: an unknown command or option, or a wrong value."""
 
+TITLE = "Chorale: hyperparameter search for audio classifiers, with honest scores."
 
-@dataclass(frozen=True)
-class Command:
-    """One command: a line of help, and its function, which gets the arguments after its name."""
-
-    help: str
-    run: Callable[[Sequence[str]], int]
-
-
-def _in(file: str) -> Callable[[Sequence[str]], int]:
-    """The `run` function of a file in `search/commands`, or its `HELP`; imported when called."""
-
-    def run(args: Sequence[str]) -> int:
-        command = import_module(f"chorale.search.commands.{file}")
-        if hasattr(command, "HELP") and any(arg in ("-h", "--help") for arg in args):
-            print(command.HELP)  # `sweep` computes its own
-            return 0
-        return int(command.run(args))
-
-    return run
-
-
-COMMANDS: Mapping[str, Command] = {
-    "sweep": Command(
-        "search, ensemble and score on a dataset; without a file, the demo", _in("sweep")
-    ),
-    "submit": Command("run a sweep on a cluster, as a job", _in("submit")),
-    "jobs list": Command("the jobs on a cluster", _in("jobs_list")),
-    "jobs logs": Command("what a job printed; --follow prints what comes next", _in("jobs_logs")),
-    "jobs stop": Command("stop a job, so that it can be resumed later", _in("jobs_stop")),
-    "doctor": Command("check this machine, or every node of a cluster", _in("doctor")),
-    "status": Command("the progress of a study, also while it runs", _in("status")),
-    "list": Command("all studies", _in("list")),
-    "leaderboard": Command("the trials of a study, best first", _in("leaderboard")),
-    "compare": Command("studies on the test tracks that they share", _in("compare")),
-    "robustness": Command("test accuracy under codecs, noise, rooms and cuts", _in("robustness")),
-    "ensemble": Command(
-        "fit a study's ensembles again, on its predictions and without training", _in("ensemble")
-    ),
-    "report": Command("an HTML report of a study", _in("report")),
-    "export": Command("package a study's ensemble as a bundle, or as ONNX", _in("export")),
-    "compress": Command(
-        "distil an ensemble into one small network within a latency limit", _in("compress")
-    ),
-    "predict": Command("classify recordings with a study's ensemble or a bundle", _in("predict")),
-    "serve": Command("serve a bundle over HTTP, with a page for uploads", _in("serve")),
-    "library add": Command("store the embeddings of tracks in a library", _in("library_add")),
-    "library list": Command("what is in a library", _in("library_list")),
-    "recommend": Command("a playlist from a library, similar to given tracks", _in("recommend")),
-    "nightly": Command("one nightly run of a schedule, and its verdict", _in("nightly")),
-    "schedule run": Command(
-        "keep running, and start each nightly run on time", _in("schedule_run")
-    ),
-    "champion show": Command("the current champion, and why it is", _in("champion_show")),
-    "champion history": Command("all champions, and since when", _in("champion_history")),
-    "champion health": Command("the accuracy to expect of served answers", _in("champion_health")),
-    "champion promote": Command("make a study's ensemble the champion", _in("champion_promote")),
-    "champion rollback": Command("restore the previous champion", _in("champion_rollback")),
-    "tensorboard": Command(
-        "curves, parameters, images and embeddings in TensorBoard", _in("tensorboard")
-    ),
-    "dashboard": Command("the trials in optuna-dashboard", _in("dashboard")),
-    "track sync": Command("write a study to an experiment tracker (MLflow)", _in("track_sync")),
-    "track champion": Command(
-        "register the champion in the tracker of its study", _in("track_champion")
-    ),
-    "study note": Command("write a note on a study, or print it", _in("study_note")),
-    "study tag": Command("add tags to a study, or remove them", _in("study_tag")),
-    "study rename": Command("give a study another name", _in("study_rename")),
-    "study delete": Command("remove studies with their files", _in("study_delete")),
-    "disk": Command("what takes how much space, and what removes it", _in("disk")),
-    "backup": Command("all studies with their ledger in one archive", _in("backup")),
-    "resume": Command("resume an interrupted study", _in("resume")),
-    "data list": Command("the datasets that Chorale can read", _in("data_list")),
-    "data fetch": Command("download a dataset", _in("data_fetch")),
-    "data check": Command(
-        "all problems of a dataset's tracks, and leaks between the sides of its split",
-        _in("data_check"),
-    ),
-    "data prune": Command("remove cached features that no study needs", _in("data_prune")),
-    "data leak": Command("the accuracy that a leaking split would report", _in("data_leak")),
-    "encoder list": Command("the pretrained encoders, and which are fetched", _in("encoder_list")),
-    "encoder fetch": Command("fetch the weights of a pretrained encoder", _in("encoder_fetch")),
-    "encoder check": Command("verify encoders, and run them on noise", _in("encoder_check")),
-    "encoder add": Command("add a network of your own as an encoder", _in("encoder_add")),
+SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "search": {
+        "sweep": "search, ensemble and score on a dataset; without a file, the demo",
+        "resume": "resume an interrupted study",
+        "keys": "the keys of a sweep file, with their defaults",
+        "space": "the parameters of an architecture that a sweep searches",
+    },
+    "results": {
+        "status": "the progress of a study, also while it runs",
+        "list": "all studies",
+        "leaderboard": "the trials of a study, best first",
+        "report": "an HTML report of a study",
+        "compare": "studies on the test tracks that they share",
+        "ensemble": "fit a study's ensembles again, on its predictions and without training",
+        "study note": "write a note on a study, or print it",
+        "study tag": "add tags to a study, or remove them",
+        "study rename": "give a study another name",
+        "study delete": "remove studies with their files",
+        "robustness": "test accuracy under codecs, noise, rooms and cuts",
+        "tensorboard": "curves, parameters, images and embeddings in TensorBoard",
+        "dashboard": "the trials in optuna-dashboard",
+        "track sync": "write a study to an experiment tracker (MLflow)",
+        "track champion": "register the champion in the tracker of its study",
+    },
+    "models in use": {
+        "predict": "classify recordings with a study's ensemble or a bundle",
+        "export": "package a study's ensemble as a bundle, or as ONNX",
+        "compress": "distil an ensemble into one small network within a latency limit",
+        "serve": "serve a bundle over HTTP, with a page for uploads",
+        "library add": "store the embeddings of tracks in a library",
+        "library list": "what is in a library",
+        "recommend": "a playlist from a library, similar to given tracks",
+    },
+    "every night": {
+        "nightly": "one nightly run of a schedule, and its verdict",
+        "schedule run": "keep running, and start each nightly run on time",
+        "champion show": "the current champion, and why it is",
+        "champion history": "all champions, and since when",
+        "champion health": "the accuracy to expect of served answers",
+        "champion promote": "make a study's ensemble the champion",
+        "champion rollback": "restore the previous champion",
+    },
+    "data and encoders": {
+        "data list": "the datasets that Chorale can read",
+        "data fetch": "download a dataset",
+        "data check": "all problems of a dataset's tracks, and of its split",
+        "data prune": "remove cached features that no study needs",
+        "data leak": "the accuracy that a leaking split would report",
+        "encoder list": "the pretrained encoders, and which are fetched",
+        "encoder fetch": "fetch the weights of a pretrained encoder",
+        "encoder check": "verify encoders, and run them on noise",
+        "encoder add": "add a network of your own as an encoder",
+    },
+    "clusters and this machine": {
+        "disk": "what takes how much space, and what removes it",
+        "backup": "all studies with their ledger in one archive",
+        "submit": "run a sweep on a cluster, as a job",
+        "jobs list": "the jobs on a cluster",
+        "jobs logs": "what a job printed; --follow prints what comes next",
+        "jobs stop": "stop a job, so that it can be resumed later",
+        "doctor": "check this machine, or every node of a cluster",
+        "completion": "the script that completes commands in bash, zsh or fish",
+    },
 }
-"""Command name, of one or two words, -> command."""
+"""Topic of the help -> name of a command, of one or two words -> what it does, in one line."""
+
+COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
+"""Command name, of one or two words, -> what it does."""
+
+SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "show_default": True,
+}
+
+
+class CommandGroup(click.Group):
+    """Commands that are imported once they are chosen: all of them, or those of a first word."""
+
+    def __init__(self, first_word: str | None = None) -> None:
+        """All commands; with `first_word` those whose name begins with it."""
+        params = [] if first_word else common_options()
+        super().__init__(first_word or "chorale", params=list(params), context_settings=SETTINGS)
+        self.first_word = first_word
+        self.sections = {
+            topic: own
+            for topic, section in SECTIONS.items()
+            if (own := {n: t for n, t in section.items() if first_word in (None, n.split()[0])})
+        }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The words that may follow."""
+        del ctx
+        names = [name for section in self.sections.values() for name in section]
+        return list(dict.fromkeys(name.split()[int(self.first_word is not None)] for name in names))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command or group of that word; imports the command's file."""
+        del ctx
+        name = self._full_name(cmd_name)
+        if name in COMMANDS:
+            module = import_module(f"chorale.search.commands.{name.replace(' ', '_')}")
+            found: click.Command = module.run
+            return found
+        is_group = any(name == one.split()[0] for one in COMMANDS)
+        return CommandGroup(name) if is_group else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names.
+
+        Raises:
+            click.UsageError: there is none; the nearest one is suggested.
+        """
+        if args[0] not in self.list_commands(ctx) and not ctx.resilient_parsing:
+            raise click.UsageError(self._unknown(args[0], ctx), ctx)
+        if isinstance(line := ctx.find_root().obj, CommandLine):
+            line.path = f"{ctx.command_path} {args[0]}"
+        found = self.get_command(ctx, args[0])
+        return (args[0] if found else None), found, args[1:]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parses options before the command; prints the help where there is nothing."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(self.get_help(ctx))
+            ctx.exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> "list[click.shell_completion.CompletionItem]":
+        """The words that may follow, without importing any command."""
+        from click.shell_completion import CompletionItem
+
+        words = [word for word in self.list_commands(ctx) if word.startswith(incomplete)]
+        return [
+            CompletionItem(word, help=COMMANDS.get(self._full_name(word))) for word in words
+        ] or click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the commands, by topic."""
+        if self.first_word is None:
+            formatter.write(f"{TITLE}\n\n")
+        formatter.write(f"usage: {ctx.command_path} COMMAND ...\n")
+        for topic, texts in self.sections.items():
+            formatter.write(f"\n{topic}:\n" if self.first_word is None else "\n")
+            formatter.write("".join(f"  {n:<18} {text}\n" for n, text in texts.items()))
+        if self.first_word is None:
+            records = [param.get_help_record(ctx) for param in self.get_params(ctx)]
+            with formatter.section("with every command, also before its name"):
+                formatter.write_dl([record for record in records if record is not None])
+
+    def _full_name(self, word: str) -> str:
+        return f"{self.first_word} {word}" if self.first_word else word
+
+    def _unknown(self, word: str, ctx: click.Context) -> str:
+        name, path = self._full_name(word), ctx.command_path
+        known = [self._full_name(one) for one in self.list_commands(ctx)]
+        near = difflib.get_close_matches(name, [*known, *COMMANDS], n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        return f"unknown command '{name}'; {hint}all commands: {path} --help"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -122,6 +205,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if args is not None:
         return _run_command(list(args), is_process=False)
     try:
+        if asked := os.environ.get(COMPLETE_VARIABLE):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(CommandGroup(), {}, "chorale", COMPLETE_VARIABLE, asked)
         code = _run_command(sys.argv[1:], is_process=True)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -143,44 +230,31 @@ def _is_reader_gone(descriptor: int) -> bool:
 
 def _run_command(args: list[str], *, is_process: bool) -> int:
     """See `main`."""
-    if not args or args[0] in ("-h", "--help"):
-        print(_help())
-        return 0 if args else 2
-    if args[0] == "--version":
-        from chorale.cluster.versions import DISTRIBUTION, version_of
-
-        print(f"chorale {version_of(DISTRIBUTION)}")
-        return 0
-    name = " ".join(args[:2]) if " ".join(args[:2]) in COMMANDS else args[0]
-    command = COMMANDS.get(name)
-    if command is None:
-        return _answer_unknown(args)
-    if is_process:
-        garbage_collection.collect_rarely()
-        import_module("chorale.lightning_models.patches.lean_lightning")
     environment.set_missing_user_and_home()
-    interrupts.install_handlers(lambda: f"chorale {name}: {interrupts.GRACE_PERIOD_OVER}\n")
+    line = CommandLine(_enter_job_folder(args))
+    interrupts.install_handlers(lambda: f"{line.path}: {interrupts.GRACE_PERIOD_OVER}\n")
     from chorale.cluster.base import ClusterError
     from chorale.datasets.disk import UNWRITABLE_ERRNOS, write_error_text
     from chorale.datasets.errors import UserError
 
     code: int | None = None
     try:
-        code = _run(command, _enter_job_folder(_add_plugins(args[len(name.split()) :])))
+        code = _invoke(line, is_process=is_process)
+    except click.exceptions.Exit as ended:  # of --help and --version
+        code = ended.exit_code
+    except click.ClickException as error:
+        code = _fail(line, usage_error_text(error), code=EXIT_USAGE)
     except (UserError, ClusterError) as error:
-        print(f"chorale {name}: {error}", file=sys.stderr)
-        code = 1
+        code = _fail(line, str(error))
     except OSError as error:
         if error.errno in UNWRITABLE_ERRNOS:
-            print(f"chorale {name}: {write_error_text(error)}; {DISK_FULL_ADVICE}", file=sys.stderr)
-            code = 1
+            code = _fail(line, f"{write_error_text(error)}; {DISK_FULL_ADVICE}")
         else:
-            code = _not_imported(name, error)
+            code = _not_imported(line, error)
     except Exception as error:
-        code = _not_imported(name, error)
+        code = _not_imported(line, error)
     except KeyboardInterrupt:
-        print(f"chorale {name}: interrupted", file=sys.stderr)
-        code = interrupts.EXIT_INTERRUPTED
+        code = _fail(line, "interrupted", code=interrupts.EXIT_INTERRUPTED)
     finally:
         if is_process:
             interrupts.prepare_exit(code)
@@ -189,7 +263,29 @@ def _run_command(args: list[str], *, is_process: bool) -> int:
     return code
 
 
-def _not_imported(name: str, error: Exception) -> int:
+def _invoke(line: CommandLine, *, is_process: bool) -> int:
+    """Runs a command; whatever it raises after a signal counts as an interruption."""
+    try:
+        with CommandGroup().make_context("chorale", list(line.args), obj=line) as context:
+            if is_process:
+                garbage_collection.collect_rarely()
+                import_module("chorale.lightning_models.patches.lean_lightning")
+            return int(context.command.invoke(context))
+    except (Exception, SystemExit) as error:
+        if not interrupts.was_interrupted():
+            raise
+        raise KeyboardInterrupt from error
+
+
+def _fail(line: CommandLine, text: str, *, code: int = 1) -> int:
+    """Prints why the command failed; with --verbose also where. Returns the exit code."""
+    if line.verbose and code == 1:
+        traceback.print_exc()
+    print(f"{line.path}: {text}", file=sys.stderr)
+    return code
+
+
+def _not_imported(line: CommandLine, error: Exception) -> int:
     """Prints one line about a library that cannot be imported; returns the exit code.
 
     Raises:
@@ -197,43 +293,10 @@ def _not_imported(name: str, error: Exception) -> int:
     """
     from chorale.cluster.imports import explain_import_error
 
-    line = explain_import_error(error)
-    if line is None:
+    text = explain_import_error(error)
+    if text is None:
         raise error
-    print(f"chorale {name}: {line} (all checks: chorale doctor)", file=sys.stderr)
-    return 1
-
-
-def _run(command: Command, args: Sequence[str]) -> int:
-    """Runs a command; whatever it raises after a signal counts as an interruption."""
-    try:
-        return command.run(args)
-    except (Exception, SystemExit) as error:
-        if not interrupts.was_interrupted():
-            raise
-        raise KeyboardInterrupt from error
-
-
-def _add_plugins(args: Sequence[str]) -> list[str]:
-    """Adds what follows each `--plugins` for all that this command runs; the other arguments.
-
-    Raises:
-        UserError: there is no such plug-in.
-    """
-    from chorale.datasets.errors import UserError
-    from chorale.datasets.plugin_folders import add_plugins
-
-    rest, words = list[str](), list(args)
-    while words:
-        word = words.pop(0)
-        if word != PLUGINS and not word.startswith(f"{PLUGINS}="):
-            rest.append(word)
-            continue
-        value = word.partition("=")[2] or (words.pop(0) if words else "")
-        if not value or value.startswith("--"):
-            raise UserError(f"{PLUGINS} needs a folder, file or package: {PLUGINS} my_plugins")
-        add_plugins(value)
-    return rest
+    return _fail(line, f"{text} (all checks: chorale doctor)")
 
 
 def _enter_job_folder(args: Sequence[str]) -> list[str]:
@@ -249,32 +312,3 @@ def _enter_job_folder(args: Sequence[str]) -> list[str]:
     kept = [str(Path(arg).absolute()) if Path(arg).is_file() else arg for arg in args]
     os.chdir(Path.home())
     return kept
-
-
-def _answer_unknown(args: Sequence[str]) -> int:
-    """What there is instead of an unknown command: its group, or all; returns the exit code.
-
-    The first word alone (`chorale data`) lists the commands that begin with it.
-    """
-    group = {name: one for name, one in COMMANDS.items() if name.split()[0] == args[0]}
-    second = args[1] if len(args) > 1 else "--help"
-    if group and second in ("-h", "--help"):
-        print(_help(group))
-        return 0 if len(args) > 1 else 2
-    name = f"{args[0]} {second}" if group else args[0]
-    near = difflib.get_close_matches(name, group or COMMANDS, n=1, cutoff=0.6)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    print(f"chorale: unknown command '{name}'{hint}\n\n{_help(group or COMMANDS)}", file=sys.stderr)
-    return 2
-
-
-def _help(commands: Mapping[str, Command] = COMMANDS) -> str:
-    lines = [
-        "Chorale: hyperparameter search for audio classifiers, with honest scores.",
-        "",
-        "usage: chorale COMMAND ...   (details: chorale COMMAND --help)",
-        "",
-    ]
-    lines += [f"  {name:<17} {command.help}" for name, command in commands.items()]
-    lines += ["", f"{PLUGINS} FOLDER|FILE|PACKAGE   with any command: plug-ins of your own"]
-    return "\n".join(lines)

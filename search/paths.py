@@ -82,6 +82,11 @@ class StudyPaths:
         return self.root / "sweep.yaml"
 
     @property
+    def log_txt(self) -> Path:
+        """What its sweep printed, with times."""
+        return self.root / "log.txt"
+
+    @property
     def notes_json(self) -> Path:
         """The user's note on the study, and its tags."""
         return self.root / "notes.json"
@@ -397,6 +402,11 @@ class NightPaths:
     """The files of one night; its study has its own folder among the other studies."""
 
     root: Path
+
+    @property
+    def log_txt(self) -> Path:
+        """What the night printed, with times."""
+        return self.root / "log.txt"
 
     @property
     def record_json(self) -> Path:

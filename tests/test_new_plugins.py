@@ -169,8 +169,8 @@ runs: {tmp_path / "runs"}
     )
     assert main(["sweep", str(sweep)]) == 1
     assert "unknown dataset 'toy_tones'" in capsys.readouterr().err
-    assert main(["sweep", str(sweep), "--plugins"]) == 1
-    assert "--plugins needs a folder, file or package" in capsys.readouterr().err
+    assert main(["sweep", str(sweep), "--plugins"]) == 2
+    assert "--plugins needs a value: --plugins FOLDER|FILE|PACKAGE" in capsys.readouterr().err
     assert main(["sweep", "--plugins", outside, str(sweep)]) == 0, capsys.readouterr()
     assert all(name in plugins.plugin_names(package) for package, _, name, _ in FILES)
     report = json.loads((tmp_path / "runs" / "toy" / "report.json").read_text())

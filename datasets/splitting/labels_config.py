@@ -5,9 +5,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from chorale.datasets.config import config
+from chorale.datasets.config import config, split_names
 
 RareAction = Literal["refuse", "leave_out", "merge", "train_only"]
 
@@ -21,7 +21,7 @@ Label = Annotated[str, Field(coerce_numbers_to_str=True, min_length=1)]  # YAML 
 class LabelsConfig:
     """Which of the dataset's classes are learned."""
 
-    leave_out: tuple[Label, ...] = ()
+    leave_out: Annotated[tuple[Label, ...], BeforeValidator(split_names)] = ()
     """classes whose tracks are left out"""
     merge: dict[Label, tuple[Label, ...]] = Field(default_factory=dict)
     """new class -> the classes that are merged into it; it may be one of the dataset's"""

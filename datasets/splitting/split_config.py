@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from chorale.datasets.config import config
+from chorale.datasets.config import NameList, config
 
 LeakKind = Literal["duplicates", "labels", "groups", "few_groups"]
 """duplicates: one recording on two sides of the split; labels: one recording under two labels;
@@ -24,7 +24,7 @@ class SplitConfig:
     optimistic scores if a group has several tracks (the artist's sound is learnt, not the genre)"""
     test: Annotated[float, Field(ge=0.02, le=0.5)] = 0.2
     """share of the tracks in the test set, unless there is an official one or test_groups"""
-    test_groups: tuple[str, ...] = ()
+    test_groups: NameList = ()
     """the groups of the test set, by name"""
     test_fold: Annotated[int, Field(ge=0)] | None = None
     """an official fold (0, 1, ...) that becomes the test set; the others stay folds"""

@@ -2,29 +2,22 @@
 
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from chorale.search.commands.command import command, require
+from chorale.search.commands.console import console, progress_console
 from chorale.search.commands.output_file import require_writable
-from chorale.search.commands.study_options import StudyOptions, console, split_arguments
+from chorale.search.commands.parameters import FILE
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
     from chorale.search.paths import Runs
 
-HELP = """\
-usage: chorale backup FILE.tar [--runs FOLDER] [--store URL]
-
-Writes all studies, champions, nights and the library of a folder, with the ledger, into one
-archive, also while studies are running: what is in the ledger is in the archive. Left out is what
-can be made again: cached features and the synthetic corpus. A name that ends in .tar.gz is
-compressed, which saves little, as weights hardly shrink. A ledger in PostgreSQL is not part of it:
-pg_dump writes that.
-
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
 MODES = {".tar": "w:", ".tar.gz": "w:gz", ".tgz": "w:gz"}
 """End of the archive's name -> how tarfile writes it."""
 
@@ -35,22 +28,24 @@ OF_THIS_MACHINE = ("writer.json", "arrived.json")
 """Files beside the studies that say what this machine has of a bucket."""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+@command(examples=["chorale backup all.tar", "chorale backup /media/disk/all.tar --runs my_runs"])
+@click.argument("file", type=FILE)
+@ledger_options
+def run(given: StudyOptions, file: Path) -> int:
+    """Writes all studies, champions, nights and the library of a folder into one archive.
 
-    names, options, flags = split_arguments(args, options=("runs", "store"))
-    if len(names) != 1 or _mode(names[0]) is None:
-        raise UserError(
-            f"expected a file that ends in {', '.join(MODES)}, but got {' '.join(names) or 'none'};"
-            f" type: chorale backup FILE.tar"
-        )
-    given = StudyOptions(None, options, flags)
+    The ledger is part of it, also while studies are running: what is in the ledger is in the
+    archive. Left out is what can be made again: cached features and the synthetic corpus. FILE ends
+    in .tar, or in .tar.gz to compress it, which saves little, as weights hardly shrink. A ledger in
+    PostgreSQL is not part of it: pg_dump writes that.
+    """
+    mode = _mode(file.name)
+    require(mode, f"FILE should end in {', '.join(MODES)}, but got {file}")
     given.refuse_bucket("backed up")
-    runs, file = given.runs, require_writable(Path(names[0]), option="chorale backup")
     given.open().close()
+    runs, file = given.runs, require_writable(file, option="chorale backup")
     ledger = _ledger_file(given)
-    written = _write(runs, ledger, file, mode=str(_mode(names[0])))
+    written = _write(runs, ledger, file, mode=str(mode))
     out = console()
     size = file.stat().st_size / 1e9
     out.print(f"{written.n_files:,} files, {size:.2f} GB: {file}", markup=False, soft_wrap=True)
@@ -72,7 +67,7 @@ def _ledger_file(given: StudyOptions) -> Path | None:
     """The ledger's file; None where it is in PostgreSQL."""
     from sqlalchemy import make_url
 
-    url = make_url(given.options.get("store") or given.runs.ledger_url)
+    url = make_url(given.store or given.runs.ledger_url)
     return Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
 
 
@@ -97,7 +92,7 @@ def _write(runs: "Runs", ledger: Path | None, file: Path, *, mode: str) -> _Writ
     from chorale.search.console.ticker import StatusTicker
     from chorale.search.ledger.snapshot import copy_ledger
 
-    written, out, began = _Written(), console(), time.perf_counter()
+    written, out, began = _Written(), progress_console(), time.perf_counter()
 
     def show() -> None:
         took = time.perf_counter() - began

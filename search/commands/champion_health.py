@@ -1,66 +1,82 @@
 """`chorale champion health [NAME]`: the accuracy to expect of served answers, and an alarm."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from chorale.datasets.errors import UserError
-from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
-from chorale.search.commands.study_options import console
+from chorale.search.commands.champion_options import ChampionOptions, champion_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import FOLDER, WholeNumber, json_option
 
 if TYPE_CHECKING:
     from chorale.search.bundle.bundle import Bundle
     from chorale.search.champion.health.health import Health
 
-HELP = f"""\
-usage: chorale champion health [NAME] [--bundle BUNDLE] [--health-dir FOLDER] [--last N] [--json]
-                               [--runs FOLDER]
-
-Shows how the current champion does in use, by the statistics of chorale serve --health-dir: the
-share of its answers that is expected to be right, from their confidence, without labels (those
-flagged as out of distribution count as wrong); and whether they have become less confident. Where
-the model is confident and wrong, it does not notice. Exit code 1 where there is an alarm.
-{NAME_HELP}
-
-  --bundle BUNDLE      another bundle instead of the champion, as of chorale serve --shadow
-  --health-dir FOLDER  the folder that the servers write to (RUNS/champions/NAME/health)
-  --last N             the number of latest answers of which the accuracy is estimated (1000)
-  --json               print JSON
-  --runs FOLDER        the folder of all studies (runs)
-"""
+N_RECENT = 1000
+"""as champion.health.alarm.N_RECENT"""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_champion_options(
-        args, command="health", options=["bundle", "health-dir", "last"], flags=["json"]
-    )
-    last = _last(given.options.get("last"))
-    if "bundle" in given.options:
-        from chorale.search.bundle.bundle import Bundle
+@command(examples=["chorale champion health", "chorale champion health music --last 200 --json"])
+@click.option(
+    "--bundle",
+    type=FOLDER,
+    metavar="BUNDLE",
+    help="Another bundle instead of the champion, as of chorale serve --shadow.",
+)
+@click.option(
+    "--health-dir",
+    type=FOLDER,
+    metavar="FOLDER",
+    show_default="RUNS/champions/NAME/health",
+    help="The folder that the servers write to.",
+)
+@click.option(
+    "--last",
+    type=WholeNumber(1, 10**9),
+    default=N_RECENT,
+    metavar="N",
+    help="The number of latest answers of which the accuracy is estimated.",
+)
+@json_option
+@champion_options
+def run(
+    given: ChampionOptions, bundle: Path | None, health_dir: Path | None, last: int, as_json: bool
+) -> int:
+    """Shows how the current champion does in use, by the statistics of chorale serve --health-dir.
 
-        bundle: Bundle | None = Bundle.open(Path(given.options["bundle"]).expanduser())
-    else:
-        bundle = given.registry.current()
-    if bundle is None:
+    These are the share of its answers that is expected to be right, from their confidence, without
+    labels (those flagged as out of distribution count as wrong); and whether they have become less
+    confident. Where the model is confident and wrong, it does not notice. Exit code 1 where there
+    is an alarm.
+    """
+    watched = given.registry.current() if bundle is None else _opened(bundle)
+    if watched is None:
         return 1
-    default = given.registry.paths.health
-    folder = Path(given.options.get("health-dir", default)).expanduser()
+    folder = health_dir or given.registry.paths.health
     if not folder.is_dir():
         raise UserError(
             f"there are no statistics of answers in '{folder}'; keep some: chorale serve "
-            f"{bundle.paths.root} --health-dir {folder}, or name their folder with --health-dir"
+            f"{watched.paths.root} --health-dir {folder}, or name their folder with --health-dir"
         )
     from chorale.search.champion.health.health import read_health
 
-    health, n_other, n_damaged = read_health(folder, bundle, last=last)
-    if "json" in given.flags:
-        found = {"champion": given.name, "bundle": bundle.digest, **health.as_dict()}
+    health, n_other, n_damaged = read_health(folder, watched, last=last)
+    if as_json:
+        found = {"champion": given.name, "bundle": watched.digest, **health.as_dict()}
         print(json.dumps(found | {"n_other": n_other, "n_damaged": n_damaged}, indent=2))
     else:
-        _show(given.name, health, bundle, n_other=n_other, n_damaged=n_damaged)
+        _show(given.name, health, watched, n_other=n_other, n_damaged=n_damaged)
     return int(health.has_alarm)
+
+
+def _opened(folder: Path) -> "Bundle":
+    from chorale.search.bundle.bundle import Bundle
+
+    return Bundle.open(folder)
 
 
 def _show(name: str, health: "Health", bundle: "Bundle", *, n_other: int, n_damaged: int) -> None:
@@ -105,13 +121,3 @@ def _show(name: str, health: "Health", bundle: "Bundle", *, n_other: int, n_dama
         rows.append(("damaged", f"{n_damaged:,} records, left out"))
     for what, text in rows:
         out.print(f"  {what:<21}{text}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _last(text: str | None) -> int:
-    from chorale.search.champion.health.alarm import N_RECENT
-
-    if text is None:
-        return N_RECENT
-    if not text.isdecimal() or not 0 < int(text) < 10**9:
-        raise UserError(f"--last expected a whole number above 0, but got '{text}'")
-    return int(text)

@@ -4,23 +4,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
-from chorale.search.commands.study_options import console
-
-HELP = f"""\
-usage: chorale champion history [NAME] [--json] [--runs FOLDER]
-
-Lists all champions, the current one first: since when (UTC), which bundle and study, and why. A
-bundle that retention removed is marked. {NAME_HELP}
-
-  --json         print JSON
-  --runs FOLDER  the folder of all studies (runs)
-"""
+from chorale.search.commands.champion_options import ChampionOptions, champion_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import json_option
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_champion_options(args, command="history", flags=["json"])
+@command(examples=["chorale champion history", "chorale champion history music --json"])
+@json_option
+@champion_options
+def run(given: ChampionOptions, as_json: bool) -> int:
+    """Lists all champions, the current one first.
+
+    Shown are since when (UTC), which bundle and study, and why. A bundle that retention removed is
+    marked.
+    """
     found = [
         {
             "since_utc": period.since_utc,
@@ -31,7 +29,7 @@ def run(args: Sequence[str]) -> int:
         }
         for period in reversed(given.registry.history())
     ]
-    if "json" in given.flags:
+    if as_json:
         print(json.dumps(found, indent=2))
         return 0
     _show(found)

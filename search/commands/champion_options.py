@@ -1,30 +1,30 @@
-"""Argument parsing that the champion commands share: `[NAME] [--runs FOLDER]`."""
+"""The champion of a command: `[NAME] [--runs FOLDER]`."""
 
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from chorale.datasets.errors import UserError, unknown_name_error
-from chorale.search.commands.study_options import split_arguments
+from chorale.search.commands.command import command_line
+from chorale.search.commands.parameters import runs_option
 from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
     from chorale.search.champion.registry.registry import Registry
 
-NAME_HELP = (
-    "NAME is that of a nightly file, or its `champion` key; optional if there is only one champion."
-)
+NAME_HELP = "That of a nightly file, or its key champion; optional if there is only one champion."
 
 
 @dataclass(frozen=True)
 class ChampionOptions:
-    """The name of a champion, the options and the flags."""
+    """The name of a champion, and the folder of all studies."""
 
     name: str
     runs: Runs
-    options: dict[str, str]
-    flags: Collection[str] = ()
 
     @property
     def registry(self) -> "Registry":
@@ -34,35 +34,33 @@ class ChampionOptions:
         return Registry(self.runs.champion(self.name))
 
 
-def parse_champion_options(
-    args: Sequence[str],
-    *,
-    command: str,
-    options: Collection[str] = (),
-    flags: Collection[str] = (),
-) -> ChampionOptions:
-    """Parses the arguments after `chorale champion COMMAND`.
+def champion_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Decorator: the function's first argument is a `ChampionOptions`, of NAME and --runs."""
+
+    @functools.wraps(function)
+    def run(*, name: str | None, runs: str, **more: Any) -> int:
+        return function(_chosen_champion(name, Runs(Path(runs).expanduser())), **more)
+
+    return click.argument("name", required=False, help=NAME_HELP)(runs_option(run))
+
+
+def _chosen_champion(name: str | None, runs: Runs) -> ChampionOptions:
+    """The champion of that name, or the only one.
 
     Raises:
-        UserError: an unknown option, there is no champion, or there are several and none was named.
+        UserError: there is none, or there are several and none was named.
     """
-    names, given, seen = split_arguments(args, options=("runs", *options), flags=flags)
-    if len(names) > 1:
-        raise UserError(f"expected the name of one champion, but got {' '.join(names)}")
-    runs = Runs(Path(given.get("runs", "runs")).expanduser())
     known = known_champions(runs)
-    if names and names[0] not in known:
-        if not known:
-            raise _none(runs)
-        raise unknown_name_error("champion", names[0], known)
-    if not names and len(known) != 1:
-        if not known:
-            raise _none(runs)
+    if not known:
+        raise _none(runs)
+    if name is not None and name not in known:
+        raise unknown_name_error("champion", name, known)
+    if name is None and len(known) > 1:
         raise UserError(
             f"there are several champions in '{runs.root}' ({', '.join(known)}); name one: "
-            f"chorale champion {command} NAME"
+            f"{command_line().path} NAME"
         )
-    return ChampionOptions(names[0] if names else known[0], runs, given, seen)
+    return ChampionOptions(name or known[0], runs)
 
 
 def known_champions(runs: Runs) -> list[str]:

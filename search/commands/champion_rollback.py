@@ -1,23 +1,24 @@
 """`chorale champion rollback [NAME]`: restores the previous champion."""
 
-from collections.abc import Sequence
+import click
 
-from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
-from chorale.search.commands.study_options import console
-
-HELP = f"""\
-usage: chorale champion rollback [NAME] [--reason TEXT] [--runs FOLDER]
-
-Makes the previous champion the champion again. {NAME_HELP}
-"""
+from chorale.search.commands.champion_options import ChampionOptions, champion_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
+@command(
+    examples=["chorale champion rollback", "chorale champion rollback music --reason 'too slow'"]
+)
+@click.option(
+    "--reason", default="rolled back by hand", metavar="TEXT", help="A sentence for the history."
+)
+@champion_options
+def run(given: ChampionOptions, reason: str) -> int:
+    """Makes the previous champion the champion again."""
     from chorale.search.champion.tracking import track_or_explain
 
-    given = parse_champion_options(args, command="rollback", options=["reason"])
-    period = given.registry.rollback(given.options.get("reason", "rolled back by hand"))
+    period = given.registry.rollback(reason)
     again = f"{period.study} is champion '{given.name}' again ({period.digest[:12]})"
     console().print(again, markup=False)
     for line in track_or_explain(given.runs, given.name):

@@ -1,30 +1,23 @@
 """`chorale champion show [NAME]`: the current champion, its scores, and since when it is."""
 
 import json
-from collections.abc import Sequence
 
-from chorale.search.commands.champion_options import NAME_HELP, parse_champion_options
-from chorale.search.commands.study_options import console
-
-HELP = f"""\
-usage: chorale champion show [NAME] [--json] [--runs FOLDER]
-
-Shows the current champion and why it was promoted; verifies the hashes of all its files.
-{NAME_HELP}
-
-  --json         print JSON
-  --runs FOLDER  the folder of all studies (runs)
-"""
+from chorale.search.commands.champion_options import ChampionOptions, champion_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import json_option
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_champion_options(args, command="show", flags=["json"])
+@command(examples=["chorale champion show", "chorale champion show music --json"])
+@json_option
+@champion_options
+def run(given: ChampionOptions, as_json: bool) -> int:
+    """Shows the current champion and why it was promoted; verifies the hashes of all its files."""
     bundle, periods = given.registry.current(), given.registry.history()
     if bundle is None:
         return 1
     manifest, period = bundle.manifest, periods[-1]
-    if "json" in given.flags:
+    if as_json:
         found = {
             "champion": given.name,
             "bundle": bundle.digest,

@@ -1,69 +1,64 @@
 """`chorale compare STUDY STUDY ...`: finished studies on their common test tracks."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from chorale.search.commands.command import command, require
+from chorale.search.commands.console import console
 from chorale.search.commands.output_file import require_writable
-from chorale.search.commands.study_options import StudyOptions, console, split_arguments
+from chorale.search.commands.parameters import FILE, StudyName, json_option
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
     from chorale.search.comparison.comparison import StudyComparison
 
-HELP = """\
-usage: chorale compare STUDY STUDY [STUDY ...] [--html FILE] [--json] [--runs FOLDER] [--store URL]
-
-Compares finished studies on the test tracks that they have in common: the score of each ensemble,
-the difference of every two with its 95 % interval, paired by track and by group, and the settings
-that differ. Test tracks of a group that only some of the studies were trained on do not count.
-Nothing is trained or predicted again.
-
-  --html FILE    also writes a page for a browser, with charts
-  --json         print JSON
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
-
 MAX_SETTINGS_SHOWN = 40
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+@command(examples=["chorale compare monday tuesday", "chorale compare a b c --html compared.html"])
+@click.argument("studies", nargs=-1, type=StudyName(), metavar="STUDY STUDY ...")
+@click.option(
+    "--html", type=FILE, metavar="FILE", help="Also write a page for a browser, with charts."
+)
+@json_option
+@ledger_options
+def run(given: StudyOptions, studies: tuple[str, ...], html: Path | None, as_json: bool) -> int:
+    """Compares finished studies on the test tracks that they have in common.
 
-    names, options, flags = split_arguments(
-        args, options=("runs", "store", "html"), flags=("json",)
+    Shown are the score of each ensemble, the difference of every two with its 95 % interval, paired
+    by track and by group, and the settings that differ. Test tracks of a group that only some of
+    the studies were trained on do not count. Nothing is trained or predicted again.
+    """
+    require(
+        len(studies) >= 2 and len(set(studies)) == len(studies),
+        f"expected the names of two or more different studies, but got "
+        f"{' '.join(studies) or 'none'}; type: chorale compare STUDY STUDY (chorale list shows "
+        f"them all)",
     )
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise UserError(
-            f"expected the names of two or more different studies, but got "
-            f"{' '.join(names) or 'none'}; type: chorale compare STUDY STUDY (chorale list shows "
-            f"them all)"
-        )
-    given = StudyOptions(None, options, flags)
-    page = None
-    if "html" in options:
-        page = require_writable(Path(options["html"]), option="--html")
+    if html is not None:
+        require_writable(html, option="--html")
     with given.open() as ledger:
-        for name in names:
+        for name in studies:
             ledger.study(name)  # refused before anything heavy is imported
         from chorale.search.comparison.comparison import compare_studies
         from chorale.search.comparison.scored_study import read_scored_study
 
-        studies = [read_scored_study(ledger, name, given.runs.study(name)) for name in names]
-    comparison = compare_studies(studies)
-    if page is not None:
+        scored = [read_scored_study(ledger, name, given.runs.study(name)) for name in studies]
+    comparison = compare_studies(scored)
+    if html is not None:
         from chorale.datasets.atomic import write_text
         from chorale.search.comparison.page import render_comparison
 
-        write_text(page, render_comparison(comparison))
-    if "json" in flags:
+        write_text(html, render_comparison(comparison))
+    if as_json:
         print(json.dumps(comparison.as_json(), indent=2))
         return 0
     _show(comparison)
-    if page is not None:
-        console().print(f"Read it in a browser: {page}", markup=False, soft_wrap=True)
+    if html is not None:
+        console().print(f"Read it in a browser: {html}", markup=False, soft_wrap=True)
     return 0
 
 

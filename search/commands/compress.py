@@ -1,74 +1,113 @@
-"""`chorale compress STUDY|CHAMPION --target-ms 30`: distils an ensemble into one small network."""
+"""`chorale compress STUDY|CHAMPION`: distils an ensemble into one small network."""
 
 import json
-import math
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from chorale.datasets.errors import UserError
+from chorale.search.commands.command import command, require, typed_command
+from chorale.search.commands.console import console, progress_console
+from chorale.search.commands.key_words import one_name, split_key_words
 from chorale.search.commands.output_file import require_writable
-from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
+from chorale.search.commands.parameters import FOLDER, POSITIVE, StudyName, WholeNumber, flag
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
     from chorale.search.champion.compress.final_stage import CompressionRequest
 
-DEFAULT_TARGET_MS = 30.0
-DEFAULT_TRIALS = 12
-
-HELP = """\
-usage: chorale compress STUDY|CHAMPION [--target-ms MS] [--trials N] [--to FOLDER]
-                        [--cluster.KEY value ...] [--take-over] [--runs FOLDER] [--store URL]
-
-Compresses the ensemble of a finished study into one network by knowledge distillation: the network
-is trained on the labels and the ensemble's predictions, and its architecture is searched among
-those within a latency limit. Shows the scores, latency and size of each variant (also pruned and
-quantised ones); one is chosen by out-of-fold scores and written as a bundle. It trains on the
-study's data, which must still be in place. To resume an interrupted run, type the same again.
-
-  --target-ms MS   the latency limit for 30 s of audio on one thread, features included (30)
-  --trials N       how many candidates are tried; those over the limit are not trained (12)
-  --to FOLDER      the folder of the chosen variant's bundle (RUNS/STUDY-student-MSms/bundle)
-  --cluster.KEY    other workers than the study's: --cluster.address none
-  --take-over      even if another process seems to run it; that one loses its lease
-  --runs FOLDER    the folder of all studies (runs)
-  --store URL      the ledger, where it is not in that folder
-"""
+TAKE_OVER = "--take-over"
+CHANGEABLE_SECTION = "cluster"
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    dotted = _dotted(args)
-    options = ["target-ms", "trials", "to", *dotted]
-    given = parse_study_options(args, options=options, flags=["take-over"])
-    name = _study_of(given, given.require_name("compress"))
-    target_ms = _number(given, "target-ms", DEFAULT_TARGET_MS)
-    trials = _number(given, "trials", DEFAULT_TRIALS)
-    if trials != int(trials):
-        raise UserError(f"--trials must be a whole number, but got {trials:g}; try --trials 12")
+@command(
+    keys=True,
+    examples=[
+        "chorale compress my_study --target-ms 10",
+        "chorale compress champions/music --to small_bundle --cluster.address none",
+    ],
+)
+@click.argument(
+    "words", nargs=-1, type=StudyName(), metavar="STUDY|CHAMPION [--cluster.KEY VALUE ...]"
+)
+@click.option(
+    "--target-ms",
+    type=POSITIVE,
+    default=30,
+    metavar="MS",
+    help="The latency limit for 30 s of audio on one thread, features included.",
+)
+@click.option(
+    "--trials",
+    type=WholeNumber(1),
+    default=12,
+    metavar="N",
+    help="How many candidates are tried; those over the limit are not trained.",
+)
+@click.option(
+    "--to",
+    type=FOLDER,
+    metavar="FOLDER",
+    show_default="RUNS/STUDY-student-MSms/bundle",
+    help="The folder of the chosen variant's bundle.",
+)
+@flag(TAKE_OVER, "Even if another process seems to run it; that one loses its lease.")
+@ledger_options
+def run(
+    given: StudyOptions,
+    words: tuple[str, ...],
+    target_ms: float,
+    trials: int,
+    to: Path | None,
+    take_over: bool,
+) -> int:
+    """Compresses the ensemble of a finished study into one network by knowledge distillation.
+
+    The network is trained on the labels and the ensemble's predictions, and its architecture is
+    searched among those within a latency limit. Shows the scores, latency and size of each variant
+    (also pruned and quantised ones); one is chosen by out-of-fold scores and written as a bundle.
+    It trains on the study's data, which must still be in place; keys of the section cluster choose
+    other workers than the study's. To resume an interrupted run, type the same again.
+    """
+    names, keys = split_key_words(words, [CHANGEABLE_SECTION])
+    for key in (word[2:].partition("=")[0] for word in keys if word.startswith("--")):
+        require(
+            key.startswith(f"{CHANGEABLE_SECTION}."),
+            f"--{key}: a student is searched with its study's settings; only --cluster.KEY may "
+            f"change, and the number of candidates: --trials N",
+        )
+    given = StudyOptions(
+        one_name(names, "the name of a study or champion (chorale compress STUDY)"),
+        given.runs_given,
+        given.store,
+    )
+    given = StudyOptions(_study_of(given), given.runs_given, given.store)
 
     from chorale.search.champion.compress.run import compress_ensemble, student_name
     from chorale.search.console.progress import Progress
     from chorale.search.sweep.bucket import synchronised
 
-    out = console()
-    request = _request(given, name, dotted, target_ms=target_ms, trials=int(trials))
+    out = progress_console()
+    if to is not None:
+        require_writable(to, option="--to", is_folder=True)
+    request = _request(given, keys, target_ms=target_ms, trials=trials, to=to)
     sweep = request.contents.sweep
-    student = student_name(name, target_ms)
+    student = student_name(given.name, target_ms)
     earlier = sweep.runs_folder.study(student).compress_json
-    again = shlex.join(["chorale", "compress", *(w for w in args if w != "--take-over")])
     try:
         with synchronised(sweep.runs, student, warn=print), Progress(out).keep_alive("compress"):
             found = _earlier_result(
                 earlier, request.to, trials=request.trials
-            ) or compress_ensemble(request, console=out, take_over="take-over" in given.flags)
+            ) or compress_ensemble(request, console=out, take_over=take_over)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         from chorale.search import interrupts
 
         if isinstance(error, KeyboardInterrupt) or interrupts.was_interrupted():
+            again = typed_command(without=[TAKE_OVER])
             line = f"\nInterrupted; what has finished is kept. Resume with:  {again}"
-            out.print(line, markup=False, soft_wrap=True)
+            console().print(line, markup=False, soft_wrap=True)
         raise
     show_variants(found)
     return 0
@@ -121,7 +160,7 @@ def _earlier_result(kept: Path, to: Path | None, *, trials: int) -> dict[str, An
 
 
 def _request(
-    given: StudyOptions, name: str, dotted: Sequence[str], *, target_ms: float, trials: int
+    given: StudyOptions, keys: Sequence[str], *, target_ms: float, trials: int, to: Path | None
 ) -> "CompressionRequest":
     from chorale.datasets.config import read_config, to_plain_values
     from chorale.search.champion.compress.final_stage import CompressionRequest
@@ -130,19 +169,16 @@ def _request(
     from chorale.search.config import yaml_file
     from chorale.search.config.schema import SweepConfig
 
-    sweep = sweep_of(given, name)
-    if dotted:
-        overrides = yaml_file.parse_overrides([f"--{key}={given.options[key]}" for key in dotted])
+    sweep = sweep_of(given)
+    if keys:
+        overrides = yaml_file.parse_overrides(keys)
         values = yaml_file.merge_overrides(to_plain_values(sweep), overrides)
-        sweep = read_config(SweepConfig, values, where=f"chorale compress {name}")
-    to = None
-    if "to" in given.options:
-        to = require_writable(Path(given.options["to"]), option="--to", is_folder=True)
+        sweep = read_config(SweepConfig, values, where=f"chorale compress {given.name}")
     return CompressionRequest(study_contents(given, sweep), target_ms, trials, to)
 
 
-def _study_of(given: StudyOptions, name: str) -> str:
-    """`name` if it is a study, or the study that made the champion `name`.
+def _study_of(given: StudyOptions) -> str:
+    """The name if it is that of a study, or the study that made the champion of that name.
 
     Raises:
         UserError: it is a bundle's folder, or there is no such champion.
@@ -150,6 +186,7 @@ def _study_of(given: StudyOptions, name: str) -> str:
     from chorale.search.commands.export import champion_in_use, registry_of
     from chorale.search.paths import BundlePaths
 
+    name = given.name
     manifest = BundlePaths(Path(name).expanduser()).manifest
     if manifest.is_file():
         from chorale.search.bundle.bundle import Bundle
@@ -161,34 +198,3 @@ def _study_of(given: StudyOptions, name: str) -> str:
         )
     registry = registry_of(given.runs, name)
     return name if registry is None else champion_in_use(registry, name).manifest.study
-
-
-def _number(given: StudyOptions, option: str, default: float) -> float:
-    text = given.options.get(option)
-    if text is None:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise UserError(
-            f"--{option} must be a number above 0, but got '{text}'; try --{option} {default:g}"
-        )
-    return number
-
-
-def _dotted(args: Sequence[str]) -> list[str]:
-    """The `cluster.` keys among the arguments.
-
-    Raises:
-        UserError: a key of another section.
-    """
-    keys = [w[2:].partition("=")[0] for w in args if w.startswith("--") and "." in w.split("=")[0]]
-    for key in keys:
-        if key.split(".")[0] != "cluster":
-            raise UserError(
-                f"--{key}: a student is searched with its study's settings; only --cluster.KEY may "
-                f"change, and the number of candidates: --trials {DEFAULT_TRIALS}"
-            )
-    return keys

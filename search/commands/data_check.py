@@ -1,35 +1,21 @@
-"""`chorale data check NAME [--key value] [--csv FILE]`: audits a dataset and its split."""
+"""`chorale data check NAME [--key value]`: audits a dataset and its split."""
 
-import sys
+import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
+
+from chorale.search.commands.command import command
+from chorale.search.commands.console import progress_console
+from chorale.search.commands.parameters import FILE, SweepWords, json_option
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from chorale.search.config.schema import SweepConfig
-
-HELP = """\
-usage: chorale data check NAME [--key value ...] [--csv FILE]
-
-Decodes every track of a dataset and lists all problems, by path and reason, without training
-anything: files that are broken, silent, too short, clipped or misnamed, files that were not read,
-labels without a track, labels that look alike, the same recording in several files or under two
-labels, and leaks between the sides of its split. Where the sweep has an encoder (--features.encoder
-NAME), also pairs of tracks that the encoder can hardly tell apart. NAME is a sweep file, a folder
-of recordings, a dataset, or a shipped sweep. Of your own folder the last line accounts for every
-file; text, pictures and hidden files are no problem. Exits with 0 if there are no problems, else
-with 1.
-Datasets: chorale data list
-
-  --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3)
-  --csv FILE    also writes the table as CSV, with a row for each file that was not read
-
-  chorale data check fsdd --root fsdd.zip
-"""
 
 OUTCOME_COLOURS = {
     "stops the sweep": "red",
@@ -43,23 +29,52 @@ MAX_LABELS_SHOWN = 40
 """Labels with their number of tracks that are printed, the most frequent first."""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from rich.console import Console
+@command(
+    keys=True,
+    examples=[
+        "chorale data check music",
+        "chorale data check fsdd --root fsdd.zip --csv problems.csv",
+        "chorale data check my.yaml --features.encoder birdnet --json",
+    ],
+)
+@click.argument("words", nargs=-1, type=SweepWords(), metavar="NAME [--KEY VALUE ...]")
+@click.option(
+    "--csv",
+    type=FILE,
+    metavar="FILE",
+    help="Also write the table as CSV, with a row for each file that was not read.",
+)
+@json_option
+def run(words: tuple[str, ...], csv: Path | None, as_json: bool) -> int:
+    """Decodes every track of a dataset and lists all problems, without training anything.
 
+    By path and reason it lists files that are broken, silent, too short, clipped or misnamed, files
+    that were not read, labels without a track, labels that look alike, the same recording in
+    several files or under two labels, and leaks between the sides of its split. Where the sweep has
+    an encoder (--features.encoder NAME), also pairs of tracks that the encoder can hardly tell
+    apart.
+
+    NAME is a sweep file, a folder of recordings, a dataset (chorale data list), or a shipped sweep;
+    a key is one of the dataset (--root FOLDER) or of the sweep (chorale keys). Of your own folder
+    the last line accounts for every file; text, pictures and hidden files are no problem. Exits
+    with 0 if there are no problems, else with 1.
+    """
     from chorale.datasets.atomic import write_text
     from chorale.search.commands.output_file import require_writable
     from chorale.search.commands.sweep_options import parse_sweep_options
     from chorale.search.console.progress import Progress
 
-    named = parse_sweep_options(args, command="data check", own=["csv"])
-    csv = named.own.get("csv")
-    file = None if csv is None else require_writable(Path(str(csv)), option="--csv")
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    with Progress(console).keep_alive("data check"):
-        found = check_data(named.sweep, where=named.where, console=console)
-    if file is not None:
-        write_text(file, found.to_csv(index=False))
+    named = parse_sweep_options(words, command="data check")
+    if csv is not None:
+        require_writable(csv, option="--csv")
+    shown = progress_console(to_stderr=as_json)
+    with Progress(shown).keep_alive("data check"):
+        found = check_data(named.sweep, where=named.where, console=shown)
+    if csv is not None:
+        write_text(csv, found.to_csv(index=False))
+    if as_json:
+        rows = json.loads(found.to_json(orient="records"))
+        print(json.dumps({"name": named.where, "problems": rows}, indent=2, ensure_ascii=False))
     return 1 if len(found) else 0
 
 

@@ -1,60 +1,68 @@
 """`chorale data leak NAME [--key value]`: how much data leakage inflates the score."""
 
-import sys
-from collections.abc import Sequence
+import dataclasses
+import json
 from typing import TYPE_CHECKING
 
+import click
+
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console, progress_console
+from chorale.search.commands.parameters import SweepWords, json_option
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from chorale.search.config.schema import SweepConfig
     from chorale.search.evaluation.protocols import ProtocolComparison
-
-HELP = """\
-usage: chorale data leak NAME [--key value ...]
-
-Measures data leakage: cross-validates one fast classifier three times on the same segments of a
-dataset's tracks: with segments shuffled, so that a track is on both sides of the split; with tracks
-shuffled, so that an artist is; and with disjoint groups. The difference is by how much a leaking
-split overstates the accuracy, or the mAP where tracks have several labels. NAME is a dataset, a
-sweep file, or a shipped sweep; the locked test set is not used. Datasets: chorale data list
-
-  --key value   sets a key of the dataset (--root FOLDER) or of the sweep (--split.test 0.3,
-                --features.mel.n_mels 64); without a sweep file the features are MFCCs
-
-  chorale data leak synthetic
-  chorale data leak fsdd --root fsdd.zip
-"""
 
 BAR_WIDTH = 40
 """Characters of the bar for 100 %."""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from rich.console import Console
+@command(
+    keys=True,
+    examples=[
+        "chorale data leak synthetic",
+        "chorale data leak fsdd --root fsdd.zip --split.test 0.3",
+        "chorale data leak my.yaml --features.mel.n_mels 64 --json",
+    ],
+)
+@click.argument("words", nargs=-1, type=SweepWords(), metavar="NAME [--KEY VALUE ...]")
+@json_option
+def run(words: tuple[str, ...], as_json: bool) -> int:
+    """Measures data leakage: by how much a leaking split overstates the accuracy.
 
+    Cross-validates one fast classifier three times on the same segments of a dataset's tracks: with
+    segments shuffled, so that a track is on both sides of the split; with tracks shuffled, so that
+    an artist is; and with disjoint groups. Where tracks have several labels it measures the mAP.
+    NAME is a dataset (chorale data list), a folder, a sweep file, or a shipped sweep; the locked
+    test set is not used. A key is one of the dataset (--root FOLDER) or of the sweep (chorale
+    keys); without a sweep file the features are MFCCs.
+    """
     from chorale.search.commands.sweep_options import parse_sweep_options
     from chorale.search.console.progress import Progress
 
-    named = parse_sweep_options(args, command="data leak", feature="mfcc")
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    with Progress(console).keep_alive("data leak"):
-        found = score_protocols(named.sweep, where=named.where, console=console)
+    named = parse_sweep_options(words, command="data leak", feature="mfcc")
+    shown = progress_console(to_stderr=as_json)
+    with Progress(shown).keep_alive("data leak"):
+        found = score_protocols(named.sweep, where=named.where, console=shown)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(found), indent=2))
+        return 0
     for line in protocol_lines(found):
-        console.print(line, markup=False, soft_wrap=True)
+        console().print(line, markup=False, soft_wrap=True)
     return 0
 
 
-def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "ProtocolComparison":
+def score_protocols(
+    sweep: "SweepConfig", *, where: str, console: "Console"
+) -> "ProtocolComparison":
     """The cross-validated accuracy, or mAP, of each split protocol on a sweep's development tracks.
 
     Raises:
         UserError, ClusterError: the data is not there, or cannot be split by groups.
     """
-    import dataclasses
-    from typing import cast
-
-    from rich.console import Console
-
     from chorale.datasets.audit.leaks import LEAK_KINDS
     from chorale.search.config.resolve import resolve
     from chorale.search.console.progress import Progress
@@ -66,7 +74,7 @@ def score_protocols(sweep: "SweepConfig", *, where: str, console: "object") -> "
     audit = dataclasses.replace(sweep.audit, accept=tuple(tolerated))
     tolerant = dataclasses.replace(sweep, audit=audit)
     resolved = resolve(tolerant, where=where)
-    progress = Progress(cast(Console, console))
+    progress = Progress(console)
     tracks = divisible_tracks(resolved, progress)
     # Imported only once the tracks are read: these import the feature extractors.
     from chorale.datasets.store.feature_store import FeatureStore

@@ -1,33 +1,27 @@
-"""`chorale data list [--json]`: all datasets that Chorale can read."""
+"""`chorale data list`: all datasets that Chorale can read."""
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from chorale.datasets import catalog, plugins
 from chorale.datasets.base import DatasetInfo
 from chorale.datasets.download.fetch import manual_instructions, part_names
-from chorale.datasets.errors import UserError
-
-HELP = """\
-usage: chorale data list [--json]
-
-Lists every dataset that Chorale can read, with its licence and how to get it. --json prints JSON,
-also with citations, labels, addresses and checksums.
-"""
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import flag
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    if unknown := [arg for arg in args if arg != "--json"]:
-        raise UserError(f"unknown argument '{unknown[0]}'; the only one allowed is --json")
+@command(examples=["chorale data list", "chorale data list --json"])
+@flag("--json", "Print JSON, also with citations, labels, addresses and checksums.", name="as_json")
+def run(as_json: bool) -> int:
+    """Lists every dataset that Chorale can read, with its licence and how to get it."""
     infos = [
         plugins.load_plugin(catalog, name, kind="dataset").INFO
         for name in plugins.plugin_names(catalog)
     ]
-    if "--json" in args:
+    if as_json:
         print(json.dumps([_plain(info) for info in infos], indent=2, ensure_ascii=False))
     else:
         _print_table(infos)
@@ -44,11 +38,8 @@ def download_advice(info: DatasetInfo) -> str:
 
 
 def _print_table(infos: Sequence[DatasetInfo]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    # A log file has no width of its own; 80 columns would be too narrow to read.
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     table = Table(show_lines=True)
     table.add_column("name", no_wrap=True, style="bold")
     table.add_column("title")
@@ -59,7 +50,7 @@ def _print_table(infos: Sequence[DatasetInfo]) -> None:
         n_tracks = "" if info.n_tracks is None else f"{info.n_tracks:,}"
         cells = (info.name, info.title, n_tracks, info.size, info.licence, download_advice(info))
         table.add_row(*(_unmarked(cell) for cell in cells))
-    console.print(table)
+    console().print(table)
 
 
 def _unmarked(text: str) -> str:

@@ -5,22 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_options import console, parse_study_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import json_option
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
     from chorale.search.ledger.reader import LedgerReader
     from chorale.search.paths import Runs
-
-HELP = """\
-usage: chorale disk [--json] [--runs FOLDER] [--store URL]
-
-Lists what takes how much space in the folder of all studies, the largest first, with the command
-that removes it. It removes nothing.
-
-  --json         print JSON, in bytes
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
 
 
 @dataclass(frozen=True)
@@ -32,18 +24,19 @@ class SpaceUse:
     remove: str = ""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+@command(examples=["chorale disk", "chorale disk --json"])
+@json_option
+@ledger_options
+def run(given: StudyOptions, as_json: bool) -> int:
+    """Lists what takes how much space in the folder of all studies, the largest first.
 
-    given = parse_study_options(args, flags=["json"])
-    if given.study is not None:
-        raise UserError(f"expected no name, but got '{given.study}'; type: chorale disk")
+    Beside it is the command that removes it. It removes nothing itself. JSON is in bytes.
+    """
     given.refuse_bucket("measured")
     with given.open() as ledger:
         found = sorted(space_used(given.runs, ledger), key=lambda one: -one.n_bytes)
     total = sum(one.n_bytes for one in found)
-    if "json" in given.flags:
+    if as_json:
         print(json.dumps({"n_bytes": total, "parts": [asdict(one) for one in found]}, indent=2))
         return 0
     _show(found, total)

@@ -1,68 +1,59 @@
 """`chorale encoder add NAME --file FILE --sample-rate HZ`: adds a network of the user's own."""
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
-from chorale.datasets.errors import UserError
-from chorale.search.commands.study_options import split_arguments
+import click
 
-HELP = """\
-usage: chorale encoder add NAME --file FILE --sample-rate HZ [--window-s S] [--licence TEXT]
-                           [--title TEXT]
-
-Adds a network of your own as the pretrained encoder NAME: copies FILE into the encoders' folder,
-after running it once on noise to measure the number of values that it returns.
-
-  --file FILE       .pt2 (torch.export.save), .pt (torch.jit.save), .onnx or .tflite; it takes
-                    float32 (1, n_samples) and returns (1, n_frames, n_bins) or (1, n_bins)
-  --sample-rate HZ  of the audio that it takes
-  --window-s S      seconds of audio that it takes; default: any length
-  --licence TEXT    the licence of its weights; default: not given
-  --title TEXT      what it is; default: the name of the file
-"""
-
-REQUIRED = ("file", "sample-rate")
+from chorale.search.commands.command import command
+from chorale.search.commands.parameters import FILE, POSITIVE, EncoderName, WholeNumber
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    options = (*REQUIRED, "window-s", "licence", "title")
-    names, given, _ = split_arguments(args, options=options)
-    if len(names) != 1:
-        raise UserError(
-            f"expected one name for the encoder, but got {' '.join(names) or 'none'}; "
-            f"type: chorale encoder add NAME --file FILE --sample-rate HZ"
-        )
-    if missing := [option for option in REQUIRED if option not in given]:
-        raise UserError(
-            f"--{missing[0]} is missing; "
-            f"type: chorale encoder add {names[0]} --file FILE --sample-rate HZ"
-        )
-    rate = _number(given, "sample-rate")
-    if rate != int(rate):
-        raise UserError(f"--sample-rate must be a whole number, but got '{given['sample-rate']}'")
-    window_s = _number(given, "window-s") if "window-s" in given else None
+@command(
+    examples=[
+        "chorale encoder add mine --file mine.onnx --sample-rate 16000",
+        "chorale encoder add mine --file mine.pt2 --sample-rate 16000 --window-s 3 --licence MIT",
+    ]
+)
+@click.argument("name", type=EncoderName())
+@click.option(
+    "--file",
+    type=FILE,
+    required=True,
+    metavar="FILE",
+    help=".pt2 (torch.export.save), .pt (torch.jit.save), .onnx or .tflite; it takes float32 "
+    "(1, n_samples) and returns (1, n_frames, n_bins) or (1, n_bins).",
+)
+@click.option(
+    "--sample-rate",
+    type=WholeNumber(1),
+    required=True,
+    metavar="HZ",
+    help="Of the audio that it takes.",
+)
+@click.option(
+    "--window-s",
+    type=POSITIVE,
+    metavar="S",
+    show_default="any length",
+    help="Seconds of audio that it takes.",
+)
+@click.option("--licence", default="", metavar="TEXT", help="The licence of its weights.")
+@click.option(
+    "--title", default="", metavar="TEXT", show_default="the name of the file", help="What it is."
+)
+def run(
+    name: str, file: Path, sample_rate: int, window_s: float | None, licence: str, title: str
+) -> int:
+    """Adds a network of your own as the pretrained encoder NAME.
+
+    It copies FILE into the encoders' folder, after running it once on noise to measure the number
+    of values that it returns.
+    """
     from chorale.datasets.pretrained.adding import add_encoder
 
     info = add_encoder(
-        names[0],
-        Path(given["file"]).expanduser(),
-        sample_rate=int(rate),
-        window_s=window_s,
-        licence=given.get("licence", ""),
-        title=given.get("title", ""),
+        name, file, sample_rate=sample_rate, window_s=window_s, licence=licence, title=title
     )
     outputs = ", ".join(f"{layer} of {n:,} values" for layer, n in info.layers.items())
     print(f"{info.name} is added: {outputs}, {info.sample_rate:,} Hz")
     return 0
-
-
-def _number(given: dict[str, str], option: str) -> float:
-    try:
-        value = float(given[option])
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
-        raise UserError(f"--{option} must be a number above 0, but got '{given[option]}'")
-    return value

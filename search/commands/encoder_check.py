@@ -1,47 +1,45 @@
-"""`chorale encoder check [NAME] [--json]`: verifies encoders, and runs them on noise."""
+"""`chorale encoder check [NAME]`: verifies encoders, and runs them on noise."""
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import click
+
 from chorale.datasets.errors import UserError
 from chorale.datasets.pretrained.installed import encoder_info, encoder_names, is_fetched
-from chorale.search.commands.study_options import split_arguments
+from chorale.search.commands.command import command
+from chorale.search.commands.parameters import EncoderName, json_option
 
 if TYPE_CHECKING:
     from chorale.datasets.pretrained.checking import EncoderCheck
 
-HELP = """\
-usage: chorale encoder check [NAME] [--json]
 
-Verifies the checksum of the encoder NAME, by default of all that have been fetched, and that the
-packages that it needs are installed; then runs each of its outputs on noise and prints the shape,
-the seconds of computation per minute of audio on this machine's CPU, and the memory in use.
-Exits with 0 if there are no problems, else with 1. --json prints JSON.
-"""
+@command(examples=["chorale encoder check", "chorale encoder check musicnn --json"])
+@click.argument("name", required=False, type=EncoderName())
+@json_option
+def run(name: str | None, as_json: bool) -> int:
+    """Verifies the encoder NAME, by default all that have been fetched.
 
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    names, _, flags = split_arguments(args, options=(), flags=("json",))
-    if len(names) > 1:
-        raise UserError(f"expected the name of one encoder, but got {' '.join(names)}")
-    if names:
-        encoder_info(names[0])
-    chosen, damaged = list(names), []
-    for name in () if names else encoder_names():
+    It verifies the checksum, and that the packages that it needs are installed; then runs each of
+    its outputs on noise and prints the shape, the seconds of computation per minute of audio on
+    this machine's CPU, and the memory in use. Exits with 0 if there are no problems, else with 1.
+    """
+    chosen, damaged = list[str](), list[str]()
+    if name is not None:
+        chosen.append(encoder_info(name).name)
+    for one in encoder_names() if name is None else ():
         try:
-            chosen += [name] if is_fetched(name) else []
+            chosen += [one] if is_fetched(one) else []
         except UserError as error:
             damaged.append(str(error))
     if not chosen and not damaged:
         raise UserError("no encoder has been fetched; choose one with: chorale encoder list")
     from chorale.datasets.pretrained.checking import check_encoder
 
-    checks = [check_encoder(name) for name in chosen]
-    if "json" in flags:
+    checks = [check_encoder(one) for one in chosen]
+    if as_json:
         print(json.dumps([_plain(check) for check in checks], indent=2, ensure_ascii=False))
     else:
         for line in (line for check in checks for line in _lines(check)):

@@ -1,4 +1,4 @@
-"""`chorale encoder list [--json]`: all pretrained encoders, and which of them have been fetched."""
+"""`chorale encoder list`: all pretrained encoders, and which of them have been fetched."""
 
 import dataclasses
 import json
@@ -15,28 +15,30 @@ from chorale.datasets.pretrained.installed import (
     is_fetched,
     weights_path,
 )
-
-HELP = """\
-usage: chorale encoder list [--json]
-
-Lists every pretrained encoder: its outputs with their number of values, the sample rate and the
-window of its input, the licence of its weights, and whether it has been fetched or what to type.
---json prints JSON, also with citations, the licence of the code, checksums and files.
-Add a network of your own: chorale encoder add
-"""
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import flag
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    if unknown := [arg for arg in args if arg != "--json"]:
-        raise UserError(f"unknown argument '{unknown[0]}'; the only one allowed is --json")
+@command(examples=["chorale encoder list", "chorale encoder list --json"])
+@flag(
+    "--json",
+    "Print JSON, also with citations, the licence of the code, checksums and files.",
+    name="as_json",
+)
+def run(as_json: bool) -> int:
+    """Lists every pretrained encoder, and whether it has been fetched or what to type.
+
+    Shown are its outputs with their number of values, the sample rate and the window of its input,
+    and the licence of its weights. Add a network of your own: chorale encoder add.
+    """
     infos, damaged = [], []
     for name in encoder_names():
         try:
             infos.append(encoder_info(name))
         except UserError as error:
             damaged.append(str(error))
-    if "--json" in args:
+    if as_json:
         print(json.dumps([_plain(info) for info in infos], indent=2, ensure_ascii=False))
     else:
         _print_table(infos)
@@ -46,12 +48,9 @@ def run(args: Sequence[str]) -> int:
 
 
 def _print_table(infos: Sequence[EncoderInfo]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    # A log file has no width of its own; 80 columns would be too narrow to read.
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     table = Table(show_lines=True)
     table.add_column("name", no_wrap=True, style="bold")
     table.add_column("title")
@@ -66,7 +65,7 @@ def _print_table(infos: Sequence[EncoderInfo]) -> None:
         fetched = "yes" if is_fetched(info.name) else _how_to_fetch(info)
         cells = (info.name, _title(info), values, f"{info.sample_rate:,}", window)
         table.add_row(*map(escape, (*cells, info.weights_licence, fetched)))
-    console.print(table)
+    console().print(table)
 
 
 def _title(info: EncoderInfo) -> str:

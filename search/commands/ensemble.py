@@ -1,11 +1,16 @@
-"""`chorale ensemble STUDY [--members N] [--kinds A,B]`: refits ensembles on stored predictions."""
+"""`chorale ensemble STUDY`: refits ensembles on stored predictions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from chorale.search.api.study import Study
-from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console, progress_console
+from chorale.search.commands.parameters import Choice, Number, WholeNumber
+from chorale.search.commands.study_options import StudyOptions, study_options
 
 if TYPE_CHECKING:
     from chorale.search.baselines.fitted_baselines import Baseline
@@ -14,41 +19,66 @@ if TYPE_CHECKING:
     from chorale.search.ledger.ground_truth import GroundTruth
     from chorale.search.ledger.ledger import Ledger
 
-HELP = """\
-usage: chorale ensemble STUDY [--members N] [--kinds A,B,...] [--kind KIND] [--baselines auto|none]
-                        [--coverage SHARE] [--runs FOLDER] [--store URL]
-
-Fits the ensembles of a finished study again, on the stored predictions of its finalists and without
-training any network, and rewrites them and the report. It evaluates on the locked test set once
-more, and the report counts that look.
-
-  --members N       combine at most N finalists, the best out of fold
-  --kinds A,B,...   which ensembles: soft_vote, weighted_vote, greedy, stacking, fusion, hard_vote
-  --kind KIND       which one is reported as the result; auto chooses on held-out groups
-  --baselines auto  baselines about as good as the finalists may become members; or: none
-  --coverage SHARE  how often the conformal set of classes contains the true class: 0.9
-  --runs FOLDER     the folder of all studies (runs)
-  --store URL       the ledger, where it is not in that folder
-"""
-ENSEMBLE_OPTIONS = ("members", "kinds", "kind", "baselines", "coverage")
+AS_IN_SWEEP = "as in its sweep file"
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_study_options(args, options=ENSEMBLE_OPTIONS)
-    name = given.require_name("ensemble")
+@command(
+    examples=[
+        "chorale ensemble my_study --members 4",
+        "chorale ensemble my_study --kinds soft_vote,greedy --kind greedy",
+    ]
+)
+@click.option(
+    "--members",
+    type=WholeNumber(1),
+    metavar="N",
+    show_default=AS_IN_SWEEP,
+    help="Combine at most N finalists, the best out of fold.",
+)
+@click.option(
+    "--kinds",
+    metavar="A,B,...",
+    show_default=AS_IN_SWEEP,
+    help="Which ensembles: soft_vote, weighted_vote, greedy, stacking, fusion, hard_vote.",
+)
+@click.option(
+    "--kind",
+    metavar="KIND",
+    show_default=AS_IN_SWEEP,
+    help="Which one is reported as the result; auto chooses on held-out groups.",
+)
+@click.option(
+    "--baselines",
+    type=Choice(["auto", "none"]),
+    show_default=AS_IN_SWEEP,
+    help="auto: baselines about as good as the finalists may become members.",
+)
+@click.option(
+    "--coverage",
+    type=Number(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    show_default=AS_IN_SWEEP,
+    help="How often the conformal set of classes contains the true class.",
+)
+@study_options()
+def run(given: StudyOptions, **asked: str | float | None) -> int:
+    """Fits the ensembles of a finished study again, without training any network.
+
+    It uses the stored predictions of the finalists, and rewrites the ensembles and the report. It
+    evaluates on the locked test set once more, and the report counts that look.
+    """
     from chorale.search.console.progress import Progress
     from chorale.search.ledger.ledger import Ledger
     from chorale.search.sweep.bucket import synchronised
 
-    sweep = sweep_of(given, name)
+    sweep = sweep_of(given, {key: one for key, one in asked.items() if one is not None})
     report = report_of(sweep)
     with (
-        synchronised(sweep.runs, name, warn=print),
-        Progress(console()).keep_alive("ensemble"),
+        synchronised(sweep.runs, given.name, warn=print),
+        Progress(progress_console()).keep_alive("ensemble"),
         Ledger(sweep.ledger_url) as ledger,
     ):
-        ledger.refuse_leased(name)
+        ledger.refuse_leased(given.name)
         found = rebuild_ensembles(sweep, ledger, report)
     from chorale.search.report.summary import print_summary
 
@@ -103,34 +133,31 @@ def rebuild_ensembles(
     return {**found, **derived_values(data)}
 
 
-def sweep_of(given: StudyOptions, name: str) -> "SweepConfig":
-    """The config of study `name`, with the `ensemble` options of the command line.
+def sweep_of(given: StudyOptions, asked: Mapping[str, Any] | None = None) -> "SweepConfig":
+    """The config of a study, with `asked` in place of its keys of `ensemble`.
 
     `export.packed_bundle` calls it, too: for `export`, `predict --study`, `champion promote`.
 
     Raises:
-        UserError: there is no such study, or an option has a wrong value.
+        UserError: there is no such study, or a key has a wrong value.
     """
     from chorale.datasets.config import problems_error
     from chorale.datasets.errors import UserError, unknown_name_error
-    from chorale.search.config import schema, yaml_file
+    from chorale.search.config import schema
     from chorale.search.config.resolve import ensemble_problems
 
-    file = given.runs.study(name).sweep_yaml
+    file = given.runs.study(given.name).sweep_yaml
     if not file.is_file():
         known = [paths.root.name for paths in given.runs.studies()]
-        unknown = unknown_name_error("study", name, known)
+        unknown = unknown_name_error("study", given.name, known)
         raise UserError(f"{unknown} (in '{given.runs.root}'; --runs FOLDER looks elsewhere)")
-    asked = {key: given.options[key] for key in ENSEMBLE_OPTIONS if key in given.options}
-    values = yaml_file.parse_overrides(
-        [f"--ensemble.{key}={value}" for key, value in asked.items()]
-    )
-    values |= {"name": name, "runs": given.runs_given}
-    if "store" in given.options:
-        values["store"] = given.options["store"]
+    values: dict[str, Any] = {f"ensemble.{key}": value for key, value in (asked or {}).items()}
+    values |= {"name": given.name, "runs": given.runs_given}
+    if given.store is not None:
+        values["store"] = given.store
     sweep = schema.load_sweep_config(str(file), values)
     if problems := ensemble_problems(sweep.ensemble):
-        raise problems_error(problems, where=f"chorale ensemble {name}")
+        raise problems_error(problems, where=f"chorale ensemble {given.name}")
     return sweep
 
 
@@ -165,7 +192,7 @@ def ground_truth_of_study(sweep: "SweepConfig") -> "GroundTruth":
     resolved = resolve(sweep, where=str(sweep.paths.sweep_yaml))
     local = replace(sweep.cluster, address="none")
     with worker_pool(local, runs=sweep.runs_folder.root) as pool, pool.mapping() as run:
-        truth = ground_truth_of(prepare(resolved, Progress(console()), run))
+        truth = ground_truth_of(prepare(resolved, Progress(progress_console()), run))
     kept_hash = json.loads(sweep.paths.split_json.read_text(encoding="utf-8"))["hash"]
     if truth.split.hash != kept_hash:
         raise UserError(

@@ -1,12 +1,16 @@
 """`chorale export STUDY|CHAMPION --to FOLDER`: packages an ensemble as a bundle, or as ONNX."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from chorale.datasets.errors import UserError
+from chorale.search.commands.command import command, require
+from chorale.search.commands.console import console, progress_console
 from chorale.search.commands.output_file import require_writable
-from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
+from chorale.search.commands.parameters import FILE, FOLDER, StudyName, flag
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
@@ -18,44 +22,55 @@ if TYPE_CHECKING:
 CHAMPION_PREFIX = "champions"
 """The prefix of a champion's name where a study has the same name: champions/NAME."""
 
-HELP = """\
-usage: chorale export STUDY|CHAMPION [--to FOLDER] [--onnx FILE [--int8]] [--runs FOLDER]
-                      [--store URL]
 
-Packs the ensemble of a finished study into a bundle: one folder with everything that prediction
-needs (networks, ensemble, calibration, labels, a model card). It contains no pickle, every file is
-hashed, and it needs neither the study nor the ledger. For a champion, its current bundle is copied;
-where a study has the same name, type champions/NAME.
+@command(
+    examples=[
+        "chorale export my_study --to my_bundle",
+        "chorale export my_study --onnx my_study.onnx --int8",
+        "chorale export champions/music --to music_bundle",
+    ]
+)
+@click.argument("study", type=StudyName(), metavar="STUDY|CHAMPION")
+@click.option(
+    "--to",
+    type=FOLDER,
+    metavar="FOLDER",
+    show_default="RUNS/STUDY/bundle; required for a champion",
+    help="The bundle's folder; an existing bundle is replaced.",
+)
+@click.option(
+    "--onnx",
+    type=FILE,
+    metavar="FILE",
+    help="Also write one end-to-end ONNX graph, from a mono waveform at the printed sample rate to "
+    "the probabilities; needs the extra onnx.",
+)
+@flag("--int8", "Quantise the graph's dense layers to 8 bits, which changes its output slightly.")
+@ledger_options
+def run(given: StudyOptions, to: Path | None, onnx: Path | None, int8: bool) -> int:
+    """Packs the ensemble of a finished study into a bundle.
 
-  --to FOLDER    the bundle's folder; an existing bundle is replaced (RUNS/STUDY/bundle; required
-                 for a champion)
-  --onnx FILE    also writes one end-to-end ONNX graph, from a mono waveform at the printed sample
-                 rate to the probabilities; needs the extra `onnx`
-  --int8         quantises the graph's dense layers to 8 bits, which changes its output slightly
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_study_options(args, options=["to", "onnx"], flags=["int8"])
-    name = given.require_name("export")
-    if "int8" in given.flags and "onnx" not in given.options:
-        raise UserError("--int8 applies to the ONNX graph, but there is none; add --onnx FILE")
-    to = graph = None
-    if "to" in given.options:
-        to = require_writable(Path(given.options["to"]), option="--to", is_folder=True)
-    if "onnx" in given.options:
-        graph = require_writable(Path(given.options["onnx"]), option="--onnx")
+    A bundle is one folder with everything that prediction needs (networks, ensemble, calibration,
+    labels, a model card). It contains no pickle, every file is hashed, and it needs neither the
+    study nor the ledger. For a champion, its current bundle is copied; where a study has the same
+    name, type champions/NAME.
+    """
+    require(
+        onnx is not None or not int8,
+        "--int8 applies to the ONNX graph, but there is none; add --onnx FILE",
+    )
+    if to is not None:
+        require_writable(to, option="--to", is_folder=True)
+    if onnx is not None:
+        require_writable(onnx, option="--onnx")
     from chorale.search.console.progress import Progress
 
-    registry = registry_of(given.runs, name)
-    with Progress(console()).keep_alive("export"):
+    registry = registry_of(given.runs, given.name)
+    with Progress(progress_console()).keep_alive("export"):
         if registry is None:
-            bundle = export_study(given, name, to)
+            bundle = export_study(given, to)
         else:
-            bundle = export_champion(registry, name, to)
+            bundle = export_champion(registry, given.name, to)
     size_mb = sum(f.stat().st_size for f in bundle.paths.root.rglob("*") if f.is_file()) / 1e6
     manifest = bundle.manifest
     console().print(
@@ -65,9 +80,9 @@ def run(args: Sequence[str]) -> int:
         markup=False,
         soft_wrap=True,
     )
-    if graph is not None:
-        with Progress(console()).keep_alive("ONNX"):
-            _export_onnx(bundle, graph, int8="int8" in given.flags)
+    if onnx is not None:
+        with Progress(progress_console()).keep_alive("ONNX"):
+            _export_onnx(bundle, onnx, int8=int8)
     return 0
 
 
@@ -132,7 +147,7 @@ def champion_in_use(registry: "Registry", name: str) -> "Bundle":
     return bundle
 
 
-def packed_bundle(given: StudyOptions, name: str) -> "Bundle":
+def packed_bundle(given: StudyOptions) -> "Bundle":
     """The bundle in the study's own folder; packed again where its report is newer.
 
     Raises:
@@ -140,16 +155,16 @@ def packed_bundle(given: StudyOptions, name: str) -> "Bundle":
     """
     from chorale.search.bundle.bundle import Bundle
 
-    paths = given.runs.study(name)
+    paths = given.runs.study(given.name)
     manifest, report = paths.bundle.manifest, paths.report_json
     both = manifest.is_file() and report.is_file()
     if both and manifest.stat().st_mtime_ns > report.stat().st_mtime_ns:
         return Bundle.open(paths.bundle.root)
-    return export_study(given, name, None)
+    return export_study(given, None)
 
 
-def export_study(given: StudyOptions, name: str, to: Path | None) -> "Bundle":
-    """Packs study `name`; by default into its own folder.
+def export_study(given: StudyOptions, to: Path | None) -> "Bundle":
+    """Packs a study; by default into its own folder.
 
     Raises:
         UserError: there is no such study, it is not finished, or parts of it are missing.
@@ -157,7 +172,7 @@ def export_study(given: StudyOptions, name: str, to: Path | None) -> "Bundle":
     from chorale.search.champion.pack.pack import pack_bundle
     from chorale.search.commands.ensemble import sweep_of
 
-    sweep = sweep_of(given, name)
+    sweep = sweep_of(given)
     return pack_bundle(study_contents(given, sweep), sweep.paths.bundle.root if to is None else to)
 
 

@@ -1,31 +1,31 @@
-"""Argument parsing of the job commands: `[NAME] [--address URL] [--allow-no-token] ...`."""
+"""The job server of a cluster, in the job commands: `[--address URL] [--allow-no-token]`."""
 
-import os
-from collections.abc import Collection, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chorale.datasets.errors import UserError, unknown_name_error
+import click
+
+from chorale.search.commands.parameters import flag
 
 if TYPE_CHECKING:
     from chorale.cluster.jobs.jobs import RayJob, RayJobs
 
-JOB_OPTIONS_HELP = """\
-  --address URL     the cluster's job server; else $RAY_API_SERVER_ADDRESS, else
-                    http://127.0.0.1:8265
-  --allow-no-token  use the cluster even if it requires no token"""
-DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-ALLOW_NO_TOKEN = "allow-no-token"
+job_argument = click.argument("name", help="A job, or a study, which stands for its newest job.")
+follow_option = flag(
+    "--follow",
+    "Show the job's output until it ends, and exit with its code; Ctrl-C stops following, not the "
+    "job.",
+)
 
 
 @dataclass(frozen=True)
-class JobOptions:
-    """A job's or study's name if given, the cluster's address, the flags, and other arguments."""
+class JobServer:
+    """The address of a cluster's job server, and whether it may be one without a token."""
 
-    name: str | None
     address: str
-    flags: Collection[str]
-    rest: tuple[str, ...]
+    allow_no_token: bool = False
 
     def open(self) -> "RayJobs":
         """The jobs of that cluster.
@@ -35,61 +35,25 @@ class JobOptions:
         """
         from chorale.cluster.jobs.jobs import RayJobs
 
-        return RayJobs(self.address, allow_no_token=ALLOW_NO_TOKEN in self.flags)
-
-    def require_name(self, command: str) -> str:
-        """The name of the job or study.
-
-        Raises:
-            UserError: none was given.
-        """
-        if self.name is None:
-            raise UserError(
-                f"expected the name of a job or a study; type: chorale {command} NAME "
-                f"(chorale jobs list shows them all)"
-            )
-        return self.name
+        return RayJobs(self.address, allow_no_token=self.allow_no_token)
 
 
-def parse_job_options(
-    args: Sequence[str], *, flags: Collection[str] = (), keys: bool = False
-) -> JobOptions:
-    """Parses the arguments after a command's name.
+def job_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Decorator: the function's first argument is a `JobServer`."""
 
-    Args:
-        args: the arguments.
-        flags: the command's own options without a value.
-        keys: whether other `--key value` pairs, the sweep's keys, are allowed and put in `rest`.
+    @functools.wraps(function)
+    def run(*, address: str, allow_no_token: bool, **more: Any) -> int:
+        return function(JobServer(address, allow_no_token), **more)
 
-    Raises:
-        UserError: an unknown option, a missing value, or a second name.
-    """
-    known = {ALLOW_NO_TOKEN, *flags}
-    names: list[str] = []
-    seen: set[str] = set()
-    others: list[str] = []
-    address = os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS
-    rest = list(args)
-    while rest:
-        arg = rest.pop(0)
-        option, equals, value = arg.removeprefix("--").partition("=")
-        if not arg.startswith("--"):
-            names.append(arg)
-        elif option in known and not equals:
-            seen.add(option)
-        elif option == "address":
-            if not equals and (not rest or rest[0].startswith("--")):
-                raise UserError("--address needs a value: --address http://HOST:8265")
-            address = value if equals else rest.pop(0)
-        elif keys:
-            others.append(arg)
-            if not equals and rest and not rest[0].startswith("--"):
-                others.append(rest.pop(0))
-        else:
-            raise unknown_name_error("option", arg, ["--address", *(f"--{one}" for one in known)])
-    if len(names) > 1:
-        raise UserError(f"expected one name, but got: {' '.join(names)}")
-    return JobOptions(names[0] if names else None, address, seen, tuple(others))
+    chosen = click.option(
+        "--address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        show_envvar=True,
+        default="http://127.0.0.1:8265",
+        metavar="URL",
+        help="The cluster's job server.",
+    )
+    return chosen(flag("--allow-no-token", "Use the cluster even if it requires no token.")(run))
 
 
 def follow_job(jobs: "RayJobs", name: str) -> int:
@@ -97,16 +61,12 @@ def follow_job(jobs: "RayJobs", name: str) -> int:
 
     Ctrl-C stops following; the job keeps running.
     """
-    import sys
-
-    from rich.console import Console
-
+    from chorale.search.commands.console import console
     from chorale.search.console.follow import LogFollower
     from chorale.search.interrupts import EXIT_INTERRUPTED
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     try:
-        with LogFollower(console) as show:
+        with LogFollower(console()) as show:
             job = jobs.follow(name, show)
     except KeyboardInterrupt:
         logs, stop = (jobs_command(jobs, what, name) for what in ("logs", "stop"))

@@ -1,34 +1,22 @@
-"""`chorale jobs list [--address URL] [--json]`: the jobs that were submitted to a cluster."""
+"""`chorale jobs list`: the jobs that were submitted to a cluster."""
 
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 
-from chorale.search.commands.job_options import JOB_OPTIONS_HELP, parse_job_options
-
-HELP = f"""\
-usage: chorale jobs list [--address URL] [--allow-no-token] [--json]
-
-Lists the jobs that `chorale submit` started on a cluster, the newest first.
-
-{JOB_OPTIONS_HELP}
-  --json            print JSON
-"""
+from chorale.search.commands.command import command
+from chorale.search.commands.job_options import JobServer, job_options
+from chorale.search.commands.parameters import json_option
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
-
-    given = parse_job_options(args, flags=["json"])
-    if given.name is not None:
-        raise UserError(
-            f"chorale jobs list takes no name; for one job type: chorale jobs logs {given.name}"
-        )
-    jobs = given.open()
+@command(examples=["chorale jobs list --address http://HEAD:8265", "chorale jobs list --json"])
+@json_option
+@job_options
+def run(server: JobServer, as_json: bool) -> int:
+    """Lists the jobs that chorale submit started on a cluster, the newest first."""
+    jobs = server.open()
     found = jobs.all_jobs()[::-1]
-    if "json" in given.flags:
+    if as_json:
         print(json.dumps([dataclasses.asdict(job) for job in found], indent=2))
         return 0
     if not found:
@@ -40,7 +28,7 @@ def run(args: Sequence[str]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    from chorale.search.commands.study_options import console
+    from chorale.search.commands.console import console
     from chorale.search.console.progress import duration_text
 
     table = Table(box=box.SIMPLE_HEAD)

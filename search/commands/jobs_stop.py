@@ -1,24 +1,18 @@
-"""`chorale jobs stop NAME [--address URL]`: stops a submitted job so that it can be resumed."""
+"""`chorale jobs stop NAME`: stops a submitted job so that it can be resumed."""
 
-from collections.abc import Sequence
-
-from chorale.search.commands.job_options import JOB_OPTIONS_HELP, parse_job_options
-
-HELP = f"""\
-usage: chorale jobs stop NAME [--address URL] [--allow-no-token]
-
-Stops a job and waits until it has shut down cleanly. Finished trials are kept; submitted again, the
-study is resumed. NAME is a job, or a study, which stands for its newest job.
-
-{JOB_OPTIONS_HELP}
-"""
+from chorale.search.commands.command import command
+from chorale.search.commands.job_options import JobServer, job_argument, job_options
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_job_options(args)
-    name = given.require_name("jobs stop")
-    jobs = given.open()
+@command(examples=["chorale jobs stop my_study --address http://HEAD:8265"])
+@job_argument
+@job_options
+def run(server: JobServer, name: str) -> int:
+    """Stops a job and waits until it has shut down cleanly.
+
+    Finished trials are kept; submitted again, the study is resumed.
+    """
+    jobs = server.open()
     job = jobs.find(name)
     if not job.is_alive:
         print(f"job {job.name} has already ended: {job.state}")

@@ -1,4 +1,4 @@
-"""`chorale leaderboard STUDY [--top N] [--csv FILE]`: the trials of a study, best first."""
+"""`chorale leaderboard STUDY`: the trials of a study, best first."""
 
 import json
 import sys
@@ -7,55 +7,59 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from chorale.search.api.study import Study
+from chorale.search.commands.command import command, require
+from chorale.search.commands.console import console
 from chorale.search.commands.output_file import require_writable
-from chorale.search.commands.study_options import console, parse_study_options
+from chorale.search.commands.parameters import FILE, WholeNumber, flag
+from chorale.search.commands.study_options import StudyOptions, study_options
 
 if TYPE_CHECKING:
     from chorale.search.report.leaderboard import LeaderboardRow
 
-HELP = """\
-usage: chorale leaderboard STUDY [--top N] [--csv FILE | --json] [--runs FOLDER] [--store URL]
-
-Shows the trials of a study, best first, also while it runs. Where the study has a second objective,
-the trials of the Pareto front are marked with *.
-
-  --top N        only the N best
-  --json         print JSON, with every column and parameter
-  --csv FILE     writes every column and parameter as CSV to a file, or with - to standard output
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
+STDOUT = Path("-")
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
+@command(examples=["chorale leaderboard my_study --top 10", "chorale leaderboard my_study --csv -"])
+@click.option("--top", type=WholeNumber(1), metavar="N", help="Only the N best.")
+@flag("--json", "Print JSON, with every column and parameter.", name="as_json")
+@click.option(
+    "--csv",
+    type=FILE,
+    metavar="FILE",
+    help="Write every column and parameter as CSV to a file, or with - to standard output.",
+)
+@study_options()
+def run(given: StudyOptions, top: int | None, as_json: bool, csv: Path | None) -> int:
+    """Shows the trials of a study, best first, also while it runs.
+
+    Where the study has a second objective, the trials of the Pareto front are marked with *.
+    """
     from chorale.datasets.atomic import write_text
-    from chorale.datasets.errors import UserError
     from chorale.search.report.leaderboard import to_csv
 
-    given = parse_study_options(args, options=["top", "csv"], flags=["json"])
-    top, csv = _number(given.options.get("top")), given.options.get("csv")
-    if csv is not None and "json" in given.flags:
-        raise UserError("--csv and --json are two formats of the same rows; leave one of them out")
-    file = None
-    if csv is not None and csv != "-":
-        file = require_writable(Path(csv), option="--csv")
-    name = given.require_name("leaderboard")
-    study = Study(name, given.runs.root, given.options.get("store"))
+    require(
+        csv is None or not as_json,
+        "--csv and --json are two formats of the same rows; leave one of them out",
+    )
+    if csv is not None and csv != STDOUT:
+        require_writable(csv, option="--csv")
+    study = Study(given.name, given.runs.root, given.store)
     lines = study.leaderboard_rows()[:top]
-    if "json" in given.flags:
+    if as_json:
         print(json.dumps([_finite(line) for line in lines], indent=2))
         return 0
-    if csv == "-":
+    if csv == STDOUT:
         sys.stdout.write(to_csv(lines))
         return 0
-    if file is not None:
-        write_text(file, to_csv(lines))
+    if csv is not None:
+        write_text(csv, to_csv(lines))
     about = study.about()
     _show(lines, about.get("objective") or "accuracy", about.get("second") or "none")
     with study.open() as ledger:
-        n_running = ledger.n_running(name)
+        n_running = ledger.n_running(given.name)
     if n_running:
         console().print(f"{n_running} more {'is' if n_running == 1 else 'are'} unfinished.")
     return 0
@@ -65,16 +69,6 @@ def _finite(line: Mapping[str, Any]) -> dict[str, Any]:
     """The row with null in place of values that JSON does not have: NaN and infinity."""
     broken = {key for key, one in line.items() if isinstance(one, float) and not isfinite(one)}
     return {key: None if key in broken else one for key, one in line.items()}
-
-
-def _number(text: str | None) -> int | None:
-    from chorale.datasets.errors import UserError
-
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--top should be a whole number of 1 or more, but got '{text}'")
-    return int(text)
 
 
 def _show(lines: Sequence["LeaderboardRow"], objective: str, second: str) -> None:

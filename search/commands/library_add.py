@@ -1,70 +1,84 @@
 """`chorale library add FOLDER ...`: stores the embeddings of tracks in a library."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from chorale.datasets.errors import UserError
+from chorale.search.commands.command import command
 from chorale.search.commands.library_options import absolute_path, bundle_of, library_paths
-from chorale.search.commands.study_options import split_arguments
+from chorale.search.commands.parameters import runs_option
+from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
     from chorale.search.champion.library.adding import AddResult
 
-HELP = """\
-usage: chorale library add FOLDER ... [--bundle BUNDLE|CHAMPION] [--to LIBRARY] [--artist REGEX]
 
-Embeds and classifies all audio below the folders with a bundle and stores the results: for chorale
-recommend, and for the similar tracks of chorale serve --library. Tracks that are already in the
-library are skipped, changed files are embedded again, and moved files are recognised by their
-content. Run it again after an interruption, or when there are more files. A file that cannot be
-read is reported and skipped; then the exit code is 1.
+@command(
+    examples=[
+        "chorale library add music",
+        "chorale library add music more --bundle my_bundle --to my_library",
+    ]
+)
+@click.argument("folders", nargs=-1, required=True, metavar="FOLDER ...")
+@click.option(
+    "--bundle",
+    metavar="BUNDLE|CHAMPION",
+    show_default="the library's own; for a new library the only champion",
+    help="A bundle's folder, or a champion's name.",
+)
+@click.option("--to", metavar="LIBRARY", show_default="RUNS/library", help="The library's folder.")
+@click.option(
+    "--artist",
+    metavar="REGEX",
+    help="Its first group, found in a path below FOLDER, is the artist: '([^/]+)/[^/]+$'.",
+)
+@runs_option
+def run(
+    folders: tuple[str, ...], bundle: str | None, to: str | None, artist: str | None, runs: str
+) -> int:
+    """Embeds and classifies all audio below the folders, and stores the results.
 
-Title and artist come from the file's tags, else from its path: FOLDER/[GENRE/]ARTIST/..., or
-"Artist - Title.mp3"; else the artist is unknown.
+    They are for chorale recommend, and for the similar tracks of chorale serve --library. Tracks
+    that are already in the library are skipped, changed files are embedded again, and moved files
+    are recognised by their content. Run it again after an interruption, or when there are more
+    files. A file that cannot be read is reported and skipped; then the exit code is 1.
 
-  --bundle BUNDLE    a bundle's folder, or a champion's name; by default the library's own, or for a
-                     new library the only champion
-  --to LIBRARY       the library's folder (RUNS/library)
-  --artist REGEX     its first group, found in a path below FOLDER, is the artist: '([^/]+)/[^/]+$'
-  --runs FOLDER      the folder of all studies (runs)
-"""
-LIBRARY_ADD_OPTIONS = ("bundle", "to", "artist", "runs")
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    places, options, _ = split_arguments(args, options=LIBRARY_ADD_OPTIONS)
-    if not places:
-        raise UserError("expected a FOLDER of audio; type: chorale library add FOLDER")
-    artist = _pattern(options)
+    Title and artist come from the file's tags, else from its path: FOLDER/[GENRE/]ARTIST/..., or
+    "Artist - Title.mp3"; else the artist is unknown.
+    """
+    pattern = _pattern(artist)
     from chorale.search.commands.predict import audio_files
 
-    roots = [_folder(place) for place in places]
+    roots = [_folder(folder) for folder in folders]
     files = {root: [Path(file) for file in audio_files([str(root)])] for root in roots}
-    paths = library_paths(options, "to")
+    at = Runs(Path(runs).expanduser())
+    paths = library_paths(to, at)
     from chorale.search.champion.library.files import read_library_manifest
 
     manifest = read_library_manifest(paths) if paths.manifest.is_file() else None
-    bundle = bundle_of(options, manifest)
+    opened = bundle_of(bundle, at, manifest)
 
     from chorale.search.bundle.predictor import Predictor
     from chorale.search.champion.library.adding import add
     from chorale.search.commands.library_progress import LibraryProgress
 
-    predictor = Predictor(bundle)
+    predictor = Predictor(opened)
     n_bad = 0
     for root, found in files.items():
         with LibraryProgress() as display:
             added = add(
-                paths, predictor, found, root=root, listener=display, artist=artist,
-                next_step=f"add them to another library: {_elsewhere(places, options, paths.root)}",
+                paths, predictor, found, root=root, listener=display, artist=pattern,
+                next_step=f"add them to another library: {_elsewhere(folders, bundle, paths.root)}",
             )  # fmt: skip
         print(f"{root}: {added_text(added)}")
         n_bad += added.n_bad
-    print(f"{paths.root}: {added.n_all} tracks, embedded by {bundle.digest[:12]}; try it: chorale "
-          f"recommend --like FILE{_library(options)}")  # fmt: skip
+    print(f"{paths.root}: {added.n_all} tracks, embedded by {opened.digest[:12]}; try it: chorale "
+          f"recommend --like FILE{_library(to, runs)}")  # fmt: skip
     return 1 if n_bad else 0
 
 
@@ -89,8 +103,7 @@ def _folder(place: str) -> Path:
     return folder
 
 
-def _pattern(options: Mapping[str, str]) -> re.Pattern[str] | None:
-    text = options.get("artist")
+def _pattern(text: str | None) -> re.Pattern[str] | None:
     if text is None:
         return None
     try:
@@ -105,12 +118,12 @@ def _pattern(options: Mapping[str, str]) -> re.Pattern[str] | None:
     return pattern
 
 
-def _elsewhere(places: Sequence[str], options: Mapping[str, str], root: Path) -> str:
-    bundle = f" --bundle {options['bundle']}" if "bundle" in options else ""
-    return f"chorale library add {' '.join(places)}{bundle} --to {root}-2"
+def _elsewhere(folders: Sequence[str], bundle: str | None, root: Path) -> str:
+    chosen = ["--bundle", bundle] if bundle is not None else []
+    return shlex.join(["chorale", "library", "add", *folders, *chosen, "--to", f"{root}-2"])
 
 
-def _library(options: Mapping[str, str]) -> str:
-    args = [f" --library {options['to']}"] if "to" in options else []
-    args += [f" --runs {options['runs']}"] if "runs" in options and not args else []
-    return "".join(args)
+def _library(to: str | None, runs: str) -> str:
+    if to is not None:
+        return f" --library {to}"
+    return "" if runs == "runs" else f" --runs {runs}"

@@ -4,60 +4,72 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.datasets.errors import UserError
+import click
+
 from chorale.datasets.label_sets import LABEL_SEPARATOR
-from chorale.search.commands.library_options import library_paths, playlist_file
-from chorale.search.commands.study_options import console, split_arguments
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.library_options import (
+    library_option,
+    library_paths,
+    m3u8_option,
+    playlist_file,
+    relative_option,
+)
+from chorale.search.commands.parameters import flag, runs_option
+from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
     from chorale.search.champion.library.library import Library
     from chorale.search.champion.library.track import LibraryTrack
 
-HELP = """\
-usage: chorale library list [--library DIR] [--label LABEL] [--csv] [--m3u8 FILE [--relative]]
-                            [--runs FOLDER]
-
-Shows how many tracks of each genre a library has, of how many artists, and which bundle embedded
-them. Where tracks have several labels, a track counts for each that reaches its threshold.
-
-  --library DIR      the library's folder (RUNS/library)
-  --label LABEL      only the tracks of that genre, or with that label, the most probable first
-  --m3u8 FILE        also writes the tracks to a playlist file for players
-  --relative         writes paths relative to the playlist file's folder
-  --csv              prints a CSV row for each track instead
-  --runs FOLDER      the folder of all studies (runs)
-"""
 LIST_COLUMNS = ("path", "title", "artist", "genre", "duration_s")
 """Columns of `--csv`; where tracks have several labels, then `labels`."""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    places, options, flags = split_arguments(
-        args, options=("library", "label", "m3u8", "runs"), flags=("csv", "relative")
-    )
-    if places:
-        raise UserError(
-            f"expected no name, but got {' '.join(places)}; give the library with --library DIR"
-        )
-    to = playlist_file(options, flags)
+@command(examples=["chorale library list", "chorale library list --label jazz --m3u8 jazz.m3u8"])
+@library_option
+@click.option(
+    "--label",
+    metavar="LABEL",
+    help="Only the tracks of that genre, or with that label, the most probable first.",
+)
+@flag("--csv", "Print a CSV row for each track instead.", name="as_csv")
+@m3u8_option
+@relative_option
+@runs_option
+def run(
+    library: str | None,
+    label: str | None,
+    as_csv: bool,
+    m3u8: Path | None,
+    relative: bool,
+    runs: str,
+) -> int:
+    """Shows how many tracks of each genre a library has, of how many artists.
+
+    It also shows which bundle embedded them. Where tracks have several labels, a track counts for
+    each that reaches its threshold.
+    """
+    to = playlist_file(m3u8, relative=relative)
     from chorale.search.champion.library.library import Library
 
-    library = Library.open(library_paths(options, "library").root)
-    tracks = library.content.tracks
-    if "label" in options:
-        tracks = library.with_label(options["label"])
+    opened = Library.open(library_paths(library, Runs(Path(runs).expanduser())).root)
+    tracks = opened.content.tracks
+    if label is not None:
+        tracks = opened.with_label(label)
     if to is not None:
         from chorale.search.champion.library.m3u8 import write_m3u8
 
-        write_m3u8(to, tracks, relative="relative" in flags)
-    if "csv" in flags:
-        several = any(track.labels is not None for track in library.content.tracks)
+        write_m3u8(to, tracks, relative=relative)
+    if as_csv:
+        several = any(track.labels is not None for track in opened.content.tracks)
         _print_csv(tracks, several=several)
         return 0
-    _print_counts(library, tracks)
+    _print_counts(opened, tracks)
     if to is not None:
         print(f"{to}: {len(tracks)} tracks")
     return 0

@@ -1,49 +1,57 @@
-"""Options that the library commands share: the library, and the bundle."""
+"""Options that the library commands share: the library, its bundle, and a playlist file."""
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from chorale.datasets.errors import UserError
+from chorale.search.commands.command import require
 from chorale.search.commands.output_file import require_writable
+from chorale.search.commands.parameters import FILE, flag
 from chorale.search.paths import LibraryPaths, Runs
 
 if TYPE_CHECKING:
     from chorale.search.bundle.bundle import Bundle
     from chorale.search.champion.library.files import LibraryManifest
 
-
-def runs_of(options: Mapping[str, str]) -> Runs:
-    """The folder of all studies, which holds the default library."""
-    return Runs(Path(options.get("runs", "runs")).expanduser())
-
-
-def library_paths(options: Mapping[str, str], option: str) -> LibraryPaths:
-    """The library that `option` names, or else the one in the folder of all studies."""
-    named = options.get(option)
-    return LibraryPaths(absolute_path(named)) if named is not None else runs_of(options).library
+library_option = click.option(
+    "--library", metavar="DIR", show_default="RUNS/library", help="The library's folder."
+)
+m3u8_option = click.option(
+    "--m3u8", type=FILE, metavar="FILE", help="Also write a playlist file for players."
+)
+relative_option = flag("--relative", "Write paths relative to the playlist file's folder.")
 
 
-def absolute_path(path: str) -> Path:
+def library_paths(named: str | None, runs: Runs) -> LibraryPaths:
+    """The library of that folder, or else the one in the folder of all studies."""
+    return LibraryPaths(absolute_path(named)) if named is not None else runs.library
+
+
+def absolute_path(path: str | Path) -> Path:
     """The absolute path; `..` is resolved, symbolic links are kept."""
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
 
 
-def playlist_file(options: Mapping[str, str], flags: Sequence[str]) -> Path | None:
+def playlist_file(m3u8: Path | None, *, relative: bool) -> Path | None:
     """The playlist file that `--m3u8` names, if any.
 
     Raises:
-        UserError: it cannot be written, or `--relative` is given without it.
+        UserError: it cannot be written.
+        click.UsageError: `--relative` is given without it.
     """
-    if "m3u8" not in options:
-        if "relative" in flags:
-            raise UserError("--relative applies to the playlist file; add --m3u8 FILE")
+    require(
+        m3u8 is not None or not relative,
+        "--relative applies to the playlist file; add --m3u8 FILE",
+    )
+    if m3u8 is None:
         return None
-    return require_writable(absolute_path(options["m3u8"]), option="--m3u8")
+    return require_writable(absolute_path(m3u8), option="--m3u8")
 
 
-def bundle_of(options: Mapping[str, str], manifest: "LibraryManifest | None") -> "Bundle":
+def bundle_of(named: str | None, runs: Runs, manifest: "LibraryManifest | None") -> "Bundle":
     """The bundle that `--bundle` names: a folder, or a champion's name.
 
     By default the bundle that the library was made with, at its path of then; for a new library,
@@ -54,8 +62,6 @@ def bundle_of(options: Mapping[str, str], manifest: "LibraryManifest | None") ->
     """
     from chorale.search.bundle.bundle import Bundle
 
-    named = options.get("bundle")
-    runs = runs_of(options)
     if named is None and manifest is not None:
         return _bundle_of_library(manifest)
     if named is not None and not _is_champion(named, runs):

@@ -1,43 +1,33 @@
-"""`chorale list [--tag TAG] [--runs FOLDER] [--store URL] [--json]`: all studies of a ledger."""
+"""`chorale list`: all studies of a ledger."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
+import click
+
 from chorale.search.api.study import study_about
-from chorale.search.commands.study_options import (
-    STUDY_STYLES,
-    console,
-    parse_study_options,
-)
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import json_option
+from chorale.search.commands.study_options import STUDY_STYLES, StudyOptions, ledger_options
 from chorale.search.ledger.trials_summary import trials_summary
 
-HELP = """\
-usage: chorale list [--tag TAG] [--runs FOLDER] [--store URL] [--json]
 
-Lists every study, the newest first: its state, dataset, trials by final state, best trial, and tags
-(chorale study tag).
+@command(examples=["chorale list", "chorale list --tag paper --json"])
+@click.option("--tag", metavar="TAG", help="Only studies with this tag (chorale study tag).")
+@json_option
+@ledger_options
+def run(given: StudyOptions, tag: str | None, as_json: bool) -> int:
+    """Lists every study, the newest first.
 
-  --tag TAG      only those with this tag
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-  --json         print JSON
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError, unknown_name_error
+    Shown are its state, dataset, trials by final state, best trial, and tags.
+    """
+    from chorale.datasets.errors import unknown_name_error
     from chorale.search.ledger.notes import read_notes
 
-    given = parse_study_options(args, options=["tag"], flags=["json"])
-    if given.study is not None:
-        raise UserError(
-            f"chorale list takes no name; for one study type: chorale status {given.study}"
-        )
     with given.open() as ledger:
         every = [(one, read_notes(given.runs.study(one.name))) for one in ledger.all_studies()]
-        if (tag := given.options.get("tag")) is not None:
+        if tag is not None:
             known = sorted({name for _, notes in every for name in notes.tags})
             if tag not in known:
                 raise unknown_name_error("tag", tag, known or ["(none yet)"])
@@ -57,7 +47,7 @@ def run(args: Sequence[str]) -> int:
             }
             for one, notes in every
         ]
-    if "json" in given.flags:
+    if as_json:
         print(json.dumps(found, indent=2))
     else:
         _show(found)

@@ -1,26 +1,23 @@
-"""Shared by commands that run a sweep: `--metrics-port PORT [--metrics-host HOST]`."""
+"""Options of commands that run a sweep: `--metrics-port PORT [--metrics-host HOST]`."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chorale.datasets.errors import UserError
-from chorale.search.commands.local_page import HOST, port_of
+import click
+
+from chorale.search.commands.command import require
+from chorale.search.commands.local_page import HOST
+from chorale.search.commands.parameters import PORT
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from chorale.search.monitoring.monitor import SweepMonitor
 
-METRICS_PORT, METRICS_HOST = "metrics-port", "metrics-host"
-
-METRICS_HELP = """\
-  --metrics-port PORT  serve Prometheus metrics at http://127.0.0.1:PORT/metrics while it runs; 0
-                       takes any free port, and prints it
-  --metrics-host HOST  the address to serve them on (127.0.0.1): without authentication, to every
-                       machine that can reach it
-"""
+METRICS_PORT = "--metrics-port"
 
 
 @dataclass(frozen=True)
@@ -31,31 +28,35 @@ class MetricsAddress:
     port: int
 
 
-def split_metrics_options(args: Sequence[str]) -> tuple[list[str], MetricsAddress | None]:
-    """The other arguments, and where metrics are served; None where they are not.
+def metrics_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Decorator: the function's argument `metrics` is a `MetricsAddress`, None where not asked."""
 
-    Raises:
-        UserError: a value is missing or no port number, or there is a host without a port.
-    """
-    rest, given, words = list[str](), dict[str, str](), list(args)
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name not in (METRICS_PORT, METRICS_HOST):
-            rest.append(word)
-            continue
-        if not equals:
-            if not words or words[0].startswith("--"):
-                example = "9464" if name == METRICS_PORT else HOST
-                raise UserError(f"--{name} needs a value: --{name} {example}")
-            value = words.pop(0)
-        given[name] = value
-    port = port_of(given, METRICS_PORT)
-    if port is None:
-        if METRICS_HOST in given:
-            raise UserError(f"--{METRICS_HOST} needs a port, too: --{METRICS_PORT} 9464")
-        return rest, None
-    return rest, MetricsAddress(given.get(METRICS_HOST, HOST), port)
+    @functools.wraps(function)
+    def run(*, metrics_port: int | None, metrics_host: str | None, **more: Any) -> int:
+        require(
+            metrics_port is not None or metrics_host is None,
+            f"--metrics-host needs a port, too: {METRICS_PORT} 9464",
+        )
+        metrics = None
+        if metrics_port is not None:
+            metrics = MetricsAddress(metrics_host or HOST, metrics_port)
+        return function(metrics=metrics, **more)
+
+    port = click.option(
+        METRICS_PORT,
+        type=PORT,
+        metavar="PORT",
+        help="Serve Prometheus metrics at http://127.0.0.1:PORT/metrics while it runs, such as "
+        "9464; 0 takes any free port, and prints it.",
+    )
+    host = click.option(
+        "--metrics-host",
+        metavar="HOST",
+        show_default=HOST,
+        help="The address to serve them on: without authentication, to every machine that can "
+        "reach it.",
+    )
+    return port(host(run))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.table import Table
 from chorale.search.champion.library.library import Library
 from chorale.search.champion.library.playlist import Playlist
 from chorale.search.champion.library.quotas import genre_entropy, points_apart
-from chorale.search.commands.study_options import console
+from chorale.search.commands.console import console
 
 
 def print_playlist(made: Playlist, library: Library) -> None:

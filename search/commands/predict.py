@@ -1,16 +1,19 @@
 """`chorale predict FILE|FOLDER|- ...`: classifies recordings."""
 
-import math
 import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from chorale.datasets.audio_formats import AUDIO_EXTENSIONS
-from chorale.search.commands.study_options import StudyOptions, split_arguments
+from chorale.search.commands.command import command, require
+from chorale.search.commands.parameters import FOLDER, Number, StudyName, WholeNumber, flag
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,60 +22,86 @@ if TYPE_CHECKING:
     from chorale.search.bundle.predictor import Predictor, Segment
     from chorale.search.commands.prediction_output import PredictionWriter
 
-HELP = """\
-usage: chorale predict FILE|FOLDER|- ... (--bundle FOLDER | --study STUDY | --champion NAME)
-                       [--top N] [--timeline [--segment SECONDS]] [--json | --csv]
-
-Classifies recordings: prints the most probable classes with calibrated probabilities, the conformal
-set of classes, which contains the true one as often as the bundle states, and a note where the
-recording is out of distribution: the networks disagree more than on nearly all recordings that they
-were developed on. For a folder, all audio files below it; - reads one recording from standard
-input. A file that cannot be read is reported and skipped; then the exit code is 1.
-
-Where recordings have several labels, prints all labels whose probability reaches their threshold,
-of which there may be none; the conformal set contains on average the stated share of the labels.
-
-  --bundle FOLDER    a bundle that `chorale export` made
-  --study STUDY      a finished study; its ensemble is packed on first use
-  --champion NAME    the champion of that name
-  --top N            how many classes are printed, of several labels those below the threshold,
-                     too: 3
-  --timeline         also classify each segment of a recording
-  --segment SECONDS  the length of a segment: 3
-  --json             one JSON object per line, with the probability of every class
-  --csv              a table with a column for every class; with --timeline a row for each segment
-  --runs FOLDER      the folder of all studies (runs)
-  --store URL        the ledger, where it is not in that folder
-"""
-PREDICT_OPTIONS = ("bundle", "study", "champion", "top", "segment", "runs", "store")
-PREDICT_FLAGS = ("timeline", "json", "csv")
 STDIN = "-"
 AUDIO_SUFFIXES = frozenset(f".{extension}" for extension in AUDIO_EXTENSIONS)
 """Suffixes of audio files in a folder; a file that is named itself may have any suffix."""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+@command(
+    examples=[
+        "chorale predict song.mp3 --study my_study",
+        "chorale predict music --bundle my_bundle --csv",
+        "chorale predict - --champion music --timeline --segment 5 < song.wav",
+    ]
+)
+@click.argument("places", nargs=-1, metavar="FILE|FOLDER|- ...")
+@click.option("--bundle", type=FOLDER, metavar="FOLDER", help="A bundle that chorale export made.")
+@click.option(
+    "--study",
+    type=StudyName(),
+    metavar="STUDY",
+    help="A finished study; its ensemble is packed on first use.",
+)
+@click.option("--champion", metavar="NAME", help="The champion of that name.")
+@click.option(
+    "--top",
+    type=WholeNumber(1),
+    default=3,
+    metavar="N",
+    help="How many classes are printed; of several labels those below the threshold, too.",
+)
+@flag("--timeline", "Also classify each segment of a recording.")
+@click.option(
+    "--segment",
+    "segment_s",
+    type=Number(0.1, 3600),
+    default=3,
+    metavar="SECONDS",
+    help="The length of a segment.",
+)
+@flag("--json", "One JSON object per line, with the probability of every class.", name="as_json")
+@flag(
+    "--csv",
+    "A table with a column for every class; with --timeline a row for each segment.",
+    name="as_csv",
+)
+@ledger_options
+def run(
+    given: StudyOptions,
+    places: tuple[str, ...],
+    bundle: Path | None,
+    champion: str | None,
+    top: int,
+    timeline: bool,
+    segment_s: float,
+    as_json: bool,
+    as_csv: bool,
+) -> int:
+    """Classifies recordings.
 
-    places, options, flags = split_arguments(args, options=PREDICT_OPTIONS, flags=PREDICT_FLAGS)
-    if not places:
-        raise UserError("expected a FILE, a FOLDER or -; type: chorale predict FILE --study STUDY")
-    if {"json", "csv"} <= set(flags):
-        raise UserError("expected --json or --csv, but got both; leave one out")
-    top = _positive_int(options.get("top", "3"), "top")
-    segment_s = _seconds(options.get("segment", "3")) if "timeline" in flags else None
+    Prints the most probable classes with calibrated probabilities, the conformal set of classes,
+    which contains the true one as often as the bundle states, and a note where the recording is out
+    of distribution: the networks disagree more than on nearly all recordings that they were
+    developed on. For a folder, all audio files below it; - reads one recording from standard input.
+    A file that cannot be read is reported and skipped; then the exit code is 1.
+
+    Where recordings have several labels, prints all labels whose probability reaches their
+    threshold, of which there may be none; the conformal set contains on average the stated share of
+    the labels.
+    """
+    require(places, "expected a FILE, a FOLDER or -; type: chorale predict FILE --study STUDY")
+    require(not (as_json and as_csv), "expected --json or --csv, but got both; leave one out")
     files = list(audio_files(places))
-    bundle = _bundle(options, places)
+    opened = _bundle(given, bundle, champion, places)
 
     from chorale.search.bundle.predictor import Predictor
     from chorale.search.commands.prediction_output import PREDICTION_WRITERS
 
-    predictor = Predictor(bundle)
-    [kind] = {"json", "csv"} & set(flags) or {"text"}
-    multi_label = bundle.manifest.multi_label
+    predictor = Predictor(opened)
+    kind = "json" if as_json else "csv" if as_csv else "text"
+    multi_label = opened.manifest.multi_label
     writer = PREDICTION_WRITERS[kind](predictor.labels, top=top, multi_label=multi_label)
-    return predict_all(predictor, files, writer, segment_s=segment_s)
+    return predict_all(predictor, files, writer, segment_s=segment_s if timeline else None)
 
 
 def predict_all(
@@ -156,52 +185,28 @@ def audio_files(places: Sequence[str]) -> Iterator[str]:
         yield from found
 
 
-def _bundle(options: Mapping[str, str], places: Sequence[str]) -> "Bundle":
-    from chorale.datasets.errors import UserError
+def _bundle(
+    given: StudyOptions, bundle: Path | None, champion: str | None, places: Sequence[str]
+) -> "Bundle":
     from chorale.search.bundle.bundle import Bundle
 
-    named = [name for name in ("bundle", "study", "champion") if name in options]
-    if not named and len(places) > 1 and not Path(places[0]).exists():
-        raise UserError(
-            f"there is no file '{places[0]}'; if it is a study, type: chorale predict "
-            f"{shlex.join(places[1:])} --study {shlex.quote(places[0])}"
-        )
-    if len(named) != 1:
-        raise UserError(
-            "expected --bundle FOLDER, --study STUDY or --champion NAME, one of them (chorale "
-            "list shows all studies; chorale export STUDY makes a bundle)"
-        )
-    if named == ["bundle"]:
-        return Bundle.open(Path(options["bundle"]).expanduser())
+    n_named = sum(one is not None for one in (bundle, given.study, champion))
+    require(
+        n_named or len(places) == 1 or Path(places[0]).exists(),
+        f"there is no file '{places[0]}'; if it is a study, type: chorale predict "
+        f"{shlex.join(places[1:])} --study {shlex.quote(places[0])}",
+    )
+    require(
+        n_named == 1,
+        "expected --bundle FOLDER, --study STUDY or --champion NAME, one of them (chorale "
+        "list shows all studies; chorale export STUDY makes a bundle)",
+    )
+    if bundle is not None:
+        return Bundle.open(bundle)
     from chorale.search.commands import export
 
-    if named == ["study"]:
-        return export.packed_bundle(
-            StudyOptions(options["study"], dict(options), ()), options["study"]
-        )
+    if champion is None:
+        return export.packed_bundle(given)
     from chorale.search.champion.registry.registry import Registry
 
-    name = options["champion"]
-    return export.champion_in_use(
-        Registry(StudyOptions(None, dict(options), ()).runs.champion(name)), name
-    )
-
-
-def _positive_int(value: str, name: str) -> int:
-    from chorale.datasets.errors import UserError
-
-    if not value.isdecimal() or int(value) < 1:
-        raise UserError(f"--{name} expected a whole number above 0, but got '{value}'")
-    return int(value)
-
-
-def _seconds(value: str) -> float:
-    from chorale.datasets.errors import UserError
-
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not 0.1 <= seconds <= 3600:
-        raise UserError(f"--segment expected 0.1 to 3600 seconds, but got '{value}'")
-    return seconds
+    return export.champion_in_use(Registry(given.runs.champion(champion)), champion)

@@ -1,41 +1,36 @@
-"""`chorale report STUDY [--open]`: writes the HTML report of a study in its current state."""
+"""`chorale report STUDY`: writes the HTML report of a study in its current state."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chorale.search.api.study import study_about
-from chorale.search.commands.study_options import console, parse_study_options
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import flag
+from chorale.search.commands.study_options import StudyOptions, study_options
 
 if TYPE_CHECKING:
     from chorale.search.paths import StudyPaths
     from chorale.search.report.data.study_data import StudyData
 
-HELP = """\
-usage: chorale report STUDY [--open] [--runs FOLDER] [--store URL]
 
-Writes RUNS/STUDY/report.html, one file that any browser opens without a network, from the ledger
-and the study's files, also while the study runs. Nothing is trained or evaluated: results on the
-locked test set are shown as they were stored. In a finished study's report.json the derived values
-are recomputed.
+@command(examples=["chorale report my_study", "chorale report my_study --open"])
+@flag("--open", "Open the page in this machine's browser.", name="opens")
+@study_options()
+def run(given: StudyOptions, opens: bool) -> int:
+    """Writes RUNS/STUDY/report.html, one file that any browser opens without a network.
 
-  --open         opens the page in this machine's browser
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_study_options(args, flags=["open"])
-    name = given.require_name("report")
+    It is made from the ledger and the study's files, also while the study runs. Nothing is trained
+    or evaluated: results on the locked test set are shown as they were stored. In a finished
+    study's report.json the derived values are recomputed.
+    """
     with given.open() as ledger:
-        info = ledger.study(name)  # an unknown study is refused before anything heavy is imported
+        info = ledger.study(given.name)  # refused before anything heavy is imported
         from chorale.search.report.report import summary_sentence, update_report
 
-        paths = given.runs.study(name)
+        paths = given.runs.study(given.name)
         data = update_report(ledger, info, study_about(info, paths), paths)
     console().print(summary_sentence(data), highlight=False, markup=False)
-    _print_paths(data, paths, opens="open" in given.flags)
+    _print_paths(data, paths, opens=opens)
     return 0
 
 

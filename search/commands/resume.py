@@ -1,78 +1,81 @@
-"""`chorale resume STUDY [--budget.trials N ...] [--finish] [--take-over]`: resumes a study."""
+"""`chorale resume STUDY [--budget.trials N ...]`: resumes a study."""
 
-from collections.abc import Sequence
+import click
 
-from chorale.search.commands.metrics_options import METRICS_HELP, split_metrics_options
-from chorale.search.commands.study_options import StudyOptions, parse_study_options
+from chorale.search.commands.command import command, require, typed_command
+from chorale.search.commands.key_words import one_name, split_key_words
+from chorale.search.commands.metrics_options import MetricsAddress, metrics_options
+from chorale.search.commands.parameters import StudyName, flag
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
-HELP = f"""\
-usage: chorale resume STUDY [--budget.KEY value ...] [--cluster.KEY value ...]
-                      [--track.KEY value ...] [--take-over] [--finish] [--metrics-port PORT]
-                      [--runs FOLDER] [--store URL]
-
-Resumes an interrupted study, or extends a finished one with a larger budget. It reads the sweep
-file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has to be typed again.
-
-  --finish             trains nothing more: ends the study with the best model that it has, at
-                       least a baseline; it can be resumed again later
-  --budget.KEY value   another budget: --budget.trials 128, --budget.minutes 60
-  --cluster.KEY value  other workers: --cluster.address none
-  --track.KEY value    another experiment tracker: --track.uri http://HOST:5000
-  --take-over          even if another process seems to run the study; it loses its lease
-  --runs FOLDER        the folder of all studies (runs)
-  --store URL          the ledger, where it is not in that folder
-{METRICS_HELP}"""
 CHANGEABLE_KEYS = ("budget", "cluster", "track")
 """The sections of a sweep that may change when a study is resumed."""
+TAKE_OVER = "--take-over"
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    rest, metrics = split_metrics_options(args)
-    dotted = _overrides(rest)
-    given = parse_study_options(rest, options=dotted, flags=["take-over", "finish"])
-    name = given.require_name("resume")
-    _refuse_unknown(given, name)
+@command(
+    keys=True,
+    examples=[
+        "chorale resume my_study",
+        "chorale resume my_study --budget.trials 128 --cluster.address none",
+        "chorale resume my_study --finish",
+    ],
+)
+@click.argument(
+    "words",
+    nargs=-1,
+    type=StudyName(),
+    metavar="STUDY [--budget.KEY VALUE] [--cluster.KEY VALUE] [--track.KEY VALUE]",
+)
+@flag(TAKE_OVER, "Even if another process seems to run the study; it loses its lease.")
+@flag(
+    "--finish",
+    "Train nothing more: end the study with the best model that it has, at least a baseline; it "
+    "can be resumed again later.",
+)
+@metrics_options
+@ledger_options
+def run(
+    given: StudyOptions,
+    words: tuple[str, ...],
+    take_over: bool,
+    finish: bool,
+    metrics: MetricsAddress | None,
+) -> int:
+    """Resumes an interrupted study, or extends a finished one with a larger budget.
 
-    import shlex
+    It reads the sweep file that is kept with the study (RUNS/STUDY/sweep.yaml), so nothing else has
+    to be typed again. Keys of the sections budget, cluster and track may change (chorale keys
+    budget): another budget, other workers, another experiment tracker.
+    """
+    names, keys = split_key_words(words, CHANGEABLE_KEYS)
+    for key in (word[2:].partition("=")[0] for word in keys if word.startswith("--")):
+        require(
+            key.split(".")[0] in CHANGEABLE_KEYS and "." in key,
+            f"--{key}: a study is resumed as it was started; only --budget.KEY, --cluster.KEY and "
+            f"--track.KEY may change; for anything else start another study: chorale sweep FILE "
+            f"--name NAME",
+        )
+    study = one_name(names, "the name of one study (chorale resume STUDY)")
+    given = StudyOptions(study, given.runs_given, given.store)
+    _refuse_unknown(given, study)
 
     from chorale.search.commands.sweep import run_and_show
     from chorale.search.config import yaml_file
     from chorale.search.config.resolve import resolve_file
 
-    overrides = yaml_file.parse_overrides([f"--{key}={given.options[key]}" for key in dotted])
-    overrides |= {"name": name, "runs": given.runs_given}
-    if "store" in given.options:
-        overrides["store"] = given.options["store"]
-    resolved = resolve_file(str(given.runs.study(name).sweep_yaml), overrides)
-    again = [arg for arg in args if arg != "--take-over"]
+    overrides = yaml_file.parse_overrides(keys) | {"name": study, "runs": given.runs_given}
+    if given.store is not None:
+        overrides["store"] = given.store
+    resolved = resolve_file(str(given.runs.study(study).sweep_yaml), overrides)
     return run_and_show(
         resolved,
         resume=True,
-        take_over="take-over" in given.flags,
-        finish="finish" in given.flags,
-        again=shlex.join(["chorale", "resume", *again]),
+        take_over=take_over,
+        finish=finish,
+        again=typed_command(without=[TAKE_OVER]),
         metrics=metrics,
     )
-
-
-def _overrides(args: Sequence[str]) -> list[str]:
-    """The sweep's keys among the arguments.
-
-    Raises:
-        UserError: a key that may not change.
-    """
-    from chorale.datasets.errors import UserError
-
-    keys = [w[2:].partition("=")[0] for w in args if w.startswith("--") and "." in w.split("=")[0]]
-    for key in keys:
-        if key.split(".")[0] not in CHANGEABLE_KEYS:
-            raise UserError(
-                f"--{key}: a study is resumed as it was started; only --budget.KEY, "
-                f"--cluster.KEY and --track.KEY may change; for anything else start another study: "
-                f"chorale sweep FILE --name NAME"
-            )
-    return keys
 
 
 def _refuse_unknown(given: StudyOptions, name: str) -> None:

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
+import click
+
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console, progress_console
+from chorale.search.commands.parameters import FOLDER, json_option
+from chorale.search.commands.study_options import StudyOptions, study_options
 
 if TYPE_CHECKING:
     from chorale.datasets.recording.conditions import Condition
@@ -13,36 +18,38 @@ if TYPE_CHECKING:
     from chorale.search.champion.robustness.robustness import Robustness
     from chorale.search.ledger.ground_truth import GroundTruth
 
-HELP = """\
-usage: chorale robustness STUDY [--bundle FOLDER] [--conditions NAME,NAME] [--json]
-                          [--runs FOLDER] [--store URL]
 
-Predicts the study's test tracks again as they would arrive under other conditions: MP3, Vorbis and
-Opus at several bit rates, lower sample rates, clipping, rooms, noise, another level, cut to a few
-seconds. Shows the accuracy under each, its difference from the recordings as they are with a paired
-95 % interval, the share flagged as out of distribution, and how often the conformal set has the
-true class. It counts as one more evaluation of the locked test set.
+@command(
+    examples=[
+        "chorale robustness demo",
+        "chorale robustness demo --conditions mp3_64,noise_20,cut_3 --json",
+    ]
+)
+@click.option(
+    "--bundle",
+    type=FOLDER,
+    metavar="BUNDLE",
+    help="Another bundle of the same classes, as of chorale compress.",
+)
+@click.option("--conditions", metavar="NAME,NAME", help="Only these, separated by commas.")
+@json_option
+@study_options()
+def run(given: StudyOptions, bundle: Path | None, conditions: str | None, as_json: bool) -> int:
+    """Predicts the study's test tracks again as they would arrive under other conditions.
 
-  --bundle FOLDER    another bundle of the same classes, as of chorale compress
-  --conditions LIST  only these, separated by commas
-  --json             print JSON
-  --runs FOLDER      the folder of all studies (runs)
-  --store URL        the ledger, where it is not in that folder
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_study_options(args, options=["bundle", "conditions"], flags=["json"])
-    name = given.require_name("robustness")
+    These are MP3, Vorbis and Opus at several bit rates, lower sample rates, clipping, rooms, noise,
+    another level, and cuts to a few seconds. Shows the accuracy under each, its difference from the
+    recordings as they are with a paired 95 % interval, the share flagged as out of distribution,
+    and how often the conformal set has the true class. It counts as one more evaluation of the
+    locked test set.
+    """
     with given.open() as reader:
-        reader.study(name)  # refused before anything heavy is imported
-    conditions = _conditions(given.options.get("conditions"))
-    found = _measure(given, name, conditions)
-    if "json" in given.flags:
-        print(json.dumps({"study": name, **found.as_dict()}, indent=2))
+        reader.study(given.name)  # refused before anything heavy is imported
+    found, n_looks = _measure(given, bundle, _conditions(conditions))
+    if as_json:
+        print(json.dumps({"study": given.name, **found.as_dict()}, indent=2))
     else:
-        _show(found)
+        _show(found, n_looks)
     return 0
 
 
@@ -59,7 +66,10 @@ def _conditions(text: str | None) -> "Mapping[str, Condition]":
     return {name: CONDITIONS[name] for name in names}
 
 
-def _measure(given: StudyOptions, name: str, conditions: "Mapping[str, Condition]") -> "Robustness":
+def _measure(
+    given: StudyOptions, folder: Path | None, conditions: "Mapping[str, Condition]"
+) -> "tuple[Robustness, int]":
+    """The scores under each condition, and how often the test set has been evaluated."""
     from chorale.datasets.audio import AudioError
     from chorale.datasets.errors import UserError
     from chorale.search.api.study import Study
@@ -70,6 +80,7 @@ def _measure(given: StudyOptions, name: str, conditions: "Mapping[str, Condition
     from chorale.search.ledger.ground_truth import read_ground_truth
     from chorale.search.ledger.ledger import Ledger
 
+    name = given.name
     truth = read_ground_truth(given.runs.study(name))
     if truth is None:
         raise UserError(
@@ -77,17 +88,18 @@ def _measure(given: StudyOptions, name: str, conditions: "Mapping[str, Condition
             f"{name}"
         )
     files = _files(given, name, truth.split.test_ids)
-    if "bundle" in given.options:
-        bundle = Bundle.open(Path(given.options["bundle"]).expanduser())
-    else:
-        bundle = Study(name, given.runs.root, given.options.get("store")).model().bundle
+    bundle = (
+        Bundle.open(folder)
+        if folder is not None
+        else Study(name, given.runs.root, given.store).model().bundle
+    )
     _refuse_other_classes(bundle, truth)
-    ledger = Ledger(given.options.get("store") or given.runs.ledger_url)
+    ledger = Ledger(given.store or given.runs.ledger_url)
     try:
         n_looks = ledger.count_test_look(name, truth.split.hash)
     finally:
         ledger.close()
-    out, n_done = console(), 0
+    out, n_done = progress_console(to_stderr=True), 0
 
     def show() -> None:
         out.print(f"  {n_done} of {len(files)} tracks under {len(conditions)} conditions")
@@ -104,9 +116,7 @@ def _measure(given: StudyOptions, name: str, conditions: "Mapping[str, Condition
             )
     except AudioError as error:
         raise UserError(f"a test recording cannot be read: {error}; restore it") from None
-    if "json" not in given.flags:
-        out.print(f"{len(files)} test tracks; evaluations of this test set so far: {n_looks}.")
-    return found
+    return found, n_looks
 
 
 def _files(given: StudyOptions, name: str, tracks: Sequence[str]) -> list[Path]:
@@ -144,7 +154,7 @@ def _refuse_other_classes(bundle: "Bundle", truth: "GroundTruth") -> None:
         )
 
 
-def _show(found: "Robustness") -> None:
+def _show(found: "Robustness", n_looks: int) -> None:
     from rich import box
     from rich.table import Table
 
@@ -165,6 +175,8 @@ def _show(found: "Robustness") -> None:
         )
     out = console()
     out.print(table)
+    n_tracks = found.rows[0].scores["n"]
+    out.print(f"{n_tracks} test tracks; evaluations of this test set so far: {n_looks}.")
     out.print(found.sentence(), soft_wrap=True, markup=False, highlight=False)
     n = len(found.rows) - 1
     out.print(

@@ -3,85 +3,197 @@
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import click
 
 from chorale.datasets.errors import UserError
 from chorale.search import garbage_collection
-from chorale.search.commands.local_page import HOST, port_of
-from chorale.search.commands.study_options import split_arguments
+from chorale.search.champion.serve.limits import RequestLimits
+from chorale.search.commands.command import command, require
+from chorale.search.commands.local_page import HOST
+from chorale.search.commands.parameters import (
+    FILE,
+    FOLDER,
+    PORT,
+    POSITIVE,
+    WholeNumber,
+    flag,
+)
 from chorale.search.http_server import port_taken
 
 if TYPE_CHECKING:
     from chorale.search.champion.serve.factory import AppFactory
 
-HELP = """\
-usage: chorale serve BUNDLE [--host HOST] [--port N] [--token-file FILE] ...
-
-Classifies recordings over HTTP: POST one to /predict, or upload it on the page at /. /healthz is a
-health check, /metrics serves Prometheus, /openapi.json describes the API. It accepts connections
-from this machine only, unless --host names another address; then a token is required.
-
-  --host HOST          the address to listen on (127.0.0.1)
-  --port N             the port; 0 takes any free one (8000)
-  --token-file FILE    a file with the token that requests must send; else CHORALE_TOKEN, if set
-  --allow-no-token     accept requests without a token; also use a cluster that requires none
-  --library DIR        also return the most similar tracks of this library (chorale library add)
-  --health-dir FOLDER  keep statistics of the answers there, without audio or names, for chorale
-                       champion health; a champion's own is runs/champions/NAME/health
-  --shadow BUNDLE      let another bundle, such as a night's candidate, predict the same recordings
-                       later and in a process of its own: /metrics says how often it agrees, and
-                       --health-dir keeps its statistics, too; answers do not wait for it
-  --body-mb N          the largest request body (50)
-  --duration-s N       the longest recording (600)
-  --upload-s N         the time limit of an upload (60)
-  --decode-s N         the time limit of decoding (20)
-  --queue N            the most requests at once; others are rejected and may be retried (32)
-  --batch N            the most recordings in one batch (8)
-  --decoders N         the number of decoder processes (1)
-  --address ADDRESS    serve on this Ray cluster (auto, or HOST:PORT), where BUNDLE exists on every
-                       node; local starts a private Ray
-  --replicas N         on a cluster: the number of replicas (2)
-"""
-LIMIT_OPTIONS = ("body-mb", "duration-s", "upload-s", "decode-s", "queue", "batch")
-SERVE_OPTIONS = (
-    "host", "port", "token-file", "library", "health-dir", "shadow", *LIMIT_OPTIONS, "decoders",
-    "address", "replicas",
-)  # fmt: skip
-SERVE_FLAGS = ("allow-no-token",)
-DEFAULT_SERVE_PORT = 8000
+DEFAULT_REPLICAS = 2
 TOKEN_VARIABLE = "CHORALE_TOKEN"
 SHUTDOWN_GRACE_S = 10
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    places, options, flags = split_arguments(args, options=SERVE_OPTIONS, flags=SERVE_FLAGS)
-    if len(places) != 1:
-        raise UserError("expected one BUNDLE, a folder; make one with: chorale export STUDY")
-    host = options.get("host", HOST)
-    token = _token(options)
-    refuse_open_host(host, token, allowed="allow-no-token" in flags)
-    factory = _factory(places[0], options, token)
-    port = port_of(options)
-    port = DEFAULT_SERVE_PORT if port is None else port
-    if "address" in options:
-        return _serve_on_cluster(factory, host, port, options, flags)
-    if "replicas" in options:
-        raise UserError(
-            "--replicas needs a cluster; give it with --address, or leave --replicas out"
-        )
-    return serve_here(factory, host, port)
+@command(
+    examples=[
+        "chorale serve my_bundle",
+        "chorale serve my_bundle --health-dir health --library my_library",
+        "chorale serve my_bundle --health-dir health --shadow candidate",
+        "chorale serve my_bundle --host 0.0.0.0 --token-file token --port 80",
+        "chorale serve my_bundle --address auto --replicas 4",
+    ]
+)
+@click.argument("bundle", type=FOLDER)
+@click.option("--host", default=HOST, metavar="HOST", help="The address to listen on.")
+@click.option(
+    "--port", type=PORT, default=8000, metavar="N", help="The port; 0 takes any free one."
+)
+@click.option(
+    "--token-file",
+    type=FILE,
+    metavar="FILE",
+    help=f"A file with the token that requests must send; else {TOKEN_VARIABLE}, if set.",
+)
+@flag(
+    "--allow-no-token",
+    "Accept requests without a token; also use a cluster that requires none.",
+)
+@click.option(
+    "--library",
+    type=FOLDER,
+    metavar="DIR",
+    help="Also return the most similar tracks of this library (chorale library add).",
+)
+@click.option(
+    "--health-dir",
+    type=FOLDER,
+    metavar="FOLDER",
+    help="Keep statistics of the answers there, without audio or names, for chorale champion "
+    "health; a champion's own is runs/champions/NAME/health.",
+)
+@click.option(
+    "--shadow",
+    type=FOLDER,
+    metavar="BUNDLE",
+    help="Let another bundle, such as a night's candidate, predict the same recordings, later and "
+    "in a process of its own: /metrics says how often it agrees, and --health-dir keeps its "
+    "statistics, too. Answers do not wait for it.",
+)
+@click.option(
+    "--body-mb",
+    type=POSITIVE,
+    default=RequestLimits.body_mb,
+    metavar="N",
+    help="The largest request body.",
+)
+@click.option(
+    "--duration-s",
+    type=POSITIVE,
+    default=RequestLimits.duration_s,
+    metavar="N",
+    help="The longest recording.",
+)
+@click.option(
+    "--upload-s",
+    type=POSITIVE,
+    default=RequestLimits.upload_s,
+    metavar="N",
+    help="The time limit of an upload.",
+)
+@click.option(
+    "--decode-s",
+    type=POSITIVE,
+    default=RequestLimits.decode_s,
+    metavar="N",
+    help="The time limit of decoding.",
+)
+@click.option(
+    "--queue",
+    type=WholeNumber(1),
+    default=RequestLimits.queue,
+    metavar="N",
+    help="The most requests at once; others are rejected and may be retried.",
+)
+@click.option(
+    "--batch",
+    type=WholeNumber(1),
+    default=RequestLimits.batch,
+    metavar="N",
+    help="The most recordings in one batch.",
+)
+@click.option(
+    "--decoders",
+    type=WholeNumber(1),
+    default=1,
+    metavar="N",
+    help="The number of decoder processes.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Serve on this Ray cluster (auto, or HOST:PORT), where BUNDLE exists on every node; local "
+    "starts a private Ray.",
+)
+@click.option(
+    "--replicas",
+    type=WholeNumber(1),
+    metavar="N",
+    show_default=str(DEFAULT_REPLICAS),
+    help="On a cluster: the number of replicas.",
+)
+def run(
+    bundle: Path,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    allow_no_token: bool,
+    library: Path | None,
+    health_dir: Path | None,
+    shadow: Path | None,
+    decoders: int,
+    address: str | None,
+    replicas: int | None,
+    **limits: float,
+) -> int:
+    """Classifies recordings over HTTP.
+
+    POST one to /predict, or upload it on the page at /. /healthz is a health check, /metrics serves
+    Prometheus, /openapi.json describes the API. It accepts connections from this machine only,
+    unless --host names another address; then a token is required.
+    """
+    from chorale.search.champion.serve.factory import AppFactory
+
+    require(
+        address is not None or replicas is None,
+        "--replicas needs a cluster; give it with --address, or leave --replicas out",
+    )
+    token = _token(token_file)
+    refuse_open_host(host, token, allowed=allow_no_token)
+    factory = AppFactory(
+        bundle.absolute(),
+        RequestLimits(**limits),  # type: ignore[arg-type]
+        token,
+        decoders,
+        *(None if path is None else path.absolute() for path in (library, health_dir, shadow)),
+    )
+    if address is None:
+        return serve_here(factory, host, port)
+    return _serve_on_cluster(
+        factory,
+        host,
+        port,
+        address=address,
+        replicas=replicas or DEFAULT_REPLICAS,
+        allow_no_token=allow_no_token,
+    )
 
 
 def _serve_on_cluster(
     factory: "AppFactory",
     host: str,
     port: int,
-    options: Mapping[str, str],
-    flags: Sequence[str],
+    *,
+    address: str,
+    replicas: int,
+    allow_no_token: bool,
 ) -> int:
     """Serves replicas on a cluster until Ctrl-C or SIGTERM."""
     from chorale.cluster.serving.serve import serve_on_cluster
@@ -92,14 +204,14 @@ def _serve_on_cluster(
         port = int(probe.getsockname()[1])
     serve_on_cluster(
         factory,
-        address=options["address"],
+        address=address,
         required_folder=factory.bundle,
         host=host,
         port=port,
-        replicas=int(_number(options, "replicas", 2)),
+        replicas=replicas,
         queue=factory.limits.queue,
         body_bytes=factory.limits.body_bytes,
-        allow_no_token="allow-no-token" in flags,
+        allow_no_token=allow_no_token,
     )
     return 0
 
@@ -160,54 +272,18 @@ def refuse_open_host(host: str, token: str | None, *, allowed: bool) -> None:
     )
 
 
-def _token(options: Mapping[str, str]) -> str | None:
-    if "token-file" not in options:
+def _token(file: Path | None) -> str | None:
+    if file is None:
         return os.environ.get(TOKEN_VARIABLE, "").strip() or None
-    path = Path(options["token-file"]).expanduser()
     try:
-        token = path.read_text().strip()
+        token = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--token-file '{path}' cannot be read ({error})") from None
+        raise UserError(f"--token-file '{file}' cannot be read ({error})") from None
     if not token or len(token.split()) != 1:
-        raise UserError(f"--token-file '{path}' should contain the token and nothing else")
-    if path.stat().st_mode & 0o077:
-        print(f"other users of this machine can read it: chmod 600 {path}", file=sys.stderr)
+        raise UserError(f"--token-file '{file}' should contain the token and nothing else")
+    if file.stat().st_mode & 0o077:
+        print(f"other users of this machine can read it: chmod 600 {file}", file=sys.stderr)
     return token
-
-
-def _factory(bundle: str, options: Mapping[str, str], token: str | None) -> "AppFactory":
-    from chorale.search.champion.serve.factory import AppFactory
-    from chorale.search.champion.serve.limits import RequestLimits
-
-    wanted: dict[str, Any] = {
-        name.replace("-", "_"): _number(options, name, 0)
-        for name in LIMIT_OPTIONS
-        if name in options
-    }
-    wanted |= {name: int(wanted[name]) for name in ("queue", "batch") if name in wanted}
-    return AppFactory(
-        Path(bundle).expanduser().absolute(),
-        RequestLimits(**wanted),
-        token,
-        int(_number(options, "decoders", 1)),
-        *(
-            Path(options[name]).expanduser().absolute() if name in options else None
-            for name in ("library", "health-dir", "shadow")
-        ),
-    )
-
-
-def _number(options: Mapping[str, str], name: str, default: float) -> float:
-    text = options.get(name)
-    if text is None:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1
-    if not 0 < number < 1e9 or (number != int(number) and not name.endswith(("-s", "-mb"))):
-        raise UserError(f"--{name} expected a number above 0, but got '{text}'")
-    return number
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""`chorale status [STUDY] [--watch] [--runs FOLDER] [--json]`: the progress of a study."""
+"""`chorale status [STUDY]`: the progress of a study."""
 
 import contextlib
 import json
@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chorale.datasets.errors import UserError
+import click
+
 from chorale.search.api.study import study_about
-from chorale.search.commands.study_options import (
-    STUDY_STYLES,
-    StudyOptions,
-    console,
-    parse_study_options,
-)
+from chorale.search.commands.command import command, require
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import Number, flag
+from chorale.search.commands.study_options import STUDY_STYLES, StudyOptions, study_options
 from chorale.search.ledger.notes import read_notes
 from chorale.search.ledger.stages import read_stages_s
 from chorale.search.ledger.trials_summary import trials_summary
@@ -24,19 +23,6 @@ from chorale.search.ledger.trials_summary import trials_summary
 if TYPE_CHECKING:
     from chorale.search.ledger.reader import LedgerReader, StudyInfo
 
-HELP = """\
-usage: chorale status [STUDY] [--watch] [--every SECONDS] [--json] [--runs FOLDER] [--store URL]
-
-Shows the progress of a study, also while it runs: its owner, its trials by final state, the budget
-and what is spent, the best trial so far, and why trials failed. Without STUDY: all that are running
-now, or else the newest one. The time of each stage is that of the stages that have ended.
-
-  --watch        shows it again and again, until none of these studies runs any more
-  --every S      seconds between two looks of --watch (5)
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-  --json         print JSON; with --watch, a line for each look
-"""
 EVERY_S, MOST_S = 5.0, 3600.0
 """The pause between two looks of --watch, and the longest one, in seconds."""
 
@@ -44,31 +30,35 @@ N_REASONS = 3
 """How many reasons of failures are shown, the most frequent first."""
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_study_options(args, options=["every"], flags=["json", "watch"])
-    every_s = _seconds(given.options.get("every"))
-    if "watch" in given.flags:
-        _watch(given, every_s)
+@command(examples=["chorale status", "chorale status my_study --watch --every 10"])
+@flag("--watch", "Show it again and again, until none of these studies runs any more.")
+@click.option(
+    "--every",
+    "every_s",
+    type=Number(0.1, MOST_S),
+    metavar="SECONDS",
+    show_default=f"{EVERY_S:g}",
+    help="The pause between two looks of --watch.",
+)
+@flag("--json", "Print JSON; with --watch, a line for each look.", name="as_json")
+@study_options(required=False)
+def run(given: StudyOptions, watch: bool, every_s: float | None, as_json: bool) -> int:
+    """Shows the progress of a study, also while it runs.
+
+    Shown are its owner, its trials by final state, the budget and what is spent, the best trial so
+    far, and why trials failed; the time of each stage is that of the stages that have ended.
+    Without STUDY: all that are running now, or else the newest one.
+    """
+    if watch:
+        _watch(given, every_s or EVERY_S, as_json=as_json)
         return 0
-    if "every" in given.options:
-        raise UserError("--every is the pause of --watch, which is not given; add --watch")
+    require(every_s is None, "--every is the pause of --watch, which is not given; add --watch")
     found = _read(given)
-    if "json" in given.flags:
+    if as_json:
         print(json.dumps(found, indent=2))
     else:
         console().print(_markup(found), soft_wrap=True)
     return 0
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        seconds = EVERY_S if text is None else float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.1 <= seconds <= MOST_S:
-        raise UserError(f"--every should be 0.1 to {MOST_S:g} seconds, but got '{text}'")
-    return seconds
 
 
 def _read(given: StudyOptions, names: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -78,14 +68,13 @@ def _read(given: StudyOptions, names: Sequence[str] = ()) -> list[dict[str, Any]
         return [study_status(ledger, one, given) for one in infos]
 
 
-def _watch(given: StudyOptions, every_s: float) -> None:
+def _watch(given: StudyOptions, every_s: float, *, as_json: bool) -> None:
     """Shows the status again and again, until none of the studies runs."""
     from rich.live import Live
     from rich.text import Text
 
     found = _read(given)
     names = [one["study"] for one in found]
-    as_json = "json" in given.flags
     with (
         contextlib.nullcontext() if as_json else Live(console=console(), auto_refresh=False) as live
     ):

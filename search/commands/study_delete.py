@@ -1,61 +1,52 @@
-"""`chorale study delete STUDY ... [--yes]`: removes studies with their files."""
+"""`chorale study delete STUDY ...`: removes studies with their files."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from chorale.search.commands.study_options import StudyOptions, console, split_arguments
+import click
 
-HELP = """\
-usage: chorale study delete STUDY [STUDY ...] [--yes] [--take-over] [--runs FOLDER]
-                            [--store URL]
-
-Removes studies: their trials in the ledger and their folder, with all weights, predictions and
-reports. Cached features stay (chorale data prune removes those), and so do bundles, which are
-copies: champions, and what was exported elsewhere. Their evaluations of locked test sets stay
-counted. A running study is refused. Without --yes nothing is removed: what would be is listed.
-
-  --yes          removes them; this cannot be undone
-  --take-over    also a study that a process seems to run, which you know has ended
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import StudyName, flag
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
+@command(examples=["chorale study delete old_study", "chorale study delete old older --yes"])
+@click.argument("studies", nargs=-1, required=True, type=StudyName(), metavar="STUDY ...")
+@flag("--yes", "Remove them; this cannot be undone.")
+@flag("--take-over", "Also a study that a process seems to run, which you know has ended.")
+@ledger_options
+def run(given: StudyOptions, studies: tuple[str, ...], yes: bool, take_over: bool) -> int:
+    """Removes studies: their trials in the ledger and their folder.
+
+    The folder has all weights, predictions and reports. Cached features stay (chorale data prune
+    removes those), and so do bundles, which are copies: champions, and what was exported elsewhere.
+    Their evaluations of locked test sets stay counted. A running study is refused. Without --yes
+    nothing is removed: what would be is listed.
+    """
     from chorale.datasets.errors import UserError
     from chorale.search.ledger.ledger import Ledger
     from chorale.search.paths import folder_bytes
 
-    names, options, flags = split_arguments(
-        args, options=("runs", "store"), flags=("yes", "take-over")
-    )
-    given = StudyOptions(None, options, flags)
-    if not names:
-        raise UserError(
-            "expected the name of a study; type: chorale study delete STUDY (chorale list shows "
-            "them all)"
-        )
     given.refuse_bucket("deleted")
     with given.open() as reader:
-        studies = [reader.study(name) for name in names]  # all of them, before one is removed
-        for one in studies:
+        found = [reader.study(name) for name in studies]  # all of them, before one is removed
+        for one in found:
             refuse_other_ledger(given, one.name)
-            if "take-over" not in flags:
+            if not take_over:
                 reader.refuse_leased(one.name)
             n_trials = sum(len(reader.rows(one.name, s)) for s in ("search", "finalists"))
             n_mb = folder_bytes(given.runs.study(one.name).root) / 1e6
-            verb = "deleting" if "yes" in flags else "would delete"
+            verb = "deleting" if yes else "would delete"
             runs = f"{n_trials} training {'run' if n_trials == 1 else 'runs'}"
             line = f"{verb} {one.name} ({one.state}): {runs}, {n_mb:.1f} MB"
             console().print(line, markup=False, soft_wrap=True)
-    if "yes" not in flags:
+    if not yes:
         raise UserError("nothing was deleted, as this cannot be undone; add --yes to delete")
-    ledger = Ledger(options.get("store") or given.runs.ledger_url)
+    ledger = Ledger(given.store or given.runs.ledger_url)
     try:
-        for name in dict.fromkeys(names):
-            with ledger.deleting(name, take_over="take-over" in flags):
+        for name in dict.fromkeys(studies):
+            with ledger.deleting(name, take_over=take_over):
                 _remove(given.runs.study(name).root, name)
     finally:
         ledger.close()
@@ -78,8 +69,7 @@ def refuse_other_ledger(given: StudyOptions, name: str) -> None:
         return
     kept = read_yaml(paths.sweep_yaml).get("store")
     own, meant = (
-        make_url(url or given.runs.ledger_url).set(password="")
-        for url in (kept, given.options.get("store"))
+        make_url(url or given.runs.ledger_url).set(password="") for url in (kept, given.store)
     )
     if own != meant:
         how = f"--store '{kept}'" if kept else "no --store"

@@ -1,20 +1,21 @@
-"""Argument parsing of commands about a study: `[STUDY] [--runs FOLDER] [--store URL] ...`.
+"""The study of a command, and the ledger that has it: `[STUDY] [--runs FOLDER] [--store URL]`.
 
 Imports neither torch nor Optuna, so that commands that only read the ledger start fast.
 """
 
-import sys
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chorale.datasets.errors import UserError, unknown_name_error
+import click
+
+from chorale.datasets.errors import UserError
+from chorale.search.commands.parameters import StudyName, runs_option, store_option
 from chorale.search.paths import Runs
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from chorale.search.ledger.reader import LedgerReader
 
 STUDY_STYLES = {
@@ -27,16 +28,20 @@ STUDY_STYLES = {
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """The study's name if given, the options with their values, and the flags."""
+    """The study's name if given, and where studies are."""
 
-    study: str | None
-    options: Mapping[str, str]
-    flags: Collection[str]
+    study: str | None = None
+    runs_given: str = "runs"
+    """the folder or bucket of all studies, as it was typed"""
+    store: str | None = None
+    """the ledger's URL, where it is not in that folder"""
 
     @property
-    def runs_given(self) -> str:
-        """The folder or bucket of all studies, as it was typed."""
-        return self.options.get("runs", "runs")
+    def name(self) -> str:
+        """The study's name, of a command that requires one."""
+        if self.study is None:
+            raise ValueError("the command does not require a study")
+        return self.study
 
     @cached_property
     def runs(self) -> Runs:
@@ -60,7 +65,7 @@ class StudyOptions:
         """
         from chorale.search.ledger.reader import LedgerReader
 
-        return LedgerReader(self.options.get("store") or self.runs.ledger_url)
+        return LedgerReader(self.store or self.runs.ledger_url)
 
     def refuse_bucket(self, verb: str) -> None:
         """Refuses studies in a bucket, of which this machine has only a copy.
@@ -76,66 +81,18 @@ class StudyOptions:
                 f"{self.runs_given}; do it in the bucket itself"
             )
 
-    def require_name(self, command: str) -> str:
-        """The study's name.
 
-        Raises:
-            UserError: none was given.
-        """
-        if self.study is None:
-            raise UserError(
-                f"expected the name of a study; type: chorale {command} STUDY "
-                f"(chorale list shows them all)"
-            )
-        return self.study
+def study_options(*, required: bool = True) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Decorator: the function's first argument is a `StudyOptions`: STUDY, --runs, --store."""
+    study = click.argument("study", required=required, type=StudyName())
+    return lambda function: study(ledger_options(function))
 
 
-def parse_study_options(
-    args: Sequence[str], *, options: Collection[str] = (), flags: Collection[str] = ()
-) -> StudyOptions:
-    """Parses the arguments after a command's name; `options` take a value, `flags` do not.
+def ledger_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Decorator: as `study_options`, for a command that takes no STUDY of its own."""
 
-    Raises:
-        UserError: an unknown option, a missing value, or a second name.
-    """
-    studies, given, seen = split_arguments(args, options=("runs", "store", *options), flags=flags)
-    if len(studies) > 1:
-        raise UserError(f"expected the name of one study, but got {' '.join(studies)}")
-    return StudyOptions(studies[0] if studies else None, given, seen)
+    @functools.wraps(function)
+    def run(*, runs: str, store: str | None, study: str | None = None, **more: Any) -> int:
+        return function(StudyOptions(study, runs, store), **more)
 
-
-def split_arguments(
-    args: Sequence[str], *, options: Collection[str], flags: Collection[str] = ()
-) -> tuple[list[str], dict[str, str], list[str]]:
-    """Splits arguments into positional ones, options with their values, and flags.
-
-    Raises:
-        UserError: an unknown option, or a missing value.
-    """
-    names: list[str] = []
-    given: dict[str, str] = {}
-    rest, seen = list(args), []
-    while rest:
-        arg = rest.pop(0)
-        if not arg.startswith("--"):
-            names.append(arg)
-            continue
-        name, equals, value = arg[2:].partition("=")
-        if name in flags and not equals:
-            seen.append(name)
-        elif name not in options:
-            raise unknown_name_error("option", arg, [f"--{one}" for one in (*options, *flags)])
-        else:
-            if not equals:
-                if not rest or rest[0].startswith("--"):
-                    raise UserError(f"--{name} needs a value: --{name} {name.upper()}")
-                value = rest.pop(0)
-            given[name] = value
-    return names, given, seen
-
-
-def console() -> "Console":
-    """The console of a command; 160 columns in a log file, which has no width of its own."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    return runs_option(store_option(run))

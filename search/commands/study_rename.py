@@ -2,61 +2,55 @@
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_options import StudyOptions, console, split_arguments
+import click
+
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import StudyName, flag
+from chorale.search.commands.study_options import StudyOptions, ledger_options
 
 if TYPE_CHECKING:
     from chorale.search.ledger.ledger import Ledger
     from chorale.search.paths import Runs, StudyPaths
 
-HELP = """\
-usage: chorale study rename STUDY NAME [--take-over] [--runs FOLDER] [--store URL]
 
-Gives a study another name: in the ledger, its folder, its sweep file and its report. Bundles that
-were exported keep the old name in their model card. A running study is refused, and so is one that
-a night, a champion or the warm start of another study knows by its name.
+@command(examples=["chorale study rename sweep guitars", "chorale study rename a b --take-over"])
+@click.argument("study", type=StudyName())
+@click.argument("name")
+@flag("--take-over", "Also a study that a process seems to run, which you know has ended.")
+@ledger_options
+def run(given: StudyOptions, name: str, take_over: bool) -> int:
+    """Gives a study another name.
 
-  --take-over    also a study that a process seems to run, which you know has ended
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+    It has it in the ledger, its folder, its sweep file and its report. Bundles that were exported
+    keep the old name in their model card. A running study is refused, and so is one that a night, a
+    champion or the warm start of another study knows by its name.
+    """
     from chorale.search.commands.study_delete import refuse_other_ledger
     from chorale.search.ledger.ledger import Ledger
 
-    names, options, flags = split_arguments(args, options=("runs", "store"), flags=("take-over",))
-    if len(names) != 2:
-        raise UserError(
-            f"expected the name of a study and its new name, but got {' '.join(names) or 'none'}; "
-            f"type: chorale study rename STUDY NAME"
-        )
-    old, new = names
-    given = StudyOptions(None, options, flags)
+    old = given.name
     given.refuse_bucket("renamed")
-    _refuse_invalid(new)
+    _refuse_invalid(name)
     with given.open() as reader:
         info = reader.study(old)
-        if "take-over" not in flags:
+        if not take_over:
             reader.refuse_leased(info.name)
-    before, after = given.runs.study(old), given.runs.study(new)
+    before, after = given.runs.study(old), given.runs.study(name)
     refuse_other_ledger(given, old)
     _refuse_referenced(given.runs, old)
-    ledger = Ledger(options.get("store") or given.runs.ledger_url)
+    ledger = Ledger(given.store or given.runs.ledger_url)
     try:
-        with ledger.renaming(old, new, take_over="take-over" in flags):
+        with ledger.renaming(old, name, take_over=take_over):
             _move(before, after)
         after.renamed_from.unlink(missing_ok=True)
-        _write_report(ledger, new, after)
+        _write_report(ledger, name, after)
     finally:
         ledger.close()
-    console().print(f"study '{old}' is now '{new}'", markup=False, soft_wrap=True)
+    console().print(f"study '{old}' is now '{name}'", markup=False, soft_wrap=True)
     return 0
 
 

@@ -1,36 +1,33 @@
-"""`chorale study tag STUDY [TAG ...] [--remove TAG,TAG]`: the tags of a study."""
+"""`chorale study tag STUDY [TAG ...]`: the tags of a study."""
 
-from collections.abc import Sequence
+import click
 
-from chorale.search.commands.study_options import StudyOptions, console, split_arguments
-
-HELP = """\
-usage: chorale study tag STUDY [TAG ...] [--remove TAG,TAG] [--runs FOLDER] [--store URL]
-
-Adds tags to a study, and prints those that it has then; chorale list --tag TAG lists the studies
-with one. They are kept in RUNS/STUDY/notes.json, and may be changed while the study runs.
-
-  --remove TAGS  removes these tags, separated by commas
-  --runs FOLDER  the folder of all studies (runs)
-  --store URL    the ledger, where it is not in that folder
-"""
+from chorale.search.commands.command import command
+from chorale.search.commands.console import console
+from chorale.search.commands.study_options import StudyOptions, study_options
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+@command(
+    examples=["chorale study tag my_study paper esc50", "chorale study tag my_study --remove paper"]
+)
+@click.option(
+    "--remove", metavar="TAG,TAG", default="", help="Remove these tags, separated by commas."
+)
+@study_options()
+@click.argument("tags", nargs=-1, metavar="[TAG ...]")
+def run(given: StudyOptions, tags: tuple[str, ...], remove: str) -> int:
+    """Adds tags to a study, and prints those that it has then.
+
+    chorale list --tag TAG lists the studies with one. They are kept in RUNS/STUDY/notes.json, and
+    may be changed while the study runs.
+    """
     from chorale.search.ledger.notes import read_notes, with_tags, write_notes
 
-    words, options, flags = split_arguments(args, options=("runs", "store", "remove"))
-    if not words:
-        raise UserError("expected the name of a study; type: chorale study tag STUDY TAG")
-    given = StudyOptions(words[0], options, flags)
-    removed = options["remove"].split(",") if "remove" in options else []
     given.refuse_bucket("tagged")
     with given.open() as ledger:
-        paths = given.runs.study(ledger.study(words[0]).name)
+        paths = given.runs.study(ledger.study(given.name).name)
     before = read_notes(paths)
-    notes = with_tags(before, add=words[1:], remove=removed)
+    notes = with_tags(before, add=tags, remove=remove.split(",") if remove else [])
     if notes != before:
         write_notes(paths, notes)
     console().print(", ".join(notes.tags) or "no tags", markup=False, soft_wrap=True)

@@ -1,64 +1,72 @@
-"""`chorale submit SWEEP.yaml [--address URL] [--follow] [--key value ...]`: a sweep as a job."""
+"""`chorale submit SWEEP.yaml [--key value ...]`: a sweep as a job."""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from chorale.search.commands.command import command
 from chorale.search.commands.job_options import (
-    ALLOW_NO_TOKEN,
-    JOB_OPTIONS_HELP,
-    JobOptions,
+    JobServer,
     follow_job,
+    follow_option,
+    job_options,
     jobs_command,
-    parse_job_options,
 )
+from chorale.search.commands.key_words import one_name, split_key_words, sweep_keys
+from chorale.search.commands.parameters import SweepWords
 
 if TYPE_CHECKING:
     from chorale.search.config.resolve import ResolvedSweep
 
-HELP = f"""\
-usage: chorale submit SWEEP.yaml [--address URL] [--follow] [--allow-no-token] [--key value ...]
-
-Runs a sweep on a Ray cluster, as a job that its head node drives: this machine may be switched off.
-The code of this Chorale and the sweep file are uploaded; the data and the packages that it needs
-must already be on the cluster (check with: chorale doctor --address URL). The job has the study's
-name. One that was stopped or died is resumed when it is submitted again.
-
-Each key of the file can be given, as for chorale sweep. Relative paths, as in `runs` and
-`dataset.root`, are below the home folder of the user that Ray runs as on the head node.
-
-{JOB_OPTIONS_HELP}
-  --follow          show the job's output, and exit with its code; Ctrl-C stops following, not
-                    the job
-"""
 SENT_PACKAGES = tuple(
     f"chorale.{name}" for name in ("datasets", "lightning_models", "cluster", "search")
 )
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    from chorale.datasets.errors import UserError
+@command(
+    keys=True,
+    examples=[
+        "chorale submit my.yaml --address http://HEAD:8265 --follow",
+        "chorale submit gtzan --dataset.root data/gtzan --budget.trials 200",
+    ],
+)
+@click.argument("words", nargs=-1, type=SweepWords(), metavar="SWEEP.yaml [--KEY VALUE ...]")
+@follow_option
+@job_options
+def run(server: JobServer, words: tuple[str, ...], follow: bool) -> int:
+    """Runs a sweep on a Ray cluster, as a job that its head node drives.
+
+    This machine may be switched off. The code of this Chorale and the sweep file are uploaded; the
+    data and the packages that it needs must already be on the cluster (check with: chorale doctor
+    --address URL). The job has the study's name. One that was stopped or died is resumed when it is
+    submitted again.
+
+    Each key of the file can be given, as for chorale sweep (chorale keys). Relative paths, as in
+    runs and dataset.root, are below the home folder of the user that Ray runs as on the head node.
+    """
     from chorale.search.config import yaml_file
     from chorale.search.config.resolve import resolve_file
 
-    given = parse_job_options(args, flags=["follow"], keys=True)
-    if given.name is None:
-        raise UserError(
-            "expected a sweep file, or the name of a shipped sweep; type: chorale submit SWEEP.yaml"
-        )
-    resolved = resolve_file(given.name, yaml_file.parse_overrides(given.rest))
-    return submit_sweep(resolved, given, file=given.name, wait="follow" in given.flags)
+    names, keys = split_key_words(words, sweep_keys())
+    what = "a sweep file, or the name of a shipped sweep (chorale submit SWEEP.yaml)"
+    file = one_name(names, what)
+    resolved = resolve_file(file, yaml_file.parse_overrides(keys))
+    return submit_sweep(resolved, server, file=file, keys=keys, wait=follow)
 
 
-def submit_sweep(resolved: "ResolvedSweep", given: JobOptions, *, file: str, wait: bool) -> int:
+def submit_sweep(
+    resolved: "ResolvedSweep", server: JobServer, *, file: str, keys: Sequence[str], wait: bool
+) -> int:
     """Submits a validated sweep; returns the job's exit code, or 0 without `wait`.
 
     Args:
         resolved: the sweep, as it was validated on this machine.
-        given: the cluster, and the sweep's keys as they were typed.
+        server: the cluster.
         file: the sweep file as it was named.
+        keys: the sweep's keys as they were typed.
         wait: whether to follow the job.
 
     Raises:
@@ -71,12 +79,12 @@ def submit_sweep(resolved: "ResolvedSweep", given: JobOptions, *, file: str, wai
     path = yaml_file.find_sweep_file(file)
     shipped = path.parent == yaml_file.SHIPPED_SWEEPS
     name = path.stem if shipped else f"{path.stem}.yaml"
-    command = ["python", "-m", "chorale.search", "sweep", name, "--continue", *given.rest]
+    command = ["python", "-m", "chorale.search", "sweep", name, "--continue", *keys]
     if is_remote(resolved.sweep.cluster.address):
         command += ["--cluster.address", "auto"]
-    if ALLOW_NO_TOKEN in given.flags:
+    if server.allow_no_token:
         command += ["--cluster.allow_no_token", "true"]
-    jobs = given.open()
+    jobs = server.open()
     with tempfile.TemporaryDirectory(prefix="chorale-") as folder:
         job_folder = write_job_folder(SENT_PACKAGES, {} if shipped else {name: path}, Path(folder))
         print(f"packed     {job_folder.n_files} files, {job_folder.n_bytes / MIB:.1f} MiB")

@@ -6,7 +6,7 @@ with a sweep's defaults.
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,48 +17,44 @@ from pydantic import TypeAdapter
 from chorale.datasets import catalog, plugins
 from chorale.datasets.config import read_config
 from chorale.datasets.errors import UserError
+from chorale.search.commands.key_words import one_name, split_key_words, sweep_keys
 from chorale.search.config import yaml_file
 from chorale.search.config.schema import FOLDER, SweepConfig, load_sweep_config, read_sweep_values
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """The sweep, its name for error messages, and the values of the command's own keys."""
+    """The sweep, and its name for error messages."""
 
     sweep: SweepConfig
     where: str
-    own: Mapping[str, Any]
 
 
 def parse_sweep_options(
-    args: Sequence[str], *, command: str, own: Collection[str] = (), feature: str | None = None
+    words: Sequence[str], *, command: str, feature: str | None = None
 ) -> SweepOptions:
-    """Parses the arguments; a key of the dataset may be abbreviated: `--root X`.
+    """Parses the words of a command; a key of the dataset may be abbreviated: `--root X`.
 
     Args:
-        args: the arguments after the command's name.
+        words: the words after the command's name, without the command's own options.
         command: that name, for errors: "data leak".
-        own: keys that are the command's and not the sweep's.
         feature: the feature set for a dataset of audio; the sweep's default if None.
 
     Raises:
+        click.UsageError: there is no name, or an option without a value.
         UserError: nothing has the given name, the dataset lacks a key, or a value is wrong.
     """
-    if not args or args[0].startswith("--"):
-        got = f"got '{args[0]}'" if args else "got none"
-        raise UserError(
-            f"expected a sweep file, a folder, or the name of a sweep or dataset, but {got}; "
-            f"type: chorale {command} NAME [--key value ...]"
-        )
-    name, dotted = args[0], yaml_file.parse_overrides(args[1:])
-    taken = {key: dotted.pop(key) for key in own if key in dotted}
+    names, keys = split_key_words(words, sweep_keys())
+    name = one_name(
+        names,
+        f"a sweep file, a folder, or the name of a sweep or dataset (chorale {command} NAME)",
+    )
+    dotted = yaml_file.parse_overrides(keys)
     file = _file(name)
     if file is not None:
         dataset = yaml_file.read_yaml(file).get("dataset")
         known = dataset.get("name") if isinstance(dataset, dict) else None
-        return SweepOptions(
-            load_sweep_config(name, _full_keys(dotted, _dataset(known))), name, taken
-        )
+        return SweepOptions(load_sweep_config(name, _full_keys(dotted, _dataset(known))), name)
     module, where = _dataset(name), f"dataset '{name}'"
     values: dict[str, Any]
     if module is not None:
@@ -73,7 +69,7 @@ def parse_sweep_options(
     if feature and not module.INFO.features:
         values.setdefault("features", {feature: None})
     _refuse_lacking(module, values["dataset"], where=where, command=f"chorale {command} {name}")
-    return SweepOptions(read_config(SweepConfig, values, where=where), where, taken)
+    return SweepOptions(read_config(SweepConfig, values, where=where), where)
 
 
 def _file(name: str) -> Path | None:
@@ -95,10 +91,21 @@ def _dataset(name: object) -> ModuleType | None:
 
 
 def _full_keys(dotted: Mapping[str, Any], dataset: ModuleType | None) -> dict[str, Any]:
-    """The overrides, with the prefix `dataset.` for keys of the dataset."""
+    """The overrides, with the prefix `dataset.` for keys of the dataset.
+
+    Raises:
+        UserError: a key is neither the sweep's nor the dataset's.
+    """
     of_sweep = {field.name for field in dataclasses.fields(SweepConfig)}
-    of_dataset = {f.name for f in dataclasses.fields(dataset.Config)} if dataset else set()
-    short = of_dataset - of_sweep
+    of_dataset = [f.name for f in dataclasses.fields(dataset.Config)] if dataset else []
+    for key in (key for key in dotted if key.split(".")[0] not in {*of_sweep, *of_dataset}):
+        near = difflib.get_close_matches(key, [*of_dataset, *of_sweep], n=1, cutoff=0.5)
+        hint = f"did you mean --{near[0]}? " if near else ""
+        raise UserError(
+            f"unknown key --{key}; {hint}keys of the dataset: "
+            f"{', '.join(of_dataset) or 'none, as it is unknown'}; of the sweep: chorale keys"
+        )
+    short = {*of_dataset} - of_sweep
     return {f"dataset.{key}" if key in short else key: dotted[key] for key in dotted}
 
 

@@ -1,36 +1,38 @@
-"""`chorale tensorboard STUDY [--port N]`: serves TensorBoard for a study's folder."""
+"""`chorale tensorboard STUDY`: serves TensorBoard for a study's folder."""
 
 import contextlib
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
-from chorale.search.commands.local_page import HOST, port_of, wait_for_interrupt
-from chorale.search.commands.study_options import parse_study_options
+import click
+
+from chorale.search.commands.command import command
+from chorale.search.commands.local_page import HOST, wait_for_interrupt
+from chorale.search.commands.parameters import PORT
+from chorale.search.commands.study_options import StudyOptions, study_options
 from chorale.search.http_server import port_taken
 
-HELP = """\
-usage: chorale tensorboard STUDY [--port N] [--runs FOLDER]
 
-Shows a study in TensorBoard, also while it runs: the curves of every trial (Scalars), its
-parameters and final metrics (HParams), and the confusion matrices (Images) and embeddings
-(Projector) of finalists on out-of-fold tracks. It listens on this machine only, and Ctrl-C stops
-it.
+@command(examples=["chorale tensorboard my_study", "chorale tensorboard my_study --port 0"])
+@click.option(
+    "--port",
+    type=PORT,
+    metavar="N",
+    show_default="6006, or the next free one",
+    help="The port; 0: any free port.",
+)
+@study_options()
+def run(given: StudyOptions, port: int | None) -> int:
+    """Shows a study in TensorBoard, also while it runs.
 
-  --port N       the port; 0: any free port (6006, or the next free one)
-  --runs FOLDER  the folder of all studies (runs)
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
-    given = parse_study_options(args, options=["port"])
-    port = port_of(given.options)
-    name = given.require_name("tensorboard")
-    folder = given.runs.study(name).root
-    if not given.runs.study(name).sweep_yaml.is_file():
-        raise _no_study(name, given.runs.root)
-    wait_for_interrupt("TensorBoard", _launch(folder, port))
+    It has the curves of every trial (Scalars), its parameters and final metrics (HParams), and the
+    confusion matrices (Images) and embeddings (Projector) of finalists on out-of-fold tracks. It
+    listens on this machine only, and Ctrl-C stops it.
+    """
+    paths = given.runs.study(given.name)
+    if not paths.sweep_yaml.is_file():
+        raise _no_study(given.name, given.runs.root)
+    wait_for_interrupt("TensorBoard", _launch(paths.root, port))
     return 0
 
 

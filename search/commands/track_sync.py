@@ -1,47 +1,65 @@
-"""`chorale track sync STUDY [--uri URL]`: writes a study to an experiment tracker."""
+"""`chorale track sync STUDY`: writes a study to an experiment tracker."""
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from chorale.search.commands.study_options import StudyOptions, console, parse_study_options
+import click
+
+from chorale.search.commands.command import command, command_line
+from chorale.search.commands.console import console
+from chorale.search.commands.parameters import json_option
+from chorale.search.commands.study_options import StudyOptions, study_options
 
 if TYPE_CHECKING:
     from chorale.search.config.track_config import TrackConfig
 
-HELP = """\
-usage: chorale track sync STUDY [--uri URL] [--experiment NAME] [--tracker NAME] [--json]
-                          [--runs FOLDER] [--store URL]
 
-Writes a study to an experiment tracker, from the ledger and the study's files: a run for the study,
-below it one for each trial and each retraining of a finalist that has ended, with parameters,
-curves, scores and reports. Only what the tracker lacks is written, so it may be typed again at any
-time, also while the study runs, and after the tracker was away. A sweep with the key `track` does
-so by itself.
+@command(
+    examples=[
+        "chorale track sync my_study --uri http://HOST:5000",
+        "chorale track sync my_study --experiment birds --json",
+    ]
+)
+@click.option("--uri", metavar="URL", help="The server: http://HOST:5000.")
+@click.option(
+    "--experiment",
+    metavar="NAME",
+    show_default="as in its sweep file, else chorale",
+    help="The experiment that holds the runs.",
+)
+@click.option(
+    "--tracker",
+    metavar="NAME",
+    show_default="as in its sweep file, else mlflow",
+    help="Which tracker.",
+)
+@json_option
+@study_options()
+def run(
+    given: StudyOptions,
+    uri: str | None,
+    experiment: str | None,
+    tracker: str | None,
+    as_json: bool,
+) -> int:
+    """Writes a study to an experiment tracker, from the ledger and the study's files.
 
-MLflow (the default) takes the address from --uri, the study's sweep file or MLFLOW_TRACKING_URI,
-and secrets only from MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD.
+    There is a run for the study, below it one for each trial and each retraining of a finalist that
+    has ended, with parameters, curves, scores and reports. Only what the tracker lacks is written,
+    so it may be typed again at any time, also while the study runs, and after the tracker was away.
+    A sweep with the key track does so by itself.
 
-  --uri URL         the server: http://HOST:5000
-  --experiment NAME the experiment that holds the runs (chorale)
-  --tracker NAME    which tracker (mlflow)
-  --json            print what was written as JSON
-  --runs FOLDER     the folder of all studies (runs)
-  --store URL       the ledger, where it is not in that folder
-"""
-
-
-def run(args: Sequence[str]) -> int:
-    """Runs the command; returns its exit code."""
+    MLflow (the default) takes the address from --uri, the study's sweep file or
+    MLFLOW_TRACKING_URI, and secrets only from MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME
+    and _PASSWORD.
+    """
     from chorale.datasets.errors import UserError
 
-    given = parse_study_options(args, options=["uri", "experiment", "tracker"], flags=["json"])
-    name = given.require_name("track sync")
     with given.open() as ledger:
-        ledger.study(name)  # an unknown study is refused before anything else
-        paths = given.runs.study(name)
+        ledger.study(given.name)  # an unknown study is refused before anything else
+        paths = given.runs.study(given.name)
         if not paths.root.is_dir():
             raise UserError(
                 f"there is no folder '{paths.root}' of the study, which has its curves and "
@@ -49,15 +67,15 @@ def run(args: Sequence[str]) -> int:
             )
         from chorale.search.tracking.sync import StudySync, open_tracker
 
-        tracker = open_tracker(_track(given, name))
-        progress = _Progress(shows=sys.stderr.isatty())
+        opened = open_tracker(_track(given, uri, experiment, tracker))
+        progress = _Progress(shows=sys.stderr.isatty() and not command_line().quiet)
         try:
-            written = StudySync(name, paths, tracker, progress.show).run(ledger, closing=True)
+            written = StudySync(given.name, paths, opened, progress.show).run(ledger, closing=True)
         finally:
             progress.end()
-            tracker.close()
-    if "json" in given.flags:
-        print(json.dumps({"study": name, "place": tracker.place, **asdict(written)}, indent=2))
+            opened.close()
+    if as_json:
+        print(json.dumps({"study": given.name, "place": opened.place, **asdict(written)}, indent=2))
         return 0
     parts = {
         "written": written.created,
@@ -66,25 +84,25 @@ def run(args: Sequence[str]) -> int:
         "doubled and removed": written.doubles_removed,
     }
     text = ", ".join(f"{n} {what}" for what, n in parts.items() if n)
-    console().print(f"{tracker.place}: runs of {name}: {text}", markup=False, soft_wrap=True)
+    console().print(f"{opened.place}: runs of {given.name}: {text}", markup=False, soft_wrap=True)
     for line in written.left_out:
         console().print(line, markup=False, soft_wrap=True)
     return 0
 
 
-def _track(given: StudyOptions, name: str) -> "TrackConfig":
+def _track(
+    given: StudyOptions, uri: str | None, experiment: str | None, tracker: str | None
+) -> "TrackConfig":
     """The tracker: that of the study's sweep file, with what was given on the command line."""
     from chorale.search.config.track_config import checked_address, read_track
     from chorale.search.config.yaml_file import read_yaml
 
-    file = given.runs.study(name).sweep_yaml
+    file = given.runs.study(given.name).sweep_yaml
     kept = read_yaml(file).get("track") if file.is_file() else None
-    track, options = read_track(kept, where=str(file)), given.options
-    if "uri" in options:
-        track = replace(track, uri=checked_address(options["uri"], where="--uri"))
-    if "experiment" in options:
-        track = replace(track, experiment=options["experiment"])
-    return replace(track, name=options["tracker"]) if "tracker" in options else track
+    track = read_track(kept, where=str(file))
+    if uri is not None:
+        track = replace(track, uri=checked_address(uri, where="--uri"))
+    return replace(track, experiment=experiment or track.experiment, name=tracker or track.name)
 
 
 class _Progress:

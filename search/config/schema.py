@@ -11,11 +11,19 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from chorale.datasets import catalog, plugins
-from chorale.datasets.config import SECRET, NameList, config, read_config, to_plain_values
+from chorale.datasets.config import (
+    SECRET,
+    NameList,
+    config,
+    read_config,
+    split_names,
+    to_plain_values,
+)
+from chorale.datasets.errors import UserError
 from chorale.datasets.splitting.labels_config import LabelsConfig
 from chorale.datasets.splitting.split_config import LeakKind, SplitConfig
 from chorale.search.config import yaml_file
@@ -37,7 +45,7 @@ class AuditConfig:
     """the sweep stops where more than this share of the tracks is bad"""
     fingerprint: bool = True
     """find the same recording in several files: re-encoded, renamed or cut"""
-    accept: tuple[LeakKind, ...] = ()
+    accept: Annotated[tuple[LeakKind, ...], BeforeValidator(split_names)] = ()
     """leaks that do not stop the sweep: duplicates (one recording on two sides of the split),
     labels (one recording under two labels), groups (one group on two sides), few_groups (a class
     whose tracks are all of one group is split by track, the others by group); the last two are
@@ -313,9 +321,29 @@ def read_sweep_values(file: str, dotted: Mapping[str, Any]) -> dict[str, Any]:
         UserError: there is no such file, or it is not YAML.
     """
     name, values = _of_dataset(file) or _of_file(file)
-    values = yaml_file.merge_overrides(values, dict(dotted))
+    values = yaml_file.merge_overrides(_with_dataset(values), _with_dataset(dotted))
     values.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "sweep")
     return values
+
+
+def _with_dataset(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, where `dataset` may be the name of a dataset or a folder of recordings.
+
+    Raises:
+        UserError: it is neither.
+    """
+    named = values.get("dataset")
+    if not isinstance(named, str):
+        return dict(values)
+    known, folder = plugins.plugin_names(catalog), Path(named).expanduser()
+    if named in known:
+        return {**values, "dataset": {"name": named}}
+    if folder.is_dir():
+        return {**values, "dataset": {"name": FOLDER, "root": str(folder)}}
+    raise UserError(
+        f"dataset: there is no dataset and no folder '{named}'; type --dataset NAME or "
+        f"--dataset FOLDER; datasets: {', '.join(known)}"
+    )
 
 
 def _of_file(file: str) -> tuple[str, dict[str, Any]]:

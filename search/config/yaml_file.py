@@ -91,11 +91,11 @@ def parse_overrides(args: Sequence[str]) -> dict[str, Any]:
     while rest:
         arg = rest.pop(0)
         if not arg.startswith("--") or arg == "--":
-            raise UserError(f"expected --key value, but got '{arg}'; see: chorale sweep --help")
+            raise UserError(f"expected --key value, but got '{arg}'; see: chorale keys")
         key, equals, text = arg[2:].partition("=")
         if not equals:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
-                raise UserError(f"--{key} needs a value: --{key} VALUE; see: chorale sweep --help")
+                raise UserError(f"--{key} needs a value: --{key} VALUE; see: chorale keys")
             text = rest.pop(0)
         try:
             found[key] = yaml.load(text, Loader=_Loader)

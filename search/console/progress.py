@@ -16,6 +16,7 @@ from rich.text import Text
 
 from chorale.datasets.chunks import ChunkMap
 from chorale.search.console.events import TrialStarted
+from chorale.search.console.log_file import LOG
 from chorale.search.console.ticker import StatusPrinter, StatusTicker
 
 if TYPE_CHECKING:
@@ -167,7 +168,11 @@ class TrialsDisplay:
 
     def reported(self, trial_id: int, step: int, metrics: Mapping[str, float]) -> None:
         """An epoch has ended."""
-        self._latest[trial_id] = (step, metrics.get(self._objective, float("nan")))
+        value = metrics.get(self._objective, float("nan"))
+        self._latest[trial_id] = (step, value)
+        LOG.debug(
+            "%s: epoch %d, %s %.4f", self._running[trial_id].name, step, self._objective, value
+        )
         self._redraw()
 
     def ended(self, trial_id: int, row: "Row") -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from chorale.cluster.versions import install_extra_command
-from chorale.datasets.config import config, problems_error, validate_config
+from chorale.datasets.config import NameList, config, problems_error, validate_config
 from chorale.datasets.errors import UserError
 from chorale.search.champion.registry.gate import Gate
 from chorale.search.config import yaml_file
@@ -60,7 +60,7 @@ class RetentionConfig:
 class NotifyConfig:
     """Who is notified after a night. $NAME stands for an environment variable."""
 
-    urls: tuple[str, ...] = ()
+    urls: NameList = ()
     """URLs of services that apprise supports (the extra `notify`): mailto://, slack://, ..."""
     webhook: str | None = None
     """URL that gets the verdict as JSON, by POST"""

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from chorale.cluster.base import ClusterError
 from chorale.datasets.errors import UserError
+from chorale.search.console.log_file import kept_log
 from chorale.search.console.progress import Progress
 from chorale.search.monitoring.monitor import SweepMonitor
 from chorale.search.nightly.calendar import ONE_DAY, due_nights
@@ -63,8 +64,10 @@ def run_night(
         record = records.begin(chosen, zone=nightly.settings.schedule.zone, study="")
         progress.stage("night", f"{chosen} of '{nightly.name}'")
         one = NightSteps(nightly, records, progress, clock, accept, monitor=monitor)
+        log = kept_log(console, records.night(chosen).log_txt)
         try:
-            with progress.keep_alive("night"):
+            with log as begin_log, progress.keep_alive("night"):
+                begin_log()
                 record = one.run(record)
         except DataRefusedError as error:
             record = records.end(one.record or record, "refused", reason=str(error))

@@ -21,6 +21,7 @@ from chorale.search.config.resolve import (
     kept_choices,
     with_choices,
 )
+from chorale.search.console.log_file import kept_log
 from chorale.search.console.progress import Progress
 from chorale.search.data.tracks import divisible_tracks, labels_per_track, refuse_missing
 from chorale.search.monitoring.monitor import SweepMonitor
@@ -66,7 +67,8 @@ def run_sweep(
     monitor.begin(sweep.name)
     refuse_missing(resolved)
     uploads = synchronised(sweep.runs, sweep.name, warn=lambda line: progress.stage("bucket", line))
-    with progress.keep_alive("sweep"), uploads:
+    log = kept_log(console, sweep.paths.log_txt)
+    with log as begin_log, progress.keep_alive("sweep"), uploads:
         start = check_start(sweep, resume=resume, take_over=take_over)
         tracker = tracker_of(sweep)
         tracks = divisible_tracks(resolved, progress)
@@ -75,6 +77,7 @@ def run_sweep(
         sweep = resolved.sweep
         opened = _opened(resolved, progress, start, tracks, take_over, earlier, monitor, began)
         with opened as context, tracking(sweep, tracker, progress):
+            begin_log()
             # imported only now: it brings all that studies and reports need
             from chorale.search.sweep.context import session
             from chorale.search.sweep.stages import complete_report, run_stages

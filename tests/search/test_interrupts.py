@@ -169,16 +169,18 @@ finally:
 
 
 STUBBORN_AT_EXIT = """
-import atexit, signal, sys, time
+import atexit, signal, sys, time, types
+import click
 from chorale.search import cli, interrupts
 interrupts.RAISE_AGAIN_S = interrupts.GRACE_PERIOD_S = 0.2
 atexit.register(time.sleep, 100)
 
-def run(args):
+def run():
     signal.raise_signal(signal.SIGTERM)
 
-cli.COMMANDS = {"wait": cli.Command("", run)}
-sys.argv = ["chorale", "wait"]
+command = types.SimpleNamespace(run=click.Command("list", callback=run))
+sys.modules["chorale.search.commands.list"] = command
+sys.argv = ["chorale", "list"]
 sys.exit(cli.main())
 """
 
@@ -187,7 +189,7 @@ def test_the_grace_period_covers_exit_handlers() -> None:
     done = _run_program(STUBBORN_AT_EXIT)
     assert done.returncode == interrupts.EXIT_INTERRUPTED
     assert (
-        done.stderr == f"chorale wait: interrupted\nchorale wait: {interrupts.GRACE_PERIOD_OVER}\n"
+        done.stderr == f"chorale list: interrupted\nchorale list: {interrupts.GRACE_PERIOD_OVER}\n"
     )
 
 
@@ -199,15 +201,18 @@ def test_a_clean_up_that_hangs_is_ended_after_the_grace_period() -> None:
 ENDS_WITH_3 = """
 import atexit, gc, sys
 atexit.register(print, "torn down", flush=True)  # registered first, called last
+import types
+import click
 from chorale.search import cli
 
-def run(args):
+def run():
     atexit.register(print, "exit handler")
     assert gc.get_threshold()[0] > 10_000  # as during imports
     return 3
 
-cli.COMMANDS = {"work": cli.Command("", run)}
-sys.argv = ["chorale", "work"]
+command = types.SimpleNamespace(run=click.Command("list", callback=run))
+sys.modules["chorale.search.commands.list"] = command
+sys.argv = ["chorale", "list"]
 sys.exit(cli.main())
 """
 

@@ -4,9 +4,12 @@ The other files of this folder use it.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from chorale.datasets.audio import AudioError
 from chorale.datasets.errors import UserError
+
+if TYPE_CHECKING:
+    from chorale.datasets.audio import AudioError
 
 MB = 10**6
 MAX_RATE = 48_000
@@ -57,7 +60,7 @@ STATUS_OF_PROBLEM = {"too long": 413, "undecodable": 415, "not audio": 415, "no 
 """HTTP status of a problem with the audio; of others 422."""
 
 
-def refusal_of_audio(error: AudioError) -> RefusedRequest:
+def refusal_of_audio(error: "AudioError") -> RefusedRequest:
     """The refusal of a recording, without the file's name on the server."""
     status = STATUS_OF_PROBLEM.get(error.problem, 422)
     if error.problem == "no decoder":  # its detail is what to type on this machine

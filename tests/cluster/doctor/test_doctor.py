@@ -97,8 +97,8 @@ def test_the_command_prints_each_fault_with_its_fix(
 
 
 def test_a_surplus_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "head"]) == 1
-    assert "takes no name, but got 'head'" in capsys.readouterr().err
+    assert main(["doctor", "head"]) == 2
+    assert "expected no name, but got head; type: chorale doctor" in capsys.readouterr().err
 
 
 def test_all_required_libraries_are_imported() -> None:

@@ -376,20 +376,28 @@ def test_a_stereo_file_at_another_rate_gives_the_same_class(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "message", "code"),
     [
-        ([], "expected a FILE"),
-        (["x.wav"], "--bundle FOLDER, --study STUDY or --champion NAME"),
-        (["x.wav", "--bundle", "nowhere"], "there is no bundle"),
-        (["x.wav", "--bundle", "b", "--top", "0"], "--top expected a whole number"),
-        (["x.wav", "--bundle", "b", "--timeline", "--segment", "nan"], "--segment expected"),
-        (["x.wav", "--bundle", "b", "--json", "--csv"], "got both"),
+        ([], "expected a FILE", 2),
+        (["x.wav"], "--bundle FOLDER, --study STUDY or --champion NAME", 2),
+        (["x.wav", "--bundle", "nowhere"], "there is no bundle", 1),
+        (
+            ["x.wav", "--bundle", "b", "--top", "0"],
+            "--top should be a whole number of 1 or more",
+            2,
+        ),
+        (
+            ["x.wav", "--bundle", "b", "--timeline", "--segment", "nan"],
+            "--segment should be a number from 0.1 to 3600",
+            2,
+        ),
+        (["x.wav", "--bundle", "b", "--json", "--csv"], "got both", 2),
     ],
 )
 def test_invalid_arguments_give_a_one_line_error(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["predict", *words]) == 1
+    assert main(["predict", *words]) == code
     err = capsys.readouterr().err
     assert message in err
     assert len(err.splitlines()) == 1

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import soundfile
 from rich.console import Console
 
 from chorale.datasets.errors import UserError
+from chorale.search.cli import main
 from chorale.search.commands import data_check
 from chorale.search.config.resolve import resolve
 from chorale.search.config.schema import load_sweep_config
@@ -73,7 +75,7 @@ def prepared(sweep: str, **dotted: object) -> tuple[PreparedData, str]:
 
 
 def test_clean_data_exits_with_0(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert data_check.run([sweep]) == 0
+    assert main(["data", "check", sweep]) == 0
     assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
 
 
@@ -81,7 +83,7 @@ def test_a_folder_of_recordings_is_checked_as_it_is(
     audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["--group", "(artist..)", "--cluster.address", "none", "--runs", str(tmp_path / "runs")]
-    assert data_check.run([str(audio), *args]) == 0
+    assert main(["data", "check", str(audio), *args]) == 0
     assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
 
 
@@ -99,7 +101,7 @@ def test_every_problem_is_listed_by_path_and_reason(
     recorder = audio / "rock" / "recorder-artistr2-7.wav"
     soundfile.write(recorder, tune(80), RATE)
     recorder.write_bytes(recorder.read_bytes()[:40] + bytes(4) + recorder.read_bytes()[44:])
-    assert data_check.run([sweep, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert main(["data", "check", sweep, "--csv", str(tmp_path / "out.csv")]) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     reasons = {
         Path(path).name.split("-")[0]: problem
@@ -124,7 +126,7 @@ def test_a_recording_with_two_labels_is_listed_under_both_paths(
     sweep: str, audio: Path, tmp_path: Path
 ) -> None:
     copy(audio, "jazz/jazz-artistj1-0.wav", "rock/again-artistr2-9.flac")
-    assert data_check.run([sweep, f"--csv={tmp_path / 'out.csv'}"]) == 1
+    assert main(["data", "check", sweep, f"--csv={tmp_path / 'out.csv'}"]) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     assert found["problem"].tolist() == ["labels", "labels"]
     assert set(found["outcome"]) == {"stops the sweep"}
@@ -139,7 +141,7 @@ def test_an_infeasible_split_does_not_hide_other_problems(
 ) -> None:
     soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
     args = [sweep, "--dataset.group", "^(....)", "--csv", str(tmp_path / "out.csv")]
-    assert data_check.run(args) == 1
+    assert main(["data", "check", *args]) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     assert set(found["problem"]) == {"silent", "no split"}
     assert "no number of folds works" in found["detail"].iloc[-1]
@@ -150,7 +152,7 @@ def test_all_bad_tracks_are_listed_even_above_the_sweeps_limit(
 ) -> None:
     for path in audio.rglob("rock-*.wav"):
         path.write_bytes(b"")
-    assert data_check.run([sweep, f"--csv={tmp_path / 'out.csv'}"]) == 1
+    assert main(["data", "check", sweep, f"--csv={tmp_path / 'out.csv'}"]) == 1
     found = pd.read_csv(tmp_path / "out.csv")
     assert (found["problem"] == "empty").sum() == 10
     assert "no split" in set(found["problem"])
@@ -162,7 +164,7 @@ def test_a_datasets_name_is_enough(
     soundfile.write(audio / "jazz" / "quiet-artistj0-9.wav", np.zeros(RATE), RATE)
     args = ["folder", "--root", str(audio), "--group", "(artist..)", "--cluster.address", "none"]
     args += ["--runs", str(tmp_path / "runs"), "--finalists.folds", "2"]
-    assert data_check.run([*args, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert main(["data", "check", *args, "--csv", str(tmp_path / "out.csv")]) == 1
     assert pd.read_csv(tmp_path / "out.csv")["problem"].tolist() == ["silent"]
     assert "20 of 21 tracks are usable." in capsys.readouterr().out
 
@@ -176,7 +178,7 @@ def test_files_that_are_not_read_are_listed_by_ending_and_the_last_line_accounts
     for name in ("jazz/notes.txt", "jazz/._a.wav", ".hidden", "loose.wav", "pop/only.xyz"):
         (audio / name).parent.mkdir(exist_ok=True)
         (audio / name).write_bytes(b"x")
-    assert data_check.run([sweep, "--csv", str(tmp_path / "out.csv")]) == 1
+    assert main(["data", "check", sweep, "--csv", str(tmp_path / "out.csv")]) == 1
     output = capsys.readouterr().out
     assert "13 files, such as this one" in " ".join(output.split())
     assert "label without a track" in output
@@ -195,7 +197,7 @@ def test_text_and_pictures_are_counted_and_are_no_problem(
     sweep: str, audio: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (audio / "jazz" / "cover.jpg").write_bytes(b"picture")
-    assert data_check.run([sweep]) == 0
+    assert main(["data", "check", sweep]) == 0
     assert "21 files: 20 tracks used, 1 jpg (no audio)." in capsys.readouterr().out
 
 
@@ -206,7 +208,7 @@ def test_labels_that_look_alike_are_pointed_out(
     for artist in range(5):
         wave = tune(500 + artist)
         soundfile.write(audio / "Jazz " / f"x-artistx{artist}-0.wav", wave, RATE)
-    assert data_check.run([sweep]) == 1
+    assert main(["data", "check", sweep]) == 1
     output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "'jazz' (10), 'Jazz ' (5) are nearly the same" in output
     assert """labels: {merge: {jazz: ["Jazz "]}} in the sweep file""" in output
@@ -241,17 +243,26 @@ def test_a_sweep_prints_one_line_about_files_that_are_not_read(sweep: str, audio
 
 
 @pytest.mark.parametrize(
-    ("args", "expected"),
+    ("args", "expected", "code"),
     [
-        (["folder"], "dataset 'folder' needs root .*; type: chorale data check folder --root ROOT"),
-        ([], "expected a sweep file.*got none; type: chorale data check NAME"),
-        (["--csv", "x"], "got '--csv'"),
-        (["nothing.yaml"], "there is no sweep file 'nothing.yaml'"),
+        (
+            ["folder"],
+            "dataset 'folder' needs root .*; type: chorale data check folder --root ROOT",
+            1,
+        ),
+        ([], r"expected a sweep file.*\(chorale data check NAME\), but got none", 2),
+        (["--csv", "x"], "expected a sweep file.*but got none", 2),
+        (["nothing.yaml"], "there is no sweep file 'nothing.yaml'", 1),
+        (["fsdd", "--rooot", "x"], "did you mean --root. keys of the dataset: root;", 1),
+        (["fsdd", "--dry-run"], "unknown option '--dry-run'", 2),
     ],
 )
-def test_wrong_arguments_are_refused(args: list[str], expected: str) -> None:
-    with pytest.raises(UserError, match=expected):
-        data_check.run(args)
+def test_wrong_arguments_are_refused(
+    args: list[str], expected: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "check", *args]) == code
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.search(expected, line)
 
 
 def test_a_sweep_joins_the_groups_of_duplicates_and_prints_it(sweep: str, audio: Path) -> None:
@@ -301,12 +312,12 @@ def test_missing_groups_are_reported_by_check_sweep_and_report(
             below = audio / label / path.name.split("-")[1]
             below.mkdir(exist_ok=True)
             path.rename(below / path.name)
-    assert data_check.run([sweep, "--dataset.group", "null"]) == 0
+    assert main(["data", "check", sweep, "--dataset.group", "null"]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert "Split by track (no groups were given)" in output
     assert "group: parent_folder (the 20 tracks are in 10 folders)" in output
     assert "Nothing is wrong" not in output
-    assert data_check.run([sweep, "--dataset.group", "parent_folder"]) == 0
+    assert main(["data", "check", sweep, "--dataset.group", "parent_folder"]) == 0
     assert "Nothing is wrong with the 20 tracks." in capsys.readouterr().out
     printed = io.StringIO()
     resolved = resolve(

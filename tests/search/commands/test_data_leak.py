@@ -121,7 +121,7 @@ def test_groups_that_do_not_allow_a_comparison_are_refused(
 def test_the_command_shows_three_bars_and_a_sentence(
     tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert data_leak.run([*tiny, "--cluster.address", "none"]) == 0
+    assert main(["data", "leak", *tiny, "--cluster.address", "none"]) == 0
     output = capsys.readouterr().out
     assert output.count("█ ") + output.count("█\n") == 3
     assert "With segments shuffled the accuracy would be reported as" in output
@@ -140,7 +140,7 @@ def test_a_datasets_name_is_enough_and_its_features_are_mfcc(
     args = ["synthetic", "--root", str(tmp_path / "audio"), "--runs", str(tmp_path / "runs")]
     args += ["--n_tracks", "60", "--n_artists", "3", "--clip_s", "0.6"]
     args += ["--cluster.address", "none", "--finalists.folds", "2"]
-    assert data_leak.run(args) == 0
+    assert main(["data", "leak", *args]) == 0
     output = capsys.readouterr().out
     assert "synthetic: 60 tracks" in output
     assert "mfcc: " in output
@@ -225,9 +225,9 @@ def test_the_error_for_an_unknown_name_suggests_the_nearest(name: str, offered: 
 
 
 @pytest.mark.parametrize("args", [[], ["--runs", "x"]])
-def test_the_command_needs_a_name(args: list[str]) -> None:
-    with pytest.raises(UserError, match="type: chorale data leak NAME"):
-        data_leak.run(args)
+def test_the_command_needs_a_name(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "leak", *args]) == 2
+    assert "(chorale data leak NAME), but got none" in capsys.readouterr().err
 
 
 def test_help_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:

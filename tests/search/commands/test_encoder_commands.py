@@ -182,25 +182,37 @@ def test_a_damaged_encoder_does_not_hide_the_others(
 
 
 MISTAKES = [
-    ("list --all", "unknown argument '--all'"),
-    ("fetch", "expected the name of one encoder, but got none"),
-    ("fetch musicn", "unknown encoder 'musicn'; did you mean 'musicnn'"),
-    ("fetch musicnn --acept", "unknown option '--acept'; did you mean '--accept'"),
-    ("check musicn", "unknown encoder 'musicn'; did you mean 'musicnn'"),
-    ("check a b", "expected the name of one encoder, but got a b"),
-    ("add", "expected one name for the encoder, but got none"),
-    ("add mine --file x.pt", "--sample-rate is missing"),
-    ("add mine --file x.pt --sample-rate fast", "must be a number above 0, but got 'fast'"),
-    ("add mine --file x.pt --sample-rate 0.5", "must be a whole number"),
-    ("add mine --file x.pt --sample-rate 8000 --window-s 0", "--window-s must be a number above 0"),
-    ("add mine --file x.pt --sample-rate 8000", "there is no file 'x.pt'"),
-    ("add musicnn --file x.pt --sample-rate 8000", "is an encoder that Chorale ships"),
+    ("list --all", "unknown option '--all'", 2),
+    ("fetch", "expected the name of an encoder; type: chorale encoder fetch NAME", 2),
+    ("fetch musicn", "unknown encoder 'musicn'; did you mean 'musicnn'", 1),
+    ("fetch musicnn --acept", "unknown option '--acept'; did you mean '--accept'", 2),
+    ("check musicn", "unknown encoder 'musicn'; did you mean 'musicnn'", 1),
+    ("check a b", "expected the name of one encoder, but got a b", 2),
+    ("add", "expected the name of an encoder; type: chorale encoder add NAME --file FILE", 2),
+    ("add mine --file x.pt", "--sample-rate is missing", 2),
+    (
+        "add mine --file x.pt --sample-rate fast",
+        "should be a whole number of 1 or more, but got 'fast'",
+        2,
+    ),
+    (
+        "add mine --file x.pt --sample-rate 0.5",
+        "should be a whole number of 1 or more, but got '0.5'",
+        2,
+    ),
+    (
+        "add mine --file x.pt --sample-rate 8000 --window-s 0",
+        "--window-s should be a number above 0",
+        2,
+    ),
+    ("add mine --file x.pt --sample-rate 8000", "there is no file 'x.pt'", 1),
+    ("add musicnn --file x.pt --sample-rate 8000", "is an encoder that Chorale ships", 1),
 ]
 
 
 def test_mistakes_are_one_line_and_import_nothing_heavy(folder: Path, tmp_path: Path) -> None:
-    found = typed(tmp_path, *(["encoder", *line.split()] for line, _ in MISTAKES))
-    for (line, why), (code, error) in zip(MISTAKES, found, strict=True):
-        assert code == 1, line
+    found = typed(tmp_path, *(["encoder", *line.split()] for line, _, _ in MISTAKES))
+    for (line, why, expected), (code, error) in zip(MISTAKES, found, strict=True):
+        assert code == expected, line
         assert why in error
         assert len(error.splitlines()) == 1

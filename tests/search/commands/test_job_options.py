@@ -1,16 +1,16 @@
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from rich.console import Console
 
 from chorale.cluster.jobs.jobs import RayJob
-from chorale.datasets.errors import UserError
 from chorale.search import cli, interrupts
 from chorale.search.commands import submit
-from chorale.search.commands.job_options import follow_job, parse_job_options
+from chorale.search.commands.command import command
+from chorale.search.commands.job_options import JobServer, follow_job, job_options
 from chorale.search.console.follow import LogFollower
 
 LOG = """\
@@ -21,35 +21,60 @@ search     2 trials: 2 done (8 s)
 """
 
 
+SERVERS: list[JobServer] = []
+
+
+@command(examples=["x"])
+@job_options
+def server_of(server: JobServer) -> int:
+    SERVERS.append(server)
+    return 0
+
+
 def test_the_address_comes_from_the_option_or_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def server(*args: str) -> JobServer:
+        assert server_of.main(list(args), standalone_mode=False) == 0
+        return SERVERS.pop()
+
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
-    assert parse_job_options([]).address == "http://127.0.0.1:8265"
+    assert server() == JobServer("http://127.0.0.1:8265", allow_no_token=False)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://team:8265")
-    assert parse_job_options(["demo"]).address == "http://team:8265"
-    assert parse_job_options(["demo", "--address=http://mine:1"]).address == "http://mine:1"
+    assert server("--allow-no-token") == JobServer("http://team:8265", allow_no_token=True)
+    assert server("--address=http://mine:1").address == "http://mine:1"
 
 
-def test_a_sweeps_keys_are_passed_on_in_order() -> None:
-    args = ["my.yaml", "--budget.trials", "8", "--address", "h", "--name=x", "--follow"]
-    given = parse_job_options(args, flags=["follow"], keys=True)
-    assert (given.name, given.address) == ("my.yaml", "h")
-    assert given.rest == ("--budget.trials", "8", "--name=x")
-    assert set(given.flags) == {"follow"}
+def test_a_sweeps_keys_are_passed_on_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def submit_sweep(_: Any, server: JobServer, **options: Any) -> int:
+        sent.append((server.address, options))
+        return 0
+
+    monkeypatch.setattr(submit, "submit_sweep", submit_sweep)
+    words = ["--budget.trials", "8", "demo", "--address", "h", "--name=x", "--follow"]
+    assert cli.main(["submit", *words]) == 0
+    keys = ["--budget.trials", "8", "--name=x"]
+    assert sent == [("h", {"file": "demo", "keys": keys, "wait": True})]
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--adress", "x"], r"did you mean '--address'\?"),
-        (["--address"], "--address needs a value"),
-        (["a", "b"], "expected one name, but got: a b"),
+        (["logs", "a", "--adress", "x"], "did you mean '--address'?"),
+        (["logs", "a", "--address"], "--address needs a value: --address URL"),
+        (["logs", "a", "b"], "expected one NAME, but got a b; type: chorale jobs logs NAME"),
+        (["stop"], "NAME is missing; type: chorale jobs stop NAME"),
+        (["list", "a"], "expected no name, but got a; type: chorale jobs list"),
     ],
 )
-def test_unknown_arguments_are_refused(args: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        parse_job_options(args)
+def test_unknown_arguments_are_refused(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["jobs", *args]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def _followed(*, terminal: bool, size: int) -> str:
@@ -125,7 +150,8 @@ def test_a_sweep_with_a_remote_address_is_submitted_there_and_followed(
     monkeypatch.setattr(submit, "submit_sweep", submit_sweep)
     assert cli.main(["sweep", "demo", "--cluster.address", address, "--resume"]) == 5
     [((_, given), options)] = sent
-    assert (given.address, options) == (address, {"file": "demo", "wait": True})
+    keys = ["--cluster.address", address]
+    assert (given.address, options) == (address, {"file": "demo", "keys": keys, "wait": True})
 
 
 def test_in_a_job_relative_paths_are_below_home_except_existing_files(
@@ -137,11 +163,14 @@ def test_in_a_job_relative_paths_are_below_home_except_existing_files(
     (code / "my.yaml").write_text("")
     got: list[Any] = []
 
-    def run(args: Sequence[str]) -> int:
-        got.append((args, Path.cwd()))
+    def run(words: tuple[str, ...]) -> int:
+        got.append((list(words), Path.cwd()))
         return 0
 
-    monkeypatch.setattr(cli, "COMMANDS", {"sweep": cli.Command("", run)})
+    params = [click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)]
+    settings = {"ignore_unknown_options": True}
+    found = click.Command("sweep", callback=run, params=params, context_settings=settings)  # type: ignore[arg-type]
+    monkeypatch.setattr("chorale.search.commands.sweep.run", found)
     monkeypatch.setattr(interrupts, "install_handlers", lambda *_: None)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(code)

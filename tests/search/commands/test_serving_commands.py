@@ -143,20 +143,25 @@ def test_a_taken_port_is_reported_in_one_line(
 
 @pytest.mark.parametrize("command", ["tensorboard", "dashboard"])
 @pytest.mark.parametrize(
-    ("args", "expected"),
+    ("args", "expected", "code"),
     [
-        (["digit"], "unknown study 'digit'; did you mean 'digits'?"),
-        ([], "expected the name of a study"),
-        (["digits", "--port", "many"], "--port should be a whole number"),
-        (["digits", "--port", "65536"], "--port should be a whole number"),
-        (["digits", "--runs", "nowhere"], "start one with: chorale sweep"),
+        (["digit"], "unknown study 'digit'; did you mean 'digits'?", 1),
+        ([], "expected the name of a study", 2),
+        (["digits", "--port", "many"], "--port should be a whole number", 2),
+        (["digits", "--port", "65536"], "--port should be a whole number", 2),
+        (["digits", "--runs", "nowhere"], "start one with: chorale sweep", 1),
     ],
 )
 def test_wrong_arguments_are_reported_in_one_line(
-    runs: Path, capsys: pytest.CaptureFixture[str], command: str, args: list[str], expected: str
+    runs: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    args: list[str],
+    expected: str,
+    code: int,
 ) -> None:
     where = [] if "--runs" in args else ["--runs", str(runs)]
-    assert main([command, *args, *where]) == 1
+    assert main([command, *args, *where]) == code
     error = capsys.readouterr().err
     assert expected in error
     assert len(error.splitlines()) == 1

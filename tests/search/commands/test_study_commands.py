@@ -253,34 +253,39 @@ def test_an_empty_leaderboard_is_one_message(
 
 
 @pytest.mark.parametrize(
-    ("args", "expected"),
+    ("args", "expected", "code"),
     [
-        (["status", "a [od]"], "unknown study 'a [od]'; did you mean 'a [odd]'?"),
-        (["leaderboard", "c"], "unknown study 'c'; choose from: a [odd], b"),
-        (["resume", "bb"], "unknown study 'bb'; did you mean 'b'?"),
-        (["resume", "b"], "sweep.yaml', which is kept with study 'b', is missing"),
-        (["leaderboard"], "expected the name of a study; type: chorale leaderboard STUDY"),
-        (["status", "a", "b"], "expected the name of one study, but got a b"),
-        (["leaderboard", "b", "--top", "none"], "--top should be a whole number of 1 or more"),
-        (["leaderboard", "b", "--tpo", "3"], "did you mean '--top'?"),
-        (["leaderboard", "b", "--csv"], "--csv needs a value"),
-        (["leaderboard", "b", "--csv", "-", "--json"], "--csv and --json are two formats"),
-        (["list", "b"], "chorale status b"),
-        (["status", "--every", "3"], "--every is the pause of --watch, which is not given"),
-        (["status", "--watch", "--every", "0"], "--every should be 0.1 to 3600 seconds, but got"),
-        (["compare", "b"], "expected the names of two or more different studies, but got b"),
-        (["compare", "b", "b"], "two or more different studies, but got b b"),
-        (["compare", "b", "c"], "unknown study 'c'; choose from: a [odd], b"),
-        (["compare", "b", "a [odd]"], "has no test score yet; type: chorale resume b"),
-        (["resume", "b", "--space.cnn.width", "3"], "a study is resumed as it was started"),
-        (["status", "--store", "sqlite:///none.db"], "there is no ledger 'none.db'"),
-        (["status", "--store", "nonsense"], "cannot be opened"),
+        (["status", "-x"], "unknown option '-x'; choose from: --every", 2),
+        (["status", "a [od]"], "unknown study 'a [od]'; did you mean 'a [odd]'?", 1),
+        (["leaderboard", "c"], "unknown study 'c'; choose from: a [odd], b", 1),
+        (["resume", "bb"], "unknown study 'bb'; did you mean 'b'?", 1),
+        (["resume", "b"], "sweep.yaml', which is kept with study 'b', is missing", 1),
+        (["leaderboard"], "expected the name of a study; type: chorale leaderboard STUDY", 2),
+        (["status", "a", "b"], "expected the name of one study, but got a b", 2),
+        (["leaderboard", "b", "--top", "none"], "--top should be a whole number of 1 or more", 2),
+        (["leaderboard", "b", "--tpo", "3"], "did you mean '--top'?", 2),
+        (["leaderboard", "b", "--csv"], "--csv needs a value", 2),
+        (["leaderboard", "b", "--csv", "-", "--json"], "--csv and --json are two formats", 2),
+        (["list", "b"], "expected no name, but got b; type: chorale list", 2),
+        (["status", "--every", "3"], "--every is the pause of --watch, which is not given", 2),
+        (
+            ["status", "--watch", "--every", "0"],
+            "--every should be a number from 0.1 to 3600, but got",
+            2,
+        ),
+        (["compare", "b"], "expected the names of two or more different studies, but got b", 2),
+        (["compare", "b", "b"], "two or more different studies, but got b b", 2),
+        (["compare", "b", "c"], "unknown study 'c'; choose from: a [odd], b", 1),
+        (["compare", "b", "a [odd]"], "has no test score yet; type: chorale resume b", 1),
+        (["resume", "b", "--space.cnn.width", "3"], "a study is resumed as it was started", 2),
+        (["status", "--store", "sqlite:///none.db"], "there is no ledger 'none.db'", 1),
+        (["status", "--store", "nonsense"], "cannot be opened", 1),
     ],
 )
 def test_wrong_arguments_are_reported_in_one_line(
-    runs: list[str], capsys: pytest.CaptureFixture[str], args: list[str], expected: str
+    runs: list[str], capsys: pytest.CaptureFixture[str], args: list[str], expected: str, code: int
 ) -> None:
-    assert main([*args, *runs]) == 1
+    assert main([*args, *runs]) == code
     error = capsys.readouterr().err
     assert expected in error
     assert len(error.splitlines()) == 1

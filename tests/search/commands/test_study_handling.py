@@ -212,23 +212,27 @@ def test_notes_and_tags_are_shown_by_status_and_list(
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "message", "code"),
     [
-        (["delete"], "expected the name of a study; type: chorale study delete STUDY"),
-        (["delete", "c"], "unknown study 'c'; choose from: a, b"),
-        (["delete", "a", "--all"], "unknown option '--all'"),
-        (["note"], "expected a study and a text in quotes, but got none"),
-        (["note", "a", "two", "words"], "but got a two words; type: chorale study note STUDY"),
-        (["note", "a", "text", "--clear"], "type: chorale study note STUDY --clear"),
-        (["tag"], "type: chorale study tag STUDY TAG"),
-        (["tag", "a", "x,y"], "a tag should be a word without commas, but got 'x,y'"),
-        (["tag", "a", "--remove", "x"], "the study has no tag 'x'; it has: none"),
+        (["delete"], "expected the name of a study; type: chorale study delete STUDY", 2),
+        (["delete", "c"], "unknown study 'c'; choose from: a, b", 1),
+        (["delete", "a", "--all"], "unknown option '--all'", 2),
+        (["note"], "expected the name of a study; type: chorale study note STUDY [TEXT]", 2),
+        (
+            ["note", "a", "two", "words"],
+            "but got a two words; type: chorale study note STUDY [TEXT]",
+            2,
+        ),
+        (["note", "a", "text", "--clear"], "type: chorale study note a --clear", 2),
+        (["tag"], "type: chorale study tag STUDY [TAG ...]", 2),
+        (["tag", "a", "x,y"], "a tag should be a word without commas, but got 'x,y'", 1),
+        (["tag", "a", "--remove", "x"], "the study has no tag 'x'; it has: none", 1),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(
-    runs: list[str], args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    runs: list[str], args: list[str], message: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["study", *args, *runs]) == 1
+    assert main(["study", *args, *runs]) == code
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
@@ -291,14 +295,14 @@ def test_the_page_of_a_renamed_study_names_it(runs: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("words", "error"),
-    [
+    [  # the last one is a wrong command line
         (["a", "b"], "study 'b' exists already (complete); give another name"),
         (["a", "c d"], "may have letters, digits, '_', '.' and '-'"),
         (["a", "../c"], "but got '../c'"),
         (["a", "files"], "/files' exists already; give another name, or move it away"),
         (["nothing", "c"], "unknown study 'nothing'"),
-        (["a"], "expected the name of a study and its new name, but got a; type: chorale study"),
         (["a", "c" * 256], "a study's name may have 255 characters"),
+        (["a"], "type: chorale study rename STUDY NAME"),
     ],
 )
 def test_a_name_that_cannot_be_given_is_one_line(
@@ -306,7 +310,7 @@ def test_a_name_that_cannot_be_given_is_one_line(
 ) -> None:
     at = Runs(Path(runs[1]))
     at.study("files").root.mkdir()
-    assert main(["study", "rename", *words, *runs]) == 1
+    assert main(["study", "rename", *words, *runs]) == (2 if len(words) == 1 else 1)
     found = capsys.readouterr().err
     assert error in found
     assert len(found.splitlines()) == 1

@@ -85,8 +85,11 @@ def test_a_size_limit_removes_the_least_recently_used_but_none_that_a_study_need
     assert [folder.is_dir() for folder in stores] == [True, False, False, False]
     assert "0.00 GB are left, above --max-gb 0: in use" in capsys.readouterr().out
     for wrong in ("-1", "many", "nan", "inf"):
-        assert main([*prune, wrong]) == 1
-        assert f"a number of GB, 0 or more, but got '{wrong}'" in capsys.readouterr().err
+        assert main([*prune, wrong]) == 2
+        assert (
+            f"--max-gb should be a number of 0 or more, but got '{wrong}'"
+            in capsys.readouterr().err
+        )
 
 
 def test_an_interrupted_study_without_a_record_protects_all_unrecorded_stores(

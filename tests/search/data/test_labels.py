@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from chorale.datasets.errors import UserError
-from chorale.search.commands import data_check
+from chorale.search.cli import main
 from chorale.search.config.resolve import ResolvedSweep, resolve
 from chorale.search.config.schema import load_sweep_config, sweep_yaml_text
 from chorale.search.console.progress import Progress
@@ -109,7 +109,7 @@ def test_the_page_states_what_was_left_out_and_merged(birds: str) -> None:
 def test_data_check_names_rare_classes_and_what_to_type(
     birds: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert data_check.run([birds]) == 1
+    assert main(["data", "check", birds]) == 1
     shown = capsys.readouterr().out
     assert (
         "3 classes are rare: 'kite' has 2 groups, 'rail' has 1 group, 'solo' has 1 group." in shown
@@ -117,7 +117,7 @@ def test_data_check_names_rare_classes_and_what_to_type(
     assert "--labels.rare leave_out   3 classes with 19 tracks in 3 folds" in shown
     assert "--labels.rare merge       4 classes with 26 tracks in 3 folds" in shown
     assert "--audit.accept '[few_groups]'" in shown
-    assert data_check.run([birds, "--labels.rare", "leave_out"]) == 0
+    assert main(["data", "check", birds, "--labels.rare", "leave_out"]) == 0
     shown = capsys.readouterr().out
     assert "left out: 3 classes with 7 tracks" in shown
     assert "are rare" not in shown
@@ -127,7 +127,7 @@ def test_data_check_lists_a_class_that_is_split_by_track_as_accepted(
     birds: str, tmp_path: Path
 ) -> None:
     options = ["--labels.rare", "leave_out", "--audit.accept", "[few_groups]"]
-    assert data_check.run([birds, *options, "--csv", str(tmp_path / "found.csv")]) == 1
+    assert main(["data", "check", birds, *options, "--csv", str(tmp_path / "found.csv")]) == 1
     found = pd.read_csv(tmp_path / "found.csv")
     assert set(found["problem"]) == {"few_groups"}
     assert set(found["outcome"]) == {"accepted"}

@@ -3,7 +3,6 @@
 import socket
 import threading
 import urllib.error
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 
 from chorale.datasets.errors import UserError
 from chorale.search.cli import main
-from chorale.search.commands.metrics_options import MetricsAddress, split_metrics_options
+from chorale.search.commands.command import command
+from chorale.search.commands.metrics_options import MetricsAddress, metrics_options
 from chorale.search.http_server import serving
 from chorale.search.monitoring.endpoint import metrics_endpoint
 from chorale.search.monitoring.monitor import SweepMonitor
@@ -22,27 +22,32 @@ HOST = "127.0.0.1"
 
 
 @pytest.mark.parametrize(
-    ("args", "rest", "address"),
+    ("args", "address"),
     [
-        (["a.yaml", "--resume"], ["a.yaml", "--resume"], None),
-        (["a.yaml", "--metrics-port", "9464", "--x", "1"], ["a.yaml", "--x", "1"], (HOST, 9464)),
-        (["--metrics-port=0", "--metrics-host=::1"], [], ("::1", 0)),
+        ([], None),
+        (["--metrics-port", "9464"], (HOST, 9464)),
+        (["--metrics-port=0", "--metrics-host=::1"], ("::1", 0)),
     ],
 )
-def test_metrics_options_are_split_from_the_others(
-    args: Sequence[str], rest: list[str], address: tuple[str, int] | None
+def test_the_options_name_where_metrics_are_served(
+    args: list[str], address: tuple[str, int] | None
 ) -> None:
-    expected = None if address is None else MetricsAddress(*address)
-    assert split_metrics_options(args) == (rest, expected)
+    @command(examples=["x"])
+    @metrics_options
+    def served(metrics: MetricsAddress | None) -> int:
+        assert metrics == (None if address is None else MetricsAddress(*address))
+        return 7
+
+    assert served.main(args, standalone_mode=False) == 7
 
 
 @pytest.mark.parametrize("command", ["sweep", "resume", "nightly"])
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--metrics-port", "many"], "--metrics-port should be a whole number from 0"),
-        (["--metrics-port", "65536"], "--metrics-port should be a whole number from 0"),
-        (["--metrics-port"], "--metrics-port needs a value: --metrics-port 9464"),
+        (["--metrics-port", "many"], "--metrics-port should be a whole number from 0 to 65535"),
+        (["--metrics-port", "65536"], "--metrics-port should be a whole number from 0 to 65535"),
+        (["--metrics-port"], "--metrics-port needs a value: --metrics-port PORT"),
         (["--metrics-port", "--resume"], "--metrics-port needs a value"),
         (["--metrics-host", HOST], "--metrics-host needs a port, too: --metrics-port 9464"),
     ],
@@ -50,7 +55,7 @@ def test_metrics_options_are_split_from_the_others(
 def test_wrong_options_are_refused_in_one_line(
     command: str, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command, "demo", *args]) == 1
+    assert main([command, "demo", *args]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
 
@@ -92,7 +97,7 @@ def test_another_machines_address_is_refused() -> None:
 def test_metrics_of_a_sweep_that_does_not_run_here_are_refused(
     args: list[str], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sweep", "demo", *args, "--metrics-port", "0"]) == 1
+    assert main(["sweep", "demo", *args, "--metrics-port", "0"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert why in line
 

@@ -203,23 +203,27 @@ def test_a_student_study_is_not_resumed_as_an_ordinary_one(
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
+    ("words", "error", "code"),
     [
-        (["nobody"], "unknown study 'nobody'; choose from: "),
-        ([], "expected the name of a study"),
-        (["s", "--target-ms", "quick"], "--target-ms must be a number above 0, but got 'quick'"),
-        (["s", "--target-ms", "-3"], "--target-ms must be a number above 0"),
-        (["s", "--trials", "2.5"], "--trials must be a whole number"),
-        (["s", "--budget.minutes", "3"], "only --cluster.KEY may change"),
-        (["s", "--target-ms", "0.01", *NONE], "the features alone (mel) take"),
-        (["champions/none"], "there is no champion 'none'"),
+        (["nobody"], "unknown study 'nobody'; choose from: ", 1),
+        ([], "expected the name of a study or champion", 2),
+        (
+            ["s", "--target-ms", "quick"],
+            "--target-ms should be a number above 0, but got 'quick'",
+            2,
+        ),
+        (["s", "--target-ms", "-3"], "--target-ms should be a number above 0", 2),
+        (["s", "--trials", "2.5"], "--trials should be a whole number", 2),
+        (["s", "--budget.minutes", "3"], "only --cluster.KEY may change", 2),
+        (["s", "--target-ms", "0.01", *NONE], "the features alone (mel) take", 1),
+        (["champions/none"], "there is no champion 'none'", 1),
     ],
 )
 def test_each_bad_input_is_one_line(
-    study: Path, words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+    study: Path, words: list[str], error: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    assert main(["compress", *words, "--runs", str(study)]) == 1
+    assert main(["compress", *words, "--runs", str(study)]) == code
     err = capsys.readouterr().err
     assert error in err
     assert len(err.splitlines()) == 1

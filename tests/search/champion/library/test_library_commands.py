@@ -136,38 +136,44 @@ def test_a_missing_bundle_must_be_named(
 
 
 @pytest.mark.parametrize(
-    ("words", "error"),
+    ("words", "error", "code"),
     [
-        (["library", "add"], "expected a FOLDER"),
-        (["library", "add", "nowhere"], "'nowhere' does not exist"),
-        (["library", "add", ".", "--artist", "("], "is no regular expression"),
-        (["library", "add", ".", "--artist", "a"], "has no ( )"),
-        (["library", "list", "--library", "nowhere"], "there is no library"),
-        (["library", "list", "x"], "expected no name"),
-        (["recommend"], "either --like FILE ... or --history CSV"),
-        (["recommend", "--like"], "either --like FILE ... or --history CSV"),
-        (["recommend", "x.wav"], "either --like FILE ... or --history CSV"),
-        (["recommend", "--like", "x", "--history", "h"], "either --like FILE"),
+        (["library", "add"], "FOLDER ... is missing; type: chorale library add FOLDER ...", 2),
+        (["library", "add", "nowhere"], "'nowhere' does not exist", 1),
+        (["library", "add", ".", "--artist", "("], "is no regular expression", 1),
+        (["library", "add", ".", "--artist", "a"], "has no ( )", 1),
+        (["library", "list", "--library", "nowhere"], "there is no library", 1),
+        (["library", "list", "x"], "expected no name", 2),
+        (["recommend"], "either --like FILE ... or --history CSV", 2),
+        (["recommend", "--like"], "--like needs a value: --like FILE", 2),
+        (["recommend", "x.wav"], "either --like FILE ... or --history CSV", 2),
+        (["recommend", "--like", "x", "--history", "h"], "either --like FILE", 2),
         (
             ["recommend", "--like", "x", "--variety", "2"],
-            "from 0 (most similar) to 1 (most diverse)",
+            "--variety should be a number from 0 to 1",
+            2,
         ),
         (
             ["recommend", "--like", "x", "--variety", "nan"],
-            "from 0 (most similar) to 1 (most diverse)",
+            "--variety should be a number from 0 to 1",
+            2,
         ),
-        (["recommend", "--like", "x", "--length", "0"], "--length expected a whole number"),
-        (["recommend", "--like", "x", "--seed", "-1"], "--seed expected a whole number"),
-        (["recommend", "--like", "x", "--relative"], "add --m3u8 FILE"),
-        (["recommend", "--like", "x", "--m3u8", "."], "is a folder"),
-        (["recommend", "--history", "none.csv"], "cannot be read"),
-        (["recommend", "--like", "x", "--library", "nowhere"], "there is no library"),
+        (
+            ["recommend", "--like", "x", "--length", "0"],
+            "--length should be a whole number from 1 to 500",
+            2,
+        ),
+        (["recommend", "--like", "x", "--seed", "-1"], "--seed should be a whole number from 0", 2),
+        (["recommend", "--like", "x", "--relative"], "add --m3u8 FILE", 2),
+        (["recommend", "--like", "x", "--m3u8", "."], "is a folder", 1),
+        (["recommend", "--history", "none.csv"], "cannot be read", 1),
+        (["recommend", "--like", "x", "--library", "nowhere"], "there is no library", 1),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(
-    words: list[str], error: str, capsys: Capture
+    words: list[str], error: str, code: int, capsys: Capture
 ) -> None:
-    assert main(words) == 1
+    assert main(words) == code
     err = capsys.readouterr().err
     assert error in err
     assert len(err.splitlines()) == 1

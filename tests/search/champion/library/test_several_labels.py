@@ -94,12 +94,12 @@ def test_unknown_labels_and_folders_are_refused_in_one_line(
     library: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     words = ["library", "list", "--library", str(library)]
-    for more, message in (
-        (["--label", "pop"], "has no label 'pop'; expected one of blues, jazz, metal"),
-        (["--m3u8", str(tmp_path)], "it is a folder; give another place with --m3u8 FILE"),
-        (["--relative"], "add --m3u8 FILE"),
+    for more, message, code in (
+        (["--label", "pop"], "has no label 'pop'; expected one of blues, jazz, metal", 1),
+        (["--m3u8", str(tmp_path)], "it is a folder; give another place with --m3u8 FILE", 1),
+        (["--relative"], "add --m3u8 FILE", 2),
     ):
-        assert main([*words, *more]) == 1
+        assert main([*words, *more]) == code
         err = capsys.readouterr().err
         assert message in err
         assert len(err.splitlines()) == 1

@@ -67,22 +67,30 @@ def test_a_bundle_of_a_later_version_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "message", "code"),
     [
-        ([], "expected one BUNDLE"),
-        (["nowhere"], "nowhere"),
-        (["BUNDLE", "--port", "65536"], "--port should be a whole number"),
-        (["BUNDLE", "--host", "0.0.0.0"], "no token is set"),
-        (["BUNDLE", "--body-mb", "0"], "--body-mb expected a number above 0, but got '0'"),
-        (["BUNDLE", "--queue", "1.5"], "--queue expected a number above 0, but got '1.5'"),
-        (["BUNDLE", "--replicas", "2"], "give it with --address"),
+        ([], "BUNDLE is missing; type: chorale serve BUNDLE", 2),
+        (["nowhere"], "nowhere", 1),
+        (["BUNDLE", "--port", "65536"], "--port should be a whole number", 2),
+        (["BUNDLE", "--host", "0.0.0.0"], "no token is set", 1),
+        (["BUNDLE", "--body-mb", "0"], "--body-mb should be a number above 0, but got '0'", 2),
+        (
+            ["BUNDLE", "--queue", "1.5"],
+            "--queue should be a whole number of 1 or more, but got '1.5'",
+            2,
+        ),
+        (["BUNDLE", "--replicas", "2"], "give it with --address", 2),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(
-    served_bundle: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    served_bundle: Path,
+    words: list[str],
+    message: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     given = [str(served_bundle) if word == "BUNDLE" else word for word in words]
-    assert main(["serve", *given]) == 1
+    assert main(["serve", *given]) == code
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1

@@ -107,18 +107,22 @@ def test_an_alarm_is_exit_code_1_and_other_bundles_and_damage_are_named(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "message", "code"),
     [
-        (["--health-dir", "nowhere"], "chorale serve"),
-        (["--last", "0"], "--last expected a whole number above 0, but got '0'"),
-        (["--last", "many"], "--last expected a whole number above 0, but got 'many'"),
-        (["other"], "unknown champion"),
+        (["--health-dir", "nowhere"], "chorale serve", 1),
+        (["--last", "0"], "--last should be a whole number from 1 to 1e+09, but got '0'", 2),
+        (["--last", "many"], "--last should be a whole number from 1 to 1e+09, but got 'many'", 2),
+        (["other"], "unknown champion", 1),
     ],
 )
 def test_mistakes_are_one_line(
-    champion: ChampionPaths, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    champion: ChampionPaths,
+    words: list[str],
+    message: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert _health(champion, *words) == 1
+    assert _health(champion, *words) == code
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1

@@ -119,18 +119,22 @@ def endless() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "message", "code"),
     [
-        (["--address", "http://127.0.0.1:8265"], "on one of its machines type --address auto"),
-        (["--address", "127.0.0.1:9"], "or use a private one with: --address local"),
-        (["--address", "local", "--replicas", "99999"], "each replica takes a CPU"),
-        (["--replicas", "2"], "give it with --address"),
+        (["--address", "http://127.0.0.1:8265"], "on one of its machines type --address auto", 1),
+        (["--address", "127.0.0.1:9"], "or use a private one with: --address local", 1),
+        (["--address", "local", "--replicas", "99999"], "each replica takes a CPU", 1),
+        (["--replicas", "2"], "give it with --address", 2),
     ],
 )
 def test_a_wrong_command_line_is_refused_in_one_line(
-    served_bundle: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    served_bundle: Path,
+    words: list[str],
+    message: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["serve", str(served_bundle), "--port", "0", *words]) == 1
+    assert main(["serve", str(served_bundle), "--port", "0", *words]) == code
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1

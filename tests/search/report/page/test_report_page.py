@@ -442,17 +442,21 @@ def test_a_page_allows_no_script_but_its_own(reported: StudyPaths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "message", "code"),
     [
-        (["report"], "type: chorale report STUDY"),
-        (["report", "bankd"], "did you mean 'banked'?"),
-        (["report", "banked", "--opne"], "did you mean '--open'?"),
+        (["report"], "type: chorale report STUDY", 2),
+        (["report", "bankd"], "did you mean 'banked'?", 1),
+        (["report", "banked", "--opne"], "did you mean '--open'?", 2),
     ],
 )
 def test_a_user_error_is_one_clear_line(
-    study: StudyPaths, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    study: StudyPaths,
+    args: list[str],
+    message: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([*args, "--runs", str(study.root.parent)]) == 1
+    assert main([*args, "--runs", str(study.root.parent)]) == code
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
