@@ -23,8 +23,11 @@ PANELS = {"columns": 3, "least": 270, "most": 420, "inset": 70, "gap": 24}
 """How `draw.js` fits panels into the page, in pixels."""
 
 HEIGHT = 150
-MAX_CURVES = 120
-"""Curves that a panel draws, best first; more would be unreadable."""
+MAX_CURVES = 60
+"""Curves that a panel draws, best first; more would be unreadable, and slow."""
+
+MAX_POINTS = 12
+"""Epochs of a curve that can be pointed at, and the last one."""
 
 COLOURS = {"best": ORANGE, "done": BLUE, "pruned": MUTED, "failed": PURPLE}
 DASHES = {"best": [1, 0], "done": [1, 0], "pruned": [1, 0], "failed": [4, 2]}
@@ -108,6 +111,7 @@ def _panel(objective: str, ends: Sequence[float], last: int) -> dict[str, Any]:
     dashes = category("line", DASHES, legend={"symbolType": "stroke"})
     point = {"type": "point", "size": 30, "clip": True}
     shape = {"condition": {"test": "datum.state === 'done'", "value": "circle"}, "value": CROSS}
+    step = -(-last // MAX_POINTS)
     epochs = quantity("epoch", "epoch", ends=(1, max(last, 2)), tickMinStep=1, tickCount=5)
     return {
         "width": 250,
@@ -141,6 +145,7 @@ def _panel(objective: str, ends: Sequence[float], last: int) -> dict[str, Any]:
             },
             {
                 "params": [hover],
+                "transform": [{"filter": f"!(datum.epoch % {step}) || datum.epoch === datum.last"}],
                 "mark": {**point, "filled": True},
                 "encoding": {
                     "color": color,

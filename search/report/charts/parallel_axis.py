@@ -24,10 +24,10 @@ class AxisPlaces:
         numbers = [
             float(v) for v in known if isinstance(v, int | float) and not isinstance(v, bool)
         ]
-        self._ends: tuple[float, float] | None = None
-        self._log = False
+        self._on_scale = len(set(numbers)) > MANY_VALUES and len(numbers) == len(known)
+        self._ends, self._log = (0.0, 1.0), False
         self._at: dict[Any, float] = {}
-        if known and len(numbers) == len(known) and len(set(numbers)) > MANY_VALUES:
+        if self._on_scale:
             self._ends = min(numbers), max(numbers)
             self._log = log and self._ends[0] > 0
             self.ticks = [(self._scaled(v), f"{v:.3g}") for v in self._ends]
@@ -45,7 +45,7 @@ class AxisPlaces:
         """An axis of scores between two ends."""
         axis = cls([])
         low, high = ends
-        axis._ends = low, high
+        axis._ends, axis._on_scale = (low, high), True
         axis.ticks = [(i / 4, f"{low + (high - low) * i / 4:.2f}") for i in range(5)]
         return axis
 
@@ -57,12 +57,11 @@ class AxisPlaces:
         apart = (number * GOLDEN) % 1 - 0.5
         if value is None:
             return round(LANE + apart * 0.04, 4)
-        if self._ends is not None:
+        if self._on_scale:
             return round(self._scaled(float(value)), 4)
         return round(self._at[value] + apart * 0.55 / len(self._at), 4)
 
     def _scaled(self, value: float) -> float:
-        assert self._ends is not None
         low, high = self._ends
         if self._log:
             low, high, value = math.log(low), math.log(high), math.log(value)
