@@ -225,18 +225,22 @@ def test_one_finalist_is_sufficient(banked: StudyPaths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "expected"),
+    ("args", "expected", "code"),
     [
-        (["--kinds", "soft_vot"], "did you mean 'soft_vote'"),
-        (["--members", "0"], "ensemble.members"),
-        (["--coverage", "1.5"], "ensemble.coverage"),
-        (["--folds", "3"], "--folds"),
+        (["--kinds", "soft_vot"], "did you mean 'soft_vote'", 1),
+        (["--members", "0"], "--members should be a whole number of 1 or more, but got '0'", 2),
+        (["--coverage", "1.5"], "--coverage should be a number above 0 and below 1, but got", 2),
+        (["--folds", "3"], "unknown option '--folds'", 2),
     ],
 )
 def test_wrong_options_are_reported_in_one_line(
-    banked: StudyPaths, args: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+    banked: StudyPaths,
+    args: list[str],
+    expected: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(banked, *args) == 1
+    assert run(banked, *args) == code
     assert expected in capsys.readouterr().err
     assert "test_looks" not in report(banked)
 
